@@ -1,0 +1,131 @@
+"""The history, which is also the queue: a request is a row before it is work."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from api.jobs.identifiers import uuid7
+from api.jobs.states import ACTIVE, FINAL, Status
+
+
+def max_attempts() -> int:
+    return settings.JOB_MAX_ATTEMPTS
+
+
+class Job(models.Model):
+    """One request, from its acceptance to its result.
+
+        queued ──claim──▶ running ──▶ succeeded
+          ▲  │               │  └────▶ failed
+          │  └─▶ cancelled ◀─┤
+          └── lease lost, attempt < max_attempts, after a backoff
+
+    Every transition is one UPDATE on (id, status, lease_token) in services.py; a final state is never left. `attempt` is raised at the
+    claim, so that a job which kills its worker counts. Times that decide anything are the database's clock.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=40)
+    status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
+    model_id = models.CharField(max_length=200, blank=True)
+    params = models.JSONField(default=dict)
+    prompt = models.TextField(blank=True)
+    progress = models.JSONField(default=dict)
+    result = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    warnings = models.JSONField(default=list, blank=True)
+    timings = models.JSONField(default=dict, blank=True)
+
+    priority = models.SmallIntegerField(default=0)
+    batch_key = models.CharField(max_length=64, blank=True)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    max_attempts = models.PositiveSmallIntegerField(default=max_attempts)
+    retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries")
+
+    owner_key = models.CharField(max_length=64)
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)
+    body_hash = models.CharField(max_length=64, blank=True)
+
+    worker = models.ForeignKey("Worker", null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
+    lease_token = models.UUIDField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    event_sequence = models.PositiveIntegerField(default=0)
+
+    created_at = models.DateTimeField(db_default=Now())
+    available_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner_key", "idempotency_key"], name="job_idempotency"),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="job_status_known"),
+        ]
+        indexes = [
+            models.Index(fields=["status", "model_id", "-id"], name="job_status_model"),
+            models.Index(fields=["kind", "-id"], name="job_kind"),
+            models.Index(fields=["model_id", "-id"], name="job_model"),
+            models.Index(fields=["owner_key", "-id"], name="job_owner"),
+            models.Index(fields=["created_at"], name="job_created"),
+            # Small, since only active rows are in them: the queue stays fast whatever the history's length.
+            models.Index(F("priority").desc(), "id", name="job_queue", condition=Q(status=Status.QUEUED)),
+            models.Index(fields=["lease_expires_at"], name="job_leases", condition=Q(status=Status.RUNNING)),
+            models.Index(fields=["owner_key"], name="job_active_owner", condition=Q(status__in=ACTIVE)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {str(self.id)[-12:]}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+
+class JobEvent(models.Model):
+    """What happened to a job, in order, for those who watch it: status, progress, preview, token, result, error.
+
+    Only the newest preview is kept. Rows go with retention; the job itself has all that lasts.
+    """
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    sequence = models.PositiveIntegerField()
+    type = models.CharField(max_length=12)
+    data = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["sequence"]
+        constraints = [models.UniqueConstraint(fields=["job", "sequence"], name="event_order")]
+        indexes = [models.Index(fields=["created_at"], name="event_age")]
+
+    def __str__(self) -> str:
+        return f"{self.sequence} {self.type}"
+
+
+class Worker(models.Model):
+    """A process that runs models, and what it says of itself: the only source of what web pages show of devices and models."""
+
+    class State(models.TextChoices):
+        STARTING = "starting"
+        IDLE = "idle"
+        LOADING = "loading"
+        BUSY = "busy"
+        STOPPED = "stopped"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    hostname = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.STARTING)
+    device = models.JSONField(default=dict, blank=True)
+    models = models.JSONField(default=list, blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    heartbeat_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.hostname}:{self.pid}"

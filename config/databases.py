@@ -1,0 +1,43 @@
+"""DATABASE_URL to Django's DATABASES, tuned for a queue (shared reasoning: GUARANTEES, 'Settings that follow')."""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+# FULL: an accepted job survives a power cut. WAL: readers never wait for the writer.
+SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;"
+# A forgotten transaction must not hold the queue: the server itself ends it.
+POSTGRES_TIMEOUTS = (
+    "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
+)
+
+
+def read_database(url: str, data_dir: Path) -> dict[str, Any]:
+    if not url:
+        return sqlite_database(data_dir / "darkroom.sqlite3")
+    try:
+        parsed: dict[str, Any] = dict(dj_database_url.parse(url))
+    except (ValueError, KeyError):
+        raise ImproperlyConfigured("DATABASE_URL is not a database URL; postgresql://user:password@host:5432/name is.") from None
+    if parsed["ENGINE"].endswith("sqlite3"):
+        return sqlite_database(Path(parsed["NAME"]))
+    if parsed["ENGINE"].endswith("postgresql"):
+        return postgres_database(parsed)
+    raise ImproperlyConfigured("DATABASE_URL must begin with postgresql:// or sqlite:///.")
+
+
+def sqlite_database(path: Path) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": SQLITE_PRAGMAS},
+        "TEST": {"NAME": path.with_name("test.sqlite3")},
+    }
+
+
+def postgres_database(parsed: dict[str, Any]) -> dict[str, Any]:
+    pool = {"min_size": 1, "max_size": 16, "timeout": 10}
+    options = {**parsed.get("OPTIONS", {}), "pool": pool, "options": POSTGRES_TIMEOUTS}
+    return {**parsed, "CONN_MAX_AGE": 0, "OPTIONS": options}

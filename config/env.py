@@ -1,0 +1,82 @@
+"""Typed readers of environment variables. A wrong value stops the start with a sentence that names the variable."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def env_str(name: str, default: str = "") -> str:
+    """The variable without surrounding space; an empty one counts as unset, as it does in a compose file."""
+    return os.environ.get(name, "").strip() or default
+
+
+def env_bool(name: str, default: bool) -> bool:
+    value = env_str(name).lower()
+    if not value:
+        return default
+    if value in TRUE | FALSE:
+        return value in TRUE
+    raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+
+
+def env_int(name: str, default: int, *, low: int, high: int) -> int:
+    value = env_str(name)
+    if not value:
+        return default
+    try:
+        number = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+    if not low <= number <= high:
+        raise ImproperlyConfigured(f"{name} must be between {low} and {high}, not {number}.")
+    return number
+
+
+def env_bytes(name: str, default: int | None) -> int | None:
+    """A size in bytes: '6G', '512M' or a plain number of bytes (powers of 1024)."""
+    value = env_str(name).upper().removesuffix("B").removesuffix("I")
+    if not value:
+        return default
+    digits, unit = (value[:-1], value[-1]) if value[-1] in UNITS else (value, "")
+    try:
+        size = int(float(digits) * UNITS[unit])
+    except ValueError:
+        size = 0
+    if size <= 0:
+        raise ImproperlyConfigured(f"{name} must be a size such as 6G or 512M, not {value!r}.")
+    return size
+
+
+def env_choice(name: str, default: str, choices: Sequence[str]) -> str:
+    value = env_str(name, default).lower()
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
+
+
+def env_list(name: str, default: Sequence[str] = ()) -> list[str]:
+    """Comma-separated values."""
+    value = env_str(name)
+    return [part.strip() for part in value.split(",") if part.strip()] if value else list(default)
+
+
+def env_path(name: str, default: Path | None = None) -> Path | None:
+    value = env_str(name)
+    return Path(value).expanduser().absolute() if value else default
+
+
+def env_secret(name: str) -> str:
+    """A secret from NAME, or from the file that NAME_FILE names (as container secrets are given)."""
+    file = env_path(f"{name}_FILE")
+    if file is None:
+        return env_str(name)
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE can't be read: {error.strerror}.") from None

@@ -1,0 +1,142 @@
+"""Middleware that never holds a thread while a request waits.
+
+Django runs a sync middleware around an async view by parking a thread for as long as the view takes. Two hundred clients that wait
+for their pictures would then hold two hundred threads. So what the API needs is written for async, and Django's own session, CSRF and
+login middleware run only where a page needs them.
+"""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import Http404, HttpRequest, HttpResponse
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.common import CommonMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.security import SecurityMiddleware
+from django.utils.decorators import sync_and_async_middleware
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+from config.logs import request_id
+
+log = logging.getLogger("darkroom.request")
+GetResponse = Callable[[HttpRequest], Any]
+PAGES = ("/admin/", "/studio/", "/api/docs/", "/api/schema/")
+CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+def is_page(request: HttpRequest) -> bool:
+    """Whether sessions matter: a page for people, or a file that a logged-in person's page shows."""
+    if request.path == "/" or request.path.startswith(PAGES):
+        return True
+    return request.method in ("GET", "HEAD") and settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
+def begin(request: HttpRequest) -> float:
+    given = request.headers.get("X-Request-ID", "")
+    identifier = given if CLIENT_ID.fullmatch(given) else uuid.uuid4().hex
+    request.request_id = identifier  # type: ignore[attr-defined]
+    request_id.set(identifier)
+    return time.monotonic()
+
+
+def end(request: HttpRequest, response: HttpResponse, started: float) -> HttpResponse:
+    response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+    response.setdefault("X-Content-Type-Options", "nosniff")
+    seconds = round(time.monotonic() - started, 4)
+    log.info("%s %s %s %.3f s", request.method, request.path, response.status_code, seconds)
+    return response
+
+
+@sync_and_async_middleware
+def request_id_middleware(get_response: GetResponse) -> GetResponse:
+    """Every reply carries X-Request-ID: the client's own where it is sane, else a new one. The log has it on every line."""
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponse:
+            started = begin(request)
+            return end(request, await get_response(request), started)
+
+        return async_middleware
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        started = begin(request)
+        return end(request, get_response(request), started)
+
+    return middleware
+
+
+def not_found(request: HttpRequest) -> HttpResponse:
+    raise Http404
+
+
+@sync_and_async_middleware
+def static_files_middleware(get_response: GetResponse) -> GetResponse:
+    """WhiteNoise (sync) for what is below STATIC_URL; the rest passes without touching a thread."""
+    whitenoise = WhiteNoiseMiddleware(not_found)
+    prefix = settings.STATIC_URL
+
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponse:
+            if not request.path_info.startswith(prefix):
+                return await get_response(request)
+            try:
+                return await sync_to_async(whitenoise, thread_sensitive=False)(request)
+            except Http404:
+                return await get_response(request)
+
+        return async_middleware
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(prefix):
+            return get_response(request)
+        try:
+            return whitenoise(request)
+        except Http404:
+            return get_response(request)
+
+    return middleware
+
+
+class ForPages:
+    """Mixed into one of Django's middleware classes: runs it for pages, steps aside for the API."""
+
+    sync_capable = async_capable = True
+    get_response: GetResponse
+
+    def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+        if is_page(request):
+            return super().__call__(request)  # type: ignore[misc]
+        return self.get_response(request)
+
+
+class SecurityForPages(ForPages, SecurityMiddleware): ...
+
+
+class SessionsForPages(ForPages, SessionMiddleware): ...
+
+
+class CommonForPages(ForPages, CommonMiddleware): ...
+
+
+class CsrfForPages(ForPages, CsrfViewMiddleware):
+    async def process_view(self, request: HttpRequest, *args: Any) -> HttpResponse | None:  # type: ignore[override]
+        return await sync_to_async(super().process_view)(request, *args) if is_page(request) else None
+
+
+class AuthenticationForPages(ForPages, AuthenticationMiddleware): ...
+
+
+class MessagesForPages(ForPages, MessageMiddleware): ...
+
+
+class FramesForPages(ForPages, XFrameOptionsMiddleware): ...

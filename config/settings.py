@@ -1,0 +1,175 @@
+"""Every setting, read from the environment or from .env (the environment wins). README has the table."""
+
+import sys
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+from config.databases import read_database
+from config.env import env_bool, env_bytes, env_choice, env_int, env_list, env_path, env_secret, env_str
+from config.logs import logging_config
+from config.secret import read_or_make_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+load_dotenv(env_path("ENV_FILE", BASE_DIR / ".env"), override=False)
+
+# Where everything that changes lives. With the default, the pictures are in the checkout's media/.
+DATA_DIR = env_path("DATA_DIR") or BASE_DIR / ".data"
+MEDIA_ROOT = env_path("MEDIA_ROOT") or (DATA_DIR / "media" if env_str("DATA_DIR") else BASE_DIR / "media")
+MODELS_DIR = env_path("MODELS_DIR") or DATA_DIR / "models"
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+
+DEBUG = env_bool("DEBUG", False)
+SECRET_KEY = env_secret("SECRET_KEY") or read_or_make_secret_key(DATA_DIR / "secret_key")
+HOST = env_str("HOST", "127.0.0.1")
+PORT = env_int("PORT", 8000, low=1, high=65535)
+LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", LOOPBACK_NAMES)
+CORS_ORIGINS = env_list("CORS_ORIGINS")
+CSRF_TRUSTED_ORIGINS = CORS_ORIGINS
+BEHIND_TLS_PROXY = env_bool("BEHIND_TLS_PROXY", False)
+
+DATABASES = {"default": read_database(env_secret("DATABASE_URL"), DATA_DIR)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Jobs
+JOB_RUNNER = env_choice("JOB_RUNNER", "embedded", ["embedded", "external", "celery"])
+CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL")
+SYNC_WAIT_SECONDS = env_int("SYNC_WAIT_SECONDS", 60, low=0, high=300)
+JOB_LEASE_SECONDS = env_int("JOB_LEASE_SECONDS", 30, low=1, high=3600)
+JOB_HEARTBEAT_SECONDS = env_int("JOB_HEARTBEAT_SECONDS", 5, low=1, high=600)
+JOB_MAX_ATTEMPTS = env_int("JOB_MAX_ATTEMPTS", 5, low=1, high=100)
+JOB_RETENTION_DAYS = env_int("JOB_RETENTION_DAYS", 0, low=0, high=36500)  # 0: kept for ever
+EVENT_RETENTION_HOURS = env_int("EVENT_RETENTION_HOURS", 24, low=1, high=87600)
+MAX_QUEUED_JOBS = env_int("MAX_QUEUED_JOBS", 10_000, low=1, high=10_000_000)
+MAX_ACTIVE_JOBS_PER_KEY = env_int("MAX_ACTIVE_JOBS_PER_KEY", 1_000, low=1, high=10_000_000)
+MAX_BATCH = env_int("MAX_BATCH", 4, low=1, high=64)
+JOB_STUCK_SECONDS = env_int("JOB_STUCK_SECONDS", 600, low=10, high=86400)
+
+# Models
+DEVICE = env_choice("DEVICE", "auto", ["auto", "cuda", "mps", "cpu"])
+DEFAULT_IMAGE_MODEL = env_str("DEFAULT_IMAGE_MODEL", "starter")
+DEFAULT_CHAT_MODEL = env_str("DEFAULT_CHAT_MODEL", "starter-vlm")
+USE_LOCAL_MODELS = env_bool("USE_LOCAL_MODELS", True)
+REMOTE_TIMEOUT_SECONDS = env_int("REMOTE_TIMEOUT_SECONDS", 120, low=1, high=3600)
+HF_TOKEN = env_secret("HF_TOKEN")
+HF_ENDPOINT = env_str("HF_ENDPOINT")
+HF_PROVIDER = env_str("HF_PROVIDER", "auto")
+CATALOG_EXTRA = env_path("CATALOG_EXTRA")
+MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
+MEMORY_MEASURES = env_list("MEMORY_MEASURES")  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload
+IMAGE_METADATA = env_bool("IMAGE_METADATA", True)
+
+# Limits of what a client may send
+MAX_BODY_BYTES = env_bytes("MAX_BODY_BYTES", 32 * 2**20) or 0
+MAX_IMAGE_PIXELS = env_int("MAX_IMAGE_PIXELS", 25_000_000, low=10_000, high=1_000_000_000)
+MIN_FREE_DISK_BYTES = env_bytes("MIN_FREE_DISK_BYTES", 512 * 2**20) or 0
+ALLOW_IMAGE_URLS = env_bool("ALLOW_IMAGE_URLS", False)
+MEDIA_ACCEL_PREFIX = env_str("MEDIA_ACCEL_PREFIX")
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
+DATA_UPLOAD_MAX_NUMBER_FILES = 8
+
+INSTALLED_APPS = [
+    "api.system",  # before admin and staticfiles: its runserver and its admin index win
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "api.jobs",
+    "api.access",
+    "api.files",
+    "api.images",
+    "api.studio",
+    "api.starter",
+]
+# Every one of these is native to async, or runs for pages only (config/middleware.py): a waiting request holds no thread.
+MIDDLEWARE = [
+    "config.middleware.request_id_middleware",
+    "config.middleware.static_files_middleware",
+    "api.access.middleware.cors_middleware",
+    "config.middleware.SecurityForPages",
+    "config.middleware.SessionsForPages",
+    "config.middleware.CommonForPages",
+    "config.middleware.CsrfForPages",
+    "config.middleware.AuthenticationForPages",
+    "config.middleware.MessagesForPages",
+    "config.middleware.FramesForPages",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+# WhiteNoise serves straight from the apps' folders: no collectstatic before the first page.
+WHITENOISE_USE_FINDERS = True
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS_PROXY
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS_PROXY else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS_PROXY else None
+X_FRAME_OPTIONS = "DENY"
+# Over plain HTTP on one's own machine these two warnings of `check --deploy` ask for what only TLS gives.
+SILENCED_SYSTEM_CHECKS = [] if BEHIND_TLS_PROXY else ["security.W004", "security.W008", "security.W012", "security.W016"]
+SILENCED_SYSTEM_CHECKS += ["security.W005", "security.W021"]  # HSTS for subdomains and preload: the owner's to decide
+
+LOGGING = logging_config(env_choice("LOG_FORMAT", "auto", ["auto", "text", "json"]), env_str("LOG_LEVEL", "INFO").upper())
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["api.access.authentication.PrincipalAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["api.access.permissions.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "api.system.schema.DarkroomSchema",
+    "EXCEPTION_HANDLER": "api.problems.problem_handler",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "UNAUTHENTICATED_USER": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Darkroom",
+    "DESCRIPTION": "Makes pictures, judges them and talks about them; every request is a job in a history.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SERVE_PERMISSIONS": ["api.access.permissions.HasScope"],
+    "SCHEMA_PATH_PREFIX": "/api/",
+}
+
+RUNNING_TESTS = "pytest" in sys.modules
