@@ -1,0 +1,118 @@
+"""Bells without payload: they wake a process that waits, and carry nothing. A lost ring only delays, since rows are the truth.
+
+On SQLite every process is on one machine: each listener binds a Unix datagram socket in the data folder. On PostgreSQL the database
+itself carries the ring (LISTEN/NOTIFY), to other machines too.
+"""
+
+import hashlib
+import itertools
+import os
+import select
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal, Protocol
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+Listener = Literal["worker", "web"]
+RECONNECT_SECONDS = 1.0
+_numbers = itertools.count()
+
+
+class Bell(Protocol):
+    def wait(self, timeout: float) -> bool:
+        """Whether it rang within `timeout` seconds; rings that piled up count as one."""
+
+    def close(self) -> None: ...
+
+
+def ring(listener: Listener) -> None:
+    """Wake every process that listens. Never blocks on a listener and never raises for one that is gone."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, '')", [f"darkroom_{listener}"])
+    else:
+        ring_sockets(listener)
+
+
+def open_bell(listener: Listener) -> Bell:
+    return PostgresBell(listener) if connection.vendor == "postgresql" else SocketBell(listener)
+
+
+def socket_folder() -> Path:
+    """`bells/` in the data folder; in the system's temporary folder where that path is too long for a socket's address."""
+    folder = Path(settings.DATA_DIR) / "bells"
+    if len(str(folder)) > 70:
+        digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        folder = Path(tempfile.gettempdir()) / f"darkroom-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def ring_sockets(listener: Listener) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        for path in socket_folder().glob(f"{listener}.*"):
+            try:
+                sender.sendto(b"!", str(path))
+            except BlockingIOError:
+                pass  # its buffer is full of rings: it will wake
+            except (ConnectionRefusedError, FileNotFoundError):
+                path.unlink(missing_ok=True)  # its process has ended
+
+
+class SocketBell:
+    def __init__(self, listener: Listener) -> None:
+        self.path = socket_folder() / f"{listener}.{os.getpid()}.{next(_numbers)}"
+        self.path.unlink(missing_ok=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.socket.bind(str(self.path))
+
+    def wait(self, timeout: float) -> bool:
+        ready, _, _ = select.select([self.socket], [], [], timeout)
+        try:
+            while ready:
+                self.socket.recv(16)
+        except BlockingIOError:
+            pass
+        return bool(ready)
+
+    def close(self) -> None:
+        self.socket.close()
+        self.path.unlink(missing_ok=True)
+
+
+class PostgresBell:
+    """A connection of its own that listens; a lost one is opened again, and counts as a ring."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.channel = f"darkroom_{listener}"
+        self.connection: psycopg.Connection | None = None
+        self.connect()
+
+    def connect(self) -> None:
+        params = connection.get_connection_params()
+        known = {key: params[key] for key in ("dbname", "user", "password", "host", "port") if params.get(key)}
+        self.connection = psycopg.connect(**known, autocommit=True, connect_timeout=5)
+        self.connection.execute(f"LISTEN {self.channel}")
+
+    def wait(self, timeout: float) -> bool:
+        try:
+            if self.connection is None:
+                self.connect()
+                return True
+            return any(True for _ in self.connection.notifies(timeout=timeout, stop_after=1))
+        except psycopg.Error:
+            self.close()
+            time.sleep(min(timeout, RECONNECT_SECONDS))
+            return True
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None

@@ -1,0 +1,46 @@
+"""Who is told that there is work, and who is told that something happened. Best effort: queued rows are the truth."""
+
+import logging
+
+from django.conf import settings
+from django.db import DatabaseError, transaction
+
+from api.jobs.bell import Listener, ring
+
+log = logging.getLogger("darkroom.jobs")
+
+
+def ring_workers_on_commit(job_id: object) -> None:
+    """Once the row is committed: wake the workers, here or behind the broker."""
+    transaction.on_commit(lambda: wake_workers(str(job_id)), robust=True)
+
+
+def ring_web_on_commit() -> None:
+    transaction.on_commit(lambda: ring_quietly("web"), robust=True)
+
+
+def wake_workers(job_id: str) -> None:
+    if settings.JOB_RUNNER == "embedded":
+        from api.jobs.supervisor import ensure_started
+
+        ensure_started()
+    if settings.JOB_RUNNER == "celery":
+        publish(job_id)
+    ring_quietly("worker")
+
+
+def ring_quietly(listener: Listener) -> None:
+    try:
+        ring(listener)
+    except (OSError, DatabaseError) as error:
+        log.warning("A wake-up was lost (%s); the sweep will find the row", error.__class__.__name__)
+
+
+def publish(job_id: str) -> None:
+    """A wake-up through the broker that carries only the job's id. A broker that is down costs a delay, never a job."""
+    from config.celery import app
+
+    try:
+        app.send_task("darkroom.wake", args=[job_id], retry=False)
+    except Exception as error:  # every transport has exceptions of its own
+        log.warning("The broker took no wake-up (%s); the sweep will ring again", error.__class__.__name__)

@@ -1,0 +1,159 @@
+"""Waiting for a job without holding a thread or a database connection.
+
+One thread in each web process hears the bell and asks the database once about all jobs that anybody waits for; it wakes the coroutines
+whose job has moved. Streams read the events that are new to them by (job, sequence), so that a reader can leave and come back.
+"""
+
+import asyncio
+import logging
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connection
+
+from api.jobs.bell import open_bell
+from api.jobs.models import Job, JobEvent
+from api.jobs.states import FINAL
+
+log = logging.getLogger("darkroom.jobs")
+FALLBACK_SECONDS = 1.0  # what a lost ring costs
+
+
+class Watch:
+    """One coroutine's interest in one job."""
+
+    def __init__(self, job_id: uuid.UUID) -> None:
+        self.job_id = job_id
+        self.loop = asyncio.get_running_loop()
+        self.moved = asyncio.Event()
+        self.seen = -1
+
+    def wake(self) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self.moved.set)
+        except RuntimeError:
+            pass  # its loop has ended
+
+
+class EventHub(threading.Thread):
+    def __init__(self) -> None:
+        super().__init__(name="event-hub", daemon=True)
+        self.lock = threading.Lock()
+        self.watches: dict[uuid.UUID, set[Watch]] = defaultdict(set)
+        self.wanted = threading.Event()
+
+    def add(self, watch: Watch) -> None:
+        with self.lock:
+            self.watches[watch.job_id].add(watch)
+        self.wanted.set()
+
+    def remove(self, watch: Watch) -> None:
+        with self.lock:
+            self.watches[watch.job_id].discard(watch)
+            if not self.watches[watch.job_id]:
+                del self.watches[watch.job_id]
+
+    def run(self) -> None:
+        bell = open_bell("web")
+        while True:
+            self.wanted.wait()
+            bell.wait(FALLBACK_SECONDS)
+            try:
+                self.wake_moved()
+            except DatabaseError:
+                log.warning("The database didn't answer; those who wait are asked to be patient", exc_info=True)
+            finally:
+                connection.close()
+
+    def wake_moved(self) -> None:
+        with self.lock:
+            ids = list(self.watches)
+            if not ids:
+                self.wanted.clear()
+                return
+        sequences = dict(Job.objects.filter(pk__in=ids).order_by().values_list("pk", "event_sequence"))
+        with self.lock:
+            watches = [watch for group in self.watches.values() for watch in group]
+        for watch in watches:
+            sequence = sequences.get(watch.job_id, -2)  # -2: the job was deleted
+            if sequence != watch.seen:
+                watch.seen = sequence
+                watch.wake()
+
+
+_hub: EventHub | None = None
+_starting = threading.Lock()
+
+
+def get_hub() -> EventHub:
+    global _hub
+    with _starting:
+        if _hub is None or not _hub.is_alive():
+            _hub = EventHub()
+            _hub.start()
+    return _hub
+
+
+def call_and_close(function: Any, *args: Any) -> Any:
+    """Run in a thread of the pool, and leave no database connection open in it."""
+    try:
+        return function(*args)
+    finally:
+        connection.close()
+
+
+async def in_thread(function: Any, *args: Any) -> Any:
+    return await sync_to_async(call_and_close, thread_sensitive=False)(function, *args)
+
+
+def is_final(job_id: uuid.UUID) -> bool:
+    """Whether the job has ended, or is gone."""
+    status = Job.objects.filter(pk=job_id).values_list("status", flat=True).first()
+    return status is None or status in FINAL
+
+
+async def wait_until_final(job_id: uuid.UUID, seconds: float) -> bool:
+    """Whether the job ended within `seconds`."""
+    hub, watch = get_hub(), Watch(job_id)
+    hub.add(watch)
+    try:
+        async with asyncio.timeout(seconds):
+            while not await in_thread(is_final, job_id):
+                await watch.moved.wait()
+                watch.moved.clear()
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        hub.remove(watch)
+
+
+def read_events(job_id: uuid.UUID, after: int) -> tuple[list[JobEvent], bool]:
+    """Events with a sequence above `after`, and whether the job has ended (read first, so that no last event is missed)."""
+    final = is_final(job_id)
+    return list(JobEvent.objects.filter(job_id=job_id, sequence__gt=after).order_by("sequence")), final
+
+
+async def follow_events(job_id: uuid.UUID, after: int, idle_seconds: float) -> AsyncIterator[JobEvent | None]:
+    """Events as they come, until the job has ended; None whenever nothing came for `idle_seconds`."""
+    hub, watch = get_hub(), Watch(job_id)
+    hub.add(watch)
+    try:
+        while True:
+            events, final = await in_thread(read_events, job_id, after)
+            for event in events:
+                after = event.sequence
+                yield event
+            if final:
+                return
+            try:
+                await asyncio.wait_for(watch.moved.wait(), idle_seconds)
+                watch.moved.clear()
+            except TimeoutError:
+                yield None
+    finally:
+        hub.remove(watch)

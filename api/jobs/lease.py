@@ -1,0 +1,94 @@
+"""The worker's second thread: keeps leases and the Worker row alive, hears cancellations, sweeps, and ends a process that hangs."""
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models.functions import Now
+
+from api.jobs import services
+from api.jobs.bell import open_bell
+from api.jobs.models import Worker
+from api.jobs.runs import JobRun
+from api.jobs.sweep import clean_history, sweep
+
+log = logging.getLogger("darkroom.worker")
+SWEEP_SECONDS = 5.0
+CLEAN_SECONDS = 600.0
+STUCK_EXIT = 75
+
+
+class LeaseKeeper(threading.Thread):
+    """Holds what the model thread works on. `hold` and `let_go` are called by that thread; the rest runs here.
+
+    `describe` gives the Worker row's fields (state, device, models), cheaply: it is called at each heartbeat.
+    """
+
+    def __init__(self, worker: Worker, describe: Callable[[], dict[str, Any]], clean: Callable[[], None] = clean_history) -> None:
+        super().__init__(name="lease-keeper", daemon=True)
+        self.worker, self.describe, self.clean = worker, describe, clean
+        self.ended = threading.Event()
+        self.runs: Sequence[JobRun] = ()
+        self.next_heartbeat = self.next_sweep = 0.0
+        self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
+
+    def hold(self, runs: Sequence[JobRun]) -> None:
+        self.runs = runs
+
+    def let_go(self) -> None:
+        self.runs = ()
+
+    def run(self) -> None:
+        bell = open_bell("worker")
+        while not self.ended.is_set():
+            bell.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
+            try:
+                close_old_connections()
+                self.turn()
+            except DatabaseError:
+                log.warning("The database didn't answer; leases are kept as soon as it does", exc_info=True)
+                connection.close()
+                time.sleep(0.5)
+        bell.close()
+        connection.close()
+
+    def turn(self) -> None:
+        self.pass_on_cancellations()
+        self.end_if_stuck()
+        now = time.monotonic()
+        if now >= self.next_heartbeat:
+            self.next_heartbeat = now + settings.JOB_HEARTBEAT_SECONDS
+            self.beat()
+        if now >= self.next_sweep:
+            self.next_sweep = now + SWEEP_SECONDS
+            sweep()
+        if now >= self.next_clean:
+            self.next_clean = now + CLEAN_SECONDS
+            self.clean()
+
+    def tokens(self) -> list[uuid.UUID]:
+        return list({run.job.lease_token for run in self.runs if not run.resolved and run.job.lease_token})
+
+    def pass_on_cancellations(self) -> None:
+        tokens = self.tokens()
+        asked = services.cancelled_ids(tokens) if tokens else set()
+        for run in self.runs:
+            if run.id in asked:
+                run.cancel_asked.set()
+
+    def beat(self) -> None:
+        services.extend_leases(self.tokens())
+        Worker.objects.filter(pk=self.worker.pk).update(heartbeat_at=Now(), **self.describe())
+
+    def end_if_stuck(self) -> None:
+        """Cooperative cancelling can't end a thread that hangs in the device: the process ends, and its rows are handed back."""
+        silent = [time.monotonic() - run.last_sign for run in self.runs if not run.resolved]
+        if silent and min(silent) > settings.JOB_STUCK_SECONDS:
+            log.critical("No step for %.0f s: this worker hangs and ends itself", min(silent))
+            os._exit(STUCK_EXIT)

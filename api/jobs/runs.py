@@ -1,0 +1,146 @@
+"""A job while it is worked on, as a handler sees it: parameters in; progress, warnings, timings and one outcome out."""
+
+import base64
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import DatabaseError
+
+from api.jobs import services
+from api.jobs.errors import JobCancelled, JobError, LeaseLost
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job
+
+log = logging.getLogger("darkroom.jobs")
+COALESCE_SECONDS = 0.05
+
+
+class JobRun:
+    """One attempt at one job. Used by the thread that runs models; `stop` is set by the thread that keeps the lease."""
+
+    def __init__(self, job: Job, kind: JobKind) -> None:
+        self.job = job
+        self.kind = kind
+        self.timings: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self.resolved = False
+        self.cancel_asked = threading.Event()
+        self.interrupted = threading.Event()  # the worker must stop: hand the job back
+        self.last_sign = time.monotonic()
+        self._last_emit = 0.0
+        if job.started_at is not None:
+            self.timings["queue"] = round((job.started_at - job.created_at).total_seconds(), 4)
+
+    @property
+    def id(self) -> uuid.UUID:
+        return self.job.id
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.job.params
+
+    @property
+    def owner_key(self) -> str:
+        return self.job.owner_key
+
+    @property
+    def attempt(self) -> int:
+        return self.job.attempt
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the work should stop: its cancellation was asked for, the worker must end, or the lease is lost."""
+        return self.cancel_asked.is_set() or self.interrupted.is_set() or self.resolved
+
+    def raise_if_cancelled(self) -> None:
+        if self.cancelled:
+            raise JobCancelled
+
+    def progress(self, *, step: int, steps: int, preview: bytes | None = None, stage: str = "") -> None:
+        """Step `step` of `steps` is done. Told to watchers at most every 50 ms, the last step always."""
+        self.last_sign = time.monotonic()
+        if preview is not None:
+            self.emit("preview", {"image": "data:image/webp;base64," + base64.b64encode(preview).decode()})
+        if step < steps and time.monotonic() - self._last_emit < COALESCE_SECONDS:
+            return
+        self._last_emit = time.monotonic()
+        progress = {"fraction": round(step / steps, 4), "step": step, "steps": steps}
+        if stage:
+            progress["stage"] = stage
+        self.emit("progress", progress, progress=progress)
+
+    def emit(self, type: str, data: dict[str, Any], *, progress: dict[str, Any] | None = None) -> None:
+        """An event for those who watch. A lost lease stops the work; a database that is busy only costs this event."""
+        self.last_sign = time.monotonic()
+        if self.resolved:
+            return
+        try:
+            services.emit_event(job=self.job, type=type, data=data, progress=progress)
+        except LeaseLost:
+            self.abandon()
+        except DatabaseError:
+            log.warning("An event of job %s was not recorded", self.id, exc_info=True)
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Adds the seconds of the block to `timings[name]`."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add_time(name, time.monotonic() - started)
+
+    def add_time(self, name: str, seconds: float) -> None:
+        self.last_sign = time.monotonic()
+        self.timings[name] = round(self.timings.get(name, 0.0) + seconds, 4)
+
+    def finish(self, output: Any) -> None:
+        """running → succeeded, with the rows of `output`; thrown away where the job is no longer ours."""
+        try:
+            services.finish_job(
+                job=self.job,
+                record=lambda job: self.kind.record(job, output),
+                warnings=self.warnings,
+                timings=self.timings,
+            )
+        except LeaseLost:
+            log.warning("Job %s was taken over or cancelled; this result is thrown away", self.id)
+            self.kind.discard(output)
+        except BaseException:
+            self.kind.discard(output)
+            raise
+        self.resolved = True
+
+    def fail(self, error: JobError) -> None:
+        self._resolve(lambda: services.fail_job(job=self.job, error=error, warnings=self.warnings, timings=self.timings))
+        log.info("Job %s failed: %s: %s", self.id, error.code, error.detail)
+
+    def stop(self) -> None:
+        """The work has stopped before its end: cancelled where that was asked for, else handed back."""
+        if self.cancel_asked.is_set():
+            self._resolve(lambda: services.acknowledge_cancel(job=self.job))
+        else:
+            reason = "The worker was told to stop"
+            self._resolve(lambda: services.hand_back(job=self.job, reason=reason, blameless=True))
+
+    def abandon(self) -> None:
+        """The row is somebody else's by now: nothing of this attempt may be written."""
+        self.resolved = True
+
+    def _resolve(self, write: Any) -> None:
+        if self.resolved:
+            return
+        self.resolved = True
+        try:
+            write()
+        except LeaseLost:
+            log.warning("Job %s was no longer ours to end", self.id)

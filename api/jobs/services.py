@@ -1,0 +1,327 @@
+"""Everything that changes a job: submit, claim, finish, fail, cancel, retry, hand back.
+
+Each transition is one UPDATE on (id, status, lease_token) whose row count must be 1, by the database's clock. The same code runs on
+SQLite (where transactions begin IMMEDIATE) and on PostgreSQL (where candidates are locked, those that others hold skipped).
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from api.jobs import dispatch
+from api.jobs.errors import JobError, LeaseLost
+from api.jobs.kinds import get_kind
+from api.jobs.models import Job, JobEvent, Worker
+from api.jobs.states import ACTIVE, Status
+from api.problems import Problem
+
+BACKOFF_SECONDS = (0, 2, 10, 30, 60)
+
+
+# ---------------------------------------------------------------- submit
+
+
+def submit_job(
+    *,
+    kind: str,
+    params: dict[str, Any],
+    owner_key: str,
+    model_id: str = "",
+    prompt: str = "",
+    priority: int = 0,
+    idempotency_key: str | None = None,
+    body_hash: str = "",
+    max_active: int | None = None,
+    retry_of: Job | None = None,
+    link: Callable[[Job], None] | None = None,
+) -> Job:
+    """Commit a row, then ring. `link` runs in the same transaction (a capability ties its files to the job there).
+
+    The same idempotency key and body give the job that is there already; another body is a Problem 422. Problem 429 when the owner has
+    `max_active` jobs under way, 503 when the queue is full.
+    """
+    job = Job(
+        kind=kind,
+        params=params,
+        owner_key=owner_key,
+        model_id=model_id,
+        prompt=prompt.replace("\x00", ""),
+        priority=priority,
+        idempotency_key=idempotency_key,
+        body_hash=body_hash,
+        batch_key=get_kind(kind).batch_key(params),
+        retry_of=retry_of,
+        event_sequence=1,
+    )
+    if idempotency_key and (earlier := find_same_request(job)):
+        return earlier
+    try:
+        with transaction.atomic():
+            admit(owner_key, max_active)
+            job.save(force_insert=True)
+            JobEvent.objects.create(job=job, sequence=1, type="status", data={"status": Status.QUEUED})
+            if link is not None:
+                link(job)
+            dispatch.ring_workers_on_commit(job.id)
+    except IntegrityError:
+        if idempotency_key and (earlier := find_same_request(job)):
+            return earlier
+        raise
+    return Job.objects.get(pk=job.pk)
+
+
+def find_same_request(job: Job) -> Job | None:
+    earlier = Job.objects.filter(owner_key=job.owner_key, idempotency_key=job.idempotency_key).first()
+    if earlier is not None and earlier.body_hash != job.body_hash:
+        raise Problem("idempotency_key_reused", 422, "This Idempotency-Key was used with another request; take a new one.")
+    return earlier
+
+
+def admit(owner_key: str, max_active: int | None) -> None:
+    limit = min(max_active or settings.MAX_ACTIVE_JOBS_PER_KEY, settings.MAX_ACTIVE_JOBS_PER_KEY)
+    if reaches(Job.objects.filter(owner_key=owner_key, status__in=ACTIVE), limit):
+        detail = f"You have {limit} jobs queued or running, which is your limit; wait for some to end."
+        raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
+    if reaches(Job.objects.filter(status=Status.QUEUED), settings.MAX_QUEUED_JOBS):
+        raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
+
+
+def reaches(jobs: QuerySet[Job], limit: int) -> bool:
+    """Whether there are `limit` of them; reads no more index entries than that."""
+    return jobs.order_by()[limit - 1 : limit].values_list("pk").exists()
+
+
+def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = None) -> Job:
+    """A new job with the same resolved parameters (the seeds too), linked to the old one."""
+    return submit_job(
+        kind=job.kind,
+        params=job.params,
+        owner_key=owner_key,
+        model_id=job.model_id,
+        prompt=job.prompt,
+        priority=job.priority,
+        retry_of=job,
+        link=link,
+    )
+
+
+# ---------------------------------------------------------------- claim and hold
+
+
+def lease_end() -> Any:
+    return Now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)
+
+
+def waiting_jobs() -> QuerySet[Job]:
+    """Queued rows whose time has come, the first first; on PostgreSQL locked, without waiting for those that others lock."""
+    jobs = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).order_by("-priority", "id")
+    return jobs.select_for_update(skip_locked=True) if connection.features.has_select_for_update_skip_locked else jobs
+
+
+def claim_jobs(*, worker: Worker) -> list[Job]:
+    """The head of the queue, and up to N-1 more with its batch key; [] when nothing waits. All share one new lease token.
+
+    A row that was tried before is claimed alone, so that a job which kills workers can't take its neighbours with it.
+    """
+    with transaction.atomic():
+        head = waiting_jobs().only("id", "kind", "batch_key", "attempt").first()
+        if head is None:
+            return []
+        ids = [head.pk, *batch_mates(head)]
+        token = uuid.uuid4()
+        Job.objects.filter(pk__in=ids, status=Status.QUEUED).update(
+            status=Status.RUNNING,
+            attempt=F("attempt") + 1,
+            worker=worker,
+            lease_token=token,
+            lease_expires_at=lease_end(),
+            started_at=Now(),
+            progress={},
+            event_sequence=F("event_sequence") + 1,
+        )
+        jobs = list(Job.objects.filter(pk__in=ids, lease_token=token).order_by("-priority", "id"))
+        add_events((job, job.event_sequence, "status", {"status": Status.RUNNING, "attempt": job.attempt}) for job in jobs)
+        dispatch.ring_web_on_commit()
+    return jobs
+
+
+def batch_mates(head: Job) -> list[uuid.UUID]:
+    limit = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
+    if not head.batch_key or head.attempt or limit < 1:
+        return []
+    mates = waiting_jobs().filter(kind=head.kind, batch_key=head.batch_key, attempt=0).exclude(pk=head.pk)
+    return list(mates.values_list("pk", flat=True)[:limit])
+
+
+def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
+    held = Job.objects.filter(lease_token__in=tokens, status=Status.RUNNING)
+    return held.update(lease_expires_at=lease_end()) if tokens else 0
+
+
+def cancelled_ids(tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Jobs under these leases whose cancellation was asked for."""
+    held = Job.objects.filter(lease_token__in=tokens, status=Status.RUNNING, cancel_requested_at__isnull=False)
+    return set(held.values_list("pk", flat=True)) if tokens else set()
+
+
+# ---------------------------------------------------------------- while it runs
+
+
+def add_events(rows: Iterable[tuple[Job, int, str, dict[str, Any]]]) -> None:
+    JobEvent.objects.bulk_create(JobEvent(job=job, sequence=number, type=type_, data=data) for job, number, type_, data in rows)
+
+
+def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str, Any] | None = None) -> None:
+    """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
+    with transaction.atomic():
+        changes: dict[str, Any] = {"event_sequence": F("event_sequence") + 1}
+        if progress is not None:
+            changes["progress"] = progress
+        transition(job, from_status=Status.RUNNING, **changes)
+        number = Job.objects.values_list("event_sequence", flat=True).get(pk=job.pk)
+        if type == "preview":
+            JobEvent.objects.filter(job=job, type="preview").delete()
+        add_events([(job, number, type, data)])
+        dispatch.ring_web_on_commit()
+
+
+def transition(job: Job, *, from_status: str, **changes: Any) -> None:
+    """The fence: one UPDATE on (id, status, lease_token), or LeaseLost."""
+    row = Job.objects.filter(pk=job.pk, status=from_status, lease_token=job.lease_token)
+    if row.update(**changes) != 1:
+        raise LeaseLost(f"{job} is no longer {from_status} under this lease")
+
+
+def finish_job(
+    *,
+    job: Job,
+    record: Callable[[Job], dict[str, Any]],
+    warnings: Sequence[str] = (),
+    timings: dict[str, float] | None = None,
+) -> None:
+    """running → succeeded, with the rows that `record` makes, in one transaction. Raises LeaseLost (and undoes `record`)."""
+    with transaction.atomic():
+        transition(job, from_status=Status.RUNNING, worker_id=job.worker_id)  # takes the row's lock before anything is made
+        result = record(job)
+        end_job(job, Status.SUCCEEDED, ("result", {}), result=result, warnings=list(warnings), timings=timings or {})
+
+
+def fail_job(*, job: Job, error: JobError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:
+    """running → failed."""
+    with transaction.atomic():
+        body = error.as_json()
+        end_job(job, Status.FAILED, ("error", body), error=body, warnings=list(warnings), timings=timings or {})
+
+
+def acknowledge_cancel(*, job: Job) -> None:
+    """running → cancelled, once the work has stopped."""
+    with transaction.atomic():
+        end_job(job, Status.CANCELLED, None)
+
+
+def end_job(job: Job, status: Status, event: tuple[str, dict[str, Any]] | None, **changes: Any) -> None:
+    """running → a final state, with its last events; inside the caller's transaction."""
+    transition(
+        job,
+        from_status=Status.RUNNING,
+        status=status,
+        finished_at=Now(),
+        lease_token=None,
+        lease_expires_at=None,
+        event_sequence=F("event_sequence") + 2,
+        **changes,
+    )
+    number = Job.objects.values_list("event_sequence", flat=True).get(pk=job.pk)
+    JobEvent.objects.filter(job=job, type="preview").delete()
+    rows = [(job, number - 1, *event)] if event else []
+    add_events([*rows, (job, number, "status", {"status": status})])
+    dispatch.ring_web_on_commit()
+
+
+# ---------------------------------------------------------------- cancel
+
+
+def cancel_job(*, job: Job) -> Job:
+    """Queued: cancelled at once. Running: asked to stop at its next step. Ended: as it is. Returns the job as it now stands."""
+    with transaction.atomic():
+        ended = Job.objects.filter(pk=job.pk, status=Status.QUEUED).update(
+            status=Status.CANCELLED, finished_at=Now(), event_sequence=F("event_sequence") + 1
+        )
+        if ended:
+            number = Job.objects.values_list("event_sequence", flat=True).get(pk=job.pk)
+            add_events([(job, number, "status", {"status": Status.CANCELLED})])
+            dispatch.ring_web_on_commit()
+        else:
+            asked = Job.objects.filter(pk=job.pk, status=Status.RUNNING, cancel_requested_at__isnull=True)
+            if asked.update(cancel_requested_at=Now()):
+                dispatch.ring_workers_on_commit(job.pk)
+    return Job.objects.get(pk=job.pk)
+
+
+# ---------------------------------------------------------------- hand back
+
+
+def hand_back(*, job: Job, reason: str, blameless: bool = False) -> None:
+    """running → queued after a backoff; → cancelled where that was asked for; → failed when its attempts are used up.
+
+    `blameless`: the worker was told to stop, so this attempt doesn't count and the job is available at once.
+    """
+    with transaction.atomic():
+        now = Job.objects.values("cancel_requested_at", "attempt", "max_attempts").filter(pk=job.pk).first()
+        if now is None:
+            raise LeaseLost(f"{job} is gone")
+        if now["cancel_requested_at"]:
+            return end_job(job, Status.CANCELLED, None)
+        if now["attempt"] >= now["max_attempts"] and not blameless:
+            error = JobError("attempts_exhausted", 500, f"{reason}; it was tried {now['attempt']} times and given up.")
+            return end_job(job, Status.FAILED, ("error", error.as_json()), error=error.as_json())
+        requeue(job, attempt=now["attempt"] - blameless, delay=0 if blameless else backoff(now["attempt"]))
+
+
+def requeue(job: Job, *, attempt: int, delay: float) -> None:
+    transition(
+        job,
+        from_status=Status.RUNNING,
+        status=Status.QUEUED,
+        attempt=attempt,
+        lease_token=None,
+        lease_expires_at=None,
+        worker=None,
+        started_at=None,
+        progress={},
+        available_at=Now() + timedelta(seconds=delay),
+        event_sequence=F("event_sequence") + 1,
+    )
+    number = Job.objects.values_list("event_sequence", flat=True).get(pk=job.pk)
+    JobEvent.objects.filter(job=job, type="preview").delete()
+    add_events([(job, number, "status", {"status": Status.QUEUED, "attempt": attempt})])
+    dispatch.ring_web_on_commit()
+    dispatch.ring_workers_on_commit(job.pk)
+
+
+def backoff(attempt: int) -> float:
+    return BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS)) - 1]
+
+
+def release_worker(worker_id: uuid.UUID) -> int:
+    """A worker has died: hand its rows back at once. Returns how many there were."""
+    jobs = list(Job.objects.filter(worker_id=worker_id, status=Status.RUNNING))
+    Worker.objects.filter(pk=worker_id).update(state=Worker.State.STOPPED, models=[])
+    return hand_back_all(jobs, "The worker ended while it ran this job")
+
+
+def hand_back_all(jobs: Iterable[Job], reason: str) -> int:
+    count = 0
+    for job in jobs:
+        try:
+            hand_back(job=job, reason=reason)
+            count += 1
+        except LeaseLost:
+            pass  # somebody else was quicker
+    return count

@@ -1,0 +1,102 @@
+"""Keeps one worker process alive for this data folder, from whichever web process holds the lock.
+
+A child process and not a thread: a CUDA fault, an OOM kill or a hang must never take the API down. The worker ends when the pipe that
+this process holds closes, so that a killed web process leaves no orphan, and another web process takes over.
+"""
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from api.jobs.identifiers import uuid7
+from api.jobs.services import release_worker
+
+log = logging.getLogger("darkroom.supervisor")
+TAKE_OVER_SECONDS = 0.5
+HEALTHY_SECONDS = 30.0
+LONGEST_BACKOFF = 30.0
+
+_started: "Supervisor | None" = None
+_starting = threading.Lock()
+
+
+def ensure_started() -> None:
+    """Start supervising from this process, once; cheap to call again. Does nothing in a worker, which has no children."""
+    global _started
+    if _started is not None or os.environ.get("DARKROOM_WORKER"):
+        return
+    with _starting:
+        if _started is None:
+            _started = Supervisor()
+            _started.start()
+
+
+def lock_file(path: Path) -> IO[str] | None:
+    """An open file with an exclusive lock, or None where another process has it. The lock ends with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+class Supervisor(threading.Thread):
+    def __init__(self) -> None:
+        super().__init__(name="supervisor", daemon=True)
+        self.failures = 0
+
+    def run(self) -> None:
+        lock = None
+        while lock is None:
+            lock = lock_file(Path(settings.DATA_DIR) / "supervisor.lock")
+            if lock is None:
+                time.sleep(TAKE_OVER_SECONDS)
+        while True:
+            self.run_one_worker()
+
+    def run_one_worker(self) -> None:
+        worker_id = uuid7()
+        started = time.monotonic()
+        code = self.spawn_and_wait(str(worker_id))
+        self.failures = 0 if time.monotonic() - started > HEALTHY_SECONDS else self.failures + 1
+        delay = min(LONGEST_BACKOFF, 0.2 * 2 ** min(self.failures, 10)) if self.failures > 1 else 0.0
+        log.error("The worker ended (%s); the next one starts in %.1f s", describe_exit(code), delay)
+        self.hand_back_rows(worker_id)
+        time.sleep(delay)
+
+    def spawn_and_wait(self, worker_id: str) -> int:
+        """Popen.wait and not a signal handler: this runs beside whatever server is in this process."""
+        read_end, write_end = os.pipe()
+        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "worker", "--worker-id", worker_id]
+        command += ["--parent-pipe", str(read_end)]
+        environment = {**os.environ, "DARKROOM_WORKER": "embedded"}
+        child = subprocess.Popen(command, pass_fds=[read_end], env=environment, stdin=subprocess.DEVNULL)
+        os.close(read_end)
+        try:
+            return child.wait()
+        finally:
+            os.close(write_end)
+
+    def hand_back_rows(self, worker_id: object) -> None:
+        try:
+            release_worker(worker_id)  # type: ignore[arg-type]
+        except DatabaseError:
+            log.warning("The dead worker's rows could not be handed back; the sweep will do it", exc_info=True)
+        finally:
+            connection.close()
+
+
+def describe_exit(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,41 @@
+"""What puts right what a crash left behind: run by every worker each few seconds, harmless when run by many at once."""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from api.jobs import dispatch
+from api.jobs.models import Job, JobEvent, Worker
+from api.jobs.services import hand_back_all
+from api.jobs.states import FINAL, Status
+
+log = logging.getLogger("darkroom.jobs")
+CHUNK = 500
+
+
+def sweep() -> int:
+    """Hand back the rows whose lease has ended, and ring again for those that wait. Returns how many were handed back."""
+    lost = Job.objects.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")[:CHUNK]
+    count = hand_back_all(lost, "Its worker stopped answering")
+    if count:
+        log.warning("%d jobs had lost their worker and were handed back", count)
+    waiting = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).values_list("pk", flat=True)[:1]
+    for job_id in waiting:
+        dispatch.wake_workers(str(job_id))
+    silent = Now() - timedelta(seconds=2 * settings.JOB_LEASE_SECONDS)
+    Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED).update(state=Worker.State.STOPPED, models=[])
+    return count
+
+
+def clean_history() -> None:
+    """Events past their retention, jobs past theirs (never active ones), workers long gone. In chunks: no long lock."""
+    old_events = JobEvent.objects.filter(created_at__lt=Now() - timedelta(hours=settings.EVENT_RETENTION_HOURS))
+    old_events = old_events.filter(job__status__in=FINAL)
+    JobEvent.objects.filter(pk__in=list(old_events.values_list("pk", flat=True)[:CHUNK])).delete()
+    if settings.JOB_RETENTION_DAYS:
+        old = Job.objects.filter(status__in=FINAL, created_at__lt=Now() - timedelta(days=settings.JOB_RETENTION_DAYS))
+        for job in old.order_by("id")[:CHUNK]:
+            job.delete()
+    Worker.objects.filter(state=Worker.State.STOPPED, heartbeat_at__lt=Now() - timedelta(days=7)).delete()
