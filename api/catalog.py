@@ -1,0 +1,266 @@
+"""Every model and adapter that this server offers, read from TOML. No torch, no Django.
+
+The built-in catalog is catalog.toml beside this file; an owner adds or replaces tables in a file of their own (CATALOG_EXTRA):
+
+    [models."my-model"]
+    path = "/data/checkpoints/my-model"         # a diffusers folder; or repo = "owner/name" on the Hugging Face hub
+    family = "sd1"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+API_FOLDER = Path(__file__).resolve().parent
+BUILT_IN = API_FOLDER / "catalog.toml"
+HUB = "https://huggingface.co/"
+
+MODEL_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0,2}"
+REPO_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*"
+COMMIT_PATTERN = r"[0-9a-f]{40}"
+
+TASKS = ("text-to-image", "image-text-to-text", "text-generation", "zero-shot-image-classification")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model. `repo` (on the hub) or `path` (a folder here) is set, never both."""
+
+    id: str
+    name: str
+    task: str = "text-to-image"
+    family: str = ""
+    repo: str | None = None
+    revision: str | None = None
+    """The hub's commit. None: resolved at the first download, recorded, and required from then on (`pinned: first_use`)."""
+    path: Path | None = None
+    variant: str | None = None
+    """Weights of this variant ("fp16") are preferred where the repository has them."""
+    licence: str = "unknown"
+    source: str = ""
+    gated: bool = False
+    """The owner must accept the licence on the hub and set HF_TOKEN."""
+    default_size: int = 512
+    default_steps: int = 25
+    default_guidance_scale: float = 7.0
+    parameters: int = 0
+    memory: int = 0
+    """Bytes of the weights at half precision; 0 is unknown. What is loaded is measured, this is only told to people."""
+    max_batch: int = 1
+    note: str = ""
+    files: tuple[str, ...] = ()
+    """Glob patterns of the files to fetch, for repositories that are no plain diffusers or transformers checkpoint."""
+    placeholder: str = ""
+    """Set while `path` is missing: "module:function" that makes a stand-in checkpoint with random weights in a given folder.
+    Dropping the trained folder in at `path` is all that is needed to replace it."""
+
+
+@dataclass(frozen=True)
+class AdapterEntry:
+    """One LoRA: a single safetensors file, on the hub (`repo` and `filename`) or here (`path`)."""
+
+    id: str
+    name: str
+    family: str = ""
+    base: tuple[str, ...] = ()
+    """Ids of the models that it fits; empty: any of its family."""
+    repo: str | None = None
+    revision: str | None = None
+    filename: str | None = None
+    path: Path | None = None
+    licence: str = "unknown"
+    trigger: str = ""
+    """Words that a prompt needs for the adapter to act."""
+
+    def fits(self, entry: ModelEntry) -> bool:
+        return entry.id in self.base if self.base else entry.family == self.family
+
+
+class CatalogError(ValueError):
+    """A catalog file is wrong; the sentence names the file, the table and the key."""
+
+
+class UnknownEntry(LookupError):
+    """No such id; `nearest` holds the known ids most like it."""
+
+    kind = "entry"
+
+    def __init__(self, wanted: str, nearest: list[str]) -> None:
+        self.id, self.nearest = wanted, nearest
+        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+        super().__init__(f"There is no {self.kind} '{wanted}'.{hint}")
+
+
+class UnknownModel(UnknownEntry):
+    kind = "model"
+
+
+class UnknownAdapter(UnknownEntry):
+    kind = "adapter"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    models: dict[str, ModelEntry]
+    adapters: dict[str, AdapterEntry]
+
+    def get(self, model_id: str) -> ModelEntry:
+        """The model of this id, or of this hub repository name. Raises UnknownModel."""
+        if model_id in self.models:
+            return self.models[model_id]
+        by_repo = next((entry for entry in self.models.values() if entry.repo == model_id), None)
+        if by_repo is None:
+            raise UnknownModel(model_id, _nearest(model_id, self.models))
+        return by_repo
+
+    def adapter(self, adapter_id: str) -> AdapterEntry:
+        """Raises UnknownAdapter."""
+        if adapter_id not in self.adapters:
+            raise UnknownAdapter(adapter_id, _nearest(adapter_id, self.adapters))
+        return self.adapters[adapter_id]
+
+    def of_task(self, task: str) -> list[ModelEntry]:
+        return [entry for entry in self.models.values() if entry.task == task]
+
+    def adapters_for(self, model_id: str) -> list[AdapterEntry]:
+        entry = self.get(model_id)
+        return [adapter for adapter in self.adapters.values() if adapter.fits(entry)]
+
+
+def is_model_id(value: str) -> bool:
+    """One to three segments joined by '/', with no '..' anywhere: never a path, a URL or a host."""
+    return re.fullmatch(MODEL_ID_PATTERN, value) is not None and ".." not in value
+
+
+def load_catalog(extra: Path | None = None) -> Catalog:
+    """The built-in catalog, with the owner's tables added (a table of the same id replaces). Raises CatalogError."""
+    models, adapters = _read(BUILT_IN, base=API_FOLDER, source="built-in")
+    if extra is not None:
+        more_models, more_adapters = _read(extra, base=extra.resolve().parent, source="local")
+        models |= more_models
+        adapters |= more_adapters
+    return Catalog(models=models, adapters=adapters)
+
+
+def _nearest(wanted: str, known: Iterable[str]) -> list[str]:
+    by_folded = {name.lower(): name for name in known}
+    return [by_folded[name] for name in difflib.get_close_matches(wanted.lower(), by_folded, n=3, cutoff=0.5)]
+
+
+def _read(file: Path, *, base: Path, source: str) -> tuple[dict[str, ModelEntry], dict[str, AdapterEntry]]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogError(f"The catalog {file} can't be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"The catalog {file} is not valid TOML: {error}.") from error
+    unknown = set(document) - {"models", "adapters"}
+    if unknown:
+        raise CatalogError(f"{file}: unknown table [{min(unknown)}]; there are only [models.…] and [adapters.…].")
+    models = {
+        model_id: _model(_Table(file, "models", model_id, values), base=base, source=source)
+        for model_id, values in _tables(file, document, "models")
+    }
+    adapters = {
+        adapter_id: _adapter(_Table(file, "adapters", adapter_id, values), base=base)
+        for adapter_id, values in _tables(file, document, "adapters")
+    }
+    return models, adapters
+
+
+def _tables(file: Path, document: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
+    tables = document.get(kind, {})
+    if not isinstance(tables, dict):
+        raise CatalogError(f'{file}: "{kind}" must be tables: [{kind}."my-id"].')
+    return list(tables.items())
+
+
+class _Table:
+    """One table of a catalog file; every complaint names the file, the table and the key."""
+
+    def __init__(self, file: Path, kind: str, entry_id: str, values: Any) -> None:
+        self.where = f'{file}, [{kind}."{entry_id}"]'
+        self.id, self.values = entry_id, values
+        if not isinstance(values, dict):
+            raise CatalogError(f"{self.where}: must be a table.")
+        if not is_model_id(entry_id):
+            raise CatalogError(f"{self.where}: an id is one to three segments of letters, digits, '_', '.', '-', joined by '/'.")
+
+    def wrong(self, key: str, reason: str) -> CatalogError:
+        return CatalogError(f'{self.where}: "{key}" {reason}.')
+
+    def check(self, kind: type[ModelEntry | AdapterEntry], *, hidden: tuple[str, ...] = ()) -> None:
+        """Every key is known and of its type; numbers are not negative."""
+        hidden = ("id", "source", *hidden)
+        wanted = {field.name: str(field.type) for field in dataclasses.fields(kind) if field.name not in hidden}
+        for key, value in self.values.items():
+            if key not in wanted:
+                near = difflib.get_close_matches(key, wanted, n=1)
+                raise self.wrong(key, "is not a key" + (f"; did you mean {near[0]}?" if near else ""))
+            self._check_type(key, value, wanted[key])
+        if ("repo" in self.values) == ("path" in self.values):
+            raise self.wrong("repo", 'or "path" must be given, one of them')
+        self.check_pattern("repo", REPO_PATTERN, "must be a hub repository, owner/name")
+        self.check_pattern("revision", COMMIT_PATTERN, "must be a full commit of 40 hexadecimal digits")
+        self.check_pattern("variant", r"[a-z0-9_]+", "must be a variant's name, such as fp16")
+
+    def _check_type(self, key: str, value: Any, annotation: str) -> None:
+        if annotation.startswith("tuple"):
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise self.wrong(key, "must be a list of texts")
+        elif annotation == "bool":
+            if not isinstance(value, bool):
+                raise self.wrong(key, "must be true or false")
+        elif annotation in ("int", "float"):
+            allowed = (int,) if annotation == "int" else (int, float)
+            if isinstance(value, bool) or not isinstance(value, allowed) or not 0 <= value < float("inf"):
+                raise self.wrong(key, f"must be a number{' without a fraction' if annotation == 'int' else ''}, 0 or more")
+        elif not isinstance(value, str):
+            raise self.wrong(key, "must be a text")
+
+    def check_pattern(self, key: str, pattern: str, reason: str) -> None:
+        value = self.values.get(key)
+        if value is not None and (re.fullmatch(pattern, value) is None or ".." in value):
+            raise self.wrong(key, reason)
+
+    def path(self, base: Path) -> Path | None:
+        """Relative paths count from the catalog file's own folder."""
+        return base / Path(self.values["path"]).expanduser() if "path" in self.values else None
+
+
+def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
+    table.check(ModelEntry, hidden=() if source == "built-in" else ("placeholder",))
+    values = {"name": table.id, **table.values, "path": table.path(base), "files": tuple(table.values.get("files", ()))}
+    if values.get("task", TASKS[0]) not in TASKS:
+        raise table.wrong("task", f"must be one of {', '.join(TASKS)}")
+    size = values.get("default_size", 512)
+    if size % 8 or not 64 <= size <= 2048:
+        raise table.wrong("default_size", "must be a multiple of 8 from 64 to 2048")
+    if not 1 <= values.get("default_steps", 1) <= 150:
+        raise table.wrong("default_steps", "must be from 1 to 150")
+    if not 1 <= values.get("max_batch", 1) <= 64:
+        raise table.wrong("max_batch", "must be from 1 to 64")
+    if values.get("placeholder") and (values["path"] / "model_index.json").exists():
+        values |= {"placeholder": "", "note": ""}
+    return ModelEntry(id=table.id, source=HUB + values["repo"] if "repo" in values else source, **values)
+
+
+def _adapter(table: _Table, *, base: Path) -> AdapterEntry:
+    table.check(AdapterEntry)
+    values = {"name": table.id, **table.values, "path": table.path(base), "base": tuple(table.values.get("base", ()))}
+    if not (values["base"] or values.get("family")):
+        raise table.wrong("family", 'or "base" must say which models it fits')
+    if "repo" in values:
+        if not values.get("filename"):
+            raise table.wrong("filename", "must name the safetensors file in the repository")
+        table.check_pattern("filename", r"(?:[A-Za-z0-9_][\w.-]*/)*[\w.-]+\.safetensors", "must be a safetensors file in the repository")
+    elif values["path"].suffix != ".safetensors":
+        raise table.wrong("path", "must be a safetensors file")
+    return AdapterEntry(id=table.id, **values)

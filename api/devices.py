@@ -1,0 +1,178 @@
+"""What this machine is good at: cuda, mps or cpu, the dtype that is fast on it, and its free memory.  [torch; no Django]
+
+The dtype is found by probing, not by a device's name (SPEED.md): a small convolution and a small matrix product, the two things
+that a denoiser consists of, are timed in fp32, bf16 and fp16. Half precision is taken when it is clearly faster, and fp16 is
+preferred to bf16 when both are about as fast, since it keeps three more bits of mantissa.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import psutil
+import torch
+
+Preference = Literal["auto", "cuda", "mps", "cpu"]
+
+PROBED = (torch.float32, torch.bfloat16, torch.float16)
+CLEARLY_FASTER = 1.25
+"""A half precision must beat fp32 by this factor; noise on a shared machine is about 10 %."""
+ABOUT_AS_FAST = 1.15
+
+
+class DeviceUnavailable(RuntimeError):
+    """The device that was asked for is not in this machine."""
+
+
+@dataclass(frozen=True)
+class Device:
+    type: str
+    index: int
+    name: str
+    dtype: torch.dtype
+    channels_last: bool
+    memory_total: int
+    """Bytes: the accelerator's own memory; main memory on cpu and mps."""
+    probe: dict[str, float | None] = field(default_factory=dict)
+    """Milliseconds by dtype's name; None where the dtype failed or gave values that are not finite."""
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device("cuda", self.index) if self.type == "cuda" else torch.device(self.type)
+
+    def free_memory(self) -> int:
+        """Bytes that can be allocated now; on CUDA what torch's cache holds unused counts as free."""
+        if self.type != "cuda":
+            return psutil.virtual_memory().available
+        unused = torch.cuda.memory_reserved(self.index) - torch.cuda.memory_allocated(self.index)
+        return torch.cuda.mem_get_info(self.index)[0] + unused
+
+    def used_memory(self) -> int:
+        """Bytes that this process holds: CUDA's allocations, or the process's resident memory."""
+        if self.type == "cuda":
+            return torch.cuda.memory_allocated(self.index)
+        return psutil.Process().memory_info().rss
+
+    def empty_cache(self) -> None:
+        if self.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.type == "mps":
+            torch.mps.empty_cache()
+
+    def is_fast(self, dtype: torch.dtype) -> bool:
+        """Is `dtype` about as fast here as the dtype that was chosen?"""
+        mine, chosen = self.probe.get(dtype_name(dtype)), self.probe.get(dtype_name(self.dtype))
+        return mine is not None and chosen is not None and mine <= chosen * ABOUT_AS_FAST
+
+    def describe(self) -> dict[str, Any]:
+        """JSON for the Worker row and /api/status/."""
+        cuda = torch.cuda.is_available()
+        return {
+            "pytorch_version": torch.__version__,
+            "cuda_available": cuda,
+            "cuda_version": torch.version.cuda,
+            "device_count": torch.cuda.device_count() if cuda else 0,
+            "devices": [_describe_cuda(index) for index in range(torch.cuda.device_count())] if cuda else [],
+            "device": {"type": self.type, "index": self.index, "name": self.name, "memory_total": self.memory_total},
+            "dtype": dtype_name(self.dtype),
+            "channels_last": self.channels_last,
+            "probe": {"milliseconds": dict(self.probe)},
+            "cpu": {
+                "name": _cpu_name(),
+                "cores": psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+                "threads": torch.get_num_threads(),
+            },
+            "memory": {"total": psutil.virtual_memory().total, "available": psutil.virtual_memory().available},
+        }
+
+
+@functools.cache
+def probe_device(preference: Preference = "auto") -> Device:
+    """The device to run models on; probed once a process (under a second). Raises DeviceUnavailable."""
+    kind = _choose(preference)
+    device = torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
+    timings = {dtype: _milliseconds(device, dtype) for dtype in PROBED}
+    return Device(
+        type=kind,
+        index=0,
+        name={"cuda": lambda: torch.cuda.get_device_name(0), "mps": lambda: "Apple GPU", "cpu": _cpu_name}[kind](),
+        dtype=torch.float16 if kind == "mps" else fastest_dtype(timings),
+        channels_last=kind != "mps",
+        memory_total=torch.cuda.mem_get_info(0)[1] if kind == "cuda" else psutil.virtual_memory().total,
+        probe={dtype_name(dtype): milliseconds for dtype, milliseconds in timings.items()},
+    )
+
+
+def fastest_dtype(milliseconds: dict[torch.dtype, float | None]) -> torch.dtype:
+    """fp32 unless a half precision is clearly faster; fp16 before bf16 when both are about as fast."""
+    single = milliseconds[torch.float32]
+    halves = {
+        dtype: taken
+        for dtype, taken in milliseconds.items()
+        if dtype != torch.float32 and taken is not None and (single is None or taken * CLEARLY_FASTER <= single)
+    }
+    if not halves:
+        return torch.float32
+    best = min(halves.values())
+    if halves.get(torch.float16, float("inf")) <= best * ABOUT_AS_FAST:
+        return torch.float16
+    return min(halves, key=lambda dtype: halves[dtype])
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _choose(preference: Preference) -> str:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if preference == "auto":
+        return next(kind for kind, there in available.items() if there)
+    if not available[preference]:
+        raise DeviceUnavailable(f"DEVICE is {preference}, and this machine has none that PyTorch {torch.__version__} can use.")
+    return preference
+
+
+@torch.inference_mode()
+def _milliseconds(device: torch.device, dtype: torch.dtype, *, rounds: int = 3) -> float | None:
+    """The best of some rounds of a convolution and a matrix product in `dtype`; None when the dtype does not work."""
+    try:
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randn(1, 320, 32, 32, generator=generator).to(device, dtype, memory_format=torch.channels_last)
+        convolution = torch.nn.Conv2d(320, 320, 3, padding=1).to(device, dtype, memory_format=torch.channels_last)
+        tokens = torch.randn(1024, 1280, generator=generator).to(device, dtype)
+        linear = torch.nn.Linear(1280, 1280).to(device, dtype)
+        taken = []
+        for _ in range(rounds + 1):
+            started = time.perf_counter()
+            total = convolution(pixels).float().sum() + linear(tokens).float().sum()
+            finite = bool(torch.isfinite(total))  # also waits for the device
+            taken.append(time.perf_counter() - started)
+        return round(min(taken[1:]) * 1000, 3) if finite else None
+    except RuntimeError:  # the dtype is not implemented on this device
+        return None
+
+
+def _describe_cuda(index: int) -> dict[str, Any]:
+    properties = torch.cuda.get_device_properties(index)
+    free, total = torch.cuda.mem_get_info(index)
+    return {
+        "index": index,
+        "name": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "memory_total": total,
+        "memory_free": free,
+    }
+
+
+def _cpu_name() -> str:
+    """The processor's own name where the system tells it (Linux), else its architecture."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
