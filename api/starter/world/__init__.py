@@ -1,0 +1,78 @@
+"""A world that can be drawn, and described in words.
+
+A picture is a small dataclass of facts; its drawing follows from the facts and a seed, and so do its captions. To add a
+kind, write a module with a dataclass (its `kind` names it), `sample_*`, `draw_*` and `describe_*`, and enter it in KINDS.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from api.starter.world import scene, shapes
+from api.starter.world.canvas import Canvas
+from api.starter.world.food import Food, describe_food, draw_food, sample_food
+from api.starter.world.poster import Poster, describe_poster, draw_poster, sample_poster
+from api.starter.world.scene import Scene, describe_scene, draw_scene, sample_scene
+from api.starter.world.shapes import Shapes, describe_shapes, draw_shapes, sample_shapes
+from api.starter.world.styles import put_into_style
+from api.starter.world.words import meaningless
+
+Picture = Scene | Shapes | Food | Poster
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of picture is made up, drawn and described; `share` is its part of the training pictures."""
+
+    share: float
+    sample: Callable[[np.random.Generator], Any]
+    draw: Callable[[Canvas, Any, np.random.Generator], None]
+    describe: Callable[[Any, np.random.Generator], str]
+
+
+KINDS = {
+    "scene": Kind(0.52, sample_scene, draw_scene, describe_scene),
+    "shapes": Kind(0.28, sample_shapes, draw_shapes, describe_shapes),
+    "food": Kind(0.12, sample_food, draw_food, describe_food),
+    "poster": Kind(0.08, sample_poster, draw_poster, describe_poster),
+}
+
+
+def sample(rng: np.random.Generator) -> Picture:
+    """Make up a picture, held-out combinations included."""
+    names = list(KINDS)
+    return KINDS[str(rng.choice(names, p=[KINDS[name].share for name in names]))].sample(rng)
+
+
+def sample_for_training(rng: np.random.Generator) -> Picture:
+    """Make up a picture without any combination that is held out for evaluation."""
+    while is_held_out(picture := sample(rng)):
+        pass
+    return picture
+
+
+def is_held_out(picture: Picture) -> bool:
+    if isinstance(picture, Scene):
+        return bool(scene.held_out_things(picture))
+    if isinstance(picture, Shapes) and picture.second is not None:
+        return shapes.is_held_out(picture.first, picture.second)
+    return False
+
+
+def render(picture: Picture, seed: int, size: int = 128) -> np.ndarray:
+    """Draw it: (size, size, 3), uint8. The same facts and seed give the same pixels."""
+    canvas = Canvas(size)
+    KINDS[picture.kind].draw(canvas, picture, np.random.default_rng(seed))
+    return put_into_style(canvas.pixels(), getattr(picture, "style", "plain"))
+
+
+def describe(picture: Picture, rng: np.random.Generator) -> str:
+    """A caption that is true of the picture, one of many."""
+    return KINDS[picture.kind].describe(picture, rng)
+
+
+def training_caption(picture: Picture, rng: np.random.Generator, dropout: float = 0.1) -> str:
+    """A caption, or with the probability `dropout` one that says nothing, for classifier-free guidance."""
+    return meaningless(rng) if rng.random() < dropout else describe(picture, rng)

@@ -1,0 +1,108 @@
+"""A thin drawing surface over skia, in coordinates of 0..128 whatever the picture's size in pixels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import skia
+
+UNITS = 128
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+
+
+def argb(colour: Colour, alpha: float = 1.0) -> int:
+    """Pack an RGB colour of 0..255 and an opacity of 0..1 the way skia takes it."""
+    red, green, blue = (max(0, min(255, int(channel))) for channel in colour)
+    return skia.ColorSetARGB(int(255 * alpha), red, green, blue)
+
+
+def mix(first: Colour, second: Colour, amount: float) -> Colour:
+    """Blend linearly: 0 gives `first`, 1 gives `second`."""
+    return tuple(round(a + (b - a) * amount) for a, b in zip(first, second, strict=True))
+
+
+def shade(colour: Colour, factor: float) -> Colour:
+    return tuple(max(0, min(255, round(channel * factor))) for channel in colour)
+
+
+class Canvas:
+    """Anti-aliased drawing into an RGBA array of shape (size, size, 4), uint8."""
+
+    def __init__(self, size: int = UNITS) -> None:
+        self.rgba = np.zeros((size, size, 4), np.uint8)
+        self._surface = skia.Surface(self.rgba)
+        self._canvas = self._surface.getCanvas()
+        self._canvas.scale(size / UNITS, size / UNITS)
+
+    def pixels(self) -> np.ndarray:
+        """The picture so far: (size, size, 3), uint8."""
+        self._surface.flushAndSubmit()
+        return self.rgba[..., :3].copy()
+
+    def rotated(self, degrees: float, x: float, y: float) -> "_Rotation":
+        """Within the block, everything is drawn turned by `degrees` about (x, y)."""
+        return _Rotation(self._canvas, degrees, x, y)
+
+    def polygon(self, points: Sequence[Point], colour: Colour, alpha: float = 1.0) -> None:
+        path = skia.Path()
+        path.addPoly([skia.Point(*point) for point in points], True)
+        self._canvas.drawPath(path, _paint(colour, alpha))
+
+    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, alpha: float = 1.0) -> None:
+        self._canvas.drawOval(skia.Rect.MakeLTRB(x - rx, y - ry, x + rx, y + ry), _paint(colour, alpha))
+
+    def circle(self, x: float, y: float, r: float, colour: Colour, alpha: float = 1.0) -> None:
+        self.ellipse(x, y, r, r, colour, alpha)
+
+    def rect(self, x: float, y: float, width: float, height: float, colour: Colour, alpha: float = 1.0) -> None:
+        self._canvas.drawRect(skia.Rect.MakeXYWH(x, y, width, height), _paint(colour, alpha))
+
+    def rounded(self, x: float, y: float, width: float, height: float, r: float, colour: Colour) -> None:
+        self._canvas.drawRoundRect(skia.Rect.MakeXYWH(x, y, width, height), r, r, _paint(colour, 1.0))
+
+    def line(self, points: Sequence[Point], colour: Colour, width: float, alpha: float = 1.0) -> None:
+        path = skia.Path()
+        path.addPoly([skia.Point(*point) for point in points], False)
+        self._canvas.drawPath(path, _stroke(colour, width, alpha))
+
+    def arc(self, x: float, y: float, r: float, start: float, sweep: float, colour: Colour, width: float,
+            alpha: float = 1.0) -> None:
+        """Stroke a part of a circle; angles in degrees, clockwise from the right."""
+        box = skia.Rect.MakeLTRB(x - r, y - r, x + r, y + r)
+        self._canvas.drawArc(box, start, sweep, False, _stroke(colour, width, alpha))
+
+    def gradient(self, y: float, height: float, colours: Sequence[Colour], degrees: float = 90,
+                 stops: Sequence[float] | None = None) -> None:
+        """Fill a full-width band with a gradient; 90 degrees runs from top to bottom, 0 from left to right."""
+        angle = np.deg2rad(degrees)
+        dx, dy = np.cos(angle) * UNITS / 2, np.sin(angle) * height / 2
+        cx, cy = UNITS / 2, y + height / 2
+        ends = [skia.Point(cx - dx, cy - dy), skia.Point(cx + dx, cy + dy)]
+        shader = skia.GradientShader.MakeLinear(ends, [argb(c) for c in colours], list(stops) if stops else None)
+        self._canvas.drawRect(skia.Rect.MakeXYWH(0, y, UNITS, height), skia.Paint(Shader=shader))
+
+    def glow(self, x: float, y: float, r: float, colour: Colour, alpha: float) -> None:
+        """A soft disc, opaque by `alpha` in the middle and nothing at radius `r`."""
+        shader = skia.GradientShader.MakeRadial(skia.Point(x, y), r, [argb(colour, alpha), argb(colour, 0)])
+        self._canvas.drawRect(skia.Rect.MakeLTRB(x - r, y - r, x + r, y + r), skia.Paint(Shader=shader))
+
+
+class _Rotation:
+    def __init__(self, canvas: skia.Canvas, degrees: float, x: float, y: float) -> None:
+        self._canvas, self._degrees, self._x, self._y = canvas, degrees, x, y
+
+    def __enter__(self) -> None:
+        self._canvas.save()
+        self._canvas.rotate(self._degrees, self._x, self._y)
+
+    def __exit__(self, *_: object) -> None:
+        self._canvas.restore()
+
+
+def _paint(colour: Colour, alpha: float) -> skia.Paint:
+    return skia.Paint(AntiAlias=True, Color=argb(colour, alpha))
+
+
+def _stroke(colour: Colour, width: float, alpha: float) -> skia.Paint:
+    return skia.Paint(AntiAlias=True, Color=argb(colour, alpha), Style=skia.Paint.kStroke_Style, StrokeWidth=width,
+                      StrokeCap=skia.Paint.kRound_Cap, StrokeJoin=skia.Paint.kRound_Join)
