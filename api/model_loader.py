@@ -20,4 +20,457 @@ A lease's own measures end with the lease, so one large picture does not slow do
 `lease.pipeline` is a diffusers pipeline of the task ("text-to-image", "image-to-image", "inpainting"), over one set of components:
 never change `pipeline.scheduler` (make one per call and set it on a *copy*: `lease.pipeline_with(scheduler=...)` gives a pipeline
 of the same components with those replaced).
+
+Rules: loading is exclusive (construction patches torch process-wide). A model is never evicted while it is pinned. A pipeline is
+never run by two threads: a second thread that wants the same model waits. `loaded()` never waits, so a heartbeat may call it.
 """
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from api.catalog import AdapterEntry, Catalog, ModelEntry
+from api.devices import Device, dtype_name
+from api.downloads import ModelStore
+from api.memory import (
+    MEASURES,
+    DeviceFault,
+    Ladder,
+    LoaderError,
+    OutOfMemory,
+    apply_measure,
+    classify,
+    in_gigabytes,
+    modules_of,
+    undo_measure,
+    weight_bytes,
+)
+from api.snapshots import inspect_snapshot
+
+__all__ = [
+    "MEASURES",
+    "Builder",
+    "DeviceFault",
+    "Lease",
+    "LoaderError",
+    "ModelBusy",
+    "ModelLoader",
+    "OutOfMemory",
+    "classify",
+    "configure",
+    "get_loader",
+    "register_builder",
+]
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[float, str], None]
+"""Called with a fraction from 0 to 1 and what is being done."""
+
+DOWNLOAD_SHARE = 0.9
+"""The part of a progress bar that a download takes, when there is one."""
+USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
+"""Without MODEL_MEMORY_LIMIT: the part of the device's memory that weights may take."""
+
+
+class ModelBusy(LoaderError):
+    def __init__(self, model_id: str) -> None:
+        super().__init__("model_busy", 409, f"{model_id} is in use.")
+
+
+@dataclass(frozen=True)
+class Builder:
+    """How models of one task are loaded; a capability registers its own with `register_builder`."""
+
+    build: Callable[[ModelEntry, Path, Device], Any]
+    """From a verified folder to what stays in memory: a diffusers pipeline, a torch module, a dict of parts, or any object with
+    `nbytes`. Modules are moved to the device by the loader."""
+    estimate: Callable[[ModelEntry, Path, Device], int]
+    """Bytes that the weights will take, before they are loaded; room is made for them."""
+    view: Callable[[Any, str], Any] = lambda loaded, task: loaded
+    """What a lease of a task gets; it shares the weights of `loaded`."""
+    tasks: tuple[str, ...] = ()
+    """The lease's tasks beside the entry's own."""
+
+
+_builders: dict[str, Builder] = {}
+
+
+def register_builder(task: str, builder: Builder) -> None:
+    """Say how catalog entries of `task` are loaded."""
+    _builders[task] = builder
+
+
+def _diffusers_builder() -> Builder:
+    from api import pipelines  # diffusers takes seconds to import: only where a picture is made
+
+    return Builder(
+        build=pipelines.build_pipeline,
+        estimate=pipelines.estimate_bytes,
+        view=pipelines.view_for_task,
+        tasks=tuple(pipelines.TASKS),
+    )
+
+
+@dataclass
+class _Slot:
+    """A model in memory."""
+
+    entry: ModelEntry
+    builder: Builder
+    loaded: Any
+    measures: list[str]
+    """Those that stay for as long as the model is loaded: forced by setting, or needed to load it at all."""
+    load_seconds: float
+    size: int
+    """Bytes of weights on the device, measured."""
+    process_bytes: int
+    """By how much the process (or CUDA's allocations) grew while it was loaded."""
+    views: dict[str, Any] = field(default_factory=dict)
+    pins: int = 0
+    last_used: float = field(default_factory=time.time)
+    in_use: threading.RLock = field(default_factory=threading.RLock)
+
+    def view(self, task: str) -> Any:
+        if task not in self.views:
+            self.views[task] = self.builder.view(self.loaded, task)
+        return self.views[task]
+
+
+@dataclass
+class Lease:
+    """A model that is pinned and used by this thread alone."""
+
+    entry: ModelEntry
+    device: Device
+    task: str
+    load_seconds: float
+    """What loading took for this lease; 0.0 when the model was warm."""
+    _slot: _Slot
+    notes: list[str] = field(default_factory=list)
+    """What was done against a shortage of memory, in words."""
+    _taken: list[str] = field(default_factory=list)
+
+    @property
+    def pipeline(self) -> Any:
+        return self._slot.view(self.task)
+
+    @property
+    def measures(self) -> list[str]:
+        """Names of the memory measures in force."""
+        return [*self._slot.measures, *self._taken]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        modules = list(modules_of(self._slot.loaded).values())
+        return next((parameter.dtype for module in modules for parameter in module.parameters()), self.device.dtype)
+
+    def pipeline_with(self, **components: Any) -> Any:
+        """The pipeline with some components (a scheduler, say) replaced for one call; weights are shared, nothing is changed."""
+        pipeline = copy.copy(self.pipeline)
+        pipeline.register_modules(**components)
+        return pipeline
+
+    def take_measure(self, name: str) -> bool:
+        """Turn a measure on until the lease ends. False where it does not apply or is in force."""
+        if name in self.measures or not apply_measure(name, self._slot.loaded, self.device):
+            return False
+        self._taken.append(name)
+        self._slot.views.clear()
+        return True
+
+    def release_measures(self) -> None:
+        while self._taken:
+            undo_measure(self._taken.pop(), self._slot.loaded, self.device)
+        self._slot.views.clear()
+
+
+class ModelLoader:
+    """See the module's docstring. `memory_limit` is in bytes of weights; None takes a share of the device's memory."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: ModelStore,
+        device: Device,
+        memory_limit: int | None = None,
+        forced: frozenset[str] = frozenset(),
+    ) -> None:
+        unknown = forced - MEASURES.keys()
+        if unknown:
+            raise ValueError(f"Unknown memory measure {min(unknown)}; there are {', '.join(MEASURES)}.")
+        self.catalog, self.store, self.device, self.forced = catalog, store, device, forced
+        self.memory_limit = memory_limit or int(device.memory_total * USABLE[device.type])
+        self._slots: dict[str, _Slot] = {}
+        self._state = threading.Lock()  # for the table of slots, held for moments
+        self._loading = threading.Lock()  # held while a model is loaded or unloaded
+
+    # -- Use -----------------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def use(self, model_id: str, task: str, on_progress: Progress | None = None) -> Iterator[Lease]:
+        """Pin a model, loading it first if needed.
+
+        Raises UnknownModel, DownloadError, LoaderError (codes unsupported_task, damaged, broken_model, out_of_memory) and,
+        when the device failed, DeviceFault.
+        """
+        entry = self.catalog.get(model_id)
+        builder = self._builder(entry, task)
+        started = time.perf_counter()
+        slot, loaded_now = self._pin(entry, builder, on_progress)
+        try:
+            with slot.in_use:
+                lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, slot)
+                lease.notes += [MEASURES[name] for name in slot.measures if name not in self.forced]
+                try:
+                    yield lease
+                finally:
+                    self._settle(lease)
+        except Exception as error:
+            if classify(error) == "fault" and not isinstance(error, DeviceFault):
+                raise DeviceFault(f"{type(error).__name__} on {self.device.name}") from error
+            raise
+        finally:
+            with self._state:
+                slot.pins -= 1
+                slot.last_used = time.time()
+
+    def ladder(self, lease: Lease, *, batch_size: int) -> Ladder:
+        """What to do when memory runs out in the middle of the work; see the module's docstring."""
+        return Ladder(lease, batch_size, self._evict_unpinned)
+
+    def adapter(self, adapter_id: str, on_progress: Progress | None = None) -> tuple[AdapterEntry, Path]:
+        """An adapter's entry and its safetensors file, fetched if needed. Raises UnknownAdapter, DownloadError."""
+        entry = self.catalog.adapter(adapter_id)
+        return entry, self.store.adapter_file(entry) or self.store.fetch_adapter(entry, _download_progress(entry.name, on_progress))
+
+    # -- Load, unload, list --------------------------------------------------------------------------------------------------
+
+    def load(self, model_id: str, on_progress: Progress | None = None) -> None:
+        """Load ahead of use; it may be evicted again like any other."""
+        entry = self.catalog.get(model_id)
+        with self.use(model_id, entry.task, on_progress):
+            pass
+
+    def unload(self, model_id: str) -> bool:
+        """False when it was not loaded. Raises ModelBusy while it is in use."""
+        entry = self.catalog.get(model_id)
+        with self._loading, self._state:
+            slot = self._slots.get(entry.id)
+            if slot is None:
+                return False
+            if slot.pins:
+                raise ModelBusy(entry.id)
+            self._drop(entry.id)
+        return True
+
+    def loaded(self) -> list[dict[str, Any]]:
+        """JSON of what is in memory, the most recently used first. Never waits for a load."""
+        with self._state:
+            slots = sorted(self._slots.values(), key=lambda slot: slot.last_used, reverse=True)
+            return [
+                {
+                    "id": slot.entry.id,
+                    "bytes": slot.size,
+                    "process_bytes": slot.process_bytes,
+                    "pinned": slot.pins > 0,
+                    "last_used": slot.last_used,
+                    "measures": list(slot.measures),
+                    "load_seconds": round(slot.load_seconds, 3),
+                }
+                for slot in slots
+            ]
+
+    def make_room(self, needed: int) -> bool:
+        """Evict the least recently used models that nobody uses until `needed` bytes fit. False when they don't fit even so."""
+        while not self._fits(needed):
+            if not self._evict_one():
+                return False
+        return True
+
+    # -- Inside --------------------------------------------------------------------------------------------------------------
+
+    def _builder(self, entry: ModelEntry, task: str) -> Builder:
+        if entry.task == "text-to-image" and entry.task not in _builders:
+            register_builder(entry.task, _diffusers_builder())
+        builder = _builders.get(entry.task)
+        if builder is None or task not in (entry.task, *builder.tasks):
+            raise LoaderError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
+        return builder
+
+    def _pin(self, entry: ModelEntry, builder: Builder, on_progress: Progress | None) -> tuple[_Slot, bool]:
+        with self._loading:
+            slot = self._slots.get(entry.id)
+            loaded_now = slot is None
+            if slot is None:
+                slot = self._load(entry, builder, on_progress or (lambda fraction, text: None))
+            with self._state:
+                self._slots[entry.id] = slot
+                slot.pins += 1
+        return slot, loaded_now
+
+    def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> _Slot:
+        folder = self.store.folder(entry) or self.store.fetch(entry, _download_progress(entry.name, on_progress))
+        inspect_snapshot(folder, entry.name)
+        on_progress(DOWNLOAD_SHARE, f"Loading {entry.name}")
+        started, before = time.perf_counter(), self.device.used_memory()
+        loaded, measures = self._build(entry, builder, folder)
+        slot = _Slot(
+            entry=entry,
+            builder=builder,
+            loaded=loaded,
+            measures=measures,
+            load_seconds=time.perf_counter() - started,
+            size=_size_on_device(loaded, measures),
+            process_bytes=max(0, self.device.used_memory() - before),
+        )
+        on_progress(1.0, f"{entry.name} is loaded")
+        logger.info(
+            "loaded %s: %s of weights in %.1f s, %s", entry.id, in_gigabytes(slot.size), slot.load_seconds, dtype_name(self.device.dtype)
+        )
+        return slot
+
+    def _build(self, entry: ModelEntry, builder: Builder, folder: Path) -> tuple[Any, list[str]]:
+        """Build, and put on the device; when it does not fit there, with its parts offloaded where that is possible."""
+        needed = builder.estimate(entry, folder, self.device)
+        offload = "cpu_offload" in self.forced or not self.make_room(needed)
+        if offload and self.device.type == "cpu" and not self.make_room(needed):
+            raise self._too_large(entry, needed)
+        loaded = self._guarded(entry, lambda: builder.build(entry, folder, self.device))
+        if not offload:
+            try:
+                self._move(loaded)
+            except Exception as error:
+                if classify(error) != "oom":
+                    raise
+                offload = True
+        measures = ["cpu_offload"] if offload and apply_measure("cpu_offload", loaded, self.device) else []
+        if offload and not measures and self.device.type != "cpu":
+            raise self._too_large(entry, needed)
+        measures += [name for name in sorted(self.forced - {"cpu_offload"}) if apply_measure(name, loaded, self.device)]
+        return loaded, measures
+
+    def _guarded(self, entry: ModelEntry, build: Callable[[], Any]) -> Any:
+        """A second try after making room where memory ran out; what else fails is the checkpoint's fault, and said so."""
+        try:
+            return build()
+        except LoaderError:
+            raise
+        except Exception as error:
+            verdict = classify(error)
+            if verdict == "fault":
+                raise
+            if verdict == "error":
+                logger.exception("could not load %s", entry.id)
+                raise LoaderError("broken_model", 500, f"{entry.name} can't be loaded: its files don't fit together.") from error
+        self._evict_unpinned()
+        try:
+            return build()
+        except Exception as error:
+            if classify(error) == "oom":
+                raise self._too_large(entry, 0) from error
+            raise
+
+    def _move(self, loaded: Any) -> None:
+        for module in modules_of(loaded).values():
+            module.to(self.device.torch_device)
+
+    def _too_large(self, entry: ModelEntry, needed: int) -> OutOfMemory:
+        need = in_gigabytes(needed or entry.memory)
+        others = sum(slot.size for slot in self._slots.values())
+        return OutOfMemory(
+            f"{entry.name} needs {need} of memory; models may take {in_gigabytes(self.memory_limit)}, {in_gigabytes(others)} are in "
+            f"use, and the {self.device.type} device has {in_gigabytes(self.device.free_memory())} free."
+        )
+
+    def _fits(self, needed: int) -> bool:
+        with self._state:
+            held = sum(slot.size for slot in self._slots.values())
+        return held + needed <= self.memory_limit and needed <= self.device.free_memory()
+
+    def _evict_one(self) -> str | None:
+        with self._state:
+            idle = [slot for slot in self._slots.values() if not slot.pins]
+            if not idle:
+                return None
+            oldest = min(idle, key=lambda slot: slot.last_used).entry.id
+            self._drop(oldest)
+        logger.info("evicted %s", oldest)
+        return oldest
+
+    def _evict_unpinned(self) -> list[str]:
+        evicted = []
+        while (model_id := self._evict_one()) is not None:
+            evicted.append(model_id)
+        return evicted
+
+    def _drop(self, model_id: str) -> None:
+        """Free a model's memory; the caller holds the state lock and knows that it is not pinned."""
+        slot = self._slots.pop(model_id)
+        slot.views.clear()
+        if slot.measures and hasattr(slot.loaded, "remove_all_hooks"):
+            slot.loaded.remove_all_hooks()
+        slot.loaded = None
+        del slot
+        gc.collect()
+        self.device.empty_cache()
+
+    def _settle(self, lease: Lease) -> None:
+        """End the lease's own measures. A model that no longer fits the device whole is forgotten, and loaded anew next time."""
+        try:
+            lease.release_measures()
+        except Exception as error:
+            if classify(error) != "oom":
+                raise
+            with self._state:
+                self._slots.pop(lease.entry.id, None)
+
+
+def _size_on_device(loaded: Any, measures: list[str]) -> int:
+    if "cpu_offload" in measures:  # one component at a time
+        return max(weight_bytes(module) for module in modules_of(loaded).values())
+    return weight_bytes(loaded) or int(getattr(loaded, "nbytes", 0))
+
+
+def _download_progress(name: str, on_progress: Progress | None) -> Callable[[int, int], None] | None:
+    if on_progress is None:
+        return None
+
+    def report(done: int, total: int) -> None:
+        on_progress(DOWNLOAD_SHARE * done / max(total, 1), f"Downloading {name}: {in_gigabytes(done)} of {in_gigabytes(total)}")
+
+    return report
+
+
+_loader: ModelLoader | None = None
+
+
+def configure(
+    catalog: Catalog,
+    store: ModelStore,
+    device: Device,
+    memory_limit: int | None = None,
+    forced: frozenset[str] = frozenset(),
+) -> ModelLoader:
+    """Make the worker's one loader."""
+    global _loader
+    _loader = ModelLoader(catalog, store, device, memory_limit, forced)
+    return _loader
+
+
+def get_loader() -> ModelLoader:
+    """The worker's loader. Raises RuntimeError before `configure`."""
+    if _loader is None:
+        raise RuntimeError("model_loader.configure(...) has not been called in this process.")
+    return _loader
