@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "api.images",
     "api.studio",
     "api.starter",
+    *env_list("EXTRA_APPS"),  # an owner's own capabilities: Django apps that register job kinds
 ]
 # Every one of these is native to async, or runs for pages only (config/middleware.py): a waiting request holds no thread.
 MIDDLEWARE = [
@@ -153,6 +154,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["api.access.permissions.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.strict.AlwaysJson",
     "DEFAULT_SCHEMA_CLASS": "api.system.schema.DarkroomSchema",
     "EXCEPTION_HANDLER": "api.problems.problem_handler",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],

@@ -59,9 +59,11 @@ class EventHub(threading.Thread):
 
     def run(self) -> None:
         bell = open_bell("web")
+        seconds = 0.0  # the first look is at once: whatever rang before the bell was open is not lost
         while True:
             self.wanted.wait()
-            bell.wait(FALLBACK_SECONDS)
+            bell.wait(seconds)
+            seconds = FALLBACK_SECONDS
             try:
                 self.wake_moved()
             except DatabaseError:

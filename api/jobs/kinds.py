@@ -1,7 +1,7 @@
 """The registry that capabilities sign up to: what the queue may know of a kind of job, and no more."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class JobKind(ABC):
 
     def discard(self, output: Any) -> None:
         """The job was cancelled or taken over meanwhile: remove what `run` left on disk."""
+
+    def link_inputs(self, params: dict[str, Any]) -> Callable[["Job"], None] | None:
+        """What ties the files named in `params` to a new job, within its transaction; None where there are none."""
+        return None
 
     def render(self, job: "Job", *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""

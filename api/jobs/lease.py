@@ -27,7 +27,7 @@ STUCK_EXIT = 75
 class LeaseKeeper(threading.Thread):
     """Holds what the model thread works on. `hold` and `let_go` are called by that thread; the rest runs here.
 
-    `describe` gives the Worker row's fields (state, device, models), cheaply: it is called at each heartbeat.
+    `describe` gives the Worker row's fields (state, device, loaded_models), cheaply: it is called at each heartbeat.
     """
 
     def __init__(self, worker: Worker, describe: Callable[[], dict[str, Any]], clean: Callable[[], None] = clean_history) -> None:

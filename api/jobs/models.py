@@ -120,7 +120,7 @@ class Worker(models.Model):
     pid = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State, default=State.STARTING)
     device = models.JSONField(default=dict, blank=True)
-    models = models.JSONField(default=list, blank=True)
+    loaded_models = models.JSONField(default=list, blank=True)
     started_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())
 

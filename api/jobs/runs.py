@@ -20,6 +20,10 @@ log = logging.getLogger("darkroom.jobs")
 COALESCE_SECONDS = 0.05
 
 
+def as_data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
 class JobRun:
     """One attempt at one job. Used by the thread that runs models; `stop` is set by the thread that keeps the lease."""
 
@@ -64,15 +68,16 @@ class JobRun:
     def progress(self, *, step: int, steps: int, preview: bytes | None = None, stage: str = "") -> None:
         """Step `step` of `steps` is done. Told to watchers at most every 50 ms, the last step always."""
         self.last_sign = time.monotonic()
-        if preview is not None:
-            self.emit("preview", {"image": "data:image/webp;base64," + base64.b64encode(preview).decode()})
-        if step < steps and time.monotonic() - self._last_emit < COALESCE_SECONDS:
+        if preview is None and step < steps and self.last_sign - self._last_emit < COALESCE_SECONDS:
             return
-        self._last_emit = time.monotonic()
+        self._last_emit = self.last_sign
         progress = {"fraction": round(step / steps, 4), "step": step, "steps": steps}
         if stage:
             progress["stage"] = stage
-        self.emit("progress", progress, progress=progress)
+        if preview is None:
+            self.emit("progress", progress, progress=progress)
+        else:
+            self.emit("preview", {**progress, "preview": as_data_url(preview)}, progress=progress)
 
     def emit(self, type: str, data: dict[str, Any], *, progress: dict[str, Any] | None = None) -> None:
         """An event for those who watch. A lost lease stops the work; a database that is busy only costs this event."""

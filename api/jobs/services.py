@@ -312,7 +312,7 @@ def backoff(attempt: int) -> float:
 def release_worker(worker_id: uuid.UUID) -> int:
     """A worker has died: hand its rows back at once. Returns how many there were."""
     jobs = list(Job.objects.filter(worker_id=worker_id, status=Status.RUNNING))
-    Worker.objects.filter(pk=worker_id).update(state=Worker.State.STOPPED, models=[])
+    Worker.objects.filter(pk=worker_id).update(state=Worker.State.STOPPED, loaded_models=[])
     return hand_back_all(jobs, "The worker ended while it ran this job")
 
 

@@ -118,7 +118,7 @@ class WorkerLoop:
 
     def end(self) -> None:
         self.keeper.ended.set()
-        Worker.objects.filter(pk=self.worker.pk).update(state=Worker.State.STOPPED, models=[])
+        Worker.objects.filter(pk=self.worker.pk).update(state=Worker.State.STOPPED, loaded_models=[])
         log.info("Worker %s has ended", self.worker)
 
 

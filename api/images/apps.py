@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+
+
+class ImagesConfig(AppConfig):
+    name = "api.images"
+    label = "images"
+    verbose_name = "Pictures"
+
+    def ready(self) -> None:
+        from api.images.handler import Img2Img, Txt2Img
+        from api.jobs import kinds
+
+        kinds.register(Txt2Img())
+        kinds.register(Img2Img())

@@ -1,0 +1,196 @@
+"""What a job that makes pictures is: its parameters → its batch key → run → files and rows. No torch outside `run`."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from PIL import Image
+
+from api.files import storage
+from api.files.errors import DiskFull, MissingFile
+from api.files.models import StoredFile
+from api.files.services import attach_inputs, create_file, open_image
+from api.images.models import GeneratedImage
+from api.images.services import set_tags
+from api.jobs.errors import JobError, WorkerFault
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job
+from api.jobs.runs import JobRun
+
+if TYPE_CHECKING:
+    from api.images.backends.request import ImageRequest
+
+# Requests that agree in all of these can share a pass of the network; prompts, seeds and source pictures may differ.
+SHARED = ("width", "height", "steps", "guidance_scale", "scheduler", "strength", "loras", "clip_skip")
+EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture on disk, before its row."""
+
+    file: storage.WrittenFile
+    seed: int
+    index: int
+
+
+class Txt2Img(JobKind):
+    name = "txt2img"
+    max_batch = 8
+
+    def batch_key(self, params: dict[str, Any]) -> str:
+        """'' for `deterministic`, and for a request of several pictures, which fills a batch by itself."""
+        if params["deterministic"] or params["num_images"] > 1:
+            return ""
+        shared = [self.name, bool(params.get("mask")), *(params.get(name) for name in SHARED)]
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        from api.images.backends.request import BackendError
+
+        try:
+            requests = [image_request(run) for run in runs]
+            pictures = make_pictures(runs, requests)
+        except BackendError as error:
+            raise JobError(error.code, error.status, error.detail) from error
+        except MissingFile:
+            raise JobError("source_missing", 410, "The source picture has been deleted.") from None
+        for run, request, images in zip(runs, requests, pictures, strict=True):
+            if run.cancelled:
+                run.stop()
+            else:
+                save_and_finish(run, request, images)
+
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
+        source = find_source(job)
+        return {"images": [describe(record_picture(job, picture, source)) for picture in output], "candidates": []}
+
+    def discard(self, output: Any) -> None:
+        for picture in output:
+            storage.remove_written(picture.file)
+
+    def link_inputs(self, params: dict[str, Any]) -> Any:
+        ids = [params[name] for name in ("image", "mask") if params.get(name)]
+        return (lambda job: attach_inputs(job, StoredFile.objects.filter(pk__in=ids))) if ids else None
+
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+        if not job.result:
+            return job.result
+        return {**job.result, "images": [render_image(image, include) for image in job.result["images"]]}
+
+
+class Img2Img(Txt2Img):
+    name = "img2img"
+
+
+# ---------------------------------------------------------------- run
+
+
+def image_request(run: JobRun) -> "ImageRequest":
+    from api.images.backends.request import ImageRequest
+
+    params = run.params
+    names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "scheduler", "clip_skip", "deterministic")
+    return ImageRequest(
+        task="inpainting" if params.get("mask") else "image-to-image" if params.get("image") else "text-to-image",
+        model_id=run.job.model_id,
+        seeds=tuple(params["seed"] + index for index in range(params["num_images"])),
+        strength=params.get("strength"),
+        image=open_input(params.get("image"), "RGB"),
+        mask=open_input(params.get("mask"), "L"),
+        loras=tuple((lora["id"], lora["weight"]) for lora in params["loras"]),
+        **{name: params[name] for name in names},
+    )
+
+
+def open_input(identifier: str | None, mode: Any) -> Image.Image | None:
+    if identifier is None:
+        return None
+    file = StoredFile.objects.filter(pk=identifier).first()
+    if file is None:
+        raise MissingFile
+    return open_image(file, mode)
+
+
+def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> list[list[Image.Image]]:
+    raise NotImplementedError
+
+
+def save_and_finish(run: JobRun, request: "ImageRequest", images: Sequence[Image.Image]) -> None:
+    pictures: list[Picture] = []
+    try:
+        with run.measure("save"):
+            for index, (image, seed) in enumerate(zip(images, request.seeds, strict=True)):
+                pictures.append(Picture(save_picture(run, image, seed), seed, index))
+    except DiskFull:
+        for picture in pictures:
+            storage.remove_written(picture.file)
+        run.fail(JobError("disk_full", 507, "The disk is full; the pictures could not be kept."))
+        return
+    run.finish(pictures)
+
+
+def save_picture(run: JobRun, image: Image.Image, seed: int) -> storage.WrittenFile:
+    from api.images.metadata import encode_image
+
+    params = run.params
+    described = {**params, "seed": seed, "model_id": run.job.model_id, "job": str(run.id)} if settings.IMAGE_METADATA else None
+    data = encode_image(image, params["output_format"], described)
+    return storage.write_image_files(data, image, EXTENSIONS[params["output_format"]])
+
+
+# ---------------------------------------------------------------- record and render
+
+
+def find_source(job: Job) -> GeneratedImage | None:
+    source = job.params.get("image")
+    return GeneratedImage.objects.filter(pk=source).first() if source else None
+
+
+def record_picture(job: Job, picture: Picture, source: GeneratedImage | None) -> GeneratedImage:
+    params = job.params
+    image = GeneratedImage.objects.create(
+        file=create_file(picture.file, owner_key=job.owner_key, purpose=storage.OUTPUT),
+        job=job,
+        index=picture.index,
+        owner_key=job.owner_key,
+        source=source,
+        model_id=job.model_id,
+        prompt=params["prompt"],
+        negative_prompt=params["negative_prompt"],
+        seed=picture.seed,
+        steps=params["steps"],
+        guidance_scale=params["guidance_scale"],
+        scheduler=params["scheduler"] or "",
+        strength=params.get("strength"),
+        width=picture.file.width,
+        height=picture.file.height,
+        parameters={**params, "seed": picture.seed},
+    )
+    if params["tags"]:
+        set_tags(image, params["tags"])
+    return image
+
+
+def describe(image: GeneratedImage) -> dict[str, Any]:
+    return {"id": str(image.pk), "width": image.width, "height": image.height, "seed": image.seed, "rank": image.rank, "scores": image.scores}
+
+
+def render_image(image: dict[str, Any], include: frozenset[str]) -> dict[str, Any]:
+    path = f"/api/images/{image['id']}/"
+    shown = {"id": image["id"], "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/", **image}
+    return {**shown, "image_base64": read_base64(image["id"])} if "base64" in include else shown
+
+
+def read_base64(identifier: str) -> str | None:
+    """The file's bytes; None where the picture has been deleted since."""
+    import base64
+
+    file = StoredFile.objects.filter(pk=identifier).first()
+    try:
+        return base64.b64encode(storage.media_path(file.name).read_bytes()).decode() if file else None
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,99 @@
+"""The schedulers that a request may name, as plain data. No torch: serializers and the API's documentation read this.
+
+`euler_a`, `dpmpp_2m_karras` … are the field's usual names; `label` is what AUTOMATIC1111 calls the same sampler, and what is
+written into a picture's `parameters` text. A preset says which diffusers class it is and what it sets; everything else (betas,
+prediction type, timestep spacing) comes from the model's own configuration (backends/schedulers.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+FLOW_FAMILIES = frozenset({"sd3", "flux", "qwen-image", "z-image"})
+"""Families of flow-matching models: their samplers follow other equations than those of noise-predicting models."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A scheduler by name: its class and settings for noise-predicting models, and for flow-matching ones where it exists."""
+
+    label: str
+    class_name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    flow_class_name: str = ""
+    flow_options: dict[str, Any] = field(default_factory=dict)
+    flow_families: frozenset[str] = FLOW_FAMILIES
+    """Flow-matching families whose pipeline can drive this one; a pipeline that brings its own sigmas can't drive all."""
+    eta: float = 0.0
+    """How much noise each step adds again, for the schedulers that leave it to the caller (0 is deterministic)."""
+
+    def fits(self, family: str) -> bool:
+        if family in FLOW_FAMILIES:
+            return bool(self.flow_class_name) and family in self.flow_families
+        return True
+
+
+_KARRAS = {"use_karras_sigmas": True}
+_PLAIN = {"use_karras_sigmas": False}
+_UNCLIPPED = {"clip_sample": False}
+"""Clipping to [-1, 1] is for models of pixels; some checkpoints leave it out of their configuration, and the default is on."""
+_FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+_SD3 = frozenset({"sd3"})
+
+SCHEDULERS: MappingProxyType[str, Preset] = MappingProxyType(
+    {
+        "ddim": Preset("DDIM", "DDIMScheduler", _UNCLIPPED),
+        "ddpm": Preset("DDPM", "DDPMScheduler", _UNCLIPPED),
+        "pndm": Preset("PLMS", "PNDMScheduler", {"skip_prk_steps": True}),
+        "lms": Preset("LMS", "LMSDiscreteScheduler", _PLAIN),
+        "lms_karras": Preset("LMS Karras", "LMSDiscreteScheduler", _KARRAS),
+        "heun": Preset("Heun", "HeunDiscreteScheduler", _PLAIN, "FlowMatchHeunDiscreteScheduler", flow_families=_SD3),
+        "euler": Preset("Euler", "EulerDiscreteScheduler", _PLAIN, "FlowMatchEulerDiscreteScheduler"),
+        "euler_karras": Preset("Euler Karras", "EulerDiscreteScheduler", _KARRAS),
+        "euler_a": Preset("Euler a", "EulerAncestralDiscreteScheduler"),
+        "dpm2": Preset("DPM2", "KDPM2DiscreteScheduler", _PLAIN),
+        "dpm2_karras": Preset("DPM2 Karras", "KDPM2DiscreteScheduler", _KARRAS),
+        "dpm2_a": Preset("DPM2 a", "KDPM2AncestralDiscreteScheduler", _PLAIN),
+        "dpm2_a_karras": Preset("DPM2 a Karras", "KDPM2AncestralDiscreteScheduler", _KARRAS),
+        "dpmpp_2m": Preset(
+            "DPM++ 2M",
+            "DPMSolverMultistepScheduler",
+            {"algorithm_type": "dpmsolver++", **_PLAIN},
+            "DPMSolverMultistepScheduler",
+            {"algorithm_type": "dpmsolver++", **_FLOW},
+            _SD3,
+        ),
+        "dpmpp_2m_karras": Preset(
+            "DPM++ 2M Karras", "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_KARRAS}
+        ),
+        "dpmpp_2m_sde": Preset(
+            "DPM++ 2M SDE", "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **_PLAIN}
+        ),
+        "dpmpp_2m_sde_karras": Preset(
+            "DPM++ 2M SDE Karras", "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **_KARRAS}
+        ),
+        "dpmpp_2s": Preset("DPM++ 2S", "DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++", **_PLAIN}),
+        "dpmpp_2s_karras": Preset(
+            "DPM++ 2S Karras", "DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++", **_KARRAS}
+        ),
+        "unipc": Preset("UniPC", "UniPCMultistepScheduler", _PLAIN, "UniPCMultistepScheduler", _FLOW, _SD3),
+        "unipc_karras": Preset("UniPC Karras", "UniPCMultistepScheduler", _KARRAS),
+        "deis": Preset("DEIS", "DEISMultistepScheduler", _PLAIN, "DEISMultistepScheduler", _FLOW, _SD3),
+        "lcm": Preset("LCM", "LCMScheduler", _UNCLIPPED, "FlowMatchLCMScheduler"),
+        "tcd": Preset("TCD", "TCDScheduler", _UNCLIPPED, eta=0.3),
+    }
+)
+
+SCHEDULER_NAMES: tuple[str, ...] = tuple(SCHEDULERS)
+
+
+def scheduler_names(family: str) -> tuple[str, ...]:
+    """The names that work with models of `family`."""
+    return tuple(name for name, preset in SCHEDULERS.items() if preset.fits(family))
+
+
+def scheduler_label(name: str | None) -> str:
+    """AUTOMATIC1111's name for a scheduler; '' for the model's own."""
+    return SCHEDULERS[name].label if name in SCHEDULERS else ""

@@ -1,0 +1,233 @@
+"""What a request for pictures may say, and what it comes to once everything left open is decided."""
+
+import math
+import secrets
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
+from api.files.fields import ImageInputField
+from api.files.models import StoredFile
+from api.files.services import attach_inputs
+from api.images.models import GeneratedImage
+from api.images.schedulers import SCHEDULER_NAMES, fits_family
+from api.jobs.models import Job
+from api.jobs.submission import Submission
+from api.strict import StrictSerializer, nearest
+from config.catalog import get_catalog
+from django.conf import settings
+
+TASK = "text-to-image"
+LARGEST_SEED = 2**53 - 1
+FORMATS = ("png", "jpeg", "webp")
+
+
+class FiniteFloatField(serializers.FloatField):
+    """A float that is a number: 'nan' passes every comparison that a range check makes."""
+
+    def to_internal_value(self, data: Any) -> float:
+        value = super().to_internal_value(data)
+        if isinstance(data, bool) or not math.isfinite(value):
+            raise ValidationError("A valid number is required.", code="invalid")
+        return value
+
+
+class LoraSerializer(StrictSerializer):
+    id = serializers.CharField(max_length=200)
+    weight = FiniteFloatField(min_value=-2, max_value=2, default=1.0)
+
+
+def side_field(name: str) -> serializers.IntegerField:
+    return serializers.IntegerField(
+        required=False, min_value=64, max_value=2048, help_text=f"{name} in pixels, a multiple of 8; default: the model's own"
+    )
+
+
+class Txt2ImgSerializer(StrictSerializer):
+    kind = "txt2img"
+
+    prompt = serializers.CharField(max_length=2000, help_text="Weights in Compel's syntax: `a (red)++ circle`.")
+    negative_prompt = serializers.CharField(max_length=2000, allow_blank=True, default="")
+    model_id = serializers.CharField(required=False, max_length=200)
+    width = side_field("Width")
+    height = side_field("Height")
+    steps = serializers.IntegerField(required=False, min_value=1, max_value=150)
+    guidance_scale = FiniteFloatField(required=False, min_value=0, max_value=30)
+    seed = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_SEED, help_text="Image i uses seed + i.")
+    num_images = serializers.IntegerField(default=1, min_value=1, max_value=16)
+    scheduler = serializers.CharField(required=False, max_length=40)
+    loras = LoraSerializer(many=True, default=list, max_length=8)
+    clip_skip = serializers.IntegerField(required=False, min_value=1, max_value=12)
+    output_format = serializers.ChoiceField(choices=FORMATS, default="png")
+    tags = serializers.ListField(child=serializers.CharField(max_length=50), default=list, max_length=20)
+    priority = serializers.IntegerField(default=0, min_value=-100, max_value=100)
+    deterministic = serializers.BooleanField(default=False)
+
+    def validate_width(self, value: int) -> int:
+        return multiple_of_8(value)
+
+    def validate_height(self, value: int) -> int:
+        return multiple_of_8(value)
+
+    def validate_prompt(self, value: str) -> str:
+        return value.strip()
+
+    def validate_scheduler(self, value: str) -> str:
+        if value not in SCHEDULER_NAMES:
+            raise ValidationError(f"There is no scheduler '{value}'.{nearest(value, list(SCHEDULER_NAMES))}", code="unknown_scheduler")
+        return value
+
+    def validate_model_id(self, value: str) -> str:
+        try:
+            entry = get_catalog().get(value)
+        except UnknownModel as error:
+            raise ValidationError(f"{error}{'' if error.nearest else known_models()}", code="unknown_model") from None
+        if entry.task != TASK:
+            raise ValidationError(f"'{value}' makes no pictures (its task is {entry.task}).{known_models()}", code="wrong_task")
+        return entry.id
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        self.entry = find_default(data.get("model_id"))
+        scheduler = data.get("scheduler")
+        if scheduler and not fits_family(scheduler, self.entry.family):
+            raise ValidationError({"scheduler": [f"'{scheduler}' does not work with {self.entry.name}."]}, code="unfit_scheduler")
+        self.check_loras(data["loras"])
+        if not settings.USE_LOCAL_MODELS:
+            refuse_remote(data)
+        return data
+
+    def check_loras(self, loras: list[dict[str, Any]]) -> None:
+        errors = [lora_error(lora["id"], self.entry) for lora in loras]
+        if any(errors):
+            raise ValidationError({"loras": [{"id": [error]} if error else {} for error in errors]}, code="unknown_lora")
+
+    def resolve(self) -> Submission:
+        data = dict(self.validated_data)
+        files = {name: data[name] for name in ("image", "mask") if isinstance(data.get(name), StoredFile)}
+        asked = {**data, **{name: file.sha256 for name, file in files.items()}}
+        data |= {name: str(file.id) for name, file in files.items()}
+        priority = data.pop("priority")
+        data.pop("model_id", None)
+        return Submission(
+            kind=self.kind,
+            params={**data, **self.decide(data, files)},
+            model_id=self.entry.id,
+            prompt=data["prompt"],
+            priority=priority,
+            fingerprint=asked,
+            link=link_files(list(files.values())),
+        )
+
+    def decide(self, data: dict[str, Any], files: dict[str, StoredFile]) -> dict[str, Any]:
+        """What the client left open."""
+        entry = self.entry
+        width, height = self.default_sides(files)
+        guidance = data.get("guidance_scale")
+        return {
+            "width": data.get("width") or width,
+            "height": data.get("height") or height,
+            "steps": data.get("steps") or entry.default_steps,
+            "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
+            "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
+            "scheduler": data.get("scheduler"),
+            "clip_skip": data.get("clip_skip"),
+        }
+
+    def default_sides(self, files: dict[str, StoredFile]) -> tuple[int, int]:
+        return self.entry.default_size, self.entry.default_size
+
+
+class Img2ImgSerializer(Txt2ImgSerializer):
+    kind = "img2img"
+
+    image = ImageInputField(help_text="base64, a data URL, a multipart file, or the id of an image here")
+    mask = ImageInputField(required=False, mode="L", help_text="White is painted anew, black is kept.")
+    strength = FiniteFloatField(default=0.6, min_value=0, max_value=1, help_text="0 keeps the picture, 1 forgets it.")
+
+    def default_sides(self, files: dict[str, StoredFile]) -> tuple[int, int]:
+        """The picture's own shape, at the number of pixels that the model was trained for."""
+        file = files["image"]
+        scale = self.entry.default_size / math.sqrt(file.width * file.height)
+        return nearest_side(file.width * scale), nearest_side(file.height * scale)
+
+
+def nearest_side(pixels: float) -> int:
+    return min(2048, max(64, round(pixels / 8) * 8))
+
+
+def multiple_of_8(value: int) -> int:
+    if value % 8:
+        raise ValidationError(f"Must be a multiple of 8 from 64 to 2048; {value // 8 * 8} and {value // 8 * 8 + 8} are the nearest.")
+    return value
+
+
+def known_models() -> str:
+    return f" Known: {', '.join(entry.id for entry in get_catalog().of_task(TASK))}."
+
+
+def find_default(model_id: str | None) -> ModelEntry:
+    return get_catalog().get(model_id or settings.DEFAULT_IMAGE_MODEL)
+
+
+def lora_error(adapter_id: str, entry: ModelEntry) -> str:
+    try:
+        adapter: AdapterEntry = get_catalog().adapter(adapter_id)
+    except UnknownAdapter as error:
+        known = ", ".join(known.id for known in get_catalog().adapters_for(entry.id)) or "none"
+        return str(error) if error.nearest else f"{error} For {entry.id} there are: {known}."
+    return "" if adapter.fits(entry) else f"'{adapter_id}' does not fit {entry.name}."
+
+
+def refuse_remote(data: dict[str, Any]) -> None:
+    """What a hosted model can't do is an error here, not silence."""
+    wanted = [name for name in ("loras", "mask", "clip_skip", "deterministic", "scheduler") if data.get(name)]
+    if wanted:
+        detail = "Not possible while USE_LOCAL_MODELS is off."
+        raise ValidationError({name: [detail] for name in wanted}, code="not_remote")
+
+
+def link_files(files: list[StoredFile]) -> Any:
+    def link(job: Job) -> None:
+        attach_inputs(job, files)
+
+    return link if files else None
+
+
+# ---------------------------------------------------------------- what is read
+
+
+class GeneratedImageSerializer(serializers.ModelSerializer[GeneratedImage]):
+    id = serializers.UUIDField(source="pk", read_only=True)
+    job = serializers.UUIDField(source="job_id", read_only=True)
+    source = serializers.UUIDField(source="source_id", read_only=True, allow_null=True)
+    tags = serializers.SerializerMethodField()
+    url = serializers.SerializerMethodField()
+    thumbnail_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = GeneratedImage
+        fields = (
+            "id", "job", "index", "source", "url", "thumbnail_url", "model_id", "prompt", "negative_prompt", "seed", "steps",
+            "guidance_scale", "scheduler", "strength", "width", "height", "parameters", "rank", "scores", "clip_score", "rating",
+            "favourite", "tags", "created_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_tags(self, image: GeneratedImage) -> list[str]:
+        return [tag.name for tag in image.tags.all()]
+
+    def get_url(self, image: GeneratedImage) -> str:
+        return self.context["request"].build_absolute_uri(f"/api/images/{image.pk}/file/")
+
+    def get_thumbnail_url(self, image: GeneratedImage) -> str:
+        return self.context["request"].build_absolute_uri(f"/api/images/{image.pk}/thumbnail/")
+
+
+class ImagePatchSerializer(StrictSerializer):
+    """What people say of a picture."""
+
+    rating = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=5)
+    favourite = serializers.BooleanField(required=False)
+    tags = serializers.ListField(child=serializers.CharField(max_length=50), required=False, max_length=20)

@@ -1,0 +1,33 @@
+"""What changes a picture's row."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+
+from api.images.models import GeneratedImage, Tag
+
+
+def set_tags(image: GeneratedImage, names: Iterable[str]) -> None:
+    wanted = {name.strip() for name in names if name.strip()}
+    Tag.objects.bulk_create([Tag(name=name) for name in wanted], ignore_conflicts=True)
+    image.tags.set(Tag.objects.filter(name__in=wanted))
+
+
+def judge_image(*, image: GeneratedImage, changes: dict[str, Any]) -> GeneratedImage:
+    """`changes`: any of rating (1-5, None takes it back), favourite, tags."""
+    changes = dict(changes)
+    with transaction.atomic():
+        tags = changes.pop("tags", None)
+        if tags is not None:
+            set_tags(image, tags)
+        for name, value in changes.items():
+            setattr(image, name, value)
+        if changes:
+            image.save(update_fields=list(changes))
+    return image
+
+
+def delete_image(*, image: GeneratedImage) -> None:
+    """The row, and the file with its thumbnail once that is committed."""
+    image.file.delete()

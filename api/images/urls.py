@@ -1,0 +1,14 @@
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from api.images.views import ImageFileView, ImageViewSet, Img2ImgView, Txt2ImgView
+
+router = SimpleRouter(use_regex_path=False)
+router.register("images", ImageViewSet, basename="image")
+urlpatterns = [
+    path("txt2img/", Txt2ImgView.as_view(), name="txt2img"),
+    path("img2img/", Img2ImgView.as_view(), name="img2img"),
+    path("images/<uuid:id>/file/", ImageFileView.as_view(), name="image-file"),
+    path("images/<uuid:id>/thumbnail/", ImageFileView.as_view(thumbnail=True), name="image-thumbnail"),
+    *router.urls,
+]

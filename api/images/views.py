@@ -1,0 +1,103 @@
+"""Pictures over HTTP."""
+
+import uuid
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from django.http import HttpResponseBase
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, viewsets
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.access.principals import visible_to
+from api.files.responses import file_response
+from api.files.services import visible_file
+from api.images.models import GeneratedImage
+from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
+from api.images.services import delete_image, judge_image
+from api.jobs.submission import SubmitView
+from api.strict import NewestFirst, nearest
+
+ORDERS = {"newest": "-file_id", "oldest": "file_id", "clip_score": "-clip_score", "rating": "-rating"}
+
+
+class Txt2ImgView(SubmitView):
+    """Make pictures from a prompt."""
+
+    serializer_class = Txt2ImgSerializer
+
+
+class Img2ImgView(SubmitView):
+    """Make pictures from a picture and a prompt; with a mask, paint only the white parts of it anew."""
+
+    serializer_class = Img2ImgSerializer
+
+
+class ImageFilter(django_filters.FilterSet):
+    model_id = django_filters.CharFilter(max_length=200)
+    seed = django_filters.NumberFilter(min_value=0, max_value=2**53 - 1)
+    min_clip_score = django_filters.NumberFilter(field_name="clip_score", lookup_expr="gte", min_value=0, max_value=1000)
+    tag = django_filters.CharFilter(field_name="tags__name", max_length=50)
+    rating = django_filters.NumberFilter(min_value=1, max_value=5)
+    favourite = django_filters.BooleanFilter()
+    q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200)
+
+    class Meta:
+        model = GeneratedImage
+        fields: list[str] = []
+
+
+class ImagePages(NewestFirst):
+    """`order`: newest (the default), oldest, clip_score or rating (the best first; pictures without one are left out)."""
+
+    ordering = "-file_id"
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
+        order = request.query_params.get("order", "newest")
+        if order not in ORDERS:
+            raise ValidationError({"order": [f"There is no order '{order}'.{nearest(order, list(ORDERS))}"]})
+        self.ordering = ORDERS[order]
+        return (ORDERS[order],)
+
+
+class ImageViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[GeneratedImage]):
+    """The pictures that were made."""
+
+    queryset = GeneratedImage.objects.select_related("file").prefetch_related("tags")
+    serializer_class = GeneratedImageSerializer
+    pagination_class = ImagePages
+    filter_backends = [DjangoFilterBackend]
+    filterset_class = ImageFilter
+    lookup_value_converter = "uuid"
+
+    def get_queryset(self) -> QuerySet[GeneratedImage]:
+        images = visible_to(self.request.auth, super().get_queryset())
+        order = self.request.query_params.get("order") if self.action == "list" else None
+        return images.filter(**{f"{order}__isnull": False}) if order in ("clip_score", "rating") else images
+
+    @extend_schema(request=ImagePatchSerializer, responses=GeneratedImageSerializer)
+    def partial_update(self, request: Request, **kwargs: Any) -> Response:
+        """Rate it, mark it, tag it."""
+        serializer = ImagePatchSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        image = judge_image(image=self.get_object(), changes=serializer.validated_data)
+        return Response(self.get_serializer(self.get_queryset().get(pk=image.pk)).data)
+
+    def perform_destroy(self, image: GeneratedImage) -> None:
+        delete_image(image=image)
+
+
+class ImageFileView(APIView):
+    """The picture itself. By id only: every path on the disk comes from a row."""
+
+    thumbnail = False
+
+    @extend_schema(responses={(200, "image/*"): OpenApiTypes.BINARY})
+    def get(self, request: Request, id: uuid.UUID) -> HttpResponseBase:
+        return file_response(request, visible_file(request.auth, id), self.thumbnail)

@@ -1,0 +1,85 @@
+"""A job as a client sees it."""
+
+from typing import Any
+
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from api.jobs.kinds import get_kind
+from api.jobs.models import Job
+from api.jobs.selectors import queue_position
+from api.jobs.states import Status
+
+
+class JobErrorSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+
+
+class JobProgressSerializer(serializers.Serializer[Any]):
+    fraction = serializers.FloatField(required=False)
+    step = serializers.IntegerField(required=False)
+    steps = serializers.IntegerField(required=False)
+
+
+class JobLinksSerializer(serializers.Serializer[Any]):
+    self = serializers.CharField()
+    events = serializers.CharField()
+    cancel = serializers.CharField()
+
+
+class JobSerializer(serializers.ModelSerializer[Job]):
+    """`context`: request (for absolute links), include (a set of extras), positions (of a whole page, to spare a query each)."""
+
+    status = serializers.ChoiceField(choices=Status.choices, read_only=True)
+    progress = JobProgressSerializer(read_only=True)
+    error = JobErrorSerializer(read_only=True, allow_null=True)
+    result = serializers.SerializerMethodField()
+    queue_position = serializers.SerializerMethodField()
+    links = serializers.SerializerMethodField()
+    retry_of = serializers.UUIDField(source="retry_of_id", read_only=True, allow_null=True)
+    warnings = serializers.ListField(child=serializers.CharField(), read_only=True)
+    timings = serializers.DictField(child=serializers.FloatField(), read_only=True)
+    params = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = Job
+        fields = (
+            "id", "kind", "status", "model_id", "params", "progress", "queue_position", "result", "error", "warnings",
+            "attempt", "retry_of", "created_at", "started_at", "finished_at", "timings", "links",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
+    def get_result(self, job: Job) -> dict[str, Any] | None:
+        result = get_kind(job.kind).render(job, include=self.context.get("include", frozenset()))
+        return absolute_urls(result, self.context.get("request")) if result else result
+
+    @extend_schema_field({"type": ["integer", "null"]})
+    def get_queue_position(self, job: Job) -> int | None:
+        positions = self.context.get("positions")
+        return queue_position(job) if positions is None else positions.get(job.id)
+
+    @extend_schema_field(JobLinksSerializer)
+    def get_links(self, job: Job) -> dict[str, str]:
+        path = reverse("job-detail", args=[job.id])
+        links = {"self": path, "events": f"{path}events/", "cancel": f"{path}cancel/"}
+        request = self.context.get("request")
+        return {name: request.build_absolute_uri(link) for name, link in links.items()} if request else links
+
+
+def absolute_urls(value: Any, request: Any) -> Any:
+    """Our own paths under keys that end in `url`, made absolute for the host that the client asked."""
+    if request is None:
+        return value
+    if isinstance(value, dict):
+        return {
+            key: request.build_absolute_uri(item)
+            if key.endswith("url") and isinstance(item, str) and item.startswith("/")
+            else absolute_urls(item, request)
+            for key, item in value.items()
+        }
+    return [absolute_urls(item, request) for item in value] if isinstance(value, list) else value
+

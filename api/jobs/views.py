@@ -1,0 +1,141 @@
+"""The history over HTTP."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, viewsets
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.access.principals import Principal, principal_of, visible_to
+from api.jobs.events import follow_events, in_thread
+from api.jobs.kinds import get_kind
+from api.jobs.models import Job, JobEvent
+from api.jobs.selectors import JobFilter, queue_positions
+from api.jobs.serializers import JobSerializer, absolute_urls
+from api.jobs.services import cancel_job, retry_job
+from api.jobs.states import Status
+from api.jobs.submission import accepted, read_include
+from api.problems import Problem, problem_response
+from api.strict import NewestFirst
+
+KEEP_ALIVE_SECONDS = 15.0
+
+
+class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[Job]):
+    """Every request that was accepted, newest first."""
+
+    queryset = Job.objects.all()
+    serializer_class = JobSerializer
+    pagination_class = NewestFirst
+    filter_backends = [DjangoFilterBackend]
+    filterset_class = JobFilter
+    lookup_value_converter = "uuid"
+
+    def get_queryset(self) -> Any:
+        return visible_to(self.request.auth, super().get_queryset())
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "include": read_include(self.request)}
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        context = {**self.get_serializer_context(), "positions": queue_positions(page)}
+        return self.get_paginated_response(JobSerializer(page, many=True, context=context).data)
+
+    def perform_destroy(self, job: Job) -> None:
+        job = cancel_job(job=job)
+        if job.status == Status.RUNNING:
+            raise Problem("job_running", 409, "The job is running; it was asked to stop, delete it once it has.")
+        job.delete()
+
+    @extend_schema(request=None, responses=JobSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, **kwargs: Any) -> Response:
+        """Queued: at once. Running: at the next step. Ended: no change."""
+        return Response(self.get_serializer(cancel_job(job=self.get_object())).data)
+
+    @extend_schema(request=None, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, **kwargs: Any) -> Response:
+        """A new job with the same resolved parameters, seeds included, linked to the old one."""
+        old = self.get_object()
+        link = get_kind(old.kind).link_inputs(old.params)
+        return accepted(retry_job(job=old, owner_key=old.owner_key, link=link), request)
+
+
+# ---------------------------------------------------------------- events
+
+
+def find_job(request: HttpRequest, job_id: uuid.UUID) -> Job | None:
+    principal: Principal = principal_of(request, scope="read")
+    return visible_to(principal, Job.objects.filter(pk=job_id)).first()
+
+
+def read_last_event_id(request: HttpRequest) -> int:
+    value = request.headers.get("Last-Event-ID", "0").strip() or "0"
+    if not value.isascii() or not value.isdigit() or len(value) > 9:
+        raise ValidationError({"Last-Event-ID": ["Must be the id of an event of this job."]})
+    return int(value)
+
+
+async def job_events(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
+    """Server-Sent Events: status, progress (with preview), token, result, error. Resumed by Last-Event-ID."""
+    if request.method not in ("GET", "HEAD"):
+        return problem_response(405, "method_not_allowed", f"{request.method} is not allowed here.", {"Allow": "GET, HEAD"})
+    try:
+        after = read_last_event_id(request)
+        job = await in_thread(find_job, request, id)
+    except APIException as error:
+        headers = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else {}
+        return problem_response(error.status_code, str(error.default_code), detail_of(error), headers)
+    if job is None:
+        return problem_response(404, "not_found", "There is no such job.")
+    response: HttpResponse | StreamingHttpResponse = HttpResponse()
+    if request.method == "GET":
+        response = StreamingHttpResponse(event_stream(request, job, after))
+    response["Content-Type"] = "text/event-stream"
+    response["Cache-Control"] = "no-cache"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+def detail_of(error: APIException) -> str:
+    detail = error.detail
+    if isinstance(detail, dict):
+        return "; ".join(f"{field}: {' '.join(map(str, texts))}" for field, texts in detail.items())
+    return str(detail)
+
+
+async def event_stream(request: HttpRequest, job: Job, after: int) -> AsyncIterator[bytes]:
+    """First a comment, so that a proxy passes the headers on; then events, and a comment whenever 15 s were silent."""
+    yield b": Darkroom\n\n"
+    async for event in follow_events(job.id, after, KEEP_ALIVE_SECONDS):
+        if event is None:
+            yield b": still here\n\n"
+        else:
+            data = await in_thread(event_data, event, job, request)
+            yield format_event(event.sequence, event_name(event), data)
+
+
+def event_name(event: JobEvent) -> str:
+    return "progress" if event.type == "preview" else event.type
+
+
+def event_data(event: JobEvent, job: Job, request: HttpRequest) -> Any:
+    if event.type != "result":
+        return event.data
+    finished = Job.objects.filter(pk=job.pk).first()
+    return absolute_urls(get_kind(job.kind).render(finished), request) if finished else {}
+
+
+def format_event(number: int, name: str, data: Any) -> bytes:
+    return f"id: {number}\nevent: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

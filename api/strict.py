@@ -1,0 +1,74 @@
+"""What every request of ours has in common: unknown fields are errors, pages have bounds, text has no NUL."""
+
+import difflib
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """' Did you mean …?' for a word that is close to a known one, else the known ones."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return f" Did you mean {' or '.join(repr(word) for word in close)}?"
+    return f" Known: {', '.join(known)}." if len(known) <= 40 else ""
+
+
+class AlwaysJson(BaseContentNegotiation):
+    """We speak JSON, whatever an <img> tag or an event stream's client says it accepts: never a 406."""
+
+    def select_parser(self, request: Request, parsers: Sequence[Any]) -> Any:
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(self, request: Request, renderers: Sequence[Any], format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A field that is not declared is a 400 that names it: silently dropped parameters are what people complain about most."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, Mapping):
+            known = [name for name, field in self.fields.items() if not field.read_only]
+            unknown = {str(name): [f"Unknown field.{nearest(str(name), known)}"] for name in data if name not in self.fields}
+            if unknown:
+                raise ValidationError(unknown, code="unknown_field")
+        return super().to_internal_value(data)
+
+
+class NewestFirst(CursorPagination):
+    """Cursor pages by id (UUIDv7), newest first: they neither drift nor slow down with the page's number."""
+
+    ordering = "-id"
+    page_size = 20
+    page_size_query_param = "limit"
+    max_page_size = 100
+    cursor_query_param = "cursor"
+    invalid_cursor_message = "The cursor is not one that a page of ours gave."
+
+    def get_page_size(self, request: Request) -> int:
+        value = request.query_params.get("limit")
+        if value is None:
+            return self.page_size
+        if not value.isascii() or not value.isdigit() or len(value) > 6 or not 1 <= int(value) <= self.max_page_size:
+            raise ValidationError({"limit": [f"Must be a whole number from 1 to {self.max_page_size}."]})
+        return int(value)
+
+    def decode_cursor(self, request: Request) -> Any:
+        try:
+            cursor = super().decode_cursor(request)
+            if cursor is not None and self.get_ordering_field() == "id" and cursor.position is not None:
+                uuid.UUID(cursor.position)
+        except Exception:
+            raise ValidationError({"cursor": [self.invalid_cursor_message]}) from None
+        return cursor
+
+    def get_ordering_field(self) -> str:
+        return (self.ordering if isinstance(self.ordering, str) else self.ordering[0]).lstrip("-")

@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class SystemConfig(AppConfig):
+    name = "api.system"
+    label = "system"
+    verbose_name = "System"
+
+    def ready(self) -> None:
+        from api.system import checks  # noqa: F401  (its functions register themselves)

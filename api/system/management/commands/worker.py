@@ -1,0 +1,56 @@
+"""Runs jobs: one process a device. Started by the web process itself (JOB_RUNNER=embedded), or by hand, as many as there are devices."""
+
+import os
+import signal
+import threading
+import uuid
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+PARENT_GONE_DRAIN_SECONDS = 1.0
+LAST_EXIT_SECONDS = 15.0
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--worker-id", type=uuid.UUID, default=None, help="given by the supervisor")
+        parser.add_argument("--parent-pipe", type=int, default=None, help="given by the supervisor: the worker ends when it closes")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER", "external")
+        from api.jobs.worker import DRAIN_SECONDS, WorkerLoop
+        from api.system.housekeeping import clean
+        from api.system.runtime import describe_runtime, start_runtime
+
+        if options["parent_pipe"] is not None:
+            wait_for_the_one_before()
+        loop = WorkerLoop(worker_id=options["worker_id"], describe=describe_runtime, clean=clean)
+        signal.signal(signal.SIGTERM, lambda *_: loop.stop(drain_seconds=DRAIN_SECONDS))
+        signal.signal(signal.SIGINT, lambda *_: loop.stop(drain_seconds=DRAIN_SECONDS))
+        if options["parent_pipe"] is not None:
+            threading.Thread(target=end_with_parent, args=(options["parent_pipe"], loop), daemon=True).start()
+        start_runtime()
+        loop.run()
+
+
+def wait_for_the_one_before() -> None:
+    """One embedded worker a data folder: a worker whose web process was killed may still be ending."""
+    import fcntl
+
+    file = open(settings.DATA_DIR / "worker.lock", "a")  # noqa: SIM115  (held until the process ends)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    globals()["_lock"] = file
+
+
+def end_with_parent(pipe: int, loop: Any) -> None:
+    """Blocks until the supervisor's end of the pipe closes, however it died."""
+    os.read(pipe, 1)
+    loop.stop(drain_seconds=PARENT_GONE_DRAIN_SECONDS)
+    timer = threading.Timer(LAST_EXIT_SECONDS, os._exit, args=(0,))
+    timer.daemon = True
+    timer.start()

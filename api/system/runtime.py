@@ -1,0 +1,38 @@
+"""What a worker process owns: the model store, the device and the model loader, made once from the settings.  [torch]"""
+
+import logging
+import time
+from typing import Any
+
+from django.conf import settings
+
+from config.catalog import get_catalog
+
+log = logging.getLogger("darkroom.worker")
+
+
+def start_runtime() -> None:
+    """Imports torch, probes the device and configures the loader. Takes some seconds; the worker claims nothing before."""
+    from api import model_loader
+    from api.devices import probe_device
+    from api.downloads import ModelStore
+
+    started = time.monotonic()
+    device = probe_device(settings.DEVICE)
+    store = ModelStore(settings.MODELS_DIR, settings.HF_TOKEN or None, settings.HF_ENDPOINT or None)
+    model_loader.configure(
+        catalog=get_catalog(),
+        store=store,
+        device=device,
+        memory_limit=settings.MODEL_MEMORY_LIMIT,
+        forced=frozenset(settings.MEMORY_MEASURES),
+    )
+    log.info("%s in %s, ready in %.1f s", device.name, str(device.dtype).removeprefix("torch."), time.monotonic() - started)
+
+
+def describe_runtime() -> dict[str, Any]:
+    """The Worker row's fields: the device and what is loaded."""
+    from api.model_loader import get_loader
+
+    loader = get_loader()
+    return {"device": loader.device.describe(), "loaded_models": loader.loaded()}

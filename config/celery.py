@@ -1,0 +1,27 @@
+"""Celery as a bell: a message carries a job's id and wakes a worker, which claims rows as every worker does.
+
+Pool `threads` with concurrency 1 (prefork breaks CUDA, solo blocks heartbeats), prefetch 1, late acknowledgement, no result backend.
+"""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.conf import settings
+
+app = Celery("darkroom", broker=settings.CELERY_BROKER_URL or "memory://")
+app.conf.update(
+    task_serializer="json",
+    accept_content=["json"],
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_ignore_result=True,
+    worker_prefetch_multiplier=1,
+    worker_pool="threads",
+    worker_concurrency=1,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"max_retries": 1, "interval_start": 0, "interval_max": 0.5},
+)
+app.autodiscover_tasks(["api.jobs"])

@@ -1,0 +1,13 @@
+"""Every run of the suite has a data folder of its own, made before Django reads its settings."""
+
+import os
+import tempfile
+from pathlib import Path
+
+_folder = tempfile.mkdtemp(prefix="darkroom-")
+os.environ["DATA_DIR"] = os.environ.get("DARKROOM_TEST_DATA") or _folder
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ["ENV_FILE"] = str(Path(_folder) / "no.env")
+os.environ.setdefault("MIN_FREE_DISK_BYTES", "1M")
+os.environ.setdefault("JOB_RUNNER", "external")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
