@@ -12,7 +12,7 @@ from api.files.fields import ImageInputField
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
 from api.images.models import GeneratedImage
-from api.images.schedulers import SCHEDULER_NAMES, fits_family
+from api.images.schedulers import SCHEDULER_NAMES, SCHEDULERS
 from api.jobs.models import Job
 from api.jobs.submission import Submission
 from api.strict import StrictSerializer, nearest
@@ -91,7 +91,7 @@ class Txt2ImgSerializer(StrictSerializer):
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         self.entry = find_default(data.get("model_id"))
         scheduler = data.get("scheduler")
-        if scheduler and not fits_family(scheduler, self.entry.family):
+        if scheduler and not SCHEDULERS[scheduler].fits(self.entry.family):
             raise ValidationError({"scheduler": [f"'{scheduler}' does not work with {self.entry.name}."]}, code="unfit_scheduler")
         self.check_loras(data["loras"])
         if not settings.USE_LOCAL_MODELS:
