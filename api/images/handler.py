@@ -13,12 +13,14 @@ from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
 from api.files.services import attach_inputs, create_file, open_image
+from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.services import set_tags
 from api.jobs.errors import JobError, WorkerFault
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.runs import JobRun
+from config.catalog import get_catalog
 
 if TYPE_CHECKING:
     from api.images.backends.request import ImageRequest
@@ -49,15 +51,8 @@ class Txt2Img(JobKind):
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
 
     def run(self, runs: Sequence[JobRun]) -> None:
-        from api.images.backends.request import BackendError
-
-        try:
-            requests = [image_request(run) for run in runs]
-            pictures = make_pictures(runs, requests)
-        except BackendError as error:
-            raise JobError(error.code, error.status, error.detail) from error
-        except MissingFile:
-            raise JobError("source_missing", 410, "The source picture has been deleted.") from None
+        requests = [image_request(run) for run in runs]
+        pictures = make_pictures(runs, requests)
         for run, request, images in zip(runs, requests, pictures, strict=True):
             if run.cancelled:
                 run.stop()
@@ -98,7 +93,7 @@ def image_request(run: JobRun) -> "ImageRequest":
         task="inpainting" if params.get("mask") else "image-to-image" if params.get("image") else "text-to-image",
         model_id=run.job.model_id,
         seeds=tuple(params["seed"] + index for index in range(params["num_images"])),
-        strength=params.get("strength"),
+        strength=1.0 if params.get("strength") is None else params["strength"],
         image=open_input(params.get("image"), "RGB"),
         mask=open_input(params.get("mask"), "L"),
         loras=tuple((lora["id"], lora["weight"]) for lora in params["loras"]),
@@ -116,7 +111,44 @@ def open_input(identifier: str | None, mode: Any) -> Image.Image | None:
 
 
 def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> list[list[Image.Image]]:
-    raise NotImplementedError
+    """One list of pictures for each request. Raises JobError, and WorkerFault when the device can't be used any more."""
+    from api.catalog import UnknownEntry
+    from api.images.backends.request import BackendError
+
+    hooks = RunHooks(runs)
+    if not settings.USE_LOCAL_MODELS:
+        try:
+            return [make_remotely(request, hooks) for request in requests]
+        except BackendError as error:
+            raise JobError(error.code, error.status, error.detail) from error
+    from api.images.backends.local import generate
+    from api.memory import DeviceFault, LoaderError
+    from api.model_loader import get_loader
+    from api.snapshots import DownloadError
+
+    try:
+        warn_of_placeholder(requests[0].model_id, hooks)
+        return generate(get_loader(), requests, hooks)
+    except DeviceFault as error:
+        raise WorkerFault from error
+    except (BackendError, LoaderError, DownloadError) as error:
+        raise JobError(error.code, error.status, error.detail) from error
+    except UnknownEntry as error:
+        raise JobError("unknown_model", 400, str(error)) from error
+
+
+def warn_of_placeholder(model_id: str, hooks: RunHooks) -> None:
+    entry = get_catalog().get(model_id)
+    if entry.placeholder:
+        hooks.warn(entry.note)
+
+
+def make_remotely(request: "ImageRequest", hooks: RunHooks) -> list[Image.Image]:
+    from api.images.backends.remote import RemoteBackend
+
+    entry = get_catalog().get(request.model_id)
+    backend = RemoteBackend(token=settings.HF_TOKEN or None, timeout=settings.REMOTE_TIMEOUT_SECONDS)
+    return backend.generate(request, hooks)
 
 
 def save_and_finish(run: JobRun, request: "ImageRequest", images: Sequence[Image.Image]) -> None:

@@ -1,0 +1,31 @@
+"""A backend's hooks, answered by the runs of a batch. No torch."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from api.jobs.runs import JobRun
+
+
+class RunHooks:
+    """See `api.images.backends.request.Hooks`; index i is the i-th run of the batch."""
+
+    def __init__(self, runs: Sequence[JobRun]) -> None:
+        self.runs = runs
+
+    def on_step(self, step: int, steps: int, previews: Sequence[bytes | None]) -> None:
+        for run, preview in zip(self.runs, previews, strict=True):
+            run.progress(step=step, steps=steps, preview=preview)
+
+    def cancelled(self, index: int) -> bool:
+        return self.runs[index].cancelled
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        with ExitStack() as stack:
+            for run in self.runs:
+                stack.enter_context(run.measure(name))
+            yield
+
+    def warn(self, text: str) -> None:
+        for run in self.runs:
+            run.warn(text)

@@ -1,0 +1,14 @@
+"""gunicorn's configuration, in start.sh and in the container alike. One process serves hundreds of clients that wait: it is all async."""
+
+from config.settings import HOST, PORT
+
+bind = f"[{HOST}]:{PORT}" if ":" in HOST else f"{HOST}:{PORT}"
+worker_class = "asgi"
+workers = 1
+asgi_lifespan = "on"
+graceful_timeout = 20
+keepalive = 30
+timeout = 60
+accesslog = None  # our own log line carries the request's id
+loglevel = "warning"
+proc_name = "darkroom"
