@@ -191,7 +191,9 @@ class _Table:
         if not isinstance(values, dict):
             raise CatalogError(f"{self.where}: must be a table.")
         if not is_model_id(entry_id):
-            raise CatalogError(f"{self.where}: an id is one to three segments of letters, digits, '_', '.', '-', joined by '/'.")
+            raise CatalogError(
+                f"{self.where}: an id is one to three segments of letters, digits, '_', '.', '-', joined by '/'."
+            )
 
     def wrong(self, key: str, reason: str) -> CatalogError:
         return CatalogError(f'{self.where}: "{key}" {reason}.')
@@ -260,7 +262,9 @@ def _adapter(table: _Table, *, base: Path) -> AdapterEntry:
     if "repo" in values:
         if not values.get("filename"):
             raise table.wrong("filename", "must name the safetensors file in the repository")
-        table.check_pattern("filename", r"(?:[A-Za-z0-9_][\w.-]*/)*[\w.-]+\.safetensors", "must be a safetensors file in the repository")
+        table.check_pattern(
+            "filename", r"(?:[A-Za-z0-9_][\w.-]*/)*[\w.-]+\.safetensors", "must be a safetensors file in the repository"
+        )
     elif values["path"].suffix != ".safetensors":
         raise table.wrong("path", "must be a safetensors file")
     return AdapterEntry(id=table.id, **values)

@@ -253,7 +253,9 @@ class ModelLoader:
     def adapter(self, adapter_id: str, on_progress: Progress | None = None) -> tuple[AdapterEntry, Path]:
         """An adapter's entry and its safetensors file, fetched if needed. Raises UnknownAdapter, DownloadError."""
         entry = self.catalog.adapter(adapter_id)
-        return entry, self.store.adapter_file(entry) or self.store.fetch_adapter(entry, _download_progress(entry.name, on_progress))
+        return entry, self.store.adapter_file(entry) or self.store.fetch_adapter(
+            entry, _download_progress(entry.name, on_progress)
+        )
 
     # -- Load, unload, list --------------------------------------------------------------------------------------------------
 
@@ -337,7 +339,11 @@ class ModelLoader:
         )
         on_progress(1.0, f"{entry.name} is loaded")
         logger.info(
-            "loaded %s: %s of weights in %.1f s, %s", entry.id, in_gigabytes(slot.size), slot.load_seconds, dtype_name(self.device.dtype)
+            "loaded %s: %s of weights in %.1f s, %s",
+            entry.id,
+            in_gigabytes(slot.size),
+            slot.load_seconds,
+            dtype_name(self.device.dtype),
         )
         return slot
 
@@ -373,7 +379,9 @@ class ModelLoader:
                 raise
             if verdict == "error":
                 logger.exception("could not load %s", entry.id)
-                raise LoaderError("broken_model", 500, f"{entry.name} can't be loaded: its files don't fit together.") from error
+                raise LoaderError(
+                    "broken_model", 500, f"{entry.name} can't be loaded: its files don't fit together."
+                ) from error
         self._evict_unpinned()
         try:
             return build()

@@ -84,7 +84,7 @@ def choose_dtype(folder: Path, device: Device) -> torch.dtype:
 
 
 def installed_variant(folder: Path) -> str | None:
-    """"fp16" where some component has its weights only in that variant."""
+    """ "fp16" where some component has its weights only in that variant."""
     for weights in folder.glob("*/*.safetensors"):
         variant = re.search(r"\.(fp16|bf16)[.-]", weights.name)
         if variant and not any(".fp16" not in other.name for other in weights.parent.glob("*.safetensors")):

@@ -227,9 +227,7 @@ def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
 
 
 def _t5(tokenizer: CLIPTokenizer, *, width: int) -> T5EncoderModel:
-    return T5EncoderModel(
-        T5Config(vocab_size=len(tokenizer), d_model=width, d_ff=37, d_kv=8, num_layers=1, num_heads=4)
-    )
+    return T5EncoderModel(T5Config(vocab_size=len(tokenizer), d_model=width, d_ff=37, d_kv=8, num_layers=1, num_heads=4))
 
 
 def _vae(latent_channels: int, **options: object) -> AutoencoderKL:

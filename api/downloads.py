@@ -1,0 +1,275 @@
+"""Weights on disk: fetched from the hub, pinned, checked, resumed. No torch, no Django.
+
+A model is a plain folder below `models_dir`, with a manifest beside it (never inside: a snapshot must not be able to write it).
+The manifest records the commit and the size and sha256 of every file; from then on exactly those are required. A file is
+checked before it is used: its hash the first time, and whenever its size or time has changed since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from api.catalog import AdapterEntry, ModelEntry
+from api.hub import Hub, explained
+from api.manifests import Manifest, read_manifest, size_of
+from api.snapshots import DownloadError, check_names, inspect_snapshot, select_files
+
+__all__ = ["DownloadError", "ModelStore"]
+
+logger = logging.getLogger(__name__)
+
+Entry = ModelEntry | AdapterEntry
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are here and the bytes of the whole."""
+
+SPARE_DISK = 256 * 1024 * 1024
+REPORT_SECONDS = 0.1
+
+
+class ModelStore:
+    """The folder of models. `token` is for gated repositories, `endpoint` another hub; neither appears in an error or a log."""
+
+    def __init__(
+        self,
+        models_dir: Path,
+        token: str | None = None,
+        endpoint: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retry_seconds: float = 1.0,
+    ) -> None:
+        self.models_dir = Path(models_dir)
+        self._hub = Hub(token, endpoint, timeout=timeout, retry_seconds=retry_seconds)
+
+    # -- Models --------------------------------------------------------------------------------------------------------------
+
+    def folder(self, entry: ModelEntry) -> Path | None:
+        """The model's folder when it is complete and right; no network. None when something must be fetched first."""
+        return self._local(entry) if entry.path is not None else self._complete(entry)
+
+    def available(self, entry: ModelEntry) -> bool:
+        """Is it here? Looks at sizes only, so that a list of models is quick."""
+        if entry.path is not None:
+            return self._local(entry) is not None
+        manifest, place = self._manifest(entry), self._place(entry)
+        if manifest is None or not manifest.complete:
+            return False
+        return all(size_of(place / name) == file.size for name, file in manifest.files.items())
+
+    def fetch(self, entry: ModelEntry, on_progress: Progress | None = None) -> Path:
+        """Fetch what is missing or damaged, and return the folder.
+
+        Raises DownloadError: gated, not_found, offline, damaged, disk_full, unsafe_files, needs_remote_code.
+        """
+        if entry.path is not None:
+            return self._local(entry) or self._make_placeholder(entry)
+        place = self._fetch(entry, on_progress)
+        inspect_snapshot(place, entry.name)
+        return place
+
+    def size_on_disk(self, entry: ModelEntry) -> int:
+        """Bytes, with what is half fetched."""
+        place = self._local(entry) if entry.path is not None else self._place(entry)
+        return sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if place is not None else 0
+
+    def remove(self, entry: ModelEntry, *, forget: bool = False) -> None:
+        """Delete the files of a fetched model. Its commit stays required, unless it is to be forgotten."""
+        if entry.path is not None:
+            return
+        with self._locked(entry):
+            shutil.rmtree(self._place(entry), ignore_errors=True)
+            if forget:
+                self._manifest_file(entry).unlink(missing_ok=True)
+
+    # -- Adapters ------------------------------------------------------------------------------------------------------------
+
+    def adapter_file(self, entry: AdapterEntry) -> Path | None:
+        """The adapter's safetensors file when it is here and right; no network."""
+        if entry.path is not None:
+            return entry.path if entry.path.is_file() else None
+        place = self._complete(entry)
+        return place / str(entry.filename) if place is not None else None
+
+    def fetch_adapter(self, entry: AdapterEntry, on_progress: Progress | None = None) -> Path:
+        """Raises DownloadError."""
+        if entry.path is None:
+            return self._fetch(entry, on_progress) / str(entry.filename)
+        if not entry.path.is_file():
+            raise DownloadError("not_found", 502, f"The file of the adapter {entry.name} is not there.")
+        return entry.path
+
+    # -- Local folders -------------------------------------------------------------------------------------------------------
+
+    def _local(self, entry: ModelEntry) -> Path | None:
+        places = [entry.path, self._placeholder(entry) if entry.placeholder else None]
+        marks = ("model_index.json", "config.json")
+        return next((place for place in places if place and any((place / mark).is_file() for mark in marks)), None)
+
+    def _placeholder(self, entry: ModelEntry) -> Path:
+        return self.models_dir / f"{entry.id}-random"
+
+    def _make_placeholder(self, entry: ModelEntry) -> Path:
+        """A stand-in with random weights, for an entry of ours whose trained folder is not there."""
+        if not entry.placeholder:
+            raise DownloadError("not_found", 502, f"The folder of {entry.name} is not there, or is no checkpoint.")
+        place, part = self._placeholder(entry), self.models_dir / f".{entry.id}-random.part"
+        with self._locked(entry):
+            if not place.exists():
+                module, function = entry.placeholder.split(":")
+                shutil.rmtree(part, ignore_errors=True)
+                getattr(importlib.import_module(module), function)(part)
+                part.rename(place)
+        return place
+
+    # -- Places and manifests ------------------------------------------------------------------------------------------------
+
+    def _place(self, entry: Entry) -> Path:
+        return self.models_dir / _folder_name(entry)
+
+    def _manifest_file(self, entry: Entry) -> Path:
+        return self.models_dir / ".manifests" / f"{_folder_name(entry)}.json"
+
+    def _manifest(self, entry: Entry) -> Manifest | None:
+        """The recorded manifest, when it is of this repository, commit and selection."""
+        manifest = read_manifest(self._manifest_file(entry))
+        if manifest is None or manifest.repo != entry.repo or manifest.selection != _selection(entry):
+            return None
+        return manifest if entry.revision in (None, manifest.commit) else None
+
+    def _complete(self, entry: Entry) -> Path | None:
+        manifest = self._manifest(entry)
+        if manifest is None or not manifest.complete or self._wrong_files(entry, manifest):
+            return None
+        return self._place(entry)
+
+    def _wrong_files(self, entry: Entry, manifest: Manifest) -> list[str]:
+        """Missing and damaged files, named in the log."""
+        before = [file.checked for file in manifest.files.values()]
+        wrong = manifest.wrong_files(self._place(entry))
+        for name in wrong:
+            state = "damaged" if (self._place(entry) / name).exists() else "missing"
+            logger.warning("the file %s of %s is %s", name, entry.id, state)
+        if before != [file.checked for file in manifest.files.values()]:
+            manifest.save(self._manifest_file(entry))
+        return wrong
+
+    @contextlib.contextmanager
+    def _locked(self, entry: Entry) -> Iterator[None]:
+        """One process at a time fetches a model."""
+        file = self._manifest_file(entry).with_suffix(".lock")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file):
+            yield
+
+    # -- Fetching ------------------------------------------------------------------------------------------------------------
+
+    def _fetch(self, entry: Entry, on_progress: Progress | None) -> Path:
+        place = self._place(entry)
+        with self._locked(entry), explained(entry):
+            manifest = self._manifest(entry) or self._resolve(entry)
+            wrong = self._wrong_files(entry, manifest) if manifest.complete else list(manifest.files)
+            manifest.complete = manifest.complete and not wrong
+            manifest.save(self._manifest_file(entry))
+            report = _Report(manifest, wrong, place, on_progress)
+            self._check_disk(entry, manifest.size - report.done)
+            for name in wrong:
+                self._fetch_file(entry, manifest, place, name, report)
+            manifest.complete = True
+            manifest.save(self._manifest_file(entry))
+            manifest.delete_strangers(place)
+            report.finish()
+        return place
+
+    def _resolve(self, entry: Entry) -> Manifest:
+        """Ask the hub for the commit and the files. A commit that was recorded at the first use stays required."""
+        recorded = read_manifest(self._manifest_file(entry))
+        revision = entry.revision
+        if revision is None and recorded is not None and recorded.repo == entry.repo and recorded.pinned == "first_use":
+            revision = recorded.commit
+        commit, files = self._hub.list_files(entry, revision)
+        check_names(files, entry.name)
+        manifest = Manifest(
+            repo=str(entry.repo),
+            commit=commit,
+            pinned="catalog" if entry.revision else "first_use",
+            selection=_selection(entry),
+        )
+        manifest.files = {name: files[name] for name in self._choose(entry, commit, list(files))}
+        return manifest
+
+    def _choose(self, entry: Entry, commit: str, names: list[str]) -> list[str]:
+        if isinstance(entry, AdapterEntry):
+            if entry.filename not in names:
+                raise DownloadError("not_found", 502, f"The repository of {entry.name} has no file {entry.filename}.")
+            return [str(entry.filename)]
+        is_pipeline = "model_index.json" in names and not entry.files
+        index = self._hub.read_json(entry, commit, "model_index.json") if is_pipeline else None
+        chosen = select_files(names, model=entry.name, variant=entry.variant, patterns=entry.files, index=index)
+        if not any(name.endswith((".safetensors", ".onnx")) for name in chosen):
+            raise DownloadError("unsafe_files", 422, f"The repository of {entry.name} has no weights in safetensors form.")
+        return chosen
+
+    def _check_disk(self, entry: Entry, missing: int) -> None:
+        free = shutil.disk_usage(self.models_dir).free
+        if missing > 0 and missing + SPARE_DISK > free:
+            detail = f"{entry.name} needs {missing / 1e9:.1f} GB more on the disk of the models folder; {free / 1e9:.1f} GB are free."
+            raise DownloadError("disk_full", 507, detail)
+
+    def _fetch_file(self, entry: Entry, manifest: Manifest, place: Path, name: str, report: _Report) -> None:
+        """Bring one file, twice if it came damaged; then it is given up by name."""
+        file, target = manifest.files[name], place / name
+        part = _part_of(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.matches(target):
+            report.add(file.size - (size_of(part) or 0))
+            return file.remember(target)
+        for _ in range(2):
+            self._hub.transfer(entry, manifest.commit, name, part, file.size, report.add)
+            if file.matches(part):
+                part.replace(target)
+                return file.remember(target)
+            logger.warning("%s of %s came damaged", name, entry.id)
+            report.add(-(size_of(part) or 0))
+            part.unlink()
+        raise DownloadError("damaged", 502, f"The file {name} of {entry.name} comes damaged from the hub: its hash is wrong.")
+
+
+class _Report:
+    """Adds up what is here and tells it, at most ten times a second."""
+
+    def __init__(self, manifest: Manifest, wrong: list[str], place: Path, on_progress: Progress | None) -> None:
+        self.total = manifest.size
+        self.done = self.total - sum(manifest.files[name].size - (size_of(_part_of(place / name)) or 0) for name in wrong)
+        self._tell, self._told = on_progress, 0.0
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        self.done += count
+        if self._tell is not None and time.monotonic() - self._told >= REPORT_SECONDS:
+            self._told = time.monotonic()
+            self._tell(min(self.done, self.total), self.total)
+
+    def finish(self) -> None:
+        if self._tell is not None:
+            self._tell(self.total, self.total)
+
+
+def _folder_name(entry: Entry) -> str:
+    prefix = "lora--" if isinstance(entry, AdapterEntry) else ""
+    return prefix + entry.id.replace("/", "--")
+
+
+def _selection(entry: Entry) -> list[str | None]:
+    return [entry.filename] if isinstance(entry, AdapterEntry) else [entry.variant, *entry.files]
+
+
+def _part_of(target: Path) -> Path:
+    return target.with_name(target.name + ".part")

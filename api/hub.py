@@ -1,0 +1,147 @@
+"""The Hugging Face hub: what a repository holds, and its files, resumed where a cut left off. No torch, no Django."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import httpx2
+from huggingface_hub import HfApi, get_session, hf_hub_url
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+from api.catalog import AdapterEntry, ModelEntry
+from api.manifests import RequiredFile, size_of
+from api.snapshots import DownloadError
+
+logger = logging.getLogger(__name__)
+
+Entry = ModelEntry | AdapterEntry
+Report = Callable[[int], None]
+"""Called with the bytes that came; with a negative number when they have to come again."""
+
+TRIES = 5
+"""How often a broken connection is taken up again without a new byte before giving up; what is here is kept for the next time."""
+
+
+class Hub:
+    """`token` is for gated repositories, `endpoint` another hub; neither appears in an error or a log."""
+
+    def __init__(self, token: str | None, endpoint: str | None, *, timeout: float, retry_seconds: float) -> None:
+        self.endpoint, self._token = endpoint, token or None
+        self._timeout, self._retry_seconds = timeout, retry_seconds
+
+    def list_files(self, entry: Entry, revision: str | None) -> tuple[str, dict[str, RequiredFile]]:
+        """The commit, and every file of the repository with its size and hash."""
+        api = HfApi(endpoint=self.endpoint, token=self._token or False)
+        info = api.model_info(str(entry.repo), revision=revision, files_metadata=True, timeout=self._timeout)
+        if revision is not None and info.sha != revision:
+            raise DownloadError("not_found", 502, f"The hub has another commit of {entry.name} than the one that is required.")
+        files = {
+            file.rfilename: RequiredFile(
+                size=int(file.size or 0),
+                sha256=file.lfs.sha256 if file.lfs else None,
+                blob=None if file.lfs else file.blob_id,
+            )
+            for file in info.siblings or []
+        }
+        return str(info.sha), files
+
+    def read_json(self, entry: Entry, commit: str, name: str) -> dict[str, Any]:
+        response = get_session().get(self._url(entry, commit, name), headers=self._headers(), timeout=self._timeout)
+        hf_raise_for_status(response)
+        try:
+            return dict(response.json())
+        except ValueError as error:
+            raise DownloadError("damaged", 502, f"{name} of {entry.name} is not valid JSON.") from error
+
+    def transfer(self, entry: Entry, commit: str, name: str, part: Path, size: int, report: Report) -> None:
+        """Write `part` to its full size, going on from what it holds."""
+        held = size_of(part) or 0
+        if held > size:
+            part.unlink()
+            report(-held)
+        tries, url = TRIES, self._url(entry, commit, name)
+        with part.open("ab") as stream:
+            while stream.tell() < size:
+                before = stream.tell()
+                try:
+                    self._stream(url, stream, size, report)
+                except httpx2.TransportError as error:
+                    reason = type(error).__name__
+                    logger.warning("%s: the connection broke at %d of %d bytes (%s)", entry.id, stream.tell(), size, reason)
+                    tries = TRIES if stream.tell() > before else tries - 1
+                    if tries == 0:
+                        raise
+                    time.sleep(self._retry_seconds)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _stream(self, url: str, stream: BinaryIO, size: int, report: Report) -> None:
+        start = stream.tell()
+        headers = self._headers() | {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        with get_session().stream("GET", url, headers=headers, timeout=self._timeout) as response:
+            hf_raise_for_status(response)
+            if start and response.status_code != 206:  # the server sends it from the beginning
+                report(-start)
+                stream.truncate(0)
+                stream.seek(0)
+            for chunk in response.iter_raw():
+                stream.write(chunk)
+                report(len(chunk))
+                if stream.tell() > size:
+                    return  # too long: the hash will say so
+        if stream.tell() < size:
+            raise httpx2.RemoteProtocolError("the answer ended early")
+
+    def _url(self, entry: Entry, commit: str, name: str) -> str:
+        return hf_hub_url(str(entry.repo), name, revision=commit, endpoint=self.endpoint)
+
+    def _headers(self) -> dict[str, str]:
+        return build_hf_headers(token=self._token or False, library_name="darkroom")
+
+
+@contextlib.contextmanager
+def explained(entry: Entry) -> Iterator[None]:
+    """The hub's errors as ours. Nothing of the request (its token, its addresses) is carried over."""
+    try:
+        yield
+    except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError, HFValidationError) as error:
+        if isinstance(error, GatedRepoError) or getattr(entry, "gated", False):
+            raise _gated(entry) from None
+        detail = f"The hub has no repository {entry.repo} at this revision, or keeps it private."
+        raise DownloadError("not_found", 502, detail) from None
+    except HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            raise _gated(entry) from None
+        raise _offline(entry, f"the hub answered {error.response.status_code}") from None
+    except (httpx2.HTTPError, OfflineModeIsEnabled) as error:
+        raise _offline(entry, type(error).__name__) from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DownloadError("disk_full", 507, f"The disk of the models folder is full; {entry.name} needs more.") from error
+        raise
+
+
+def _gated(entry: Entry) -> DownloadError:
+    detail = f"{entry.name} is gated: accept its licence on the hub's page of {entry.repo}, then set HF_TOKEN to a token that may read it."
+    return DownloadError("gated", 403, detail)
+
+
+def _offline(entry: Entry, reason: str) -> DownloadError:
+    detail = f"{entry.name} can't be fetched now: {reason}. What is here is kept, and fetching goes on from there."
+    return DownloadError("offline", 503, detail)

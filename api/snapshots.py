@@ -1,0 +1,210 @@
+"""What may come from a model repository: which files are fetched, and which snapshots are refused. No torch, no Django.
+
+Only data is ever fetched, never code and never a pickle. A snapshot that could make a library run code of its own, or read files
+outside its folder, is refused before anything is built from it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+DATA = re.compile(r"\.(safetensors|json|txt|jinja|model)$")
+ONNX = re.compile(r"\.(onnx|onnx_data(_\d+)?)$")
+PICKLES = re.compile(r"\.(bin|ckpt|pt|pth|pkl|msgpack|h5)$")
+WEIGHTS = re.compile(
+    r"(?P<name>(diffusion_pytorch_|pytorch_)?model|open_clip_model)(\.(?P<before>\w+))?(-\d{5}-of-\d{5})?(\.(?P<after>\w+))?\.safetensors"
+)
+INDEX = re.compile(r".*\.safetensors\.index(\.(?P<variant>\w+))?\.json")
+CONFIG_NAMES = ("config.json", "model_index.json")
+SAFE_LIBRARIES = ("diffusers", "transformers")
+LARGEST_CONFIG = 32 * 1024 * 1024
+
+
+class DownloadError(Exception):
+    """Why a model can't be had, in a form that a job can show: `code`, HTTP `status` and a sentence (never a token)."""
+
+    def __init__(self, code: str, status: int, detail: str) -> None:
+        self.code, self.status, self.detail = code, status, detail
+        super().__init__(detail)
+
+
+def unsafe(detail: str) -> DownloadError:
+    return DownloadError("unsafe_files", 422, detail)
+
+
+# -- Which files -------------------------------------------------------------------------------------------------------------
+
+
+def check_names(names: Iterable[str], model: str) -> None:
+    """Refuse a listing with a name that could leave its folder, or hide in it. Raises DownloadError (unsafe_files)."""
+    for name in names:
+        parts = name.split("/")
+        if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\x00-\x1f]", name) or len(name) > 400:
+            raise unsafe(f"The repository of {model} has a file with an unsafe name: {name[:80]!r}.")
+
+
+def select_files(
+    names: list[str], *, model: str, variant: str | None, patterns: tuple[str, ...], index: dict[str, Any] | None
+) -> list[str]:
+    """The files of a repository that are needed: one set of weights for each component, its configuration, and nothing else.
+
+    `index` is the model_index.json of a diffusers repository, else None; `patterns` (globs) replace the rules where they are given.
+    Raises DownloadError (unsafe_files) where a component has pickled weights only.
+    """
+    if patterns:
+        chosen = [name for name in names if _is_data(name) or ONNX.search(name)]
+        return [name for name in chosen if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    folders = components(index) if index is not None else {""}
+    chosen = [name for folder in sorted(folders) for name in _select_folder(names, folder, variant)]
+    if index is not None:
+        chosen.append("model_index.json")
+    for folder in sorted(folders):
+        _require_safetensors(names, chosen, folder, model)
+    return chosen
+
+
+def components(index: dict[str, Any]) -> set[str]:
+    """The subfolders of a diffusers checkpoint that are loaded; the safety checker is not."""
+    return {
+        name
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and name != "safety_checker"
+    }
+
+
+def _is_data(name: str) -> bool:
+    return DATA.search(name) is not None and PurePosixPath(name).name != "adapter_config.json"
+
+
+def _folder_of(name: str) -> str:
+    parent = str(PurePosixPath(name).parent)
+    return "" if parent == "." else parent
+
+
+def _select_folder(names: list[str], folder: str, variant: str | None) -> Iterator[str]:
+    mine = [name for name in names if _folder_of(name) == folder and _is_data(name)]
+    of_variant = any(variant and _variant(name) == variant for name in mine)
+    wanted = variant if of_variant else None
+    for name in mine:
+        leaf = PurePosixPath(name).name
+        if leaf.endswith(".safetensors"):
+            take = WEIGHTS.fullmatch(leaf) is not None and _variant(name) == wanted
+        else:
+            is_index = INDEX.fullmatch(leaf)
+            take = is_index is None or is_index["variant"] == wanted
+        if take:
+            yield name
+
+
+def _variant(name: str) -> str | None:
+    match = WEIGHTS.fullmatch(PurePosixPath(name).name)
+    return (match["before"] or match["after"]) if match else None
+
+
+def _require_safetensors(names: list[str], chosen: list[str], folder: str, model: str) -> None:
+    has_weights = any(_folder_of(name) == folder and name.endswith(".safetensors") for name in chosen)
+    pickled = any(_folder_of(name) == folder and PICKLES.search(name) for name in names)
+    if pickled and not has_weights:
+        where = f"for {folder}" if folder else ""
+        raise unsafe(
+            f"The repository of {model} has pickled weights only {where}; they can run code and are never fetched.".replace(
+                "  ", " "
+            )
+        )
+
+
+# -- Which snapshots ---------------------------------------------------------------------------------------------------------
+
+
+def inspect_snapshot(folder: Path, model: str) -> None:
+    """Refuse a folder whose configuration would run code or leave the folder.
+
+    Raises DownloadError: `needs_remote_code` where `auto_map` names code that transformers has no own class for, `unsafe_files`
+    for an attention implementation from elsewhere, a class outside diffusers and transformers, or shards in another folder,
+    `damaged` for a configuration that is not JSON.
+    """
+    for file in sorted(folder.rglob("*.json")):
+        if file.name in CONFIG_NAMES or file.name.endswith("_config.json") or INDEX.fullmatch(file.name):
+            _inspect(file, folder, model)
+
+
+def _inspect(file: Path, folder: Path, model: str) -> None:
+    content = _read(file, model)
+    if INDEX.fullmatch(file.name):
+        _check_shards(content, model)
+    if file.name == "model_index.json":
+        _check_classes(content, model)
+    for values in _mappings(content):
+        _check_attention(values, model)
+        if values.get("auto_map"):
+            _check_auto_map(values, file, folder, model)
+
+
+def _read(file: Path, model: str) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > LARGEST_CONFIG:
+            raise unsafe(f"{file.name} of {model} is too large for a configuration.")
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise DownloadError("damaged", 502, f"{file.name} of {model} is not valid JSON.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _mappings(content: Any) -> Iterator[dict[str, Any]]:
+    """Every JSON object, nested ones too."""
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _check_attention(values: dict[str, Any], model: str) -> None:
+    if "_attn_implementation_internal" in values:
+        raise unsafe(f"{model} sets _attn_implementation_internal, which makes transformers load code from elsewhere.")
+    for key in ("attn_implementation", "_attn_implementation", "experts_implementation"):
+        if "/" in str(values.get(key, "")):
+            raise unsafe(f"{model} asks for an attention implementation from elsewhere.")
+
+
+def _check_auto_map(values: dict[str, Any], file: Path, folder: Path, model: str) -> None:
+    """`auto_map` is ignored where transformers knows the model_type itself, as it then uses its own class."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # seconds to import
+
+    model_type = values.get("model_type")
+    if model_type is None:
+        beside = [place / "config.json" for place in (file.parent, folder) if (place / "config.json").exists()]
+        model_type = _read(beside[0], model).get("model_type") if beside else None
+    if model_type not in CONFIG_MAPPING_NAMES:
+        raise DownloadError(
+            "needs_remote_code", 422, f"{model} needs code from its repository (auto_map), which is never run here."
+        )
+
+
+def _check_classes(index: dict[str, Any], model: str) -> None:
+    named = [("diffusers", index.get("_class_name"))]
+    for name, value in index.items():
+        if isinstance(value, list) and name in components(index):
+            named.append((value[0], value[1]))
+    for library, class_name in named:
+        if library not in SAFE_LIBRARIES or not isinstance(class_name, str) or not _has_class(library, class_name):
+            raise unsafe(f"{model} names the class {library}.{class_name}, which is not one of diffusers or transformers.")
+
+
+def _has_class(library: str, class_name: str) -> bool:
+    return class_name.isidentifier() and class_name in dir(importlib.import_module(library))
+
+
+def _check_shards(index: dict[str, Any], model: str) -> None:
+    shards = index.get("weight_map", {})
+    if not isinstance(shards, dict) or any("/" in str(shard) or "\\" in str(shard) for shard in shards.values()):
+        raise unsafe(f"A weight index of {model} points outside its folder.")
