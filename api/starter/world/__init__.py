@@ -17,7 +17,7 @@ from api.starter.world.poster import Poster, describe_poster, draw_poster, sampl
 from api.starter.world.scene import Scene, describe_scene, draw_scene, sample_scene
 from api.starter.world.shapes import Shapes, describe_shapes, draw_shapes, sample_shapes
 from api.starter.world.styles import put_into_style
-from api.starter.world.words import meaningless
+from api.starter.world.words import meaningless, with_nonsense
 
 Picture = Scene | Shapes | Food | Poster
 
@@ -73,6 +73,16 @@ def describe(picture: Picture, rng: np.random.Generator) -> str:
     return KINDS[picture.kind].describe(picture, rng)
 
 
+def describe_fully(picture: Picture, rng: np.random.Generator) -> str:
+    """A true caption that names every thing in a scene."""
+    if isinstance(picture, Scene):
+        return describe_scene(picture, rng, picture.objects)
+    return describe(picture, rng)
+
+
 def training_caption(picture: Picture, rng: np.random.Generator, dropout: float = 0.1) -> str:
     """A caption, or with the probability `dropout` one that says nothing, for classifier-free guidance."""
-    return meaningless(rng) if rng.random() < dropout else describe(picture, rng)
+    if rng.random() < dropout:
+        return meaningless(rng)
+    caption = describe(picture, rng)
+    return with_nonsense(rng, caption) if rng.random() < 0.04 else caption

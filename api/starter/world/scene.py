@@ -195,12 +195,14 @@ def _draw_weather(canvas: Canvas, scene: Scene, light: Light, rng: np.random.Gen
 
 
 def describe_scene(scene: Scene, rng: np.random.Generator, things: tuple[str, ...] | None = None) -> str:
-    """A caption that is true of the scene; `things` fixes which of its things are named."""
+    """A caption that is true of the scene; `things` fixes which of its things are named, and then the weather is, too."""
+    fully = things is not None
     if things is None:
         things = _named(scene, rng)
     land = pick(rng, _LAND_WORDS[scene.landform])
     time, style = pick(rng, _TIME_WORDS[scene.time]), pick(rng, _STYLE_WORDS[scene.style])
-    weather = pick(rng, _WEATHER_WORDS[scene.weather]) if rng.random() < (0.25 if scene.weather == "clear" else 0.8) else ""
+    says_weather = rng.random() < 0.25 if scene.weather == "clear" else fully or rng.random() < 0.8
+    weather = pick(rng, _WEATHER_WORDS[scene.weather]) if says_weather else ""
     named = [pick(rng, _OBJECT_WORDS[thing]) for thing in rng.permutation(list(things))]
     return dressed(rng, _SENTENCES[int(rng.integers(len(_SENTENCES)))](rng, land, time, weather, named) + style)
 

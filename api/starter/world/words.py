@@ -38,3 +38,11 @@ def meaningless(rng: np.random.Generator) -> str:
         return ""
     chosen = rng.permutation(QUALITY)[: int(rng.integers(1, 5))]
     return ", ".join(str(word) for word in chosen)
+
+
+def with_nonsense(rng: np.random.Generator, text: str) -> str:
+    """The caption with a made-up word somewhere in it, so that unknown words come to mean nothing."""
+    made_up = "".join(pick(rng, "bcdfghjklmnprstvwz") + pick(rng, "aeiou") for _ in range(int(rng.integers(2, 5))))
+    words = text.split(" ")
+    words.insert(int(rng.integers(len(words) + 1)), made_up)
+    return " ".join(words)

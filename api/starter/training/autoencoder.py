@@ -1,0 +1,99 @@
+"""The autoencoder: 128 x 128 pictures to 32 x 32 x 4 latents and back, without adversarial or perceptual terms."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from api.starter.architecture import make_autoencoder
+from api.starter.training import data
+from api.starter.training.run import (
+    Average,
+    Budget,
+    every,
+    learning_rate,
+    load_checkpoint,
+    log,
+    save_checkpoint,
+    save_grid,
+    set_learning_rate,
+    steps_until_done,
+    to_pictures,
+    to_tensor,
+)
+
+BATCH, PEAK = 8, 1.5e-3
+LATENT_NOISE = 0.05
+
+
+def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """L1 + 0.5 L1 of the gradients + 0.5 MSE, on pictures in -1..1."""
+    difference = output - target
+    edges = difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
+    return difference.abs().mean() + 0.5 * edges + 0.5 * difference.square().mean()
+
+
+def _step_loss(autoencoder: AutoencoderKL, batch: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = autoencoder.encode(batch).latent_dist.mean
+        output = autoencoder.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
+    spread = (latents.float().square().mean(dim=(0, 2, 3)) - 1).square().mean()
+    return reconstruction_loss(output.float(), batch) + 0.01 * spread
+
+
+@torch.no_grad()
+def psnr(autoencoder: AutoencoderKL, batch: torch.Tensor) -> float:
+    """Mean over pictures of 10 log10(255^2 / MSE), after rounding to 8 bits."""
+    output = torch.from_numpy(to_pictures(reconstruct(autoencoder, batch)).astype(np.float32))
+    target = torch.from_numpy(to_pictures(batch).astype(np.float32))
+    return (10 * torch.log10(255**2 / (output - target).square().mean(dim=(1, 2, 3)).clamp_min(1e-3))).mean().item()
+
+
+@torch.no_grad()
+def reconstruct(autoencoder: AutoencoderKL, batch: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return autoencoder.decode(autoencoder.encode(batch).latent_dist.mean).sample.float()
+
+
+def train_autoencoder(checkpoints: Path, minutes: float) -> AutoencoderKL:
+    """Train for `minutes` in all, from the checkpoint if there is one; the average of the weights is what comes back."""
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    autoencoder = make_autoencoder().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(autoencoder.parameters(), PEAK, betas=(0.9, 0.99), weight_decay=0)
+    average, path, step, spent = Average([autoencoder], 0.998), checkpoints / "autoencoder.pt", 0, 0.0
+    if state := load_checkpoint(path):
+        autoencoder.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.load(state["average"])
+        step, spent = state["step"], state["spent"]
+    held_out = to_tensor([p for (_, p), _ in zip(data.pictures(data.EVALUATION_SEED), range(48), strict=False)])
+    stream, rng = data.pictures(step + 1), np.random.default_rng(step)
+    budget, look, done = Budget(minutes, spent), every(180), step
+
+    def keep() -> None:
+        average.swap()
+        log(f"autoencoder step {done} {budget.spent:.1f} min PSNR {psnr(autoencoder, held_out):.2f} dB")
+        pairs = np.concatenate([to_pictures(held_out[:8]), to_pictures(reconstruct(autoencoder, held_out[:8]))])
+        save_grid(pairs, checkpoints / "samples" / f"autoencoder-{done:06d}.png", 8)
+        average.swap()
+        save_checkpoint(path, {"model": autoencoder.state_dict(), "optimizer": optimizer.state_dict(),
+                               "average": average.state(), "step": done, "spent": budget.spent})
+
+    for done in steps_until_done(budget, step):
+        batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)])
+        set_learning_rate(optimizer, learning_rate(PEAK, done, budget.progress, decay_from=0.35))
+        loss = _step_loss(autoencoder, batch.to(memory_format=torch.channels_last))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)
+        optimizer.step()
+        average.update()
+        if done % 50 == 0:
+            log(f"autoencoder step {done} {budget.spent:.1f} min loss {loss.item():.4f}")
+        if look():
+            keep()
+    keep()
+    average.swap()
+    return autoencoder
