@@ -1,0 +1,88 @@
+"""Keys in the admin: made and revoked there. The token is shown once, right after it was made."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from api.access.models import ApiKey, default_scopes
+from api.access.scopes import SCOPES
+from api.access.services import create_key, revoke_key
+
+
+class ApiKeyForm(forms.ModelForm):
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, scope) for scope in SCOPES],
+        widget=forms.CheckboxSelectMultiple,
+        initial=default_scopes,
+        help_text="read: see one's own jobs and files. submit: make jobs. staff: everything, everybody's.",
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ["name", "scopes", "expires_at", "max_active_jobs"]
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("active", "active"), ("expired", "expired"), ("revoked", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        expired = queryset.filter(revoked_at__isnull=True, expires_at__lte=timezone.now())
+        match self.value():
+            case "active":
+                return queryset.filter(revoked_at__isnull=True).exclude(expires_at__lte=timezone.now())
+            case "expired":
+                return expired
+            case "revoked":
+                return queryset.filter(revoked_at__isnull=False)
+        return queryset
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(admin.ModelAdmin):
+    form = ApiKeyForm
+    list_display = ["prefix", "name", "scope_list", "state", "last_used_at", "expires_at", "created_at"]
+    list_filter = [StateFilter]
+    search_fields = ["prefix", "name"]
+    readonly_fields = ["prefix", "state", "created_at", "last_used_at", "revoked_at"]
+    actions = ["revoke"]
+
+    @admin.display(description="scopes")
+    def scope_list(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
+    @admin.display
+    def state(self, key: ApiKey) -> str:
+        if key.revoked_at is not None:
+            return "revoked"
+        return "active" if key.is_active else "expired"
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        made, token = create_key(
+            name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at, max_active_jobs=obj.max_active_jobs
+        )
+        # The admin goes on with its own object: let it be the row that was made.
+        obj.__dict__.update({field.attname: getattr(made, field.attname) for field in ApiKey._meta.concrete_fields})
+        obj._state.adding = False
+        messages.success(request, format_html("Keep this token now, it can't be shown again: <code>{}</code>", token))
+
+    @admin.action(description="Revoke the selected keys")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        revoked = sum(revoke_key(key) for key in queryset)
+        messages.success(request, f"{revoked} revoked. A revoked key is refused from its next request on.")
+        return None
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """A key marks what its owner made, so it is revoked and kept."""
+        return False

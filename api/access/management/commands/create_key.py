@@ -1,0 +1,52 @@
+"""manage.py create_key NAME: makes an API key and prints its token, once."""
+
+import argparse
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import transaction
+from django.utils import timezone
+
+from api.access.models import default_scopes
+from api.access.scopes import SCOPES
+from api.access.services import any_key_exists, create_key
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= 36_500:
+        raise argparse.ArgumentTypeError("must be between 1 and 36500")
+    return number
+
+
+class Command(BaseCommand):
+    help = "Makes an API key and prints its token. The token can't be shown again."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("name", help="who or what will use the key")
+        parser.add_argument(
+            "--scope",
+            action="append",
+            choices=SCOPES,
+            dest="scopes",
+            help=f"may be given more than once; without it {' and '.join(default_scopes())}. staff includes all",
+        )
+        parser.add_argument("--expires", type=positive, metavar="DAYS", help="the key ends after so many days")
+        parser.add_argument("--quota", type=positive, metavar="N", help="queued and running jobs at once")
+        parser.add_argument("--if-none", action="store_true", help="do nothing where there is a key already")
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["if_none"] and any_key_exists():
+            self.stderr.write("There is a key already.")
+            return
+        days = options["expires"]
+        key, token = create_key(
+            name=options["name"][:100],
+            scopes=options["scopes"],
+            expires_at=timezone.now() + timedelta(days=days) if days else None,
+            max_active_jobs=options["quota"],
+        )
+        self.stderr.write(f"Key '{key.name}' ({', '.join(key.scopes)}). Keep the token now; it can't be shown again:")
+        self.stdout.write(token)

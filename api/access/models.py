@@ -1,0 +1,64 @@
+"""API keys. Only a hash of the secret is kept: a stolen database opens nothing."""
+
+import uuid
+from typing import Self
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from api.access.scopes import READ, SCOPES, SUBMIT, Principal
+
+
+def default_scopes() -> list[str]:
+    return [READ, SUBMIT]
+
+
+def validate_scopes(value: object) -> None:
+    if not isinstance(value, list) or not value or not set(value) <= set(SCOPES):
+        raise ValidationError(f"Scopes are a list of one or more of {', '.join(SCOPES)}.")
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def unrevoked(self) -> Self:
+        return self.filter(revoked_at__isnull=True)
+
+
+class ApiKey(models.Model):
+    """A client's right to use the API: active until it expires or is revoked, and never deleted.
+
+    `prefix` is the part of the token that is no secret. It marks what the key's owner makes (`owner_key`), so it is
+    never given twice.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    prefix = models.CharField(max_length=8, unique=True, editable=False)
+    secret_hash = models.CharField(max_length=64, editable=False)
+    name = models.CharField(max_length=100, help_text="Who or what uses the key.")
+    scopes = models.JSONField(default=default_scopes, validators=[validate_scopes])
+    max_active_jobs = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Queued and running jobs at once; empty for the server's general limit."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-created_at"]
+        # "Is there a key at all?" is asked with every request.
+        indexes = [models.Index(fields=["prefix"], name="key_unrevoked", condition=Q(revoked_at__isnull=True))]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"
+
+    @property
+    def is_active(self) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+    def as_principal(self) -> Principal:
+        return Principal(self.prefix, frozenset(self.scopes), key_id=self.id, max_active_jobs=self.max_active_jobs)

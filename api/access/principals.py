@@ -1,0 +1,122 @@
+"""The one switch that every surface asks who a request comes from: the API, the dialects, streams, files and metrics."""
+
+import ipaddress
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import close_old_connections
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import SAFE_METHODS
+
+from api.access.scopes import LOCAL, SCOPES, Principal
+from api.access.services import KEY_REQUIRED, any_key_exists, authenticate_token, not_authenticated
+
+__all__ = ["LOCAL", "Principal", "aprincipal_of", "principal_of", "visible_to"]
+PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+M = TypeVar("M", bound=Model)
+
+
+def visible_to(principal: Principal, queryset: QuerySet[M]) -> QuerySet[M]:
+    """The rows with this principal's `owner_key`; all of them for staff."""
+    return queryset if principal.is_staff else queryset.filter(owner_key=principal.owner_key)
+
+
+def principal_of(request: HttpRequest, *, scope: str | None = None) -> Principal:
+    """Who sent the request; with `scope`, one who has it. DRF's authentication and every view outside DRF ask here.
+
+    Queries the database; in async code use `aprincipal_of`. Raises NotAuthenticated (401), PermissionDenied (403: a foreign
+    Origin, a scope that is lacking) or DisallowedHost (400: a foreign name that was made to resolve to loopback must not be
+    let in).
+    """
+    principal = identify(request)
+    if scope is not None and not principal.may(scope):
+        raise missing_scope(scope)
+    return principal
+
+
+async def aprincipal_of(request: HttpRequest, *, scope: str | None = None) -> Principal:
+    """`principal_of` for async views: holds neither a thread nor a database connection afterwards."""
+
+    def ask() -> Principal:
+        try:
+            return principal_of(request, scope=scope)
+        finally:
+            close_old_connections()
+
+    return await sync_to_async(ask)()
+
+
+def identify(request: HttpRequest) -> Principal:
+    refuse_foreign_origin(request, host=request.get_host())
+    if is_local(request) and not any_key_exists():
+        return LOCAL
+    token = bearer_token(request)
+    if token is not None:
+        return authenticate_token(token)
+    if (person := logged_in_staff(request)) is not None:
+        return person
+    raise not_authenticated(KEY_REQUIRED)
+
+
+def missing_scope(scope: str) -> PermissionDenied:
+    return PermissionDenied(f"This API key lacks the scope '{scope}'.")
+
+
+def bearer_token(request: HttpRequest) -> str | None:
+    """None without an Authorization header; '' for one of another scheme, which no key has."""
+    header = request.headers.get("Authorization", "").strip()
+    if not header:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def logged_in_staff(request: HttpRequest) -> Principal | None:
+    """A person who is logged in to the admin. For anything but reading, only where Django's CSRF check has passed."""
+    user = getattr(request, "user", None)
+    if not getattr(user, "is_authenticated", False) or not isinstance(user, AbstractBaseUser):
+        return None
+    checked = request.method in SAFE_METHODS or getattr(request, "csrf_processing_done", False)
+    staff = getattr(user, "is_staff", False) and user.is_active
+    return Principal(f"user:{user.pk}", frozenset(SCOPES)) if staff and checked else None
+
+
+def is_local(request: HttpRequest) -> bool:
+    """Whether the peer is this machine itself, and not a proxy on it. An unknown peer (a Unix socket) is not local."""
+    return is_loopback(request.META.get("REMOTE_ADDR", "")) and not is_forwarded(request)
+
+
+def is_loopback(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return (mapped or parsed).is_loopback
+
+
+def is_forwarded(request: HttpRequest) -> bool:
+    """Any trace of a proxy: Forwarded, X-Forwarded-*, and the two others that proxies are known to add."""
+    return any(name in PROXY_HEADERS or name.startswith("HTTP_X_FORWARDED") for name in request.META)
+
+
+def refuse_foreign_origin(request: HttpRequest, *, host: str) -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and not is_allowed_origin(origin, host):
+        raise PermissionDenied("Requests from this web page's origin are not allowed; CORS_ORIGINS lists those that are.")
+
+
+def is_allowed_origin(origin: str, host: str) -> bool:
+    """Our own pages, and those in CORS_ORIGINS. The scheme of our own is left out: a TLS proxy in front of us changes it."""
+    if origin in settings.CORS_ORIGINS:
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()

@@ -1,0 +1,87 @@
+"""Making, checking and revoking keys."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+from rest_framework.exceptions import NotAuthenticated
+
+from api.access import tokens
+from api.access.models import ApiKey, default_scopes
+from api.access.scopes import SCOPES, Principal
+
+CHALLENGE = "Bearer"
+KEY_REQUIRED = (
+    "An API key is required: `Authorization: Bearer drk_…`. `python manage.py create_key NAME` makes one where the server runs."
+)
+KEY_REFUSED = "This API key is unknown, expired or revoked. `python manage.py create_key NAME` makes one where the server runs."
+LAST_USED_STEP = timedelta(minutes=1)
+NO_HASH = "0" * 64
+
+
+def create_key(
+    *,
+    name: str,
+    scopes: Collection[str] | None = None,
+    expires_at: datetime | None = None,
+    max_active_jobs: int | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key and its token, which can't be had again. Scopes are read and submit unless said otherwise.
+
+    Raises ValueError for an unknown scope.
+    """
+    chosen = default_scopes() if scopes is None else [scope for scope in SCOPES if scope in scopes]
+    if not chosen or unknown_scopes(scopes or ()):
+        raise ValueError(f"Scopes are one or more of {', '.join(SCOPES)}.")
+    secret = tokens.make_secret()
+    key = ApiKey.objects.create(
+        prefix=tokens.make_prefix(),
+        secret_hash=tokens.hash_secret(secret),
+        name=name,
+        scopes=chosen,
+        expires_at=expires_at,
+        max_active_jobs=max_active_jobs,
+    )
+    return key, tokens.format_token(key.prefix, secret)
+
+
+def unknown_scopes(scopes: Collection[str]) -> set[str]:
+    return set(scopes) - set(SCOPES)
+
+
+def revoke_key(key: ApiKey) -> bool:
+    """False where it was revoked before. The next request with it is refused, in every process."""
+    return bool(ApiKey.objects.unrevoked().filter(pk=key.pk).update(revoked_at=timezone.now()))
+
+
+def any_key_exists() -> bool:
+    """An expired key still counts: time alone must not open a server."""
+    return ApiKey.objects.unrevoked().exists()
+
+
+def authenticate_token(token: str) -> Principal:
+    """The principal of an active key. Raises NotAuthenticated with the same words whatever is wrong with it."""
+    parts = tokens.parse_token(token)
+    if parts is None:
+        raise not_authenticated(KEY_REFUSED)
+    key = ApiKey.objects.filter(prefix=parts.prefix).first()
+    matches = tokens.secret_matches(parts.secret, key.secret_hash if key else NO_HASH)
+    if key is None or not matches or not key.is_active:
+        raise not_authenticated(KEY_REFUSED)
+    note_use(key)
+    return key.as_principal()
+
+
+def note_use(key: ApiKey) -> None:
+    """Writes at most once a minute, so that reading requests don't queue up for the database's writer."""
+    now = timezone.now()
+    if key.last_used_at is None or key.last_used_at < now - LAST_USED_STEP:
+        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - LAST_USED_STEP)
+        ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def not_authenticated(detail: str) -> NotAuthenticated:
+    error = NotAuthenticated(detail)
+    error.auth_header = CHALLENGE  # type: ignore[attr-defined]  # what DRF sets, for views outside it
+    return error

@@ -1,0 +1,42 @@
+"""Which addresses a fetch may go to: only those that the whole internet sees, whatever they are wrapped in."""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+# Python's is_global (3.11) is wider than what is safe to call: these are added by hand.
+NEVER_4 = [IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24")]  # protocol assignments, 6to4 relays
+NEVER_6 = [IPv6Network("2001::/23"), IPv6Network("3fff::/20")]  # protocol assignments, documentation
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def is_global_address(address: str) -> bool:
+    """Whether `address` (without a zone) and every IPv4 address inside it are globally reachable unicast."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv4Address):
+        return is_global_4(parsed)
+    inner = embedded_addresses(parsed)
+    return all(map(is_global_4, inner)) if inner else is_global_6(parsed)
+
+
+def embedded_addresses(address: IPv6Address) -> list[IPv4Address]:
+    """The IPv4 addresses that a packet to this one may end up at: mapped, 6to4, Teredo, NAT64."""
+    if address.ipv4_mapped:
+        return [address.ipv4_mapped]
+    if address.sixtofour:
+        return [address.sixtofour]
+    if address.teredo:
+        return list(address.teredo)
+    if address in NAT64:
+        return [IPv4Address(int(address) & 0xFFFFFFFF)]
+    return []
+
+
+def is_global_4(address: IPv4Address) -> bool:
+    return address.is_global and not address.is_multicast and not any(address in network for network in NEVER_4)
+
+
+def is_global_6(address: IPv6Address) -> bool:
+    return address.is_global and address in GLOBAL_UNICAST and not any(address in network for network in NEVER_6)
