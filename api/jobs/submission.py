@@ -161,6 +161,7 @@ def finished(job_id: Any, request: HttpRequest, response: Response) -> Response:
     body = JobSerializer(job, context={"request": request, "include": response.include}).data  # type: ignore[attr-defined]
     response.data = body
     response.status_code = status_of(job)
+    response._has_been_logged = True  # a failed job has its own line in the log
     response._is_rendered = False
     return response.render()
 
