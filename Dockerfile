@@ -7,9 +7,11 @@ ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
+WORKDIR /build
 COPY requirements.txt .
 # torch first and by itself, so that a changed line in requirements.txt doesn't fetch it again
-RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep -o '^torch==[0-9.]*' requirements.txt)" \
+RUN grep '^torch==' requirements.txt >torch.txt \
+    && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement torch.txt \
     && pip install --requirement requirements.txt
 
 FROM python:3.11-slim-bookworm
@@ -24,7 +26,7 @@ WORKDIR /app
 COPY --chown=root:root . .
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json
-USER darkroom
+USER 1000
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
