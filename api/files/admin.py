@@ -17,6 +17,8 @@ class StoredFileAdmin(admin.ModelAdmin):
     list_display_links = ["thumbnail"]
     list_filter = ["purpose", "content_type"]
     search_fields = ["=id", "=owner_key", "=sha256"]
+    readonly_fields = ("picture", *(field.name for field in StoredFile._meta.fields))
+    fields = (*readonly_fields,)
     show_full_result_count = False
     list_per_page = 50
 
@@ -27,12 +29,6 @@ class StoredFileAdmin(admin.ModelAdmin):
     @admin.display
     def picture(self, file: StoredFile) -> str:
         return format_html('<img src="{}" alt="" style="max-width: 100%">', self.address_of(file, "content"))
-
-    def get_fields(self, request: HttpRequest, obj: StoredFile | None = None) -> list[str]:
-        return ["picture", *(field.name for field in StoredFile._meta.fields)]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: StoredFile | None = None) -> list[str]:
-        return self.get_fields(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

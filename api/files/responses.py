@@ -41,7 +41,7 @@ def file_response(request: HttpRequest | Request, stored: StoredFile, thumbnail:
     headers["Content-Disposition"] = f'inline; filename="{Path(name).name}"'
     for header, value in {**HEADERS, **headers}.items():
         response[header] = value
-    return get_conditional_response(request, etag=etag, response=response) or response
+    return get_conditional_response(request, etag=etag, response=response) or response  # type: ignore[arg-type]
 
 
 def content_type(stored: StoredFile, name: str) -> str:
