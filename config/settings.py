@@ -47,6 +47,7 @@ MAX_BATCH = env_int("MAX_BATCH", 4, low=1, high=64)
 JOB_STUCK_SECONDS = env_int("JOB_STUCK_SECONDS", 600, low=10, high=86400)
 
 # Models
+LOAD_MODELS = env_bool("LOAD_MODELS", True)  # false: a worker without torch, for kinds of job that need none
 DEVICE = env_choice("DEVICE", "auto", ["auto", "cuda", "mps", "cpu"])
 DEFAULT_IMAGE_MODEL = env_str("DEFAULT_IMAGE_MODEL", "starter")
 DEFAULT_CHAT_MODEL = env_str("DEFAULT_CHAT_MODEL", "starter-vlm")
@@ -93,6 +94,7 @@ INSTALLED_APPS = [
 # Every one of these is native to async, or runs for pages only (config/middleware.py): a waiting request holds no thread.
 MIDDLEWARE = [
     "config.middleware.request_id_middleware",
+    "api.system.middleware.metrics_middleware",
     "config.middleware.static_files_middleware",
     "api.access.middleware.cors_middleware",
     "config.middleware.SecurityForPages",
@@ -173,6 +175,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_PERMISSIONS": ["api.access.permissions.HasScope"],
     "SCHEMA_PATH_PREFIX": "/api/",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.system.schema.add_event_stream"],
 }
 
 RUNNING_TESTS = "pytest" in sys.modules

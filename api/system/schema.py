@@ -2,13 +2,190 @@
 
 from typing import Any
 
+from django.utils.functional import cached_property
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent, build_parameter_type
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.permissions import AllowAny
+
+PROBLEM_TYPE = "application/problem+json"
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457. `code` is for programs, `detail` for people.",
+    "required": ["type", "title", "status", "detail", "code", "errors"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "What is wrong, field by field; `field` is a path such as `loras.0.weight`.",
+            "items": {
+                "type": "object",
+                "required": ["field", "code", "detail"],
+                "properties": {name: {"type": "string"} for name in ("field", "code", "detail")},
+            },
+        },
+    },
+}
+REFUSALS = {
+    400: "The request is not valid; `errors` names the fields.",
+    401: "A key is required, or this one is not valid.",
+    403: "The key lacks the scope, or the page's origin is not allowed.",
+    404: "There is nothing here for this key.",
+    409: "Not while things are as they are: the job is still running, or was cancelled while it was waited for.",
+    410: "The picture's file is no longer here.",
+    411: "The body's length is missing.",
+    413: "The body is over the limit.",
+    415: "Neither JSON nor multipart.",
+    422: "This Idempotency-Key was used with another body; or the model can't be run here.",
+    429: "Too many jobs of this key are queued or running; Retry-After says when to try again.",
+    500: "Something went wrong here.",
+    502: "The model's hub, or the remote server, failed.",
+    503: "Not able to take this now; Retry-After says when to try again.",
+    504: "The remote server did not answer in time.",
+    507: "The disk or the device's memory is full.",
+}
+JOB_FAILURES = (400, 403, 409, 410, 422, 500, 502, 503, 504, 507)
+"""A failed job that was waited for is answered with the job, under the status of its error."""
+PREFER = OpenApiParameter(
+    "Prefer",
+    str,
+    OpenApiParameter.HEADER,
+    description="RFC 7240: `respond-async` answers 202 at once, `wait=N` waits up to N seconds (300 at most).",
+)
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    OpenApiParameter.HEADER,
+    description="The same key and body give the same job, however often they are sent.",
+)
+INCLUDE = OpenApiParameter(
+    "include", str, OpenApiParameter.QUERY, enum=["base64"], description="`base64` adds `image_base64` to each picture."
+)
+
+
+class KeyScheme(OpenApiAuthenticationExtension):
+    target_class = "api.access.authentication.PrincipalAuthentication"
+    name = "api_key"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "drk_<prefix>_<secret>",
+            "description": "`manage.py create_key NAME` makes one. Not needed on the server's own machine while no key exists.",
+        }
 
 
 class DarkroomSchema(AutoSchema):
+    """Adds what all views share: how they refuse, and for those that submit a job, how they answer."""
+
+    @cached_property
+    def submits(self) -> bool:
+        from api.jobs.submission import SubmitView
+
+        return isinstance(self.view, SubmitView)
+
+    @property
+    def action(self) -> str:
+        return getattr(self.view, "action", None) or ""
+
     def get_tags(self) -> list[str]:
         parts = [part for part in self.path.split("/") if part and not part.startswith("{")]
         return [parts[1] if len(parts) > 1 and parts[0] == "api" else parts[0] if parts else "system"]
 
-    def get_operation(self, *args: Any, **kwargs: Any) -> Any:
-        return super().get_operation(*args, **kwargs)
+    def get_override_parameters(self) -> list[Any]:
+        if self.submits:
+            return [PREFER, IDEMPOTENCY_KEY, INCLUDE]
+        return [INCLUDE] if self.path.startswith("/api/jobs/") and self.method in ("GET", "POST") else []
+
+    def get_response_serializers(self) -> Any:
+        from api.jobs.serializers import JobSerializer
+
+        return {201: JobSerializer, 202: JobSerializer} if self.submits else super().get_response_serializers()
+
+    def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
+        responses = super()._get_response_bodies(direction)
+        if self.submits:
+            responses["201"]["description"] = "The job has ended well."
+            responses["202"]["description"] = "The job as it is now; Location says where to look for it."
+            responses["202"]["headers"] = {"Location": {"schema": {"type": "string"}}}
+            for status in JOB_FAILURES:
+                responses[str(status)] = {"description": REFUSALS[status], "content": dict(responses["201"]["content"])}
+        for status in self.refusals():
+            answer = responses.setdefault(str(status), {"description": REFUSALS[status]})
+            answer.setdefault("content", {})[PROBLEM_TYPE] = {"schema": self.problem().ref}
+        return dict(sorted(responses.items()))
+
+    def refusals(self) -> list[int]:
+        """The statuses under which this operation may answer with a problem."""
+        statuses = {400}  # also a foreign Host
+        if AllowAny not in self.view.permission_classes:
+            statuses |= {401, 403}
+        if "{" in self.path:
+            statuses.add(404)
+        if self.method in ("POST", "PUT", "PATCH", "DELETE"):
+            statuses |= {411, 413, 415}
+        if self.method == "DELETE":
+            statuses.add(409)
+        if self.submits or self.action == "retry":
+            statuses |= {422, 429, 503, 507}
+        if self.path == "/api/ready/":
+            statuses.add(503)
+        return sorted(statuses)
+
+    def problem(self) -> ResolvedComponent:
+        component = ResolvedComponent(name="Problem", type=ResolvedComponent.SCHEMA, schema=PROBLEM, object="Problem")
+        self.registry.register_on_missing(component)
+        return component
+
+
+# ---------------------------------------------------------------- the event stream, which is no DRF view
+
+EVENTS_PATH = "/api/jobs/{id}/events/"
+LAST_EVENT_ID = build_parameter_type(
+    "Last-Event-ID",
+    {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    OpenApiParameter.HEADER,
+    description="Go on after this event.",
+)
+EVENTS_DESCRIPTION = """Server-Sent Events of one job until it has ended, from the first on or after `Last-Event-ID`.
+
+| event | data |
+|---|---|
+| `status` | `{"status": …}` |
+| `progress` | `{"fraction", "step", "steps"}`, with a `preview` (a data URL) every few steps |
+| `token` | a piece of text, of chat jobs |
+| `result` | the job's `result` |
+| `error` | `{"code", "status", "detail"}` |
+
+Each has an `id`. After 15 s of silence comes a comment line."""
+
+
+def add_event_stream(result: dict[str, Any], generator: Any, **kwargs: Any) -> dict[str, Any]:
+    """A drf-spectacular post-processing hook."""
+    job_id = {"in": "path", "name": "id", "required": True, "schema": {"type": "string", "format": "uuid"}}
+    refused = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    result["paths"][EVENTS_PATH] = {
+        "get": {
+            "operationId": "jobs_events",
+            "summary": "Follow a job",
+            "description": EVENTS_DESCRIPTION,
+            "parameters": [LAST_EVENT_ID, job_id],
+            "tags": ["jobs"],
+            "security": [{KeyScheme.name: []}],
+            "responses": {
+                "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+                **{
+                    str(status): {"description": REFUSALS[status], "content": {PROBLEM_TYPE: refused}}
+                    for status in (400, 401, 403, 404)
+                },
+            },
+        }
+    }
+    result["paths"] = dict(sorted(result["paths"].items()))
+    return result

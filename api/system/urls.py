@@ -1,3 +1,15 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from api.system import views
+
+urlpatterns = [
+    path("api/health/", views.HealthView.as_view(), name="health"),
+    path("api/ready/", views.ReadyView.as_view(), name="ready"),
+    path("api/status/", views.StatusView.as_view(), name="status"),
+    path("api/models/", views.ModelsView.as_view(), name="models"),
+    path("api/models/<path:model_id>/load/", views.LoadModelView.as_view(), name="model-load"),
+    path("api/models/<path:model_id>/unload/", views.UnloadModelView.as_view(), name="model-unload"),
+    path("api/schema/", views.SchemaView.as_view(), name="schema"),
+    path("api/docs/", views.DocsView.as_view(), name="docs"),
+    path("metrics", views.MetricsView.as_view(), name="metrics"),
+]

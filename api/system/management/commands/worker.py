@@ -23,18 +23,21 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER", "external")
-        from api.jobs.worker import DRAIN_SECONDS, WorkerLoop
+        from api.jobs.worker import WorkerLoop
         from api.system.housekeeping import clean
         from api.system.runtime import describe_runtime, start_runtime
 
         if options["parent_pipe"] is not None:
             wait_for_the_one_before()
-        loop = WorkerLoop(worker_id=options["worker_id"], describe=describe_runtime, clean=clean)
-        signal.signal(signal.SIGTERM, lambda *_: loop.stop(drain_seconds=DRAIN_SECONDS))
-        signal.signal(signal.SIGINT, lambda *_: loop.stop(drain_seconds=DRAIN_SECONDS))
+        describe = describe_runtime if settings.LOAD_MODELS else dict
+        loop = WorkerLoop(worker_id=options["worker_id"], describe=describe, clean=clean)
+        # In a thread, since a signal handler runs in the middle of whatever the loop is doing with the database.
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=loop.stop).start())
+        signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=loop.stop).start())
         if options["parent_pipe"] is not None:
             threading.Thread(target=end_with_parent, args=(options["parent_pipe"], loop), daemon=True).start()
-        start_runtime()
+        if settings.LOAD_MODELS:
+            start_runtime()
         loop.run()
 
 

@@ -1,0 +1,74 @@
+"""Loading and unloading a model ahead of use, as jobs: with progress, in the history, in the worker that claims them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from api.jobs.errors import JobError, WorkerFault
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job, Worker
+from api.jobs.runs import JobRun
+
+PROGRESS_STEPS = 100
+
+
+class LoadModel(JobKind):
+    """Fetches the weights where they are missing, and loads them; the loader may evict them again like any others."""
+
+    name = "load_model"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        from api.model_loader import get_loader
+
+        for run in runs:
+            with explained(), run.measure("load"):
+                get_loader().load(run.params["model_id"], report_to(run))
+            run.finish({"model_id": run.params["model_id"], "loaded": True, "memory": get_loader().loaded()})
+
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
+        return record_memory(job, output)
+
+
+class UnloadModel(JobKind):
+    """Frees a model's memory; `unloaded` is false where it was not loaded. With several workers: in the one that claims the job."""
+
+    name = "unload_model"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        from api.model_loader import get_loader
+
+        for run in runs:
+            with explained():
+                unloaded = get_loader().unload(run.params["model_id"])
+            run.finish({"model_id": run.params["model_id"], "unloaded": unloaded, "memory": get_loader().loaded()})
+
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
+        return record_memory(job, output)
+
+
+def record_memory(job: Job, output: dict[str, Any]) -> dict[str, Any]:
+    """The Worker row in the same transaction, so that /api/models/ agrees with the answer at once and not at the next heartbeat."""
+    Worker.objects.filter(pk=job.worker_id).update(loaded_models=output["memory"])
+    return {name: value for name, value in output.items() if name != "memory"}
+
+
+def report_to(run: JobRun) -> Callable[[float, str], None]:
+    def report(fraction: float, text: str) -> None:
+        run.raise_if_cancelled()
+        run.progress(step=round(fraction * PROGRESS_STEPS), steps=PROGRESS_STEPS, stage=text)
+
+    return report
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """The loader's and the store's errors as the job's."""
+    from api.downloads import DownloadError
+    from api.model_loader import DeviceFault, LoaderError
+
+    try:
+        yield
+    except (DownloadError, LoaderError) as error:
+        raise JobError(error.code, error.status, error.detail) from error
+    except DeviceFault as error:
+        raise WorkerFault(str(error)) from error

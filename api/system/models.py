@@ -1,0 +1,30 @@
+"""Totals of the jobs that have ended. They only grow, also when the history is cleaned, as a counter of Prometheus must."""
+
+from django.db import models
+
+
+class JobTally(models.Model):
+    """How many jobs of one kind, model and outcome have ended, and how long those ran that a worker had begun."""
+
+    kind = models.CharField(max_length=40)
+    model_id = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=12)
+    count = models.PositiveBigIntegerField(default=0)
+    seconds = models.FloatField(default=0.0, help_text="Of running, all together.")
+    buckets = models.JSONField(default=list, help_text="How many ran for at most tally.BUCKETS[i] seconds, and longer than the bucket before.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "model_id", "status"], name="tally_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.model_id} {self.status}: {self.count}"
+
+
+class TallyMark(models.Model):
+    """How far the counting has come; one row. Jobs that end later than `counted_until` have ids from `oldest_open` on."""
+
+    counted_until = models.DateTimeField()
+    oldest_open = models.UUIDField()
+
+    def __str__(self) -> str:
+        return f"counted until {self.counted_until}"

@@ -1,0 +1,147 @@
+"""What this server says of itself: from the Worker rows, the catalog and the disk. No torch: that lives in the worker."""
+
+import os
+import time
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+from django.conf import settings
+from django.db.models.functions import Now
+
+from api.catalog import ModelEntry
+from api.jobs.models import Job, Worker
+from api.jobs.states import ACTIVE, Status
+from config.catalog import get_catalog
+
+STARTING_SECONDS = 60.0  # what an embedded worker may take from the web process's start to its first row
+LOADING_KIND = "load_model"
+_process_started = time.monotonic()
+
+
+# ---------------------------------------------------------------- workers
+
+
+def live_workers() -> list[Worker]:
+    """Those whose heartbeat is younger than a lease, by the database's clock; the newest first."""
+    recent = Now() - timedelta(seconds=settings.JOB_LEASE_SECONDS)
+    return list(Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED))
+
+
+def worker_can_be_had() -> bool:
+    """A worker is alive; or this process has only just started, and brings its embedded worker up."""
+    starting = settings.JOB_RUNNER == "embedded" and time.monotonic() - _process_started < STARTING_SECONDS
+    return bool(live_workers()) or starting
+
+
+def server_state(workers: list[Worker], running: list[dict[str, Any]]) -> str:
+    """no_worker, loading, busy or ready (somebody is free). Running rows say it at once, heartbeats only every few seconds."""
+    if not workers:
+        return "no_worker"
+    kinds = {row["worker_id"]: row["kind"] for row in running}
+    states = [state_of(worker, kinds.get(worker.pk)) for worker in workers]
+    return next(state for state in ("ready", "busy", "loading") if state in states)
+
+
+def state_of(worker: Worker, kind: str | None) -> str:
+    if kind == LOADING_KIND or worker.state in (Worker.State.STARTING, Worker.State.LOADING):
+        return "loading"
+    return "ready" if kind is None else "busy"
+
+
+def describe_worker(worker: Worker) -> dict[str, Any]:
+    known = worker.device
+    return {
+        "id": worker.pk,
+        "hostname": worker.hostname,
+        "state": worker.state,
+        "device": known.get("device"),
+        "dtype": known.get("dtype"),
+        "memory": known.get("memory"),
+        "models": worker.loaded_models,
+        "started_at": worker.started_at,
+        "heartbeat": worker.heartbeat_at,
+    }
+
+
+# ---------------------------------------------------------------- status
+
+
+def server_status() -> dict[str, Any]:
+    workers = live_workers()
+    running = list(Job.objects.filter(status=Status.RUNNING).order_by().values("worker_id", "kind"))
+    return {
+        "status": server_state(workers, running),
+        "inference_available": bool(workers),
+        "loaded_models": loaded_ids(workers),
+        "queue": {"queued": Job.objects.filter(status=Status.QUEUED).order_by().count(), "running": len(running)},
+        "workers": [describe_worker(worker) for worker in workers],
+        "system_info": system_info(workers),
+    }
+
+
+def loaded_ids(workers: list[Worker]) -> list[str]:
+    return sorted({model["id"] for worker in workers for model in worker.loaded_models})
+
+
+def system_info(workers: list[Worker]) -> dict[str, Any]:
+    """The newest worker's machine; null where only a worker knows and there is none."""
+    known = next((worker.device for worker in workers if worker.device), {})
+    memory = psutil.virtual_memory()
+    return {
+        "pytorch_version": known.get("pytorch_version") or installed_version("torch"),
+        "cuda_available": known.get("cuda_available"),
+        "cuda_version": known.get("cuda_version"),
+        "device_count": known.get("device_count"),
+        "devices": known.get("devices", []),
+        "cpu": known.get("cpu") or {"cores": os.cpu_count()},
+        "memory": known.get("memory") or {"total": memory.total, "available": memory.available},
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """From the package's metadata, without importing it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def queue_length() -> dict[str, int]:
+    return {status: Job.objects.filter(status=status).order_by().count() for status in ACTIVE}
+
+
+# ---------------------------------------------------------------- models
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Everything in the catalog, with what is here and what is in memory now."""
+    loaded = set(loaded_ids(live_workers()))
+    return [describe_model(entry, loaded=entry.id in loaded) for entry in get_catalog().models.values()]
+
+
+def describe_model(entry: ModelEntry, *, loaded: bool) -> dict[str, Any]:
+    names = ("id", "name", "task", "family", "source", "licence", "gated", "default_size", "default_steps", "default_guidance_scale")
+    return {
+        **{name: getattr(entry, name) for name in names},
+        "parameters": entry.parameters,
+        "memory": entry.memory,
+        "available": is_available(entry),
+        "loaded": loaded,
+        "note": entry.note,
+        "adapters": [adapter.id for adapter in get_catalog().adapters_for(entry.id)],
+    }
+
+
+def is_available(entry: ModelEntry) -> bool:
+    """Whether a job can use it without a download. A placeholder counts: it is made here, from nothing."""
+    if not settings.USE_LOCAL_MODELS:
+        return entry.repo is not None
+    return bool(entry.placeholder) or model_store().available(entry)
+
+
+def model_store() -> Any:
+    from api.downloads import ModelStore  # the hub's client takes a third of a second to import
+
+    return ModelStore(settings.MODELS_DIR, settings.HF_TOKEN or None, settings.HF_ENDPOINT or None)

@@ -1,0 +1,114 @@
+"""The shapes of what this server says of itself. They document; selectors.py makes the values."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from api.catalog import is_model_id
+from api.catalog import UnknownModel
+from api.jobs.models import Worker
+from api.jobs.submission import Submission
+from api.problems import Problem
+from api.strict import StrictSerializer
+from config.catalog import get_catalog
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    status = serializers.CharField(help_text="ok")
+
+
+class QueueSerializer(serializers.Serializer[Any]):
+    queued = serializers.IntegerField()
+    running = serializers.IntegerField()
+
+
+class DeviceSerializer(serializers.Serializer[Any]):
+    type = serializers.CharField(help_text="cuda, mps or cpu")
+    index = serializers.IntegerField()
+    name = serializers.CharField()
+    memory_total = serializers.IntegerField(help_text="Bytes.")
+
+
+class MemorySerializer(serializers.Serializer[Any]):
+    """Bytes of the machine's main memory."""
+
+    total = serializers.IntegerField()
+    available = serializers.IntegerField()
+
+
+class LoadedModelSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    bytes = serializers.IntegerField(help_text="Of weights, measured.")
+    pinned = serializers.BooleanField(help_text="In use now.")
+    last_used = serializers.FloatField(help_text="Seconds since 1970.")
+    measures = serializers.ListField(child=serializers.CharField(), help_text="Measures in force against a shortage of memory.")
+
+
+class WorkerSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    hostname = serializers.CharField()
+    state = serializers.ChoiceField(choices=Worker.State.choices)
+    device = DeviceSerializer(allow_null=True)
+    dtype = serializers.CharField(allow_null=True)
+    memory = MemorySerializer(allow_null=True)
+    models = LoadedModelSerializer(many=True)
+    started_at = serializers.DateTimeField()
+    heartbeat = serializers.DateTimeField()
+
+
+class SystemInfoSerializer(serializers.Serializer[Any]):
+    """Of the newest worker's machine; null where only a worker knows and there is none."""
+
+    pytorch_version = serializers.CharField(allow_null=True)
+    cuda_available = serializers.BooleanField(allow_null=True)
+    cuda_version = serializers.CharField(allow_null=True)
+    device_count = serializers.IntegerField(allow_null=True)
+    devices = serializers.ListField(child=serializers.DictField())
+    cpu = serializers.DictField()
+    memory = MemorySerializer()
+
+
+class StatusSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=["ready", "loading", "busy", "no_worker"])
+    inference_available = serializers.BooleanField()
+    loaded_models = serializers.ListField(child=serializers.CharField())
+    queue = QueueSerializer()
+    workers = WorkerSerializer(many=True)
+    system_info = SystemInfoSerializer()
+
+
+class ModelSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    name = serializers.CharField()
+    task = serializers.CharField()
+    family = serializers.CharField(help_text="The architecture: sd1, sdxl, flux, …")
+    source = serializers.CharField(help_text="Its page on the hub; built-in; or local.")
+    licence = serializers.CharField()
+    gated = serializers.BooleanField(help_text="Its licence must be accepted on the hub, and HF_TOKEN set.")
+    default_size = serializers.IntegerField(help_text="Pixels of a side.")
+    default_steps = serializers.IntegerField()
+    default_guidance_scale = serializers.FloatField()
+    parameters = serializers.IntegerField()
+    memory = serializers.IntegerField(help_text="Bytes of its weights at half precision.")
+    available = serializers.BooleanField(help_text="A job can use it without a download.")
+    loaded = serializers.BooleanField(help_text="In a worker's memory.")
+    note = serializers.CharField(allow_blank=True)
+    adapters = serializers.ListField(child=serializers.CharField(), help_text="Ids of the LoRAs that fit it.")
+
+
+class ModelCommandSerializer(StrictSerializer):
+    """Loading and unloading take no fields: the model is named by the address. `context` has `kind` and `model_id`."""
+
+    def resolve(self) -> Submission:
+        model_id = find_model_id(self.context["model_id"])
+        return Submission(kind=self.context["kind"], params={"model_id": model_id}, model_id=model_id)
+
+
+def find_model_id(asked: str) -> str:
+    """The catalog's id for what the address names; Problem 400 for what is no id, 404 with the nearest ids for an unknown one."""
+    if not is_model_id(asked):
+        raise Problem("invalid_model_id", 400, "A model's id is one to three segments of letters, digits, '_', '.' and '-'.")
+    try:
+        return get_catalog().get(asked).id
+    except UnknownModel as error:
+        raise Problem("unknown_model", 404, str(error)) from None

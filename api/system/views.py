@@ -1,0 +1,118 @@
+"""Health, status, models, metrics and the API's own documentation."""
+
+import json
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from drf_spectacular.renderers import OpenApiJsonRenderer2
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.jobs.submission import Submission, SubmitView
+from api.problems import CONTENT_TYPE, Problem
+from api.system import metrics
+from api.system.selectors import list_models, server_status, worker_can_be_had
+from api.system.serializers import HealthSerializer, ModelCommandSerializer, ModelSerializer, StatusSerializer
+
+
+class HealthView(APIView):
+    """The process answers. Open to everybody; asks nobody."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(responses=HealthSerializer)
+    def get(self, request: Request) -> Response:
+        return Response({"status": "ok"})
+
+
+class ReadyView(APIView):
+    """The database answers and a worker can be had: requests may be sent here. Open to everybody; says no more than that."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(responses=HealthSerializer)
+    def get(self, request: Request) -> Response:
+        try:
+            ready = worker_can_be_had()
+        except DatabaseError:
+            connection.close()
+            raise Problem("no_database", 503, "The database does not answer.", headers={"Retry-After": "5"}) from None
+        if not ready:
+            raise Problem("no_worker", 503, "No worker is alive to run jobs.", headers={"Retry-After": "5"})
+        return Response({"status": "ok"})
+
+
+class StatusView(APIView):
+    """What the server is doing, and on which machines."""
+
+    @extend_schema(responses=StatusSerializer)
+    def get(self, request: Request) -> Response:
+        return Response(StatusSerializer(server_status()).data)
+
+
+class ModelsView(APIView):
+    """Every model that may be named in a request."""
+
+    @extend_schema(operation_id="models_list", responses=ModelSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        return Response(ModelSerializer(list_models(), many=True).data)
+
+
+class ModelCommandView(SubmitView):
+    serializer_class = ModelCommandSerializer
+    required_scope = "staff"
+    kind: str
+
+    def get_submission(self, request: Request, **kwargs: Any) -> Submission:
+        serializer = ModelCommandSerializer(data=request.data, context={"kind": self.kind, **kwargs})
+        serializer.is_valid(raise_exception=True)
+        return serializer.resolve()
+
+
+class LoadModelView(ModelCommandView):
+    """Bring a model into a worker's memory ahead of use; its weights are fetched where they are missing."""
+
+    kind = "load_model"
+
+
+class UnloadModelView(ModelCommandView):
+    """Free a model's memory. 409 while it is in use."""
+
+    kind = "unload_model"
+
+
+class MetricsView(APIView):
+    """For Prometheus, in its text format."""
+
+    @extend_schema(responses={(200, "text/plain"): str})
+    def get(self, request: Request) -> HttpResponse:
+        body, content_type = metrics.render(request.headers.get("Accept", ""))
+        return HttpResponse(body, headers={"Content-Type": content_type})
+
+
+class SchemaView(SpectacularAPIView):
+    """This document."""
+
+    renderer_classes = [OpenApiJsonRenderer2]
+
+
+class DocsView(SpectacularSwaggerView):
+    """Swagger UI, its assets served from here. A person without a session is sent to log in; a program is told what it lacks."""
+
+    url_name = "schema"
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+        if isinstance(exc, APIException) and exc.status_code == 401 and "Authorization" not in self.request.headers:
+            return redirect(f"/admin/login/?next={self.request.path}")
+        response = super().handle_exception(exc)
+        headers = {**response.headers, "Content-Type": CONTENT_TYPE}
+        return HttpResponse(json.dumps(response.data), status=response.status_code, headers=headers)
