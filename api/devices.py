@@ -24,7 +24,7 @@ CLEARLY_FASTER = 1.25
 ABOUT_AS_FAST = 1.15
 
 
-class DeviceUnavailable(RuntimeError):
+class DeviceUnavailable(RuntimeError):  # noqa: N818 (the name says what happened)
     """The device that was asked for is not in this machine."""
 
 

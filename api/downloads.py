@@ -220,8 +220,8 @@ class ModelStore:
     def _check_disk(self, entry: Entry, missing: int) -> None:
         free = shutil.disk_usage(self.models_dir).free
         if missing > 0 and missing + SPARE_DISK > free:
-            detail = f"{entry.name} needs {missing / 1e9:.1f} GB more on the disk of the models folder; {free / 1e9:.1f} GB are free."
-            raise DownloadError("disk_full", 507, detail)
+            sizes = f"needs {missing / 1e9:.1f} GB more on the disk of the models folder; {free / 1e9:.1f} GB are free."
+            raise DownloadError("disk_full", 507, f"{entry.name} {sizes}")
 
     def _fetch_file(self, entry: Entry, manifest: Manifest, place: Path, name: str, report: _Report) -> None:
         """Bring one file, twice if it came damaged; then it is given up by name."""

@@ -35,7 +35,7 @@ Report = Callable[[int], None]
 """Called with the bytes that came; with a negative number when they have to come again."""
 
 TRIES = 5
-"""How often a broken connection is taken up again without a new byte before giving up; what is here is kept for the next time."""
+"""How often a broken connection is taken up again without a new byte before giving up; what is here is kept."""
 
 
 class Hub:
@@ -138,8 +138,8 @@ def explained(entry: Entry) -> Iterator[None]:
 
 
 def _gated(entry: Entry) -> DownloadError:
-    detail = f"{entry.name} is gated: accept its licence on the hub's page of {entry.repo}, then set HF_TOKEN to a token that may read it."
-    return DownloadError("gated", 403, detail)
+    cure = f"accept its licence on the hub's page of {entry.repo}, then set HF_TOKEN to a token that may read it."
+    return DownloadError("gated", 403, f"{entry.name} is gated: {cure}")
 
 
 def _offline(entry: Entry, reason: str) -> DownloadError:

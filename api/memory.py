@@ -11,6 +11,7 @@ import json
 import logging
 import struct
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -45,12 +46,12 @@ class LoaderError(Exception):
         super().__init__(detail)
 
 
-class OutOfMemory(LoaderError):
+class OutOfMemory(LoaderError):  # noqa: N818 (the name says what happened)
     def __init__(self, detail: str) -> None:
         super().__init__("out_of_memory", 507, detail)
 
 
-class DeviceFault(Exception):
+class DeviceFault(Exception):  # noqa: N818 (the name says what happened)
     """The device is in an undefined state (a CUDA error that is no shortage of memory): the process must end itself."""
 
 
@@ -164,8 +165,9 @@ class Ladder:
         self.lease, self.batch_size = lease, batch_size
         self._evict_others = evict_others
         self._done = False
-        self._rungs = iter((self._empty_cache, self._evict, self._halve, self._slice_vae, self._slice_attention, self._offload))
-        self._rung: Callable[[], bool] | None = next(self._rungs)
+        self._rungs: deque[Callable[[], bool]] = deque(
+            (self._empty_cache, self._evict, self._halve, self._slice_vae, self._slice_attention, self._offload)
+        )
 
     def __iter__(self) -> Iterator[Attempt]:
         while not self._done:
@@ -176,12 +178,15 @@ class Ladder:
 
     def step_down(self, error: BaseException) -> None:
         """Do the next thing that helps. Raises OutOfMemory when nothing is left."""
-        while self._rung is not None:
-            if self._rung():
+        while self._rungs:
+            rung = self._rungs[0]
+            helped = rung()
+            if not helped or rung != self._halve or self.batch_size == 1:
+                self._rungs.popleft()
+            if helped:
                 gc.collect()
                 self.lease.device.empty_cache()
                 return
-            self._rung = next(self._rungs, None)
         raise OutOfMemory(
             f"The {self.lease.device.type} device ran out of memory with {self.lease.entry.name}, and nothing more can be done "
             "about it: ask for a smaller picture."
@@ -193,31 +198,25 @@ class Ladder:
         return True
 
     def _empty_cache(self) -> bool:
-        self._rung = next(self._rungs, None)
         return self._note("Memory ran out; the cache was emptied.")
 
     def _evict(self) -> bool:
-        self._rung = next(self._rungs, None)
         evicted = self._evict_others()
         return bool(evicted) and self._note(f"Memory ran out; unloaded {', '.join(evicted)}.")
 
     def _halve(self) -> bool:
-        """Stays the next rung until the batch is one picture."""
         if self.batch_size == 1:
             return False
         self.batch_size //= 2
         return self._note(f"Memory ran out; at most {self.batch_size} at a time.")
 
     def _slice_vae(self) -> bool:
-        self._rung = next(self._rungs, None)
         return any([self._measure("vae_slicing"), self._measure("vae_tiling")])
 
     def _slice_attention(self) -> bool:
-        self._rung = next(self._rungs, None)
         return self._measure("attention_slicing")
 
     def _offload(self) -> bool:
-        self._rung = next(self._rungs, None)
         return self._measure("cpu_offload")
 
     def _measure(self, name: str) -> bool:

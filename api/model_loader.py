@@ -17,32 +17,29 @@ already done (`images` above) lives outside it. `attempt.batch_size` only ever f
 `DeviceFault`, after which the process must end itself. What was done stands in words in `lease.notes`, for the job's warnings.
 A lease's own measures end with the lease, so one large picture does not slow down all that follow.
 
-`lease.pipeline` is a diffusers pipeline of the task ("text-to-image", "image-to-image", "inpainting"), over one set of components:
-never change `pipeline.scheduler` (make one per call and set it on a *copy*: `lease.pipeline_with(scheduler=...)` gives a pipeline
-of the same components with those replaced).
+`lease.pipeline` is a diffusers pipeline of the task ("text-to-image", "image-to-image", "inpainting"), over one set of
+components. Never change `pipeline.scheduler`: make one per call, and `lease.pipeline_with(scheduler=...)` gives a pipeline of the
+same components with those replaced.
 
-Rules: loading is exclusive (construction patches torch process-wide). A model is never evicted while it is pinned. A pipeline is
-never run by two threads: a second thread that wants the same model waits. `loaded()` never waits, so a heartbeat may call it.
+Rules: loading is exclusive (construction patches torch process-wide). A model is never evicted while it is pinned. A pipeline
+is never run by two threads: a second thread that wants the same model waits. `loaded()` never waits, so a heartbeat may call it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry
 from api.devices import Device, dtype_name
 from api.downloads import ModelStore
+from api.leases import Builder, Lease, Slot, builder_for, register_builder
 from api.memory import (
     MEASURES,
     DeviceFault,
@@ -53,7 +50,6 @@ from api.memory import (
     classify,
     in_gigabytes,
     modules_of,
-    undo_measure,
     weight_bytes,
 )
 from api.snapshots import inspect_snapshot
@@ -84,116 +80,9 @@ USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
 """Without MODEL_MEMORY_LIMIT: the part of the device's memory that weights may take."""
 
 
-class ModelBusy(LoaderError):
+class ModelBusy(LoaderError):  # noqa: N818 (the name says what happened)
     def __init__(self, model_id: str) -> None:
         super().__init__("model_busy", 409, f"{model_id} is in use.")
-
-
-@dataclass(frozen=True)
-class Builder:
-    """How models of one task are loaded; a capability registers its own with `register_builder`."""
-
-    build: Callable[[ModelEntry, Path, Device], Any]
-    """From a verified folder to what stays in memory: a diffusers pipeline, a torch module, a dict of parts, or any object with
-    `nbytes`. Modules are moved to the device by the loader."""
-    estimate: Callable[[ModelEntry, Path, Device], int]
-    """Bytes that the weights will take, before they are loaded; room is made for them."""
-    view: Callable[[Any, str], Any] = lambda loaded, task: loaded
-    """What a lease of a task gets; it shares the weights of `loaded`."""
-    tasks: tuple[str, ...] = ()
-    """The lease's tasks beside the entry's own."""
-
-
-_builders: dict[str, Builder] = {}
-
-
-def register_builder(task: str, builder: Builder) -> None:
-    """Say how catalog entries of `task` are loaded."""
-    _builders[task] = builder
-
-
-def _diffusers_builder() -> Builder:
-    from api import pipelines  # diffusers takes seconds to import: only where a picture is made
-
-    return Builder(
-        build=pipelines.build_pipeline,
-        estimate=pipelines.estimate_bytes,
-        view=pipelines.view_for_task,
-        tasks=tuple(pipelines.TASKS),
-    )
-
-
-@dataclass
-class _Slot:
-    """A model in memory."""
-
-    entry: ModelEntry
-    builder: Builder
-    loaded: Any
-    measures: list[str]
-    """Those that stay for as long as the model is loaded: forced by setting, or needed to load it at all."""
-    load_seconds: float
-    size: int
-    """Bytes of weights on the device, measured."""
-    process_bytes: int
-    """By how much the process (or CUDA's allocations) grew while it was loaded."""
-    views: dict[str, Any] = field(default_factory=dict)
-    pins: int = 0
-    last_used: float = field(default_factory=time.time)
-    in_use: threading.RLock = field(default_factory=threading.RLock)
-
-    def view(self, task: str) -> Any:
-        if task not in self.views:
-            self.views[task] = self.builder.view(self.loaded, task)
-        return self.views[task]
-
-
-@dataclass
-class Lease:
-    """A model that is pinned and used by this thread alone."""
-
-    entry: ModelEntry
-    device: Device
-    task: str
-    load_seconds: float
-    """What loading took for this lease; 0.0 when the model was warm."""
-    _slot: _Slot
-    notes: list[str] = field(default_factory=list)
-    """What was done against a shortage of memory, in words."""
-    _taken: list[str] = field(default_factory=list)
-
-    @property
-    def pipeline(self) -> Any:
-        return self._slot.view(self.task)
-
-    @property
-    def measures(self) -> list[str]:
-        """Names of the memory measures in force."""
-        return [*self._slot.measures, *self._taken]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        modules = list(modules_of(self._slot.loaded).values())
-        return next((parameter.dtype for module in modules for parameter in module.parameters()), self.device.dtype)
-
-    def pipeline_with(self, **components: Any) -> Any:
-        """The pipeline with some components (a scheduler, say) replaced for one call; weights are shared, nothing is changed."""
-        pipeline = copy.copy(self.pipeline)
-        pipeline.register_modules(**components)
-        return pipeline
-
-    def take_measure(self, name: str) -> bool:
-        """Turn a measure on until the lease ends. False where it does not apply or is in force."""
-        if name in self.measures or not apply_measure(name, self._slot.loaded, self.device):
-            return False
-        self._taken.append(name)
-        self._slot.views.clear()
-        return True
-
-    def release_measures(self) -> None:
-        while self._taken:
-            undo_measure(self._taken.pop(), self._slot.loaded, self.device)
-        self._slot.views.clear()
 
 
 class ModelLoader:
@@ -212,7 +101,7 @@ class ModelLoader:
             raise ValueError(f"Unknown memory measure {min(unknown)}; there are {', '.join(MEASURES)}.")
         self.catalog, self.store, self.device, self.forced = catalog, store, device, forced
         self.memory_limit = memory_limit or int(device.memory_total * USABLE[device.type])
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[str, Slot] = {}
         self._state = threading.Lock()  # for the table of slots, held for moments
         self._loading = threading.Lock()  # held while a model is loaded or unloaded
 
@@ -226,7 +115,7 @@ class ModelLoader:
         when the device failed, DeviceFault.
         """
         entry = self.catalog.get(model_id)
-        builder = self._builder(entry, task)
+        builder = builder_for(entry, task)
         started = time.perf_counter()
         slot, loaded_now = self._pin(entry, builder, on_progress)
         try:
@@ -303,15 +192,7 @@ class ModelLoader:
 
     # -- Inside --------------------------------------------------------------------------------------------------------------
 
-    def _builder(self, entry: ModelEntry, task: str) -> Builder:
-        if entry.task == "text-to-image" and entry.task not in _builders:
-            register_builder(entry.task, _diffusers_builder())
-        builder = _builders.get(entry.task)
-        if builder is None or task not in (entry.task, *builder.tasks):
-            raise LoaderError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
-        return builder
-
-    def _pin(self, entry: ModelEntry, builder: Builder, on_progress: Progress | None) -> tuple[_Slot, bool]:
+    def _pin(self, entry: ModelEntry, builder: Builder, on_progress: Progress | None) -> tuple[Slot, bool]:
         with self._loading:
             slot = self._slots.get(entry.id)
             loaded_now = slot is None
@@ -322,13 +203,13 @@ class ModelLoader:
                 slot.pins += 1
         return slot, loaded_now
 
-    def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> _Slot:
+    def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> Slot:
         folder = self.store.folder(entry) or self.store.fetch(entry, _download_progress(entry.name, on_progress))
         inspect_snapshot(folder, entry.name)
         on_progress(DOWNLOAD_SHARE, f"Loading {entry.name}")
         started, before = time.perf_counter(), self.device.used_memory()
         loaded, measures = self._build(entry, builder, folder)
-        slot = _Slot(
+        slot = Slot(
             entry=entry,
             builder=builder,
             loaded=loaded,
@@ -398,8 +279,8 @@ class ModelLoader:
         need = in_gigabytes(needed or entry.memory)
         others = sum(slot.size for slot in self._slots.values())
         return OutOfMemory(
-            f"{entry.name} needs {need} of memory; models may take {in_gigabytes(self.memory_limit)}, {in_gigabytes(others)} are in "
-            f"use, and the {self.device.type} device has {in_gigabytes(self.device.free_memory())} free."
+            f"{entry.name} needs {need} of memory; models may take {in_gigabytes(self.memory_limit)}, {in_gigabytes(others)} are "
+            f"in use, and the {self.device.type} device has {in_gigabytes(self.device.free_memory())} free."
         )
 
     def _fits(self, needed: int) -> bool:
@@ -435,7 +316,7 @@ class ModelLoader:
         self.device.empty_cache()
 
     def _settle(self, lease: Lease) -> None:
-        """End the lease's own measures. A model that no longer fits the device whole is forgotten, and loaded anew next time."""
+        """End the lease's own measures. A model that no longer fits the device whole is dropped, and loaded anew next time."""
         try:
             lease.release_measures()
         except Exception as error:
@@ -456,7 +337,10 @@ def _download_progress(name: str, on_progress: Progress | None) -> Callable[[int
         return None
 
     def report(done: int, total: int) -> None:
-        on_progress(DOWNLOAD_SHARE * done / max(total, 1), f"Downloading {name}: {in_gigabytes(done)} of {in_gigabytes(total)}")
+        on_progress(
+            min(DOWNLOAD_SHARE, DOWNLOAD_SHARE * done / max(total, 1)),
+            f"Downloading {name}: {in_gigabytes(done)} of {in_gigabytes(total)}",
+        )
 
     return report
 

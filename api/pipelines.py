@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,22 @@ from diffusers import (
     AutoPipelineForText2Image,
     DiffusionPipeline,
 )
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.memory import LoaderError, bytes_in_dtype, modules_of, read_header
+from api.snapshots import WEIGHTS, variant_of
 
 TASKS = {
     "text-to-image": AutoPipelineForText2Image,
     "image-to-image": AutoPipelineForImage2Image,
     "inpainting": AutoPipelineForInpainting,
 }
+diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
+transformers_logging.disable_progress_bar()
+
 OFFLOAD_STATE = ("_all_hooks", "_offload_device", "_offload_gpu_id")
 
 
@@ -70,8 +76,8 @@ def view_for_task(pipeline: DiffusionPipeline, task: str) -> DiffusionPipeline:
 def choose_dtype(folder: Path, device: Device) -> torch.dtype:
     """The device's dtype, with two exceptions at half precision.
 
-    Diffusion transformers (FLUX, SD 3, Qwen-Image …) are trained in bf16 and overflow in fp16. SDXL's first VAE overflows in fp16
-    too and says so (`force_upcast`): in bf16 it does not; where bf16 is slow, the pipeline itself decodes in fp32.
+    Diffusion transformers (FLUX, SD 3, Qwen-Image …) are trained in bf16 and overflow in fp16. SDXL's first VAE overflows in
+    fp16 too and says so (`force_upcast`): in bf16 it does not; where bf16 is slow, the pipeline itself decodes in fp32.
     """
     if device.dtype == torch.float32:
         return device.dtype
@@ -84,11 +90,11 @@ def choose_dtype(folder: Path, device: Device) -> torch.dtype:
 
 
 def installed_variant(folder: Path) -> str | None:
-    """ "fp16" where some component has its weights only in that variant."""
-    for weights in folder.glob("*/*.safetensors"):
-        variant = re.search(r"\.(fp16|bf16)[.-]", weights.name)
-        if variant and not any(".fp16" not in other.name for other in weights.parent.glob("*.safetensors")):
-            return variant.group(1)
+    """The variant ("fp16") that some component has its weights in, and in no other form."""
+    for component in _components(folder):
+        variants = {variant_of(file.name) for file in component}
+        if None not in variants:
+            return min(str(variant) for variant in variants)
     return None
 
 
@@ -96,11 +102,15 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that a load would read."""
     variant = installed_variant(folder)
     chosen = []
-    for component in {file.parent for file in folder.glob("*/*.safetensors")}:
-        files = sorted(component.glob("*.safetensors"))
-        of_variant = [file for file in files if variant and f".{variant}" in file.name]
-        chosen += of_variant or [file for file in files if not re.search(r"\.(fp16|bf16|ema|non_ema)[.-]", file.name)]
+    for component in _components(folder):
+        of_variant = [file for file in component if variant and variant_of(file.name) == variant]
+        chosen += of_variant or [file for file in component if variant_of(file.name) is None]
     return chosen
+
+
+def _components(folder: Path) -> list[list[Path]]:
+    files = [file for file in sorted(folder.glob("*/*.safetensors")) if WEIGHTS.fullmatch(file.name)]
+    return [list(group) for _, group in itertools.groupby(files, key=lambda file: file.parent)]
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:

@@ -1,7 +1,7 @@
 """What may come from a model repository: which files are fetched, and which snapshots are refused. No torch, no Django.
 
-Only data is ever fetched, never code and never a pickle. A snapshot that could make a library run code of its own, or read files
-outside its folder, is refused before anything is built from it.
+Only data is ever fetched, never code and never a pickle. A snapshot that could make a library run code of its own, or read
+files outside its folder, is refused before anything is built from it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def select_files(
 ) -> list[str]:
     """The files of a repository that are needed: one set of weights for each component, its configuration, and nothing else.
 
-    `index` is the model_index.json of a diffusers repository, else None; `patterns` (globs) replace the rules where they are given.
+    `index` is the model_index.json of a diffusers repository, else None; `patterns` (globs) replace the rules where given.
     Raises DownloadError (unsafe_files) where a component has pickled weights only.
     """
     if patterns:
@@ -89,12 +89,12 @@ def _folder_of(name: str) -> str:
 
 def _select_folder(names: list[str], folder: str, variant: str | None) -> Iterator[str]:
     mine = [name for name in names if _folder_of(name) == folder and _is_data(name)]
-    of_variant = any(variant and _variant(name) == variant for name in mine)
+    of_variant = any(variant and variant_of(name) == variant for name in mine)
     wanted = variant if of_variant else None
     for name in mine:
         leaf = PurePosixPath(name).name
         if leaf.endswith(".safetensors"):
-            take = WEIGHTS.fullmatch(leaf) is not None and _variant(name) == wanted
+            take = WEIGHTS.fullmatch(leaf) is not None and variant_of(name) == wanted
         else:
             is_index = INDEX.fullmatch(leaf)
             take = is_index is None or is_index["variant"] == wanted
@@ -102,7 +102,8 @@ def _select_folder(names: list[str], folder: str, variant: str | None) -> Iterat
             yield name
 
 
-def _variant(name: str) -> str | None:
+def variant_of(name: str) -> str | None:
+    """ "fp16" of diffusion_pytorch_model.fp16.safetensors; None of the plain weights."""
     match = WEIGHTS.fullmatch(PurePosixPath(name).name)
     return (match["before"] or match["after"]) if match else None
 

@@ -1,7 +1,7 @@
 """A local server that speaks the Hugging Face hub's protocol: model info with hashes, and files with ranges.
 
-It serves what huggingface_hub itself asks for, so its own `snapshot_download` runs against it (a test holds that), and it can be
-told to misbehave as networks and repositories do.
+It serves what huggingface_hub itself asks for, so its own `snapshot_download` runs against it (a test holds that), and it can
+be told to misbehave as networks and repositories do.
 """
 
 from __future__ import annotations
@@ -125,22 +125,24 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             match = match or re.match(r"/([^/]+/[^/]+)/(resolve)/([^/]+)/", path)
             repository = hub.repositories.get(match[1]) if match else None
             if match is None or repository is None:
-                return self._refuse(404 if authorization else 401, "RepoNotFound", "Repository not found")
-            if repository.token is not None and authorization != f"Bearer {repository.token}":
-                return self._refuse(403 if authorization else 401, "GatedRepo", "Access to this model is restricted")
-            if match[3] not in (None, "main", repository.commit):
-                return self._refuse(404, "RevisionNotFound", "Invalid rev id")
-            if match[2] == "resolve":
-                return self._file(repository, path[match.end() :])
-            if match[2] == "tree":
-                return self._json([_tree_entry(*item) for item in repository.files.items()])
-            siblings = [_sibling(*item) for item in repository.files.items()]
-            return self._json({"id": match[1], "modelId": match[1], "sha": repository.commit, "siblings": siblings, "tags": []})
+                self._refuse(404 if authorization else 401, "RepoNotFound", "Repository not found")
+            elif repository.token is not None and authorization != f"Bearer {repository.token}":
+                self._refuse(403 if authorization else 401, "GatedRepo", "Access to this model is restricted")
+            elif match[3] not in (None, "main", repository.commit):
+                self._refuse(404, "RevisionNotFound", "Invalid rev id")
+            elif match[2] == "resolve":
+                self._file(repository, path[match.end() :])
+            elif match[2] == "tree":
+                self._json([_tree_entry(*item) for item in repository.files.items()])
+            else:
+                siblings = [_sibling(*item) for item in repository.files.items()]
+                self._json({"id": match[1], "modelId": match[1], "sha": repository.commit, "siblings": siblings, "tags": []})
 
         def _file(self, repository: Repository, name: str) -> None:
             data = repository.files.get(name)
             if data is None:
-                return self._refuse(404, "EntryNotFound", "Entry not found")
+                self._refuse(404, "EntryNotFound", "Entry not found")
+                return
             digest = hashlib.sha256(data).hexdigest() if is_large(name) else blob_id(data)
             headers = {"X-Repo-Commit": repository.commit, "ETag": f'"{digest}"', "Accept-Ranges": "bytes"}
             if is_large(name):

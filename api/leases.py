@@ -1,0 +1,134 @@
+"""A model in memory, how it came there, and a thread's hold on it.  [torch; no Django]"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from api.catalog import ModelEntry
+from api.devices import Device
+from api.memory import LoaderError, apply_measure, modules_of, undo_measure
+
+
+@dataclass(frozen=True)
+class Builder:
+    """How models of one task are loaded; a capability registers its own with `register_builder`."""
+
+    build: Callable[[ModelEntry, Path, Device], Any]
+    """From a verified folder to what stays in memory: a diffusers pipeline, a torch module, a dict of parts, or any object with
+    `nbytes`. Modules are moved to the device by the loader."""
+    estimate: Callable[[ModelEntry, Path, Device], int]
+    """Bytes that the weights will take, before they are loaded; room is made for them."""
+    view: Callable[[Any, str], Any] = lambda loaded, task: loaded
+    """What a lease of a task gets; it shares the weights of `loaded`."""
+    tasks: tuple[str, ...] = ()
+    """The lease's tasks beside the entry's own."""
+
+
+_builders: dict[str, Builder] = {}
+
+
+def register_builder(task: str, builder: Builder) -> None:
+    """Say how catalog entries of `task` are loaded."""
+    _builders[task] = builder
+
+
+def builder_for(entry: ModelEntry, task: str) -> Builder:
+    """How `entry` is loaded for `task`. Raises LoaderError (unsupported_task)."""
+    if entry.task == "text-to-image" and entry.task not in _builders:
+        register_builder(entry.task, _diffusers_builder())
+    builder = _builders.get(entry.task)
+    if builder is None or task not in (entry.task, *builder.tasks):
+        raise LoaderError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
+    return builder
+
+
+def _diffusers_builder() -> Builder:
+    from api import pipelines  # diffusers takes seconds to import: only where a picture is made
+
+    return Builder(
+        build=pipelines.build_pipeline,
+        estimate=pipelines.estimate_bytes,
+        view=pipelines.view_for_task,
+        tasks=tuple(pipelines.TASKS),
+    )
+
+
+@dataclass
+class Slot:
+    """A model in memory."""
+
+    entry: ModelEntry
+    builder: Builder
+    loaded: Any
+    measures: list[str]
+    """Those that stay for as long as the model is loaded: forced by setting, or needed to load it at all."""
+    load_seconds: float
+    size: int
+    """Bytes of weights on the device, measured."""
+    process_bytes: int
+    """By how much the process (or CUDA's allocations) grew while it was loaded."""
+    views: dict[str, Any] = field(default_factory=dict)
+    pins: int = 0
+    last_used: float = field(default_factory=time.time)
+    in_use: threading.RLock = field(default_factory=threading.RLock)
+
+    def view(self, task: str) -> Any:
+        if task not in self.views:
+            self.views[task] = self.builder.view(self.loaded, task)
+        return self.views[task]
+
+
+@dataclass
+class Lease:
+    """A model that is pinned and used by this thread alone."""
+
+    entry: ModelEntry
+    device: Device
+    task: str
+    load_seconds: float
+    """What loading took for this lease; 0.0 when the model was warm."""
+    slot: Slot
+    notes: list[str] = field(default_factory=list)
+    """What was done against a shortage of memory, in words."""
+    taken: list[str] = field(default_factory=list)
+
+    @property
+    def pipeline(self) -> Any:
+        return self.slot.view(self.task)
+
+    @property
+    def measures(self) -> list[str]:
+        """Names of the memory measures in force."""
+        return [*self.slot.measures, *self.taken]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        modules = list(modules_of(self.slot.loaded).values())
+        return next((parameter.dtype for module in modules for parameter in module.parameters()), self.device.dtype)
+
+    def pipeline_with(self, **components: Any) -> Any:
+        """The pipeline with some components (a scheduler, say) replaced for one call; the weights are shared."""
+        pipeline = copy.copy(self.pipeline)
+        pipeline.register_modules(**components)
+        return pipeline
+
+    def take_measure(self, name: str) -> bool:
+        """Turn a measure on until the lease ends. False where it does not apply or is in force."""
+        if name in self.measures or not apply_measure(name, self.slot.loaded, self.device):
+            return False
+        self.taken.append(name)
+        self.slot.views.clear()
+        return True
+
+    def release_measures(self) -> None:
+        while self.taken:
+            undo_measure(self.taken.pop(), self.slot.loaded, self.device)
+        self.slot.views.clear()

@@ -1,0 +1,266 @@
+"""When memory runs out, one thing after another is done about it, and each is said. The errors are injected into real parts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from api.catalog import Catalog, ModelEntry
+from api.devices import Device, probe_device
+from api.downloads import ModelStore
+from api.memory import MEASURES, classify, read_header
+from api.model_loader import DeviceFault, Lease, ModelLoader, OutOfMemory
+from tests.models.tiny import build_tiny_flux, build_tiny_sd
+
+PROMPT: dict[str, Any] = {"prompt": "a red circle", "width": 64, "height": 64, "num_inference_steps": 1}
+
+
+class Shortage:
+    """A module that runs out of memory a number of times, or for as long as something holds; otherwise the real one."""
+
+    def __init__(self, module: torch.nn.Module, fails: Callable[[tuple[Any, ...]], bool]) -> None:
+        self.forward, self.calls = module.forward, 0
+        self._fails = fails
+        module.forward = self  # type: ignore[assignment]
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        self.calls += 1
+        if self._fails(inputs):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.forward(*inputs, **options)
+
+
+@pytest.fixture(scope="module")
+def device() -> Device:
+    return dataclasses.replace(probe_device("cpu"), dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    folders = {
+        "a": build_tiny_sd(tmp_path_factory.mktemp("a")),
+        "b": build_tiny_sd(tmp_path_factory.mktemp("b")),
+        "flux": build_tiny_flux(tmp_path_factory.mktemp("flux")),
+    }
+    return Catalog({name: ModelEntry(id=name, name=name.upper(), path=folder) for name, folder in folders.items()}, {})
+
+
+@pytest.fixture
+def loader(catalog: Catalog, tmp_path: Path, device: Device) -> ModelLoader:
+    return ModelLoader(catalog, ModelStore(tmp_path), device)
+
+
+@pytest.fixture
+def lease(loader: ModelLoader) -> Iterator[Lease]:
+    with loader.use("a", "text-to-image") as lease:
+        yield lease
+
+
+def make_pictures(loader: ModelLoader, lease: Lease, count: int) -> list[Any]:
+    """What a backend does: pictures that are done stay done."""
+    images: list[Any] = []
+    for attempt in loader.ladder(lease, batch_size=count):
+        with attempt:
+            while len(images) < count:
+                size = min(attempt.batch_size, count - len(images))
+                images += lease.pipeline(**PROMPT, num_images_per_prompt=size, guidance_scale=1.0).images
+    return images
+
+
+def times(count: int) -> Callable[[tuple[Any, ...]], bool]:
+    left = [count]
+
+    def fails(inputs: tuple[Any, ...]) -> bool:
+        left[0] -= 1
+        return left[0] >= 0
+
+    return fails
+
+
+def test_nothing_is_done_while_memory_suffices(loader: ModelLoader, lease: Lease) -> None:
+    assert len(make_pictures(loader, lease, 4)) == 4
+    assert (lease.notes, lease.measures) == ([], [])
+
+
+def test_first_the_cache_is_emptied(loader: ModelLoader, lease: Lease) -> None:
+    Shortage(lease.pipeline.unet, times(1))
+    assert len(make_pictures(loader, lease, 4)) == 4
+    assert lease.notes == ["Memory ran out; the cache was emptied."]
+
+
+def test_then_other_models_are_evicted(loader: ModelLoader, lease: Lease) -> None:
+    loader.load("b")
+    Shortage(lease.pipeline.unet, times(2))
+    make_pictures(loader, lease, 1)
+    assert lease.notes[-1] == "Memory ran out; unloaded b."
+    assert [model["id"] for model in loader.loaded()] == ["a"]
+
+
+def test_then_the_batch_is_halved_until_it_fits_and_what_is_done_is_kept(loader: ModelLoader, lease: Lease) -> None:
+    unet = Shortage(lease.pipeline.unet, lambda inputs: inputs[0].shape[0] > 2)
+    assert len(make_pictures(loader, lease, 8)) == 8
+    assert lease.notes[1:] == ["Memory ran out; at most 4 at a time.", "Memory ran out; at most 2 at a time."]
+    assert unet.calls == 3 + 4
+    assert lease.measures == []
+
+
+def test_then_the_vae_is_sliced_and_tiled(loader: ModelLoader, lease: Lease) -> None:
+    vae = lease.pipeline.vae
+    Shortage(vae.decoder, lambda inputs: not vae.use_tiling)
+    assert len(make_pictures(loader, lease, 2)) == 2
+    assert lease.measures == ["vae_slicing", "vae_tiling"]
+    assert "tiles" in lease.notes[-1]
+
+
+def test_then_attention_is_sliced(loader: ModelLoader, lease: Lease) -> None:
+    attention = lease.pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn1
+    Shortage(lease.pipeline.unet, lambda inputs: "Sliced" not in type(attention.processor).__name__)
+    assert len(make_pictures(loader, lease, 1)) == 1
+    assert lease.measures == ["vae_slicing", "vae_tiling", "attention_slicing"]
+
+
+def test_when_nothing_is_left_the_job_fails_as_out_of_memory(loader: ModelLoader, lease: Lease) -> None:
+    Shortage(lease.pipeline.unet, lambda inputs: True)
+    with pytest.raises(OutOfMemory, match="smaller picture") as caught:
+        make_pictures(loader, lease, 2)
+    assert (caught.value.code, caught.value.status) == ("out_of_memory", 507)
+    assert len(lease.notes) == 5
+
+
+def test_measures_of_a_lease_end_with_it(loader: ModelLoader) -> None:
+    with loader.use("a", "text-to-image") as lease:
+        for name in ("vae_slicing", "vae_tiling", "attention_slicing"):
+            assert lease.take_measure(name) is True
+            assert lease.take_measure(name) is False
+        vae, unet = lease.pipeline.vae, lease.pipeline.unet
+        assert vae.use_slicing
+        assert vae.use_tiling
+    attention = unet.mid_block.attentions[0].transformer_blocks[0].attn1
+    assert not vae.use_slicing
+    assert not vae.use_tiling
+    assert "Sliced" not in type(attention.processor).__name__
+
+
+def test_a_measure_that_does_not_apply_is_passed_over(loader: ModelLoader) -> None:
+    with loader.use("flux", "text-to-image") as lease:
+        assert lease.take_measure("attention_slicing") is False
+        assert lease.take_measure("cpu_offload") is False
+
+
+def test_measures_can_be_forced_by_setting(catalog: Catalog, tmp_path: Path, device: Device) -> None:
+    forced = frozenset({"vae_tiling", "attention_slicing"})
+    loader = ModelLoader(catalog, ModelStore(tmp_path), device, forced=forced)
+    with loader.use("a", "text-to-image") as lease:
+        assert lease.pipeline.vae.use_tiling
+        assert sorted(lease.measures) == sorted(forced)
+        assert lease.notes == []
+    assert lease.pipeline.vae.use_tiling
+    assert sorted(loader.loaded()[0]["measures"]) == sorted(forced)
+
+
+def test_a_forced_measure_that_does_not_exist_is_refused(catalog: Catalog, tmp_path: Path, device: Device) -> None:
+    with pytest.raises(ValueError, match="Unknown memory measure magic"):
+        ModelLoader(catalog, ModelStore(tmp_path), device, forced=frozenset({"magic"}))
+
+
+def test_an_ordinary_error_passes_the_ladder_at_once(loader: ModelLoader, lease: Lease) -> None:
+    tries = 0
+    with pytest.raises(KeyError):  # noqa: PT012
+        for attempt in loader.ladder(lease, batch_size=1):
+            with attempt:
+                tries += 1
+                raise KeyError("ordinary")
+    assert tries == 1
+
+
+def test_a_broken_device_passes_the_ladder_as_a_fault(loader: ModelLoader, lease: Lease) -> None:
+    with pytest.raises(DeviceFault):  # noqa: PT012
+        for attempt in loader.ladder(lease, batch_size=1):
+            with attempt:
+                raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+def test_memory_that_the_system_refuses_is_a_shortage_too(loader: ModelLoader, lease: Lease) -> None:
+    with pytest.raises(OutOfMemory):  # noqa: PT012
+        for attempt in loader.ladder(lease, batch_size=1):
+            with attempt:
+                torch.empty(10**15)
+
+
+def test_the_failed_call_s_tensors_are_freed_before_the_next_try(loader: ModelLoader, lease: Lease) -> None:
+    import weakref
+
+    kept: list[Any] = []
+
+    def fails() -> None:
+        tensor = torch.zeros(10)
+        kept.append(weakref.ref(tensor))
+        raise torch.OutOfMemoryError
+
+    for attempt in loader.ladder(lease, batch_size=2):
+        with attempt:
+            if not kept:
+                fails()
+    assert kept[0]() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "oom"),
+        (MemoryError(), "oom"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "oom"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"), "oom"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "oom"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "fault"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "fault"),
+        (DeviceFault("gone"), "fault"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "error"),
+        (ValueError("out of memory"), "error"),
+    ],
+)
+def test_an_error_is_a_shortage_a_fault_or_ordinary(error: Exception, verdict: str) -> None:
+    assert classify(error) == verdict
+
+
+def test_the_cause_of_an_error_counts() -> None:
+    wrapped = ValueError("could not decode")
+    wrapped.__cause__ = torch.OutOfMemoryError()
+    assert classify(wrapped) == "oom"
+
+
+def test_every_measure_says_something() -> None:
+    assert set(MEASURES) == {"vae_slicing", "vae_tiling", "attention_slicing", "cpu_offload"}
+
+
+@pytest.mark.parametrize("content", [b"", b"1234", b"\xff" * 100, (5).to_bytes(8, "little") + b"[1,2]"])
+def test_a_file_that_is_no_safetensors_file_is_told(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(content)
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        read_header(file)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda_the_last_rung_offloads_to_main_memory(catalog: Catalog, tmp_path: Path) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), probe_device("cuda"))
+    with loader.use("a", "text-to-image") as lease:
+        unet = lease.pipeline.unet
+        Shortage(unet, lambda inputs: not hasattr(unet, "_hf_hook"))
+        assert len(make_pictures(loader, lease, 1)) == 1
+        assert lease.measures[-1] == "cpu_offload"
+    with loader.use("a", "text-to-image") as lease:
+        assert lease.pipeline.unet.device.type == "cuda"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda_a_model_over_the_budget_is_offloaded_from_the_start(catalog: Catalog, tmp_path: Path) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), probe_device("cuda"), memory_limit=1000)
+    with loader.use("a", "text-to-image") as lease:
+        assert len(make_pictures(loader, lease, 1)) == 1
+        assert lease.measures == ["cpu_offload"]
