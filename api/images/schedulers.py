@@ -23,9 +23,8 @@ class Preset:
     class_name: str
     options: dict[str, Any] = field(default_factory=dict)
     flow_class_name: str = ""
-    flow_options: dict[str, Any] = field(default_factory=dict)
+    """Its form for flow-matching models. Only few have one that the pipelines of all three tasks can drive, seeds included."""
     flow_families: frozenset[str] = FLOW_FAMILIES
-    """Flow-matching families whose pipeline can drive this one; a pipeline that brings its own sigmas can't drive all."""
     eta: float = 0.0
     """How much noise each step adds again, for the schedulers that leave it to the caller (0 is deterministic)."""
 
@@ -39,7 +38,6 @@ _KARRAS = {"use_karras_sigmas": True}
 _PLAIN = {"use_karras_sigmas": False}
 _UNCLIPPED = {"clip_sample": False}
 """Clipping to [-1, 1] is for models of pixels; some checkpoints leave it out of their configuration, and the default is on."""
-_FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 _SD3 = frozenset({"sd3"})
 
 SCHEDULERS: MappingProxyType[str, Preset] = MappingProxyType(
@@ -49,7 +47,7 @@ SCHEDULERS: MappingProxyType[str, Preset] = MappingProxyType(
         "pndm": Preset("PLMS", "PNDMScheduler", {"skip_prk_steps": True}),
         "lms": Preset("LMS", "LMSDiscreteScheduler", _PLAIN),
         "lms_karras": Preset("LMS Karras", "LMSDiscreteScheduler", _KARRAS),
-        "heun": Preset("Heun", "HeunDiscreteScheduler", _PLAIN, "FlowMatchHeunDiscreteScheduler", flow_families=_SD3),
+        "heun": Preset("Heun", "HeunDiscreteScheduler", _PLAIN, "FlowMatchHeunDiscreteScheduler", _SD3),
         "euler": Preset("Euler", "EulerDiscreteScheduler", _PLAIN, "FlowMatchEulerDiscreteScheduler"),
         "euler_karras": Preset("Euler Karras", "EulerDiscreteScheduler", _KARRAS),
         "euler_a": Preset("Euler a", "EulerAncestralDiscreteScheduler"),
@@ -57,20 +55,11 @@ SCHEDULERS: MappingProxyType[str, Preset] = MappingProxyType(
         "dpm2_karras": Preset("DPM2 Karras", "KDPM2DiscreteScheduler", _KARRAS),
         "dpm2_a": Preset("DPM2 a", "KDPM2AncestralDiscreteScheduler", _PLAIN),
         "dpm2_a_karras": Preset("DPM2 a Karras", "KDPM2AncestralDiscreteScheduler", _KARRAS),
-        "dpmpp_2m": Preset(
-            "DPM++ 2M",
-            "DPMSolverMultistepScheduler",
-            {"algorithm_type": "dpmsolver++", **_PLAIN},
-            "DPMSolverMultistepScheduler",
-            {"algorithm_type": "dpmsolver++", **_FLOW},
-            _SD3,
-        ),
+        "dpmpp_2m": Preset("DPM++ 2M", "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_PLAIN}),
         "dpmpp_2m_karras": Preset(
             "DPM++ 2M Karras", "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_KARRAS}
         ),
-        "dpmpp_2m_sde": Preset(
-            "DPM++ 2M SDE", "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **_PLAIN}
-        ),
+        "dpmpp_2m_sde": Preset("DPM++ 2M SDE", "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **_PLAIN}),
         "dpmpp_2m_sde_karras": Preset(
             "DPM++ 2M SDE Karras", "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **_KARRAS}
         ),
@@ -78,10 +67,10 @@ SCHEDULERS: MappingProxyType[str, Preset] = MappingProxyType(
         "dpmpp_2s_karras": Preset(
             "DPM++ 2S Karras", "DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++", **_KARRAS}
         ),
-        "unipc": Preset("UniPC", "UniPCMultistepScheduler", _PLAIN, "UniPCMultistepScheduler", _FLOW, _SD3),
+        "unipc": Preset("UniPC", "UniPCMultistepScheduler", _PLAIN),
         "unipc_karras": Preset("UniPC Karras", "UniPCMultistepScheduler", _KARRAS),
-        "deis": Preset("DEIS", "DEISMultistepScheduler", _PLAIN, "DEISMultistepScheduler", _FLOW, _SD3),
-        "lcm": Preset("LCM", "LCMScheduler", _UNCLIPPED, "FlowMatchLCMScheduler"),
+        "deis": Preset("DEIS", "DEISMultistepScheduler", _PLAIN),
+        "lcm": Preset("LCM", "LCMScheduler", _UNCLIPPED),
         "tcd": Preset("TCD", "TCDScheduler", _UNCLIPPED, eta=0.3),
     }
 )

@@ -1,0 +1,139 @@
+"""How each family of models is told its prompts.  [torch]
+
+The CLIP families get embeddings (prompts.py); the others encode plain text themselves, within a window that their pipeline fixes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from api.images.backends.prompts import Conditioning, PromptEncoder, Warn
+from api.images.backends.request import BackendError, ImageRequest
+
+CLIP_FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
+_WEIGHTS = re.compile(r'[)"](\+|-|\d)|\)\.(blend|and)\(')
+
+
+@dataclass(frozen=True)
+class TextRules:
+    """What a family that encodes for itself takes."""
+
+    window: int
+    """Tokens of its longest encoder."""
+    tokenizer: str = "tokenizer"
+    guidance: str = "guidance_scale"
+    """The pipeline's argument for classifier-free guidance."""
+    negative: bool = True
+    clip_skip: bool = False
+
+
+RULES: dict[str, TextRules] = {
+    "sd3": TextRules(512, tokenizer="tokenizer_3", clip_skip=True),
+    "flux": TextRules(512, tokenizer="tokenizer_2", negative=False),
+    "qwen-image": TextRules(1024, guidance="true_cfg_scale"),
+    "z-image": TextRules(512),
+}
+
+
+@dataclass
+class Prompts:
+    """The prompts of a batch, ready for a pipeline; `length_of` tells which of them can share a call."""
+
+    pipeline: Any
+    family: str
+    requests: Sequence[ImageRequest]
+    warn: Warn
+    _encoder: PromptEncoder | None = None
+    _made: dict[tuple[str, str], Conditioning] = field(default_factory=dict)
+
+    @property
+    def guided(self) -> bool:
+        """Is there classifier-free guidance? Distilled models are run without, at a scale of 1 or below."""
+        return self.requests[0].guidance_scale > 1 and getattr(_unet_config(self.pipeline), "time_cond_proj_dim", None) is None
+
+    def check(self) -> None:
+        """Warn of what will have no effect; raises BackendError where it would be a lie to go on."""
+        if self.family in CLIP_FAMILIES:
+            if not self.guided and any(request.negative_prompt for request in self.requests):
+                self.warn("negative_prompt has no effect at a guidance_scale of 1 or below.")
+            return
+        rules = self._rules
+        if self.requests[0].clip_skip is not None and not rules.clip_skip:
+            raise BackendError("clip_skip", 400, "This model has no CLIP layers to skip.", field="clip_skip")
+        if any(request.negative_prompt for request in self.requests) and not (rules.negative and self.guided):
+            self.warn("negative_prompt has no effect with this model at this guidance_scale.")
+        for request in self.requests:
+            self._check_text(request.prompt)
+
+    def length_of(self, request: ImageRequest) -> int:
+        """Requests of the same length can share a call: padding to another's length would change the picture."""
+        return self._conditioning(request).embeds.shape[1] if self.family in CLIP_FAMILIES else 0
+
+    def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
+        """The pipeline's arguments for one picture of each of `requests`, which have the same length."""
+        if self.family in CLIP_FAMILIES:
+            return self._clip_arguments([self._conditioning(request) for request in requests])
+        return self._text_arguments(requests)
+
+    def _conditioning(self, request: ImageRequest) -> Conditioning:
+        key = request.prompt, request.negative_prompt
+        if key not in self._made:
+            self._encoder = self._encoder or PromptEncoder(self.pipeline, clip_skip=request.clip_skip, warn=self.warn)
+            self._made[key] = self._encoder.encode(*key, guided=self.guided)
+        return self._made[key]
+
+    def _clip_arguments(self, conditionings: list[Conditioning]) -> dict[str, Any]:
+        names = {
+            "prompt_embeds": "embeds",
+            "negative_prompt_embeds": "negative_embeds",
+            "pooled_prompt_embeds": "pooled",
+            "negative_pooled_prompt_embeds": "negative_pooled",
+        }
+        columns = {name: [getattr(one, part) for one in conditionings] for name, part in names.items()}
+        told = {name: torch.cat(column) for name, column in columns.items() if column[0] is not None}
+        return {"guidance_scale": self.requests[0].guidance_scale, **told}
+
+    def _text_arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
+        rules, scale = self._rules, requests[0].guidance_scale
+        told: dict[str, Any] = {
+            "prompt": [request.prompt for request in requests],
+            rules.guidance: scale,
+            "max_sequence_length": self._window,
+        }
+        if rules.negative and self.guided:
+            told["negative_prompt"] = [request.negative_prompt or " " for request in requests]
+        if rules.clip_skip:
+            told["clip_skip"] = requests[0].clip_skip
+        return told
+
+    @property
+    def _rules(self) -> TextRules:
+        if self.family not in RULES:
+            raise BackendError(
+                "unsupported_family", 400, f"Models of the family '{self.family}' can't be run here.", field="model_id"
+            )
+        return RULES[self.family]
+
+    @property
+    def _window(self) -> int:
+        """FLUX.1-schnell was distilled without a guidance input and with half the window of its sibling."""
+        if self.family == "flux" and not self.pipeline.transformer.config.guidance_embeds:
+            return 256
+        return self._rules.window
+
+    def _check_text(self, prompt: str) -> None:
+        if _WEIGHTS.search(prompt):
+            self.warn("Weights in a prompt have no effect with this model; they are read as text.")
+        tokenizer = getattr(self.pipeline, self._rules.tokenizer, None)
+        if tokenizer is not None and len(tokenizer(prompt)["input_ids"]) > self._window:
+            self.warn(f"The prompt is longer than this model reads ({self._window} tokens); its end was left out.")
+
+
+def _unet_config(pipeline: Any) -> Any:
+    unet = getattr(pipeline, "unet", None)
+    return None if unet is None else unet.config

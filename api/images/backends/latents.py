@@ -1,0 +1,76 @@
+"""From latents to pictures: every family's latents in one form, and the autoencoder's last word.  [torch]"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from PIL import Image
+
+from api.images.backends.request import BackendError
+
+
+def spread_latents(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """Latents as a map (n, channels, [1,] height, width); some transformers pack them into a row of 2×2 patches."""
+    if latents.ndim == 3:
+        return pipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
+    return latents
+
+
+def unscale_latents(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """From the denoiser's unit variance to the autoencoder's own scale, by what its configuration says."""
+    config = vae.config
+    mean, std = config.get("latents_mean"), config.get("latents_std")
+    scale = config.get("scaling_factor") or 1.0
+    if mean is None or std is None:
+        return latents / scale + (config.get("shift_factor") or 0.0)
+    return latents * _per_channel(std, latents) / scale + _per_channel(mean, latents)
+
+
+@torch.no_grad()
+def decode_image(pipeline: Any, latents: torch.Tensor) -> Image.Image:
+    """One picture from one map of latents (1, channels, …) as spread_latents gives it. Raises BackendError (not_finite, 500)."""
+    vae = pipeline.vae
+    with half_precision_guard(vae):
+        pixels = _decode(pipeline, latents)
+    if not torch.isfinite(pixels).all() and vae.dtype != torch.float32:
+        with _in_float32(vae):
+            pixels = _decode(pipeline, latents)
+    if not torch.isfinite(pixels).all():
+        raise BackendError("not_finite", 500, "The model gave a picture with values that are not numbers.")
+    return pipeline.image_processor.postprocess(pixels.float(), output_type="pil")[0]
+
+
+@contextmanager
+def half_precision_guard(vae: Any) -> Iterator[None]:
+    """SDXL's first autoencoder overflows in fp16; its configuration says so, and inside it runs in fp32."""
+    if vae.dtype == torch.float16 and vae.config.get("force_upcast"):
+        with _in_float32(vae):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _in_float32(vae: Any) -> Iterator[None]:
+    dtype = vae.dtype
+    vae.to(torch.float32)
+    try:
+        yield
+    finally:
+        vae.to(dtype)
+
+
+def _decode(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
+    """(1, 3, height, width) in [-1, 1]. Autoencoders of video have one more axis, here with a single frame."""
+    vae = pipeline.vae
+    scaled = unscale_latents(vae, latents.to(pipeline._execution_device, vae.dtype))
+    pixels = vae.decode(scaled, return_dict=False)[0]
+    return pixels[:, :, 0] if pixels.ndim == 5 else pixels
+
+
+def _per_channel(values: Any, latents: torch.Tensor) -> torch.Tensor:
+    shape = (1, -1) + (1,) * (latents.ndim - 2)
+    return torch.tensor(values, device=latents.device, dtype=latents.dtype).view(shape)

@@ -1,0 +1,224 @@
+"""Pictures made in this process, with diffusers.  [torch; no Django]
+
+    pictures = generate(get_loader(), requests, hooks)     # one list of pictures for each request
+
+Requests that agree in everything but prompts, seeds and pictures are made together. Every picture has a generator of its own,
+on the CPU, so that its noise depends on its seed alone: not on its neighbours, not on the device.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from PIL import Image
+
+from api.images.backends.adapters import Lora, apply_adapters
+from api.images.backends.families import Prompts
+from api.images.backends.inputs import keep_outside_mask, source_image, source_mask
+from api.images.backends.latents import decode_image, spread_latents
+from api.images.backends.phases import Phases
+from api.images.backends.previews import Previewer, projection
+from api.images.backends.request import INPAINTING, TEXT_TO_IMAGE, BackendError, Hooks, ImageRequest
+from api.images.backends.schedulers import make_scheduler
+from api.images.schedulers import SCHEDULERS
+from api.model_loader import Lease, ModelLoader
+
+diffusers_logging.set_verbosity_error()  # it warns of what is meant here, at every call
+
+
+def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks) -> list[list[Image.Image]]:
+    """The pictures of each request, in the order of its seeds; an empty list for a request that was cancelled.
+
+    The requests must agree in `batch_fields`. Raises BackendError, and what the loader raises (LoaderError with OutOfMemory and
+    DeviceFault, UnknownModel, UnknownAdapter, DownloadError).
+    """
+    if len({request.batch_fields for request in requests}) != 1:
+        raise ValueError("The requests of a batch must agree in everything but prompts, seeds and pictures.")
+    first = requests[0]
+    if first.task != TEXT_TO_IMAGE and int(first.steps * first.strength) < 1:
+        hooks.warn("steps × strength is less than one step: the picture was left as it is.")
+        return [[source_image(request) for _ in request.seeds] for request in requests]
+    with ExitStack() as stack:
+        with hooks.measure("load"):
+            lease = stack.enter_context(loader.use(first.model_id, first.task))
+            apply_adapters(lease.pipeline, _find_adapters(loader, lease, first.loras))
+        stack.enter_context(_determinism(first.deterministic))
+        pictures = _make_all(loader, lease, requests, hooks)
+        for note in lease.notes:
+            hooks.warn(note)
+    return pictures
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One picture to make: of which request, and which of its seeds."""
+
+    index: int
+    request: ImageRequest
+    number: int
+
+    @property
+    def generator(self) -> torch.Generator:
+        return torch.Generator("cpu").manual_seed(self.request.seeds[self.number])
+
+
+def _make_all(loader: ModelLoader, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks) -> list[list[Image.Image]]:
+    run = _Run(lease, requests, hooks)
+    largest = 1 if requests[0].deterministic else max(1, lease.entry.max_batch)
+    for attempt in loader.ladder(lease, batch_size=min(largest, len(run.waiting))):
+        with attempt:
+            while chunk := run.next_chunk(attempt.batch_size):
+                run.make(chunk)
+    return [
+        [run.made[index, number] for number in range(len(request.seeds))] if not hooks.cancelled(index) else []
+        for index, request in enumerate(requests)
+    ]
+
+
+class _Run:
+    """The pictures of one call to `generate`: which wait, which are made."""
+
+    def __init__(self, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks) -> None:
+        self._lease, self._requests, self._hooks = lease, requests, hooks
+        self._first = requests[0]
+        self._phases = Phases(hooks, lease.device.torch_device)
+        self._warned: set[str] = set()
+        self.made: dict[tuple[int, int], Image.Image] = {}
+        self.waiting = [
+            _Picture(index, request, number) for index, request in enumerate(requests) for number in range(len(request.seeds))
+        ]
+        self._prompts = Prompts(lease.pipeline, lease.entry.family, requests, self._warn)
+        self._prompts.check()
+
+    def next_chunk(self, size: int) -> list[_Picture]:
+        """Up to `size` pictures that can share a call, of requests that are not cancelled; empty when nothing is left."""
+        self.waiting = [
+            picture
+            for picture in self.waiting
+            if (picture.index, picture.number) not in self.made and not self._hooks.cancelled(picture.index)
+        ]
+        if not self.waiting:
+            return []
+        with self._phases.phase("encode"):
+            lengths = [self._prompts.length_of(picture.request) for picture in self.waiting]
+        return [picture for picture, length in zip(self.waiting, lengths, strict=True) if length == lengths[0]][:size]
+
+    def make(self, chunk: list[_Picture]) -> None:
+        """Denoise `chunk` as one batch, then decode its pictures one by one: the autoencoder gains nothing from a batch."""
+        pipeline = self._pipeline()
+        with self._phases.phase("denoise"), self._phases.watch(pipeline):
+            latents = self._denoise(pipeline, chunk)
+        if latents is None:
+            return
+        spread = spread_latents(pipeline, latents, self._first.width, self._first.height)
+        for row, picture in enumerate(chunk):
+            if not self._hooks.cancelled(picture.index):
+                with self._phases.phase("decode"):
+                    self.made[picture.index, picture.number] = self._decode(pipeline, spread[row : row + 1], picture.request)
+
+    def _pipeline(self) -> Any:
+        """A pipeline of the lease's modules with a scheduler of its own, for one call."""
+        scheduler = make_scheduler(self._first.scheduler, self._lease.pipeline.scheduler, self._lease.entry.family)
+        pipeline = self._lease.pipeline_with(scheduler=scheduler)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _denoise(self, pipeline: Any, chunk: list[_Picture]) -> torch.Tensor | None:
+        """The latents of `chunk`; None when all its requests were cancelled on the way."""
+        watcher = _StepWatcher(self, pipeline, chunk)
+        latents = pipeline(
+            **self._prompts.arguments([picture.request for picture in chunk]),
+            **self._picture_arguments(pipeline, chunk),
+            num_inference_steps=self._first.steps,
+            generator=[picture.generator for picture in chunk],
+            output_type="latent",
+            callback_on_step_end=watcher,
+        ).images
+        return None if watcher.stopped else latents
+
+    def _picture_arguments(self, pipeline: Any, chunk: list[_Picture]) -> dict[str, Any]:
+        """Size, source and mask. Some pipelines of image-to-image take the size from the source."""
+        first = self._first
+        known = inspect.signature(pipeline.__call__).parameters
+        eta = SCHEDULERS[first.scheduler].eta if first.scheduler else 0.0
+        told: dict[str, Any] = {"width": first.width, "height": first.height, "eta": eta}
+        told = {name: value for name, value in told.items() if name in known}
+        if first.task != TEXT_TO_IMAGE:
+            told["image"] = [source_image(picture.request) for picture in chunk]
+            told["strength"] = first.strength
+        if first.task == INPAINTING:
+            told["mask_image"] = [source_mask(picture.request) for picture in chunk]
+        return told
+
+    def _decode(self, pipeline: Any, latents: torch.Tensor, request: ImageRequest) -> Image.Image:
+        made = decode_image(pipeline, latents)
+        return keep_outside_mask(made, request) if request.task == INPAINTING else made
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._hooks.warn(text)
+
+    def report(self, chunk: list[_Picture], step: int, steps: int, previews: dict[int, bytes]) -> None:
+        """`step` of `steps` of `chunk` is done; told as a part of all pictures that this call has to make."""
+        undone = [picture for picture in self.waiting if (picture.index, picture.number) not in self.made]
+        share = len(chunk) / (len(self.made) + len(undone))
+        total = max(steps, ceil(steps / share))
+        done = round(total * (len(self.made) / (len(self.made) + len(undone)) + share * step / steps))
+        self._hooks.on_step(min(done, total), total, [previews.get(index) for index in range(len(self._requests))])
+
+    def all_cancelled(self, chunk: list[_Picture]) -> bool:
+        return all(self._hooks.cancelled(index) for index in {picture.index for picture in chunk})
+
+
+class _StepWatcher:
+    """What diffusers calls after each step: progress, previews, cancelling."""
+
+    def __init__(self, run: _Run, pipeline: Any, chunk: list[_Picture]) -> None:
+        self._run, self._chunk = run, chunk
+        first = chunk[0].request
+        self._previewer = Previewer(pipeline, first.width, first.height)
+        projection(pipeline)  # fitted before the first step, not in the middle
+        self.stopped = False
+
+    def __call__(self, pipeline: Any, number: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if self._run.all_cancelled(self._chunk):
+            pipeline._interrupt = self.stopped = True
+            return tensors
+        order = pipeline.scheduler.order
+        step, steps = ceil((number + 1) / order), ceil(pipeline.num_timesteps / order)
+        self._run.report(self._chunk, step, steps, self._previews(tensors["latents"]) if step < steps else {})
+        return tensors
+
+    def _previews(self, latents: torch.Tensor) -> dict[int, bytes]:
+        """One for each request: of its first picture in this batch."""
+        if not self._previewer.due():
+            return {}
+        rows: dict[int, int] = {}
+        for row, picture in enumerate(self._chunk):
+            rows.setdefault(picture.index, row)
+        return dict(zip(rows, self._previewer.make(latents[list(rows.values())]), strict=True))
+
+
+def _find_adapters(loader: ModelLoader, lease: Lease, wanted: Sequence[tuple[str, float]]) -> list[Lora]:
+    found = []
+    for adapter_id, weight in wanted:
+        entry, path = loader.adapter(adapter_id)
+        if not entry.fits(lease.entry):
+            raise BackendError("lora_mismatch", 400, f"The adapter '{entry.id}' is not for {lease.entry.name}.", field="loras")
+        found.append(Lora(entry.id, path, weight))
+    return found
+
+
+@contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    """cuDNN may pick an algorithm by timing them, and by what is fastest at the moment: not when the same bytes are asked for."""
+    with torch.backends.cudnn.flags(deterministic=wanted, benchmark=False):
+        yield

@@ -1,0 +1,86 @@
+"""What a backend is asked for, what it tells while it works, and how it fails. No torch, no Django."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+TEXT_TO_IMAGE = "text-to-image"
+IMAGE_TO_IMAGE = "image-to-image"
+INPAINTING = "inpainting"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """One request, everything resolved: nothing is drawn or defaulted after this.
+
+    `image` and `mask` may have any size: both are scaled and cropped at the centre to cover width × height, keeping their
+    proportions (inputs.py); the mask is white where the picture is to be repainted.
+    """
+
+    task: str
+    """TEXT_TO_IMAGE, IMAGE_TO_IMAGE (needs `image`) or INPAINTING (needs `image` and `mask`)."""
+    model_id: str
+    prompt: str
+    negative_prompt: str = ""
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    seeds: tuple[int, ...]
+    """One per picture."""
+    scheduler: str | None = None
+    """A name of api.images.schedulers, or None for the model's own."""
+    strength: float = 1.0
+    """How much of `image` is noised away, 0 (nothing) to 1 (all): `steps` × `strength` steps are run."""
+    image: Image.Image | None = None
+    mask: Image.Image | None = None
+    loras: tuple[tuple[str, float], ...] = ()
+    """Adapters by their id in the catalog, each with the strength that it acts with."""
+    clip_skip: int | None = None
+    """Last layers of the text encoder to leave out, as diffusers counts (AUTOMATIC1111's number is one more)."""
+    deterministic: bool = False
+    """The same bytes each time on one device and dtype: every picture is made alone."""
+
+    @property
+    def batch_fields(self) -> tuple[object, ...]:
+        """What must be equal in all requests of a batch; prompts, seeds and pictures may differ."""
+        return (
+            self.task,
+            self.model_id,
+            self.width,
+            self.height,
+            self.steps,
+            self.guidance_scale,
+            self.scheduler,
+            self.strength,
+            self.loras,
+            self.clip_skip,
+        )
+
+
+class Hooks(Protocol):
+    """What a backend tells and asks while it works; `index` and the positions of `previews` count the requests of the call."""
+
+    def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None:
+        """`step` of `steps` is done, over all pictures of the call. A preview is a small JPEG; None: no new one."""
+
+    def cancelled(self, index: int) -> bool:
+        """Asked at every step. When all requests are cancelled the work stops within a step."""
+
+    def measure(self, name: str) -> AbstractContextManager[object]:
+        """The seconds inside are added to the timing `name`: load, encode, denoise, decode, remote."""
+
+    def warn(self, text: str) -> None:
+        """A sentence for the people who read the job."""
+
+
+class BackendError(Exception):
+    """An expected failure, in words that may be shown to a client. `field` names the request's field that is at fault."""
+
+    def __init__(self, code: str, status: int, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.code, self.status, self.detail, self.field = code, status, detail, field

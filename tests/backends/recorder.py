@@ -1,0 +1,70 @@
+"""Hooks that write down what a backend tells them, and requests with small defaults."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from api.images.backends.request import TEXT_TO_IMAGE, ImageRequest
+
+
+class Recorder:
+    def __init__(self, cancel_when: Callable[[Recorder, int], bool] = lambda recorder, index: False) -> None:
+        self.steps: list[tuple[int, int]] = []
+        self.previews: list[tuple[int, bytes]] = []
+        self.timings: dict[str, float] = defaultdict(float)
+        self.warnings: list[str] = []
+        self._cancel_when = cancel_when
+
+    def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None:
+        self.steps.append((step, steps))
+        self.previews += [(index, preview) for index, preview in enumerate(previews) if preview]
+
+    def cancelled(self, index: int) -> bool:
+        return self._cancel_when(self, index)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[name] += time.perf_counter() - started
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def request(**fields: Any) -> ImageRequest:
+    """A picture of 64 × 64 in two steps."""
+    defaults: dict[str, Any] = {
+        "task": TEXT_TO_IMAGE,
+        "model_id": "sd1",
+        "prompt": "a red circle",
+        "width": 64,
+        "height": 64,
+        "steps": 2,
+        "guidance_scale": 5.0,
+        "seeds": (1,),
+    }
+    return ImageRequest(**{**defaults, **fields})
+
+
+def psnr(one: Image.Image, other: Image.Image) -> float:
+    """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
+    error = np.mean((np.asarray(one, dtype=float) - np.asarray(other, dtype=float)) ** 2)
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def painting(width: int = 64, height: int = 64) -> Image.Image:
+    """A picture of smooth colours."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    red, green = 255 * columns / width, 255 * rows / height
+    return Image.fromarray(np.stack([red, green, 255 - red], axis=-1).astype(np.uint8))
