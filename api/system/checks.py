@@ -1,1 +1,172 @@
-"""System checks: every wrong setting has an id, a sentence and a cure. `manage.py check` shows them, every command runs them."""
+"""System checks: every wrong setting has an id, a sentence and a cure. `manage.py check` shows them, every command runs them.
+
+E: the server would not work as it is set. W: it works, and its owner should know. None of them asks the database or the network.
+"""
+
+import ipaddress
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+
+from api.catalog import CatalogError, ModelEntry, UnknownModel
+from config.catalog import get_catalog
+
+MEASURES = ("vae_slicing", "vae_tiling", "attention_slicing", "cpu_offload")  # the names in api/memory.py, which needs torch
+SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
+IMAGE_TASK = "text-to-image"
+
+Check = Callable[..., list[CheckMessage]]
+
+
+def check(*tags: str, deploy: bool = False) -> Callable[[Callable[[], Iterator[CheckMessage]]], Check]:
+    """Registers a generator of messages."""
+
+    def decorate(function: Callable[[], Iterator[CheckMessage]]) -> Check:
+        def run(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+            return list(function())
+
+        run.__name__ = function.__name__
+        register(run, "darkroom", *tags, deploy=deploy)
+        return run
+
+    return decorate
+
+
+# ---------------------------------------------------------------- models
+
+
+@check(Tags.models)
+def check_catalog() -> Iterator[CheckMessage]:
+    try:
+        catalog = get_catalog()
+    except CatalogError as error:
+        yield Error(str(error), hint="Correct the file that CATALOG_EXTRA names, or unset it.", id="darkroom.E001")
+        return
+    try:
+        entry = catalog.get(settings.DEFAULT_IMAGE_MODEL)
+    except UnknownModel as error:
+        known = ", ".join(model.id for model in catalog.of_task(IMAGE_TASK))
+        yield Error(f"DEFAULT_IMAGE_MODEL: {error}", hint=f"Set it to one of {known}.", id="darkroom.E002")
+        return
+    yield from check_default_model(entry)
+
+
+def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:
+    if entry.task != IMAGE_TASK:
+        message = f"DEFAULT_IMAGE_MODEL is {entry.id}, which makes no pictures (its task is {entry.task})."
+        yield Error(message, hint=f"Set it to a model whose task is {IMAGE_TASK}.", id="darkroom.E003")
+    elif not settings.USE_LOCAL_MODELS and entry.repo is None:
+        message = f"USE_LOCAL_MODELS is off, and DEFAULT_IMAGE_MODEL {entry.id} is not on the hub."
+        yield Error(message, hint="Set DEFAULT_IMAGE_MODEL to a model that has a repository there.", id="darkroom.E004")
+    elif settings.USE_LOCAL_MODELS and entry.gated and not settings.HF_TOKEN:
+        message = f"DEFAULT_IMAGE_MODEL {entry.id} is gated, and there is no HF_TOKEN to fetch it with."
+        hint = f"Accept its licence on {entry.source}, then set HF_TOKEN (or HF_TOKEN_FILE). If its weights are here, all is well."
+        yield Warning(message, hint=hint, id="darkroom.W003")
+    limit = settings.MODEL_MEMORY_LIMIT
+    if settings.USE_LOCAL_MODELS and limit is not None and entry.memory > limit:
+        message = f"MODEL_MEMORY_LIMIT ({limit / 1e9:.1f} GB) is below what {entry.id} takes ({entry.memory / 1e9:.1f} GB)."
+        yield Warning(message, hint="Raise it, or choose a smaller DEFAULT_IMAGE_MODEL.", id="darkroom.W004")
+
+
+@check(Tags.models)
+def check_model_settings() -> Iterator[CheckMessage]:
+    unknown = [name for name in settings.MEMORY_MEASURES if name not in MEASURES]
+    if unknown:
+        message = f"MEMORY_MEASURES has {', '.join(map(repr, unknown))}, which nothing here knows."
+        yield Error(message, hint=f"There are {', '.join(MEASURES)}.", id="darkroom.E005")
+    if not settings.USE_LOCAL_MODELS and not settings.HF_TOKEN:
+        message = "USE_LOCAL_MODELS is off, and there is no HF_TOKEN to use the hub's models with."
+        yield Error(message, hint="Set HF_TOKEN (or HF_TOKEN_FILE), or USE_LOCAL_MODELS=true.", id="darkroom.E006")
+    if settings.HF_ENDPOINT and not is_origin(settings.HF_ENDPOINT.rstrip("/"), path=True):
+        hint = "It is a URL such as https://huggingface.co; unset it for that one."
+        yield Error(f"HF_ENDPOINT is no URL: {settings.HF_ENDPOINT!r}.", hint=hint, id="darkroom.E007")
+
+
+# ---------------------------------------------------------------- folders
+
+
+@check(Tags.files)
+def check_folders() -> Iterator[CheckMessage]:
+    folders = [("DATA_DIR", "darkroom.E008"), ("MEDIA_ROOT", "darkroom.E009"), ("MODELS_DIR", "darkroom.E010")]
+    for name, identifier in folders:
+        folder = Path(getattr(settings, name))
+        if not is_writable(folder):
+            hint = f"Give the account that runs this process the right to write there, or set {name} to another folder."
+            yield Error(f"{name} ({folder}) can't be written to.", hint=hint, id=identifier)
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in it; where it is not there yet, whether it can be made."""
+    place = next(place for place in (folder, *folder.parents) if place.exists())
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+
+
+# ---------------------------------------------------------------- jobs
+
+
+@check()
+def check_jobs() -> Iterator[CheckMessage]:
+    if settings.JOB_RUNNER == "celery" and not settings.CELERY_BROKER_URL:
+        hint = "Set CELERY_BROKER_URL, for example to redis://localhost:6379/0, or JOB_RUNNER=embedded."
+        yield Error("JOB_RUNNER is celery, and there is no CELERY_BROKER_URL.", hint=hint, id="darkroom.E011")
+    lease, heartbeat = settings.JOB_LEASE_SECONDS, settings.JOB_HEARTBEAT_SECONDS
+    if heartbeat >= lease:
+        message = f"JOB_HEARTBEAT_SECONDS ({heartbeat}) is not below JOB_LEASE_SECONDS ({lease}): every lease would be lost."
+        yield Error(message, hint="A lease of six heartbeats is usual (30 and 5).", id="darkroom.E012")
+    elif heartbeat * 2 > lease:
+        message = f"JOB_HEARTBEAT_SECONDS ({heartbeat}) is more than half of JOB_LEASE_SECONDS ({lease}): one late heartbeat loses a lease."
+        yield Warning(message, hint="A lease of six heartbeats is usual (30 and 5).", id="darkroom.W005")
+
+
+@check(Tags.database, deploy=True)
+def check_sqlite() -> Iterator[CheckMessage]:
+    if not settings.DATABASES["default"]["ENGINE"].endswith("sqlite3") or sqlite3.sqlite_version_info >= SQLITE_WITHOUT_WAL_BUG:
+        return
+    # No warning: no current Python comes with that version, and an owner can do little about it.
+    message = f"SQLite {sqlite3.sqlite_version} can, very rarely, damage a database when a write-ahead log is reset (before 3.51.3)."
+    yield Info(message, hint="Keep backups, use a Python with a newer SQLite, or PostgreSQL (DATABASE_URL).", id="darkroom.I001")
+
+
+# ---------------------------------------------------------------- access
+
+
+@check(Tags.security)
+def check_access() -> Iterator[CheckMessage]:
+    if not is_loopback(settings.HOST) and set(settings.ALLOWED_HOSTS) <= set(settings.LOOPBACK_NAMES):
+        message = f"HOST is {settings.HOST}, and ALLOWED_HOSTS names only this machine: requests from elsewhere are refused (400)."
+        hint = "Set ALLOWED_HOSTS to the names and addresses that clients use, separated by commas."
+        yield Warning(message, hint=hint, id="darkroom.W001")
+    if settings.DEBUG and not is_loopback(settings.HOST):
+        message = f"DEBUG is on while HOST is {settings.HOST}: error pages would show settings and code to everybody who can reach it."
+        yield Warning(message, hint="Unset DEBUG, or keep HOST at 127.0.0.1.", id="darkroom.W002")
+    for origin in settings.CORS_ORIGINS:
+        if not is_origin(origin):
+            hint = "An origin is a scheme, a host and at most a port: https://app.example.com; no path, no '*'."
+            yield Error(f"CORS_ORIGINS has {origin!r}, which is no origin.", hint=hint, id="darkroom.E013")
+    prefix = settings.MEDIA_ACCEL_PREFIX
+    if prefix and not prefix.startswith("/"):
+        hint = "Set it to the proxy's internal location, for example /protected/."
+        yield Error(f"MEDIA_ACCEL_PREFIX must begin with '/', not {prefix!r}.", hint=hint, id="darkroom.E014")
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_origin(value: str, *, path: bool = False) -> bool:
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  (raises for a port that is none)
+    except ValueError:
+        return False
+    rest = parts.query or parts.fragment or parts.username or (parts.path and not path)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and "*" not in value and not rest

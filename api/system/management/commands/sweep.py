@@ -1,0 +1,17 @@
+"""Tidies once what the worker tidies every ten minutes, and hands back jobs whose worker is gone."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from api.jobs.sweep import sweep
+from api.system.housekeeping import clean
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        count = sweep()
+        clean()
+        self.stdout.write(f"Tidied; {count} jobs had lost their worker and were handed back.")
