@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 # Python's is_global (3.11) is wider than what is safe to call: these are added by hand.
 NEVER_4 = [IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24")]  # protocol assignments, 6to4 relays
-NEVER_6 = [IPv6Network("2001::/23"), IPv6Network("3fff::/20")]  # protocol assignments, documentation
+NEVER_6 = [IPv6Network("2001::/23"), IPv6Network("3fff::/20")]  # protocol assignments (Teredo among them), documentation
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -22,13 +22,11 @@ def is_global_address(address: str) -> bool:
 
 
 def embedded_addresses(address: IPv6Address) -> list[IPv4Address]:
-    """The IPv4 addresses that a packet to this one may end up at: mapped, 6to4, Teredo, NAT64."""
+    """The IPv4 addresses that a packet to this one may end up at: mapped, 6to4, NAT64."""
     if address.ipv4_mapped:
         return [address.ipv4_mapped]
     if address.sixtofour:
         return [address.sixtofour]
-    if address.teredo:
-        return list(address.teredo)
     if address in NAT64:
         return [IPv4Address(int(address) & 0xFFFFFFFF)]
     return []
