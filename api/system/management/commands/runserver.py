@@ -24,7 +24,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, addrport: str | None, reload: bool, **options: Any) -> None:
         address = read_address(addrport)
-        self.stderr.write(warn_of_migrations())
+        if warning := warn_of_migrations():
+            self.stderr.write(warning, self.style.WARNING)
         self.stdout.write(f"Darkroom at http://{address}/  (Ctrl-C ends it)")
         self.stdout.flush()
         os.execv(sys.executable, server_command(address, reload=reload))  # noqa: S606

@@ -1,0 +1,226 @@
+"""What `manage.py doctor` looks at. Each examination yields findings; torch is loaded by the one that tries the device.
+
+A finding is `fine`, `note` (works, but worth knowing) or `wrong` (something would fail), and then says its cure.
+"""
+
+import importlib.util
+import json
+import platform
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+import psutil
+from django.conf import settings
+from django.core.checks import WARNING, run_checks
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from api.access.services import any_key_exists
+from api.catalog import CatalogError, UnknownModel
+from api.files.storage import free_space
+from api.files.sweep import missing_files
+from api.system.checks import is_loopback
+from api.system.selectors import is_available, live_workers, model_store, queue_length
+from config.catalog import get_catalog
+
+Level = Literal["fine", "note", "wrong"]
+OLDEST_PYTHON = (3, 11)
+MISSING_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    level: Level
+    text: str
+    cure: str = ""
+
+
+def fine(text: str) -> Finding:
+    return Finding("fine", text)
+
+
+def note(text: str, cure: str = "") -> Finding:
+    return Finding("note", text, cure)
+
+
+def wrong(text: str, cure: str) -> Finding:
+    return Finding("wrong", text, cure)
+
+
+def gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+# ---------------------------------------------------------------- the machine
+
+
+def examine_machine() -> Iterator[Finding]:
+    python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info < OLDEST_PYTHON:
+        yield wrong(python, "Darkroom needs Python 3.11 or newer: make the virtual environment with one.")
+    else:
+        yield fine(python)
+    memory = psutil.virtual_memory()
+    yield fine(f"{psutil.cpu_count()} processors, {gigabytes(memory.total)} of memory, {gigabytes(memory.available)} of it free")
+
+
+def examine_device() -> Iterator[Finding]:
+    for package in ("torch", "diffusers", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            yield wrong(f"{package} is not installed: no model can run here.", "pip install -r requirements.txt")
+            return
+    import torch
+
+    from api.devices import DeviceUnavailable, dtype_name, probe_device
+
+    try:
+        device = probe_device(settings.DEVICE)
+    except DeviceUnavailable as error:
+        yield wrong(str(error), "Set DEVICE=auto, or install the build of PyTorch for your device (pytorch.org/get-started).")
+        return
+    except Exception as error:  # a broken driver fails in ways of its own
+        yield wrong(f"PyTorch can't use this device: {error}", "Update the GPU's driver, or set DEVICE=cpu.")
+        return
+    tried = ", ".join(f"{name} {taken:.1f} ms" if taken is not None else f"{name} not possible" for name, taken in device.probe.items())
+    yield fine(f"PyTorch {torch.__version__} on {device.type}: {device.name}, {gigabytes(device.memory_total)}")
+    yield fine(f"Models run in {dtype_name(device.dtype)} (a trial took: {tried})")
+    if settings.DEVICE == "auto" and device.type == "cpu" and shutil.which("nvidia-smi"):
+        cure = "Install PyTorch's CUDA build (pytorch.org/get-started); if it is installed, check that `nvidia-smi` runs."
+        yield wrong("This machine has an NVIDIA driver, and PyTorch does not see a GPU.", cure)
+
+
+def examine_disk() -> Iterator[Finding]:
+    free, floor = free_space(), settings.MIN_FREE_DISK_BYTES
+    where = f"{gigabytes(free)} free for pictures in {settings.MEDIA_ROOT}"
+    if free < floor:
+        yield wrong(f"{where}: below MIN_FREE_DISK_BYTES ({gigabytes(floor)}), so requests are refused (507).", "Free some space.")
+    else:
+        yield fine(where)
+
+
+# ---------------------------------------------------------------- settings and database
+
+
+def examine_settings() -> Iterator[Finding]:
+    messages = run_checks(include_deployment_checks=True)
+    for message in messages:
+        if message.is_silenced():
+            continue
+        text = f"{message.msg} ({message.id})"
+        yield wrong(text, message.hint or "") if message.is_serious(WARNING + 1) else note(text, message.hint or "")
+    if not any(message.is_serious(WARNING) and not message.is_silenced() for message in messages):
+        yield fine("Settings: nothing to complain about")
+    token = "is set" if settings.HF_TOKEN else "is not set; only gated models and the hub's own inference need it"
+    yield fine(f"HF_TOKEN {token}")
+
+
+def examine_database() -> Iterator[Finding]:
+    try:
+        connection.ensure_connection()
+        plan = pending_migrations()
+    except DatabaseError as error:
+        reason = str(error).splitlines()[0] if str(error) else error.__class__.__name__
+        yield wrong(f"The database does not answer: {reason}", "Start it, or correct DATABASE_URL.")
+        return
+    yield fine(f"{connection.display_name} {'.'.join(map(str, connection.get_database_version()))} answers")
+    if plan:
+        yield wrong(f"{plan} migrations are not applied.", "python manage.py migrate")
+        return
+    yield fine("Every migration is applied")
+    yield from examine_workers()
+    yield from examine_files()
+    if not is_loopback(settings.HOST) and not any_key_exists():
+        yield note("No API key exists: only this machine itself can use the API.", "python manage.py create_key NAME")
+
+
+def pending_migrations() -> int:
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def examine_workers() -> Iterator[Finding]:
+    queue = queue_length()
+    waiting = f"{queue['queued']} jobs wait, {queue['running']} run"
+    workers = live_workers()
+    for worker in workers:
+        loaded = ", ".join(model["id"] for model in worker.loaded_models) or "no model"
+        yield fine(f"Worker {worker} is {worker.state} with {loaded} in memory; {waiting}")
+    if not workers and queue["queued"] + queue["running"]:
+        yield wrong(f"No worker is alive, and {waiting}.", "./start.sh, or python manage.py worker")
+    elif not workers:
+        starts = " The server starts one." if settings.JOB_RUNNER == "embedded" else ""
+        yield note(f"No worker is alive.{starts}", "./start.sh, or python manage.py worker")
+
+
+def examine_files() -> Iterator[Finding]:
+    missing = [str(file.pk) for file in islice(missing_files(), MISSING_SHOWN + 1)]
+    if missing:
+        more = " and more" if len(missing) > MISSING_SHOWN else ""
+        cure = f"If a disk is not mounted at {settings.MEDIA_ROOT}, mount it; else delete these pictures in the admin."
+        yield wrong(f"Pictures whose file is gone: {', '.join(missing[:MISSING_SHOWN])}{more}", cure)
+
+
+# ---------------------------------------------------------------- models and the server
+
+
+def examine_models() -> Iterator[Finding]:
+    try:
+        catalog = get_catalog()
+        default = catalog.get(settings.DEFAULT_IMAGE_MODEL)
+    except (CatalogError, UnknownModel):
+        return  # the settings' check says it already
+    store = model_store()
+    here = [entry for entry in catalog.models.values() if store.available(entry)]
+    sizes = ", ".join(f"{entry.id} ({gigabytes(store.size_on_disk(entry))})" for entry in here) or "none"
+    yield fine(f"{len(catalog.models)} models in the catalog; here: {sizes}")
+    fetch = f"python manage.py preload_models --models {default.id}"
+    if not is_available(default):
+        yield note(f"DEFAULT_IMAGE_MODEL {default.id} is not here: the first request fetches it.", fetch)
+    elif default.placeholder:
+        yield note(f"{default.id}: {default.note}")
+    memory = psutil.virtual_memory().total
+    if default.memory > memory:
+        yield wrong(
+            f"DEFAULT_IMAGE_MODEL {default.id} takes {gigabytes(default.memory)}; this machine has {gigabytes(memory)}.",
+            "Choose a smaller DEFAULT_IMAGE_MODEL.",
+        )
+
+
+def examine_port() -> Iterator[Finding]:
+    host = settings.HOST if is_loopback(settings.HOST) else "127.0.0.1"
+    address = f"{host}:{settings.PORT}"
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((host, settings.PORT)) != 0:
+            yield fine(f"Nothing listens at {address}: ./start.sh can")
+            return
+    if is_darkroom(address):
+        yield fine(f"Darkroom answers at http://{address}/")
+    else:
+        yield wrong(f"Something that is not Darkroom listens at {address}.", "Stop it, or set PORT to another one.")
+
+
+def is_darkroom(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{address}/api/health/", timeout=3) as reply:  # noqa: S310
+            return bool(json.load(reply) == {"status": "ok"})
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
+
+
+EXAMINATIONS: dict[str, Callable[[], Iterator[Any]]] = {
+    "Machine": examine_machine,
+    "Device": examine_device,
+    "Disk": examine_disk,
+    "Settings": examine_settings,
+    "Database and jobs": examine_database,
+    "Models": examine_models,
+    "Server": examine_port,
+}

@@ -1,0 +1,119 @@
+"""Makes pictures from the shell. The request is a job in the history like any other: a worker that is alive runs it, else this process."""
+
+import shutil
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rest_framework.exceptions import ValidationError
+from tqdm import tqdm
+
+from api.access.principals import LOCAL
+from api.files.models import StoredFile
+from api.files.storage import media_path
+from api.images.serializers import FORMATS, Txt2ImgSerializer
+from api.jobs.models import Job
+from api.jobs.services import cancel_job
+from api.jobs.states import Status
+from api.jobs.submission import Submission, submit
+from api.problems import Problem, field_errors
+from api.system.waiting import NoWorkerLeft, a_worker, follow_job
+
+FORMAT_OF_SUFFIX = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+INTERRUPTED = 130
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("prompt")
+        parser.add_argument("--out", type=Path, metavar="FILE", help="copy the picture there; a folder is fine too")
+        parser.add_argument("--model", dest="model_id", metavar="ID")
+        parser.add_argument("--negative", dest="negative_prompt", metavar="PROMPT")
+        parser.add_argument("--steps", type=int)
+        parser.add_argument("--guidance", dest="guidance_scale", type=float)
+        parser.add_argument("--seed", type=int)
+        parser.add_argument("--size", type=read_size, metavar="N or WxH", help="in pixels (default: the model's own)")
+        parser.add_argument("--scheduler", metavar="NAME")
+        parser.add_argument("--number", dest="num_images", type=int, metavar="N", help="of pictures, from consecutive seeds")
+        parser.add_argument("--format", dest="output_format", choices=FORMATS, help="default: what FILE ends in, else png")
+
+    def handle(self, *args: Any, out: Path | None, **options: Any) -> None:
+        submission = read_request(options, out)
+        with a_worker(self.stderr.write):
+            job = submit_request(submission)
+            try:
+                job = follow_with_bar(job)
+            except KeyboardInterrupt:
+                cancel_job(job=job)
+                raise CommandError("Cancelled.", returncode=INTERRUPTED) from None
+            except NoWorkerLeft:
+                raise CommandError(f"The worker is gone. Job {job.id} stays in the queue for the next one.") from None
+        for warning in job.warnings:
+            self.stderr.write(warning, self.style.WARNING)
+        if job.status != Status.SUCCEEDED:
+            raise CommandError(job.error["detail"] if job.error else f"The job was {job.status}.")
+        self.report(job, out)
+
+    def report(self, job: Job, out: Path | None) -> None:
+        assert job.result is not None
+        images = job.result["images"]
+        for number, image in enumerate(images, start=1):
+            path = media_path(StoredFile.objects.get(pk=image["id"]).name)
+            if out is not None:
+                path = Path(shutil.copyfile(path, place_for(out, path, number if len(images) > 1 else 0)))
+            self.stdout.write(f"{path}  {image['width']}x{image['height']}, seed {image['seed']}")
+
+
+def read_size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if not 1 <= len(sides) <= 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ArgumentTypeError("must be a number of pixels, or two as in 512x768")
+    return int(sides[0]), int(sides[-1])
+
+
+def read_request(options: dict[str, Any], out: Path | None) -> Submission:
+    """Through the same serializer as a request over HTTP. Raises CommandError with what is wrong."""
+    wanted = {name: value for name, value in options.items() if name in Txt2ImgSerializer().fields and value is not None}
+    if options["size"]:
+        wanted["width"], wanted["height"] = options["size"]
+    if out is not None and "output_format" not in wanted:
+        wanted["output_format"] = FORMAT_OF_SUFFIX.get(out.suffix.lower(), "png")
+    serializer = Txt2ImgSerializer(data=wanted, context={"principal": LOCAL})
+    try:
+        serializer.is_valid(raise_exception=True)
+    except ValidationError as error:
+        raise CommandError("\n".join(f"{wrong['field']}: {wrong['detail']}" for wrong in field_errors(error.detail))) from None
+    return serializer.resolve()
+
+
+def submit_request(submission: Submission) -> Job:
+    try:
+        return submit(submission, principal=LOCAL)
+    except Problem as problem:
+        raise CommandError(problem.detail) from None
+
+
+def follow_with_bar(job: Job) -> Job:
+    """The job once it has ended."""
+    with tqdm(total=job.params["steps"], unit="step", file=sys.stderr) as bar:
+        for now in follow_job(job):
+            bar.set_description(now.progress.get("stage") or now.status, refresh=False)
+            bar.total = now.progress.get("steps", bar.total)
+            bar.n = now.progress.get("step", 0) if now.status != Status.SUCCEEDED else bar.total
+            bar.refresh()
+            job = now
+    return job
+
+
+def place_for(out: Path, made: Path, number: int) -> Path:
+    """`number` is 0 for the only picture. Folders are made as needed."""
+    if out.is_dir() or not out.suffix:
+        out = out / made.name
+    elif number:
+        out = out.with_stem(f"{out.stem}-{number}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out
