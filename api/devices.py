@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ PROBED = (torch.float32, torch.bfloat16, torch.float16)
 CLEARLY_FASTER = 1.25
 """A half precision must beat fp32 by this factor; noise on a shared machine is about 10 %."""
 ABOUT_AS_FAST = 1.15
+ROUNDS = 5
 
 
 class DeviceUnavailable(RuntimeError):  # noqa: N818 (the name says what happened)
@@ -92,10 +94,10 @@ class Device:
 
 @functools.cache
 def probe_device(preference: Preference = "auto") -> Device:
-    """The device to run models on; probed once a process (under a second). Raises DeviceUnavailable."""
+    """The device to run models on; probed once a process (well under a second). Raises DeviceUnavailable."""
     kind = _choose(preference)
     device = torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
-    timings = {dtype: _milliseconds(device, dtype) for dtype in PROBED}
+    timings = _time_dtypes(device)
     return Device(
         type=kind,
         index=0,
@@ -137,23 +139,49 @@ def _choose(preference: Preference) -> str:
 
 
 @torch.inference_mode()
-def _milliseconds(device: torch.device, dtype: torch.dtype, *, rounds: int = 3) -> float | None:
-    """The best of some rounds of a convolution and a matrix product in `dtype`; None when the dtype does not work."""
+def _time_dtypes(device: torch.device) -> dict[torch.dtype, float | None]:
+    """The best of some rounds in each dtype, taken in turns so that a moment's noise meets all of them.
+
+    On a CPU one thread is used and its own time is counted, so that other work on the machine does not decide.
+    """
+    clock, threads = time.perf_counter, torch.get_num_threads()
+    if device.type == "cpu":
+        clock = time.thread_time
+        torch.set_num_threads(1)
     try:
-        generator = torch.Generator().manual_seed(0)
-        pixels = torch.randn(1, 320, 32, 32, generator=generator).to(device, dtype, memory_format=torch.channels_last)
-        convolution = torch.nn.Conv2d(320, 320, 3, padding=1).to(device, dtype, memory_format=torch.channels_last)
-        tokens = torch.randn(1024, 1280, generator=generator).to(device, dtype)
-        linear = torch.nn.Linear(1280, 1280).to(device, dtype)
-        taken = []
-        for _ in range(rounds + 1):
-            started = time.perf_counter()
-            total = convolution(pixels).float().sum() + linear(tokens).float().sum()
-            finite = bool(torch.isfinite(total))  # also waits for the device
-            taken.append(time.perf_counter() - started)
-        return round(min(taken[1:]) * 1000, 3) if finite else None
-    except RuntimeError:  # the dtype is not implemented on this device
+        works = {dtype: _workload(device, dtype) for dtype in PROBED}
+        rounds = [{dtype: _milliseconds(work, clock) for dtype, work in works.items()} for _ in range(ROUNDS)]
+    finally:
+        torch.set_num_threads(threads)
+    best: dict[torch.dtype, float | None] = {}
+    for dtype in PROBED:
+        taken = [timings[dtype] for timings in rounds[1:]]  # the first round warms up
+        best[dtype] = None if None in taken else min(time for time in taken if time is not None)
+    return best
+
+
+def _workload(device: torch.device, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(1, 320, 32, 32, generator=generator).to(device, dtype).to(memory_format=torch.channels_last)
+    kernel = torch.randn(320, 320, 3, 3, generator=generator).to(device, dtype).to(memory_format=torch.channels_last)
+    tokens = torch.randn(1024, 640, generator=generator).to(device, dtype)
+    weight = torch.randn(1280, 640, generator=generator).to(device, dtype)
+
+    def work() -> torch.Tensor:
+        convolved = torch.nn.functional.conv2d(pixels, kernel, padding=1)
+        return convolved.float().mean() + torch.nn.functional.linear(tokens, weight).float().mean()
+
+    return work
+
+
+def _milliseconds(work: Callable[[], torch.Tensor], clock: Callable[[], float]) -> float | None:
+    """None when the dtype is not implemented on the device, or gives no finite number."""
+    started = clock()
+    try:
+        finite = bool(torch.isfinite(work()))  # also waits for the device
+    except RuntimeError:
         return None
+    return round((clock() - started) * 1000, 3) if finite else None
 
 
 def _describe_cuda(index: int) -> dict[str, Any]:

@@ -18,11 +18,11 @@ already done (`images` above) lives outside it. `attempt.batch_size` only ever f
 A lease's own measures end with the lease, so one large picture does not slow down all that follow.
 
 `lease.pipeline` is a diffusers pipeline of the task ("text-to-image", "image-to-image", "inpainting"), over one set of
-components. Never change `pipeline.scheduler`: make one per call, and `lease.pipeline_with(scheduler=...)` gives a pipeline of the
-same components with those replaced.
+components. Never change `pipeline.scheduler`: make one per call, and `lease.pipeline_with(scheduler=...)` gives a pipeline of
+the same components with those replaced.
 
 Rules: loading is exclusive (construction patches torch process-wide). A model is never evicted while it is pinned. A pipeline
-is never run by two threads: a second thread that wants the same model waits. `loaded()` never waits, so a heartbeat may call it.
+is never run by two threads: a second one that wants the same model waits. `loaded()` never waits, so a heartbeat may call it.
 """
 
 from __future__ import annotations
@@ -276,11 +276,12 @@ class ModelLoader:
             module.to(self.device.torch_device)
 
     def _too_large(self, entry: ModelEntry, needed: int) -> OutOfMemory:
-        need = in_gigabytes(needed or entry.memory)
-        others = sum(slot.size for slot in self._slots.values())
+        need, limit = in_gigabytes(needed or entry.memory), in_gigabytes(self.memory_limit)
+        others = in_gigabytes(sum(slot.size for slot in self._slots.values()))
+        free = in_gigabytes(self.device.free_memory())
         return OutOfMemory(
-            f"{entry.name} needs {need} of memory; models may take {in_gigabytes(self.memory_limit)}, {in_gigabytes(others)} are "
-            f"in use, and the {self.device.type} device has {in_gigabytes(self.device.free_memory())} free."
+            f"{entry.name} needs {need} of memory; models may take {limit}, {others} are in use, "
+            f"and the {self.device.type} device has {free} free."
         )
 
     def _fits(self, needed: int) -> bool:
