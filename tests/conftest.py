@@ -11,3 +11,7 @@ os.environ["ENV_FILE"] = str(Path(_folder) / "no.env")
 os.environ.setdefault("MIN_FREE_DISK_BYTES", "1M")
 os.environ.setdefault("JOB_RUNNER", "external")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import django
+
+django.setup()  # here, since the conftests of folders import models

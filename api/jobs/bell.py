@@ -20,6 +20,8 @@ from django.db import connection
 
 Listener = Literal["worker", "web"]
 RECONNECT_SECONDS = 1.0
+# What Django adds to the connection's parameters for itself (the adapters, the cursor class, timeouts of statements).
+NOT_FOR_LISTENING = ("context", "cursor_factory", "options", "prepare_threshold")
 _numbers = itertools.count()
 
 
@@ -33,8 +35,9 @@ class Bell(Protocol):
 def ring(listener: Listener) -> None:
     """Wake every process that listens. Never blocks on a listener and never raises for one that is gone."""
     if connection.vendor == "postgresql":
+        # A transaction that notifies writes a commit record; it needn't wait for the disk, since a lost ring only delays.
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_notify(%s, '')", [f"darkroom_{listener}"])
+            cursor.execute("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [f"darkroom_{listener}"])
     else:
         ring_sockets(listener)
 
@@ -93,12 +96,15 @@ class PostgresBell:
     def __init__(self, listener: Listener) -> None:
         self.channel = f"darkroom_{listener}"
         self.connection: psycopg.Connection | None = None
-        self.connect()
+        try:
+            self.connect()
+        except psycopg.Error:
+            pass  # `wait` tries again
 
     def connect(self) -> None:
         params = connection.get_connection_params()
-        known = {key: params[key] for key in ("dbname", "user", "password", "host", "port") if params.get(key)}
-        self.connection = psycopg.connect(**known, autocommit=True, connect_timeout=5)
+        ours = {key: value for key, value in params.items() if key not in NOT_FOR_LISTENING}
+        self.connection = psycopg.connect(**{**ours, "autocommit": True, "connect_timeout": 5})
         self.connection.execute(f"LISTEN {self.channel}")
 
     def wait(self, timeout: float) -> bool:

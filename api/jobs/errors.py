@@ -1,5 +1,10 @@
 """How a job ends badly, in words that a client may read."""
 
+from django.db import InterfaceError, OperationalError
+
+# The database is away, busy or restarted: what was tried may be tried again. (InterfaceError is no DatabaseError in Django.)
+CONNECTION_ERRORS = (OperationalError, InterfaceError)
+
 
 class JobError(Exception):
     """An expected failure: `code` for programs, `status` the HTTP status of the reply, `detail` a sentence for people.

@@ -7,13 +7,14 @@ whose job has moved. Streams read the events that are new to them by (job, seque
 import asyncio
 import logging
 import threading
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from api.jobs.bell import open_bell
 from api.jobs.models import Job, JobEvent
@@ -62,13 +63,14 @@ class EventHub(threading.Thread):
         seconds = 0.0  # the first look is at once: whatever rang before the bell was open is not lost
         while True:
             self.wanted.wait()
-            bell.wait(seconds)
-            seconds = FALLBACK_SECONDS
             try:
+                bell.wait(seconds)
                 self.wake_moved()
-            except DatabaseError:
-                log.warning("The database didn't answer; those who wait are asked to be patient", exc_info=True)
+            except Exception:  # whatever it was: without this thread everybody would wait in vain
+                log.warning("The event hub stumbled; those who wait are asked to be patient", exc_info=True)
+                time.sleep(FALLBACK_SECONDS)
             finally:
+                seconds = FALLBACK_SECONDS
                 connection.close()
 
     def wake_moved(self) -> None:

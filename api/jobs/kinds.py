@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from api.jobs.errors import JobError
+
 if TYPE_CHECKING:
     from api.jobs.models import Job
     from api.jobs.runs import JobRun
@@ -42,7 +44,17 @@ class JobKind(ABC):
         return job.result
 
 
+class ForgottenKind(JobKind):
+    """Stands for a kind whose app is no longer installed: its history stays readable, and what still waits fails instead of blocking."""
+
+    name = ""
+
+    def run(self, runs: Sequence["JobRun"]) -> None:
+        raise JobError("unknown_kind", 501, "This server no longer knows this kind of job.")
+
+
 _kinds: dict[str, JobKind] = {}
+_forgotten = ForgottenKind()
 
 
 def register(kind: JobKind) -> None:
@@ -50,7 +62,7 @@ def register(kind: JobKind) -> None:
 
 
 def get_kind(name: str) -> JobKind:
-    return _kinds[name]
+    return _kinds.get(name, _forgotten)
 
 
 def kind_names() -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
 from api.jobs import services
@@ -37,6 +37,7 @@ class LeaseKeeper(threading.Thread):
         self.runs: Sequence[JobRun] = ()
         self.next_heartbeat = self.next_sweep = 0.0
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
+        self.cleaner = threading.Thread()
 
     def hold(self, runs: Sequence[JobRun]) -> None:
         self.runs = runs
@@ -51,16 +52,16 @@ class LeaseKeeper(threading.Thread):
             try:
                 close_old_connections()
                 self.turn()
-            except DatabaseError:
-                log.warning("The database didn't answer; leases are kept as soon as it does", exc_info=True)
+            except Exception:  # whatever it was: a worker without its lease keeper would lose every job it runs
+                log.warning("The lease keeper stumbled; it goes on", exc_info=True)
                 connection.close()
                 time.sleep(0.5)
         bell.close()
         connection.close()
 
     def turn(self) -> None:
-        self.pass_on_cancellations()
         self.end_if_stuck()
+        self.pass_on_cancellations()
         now = time.monotonic()
         if now >= self.next_heartbeat:
             self.next_heartbeat = now + settings.JOB_HEARTBEAT_SECONDS
@@ -68,9 +69,19 @@ class LeaseKeeper(threading.Thread):
         if now >= self.next_sweep:
             self.next_sweep = now + SWEEP_SECONDS
             sweep()
-        if now >= self.next_clean:
+        if now >= self.next_clean and not self.cleaner.is_alive():
             self.next_clean = now + CLEAN_SECONDS
+            self.cleaner = threading.Thread(target=self.clean_quietly, name="cleaner", daemon=True)
+            self.cleaner.start()
+
+    def clean_quietly(self) -> None:
+        """In a thread of its own: minutes of tidying must not hold up a heartbeat."""
+        try:
             self.clean()
+        except Exception:
+            log.warning("Tidying up failed; it is tried again", exc_info=True)
+        finally:
+            connection.close()
 
     def tokens(self) -> list[uuid.UUID]:
         return list({run.job.lease_token for run in self.runs if not run.resolved and run.job.lease_token})

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import connection
 
 from api.jobs import services
-from api.jobs.errors import JobCancelled, JobError, LeaseLost
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, JobError, LeaseLost
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 
 log = logging.getLogger("darkroom.jobs")
 COALESCE_SECONDS = 0.05
+FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that restarts must not cost the work that is done
 
 
 def as_data_url(jpeg: bytes) -> str:
@@ -27,14 +28,14 @@ def as_data_url(jpeg: bytes) -> str:
 class JobRun:
     """One attempt at one job. Used by the thread that runs models; `stop` is set by the thread that keeps the lease."""
 
-    def __init__(self, job: Job, kind: JobKind) -> None:
+    def __init__(self, job: Job, kind: JobKind, interrupted: threading.Event | None = None) -> None:
         self.job = job
         self.kind = kind
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
         self.resolved = False
         self.cancel_asked = threading.Event()
-        self.interrupted = threading.Event()  # the worker must stop: hand the job back
+        self.interrupted = interrupted or threading.Event()  # the worker must stop: hand the job back
         self.last_sign = time.monotonic()
         self._last_emit = 0.0
         if job.started_at is not None:
@@ -71,7 +72,7 @@ class JobRun:
         if preview is None and step < steps and self.last_sign - self._last_emit < COALESCE_SECONDS:
             return
         self._last_emit = self.last_sign
-        progress = {"fraction": round(step / steps, 4), "step": step, "steps": steps}
+        progress: dict[str, float | str] = {"fraction": round(step / steps, 4), "step": step, "steps": steps}
         if stage:
             progress["stage"] = stage
         if preview is None:
@@ -88,8 +89,9 @@ class JobRun:
             services.emit_event(job=self.job, type=type, data=data, progress=progress)
         except LeaseLost:
             self.abandon()
-        except DatabaseError:
+        except CONNECTION_ERRORS:
             log.warning("An event of job %s was not recorded", self.id, exc_info=True)
+            connection.close()
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -111,19 +113,43 @@ class JobRun:
     def finish(self, output: Any) -> None:
         """running → succeeded, with the rows of `output`; thrown away where the job is no longer ours."""
         try:
-            services.finish_job(
-                job=self.job,
-                record=lambda job: self.kind.record(job, output),
-                warnings=self.warnings,
-                timings=self.timings,
-            )
-        except LeaseLost:
-            log.warning("Job %s was taken over or cancelled; this result is thrown away", self.id)
-            self.kind.discard(output)
+            self._record(output)
+        except (LeaseLost, *CONNECTION_ERRORS) as error:
+            self._discard_unless_recorded(output)
+            if not isinstance(error, LeaseLost):
+                raise
         except BaseException:
             self.kind.discard(output)
             raise
         self.resolved = True
+
+    def _record(self, output: Any) -> None:
+        for delay in (*FINISH_RETRIES, None):
+            self.last_sign = time.monotonic()
+            try:
+                return services.finish_job(
+                    job=self.job,
+                    record=lambda job: self.kind.record(job, output),
+                    warnings=self.warnings,
+                    timings=self.timings,
+                )
+            except CONNECTION_ERRORS:
+                if delay is None:
+                    raise
+                log.warning("The result of job %s could not be written; trying again", self.id, exc_info=True)
+                connection.close()
+                time.sleep(delay)
+
+    def _discard_unless_recorded(self, output: Any) -> None:
+        """A commit whose answer was lost on its way may have happened: what the row has stays on disk, and so does it in doubt."""
+        try:
+            if services.is_recorded(self.job):
+                return
+        except CONNECTION_ERRORS:
+            log.warning("Whether job %s was recorded isn't known; the sweep of orphans will see", self.id)
+            return
+        log.warning("Job %s was taken over or cancelled; this result is thrown away", self.id)
+        self.kind.discard(output)
 
     def fail(self, error: JobError) -> None:
         self._resolve(lambda: services.fail_job(job=self.job, error=error, warnings=self.warnings, timings=self.timings))

@@ -22,6 +22,8 @@ from api.jobs.states import ACTIVE, Status
 from api.problems import Problem
 
 BACKOFF_SECONDS = (0, 2, 10, 30, 60)
+ADMISSION_MARGIN = 64  # more than can be inserting at once without having seen each other
+ADMISSION_LOCK = 0x6461726B  # our namespace among PostgreSQL's advisory locks
 
 
 # ---------------------------------------------------------------- submit
@@ -59,17 +61,17 @@ def submit_job(
         retry_of=retry_of,
         event_sequence=1,
     )
-    if idempotency_key and (earlier := find_same_request(job)):
-        return earlier
     try:
         with transaction.atomic():
+            if idempotency_key and (earlier := find_same_request(job)):
+                return earlier
             admit(owner_key, max_active)
             job.save(force_insert=True)
             JobEvent.objects.create(job=job, sequence=1, type="status", data={"status": Status.QUEUED})
             if link is not None:
                 link(job)
             dispatch.ring_workers_on_commit(job.id)
-    except IntegrityError:
+    except (IntegrityError, Problem):  # its twin may have been committed meanwhile, and have filled the quota too
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
         raise
@@ -85,11 +87,20 @@ def find_same_request(job: Job) -> Job | None:
 
 def admit(owner_key: str, max_active: int | None) -> None:
     limit = min(max_active or settings.MAX_ACTIVE_JOBS_PER_KEY, settings.MAX_ACTIVE_JOBS_PER_KEY)
-    if reaches(Job.objects.filter(owner_key=owner_key, status__in=ACTIVE), limit):
+    if is_full(Job.objects.filter(owner_key=owner_key, status__in=ACTIVE), limit, owner_key):
         detail = f"You have {limit} jobs queued or running, which is your limit; wait for some to end."
         raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
-    if reaches(Job.objects.filter(status=Status.QUEUED), settings.MAX_QUEUED_JOBS):
+    if is_full(Job.objects.filter(status=Status.QUEUED), settings.MAX_QUEUED_JOBS, ""):
         raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
+
+
+def is_full(jobs: QuerySet[Job], limit: int, name: str) -> bool:
+    """Whether there are `limit` of them, exactly: close to the limit, those who submit under `name` go one after the other."""
+    close = limit <= ADMISSION_MARGIN or reaches(jobs, limit - ADMISSION_MARGIN)
+    if close and connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [ADMISSION_LOCK, name])
+    return reaches(jobs, limit)
 
 
 def reaches(jobs: QuerySet[Job], limit: int) -> bool:
@@ -207,9 +218,14 @@ def finish_job(
 ) -> None:
     """running → succeeded, with the rows that `record` makes, in one transaction. Raises LeaseLost (and undoes `record`)."""
     with transaction.atomic():
-        transition(job, from_status=Status.RUNNING, worker_id=job.worker_id)  # takes the row's lock before anything is made
+        transition(job, from_status=Status.RUNNING, attempt=job.attempt)  # takes the row's lock before anything is made
         result = record(job)
         end_job(job, Status.SUCCEEDED, ("result", {}), result=result, warnings=list(warnings), timings=timings or {})
+
+
+def is_recorded(job: Job) -> bool:
+    """Whether this very attempt has succeeded."""
+    return Job.objects.filter(pk=job.pk, status=Status.SUCCEEDED, worker_id=job.worker_id, attempt=job.attempt).exists()
 
 
 def fail_job(*, job: Job, error: JobError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:
@@ -250,32 +266,39 @@ def end_job(job: Job, status: Status, event: tuple[str, dict[str, Any]] | None, 
 def cancel_job(*, job: Job) -> Job:
     """Queued: cancelled at once. Running: asked to stop at its next step. Ended: as it is. Returns the job as it now stands."""
     with transaction.atomic():
-        ended = Job.objects.filter(pk=job.pk, status=Status.QUEUED).update(
-            status=Status.CANCELLED, finished_at=Now(), event_sequence=F("event_sequence") + 1
-        )
-        if ended:
-            number = Job.objects.values_list("event_sequence", flat=True).get(pk=job.pk)
-            add_events([(job, number, "status", {"status": Status.CANCELLED})])
+        now = Job.objects.select_for_update().get(pk=job.pk)  # locked: a hand-back between two looks would hide it from both
+        if now.status == Status.QUEUED:
+            transition(
+                now,
+                from_status=Status.QUEUED,
+                status=Status.CANCELLED,
+                finished_at=Now(),
+                event_sequence=F("event_sequence") + 1,
+            )
+            add_events([(now, now.event_sequence + 1, "status", {"status": Status.CANCELLED})])
             dispatch.ring_web_on_commit()
-        else:
-            asked = Job.objects.filter(pk=job.pk, status=Status.RUNNING, cancel_requested_at__isnull=True)
-            if asked.update(cancel_requested_at=Now()):
-                dispatch.ring_workers_on_commit(job.pk)
+        elif now.status == Status.RUNNING and now.cancel_requested_at is None:
+            transition(now, from_status=Status.RUNNING, cancel_requested_at=Now())
+            dispatch.ring_workers_on_commit(now.pk)
     return Job.objects.get(pk=job.pk)
 
 
 # ---------------------------------------------------------------- hand back
 
 
-def hand_back(*, job: Job, reason: str, blameless: bool = False) -> None:
+def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: bool = False) -> None:
     """running → queued after a backoff; → cancelled where that was asked for; → failed when its attempts are used up.
 
-    `blameless`: the worker was told to stop, so this attempt doesn't count and the job is available at once.
+    `blameless`: the worker was told to stop, so this attempt doesn't count and the job is available at once. `if_expired`: only where
+    the lease is (still) over. Raises LeaseLost where the row is no longer under the lease of `job`.
     """
     with transaction.atomic():
-        now = Job.objects.values("cancel_requested_at", "attempt", "max_attempts").filter(pk=job.pk).first()
+        row = Job.objects.select_for_update().filter(pk=job.pk, status=Status.RUNNING, lease_token=job.lease_token)
+        if if_expired:
+            row = row.filter(lease_expires_at__lt=Now())
+        now = row.values("cancel_requested_at", "attempt", "max_attempts").first()
         if now is None:
-            raise LeaseLost(f"{job} is gone")
+            raise LeaseLost(f"{job} is no longer running under this lease")
         if now["cancel_requested_at"]:
             return end_job(job, Status.CANCELLED, None)
         if now["attempt"] >= now["max_attempts"] and not blameless:
@@ -316,11 +339,11 @@ def release_worker(worker_id: uuid.UUID) -> int:
     return hand_back_all(jobs, "The worker ended while it ran this job")
 
 
-def hand_back_all(jobs: Iterable[Job], reason: str) -> int:
+def hand_back_all(jobs: Iterable[Job], reason: str, *, if_expired: bool = False) -> int:
     count = 0
     for job in jobs:
         try:
-            hand_back(job=job, reason=reason)
+            hand_back(job=job, reason=reason, if_expired=if_expired)
             count += 1
         except LeaseLost:
             pass  # somebody else was quicker

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from api.jobs.identifiers import uuid7
 from api.jobs.services import release_worker
@@ -24,6 +24,7 @@ log = logging.getLogger("darkroom.supervisor")
 TAKE_OVER_SECONDS = 0.5
 HEALTHY_SECONDS = 30.0
 LONGEST_BACKOFF = 30.0
+FAULT_EXIT = 70
 
 _started: "Supervisor | None" = None
 _starting = threading.Lock()
@@ -82,17 +83,20 @@ class Supervisor(threading.Thread):
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "worker", "--worker-id", worker_id]
         command += ["--parent-pipe", str(read_end)]
         environment = {**os.environ, "DARKROOM_WORKER": "embedded"}
-        child = subprocess.Popen(command, pass_fds=[read_end], env=environment, stdin=subprocess.DEVNULL)
-        os.close(read_end)
         try:
+            child = subprocess.Popen(command, pass_fds=[read_end], env=environment, stdin=subprocess.DEVNULL)
             return child.wait()
+        except OSError as error:  # no memory or no process to be had: tried again, as after any other end
+            log.error("No worker could be started: %s", error)
+            return FAULT_EXIT
         finally:
+            os.close(read_end)
             os.close(write_end)
 
     def hand_back_rows(self, worker_id: object) -> None:
         try:
             release_worker(worker_id)  # type: ignore[arg-type]
-        except DatabaseError:
+        except (DatabaseError, InterfaceError):
             log.warning("The dead worker's rows could not be handed back; the sweep will do it", exc_info=True)
         finally:
             connection.close()

@@ -18,7 +18,7 @@ CHUNK = 500
 def sweep() -> int:
     """Hand back the rows whose lease has ended, and ring again for those that wait. Returns how many were handed back."""
     lost = Job.objects.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")[:CHUNK]
-    count = hand_back_all(lost, "Its worker stopped answering")
+    count = hand_back_all(lost, "Its worker stopped answering", if_expired=True)
     if count:
         log.warning("%d jobs had lost their worker and were handed back", count)
     waiting = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).values_list("pk", flat=True)[:1]
@@ -33,9 +33,11 @@ def clean_history() -> None:
     """Events past their retention, jobs past theirs (never active ones), workers long gone. In chunks: no long lock."""
     old_events = JobEvent.objects.filter(created_at__lt=Now() - timedelta(hours=settings.EVENT_RETENTION_HOURS))
     old_events = old_events.filter(job__status__in=FINAL)
-    JobEvent.objects.filter(pk__in=list(old_events.values_list("pk", flat=True)[:CHUNK])).delete()
+    while ids := list(old_events.order_by("created_at").values_list("pk", flat=True)[:CHUNK]):
+        JobEvent.objects.filter(pk__in=ids).delete()
     if settings.JOB_RETENTION_DAYS:
         old = Job.objects.filter(status__in=FINAL, created_at__lt=Now() - timedelta(days=settings.JOB_RETENTION_DAYS))
-        for job in old.order_by("id")[:CHUNK]:
-            job.delete()
+        while jobs := list(old.order_by("created_at")[:CHUNK]):
+            for job in jobs:
+                job.delete()
     Worker.objects.filter(state=Worker.State.STOPPED, heartbeat_at__lt=Now() - timedelta(days=7)).delete()

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from api.jobs import dispatch, services
 from api.jobs.bell import open_bell
-from api.jobs.errors import JobCancelled, JobError, WorkerFault
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, JobError, WorkerFault
 from api.jobs.kinds import get_kind
 from api.jobs.lease import LeaseKeeper
 from api.jobs.models import Job, Worker
@@ -45,7 +45,8 @@ class WorkerLoop:
         self.worker = row
         self.describe = describe
         self.state = Worker.State.IDLE
-        self.stopping = threading.Event()
+        self.stopping = threading.Event()  # claim no more
+        self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
 
     def report(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class WorkerLoop:
                 close_old_connections()
                 if not self.run_once():
                     bell.wait(IDLE_SECONDS)
-            except DatabaseError:
+            except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)
                 connection.close()
                 self.stopping.wait(IDLE_SECONDS)
@@ -77,7 +78,7 @@ class WorkerLoop:
 
     def run_batch(self, jobs: list[Job]) -> None:
         kind = get_kind(jobs[0].kind)
-        runs = [JobRun(job, kind) for job in jobs]
+        runs = [JobRun(job, kind, self.interrupted) for job in jobs]
         self.keeper.hold(runs)
         self.set_state(Worker.State.BUSY)
         job_id_of_log.set(str(jobs[0].id))
@@ -91,7 +92,7 @@ class WorkerLoop:
         except WorkerFault:
             log.critical("The device failed; this worker ends, and another takes its jobs", exc_info=True)
             os._exit(FAULT_EXIT)
-        except DatabaseError:
+        except CONNECTION_ERRORS:
             raise  # the rows are still ours by lease; the sweep gives them to whoever reaches the database
         except Exception:
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
@@ -105,16 +106,16 @@ class WorkerLoop:
         self.state = state
 
     def stop(self, *, drain_seconds: float = DRAIN_SECONDS) -> None:
-        """Claim no more. What runs may end within `drain_seconds`; then it is handed back at its next step."""
+        """Claim no more. What runs may end within `drain_seconds`; then it is handed back at its next step.
+
+        For a thread that is not the loop's own: it uses the database, and in a signal handler that could be in the middle of a query.
+        """
         self.stopping.set()
-        timer = threading.Timer(drain_seconds, self.interrupt)
+        timer = threading.Timer(drain_seconds, self.interrupted.set)
         timer.daemon = True
         timer.start()
         dispatch.ring_quietly("worker")
-
-    def interrupt(self) -> None:
-        for run in self.keeper.runs:
-            run.interrupted.set()
+        connection.close()
 
     def end(self) -> None:
         self.keeper.ended.set()

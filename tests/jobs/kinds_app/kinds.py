@@ -1,0 +1,183 @@
+"""Kinds of job as handlers write them, each with one habit that the queue must cope with."""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from api.files import storage
+from api.files.services import create_file
+from api.images.models import GeneratedImage
+from api.jobs import kinds
+from api.jobs.errors import JobError, WorkerFault
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job
+from api.jobs.runs import JobRun
+
+
+class Noop(JobKind):
+    name = "noop"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        for run in runs:
+            run.finish({"attempt": run.attempt})
+
+
+class Batched(JobKind):
+    """Tells in its result how many were run with it."""
+
+    name = "batched"
+    max_batch = 4
+
+    def batch_key(self, params: dict[str, Any]) -> str:
+        return str(params.get("key", "same"))
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        for run in runs:
+            run.finish({"batch": len(runs)})
+
+
+class Sleep(JobKind):
+    """`steps` steps of `seconds` each, with progress; stops within a step."""
+
+    name = "sleep"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        for run in runs:
+            steps = run.params.get("steps", 1)
+            with run.measure("sleep"):
+                for step in range(1, steps + 1):
+                    run.raise_if_cancelled()
+                    time.sleep(run.params.get("seconds", 0.1))
+                    run.progress(step=step, steps=steps, preview=b"jpeg" if run.params.get("preview") else None)
+            run.finish({})
+
+
+class Stubborn(JobKind):
+    """One long step that hears nothing, and then a result."""
+
+    name = "stubborn"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        time.sleep(runs[0].params["seconds"])
+        runs[0].finish({"attempt": runs[0].attempt})
+
+
+class Picture(JobKind):
+    """Writes a picture and its thumbnail, and records them as the capability of images does."""
+
+    name = "picture"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        for run in runs:
+            time.sleep(run.params.get("seconds", 0))
+            with run.measure("save"):
+                image = Image.new("RGB", (16, 16), "teal")
+                written = storage.write_image_files(run.params.get("data", "not a real png").encode(), image, "png")
+            run.finish(written)
+
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
+        image = GeneratedImage.objects.create(
+            file=create_file(output, owner_key=job.owner_key, purpose=storage.OUTPUT),
+            job=job,
+            index=0,
+            owner_key=job.owner_key,
+            model_id="none",
+            prompt="",
+            seed=0,
+            steps=1,
+            guidance_scale=0,
+            width=output.width,
+            height=output.height,
+        )
+        return {"image": str(image.pk)}
+
+    def discard(self, output: Any) -> None:
+        storage.remove_written(output)
+
+
+class Unrecordable(Picture):
+    """Its rows can't be made."""
+
+    name = "unrecordable"
+
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
+        super().record(job, output)
+        raise RuntimeError("a secret of the inside")
+
+
+class Refuse(JobKind):
+    name = "refuse"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        raise JobError("refused", 422, "This was refused.")
+
+
+class Broken(JobKind):
+    name = "broken"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        raise RuntimeError("a secret of the inside")
+
+
+class Silent(JobKind):
+    """Returns without an outcome."""
+
+    name = "silent"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        return
+
+
+class Crash(JobKind):
+    """Ends the process as a segmentation fault does, on each of its first `times` attempts."""
+
+    name = "crash"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        if runs[0].attempt <= runs[0].params.get("times", 1000):
+            os._exit(139)
+        runs[0].finish({"attempt": runs[0].attempt})
+
+
+class Fault(JobKind):
+    """The device fails once."""
+
+    name = "fault"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        if runs[0].attempt == 1:
+            raise WorkerFault
+        runs[0].finish({"attempt": runs[0].attempt})
+
+
+class Hang(JobKind):
+    """Gives no sign of life, on its first attempt."""
+
+    name = "hang"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        if runs[0].attempt == 1:
+            time.sleep(3600)
+        runs[0].finish({"attempt": runs[0].attempt})
+
+
+class Tokens(JobKind):
+    name = "tokens"
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        for number in range(runs[0].params.get("count", 3)):
+            runs[0].emit("token", {"text": str(number)})
+        runs[0].finish({})
+
+
+KINDS: tuple[JobKind, ...] = (
+    Noop(), Batched(), Sleep(), Stubborn(), Picture(), Unrecordable(), Refuse(), Broken(), Silent(), Crash(), Fault(), Hang(), Tokens(),
+)  # fmt: skip
+
+
+def register_all() -> None:
+    for kind in KINDS:
+        kinds.register(kind)

@@ -1,0 +1,139 @@
+"""One final state for each job, by whoever holds its lease and nobody else."""
+
+import uuid
+
+import pytest
+
+from api.jobs import services
+from api.jobs.errors import JobError, LeaseLost
+from api.jobs.models import Job
+from api.jobs.states import ACTIVE, FINAL, Status
+from tests.jobs.conftest import at_once, expire_lease, now_as
+
+pytestmark = pytest.mark.django_db
+ERROR = JobError("refused", 422, "No.")
+
+
+def finish(job: Job) -> None:
+    services.finish_job(job=job, record=lambda _: {"ok": True}, warnings=["w"], timings={"save": 0.1})
+
+
+def test_finishing_records_result_warnings_and_timings_and_ends_the_lease(submit, claim):
+    submit()
+    finish(job := claim())
+    job = now_as(job)
+    assert (job.status, job.result, job.warnings, job.timings) == (Status.SUCCEEDED, {"ok": True}, ["w"], {"save": 0.1})
+    assert (job.lease_token, job.lease_expires_at) == (None, None)
+    assert job.finished_at >= job.started_at
+
+
+def test_failing_records_the_error(submit, claim):
+    submit()
+    services.fail_job(job=(job := claim()), error=ERROR)
+    assert (now_as(job).status, now_as(job).error) == (Status.FAILED, {"code": "refused", "status": 422, "detail": "No."})
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        finish,
+        lambda job: services.fail_job(job=job, error=ERROR),
+        lambda job: services.acknowledge_cancel(job=job),
+        lambda job: services.hand_back(job=job, reason="r"),
+        lambda job: services.emit_event(job=job, type="token", data={}),
+    ],
+    ids=["finish", "fail", "acknowledge", "hand_back", "emit"],
+)
+class TestTheFence:
+    def test_an_attempt_without_the_lease_can_do_nothing(self, end, submit, claim):
+        submit()
+        job = claim()
+        Job.objects.filter(pk=job.pk).update(lease_token=uuid.uuid4())
+        before = Job.objects.filter(pk=job.pk).values().get()
+        with pytest.raises(LeaseLost):
+            end(job)
+        assert Job.objects.filter(pk=job.pk).values().get() == before
+
+    @pytest.mark.parametrize("final", FINAL)
+    def test_a_final_state_is_never_left(self, final, end, submit, claim):
+        submit()
+        job = claim()
+        Job.objects.filter(pk=job.pk).update(status=final)
+        with pytest.raises(LeaseLost):
+            end(job)
+        assert now_as(job).status == final
+
+    def test_a_deleted_job_stays_deleted(self, end, submit, claim):
+        submit()
+        job = claim()
+        Job.objects.filter(pk=job.pk).delete()
+        with pytest.raises(LeaseLost):
+            end(job)
+
+
+def test_rows_made_by_a_record_that_fails_are_undone(submit, claim):
+    submit()
+    job = claim()
+
+    def record(_: Job) -> dict:
+        Job.objects.create(kind="noop", owner_key="of the record")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        services.finish_job(job=job, record=record)
+    assert now_as(job).status == Status.RUNNING
+    assert not Job.objects.filter(owner_key="of the record").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_finish_fail_cancel_and_hand_back_at_once_give_one_outcome(submit, claim):
+    for _ in range(10):
+        submit()
+        job = claim()
+        Job.objects.filter(pk=job.pk).update(max_attempts=1)
+        recorded: list[int] = []
+
+        def finish_and_count(job: Job = job, recorded: list[int] = recorded) -> None:
+            finish(job)
+            recorded.append(1)
+
+        calls = [
+            finish_and_count,
+            lambda job=job: services.fail_job(job=job, error=ERROR),
+            lambda job=job: services.hand_back(job=job, reason="r"),
+            lambda job=job: services.cancel_job(job=job),
+        ]
+        answers = at_once(calls * 3, 12)
+        losers = [answer for answer in answers if isinstance(answer, Exception)]
+        assert all(isinstance(answer, LeaseLost) for answer in losers), losers
+        assert len(losers) == 8  # nine tried to end it, one did; three asked to cancel
+        assert now_as(job).status in FINAL
+        assert len(recorded) == (now_as(job).status == Status.SUCCEEDED)
+        finals = [event.data["status"] for event in job.events.filter(type="status") if event.data["status"] not in ACTIVE]
+        assert finals == [now_as(job).status]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancel_is_heard_even_when_the_job_is_handed_back_at_that_moment(submit, claim):
+    for _ in range(15):
+        submit()
+        job = claim()
+        at_once([lambda job=job: services.hand_back(job=job, reason="r"), lambda job=job: services.cancel_job(job=job)], 2)
+        assert now_as(job).status == Status.CANCELLED
+
+
+def test_a_finished_job_can_be_told_to_be_this_attempts_own(submit, claim):
+    submit()
+    job = claim()
+    assert not services.is_recorded(job)
+    finish(job)
+    assert services.is_recorded(job)
+
+
+def test_a_job_finished_by_the_next_attempt_is_not_this_ones(submit, claim):
+    submit()
+    first = claim()
+    expire_lease(first)
+    services.hand_back(job=first, reason="r", if_expired=True)
+    finish(claim())
+    assert not services.is_recorded(first)

@@ -1,0 +1,130 @@
+"""What happens to the jobs of workers that die, hang or are cut off; by the database's clock."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from api.jobs import services
+from api.jobs.models import Job, JobEvent, Worker
+from api.jobs.states import Status
+from api.jobs.sweep import clean_history, sweep
+from tests.jobs.conftest import expire_lease, now_as
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_sweep_hands_back_what_lost_its_lease(submit, claim):
+    submit()
+    expire_lease(job := claim())
+    assert sweep() == 1
+    job = now_as(job)
+    assert (job.status, job.attempt, job.lease_token, job.worker, job.started_at) == (Status.QUEUED, 1, None, None, None)
+
+
+def test_the_sweep_leaves_a_job_whose_lease_holds(submit, claim):
+    submit()
+    claim()
+    assert sweep() == 0
+
+
+def test_a_lease_that_was_extended_since_the_sweep_looked_is_left(submit, claim):
+    submit()
+    job = claim()
+    assert services.hand_back_all([job], "r", if_expired=True) == 0
+    assert now_as(job).status == Status.RUNNING
+
+
+def test_an_extended_lease_lasts_from_then_on(submit, claim, settings):
+    submit()
+    job = claim()
+    settings.JOB_LEASE_SECONDS = 500
+    assert services.extend_leases([job.lease_token]) == 1
+    assert now_as(job).lease_expires_at - job.lease_expires_at > timedelta(seconds=400)
+
+
+def test_leases_follow_the_databases_clock_whatever_the_workers_says(submit, claim, monkeypatch):
+    submit()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 7200)
+    job = claim()
+    assert sweep() == 0
+    assert abs((job.lease_expires_at - job.started_at).total_seconds() - 30) < 1
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 0), (2, 2), (3, 10), (4, 30)])
+def test_each_attempt_waits_longer_before_the_next(submit, claim, attempt, seconds):
+    submit()
+    job = claim()
+    Job.objects.filter(pk=job.pk).update(attempt=attempt)
+    services.hand_back(job=job, reason="r")
+    wait = Job.objects.annotate(wait=Now()).values_list("available_at", "wait").get(pk=job.pk)
+    assert abs((wait[0] - wait[1]).total_seconds() - seconds) < 1
+
+
+def test_a_job_is_given_up_when_its_attempts_are_used_up(submit, claim):
+    submit()
+    job = claim()
+    Job.objects.filter(pk=job.pk).update(attempt=5)
+    services.hand_back(job=job, reason="The worker ended while it ran this job")
+    assert now_as(job).status == Status.FAILED
+    assert now_as(job).error == {
+        "code": "attempts_exhausted",
+        "status": 500,
+        "detail": "The worker ended while it ran this job; it was tried 5 times and given up.",
+    }
+
+
+def test_a_worker_that_is_told_to_stop_blames_no_job(submit, claim, worker):
+    submit()
+    services.hand_back(job=(job := claim()), reason="r", blameless=True)
+    assert (now_as(job).status, now_as(job).attempt) == (Status.QUEUED, 0)
+    assert services.claim_jobs(worker=worker) == [job]
+
+
+def test_the_rows_of_a_dead_worker_are_handed_back_at_once(submit, claim, worker):
+    submit(), submit()
+    mine = [claim(), claim()]
+    other = Worker.objects.create(hostname="there", pid=2)
+    submit()
+    theirs = services.claim_jobs(worker=other)[0]
+    assert services.release_worker(worker.pk) == 2
+    assert {now_as(job).status for job in mine} == {Status.QUEUED}
+    assert now_as(theirs).status == Status.RUNNING
+    assert Worker.objects.get(pk=worker.pk).state == Worker.State.STOPPED
+
+
+def test_two_sweeps_hand_a_job_back_once(submit, claim):
+    submit()
+    expire_lease(job := claim())
+    assert (sweep(), sweep()) == (1, 0)
+    assert job.events.filter(data__status="queued").count() == 2
+
+
+def test_a_worker_silent_for_two_leases_is_told_to_have_stopped(worker):
+    Worker.objects.filter(pk=worker.pk).update(heartbeat_at=Now() - timedelta(seconds=61))
+    sweep()
+    assert Worker.objects.get(pk=worker.pk).state == Worker.State.STOPPED
+
+
+def test_old_events_go_however_many_there_are(submit, loop, settings):
+    job = submit()
+    loop.run_once()
+    waiting = submit()
+    JobEvent.objects.bulk_create(JobEvent(job=job, sequence=100 + n, type="token", data={}) for n in range(1200))
+    JobEvent.objects.update(created_at=Now() - timedelta(hours=25))
+    clean_history()
+    assert list(JobEvent.objects.values_list("job", flat=True)) == [waiting.pk]
+
+
+def test_old_jobs_are_kept_unless_the_owner_says_otherwise(submit, loop, settings):
+    job, waiting = submit(), submit()
+    loop.run_once()
+    Job.objects.update(created_at=Now() - timedelta(days=40))
+    clean_history()
+    assert Job.objects.count() == 2
+    settings.JOB_RETENTION_DAYS = 30
+    clean_history()
+    assert list(Job.objects.all()) == [waiting]
+    assert job not in Job.objects.all()
