@@ -60,6 +60,14 @@ def first_among_hundred(clip: CLIPModel, tokenizer: CLIPTokenizer, seed: int, ro
     return right / (100 * rounds)
 
 
+def load_clip(checkpoints: Path) -> CLIPModel:
+    """The average of the weights in the checkpoint."""
+    clip, state = make_clip(make_tokenizer()), load_checkpoint(checkpoints / "clip.pt")
+    for parameter, value in zip(clip.parameters(), state["average"]["values"], strict=True):
+        parameter.data.copy_(value)
+    return clip.eval()
+
+
 def train_clip(checkpoints: Path, minutes: float) -> CLIPModel:
     """Train for `minutes` in all, from the checkpoint if there is one; the average of the weights is what comes back."""
     torch.set_num_threads(1)

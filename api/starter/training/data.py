@@ -11,12 +11,18 @@ EVALUATION_SEED = 1_000_000_007
 """Training uses seeds below this one, evaluation this and what follows."""
 
 
-def pictures(seed: int) -> Iterator[tuple[world.Picture, np.ndarray]]:
-    """Facts and pixels, (128, 128, 3) uint8, of pictures without held-out combinations."""
+def facts(seed: int) -> Iterator[tuple[world.Picture, int]]:
+    """Pictures without held-out combinations, and the seeds to draw them from."""
     rng = np.random.default_rng(seed)
     while True:
         picture = world.sample_for_training(rng)
-        yield picture, world.render(picture, int(rng.integers(EVALUATION_SEED)))
+        yield picture, int(rng.integers(EVALUATION_SEED))
+
+
+def pictures(seed: int) -> Iterator[tuple[world.Picture, np.ndarray]]:
+    """The same with their pixels, (128, 128, 3) uint8."""
+    for picture, render_seed in facts(seed):
+        yield picture, world.render(picture, render_seed)
 
 
 def widened(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

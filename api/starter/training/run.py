@@ -34,7 +34,7 @@ class Budget:
 def learning_rate(peak: float, step: int, progress: float, warm_up: int = 100, decay_from: float = 0.6) -> float:
     """Linear warm-up over steps, then flat, then a half cosine down to 2 % of the peak at the end of the budget."""
     tail = max(0.0, (progress - decay_from) / (1 - decay_from))
-    return peak * min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * tail)))
+    return float(peak * min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * tail))))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

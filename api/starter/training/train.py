@@ -6,10 +6,16 @@ from typing import Any
 
 from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
+from api.starter.training.decoder import train_decoder
+from api.starter.training.diffusion import train_diffusion
+from api.starter.training.judge import train_judge
 
 MODELS: dict[str, Callable[[Path, float], Any]] = {
     "autoencoder": train_autoencoder,
     "clip": train_clip,
+    "decoder": train_decoder,
+    "judge": train_judge,
+    "diffusion": train_diffusion,
 }
 
 

@@ -1,0 +1,229 @@
+"""UNet and text encoder together, by v-prediction on the latents, in one process a core.
+
+Each process takes its own steps with its own optimizer; every few steps their weights are averaged (local SGD, Stich,
+arXiv:1805.09767), which costs little and bears that one of them waits for a core.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+from api.starter import world
+from api.starter.architecture import (
+    make_autoencoder,
+    make_pipeline,
+    make_scheduler,
+    make_text_encoder,
+    make_tokenizer,
+    make_unet,
+)
+from api.starter.training import data
+from api.starter.training.clip import load_clip, tokenize
+from api.starter.training.latents import LatentPool, standardise
+from api.starter.training.run import (
+    Average,
+    Budget,
+    every,
+    learning_rate,
+    load_checkpoint,
+    log,
+    save_checkpoint,
+    save_grid,
+    set_learning_rate,
+)
+
+BATCH, PEAK, AVERAGE_EVERY = 16, 8e-4, 8
+FRESH, POOL = 8, 24_000
+TEXT_EVERY, TEXT_LR_SCALE = 3, 0.7
+"""The text encoder, which begins well, learns at every third step: its backward costs a quarter of the time."""
+PROMPTS = (
+    "A serene lake at sunset", "a calm lake at night with a full moon and stars", "a sailing boat on the sea by day",
+    "mountains at sunrise with a hot-air balloon", "rolling hills by day with a rainbow", "a house in a forest at night",
+    "a desert at noon with cacti", "a flower meadow by day with round trees", "a city skyline at night with stars",
+    "a snowy landscape at sunset with pine trees", "a beach at sunset with palm trees", "a lake in the rain",
+    "a red circle to the left of a blue square", "a green star above a yellow triangle", "three purple squares",
+    "a black triangle below an orange circle", "a pizza with pepperoni and basil on a wooden board",
+    "a red apple on a plate", "a chocolate cake on a pink table", "a purple to pink gradient with confetti",
+)
+
+
+class Loss:
+    """E ||v - v_theta||^2 with the weight min(SNR + 1, 6) / (SNR + 1) (Hang et al., arXiv:2303.09556)."""
+
+    def __init__(self) -> None:
+        self._alphas = make_scheduler().alphas_cumprod.float()
+
+    def __call__(self, predict: Any, latents: torch.Tensor) -> torch.Tensor:
+        """`predict(noisy, timesteps)` gives v; timesteps are stratified over the batch."""
+        count = len(latents)
+        steps = ((torch.randperm(count) + torch.rand(count)) * (len(self._alphas) / count)).long()
+        signal = self._alphas[steps].clamp(0, 1).view(-1, 1, 1, 1)
+        noise = torch.randn_like(latents)
+        noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
+        target = signal.sqrt() * noise - (1 - signal).sqrt() * latents
+        errors = F.mse_loss(predict(noisy, steps).float(), target, reduction="none").mean(dim=(1, 2, 3))
+        # SNR + 1 is 1 / (1 - signal), so the weight is min(1, 6 (1 - signal)).
+        return (errors * (6 * (1 - signal.flatten())).clamp(max=1)).mean()
+
+
+def final_autoencoder(checkpoints: Path) -> AutoencoderKL:
+    """The averaged autoencoder with standardised latents; made once, for latents in the pool depend on it."""
+    path, autoencoder = checkpoints / "autoencoder-final.pt", make_autoencoder()
+    if state := load_checkpoint(path):
+        autoencoder.load_state_dict(state["model"])
+        return autoencoder.eval()
+    state = load_checkpoint(checkpoints / "autoencoder.pt")
+    for parameter, value in zip(autoencoder.parameters(), state["average"]["values"], strict=True):
+        parameter.data.copy_(value)
+    standardise(autoencoder, [p for (_, p), _ in zip(data.pictures(5), range(256), strict=False)])
+    save_checkpoint(path, {"model": autoencoder.state_dict()})
+    return autoencoder.eval()
+
+
+class Trainee:
+    """UNet, text encoder, their optimizer and the count of steps: what one process trains."""
+
+    def __init__(self) -> None:
+        self.tokenizer = make_tokenizer()
+        self.unet = make_unet().to(memory_format=torch.channels_last)
+        self.text_encoder = make_text_encoder(self.tokenizer)
+        self.step, self.spent, self._loss = 0, 0.0, Loss()
+        groups = [{"params": self.unet.parameters()},
+                  {"params": self.text_encoder.parameters(), "lr_scale": TEXT_LR_SCALE}]
+        self.optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        self.unet.set_attn_processor(AttnProcessor())  # its backward is faster on a CPU than fused attention's
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        return [*self.unet.parameters(), *self.text_encoder.parameters()]
+
+    def take_over_text_encoder(self, checkpoints: Path) -> None:
+        """Begin with the text tower of starter-clip, which knows the words already."""
+        self.text_encoder.load_state_dict(load_clip(checkpoints).text_model.state_dict())
+
+    def learn(self, captions: list[str], latents: torch.Tensor, rate: float) -> float:
+        tokens = tokenize(self.tokenizer, captions, length=77)
+        set_learning_rate(self.optimizer, rate)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.set_grad_enabled(self.step % TEXT_EVERY == 0):
+                words = self.text_encoder(tokens).last_hidden_state
+            loss = self._loss(lambda noisy, steps: self.unet(noisy, steps, words).sample, latents)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return loss.item()
+
+    def state(self) -> dict[str, Any]:
+        return {"unet": self.unet.state_dict(), "text_encoder": self.text_encoder.state_dict(),
+                "optimizer": self.optimizer.state_dict(), "step": self.step, "spent": self.spent}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.unet.load_state_dict(state["unet"])
+        self.text_encoder.load_state_dict(state["text_encoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent = state["step"], state["spent"]
+
+
+@torch.no_grad()
+def _average_over_processes(parameters: list[torch.nn.Parameter]) -> None:
+    flat = torch.cat([p.detach().flatten() for p in parameters])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    parts = flat.split([p.numel() for p in parameters])
+    torch._foreach_copy_([p.data for p in parameters],
+                         [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)])
+
+
+def _time_is_up(budget: Budget) -> bool:
+    """What the first process's clock says, so that all stop at the same step."""
+    flag = torch.tensor([float(budget.progress >= 1)])
+    dist.broadcast(flag, src=0)
+    return bool(flag.item())
+
+
+def save_samples(trainee: Trainee, autoencoder: AutoencoderKL, path: Path, guidance: float = 5.0) -> None:
+    """The fixed prompts, seeds 0 and up, 20 steps each."""
+    trainee.unet.set_attn_processor(AttnProcessor2_0())
+    pipeline = make_pipeline(trainee.unet, trainee.text_encoder, autoencoder, trainee.tokenizer)
+    pipeline.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(len(PROMPTS))]
+    with torch.autocast("cpu", torch.bfloat16):
+        pictures = pipeline(list(PROMPTS), num_inference_steps=20, guidance_scale=guidance, generator=generators,
+                            output_type="np").images
+    save_grid(list((pictures * 255).round().astype(np.uint8)), path, 5)
+    trainee.unet.set_attn_processor(AttnProcessor())
+
+
+def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float, meeting: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+    torch.manual_seed(3)
+    trainee, autoencoder = Trainee(), final_autoencoder(checkpoints)
+    average = Average([trainee.unet, trainee.text_encoder], 0.99)
+    pool = LatentPool(checkpoints / f"latents-{rank}.npy", autoencoder, seed=200_000 + rank, capacity=POOL)
+    path = checkpoints / f"diffusion-{rank}.pt"
+    if state := load_checkpoint(path):
+        trainee.load(state)
+        average.load(state["average"])
+        pool.skip(state["pool"])
+    else:
+        trainee.take_over_text_encoder(checkpoints)
+        average = Average([trainee.unet, trainee.text_encoder], 0.99)
+        pool.grow(64)
+    torch.manual_seed(1000 * rank + trainee.step)
+    rng = np.random.default_rng([rank, trainee.step])
+    budget, look, losses = Budget(minutes, trainee.spent), every(420), []
+
+    def keep() -> None:
+        trainee.spent = budget.spent
+        save_checkpoint(path, trainee.state() | {"average": average.state(), "pool": len(pool.facts)})
+        if rank == 0:
+            average.swap()
+            save_samples(trainee, autoencoder, checkpoints / "samples" / f"diffusion-{trainee.step:06d}.png")
+            average.swap()
+
+    while True:
+        if trainee.step % AVERAGE_EVERY == 0:
+            _average_over_processes(trainee.parameters)
+            average.update()
+            if _time_is_up(budget):
+                break
+            if look():
+                keep()
+        pool.grow(FRESH)
+        facts, latents = pool.draw(BATCH, FRESH, rng)
+        captions = [world.training_caption(picture, rng) for picture in facts]
+        losses.append(trainee.learn(captions, latents, learning_rate(PEAK, trainee.step, budget.progress)))
+        if rank == 0 and trainee.step % 100 == 0:
+            log(f"diffusion step {trainee.step} {budget.spent:.1f} min loss {np.mean(losses[-100:]):.4f} pool {len(pool.facts)}")
+    keep()
+    dist.destroy_process_group()
+
+
+def train_diffusion(checkpoints: Path, minutes: float) -> None:
+    """Train for `minutes` in all with one process a core; go on from the checkpoints if there are any."""
+    final_autoencoder(checkpoints)
+    meeting = checkpoints / f"meeting-{os.getpid()}"
+    processes = os.cpu_count() or 1
+    torch.multiprocessing.spawn(_train_process, (processes, checkpoints, minutes, f"file://{meeting.resolve()}"), processes)
+    meeting.unlink(missing_ok=True)
+
+
+def load_trainee(checkpoints: Path, averaged: bool = True) -> Trainee:
+    """The trained weights, averaged over the last steps unless said otherwise."""
+    trainee, state = Trainee(), load_checkpoint(checkpoints / "diffusion-0.pt")
+    trainee.load(state)
+    average = Average([trainee.unet, trainee.text_encoder], 0.99)
+    average.load(state["average"])
+    if averaged:
+        average.swap()
+    return trainee

@@ -1,0 +1,160 @@
+"""The judge: a small classifier that says what it sees in a picture. It learns from drawn pictures and their true facts,
+never from the models that it judges, and on blurred and tinted ones, too, so that it bears an autoencoder's marks."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from api.starter import world
+from api.starter.training import data
+from api.starter.training.run import (
+    Budget,
+    every,
+    learning_rate,
+    load_checkpoint,
+    log,
+    save_checkpoint,
+    set_learning_rate,
+    steps_until_done,
+    to_tensor,
+)
+from api.starter.world.facts import CHOICES, THINGS, choices_of, things_of
+
+BATCH, PEAK = 64, 2e-3
+UNKNOWN = -1
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x + self.layers(x))
+
+
+def _smaller(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 2, stride=2), nn.BatchNorm2d(after), nn.ReLU())
+
+
+class Judge(nn.Module):
+    """(N, 3, 128, 128) in -1..1 to one logit row for each of CHOICES and one logit for each of THINGS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 40, 6, stride=4, padding=1), nn.BatchNorm2d(40), nn.ReLU(), Block(40),
+            _smaller(40, 80), Block(80), Block(80), _smaller(80, 160), Block(160), Block(160),
+            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(160 * 16, 256), nn.ReLU(), nn.Dropout(0.1),
+        )
+        self.sizes = [len(answers) for answers in CHOICES.values()]
+        self.head = nn.Linear(256, sum(self.sizes) + len(THINGS))
+
+    def forward(self, pictures: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        *choices, things = self.head(self.body(pictures)).float().split([*self.sizes, len(THINGS)], dim=1)
+        return dict(zip(CHOICES, choices, strict=True)), things
+
+
+def labels_of(pictures: list[world.Picture]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """The true answers: class indices and 0 or 1, UNKNOWN where the question makes no sense."""
+    known = [choices_of(picture) for picture in pictures]
+    choices = {name: torch.tensor([answers.index(k[name]) if name in k else UNKNOWN for k in known])
+               for name, answers in CHOICES.items()}
+    present = [things_of(picture) for picture in pictures]
+    return choices, torch.tensor([[float(p.get(thing, UNKNOWN)) for thing in THINGS] for p in present])
+
+
+def loss_of(judge: Judge, pictures: torch.Tensor, facts: list[world.Picture]) -> torch.Tensor:
+    choices, things = labels_of(facts)
+    with torch.autocast("cpu", torch.bfloat16):
+        choice_logits, thing_logits = judge(pictures)
+    asked = [name for name in CHOICES if (choices[name] != UNKNOWN).any()]
+    total = sum(F.cross_entropy(choice_logits[name], choices[name], ignore_index=UNKNOWN) for name in asked)
+    known = things != UNKNOWN
+    return total + 4 * F.binary_cross_entropy_with_logits(thing_logits[known], things[known])
+
+
+def worn(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Blur, shift the colours a little and add noise, each now and then."""
+    if rng.random() < 0.5:
+        small = F.interpolate(pictures, scale_factor=float(rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
+        pictures = F.interpolate(small, size=pictures.shape[-2:], mode="bilinear")
+    if rng.random() < 0.6:
+        pictures = pictures * rng.uniform(0.9, 1.05) + torch.randn(len(pictures), 3, 1, 1) * 0.06
+    if rng.random() < 0.4:
+        pictures = pictures + torch.randn_like(pictures) * rng.uniform(0, 0.1)
+    return pictures.clamp(-1, 1)
+
+
+@torch.no_grad()
+def see(judge: Judge, pictures: torch.Tensor) -> list[tuple[dict[str, str], dict[str, bool]]]:
+    """For each picture the likeliest answer to each of CHOICES, and whether each of THINGS is there."""
+    choice_logits, thing_logits = judge(pictures)
+    best = {name: logits.argmax(dim=1).tolist() for name, logits in choice_logits.items()}
+    there = (thing_logits > 0).tolist()
+    return [({name: CHOICES[name][best[name][i]] for name in CHOICES}, dict(zip(THINGS, there[i], strict=True)))
+            for i in range(len(pictures))]
+
+
+@torch.no_grad()
+def accuracy(judge: Judge, count: int, seed: int) -> dict[str, float]:
+    """The share of right answers to each question about freshly drawn pictures."""
+    rng = np.random.default_rng(seed)
+    facts = [world.sample(rng) for _ in range(count)]
+    seen = see(judge, to_tensor([world.render(picture, int(rng.integers(10**9))) for picture in facts]))
+    right: dict[str, list[bool]] = {}
+    for picture, (choices, things) in zip(facts, seen, strict=True):
+        for name, answer in choices_of(picture).items():
+            right.setdefault(name, []).append(choices[name] == answer)
+        for thing, present in things_of(picture).items():
+            right.setdefault(thing, []).append(things[thing] == present)
+    return {name: float(np.mean(values)) for name, values in right.items()}
+
+
+def load_judge(checkpoints: Path) -> Judge:
+    judge, state = Judge(), load_checkpoint(checkpoints / "judge.pt")
+    judge.load_state_dict(state["model"])
+    return judge.eval()
+
+
+def train_judge(checkpoints: Path, minutes: float) -> Judge:
+    """Train for `minutes` in all, from the checkpoint if there is one."""
+    torch.set_num_threads(1)
+    torch.manual_seed(4)
+    judge, path, step, spent = Judge().to(memory_format=torch.channels_last), checkpoints / "judge.pt", 0, 0.0
+    optimizer = torch.optim.AdamW(judge.parameters(), PEAK, weight_decay=0.05, fused=True)
+    if state := load_checkpoint(path):
+        judge.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+    stream, rng = data.pictures(300_000 + step), np.random.default_rng(300_000 + step)
+    budget, look, done = Budget(minutes, spent), every(90), step
+
+    def keep() -> None:
+        judge.eval()
+        shares = accuracy(judge, 400, data.EVALUATION_SEED)
+        worst = ", ".join(f"{name} {share:.2f}" for name, share in sorted(shares.items(), key=lambda item: item[1])[:5])
+        log(f"judge step {done} {budget.spent:.1f} min mean {np.mean(list(shares.values())):.3f} worst: {worst}")
+        judge.train()
+        save_checkpoint(path, {"model": judge.state_dict(), "optimizer": optimizer.state_dict(), "step": done,
+                               "spent": budget.spent})
+
+    for done in steps_until_done(budget, step):
+        facts, pixels = zip(*(next(stream) for _ in range(BATCH)), strict=True)
+        pictures = worn(to_tensor(pixels), rng).to(memory_format=torch.channels_last)
+        loss = loss_of(judge, pictures, list(facts))
+        set_learning_rate(optimizer, learning_rate(PEAK, done, budget.progress, decay_from=0.3))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(judge.parameters(), 5.0)
+        optimizer.step()
+        if look():
+            keep()
+    keep()
+    return judge.eval()

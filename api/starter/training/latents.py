@@ -1,0 +1,67 @@
+"""Pictures as latents: encoded once, while training goes on, and drawn again from the pool."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from api.starter import world
+from api.starter.training import data
+from api.starter.training.run import to_tensor
+
+SHAPE = (4, 32, 32)
+
+
+@torch.no_grad()
+def encode(autoencoder: AutoencoderKL, pixels: list[np.ndarray]) -> torch.Tensor:
+    """(N, 4, 32, 32) latents of (128, 128, 3) uint8 pictures."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return autoencoder.encode(to_tensor(pixels).to(memory_format=torch.channels_last)).latent_dist.mean.float()
+
+
+@torch.no_grad()
+def standardise(autoencoder: AutoencoderKL, pixels: list[np.ndarray]) -> None:
+    """Give each latent channel mean 0 and variance 1 over these pictures, by folding both into the two 1x1 convolutions."""
+    latents = torch.cat([encode(autoencoder, pixels[i : i + 16]) for i in range(0, len(pixels), 16)])
+    mean, spread = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
+    quant.weight[:4] /= spread[:, None, None, None]
+    quant.bias[:4] = (quant.bias[:4] - mean) / spread
+    post.bias += (post.weight[:, :, 0, 0] * mean).sum(dim=1)
+    post.weight *= spread[None, :, None, None]
+
+
+class LatentPool:
+    """Grows by a few fresh pictures a step up to `capacity`; lies in a file, so that a restart finds it again."""
+
+    def __init__(self, path: Path, autoencoder: AutoencoderKL, seed: int, capacity: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._autoencoder, self._capacity = autoencoder, capacity
+        mode = "r+" if path.exists() else "w+"
+        self._latents = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=(capacity, *SHAPE)) \
+            if mode == "w+" else np.lib.format.open_memmap(path, mode="r+")
+        self._source: Iterator[tuple[world.Picture, int]] = data.facts(seed)
+        self.facts: list[world.Picture] = []
+
+    def skip(self, count: int) -> None:
+        """Take up the first `count` pictures as they lie in the file."""
+        self.facts += [next(self._source)[0] for _ in range(count)]
+
+    def grow(self, count: int) -> None:
+        count = min(count, self._capacity - len(self.facts))
+        if count <= 0:
+            return
+        fresh = [next(self._source) for _ in range(count)]
+        start = len(self.facts)
+        pixels = [world.render(picture, seed) for picture, seed in fresh]
+        self._latents[start : start + count] = encode(self._autoencoder, pixels).numpy()
+        self.facts += [picture for picture, _ in fresh]
+
+    def draw(self, count: int, newest: int, rng: np.random.Generator) -> tuple[list[world.Picture], torch.Tensor]:
+        """`count` pictures: the `newest` ones and others at random."""
+        size = len(self.facts)
+        newest = min(newest, size)
+        chosen = np.concatenate([np.arange(size - newest, size), rng.integers(size, size=count - newest)])
+        return [self.facts[i] for i in chosen], torch.from_numpy(self._latents[chosen]).float()
