@@ -134,3 +134,11 @@ def test_a_row_whose_file_is_gone_is_told_and_kept(media: Path) -> None:
     (media / file.name).unlink()
     sweep_orphans()
     assert list(missing_files()) == [file]
+
+
+def test_the_sweep_can_be_told_to_look_at_the_last_days_only(media: Path) -> None:
+    write_file("output/2026/01/31", b"old", "png")
+    write_image_files(DATA, picture(), "png")
+    make_old(media)
+    assert sweep_orphans(days=1) == SweepReport(files=2)
+    assert sweep_orphans() == SweepReport(files=1)
