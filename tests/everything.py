@@ -34,7 +34,11 @@ def main(arguments: list[str]) -> int:
             print(f"── {name}: FAILED ({code})", flush=True)
             return code
         print(f"── {name}: {time.monotonic() - started:.0f} s", flush=True)
-    left_out = [name for name, here in (("PostgreSQL (set TEST_DATABASE_URL)", POSTGRES), ("the browser (no chromium)", CHROMIUM)) if not here]
+    left_out = [
+        name
+        for name, here in (("PostgreSQL (set TEST_DATABASE_URL)", POSTGRES), ("the browser (no chromium)", CHROMIUM))
+        if not here
+    ]
     print(f"All checks passed.{' Left out here: ' + '; '.join(left_out) + '.' if left_out else ''}", flush=True)
     return 0
 

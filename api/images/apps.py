@@ -7,6 +7,7 @@ class ImagesConfig(AppConfig):
     verbose_name = "Pictures"
 
     def ready(self) -> None:
+        from api.images import signals  # noqa: F401  (its receivers register themselves)
         from api.images.handler import Img2Img, Txt2Img
         from api.jobs import kinds
 

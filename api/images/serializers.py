@@ -58,7 +58,7 @@ class Txt2ImgSerializer(StrictSerializer):
     seed = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_SEED, help_text="Image i uses seed + i.")
     num_images = serializers.IntegerField(default=1, min_value=1, max_value=16)
     scheduler = serializers.CharField(required=False, max_length=40)
-    loras = LoraSerializer(many=True, default=list, max_length=8)
+    loras = LoraSerializer(many=True, default=list, max_length=8)  # type: ignore[call-arg]
     clip_skip = serializers.IntegerField(required=False, min_value=1, max_value=12)
     output_format = serializers.ChoiceField(choices=FORMATS, default="png")
     tags = serializers.ListField(child=serializers.CharField(max_length=50), default=list, max_length=20)
@@ -201,7 +201,7 @@ def link_files(files: list[StoredFile]) -> Any:
 class GeneratedImageSerializer(serializers.ModelSerializer[GeneratedImage]):
     id = serializers.UUIDField(source="pk", read_only=True)
     job = serializers.UUIDField(source="job_id", read_only=True)
-    source = serializers.UUIDField(source="source_id", read_only=True, allow_null=True)
+    source = serializers.UUIDField(source="source_id", read_only=True, allow_null=True)  # type: ignore[assignment]
     tags = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
     thumbnail_url = serializers.SerializerMethodField()

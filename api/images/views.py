@@ -1,7 +1,7 @@
 """Pictures over HTTP."""
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
 import django_filters
 from django.db.models import QuerySet
@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.access.principals import visible_to
+from api.access.scopes import Principal
 from api.files.responses import file_response
 from api.files.services import visible_file
 from api.images.models import GeneratedImage
@@ -77,7 +78,7 @@ class ImageViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.L
     lookup_value_converter = "uuid"
 
     def get_queryset(self) -> QuerySet[GeneratedImage]:
-        images = visible_to(self.request.auth, super().get_queryset())
+        images = visible_to(cast(Principal, self.request.auth), super().get_queryset())
         order = self.request.query_params.get("order") if self.action == "list" else None
         return images.filter(**{f"{order}__isnull": False}) if order in ("clip_score", "rating") else images
 
@@ -100,4 +101,4 @@ class ImageFileView(APIView):
 
     @extend_schema(responses={(200, "image/*"): OpenApiTypes.BINARY})
     def get(self, request: Request, id: uuid.UUID) -> HttpResponseBase:
-        return file_response(request, visible_file(request.auth, id), self.thumbnail)
+        return file_response(request, visible_file(cast(Principal, request.auth), id), self.thumbnail)

@@ -120,7 +120,7 @@ class SubmitView(APIView):
         return serializer.resolve()  # type: ignore[attr-defined]
 
     @classmethod
-    def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
+    def as_view(cls, **initkwargs: Any) -> Any:
         return waiting(super().as_view(**initkwargs))
 
 
@@ -161,8 +161,8 @@ def finished(job_id: Any, request: HttpRequest, response: Response) -> Response:
     body = JobSerializer(job, context={"request": request, "include": response.include}).data  # type: ignore[attr-defined]
     response.data = body
     response.status_code = status_of(job)
-    response._has_been_logged = True  # a failed job has its own line in the log
-    response._is_rendered = False
+    response._has_been_logged = True  # type: ignore[attr-defined]  # a failed job has its own line in the log
+    response._is_rendered = False  # type: ignore[attr-defined]
     return response.render()
 
 

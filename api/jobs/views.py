@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -41,7 +41,7 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
     lookup_value_converter = "uuid"
 
     def get_queryset(self) -> Any:
-        return visible_to(self.request.auth, super().get_queryset())
+        return visible_to(cast(Principal, self.request.auth), super().get_queryset())
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "include": read_include(self.request)}

@@ -1,15 +1,24 @@
 """What the worker tidies every ten minutes: old events and jobs, files without rows, uploads that no job uses."""
 
 import logging
+import time
 
 from api.files.sweep import SweepReport, sweep_orphans
 from api.jobs.sweep import clean_history
 
 log = logging.getLogger("darkroom.worker")
+DAY_SECONDS = 86400.0
+RECENT_DAYS = 2  # a crash leaves orphans in today's folder; the whole tree is only walked once a day
+
+_next_full_sweep = time.monotonic() + DAY_SECONDS
 
 
 def clean() -> None:
+    global _next_full_sweep
     clean_history()
-    report = sweep_orphans()
+    full = time.monotonic() >= _next_full_sweep
+    if full:
+        _next_full_sweep = time.monotonic() + DAY_SECONDS
+    report = sweep_orphans(days=None if full else RECENT_DAYS)
     if report != SweepReport():
         log.info("Tidied: %s", report)

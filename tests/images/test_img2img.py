@@ -1,0 +1,78 @@
+"""A picture becomes another one."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.live import LiveServer
+
+pytestmark = [pytest.mark.models]
+
+
+def as_base64(image: Image.Image, format: str = "PNG") -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def source() -> Image.Image:
+    image = Image.new("RGB", (64, 64), "navy")
+    ImageDraw.Draw(image).ellipse((16, 16, 48, 48), fill="orange")
+    return image
+
+
+def pixels(server: LiveServer, job: dict) -> np.ndarray:
+    content = server.client.get(job["result"]["images"][0]["url"]).content
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), float)
+
+
+def test_strength_0_keeps_the_picture_and_says_so(server: LiveServer) -> None:
+    job = server.client.post("/api/img2img/", json={"prompt": "a lake", "image": as_base64(source()), "strength": 0}).json()
+    assert job["status"] == "succeeded", job
+    assert np.array_equal(pixels(server, job), np.asarray(source(), float))
+    assert job["warnings"]
+
+
+def test_the_default_size_keeps_the_sources_shape(server: LiveServer) -> None:
+    wide = as_base64(Image.new("RGB", (400, 100), "teal"), "JPEG")
+    job = server.client.post("/api/img2img/", json={"prompt": "a lake", "image": f"data:image/jpeg;base64,{wide}"}).json()
+    assert (job["params"]["width"], job["params"]["height"]) == (128, 64)
+
+
+def test_a_generated_images_id_is_a_source_and_the_history_links_them(server: LiveServer) -> None:
+    first = server.client.post("/api/txt2img/", json={"prompt": "a lake"}).json()["result"]["images"][0]["id"]
+    job = server.client.post("/api/img2img/", json={"prompt": "a sea", "image": first, "strength": 0.7}).json()
+    made = server.client.get(f"/api/images/{job['result']['images'][0]['id']}/").json()
+    assert made["source"] == first
+
+
+def test_a_mask_leaves_what_is_black_as_it_was(server: LiveServer) -> None:
+    mask = Image.new("L", (64, 64), 0)
+    mask.paste(255, (32, 0, 64, 64))
+    body = {"prompt": "a sea", "image": as_base64(source()), "mask": as_base64(mask), "strength": 1.0}
+    job = server.client.post("/api/img2img/", json=body).json()
+    assert job["status"] == "succeeded", job
+    made, before = pixels(server, job), np.asarray(source(), float)
+    assert np.array_equal(made[:, :28], before[:, :28])
+    assert not np.array_equal(made[:, 36:], before[:, 36:])
+
+
+def test_a_multipart_upload_works_like_base64(server: LiveServer) -> None:
+    buffer = io.BytesIO()
+    source().save(buffer, "PNG")
+    reply = server.client.post(
+        "/api/img2img/",
+        data={"prompt": "a lake", "strength": "0"},
+        files={"image": ("../../etc/passwd", buffer.getvalue(), "image/png")},
+    )
+    assert reply.status_code == 201, reply.text
+    assert np.array_equal(pixels(server, reply.json()), np.asarray(source(), float))
+
+
+def test_an_id_that_is_not_here_names_the_field(server: LiveServer) -> None:
+    reply = server.client.post("/api/img2img/", json={"prompt": "a lake", "image": "01a1fc7f-d591-74fd-aa3e-b0b90dcc2aa8"})
+    assert reply.status_code == 400
+    assert reply.json()["errors"][0]["field"] == "image"

@@ -1,0 +1,84 @@
+"""A real server for tests: gunicorn with its ASGI worker, a data folder of its own, and (unless told otherwise) its embedded worker."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class LiveServer:
+    """`with LiveServer(folder, JOB_RUNNER="external") as server: server.client.post(…)`. Keywords are environment variables."""
+
+    def __init__(self, folder: Path, **environment: Any) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **os.environ,
+            "DATA_DIR": str(folder),
+            "PORT": str(self.port),
+            "JOB_RUNNER": "embedded",
+            "LOG_FORMAT": "text",
+            **{name: str(value) for name, value in environment.items()},
+        }
+        self.log = folder / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.client = httpx.Client(base_url=self.url, timeout=120)
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.asgi:application"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+        self.wait_until(lambda: self.answers("/api/health/"), "the server answers")
+
+    def answers(self, path: str) -> bool:
+        try:
+            return self.client.get(path, timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def wait_until(self, condition: Any, what: str, seconds: float = 90) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"Waited {seconds} s in vain until {what}:\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.05)
+
+    def stop(self, sign: int = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(sign)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def __enter__(self) -> "LiveServer":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.manage("migrate", "-v0")
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.client.close()
+        self.stop()
