@@ -85,4 +85,5 @@ def scheduler_names(family: str) -> tuple[str, ...]:
 
 def scheduler_label(name: str | None) -> str:
     """AUTOMATIC1111's name for a scheduler; '' for the model's own."""
-    return SCHEDULERS[name].label if name in SCHEDULERS else ""
+    preset = SCHEDULERS.get(name or "")
+    return preset.label if preset else ""

@@ -1,6 +1,6 @@
 """How each family of models is told its prompts.  [torch]
 
-The CLIP families get embeddings (prompts.py); the others encode plain text themselves, within a window that their pipeline fixes.
+The CLIP families get embeddings (prompts.py); the others encode plain text themselves, within a window that is fixed.
 """
 
 from __future__ import annotations

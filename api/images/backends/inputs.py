@@ -15,7 +15,8 @@ def source_image(request: ImageRequest) -> Image.Image:
 
 def source_mask(request: ImageRequest) -> Image.Image:
     """L, width × height, cut exactly as the picture is; a mask of another size is first stretched onto the picture."""
-    assert request.image is not None and request.mask is not None
+    assert request.image is not None
+    assert request.mask is not None
     mask = request.mask.convert("L").resize(request.image.size, Image.Resampling.BILINEAR)
     return ImageOps.fit(mask, (request.width, request.height), Image.Resampling.BILINEAR)
 

@@ -31,7 +31,7 @@ def unscale_latents(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def decode_image(pipeline: Any, latents: torch.Tensor) -> Image.Image:
-    """One picture from one map of latents (1, channels, …) as spread_latents gives it. Raises BackendError (not_finite, 500)."""
+    """One picture from one map of latents (1, channels, …), as of spread_latents. Raises BackendError (not_finite, 500)."""
     vae = pipeline.vae
     with half_precision_guard(vae):
         pixels = _decode(pipeline, latents)

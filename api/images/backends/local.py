@@ -219,6 +219,6 @@ def _find_adapters(loader: ModelLoader, lease: Lease, wanted: Sequence[tuple[str
 
 @contextmanager
 def _determinism(wanted: bool) -> Iterator[None]:
-    """cuDNN may pick an algorithm by timing them, and by what is fastest at the moment: not when the same bytes are asked for."""
+    """cuDNN may pick an algorithm by what is fastest at the moment: not when the same bytes are asked for."""
     with torch.backends.cudnn.flags(deterministic=wanted, benchmark=False):
         yield

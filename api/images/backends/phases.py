@@ -14,7 +14,7 @@ _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 class Phases:
-    """A stopwatch with one running phase. On CUDA it waits for the device at each change, so that time lands where it was spent."""
+    """A stopwatch with one running phase. On CUDA it waits for the device at each change: time lands where it was spent."""
 
     def __init__(self, hooks: Hooks, device: torch.device) -> None:
         self._hooks, self._device = hooks, device

@@ -1,8 +1,8 @@
 """What the picture will be, seen cheaply while it is made.  [torch]
 
 A latent's channels hold colour almost linearly, so a small matrix (channels → RGB) gives a picture of an eighth of the size
-without running the decoder. The matrix is not a table of known models, since ours and an owner's are not in any: it is fitted once
-for each loaded autoencoder, by least squares, on a synthetic picture that the autoencoder encodes.
+without running the decoder. The matrix is not a table of known models, since ours and an owner's are not in any: it is
+fitted once for each loaded autoencoder, by least squares, on a synthetic picture that the autoencoder encodes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Prompts for the CLIP families (Stable Diffusion 1, 2 and XL): Compel's weights, and no limit of 77 tokens.  [torch]
 
-A prompt longer than the encoder's window is encoded in several windows, laid one after the other. Each prompt is encoded by itself,
-never in a batch, so that its embedding does not depend on its neighbours.
+A prompt longer than the encoder's window is encoded in several windows, laid one after the other. Each prompt is encoded by
+itself, never in a batch, so that its embedding does not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _make_compel(tokenizer: Any, encoder: Any, clip_skip: int | None, is_xl: boo
 
 
 class _Provider(EmbeddingsProvider):
-    """Compel's, taking the encoder's layer as diffusers does: SD 1 and 2 the last one, normalised; SDXL the last but one, as it is."""
+    """Compel's, with the encoder's layer as diffusers takes it: SD 1 and 2 the last, normalised; SDXL the last but one, raw."""
 
     def __init__(self, tokenizer: Any, encoder: Any, *, clip_skip: int | None, is_xl: bool, device: str) -> None:
         super().__init__(tokenizer, encoder, truncate=False, device=device, split_long_text_mode=SplitLongTextMode.SENTENCES)
@@ -215,4 +215,5 @@ class _Provider(EmbeddingsProvider):
         hidden = output.hidden_states[self._layer]
         if not self._normalised:
             return hidden
-        return getattr(self.text_encoder, "text_model", self.text_encoder).final_layer_norm(hidden)
+        encoder: Any = getattr(self.text_encoder, "text_model", self.text_encoder)  # nested before transformers 5
+        return encoder.final_layer_norm(hidden)

@@ -1,0 +1,153 @@
+"""Pictures made by a Hugging Face inference server: the hub's providers, or an endpoint of one's own. No torch, no Django.
+
+The protocol knows fewer parameters than diffusers. What it can't honour is an error that names the field, never dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
+from PIL import Image
+
+from api.images.backends.inputs import source_image
+from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, BackendError, Hooks, ImageRequest
+
+logger = logging.getLogger(__name__)
+
+RETRIED = frozenset({429, 500, 502, 503, 504})
+"""Statuses that may be gone on the next try; other 4xx will not be."""
+LONGEST_WAIT = 30.0
+
+_ANSWERS: dict[int, tuple[str, int, str]] = {
+    400: ("remote_refused", 400, "The inference server does not accept these parameters."),
+    401: ("remote_unauthorized", 502, "The inference server does not accept this server's token: check HF_TOKEN."),
+    402: ("remote_payment", 502, "The inference server asks for payment: the account of HF_TOKEN has no credit left."),
+    403: (
+        "remote_forbidden",
+        502,
+        "HF_TOKEN has no right to use this model: accept its licence, and check the token's rights.",
+    ),
+    404: ("remote_model_unknown", 400, "The inference server does not offer this model."),
+    413: ("remote_refused", 400, "The picture is too large for the inference server."),
+    422: ("remote_refused", 400, "The inference server does not accept these parameters."),
+    429: ("remote_busy", 503, "The inference server has too many requests; try again later."),
+    503: ("remote_busy", 503, "The inference server is not ready; try again later."),
+}
+_FAILED = ("remote_failed", 502, "The inference server could not make the picture.")
+_TIMED_OUT = ("remote_timeout", 504, "The inference server did not answer in time.")
+_UNREACHABLE = ("remote_unreachable", 502, "The inference server can't be reached.")
+
+
+def unsupported(request: ImageRequest) -> list[str]:
+    """The fields of a request that the protocol has no place for."""
+    wanted = {
+        "loras": bool(request.loras),
+        "mask": request.task == INPAINTING,
+        "clip_skip": request.clip_skip is not None,
+        "deterministic": request.deterministic,
+        "scheduler": request.scheduler is not None,
+    }
+    return [name for name, is_wanted in wanted.items() if is_wanted]
+
+
+@dataclass
+class RemoteBackend:
+    """`endpoint` is the URL of one's own inference server; without it a `provider` serves the model (None: the hub chooses)."""
+
+    token: str | None = field(default=None, repr=False)
+    endpoint: str | None = None
+    provider: Any = None
+    timeout: float = 120.0
+    """Seconds for one try."""
+    retries: int = 3
+    backoff: float = 1.0
+    """Seconds before the second try; doubled for each further one, unless the server's Retry-After says longer."""
+    sleep: Callable[[float], None] = time.sleep
+
+    def generate(self, request: ImageRequest, hooks: Hooks, *, model: str | None = None) -> list[Image.Image]:
+        """One picture for each seed, in as many calls; [] when cancelled. `model` is the hub repository's name.
+
+        `hooks` are for this request alone: it is their index 0.
+
+        Raises BackendError, with unsupported_remotely (400) for a field of `unsupported`.
+        """
+        fields = unsupported(request)
+        if fields:
+            detail = f"{', '.join(fields)} can't be used while models run remotely (USE_LOCAL_MODELS=false)."
+            raise BackendError("unsupported_remotely", 400, detail, field=fields[0])
+        pictures: list[Image.Image] = []
+        for number, seed in enumerate(request.seeds):
+            if hooks.cancelled(0):
+                return []
+            try:
+                with hooks.measure("remote"):
+                    pictures.append(self._make(request, seed, model or request.model_id, hooks))
+            except BackendError:
+                if hooks.cancelled(0):
+                    return []
+                raise
+            hooks.on_step(number + 1, len(request.seeds), [None])
+        return pictures
+
+    def _make(self, request: ImageRequest, seed: int, model: str, hooks: Hooks) -> Image.Image:
+        for attempt in range(self.retries + 1):
+            try:
+                return self._ask(request, seed, model)
+            except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError) as error:
+                logger.warning("inference server: %s, try %d", _name_of(error), attempt + 1)
+                if attempt == self.retries or not _may_pass(error) or hooks.cancelled(0):
+                    raise BackendError(*_answer_to(error)) from None  # its text may hold the URL, and the server's words
+                self.sleep(min(LONGEST_WAIT, max(self.backoff * 2**attempt, _retry_after(error))))
+            except (OSError, ValueError) as error:
+                logger.warning("inference server: %s", _name_of(error))
+                raise BackendError("remote_bad_answer", 502, "The inference server's answer is not a picture.") from None
+        raise AssertionError("unreachable")
+
+    def _ask(self, request: ImageRequest, seed: int, model: str) -> Image.Image:
+        client = InferenceClient(model=self.endpoint or model, provider=self.provider, token=self.token, timeout=self.timeout)
+        told: dict[str, Any] = {
+            "negative_prompt": request.negative_prompt or None,
+            "guidance_scale": request.guidance_scale,
+            "num_inference_steps": request.steps,
+        }
+        if request.task == IMAGE_TO_IMAGE:
+            source = io.BytesIO()
+            source_image(request).save(source, "PNG")
+            told |= {
+                "target_size": {"width": request.width, "height": request.height},
+                "strength": request.strength,
+                "seed": seed,
+            }
+            made = client.image_to_image(source.getvalue(), prompt=request.prompt, **told)
+        else:
+            made = client.text_to_image(request.prompt, width=request.width, height=request.height, seed=seed, **told)
+        return made.convert("RGB")
+
+
+def _may_pass(error: Exception) -> bool:
+    return error.response.status_code in RETRIED if isinstance(error, HfHubHTTPError) else True
+
+
+def _answer_to(error: Exception) -> tuple[str, int, str]:
+    if isinstance(error, HfHubHTTPError):
+        return _ANSWERS.get(error.response.status_code, _FAILED)
+    return _TIMED_OUT if isinstance(error, InferenceTimeoutError | httpx2.TimeoutException) else _UNREACHABLE
+
+
+def _retry_after(error: Exception) -> float:
+    value = error.response.headers.get("retry-after", "") if isinstance(error, HfHubHTTPError) else ""
+    return float(value) if value.isdecimal() else 0.0
+
+
+def _name_of(error: Exception) -> str:
+    """For the log: never the text, which holds addresses."""
+    status = f" {error.response.status_code}" if isinstance(error, HfHubHTTPError) else ""
+    return f"{type(error).__name__}{status}"

@@ -1,0 +1,156 @@
+"""A picture's file and the parameters that it carries. No torch.
+
+PNG: a `parameters` text in AUTOMATIC1111's form, which the tools of this field read, and `darkroom`, all of it as JSON.
+JPEG and WebP: the text as EXIF UserComment, the JSON as EXIF MakerNote.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from api.images.schedulers import SCHEDULERS, scheduler_label
+
+PNG_LEVEL = 2
+"""zlib's; level 6 takes twice the time for some per cent (SPEED.md)."""
+QUALITY = 92
+
+_EXIF_FOLDER, _USER_COMMENT, _MAKER_NOTE = 0x8769, 0x9286, 0x927C
+_UNICODE, _MAKER = b"UNICODE\x00", b"darkroom\x00"
+_PAIR = re.compile(r'\s*([^:,]+):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+
+# AUTOMATIC1111's name of a parameter, ours, and its type.
+_FIELDS: tuple[tuple[str, str, type], ...] = (
+    ("Steps", "steps", int),
+    ("CFG scale", "guidance_scale", float),
+    ("Seed", "seed", int),
+    ("Model", "model_id", str),
+    ("Denoising strength", "strength", float),
+)
+
+
+def encode_image(image: Image.Image, output_format: str, parameters: Mapping[str, Any] | None) -> bytes:
+    """The file's bytes; `output_format` is png, jpeg or webp. Without parameters the file carries none.
+
+    `parameters` is JSON in the names of the API (prompt, negative_prompt, steps, guidance_scale, seed, scheduler, model_id,
+    strength, clip_skip, loras …).
+    """
+    written = io.BytesIO()
+    if output_format == "png":
+        image.save(written, "PNG", compress_level=PNG_LEVEL, pnginfo=_png_info(parameters, image))
+    elif output_format == "jpeg":
+        image.convert("RGB").save(written, "JPEG", quality=QUALITY, exif=_exif(parameters, image))
+    else:
+        image.save(written, "WEBP", quality=QUALITY, method=4, exif=_exif(parameters, image))
+    return written.getvalue()
+
+
+def read_parameters(data: bytes) -> dict[str, Any] | None:
+    """The parameters in a file of ours, or what can be read of AUTOMATIC1111's text; None where there are none."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+            whole, text = _read_png(image) if image.format == "PNG" else _read_exif(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return _from_json(whole) or (parse_infotext(text) if text else None)
+
+
+def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
+    """AUTOMATIC1111's form: the prompt, a line of what to leave out, a line of settings."""
+    lines = [_prompt_with_loras(parameters)]
+    if parameters.get("negative_prompt"):
+        lines.append(f"Negative prompt: {parameters['negative_prompt']}")
+    settings: dict[str, Any] = {name: parameters.get(ours) for name, ours, _ in _FIELDS}
+    settings["Sampler"] = scheduler_label(parameters.get("scheduler"))
+    settings["Size"] = f"{width}x{height}"
+    if parameters.get("clip_skip"):
+        settings["Clip skip"] = parameters["clip_skip"] + 1  # theirs counts the last layer as one
+    settings["Version"] = "Darkroom"
+    order = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Clip skip", "Version")
+    lines.append(", ".join(f"{name}: {_quote(settings[name])}" for name in order if settings.get(name) not in (None, "")))
+    return "\n".join(lines)
+
+
+def parse_infotext(text: str) -> dict[str, Any] | None:
+    """Our names for what AUTOMATIC1111's text says; None when it isn't such a text."""
+    *head, last = text.strip().split("\n")
+    if not re.match(r"Steps: ", last):
+        return None
+    prompt, _, negative = "\n".join(head).partition("Negative prompt: ")
+    told = {name.strip(): value.strip().strip('"') for name, value in _PAIR.findall(last)}
+    found: dict[str, Any] = {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
+    for name, ours, kind in _FIELDS:
+        _put(found, ours, told.get(name), kind)
+    width, _, height = told.get("Size", "").partition("x")
+    _put(found, "width", width, int)
+    _put(found, "height", height, int)
+    _put(found, "clip_skip", told.get("Clip skip"), lambda value: int(value) - 1)
+    found["scheduler"] = next((name for name, preset in SCHEDULERS.items() if preset.label == told.get("Sampler")), None)
+    return found
+
+
+def _png_info(parameters: Mapping[str, Any] | None, image: Image.Image) -> PngInfo | None:
+    if parameters is None:
+        return None
+    info = PngInfo()
+    info.add_text("parameters", infotext(parameters, *image.size))  # as iTXt (UTF-8) where Latin-1 can't hold it
+    info.add_text("darkroom", json.dumps(parameters))
+    return info
+
+
+def _exif(parameters: Mapping[str, Any] | None, image: Image.Image) -> bytes:
+    if parameters is None:
+        return b""
+    exif = Image.Exif()
+    folder = exif.get_ifd(_EXIF_FOLDER)
+    folder[_USER_COMMENT] = _UNICODE + infotext(parameters, *image.size).encode("utf-16-be")
+    folder[_MAKER_NOTE] = _MAKER + json.dumps(parameters).encode()
+    return exif.tobytes()
+
+
+def _read_png(image: Image.Image) -> tuple[str, str]:
+    image.load()  # text may follow the pixels
+    texts = getattr(image, "text", {})
+    return str(texts.get("darkroom", "")), str(texts.get("parameters", ""))
+
+
+def _read_exif(image: Image.Image) -> tuple[str, str]:
+    folder = image.getexif().get_ifd(_EXIF_FOLDER)
+    whole, comment = folder.get(_MAKER_NOTE, b""), folder.get(_USER_COMMENT, b"")
+    if not (isinstance(whole, bytes) and isinstance(comment, bytes)):
+        return "", ""
+    text = comment.removeprefix(_UNICODE).decode("utf-16-be", "replace") if comment.startswith(_UNICODE) else ""
+    return (whole.removeprefix(_MAKER).decode("utf-8", "replace") if whole.startswith(_MAKER) else ""), text
+
+
+def _from_json(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _prompt_with_loras(parameters: Mapping[str, Any]) -> str:
+    loras = [f"<lora:{lora['id']}:{lora['weight']:g}>" for lora in parameters.get("loras") or ()]
+    return " ".join([str(parameters.get("prompt", "")), *loras])
+
+
+def _quote(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r'[,:"\n]', text) else text
+
+
+def _put(found: dict[str, Any], name: str, value: str | None, kind: Any) -> None:
+    """Only what can be read: files come from anywhere."""
+    if value:
+        try:
+            found[name] = kind(value)
+        except ValueError:
+            return

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from api.images.backends.inputs import source_image, source_mask
+from api.images.backends.local import generate
+from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING
+from api.model_loader import ModelLoader
+from tests.backends.conftest import FAMILIES
+from tests.backends.recorder import Recorder, painting, psnr, request
+
+
+def half_mask() -> Image.Image:
+    """White (repaint) on the right half."""
+    mask = Image.new("L", (64, 64), 0)
+    ImageDraw.Draw(mask).rectangle((32, 0, 63, 63), fill=255)
+    return mask
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_changes_a_picture(loader: ModelLoader, hooks: Recorder, family: str) -> None:
+    asked = request(task=IMAGE_TO_IMAGE, model_id=family, image=painting(), strength=0.6, steps=4)
+
+    [[picture]] = generate(loader, [asked], hooks)
+
+    assert picture.size == (64, 64)
+    assert picture.tobytes() != painting().tobytes()
+
+
+def test_strength_is_the_part_of_the_steps_that_is_run(loader: ModelLoader, hooks: Recorder) -> None:
+    generate(loader, [request(task=IMAGE_TO_IMAGE, image=painting(), strength=0.5, steps=8)], hooks)
+
+    assert hooks.steps[-1] == (4, 4)
+
+
+def test_no_strength_leaves_the_picture_as_it_is_and_says_so(loader: ModelLoader, hooks: Recorder) -> None:
+    [[picture]] = generate(loader, [request(task=IMAGE_TO_IMAGE, image=painting(), strength=0.0)], hooks)
+
+    assert picture.tobytes() == painting().tobytes()
+    assert "left as it is" in hooks.warnings[0]
+
+
+def test_a_source_in_a_batch_gives_the_picture_that_it_gives_alone(loader: ModelLoader) -> None:
+    mine = request(task=IMAGE_TO_IMAGE, image=painting(), strength=0.7, steps=4, seeds=(3,))
+    theirs = request(task=IMAGE_TO_IMAGE, image=painting().rotate(90), strength=0.7, steps=4, seeds=(4,), prompt="blue")
+
+    [[alone]] = generate(loader, [mine], Recorder())
+    [_, [batched]] = generate(loader, [theirs, mine], Recorder())
+
+    assert psnr(alone, batched) >= 40
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_inpainting_keeps_the_pixels_outside_the_mask_exactly(loader: ModelLoader, hooks: Recorder, family: str) -> None:
+    asked = request(task=INPAINTING, model_id=family, image=painting(), mask=half_mask(), strength=1.0, steps=2)
+
+    [[picture]] = generate(loader, [asked], hooks)
+
+    made, source = np.asarray(picture), np.asarray(painting())
+    assert np.array_equal(made[:, :32], source[:, :32])
+    assert not np.array_equal(made[:, 32:], source[:, 32:])
+
+
+def test_a_source_of_another_shape_is_cropped_at_the_centre_never_stretched() -> None:
+    wide = Image.new("RGB", (300, 100), "red")
+    wide.paste("blue", (100, 0, 200, 100))
+
+    fitted = source_image(request(image=wide))
+
+    assert [fitted.getpixel(place) for place in ((8, 32), (32, 2), (55, 61))] == [(0, 0, 255)] * 3
+
+
+def test_a_mask_of_another_size_is_cut_as_the_picture_is() -> None:
+    mask = Image.new("L", (30, 10), 0)
+    mask.paste(255, (10, 0, 20, 10))
+
+    fitted = source_mask(request(image=painting(300, 100), mask=mask))
+
+    assert fitted.size == (64, 64)
+    assert np.asarray(fitted)[:, 8:56].min() == 255
+
+
+def test_transparency_is_laid_on_white() -> None:
+    assert source_image(request(image=Image.new("RGBA", (64, 64), (0, 0, 0, 0)))).getpixel((5, 5)) == (255, 255, 255)
