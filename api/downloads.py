@@ -67,7 +67,8 @@ class ModelStore:
     def fetch(self, entry: ModelEntry, on_progress: Progress | None = None) -> Path:
         """Fetch what is missing or damaged, and return the folder.
 
-        Raises DownloadError: gated, not_found, offline, damaged, disk_full, unsafe_files, needs_remote_code.
+        Raises DownloadError: gated, not_found, offline, damaged, disk_full, not_writable, unsafe_files,
+        needs_remote_code.
         """
         if entry.path is not None:
             return self._local(entry) or self._make_placeholder(entry)
@@ -121,7 +122,7 @@ class ModelStore:
         if not entry.placeholder:
             raise DownloadError("not_found", 502, f"The folder of {entry.name} is not there, or is no checkpoint.")
         place, part = self._placeholder(entry), self.models_dir / f".{entry.id}-random.part"
-        with self._locked(entry):
+        with explained(entry), self._locked(entry):
             if not place.exists():
                 module, function = entry.placeholder.split(":")
                 shutil.rmtree(part, ignore_errors=True)
@@ -173,7 +174,7 @@ class ModelStore:
 
     def _fetch(self, entry: Entry, on_progress: Progress | None) -> Path:
         place = self._place(entry)
-        with self._locked(entry), explained(entry):
+        with explained(entry), self._locked(entry):
             manifest = self._manifest(entry) or self._resolve(entry)
             wrong = self._wrong_files(entry, manifest) if manifest.complete else list(manifest.files)
             manifest.complete = manifest.complete and not wrong

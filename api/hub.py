@@ -134,6 +134,8 @@ def explained(entry: Entry) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DownloadError("disk_full", 507, f"The disk of the models folder is full; {entry.name} needs more.") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DownloadError("not_writable", 500, "The models folder can't be written.") from error
         raise
 
 

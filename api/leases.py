@@ -51,6 +51,9 @@ def builder_for(entry: ModelEntry, task: str) -> Builder:
 
 
 def _diffusers_builder() -> Builder:
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()  # it warns of every image processor while diffusers is imported
     from api import pipelines  # diffusers takes seconds to import: only where a picture is made
 
     return Builder(

@@ -117,23 +117,21 @@ class ModelLoader:
         entry = self.catalog.get(model_id)
         builder = builder_for(entry, task)
         started = time.perf_counter()
-        slot, loaded_now = self._pin(entry, builder, on_progress)
-        try:
-            with slot.in_use:
-                lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, slot)
-                lease.notes += [MEASURES[name] for name in slot.measures if name not in self.forced]
-                try:
-                    yield lease
-                finally:
-                    self._settle(lease)
-        except Exception as error:
-            if classify(error) == "fault" and not isinstance(error, DeviceFault):
-                raise DeviceFault(f"{type(error).__name__} on {self.device.name}") from error
-            raise
-        finally:
-            with self._state:
-                slot.pins -= 1
-                slot.last_used = time.time()
+        with _faults_named(self.device):
+            slot, loaded_now = self._pin(entry, builder, on_progress)
+            try:
+                with slot.in_use:
+                    slot.view(task)
+                    lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, slot)
+                    lease.notes += [MEASURES[name] for name in slot.measures if name not in self.forced]
+                    try:
+                        yield lease
+                    finally:
+                        self._settle(lease)
+            finally:
+                with self._state:
+                    slot.pins -= 1
+                    slot.last_used = time.time()
 
     def ladder(self, lease: Lease, *, batch_size: int) -> Ladder:
         """What to do when memory runs out in the middle of the work; see the module's docstring."""
@@ -194,14 +192,16 @@ class ModelLoader:
 
     def _pin(self, entry: ModelEntry, builder: Builder, on_progress: Progress | None) -> tuple[Slot, bool]:
         with self._loading:
-            slot = self._slots.get(entry.id)
-            loaded_now = slot is None
-            if slot is None:
-                slot = self._load(entry, builder, on_progress or (lambda fraction, text: None))
+            with self._state:
+                slot = self._slots.get(entry.id)
+                if slot is not None:
+                    slot.pins += 1
+                    return slot, False
+            slot = self._load(entry, builder, on_progress or (lambda fraction, text: None))
+            slot.pins = 1
             with self._state:
                 self._slots[entry.id] = slot
-                slot.pins += 1
-        return slot, loaded_now
+        return slot, True
 
     def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> Slot:
         folder = self.store.folder(entry) or self.store.fetch(entry, _download_progress(entry.name, on_progress))
@@ -325,6 +325,16 @@ class ModelLoader:
                 raise
             with self._state:
                 self._slots.pop(lease.entry.id, None)
+
+
+@contextlib.contextmanager
+def _faults_named(device: Device) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if classify(error) == "fault" and not isinstance(error, DeviceFault):
+            raise DeviceFault(f"{type(error).__name__} on {device.name}") from error
+        raise
 
 
 def _size_on_device(loaded: Any, measures: list[str]) -> int:

@@ -34,6 +34,8 @@ class Repository:
     damage: dict[str, int] = field(default_factory=dict)
     """For a file: how many of the next answers have a wrong byte."""
     ranges: bool = True
+    redirect: str | None = None
+    """Files are answered with a redirect to the same path at this address, as the hub does to its CDN."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 self._refuse(403 if authorization else 401, "GatedRepo", "Access to this model is restricted")
             elif match[3] not in (None, "main", repository.commit):
                 self._refuse(404, "RevisionNotFound", "Invalid rev id")
+            elif match[2] == "resolve" and repository.redirect:
+                self._send(302, b"", {"Location": repository.redirect + path})
             elif match[2] == "resolve":
                 self._file(repository, path[match.end() :])
             elif match[2] == "tree":

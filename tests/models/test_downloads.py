@@ -135,6 +135,15 @@ def test_the_right_token_opens_a_gated_model(hub: HubServer, tmp_path: Path) -> 
     assert not any("hf_right" in file.read_text() for file in (tmp_path / ".manifests").glob("*.json"))
 
 
+def test_the_token_does_not_follow_a_redirect_to_another_host(hub: HubServer, tmp_path: Path) -> None:
+    with HubServer().running() as cdn:
+        commit = cdn.add("team/tiny", TRANSFORMERS).commit
+        hub.add("team/tiny", TRANSFORMERS, token="hf_right", commit=commit, redirect=cdn.endpoint)
+        ModelStore(tmp_path, token="hf_right", endpoint=hub.endpoint).fetch(ENTRY)
+        assert {seen.authorization for seen in cdn.seen} == {None}
+    assert {seen.authorization for seen in hub.seen} == {"Bearer hf_right"}
+
+
 def test_a_missing_repository_is_not_found(hub: HubServer, store: ModelStore) -> None:
     with pytest.raises(DownloadError, match="no repository team/tiny") as caught:
         store.fetch(ENTRY)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device, probe_device
 from api.downloads import ModelStore
-from api.memory import MEASURES, classify, read_header
+from api.memory import MEASURES, classify, read_header, weight_bytes
 from api.model_loader import DeviceFault, Lease, ModelLoader, OutOfMemory
 from tests.models.tiny import build_tiny_flux, build_tiny_sd
 
@@ -244,6 +245,73 @@ def test_a_file_that_is_no_safetensors_file_is_told(tmp_path: Path, content: byt
     file.write_bytes(content)
     with pytest.raises((ValueError, TypeError, AttributeError)):
         read_header(file)
+
+
+class CpuAsAccelerator(Device):
+    """Offloading runs its real hooks here, with the CPU as the device that parts are brought to."""
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def empty_cache(self) -> None:
+        pass
+
+
+@pytest.fixture
+def accelerator(device: Device) -> Device:
+    return CpuAsAccelerator(**{**vars(device), "type": "mps"})
+
+
+def test_on_an_accelerator_the_last_rung_offloads_to_main_memory(catalog: Catalog, tmp_path: Path, accelerator: Device) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), accelerator)
+    with loader.use("a", "text-to-image") as lease:
+        unet = lease.pipeline.unet
+        Shortage(unet, lambda inputs: "cpu_offload" not in lease.measures)
+        assert len(make_pictures(loader, lease, 1)) == 1
+        assert lease.measures[-1] == "cpu_offload"
+        assert "main memory" in lease.notes[-1]
+        assert hasattr(lease.pipeline.vae, "_hf_hook")
+    assert not hasattr(lease.pipeline.vae, "_hf_hook")
+
+
+def test_a_model_over_the_budget_of_an_accelerator_is_offloaded_from_the_start(
+    catalog: Catalog, tmp_path: Path, accelerator: Device
+) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), accelerator, memory_limit=1000)
+    for task in ("text-to-image", "image-to-image"):
+        with loader.use("a", task) as lease:
+            assert lease.measures == ["cpu_offload"]
+            assert lease.notes == [MEASURES["cpu_offload"]]
+            assert lease.pipeline._all_hooks
+    with loader.use("a", "text-to-image") as lease:
+        assert len(make_pictures(loader, lease, 1)) == 1
+    largest = max(weight_bytes(part) for part in (lease.pipeline.unet, lease.pipeline.vae, lease.pipeline.text_encoder))
+    assert loader.loaded()[0]["bytes"] == largest
+    assert loader.unload("a")
+
+
+def test_offloading_can_be_forced(catalog: Catalog, tmp_path: Path, accelerator: Device) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), accelerator, forced=frozenset({"cpu_offload"}))
+    with loader.use("a", "text-to-image") as lease:
+        assert (lease.measures, lease.notes) == (["cpu_offload"], [])
+
+
+def test_memory_that_runs_out_while_loading_is_made_by_evicting_others(
+    catalog: Catalog, tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), device)
+    loader.load("b")
+    fails, load = times(1), AutoencoderKL.from_pretrained
+
+    def load_or_fail(*inputs: Any, **options: Any) -> Any:
+        if fails(inputs):
+            raise torch.OutOfMemoryError
+        return load(*inputs, **options)
+
+    monkeypatch.setattr(AutoencoderKL, "from_pretrained", load_or_fail)
+    loader.load("a")
+    assert [model["id"] for model in loader.loaded()] == ["a"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
