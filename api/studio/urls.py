@@ -1,3 +1,13 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from api.studio import stream, views
+
+urlpatterns = [
+    path("", views.index, name="studio"),
+    path("studio/generate", views.generate, name="studio-generate"),
+    path("studio/jobs/<uuid:id>/", views.job_page, name="studio-job"),
+    path("studio/jobs/<uuid:id>/cancel", views.cancel, name="studio-cancel"),
+    path("studio/jobs/<uuid:id>/stream", stream.job_stream, name="studio-stream"),
+    path("studio/images/", views.more_images, name="studio-images"),
+    path("studio/images/<uuid:id>/", views.image_page, name="studio-image"),
+]

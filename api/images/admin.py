@@ -1,0 +1,169 @@
+"""The pictures for people: a wall to look at, and for each one everything that made it. Only judgements can be edited."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from api.images.models import GeneratedImage, Tag
+from api.images.services import delete_image, judge_image
+from api.jobs.admin_detail import pretty, readable
+from api.jobs.admin_tools import CappedPaginator, MadeFilter, UsedModelFilter
+
+MOST_TAGS = 100
+MOST_DERIVED = 24
+NOT_LISTED = ("parameters", "negative_prompt")
+COLUMNS = {field.name for field in GeneratedImage._meta.get_fields()}
+ORDERS = {"newest": "-pk", "oldest": "pk", "clip": "-clip_score", "rating": "-rating"}
+
+
+class SortFilter(admin.SimpleListFilter):
+    """Which come first. By a score, those without one are left out, so that an index has the order."""
+
+    title = "order"
+    parameter_name = "sort"
+    FIELDS = {"clip": "clip_score", "rating": "rating"}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("oldest", "Oldest first"), ("clip", "Best prompt match first"), ("rating", "Best rated first")]
+
+    def choices(self, changelist: Any) -> Any:
+        for place, choice in enumerate(super().choices(changelist)):
+            yield choice if place else {**choice, "display": "Newest first"}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> QuerySet[GeneratedImage]:
+        field = self.FIELDS.get(self.value() or "")
+        return queryset.filter(**{f"{field}__isnull": False}) if field else queryset
+
+
+class RatingFilter(admin.SimpleListFilter):
+    title = "rating"
+    parameter_name = "rated"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("5", "★★★★★"), ("4", "★★★★ or more"), ("3", "★★★ or more"), ("any", "Rated"), ("none", "Not rated")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> QuerySet[GeneratedImage]:
+        match self.value():
+            case "3" | "4" | "5" as least:
+                return queryset.filter(rating__gte=int(least))
+            case "any" | "none" as wanted:
+                return queryset.filter(rating__isnull=wanted == "none")
+        return queryset
+
+
+class TagFilter(admin.SimpleListFilter):
+    title = "tag"
+    parameter_name = "tag"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in Tag.objects.values_list("name", flat=True)[:MOST_TAGS]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> QuerySet[GeneratedImage]:
+        return queryset.filter(tags__name=self.value()) if self.value() else queryset
+
+
+class JudgementForm(forms.ModelForm):
+    rating = forms.TypedChoiceField(
+        choices=[("", "none"), *((str(stars), "★" * stars) for stars in range(1, 6))],
+        widget=forms.RadioSelect,
+        coerce=int,
+        empty_value=None,
+        required=False,
+    )
+    tag_names = forms.CharField(label="Tags", required=False, max_length=1000, help_text="Separated by commas.")
+
+    class Meta:
+        model = GeneratedImage
+        fields = ["rating", "favourite"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["tag_names"] = ", ".join(tag.name for tag in self.instance.tags.all())
+
+    def clean_tag_names(self) -> list[str]:
+        names = [name.strip() for name in self.cleaned_data["tag_names"].split(",") if name.strip()]
+        longest = Tag._meta.get_field("name").max_length or 0
+        if any(len(name) > longest for name in names):
+            raise forms.ValidationError(f"A tag has {longest} letters at most.")
+        return names
+
+
+@admin.register(GeneratedImage)
+class GeneratedImageAdmin(admin.ModelAdmin):
+    form = JudgementForm
+    fields = ["rating", "favourite", "tag_names"]
+    list_display = ["prompt"]
+    list_filter = [SortFilter, UsedModelFilter, RatingFilter, "favourite", TagFilter, MadeFilter]
+    search_fields = ["prompt"]
+    search_help_text = "Words of the prompt, or a seed as seed:42."
+    list_per_page = 48
+    list_max_show_all = 0
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    actions = ["mark", "unmark"]
+    actions_selection_counter = False
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        return [ORDERS.get(request.GET.get("sort", ""), "-pk")]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[GeneratedImage], search_term: str
+    ) -> tuple[QuerySet[GeneratedImage], bool]:
+        queryset = queryset.defer(*NOT_LISTED)
+        seed = search_term.strip().removeprefix("seed:")
+        if search_term.strip().startswith("seed:") and seed.isascii() and seed.isdigit() and len(seed) <= 18:
+            return queryset.filter(seed=int(seed)), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, add: bool = False, change: bool = False, form_url: str = "", obj: Any = None
+    ) -> Any:
+        return super().render_change_form(request, {**context, **picture_context(obj)}, add, change, form_url, obj)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        return super().changelist_view(request, {"title": "Pictures", **(extra_context or {})})
+
+    def save_model(self, request: HttpRequest, obj: GeneratedImage, form: Any, change: bool) -> None:
+        data = form.cleaned_data
+        judge_image(image=obj, changes={"rating": data["rating"], "favourite": data["favourite"], "tags": data["tag_names"]})
+
+    def delete_model(self, request: HttpRequest, obj: GeneratedImage) -> None:
+        delete_image(image=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> None:
+        for image in queryset.select_related("file"):
+            delete_image(image=image)
+
+    @admin.action(description="Mark as favourites", permissions=["change"])
+    def mark(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> None:
+        self.message_user(request, f"{queryset.order_by().update(favourite=True)} marked.")
+
+    @admin.action(description="No favourites any more", permissions=["change"])
+    def unmark(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> None:
+        self.message_user(request, f"{queryset.order_by().update(favourite=False)} unmarked.")
+
+
+def picture_context(image: GeneratedImage) -> dict[str, Any]:
+    others = {name: value for name, value in image.parameters.items() if name not in COLUMNS}
+    return {
+        "title": "Picture",
+        "subtitle": None,
+        "derived": image.derived.order_by("pk")[:MOST_DERIVED],
+        "others": [(name, readable(value)) for name, value in others.items()],
+        "parameters_json": pretty(image.parameters),
+        "scores": sorted(image.scores.items()),
+    }
+
+
+@admin.register(Tag)
+class TagAdmin(admin.ModelAdmin):
+    search_fields = ["name"]
+    paginator = CappedPaginator
+    show_full_result_count = False

@@ -1,0 +1,87 @@
+"""Charts as numbers for inline SVG (templates/admin/dashboard/): geometry only, colours are the stylesheet's."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api.jobs.admin_tools import seconds_text
+from api.studio.dashboard import STACK, Day, RunTime
+
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 620, 230, 44, 18, 28, 16
+ROW_HEIGHT, VALUE_WIDTH = 50, 190
+
+
+@dataclass(frozen=True)
+class Bar:
+    state: str
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str
+
+
+def nice_ceiling(value: float) -> float:
+    """The least of 1, 2, 5 × 10ⁿ that is not below `value`, and 1 at least: a scale's end that people can divide."""
+    if value <= 1:
+        return 1
+    magnitude = 10 ** math.floor(math.log10(value))
+    return next(step * magnitude for step in (1, 2, 5, 10) if step * magnitude >= value)
+
+
+def days_chart(days: Sequence[Day]) -> dict[str, Any]:
+    """Stacked columns, a day each."""
+    top = nice_ceiling(max((day.total for day in days), default=0))
+    slot = (WIDTH - LEFT - RIGHT) / max(len(days), 1)
+    scale = (HEIGHT - BOTTOM - TOP) / top
+    bars, labels = [], []
+    for place, day in enumerate(days):
+        x, y = LEFT + place * slot, float(HEIGHT - BOTTOM)
+        for state in STACK:
+            if count := day.counts.get(state, 0):
+                height = count * scale
+                y -= height
+                title = f"{day.date:%-d %b}: {count:,} {state}"
+                bars.append(Bar(state, round(x + slot * 0.14, 1), round(y, 2), round(slot * 0.72, 1), round(height, 2), title))
+        labels.append({"x": round(x + slot / 2, 1), "text": f"{day.date:%-d %b}", "shown": (len(days) - 1 - place) % 3 == 0})
+    lines = [{"y": round(HEIGHT - BOTTOM - top * part * scale, 1), "text": count_text(top * part)} for part in (0, 0.5, 1)]
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "baseline": HEIGHT - 6,
+        "bars": bars,
+        "labels": labels,
+        "lines": lines if top > 1 else [lines[0], lines[2]],
+        "legend": [(state, sum(day.counts.get(state, 0) for day in days)) for state in STACK],
+        "rows": [(f"{day.date:%Y-%m-%d}", [day.counts.get(state, 0) for state in STACK]) for day in reversed(days)],
+        "states": list(STACK),
+        "total": sum(day.total for day in days),
+    }
+
+
+def count_text(value: float) -> str:
+    if value >= 1000:
+        return f"{value / 1000:g}k"
+    return f"{value:g}"
+
+
+def run_times_chart(rows: Sequence[RunTime]) -> dict[str, Any]:
+    """Two lines a model: its name, and a bar to the median with a thin line on to the ninth decile."""
+    longest = max((row.p90 for row in rows), default=0) or 1.0
+    scale = (WIDTH - VALUE_WIDTH) / longest
+    shown = [
+        {
+            "model_id": row.model_id,
+            "y": place * ROW_HEIGHT + 34,
+            "median_width": round(max(row.median * scale, 1.5), 2),
+            "p90_end": round(row.p90 * scale, 2),
+            "value_x": round(row.p90 * scale + 8, 2),
+            "median": seconds_text(row.median),
+            "p90": seconds_text(row.p90),
+            "runs": row.runs,
+        }
+        for place, row in enumerate(rows)
+    ]
+    return {"width": WIDTH, "height": ROW_HEIGHT * len(rows), "rows": shown}

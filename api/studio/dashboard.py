@@ -1,0 +1,138 @@
+"""The figures of the admin's first page: every query has a bound, and together they run once in CACHE_SECONDS."""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db.models import Sum
+from django.utils import timezone
+
+from api.files.models import StoredFile
+from api.images.models import GeneratedImage
+from api.jobs.admin_tools import MOST_COUNTED, between, bytes_text, first_id_of, midnight, seconds_text, used_models
+from api.jobs.models import Job, Worker
+from api.jobs.states import Status
+
+CACHE_SECONDS = 10
+PAST_DAY_SECONDS = 3600
+DISK_SECONDS = 300
+DAYS = 14
+MOST_A_DAY = 20_000
+RECENT_RUNS = 1_000
+MOST_MODELS = 10
+LATEST = 12
+STACK = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.RUNNING, Status.QUEUED)
+
+
+@dataclass(frozen=True)
+class Day:
+    date: datetime
+    counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class RunTime:
+    """Seconds from claim to end over a model's latest jobs that succeeded."""
+
+    model_id: str
+    runs: int
+    median: float
+    p90: float
+
+
+def dashboard() -> dict[str, Any]:
+    return cache.get_or_set("studio.dashboard", build_dashboard, CACHE_SECONDS)  # type: ignore[return-value]
+
+
+def build_dashboard() -> dict[str, Any]:
+    from api.studio.charts import days_chart, run_times_chart
+
+    return {
+        "days": days_chart(jobs_by_day()),
+        "run_times": run_times_chart(run_times()),
+        "queue": queue_now(),
+        "workers": [describe_worker(worker) for worker in Worker.objects.exclude(state=Worker.State.STOPPED)[:8]],
+        "disk": disk(),
+        "latest": list(GeneratedImage.objects.order_by("-pk").only("pk", "prompt", "model_id")[:LATEST]),
+        "made_at": timezone.now(),
+    }
+
+
+def jobs_by_day() -> list[Day]:
+    """The last DAYS days, oldest first. A day that is over is counted once an hour."""
+    days = [midnight(ago) for ago in reversed(range(DAYS))]
+    past = [cache.get_or_set(f"studio.day.{day:%Y%m%d}", lambda day=day: count_day(day), PAST_DAY_SECONDS) for day in days[:-1]]
+    return [*past, count_day(days[-1])]  # type: ignore[list-item]
+
+
+def count_day(day: datetime) -> Day:
+    """By state; the newest MOST_A_DAY jobs of the day at most."""
+    made = Job.objects.filter(pk__gte=first_id_of(day), pk__lt=first_id_of(day + timedelta(days=1))).order_by("-pk")
+    return Day(day, dict(Counter(made.values_list("status", flat=True)[:MOST_A_DAY])))
+
+
+def run_times() -> list[RunTime]:
+    """The busiest of the models come first."""
+    rows = []
+    for model_id in used_models(Job)[:MOST_MODELS]:
+        done = Job.objects.filter(status=Status.SUCCEEDED, model_id=model_id).order_by("-id")
+        times = done.values_list("started_at", "finished_at")[:RECENT_RUNS]
+        seconds = sorted(value for value in (between(*pair) for pair in times) if value is not None)
+        if seconds:
+            rows.append(RunTime(model_id, len(seconds), median(seconds), seconds[int(0.9 * (len(seconds) - 1))]))
+    return sorted(rows, key=lambda row: -row.runs)
+
+
+def queue_now() -> dict[str, Any]:
+    queued = Job.objects.filter(status=Status.QUEUED)
+    oldest = queued.order_by("id").values_list("created_at", flat=True).first()
+    count = queued.order_by()[: MOST_COUNTED + 1].count()
+    return {
+        "queued": f"{min(count, MOST_COUNTED):,}{'+' if count > MOST_COUNTED else ''}",
+        "running": Job.objects.filter(status=Status.RUNNING).order_by()[:MOST_COUNTED].count(),
+        "oldest": seconds_text(between(oldest, timezone.now())) if oldest else None,
+    }
+
+
+def describe_worker(worker: Worker) -> dict[str, Any]:
+    device = worker.device.get("device", {})
+    age = between(worker.heartbeat_at, timezone.now()) or 0.0
+    return {
+        "worker": worker,
+        "device": device.get("name") or device.get("type") or "device not known yet",
+        "dtype": worker.device.get("dtype", ""),
+        "models": [(model["id"], bytes_text(model.get("bytes"))) for model in worker.loaded_models],
+        "heartbeat": seconds_text(age),
+        "silent": age > settings.JOB_LEASE_SECONDS,
+    }
+
+
+def media_size() -> int:
+    """The one query here that grows with the number of pictures; it reads small rows, once in DISK_SECONDS."""
+    return StoredFile.objects.aggregate(sum=Sum("size"))["sum"] or 0
+
+
+def disk() -> dict[str, Any]:
+    folder = Path(settings.MEDIA_ROOT)
+    while not folder.exists():
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    media = cache.get_or_set("studio.media", media_size, DISK_SECONDS) or 0
+    return {
+        "media": bytes_text(media),
+        "free": bytes_text(usage.free),
+        "total": bytes_text(usage.total),
+        "media_percent": round(100 * media / usage.total, 2),
+        "used_percent": round(100 * (usage.total - usage.free) / usage.total, 2),
+        "low": usage.free < 2 * settings.MIN_FREE_DISK_BYTES,
+    }

@@ -1,0 +1,14 @@
+"""What the admin's templates ask of the studio."""
+
+from typing import Any
+
+from django import template
+
+from api.studio import dashboard as figures
+
+register = template.Library()
+
+
+@register.simple_tag
+def dashboard() -> dict[str, Any]:
+    return figures.dashboard()

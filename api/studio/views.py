@@ -1,0 +1,123 @@
+"""The front door: a prompt becomes a picture, and the latest pictures are below."""
+
+import uuid
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from api.access.principals import Principal, visible_to
+from api.access.scopes import READ, SUBMIT
+from api.files.errors import DiskFull
+from api.images.models import GeneratedImage
+from api.jobs.models import Job
+from api.jobs.services import cancel_job
+from api.jobs.submission import submit
+from api.problems import Problem
+from api.studio.access import for_people, is_part
+from api.studio.forms import FIELDS, PromptForm, form_of, read_form
+from api.studio.jobs import job_context
+
+PAGE = 24
+
+
+@require_GET
+@for_people(READ)
+def index(request: HttpRequest, principal: Principal) -> HttpResponse:
+    again = request.GET.get("again")
+    image = find_image(principal, again) if again else None
+    form = form_of(image, keep_seed="new" not in request.GET) if image else PromptForm()
+    return render_index(request, principal, form)
+
+
+def render_index(request: HttpRequest, principal: Principal, form: PromptForm, status: int = 200) -> HttpResponse:
+    context = {"form": form, "fields": FIELDS, **images_context(principal, None)}
+    return render(request, "studio/index.html", context, status=status)
+
+
+@require_POST
+@for_people(SUBMIT)
+def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
+    form, serializer = read_form(request.POST)
+    job = None
+    if serializer is not None:
+        try:
+            job = submit(serializer.resolve(), principal=principal)
+        except Problem as problem:
+            form.errors["form"] = problem.detail
+        except DiskFull as error:
+            form.errors["form"] = str(getattr(error, "detail", error))
+    if not is_part(request):
+        return to_job(job) if job else render_index(request, principal, form, 422)
+    response = render(request, "studio/generated.html", {"form": form, "fields": FIELDS, **(job_context(job) if job else {})})
+    if job is None:
+        response["HX-Reswap"] = "none"  # only the errors, which find their own places
+    return response
+
+
+@require_GET
+@for_people(READ)
+def job_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
+    """For browsers without scripts, and to come back to."""
+    job = get_object_or_404(visible_to(principal, Job.objects.all()), pk=id)
+    return render(request, "studio/job_page.html", job_context(job))
+
+
+@require_POST
+@for_people(SUBMIT)
+def cancel(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
+    job = cancel_job(job=get_object_or_404(visible_to(principal, Job.objects.all()), pk=id))
+    if is_part(request):
+        return render(request, "studio/job_state.html", job_context(job))
+    return to_job(job)
+
+
+def to_job(job: Job) -> HttpResponse:
+    return HttpResponseRedirect(reverse("studio-job", args=[job.pk]))
+
+
+# ---------------------------------------------------------------- pictures
+
+
+@require_GET
+@for_people(READ)
+def more_images(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """The next pictures, older than `before`; a whole page of them for browsers without scripts."""
+    context = images_context(principal, parse_id(request.GET.get("before", "")))
+    return render(request, "studio/tiles.html" if is_part(request) else "studio/images.html", context)
+
+
+@require_GET
+@for_people(READ)
+def image_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
+    image = find_image(principal, str(id))
+    if image is None:
+        raise Http404
+    images = visible_to(principal, GeneratedImage.objects.all())
+    context = {
+        "image": image,
+        "newer": images.filter(pk__gt=image.pk).order_by("pk").values_list("pk", flat=True).first(),
+        "older": images.filter(pk__lt=image.pk).order_by("-pk").values_list("pk", flat=True).first(),
+    }
+    return render(request, "studio/picture.html" if is_part(request) else "studio/picture_page.html", context)
+
+
+def images_context(principal: Principal, before: uuid.UUID | None) -> dict[str, Any]:
+    images = visible_to(principal, GeneratedImage.objects.order_by("-pk").only("pk", "prompt", "width", "height"))
+    rows = list((images.filter(pk__lt=before) if before else images)[: PAGE + 1])
+    return {"images": rows[:PAGE], "before": rows[PAGE - 1].pk if len(rows) > PAGE else None}
+
+
+def find_image(principal: Principal, identifier: str) -> GeneratedImage | None:
+    pk = parse_id(identifier)
+    images = visible_to(principal, GeneratedImage.objects.select_related("job"))
+    return images.filter(pk=pk).first() if pk else None
+
+
+def parse_id(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
