@@ -78,8 +78,16 @@ def train_autoencoder(checkpoints: Path, minutes: float) -> AutoencoderKL:
         pairs = np.concatenate([to_pictures(held_out[:8]), to_pictures(reconstruct(autoencoder, held_out[:8]))])
         save_grid(pairs, checkpoints / "samples" / f"autoencoder-{done:06d}.png", 8)
         average.swap()
-        save_checkpoint(path, {"model": autoencoder.state_dict(), "optimizer": optimizer.state_dict(),
-                               "average": average.state(), "step": done, "spent": budget.spent})
+        save_checkpoint(
+            path,
+            {
+                "model": autoencoder.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average.state(),
+                "step": done,
+                "spent": budget.spent,
+            },
+        )
 
     for done in steps_until_done(budget, step):
         batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)])

@@ -88,8 +88,16 @@ def train_clip(checkpoints: Path, minutes: float) -> CLIPModel:
         average.swap()
         log(f"clip step {done} {budget.spent:.1f} min first of 100: {first_among_hundred(clip, tokenizer, 7, 3):.2f}")
         average.swap()
-        save_checkpoint(path, {"model": clip.state_dict(), "optimizer": optimizer.state_dict(),
-                               "average": average.state(), "step": done, "spent": budget.spent})
+        save_checkpoint(
+            path,
+            {
+                "model": clip.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average.state(),
+                "step": done,
+                "spent": budget.spent,
+            },
+        )
 
     for done in steps_until_done(budget, step):
         facts, pixels = zip(*(next(stream) for _ in range(BATCH)), strict=True)

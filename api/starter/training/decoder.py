@@ -42,8 +42,16 @@ def train_decoder(checkpoints: Path, minutes: float) -> None:
     budget, look, done = Budget(minutes, spent), every(150), step
 
     def keep() -> None:
-        save_checkpoint(path, {"model": trained.state_dict(), "optimizer": optimizer.state_dict(),
-                               "average": average.state(), "step": done, "spent": budget.spent})
+        save_checkpoint(
+            path,
+            {
+                "model": trained.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average.state(),
+                "step": done,
+                "spent": budget.spent,
+            },
+        )
         average.swap()
         log(f"decoder step {done} {budget.spent:.1f} min PSNR {psnr(autoencoder, held_out):.2f} dB")
         save_checkpoint(checkpoints / "autoencoder-final.pt", {"model": autoencoder.state_dict()})

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from torch.nn import functional
 
 from api.starter import world
 from api.starter.architecture import (
@@ -44,13 +44,26 @@ FRESH, POOL = 8, 24_000
 TEXT_EVERY, TEXT_LR_SCALE = 3, 0.7
 """The text encoder, which begins well, learns at every third step: its backward costs a quarter of the time."""
 PROMPTS = (
-    "A serene lake at sunset", "a calm lake at night with a full moon and stars", "a sailing boat on the sea by day",
-    "mountains at sunrise with a hot-air balloon", "rolling hills by day with a rainbow", "a house in a forest at night",
-    "a desert at noon with cacti", "a flower meadow by day with round trees", "a city skyline at night with stars",
-    "a snowy landscape at sunset with pine trees", "a beach at sunset with palm trees", "a lake in the rain",
-    "a red circle to the left of a blue square", "a green star above a yellow triangle", "three purple squares",
-    "a black triangle below an orange circle", "a pizza with pepperoni and basil on a wooden board",
-    "a red apple on a plate", "a chocolate cake on a pink table", "a purple to pink gradient with confetti",
+    "A serene lake at sunset",
+    "a calm lake at night with a full moon and stars",
+    "a sailing boat on the sea by day",
+    "mountains at sunrise with a hot-air balloon",
+    "rolling hills by day with a rainbow",
+    "a house in a forest at night",
+    "a desert at noon with cacti",
+    "a flower meadow by day with round trees",
+    "a city skyline at night with stars",
+    "a snowy landscape at sunset with pine trees",
+    "a beach at sunset with palm trees",
+    "a lake in the rain",
+    "a red circle to the left of a blue square",
+    "a green star above a yellow triangle",
+    "three purple squares",
+    "a black triangle below an orange circle",
+    "a pizza with pepperoni and basil on a wooden board",
+    "a red apple on a plate",
+    "a chocolate cake on a pink table",
+    "a purple to pink gradient with confetti",
 )
 
 
@@ -68,7 +81,7 @@ class Loss:
         noise = torch.randn_like(latents)
         noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
         target = signal.sqrt() * noise - (1 - signal).sqrt() * latents
-        errors = F.mse_loss(predict(noisy, steps).float(), target, reduction="none").mean(dim=(1, 2, 3))
+        errors = functional.mse_loss(predict(noisy, steps).float(), target, reduction="none").mean(dim=(1, 2, 3))
         # SNR + 1 is 1 / (1 - signal), so the weight is min(1, 6 (1 - signal)).
         return (errors * (6 * (1 - signal.flatten())).clamp(max=1)).mean()
 
@@ -95,8 +108,7 @@ class Trainee:
         self.unet = make_unet().to(memory_format=torch.channels_last)
         self.text_encoder = make_text_encoder(self.tokenizer)
         self.step, self.spent, self._loss = 0, 0.0, Loss()
-        groups = [{"params": self.unet.parameters()},
-                  {"params": self.text_encoder.parameters(), "lr_scale": TEXT_LR_SCALE}]
+        groups = [{"params": self.unet.parameters()}, {"params": self.text_encoder.parameters(), "lr_scale": TEXT_LR_SCALE}]
         self.optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         self.unet.set_attn_processor(AttnProcessor())  # its backward is faster on a CPU than fused attention's
 
@@ -123,8 +135,13 @@ class Trainee:
         return loss.item()
 
     def state(self) -> dict[str, Any]:
-        return {"unet": self.unet.state_dict(), "text_encoder": self.text_encoder.state_dict(),
-                "optimizer": self.optimizer.state_dict(), "step": self.step, "spent": self.spent}
+        return {
+            "unet": self.unet.state_dict(),
+            "text_encoder": self.text_encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "spent": self.spent,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         self.unet.load_state_dict(state["unet"])
@@ -139,8 +156,7 @@ def _average_over_processes(parameters: list[torch.nn.Parameter]) -> None:
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
     parts = flat.split([p.numel() for p in parameters])
-    torch._foreach_copy_([p.data for p in parameters],
-                         [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)])
+    torch._foreach_copy_([p.data for p in parameters], [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)])
 
 
 def _time_is_up(budget: Budget) -> bool:
@@ -157,8 +173,9 @@ def save_samples(trainee: Trainee, autoencoder: AutoencoderKL, path: Path, guida
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(PROMPTS))]
     with torch.autocast("cpu", torch.bfloat16):
-        pictures = pipeline(list(PROMPTS), num_inference_steps=20, guidance_scale=guidance, generator=generators,
-                            output_type="np").images
+        pictures = pipeline(
+            list(PROMPTS), num_inference_steps=20, guidance_scale=guidance, generator=generators, output_type="np"
+        ).images
     save_grid(list((pictures * 255).round().astype(np.uint8)), path, 5)
     trainee.unet.set_attn_processor(AttnProcessor())
 
@@ -204,7 +221,8 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
         captions = [world.training_caption(picture, rng) for picture in facts]
         losses.append(trainee.learn(captions, latents, learning_rate(PEAK, trainee.step, budget.progress)))
         if rank == 0 and trainee.step % 100 == 0:
-            log(f"diffusion step {trainee.step} {budget.spent:.1f} min loss {np.mean(losses[-100:]):.4f} pool {len(pool.facts)}")
+            mean = np.mean(losses[-100:])
+            log(f"diffusion step {trainee.step} {budget.spent:.1f} min loss {mean:.4f} pool {len(pool.facts)}")
     keep()
     dist.destroy_process_group()
 

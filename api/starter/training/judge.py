@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from api.starter import world
 from api.starter.training import data
@@ -31,12 +31,15 @@ class Block(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(x + self.layers(x))
+        return functional.relu(x + self.layers(x))
 
 
 def _smaller(before: int, after: int) -> nn.Sequential:
@@ -49,9 +52,21 @@ class Judge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, 40, 6, stride=4, padding=1), nn.BatchNorm2d(40), nn.ReLU(), Block(40),
-            _smaller(40, 80), Block(80), Block(80), _smaller(80, 160), Block(160), Block(160),
-            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(160 * 16, 256), nn.ReLU(), nn.Dropout(0.1),
+            nn.Conv2d(3, 40, 6, stride=4, padding=1),
+            nn.BatchNorm2d(40),
+            nn.ReLU(),
+            Block(40),
+            _smaller(40, 80),
+            Block(80),
+            Block(80),
+            _smaller(80, 160),
+            Block(160),
+            Block(160),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(160 * 16, 256),
+            nn.ReLU(),
+            nn.Dropout(0.1),
         )
         self.sizes = [len(answers) for answers in CHOICES.values()]
         self.head = nn.Linear(256, sum(self.sizes) + len(THINGS))
@@ -64,8 +79,10 @@ class Judge(nn.Module):
 def labels_of(pictures: list[world.Picture]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """The true answers: class indices and 0 or 1, UNKNOWN where the question makes no sense."""
     known = [choices_of(picture) for picture in pictures]
-    choices = {name: torch.tensor([answers.index(k[name]) if name in k else UNKNOWN for k in known])
-               for name, answers in CHOICES.items()}
+    choices = {
+        name: torch.tensor([answers.index(k[name]) if name in k else UNKNOWN for k in known])
+        for name, answers in CHOICES.items()
+    }
     present = [things_of(picture) for picture in pictures]
     return choices, torch.tensor([[float(p.get(thing, UNKNOWN)) for thing in THINGS] for p in present])
 
@@ -75,16 +92,16 @@ def loss_of(judge: Judge, pictures: torch.Tensor, facts: list[world.Picture]) ->
     with torch.autocast("cpu", torch.bfloat16):
         choice_logits, thing_logits = judge(pictures)
     asked = [name for name in CHOICES if (choices[name] != UNKNOWN).any()]
-    total = sum(F.cross_entropy(choice_logits[name], choices[name], ignore_index=UNKNOWN) for name in asked)
+    total = sum(functional.cross_entropy(choice_logits[name], choices[name], ignore_index=UNKNOWN) for name in asked)
     known = things != UNKNOWN
-    return total + 4 * F.binary_cross_entropy_with_logits(thing_logits[known], things[known])
+    return total + 4 * functional.binary_cross_entropy_with_logits(thing_logits[known], things[known])
 
 
 def worn(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Blur, shift the colours a little and add noise, each now and then."""
     if rng.random() < 0.5:
-        small = F.interpolate(pictures, scale_factor=float(rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
-        pictures = F.interpolate(small, size=pictures.shape[-2:], mode="bilinear")
+        small = functional.interpolate(pictures, scale_factor=float(rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
+        pictures = functional.interpolate(small, size=pictures.shape[-2:], mode="bilinear")
     if rng.random() < 0.6:
         pictures = pictures * rng.uniform(0.9, 1.05) + torch.randn(len(pictures), 3, 1, 1) * 0.06
     if rng.random() < 0.4:
@@ -98,8 +115,10 @@ def see(judge: Judge, pictures: torch.Tensor) -> list[tuple[dict[str, str], dict
     choice_logits, thing_logits = judge(pictures)
     best = {name: logits.argmax(dim=1).tolist() for name, logits in choice_logits.items()}
     there = (thing_logits > 0).tolist()
-    return [({name: CHOICES[name][best[name][i]] for name in CHOICES}, dict(zip(THINGS, there[i], strict=True)))
-            for i in range(len(pictures))]
+    return [
+        ({name: CHOICES[name][best[name][i]] for name in CHOICES}, dict(zip(THINGS, there[i], strict=True)))
+        for i in range(len(pictures))
+    ]
 
 
 @torch.no_grad()
@@ -142,8 +161,9 @@ def train_judge(checkpoints: Path, minutes: float) -> Judge:
         worst = ", ".join(f"{name} {share:.2f}" for name, share in sorted(shares.items(), key=lambda item: item[1])[:5])
         log(f"judge step {done} {budget.spent:.1f} min mean {np.mean(list(shares.values())):.3f} worst: {worst}")
         judge.train()
-        save_checkpoint(path, {"model": judge.state_dict(), "optimizer": optimizer.state_dict(), "step": done,
-                               "spent": budget.spent})
+        save_checkpoint(
+            path, {"model": judge.state_dict(), "optimizer": optimizer.state_dict(), "step": done, "spent": budget.spent}
+        )
 
     for done in steps_until_done(budget, step):
         facts, pixels = zip(*(next(stream) for _ in range(BATCH)), strict=True)

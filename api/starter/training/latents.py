@@ -40,8 +40,11 @@ class LatentPool:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._autoencoder, self._capacity = autoencoder, capacity
         mode = "r+" if path.exists() else "w+"
-        self._latents = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=(capacity, *SHAPE)) \
-            if mode == "w+" else np.lib.format.open_memmap(path, mode="r+")
+        self._latents = (
+            np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=(capacity, *SHAPE))
+            if mode == "w+"
+            else np.lib.format.open_memmap(path, mode="r+")
+        )
         self._source: Iterator[tuple[world.Picture, int]] = data.facts(seed)
         self.facts: list[world.Picture] = []
 

@@ -13,9 +13,11 @@ from api.starter.architecture import TOKENIZER
 from api.starter.world.words import QUALITY
 
 MERGES = 900
-_MORE_WORDS = ("in of on with and the a an at to one four five six many colour colours photo photograph realistic "
-               "beautiful pretty small big large tall bright dark white black gray grey brown pink teal cyan water sky "
-               "tree trees river cloud clouds star bird boat ship moonlight sunlight summer winter autumn spring riso print")
+_MORE_WORDS = (
+    "in of on with and the a an at to one four five six many colour colours photo photograph realistic "
+    "beautiful pretty small big large tall bright dark white black gray grey brown pink teal cyan water sky "
+    "tree trees river cloud clouds star bird boat ship moonlight sunlight summer winter autumn spring riso print"
+)
 
 
 def _corpus(captions: int) -> Counter[str]:
@@ -54,8 +56,13 @@ def train_tokenizer(folder: Path = TOKENIZER, captions: int = 40_000) -> None:
         merges.append(pair)
         words = {_apply(symbols, pair): count for symbols, count in words.items()}
     letters = list(bytes_to_unicode().values())
-    entries = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges),
-               "<|startoftext|>", "<|endoftext|>"]
+    entries = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *("".join(pair) for pair in merges),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     vocabulary = {entry: index for index, entry in enumerate(dict.fromkeys(entries))}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Which models there are to train."""
+"""Which models there are to train, in the order in which they build on each other."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,17 +8,30 @@ from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
 from api.starter.training.decoder import train_decoder
 from api.starter.training.diffusion import train_diffusion
+from api.starter.training.export import export_clip, export_starter
 from api.starter.training.judge import train_judge
+from api.starter.training.lora import train_lora
+from api.starter.training.tokenizer import train_tokenizer
+
+
+def _export(checkpoints: Path, minutes: float) -> None:
+    export_clip(checkpoints)
+    export_starter(checkpoints)
+
 
 MODELS: dict[str, Callable[[Path, float], Any]] = {
+    "tokenizer": lambda checkpoints, minutes: train_tokenizer(),
     "autoencoder": train_autoencoder,
     "clip": train_clip,
+    "diffusion": train_diffusion,
     "decoder": train_decoder,
     "judge": train_judge,
-    "diffusion": train_diffusion,
+    "lora": train_lora,
+    "export": _export,
 }
 
 
 def train(model: str, checkpoints: Path, minutes: float) -> None:
     """Train for `minutes` in all, earlier runs from the same folder counted in."""
+    checkpoints.mkdir(parents=True, exist_ok=True)
     MODELS[model](checkpoints, minutes)

@@ -65,14 +65,16 @@ class Canvas:
         path.addPoly([skia.Point(*point) for point in points], False)
         self._canvas.drawPath(path, _stroke(colour, width, alpha))
 
-    def arc(self, x: float, y: float, r: float, start: float, sweep: float, colour: Colour, width: float,
-            alpha: float = 1.0) -> None:
+    def arc(
+        self, x: float, y: float, r: float, start: float, sweep: float, colour: Colour, width: float, alpha: float = 1.0
+    ) -> None:
         """Stroke a part of a circle; angles in degrees, clockwise from the right."""
         box = skia.Rect.MakeLTRB(x - r, y - r, x + r, y + r)
         self._canvas.drawArc(box, start, sweep, False, _stroke(colour, width, alpha))
 
-    def gradient(self, y: float, height: float, colours: Sequence[Colour], degrees: float = 90,
-                 stops: Sequence[float] | None = None) -> None:
+    def gradient(
+        self, y: float, height: float, colours: Sequence[Colour], degrees: float = 90, stops: Sequence[float] | None = None
+    ) -> None:
         """Fill a full-width band with a gradient; 90 degrees runs from top to bottom, 0 from left to right."""
         angle = np.deg2rad(degrees)
         dx, dy = np.cos(angle) * UNITS / 2, np.sin(angle) * height / 2
@@ -104,5 +106,11 @@ def _paint(colour: Colour, alpha: float) -> skia.Paint:
 
 
 def _stroke(colour: Colour, width: float, alpha: float) -> skia.Paint:
-    return skia.Paint(AntiAlias=True, Color=argb(colour, alpha), Style=skia.Paint.kStroke_Style, StrokeWidth=width,
-                      StrokeCap=skia.Paint.kRound_Cap, StrokeJoin=skia.Paint.kRound_Join)
+    return skia.Paint(
+        AntiAlias=True,
+        Color=argb(colour, alpha),
+        Style=skia.Paint.kStroke_Style,
+        StrokeWidth=width,
+        StrokeCap=skia.Paint.kRound_Cap,
+        StrokeJoin=skia.Paint.kRound_Join,
+    )

@@ -9,12 +9,21 @@ from api.starter.world.shapes import COLOURS, FORMS, Group, Shapes
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "kind": ("scene", "shapes", "food", "poster"),
-    "landform": tuple(LANDFORMS), "time": TIMES, "weather": WEATHERS,
+    "landform": tuple(LANDFORMS),
+    "time": TIMES,
+    "weather": WEATHERS,
     "arrangement": ("one", "beside", "stacked"),
-    "form_a": FORMS, "colour_a": tuple(COLOURS), "count_a": ("1", "2", "3"),
-    "form_b": FORMS, "colour_b": tuple(COLOURS), "count_b": ("1", "2", "3"),
-    "dish": DISHES, "table": tuple(TABLES),
-    "top": tuple(TONES), "bottom": tuple(TONES), "pattern": PATTERNS,
+    "form_a": FORMS,
+    "colour_a": tuple(COLOURS),
+    "count_a": ("1", "2", "3"),
+    "form_b": FORMS,
+    "colour_b": tuple(COLOURS),
+    "count_b": ("1", "2", "3"),
+    "dish": DISHES,
+    "table": tuple(TABLES),
+    "top": tuple(TONES),
+    "bottom": tuple(TONES),
+    "pattern": PATTERNS,
 }
 """Questions with one answer out of several. `a` is the left or upper group of shapes, `b` the other one."""
 THINGS = (*OBJECTS, *TOPPINGS)

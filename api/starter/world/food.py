@@ -10,8 +10,13 @@ from api.starter.world.words import article, dressed, listed, pick
 DISHES = ("pizza", "cake", "cup", "apple", "fish")
 TOPPINGS = ("pepperoni", "mushrooms", "olives", "basil", "tomatoes")
 BASES = ("plate", "board", "table")
-TABLES: dict[str, Colour] = {"blue": (92, 150, 208), "green": (126, 180, 124), "pink": (244, 184, 196),
-                             "yellow": (250, 220, 128), "white": (244, 242, 236)}
+TABLES: dict[str, Colour] = {
+    "blue": (92, 150, 208),
+    "green": (126, 180, 124),
+    "pink": (244, 184, 196),
+    "yellow": (250, 220, 128),
+    "white": (244, 242, 236),
+}
 VARIANTS: dict[str, dict[str, Colour]] = {
     "cake": {"chocolate": (112, 66, 42), "strawberry": (244, 138, 160), "vanilla": (252, 236, 190)},
     "cup": {"red": (216, 60, 54), "blue": (58, 104, 196), "white": (252, 252, 250)},
@@ -122,8 +127,9 @@ def _draw_cup(canvas: Canvas, food: Food, x: float, y: float, rng: np.random.Gen
     canvas.ellipse(x, y - 14, 26, 8, shade(colour, 0.86))
     canvas.ellipse(x, y - 13.4, 22, 6, (92, 56, 34))
     for dx in (-9, 0, 9):
-        canvas.line(((x + dx, y - 26), (x + dx + 3, y - 33), (x + dx - 2, y - 40), (x + dx + 1, y - 46)),
-                    (255, 255, 255), 2.6, 0.75)
+        canvas.line(
+            ((x + dx, y - 26), (x + dx + 3, y - 33), (x + dx - 2, y - 40), (x + dx + 1, y - 46)), (255, 255, 255), 2.6, 0.75
+        )
 
 
 def _draw_apple(canvas: Canvas, food: Food, x: float, y: float, rng: np.random.Generator) -> None:
@@ -159,7 +165,7 @@ def describe_food(food: Food, rng: np.random.Generator) -> str:
     if rng.random() < 0.75:
         parts.append(pick(rng, base))
     if rng.random() < 0.7:
-        parts.append(pick(rng, (f"on a {food.table} table", f"on a {food.table} background", f"with a {food.table} background")))
+        parts.append(f"{pick(rng, ('on', 'on', 'with'))} a {food.table} {pick(rng, ('table', 'background'))}")
     return dressed(rng, " ".join(part for part in parts if part))
 
 

@@ -32,8 +32,9 @@ def fill_below(canvas: Canvas, outline: Sequence[tuple[float, float]], bottom: f
     canvas.polygon([*outline, (UNITS + 8, bottom), (-8, bottom)], colour)
 
 
-def _peaks(canvas: Canvas, light: Light, base: float, height: float, rng: np.random.Generator, colour: Colour,
-           snowcap: bool) -> None:
+def _peaks(
+    canvas: Canvas, light: Light, base: float, height: float, rng: np.random.Generator, colour: Colour, snowcap: bool
+) -> None:
     outline = ridge(base, height, rng, int(rng.integers(2, 4)))
     fill_below(canvas, outline, base + 1, light.on(colour))
     for index in range(1, len(outline) - 1, 2) if snowcap else ():
@@ -81,8 +82,7 @@ def draw_hills(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
 
 def draw_forest(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
     fill_below(canvas, wave(66, 5, rng, 1.2), UNITS + 2, light.on((92, 142, 112)))
-    for base, height, half, colour in ((88, 42, 9, (84, 138, 108)), (106, 46, 11, (54, 112, 82)),
-                                       (128, 48, 13, (28, 80, 58))):
+    for base, height, half, colour in ((88, 42, 9, (84, 138, 108)), (106, 46, 11, (54, 112, 82)), (128, 48, 13, (28, 80, 58))):
         for x in np.arange(-4, UNITS + 8, half * 1.25) + rng.uniform(-3, 3):
             tall, foot = height * rng.uniform(0.75, 1.05), base + rng.uniform(-2, 2)
             canvas.polygon(((x - half, foot), (x, foot - tall), (x + half, foot)), light.on(colour))
@@ -117,8 +117,7 @@ def draw_city(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
     canvas.rect(0, 117, UNITS, 2, light.on((226, 222, 200)), 0.8)
 
 
-def _windows(canvas: Canvas, x: float, y: float, width: float, height: float, pane: Colour,
-             rng: np.random.Generator) -> None:
+def _windows(canvas: Canvas, x: float, y: float, width: float, height: float, pane: Colour, rng: np.random.Generator) -> None:
     for wy in np.arange(y + 4, y + height - 5, 7):
         for wx in np.arange(x + 2.5, x + width - 4, 5.5):
             if rng.random() < 0.75:
@@ -131,11 +130,27 @@ def draw_snow(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
 
 
 LANDFORMS: dict[str, Callable[[Canvas, Light, np.random.Generator], None]] = {
-    "lake": draw_lake, "sea": draw_sea, "mountains": draw_mountains, "hills": draw_hills, "forest": draw_forest,
-    "desert": draw_desert, "meadow": draw_meadow, "city": draw_city, "snow": draw_snow,
+    "lake": draw_lake,
+    "sea": draw_sea,
+    "mountains": draw_mountains,
+    "hills": draw_hills,
+    "forest": draw_forest,
+    "desert": draw_desert,
+    "meadow": draw_meadow,
+    "city": draw_city,
+    "snow": draw_snow,
 }
-FOOT = {"lake": 112, "sea": 119, "mountains": 112, "hills": 112, "forest": 122, "desert": 114, "meadow": 102,
-        "city": 112, "snow": 112}
+FOOT = {
+    "lake": 112,
+    "sea": 119,
+    "mountains": 112,
+    "hills": 112,
+    "forest": 122,
+    "desert": 114,
+    "meadow": 102,
+    "city": 112,
+    "snow": 112,
+}
 """Where a thing's foot stands, by landform."""
 WATER = {"lake": 96.0, "sea": 92.0}
 """Where a boat floats."""

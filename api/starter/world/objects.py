@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from api.starter.world.canvas import Canvas, Colour, mix
+from api.starter.world.canvas import Canvas, mix
 from api.starter.world.light import Light
 
 RAINBOW = ((226, 60, 60), (244, 150, 50), (250, 226, 80), (92, 190, 96), (74, 132, 220), (140, 90, 190))
@@ -33,8 +33,11 @@ def draw_birds(canvas: Canvas, light: Light, x: float, y: float, rng: np.random.
     ink = mix(light.on((40, 44, 60)), (20, 20, 34), 0.6) if sum(light.sky[0]) > 200 else (206, 210, 232)
     for dx, dy in ((-13, 3), (0, -6), (12, 2), (2, 8))[: rng.integers(3, 5)]:
         bx, by, wing = x + dx + rng.uniform(-2, 2), y + dy + rng.uniform(-1, 1), rng.uniform(5, 6.5)
-        canvas.line(((bx - wing, by - 2.6), (bx - wing / 2, by - 3.4), (bx, by), (bx + wing / 2, by - 3.4),
-                     (bx + wing, by - 2.6)), ink, 1.7)
+        canvas.line(
+            ((bx - wing, by - 2.6), (bx - wing / 2, by - 3.4), (bx, by), (bx + wing / 2, by - 3.4), (bx + wing, by - 2.6)),
+            ink,
+            1.7,
+        )
 
 
 def draw_pine(canvas: Canvas, light: Light, x: float, y: float, rng: np.random.Generator) -> None:
@@ -111,7 +114,11 @@ def draw_rainbow(canvas: Canvas, light: Light, x: float, rng: np.random.Generato
 
 Drawer = Callable[[Canvas, Light, float, float, np.random.Generator], None]
 GROUND: dict[str, Drawer] = {
-    "pines": draw_pine, "trees": draw_round_tree, "palms": draw_palm, "cacti": draw_cactus, "house": draw_house,
+    "pines": draw_pine,
+    "trees": draw_round_tree,
+    "palms": draw_palm,
+    "cacti": draw_cactus,
+    "house": draw_house,
     "boat": draw_boat,
 }
 """Things with a foot on the ground or the water, drawn upwards from it."""

@@ -9,17 +9,36 @@ from api.starter.world.shapes import star_points
 from api.starter.world.words import article, dressed, pick
 
 TONES: dict[str, Colour] = {
-    "red": (218, 52, 60), "orange": (246, 148, 58), "yellow": (250, 216, 92), "green": (70, 170, 108),
-    "teal": (44, 160, 168), "blue": (58, 110, 216), "purple": (130, 70, 190), "pink": (244, 130, 178),
+    "red": (218, 52, 60),
+    "orange": (246, 148, 58),
+    "yellow": (250, 216, 92),
+    "green": (70, 170, 108),
+    "teal": (44, 160, 168),
+    "blue": (58, 110, 216),
+    "purple": (130, 70, 190),
+    "pink": (244, 130, 178),
 }
 PATTERNS = ("plain", "confetti", "dots", "stripes", "stars", "bokeh", "waves", "rays")
 DIRECTIONS = {"vertical": 90.0, "diagonal": 50.0}
-_MOODS = {"plain": "calm", "confetti": "festive", "dots": "playful", "stripes": "modern", "stars": "magical",
-          "bokeh": "dreamy", "waves": "relaxed", "rays": "energetic"}
+_MOODS = {
+    "plain": "calm",
+    "confetti": "festive",
+    "dots": "playful",
+    "stripes": "modern",
+    "stars": "magical",
+    "bokeh": "dreamy",
+    "waves": "relaxed",
+    "rays": "energetic",
+}
 _PATTERN_WORDS = {
-    "plain": ("",), "confetti": (" with confetti", " with colorful confetti"), "dots": (" with dots", " with polka dots"),
-    "stripes": (" with stripes",), "stars": (" with stars", " with little stars"),
-    "bokeh": (" with bokeh lights", " with soft lights"), "waves": (" with waves",), "rays": (" with rays", " with sun rays"),
+    "plain": ("",),
+    "confetti": (" with confetti", " with colorful confetti"),
+    "dots": (" with dots", " with polka dots"),
+    "stripes": (" with stripes",),
+    "stars": (" with stars", " with little stars"),
+    "bokeh": (" with bokeh lights", " with soft lights"),
+    "waves": (" with waves",),
+    "rays": (" with rays", " with sun rays"),
 }
 _PAPER = ((250, 90, 90), (255, 220, 80), (90, 210, 140), (90, 160, 250), (255, 255, 255))
 
@@ -100,8 +119,14 @@ def _spread(rng: np.random.Generator) -> list[tuple[float, float]]:
 
 
 _PATTERN_DRAWERS = {
-    "plain": lambda canvas, rng: None, "confetti": _draw_confetti, "dots": _draw_dots, "stripes": _draw_stripes,
-    "stars": _draw_stars, "bokeh": _draw_bokeh, "waves": _draw_waves, "rays": _draw_rays,
+    "plain": lambda canvas, rng: None,
+    "confetti": _draw_confetti,
+    "dots": _draw_dots,
+    "stripes": _draw_stripes,
+    "stars": _draw_stars,
+    "bokeh": _draw_bokeh,
+    "waves": _draw_waves,
+    "rays": _draw_rays,
 }
 
 
@@ -111,5 +136,6 @@ def describe_poster(poster: Poster, rng: np.random.Generator) -> str:
         name = f"{mood}{poster.top} {pick(rng, ('background', 'poster background', 'backdrop'))}"
     else:
         join = pick(rng, ("to", "and"))
-        name = f"{mood}{poster.top} {join} {poster.bottom} {pick(rng, ('gradient', 'gradient background', 'poster background'))}"
+        what = pick(rng, ("gradient", "gradient background", "poster background"))
+        name = f"{mood}{poster.top} {join} {poster.bottom} {what}"
     return dressed(rng, article(name) + pick(rng, _PATTERN_WORDS[poster.pattern]))

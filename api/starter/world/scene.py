@@ -26,14 +26,23 @@ OBJECTS = ("sun", "moon", "stars", "birds", "balloon", "rainbow", "boat", "pines
 HELD_OUT_SHARE = 8  # percent
 
 _GROWS = {
-    "lake": ("boat", "pines"), "sea": ("boat", "palms"), "mountains": ("pines", "house"),
-    "hills": ("pines", "trees", "house"), "forest": ("house",), "desert": ("palms", "cacti"),
-    "meadow": ("trees", "house"), "city": (), "snow": ("pines", "house"),
+    "lake": ("boat", "pines"),
+    "sea": ("boat", "palms"),
+    "mountains": ("pines", "house"),
+    "hills": ("pines", "trees", "house"),
+    "forest": ("house",),
+    "desert": ("palms", "cacti"),
+    "meadow": ("trees", "house"),
+    "city": (),
+    "snow": ("pines", "house"),
 }
 _LAND_WORDS = {
-    "lake": ("lake", "lake", "lake", "mountain lake"), "sea": ("sea", "sea", "ocean", "beach", "coast"),
-    "mountains": ("mountains", "mountains", "mountain range"), "hills": ("hills", "green hills", "rolling hills"),
-    "forest": ("forest", "forest", "woods", "pine forest"), "desert": ("desert", "desert", "sand dunes"),
+    "lake": ("lake", "lake", "lake", "mountain lake"),
+    "sea": ("sea", "sea", "ocean", "beach", "coast"),
+    "mountains": ("mountains", "mountains", "mountain range"),
+    "hills": ("hills", "green hills", "rolling hills"),
+    "forest": ("forest", "forest", "woods", "pine forest"),
+    "desert": ("desert", "desert", "sand dunes"),
     "meadow": ("meadow", "meadow", "flower meadow", "field of flowers"),
     "city": ("city", "city", "city skyline", "skyline"),
     "snow": ("snowy plain", "snowfield", "snowy landscape", "winter landscape"),
@@ -47,20 +56,32 @@ _TIME_WORDS = {
     "night": ("at night", "at night", "by night", "at midnight"),
 }
 _WEATHER_WORDS = {
-    "clear": ("under a clear sky", "in clear weather"), "clouds": ("with clouds", "under a cloudy sky", "with white clouds"),
-    "rain": ("in the rain", "on a rainy day", "in heavy rain"), "snow": ("in the snow", "with falling snow", "in a snowfall"),
+    "clear": ("under a clear sky", "in clear weather"),
+    "clouds": ("with clouds", "under a cloudy sky", "with white clouds"),
+    "rain": ("in the rain", "on a rainy day", "in heavy rain"),
+    "snow": ("in the snow", "with falling snow", "in a snowfall"),
     "fog": ("in fog", "in the mist", "in thick fog"),
 }
 _OBJECT_WORDS = {
-    "sun": ("the sun", "a bright sun"), "moon": ("the moon", "a full moon"), "stars": ("stars", "many stars"),
-    "birds": ("birds", "flying birds", "a flock of birds"), "balloon": ("a hot-air balloon", "a hot air balloon", "a balloon"),
-    "rainbow": ("a rainbow",), "boat": ("a sailing boat", "a sailboat", "a boat"), "pines": ("pine trees", "pines"),
-    "trees": ("round trees", "trees"), "palms": ("palm trees", "palms"), "cacti": ("cacti", "a cactus"),
+    "sun": ("the sun", "a bright sun"),
+    "moon": ("the moon", "a full moon"),
+    "stars": ("stars", "many stars"),
+    "birds": ("birds", "flying birds", "a flock of birds"),
+    "balloon": ("a hot-air balloon", "a hot air balloon", "a balloon"),
+    "rainbow": ("a rainbow",),
+    "boat": ("a sailing boat", "a sailboat", "a boat"),
+    "pines": ("pine trees", "pines"),
+    "trees": ("round trees", "trees"),
+    "palms": ("palm trees", "palms"),
+    "cacti": ("cacti", "a cactus"),
     "house": ("a house", "a little house"),
 }
 _STYLE_WORDS = {
-    "plain": ("",), "pastel": (", pastel colors", ", in pastel style"), "vivid": (", vivid colors", ", in vivid style"),
-    "monochrome": (", monochrome", ", black and white"), "duotone": (", duotone", ", in duotone style"),
+    "plain": ("",),
+    "pastel": (", pastel colors", ", in pastel style"),
+    "vivid": (", vivid colors", ", in vivid style"),
+    "monochrome": (", monochrome", ", black and white"),
+    "duotone": (", duotone", ", in duotone style"),
 }
 
 

@@ -9,15 +9,24 @@ from api.starter.world.canvas import Canvas, Colour, mix
 from api.starter.world.words import article, dressed, pick
 
 COLOURS: dict[str, Colour] = {
-    "red": (222, 44, 44), "orange": (248, 146, 30), "yellow": (250, 218, 52), "green": (54, 168, 80),
-    "blue": (44, 102, 218), "purple": (140, 66, 182), "black": (30, 30, 34),
+    "red": (222, 44, 44),
+    "orange": (248, 146, 30),
+    "yellow": (250, 218, 52),
+    "green": (54, 168, 80),
+    "blue": (44, 102, 218),
+    "purple": (140, 66, 182),
+    "black": (30, 30, 34),
 }
 FORMS = ("circle", "square", "triangle", "star")
 RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 NUMBERS = {1: ("one",), 2: ("two",), 3: ("three",)}
 HELD_OUT_SHARE = 10  # percent
-_SHORT = {"left": ("left of", "to the left of"), "right": ("right of", "to the right of"), "above": ("above", "over"),
-          "below": ("below", "under")}
+_SHORT = {
+    "left": ("left of", "to the left of"),
+    "right": ("right of", "to the right of"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
+}
 _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 _GROUNDS = ((255, 255, 255), (250, 246, 236), (236, 240, 246))
 

@@ -4,12 +4,55 @@ from collections.abc import Sequence
 
 import numpy as np
 
-PREFIXES = ("", "", "", "", "", "an illustration of ", "a picture of ", "a flat illustration of ", "a painting of ",
-            "a drawing of ", "an image of ")
-SUFFIXES = ("", "", "", "", "", "", "", ", flat illustration", ", vector art", ", minimalist", ", simple shapes",
-            ", high quality", ", detailed", ", beautiful colors", ", poster art", ", digital art")
-QUALITY = ("blurry", "low quality", "ugly", "bad", "worst quality", "deformed", "noisy", "jpeg artifacts", "watermark",
-           "text", "distorted", "out of focus", "grainy", "bad anatomy", "cropped", "lowres")
+PREFIXES = (
+    "",
+    "",
+    "",
+    "",
+    "",
+    "an illustration of ",
+    "a picture of ",
+    "a flat illustration of ",
+    "a painting of ",
+    "a drawing of ",
+    "an image of ",
+)
+SUFFIXES = (
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    ", flat illustration",
+    ", vector art",
+    ", minimalist",
+    ", simple shapes",
+    ", high quality",
+    ", detailed",
+    ", beautiful colors",
+    ", poster art",
+    ", digital art",
+)
+QUALITY = (
+    "blurry",
+    "low quality",
+    "ugly",
+    "bad",
+    "worst quality",
+    "deformed",
+    "noisy",
+    "jpeg artifacts",
+    "watermark",
+    "text",
+    "distorted",
+    "out of focus",
+    "grainy",
+    "bad anatomy",
+    "cropped",
+    "lowres",
+)
 """Words of negative prompts. Training ties them to no picture in particular, so that they do no harm."""
 
 

@@ -1,0 +1,22 @@
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+MODELS = ("tokenizer", "autoencoder", "clip", "diffusion", "decoder", "judge", "lora", "export")
+
+
+class Command(BaseCommand):
+    help = "Train one of the starter models from pictures drawn here; a killed run goes on from its checkpoint."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("model", choices=MODELS, help="In this order, from nothing to weights.")
+        parser.add_argument("--minutes", type=float, default=30.0, help="In all, earlier runs counted in.")
+        parser.add_argument("--checkpoints", type=Path, default=None, help="Default: DATA_DIR/training.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from api.starter.training.train import train  # imports torch, which only this command needs
+
+        train(options["model"], options["checkpoints"] or Path(settings.DATA_DIR) / "training", options["minutes"])
