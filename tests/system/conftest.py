@@ -1,7 +1,8 @@
 """A server with something in it: workers, jobs and pictures of two owners."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from api.files.storage import write_image_files
 from api.images.models import GeneratedImage
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from config.catalog import get_catalog
+from tests.models.tiny import build_tiny_sd
 
 OUTSIDE = "203.0.113.9"
 DEVICE = {
@@ -29,6 +32,18 @@ DEVICE = {
     "memory": {"total": 64 * 2**30, "available": 32 * 2**30},
 }
 LOADED = [{"id": "starter", "bytes": 24_000_000, "pinned": False, "last_used": 1.0, "measures": []}]
+OWN_CATALOG = """
+[models."tiny/one"]
+path = "tiny"
+family = "sd1"
+default_size = 64
+[models.gone]
+path = "gone"
+family = "sd1"
+[adapters.bold]
+path = "bold.safetensors"
+base = ["tiny/one"]
+"""
 MakeJob = Callable[..., Job]
 
 
@@ -80,3 +95,19 @@ def staff(db: None) -> dict[str, str]:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def own_catalog(tmp_path: Path, settings: Any) -> Iterator[Path]:
+    """Two models of the owner's: one that is here, and one whose folder is missing."""
+    build_tiny_sd(tmp_path / "tiny")
+    file = tmp_path / "catalog.toml"
+    file.write_text(OWN_CATALOG)
+    settings.CATALOG_EXTRA, settings.MODELS_DIR = file, tmp_path / "models"
+    get_catalog.cache_clear()
+    yield file
+    get_catalog.cache_clear()
+
+
+def listed_model(client: Client, model_id: str) -> dict[str, Any]:
+    return next(model for model in client.get("/api/models/").json() if model["id"] == model_id)
