@@ -139,6 +139,7 @@ class Workers:
                 child.send_signal(signal.SIGCONT)
                 child.kill()
             child.wait()
+        print(self.log.read_text())  # pytest shows it where the test failed
 
 
 @pytest.fixture

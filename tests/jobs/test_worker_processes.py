@@ -1,0 +1,181 @@
+"""Real `manage.py worker` processes: what they survive, and what they leave behind when they don't."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from django.conf import settings
+
+from api.jobs import services
+from api.jobs.models import Job, Worker
+from api.jobs.states import Status
+from tests.jobs.conftest import child_environment, ends, now_as, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def is_running(job: Job) -> bool:
+    return now_as(job).status == Status.RUNNING
+
+
+def exit_of(child: subprocess.Popen, seconds: float = 20) -> int:
+    return child.wait(seconds)
+
+
+def test_a_worker_runs_what_waits_and_what_comes(workers, submit):
+    waiting = submit()
+    workers.start()
+    assert ends(waiting).status == ends(submit()).status == Status.SUCCEEDED
+
+
+def test_an_idle_worker_wakes_for_a_job_and_not_at_its_next_look(workers, submit):
+    workers.start()
+    time.sleep(0.3)
+    seconds = sorted(ends(submit()).timings["queue"] for _ in range(7))
+    assert seconds[3] < 0.3
+
+
+def test_sigterm_lets_what_runs_end_and_claims_no_more(workers, submit):
+    child = workers.start()
+    running, waiting = submit("sleep", {"steps": 10, "seconds": 0.1}), submit()
+    until(lambda: is_running(running))
+    child.send_signal(signal.SIGTERM)
+    assert exit_of(child) == 0
+    assert (now_as(running).status, now_as(waiting).status) == (Status.SUCCEEDED, Status.QUEUED)
+    assert Worker.objects.get().state == Worker.State.STOPPED
+
+
+def test_a_cancel_is_heard_within_a_step(workers, submit):
+    workers.start()
+    job = submit("sleep", {"steps": 100, "seconds": 0.1})
+    until(lambda: now_as(job).progress.get("step"))
+    services.cancel_job(job=job)
+    started = time.monotonic()
+    assert ends(job).status == Status.CANCELLED
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_worker_that_was_killed_leaves_its_job_to_another_once_the_lease_is_over(workers, submit):
+    first = workers.start(JOB_LEASE_SECONDS="3", JOB_HEARTBEAT_SECONDS="1")
+    job = submit("stubborn", {"seconds": 1})
+    until(lambda: is_running(job))
+    first.kill()
+    workers.start(JOB_LEASE_SECONDS="3", JOB_HEARTBEAT_SECONDS="1")
+    assert ends(job, 20).result == {"attempt": 2}
+
+
+def test_a_worker_stopped_past_its_lease_and_continued_gives_no_second_result(workers, submit):
+    short = {"JOB_LEASE_SECONDS": "2", "JOB_HEARTBEAT_SECONDS": "1"}
+    frozen = workers.start(**short)
+    job = submit("picture", {"seconds": 1})
+    until(lambda: is_running(job))
+    frozen.send_signal(signal.SIGSTOP)
+    workers.start(**short)
+    assert ends(job, 25).attempt == 2
+    frozen.send_signal(signal.SIGCONT)
+    after = submit()
+    ends(after)
+    until(lambda: "thrown away" in workers.log.read_text())
+    job = now_as(job)
+    assert (job.status, job.attempt, job.images.count()) == (Status.SUCCEEDED, 2, 1)
+    assert job.events.filter(type="result").count() == 1
+
+
+def test_a_job_that_hangs_ends_its_worker_and_is_run_again(workers, submit):
+    child = workers.start(TEST_STUCK_SECONDS="2", JOB_LEASE_SECONDS="2", JOB_HEARTBEAT_SECONDS="1")
+    job = submit("hang")
+    assert exit_of(child) == 75
+    workers.start()
+    assert ends(job).result == {"attempt": 2}
+
+
+# ---------------------------------------------------------------- the supervisor
+
+HOST = (
+    "import django, time; django.setup(); from django.conf import settings; settings.JOB_RUNNER = 'embedded'; "
+    "from api.jobs.supervisor import ensure_started; ensure_started(); time.sleep(600)"
+)
+
+
+class Hosts:
+    """Processes that supervise a worker, as a web process does."""
+
+    def __init__(self, workers) -> None:
+        self.workers = workers
+
+    def start(self) -> subprocess.Popen:
+        with open(self.workers.log, "ab") as log:
+            host = subprocess.Popen(
+                [sys.executable, "-c", HOST],
+                env=child_environment(JOB_RUNNER="embedded", JOB_LEASE_SECONDS="60"),
+                cwd=settings.BASE_DIR,
+                stdout=log,
+                stderr=log,
+            )
+        self.workers.children.append(host)
+        return host
+
+    @staticmethod
+    def worker(besides: tuple[int, ...] = ()) -> Worker:
+        return until(lambda: Worker.objects.filter(state__in=["idle", "busy"]).exclude(pid__in=besides).first(), 40)
+
+
+@pytest.fixture
+def hosts(workers) -> Hosts:
+    return Hosts(workers)
+
+
+def test_the_supervisor_replaces_a_killed_worker_and_hands_its_job_back_at_once(hosts, submit):
+    hosts.start()
+    worker = hosts.worker()
+    job = submit("stubborn", {"seconds": 1.5})
+    until(lambda: is_running(job))
+    os.kill(worker.pid, signal.SIGKILL)
+    until(lambda: not is_running(job), 5)  # long before the lease of 60 s
+    assert ends(job, 30).result == {"attempt": 2}
+
+
+def test_a_job_that_kills_its_worker_is_given_up_and_the_others_are_done(hosts, submit, settings):
+    settings.JOB_MAX_ATTEMPTS = 2
+    poison = submit("crash")
+    others = [submit("noop") for _ in range(5)]
+    hosts.start()
+    assert [ends(job, 40).status for job in others] == [Status.SUCCEEDED] * 5
+    poison = ends(poison, 40)
+    assert (poison.status, poison.attempt, poison.error["code"]) == (Status.FAILED, 2, "attempts_exhausted")
+
+
+def test_a_device_that_fails_ends_the_worker_and_the_next_one_does_the_job(hosts, submit):
+    job = submit("fault")
+    hosts.start()
+    assert ends(job, 40).result == {"attempt": 2}
+
+
+def test_when_the_web_process_is_killed_its_worker_ends_and_another_takes_over(hosts, submit):
+    first, second = hosts.start(), hosts.start()
+    worker = hosts.worker()
+    job = submit("sleep", {"steps": 600, "seconds": 0.1})
+    until(lambda: is_running(job))
+    (first if owns(first, worker) else second).kill()
+    until(lambda: not is_alive(worker.pid), 20)
+    replacement = hosts.worker(besides=(worker.pid,))
+    until(lambda: now_as(job).worker_id == replacement.pk)
+    assert now_as(job).attempt == 1  # the first worker handed it back, unblamed
+    services.cancel_job(job=job)
+    assert ends(job).status == Status.CANCELLED
+
+
+def owns(host: subprocess.Popen, worker: Worker) -> bool:
+    with open(f"/proc/{worker.pid}/stat") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[1]) == host.pid
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
