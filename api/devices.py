@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -49,7 +50,7 @@ class Device:
     def free_memory(self) -> int:
         """Bytes that can be allocated now; on CUDA what torch's cache holds unused counts as free."""
         if self.type != "cuda":
-            return psutil.virtual_memory().available
+            return main_memory()[1]
         unused = torch.cuda.memory_reserved(self.index) - torch.cuda.memory_allocated(self.index)
         return torch.cuda.mem_get_info(self.index)[0] + unused
 
@@ -88,7 +89,7 @@ class Device:
                 "cores": psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
                 "threads": torch.get_num_threads(),
             },
-            "memory": {"total": psutil.virtual_memory().total, "available": psutil.virtual_memory().available},
+            "memory": {"total": main_memory()[0], "available": main_memory()[1]},
         }
 
 
@@ -104,7 +105,7 @@ def probe_device(preference: Preference = "auto") -> Device:
         name={"cuda": lambda: torch.cuda.get_device_name(0), "mps": lambda: "Apple GPU", "cpu": _cpu_name}[kind](),
         dtype=torch.float16 if kind == "mps" else fastest_dtype(timings),
         channels_last=kind != "mps",
-        memory_total=torch.cuda.mem_get_info(0)[1] if kind == "cuda" else psutil.virtual_memory().total,
+        memory_total=torch.cuda.mem_get_info(0)[1] if kind == "cuda" else main_memory()[0],
         probe={dtype_name(dtype): milliseconds for dtype, milliseconds in timings.items()},
     )
 
@@ -123,6 +124,19 @@ def fastest_dtype(milliseconds: dict[torch.dtype, float | None]) -> torch.dtype:
     if halves.get(torch.float16, float("inf")) <= best * ABOUT_AS_FAST:
         return torch.float16
     return min(halves, key=lambda dtype: halves[dtype])
+
+
+def main_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
+    """Bytes in all and available, within the container's limit where there is one (cgroup v2)."""
+    machine = psutil.virtual_memory()
+    try:
+        limit = int((cgroup / "memory.max").read_text())  # "max" where there is none
+        used = int((cgroup / "memory.current").read_text())
+        statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return machine.total, machine.available
+    available = limit - used + int(statistics.get("inactive_file", 0))  # the cache of files gives way
+    return min(limit, machine.total), max(0, min(available, machine.available))
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry
-from api.devices import Device, dtype_name
+from api.devices import Device
 from api.downloads import ModelStore
 from api.leases import Builder, Lease, Slot, builder_for, register_builder
 from api.memory import (
@@ -117,7 +117,7 @@ class ModelLoader:
         entry = self.catalog.get(model_id)
         builder = builder_for(entry, task)
         started = time.perf_counter()
-        with _faults_named(self.device):
+        with _named_errors(entry, self.device):
             slot, loaded_now = self._pin(entry, builder, on_progress)
             try:
                 with slot.in_use:
@@ -182,7 +182,14 @@ class ModelLoader:
             ]
 
     def make_room(self, needed: int) -> bool:
-        """Evict the least recently used models that nobody uses until `needed` bytes fit. False when they don't fit even so."""
+        """Evict the least recently used models that nobody uses until `needed` bytes fit.
+
+        False when they don't fit even so; nothing is evicted where the budget alone says that it would not help.
+        """
+        with self._state:
+            pinned = sum(slot.size for slot in self._slots.values() if slot.pins)
+        if pinned + needed > self.memory_limit:
+            return False
         while not self._fits(needed):
             if not self._evict_one():
                 return False
@@ -219,13 +226,7 @@ class ModelLoader:
             process_bytes=max(0, self.device.used_memory() - before),
         )
         on_progress(1.0, f"{entry.name} is loaded")
-        logger.info(
-            "loaded %s: %s of weights in %.1f s, %s",
-            entry.id,
-            in_gigabytes(slot.size),
-            slot.load_seconds,
-            dtype_name(self.device.dtype),
-        )
+        logger.info("loaded %s: %s of weights in %.1f s", entry.id, in_gigabytes(slot.size), slot.load_seconds)
         return slot
 
     def _build(self, entry: ModelEntry, builder: Builder, folder: Path) -> tuple[Any, list[str]]:
@@ -328,12 +329,18 @@ class ModelLoader:
 
 
 @contextlib.contextmanager
-def _faults_named(device: Device) -> Iterator[None]:
+def _named_errors(entry: ModelEntry, device: Device) -> Iterator[None]:
+    """Faults, and shortages that no ladder caught, by their own names."""
     try:
         yield
+    except (DeviceFault, LoaderError):
+        raise
     except Exception as error:
-        if classify(error) == "fault" and not isinstance(error, DeviceFault):
+        verdict = classify(error)
+        if verdict == "fault":
             raise DeviceFault(f"{type(error).__name__} on {device.name}") from error
+        if verdict == "oom":
+            raise OutOfMemory(f"The {device.type} device ran out of memory with {entry.name}.") from error
         raise
 
 

@@ -23,14 +23,14 @@ from api.devices import Device
 from api.memory import LoaderError, bytes_in_dtype, modules_of, read_header
 from api.snapshots import WEIGHTS, variant_of
 
+diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
+transformers_logging.disable_progress_bar()
+
 TASKS = {
     "text-to-image": AutoPipelineForText2Image,
     "image-to-image": AutoPipelineForImage2Image,
     "inpainting": AutoPipelineForInpainting,
 }
-diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
-transformers_logging.disable_progress_bar()
-
 OFFLOAD_STATE = ("_all_hooks", "_offload_device", "_offload_gpu_id")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
-from api.devices import DeviceUnavailable, fastest_dtype, probe_device
+from api.devices import DeviceUnavailable, fastest_dtype, main_memory, probe_device
 
 
 def timings(single: float | None, bf16: float | None, fp16: float | None) -> dict[torch.dtype, float | None]:
@@ -62,6 +64,18 @@ def test_memory_is_told_in_bytes() -> None:
     device = probe_device("cpu")
     assert 0 < device.free_memory() <= device.memory_total
     assert device.used_memory() > 10_000_000
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("2000000000\n")
+    (tmp_path / "memory.current").write_text("1500000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 300000000\n")
+    assert main_memory(tmp_path) == (2_000_000_000, 800_000_000)
+
+
+def test_without_a_container_s_limit_the_machine_s_memory_counts(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    assert main_memory(tmp_path)[0] == psutil.virtual_memory().total
 
 
 def test_the_description_is_json_with_what_the_status_shows() -> None:

@@ -251,6 +251,12 @@ def test_no_room_beside_pinned_models_is_out_of_memory(room_for_two: ModelLoader
     room_for_two.load("c")
 
 
+def test_a_model_that_can_never_fit_evicts_nothing(loader: ModelLoader) -> None:
+    loader.load("a")
+    assert loader.make_room(loader.memory_limit + 1) is False
+    assert loaded_ids(loader) == ["a"]
+
+
 def test_a_model_over_the_budget_is_refused_with_both_figures(catalog: Catalog, store: ModelStore, device: Device) -> None:
     loader = ModelLoader(catalog, store, device, memory_limit=1000)
     with pytest.raises(OutOfMemory, match=r"Tiny a needs .* models may take 0\.0 GB"):
@@ -263,7 +269,6 @@ def test_make_room_evicts_only_as_much_as_is_needed(loader: ModelLoader) -> None
     loader.memory_limit = sum(model["bytes"] for model in loader.loaded()) + 1000
     assert loader.make_room(2000) is True
     assert loaded_ids(loader) == ["c", "b"]
-    assert loader.make_room(loader.memory_limit + 1) is False
 
 
 # -- dtype and layout
@@ -373,9 +378,11 @@ def test_another_capability_registers_how_its_task_is_loaded(store: ModelStore, 
         assert loader.loaded()[0]["bytes"] == weight_bytes(lease.pipeline) == 80
 
 
-def test_a_device_that_broke_is_told_apart_from_an_error(loader: ModelLoader) -> None:
+def test_a_broken_device_a_shortage_and_an_error_are_told_apart(loader: ModelLoader) -> None:
     with pytest.raises(DeviceFault), loader.use("a", "text-to-image"):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(OutOfMemory), loader.use("a", "text-to-image"):
+        raise torch.OutOfMemoryError("outside of any ladder")
     with pytest.raises(ValueError, match="ordinary"), loader.use("a", "text-to-image"):
         raise ValueError("ordinary")
     assert not loader.loaded()[0]["pinned"]
