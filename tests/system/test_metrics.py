@@ -1,0 +1,171 @@
+"""/metrics, as Prometheus reads it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from django.test import AsyncClient, Client
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.access.services import create_key
+from api.jobs.models import Job, Worker
+from api.jobs.states import Status
+from api.system.models import TallyMark
+from api.system.tally import count_finished
+from tests.system.conftest import MakeJob, bearer
+
+pytestmark = pytest.mark.django_db
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def read(client: Client) -> Samples:
+    text = client.get("/metrics").content.decode()
+    families = text_string_to_metric_families(text)
+    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for family in families for sample in family.samples}
+
+
+def value(client: Client, name: str, **labels: str) -> float | None:
+    return read(client).get((name, tuple(sorted(labels.items()))))
+
+
+@pytest.fixture
+def counting() -> None:
+    """The count began an hour ago."""
+    count_finished()
+    TallyMark.objects.update(counted_until=Now() - timedelta(hours=1))
+
+
+def end(job: Job, status: Status = Status.SUCCEEDED, *, seconds: float | None = 4.0) -> None:
+    """It ended a minute ago, after `seconds` of running (None: no worker had begun it)."""
+    ended = Now() - timedelta(minutes=1)
+    started = None if seconds is None else ended - timedelta(seconds=seconds)
+    Job.objects.filter(pk=job.pk).update(status=status, started_at=started, finished_at=ended)
+
+
+def test_it_is_prometheus_text(client: Client) -> None:
+    assert client.get("/metrics")["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
+def test_it_speaks_openmetrics_where_that_is_asked(client: Client) -> None:
+    reply = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert reply["Content-Type"].startswith("application/openmetrics-text")
+    assert "darkroom_info" in {family.name for family in parse_openmetrics(reply.content.decode())}
+
+
+def test_it_needs_a_key_that_may_read(outside: Client) -> None:
+    _, reading = create_key(name="Prometheus", scopes=["read"])
+    _, submitting = create_key(name="a client", scopes=["submit"])
+    assert outside.get("/metrics").status_code == 401
+    assert outside.get("/metrics", headers=bearer(submitting)).status_code == 403
+    assert outside.get("/metrics", headers=bearer(reading)).status_code == 200
+
+
+def test_it_shows_the_queue(client: Client, make_job: MakeJob) -> None:
+    waiting = make_job()
+    make_job(status=Status.RUNNING)
+    Job.objects.filter(pk=waiting.pk).update(created_at=Now() - timedelta(seconds=90))
+    assert value(client, "darkroom_jobs", status="queued") == 1
+    assert value(client, "darkroom_jobs", status="running") == 1
+    assert value(client, "darkroom_queue_oldest_seconds") == pytest.approx(90, abs=5)
+
+
+def test_it_shows_the_workers_and_their_models(client: Client, make_worker: Callable[..., Worker]) -> None:
+    make_worker()
+    assert value(client, "darkroom_workers", state="idle") == 1
+    assert value(client, "darkroom_workers", state="busy") == 0
+    assert value(client, "darkroom_model_loaded_bytes", model_id="starter") == 24_000_000
+
+
+def test_it_shows_the_disk(client: Client) -> None:
+    assert (value(client, "darkroom_disk_free_bytes", folder="media") or 0) > 0
+
+
+def test_the_count_begins_with_the_first_question(client: Client, make_job: MakeJob) -> None:
+    end(make_job())
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") is None
+
+
+@pytest.mark.usefixtures("counting")
+def test_it_counts_jobs_that_ended_by_kind_model_and_outcome(client: Client, make_job: MakeJob) -> None:
+    end(make_job())
+    end(make_job())
+    end(make_job(), Status.FAILED)
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 2
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="failed") == 1
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_job_is_counted_once(client: Client, make_job: MakeJob) -> None:
+    end(make_job())
+    read(client)
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 1
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_job_that_was_open_for_long_is_counted_when_it_ends(client: Client, make_job: MakeJob) -> None:
+    old = make_job()
+    read(client)
+    TallyMark.objects.update(counted_until=Now() - timedelta(hours=1))
+    end(old)
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 1
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_count_outlives_the_history(client: Client, make_job: MakeJob) -> None:
+    end(make_job())
+    read(client)
+    Job.objects.all().delete()
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 1
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_job_that_ended_this_moment_is_left_for_the_next_time(make_job: MakeJob, client: Client) -> None:
+    job = make_job()
+    Job.objects.filter(pk=job.pk).update(status=Status.SUCCEEDED, started_at=Now(), finished_at=Now())
+    labels = {"kind": "load_model", "model_id": "starter", "status": "succeeded"}
+    assert value(client, "darkroom_jobs_finished_total", **labels) is None
+    end(job)
+    TallyMark.objects.update(counted_until=Now() - timedelta(hours=1))
+    assert value(client, "darkroom_jobs_finished_total", **labels) == 1
+
+
+@pytest.mark.usefixtures("counting")
+def test_it_shows_how_long_jobs_ran(client: Client, make_job: MakeJob) -> None:
+    end(make_job(), seconds=0.2)
+    end(make_job(), seconds=4.0)
+    samples = {name: number for (name, labels), number in read(client).items() if ("le", "0.25") in labels or name.endswith(("sum", "count"))}
+    assert samples["darkroom_job_run_seconds_bucket"] == 1
+    assert samples["darkroom_job_run_seconds_count"] == 2
+    assert samples["darkroom_job_run_seconds_sum"] == pytest.approx(4.2, abs=0.01)
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_job_that_was_cancelled_in_the_queue_ran_for_no_time(client: Client, make_job: MakeJob) -> None:
+    end(make_job(), Status.CANCELLED, seconds=None)
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="cancelled") == 1
+    assert value(client, "darkroom_job_run_seconds_count", kind="load_model", model_id="starter") is None
+
+
+def test_it_counts_requests_by_pattern_and_not_by_path(client: Client) -> None:
+    labels = {"method": "GET", "route": "/api/jobs/<uuid:pk>/", "status": "404"}
+    before = value(client, "darkroom_http_requests_total", **labels) or 0
+    client.get("/api/jobs/0197c0de-0000-7000-8000-000000000000/")
+    client.get("/api/jobs/0197c0de-0000-7000-8000-000000000001/")
+    assert value(client, "darkroom_http_requests_total", **labels) == before + 2
+
+
+def test_addresses_that_lead_nowhere_are_one_series(client: Client) -> None:
+    labels = {"method": "GET", "route": "other", "status": "404"}
+    before = value(client, "darkroom_http_requests_total", **labels) or 0
+    client.get("/wp-login.php")
+    client.get("/.env")
+    assert value(client, "darkroom_http_requests_total", **labels) == before + 2
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_requests_are_counted_under_asgi_too(async_client: AsyncClient) -> None:
+    await async_client.get("/api/health/")
+    text = (await async_client.get("/metrics")).content.decode()
+    assert 'darkroom_http_requests_total{method="GET",route="/api/health/",status="200"}' in text

@@ -1,0 +1,133 @@
+"""The API's own documentation."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from openapi_spec_validator import validate
+
+pytestmark = pytest.mark.django_db
+SNAPSHOT = Path(__file__).with_name("openapi.yaml")
+REFRESH = "manage.py spectacular --file tests/system/openapi.yaml"
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """As drf-spectacular makes it, any warning of it an error."""
+    file = tmp_path_factory.mktemp("schema") / "openapi.yaml"
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(file))
+    return yaml.safe_load(file.read_text())
+
+
+@pytest.fixture(scope="module")
+def txt2img(document: dict[str, Any]) -> dict[str, Any]:
+    return document["paths"]["/api/txt2img/"]["post"]
+
+
+def api_routes(patterns: list[Any], prefix: str = "/") -> set[str]:
+    routes: set[str] = set()
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            routes |= api_routes(pattern.url_patterns, route)
+        elif isinstance(pattern, URLPattern) and route.startswith(("/api/", "/metrics")):
+            routes.add(re.sub(r"<[^>]*>", "{}", route))
+    return routes
+
+
+def test_it_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    validate(document)
+
+
+def test_the_copy_in_the_repository_is_current(document: dict[str, Any]) -> None:
+    assert yaml.safe_load(SNAPSHOT.read_text()) == document, f"the API has changed; if that is meant: {REFRESH}"
+
+
+def test_every_address_of_the_api_is_in_it(document: dict[str, Any]) -> None:
+    documented = {re.sub(r"{[^}]*}", "{}", path) for path in document["paths"]}
+    assert api_routes(get_resolver().url_patterns) - documented == {"/api/schema/", "/api/docs/"}
+
+
+def test_it_is_served(client: Client, document: dict[str, Any]) -> None:
+    reply = client.get("/api/schema/")
+    assert reply["Content-Type"] == "application/json"
+    assert reply.json()["paths"].keys() == document["paths"].keys()
+
+
+def test_a_capability_answers_201_or_202_with_the_job(txt2img: dict[str, Any]) -> None:
+    for status in ("201", "202"):
+        assert txt2img["responses"][status]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Job"}
+    assert "Location" in txt2img["responses"]["202"]["headers"]
+
+
+@pytest.mark.parametrize("status", ["400", "401", "403", "411", "413", "415", "422", "429", "503", "507"])
+def test_a_capabilitys_refusals_are_problems(txt2img: dict[str, Any], status: str) -> None:
+    problem = txt2img["responses"][status]["content"]["application/problem+json"]
+    assert problem == {"schema": {"$ref": "#/components/schemas/Problem"}}
+
+
+@pytest.mark.parametrize("status", ["409", "500", "503", "507"])
+def test_a_failed_job_is_answered_as_a_job(txt2img: dict[str, Any], status: str) -> None:
+    assert txt2img["responses"][status]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Job"}
+
+
+def test_a_capabilitys_headers_and_extras_are_documented(txt2img: dict[str, Any]) -> None:
+    parameters = {(parameter["in"], parameter["name"]) for parameter in txt2img["parameters"]}
+    assert {("header", "Prefer"), ("header", "Idempotency-Key"), ("query", "include")} <= parameters
+
+
+def test_what_names_a_thing_may_not_find_it(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert ("404" in operation["responses"]) == ("{" in path)
+
+
+def test_the_event_stream_is_documented(document: dict[str, Any]) -> None:
+    stream = document["paths"]["/api/jobs/{id}/events/"]["get"]
+    assert "text/event-stream" in stream["responses"]["200"]["content"]
+    assert "Last-Event-ID" in {parameter["name"] for parameter in stream["parameters"]}
+
+
+def test_keys_are_documented(document: dict[str, Any], txt2img: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["api_key"]["scheme"] == "bearer"
+    assert txt2img["security"] == [{"api_key": []}]
+
+
+# ---------------------------------------------------------------- Swagger UI
+
+
+def test_the_pages_assets_come_from_here(client: Client) -> None:
+    page = client.get("/api/docs/").content.decode()
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(addresses) == 4
+    assert all(address.startswith("/static/") for address in addresses)
+    assert not re.search(r"https?://", page)
+
+
+def test_the_pages_assets_are_there(client: Client) -> None:
+    page = client.get("/api/docs/").content.decode()
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert client.get(address).status_code == 200
+
+
+def test_a_stranger_is_sent_to_log_in(outside: Client) -> None:
+    reply = outside.get("/api/docs/")
+    assert (reply.status_code, reply["Location"]) == (302, "/admin/login/?next=/api/docs/")
+
+
+def test_a_wrong_key_gets_a_problem(outside: Client) -> None:
+    reply = outside.get("/api/docs/", headers={"Authorization": "Bearer drk_no"})
+    assert (reply.status_code, reply["Content-Type"]) == (401, "application/problem+json")
+    assert reply.json()["code"] == "not_authenticated"
+
+
+def test_a_person_who_is_logged_in_sees_it(outside: Client, admin_user: Any) -> None:
+    outside.force_login(admin_user)
+    assert outside.get("/api/docs/").status_code == 200
+    assert outside.get("/api/schema/").status_code == 200
