@@ -184,6 +184,14 @@ def test_latents_that_are_not_numbers_are_an_error_not_a_black_picture(loader: M
         hook.remove()
 
 
+def test_a_prompt_that_can_not_be_made_takes_no_other_request_of_its_batch_down(loader: ModelLoader, hooks: Recorder) -> None:
+    failed, kept = generate(loader, [request(prompt='("a","b").blend(0,0)'), request(seeds=(9,))], hooks)
+
+    assert isinstance(failed, BackendError)
+    assert isinstance(kept, list)
+    assert len(kept) == 1
+
+
 def test_an_unknown_model_is_the_catalog_s_error(loader: ModelLoader, hooks: Recorder) -> None:
     with pytest.raises(UnknownModel):
         generate(loader, [request(model_id="no-such-model")], hooks)

@@ -1,6 +1,6 @@
 """Pictures made in this process, with diffusers.  [torch; no Django]
 
-    pictures = generate(get_loader(), requests, hooks)     # one list of pictures for each request
+    outcomes = generate(get_loader(), requests, hooks)     # for each request its pictures, or why there are none
 
 Requests that agree in everything but prompts, seeds and pictures are made together. Every picture has a generator of its own,
 on the CPU, so that its noise depends on its seed alone: not on its neighbours, not on the device.
@@ -33,11 +33,16 @@ from api.model_loader import Lease, ModelLoader
 diffusers_logging.set_verbosity_error()  # it warns of what is meant here, at every call
 
 
-def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks) -> list[list[Image.Image]]:
+Outcome = list[Image.Image] | BackendError
+
+
+def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks) -> list[Outcome]:
     """The pictures of each request, in the order of its seeds; an empty list for a request that was cancelled.
 
-    The requests must agree in `batch_fields`. Raises BackendError, and what the loader raises (LoaderError with OutOfMemory and
-    DeviceFault, UnknownModel, UnknownAdapter, DownloadError).
+    Where only one request of several is at fault (its prompt's weights, say) its outcome is the BackendError, and the others
+    get their pictures; a lone request's error is raised. The requests must agree in `batch_fields`.
+    Raises BackendError for what is wrong with all, and what the loader raises (LoaderError with OutOfMemory and DeviceFault,
+    UnknownModel, UnknownAdapter, DownloadError).
     """
     if len({request.batch_fields for request in requests}) != 1:
         raise ValueError("The requests of a batch must agree in everything but prompts, seeds and pictures.")
@@ -50,10 +55,12 @@ def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks
             lease = stack.enter_context(loader.use(first.model_id, first.task))
             apply_adapters(lease.pipeline, _find_adapters(loader, lease, first.loras))
         stack.enter_context(_determinism(first.deterministic))
-        pictures = _make_all(loader, lease, requests, hooks)
+        outcomes = _make_all(loader, lease, requests, hooks)
         for note in lease.notes:
             hooks.warn(note)
-    return pictures
+    if len(outcomes) == 1 and isinstance(outcomes[0], BackendError):
+        raise outcomes[0]
+    return outcomes
 
 
 @dataclass(frozen=True)
@@ -69,21 +76,18 @@ class _Picture:
         return torch.Generator("cpu").manual_seed(self.request.seeds[self.number])
 
 
-def _make_all(loader: ModelLoader, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks) -> list[list[Image.Image]]:
+def _make_all(loader: ModelLoader, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks) -> list[Outcome]:
     run = _Run(lease, requests, hooks)
     largest = 1 if requests[0].deterministic else max(1, lease.entry.max_batch)
     for attempt in loader.ladder(lease, batch_size=min(largest, len(run.waiting))):
         with attempt:
             while chunk := run.next_chunk(attempt.batch_size):
                 run.make(chunk)
-    return [
-        [run.made[index, number] for number in range(len(request.seeds))] if not hooks.cancelled(index) else []
-        for index, request in enumerate(requests)
-    ]
+    return [run.outcome(index) for index in range(len(requests))]
 
 
 class _Run:
-    """The pictures of one call to `generate`: which wait, which are made."""
+    """The pictures of one call to `generate`: which wait, which are made, which requests failed."""
 
     def __init__(self, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks) -> None:
         self._lease, self._requests, self._hooks = lease, requests, hooks
@@ -91,6 +95,7 @@ class _Run:
         self._phases = Phases(hooks, lease.device.torch_device)
         self._warned: set[str] = set()
         self.made: dict[tuple[int, int], Image.Image] = {}
+        self.failed: dict[int, BackendError] = {}
         self.waiting = [
             _Picture(index, request, number) for index, request in enumerate(requests) for number in range(len(request.seeds))
         ]
@@ -99,16 +104,36 @@ class _Run:
 
     def next_chunk(self, size: int) -> list[_Picture]:
         """Up to `size` pictures that can share a call, of requests that are not cancelled; empty when nothing is left."""
-        self.waiting = [
-            picture
-            for picture in self.waiting
-            if (picture.index, picture.number) not in self.made and not self._hooks.cancelled(picture.index)
-        ]
-        if not self.waiting:
-            return []
         with self._phases.phase("encode"):
-            lengths = [self._prompts.length_of(picture.request) for picture in self.waiting]
+            self._encode_prompts()
+        self.waiting = [picture for picture in self.waiting if self._is_wanted(picture)]
+        lengths = [self._prompts.length_of(picture.request) for picture in self.waiting]
         return [picture for picture, length in zip(self.waiting, lengths, strict=True) if length == lengths[0]][:size]
+
+    def outcome(self, index: int) -> Outcome:
+        """What has become of a request, when nothing waits any more."""
+        if index in self.failed:
+            return self.failed[index]
+        keys = [(index, number) for number in range(len(self._requests[index].seeds))]
+        return [self.made[key] for key in keys] if all(key in self.made for key in keys) else []
+
+    def _encode_prompts(self) -> None:
+        for picture in self.waiting:
+            if self._is_wanted(picture):
+                with self._failing(picture.index):
+                    self._prompts.length_of(picture.request)
+
+    def _is_wanted(self, picture: _Picture) -> bool:
+        is_made = (picture.index, picture.number) in self.made
+        return not is_made and picture.index not in self.failed and not self._hooks.cancelled(picture.index)
+
+    @contextmanager
+    def _failing(self, index: int) -> Iterator[None]:
+        """An expected failure inside is that request's alone."""
+        try:
+            yield
+        except BackendError as error:
+            self.failed[index] = error
 
     def make(self, chunk: list[_Picture]) -> None:
         """Denoise `chunk` as one batch, then decode its pictures one by one: the autoencoder gains nothing from a batch."""
@@ -119,8 +144,8 @@ class _Run:
             return
         spread = spread_latents(pipeline, latents, self._first.width, self._first.height)
         for row, picture in enumerate(chunk):
-            if not self._hooks.cancelled(picture.index):
-                with self._phases.phase("decode"):
+            if self._is_wanted(picture):
+                with self._phases.phase("decode"), self._failing(picture.index):
                     self.made[picture.index, picture.number] = self._decode(pipeline, spread[row : row + 1], picture.request)
 
     def _pipeline(self) -> Any:
