@@ -1,0 +1,99 @@
+"""Every wrong setting has an id, a sentence and a cure."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+
+from api.memory import MEASURES
+from api.system import checks
+from config.catalog import get_catalog
+
+
+@pytest.fixture(autouse=True)
+def fresh_catalog() -> Iterator[None]:
+    get_catalog.cache_clear()
+    yield
+    get_catalog.cache_clear()
+
+
+def ours(*, deploy: bool = False) -> dict[str, CheckMessage]:
+    messages = run_checks(include_deployment_checks=deploy)
+    return {str(message.id): message for message in messages if str(message.id).startswith("darkroom.")}
+
+
+def test_the_default_settings_have_nothing_wrong() -> None:
+    assert ours() == {}
+
+
+def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
+    serious = [message for message in run_checks(include_deployment_checks=True) if message.is_serious(30) and not message.is_silenced()]
+    assert serious == []
+
+
+@pytest.mark.parametrize(
+    ("identifier", "wrong", "named"),
+    [
+        ("darkroom.E001", {"CATALOG_EXTRA": Path("/nowhere/catalog.toml")}, "/nowhere/catalog.toml"),
+        ("darkroom.E002", {"DEFAULT_IMAGE_MODEL": "dreamshaper-9"}, "dreamshaper-8"),
+        ("darkroom.E004", {"USE_LOCAL_MODELS": False, "DEFAULT_IMAGE_MODEL": "starter"}, "starter"),
+        ("darkroom.E005", {"MEMORY_MEASURES": ["vae_slicing", "magic"]}, "'magic'"),
+        ("darkroom.E006", {"USE_LOCAL_MODELS": False, "HF_TOKEN": ""}, "HF_TOKEN"),
+        ("darkroom.E007", {"HF_ENDPOINT": "huggingface.co"}, "'huggingface.co'"),
+        ("darkroom.E008", {"DATA_DIR": Path("/dev/null/data")}, "/dev/null/data"),
+        ("darkroom.E009", {"MEDIA_ROOT": Path("/dev/null/media")}, "/dev/null/media"),
+        ("darkroom.E010", {"MODELS_DIR": Path("/dev/null/models")}, "/dev/null/models"),
+        ("darkroom.E011", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": ""}, "CELERY_BROKER_URL"),
+        ("darkroom.E012", {"JOB_LEASE_SECONDS": 5, "JOB_HEARTBEAT_SECONDS": 5}, "JOB_LEASE_SECONDS (5)"),
+        ("darkroom.E013", {"CORS_ORIGINS": ["https://app.example/"]}, "'https://app.example/'"),
+        ("darkroom.E014", {"MEDIA_ACCEL_PREFIX": "protected/"}, "'protected/'"),
+        ("darkroom.W001", {"HOST": "0.0.0.0"}, "ALLOWED_HOSTS"),
+        ("darkroom.W002", {"HOST": "0.0.0.0", "DEBUG": True}, "DEBUG"),
+        ("darkroom.W003", {"DEFAULT_IMAGE_MODEL": "flux.1-schnell"}, "flux.1-schnell"),
+        ("darkroom.W004", {"MODEL_MEMORY_LIMIT": 10_000_000}, "MODEL_MEMORY_LIMIT"),
+        ("darkroom.W005", {"JOB_LEASE_SECONDS": 8, "JOB_HEARTBEAT_SECONDS": 5}, "JOB_HEARTBEAT_SECONDS (5)"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_cure(settings: Any, identifier: str, wrong: dict[str, Any], named: str) -> None:
+    for name, value in wrong.items():
+        setattr(settings, name, value)
+    settings.ALLOWED_HOSTS = settings.LOOPBACK_NAMES
+    message = ours()[identifier]
+    assert named in message.msg
+    assert message.hint
+
+
+def test_a_default_model_that_makes_no_pictures_is_an_error(settings: Any, tmp_path: Path) -> None:
+    settings.CATALOG_EXTRA = tmp_path / "catalog.toml"
+    settings.CATALOG_EXTRA.write_text('[models.talker]\nrepo = "a/b"\ntask = "text-generation"\n')
+    settings.DEFAULT_IMAGE_MODEL = "talker"
+    assert "text-generation" in ours()["darkroom.E003"].msg
+
+
+@pytest.mark.parametrize("origin", ["*", "app.example", "https://*.example", "https://app.example:99999", "ftp://x", "https://a@b", "https://a?b"])
+def test_what_is_no_origin(origin: str) -> None:
+    assert not checks.is_origin(origin)
+
+
+@pytest.mark.parametrize("origin", ["https://app.example", "http://localhost:5173", "http://[::1]:3000"])
+def test_what_is_an_origin(origin: str) -> None:
+    assert checks.is_origin(origin)
+
+
+def test_a_host_that_clients_can_name_is_no_warning(settings: Any) -> None:
+    settings.HOST, settings.ALLOWED_HOSTS = "0.0.0.0", ["darkroom.example"]
+    assert "darkroom.W001" not in ours()
+
+
+@pytest.mark.skipif(sqlite3.sqlite_version_info >= checks.SQLITE_WITHOUT_WAL_BUG, reason="this SQLite has no such bug")
+def test_an_old_sqlite_is_told_of_where_a_deployment_is_checked(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.sqlite3")
+    assert "darkroom.I001" in ours(deploy=True)
+    assert "darkroom.I001" not in ours()
+
+
+def test_the_names_of_the_memory_measures_are_the_loaders() -> None:
+    assert set(checks.MEASURES) == set(MEASURES)
