@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 import torch
-from PIL import Image
 
 from api.catalog import UnknownModel
 from api.images.backends.local import generate
-from api.images.backends.previews import Previewer
 from api.images.backends.request import BackendError
 from api.memory import DeviceFault
 from api.model_loader import ModelLoader
@@ -113,27 +109,6 @@ def test_a_request_after_a_cancelled_one_is_whole(loader: ModelLoader) -> None:
     [[after]] = generate(loader, [request()], Recorder())
 
     assert before.tobytes() == after.tobytes()
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_preview_is_a_small_jpeg_of_the_picture_s_proportions(
-    loader: ModelLoader, hooks: Recorder, family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.images.backends.previews.INTERVAL", 0.0)
-
-    generate(loader, [request(model_id=family, width=64, height=32, steps=3)] * 2, hooks)
-
-    assert {index for index, _ in hooks.previews} == {0, 1}
-    with Image.open(io.BytesIO(hooks.previews[0][1])) as preview:
-        assert (preview.format, preview.size) == ("JPEG", (64, 32))
-
-
-def test_previews_keep_their_distance_in_time(loader: ModelLoader) -> None:
-    with loader.use("sd1", "text-to-image") as lease:
-        previewer = Previewer(lease.pipeline, 64, 64)
-
-        assert previewer.due()
-        assert not previewer.due()
 
 
 def test_the_timings_name_each_part_of_the_work(loader: ModelLoader, hooks: Recorder) -> None:

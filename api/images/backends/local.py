@@ -219,17 +219,17 @@ class _StepWatcher:
             return tensors
         order = pipeline.scheduler.order
         step, steps = ceil((number + 1) / order), ceil(pipeline.num_timesteps / order)
-        self._run.report(self._chunk, step, steps, self._previews(tensors["latents"]) if step < steps else {})
+        self._run.report(self._chunk, step, steps, self._previews() if step < steps else {})
         return tensors
 
-    def _previews(self, latents: torch.Tensor) -> dict[int, bytes]:
+    def _previews(self) -> dict[int, bytes]:
         """One for each request: of its first picture in this batch."""
         if not self._previewer.due():
             return {}
         rows: dict[int, int] = {}
         for row, picture in enumerate(self._chunk):
             rows.setdefault(picture.index, row)
-        return dict(zip(rows, self._previewer.make(latents[list(rows.values())]), strict=True))
+        return dict(zip(rows, self._previewer.make(list(rows.values())), strict=True))
 
 
 def _find_adapters(loader: ModelLoader, lease: Lease, wanted: Sequence[tuple[str, float]]) -> list[Lora]:

@@ -7,6 +7,7 @@ fitted once for each loaded autoencoder, by least squares, on a synthetic pictur
 
 from __future__ import annotations
 
+import functools
 import io
 import time
 from typing import Any
@@ -29,11 +30,16 @@ _projections: WeakKeyDictionary[torch.nn.Module, torch.Tensor] = WeakKeyDictiona
 
 
 class Previewer:
-    """Makes a small JPEG of latents, at most once in INTERVAL seconds."""
+    """Makes small JPEGs of what the denoiser sees behind the noise, at most once in INTERVAL seconds.
+
+    It listens to the scheduler of its pipeline, which must belong to this call alone.
+    """
 
     def __init__(self, pipeline: Any, width: int, height: int) -> None:
         self._pipeline, self._width, self._height = pipeline, width, height
         self._last = 0.0
+        self._seen: tuple[torch.Tensor, Any, torch.Tensor] | None = None
+        self._listen(pipeline.scheduler)
 
     def due(self) -> bool:
         """Is it time for another? Answering yes starts the interval again."""
@@ -44,15 +50,29 @@ class Previewer:
         return True
 
     @torch.no_grad()
-    def make(self, latents: torch.Tensor) -> list[bytes]:
-        """A JPEG for each of the latents, as the pipeline holds them (packed or not)."""
-        spread = spread_latents(self._pipeline, latents, self._width, self._height).float()
+    def make(self, rows: list[int]) -> list[bytes]:
+        """A JPEG for each of these rows of the batch, as of the last step."""
+        if self._seen is None:
+            return []
+        output, timestep, sample = self._seen
+        clean = estimate_clean(self._pipeline.scheduler, output[rows].float(), timestep, sample[rows].float())
+        spread = spread_latents(self._pipeline, clean, self._width, self._height)
         axes = tuple(range(1, spread.ndim))
-        spread = spread / spread.std(dim=axes, keepdim=True).clamp(min=1.0)  # noise of early steps, to the scale of a picture
+        spread = spread / spread.std(dim=axes, keepdim=True).clamp(min=1.0)  # the first estimates are far off
         maps = unscale_latents(self._pipeline.vae, spread)
         maps = maps[:, :, 0] if maps.ndim == 5 else maps
         colours = _project(maps, projection(self._pipeline))
         return [self._encode(pixels) for pixels in colours.cpu().numpy()]
+
+    def _listen(self, scheduler: Any) -> None:
+        step = scheduler.step
+
+        @functools.wraps(step)  # pipelines look at its signature
+        def listening(output: torch.Tensor, timestep: Any, sample: torch.Tensor, *rest: Any, **options: Any) -> Any:
+            self._seen = output, timestep, sample
+            return step(output, timestep, sample, *rest, **options)
+
+        scheduler.step = listening
 
     def _encode(self, pixels: Any) -> bytes:
         scale = min(1.0, LONGEST_SIDE / max(self._width, self._height))
@@ -60,6 +80,19 @@ class Previewer:
         written = io.BytesIO()
         Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(written, "JPEG", quality=75)
         return written.getvalue()
+
+
+def estimate_clean(scheduler: Any, output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> torch.Tensor:
+    """The latents without noise that the denoiser's output amounts to: "x0" of DDIM (arXiv:2010.02502, equation 12)."""
+    if not hasattr(scheduler, "alphas_cumprod"):  # flow matching: a straight line from noise, time in thousandths
+        return sample - float(timestep) / scheduler.config.num_train_timesteps * output
+    alpha = scheduler.alphas_cumprod[round(float(timestep))].to(sample).clamp(min=1e-4)
+    if hasattr(scheduler, "is_scale_input_called"):  # these add noise to latents, the others mix it in
+        sample = sample * alpha.sqrt()
+    kind = scheduler.config.get("prediction_type", "epsilon")
+    if kind == "v_prediction":
+        return alpha.sqrt() * sample - (1 - alpha).sqrt() * output
+    return output if kind == "sample" else (sample - (1 - alpha).sqrt() * output) / alpha.sqrt()
 
 
 def projection(pipeline: Any) -> torch.Tensor:
