@@ -24,6 +24,7 @@
     const dialog = document.getElementById("lightbox");
     if (event.target.id === "lightbox-content" && dialog && !dialog.open) dialog.showModal();
     if (event.target.id === "stage") {
+      event.target.firstElementChild?.scrollIntoView({ block: "nearest" });
       for (const job of [...event.target.querySelectorAll(".job")].slice(MOST_JOBS)) {
         htmx.swap(job, "", { swapStyle: "delete" });
       }
