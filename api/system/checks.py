@@ -1,6 +1,6 @@
 """System checks: every wrong setting has an id, a sentence and a cure. `manage.py check` shows them, every command runs them.
 
-E: the server would not work as it is set. W: it works, and its owner should know. None of them asks the database or the network.
+E: the server would not work as it is set. W: it works, and its owner should know. None asks the database or the network.
 """
 
 import ipaddress
@@ -66,7 +66,9 @@ def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:
         yield Error(message, hint="Set DEFAULT_IMAGE_MODEL to a model that has a repository there.", id="darkroom.E004")
     elif settings.USE_LOCAL_MODELS and entry.gated and not settings.HF_TOKEN:
         message = f"DEFAULT_IMAGE_MODEL {entry.id} is gated, and there is no HF_TOKEN to fetch it with."
-        hint = f"Accept its licence on {entry.source}, then set HF_TOKEN (or HF_TOKEN_FILE). If its weights are here, all is well."
+        hint = (
+            f"Accept its licence on {entry.source}, then set HF_TOKEN (or HF_TOKEN_FILE). If its weights are here, all is well."
+        )
         yield Warning(message, hint=hint, id="darkroom.W003")
     limit = settings.MODEL_MEMORY_LIMIT
     if settings.USE_LOCAL_MODELS and limit is not None and entry.memory > limit:
@@ -120,7 +122,9 @@ def check_jobs() -> Iterator[CheckMessage]:
         message = f"JOB_HEARTBEAT_SECONDS ({heartbeat}) is not below JOB_LEASE_SECONDS ({lease}): every lease would be lost."
         yield Error(message, hint="A lease of six heartbeats is usual (30 and 5).", id="darkroom.E012")
     elif heartbeat * 2 > lease:
-        message = f"JOB_HEARTBEAT_SECONDS ({heartbeat}) is more than half of JOB_LEASE_SECONDS ({lease}): one late heartbeat loses a lease."
+        message = (
+            f"JOB_HEARTBEAT_SECONDS ({heartbeat}) is over half of JOB_LEASE_SECONDS ({lease}): a late one loses its lease."
+        )
         yield Warning(message, hint="A lease of six heartbeats is usual (30 and 5).", id="darkroom.W005")
 
 
@@ -129,8 +133,12 @@ def check_sqlite() -> Iterator[CheckMessage]:
     if not settings.DATABASES["default"]["ENGINE"].endswith("sqlite3") or sqlite3.sqlite_version_info >= SQLITE_WITHOUT_WAL_BUG:
         return
     # No warning: no current Python comes with that version, and an owner can do little about it.
-    message = f"SQLite {sqlite3.sqlite_version} can, very rarely, damage a database when a write-ahead log is reset (before 3.51.3)."
-    yield Info(message, hint="Keep backups, use a Python with a newer SQLite, or PostgreSQL (DATABASE_URL).", id="darkroom.I001")
+    message = (
+        f"SQLite {sqlite3.sqlite_version} can, very rarely, damage a database when a write-ahead log is reset (before 3.51.3)."
+    )
+    yield Info(
+        message, hint="Keep backups, use a Python with a newer SQLite, or PostgreSQL (DATABASE_URL).", id="darkroom.I001"
+    )
 
 
 # ---------------------------------------------------------------- access
@@ -139,11 +147,13 @@ def check_sqlite() -> Iterator[CheckMessage]:
 @check(Tags.security)
 def check_access() -> Iterator[CheckMessage]:
     if not is_loopback(settings.HOST) and set(settings.ALLOWED_HOSTS) <= set(settings.LOOPBACK_NAMES):
-        message = f"HOST is {settings.HOST}, and ALLOWED_HOSTS names only this machine: requests from elsewhere are refused (400)."
+        message = (
+            f"HOST is {settings.HOST}, and ALLOWED_HOSTS names only this machine: requests from elsewhere are refused (400)."
+        )
         hint = "Set ALLOWED_HOSTS to the names and addresses that clients use, separated by commas."
         yield Warning(message, hint=hint, id="darkroom.W001")
     if settings.DEBUG and not is_loopback(settings.HOST):
-        message = f"DEBUG is on while HOST is {settings.HOST}: error pages would show settings and code to everybody who can reach it."
+        message = f"DEBUG is on while HOST is {settings.HOST}: error pages would show settings and code to everybody."
         yield Warning(message, hint="Unset DEBUG, or keep HOST at 127.0.0.1.", id="darkroom.W002")
     for origin in settings.CORS_ORIGINS:
         if not is_origin(origin):

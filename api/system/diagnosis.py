@@ -68,7 +68,9 @@ def examine_machine() -> Iterator[Finding]:
     else:
         yield fine(python)
     memory = psutil.virtual_memory()
-    yield fine(f"{psutil.cpu_count()} processors, {gigabytes(memory.total)} of memory, {gigabytes(memory.available)} of it free")
+    yield fine(
+        f"{psutil.cpu_count()} processors, {gigabytes(memory.total)} of memory, {gigabytes(memory.available)} of it free"
+    )
 
 
 def examine_device() -> Iterator[Finding]:
@@ -85,10 +87,12 @@ def examine_device() -> Iterator[Finding]:
     except DeviceUnavailable as error:
         yield wrong(str(error), "Set DEVICE=auto, or install the build of PyTorch for your device (pytorch.org/get-started).")
         return
-    except Exception as error:  # a broken driver fails in ways of its own
+    except Exception as error:  # noqa: BLE001  (a broken driver fails in ways of its own)
         yield wrong(f"PyTorch can't use this device: {error}", "Update the GPU's driver, or set DEVICE=cpu.")
         return
-    tried = ", ".join(f"{name} {taken:.1f} ms" if taken is not None else f"{name} not possible" for name, taken in device.probe.items())
+    tried = ", ".join(
+        f"{name} {taken:.1f} ms" if taken is not None else f"{name} not possible" for name, taken in device.probe.items()
+    )
     yield fine(f"PyTorch {torch.__version__} on {device.type}: {device.name}, {gigabytes(device.memory_total)}")
     yield fine(f"Models run in {dtype_name(device.dtype)} (a trial took: {tried})")
     if settings.DEVICE == "auto" and device.type == "cpu" and shutil.which("nvidia-smi"):
@@ -100,7 +104,9 @@ def examine_disk() -> Iterator[Finding]:
     free, floor = free_space(), settings.MIN_FREE_DISK_BYTES
     where = f"{gigabytes(free)} free for pictures in {settings.MEDIA_ROOT}"
     if free < floor:
-        yield wrong(f"{where}: below MIN_FREE_DISK_BYTES ({gigabytes(floor)}), so requests are refused (507).", "Free some space.")
+        yield wrong(
+            f"{where}: below MIN_FREE_DISK_BYTES ({gigabytes(floor)}), so requests are refused (507).", "Free some space."
+        )
     else:
         yield fine(where)
 
@@ -209,7 +215,7 @@ def examine_port() -> Iterator[Finding]:
 
 def is_darkroom(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{address}/api/health/", timeout=3) as reply:  # noqa: S310
+        with urllib.request.urlopen(f"http://{address}/api/health/", timeout=3) as reply:
             return bool(json.load(reply) == {"status": "ok"})
     except (OSError, ValueError, urllib.error.URLError):
         return False

@@ -30,7 +30,7 @@ class LoadModel(JobKind):
 
 
 class UnloadModel(JobKind):
-    """Frees a model's memory; `unloaded` is false where it was not loaded. With several workers: in the one that claims the job."""
+    """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that claims it."""
 
     name = "unload_model"
 
@@ -47,8 +47,8 @@ class UnloadModel(JobKind):
 
 
 def record_memory(job: Job, output: dict[str, Any]) -> dict[str, Any]:
-    """The Worker row in the same transaction, so that /api/models/ agrees with the answer at once and not at the next heartbeat."""
-    Worker.objects.filter(pk=job.worker_id).update(loaded_models=output["memory"])
+    """The Worker row in the same transaction, so that /api/models/ agrees with the answer before the next heartbeat."""
+    Worker.objects.filter(jobs=job).update(loaded_models=output["memory"])
     return {name: value for name, value in output.items() if name != "memory"}
 
 

@@ -1,8 +1,8 @@
 """/metrics: what the server counts, in Prometheus' format.
 
-Everything about jobs, workers and disks is read when Prometheus asks, from rows that all processes share. Only HTTP requests are counted
-in memory, in each web process for itself: with one web process (the default) that is all of them; with several, PROMETHEUS_MULTIPROC_DIR
-names a folder where they are added up (prometheus_client's own way; empty it before the server starts).
+Everything about jobs, workers and disks is read when Prometheus asks, from rows that all processes share. Only HTTP requests
+are counted in memory, in each web process for itself: with one web process (the default) that is all of them; with several,
+PROMETHEUS_MULTIPROC_DIR names a folder where they are added up (prometheus_client's own way; empty it before a start).
 """
 
 import os
@@ -30,10 +30,13 @@ from api.system.selectors import live_workers, queue_length
 from api.system.tally import BUCKETS, count_finished
 
 disable_created_metrics()  # a second series beside each, which nobody here asks for
-VERSION = settings.SPECTACULAR_SETTINGS["VERSION"]
+VERSION = str(settings.SPECTACULAR_SETTINGS["VERSION"])
 http_registry = CollectorRegistry()
 http_requests = Counter(
-    "darkroom_http_requests", "Requests answered, by the address's pattern.", ["method", "route", "status"], registry=http_registry
+    "darkroom_http_requests",
+    "Requests answered, by the address's pattern.",
+    ["method", "route", "status"],
+    registry=http_registry,
 )
 http_seconds = Histogram(
     "darkroom_http_request_seconds",

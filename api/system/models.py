@@ -11,7 +11,9 @@ class JobTally(models.Model):
     status = models.CharField(max_length=12)
     count = models.PositiveBigIntegerField(default=0)
     seconds = models.FloatField(default=0.0, help_text="Of running, all together.")
-    buckets = models.JSONField(default=list, help_text="How many ran for at most tally.BUCKETS[i] seconds, and longer than the bucket before.")
+    buckets = models.JSONField(
+        default=list, help_text="How many ran for at most tally.BUCKETS[i] seconds, and longer than the bucket before."
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["kind", "model_id", "status"], name="tally_once")]

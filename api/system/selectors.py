@@ -2,6 +2,7 @@
 
 import os
 import time
+import uuid
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -35,11 +36,13 @@ def worker_can_be_had() -> bool:
     return bool(live_workers()) or starting
 
 
-def server_state(workers: list[Worker], running: list[dict[str, Any]]) -> str:
-    """no_worker, loading, busy or ready (somebody is free). Running rows say it at once, heartbeats only every few seconds."""
+def server_state(workers: list[Worker], kinds: dict[uuid.UUID | None, str]) -> str:
+    """no_worker, loading, busy or ready (somebody is free).
+
+    `kinds` is what each worker runs, from the rows of running jobs: they know it at once, heartbeats come every few seconds.
+    """
     if not workers:
         return "no_worker"
-    kinds = {row["worker_id"]: row["kind"] for row in running}
     states = [state_of(worker, kinds.get(worker.pk)) for worker in workers]
     return next(state for state in ("ready", "busy", "loading") if state in states)
 
@@ -70,9 +73,9 @@ def describe_worker(worker: Worker) -> dict[str, Any]:
 
 def server_status() -> dict[str, Any]:
     workers = live_workers()
-    running = list(Job.objects.filter(status=Status.RUNNING).order_by().values("worker_id", "kind"))
+    running = list(Job.objects.filter(status=Status.RUNNING).order_by().values_list("worker_id", "kind"))
     return {
-        "status": server_state(workers, running),
+        "status": server_state(workers, dict(running)),
         "inference_available": bool(workers),
         "loaded_models": loaded_ids(workers),
         "queue": {"queued": Job.objects.filter(status=Status.QUEUED).order_by().count(), "running": len(running)},
@@ -87,7 +90,7 @@ def loaded_ids(workers: list[Worker]) -> list[str]:
 
 def system_info(workers: list[Worker]) -> dict[str, Any]:
     """The newest worker's machine; null where only a worker knows and there is none."""
-    known = next((worker.device for worker in workers if worker.device), {})
+    known: dict[str, Any] = next((worker.device for worker in workers if worker.device), {})
     memory = psutil.virtual_memory()
     return {
         "pytorch_version": known.get("pytorch_version") or installed_version("torch"),
@@ -122,7 +125,18 @@ def list_models() -> list[dict[str, Any]]:
 
 
 def describe_model(entry: ModelEntry, *, loaded: bool) -> dict[str, Any]:
-    names = ("id", "name", "task", "family", "source", "licence", "gated", "default_size", "default_steps", "default_guidance_scale")
+    names = (
+        "id",
+        "name",
+        "task",
+        "family",
+        "source",
+        "licence",
+        "gated",
+        "default_size",
+        "default_steps",
+        "default_guidance_scale",
+    )
     return {
         **{name: getattr(entry, name) for name in names},
         "parameters": entry.parameters,

@@ -4,8 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from api.catalog import is_model_id
-from api.catalog import UnknownModel
+from api.catalog import UnknownModel, is_model_id
 from api.jobs.models import Worker
 from api.jobs.submission import Submission
 from api.problems import Problem
@@ -82,7 +81,7 @@ class ModelSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     task = serializers.CharField()
     family = serializers.CharField(help_text="The architecture: sd1, sdxl, flux, …")
-    source = serializers.CharField(help_text="Its page on the hub; built-in; or local.")
+    source = serializers.CharField(help_text="Its page on the hub; built-in; or local.")  # type: ignore[assignment]
     licence = serializers.CharField()
     gated = serializers.BooleanField(help_text="Its licence must be accepted on the hub, and HF_TOKEN set.")
     default_size = serializers.IntegerField(help_text="Pixels of a side.")
@@ -105,7 +104,7 @@ class ModelCommandSerializer(StrictSerializer):
 
 
 def find_model_id(asked: str) -> str:
-    """The catalog's id for what the address names; Problem 400 for what is no id, 404 with the nearest ids for an unknown one."""
+    """The catalog's id for what the address names; Problem: 400 for no id, 404 with the nearest ids for an unknown id."""
     if not is_model_id(asked):
         raise Problem("invalid_model_id", 400, "A model's id is one to three segments of letters, digits, '_', '.' and '-'.")
     try:

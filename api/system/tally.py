@@ -37,9 +37,9 @@ class Growth:
 
 @transaction.atomic
 def count_finished() -> None:
-    """Counts what has ended since the last time; the first call begins at now. Many may call it at once: a row lock takes turns.
+    """Counts what has ended since the last time; the first call begins at now. Many may call it at once: they take turns.
 
-    Reads the ids from the oldest job that was open at the last call on, so it costs what has happened since, not the history's length.
+    Reads from the oldest job that was open at the last call on, so it costs what has happened since, not the history's length.
     """
     start = {"counted_until": Now(), "oldest_open": first_id_at(datetime.now().astimezone() - CLOCK_LAG)}
     TallyMark.objects.get_or_create(pk=ONLY, defaults=start)
@@ -51,6 +51,7 @@ def count_finished() -> None:
     growth: dict[Key, Growth] = defaultdict(Growth)
     later = []
     for job in ended.only("id", "kind", "model_id", "status", "started_at", "finished_at").iterator():
+        assert job.finished_at is not None
         if job.finished_at > until:
             later.append(job.id)
             continue

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django.db import DatabaseError, connection
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.utils import extend_schema
@@ -106,11 +106,11 @@ class SchemaView(SpectacularAPIView):
 
 
 class DocsView(SpectacularSwaggerView):
-    """Swagger UI, its assets served from here. A person without a session is sent to log in; a program is told what it lacks."""
+    """Swagger UI, its assets served from here. Who has no session is sent to log in; a wrong key is told so."""
 
     url_name = "schema"
 
-    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+    def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, APIException) and exc.status_code == 401 and "Authorization" not in self.request.headers:
             return redirect(f"/admin/login/?next={self.request.path}")
         response = super().handle_exception(exc)

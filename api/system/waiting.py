@@ -17,7 +17,7 @@ from api.system.selectors import live_workers
 LOOK_SECONDS = 0.5  # the bell wakes it sooner; this only bounds what a lost ring costs
 
 
-class NoWorkerLeft(Exception):
+class NoWorkerLeftError(Exception):
     """The job waits, and nobody is there to run it."""
 
 
@@ -50,7 +50,7 @@ def run_and_close(loop: WorkerLoop) -> None:
 
 
 def follow_job(job: Job) -> Iterator[Job]:
-    """The row as it moves, the last time when it has ended. Raises NoWorkerLeft when no worker was alive for two leases."""
+    """The row as it moves, last when it has ended. Raises NoWorkerLeftError when no worker was alive for two leases."""
     bell = open_bell("web")
     alive = time.monotonic()
     try:
@@ -62,7 +62,7 @@ def follow_job(job: Job) -> Iterator[Job]:
             if live_workers():
                 alive = time.monotonic()
             elif time.monotonic() - alive > 2 * settings.JOB_LEASE_SECONDS:
-                raise NoWorkerLeft
+                raise NoWorkerLeftError
             bell.wait(LOOK_SECONDS)
     finally:
         bell.close()

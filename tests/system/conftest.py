@@ -69,7 +69,9 @@ def make_job(db: None) -> MakeJob:
     """A row as it is: no worker has to run for it."""
 
     def make(**fields: Any) -> Job:
-        return Job.objects.create(**{"kind": "load_model", "owner_key": "local", "model_id": "starter", "status": Status.QUEUED, **fields})
+        return Job.objects.create(
+            **{"kind": "load_model", "owner_key": "local", "model_id": "starter", "status": Status.QUEUED, **fields}
+        )
 
     return make
 
@@ -80,7 +82,15 @@ def make_picture(make_job: MakeJob) -> Callable[[str], GeneratedImage]:
         job = make_job(kind="txt2img", owner_key=owner_key, status=Status.SUCCEEDED, result={"images": [], "candidates": []})
         image = Image.new("RGB", (8, 8))
         written = write_image_files(b"\x89PNG", image, "png")
-        fields = {"model_id": "starter", "prompt": "a lake", "seed": 1, "steps": 1, "guidance_scale": 1.0, "width": 8, "height": 8}
+        fields = {
+            "model_id": "starter",
+            "prompt": "a lake",
+            "seed": 1,
+            "steps": 1,
+            "guidance_scale": 1.0,
+            "width": 8,
+            "height": 8,
+        }
         file = create_file(written, owner_key=owner_key, purpose="output")
         return GeneratedImage.objects.create(file=file, job=job, index=0, owner_key=owner_key, **fields)
 

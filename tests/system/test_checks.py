@@ -30,7 +30,11 @@ def test_the_default_settings_have_nothing_wrong() -> None:
 
 
 def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
-    serious = [message for message in run_checks(include_deployment_checks=True) if message.is_serious(30) and not message.is_silenced()]
+    serious = [
+        message
+        for message in run_checks(include_deployment_checks=True)
+        if message.is_serious(30) and not message.is_silenced()
+    ]
     assert serious == []
 
 
@@ -73,7 +77,9 @@ def test_a_default_model_that_makes_no_pictures_is_an_error(settings: Any, tmp_p
     assert "text-generation" in ours()["darkroom.E003"].msg
 
 
-@pytest.mark.parametrize("origin", ["*", "app.example", "https://*.example", "https://app.example:99999", "ftp://x", "https://a@b", "https://a?b"])
+@pytest.mark.parametrize(
+    "origin", ["*", "app.example", "https://*.example", "https://app.example:99999", "ftp://x", "https://a@b", "https://a?b"]
+)
 def test_what_is_no_origin(origin: str) -> None:
     assert not checks.is_origin(origin)
 

@@ -81,7 +81,12 @@ def test_status_shows_the_worker_and_its_machine(client: Client, make_worker: Ma
     assert worker["models"][0]["bytes"] == 24_000_000
     assert worker["heartbeat"].endswith("Z")
     info = status["system_info"]
-    assert (info["pytorch_version"], info["cuda_available"], info["cuda_version"], info["device_count"]) == ("2.13.0", True, "13.0", 1)
+    assert (info["pytorch_version"], info["cuda_available"], info["cuda_version"], info["device_count"]) == (
+        "2.13.0",
+        True,
+        "13.0",
+        1,
+    )
     assert info["devices"] == [{"index": 0, "name": "A GPU"}]
     assert info["cpu"]["cores"] == 8
 

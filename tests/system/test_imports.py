@@ -6,7 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "diffusers", "transformers", "onnxruntime", "compel", "safetensors", "accelerate"}
-LAZILY_HEAVY = {"api/system/diagnosis.py", "api/snapshots.py"}  # inside a function, of a command and of what only a worker calls
+LAZILY_HEAVY = {
+    "api/system/diagnosis.py",
+    "api/snapshots.py",
+}  # inside a function, of a command and of what only a worker calls
 DJANGO = {"django", "rest_framework", "config"}
 CAPABILITIES = {"images", "scoring", "chat", "vision"}
 EVERYBODYS = {"problems", "strict", "catalog"}
@@ -21,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "system": {"files", "jobs", "access", *CAPABILITIES},
 }
 WORKERS = {path.stem for path in (ROOT / "api").glob("*.py")} - EVERYBODYS - {"__init__"}
-"""model_loader and what stands around it: imported inside a handler's `run`, or by commands, never while a web process starts."""
+"""model_loader and what stands around it: imported inside a handler's `run`, or by commands, never as a web process starts."""
 
 
 def modules() -> list[Path]:
@@ -77,7 +80,9 @@ def offences(found: dict[Path, set[str]]) -> dict[str, set[str]]:
 def test_a_part_imports_only_what_is_below_it() -> None:
     found = {
         path: {
-            name for name in imports(path, everywhere=True) if part_of(name) not in ALLOWED[part] | EVERYBODYS | WORKERS | {part, None}
+            name
+            for name in imports(path, everywhere=True)
+            if part_of(name) not in ALLOWED[part] | EVERYBODYS | WORKERS | {part, None}
         }
         for path, part in parts()
     }
@@ -106,14 +111,18 @@ def test_a_backend_never_touches_django() -> None:
     found = {
         path: {name for name in imports(path, everywhere=True) if name.split(".")[0] in DJANGO}
         for path in modules()
-        if "/backends/" in name_of(path) or path.parent.name == "api" and path.stem in WORKERS
+        if "/backends/" in name_of(path) or (path.parent.name == "api" and path.stem in WORKERS)
     }
     assert offences(found) == {}
 
 
 def test_a_capability_never_imports_anothers_models_or_views() -> None:
     found = {
-        path: {name for name in imports(path, everywhere=True) if part_of(name) in CAPABILITIES - {part} and ".backends" not in name}
+        path: {
+            name
+            for name in imports(path, everywhere=True)
+            if part_of(name) in CAPABILITIES - {part} and ".backends" not in name
+        }
         for path, part in parts()
         if part in CAPABILITIES
     }

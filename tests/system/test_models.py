@@ -21,7 +21,7 @@ def test_the_list_is_a_bare_array_with_all_that_a_client_needs(client: Client) -
     models = client.get("/api/models/").json()
     assert isinstance(models, list)
     assert all(set(model) == FIELDS for model in models)
-    assert {"starter", "stable-diffusion-v1-5", "sdxl-base-1.0", "dreamshaper-8", "openjourney-v4"} <= {model["id"] for model in models}
+    assert {"starter", "stable-diffusion-v1-5", "sdxl-base-1.0", "openjourney-v4"} <= {model["id"] for model in models}
 
 
 def test_a_default_size_is_a_number_of_pixels(client: Client) -> None:

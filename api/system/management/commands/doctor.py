@@ -21,7 +21,9 @@ class Command(BaseCommand):
                 self.show(finding)
                 bad += finding.level == "wrong"
         if bad:
-            self.stdout.write(self.style.ERROR(f"\n{bad} {'thing is' if bad == 1 else 'things are'} wrong; the cures are above."))
+            self.stdout.write(
+                self.style.ERROR(f"\n{bad} {'thing is' if bad == 1 else 'things are'} wrong; the cures are above.")
+            )
             raise SystemExit(1)
         self.stdout.write(self.style.SUCCESS("\nAll is well."))
 

@@ -1,4 +1,4 @@
-"""Makes pictures from the shell. The request is a job in the history like any other: a worker that is alive runs it, else this process."""
+"""Makes pictures from the shell. A job in the history like any other: run by a worker that is alive, else by this process."""
 
 import shutil
 import sys
@@ -19,7 +19,7 @@ from api.jobs.services import cancel_job
 from api.jobs.states import Status
 from api.jobs.submission import Submission, submit
 from api.problems import Problem, field_errors
-from api.system.waiting import NoWorkerLeft, a_worker, follow_job
+from api.system.waiting import NoWorkerLeftError, a_worker, follow_job
 
 FORMAT_OF_SUFFIX = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 INTERRUPTED = 130
@@ -50,7 +50,7 @@ class Command(BaseCommand):
             except KeyboardInterrupt:
                 cancel_job(job=job)
                 raise CommandError("Cancelled.", returncode=INTERRUPTED) from None
-            except NoWorkerLeft:
+            except NoWorkerLeftError:
                 raise CommandError(f"The worker is gone. Job {job.id} stays in the queue for the next one.") from None
         for warning in job.warnings:
             self.stderr.write(warning, self.style.WARNING)

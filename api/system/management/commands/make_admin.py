@@ -26,7 +26,9 @@ class Command(BaseCommand):
         try:
             users.create_superuser(username, password=password)  # type: ignore[attr-defined]
         except IntegrityError:
-            self.stderr.write(f"There is an account '{username}' that is no active administrator; give another name with --username.")
+            self.stderr.write(
+                f"There is an account '{username}' that is no active administrator; give another name with --username."
+            )
             raise SystemExit(1) from None
         shown = "the password in ADMIN_PASSWORD" if given else f"password {password}  (shown only now)"
         self.stdout.write(f"Admin account: {username}, {shown}")

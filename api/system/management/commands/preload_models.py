@@ -22,7 +22,8 @@ class Command(BaseCommand):
         which.add_argument("--all", action="store_true", help="everything in the catalog, which is more than 100 GB")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        entries = list(get_catalog().models.values()) if options["all"] else find_entries(options["models"] or [settings.DEFAULT_IMAGE_MODEL])
+        everything = list(get_catalog().models)
+        entries = find_entries(everything if options["all"] else options["models"] or [settings.DEFAULT_IMAGE_MODEL])
         failed = [entry.id for entry in entries if not self.preload(entry)]
         if failed:
             raise CommandError(f"{len(failed)} of {len(entries)} are not here: {', '.join(failed)}. The reasons are above.")

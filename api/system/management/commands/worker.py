@@ -1,4 +1,4 @@
-"""Runs jobs: one process a device. Started by the web process itself (JOB_RUNNER=embedded), or by hand, as many as there are devices."""
+"""Runs jobs: one process a device. Started by the web process itself (JOB_RUNNER=embedded), or by hand, one for each device."""
 
 import os
 import signal
@@ -19,18 +19,21 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--worker-id", type=uuid.UUID, default=None, help="given by the supervisor")
-        parser.add_argument("--parent-pipe", type=int, default=None, help="given by the supervisor: the worker ends when it closes")
+        parser.add_argument(
+            "--parent-pipe", type=int, default=None, help="given by the supervisor: the worker ends when it closes"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER", "external")
         from api.jobs.worker import WorkerLoop
         from api.system.housekeeping import clean
-        from api.system.runtime import describe_runtime, start_runtime
+        from api.system.runtime import describe_runtime, start_runtime, warm_up
 
         if options["parent_pipe"] is not None:
             wait_for_the_one_before()
         describe = describe_runtime if settings.LOAD_MODELS else dict
-        loop = WorkerLoop(worker_id=options["worker_id"], describe=describe, clean=clean)
+        warm = warm_up if settings.LOAD_MODELS and settings.USE_LOCAL_MODELS else None
+        loop = WorkerLoop(worker_id=options["worker_id"], describe=describe, clean=clean, warm_up=warm)
         # In a thread, since a signal handler runs in the middle of whatever the loop is doing with the database.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=loop.stop).start())
         signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=loop.stop).start())
@@ -45,7 +48,7 @@ def wait_for_the_one_before() -> None:
     """One embedded worker a data folder: a worker whose web process was killed may still be ending."""
     import fcntl
 
-    file = open(settings.DATA_DIR / "worker.lock", "a")  # noqa: SIM115  (held until the process ends)
+    file = open(settings.DATA_DIR / "worker.lock", "a")
     fcntl.flock(file, fcntl.LOCK_EX)
     globals()["_lock"] = file
 
