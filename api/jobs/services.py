@@ -6,7 +6,7 @@ SQLite (where transactions begin IMMEDIATE) and on PostgreSQL (where candidates 
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +15,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from api.jobs import dispatch
+from api.jobs.durability import atomic_without_sync
 from api.jobs.errors import JobError, LeaseLost
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job, JobEvent, Worker
@@ -131,43 +132,44 @@ def lease_end() -> Any:
 
 def waiting_jobs() -> QuerySet[Job]:
     """Queued rows whose time has come, the first first; on PostgreSQL locked, without waiting for those that others lock."""
-    jobs = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).order_by("-priority", "id")
+    jobs = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).order_by("-priority", "id").annotate(now=Now())
     return jobs.select_for_update(skip_locked=True) if connection.features.has_select_for_update_skip_locked else jobs
 
 
 def claim_jobs(*, worker: Worker) -> list[Job]:
     """The head of the queue, and up to N-1 more with its batch key; [] when nothing waits. All share one new lease token.
 
-    A row that was tried before is claimed alone, so that a job which kills workers can't take its neighbours with it.
+    A row that was tried before is claimed alone, so that a job which kills workers can't take its neighbours with it. The rows are
+    locked when they are read (on SQLite the whole database is), so that what is written of them here is what they become.
     """
-    with transaction.atomic():
-        head = waiting_jobs().only("id", "kind", "batch_key", "attempt").first()
+    with atomic_without_sync():
+        head = waiting_jobs().first()
         if head is None:
             return []
-        ids = [head.pk, *batch_mates(head)]
-        token = uuid.uuid4()
-        Job.objects.filter(pk__in=ids, status=Status.QUEUED).update(
-            status=Status.RUNNING,
-            attempt=F("attempt") + 1,
-            worker=worker,
-            lease_token=token,
-            lease_expires_at=lease_end(),
-            started_at=Now(),
-            progress={},
-            event_sequence=F("event_sequence") + 1,
-        )
-        jobs = list(Job.objects.filter(pk__in=ids, lease_token=token).order_by("-priority", "id"))
+        jobs = [head, *batch_mates(head)]
+        now: datetime = head.now  # type: ignore[attr-defined]  # the database's
+        lease = {
+            "status": Status.RUNNING,
+            "worker_id": worker.pk,
+            "lease_token": uuid.uuid4(),
+            "lease_expires_at": now + timedelta(seconds=settings.JOB_LEASE_SECONDS),
+            "started_at": now,
+            "progress": {},
+        }
+        counts = {"attempt": F("attempt") + 1, "event_sequence": F("event_sequence") + 1}
+        Job.objects.filter(pk__in=[job.pk for job in jobs], status=Status.QUEUED).update(**lease, **counts)
+        for job in jobs:
+            job.__dict__.update(lease, attempt=job.attempt + 1, event_sequence=job.event_sequence + 1)
         add_events((job, job.event_sequence, "status", {"status": Status.RUNNING, "attempt": job.attempt}) for job in jobs)
         dispatch.ring_web_on_commit()
     return jobs
 
 
-def batch_mates(head: Job) -> list[uuid.UUID]:
+def batch_mates(head: Job) -> list[Job]:
     limit = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
     if not head.batch_key or head.attempt or limit < 1:
         return []
-    mates = waiting_jobs().filter(kind=head.kind, batch_key=head.batch_key, attempt=0).exclude(pk=head.pk)
-    return list(mates.values_list("pk", flat=True)[:limit])
+    return list(waiting_jobs().filter(kind=head.kind, batch_key=head.batch_key, attempt=0).exclude(pk=head.pk)[:limit])
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
@@ -190,16 +192,23 @@ def add_events(rows: Iterable[tuple[Job, int, str, dict[str, Any]]]) -> None:
 
 def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str, Any] | None = None) -> None:
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
-    with transaction.atomic():
-        changes: dict[str, Any] = {"event_sequence": F("event_sequence") + 1}
-        if progress is not None:
-            changes["progress"] = progress
-        transition(job, from_status=Status.RUNNING, **changes)
-        number = Job.objects.values_list("event_sequence", flat=True).get(pk=job.pk)
+    with atomic_without_sync():
+        number = lock_row(job)[0] + 1
+        changes: dict[str, Any] = {} if progress is None else {"progress": progress}
+        transition(job, from_status=Status.RUNNING, event_sequence=number, **changes)
         if type == "preview":
             JobEvent.objects.filter(job=job, type="preview").delete()
         add_events([(job, number, type, data)])
         dispatch.ring_web_on_commit()
+
+
+def lock_row(job: Job) -> tuple[int, dict[str, Any]]:
+    """event_sequence and progress of a running job, its row locked until the transaction ends; LeaseLost where it isn't ours."""
+    row = Job.objects.select_for_update().filter(pk=job.pk, status=Status.RUNNING, lease_token=job.lease_token).order_by()
+    found = row.values_list("event_sequence", "progress").first()
+    if found is None:
+        raise LeaseLost(f"{job} is no longer running under this lease")
+    return found
 
 
 def transition(job: Job, *, from_status: str, **changes: Any) -> None:
@@ -243,6 +252,9 @@ def acknowledge_cancel(*, job: Job) -> None:
 
 def end_job(job: Job, status: Status, event: tuple[str, dict[str, Any]] | None, **changes: Any) -> None:
     """running → a final state, with its last events; inside the caller's transaction."""
+    sequence, progress = lock_row(job)
+    rows = [(job, sequence + 1, *event)] if event else []
+    number = sequence + len(rows) + 1
     transition(
         job,
         from_status=Status.RUNNING,
@@ -250,12 +262,11 @@ def end_job(job: Job, status: Status, event: tuple[str, dict[str, Any]] | None, 
         finished_at=Now(),
         lease_token=None,
         lease_expires_at=None,
-        event_sequence=F("event_sequence") + 2,
+        event_sequence=number,
         **changes,
     )
-    number = Job.objects.values_list("event_sequence", flat=True).get(pk=job.pk)
-    JobEvent.objects.filter(job=job, type="preview").delete()
-    rows = [(job, number - 1, *event)] if event else []
+    if progress:  # without a step there was no preview
+        JobEvent.objects.filter(job=job, type="preview").delete()
     add_events([*rows, (job, number, "status", {"status": status})])
     dispatch.ring_web_on_commit()
 
@@ -308,6 +319,7 @@ def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: boo
 
 
 def requeue(job: Job, *, attempt: int, delay: float) -> None:
+    number = lock_row(job)[0] + 1
     transition(
         job,
         from_status=Status.RUNNING,
@@ -319,9 +331,8 @@ def requeue(job: Job, *, attempt: int, delay: float) -> None:
         started_at=None,
         progress={},
         available_at=Now() + timedelta(seconds=delay),
-        event_sequence=F("event_sequence") + 1,
+        event_sequence=number,
     )
-    number = Job.objects.values_list("event_sequence", flat=True).get(pk=job.pk)
     JobEvent.objects.filter(job=job, type="preview").delete()
     add_events([(job, number, "status", {"status": Status.QUEUED, "attempt": attempt})])
     dispatch.ring_web_on_commit()
