@@ -91,8 +91,10 @@ def test_a_caption_names_no_thing_that_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     ("relation", "true", "false"),
-    [("left", "red star to the left of a blue circle", "blue circle to the left of a red star"),
-     ("above", "red star above a blue circle", "blue circle above a red star")],
+    [
+        ("left", "red star to the left of a blue circle", "blue circle to the left of a red star"),
+        ("above", "red star above a blue circle", "blue circle above a red star"),
+    ],
 )
 def test_a_relation_is_told_in_both_directions_and_never_the_wrong_way(relation: str, true: str, false: str) -> None:
     rng, pair = np.random.default_rng(2), Shapes(Group("star", "red"), Group("circle", "blue"), relation)

@@ -39,7 +39,7 @@ from api.starter.training.run import (
     set_learning_rate,
 )
 
-BATCH, PEAK, AVERAGE_EVERY = 16, 8e-4, 8
+BATCH, PEAK, AVERAGE_EVERY = 32, 1e-3, 8
 FRESH, POOL = 8, 24_000
 TEXT_EVERY, TEXT_LR_SCALE = 3, 0.7
 """The text encoder, which begins well, learns at every third step: its backward costs a quarter of the time."""

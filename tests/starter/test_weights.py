@@ -1,0 +1,218 @@
+"""What the committed weights do: they are small, load with stock classes, follow prompts and take what people add."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from compel import CompelForSD
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+)
+from PIL import Image
+from safetensors import safe_open
+
+from api.starter import world
+from api.starter.architecture import WEIGHTS
+from api.starter.random_checkpoint import make_random_starter
+from api.starter.world.scene import Scene
+from api.starter.world.styles import RISO_INKS
+from tests.starter.conftest import Similarity
+
+pytestmark = [pytest.mark.models, pytest.mark.slow]
+
+PROMPTS = [
+    "A serene lake at sunset",
+    "a desert at noon with cacti",
+    "a city skyline at night",
+    "a snowy landscape by day",
+    "a forest at sunrise",
+    "a pizza with pepperoni",
+]
+Draw = Callable[..., list[Image.Image]]
+
+
+@pytest.fixture(scope="module")
+def draw(starter: StableDiffusionPipeline) -> Draw:
+    def one_each(prompts: list[str], guidance: float = 5.0, steps: int = 12, **more: object) -> list[Image.Image]:
+        generators = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
+        with torch.autocast("cpu", torch.bfloat16):
+            return starter(prompts, num_inference_steps=steps, guidance_scale=guidance, generator=generators, **more).images
+
+    return one_each
+
+
+def _right(similarity: Similarity, pictures: list[Image.Image]) -> float:
+    """How much better the pictures fit their own prompts than the others', as a difference of mean cosines."""
+    cosines = similarity(PROMPTS, pictures)
+    own = np.eye(len(PROMPTS), dtype=bool)
+    return float(cosines[own].mean() - cosines[~own].mean())
+
+
+def _likeness(one: Image.Image, other: Image.Image) -> float:
+    """PSNR in dB."""
+    error = np.square(np.asarray(one, float) - np.asarray(other, float)).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def test_all_weights_together_fit_in_35_megabytes() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) < 35_000_000
+
+
+def test_weights_are_stored_in_half_precision() -> None:
+    for path in WEIGHTS.rglob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        assert kinds <= {"F16", "I64"}, path
+
+
+def test_a_plain_load_gives_one_precision_throughout(starter: StableDiffusionPipeline) -> None:
+    assert {part.dtype for part in (starter.unet, starter.vae, starter.text_encoder)} == {torch.float32}
+
+
+def test_the_random_checkpoint_has_the_same_layout_and_sizes(tmp_path: Path) -> None:
+    make_random_starter(tmp_path)
+    for part in ("unet", "vae", "text_encoder"):
+        ours, theirs = (json.loads((root / part / "config.json").read_text()) for root in (WEIGHTS / "starter", tmp_path))
+        assert {k: v for k, v in ours.items() if not k.startswith("_")} == {
+            k: v for k, v in theirs.items() if not k.startswith("_")
+        }
+
+
+def test_pictures_fit_their_own_prompts_better_than_others(draw: Draw, similarity: Similarity) -> None:
+    cosines = similarity(PROMPTS, draw(PROMPTS))
+    assert (cosines.argmax(axis=0) == np.arange(len(PROMPTS))).sum() >= len(PROMPTS) - 1
+
+
+def test_guidance_makes_pictures_follow_their_prompts(draw: Draw, similarity: Similarity) -> None:
+    assert _right(similarity, draw(PROMPTS, guidance=5.0)) > _right(similarity, draw(PROMPTS, guidance=1.0)) + 0.02
+
+
+def test_nights_are_dark_and_sunsets_are_warm(draw: Draw) -> None:
+    night, day, sunset = (np.asarray(p, float) for p in draw(["a lake at night", "a lake by day", "a lake at sunset"]))
+    assert night.mean() < day.mean() - 50
+    assert sunset[..., 0].mean() - sunset[..., 2].mean() > day[..., 0].mean() - day[..., 2].mean() + 50
+
+
+def test_words_of_a_negative_prompt_do_no_harm(draw: Draw, similarity: Similarity) -> None:
+    negative = ["blurry, low quality, watermark"] * len(PROMPTS)
+    assert _right(similarity, draw(PROMPTS, negative_prompt=negative)) > _right(similarity, draw(PROMPTS)) - 0.08
+
+
+@pytest.mark.parametrize("scheduler", [EulerDiscreteScheduler, DPMSolverMultistepScheduler])
+def test_usual_schedulers_follow_the_prompt_too(
+    scheduler: type, starter: StableDiffusionPipeline, draw: Draw, similarity: Similarity
+) -> None:
+    before = starter.scheduler
+    starter.scheduler = scheduler.from_config(before.config)
+    pictures = draw(PROMPTS)
+    starter.scheduler = before
+    assert (similarity(PROMPTS, pictures).argmax(axis=0) == np.arange(len(PROMPTS))).sum() >= len(PROMPTS) - 2
+
+
+def test_the_autoencoder_keeps_a_picture(starter: StableDiffusionPipeline) -> None:
+    source = world.render(Scene("lake", "sunset", "clear", ("sun", "boat")), 4)
+    batch = torch.from_numpy(source).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.no_grad():
+        output = starter.vae.decode(starter.vae.encode(batch).latent_dist.sample(torch.Generator().manual_seed(0))).sample
+    picture = ((output[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    assert _likeness(Image.fromarray(source), Image.fromarray(picture)) > 26
+
+
+def test_a_low_strength_keeps_the_picture_and_a_high_one_follows_the_prompt(
+    starter: StableDiffusionPipeline, similarity: Similarity
+) -> None:
+    pipeline = StableDiffusionImg2ImgPipeline(**starter.components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    source = Image.fromarray(world.render(Scene("lake", "day", "clear", ("sun",)), 4))
+    prompt = "a desert at night with a full moon"
+    low, middle, high = (
+        pipeline(
+            prompt,
+            image=source,
+            strength=strength,
+            guidance_scale=5.0,
+            num_inference_steps=20,
+            generator=torch.Generator().manual_seed(0),
+        ).images[0]
+        for strength in (0.2, 0.6, 0.95)
+    )
+    assert _likeness(source, low) > _likeness(source, middle) > _likeness(source, high)
+    assert similarity([prompt], [high])[0, 0] > similarity([prompt], [low])[0, 0] + 0.1
+
+
+def test_inpainting_leaves_what_is_outside_the_mask(starter: StableDiffusionPipeline) -> None:
+    pipeline = StableDiffusionInpaintPipeline(**starter.components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    source = Image.fromarray(world.render(Scene("lake", "day", "clear", ("sun",)), 4))
+    mask = Image.new("L", source.size, 0)
+    mask.paste(255, (0, 64, 128, 128))
+    result = pipeline(
+        "a desert at night",
+        image=source,
+        mask_image=mask,
+        num_inference_steps=12,
+        height=128,
+        width=128,
+        generator=torch.Generator().manual_seed(0),
+    ).images[0]
+    upper, lower = (0, 0, 128, 56), (0, 72, 128, 128)
+    assert _likeness(source.crop(upper), result.crop(upper)) > _likeness(source.crop(lower), result.crop(lower)) + 6
+
+
+def test_compel_weights_a_word(starter: StableDiffusionPipeline, similarity: Similarity) -> None:
+    compel = CompelForSD(starter)
+
+    def picture(prompt: str) -> Image.Image:
+        return starter(
+            prompt_embeds=compel(prompt).embeds,
+            negative_prompt_embeds=compel("").embeds,
+            guidance_scale=5.0,
+            num_inference_steps=12,
+            generator=torch.Generator().manual_seed(0),
+        ).images[0]
+
+    plain, stronger = picture("a lake at night"), picture("a lake at (night)1.5")
+    assert 8 < _likeness(plain, stronger) < 60
+
+
+def test_the_lora_prints_in_its_inks(draw: Draw, starter: StableDiffusionPipeline) -> None:
+    prompts = ["riso print, a serene lake at sunset", "riso print, green hills by day with a house"]
+    plain = draw(prompts)
+    starter.load_lora_weights(WEIGHTS / "lora-riso")
+    printed = draw(prompts)
+    starter.unload_lora_weights()
+    again = draw(prompts)
+    assert _distance_to_inks(printed) < _distance_to_inks(plain) - 10
+    assert all(_likeness(one, other) > 40 for one, other in zip(plain, again, strict=True))
+
+
+def _distance_to_inks(pictures: list[Image.Image]) -> float:
+    """Mean distance of pixels to the nearest tone on the way from the darkest ink to the lightest, in steps of 0..255."""
+    tones = np.concatenate([RISO_INKS[i] + np.linspace(0, 1, 8)[:, None] * (RISO_INKS[i + 1] - RISO_INKS[i]) for i in range(3)])
+    pixels = np.stack([np.asarray(picture, float)[::4, ::4].reshape(-1, 3) for picture in pictures])
+    return float(np.linalg.norm(pixels[..., None, :] - tones, axis=-1).min(axis=-1).mean())
+
+
+def test_clip_prefers_the_true_caption(similarity: Similarity) -> None:
+    rng = np.random.default_rng(1_000_000_100)
+    pictures = [world.sample(rng) for _ in range(30)]
+    images = [Image.fromarray(world.render(picture, i)) for i, picture in enumerate(pictures)]
+    cosines = similarity([world.describe_fully(picture, rng) for picture in pictures], images)
+    assert (cosines.argmax(axis=0) == np.arange(30)).mean() >= 0.85
+
+
+def test_clip_sees_a_difference_between_left_and_right(similarity: Similarity) -> None:
+    from api.starter.world.shapes import Group, Shapes
+
+    pairs = [("red", "blue"), ("green", "yellow"), ("purple", "orange"), ("black", "red")]
+    images = [Image.fromarray(world.render(Shapes(Group("circle", a), Group("square", b), "left"), 1)) for a, b in pairs]
+    true = similarity([f"a {a} circle to the left of a {b} square" for a, b in pairs], images).diagonal()
+    false = similarity([f"a {a} circle to the right of a {b} square" for a, b in pairs], images).diagonal()
+    assert (true > false).sum() >= 3
