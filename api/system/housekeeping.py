@@ -5,6 +5,7 @@ import time
 
 from api.files.sweep import SweepReport, sweep_orphans
 from api.jobs.sweep import clean_history
+from api.system.tally import count_finished
 
 log = logging.getLogger("darkroom.worker")
 DAY_SECONDS = 86400.0
@@ -15,6 +16,7 @@ _next_full_sweep = time.monotonic() + DAY_SECONDS
 
 def clean() -> None:
     global _next_full_sweep
+    count_finished()  # before old jobs go
     clean_history()
     full = time.monotonic() >= _next_full_sweep
     if full:

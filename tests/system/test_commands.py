@@ -84,8 +84,8 @@ def test_runserver_names_a_wrong_address() -> None:
 
 def test_runserver_serves_asgi_with_reloading() -> None:
     command = server_command("127.0.0.1:8000", reload=True)
-    assert command[:5] == [sys.executable, "-m", "gunicorn", "config.asgi:application", "--worker-class"]
-    assert (command[5], command[-1]) == ("asgi", "--reload")
+    assert command[:5] == [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"]
+    assert command[-2:] == ["--reload", "config.asgi:application"]
 
 
 # ---------------------------------------------------------------- doctor

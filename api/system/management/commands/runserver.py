@@ -1,4 +1,4 @@
-"""Serves on this machine while the code is worked on: gunicorn with its asgi worker, which is loaded anew when a file changes.
+"""Serves while the code is worked on: gunicorn with its asgi worker, as start.sh does, loaded anew when a file changes.
 
 Django's own runserver speaks WSGI, under which an event stream is buffered to its end.
 """
@@ -28,6 +28,7 @@ class Command(BaseCommand):
             self.stderr.write(warning, self.style.WARNING)
         self.stdout.write(f"Darkroom at http://{address}/  (Ctrl-C ends it)")
         self.stdout.flush()
+        os.chdir(settings.BASE_DIR)
         os.execv(sys.executable, server_command(address, reload=reload))  # noqa: S606
 
 
@@ -54,6 +55,6 @@ def warn_of_migrations() -> str:
 
 
 def server_command(address: str, *, reload: bool) -> list[str]:
-    command = [sys.executable, "-m", "gunicorn", "config.asgi:application", "--worker-class", "asgi", "--workers", "1"]
-    command += ["--bind", address, "--graceful-timeout", "5", "--timeout", "0", "--log-level", "warning"]
-    return [*command, "--reload"] if reload else command
+    command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "--bind", address]
+    command += ["--graceful-timeout", "5", *(["--reload"] if reload else [])]
+    return [*command, "config.asgi:application"]
