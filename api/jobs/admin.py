@@ -225,8 +225,6 @@ class JobAdmin(ReadOnlyAdmin):
                 count += do(job)
             except Problem as problem:
                 refusals.add(problem.detail)
-            except KeyError:
-                refusals.add(f"There is no kind '{job.kind}' any more.")
         if done or not rows:
             self.message_user(request, f"{count} {done or 'retried'}.", messages.SUCCESS if count else messages.WARNING)
         if count < len(rows) and not refusals:

@@ -1,0 +1,55 @@
+"""Jobs and pictures as finished work leaves them: real rows, and real small files."""
+
+import io
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+from PIL import Image
+
+from api.files import storage
+from api.files.services import create_file
+from api.images.models import GeneratedImage
+from api.jobs.models import Job
+
+PARAMS = {
+    "prompt": "a red circle above a blue square",
+    "negative_prompt": "blurry",
+    "width": 16,
+    "height": 16,
+    "steps": 4,
+    "guidance_scale": 5.0,
+    "seed": 42,
+    "num_images": 1,
+    "scheduler": None,
+    "clip_skip": None,
+    "loras": [],
+    "output_format": "png",
+    "tags": [],
+    "deterministic": False,
+}
+
+
+def make_job(status: str = "succeeded", **fields: Any) -> Job:
+    prompt = fields.pop("prompt", PARAMS["prompt"])
+    now = timezone.now()
+    times = {"started_at": now - timedelta(seconds=3), "finished_at": now} if status in ("succeeded", "failed") else {}
+    defaults = {"kind": "txt2img", "model_id": "starter", "owner_key": "local", "params": {**PARAMS, "prompt": prompt}, **times}
+    return Job.objects.create(**{**defaults, "status": status, "prompt": prompt, **fields})
+
+
+def make_picture(job: Job | None = None, **fields: Any) -> GeneratedImage:
+    job = job or make_job(prompt=fields.get("prompt", PARAMS["prompt"]))
+    image = Image.new("RGB", (16, 16), "teal")
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    file = create_file(storage.write_image_files(buffer.getvalue(), image, "png"), owner_key=job.owner_key, purpose=storage.OUTPUT)
+    index = job.images.count()
+    params = job.params
+    copied = {name: params[name] for name in ("negative_prompt", "seed", "steps", "guidance_scale", "width", "height")}
+    defaults = {**copied, "prompt": job.prompt, "model_id": job.model_id, "parameters": params, "owner_key": job.owner_key}
+    picture = GeneratedImage.objects.create(file=file, job=job, index=index, **{**defaults, **fields})
+    described = {"id": str(picture.pk), "width": 16, "height": 16, "seed": picture.seed, "rank": None, "scores": {}}
+    job.result = {"images": [*(job.result or {"images": []})["images"], described], "candidates": []}
+    job.save(update_fields=["result"])
+    return picture
