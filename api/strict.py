@@ -2,7 +2,7 @@
 
 import difflib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rest_framework import serializers
@@ -10,7 +10,6 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
-
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -24,11 +23,12 @@ def nearest(name: str, known: list[str]) -> str:
 class AlwaysJson(BaseContentNegotiation):
     """We speak JSON, whatever an <img> tag or an event stream's client says it accepts: never a 406."""
 
-    def select_parser(self, request: Request, parsers: Sequence[Any]) -> Any:
+    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
         return DefaultContentNegotiation().select_parser(request, parsers)
 
-    def select_renderer(self, request: Request, renderers: Sequence[Any], format_suffix: str | None = None) -> Any:
-        return renderers[0], renderers[0].media_type
+    def select_renderer(self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None) -> Any:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -65,7 +65,7 @@ class NewestFirst(CursorPagination):
         try:
             cursor = super().decode_cursor(request)
             if cursor is not None and self.get_ordering_field() == "id" and cursor.position is not None:
-                uuid.UUID(cursor.position)
+                uuid.UUID(str(cursor.position))
         except Exception:
             raise ValidationError({"cursor": [self.invalid_cursor_message]}) from None
         return cursor

@@ -19,7 +19,11 @@ def limit_bodies(application: Application) -> Application:
 
     async def refuse(send: Any, status: int, code: str, detail: str) -> None:
         body = json.dumps(problem_body(status, code, detail)).encode()
-        headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+        headers = [
+            (b"content-type", CONTENT_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -20,7 +20,9 @@ def read_database(url: str, data_dir: Path) -> dict[str, Any]:
     try:
         parsed: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, KeyError):
-        raise ImproperlyConfigured("DATABASE_URL is not a database URL; postgresql://user:password@host:5432/name is.") from None
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not a database URL; postgresql://user:password@host:5432/name is."
+        ) from None
     if parsed["ENGINE"].endswith("sqlite3"):
         return sqlite_database(Path(parsed["NAME"]))
     if parsed["ENGINE"].endswith("postgresql"):

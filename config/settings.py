@@ -55,7 +55,8 @@ USE_LOCAL_MODELS = env_bool("USE_LOCAL_MODELS", True)
 REMOTE_TIMEOUT_SECONDS = env_int("REMOTE_TIMEOUT_SECONDS", 120, low=1, high=3600)
 HF_TOKEN = env_secret("HF_TOKEN")
 HF_ENDPOINT = env_str("HF_ENDPOINT")
-HF_PROVIDER = env_str("HF_PROVIDER", "auto")
+HF_PROVIDER = env_str("HF_PROVIDER")  # empty: the hub chooses
+HF_INFERENCE_ENDPOINT = env_str("HF_INFERENCE_ENDPOINT")
 CATALOG_EXTRA = env_path("CATALOG_EXTRA")
 MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
 MEMORY_MEASURES = env_list("MEMORY_MEASURES")  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload
@@ -147,7 +148,9 @@ SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS_PROXY else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS_PROXY else None
 X_FRAME_OPTIONS = "DENY"
 # Over plain HTTP on one's own machine these warnings of `check --deploy` ask for what only TLS gives.
-SILENCED_SYSTEM_CHECKS = [] if BEHIND_TLS_PROXY else ["security.W004", "security.W008", "security.W010", "security.W012", "security.W016"]
+SILENCED_SYSTEM_CHECKS = (
+    [] if BEHIND_TLS_PROXY else ["security.W004", "security.W008", "security.W010", "security.W012", "security.W016"]
+)
 # These look for Django's own classes by name; ours are their subclasses (SecurityForPages, FramesForPages, CsrfForPages).
 SILENCED_SYSTEM_CHECKS += ["security.W001", "security.W002", "security.W003"]
 SILENCED_SYSTEM_CHECKS += ["security.W005", "security.W021"]  # HSTS for subdomains and preload: the owner's to decide

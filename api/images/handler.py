@@ -23,7 +23,7 @@ from api.jobs.runs import JobRun
 from config.catalog import get_catalog
 
 if TYPE_CHECKING:
-    from api.images.backends.request import ImageRequest
+    from api.images.backends.request import ImageRequest, Outcome
 
 # Requests that agree in all of these can share a pass of the network; prompts, seeds and source pictures may differ.
 SHARED = ("width", "height", "steps", "guidance_scale", "scheduler", "strength", "loras", "clip_skip")
@@ -52,12 +52,13 @@ class Txt2Img(JobKind):
 
     def run(self, runs: Sequence[JobRun]) -> None:
         requests = [image_request(run) for run in runs]
-        pictures = make_pictures(runs, requests)
-        for run, request, images in zip(runs, requests, pictures, strict=True):
+        for run, request, outcome in zip(runs, requests, make_pictures(runs, requests), strict=True):
             if run.cancelled:
                 run.stop()
+            elif isinstance(outcome, list):
+                save_and_finish(run, request, outcome)
             else:
-                save_and_finish(run, request, images)
+                run.fail(JobError(outcome.code, outcome.status, outcome.detail))
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         source = find_source(job)
@@ -88,7 +89,17 @@ def image_request(run: JobRun) -> "ImageRequest":
     from api.images.backends.request import ImageRequest
 
     params = run.params
-    names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "scheduler", "clip_skip", "deterministic")
+    names = (
+        "prompt",
+        "negative_prompt",
+        "width",
+        "height",
+        "steps",
+        "guidance_scale",
+        "scheduler",
+        "clip_skip",
+        "deterministic",
+    )
     return ImageRequest(
         task="inpainting" if params.get("mask") else "image-to-image" if params.get("image") else "text-to-image",
         model_id=run.job.model_id,
@@ -110,45 +121,49 @@ def open_input(identifier: str | None, mode: Any) -> Image.Image | None:
     return open_image(file, mode)
 
 
-def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> list[list[Image.Image]]:
-    """One list of pictures for each request. Raises JobError, and WorkerFault when the device can't be used any more."""
+def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Sequence["Outcome"]:
+    """For each request its pictures, or the error that is its own. Raises JobError for what ends them all, and WorkerFault when the
+    device can't be used any more."""
     from api.catalog import UnknownEntry
     from api.images.backends.request import BackendError
-
-    hooks = RunHooks(runs)
-    if not settings.USE_LOCAL_MODELS:
-        try:
-            return [make_remotely(request, hooks) for request in requests]
-        except BackendError as error:
-            raise JobError(error.code, error.status, error.detail) from error
-    from api.images.backends.local import generate
-    from api.memory import DeviceFault, LoaderError
-    from api.model_loader import get_loader
     from api.snapshots import DownloadError
 
     try:
-        warn_of_placeholder(requests[0].model_id, hooks)
-        return generate(get_loader(), requests, hooks)
-    except DeviceFault as error:
-        raise WorkerFault from error
-    except (BackendError, LoaderError, DownloadError) as error:
+        return generate_here(runs, requests) if settings.USE_LOCAL_MODELS else generate_remotely(runs, requests)
+    except (BackendError, DownloadError) as error:
         raise JobError(error.code, error.status, error.detail) from error
     except UnknownEntry as error:
         raise JobError("unknown_model", 400, str(error)) from error
 
 
-def warn_of_placeholder(model_id: str, hooks: RunHooks) -> None:
-    entry = get_catalog().get(model_id)
+def generate_here(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Sequence["Outcome"]:
+    from api.images.backends.local import generate
+    from api.memory import DeviceFault, LoaderError
+    from api.model_loader import get_loader
+
+    hooks = RunHooks(runs)
+    entry = get_catalog().get(requests[0].model_id)
     if entry.placeholder:
         hooks.warn(entry.note)
+    try:
+        return generate(get_loader(), requests, hooks)
+    except DeviceFault as error:
+        raise WorkerFault from error
+    except LoaderError as error:
+        raise JobError(error.code, error.status, error.detail) from error
 
 
-def make_remotely(request: "ImageRequest", hooks: RunHooks) -> list[Image.Image]:
+def generate_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Sequence["Outcome"]:
     from api.images.backends.remote import RemoteBackend
 
-    entry = get_catalog().get(request.model_id)
-    backend = RemoteBackend(token=settings.HF_TOKEN or None, timeout=settings.REMOTE_TIMEOUT_SECONDS)
-    return backend.generate(request, hooks)
+    backend = RemoteBackend(
+        token=settings.HF_TOKEN or None,
+        endpoint=settings.HF_INFERENCE_ENDPOINT or None,
+        provider=settings.HF_PROVIDER or None,
+        timeout=settings.REMOTE_TIMEOUT_SECONDS,
+    )
+    model = get_catalog().get(requests[0].model_id).repo
+    return [backend.generate(request, RunHooks([run]), model=model) for run, request in zip(runs, requests, strict=True)]
 
 
 def save_and_finish(run: JobRun, request: "ImageRequest", images: Sequence[Image.Image]) -> None:
@@ -208,7 +223,14 @@ def record_picture(job: Job, picture: Picture, source: GeneratedImage | None) ->
 
 
 def describe(image: GeneratedImage) -> dict[str, Any]:
-    return {"id": str(image.pk), "width": image.width, "height": image.height, "seed": image.seed, "rank": image.rank, "scores": image.scores}
+    return {
+        "id": str(image.pk),
+        "width": image.width,
+        "height": image.height,
+        "seed": image.seed,
+        "rank": image.rank,
+        "scores": image.scores,
+    }
 
 
 def render_image(image: dict[str, Any], include: frozenset[str]) -> dict[str, Any]:

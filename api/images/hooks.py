@@ -16,6 +16,10 @@ class RunHooks:
         for run, preview in zip(self.runs, previews, strict=True):
             run.progress(step=step, steps=steps, preview=preview)
 
+    def on_load(self, fraction: float, text: str) -> None:
+        for run in self.runs:
+            run.progress(step=0, steps=run.params["steps"], stage=text)
+
     def cancelled(self, index: int) -> bool:
         return self.runs[index].cancelled
 

@@ -76,7 +76,9 @@ class Txt2ImgSerializer(StrictSerializer):
 
     def validate_scheduler(self, value: str) -> str:
         if value not in SCHEDULER_NAMES:
-            raise ValidationError(f"There is no scheduler '{value}'.{nearest(value, list(SCHEDULER_NAMES))}", code="unknown_scheduler")
+            raise ValidationError(
+                f"There is no scheduler '{value}'.{nearest(value, list(SCHEDULER_NAMES))}", code="unknown_scheduler"
+            )
         return value
 
     def validate_model_id(self, value: str) -> str:
@@ -92,10 +94,12 @@ class Txt2ImgSerializer(StrictSerializer):
         self.entry = find_default(data.get("model_id"))
         scheduler = data.get("scheduler")
         if scheduler and not SCHEDULERS[scheduler].fits(self.entry.family):
-            raise ValidationError({"scheduler": [f"'{scheduler}' does not work with {self.entry.name}."]}, code="unfit_scheduler")
+            raise ValidationError(
+                {"scheduler": [f"'{scheduler}' does not work with {self.entry.name}."]}, code="unfit_scheduler"
+            )
         self.check_loras(data["loras"])
         if not settings.USE_LOCAL_MODELS:
-            refuse_remote(data)
+            refuse_remote(self.entry, data)
         return data
 
     def check_loras(self, loras: list[dict[str, Any]]) -> None:
@@ -159,7 +163,9 @@ def nearest_side(pixels: float) -> int:
 
 def multiple_of_8(value: int) -> int:
     if value % 8:
-        raise ValidationError(f"Must be a multiple of 8 from 64 to 2048; {value // 8 * 8} and {value // 8 * 8 + 8} are the nearest.")
+        raise ValidationError(
+            f"Must be a multiple of 8 from 64 to 2048; {value // 8 * 8} and {value // 8 * 8 + 8} are the nearest."
+        )
     return value
 
 
@@ -180,8 +186,12 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
     return "" if adapter.fits(entry) else f"'{adapter_id}' does not fit {entry.name}."
 
 
-def refuse_remote(data: dict[str, Any]) -> None:
+def refuse_remote(entry: ModelEntry, data: dict[str, Any]) -> None:
     """What a hosted model can't do is an error here, not silence."""
+    if entry.repo is None and not settings.HF_INFERENCE_ENDPOINT:
+        raise ValidationError(
+            {"model_id": [f"{entry.name} is only on this server, and USE_LOCAL_MODELS is off."]}, code="not_remote"
+        )
     wanted = [name for name in ("loras", "mask", "clip_skip", "deterministic", "scheduler") if data.get(name)]
     if wanted:
         detail = "Not possible while USE_LOCAL_MODELS is off."

@@ -67,7 +67,9 @@ class ImagePages(NewestFirst):
         return (ORDERS[order],)
 
 
-class ImageViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[GeneratedImage]):
+class ImageViewSet(
+    mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[GeneratedImage]
+):
     """The pictures that were made."""
 
     queryset = GeneratedImage.objects.select_related("file").prefetch_related("tags")

@@ -42,6 +42,10 @@ class LeaseKeeper(threading.Thread):
     def hold(self, runs: Sequence[JobRun]) -> None:
         self.runs = runs
 
+    def tell_soon(self) -> None:
+        """The state has changed: say so at the next turn, and not more than twice a second."""
+        self.next_heartbeat = min(self.next_heartbeat, time.monotonic() + 0.5)
+
     def let_go(self) -> None:
         self.runs = ()
 

@@ -22,6 +22,7 @@ class JobProgressSerializer(serializers.Serializer[Any]):
     fraction = serializers.FloatField(required=False)
     step = serializers.IntegerField(required=False)
     steps = serializers.IntegerField(required=False)
+    stage = serializers.CharField(required=False, help_text="What is done before the first step: fetching, loading.")
 
 
 class JobLinksSerializer(serializers.Serializer[Any]):

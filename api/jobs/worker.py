@@ -29,7 +29,8 @@ FAULT_EXIT = 70
 class WorkerLoop:
     """One process's claim on the queue.
 
-    `describe` reports the device and the loaded models for the Worker row; `clean` is the slow housekeeping.
+    `describe` reports the device and the loaded models for the Worker row; `clean` is the slow housekeeping; `warm_up` is
+    called once, as soon as no job waits.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class WorkerLoop:
         worker_id: uuid.UUID | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
         clean: Callable[[], None] = clean_history,
+        warm_up: Callable[[], None] | None = None,
     ) -> None:
         row = Worker(hostname=socket.gethostname(), pid=os.getpid())
         row.id = worker_id or row.id
         row.save(force_insert=True)
         self.worker = row
         self.describe = describe
+        self.warm_up = warm_up
         self.state = Worker.State.IDLE
         self.stopping = threading.Event()  # claim no more
         self.interrupted = threading.Event()  # and stop what runs, at its next step
@@ -60,7 +63,7 @@ class WorkerLoop:
         while not self.stopping.is_set():
             try:
                 close_old_connections()
-                if not self.run_once():
+                if not self.run_once() and not self.warm_up_once():
                     bell.wait(IDLE_SECONDS)
             except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)
@@ -75,6 +78,19 @@ class WorkerLoop:
         if jobs:
             self.run_batch(jobs)
         return bool(jobs)
+
+    def warm_up_once(self) -> bool:
+        """Whether there was something to warm up. A failure is for the job that needs it to tell."""
+        warm_up, self.warm_up = self.warm_up, None
+        if warm_up is None:
+            return False
+        self.set_state(Worker.State.LOADING)
+        try:
+            warm_up()
+        except Exception:
+            log.warning("The warm-up failed", exc_info=True)
+        self.set_state(Worker.State.IDLE)
+        return True
 
     def run_batch(self, jobs: list[Job]) -> None:
         kind = get_kind(jobs[0].kind)
@@ -104,6 +120,7 @@ class WorkerLoop:
 
     def set_state(self, state: Worker.State) -> None:
         self.state = state
+        self.keeper.tell_soon()
 
     def stop(self, *, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Claim no more. What runs may end within `drain_seconds`; then it is handed back at its next step.

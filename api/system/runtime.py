@@ -1,6 +1,7 @@
 """What a worker process owns: the model store, the device and the model loader, made once from the settings.  [torch]"""
 
 import logging
+import os
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ log = logging.getLogger("darkroom.worker")
 
 def start_runtime() -> None:
     """Imports torch, probes the device and configures the loader. Takes some seconds; the worker claims nothing before."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
     from api import model_loader
     from api.devices import probe_device
     from api.downloads import ModelStore
@@ -36,3 +38,15 @@ def describe_runtime() -> dict[str, Any]:
 
     loader = get_loader()
     return {"device": loader.device.describe(), "loaded_models": loader.loaded()}
+
+
+def warm_up() -> None:
+    """The default image model, where it is on disk already: the first request then finds it loaded. Never downloads."""
+    from api.images.backends import local  # noqa: F401  (what it imports takes seconds)
+    from api.model_loader import get_loader
+
+    loader = get_loader()
+    entry = get_catalog().get(settings.DEFAULT_IMAGE_MODEL)
+    if entry.placeholder or loader.store.available(entry):
+        loader.load(entry.id)
+        log.info("%s is loaded", entry.name)

@@ -21,11 +21,15 @@ class Recorder:
         self.previews: list[tuple[int, bytes]] = []
         self.timings: dict[str, float] = defaultdict(float)
         self.warnings: list[str] = []
+        self.loads: list[tuple[float, str]] = []
         self._cancel_when = cancel_when
 
     def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None:
         self.steps.append((step, steps))
         self.previews += [(index, preview) for index, preview in enumerate(previews) if preview]
+
+    def on_load(self, fraction: float, text: str) -> None:
+        self.loads.append((fraction, text))
 
     def cancelled(self, index: int) -> bool:
         return self._cancel_when(self, index)

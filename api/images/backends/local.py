@@ -25,15 +25,12 @@ from api.images.backends.inputs import keep_outside_mask, source_image, source_m
 from api.images.backends.latents import decode_image, spread_latents
 from api.images.backends.phases import Phases
 from api.images.backends.previews import Previewer, projection
-from api.images.backends.request import INPAINTING, TEXT_TO_IMAGE, BackendError, Hooks, ImageRequest
+from api.images.backends.request import INPAINTING, TEXT_TO_IMAGE, BackendError, Hooks, ImageRequest, Outcome
 from api.images.backends.schedulers import make_scheduler
 from api.images.schedulers import SCHEDULERS
 from api.model_loader import Lease, ModelLoader
 
 diffusers_logging.set_verbosity_error()  # it warns of what is meant here, at every call
-
-
-Outcome = list[Image.Image] | BackendError
 
 
 def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks) -> list[Outcome]:
@@ -52,7 +49,7 @@ def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks
         return [[source_image(request) for _ in request.seeds] for request in requests]
     with ExitStack() as stack:
         with hooks.measure("load"):
-            lease = stack.enter_context(loader.use(first.model_id, first.task))
+            lease = stack.enter_context(loader.use(first.model_id, first.task, hooks.on_load))
             apply_adapters(lease.pipeline, _find_adapters(loader, lease, first.loras))
         stack.enter_context(_determinism(first.deterministic))
         outcomes = _make_all(loader, lease, requests, hooks)

@@ -68,6 +68,9 @@ class Hooks(Protocol):
     def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None:
         """`step` of `steps` is done, over all pictures of the call. A preview is a small JPEG; None: no new one."""
 
+    def on_load(self, fraction: float, text: str) -> None:
+        """Of fetching and loading the model, 0 to 1, and what is being done in words."""
+
     def cancelled(self, index: int) -> bool:
         """Asked at every step. When all requests are cancelled the work stops within a step."""
 
@@ -84,3 +87,7 @@ class BackendError(Exception):
     def __init__(self, code: str, status: int, detail: str, *, field: str | None = None) -> None:
         super().__init__(detail)
         self.code, self.status, self.detail, self.field = code, status, detail, field
+
+
+Outcome = list[Image.Image] | BackendError
+"""What became of one request of a batch: its pictures ([] when it was cancelled), or the error that is its own."""

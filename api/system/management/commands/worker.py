@@ -25,22 +25,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER", "external")
-        from api.jobs.worker import WorkerLoop
-        from api.system.housekeeping import clean
-        from api.system.runtime import describe_runtime, start_runtime, warm_up
+        from api.system.hosting import make_loop, prepare
 
         if options["parent_pipe"] is not None:
             wait_for_the_one_before()
-        describe = describe_runtime if settings.LOAD_MODELS else dict
-        warm = warm_up if settings.LOAD_MODELS and settings.USE_LOCAL_MODELS else None
-        loop = WorkerLoop(worker_id=options["worker_id"], describe=describe, clean=clean, warm_up=warm)
+        loop = make_loop(options["worker_id"])
         # In a thread, since a signal handler runs in the middle of whatever the loop is doing with the database.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=loop.stop).start())
         signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=loop.stop).start())
         if options["parent_pipe"] is not None:
             threading.Thread(target=end_with_parent, args=(options["parent_pipe"], loop), daemon=True).start()
-        if settings.LOAD_MODELS:
-            start_runtime()
+        prepare()
         loop.run()
 
 
