@@ -1,0 +1,40 @@
+"""What a Celery worker does with a wake-up: it claims and runs as long as something waits.
+
+The message carries a job's id and decides nothing: rows are claimed as every worker claims them, so a message that comes twice, late
+or never only costs a look at the table.
+"""
+
+import threading
+
+from celery import shared_task
+from django.db import close_old_connections
+
+from api.jobs.worker import WorkerLoop
+
+_loop: WorkerLoop | None = None
+_running = threading.Lock()  # one thread runs models, whatever the pool's size
+
+
+def host(loop: WorkerLoop) -> None:
+    """Make this process a worker: its lease keeper starts, which also sweeps and publishes what waits unheard."""
+    global _loop
+    _loop = loop
+    loop.keeper.start()
+
+
+def stop_hosting() -> None:
+    if _loop is not None:
+        _loop.stop()
+        _loop.end()
+
+
+@shared_task(name="darkroom.wake", ignore_result=True)
+def wake(job_id: str) -> None:
+    """Claim and run until nothing waits."""
+    loop = _loop
+    if loop is None:
+        raise RuntimeError("Start the Celery worker with `celery -A config.celery worker`: only that makes it a worker of the queue.")
+    with _running:
+        close_old_connections()
+        while not loop.stopping.is_set() and loop.run_once():
+            pass

@@ -1,0 +1,24 @@
+"""A worker of the queue with everything that Darkroom's capabilities need: for `manage.py worker`, and for a Celery worker alike."""
+
+import uuid
+
+from django.conf import settings
+
+from api.jobs.worker import WorkerLoop
+
+
+def make_loop(worker_id: uuid.UUID | None = None) -> WorkerLoop:
+    """Its row is there when this returns; call `prepare` before it claims."""
+    from api.system.housekeeping import clean
+    from api.system.runtime import describe_runtime, warm_up
+
+    describe = describe_runtime if settings.LOAD_MODELS else dict
+    warm = warm_up if settings.LOAD_MODELS and settings.USE_LOCAL_MODELS else None
+    return WorkerLoop(worker_id=worker_id, describe=describe, clean=clean, warm_up=warm)
+
+
+def prepare() -> None:
+    from api.system.runtime import start_runtime
+
+    if settings.LOAD_MODELS:
+        start_runtime()

@@ -1,0 +1,76 @@
+"""The checks find what they are there to find: with the fence or the atomic claim taken out, they fail."""
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from api.jobs import services
+from api.jobs.errors import LeaseLost
+from api.jobs.models import Job, Worker
+from api.jobs.states import Status
+from tests.jobs.conftest import at_once
+from tests.jobs.invariants import broken_promises
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def two_attempts_end_one_job(submit: Callable[..., Job], worker: Worker) -> list[str]:
+    """A worker loses its lease, another claims and finishes, and then the first one finishes too."""
+    submit()
+    first = services.claim_jobs(worker=worker)[0]
+    services.hand_back(job=first, reason="Its worker stopped answering")
+    second = services.claim_jobs(worker=worker)[0]
+    for job in (second, first):
+        try:
+            services.finish_job(job=job, record=lambda _: {})
+        except LeaseLost:
+            pass
+    return broken_promises()
+
+
+def claims_of_many_workers(submit: Callable[..., Job]) -> list[uuid.UUID]:
+    """The jobs that eight workers believe to be theirs."""
+    for _ in range(40):
+        submit()
+    workers = [Worker.objects.create(hostname="here", pid=number) for number in range(8)]
+    claims = at_once([lambda worker=workers[n % 8]: services.claim_jobs(worker=worker) for n in range(60)], 8)
+    return [job.pk for batch in claims if isinstance(batch, list) for job in batch]
+
+
+def test_the_fence_holds_against_a_late_worker(submit, worker):
+    assert two_attempts_end_one_job(submit, worker) == []
+
+
+def test_without_the_fencing_token_the_checks_fail(submit, worker, monkeypatch):
+    def transition_by_id_alone(job: Job, *, from_status: str, **changes: object) -> None:
+        Job.objects.filter(pk=job.pk).update(**changes)
+
+    def row_by_id_alone(job: Job) -> tuple[int, dict]:
+        return Job.objects.values_list("event_sequence", "progress").get(pk=job.pk)
+
+    monkeypatch.setattr(services, "transition", transition_by_id_alone)
+    monkeypatch.setattr(services, "lock_row", row_by_id_alone)
+    assert any("ended more than once" in text for text in two_attempts_end_one_job(submit, worker))
+
+
+def test_the_claim_gives_no_job_to_two(submit):
+    claimed = claims_of_many_workers(submit)
+    assert len(claimed) == len(set(claimed)) == 40
+
+
+def test_with_a_claim_that_reads_and_then_saves_the_checks_fail(submit, monkeypatch):
+    def read_then_save(*, worker: Worker) -> list[Job]:
+        job = Job.objects.filter(status=Status.QUEUED).order_by("-priority", "id").first()
+        if job is None:
+            return []
+        Job.objects.filter(pk=job.pk).update(
+            status=Status.RUNNING, attempt=F("attempt") + 1, lease_token=uuid.uuid4(), started_at=Now()
+        )
+        return [job]
+
+    monkeypatch.setattr(services, "claim_jobs", read_then_save)
+    claimed = claims_of_many_workers(submit)
+    assert len(claimed) > len(set(claimed))

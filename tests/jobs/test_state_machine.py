@@ -1,0 +1,104 @@
+"""Any order of any calls, by workers that are alive, slow or dead, keeps every promise of tests/jobs/invariants.py."""
+
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+
+from api.jobs import services
+from api.jobs.errors import JobError, LeaseLost
+from api.jobs.models import Job, JobEvent, Worker
+from api.jobs.states import FINAL
+from api.jobs.sweep import sweep
+from tests.jobs.invariants import broken_promises
+
+
+class Queue(RuleBasedStateMachine):
+    """`held` are jobs as some worker once claimed them: still its own, or long since lost. It acts on them all the same."""
+
+    jobs = Bundle("jobs")
+    held = Bundle("held")
+
+    def __init__(self) -> None:
+        super().__init__()
+        Job.objects.all().delete()
+        self.worker = Worker.objects.create(hostname="here", pid=1)
+        self.final: dict[uuid.UUID, tuple[str, object]] = {}
+
+    @rule(target=jobs, kind=st.sampled_from(["noop", "batched"]), priority=st.integers(-1, 1))
+    def submit(self, kind: str, priority: int) -> Job:
+        return services.submit_job(kind=kind, params={}, owner_key="alice", priority=priority)
+
+    @rule(target=held)
+    def claim(self) -> object:
+        Job.objects.filter(status="queued").update(available_at="2020-01-01T00:00:00Z")
+        return multiple(*services.claim_jobs(worker=self.worker))
+
+    @rule(job=held)
+    def finish(self, job: Job) -> None:
+        self.attempt(lambda: services.finish_job(job=job, record=lambda _: {"attempt": job.attempt}))
+
+    @rule(job=held)
+    def fail(self, job: Job) -> None:
+        self.attempt(lambda: services.fail_job(job=job, error=JobError("refused", 422, "No.")))
+
+    @rule(job=held, type=st.sampled_from(["progress", "preview", "token"]))
+    def emit(self, job: Job, type: str) -> None:
+        self.attempt(lambda: services.emit_event(job=job, type=type, data={}, progress={"fraction": 0.5}))
+
+    @rule(job=held, blameless=st.booleans())
+    def hand_back(self, job: Job, blameless: bool) -> None:
+        self.attempt(lambda: services.hand_back(job=job, reason="It stopped", blameless=blameless))
+
+    @rule(job=held)
+    def acknowledge(self, job: Job) -> None:
+        self.attempt(lambda: services.acknowledge_cancel(job=job))
+
+    @rule(job=jobs)
+    def cancel(self, job: Job) -> None:
+        services.cancel_job(job=job)
+
+    @rule(job=jobs)
+    def lose_the_lease(self, job: Job) -> None:
+        Job.objects.filter(pk=job.pk, status="running").update(lease_expires_at="2020-01-01T00:00:00Z")
+        sweep()
+
+    @rule()
+    def the_worker_dies(self) -> None:
+        services.release_worker(self.worker.pk)
+
+    @invariant()
+    def every_promise_holds(self) -> None:
+        assert broken_promises() == []
+
+    @invariant()
+    def a_final_state_is_never_left(self) -> None:
+        now = {job.pk: (job.status, job.result) for job in Job.objects.filter(status__in=FINAL)}
+        assert {pk: now.get(pk) for pk in self.final} == self.final
+        self.final = now
+
+    @invariant()
+    def at_most_one_preview_is_kept(self) -> None:
+        previews = JobEvent.objects.filter(type="preview").values_list("job", flat=True)
+        assert len(previews) == len(set(previews))
+
+    @staticmethod
+    def attempt(call: object) -> None:
+        try:
+            call()  # type: ignore[operator]
+        except LeaseLost:
+            pass  # a worker that came too late is told so
+
+
+@pytest.mark.django_db
+def test_any_order_of_calls_keeps_every_promise():
+    from hypothesis.stateful import run_state_machine_as_test
+
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    run_state_machine_as_test(
+        Queue, settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=checks)
+    )
+
+
