@@ -51,6 +51,7 @@ REFUSALS = {
 }
 JOB_FAILURES = (400, 403, 409, 410, 422, 500, 502, 503, 504, 507)
 """A failed job that was waited for is answered with the job, under the status of its error."""
+BOUNDS = {"min_value": "minimum", "max_value": "maximum", "max_length": "maxLength"}
 PREFER = OpenApiParameter(
     "Prefer",
     str,
@@ -101,7 +102,24 @@ class DarkroomSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         if self.submits:
             return [PREFER, IDEMPOTENCY_KEY, INCLUDE]
-        return [INCLUDE] if self.path.startswith("/api/jobs/") and self.method in ("GET", "POST") else []
+        shows_jobs = self.path.startswith("/api/jobs/") and self.action in ("list", "retrieve", "cancel")
+        return [INCLUDE] if shows_jobs else []
+
+    def _get_filter_parameters(self) -> list[dict[str, Any]]:
+        """With the bounds that the filters hold clients to."""
+        parameters = super()._get_filter_parameters()
+        filters = getattr(getattr(self.view, "filterset_class", None), "base_filters", {})
+        for parameter in parameters:
+            extra = filters[parameter["name"]].extra
+            parameter["schema"] |= {keyword: extra[name] for name, keyword in BOUNDS.items() if name in extra}
+        return parameters
+
+    def _get_pagination_parameters(self) -> list[dict[str, Any]]:
+        parameters = super()._get_pagination_parameters()
+        for parameter in parameters:
+            if parameter["name"] == "limit":
+                parameter["schema"] |= {"minimum": 1, "maximum": self._get_paginator().max_page_size}
+        return parameters
 
     def get_response_serializers(self) -> Any:
         from api.jobs.serializers import JobSerializer

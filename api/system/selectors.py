@@ -76,7 +76,7 @@ def server_status() -> dict[str, Any]:
     running = list(Job.objects.filter(status=Status.RUNNING).order_by().values_list("worker_id", "kind"))
     return {
         "status": server_state(workers, dict(running)),
-        "inference_available": bool(workers),
+        "inference_available": any(worker.state != Worker.State.STARTING for worker in workers),
         "loaded_models": loaded_ids(workers),
         "queue": {"queued": Job.objects.filter(status=Status.QUEUED).order_by().count(), "running": len(running)},
         "workers": [describe_worker(worker) for worker in workers],

@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from drf_spectacular.renderers import OpenApiJsonRenderer2
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import AllowAny
@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.catalog import MODEL_ID_PATTERN
 from api.jobs.submission import Submission, SubmitView
 from api.problems import CONTENT_TYPE, Problem
 from api.system import metrics
@@ -67,6 +68,15 @@ class ModelsView(APIView):
         return Response(ModelSerializer(list_models(), many=True).data)
 
 
+MODEL_ID = OpenApiParameter(
+    "model_id",
+    {"type": "string", "pattern": f"^{MODEL_ID_PATTERN}$"},
+    OpenApiParameter.PATH,
+    description="Its id, with its slashes; or its hub repository's name.",
+)
+
+
+@extend_schema(parameters=[MODEL_ID])
 class ModelCommandView(SubmitView):
     serializer_class = ModelCommandSerializer
     required_scope = "staff"
