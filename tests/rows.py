@@ -43,7 +43,9 @@ def make_picture(job: Job | None = None, **fields: Any) -> GeneratedImage:
     image = Image.new("RGB", (16, 16), "teal")
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    file = create_file(storage.write_image_files(buffer.getvalue(), image, "png"), owner_key=job.owner_key, purpose=storage.OUTPUT)
+    file = create_file(
+        storage.write_image_files(buffer.getvalue(), image, "png"), owner_key=job.owner_key, purpose=storage.OUTPUT
+    )
     index = job.images.count()
     params = job.params
     copied = {name: params[name] for name in ("negative_prompt", "seed", "steps", "guidance_scale", "width", "height")}

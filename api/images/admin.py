@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from api.images.models import GeneratedImage, Tag
 from api.images.services import delete_image, judge_image
 from api.jobs.admin_detail import pretty, readable
-from api.jobs.admin_tools import CappedPaginator, MadeFilter, UsedModelFilter
+from api.jobs.admin_tools import CappedPaginator, MadeFilter, UsedModelFilter, newest
 
 MOST_TAGS = 100
 MOST_DERIVED = 24
@@ -98,7 +98,7 @@ class GeneratedImageAdmin(admin.ModelAdmin):
     list_display = ["prompt"]
     list_filter = [SortFilter, UsedModelFilter, RatingFilter, "favourite", TagFilter, MadeFilter]
     search_fields = ["prompt"]
-    search_help_text = "Words of the prompt, or a seed as seed:42."
+    search_help_text = "Words of the prompt (in the newest 20,000 that the filters leave), or a seed as seed:42."
     list_per_page = 48
     list_max_show_all = 0
     paginator = CappedPaginator
@@ -117,7 +117,7 @@ class GeneratedImageAdmin(admin.ModelAdmin):
         seed = search_term.strip().removeprefix("seed:")
         if search_term.strip().startswith("seed:") and seed.isascii() and seed.isdigit() and len(seed) <= 18:
             return queryset.filter(seed=int(seed)), False
-        return super().get_search_results(request, queryset, search_term)
+        return super().get_search_results(request, newest(queryset) if search_term.strip() else queryset, search_term)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -25,6 +25,7 @@ from api.jobs.admin_tools import (
     between,
     bytes_text,
     chosen_only,
+    newest,
     pill,
     seconds_text,
 )
@@ -79,7 +80,10 @@ class JobAdmin(ReadOnlyAdmin):
     list_display_links = ["short_id"]
     list_filter = [KindFilter, "status", UsedModelFilter, MadeFilter]
     search_fields = ["prompt"]
-    search_help_text = "Words of the prompt, a job's whole id, or owner:KEY for one owner's jobs."
+    search_help_text = (
+        "Words of the prompt (in the newest 20,000 that the filters leave; a date leads further back), "
+        "a job's whole id, or owner:KEY for one owner's jobs."
+    )
     actions = ["retry", "cancel", "remove"]
 
     # ------------------------------------------------------------ the list
@@ -96,7 +100,7 @@ class JobAdmin(ReadOnlyAdmin):
             pass
         if term.startswith("owner:"):
             return queryset.filter(owner_key=term.removeprefix("owner:").strip()), False
-        return super().get_search_results(request, queryset, search_term)
+        return super().get_search_results(request, newest(queryset) if term else queryset, search_term)
 
     @admin.display(description="")
     def picture(self, job: Job) -> SafeString:

@@ -47,7 +47,9 @@ def test_the_first_page_shows_queue_workers_disk_and_pictures(staff: Client) -> 
     make_job("queued")
     picture = make_picture()
     device = {"device": {"type": "cuda", "name": "A good card"}, "dtype": "float16"}
-    Worker.objects.create(hostname="here", pid=1, state="busy", device=device, loaded_models=[{"id": "starter", "bytes": 2**21}])
+    Worker.objects.create(
+        hostname="here", pid=1, state="busy", device=device, loaded_models=[{"id": "starter", "bytes": 2**21}]
+    )
     page = front(staff)
     for shown in ("1<small>queued", "A good card", "starter (2 MiB)", "free of", f"/api/images/{picture.pk}/thumbnail/"):
         assert shown in page

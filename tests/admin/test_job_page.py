@@ -34,7 +34,14 @@ def test_the_page_shows_what_was_asked_and_what_came_of_it(staff: Client) -> Non
     job = make_job(owner_key="a1b2c3d4", warnings=["Weights are random."])
     picture = make_picture(job)
     page = page_of(staff, job)
-    for shown in (PARAMS["prompt"], "blurry", "guidance_scale", "a1b2c3d4", "Weights are random.", f"/api/images/{picture.pk}/thumbnail/"):
+    for shown in (
+        PARAMS["prompt"],
+        "blurry",
+        "guidance_scale",
+        "a1b2c3d4",
+        "Weights are random.",
+        f"/api/images/{picture.pk}/thumbnail/",
+    ):
         assert shown in page
     assert f"/admin/images/generatedimage/{picture.pk}/change/" in page
 

@@ -109,7 +109,9 @@ def test_the_studio_forbids_what_it_does_not_use(here: Client) -> None:
     assert "unsafe" not in policy
 
 
-@pytest.mark.parametrize("name", ["studio.css", "studio.js", "admin.css", "favicon.svg", "vendor/htmx.min.js", "vendor/sse.min.js"])
+@pytest.mark.parametrize(
+    "name", ["studio.css", "studio.js", "admin.css", "favicon.svg", "vendor/htmx.min.js", "vendor/sse.min.js"]
+)
 def test_every_asset_is_served_by_us(here: Client, name: str) -> None:
     assert here.get(f"/static/studio/{name}").status_code == 200
 

@@ -28,7 +28,14 @@ def test_a_prompt_makes_a_job_with_what_the_model_decides(here: Client) -> None:
 
 
 def test_what_was_given_is_used(here: Client) -> None:
-    given = {"prompt": "a lake", "negative_prompt": "blurry", "steps": "7", "guidance_scale": "2.5", "seed": "42", "num_images": "3"}
+    given = {
+        "prompt": "a lake",
+        "negative_prompt": "blurry",
+        "steps": "7",
+        "guidance_scale": "2.5",
+        "seed": "42",
+        "num_images": "3",
+    }
     here.post(GENERATE, {**given, "width": "128", "height": "192", "scheduler": "euler"}, headers=PART)
     params = Job.objects.get().params
     assert {name: str(params[name]) for name in given} == given

@@ -8,10 +8,9 @@ from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
 from api.access.services import create_key
-from api.jobs.models import JobEvent
-from api.jobs.services import claim_jobs, emit_event, fail_job
 from api.jobs.errors import JobError
-from api.jobs.models import Worker
+from api.jobs.models import JobEvent, Worker
+from api.jobs.services import claim_jobs, emit_event, fail_job
 from tests.rows import make_job, make_picture
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,0 +1,207 @@
+"""The pages in a real browser, against a real server with a worker and a tiny real model."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.images.conftest import tiny_catalog_file  # noqa: F401  (a fixture)
+from tests.live import LiveServer
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS += ["--disable-component-update", "--disable-sync"]
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+PASSWORD = "a password for tests"
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.models,
+    pytest.mark.skipif(CHROMIUM is None and os.environ.get("CI") != "true", reason="Chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, tiny_catalog_file: str) -> Iterator[LiveServer]:  # noqa: F811
+    folder = tmp_path_factory.mktemp("studio")
+    environment = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD, "CATALOG_EXTRA": tiny_catalog_file}
+    with LiveServer(folder, DEFAULT_IMAGE_MODEL="tiny", DATABASE_URL="", **environment) as live:
+        live.manage("createsuperuser", "--noinput", "--username", "owner", "--email", "owner@example.org")
+        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
+        live.client.post("/api/txt2img/", json={"prompt": "the first picture", "seed": 1})
+        yield live
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["sync_api.Browser"]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: "sync_api.Browser", server: LiveServer) -> Iterator["sync_api.Page"]:
+    """A page whose console must stay silent."""
+    context = browser.new_context(viewport=WIDE, base_url=server.url)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def log_in(page: "sync_api.Page") -> None:
+    page.goto("/admin/login/?next=/admin/")
+    page.fill("#id_username", "owner")
+    page.fill("#id_password", PASSWORD)
+    page.click("[type=submit]")
+    page.wait_for_selector("#user-tools")
+
+
+def ask(page: "sync_api.Page", prompt: str, **more: object) -> None:
+    page.goto("/")
+    page.fill("#prompt", prompt)
+    if more:
+        page.click("#more summary")
+    for name, value in more.items():
+        page.fill(f"[name={name}]", str(value))
+    page.click(".prompt-form .go")
+
+
+def test_a_prompt_becomes_a_picture_on_the_page(page: "sync_api.Page") -> None:
+    page.goto("/")
+    hanging = page.locator(".tile").count()
+    ask(page, "a red circle", steps=6, seed=7)
+    page.wait_for_selector(".made img")
+    assert "seed 7 · 6 steps" in page.locator(".made-facts").inner_text()
+    assert page.locator(".tile").count() == hanging + 1
+    assert page.evaluate("document.querySelector('.made img').naturalWidth") == 64
+
+
+def test_progress_and_preview_are_seen_on_the_way(page: "sync_api.Page") -> None:
+    ask(page, "slowly", steps=150, num_images=4)
+    page.wait_for_selector(".job img.preview")
+    assert re.match(r"Step \d+ of 150", page.locator(".job-word").first.inner_text())
+    page.click(".job form button")
+    page.wait_for_selector("text=Cancelled.")
+
+
+def test_a_job_is_cancelled_with_its_button(page: "sync_api.Page", server: LiveServer) -> None:
+    ask(page, "to be cancelled", steps=150, num_images=8)
+    page.click(".job form button")
+    page.wait_for_selector("text=Cancelled.")
+    newest = server.client.get("/api/jobs/?limit=1").json()["results"][0]
+    assert (newest["params"]["prompt"], newest["status"]) == ("to be cancelled", "cancelled")
+
+
+def test_an_error_is_shown_at_its_field_and_what_was_typed_stays(page: "sync_api.Page") -> None:
+    page.goto("/")
+    page.evaluate("document.getElementById('prompt-form').noValidate = true")
+    page.fill("#prompt", "a lake")
+    page.click("#more summary")
+    page.fill("[name=width]", "100")
+    page.click("#more summary")
+    page.click(".prompt-form .go")
+    page.wait_for_selector("#error-width:not(:empty)")
+    assert "multiple of 8" in page.locator("#error-width").inner_text()
+    assert page.locator("#more").get_attribute("open") is not None
+    assert page.input_value("#prompt") == "a lake"
+
+
+def test_a_picture_opens_in_the_lightbox_and_is_made_again_with_its_seed(page: "sync_api.Page") -> None:
+    ask(page, "a seed to keep", seed=31337, steps=2)
+    page.wait_for_selector(".made img")
+    page.locator(".tile").first.click()
+    page.wait_for_selector("#lightbox[open] .picture-prompt")
+    assert "31337" in page.locator("#lightbox dl").inner_text()
+    page.click("#lightbox >> text=Again with this seed")
+    page.wait_for_url("**/?again=*")
+    assert (page.input_value("[name=seed]"), page.input_value("#prompt")) == ("31337", "a seed to keep")
+
+
+def test_the_keyboard_is_enough(page: "sync_api.Page") -> None:
+    page.goto("/")
+    page.keyboard.type("typed and sent")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".made img")
+    page.locator(".tile").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#lightbox[open] .picture")
+    first = page.get_attribute("#lightbox .picture-frame", "href")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('#lightbox .picture-frame').getAttribute('href') !== before", arg=first
+    )
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#lightbox[open]", state="detached")
+
+
+def test_it_works_without_scripts(browser: "sync_api.Browser", server: LiveServer) -> None:
+    context = browser.new_context(base_url=server.url, java_script_enabled=False)
+    page = context.new_page()
+    ask(page, "no scripts here")
+    page.wait_for_selector(".made img", timeout=60_000)
+    assert "/studio/jobs/" in page.url
+    context.close()
+
+
+def test_the_admin_follows_a_job_and_stops_it(page: "sync_api.Page", server: LiveServer) -> None:
+    log_in(page)
+    body = {"prompt": "followed", "steps": 150, "num_images": 8}
+    job = server.client.post("/api/txt2img/", json=body, headers={"Prefer": "respond-async"}).json()
+    page.goto(f"/admin/jobs/job/{job['id']}/change/")
+    page.wait_for_selector(".live progress")
+    page.click("button[value=cancel]")
+    page.wait_for_selector(".live .pill-cancelled")
+    assert page.locator("button[value=cancel]").count() == 0
+
+
+def test_a_rating_is_given_in_the_admin(page: "sync_api.Page", server: LiveServer) -> None:
+    log_in(page)
+    page.goto("/admin/images/generatedimage/")
+    page.locator(".wall-picture a").first.click()
+    page.click("#id_rating label:has-text('★★★★') >> nth=0")
+    page.fill("#id_tag_names", "from the browser")
+    page.click(".judgement button")
+    page.wait_for_selector(".messagelist .success")
+    assert server.client.get("/api/images/?tag=from the browser").json()["results"][0]["rating"] == 4
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_every_page_fits_its_screen(
+    browser: "sync_api.Browser", server: LiveServer, viewport: "sync_api.ViewportSize", colours: str
+) -> None:
+    context = browser.new_context(viewport=viewport, color_scheme=colours, base_url=server.url)
+    page = context.new_page()
+    log_in(page)
+    image = server.client.get("/api/images/?limit=1").json()["results"][0]
+    addresses = [
+        "/",
+        f"/studio/images/{image['id']}/",
+        f"/studio/jobs/{image['job']}/",
+        "/studio/nothing",
+        "/admin/",
+        "/admin/jobs/job/",
+    ]
+    addresses += [f"/admin/jobs/job/{image['job']}/change/", "/admin/images/generatedimage/", "/admin/jobs/worker/"]
+    addresses += [f"/admin/images/generatedimage/{image['id']}/change/"]
+    for address in addresses:
+        page.goto(address)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= viewport["width"], address
+        keep_screenshot(page, f"{address.strip('/').replace('/', '-') or 'front'}-{viewport['width']}-{colours}")
+    context.close()
+
+
+def keep_screenshot(page: "sync_api.Page", name: str) -> None:
+    """For people who want to look: SCREENSHOTS names a folder."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name[:80]}.png", full_page=True)
