@@ -9,6 +9,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
 
 Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
@@ -60,5 +62,10 @@ def with_lifespan(application: Application) -> Application:
 
     return entrance
 
+
+# Sync receivers: for them Django would give each request a thread, which it holds until its answer. There is nothing that they could
+# do at a request's start: no connection outlives the work that it was opened for, and queries are not recorded.
+request_started.disconnect(close_old_connections)
+request_started.disconnect(reset_queries)
 
 application = with_lifespan(limit_bodies(get_asgi_application()))

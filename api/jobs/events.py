@@ -69,9 +69,10 @@ class EventHub(threading.Thread):
             except Exception:  # whatever it was: without this thread everybody would wait in vain
                 log.warning("The event hub stumbled; those who wait are asked to be patient", exc_info=True)
                 time.sleep(FALLBACK_SECONDS)
+                connection.close()
             finally:
                 seconds = FALLBACK_SECONDS
-                connection.close()
+                give_back_connection()
 
     def wake_moved(self) -> None:
         with self.lock:
@@ -103,10 +104,19 @@ def get_hub() -> EventHub:
 
 
 def call_and_close(function: Any, *args: Any) -> Any:
-    """Run in a thread of the pool, and leave no database connection open in it."""
+    """Run in a thread of the pool, and give the database connection back."""
     try:
         return function(*args)
     finally:
+        give_back_connection()
+
+
+def give_back_connection() -> None:
+    """To PostgreSQL's pool. On SQLite it stays with its thread, of which there are few: opening a file anew costs more than the query."""
+    if connection.vendor == "sqlite":
+        if connection.errors_occurred:
+            connection.close()
+    else:
         connection.close()
 
 

@@ -1,0 +1,63 @@
+"""How many jobs a second go through the queue, submit to done, with a kind that does nothing.
+
+    python -m benchmarks.queue [--jobs 2000] [--submitters 4] [--kind noop|batched] [--database postgresql://…] [--folder /dev/shm]
+"""
+
+import multiprocessing
+import sys
+import time
+
+from benchmarks.harness import WorkerProcess, parser, prepare, print_machine, print_table, until
+
+
+def submit_many(kind: str, count: int) -> None:
+    import django
+
+    django.setup()
+    from api.jobs import services
+
+    for _ in range(count):
+        services.submit_job(kind=kind, params={}, owner_key="benchmark")
+
+
+def main() -> int:
+    arguments = parser(__doc__.splitlines()[0])
+    arguments.add_argument("--jobs", type=int, default=2000)
+    arguments.add_argument("--submitters", type=int, default=4)
+    arguments.add_argument("--kind", default="noop", choices=["noop", "batched"])
+    options = arguments.parse_args()
+    data = prepare(options)
+    print_machine(data)
+    from django.db.models import Max, Min
+
+    from api.jobs.models import Job
+
+    worker = WorkerProcess(data)
+    context = multiprocessing.get_context("spawn")
+    each = options.jobs // options.submitters
+    started = time.monotonic()
+    submitters = [context.Process(target=submit_many, args=(options.kind, each)) for _ in range(options.submitters)]
+    for submitter in submitters:
+        submitter.start()
+    for submitter in submitters:
+        submitter.join()
+    submitted = time.monotonic() - started
+    until(lambda: Job.objects.filter(status="succeeded").count() == each * options.submitters, 600)
+    worker.stop()
+    times = Job.objects.aggregate(first=Min("created_at"), last_in=Max("created_at"), done=Max("finished_at"))
+    inserting = (times["last_in"] - times["first"]).total_seconds()
+    through = (times["done"] - times["first"]).total_seconds()
+    count = each * options.submitters
+    print_table(
+        f"Queue: {count} jobs of the kind '{options.kind}', {options.submitters} submitting processes, one worker",
+        [
+            ("submitted", f"{count / inserting:.0f} jobs/s"),
+            ("submit to done", f"{count / through:.0f} jobs/s"),
+            ("with the submitters' start", f"{submitted:.1f} s"),
+        ],
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
