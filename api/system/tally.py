@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Min
-from django.db.models.functions import Now
+from django.db.models import CharField, F, Min
+from django.db.models.functions import Cast, Now
 
 from api.jobs.models import Job
-from api.jobs.states import ACTIVE, FINAL
+from api.jobs.states import ACTIVE
 from api.system.models import JobTally, TallyMark
 
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, float("inf"))
@@ -47,7 +47,8 @@ def count_finished() -> None:
     until: datetime = mark.now - COMMIT_LAG
     if until <= mark.counted_until:
         return
-    ended = Job.objects.filter(id__gte=mark.oldest_open, status__in=FINAL, finished_at__gt=mark.counted_until).order_by()
+    # Only jobs in a final state have finished_at. Asking for the state would tempt SQLite to another index, and all the history.
+    ended = Job.objects.filter(id__gte=mark.oldest_open, finished_at__gt=mark.counted_until).order_by()
     growth: dict[Key, Growth] = defaultdict(Growth)
     later = []
     for job in ended.only("id", "kind", "model_id", "status", "started_at", "finished_at").iterator():
@@ -65,8 +66,9 @@ def count_finished() -> None:
 
 def oldest_open(later: list[uuid.UUID], until: datetime) -> uuid.UUID:
     """No job that ends after `until` has an id below this."""
-    active = Job.objects.filter(status__in=ACTIVE).aggregate(first=Min("id"))["first"]
-    return min([*later, first_id_at(until - CLOCK_LAG), *([active] if active else [])])
+    # As text: PostgreSQL before 18 has no min(uuid), and no index on it can tempt the planner to walk the whole history.
+    active = Job.objects.filter(status__in=ACTIVE).aggregate(first=Min(Cast("id", CharField())))["first"]
+    return min([*later, first_id_at(until - CLOCK_LAG), *([uuid.UUID(active)] if active else [])])
 
 
 def first_id_at(moment: datetime) -> uuid.UUID:
