@@ -9,8 +9,9 @@ def main() -> None:
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--checkpoints", type=Path, default=Path(".data/training"))
+    parser.add_argument("--device", default=None)
     options = parser.parse_args()
-    train(options.model, options.checkpoints, options.minutes)
+    train(options.model, options.checkpoints, options.minutes, options.device)
 
 
 main()

@@ -35,7 +35,7 @@ def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
 
 
 def _step_loss(autoencoder: AutoencoderKL, batch: torch.Tensor) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(batch.device.type, torch.bfloat16):
         latents = autoencoder.encode(batch).latent_dist.mean
         output = autoencoder.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
     spread = (latents.float().square().mean(dim=(0, 2, 3)) - 1).square().mean()
@@ -52,15 +52,14 @@ def psnr(autoencoder: AutoencoderKL, batch: torch.Tensor) -> float:
 
 @torch.no_grad()
 def reconstruct(autoencoder: AutoencoderKL, batch: torch.Tensor) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(batch.device.type, torch.bfloat16):
         return autoencoder.decode(autoencoder.encode(batch).latent_dist.mean).sample.float()
 
 
-def train_autoencoder(checkpoints: Path, minutes: float) -> AutoencoderKL:
+def train_autoencoder(checkpoints: Path, minutes: float, device: torch.device) -> AutoencoderKL:
     """Train for `minutes` in all, from the checkpoint if there is one; the average of the weights is what comes back."""
-    torch.set_num_threads(1)
     torch.manual_seed(1)
-    autoencoder = make_autoencoder().to(memory_format=torch.channels_last)
+    autoencoder = make_autoencoder().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(autoencoder.parameters(), PEAK, betas=(0.9, 0.99), weight_decay=0)
     average, path, step, spent = Average([autoencoder], 0.998), checkpoints / "autoencoder.pt", 0, 0.0
     if state := load_checkpoint(path):
@@ -68,7 +67,7 @@ def train_autoencoder(checkpoints: Path, minutes: float) -> AutoencoderKL:
         optimizer.load_state_dict(state["optimizer"])
         average.load(state["average"])
         step, spent = state["step"], state["spent"]
-    held_out = to_tensor([p for (_, p), _ in zip(data.pictures(data.EVALUATION_SEED), range(48), strict=False)])
+    held_out = to_tensor([p for (_, p), _ in zip(data.pictures(data.EVALUATION_SEED), range(48), strict=False)]).to(device)
     stream, rng = data.pictures(step + 1), np.random.default_rng(step)
     budget, look, done = Budget(minutes, spent), every(180), step
 
@@ -90,9 +89,11 @@ def train_autoencoder(checkpoints: Path, minutes: float) -> AutoencoderKL:
         )
 
     for done in steps_until_done(budget, step):
-        batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)])
+        batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)]).to(
+            device, memory_format=torch.channels_last
+        )
         set_learning_rate(optimizer, learning_rate(PEAK, done, budget.progress, decay_from=0.35))
-        loss = _step_loss(autoencoder, batch.to(memory_format=torch.channels_last))
+        loss = _step_loss(autoencoder, batch)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)

@@ -33,7 +33,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str], length: int | None =
 
 def contrast(clip: CLIPModel, tokens: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
     """The symmetric cross-entropy of the batch; pictures with the very same caption count as equally right."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(pictures.device.type, torch.bfloat16):
         output = clip(input_ids=tokens, pixel_values=pictures)
     logits = output.logits_per_text.float()
     same = (tokens[:, None] == tokens[None]).all(dim=-1).float()
@@ -55,8 +55,9 @@ def first_among_hundred(clip: CLIPModel, tokenizer: CLIPTokenizer, seed: int, ro
             picture = world.sample(rng)
             pictures.setdefault(picture, world.describe_fully(picture, rng))
         pixels = to_tensor([world.render(picture, int(rng.integers(10**9))) for picture in pictures])
-        output = clip(input_ids=tokenize(tokenizer, list(pictures.values())), pixel_values=pixels)
-        right += (output.logits_per_image.argmax(dim=-1) == torch.arange(100)).sum().item()
+        tokens = tokenize(tokenizer, list(pictures.values()))
+        output = clip(input_ids=tokens.to(clip.device), pixel_values=pixels.to(clip.device))
+        right += (output.logits_per_image.argmax(dim=-1).cpu() == torch.arange(100)).sum().item()
     return right / (100 * rounds)
 
 
@@ -68,12 +69,11 @@ def load_clip(checkpoints: Path) -> CLIPModel:
     return clip.eval()
 
 
-def train_clip(checkpoints: Path, minutes: float) -> CLIPModel:
+def train_clip(checkpoints: Path, minutes: float, device: torch.device) -> CLIPModel:
     """Train for `minutes` in all, from the checkpoint if there is one; the average of the weights is what comes back."""
-    torch.set_num_threads(1)
     torch.manual_seed(2)
     tokenizer = make_tokenizer()
-    clip = make_clip(tokenizer)
+    clip = make_clip(tokenizer).to(device)
     optimizer = torch.optim.AdamW(clip.parameters(), PEAK, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     average, path, step, spent = Average([clip], 0.995), checkpoints / "clip.pt", 0, 0.0
     if state := load_checkpoint(path):
@@ -102,7 +102,7 @@ def train_clip(checkpoints: Path, minutes: float) -> CLIPModel:
     for done in steps_until_done(budget, step):
         facts, pixels = zip(*(next(stream) for _ in range(BATCH)), strict=True)
         tokens = tokenize(tokenizer, [_caption(picture, rng) for picture in facts])
-        loss = contrast(clip, tokens, to_tensor(pixels))
+        loss = contrast(clip, tokens.to(device), to_tensor(pixels).to(device))
         set_learning_rate(optimizer, learning_rate(PEAK, done, budget.progress, decay_from=0.4))
         optimizer.zero_grad()
         loss.backward()

@@ -24,11 +24,10 @@ from api.starter.training.run import (
 PEAK, LATENT_NOISE = 1e-3, 0.03
 
 
-def train_decoder(checkpoints: Path, minutes: float) -> None:
+def train_decoder(checkpoints: Path, minutes: float, device: torch.device) -> None:
     """Train for `minutes` in all; every checkpoint renews autoencoder-final.pt, whose encoder is not touched."""
-    torch.set_num_threads(1)
     torch.manual_seed(5)
-    autoencoder = final_autoencoder(checkpoints).to(memory_format=torch.channels_last)
+    autoencoder = final_autoencoder(checkpoints).to(device, memory_format=torch.channels_last)
     trained = torch.nn.ModuleList([autoencoder.post_quant_conv, autoencoder.decoder])
     optimizer = torch.optim.AdamW(trained.parameters(), PEAK, betas=(0.9, 0.99), weight_decay=0, fused=True)
     average, path, step, spent = Average([trained], 0.998), checkpoints / "decoder.pt", 0, 0.0
@@ -37,7 +36,7 @@ def train_decoder(checkpoints: Path, minutes: float) -> None:
         optimizer.load_state_dict(state["optimizer"])
         average.load(state["average"])
         step, spent = state["step"], state["spent"]
-    held_out = to_tensor([p for (_, p), _ in zip(data.pictures(data.EVALUATION_SEED), range(48), strict=False)])
+    held_out = to_tensor([p for (_, p), _ in zip(data.pictures(data.EVALUATION_SEED), range(48), strict=False)]).to(device)
     stream, rng = data.pictures(400_000 + step), np.random.default_rng(400_000 + step)
     budget, look, done = Budget(minutes, spent), every(150), step
 
@@ -59,8 +58,8 @@ def train_decoder(checkpoints: Path, minutes: float) -> None:
 
     for done in steps_until_done(budget, step):
         batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)])
-        batch = batch.to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        batch = batch.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 latents = autoencoder.encode(batch).latent_dist.mean
             output = autoencoder.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample

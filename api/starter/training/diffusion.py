@@ -41,6 +41,7 @@ from api.starter.training.run import (
 
 BATCH, PEAK, AVERAGE_EVERY = 32, 1e-3, 8
 FRESH, POOL = 8, 24_000
+CPU = torch.device("cpu")
 TEXT_EVERY, TEXT_LR_SCALE = 3, 0.7
 """The text encoder, which begins well, learns at every third step: its backward costs a quarter of the time."""
 PROMPTS = (
@@ -76,8 +77,8 @@ class Loss:
     def __call__(self, predict: Any, latents: torch.Tensor) -> torch.Tensor:
         """`predict(noisy, timesteps)` gives v; timesteps are stratified over the batch."""
         count = len(latents)
-        steps = ((torch.randperm(count) + torch.rand(count)) * (len(self._alphas) / count)).long()
-        signal = self._alphas[steps].clamp(0, 1).view(-1, 1, 1, 1)
+        steps = ((torch.randperm(count) + torch.rand(count)) * (len(self._alphas) / count)).long().to(latents.device)
+        signal = self._alphas.to(latents.device)[steps].clamp(0, 1).view(-1, 1, 1, 1)
         noise = torch.randn_like(latents)
         noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
         target = signal.sqrt() * noise - (1 - signal).sqrt() * latents
@@ -103,10 +104,10 @@ def final_autoencoder(checkpoints: Path) -> AutoencoderKL:
 class Trainee:
     """UNet, text encoder, their optimizer and the count of steps: what one process trains."""
 
-    def __init__(self) -> None:
-        self.tokenizer = make_tokenizer()
-        self.unet = make_unet().to(memory_format=torch.channels_last)
-        self.text_encoder = make_text_encoder(self.tokenizer)
+    def __init__(self, device: torch.device = CPU) -> None:
+        self.device, self.tokenizer = device, make_tokenizer()
+        self.unet = make_unet().to(device, memory_format=torch.channels_last)
+        self.text_encoder = make_text_encoder(self.tokenizer).to(device)
         self.step, self.spent, self._loss = 0, 0.0, Loss()
         groups = [{"params": self.unet.parameters()}, {"params": self.text_encoder.parameters(), "lr_scale": TEXT_LR_SCALE}]
         self.optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
@@ -121,9 +122,9 @@ class Trainee:
         self.text_encoder.load_state_dict(load_clip(checkpoints).text_model.state_dict())
 
     def learn(self, captions: list[str], latents: torch.Tensor, rate: float) -> float:
-        tokens = tokenize(self.tokenizer, captions, length=77)
+        tokens, latents = tokenize(self.tokenizer, captions, length=77).to(self.device), latents.to(self.device)
         set_learning_rate(self.optimizer, rate)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             with torch.set_grad_enabled(self.step % TEXT_EVERY == 0):
                 words = self.text_encoder(tokens).last_hidden_state
             loss = self._loss(lambda noisy, steps: self.unet(noisy, steps, words).sample, latents)
@@ -152,6 +153,8 @@ class Trainee:
 
 @torch.no_grad()
 def _average_over_processes(parameters: list[torch.nn.Parameter]) -> None:
+    if dist.get_world_size() == 1:
+        return
     flat = torch.cat([p.detach().flatten() for p in parameters])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
@@ -172,7 +175,7 @@ def save_samples(trainee: Trainee, autoencoder: AutoencoderKL, path: Path, guida
     pipeline = make_pipeline(trainee.unet, trainee.text_encoder, autoencoder, trainee.tokenizer)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(PROMPTS))]
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(trainee.device.type, torch.bfloat16):
         pictures = pipeline(
             list(PROMPTS), num_inference_steps=20, guidance_scale=guidance, generator=generators, output_type="np"
         ).images
@@ -180,11 +183,11 @@ def save_samples(trainee: Trainee, autoencoder: AutoencoderKL, path: Path, guida
     trainee.unet.set_attn_processor(AttnProcessor())
 
 
-def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float, meeting: str) -> None:
+def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float, meeting: str, device: torch.device) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
     torch.manual_seed(3)
-    trainee, autoencoder = Trainee(), final_autoencoder(checkpoints)
+    trainee, autoencoder = Trainee(device), final_autoencoder(checkpoints).to(device)
     average = Average([trainee.unet, trainee.text_encoder], 0.99)
     pool = LatentPool(checkpoints / f"latents-{rank}.npy", autoencoder, seed=200_000 + rank, capacity=POOL)
     path = checkpoints / f"diffusion-{rank}.pt"
@@ -227,12 +230,13 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
     dist.destroy_process_group()
 
 
-def train_diffusion(checkpoints: Path, minutes: float) -> None:
-    """Train for `minutes` in all with one process a core; go on from the checkpoints if there are any."""
+def train_diffusion(checkpoints: Path, minutes: float, device: torch.device) -> None:
+    """Train for `minutes` in all with one process a core or one for a GPU; go on from the checkpoints if there are any."""
     final_autoencoder(checkpoints)
     meeting = checkpoints / f"meeting-{os.getpid()}"
-    processes = os.cpu_count() or 1
-    torch.multiprocessing.spawn(_train_process, (processes, checkpoints, minutes, f"file://{meeting.resolve()}"), processes)
+    processes = os.cpu_count() or 1 if device == CPU else 1
+    arguments = (processes, checkpoints, minutes, f"file://{meeting.resolve()}", device)
+    torch.multiprocessing.spawn(_train_process, arguments, processes)
     meeting.unlink(missing_ok=True)
 
 

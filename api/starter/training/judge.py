@@ -89,7 +89,8 @@ def labels_of(pictures: list[world.Picture]) -> tuple[dict[str, torch.Tensor], t
 
 def loss_of(judge: Judge, pictures: torch.Tensor, facts: list[world.Picture]) -> torch.Tensor:
     choices, things = labels_of(facts)
-    with torch.autocast("cpu", torch.bfloat16):
+    choices, things = {name: c.to(pictures.device) for name, c in choices.items()}, things.to(pictures.device)
+    with torch.autocast(pictures.device.type, torch.bfloat16):
         choice_logits, thing_logits = judge(pictures)
     asked = [name for name in CHOICES if (choices[name] != UNKNOWN).any()]
     total = sum(functional.cross_entropy(choice_logits[name], choices[name], ignore_index=UNKNOWN) for name in asked)
@@ -103,7 +104,7 @@ def worn(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         small = functional.interpolate(pictures, scale_factor=float(rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
         pictures = functional.interpolate(small, size=pictures.shape[-2:], mode="bilinear")
     if rng.random() < 0.6:
-        pictures = pictures * rng.uniform(0.9, 1.05) + torch.randn(len(pictures), 3, 1, 1) * 0.06
+        pictures = pictures * rng.uniform(0.9, 1.05) + torch.randn(len(pictures), 3, 1, 1, device=pictures.device) * 0.06
     if rng.random() < 0.4:
         pictures = pictures + torch.randn_like(pictures) * rng.uniform(0, 0.1)
     return pictures.clamp(-1, 1)
@@ -112,7 +113,7 @@ def worn(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 @torch.no_grad()
 def see(judge: Judge, pictures: torch.Tensor) -> list[tuple[dict[str, str], dict[str, bool]]]:
     """For each picture the likeliest answer to each of CHOICES, and whether each of THINGS is there."""
-    choice_logits, thing_logits = judge(pictures)
+    choice_logits, thing_logits = judge(pictures.to(next(judge.parameters()).device))
     best = {name: logits.argmax(dim=1).tolist() for name, logits in choice_logits.items()}
     there = (thing_logits > 0).tolist()
     return [
@@ -142,11 +143,10 @@ def load_judge(checkpoints: Path) -> Judge:
     return judge.eval()
 
 
-def train_judge(checkpoints: Path, minutes: float) -> Judge:
+def train_judge(checkpoints: Path, minutes: float, device: torch.device) -> Judge:
     """Train for `minutes` in all, from the checkpoint if there is one."""
-    torch.set_num_threads(1)
     torch.manual_seed(4)
-    judge, path, step, spent = Judge().to(memory_format=torch.channels_last), checkpoints / "judge.pt", 0, 0.0
+    judge, path, step, spent = Judge().to(device, memory_format=torch.channels_last), checkpoints / "judge.pt", 0, 0.0
     optimizer = torch.optim.AdamW(judge.parameters(), PEAK, weight_decay=0.05, fused=True)
     if state := load_checkpoint(path):
         judge.load_state_dict(state["model"])
@@ -167,7 +167,7 @@ def train_judge(checkpoints: Path, minutes: float) -> Judge:
 
     for done in steps_until_done(budget, step):
         facts, pixels = zip(*(next(stream) for _ in range(BATCH)), strict=True)
-        pictures = worn(to_tensor(pixels), rng).to(memory_format=torch.channels_last)
+        pictures = worn(to_tensor(pixels).to(device, memory_format=torch.channels_last), rng)
         loss = loss_of(judge, pictures, list(facts))
         set_learning_rate(optimizer, learning_rate(PEAK, done, budget.progress, decay_from=0.3))
         optimizer.zero_grad()

@@ -17,8 +17,9 @@ SHAPE = (4, 32, 32)
 @torch.no_grad()
 def encode(autoencoder: AutoencoderKL, pixels: list[np.ndarray]) -> torch.Tensor:
     """(N, 4, 32, 32) latents of (128, 128, 3) uint8 pictures."""
-    with torch.autocast("cpu", torch.bfloat16):
-        return autoencoder.encode(to_tensor(pixels).to(memory_format=torch.channels_last)).latent_dist.mean.float()
+    batch = to_tensor(pixels).to(autoencoder.device, memory_format=torch.channels_last)
+    with torch.autocast(batch.device.type, torch.bfloat16):
+        return autoencoder.encode(batch).latent_dist.mean.float()
 
 
 @torch.no_grad()
@@ -59,7 +60,7 @@ class LatentPool:
         fresh = [next(self._source) for _ in range(count)]
         start = len(self.facts)
         pixels = [world.render(picture, seed) for picture, seed in fresh]
-        self._latents[start : start + count] = encode(self._autoencoder, pixels).numpy()
+        self._latents[start : start + count] = encode(self._autoencoder, pixels).cpu().numpy()
         self.facts += [picture for picture, _ in fresh]
 
     def draw(self, count: int, newest: int, rng: np.random.Generator) -> tuple[list[world.Picture], torch.Tensor]:

@@ -25,11 +25,10 @@ BATCH, PEAK, POOL = 16, 2e-3, 3000
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "conv_shortcut", "proj_in", "proj_out"]
 
 
-def train_lora(checkpoints: Path, minutes: float) -> None:
+def train_lora(checkpoints: Path, minutes: float, device: torch.device) -> None:
     """Train on weights/starter for `minutes` and write weights/lora-riso. Short, so it always begins afresh."""
-    torch.set_num_threads(1)
     torch.manual_seed(6)
-    pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / "starter")
+    pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / "starter").to(device)
     unet, rng = pipeline.unet.requires_grad_(False), np.random.default_rng(6)
     unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS, init_lora_weights="gaussian"))
     unet.set_attn_processor(AttnProcessor())
@@ -45,8 +44,8 @@ def train_lora(checkpoints: Path, minutes: float) -> None:
             latents.append(encode(pipeline.vae, [riso(pixels) for _, pixels in fresh]))
         chosen = rng.integers(len(facts), size=BATCH)
         batch = torch.stack([latents[i // 8][i % 8] for i in chosen])
-        tokens = tokenize(pipeline.tokenizer, [_caption(facts[i], rng) for i in chosen], length=77)
-        with torch.autocast("cpu", torch.bfloat16):
+        tokens = tokenize(pipeline.tokenizer, [_caption(facts[i], rng) for i in chosen], length=77).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 words = pipeline.text_encoder(tokens).last_hidden_state
             loss = loss_of(lambda noisy, steps, words=words: unet(noisy, steps, words).sample, batch)
@@ -58,7 +57,7 @@ def train_lora(checkpoints: Path, minutes: float) -> None:
         optimizer.step()
         if step % 25 == 0:
             log(f"lora step {step} {budget.spent:.1f} min loss {loss.item():.4f}")
-    unet.to(torch.float16)
+    unet.to("cpu", torch.float16)
     layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
     StableDiffusionPipeline.save_lora_weights(WEIGHTS / NAME, unet_lora_layers=layers)
 

@@ -15,6 +15,13 @@ def log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
+def chosen_device(name: str | None) -> torch.device:
+    """The device of that name, else a GPU if there is one. A CPU is used with one thread a process."""
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    torch.set_num_threads(1)
+    return device
+
+
 class Budget:
     """Counts the minutes that a training has had, over restarts; `spent` is kept in the checkpoint."""
 
@@ -91,7 +98,7 @@ def to_tensor(pictures: Sequence[np.ndarray]) -> torch.Tensor:
 
 def to_pictures(batch: torch.Tensor) -> np.ndarray:
     """The way back: (N, H, W, 3) uint8."""
-    return ((batch.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return ((batch.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def save_grid(pictures: Sequence[np.ndarray], path: Path, columns: int) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
 from api.starter.training.decoder import train_decoder
@@ -11,16 +13,17 @@ from api.starter.training.diffusion import train_diffusion
 from api.starter.training.export import export_clip, export_starter
 from api.starter.training.judge import train_judge
 from api.starter.training.lora import train_lora
+from api.starter.training.run import chosen_device
 from api.starter.training.tokenizer import train_tokenizer
 
 
-def _export(checkpoints: Path, minutes: float) -> None:
+def _export(checkpoints: Path, minutes: float, device: torch.device) -> None:
     export_clip(checkpoints)
     export_starter(checkpoints)
 
 
-MODELS: dict[str, Callable[[Path, float], Any]] = {
-    "tokenizer": lambda checkpoints, minutes: train_tokenizer(),
+MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
+    "tokenizer": lambda checkpoints, minutes, device: train_tokenizer(),
     "autoencoder": train_autoencoder,
     "clip": train_clip,
     "diffusion": train_diffusion,
@@ -31,7 +34,7 @@ MODELS: dict[str, Callable[[Path, float], Any]] = {
 }
 
 
-def train(model: str, checkpoints: Path, minutes: float) -> None:
+def train(model: str, checkpoints: Path, minutes: float, device: str | None = None) -> None:
     """Train for `minutes` in all, earlier runs from the same folder counted in."""
     checkpoints.mkdir(parents=True, exist_ok=True)
-    MODELS[model](checkpoints, minutes)
+    MODELS[model](checkpoints, minutes, chosen_device(device))

@@ -15,8 +15,10 @@ class Command(BaseCommand):
         parser.add_argument("model", choices=MODELS, help="In this order, from nothing to weights.")
         parser.add_argument("--minutes", type=float, default=30.0, help="In all, earlier runs counted in.")
         parser.add_argument("--checkpoints", type=Path, default=None, help="Default: DATA_DIR/training.")
+        parser.add_argument("--device", default=None, help="Default: a GPU if there is one, else the CPU.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         from api.starter.training.train import train  # imports torch, which only this command needs
 
-        train(options["model"], options["checkpoints"] or Path(settings.DATA_DIR) / "training", options["minutes"])
+        checkpoints = options["checkpoints"] or Path(settings.DATA_DIR) / "training"
+        train(options["model"], checkpoints, options["minutes"], options["device"])
