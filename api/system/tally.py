@@ -47,7 +47,7 @@ def count_finished() -> None:
     until: datetime = mark.now - COMMIT_LAG
     if until <= mark.counted_until:
         return
-    # Only jobs in a final state have finished_at. Asking for the state would tempt SQLite to another index, and all the history.
+    # Only jobs in a final state have finished_at. Asking for the state tempts SQLite to an index over all the history.
     ended = Job.objects.filter(id__gte=mark.oldest_open, finished_at__gt=mark.counted_until).order_by()
     growth: dict[Key, Growth] = defaultdict(Growth)
     later = []
