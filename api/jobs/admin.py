@@ -1,5 +1,6 @@
 """The history for people: every job, what it asked, how long it took and what came of it. Nothing is edited by hand."""
 
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,7 @@ from api.jobs.states import ACTIVE, Status
 from api.problems import Problem
 
 MOST_AT_ONCE = 500
+SHORT_ID = re.compile(r"[0-9a-f]{12}")  # as the list shows it
 NOT_LISTED = ("params", "timings", "warnings", "progress", "body_hash", "idempotency_key", "batch_key", "error")
 
 
@@ -82,7 +84,7 @@ class JobAdmin(ReadOnlyAdmin):
     search_fields = ["prompt"]
     search_help_text = (
         "Words of the prompt (in the newest 20,000 that the filters leave; a date leads further back), "
-        "a job's whole id, or owner:KEY for one owner's jobs."
+        "a job's id, or owner:KEY for one owner's jobs."
     )
     actions = ["retry", "cancel", "remove"]
 
@@ -98,6 +100,8 @@ class JobAdmin(ReadOnlyAdmin):
             return queryset.filter(pk=uuid.UUID(term)), False
         except ValueError:
             pass
+        if SHORT_ID.fullmatch(term):
+            return newest(queryset).filter(pk__endswith=term), False
         if term.startswith("owner:"):
             return queryset.filter(owner_key=term.removeprefix("owner:").strip()), False
         return super().get_search_results(request, newest(queryset) if term else queryset, search_term)

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from api.access.principals import Principal, visible_to
 from api.access.scopes import READ, SUBMIT
@@ -23,7 +23,7 @@ from api.studio.jobs import job_context
 PAGE = 24
 
 
-@require_GET
+@require_safe
 @for_people(READ)
 def index(request: HttpRequest, principal: Principal) -> HttpResponse:
     again = request.GET.get("again")
@@ -57,7 +57,7 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
     return response
 
 
-@require_GET
+@require_safe
 @for_people(READ)
 def job_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
     """For browsers without scripts, and to come back to."""
@@ -81,7 +81,7 @@ def to_job(job: Job) -> HttpResponse:
 # ---------------------------------------------------------------- pictures
 
 
-@require_GET
+@require_safe
 @for_people(READ)
 def more_images(request: HttpRequest, principal: Principal) -> HttpResponse:
     """The next pictures, older than `before`; a whole page of them for browsers without scripts."""
@@ -89,7 +89,7 @@ def more_images(request: HttpRequest, principal: Principal) -> HttpResponse:
     return render(request, "studio/tiles.html" if is_part(request) else "studio/images.html", context)
 
 
-@require_GET
+@require_safe
 @for_people(READ)
 def image_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
     image = find_image(principal, str(id))
