@@ -17,7 +17,7 @@ def nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f" Did you mean {' or '.join(repr(word) for word in close)}?"
-    return f" Known: {', '.join(known)}." if len(known) <= 40 else ""
+    return f" Known: {', '.join(known)}." if 0 < len(known) <= 40 else ""
 
 
 class AlwaysJson(BaseContentNegotiation):

@@ -34,10 +34,12 @@ def limit_bodies(application: Application) -> Application:
             headers = dict(scope["headers"])
             length = headers.get(b"content-length")
             if length is None and b"transfer-encoding" in headers:
-                return await refuse(send, 411, "length_required", "Send the body with a Content-Length.")
+                await refuse(send, 411, "length_required", "Send the body with a Content-Length.")
+                return
             if length is not None and length.isdigit() and int(length) > settings.MAX_BODY_BYTES:
                 limit = settings.MAX_BODY_BYTES // 2**20
-                return await refuse(send, 413, "body_too_large", f"The body is over the limit of {limit} MiB.")
+                await refuse(send, 413, "body_too_large", f"The body is over the limit of {limit} MiB.")
+                return
         await application(scope, receive, send)
 
     return limited

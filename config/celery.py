@@ -4,7 +4,6 @@ Pool `threads` with concurrency 1 (prefork breaks CUDA, solo blocks heartbeats),
 """
 
 import os
-
 from typing import Any
 
 from celery import Celery

@@ -21,6 +21,13 @@ class ContextFilter(logging.Filter):
         return True
 
 
+class OnlyExceptions(logging.Filter):
+    """Django logs every reply of 400 and more; we have a line for each request already, and want its tracebacks only."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return bool(record.exc_info)
+
+
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -51,13 +58,13 @@ def logging_config(style: str, level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"context": {"()": "config.logs.ContextFilter"}},
+        "filters": {"context": {"()": "config.logs.ContextFilter"}, "exceptions": {"()": "config.logs.OnlyExceptions"}},
         "formatters": {"line": {"()": formatter}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["context"]}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "darkroom": {"level": level},
             "django": {"level": "INFO"},
-            "django.request": {"level": "ERROR"},
+            "django.request": {"level": "ERROR", "filters": ["exceptions"]},
         },
     }

@@ -84,13 +84,21 @@ def static_files_middleware(get_response: GetResponse) -> GetResponse:
     whitenoise = WhiteNoiseMiddleware(not_found)
     prefix = settings.STATIC_URL
 
+    def read_file(request: HttpRequest) -> HttpResponse:
+        """Whole, since the files are small, and an async server can't use WhiteNoise's sync iterator."""
+        response = whitenoise(request)
+        if not response.streaming:
+            return response
+        with response:
+            return HttpResponse(response.getvalue(), status=response.status_code, headers=dict(response.headers))
+
     if iscoroutinefunction(get_response):
 
         async def async_middleware(request: HttpRequest) -> HttpResponse:
             if not request.path_info.startswith(prefix):
                 return await get_response(request)
             try:
-                return await sync_to_async(whitenoise, thread_sensitive=False)(request)
+                return await sync_to_async(read_file, thread_sensitive=False)(request)
             except Http404:
                 return await get_response(request)
 
@@ -100,7 +108,7 @@ def static_files_middleware(get_response: GetResponse) -> GetResponse:
         if not request.path_info.startswith(prefix):
             return get_response(request)
         try:
-            return whitenoise(request)
+            return read_file(request)
         except Http404:
             return get_response(request)
 

@@ -122,11 +122,13 @@ def open_input(identifier: str | None, mode: Any) -> Image.Image | None:
 
 
 def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Sequence["Outcome"]:
-    """For each request its pictures, or the error that is its own. Raises JobError for what ends them all, and WorkerFault when the
-    device can't be used any more."""
+    """For each request its pictures, or the error that is its own.
+
+    Raises JobError for what ends them all, and WorkerFault when the device can't be used any more.
+    """
     from api.catalog import UnknownEntry
+    from api.downloads.snapshots import DownloadError
     from api.images.backends.request import BackendError
-    from api.snapshots import DownloadError
 
     try:
         return generate_here(runs, requests) if settings.USE_LOCAL_MODELS else generate_remotely(runs, requests)
@@ -138,7 +140,7 @@ def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) ->
 
 def generate_here(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Sequence["Outcome"]:
     from api.images.backends.local import generate
-    from api.memory import DeviceFault, LoaderError
+    from api.loading.memory import DeviceFault, LoaderError
     from api.model_loader import get_loader
 
     hooks = RunHooks(runs)

@@ -4,6 +4,7 @@ import math
 import secrets
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
@@ -17,7 +18,6 @@ from api.jobs.models import Job
 from api.jobs.submission import Submission
 from api.strict import StrictSerializer, nearest
 from config.catalog import get_catalog
-from django.conf import settings
 
 TASK = "text-to-image"
 LARGEST_SEED = 2**53 - 1
@@ -57,7 +57,7 @@ class Txt2ImgSerializer(StrictSerializer):
     guidance_scale = FiniteFloatField(required=False, min_value=0, max_value=30)
     seed = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_SEED, help_text="Image i uses seed + i.")
     num_images = serializers.IntegerField(default=1, min_value=1, max_value=16)
-    scheduler = serializers.CharField(required=False, max_length=40)
+    scheduler = serializers.CharField(required=False, max_length=40, help_text=f"One of {', '.join(SCHEDULER_NAMES)}.")
     loras = LoraSerializer(many=True, default=list, max_length=8)  # type: ignore[call-arg]
     clip_skip = serializers.IntegerField(required=False, min_value=1, max_value=12)
     output_format = serializers.ChoiceField(choices=FORMATS, default="png")

@@ -8,9 +8,10 @@ from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.exceptions import ValidationError
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -77,12 +78,19 @@ class ImageViewSet(
     pagination_class = ImagePages
     filter_backends = [DjangoFilterBackend]
     filterset_class = ImageFilter
+    parser_classes = [JSONParser]
     lookup_value_converter = "uuid"
 
     def get_queryset(self) -> QuerySet[GeneratedImage]:
         images = visible_to(cast(Principal, self.request.auth), super().get_queryset())
         order = self.request.query_params.get("order") if self.action == "list" else None
         return images.filter(**{f"{order}__isnull": False}) if order in ("clip_score", "rating") else images
+
+    @extend_schema(
+        parameters=[OpenApiParameter("order", str, enum=list(ORDERS), default="newest", description=ImagePages.__doc__ or "")]
+    )
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
 
     @extend_schema(request=ImagePatchSerializer, responses=GeneratedImageSerializer)
     def partial_update(self, request: Request, **kwargs: Any) -> Response:

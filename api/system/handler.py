@@ -63,7 +63,7 @@ def report_to(run: JobRun) -> Callable[[float, str], None]:
 @contextmanager
 def explained() -> Iterator[None]:
     """The loader's and the store's errors as the job's."""
-    from api.downloads import DownloadError
+    from api.downloads.store import DownloadError
     from api.model_loader import DeviceFault, LoaderError
 
     try:

@@ -17,7 +17,7 @@ def start_runtime() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
     from api import model_loader
     from api.devices import probe_device
-    from api.downloads import ModelStore
+    from api.downloads.store import ModelStore
 
     started = time.monotonic()
     device = probe_device(settings.DEVICE)

@@ -156,6 +156,6 @@ def is_available(entry: ModelEntry) -> bool:
 
 
 def model_store() -> Any:
-    from api.downloads import ModelStore  # the hub's client takes a third of a second to import
+    from api.downloads.store import ModelStore  # the hub's client takes a third of a second to import
 
     return ModelStore(settings.MODELS_DIR, settings.HF_TOKEN or None, settings.HF_ENDPOINT or None)

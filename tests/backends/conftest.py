@@ -8,7 +8,7 @@ import torch
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry
 from api.devices import Device
-from api.downloads import ModelStore
+from api.downloads.store import ModelStore
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder
 from tests.models.tiny import (

@@ -8,7 +8,7 @@ import torch
 from api.catalog import UnknownModel
 from api.images.backends.local import generate
 from api.images.backends.request import BackendError
-from api.memory import DeviceFault
+from api.loading.memory import DeviceFault
 from api.model_loader import ModelLoader
 from tests.backends.conftest import FAMILIES, MakeLoader
 from tests.backends.recorder import Recorder, psnr, request

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api.downloads import ModelStore
+from api.downloads.store import ModelStore
 from tests.models.hub_server import HubServer
 
 

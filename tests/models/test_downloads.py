@@ -14,7 +14,7 @@ import huggingface_hub
 import pytest
 
 from api.catalog import AdapterEntry, ModelEntry
-from api.downloads import DownloadError, ModelStore
+from api.downloads.store import DownloadError, ModelStore
 from tests.models.hub_server import HubServer
 from tests.models.tiny import build_tiny_sd
 
@@ -39,7 +39,7 @@ def test_the_local_server_is_good_enough_for_huggingface_hub_itself(hub: HubServ
 
 
 def test_importing_downloads_loads_neither_torch_nor_transformers() -> None:
-    code = "import sys, api.downloads, api.catalog; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    code = "import sys, api.downloads.store, api.catalog; print([name for name in ('torch', 'transformers') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL
 
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device, probe_device
-from api.downloads import ModelStore
-from api.memory import MEASURES, classify, read_header, weight_bytes
+from api.downloads.store import ModelStore
+from api.loading.memory import MEASURES, classify, read_header, weight_bytes
 from api.model_loader import DeviceFault, Lease, ModelLoader, OutOfMemory
 from tests.models.tiny import build_tiny_flux, build_tiny_sd
 

@@ -13,8 +13,8 @@ import torch
 
 from api.catalog import Catalog, ModelEntry, UnknownModel
 from api.devices import Device, probe_device
-from api.downloads import DownloadError, ModelStore
-from api.memory import weight_bytes
+from api.downloads.store import DownloadError, ModelStore
+from api.loading.memory import weight_bytes
 from api.model_loader import (
     Builder,
     DeviceFault,
@@ -94,7 +94,7 @@ def test_the_bytes_of_a_model_are_measured(loader: ModelLoader) -> None:
 
 
 def test_the_estimate_before_loading_is_what_is_measured_after(loader: ModelLoader, folders: dict[str, Path]) -> None:
-    from api.pipelines import estimate_bytes
+    from api.loading.pipelines import estimate_bytes
 
     loader.load("xl")
     estimate = estimate_bytes(loader.catalog.get("xl"), folders["xl"], loader.device)
@@ -293,7 +293,7 @@ def test_weights_are_held_in_the_devices_dtype_and_layout(catalog: Catalog, stor
 def test_half_precision_is_one_that_the_model_does_not_overflow_in(
     folders: dict[str, Path], device: Device, model_id: str, bf16_milliseconds: float, expected: torch.dtype
 ) -> None:
-    from api.pipelines import choose_dtype
+    from api.loading.pipelines import choose_dtype
 
     probe = {"float32": 9.0, "bfloat16": bf16_milliseconds, "float16": 1.0}
     assert choose_dtype(folders[model_id], dataclasses.replace(device, dtype=torch.float16, probe=probe)) == expected

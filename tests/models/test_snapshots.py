@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from api.catalog import ModelEntry
-from api.downloads import DownloadError, ModelStore
-from api.snapshots import inspect_snapshot, select_files
+from api.downloads.snapshots import inspect_snapshot, select_files
+from api.downloads.store import DownloadError, ModelStore
 from tests.models.hub_server import HubServer
 from tests.models.tiny import build_tiny_flux, build_tiny_sd, build_tiny_sd3, build_tiny_sdxl
 

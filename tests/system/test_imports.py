@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "diffusers", "transformers", "onnxruntime", "compel", "safetensors", "accelerate"}
 LAZILY_HEAVY = {
     "api/system/diagnosis.py",
-    "api/snapshots.py",
+    "api/downloads/snapshots.py",
 }  # inside a function, of a command and of what only a worker calls
 DJANGO = {"django", "rest_framework", "config"}
 CAPABILITIES = {"images", "scoring", "chat", "vision"}
@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "studio": {"files", "jobs", "access", "system", *CAPABILITIES},
     "system": {"files", "jobs", "access", *CAPABILITIES},
 }
-WORKERS = {path.stem for path in (ROOT / "api").glob("*.py")} - EVERYBODYS - {"__init__"}
+WORKERS = ({path.stem for path in (ROOT / "api").glob("*.py")} | {"downloads", "loading"}) - EVERYBODYS - {"__init__"}
 """model_loader and what stands around it: imported inside a handler's `run`, or by commands, never as a web process starts."""
 
 
@@ -111,7 +111,7 @@ def test_a_backend_never_touches_django() -> None:
     found = {
         path: {name for name in imports(path, everywhere=True) if name.split(".")[0] in DJANGO}
         for path in modules()
-        if "/backends/" in name_of(path) or (path.parent.name == "api" and path.stem in WORKERS)
+        if "/backends/" in name_of(path) or WORKERS & {path.stem, path.parent.name}
     }
     assert offences(found) == {}
 

@@ -10,7 +10,7 @@ from django.test import Client
 from api import model_loader
 from api.access.services import create_key
 from api.devices import Device
-from api.downloads import ModelStore
+from api.downloads.store import ModelStore
 from api.jobs.models import Job
 from api.jobs.worker import WorkerLoop
 from api.system.runtime import describe_runtime

@@ -30,7 +30,7 @@ class Command(BaseCommand):
 
     def preload(self, entry: ModelEntry) -> bool:
         """Whether the model is here now; the reason goes to standard error where it is not."""
-        from api.downloads import DownloadError
+        from api.downloads.store import DownloadError
 
         store = model_store()
         try:

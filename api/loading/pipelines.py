@@ -20,8 +20,8 @@ from transformers.utils import logging as transformers_logging
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.memory import LoaderError, bytes_in_dtype, modules_of, read_header
-from api.snapshots import WEIGHTS, variant_of
+from api.downloads.snapshots import WEIGHTS, variant_of
+from api.loading.memory import LoaderError, bytes_in_dtype, modules_of, read_header
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
 transformers_logging.disable_progress_bar()

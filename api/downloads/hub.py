@@ -25,8 +25,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from api.catalog import AdapterEntry, ModelEntry
-from api.manifests import RequiredFile, size_of
-from api.snapshots import DownloadError
+from api.downloads.manifests import RequiredFile, size_of
+from api.downloads.snapshots import DownloadError
 
 logger = logging.getLogger(__name__)
 

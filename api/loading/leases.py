@@ -14,7 +14,7 @@ import torch
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.memory import LoaderError, apply_measure, modules_of, undo_measure
+from api.loading.memory import LoaderError, apply_measure, modules_of, undo_measure
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _diffusers_builder() -> Builder:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()  # it warns of every image processor while diffusers is imported
-    from api import pipelines  # diffusers takes seconds to import: only where a picture is made
+    from api.loading import pipelines  # diffusers takes seconds to import: only where a picture is made
 
     return Builder(
         build=pipelines.build_pipeline,

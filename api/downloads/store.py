@@ -18,9 +18,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from api.catalog import AdapterEntry, ModelEntry
-from api.hub import Hub, explained
-from api.manifests import Manifest, read_manifest, size_of
-from api.snapshots import DownloadError, check_names, inspect_snapshot, select_files
+from api.downloads.hub import Hub, explained
+from api.downloads.manifests import Manifest, read_manifest, size_of
+from api.downloads.snapshots import DownloadError, check_names, inspect_snapshot, select_files
 
 __all__ = ["DownloadError", "ModelStore"]
 
