@@ -1,0 +1,106 @@
+"""A long history: a page of /api/jobs/ filtered by status and model, and the admin's list, with a million jobs behind them.
+
+    python -m benchmarks.history [--jobs 1000000] [--database postgresql://…]
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.harness import median, parser, prepare, print_machine, print_table
+
+CHUNK = 5000
+MODELS = ("starter", "sdxl-base-1.0", "stable-diffusion-v1-5", "sd-turbo")
+STATUSES = ("succeeded",) * 17 + ("failed", "failed", "cancelled")
+
+
+def fill(count: int) -> None:
+    from api.jobs.models import Job
+
+    for start in range(0, count, CHUNK):
+        Job.objects.bulk_create(make_job(number) for number in range(start, min(start + CHUNK, count)))
+
+
+def make_job(number: int) -> Any:
+    from api.jobs.models import Job
+
+    return Job(
+        kind="noop",
+        status=STATUSES[number % 20],
+        model_id=MODELS[number % 7 % 4],
+        prompt=f"A serene lake at sunset, number {number}",
+        params={"steps": 20, "seed": number},
+        owner_key="local",
+    )
+
+
+def milliseconds(call: Callable[[], Any], times: int = 9) -> str:
+    values = []
+    for _ in range(times):
+        started = time.monotonic()
+        call()
+        values.append((time.monotonic() - started) * 1000)
+    return f"{median(values):.1f} ms"
+
+
+def main() -> int:
+    arguments = parser(__doc__.splitlines()[0])
+    arguments.add_argument("--jobs", type=int, default=1_000_000)
+    options = arguments.parse_args()
+    data = prepare(options, ALLOWED_HOSTS="testserver,localhost,127.0.0.1")
+    print_machine(data)
+    started = time.monotonic()
+    fill(options.jobs)
+    seconds = time.monotonic() - started
+    from django.contrib.auth.models import User
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    client = Client()
+    client.force_login(User.objects.create_superuser("admin"))
+
+    def fetch(path: str) -> Callable[[], None]:
+        def get() -> None:
+            reply = client.get(path)
+            assert reply.status_code == 200, (path, reply.status_code, reply.content[:300])
+
+        return get
+
+    def at_the_database(path: str) -> str:
+        """The slowest of some calls' sum of query times."""
+        sums = []
+        for _ in range(5):
+            with CaptureQueriesContext(connection) as queries:
+                fetch(path)()
+            sums.append(sum(float(query["time"]) for query in queries.captured_queries) * 1000)
+        return f"{median(sums):.1f} ms in {len(queries)} queries"
+
+    filtered = "/api/jobs/?status=failed&model_id=sd-turbo"
+    deep = client.get(filtered).json()["next"]
+    for _ in range(50):
+        deep = client.get(deep).json()["next"]
+    rows = [(f"{options.jobs} rows inserted in", f"{seconds:.0f} s")]
+    pages = {
+        "/api/jobs/": "/api/jobs/",
+        "by status and model": filtered,
+        "by status and model, 51st page": deep,
+        "by kind, 100 rows": "/api/jobs/?kind=noop&limit=100",
+        "in progress (none)": "/api/jobs/?status=running",
+        "admin list": "/admin/jobs/job/",
+        "admin list, failed": "/admin/jobs/job/?status__exact=failed",
+    }
+    for name, path in pages.items():
+        try:
+            rows.append((name, f"{milliseconds(fetch(path))}; at the database {at_the_database(path)}"))
+        except AssertionError as error:
+            rows.append((name, f"not measured: {error}"))
+    print_table("A long history", rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
