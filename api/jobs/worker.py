@@ -23,6 +23,7 @@ from config.logs import job_id as job_id_of_log
 log = logging.getLogger("darkroom.worker")
 IDLE_SECONDS = 1.0  # the bell wakes it sooner; this only bounds what a lost ring costs
 DRAIN_SECONDS = 20.0
+LONGEST_TURN_SECONDS = 5.0
 FAULT_EXIT = 70
 
 
@@ -136,6 +137,8 @@ class WorkerLoop:
 
     def end(self) -> None:
         self.keeper.ended.set()
+        if self.keeper.is_alive():
+            self.keeper.join(LONGEST_TURN_SECONDS)
         Worker.objects.filter(pk=self.worker.pk).update(state=Worker.State.STOPPED, loaded_models=[])
         log.info("Worker %s has ended", self.worker)
 
