@@ -38,9 +38,9 @@ from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry
 from api.devices import Device
-from api.downloads import ModelStore
-from api.leases import Builder, Lease, Slot, builder_for, register_builder
-from api.memory import (
+from api.downloads.store import ModelStore
+from api.loading.leases import Builder, Lease, Slot, builder_for, register_builder
+from api.loading.memory import (
     MEASURES,
     DeviceFault,
     Ladder,
@@ -52,7 +52,7 @@ from api.memory import (
     modules_of,
     weight_bytes,
 )
-from api.snapshots import inspect_snapshot
+from api.downloads.snapshots import inspect_snapshot
 
 __all__ = [
     "MEASURES",

@@ -161,7 +161,6 @@ def finished(job_id: Any, request: HttpRequest, response: Response) -> Response:
     body = JobSerializer(job, context={"request": request, "include": response.include}).data  # type: ignore[attr-defined]
     response.data = body
     response.status_code = status_of(job)
-    response._has_been_logged = True  # type: ignore[attr-defined]  # a failed job has its own line in the log
     response._is_rendered = False  # type: ignore[attr-defined]
     return response.render()
 
