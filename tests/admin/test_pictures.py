@@ -62,6 +62,11 @@ def test_filters_and_search_leave_what_was_asked_for(staff: Client, query: str) 
     assert order_of(listed(staff, query), other, wanted) == [1]
 
 
+def test_pictures_without_a_rating_are_found(staff: Client) -> None:
+    unrated, rated = make_picture(), make_picture(rating=1)
+    assert order_of(listed(staff, "?rated=none"), unrated, rated) == [0]
+
+
 def test_many_pictures_ask_no_more_queries_than_few(staff: Client) -> None:
     make_picture(rating=3).tags.add(Tag.objects.create(name="one"))
     few = queries_of(staff)
