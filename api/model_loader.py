@@ -38,6 +38,7 @@ from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry
 from api.devices import Device
+from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
 from api.loading.leases import Builder, Lease, Slot, builder_for, register_builder
 from api.loading.memory import (
@@ -52,7 +53,6 @@ from api.loading.memory import (
     modules_of,
     weight_bytes,
 )
-from api.downloads.snapshots import inspect_snapshot
 
 __all__ = [
     "MEASURES",
@@ -80,7 +80,7 @@ USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
 """Without MODEL_MEMORY_LIMIT: the part of the device's memory that weights may take."""
 
 
-class ModelBusy(LoaderError):  # noqa: N818 (the name says what happened)
+class ModelBusy(LoaderError):
     def __init__(self, model_id: str) -> None:
         super().__init__("model_busy", 409, f"{model_id} is in use.")
 

@@ -34,6 +34,7 @@ class JobKind(ABC):
 
     def discard(self, output: Any) -> None:
         """The job was cancelled or taken over meanwhile: remove what `run` left on disk."""
+        return
 
     def link_inputs(self, params: dict[str, Any]) -> Callable[["Job"], None] | None:
         """What ties the files named in `params` to a new job, within its transaction; None where there are none."""
