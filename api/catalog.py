@@ -87,7 +87,7 @@ class CatalogError(ValueError):
     """A catalog file is wrong; the sentence names the file, the table and the key."""
 
 
-class UnknownEntry(LookupError):  # noqa: N818 (the name says what happened)
+class UnknownEntry(LookupError):
     """No such id; `nearest` holds the known ids most like it."""
 
     kind = "entry"

@@ -27,7 +27,7 @@ ABOUT_AS_FAST = 1.15
 ROUNDS = 5
 
 
-class DeviceUnavailable(RuntimeError):  # noqa: N818 (the name says what happened)
+class DeviceUnavailable(RuntimeError):
     """The device that was asked for is not in this machine."""
 
 

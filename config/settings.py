@@ -1,6 +1,5 @@
 """Every setting, read from the environment or from .env (the environment wins). README has the table."""
 
-import sys
 from pathlib import Path
 
 from dotenv import load_dotenv
@@ -182,5 +181,3 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/",
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.system.schema.add_event_stream"],
 }
-
-RUNNING_TESTS = "pytest" in sys.modules

@@ -4,7 +4,7 @@ from api.jobs.errors import JobError
 from api.problems import Problem
 
 
-class InvalidImage(ValueError):  # noqa: N818
+class InvalidImage(ValueError):
     """An image that can't be taken: `code` for programs, `detail` a sentence for people. The caller adds the field's name."""
 
     def __init__(self, detail: str, code: str) -> None:
@@ -12,7 +12,7 @@ class InvalidImage(ValueError):  # noqa: N818
         self.detail, self.code = detail, code
 
 
-class FileProblem(Problem, JobError):  # noqa: N818
+class FileProblem(Problem, JobError):
     """The same refusal whether a request meets it (its reply) or a job (its end)."""
 
     def __init__(self, code: str, status: int, detail: str) -> None:

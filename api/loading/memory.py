@@ -46,12 +46,12 @@ class LoaderError(Exception):
         super().__init__(detail)
 
 
-class OutOfMemory(LoaderError):  # noqa: N818 (the name says what happened)
+class OutOfMemory(LoaderError):
     def __init__(self, detail: str) -> None:
         super().__init__("out_of_memory", 507, detail)
 
 
-class DeviceFault(Exception):  # noqa: N818 (the name says what happened)
+class DeviceFault(Exception):
     """The device is in an undefined state (a CUDA error that is no shortage of memory): the process must end itself."""
 
 

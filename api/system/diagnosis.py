@@ -87,7 +87,7 @@ def examine_device() -> Iterator[Finding]:
     except DeviceUnavailable as error:
         yield wrong(str(error), "Set DEVICE=auto, or install the build of PyTorch for your device (pytorch.org/get-started).")
         return
-    except Exception as error:  # noqa: BLE001  (a broken driver fails in ways of its own)
+    except Exception as error:
         yield wrong(f"PyTorch can't use this device: {error}", "Update the GPU's driver, or set DEVICE=cpu.")
         return
     tried = ", ".join(
