@@ -25,7 +25,9 @@ SETTINGS = "tests.jobs.kinds_app.settings"
 
 def parser(description: str) -> ArgumentParser:
     made = ArgumentParser(description=description)
-    made.add_argument("--database", default="", help="postgresql://… of a server where a database may be created; SQLite without")
+    made.add_argument(
+        "--database", default="", help="postgresql://… of a server where a database may be created; SQLite without"
+    )
     made.add_argument("--folder", type=Path, help="where the data folder is made; a disk decides how fast a commit is")
     return made
 
@@ -152,7 +154,8 @@ def until(condition: Callable[[], Any], seconds: float) -> Any:
 def print_machine(data: Path) -> None:
     from django.db import connection
 
-    print(f"\n{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}; {database_name(connection)}")
+    software = f"Python {platform.python_version()}, {database_name(connection)}"
+    print(f"\n{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {software}")
     print(f"One write that reaches the disk takes {disk_milliseconds(data):.2f} ms in this data folder")
 
 

@@ -30,7 +30,9 @@ class LeaseKeeper(threading.Thread):
     `describe` gives the Worker row's fields (state, device, loaded_models), cheaply: it is called at each heartbeat.
     """
 
-    def __init__(self, worker: Worker, describe: Callable[[], dict[str, Any]], clean: Callable[[], None] = clean_history) -> None:
+    def __init__(
+        self, worker: Worker, describe: Callable[[], dict[str, Any]], clean: Callable[[], None] = clean_history
+    ) -> None:
         super().__init__(name="lease-keeper", daemon=True)
         self.worker, self.describe, self.clean = worker, describe, clean
         self.ended = threading.Event()

@@ -83,4 +83,3 @@ def absolute_urls(value: Any, request: Any) -> Any:
             for key, item in value.items()
         }
     return [absolute_urls(item, request) for item in value] if isinstance(value, list) else value
-

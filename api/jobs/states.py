@@ -1,9 +1,9 @@
 """The state machine of a job.
 
-    queued ──claim──▶ running ──▶ succeeded
-      ▲  │               │  └────▶ failed
-      │  └─▶ cancelled ◀─┤
-      └── lease lost, attempt < max_attempts, after a backoff
+queued ──claim──▶ running ──▶ succeeded
+  ▲  │               │  └────▶ failed
+  │  └─▶ cancelled ◀─┤
+  └── lease lost, attempt < max_attempts, after a backoff
 """
 
 from django.db.models import TextChoices

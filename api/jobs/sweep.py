@@ -25,7 +25,9 @@ def sweep() -> int:
     for job_id in waiting:
         dispatch.wake_workers(str(job_id))
     silent = Now() - timedelta(seconds=2 * settings.JOB_LEASE_SECONDS)
-    Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED).update(state=Worker.State.STOPPED, loaded_models=[])
+    Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED).update(
+        state=Worker.State.STOPPED, loaded_models=[]
+    )
     return count
 
 

@@ -128,7 +128,9 @@ class Workers:
         """Returns once the worker claims."""
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "worker"]
         with open(self.log, "ab") as log:
-            child = subprocess.Popen(command, env=child_environment(**environment), stdout=log, stderr=log, cwd=settings.BASE_DIR)
+            child = subprocess.Popen(
+                command, env=child_environment(**environment), stdout=log, stderr=log, cwd=settings.BASE_DIR
+            )
         self.children.append(child)
         until(lambda: Worker.objects.filter(pid=child.pid, state=Worker.State.IDLE).exists(), 30)
         return child

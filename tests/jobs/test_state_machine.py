@@ -100,5 +100,3 @@ def test_any_order_of_calls_keeps_every_promise():
     run_state_machine_as_test(
         Queue, settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=checks)
     )
-
-
