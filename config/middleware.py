@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -89,7 +90,7 @@ def static_files_middleware(get_response: GetResponse) -> GetResponse:
         response = whitenoise(request)
         if not response.streaming:
             return response
-        with response:
+        with closing(response):
             return HttpResponse(response.getvalue(), status=response.status_code, headers=dict(response.headers))
 
     if iscoroutinefunction(get_response):

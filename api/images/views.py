@@ -79,6 +79,7 @@ class ImageViewSet(
     filter_backends = [DjangoFilterBackend]
     filterset_class = ImageFilter
     parser_classes = [JSONParser]
+    lookup_url_kwarg = "id"
     lookup_value_converter = "uuid"
 
     def get_queryset(self) -> QuerySet[GeneratedImage]:

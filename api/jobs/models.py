@@ -66,6 +66,7 @@ class Job(models.Model):
         ]
         indexes = [
             models.Index(fields=["status", "model_id", "-id"], name="job_status_model"),
+            models.Index(fields=["status", "-id"], name="job_status"),
             models.Index(fields=["kind", "-id"], name="job_kind"),
             models.Index(fields=["model_id", "-id"], name="job_model"),
             models.Index(fields=["owner_key", "-id"], name="job_owner"),

@@ -89,6 +89,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='job',
+            index=models.Index(fields=['status', '-id'], name='job_status'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
             index=models.Index(fields=['kind', '-id'], name='job_kind'),
         ),
         migrations.AddIndex(
