@@ -1,0 +1,47 @@
+"""A PostgreSQL that was restarted costs no job: every connection is cut, here by the server itself."""
+
+import psycopg
+import pytest
+from django.db import connection
+
+from api.jobs.models import Job
+from api.jobs.states import Status
+from tests.jobs.conftest import database_url, ends, now_as, until
+
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="on PostgreSQL only"),
+]
+
+
+def cut_all_connections() -> None:
+    """What a restart does to clients. Not from the pool: these connections are what is cut."""
+    with psycopg.connect(database_url(), autocommit=True) as server:
+        server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def test_the_next_request_after_a_restart_is_answered(submit):
+    submit()
+    connection.close()  # back into the pool, as at a request's end
+    cut_all_connections()
+    assert Job.objects.count() == 1
+
+
+def test_an_idle_worker_hears_of_jobs_again_after_a_restart(workers, submit):
+    workers.start()
+    connection.close()
+    cut_all_connections()
+    assert ends(submit()).status == Status.SUCCEEDED
+
+
+def test_a_job_that_runs_while_the_database_restarts_is_done_once(workers, submit):
+    workers.start()
+    job = submit("sleep", {"steps": 20, "seconds": 0.1})
+    until(lambda: now_as(job).progress.get("step"))
+    connection.close()
+    cut_all_connections()
+    job = ends(job)
+    assert (job.status, job.attempt, job.events.filter(type="result").count()) == (Status.SUCCEEDED, 1, 1)
