@@ -97,7 +97,9 @@ def wants_page(request: HttpRequest) -> bool:
 
 def answer(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponseBase:
     if wants_page(request):
-        return render(request, "error.html", {"status": status, "title": HTTPStatus(status).phrase, "detail": detail}, status=status)
+        return render(
+            request, "error.html", {"status": status, "title": HTTPStatus(status).phrase, "detail": detail}, status=status
+        )
     return problem_response(status, code, detail)
 
 

@@ -7,6 +7,8 @@ import multiprocessing
 import sys
 import time
 
+import psutil
+
 from benchmarks.harness import WorkerProcess, parser, prepare, print_machine, print_table, until
 
 
@@ -33,6 +35,8 @@ def main() -> int:
     from api.jobs.models import Job
 
     worker = WorkerProcess(data)
+    process = psutil.Process(worker.process.pid)
+    spent_before = sum(process.cpu_times()[:2])
     context = multiprocessing.get_context("spawn")
     each = options.jobs // options.submitters
     started = time.monotonic()
@@ -43,6 +47,7 @@ def main() -> int:
         submitter.join()
     submitted = time.monotonic() - started
     until(lambda: Job.objects.filter(status="succeeded").count() == each * options.submitters, 600)
+    spent = sum(process.cpu_times()[:2]) - spent_before
     worker.stop()
     times = Job.objects.aggregate(first=Min("created_at"), last_in=Max("created_at"), done=Max("finished_at"))
     inserting = (times["last_in"] - times["first"]).total_seconds()
@@ -54,6 +59,7 @@ def main() -> int:
             ("submitted", f"{count / inserting:.0f} jobs/s"),
             ("submit to done", f"{count / through:.0f} jobs/s"),
             ("with the submitters' start", f"{submitted:.1f} s"),
+            ("processor time of the worker", f"{spent / count * 1000:.2f} ms a job"),
         ],
     )
     return 0

@@ -1,4 +1,4 @@
-"""Every check, one after the other, as `./start.sh test` and CI run them; ends with the first that fails, saying which."""
+"""Every check, one after the other, as `./start.sh test` and CI run them; says at the end which failed."""
 
 import os
 import shutil
@@ -26,21 +26,24 @@ def main(arguments: list[str]) -> int:
     if arguments:
         return subprocess.call([PYTHON, "-m", "pytest", *arguments])
     checks = CHECKS + ([ON_POSTGRES] if POSTGRES else [])
-    for name, command, environment in checks:
-        started = time.monotonic()
-        print(f"── {name}", flush=True)
-        code = subprocess.call(command, env={**os.environ, **environment})
-        if code:
-            print(f"── {name}: FAILED ({code})", flush=True)
-            return code
-        print(f"── {name}: {time.monotonic() - started:.0f} s", flush=True)
+    failed = [name for name, command, environment in checks if not passes(name, command, environment)]
     left_out = [
         name
         for name, here in (("PostgreSQL (set TEST_DATABASE_URL)", POSTGRES), ("the browser (no chromium)", CHROMIUM))
         if not here
     ]
-    print(f"All checks passed.{' Left out here: ' + '; '.join(left_out) + '.' if left_out else ''}", flush=True)
-    return 0
+    if left_out:
+        print(f"Left out here: {'; '.join(left_out)}.")
+    print(f"Failed: {', '.join(failed)}." if failed else "All checks passed.", flush=True)
+    return 1 if failed else 0
+
+
+def passes(name: str, command: list[str], environment: dict[str, str]) -> bool:
+    print(f"── {name}", flush=True)
+    started = time.monotonic()
+    code = subprocess.call(command, env={**os.environ, **environment})
+    print(f"── {name}: {'passed' if code == 0 else f'FAILED ({code})'} in {time.monotonic() - started:.0f} s", flush=True)
+    return code == 0
 
 
 if __name__ == "__main__":

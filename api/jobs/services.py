@@ -229,7 +229,9 @@ def finish_job(
     with transaction.atomic():
         transition(job, from_status=Status.RUNNING, attempt=job.attempt)  # takes the row's lock before anything is made
         result = record(job)
-        end_job(job, Status.SUCCEEDED, ("result", {}), result=result, warnings=list(warnings), timings=timings or {})
+        end_job(
+            job, Status.SUCCEEDED, ("result", {}), locked=locked, result=result, warnings=list(warnings), timings=timings or {}
+        )
 
 
 def is_recorded(job: Job) -> bool:
@@ -250,9 +252,16 @@ def acknowledge_cancel(*, job: Job) -> None:
         end_job(job, Status.CANCELLED, None)
 
 
-def end_job(job: Job, status: Status, event: tuple[str, dict[str, Any]] | None, **changes: Any) -> None:
-    """running → a final state, with its last events; inside the caller's transaction."""
-    sequence, progress = lock_row(job)
+def end_job(
+    job: Job,
+    status: Status,
+    event: tuple[str, dict[str, Any]] | None,
+    *,
+    locked: tuple[int, dict[str, Any]] | None = None,
+    **changes: Any,
+) -> None:
+    """running → a final state, with its last events; inside the caller's transaction. `locked`: what `lock_row` gave it already."""
+    sequence, progress = locked or lock_row(job)
     rows = [(job, sequence + 1, *event)] if event else []
     number = sequence + len(rows) + 1
     transition(

@@ -17,7 +17,12 @@ from django.core.checks import CheckMessage, Error, Info, Tags, Warning, registe
 from api.catalog import CatalogError, ModelEntry, UnknownModel
 from config.catalog import get_catalog
 
-MEASURES = ("vae_slicing", "vae_tiling", "attention_slicing", "cpu_offload")  # the names in api/loading/memory.py, which needs torch
+MEASURES = (
+    "vae_slicing",
+    "vae_tiling",
+    "attention_slicing",
+    "cpu_offload",
+)  # the names in api/loading/memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
 
