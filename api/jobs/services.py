@@ -227,7 +227,7 @@ def finish_job(
 ) -> None:
     """running → succeeded, with the rows that `record` makes, in one transaction. Raises LeaseLost (and undoes `record`)."""
     with transaction.atomic():
-        transition(job, from_status=Status.RUNNING, attempt=job.attempt)  # takes the row's lock before anything is made
+        locked = lock_row(job)  # before anything is made
         result = record(job)
         end_job(
             job, Status.SUCCEEDED, ("result", {}), locked=locked, result=result, warnings=list(warnings), timings=timings or {}
@@ -236,7 +236,8 @@ def finish_job(
 
 def is_recorded(job: Job) -> bool:
     """Whether this very attempt has succeeded."""
-    return Job.objects.filter(pk=job.pk, status=Status.SUCCEEDED, worker_id=job.worker_id, attempt=job.attempt).exists()
+    mine = {"worker_id": job.worker_id, "attempt": job.attempt}
+    return Job.objects.filter(pk=job.pk, status=Status.SUCCEEDED, **mine).exists()
 
 
 def fail_job(*, job: Job, error: JobError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:
