@@ -26,6 +26,7 @@ def celery_worker(broker, settings) -> Iterator[None]:
     settings.LOAD_MODELS = False
     with start_worker(app, pool="threads", perform_ping_check=False, shutdown_timeout=20):
         yield
+    tasks.stop_hosting()
     tasks._loop = None
 
 

@@ -15,6 +15,13 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def fresh_pool(transactional_db: None) -> None:
+    """Without the connections that other tests' threads have left in it."""
+    connection.close()
+    connection.close_pool()
+
+
 def cut_all_connections() -> None:
     """What a restart does to clients. Not from the pool: these connections are what is cut."""
     with psycopg.connect(database_url(), autocommit=True) as server:
