@@ -22,7 +22,7 @@ from api.starter.training.judge import Judge, accuracy, load_judge, see
 from api.starter.training.run import log, to_pictures, to_tensor
 from api.starter.world.facts import choices_of
 from api.starter.world.scene import Scene, describe_scene, held_out_things, sample_scene
-from api.starter.world.shapes import RELATIONS, Group, Shapes, describe_shapes, is_held_out, sample_shapes
+from api.starter.world.shapes import Group, Shapes, describe_shapes, is_held_out, sample_shapes
 
 STEPS, GUIDANCE, BATCH = 20, 5.0, 10
 SEED = data.EVALUATION_SEED
@@ -45,7 +45,8 @@ class Asked:
 
 def scene_prompts(count: int) -> list[Asked]:
     """Each names a landform, a time and one or two things, at least one of them in a triple kept out of training."""
-    rng, asked = np.random.default_rng(SEED + 1), []
+    rng = np.random.default_rng(SEED + 1)
+    asked: list[Asked] = []
     while len(asked) < count:
         scene = sample_scene(rng)
         if not (held_out := held_out_things(scene)):
@@ -59,7 +60,8 @@ def scene_prompts(count: int) -> list[Asked]:
 
 def shape_prompts(count: int) -> list[tuple[str, Shapes]]:
     """Single shapes in a relation, of pairs of coloured shapes kept out of training."""
-    rng, asked = np.random.default_rng(SEED + 2), []
+    rng = np.random.default_rng(SEED + 2)
+    asked: list[tuple[str, Shapes]] = []
     while len(asked) < count:
         shapes = sample_shapes(rng)
         if shapes.second and is_held_out(shapes.first, shapes.second):
@@ -90,7 +92,7 @@ class Studio:
 
     def __init__(self, checkpoints: Path, weights: Path = WEIGHTS) -> None:
         start = time.perf_counter()
-        self.pipeline = StableDiffusionPipeline.from_pretrained(weights / "starter", torch_dtype=torch.bfloat16)
+        self.pipeline = StableDiffusionPipeline.from_pretrained(weights / "starter", dtype=torch.bfloat16)
         self.loading_seconds = time.perf_counter() - start
         self.pipeline.set_progress_bar_config(disable=True)
         self.clip: CLIPModel = CLIPModel.from_pretrained(weights / "starter-clip").eval()
@@ -148,7 +150,6 @@ def shape_following(studio: Studio, count: int) -> dict[str, float]:
     return {
         "colours": float(np.mean([v for shapes, s in pairs for v in colours_found(shapes, s)])),
         "relations": float(np.mean([relation_found(shapes, s) for shapes, s in pairs])),
-        "of_relations": len(RELATIONS),
     }
 
 
@@ -250,7 +251,7 @@ def save_contact_sheet(studio: Studio, path: Path) -> None:
     pictures = to_pictures(studio.draw(CONTACT_PROMPTS, list(range(25))))
     rows = [np.concatenate(list(pictures[i : i + 5]), axis=1) for i in range(0, 25, 5)]
     sheet = Image.fromarray(np.concatenate(rows, axis=0))
-    sheet.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
 def evaluate(checkpoints: Path, prompts: int, weights: Path = WEIGHTS) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from api.starter.training.run import (
     learning_rate,
     load_checkpoint,
     log,
+    need_checkpoint,
     save_checkpoint,
     set_learning_rate,
     steps_until_done,
@@ -63,7 +64,7 @@ def first_among_hundred(clip: CLIPModel, tokenizer: CLIPTokenizer, seed: int, ro
 
 def load_clip(checkpoints: Path) -> CLIPModel:
     """The average of the weights in the checkpoint."""
-    clip, state = make_clip(make_tokenizer()), load_checkpoint(checkpoints / "clip.pt")
+    clip, state = make_clip(make_tokenizer()), need_checkpoint(checkpoints / "clip.pt")
     for parameter, value in zip(clip.parameters(), state["average"]["values"], strict=True):
         parameter.data.copy_(value)
     return clip.eval()

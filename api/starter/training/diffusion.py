@@ -34,6 +34,7 @@ from api.starter.training.run import (
     learning_rate,
     load_checkpoint,
     log,
+    need_checkpoint,
     save_checkpoint,
     save_grid,
     set_learning_rate,
@@ -93,7 +94,7 @@ def final_autoencoder(checkpoints: Path) -> AutoencoderKL:
     if state := load_checkpoint(path):
         autoencoder.load_state_dict(state["model"])
         return autoencoder.eval()
-    state = load_checkpoint(checkpoints / "autoencoder.pt")
+    state = need_checkpoint(checkpoints / "autoencoder.pt")
     for parameter, value in zip(autoencoder.parameters(), state["average"]["values"], strict=True):
         parameter.data.copy_(value)
     standardise(autoencoder, [p for (_, p), _ in zip(data.pictures(5), range(256), strict=False)])
@@ -242,7 +243,7 @@ def train_diffusion(checkpoints: Path, minutes: float, device: torch.device) -> 
 
 def load_trainee(checkpoints: Path, averaged: bool = True) -> Trainee:
     """The trained weights, averaged over the last steps unless said otherwise."""
-    trainee, state = Trainee(), load_checkpoint(checkpoints / "diffusion-0.pt")
+    trainee, state = Trainee(), need_checkpoint(checkpoints / "diffusion-0.pt")
     trainee.load(state)
     average = Average([trainee.unet, trainee.text_encoder], 0.99)
     average.load(state["average"])

@@ -16,6 +16,7 @@ from api.starter.training.run import (
     learning_rate,
     load_checkpoint,
     log,
+    need_checkpoint,
     save_checkpoint,
     set_learning_rate,
     steps_until_done,
@@ -138,7 +139,7 @@ def accuracy(judge: Judge, count: int, seed: int) -> dict[str, float]:
 
 
 def load_judge(checkpoints: Path) -> Judge:
-    judge, state = Judge(), load_checkpoint(checkpoints / "judge.pt")
+    judge, state = Judge(), need_checkpoint(checkpoints / "judge.pt")
     judge.load_state_dict(state["model"])
     return judge.eval()
 
@@ -146,7 +147,8 @@ def load_judge(checkpoints: Path) -> Judge:
 def train_judge(checkpoints: Path, minutes: float, device: torch.device) -> Judge:
     """Train for `minutes` in all, from the checkpoint if there is one."""
     torch.manual_seed(4)
-    judge, path, step, spent = Judge().to(device, memory_format=torch.channels_last), checkpoints / "judge.pt", 0, 0.0
+    judge, path, step, spent = Judge().to(device), checkpoints / "judge.pt", 0, 0.0
+    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = torch.optim.AdamW(judge.parameters(), PEAK, weight_decay=0.05, fused=True)
     if state := load_checkpoint(path):
         judge.load_state_dict(state["model"])

@@ -34,7 +34,9 @@ def train_lora(checkpoints: Path, minutes: float, device: torch.device) -> None:
     unet.set_attn_processor(AttnProcessor())
     trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     optimizer, budget, loss_of = torch.optim.AdamW(trained, PEAK, weight_decay=0.01), Budget(minutes), Loss()
-    stream, facts, latents = data.pictures(500_000), [], []
+    stream = data.pictures(500_000)
+    facts: list[world.Picture] = []
+    latents: list[torch.Tensor] = []
     for step in count():
         if budget.progress >= 1:
             break

@@ -91,6 +91,13 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
+def need_checkpoint(path: Path) -> dict[str, Any]:
+    state = load_checkpoint(path)
+    if state is None:
+        raise FileNotFoundError(f"{path} is not there: train {path.stem.split('-')[0]} first")
+    return state
+
+
 def to_tensor(pictures: Sequence[np.ndarray]) -> torch.Tensor:
     """(H, W, 3) uint8 pictures to a (N, 3, H, W) float tensor in -1..1."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -101,7 +108,7 @@ def to_pictures(batch: torch.Tensor) -> np.ndarray:
     return ((batch.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def save_grid(pictures: Sequence[np.ndarray], path: Path, columns: int) -> None:
+def save_grid(pictures: Sequence[np.ndarray] | np.ndarray, path: Path, columns: int) -> None:
     """Lay pictures of one size out in rows and save them as one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [np.concatenate(list(pictures[i : i + columns]), axis=1) for i in range(0, len(pictures), columns)]

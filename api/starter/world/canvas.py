@@ -18,11 +18,13 @@ def argb(colour: Colour, alpha: float = 1.0) -> int:
 
 def mix(first: Colour, second: Colour, amount: float) -> Colour:
     """Blend linearly: 0 gives `first`, 1 gives `second`."""
-    return tuple(round(a + (b - a) * amount) for a, b in zip(first, second, strict=True))
+    red, green, blue = (round(a + (b - a) * amount) for a, b in zip(first, second, strict=True))
+    return red, green, blue
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    return tuple(max(0, min(255, round(channel * factor))) for channel in colour)
+    red, green, blue = (max(0, min(255, round(channel * factor))) for channel in colour)
+    return red, green, blue
 
 
 class Canvas:

@@ -17,8 +17,8 @@ class Light:
 
     def on(self, colour: Colour) -> Colour:
         """The colour of a thing of this own colour in this light."""
-        lit = tuple(min(255, round(c * t)) for c, t in zip(colour, self.tint, strict=True))
-        return mix(lit, self.haze, self.haze_amount)
+        red, green, blue = (min(255, round(c * t)) for c, t in zip(colour, self.tint, strict=True))
+        return mix((red, green, blue), self.haze, self.haze_amount)
 
 
 LIGHTS = {
@@ -37,5 +37,5 @@ _OVERCAST = {"clear": 0.0, "clouds": 0.0, "rain": 0.62, "snow": 0.42, "fog": 0.4
 def light_of(time: str, weather: str) -> Light:
     """The hour's light, greyed by what is between the land and the sky."""
     clear, grey, amount = LIGHTS[time], _GREYS[time], _OVERCAST[weather]
-    sky = tuple(mix(colour, grey, amount) for colour in clear.sky)
-    return Light(sky, clear.tint, mix(clear.haze, grey, amount), clear.haze_amount + 0.3 * amount, clear.sun)
+    top, middle, horizon = (mix(colour, grey, amount) for colour in clear.sky)
+    return Light((top, middle, horizon), clear.tint, mix(clear.haze, grey, amount), clear.haze_amount + 0.3 * amount, clear.sun)
