@@ -69,7 +69,7 @@ __all__ = [
     "register_builder",
 ]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("darkroom.models")
 
 Progress = Callable[[float, str], None]
 """Called with a fraction from 0 to 1 and what is being done."""

@@ -21,6 +21,7 @@ app.conf.update(
     task_reject_on_worker_lost=True,
     task_ignore_result=True,
     worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,  # the log stays ours
     worker_pool="threads",
     worker_concurrency=1,
     broker_connection_retry_on_startup=True,

@@ -28,7 +28,7 @@ from api.catalog import AdapterEntry, ModelEntry
 from api.downloads.manifests import RequiredFile, size_of
 from api.downloads.snapshots import DownloadError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("darkroom.models")
 
 Entry = ModelEntry | AdapterEntry
 Report = Callable[[int], None]

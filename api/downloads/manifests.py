@@ -8,7 +8,7 @@ import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("darkroom.models")
 
 
 @dataclass

@@ -24,7 +24,7 @@ from api.downloads.snapshots import DownloadError, check_names, inspect_snapshot
 
 __all__ = ["DownloadError", "ModelStore"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("darkroom.models")
 
 Entry = ModelEntry | AdapterEntry
 Progress = Callable[[int, int], None]

@@ -24,7 +24,7 @@ from api.devices import Device
 if TYPE_CHECKING:
     from api.model_loader import Lease
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("darkroom.models")
 
 MEASURES = {
     "vae_slicing": "The VAE decoded one picture at a time.",

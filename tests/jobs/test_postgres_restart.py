@@ -1,5 +1,8 @@
 """A PostgreSQL that was restarted costs no job: every connection is cut, here by the server itself."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 from django.db import connection
@@ -16,10 +19,18 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def fresh_pool(transactional_db: None) -> None:
-    """Without the connections that other tests' threads have left in it."""
-    connection.close()
-    connection.close_pool()
+def full_pool(transactional_db: None) -> None:
+    """As in a busy web process: all of them are cut at once."""
+
+    def hold(everybody: threading.Barrier) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        everybody.wait(10)
+        connection.close()
+
+    everybody = threading.Barrier(12)
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(hold, [everybody] * 12))
 
 
 def cut_all_connections() -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from api.images.backends.inputs import source_image
 from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, BackendError, Hooks, ImageRequest
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("darkroom.models")
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 """Statuses that may be gone on the next try; other 4xx will not be."""
