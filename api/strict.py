@@ -1,6 +1,7 @@
 """What every request of ours has in common: unknown fields are errors, pages have bounds, text has no NUL."""
 
 import difflib
+import math
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -41,6 +42,16 @@ class StrictSerializer(serializers.Serializer[Any]):
             if unknown:
                 raise ValidationError(unknown, code="unknown_field")
         return super().to_internal_value(data)
+
+
+class FiniteFloatField(serializers.FloatField):
+    """A float that is a number: 'nan' passes every comparison that a range check makes."""
+
+    def to_internal_value(self, data: Any) -> float:
+        value = super().to_internal_value(data)
+        if isinstance(data, bool) or not math.isfinite(value):
+            raise ValidationError("A valid number is required.", code="invalid")
+        return value
 
 
 class NewestFirst(CursorPagination):

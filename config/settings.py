@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "api.access",
     "api.files",
     "api.images",
+    "api.scoring",
     "api.studio",
     "api.starter",
     *env_list("EXTRA_APPS"),  # an owner's own capabilities: Django apps that register job kinds

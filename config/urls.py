@@ -5,6 +5,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("api.jobs.urls")),
     path("api/", include("api.images.urls")),
+    path("api/", include("api.scoring.urls")),
     path("", include("api.system.urls")),
     path("", include("api.studio.urls")),
 ]

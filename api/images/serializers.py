@@ -16,22 +16,12 @@ from api.images.models import GeneratedImage
 from api.images.schedulers import SCHEDULER_NAMES, SCHEDULERS
 from api.jobs.models import Job
 from api.jobs.submission import Submission
-from api.strict import StrictSerializer, nearest
+from api.strict import FiniteFloatField, StrictSerializer, nearest
 from config.catalog import get_catalog
 
 TASK = "text-to-image"
 LARGEST_SEED = 2**53 - 1
 FORMATS = ("png", "jpeg", "webp")
-
-
-class FiniteFloatField(serializers.FloatField):
-    """A float that is a number: 'nan' passes every comparison that a range check makes."""
-
-    def to_internal_value(self, data: Any) -> float:
-        value = super().to_internal_value(data)
-        if isinstance(data, bool) or not math.isfinite(value):
-            raise ValidationError("A valid number is required.", code="invalid")
-        return value
 
 
 class LoraSerializer(StrictSerializer):

@@ -1,0 +1,147 @@
+"""The verdicts for people: each with the picture, what was seen in it, and every measure. Nothing is edited by hand."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+
+from api.jobs.admin import ReadOnlyAdmin
+from api.jobs.admin_detail import pretty
+from api.jobs.admin_tools import MadeFilter, seconds_text
+from api.scoring.models import LayoutScore
+from api.scoring.scorers import SCORERS
+
+HEADLINES = (
+    ("aesthetic_score", "Overall"),
+    ("composition_score", "Composition"),
+    ("color_harmony_score", "Colour"),
+    ("balance_score", "Balance"),
+)
+NOT_LISTED = ("measures", "variant", "event_data", "elements")
+ORDERS = {"best": "-aesthetic_score", "worst": "aesthetic_score"}
+
+
+class ScoreOrderFilter(admin.SimpleListFilter):
+    """Which come first. By score, those without one are left out, so that an index has the order."""
+
+    title = "order"
+    parameter_name = "sort"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("best", "Best first"), ("worst", "Worst first")]
+
+    def choices(self, changelist: Any) -> Any:
+        for place, choice in enumerate(super().choices(changelist)):
+            yield choice if place else {**choice, "display": "Newest first"}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LayoutScore]) -> QuerySet[LayoutScore]:
+        return queryset.filter(aesthetic_score__isnull=False) if self.value() in ORDERS else queryset
+
+
+class RangeFilter(admin.SimpleListFilter):
+    title = "overall score"
+    parameter_name = "overall"
+    RANGES = {"80": (80, 101), "60": (60, 80), "40": (40, 60), "0": (0, 40)}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("80", "80 and more"), ("60", "60 to 80"), ("40", "40 to 60"), ("0", "Below 40")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LayoutScore]) -> QuerySet[LayoutScore]:
+        if self.value() not in self.RANGES:
+            return queryset
+        low, high = self.RANGES[self.value() or ""]
+        return queryset.filter(aesthetic_score__gte=low, aesthetic_score__lt=high)
+
+
+class BackendFilter(admin.SimpleListFilter):
+    title = "backend"
+    parameter_name = "backend"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in sorted(SCORERS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LayoutScore]) -> QuerySet[LayoutScore]:
+        return queryset.filter(backend=self.value()) if self.value() else queryset
+
+
+@admin.register(LayoutScore)
+class LayoutScoreAdmin(ReadOnlyAdmin):
+    list_display = ["picture", "asked", "overall", "composition", "colour", "balance", "said", "made"]
+    list_display_links = ["asked"]
+    list_filter = [ScoreOrderFilter, RangeFilter, BackendFilter, MadeFilter]
+    search_fields = ["title"]
+    search_help_text = "Words of the title."
+    change_form_template = "admin/scoring/layoutscore/change_form.html"
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        return [ORDERS.get(request.GET.get("sort", ""), "-pk")]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[LayoutScore], search_term: str
+    ) -> tuple[QuerySet[LayoutScore], bool]:
+        return super().get_search_results(request, queryset.defer(*NOT_LISTED), search_term)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        return super().changelist_view(request, {"title": "Layout scores", **(extra_context or {})})
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, add: bool = False, change: bool = False, form_url: str = "", obj: Any = None
+    ) -> Any:
+        return super().render_change_form(request, {**context, **score_context(obj)}, add, change, form_url, obj)
+
+    @admin.display(description="")
+    def picture(self, score: LayoutScore) -> SafeString:
+        if not score.overlay_id:
+            return SafeString('<span class="list-picture"></span>')
+        address = f"/api/images/{score.overlay_id}/thumbnail/"
+        return format_html('<img class="list-picture" src="{}" alt="" width="48" height="48" loading="lazy">', address)
+
+    @admin.display(description="layout")
+    def asked(self, score: LayoutScore) -> str:
+        return Truncator(score.title).chars(80) or f"layout {str(score.pk)[-12:]}"
+
+    @admin.display(description="overall")
+    def overall(self, score: LayoutScore) -> SafeString:
+        return format_html("<strong>{}</strong>", points(score.aesthetic_score))
+
+    @admin.display(description="composition")
+    def composition(self, score: LayoutScore) -> str:
+        return points(score.composition_score)
+
+    @admin.display(description="colour")
+    def colour(self, score: LayoutScore) -> str:
+        return points(score.color_harmony_score)
+
+    @admin.display(description="balance")
+    def balance(self, score: LayoutScore) -> str:
+        return points(score.balance_score)
+
+    @admin.display(description="first of all")
+    def said(self, score: LayoutScore) -> SafeString:
+        first = score.reasoning[0] if score.reasoning else ""
+        return format_html('<span class="list-prompt" title="{}">{}</span>', first, Truncator(first).chars(90))
+
+    @admin.display(description="made")
+    def made(self, score: LayoutScore) -> str:
+        return f"{score.created_at:%-d %b %Y %H:%M}"
+
+
+def points(score: float | None) -> str:
+    return "–" if score is None else f"{score:.0f}"
+
+
+def score_context(score: LayoutScore) -> dict[str, Any]:
+    measures = sorted(score.measures.items(), key=lambda item: item[1]["score"])
+    return {
+        "title": "Layout score",
+        "subtitle": None,
+        "headlines": [(label, points(getattr(score, name)), getattr(score, name) or 0) for name, label in HEADLINES],
+        "rows": [(name.replace("_", " "), measure) for name, measure in measures],
+        "classes": [(name, value) for name, value in score.variant.items() if value],
+        "elements_json": pretty(score.elements) if score.elements else "",
+        "took": seconds_text(score.duration),
+    }

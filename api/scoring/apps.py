@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+
+
+class ScoringConfig(AppConfig):
+    name = "api.scoring"
+    label = "scoring"
+    verbose_name = "Scores"
+
+    def ready(self) -> None:
+        from api.jobs import kinds
+        from api.scoring import signals  # noqa: F401  (its receivers register themselves)
+        from api.scoring.handler import LayoutScoring
+
+        kinds.register(LayoutScoring())

@@ -1,0 +1,208 @@
+"""The default scorer: published formulas over pixels, boxes and Tailwind classes. No weights; the same answer each time.
+
+Every measure is taken once for a picture, at most 640 px on its long side; layouts that share a picture share the measures.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from PIL import Image
+
+from api.scoring.backends import balance, colour, composition, entropy
+from api.scoring.backends.balance import AreaBox
+from api.scoring.backends.harmony import Harmony, find_harmony, hue_histogram
+from api.scoring.backends.layout import Element, Layout, Seen, Verdict
+from api.scoring.backends.measures import BALANCE, COLOR, COMPOSITION, STRONG, WEAK, Measure, judge, judge_contrast
+from api.scoring.backends.page import Box, Page
+from api.scoring.backends.variant import judge_hues, judge_variant
+
+MODEL = "heuristic-1"
+PARTS = {BALANCE: 0.25, COMPOSITION: 0.4, COLOR: 0.35}
+WORST_SHARE = 0.2  # one fault spoils a page: this much of a score is its worst part
+MOST_MERITS = 3
+TEXT_KINDS = {"text", "title", "heading", "headline", "subtitle", "paragraph", "label", "button", "link", "caption", "quote"}
+
+
+class HeuristicScorer:
+    def score(self, picture: Image.Image | None, layouts: Sequence[Layout]) -> list[Verdict]:
+        sight = Sight(Page.of(picture)) if picture is not None else None
+        return [score_layout(sight, layout) for layout in layouts]
+
+
+class Sight:
+    """What is seen in one picture; each measure is taken when first asked for."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        return [*judge_mass(self.page), *judge_sight(self.page), *judge_color(self.page)]
+
+    @cached_property
+    def found(self) -> list[Measure]:
+        """Of the elements that are found in the pixels, for clients that name none."""
+        page, boxes = self.page, self.page.boxes
+        return [
+            judge_space(boxes, page),
+            *(judge_alignment(boxes, page) if len(boxes) > 1 else ()),
+            *judge_text(self.text, page),
+        ]
+
+    @cached_property
+    def text(self) -> list[tuple[Box, float]]:
+        return colour.text_contrasts(self.page, self.page.boxes)
+
+    @cached_property
+    def clutter(self) -> Measure:
+        return judge("subband_entropy", entropy.subband_entropy(self.page))
+
+
+def score_layout(sight: Sight | None, layout: Layout) -> Verdict:
+    measures: list[Measure] = []
+    warnings: list[str] = []
+    scored: list[str] = []
+    seen = None
+    if sight is not None:
+        boxes, text, own = look(sight, layout)
+        measures += [*sight.measures, *own, *([sight.clutter] if layout.deep else [])]
+        seen = Seen(sight.page, boxes, text)
+        scored.append("image")
+    if any(layout.variant.values()) or layout.title or layout.description:
+        judged, warnings = judge_variant(layout)
+        measures += judged
+        scored.append("variant")
+    scores = headline_scores(measures)
+    return Verdict(
+        scores, tuple(measures), tuple(reasons(measures, scored)), tuple(scored), tuple(warnings), MODEL, "cpu", seen
+    )
+
+
+def look(sight: Sight, layout: Layout) -> tuple[list[Box], list[tuple[Box, float]], list[Measure]]:
+    """Boxes, text and measures: of the client's elements, else of what is found in the pixels."""
+    page = sight.page
+    if not layout.elements:
+        return page.boxes, sight.text, sight.found
+    boxes = [place(element, page) for element in layout.elements]
+    drawn = [(round(x), round(y), max(1, round(w)), max(1, round(h))) for x, y, w, h in boxes]
+    texts = [box for box, element in zip(drawn, layout.elements, strict=True) if element.kind.lower() in TEXT_KINDS]
+    text = colour.text_contrasts(page, texts)
+    return drawn, text, [*judge_boxes(boxes, page), *judge_text(text, page)]
+
+
+def place(element: Element, page: Page) -> AreaBox:
+    """In the page's pixels, cut at its edges."""
+    left, top = max(0.0, element.x * page.scale), max(0.0, element.y * page.scale)
+    right = min(float(page.width), (element.x + element.w) * page.scale)
+    bottom = min(float(page.height), (element.y + element.h) * page.scale)
+    return left, top, max(right - left, 1e-6), max(bottom - top, 1e-6)
+
+
+# ---------------------------------------------------------------- measures
+
+
+def judge_mass(page: Page) -> list[Measure]:
+    mass = balance.find_mass(page.weight)
+    across, down = (
+        ("left", mass.left) if mass.left >= 0.5 else ("right", 1 - mass.left),
+        ("top", mass.top) if mass.top >= 0.5 else ("bottom", 1 - mass.top),
+    )
+    return [
+        judge("center_of_mass", mass.closeness, side=direction(mass)),
+        judge("left_right", mass.left_right, side=across[0], share=100 * across[1]),
+        judge("top_bottom", mass.top_bottom, side=down[0], share=100 * down[1]),
+        judge("mirror_symmetry", mass.symmetry),
+    ]
+
+
+def direction(mass: balance.Mass) -> str:
+    """'top left', 'right', …: where the centre of mass lies from the middle."""
+    down = "top" if mass.y < 0.47 else "bottom" if mass.y > 0.53 else ""
+    across = "left" if mass.x < 0.47 else "right" if mass.x > 0.53 else ""
+    return " ".join(filter(None, (down, across))) or "middle"
+
+
+def judge_sight(page: Page) -> list[Measure]:
+    counts = composition.edge_counts(page)
+    contrast = composition.figure_ground_contrast(counts)
+    empty = (
+        {"score": 0.0, "sentence": "There is nothing to see: not one edge (figure-ground contrast 0)"} if not counts[0] else {}
+    )
+    return [
+        judge("rule_of_thirds", composition.thirds_distance(composition.salient_places(page.saliency))),
+        judge("figure_ground_contrast", contrast, **empty),  # type: ignore[arg-type]
+        judge("luminance_sd", composition.luminance_sd(page)),
+    ]
+
+
+def judge_color(page: Page) -> list[Measure]:
+    return [
+        judge("colorfulness", colour.colorfulness(page)),
+        judge_hues("hue_harmony", find_page_harmony(page)),
+        judge("pair_harmony", colour.palette_harmony(colour.palette(page))),
+    ]
+
+
+def find_page_harmony(page: Page) -> Harmony:
+    return find_harmony(hue_histogram(page))
+
+
+def judge_space(boxes: Sequence[AreaBox], page: Page) -> Measure:
+    free = composition.white_space(boxes, page.width, page.height)
+    return judge("white_space", free, percent=100 * free)
+
+
+def judge_alignment(boxes: Sequence[AreaBox], page: Page) -> list[Measure]:
+    off = composition.alignment(boxes, page.width, page.height)
+    return [judge("alignment", off, count=len(boxes), percent=100 * off)]
+
+
+def judge_text(text: Sequence[tuple[Box, float]], page: Page) -> list[Measure]:
+    if not text:
+        return []
+    ratio, large = colour.hardest_to_read(text, page.height)
+    return [judge_contrast("text_contrast", ratio, large=large)]
+
+
+def judge_boxes(boxes: Sequence[AreaBox], page: Page) -> list[Measure]:
+    size = (page.width, page.height)
+    density = balance.ngo_density(boxes, *size)
+    covered = 100 * sum(w * h for _, _, w, h in boxes) / (page.width * page.height)
+    several = []
+    if len(boxes) > 1:
+        share = composition.overlap(boxes)
+        several = [*judge_alignment(boxes, page), judge("overlap", share, percent=100 * share)]
+    return [
+        judge("box_balance", balance.ngo_balance(boxes, *size)),
+        judge("box_equilibrium", balance.ngo_equilibrium(boxes, *size)),
+        judge("box_density", density, percent=covered),
+        judge_space(boxes, page),
+        *several,
+    ]
+
+
+# ---------------------------------------------------------------- the verdict
+
+
+def headline_scores(measures: Sequence[Measure]) -> dict[str, float | None]:
+    """A part is the weighted mean of its measures, a fifth of it its worst; the whole is the same of its parts."""
+    parts = {group: combine([(m.score, m.weight) for m in measures if m.group == group]) for group in PARTS}
+    whole = combine([(score, PARTS[group]) for group, score in parts.items() if score is not None])
+    return {name: None if score is None else round(score, 1) for name, score in {"aesthetic_score": whole, **parts}.items()}
+
+
+def combine(scores: Sequence[tuple[float, float]]) -> float | None:
+    if not scores:
+        return None
+    mean = sum(score * weight for score, weight in scores) / sum(weight for _, weight in scores)
+    return (1 - WORST_SHARE) * mean + WORST_SHARE * min(score for score, _ in scores)
+
+
+def reasons(measures: Sequence[Measure], scored: Sequence[str]) -> list[str]:
+    """Faults, the worst first; then the best merits; at last, what was not there to be judged."""
+    told = sorted((measure for measure in measures if measure.sentence), key=lambda measure: measure.score)
+    faults = [f"{measure.sentence}." for measure in told if measure.score < WEAK]
+    merits = [f"{measure.sentence}." for measure in reversed(told) if measure.score >= STRONG][:MOST_MERITS]
+    absent = ["There was no image: the variant alone was scored."] if "image" not in scored else []
+    middling = [] if faults or merits else ["Nothing stands out, neither as a fault nor as a merit."]
+    return [*faults, *merits, *middling, *absent]

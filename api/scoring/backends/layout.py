@@ -1,0 +1,68 @@
+"""What is asked of a scorer, and what it answers. The same for every backend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from PIL import Image
+
+from api.scoring.backends.measures import Measure
+
+if TYPE_CHECKING:
+    from api.scoring.backends.page import Page
+
+HEADLINES = ("aesthetic_score", "composition_score", "color_harmony_score", "balance_score")
+
+
+@dataclass(frozen=True)
+class Element:
+    """A box that the client names, in pixels of the picture as it was sent."""
+
+    kind: str
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One thing to judge, beside its picture. `variant`: Tailwind classes under gradient, font, layout."""
+
+    variant: dict[str, str] = field(default_factory=dict)
+    title: str = ""
+    description: str = ""
+    elements: tuple[Element, ...] = ()
+    deep: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the overlay shows of a judged picture: the page as it was measured, and where its text is read how well."""
+
+    page: "Page"
+    boxes: Sequence[tuple[int, int, int, int]]
+    text: Sequence[tuple[tuple[int, int, int, int], float]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Headline scores are 0-100, None where nothing speaks for or against. `scored`: of image and variant, what counted."""
+
+    scores: dict[str, float | None]
+    measures: tuple[Measure, ...]
+    reasoning: tuple[str, ...]
+    scored: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    model: str = ""
+    device: str = "cpu"
+    seen: Seen | None = None
+
+    def measures_json(self) -> dict[str, dict[str, Any]]:
+        return {measure.name: measure.as_json() for measure in self.measures}
+
+
+class Scorer(Protocol):
+    """A backend. A picture that several layouts share is looked at once."""
+
+    def score(self, picture: Image.Image | None, layouts: Sequence[Layout]) -> list[Verdict]: ...

@@ -1,0 +1,231 @@
+"""Every sub-measure: which headline it counts for and how much, how its value becomes a score, and how it is put into words.
+
+A value becomes 0-100 by straight lines between `knots`. Where a tercile of 500 web sites is published (AIM, ALEXA-500) the band
+is the third of those sites that the value falls into; elsewhere it is the third of the score.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+BALANCE, COMPOSITION, COLOR = "balance_score", "composition_score", "color_harmony_score"
+WORST_HARMONY = 0.180894  # of all hue distributions: a uniform wheel, under template X
+WEAK, STRONG = 60.0, 85.0  # below WEAK a measure is told as a fault, from STRONG on as a merit
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`low`, `high`: what is said of a weak value below or above the best one; `good`: of a strong one.
+
+    The sentences are formats of `value` and of what `judge` is given besides.
+    """
+
+    group: str
+    weight: float
+    knots: tuple[tuple[float, float], ...]
+    good: str
+    low: str = ""
+    high: str = ""
+    terciles: tuple[float, float] | None = None
+
+    def score(self, value: float) -> float:
+        return float(np.interp(value, [x for x, _ in self.knots], [y for _, y in self.knots]))
+
+    def band(self, value: float, score: float) -> str:
+        low, high, place = (*self.terciles, value) if self.terciles else (100 / 3, 200 / 3, score)
+        return "low" if place < low else "mid" if place < high else "high"
+
+    def sentence(self, value: float, score: float, facts: dict[str, Any]) -> str:
+        if WEAK <= score < STRONG:
+            return ""
+        best = max(self.knots, key=lambda knot: knot[1])[0]
+        template = self.good if score >= STRONG else (self.low if value < best else self.high) or self.low or self.high
+        return template.format(value=value, **facts)
+
+
+@dataclass(frozen=True)
+class Measure:
+    name: str
+    group: str
+    weight: float
+    value: float
+    score: float
+    band: str
+    sentence: str
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        shown = {"value": round(self.value, 4), "score": round(self.score, 1), "band": self.band}
+        return {**shown, "note": self.note} if self.note else shown
+
+
+def judge(
+    name: str, value: float, *, score: float | None = None, sentence: str | None = None, note: str = "", **facts: Any
+) -> Measure:
+    """`score` and `sentence` overrule the scale's; `facts` are what its sentences name beside the value."""
+    scale = SCALES[name]
+    points = scale.score(value) if score is None else score
+    told = scale.sentence(value, points, facts) if sentence is None else sentence
+    return Measure(name, scale.group, scale.weight, value, points, scale.band(value, points), told, note)
+
+
+def judge_contrast(name: str, ratio: float, *, large: bool, **facts: Any) -> Measure:
+    """WCAG 2.2: AA asks for 4.5:1, and for 3:1 of large text; what just meets its need scores the same."""
+    needed = 3.0 if large else 4.5
+    return judge(name, ratio, score=SCALES[name].score(ratio * 4.5 / needed), needed=f"{needed:g}", **facts)
+
+
+HARMONY_KNOTS = ((0.0, 100.0), (WORST_HARMONY, 0.0))
+PAIR_KNOTS = ((-1.24, 0.0), (-0.83, 15.0), (-0.54, 35.0), (-0.28, 52.0), (0.03, 70.0), (0.5, 92.0), (0.84, 100.0))
+"""By the place among random pairs of sRGB colours: their 5th, 25th, 50th, 75th, 95th and 99th percentiles."""
+CONTRAST_KNOTS = ((1.0, 0.0), (2.0, 15.0), (3.0, 40.0), (4.5, 75.0), (7.0, 100.0))
+SIDE_KNOTS = ((0.0, 100.0), (0.2, 85.0), (0.5, 40.0), (1.0, 0.0))
+NGO_KNOTS = ((0.0, 0.0), (0.5, 45.0), (0.8, 85.0), (1.0, 100.0))
+MASS_KNOTS = ((0.4, 0.0), (0.7, 45.0), (0.85, 80.0), (0.95, 100.0))
+
+SCALES: dict[str, Scale] = {
+    # ------------------------------------------------------------ balance, of the pixels
+    "center_of_mass": Scale(
+        BALANCE, 3, MASS_KNOTS,
+        low="The visual centre of mass lies to the {side}: its closeness to the middle is {value:.2f} of 1",
+        good="The visual centre of mass is close to the middle ({value:.2f} of 1)",
+    ),
+    "left_right": Scale(
+        BALANCE, 2, SIDE_KNOTS,
+        high="The {side} half carries {share:.0f} % of the visual weight",
+        good="Left and right weigh nearly the same ({share:.0f} % on the {side})",
+    ),
+    "top_bottom": Scale(
+        BALANCE, 1, SIDE_KNOTS,
+        high="The {side} half carries {share:.0f} % of the visual weight",
+        good="Top and bottom weigh nearly the same ({share:.0f} % at the {side})",
+    ),
+    "mirror_symmetry": Scale(
+        BALANCE, 1, ((0.0, 30.0), (0.4, 60.0), (0.8, 100.0)),
+        low="The halves hardly mirror each other (symmetry {value:.2f} of 1)",
+        good="The halves mirror each other well (symmetry {value:.2f} of 1)",
+    ),
+    # ------------------------------------------------------------ balance, of boxes
+    "box_balance": Scale(
+        BALANCE, 3, NGO_KNOTS,
+        low="The elements are out of balance: {value:.2f} of 1 by area and distance from the centre lines",
+        good="The elements balance each other ({value:.2f} of 1)",
+    ),
+    "box_equilibrium": Scale(
+        BALANCE, 3, MASS_KNOTS,
+        low="The elements' centre of mass is off the middle ({value:.2f} of 1)",
+        good="The elements' centre of mass is in the middle ({value:.2f} of 1)",
+    ),
+    "box_density": Scale(
+        COMPOSITION, 1, ((0.0, 20.0), (0.3, 60.0), (0.7, 100.0)),
+        low="The elements cover {percent:.0f} % of the frame, far from half (density {value:.2f} of 1)",
+        good="The elements cover {percent:.0f} % of the frame, near the half that reads best (density {value:.2f} of 1)",
+    ),
+    # ------------------------------------------------------------ composition
+    "rule_of_thirds": Scale(
+        COMPOSITION, 1, ((0.0, 100.0), (0.3, 80.0), (0.6, 55.0), (1.0, 0.0)),
+        high="What stands out is far from the thirds ({value:.2f} of the largest distance)",
+        good="What stands out is near a crossing of the thirds ({value:.2f} of the largest distance)",
+    ),
+    "figure_ground_contrast": Scale(
+        COMPOSITION, 2, ((0.3, 100.0), (0.5786, 80.0), (0.6855, 58.0), (0.9, 15.0), (1.0, 0.0)), terciles=(0.5786, 0.6855),
+        high="Figures stand out weakly from their ground: {value:.2f} of 1 is lost early (a third of web sites is above 0.69)",
+        good="Figures stand out clearly from their ground ({value:.2f}; a third of web sites is below 0.58)",
+    ),
+    "luminance_sd": Scale(
+        COMPOSITION, 1, ((0.0, 0.0), (25.0, 45.0), (40.0, 70.0), (56.44, 90.0), (70.0, 100.0), (85.94, 90.0), (127.5, 62.0)),
+        terciles=(56.44, 85.94),
+        low="Light and dark differ little: luminance spreads by {value:.0f} of 255 (a third of web sites is below 56)",
+        high="Light and dark differ harshly: luminance spreads by {value:.0f} of 255",
+        good="Light and dark are well spread (luminance SD {value:.0f})",
+    ),
+    "white_space": Scale(
+        COMPOSITION, 2, ((0.0, 0.0), (0.15, 40.0), (0.3402, 75.0), (0.5, 100.0), (0.75, 90.0), (0.9, 65.0), (1.0, 20.0)),
+        terciles=(0.3402, 0.6366),
+        low="It is crowded: only {percent:.0f} % is left free (two thirds of web sites leave more than 34 %)",
+        high="It is nearly empty: {percent:.0f} % is left free",
+        good="There is room to breathe: {percent:.0f} % is left free",
+    ),
+    "alignment": Scale(
+        COMPOSITION, 2, ((0.0, 100.0), (0.01, 90.0), (0.03, 60.0), (0.08, 25.0), (0.25, 0.0)),
+        high="The {count} elements line up poorly: the nearest common line is {percent:.1f} % of the frame off on average",
+        good="The {count} elements line up ({percent:.1f} % off on average)",
+    ),
+    "overlap": Scale(
+        COMPOSITION, 3, ((0.0, 100.0), (0.02, 85.0), (0.1, 50.0), (0.3, 20.0), (1.0, 0.0)),
+        high="Elements cover each other: {percent:.0f} % of an element's area on average lies under another",
+        good="No element covers another ({percent:.0f} % overlap)",
+    ),
+    "subband_entropy": Scale(
+        COMPOSITION, 1, ((0.0, 60.0), (1.5, 90.0), (2.2, 100.0), (2.7153, 90.0), (3.4693, 58.0), (4.5, 15.0), (5.5, 0.0)),
+        terciles=(2.7153, 3.4693),
+        high="It is cluttered: a subband entropy of {value:.2f} (a third of web sites is above 3.47)",
+        low="There is little to see: a subband entropy of {value:.2f}",
+        good="It is uncluttered (subband entropy {value:.2f})",
+    ),
+    # ------------------------------------------------------------ colour
+    "colorfulness": Scale(
+        COLOR, 1, ((0.0, 40.0), (12.0, 52.0), (26.1, 75.0), (45.0, 100.0), (70.0, 95.0), (100.0, 65.0), (150.0, 30.0), (250.0, 0.0)),
+        terciles=(26.10, 54.15),
+        low="Its colours are dull: a colourfulness of {value:.1f} (two thirds of web sites are above 26.1)",
+        high="Its colours are loud: a colourfulness of {value:.1f} (a third of web sites is above 54.2)",
+        good="Its colours are lively without being loud (colourfulness {value:.1f})",
+    ),
+    "hue_harmony": Scale(
+        COLOR, 3, HARMONY_KNOTS,
+        high="Hues clash: they lie {degrees:.1f}° on average outside the best harmonic template ({template})",
+        good="Hues fit the harmonic template {template} ({degrees:.1f}° off on average)",
+    ),
+    "pair_harmony": Scale(
+        COLOR, 2, PAIR_KNOTS,
+        low="The main colours go badly with each other: a two-colour harmony of {value:.2f} on a scale from -1.24 to 1.39",
+        good="The main colours go well with each other (two-colour harmony {value:.2f})",
+    ),
+    "text_contrast": Scale(
+        COLOR, 3, CONTRAST_KNOTS,
+        low="Text contrast of {value:.1f}:1 is below WCAG AA's {needed}:1",
+        good="Text contrast of {value:.1f}:1 meets WCAG AA's {needed}:1",
+    ),
+    # ------------------------------------------------------------ the variant
+    "gradient_contrast": Scale(
+        COLOR, 3, CONTRAST_KNOTS,
+        low="Text contrast of {value:.1f}:1 ({text} at its worst place on the gradient) is below WCAG AA's {needed}:1",
+        good="Text contrast is at least {value:.1f}:1 along the gradient ({text}), above WCAG AA's {needed}:1",
+    ),
+    "gradient_hue_harmony": Scale(
+        COLOR, 2, HARMONY_KNOTS,
+        high="The gradient's hues lie {degrees:.1f}° on average outside the best harmonic template ({template})",
+        good="The gradient's hues fit the harmonic template {template} ({degrees:.1f}° off on average)",
+    ),
+    "gradient_pair_harmony": Scale(
+        COLOR, 1, PAIR_KNOTS,
+        low="The gradient's colours go badly together: a two-colour harmony of {value:.2f} on a scale from -1.24 to 1.39",
+        good="The gradient's colours go well with each other (two-colour harmony {value:.2f})",
+    ),
+    "title_lines": Scale(
+        COMPOSITION, 3, ((0.0, 60.0), (1.0, 100.0), (2.0, 100.0), (3.0, 70.0), (4.0, 45.0), (6.0, 10.0), (10.0, 0.0)),
+        high="The title of {length} characters needs {value:.0f} lines at {pixels} px",
+        good="The title of {length} characters fits into {value:.0f} line(s) at {pixels} px",
+    ),
+    "description_lines": Scale(
+        COMPOSITION, 1, ((0.0, 80.0), (1.0, 100.0), (4.0, 100.0), (8.0, 60.0), (16.0, 15.0), (40.0, 0.0)),
+        high="The description of {length} characters needs {value:.0f} lines",
+        good="The description of {length} characters fits into {value:.0f} line(s)",
+    ),
+    "type_scale": Scale(
+        COMPOSITION, 1, ((1.0, 20.0), (1.25, 55.0), (1.75, 90.0), (2.25, 100.0), (5.0, 100.0), (8.0, 80.0)),
+        low="The title is set {value:.2f} times as large as the text, too little to lead",
+        good="The title is set {value:.2f} times as large as the text",
+    ),
+    "layout_balance": Scale(
+        BALANCE, 2, NGO_KNOTS,
+        low="Title and text, as this layout places them, are out of balance ({value:.2f} of 1)",
+        good="Title and text, as this layout places them, balance each other ({value:.2f} of 1)",
+    ),
+    "layout_equilibrium": Scale(
+        BALANCE, 2, MASS_KNOTS,
+        low="Title and text, as this layout places them, pull away from the middle ({value:.2f} of 1)",
+        good="Title and text, as this layout places them, sit around the middle ({value:.2f} of 1)",
+    ),
+}  # fmt: skip

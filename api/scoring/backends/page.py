@@ -1,0 +1,118 @@
+"""A picture as it is measured: once reduced to 640 px on its long side, with the maps that several measures share."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+LONG_SIDE = 640
+SALIENCY_WIDTH = 64
+SALIENCY_HEIGHTS = (8, 256)
+FAINTEST = 0.001
+FLAT = 1.0  # grey levels: below this spread there is nothing to see, only rounding
+EDGE_STEP = 16  # grey levels between neighbours: the outline of something
+MOST_BOXES = 60
+LINEAR = np.where(
+    np.arange(256) / 255 <= 0.04045, np.arange(256) / 255 / 12.92, ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4
+).astype(np.float32)
+"""sRGB (IEC 61966-2-1) to linear light, for each of 256 levels."""
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+Box = tuple[int, int, int, int]
+"""x, y, width, height"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """`rgb`: (H, W, 3) uint8; `scale`: its pixels to one of the picture as sent. The maps are made when first asked for."""
+
+    rgb: NDArray[np.uint8]
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, picture: Image.Image) -> "Page":
+        pixels = np.asarray(picture.convert("RGB") if picture.mode != "RGB" else picture)
+        scale = min(1.0, LONG_SIDE / max(pixels.shape[:2]))
+        if scale == 1.0:
+            return cls(np.ascontiguousarray(pixels))
+        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+        return cls(np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8), scale)
+
+    @property
+    def width(self) -> int:
+        return self.rgb.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.rgb.shape[0]
+
+    @cached_property
+    def gray(self) -> NDArray[np.uint8]:
+        """Luma by Rec. 601, which is what OpenCV's edges are usually taken from."""
+        return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+
+    @cached_property
+    def lab(self) -> Floats:
+        """CIELAB (D65), (H, W, 3), L* 0-100."""
+        return np.asarray(cv2.cvtColor(self.rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+
+    @cached_property
+    def hsv(self) -> NDArray[np.uint8]:
+        """H in steps of 2° (0-179), S and V 0-255."""
+        return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2HSV), np.uint8)
+
+    @cached_property
+    def luminance(self) -> Floats:
+        """WCAG's relative luminance, 0-1."""
+        linear = cv2.LUT(self.rgb, LINEAR)
+        return np.asarray(cv2.transform(linear, np.array([[0.2126, 0.7152, 0.0722]], np.float32)), np.float32)
+
+    @cached_property
+    def weight(self) -> Floats:
+        """How much each pixel weighs on the eye: its CIE76 difference to the background, the border's median colour."""
+        lab = self.lab
+        border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
+        return np.sqrt(np.square(lab - np.median(border, axis=0).astype(np.float32)).sum(axis=2))
+
+    @cached_property
+    def saliency(self) -> Floats:
+        """0-1, 64 px wide; all 0 for a picture without features. See `spectral_residual`."""
+        height = int(np.clip(round(SALIENCY_WIDTH * self.height / self.width), *SALIENCY_HEIGHTS))
+        small = cv2.resize(self.gray, (SALIENCY_WIDTH, height), interpolation=cv2.INTER_AREA)
+        return spectral_residual(np.asarray(small, np.float64))
+
+    @cached_property
+    def boxes(self) -> list[Box]:
+        """Where something is: lines of text, buttons, figures; the largest first. A frame around others is none."""
+        outline = cv2.morphologyEx(self.gray, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > EDGE_STEP
+        reach = np.ones((max(2, self.height // 130), max(3, self.width // 45)), np.uint8)
+        closed = cv2.morphologyEx(outline.astype(np.uint8), cv2.MORPH_CLOSE, reach)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+        frame = self.width * self.height
+        found = [
+            (int(x), int(y), int(w), int(h))
+            for x, y, w, h, area in stats[1:]
+            if area >= 0.0003 * frame and w > 3 and h > 3 and not (w * h > 0.25 * frame and area < 0.4 * w * h)
+        ]
+        return sorted(found, key=lambda box: (-box[2] * box[3], box))[:MOST_BOXES]
+
+
+def spectral_residual(gray: Floats) -> Floats:
+    """Hou & Zhang, "Saliency Detection: A Spectral Residual Approach", CVPR 2007.
+
+    L = log|F|, R = L − its 3×3 mean, S = |F⁻¹(exp(R + i·arg F))|², smoothed by a Gaussian of σ 2.5, min-max to 0-1.
+    The log's ε is relative: frequencies that a drawn page lacks altogether would else outweigh those that it has.
+    """
+    if gray.std() < FLAT:
+        return np.zeros_like(gray)
+    spectrum = np.fft.fft2(gray)
+    strength = np.abs(spectrum)
+    amplitude = np.log(strength + FAINTEST * strength.mean())
+    residual = amplitude - cv2.blur(amplitude, (3, 3), borderType=cv2.BORDER_REPLICATE)
+    found = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
+    smooth = cv2.GaussianBlur(found, (11, 11), 2.5, borderType=cv2.BORDER_REPLICATE)
+    spread = smooth.max() - smooth.min()
+    return np.asarray((smooth - smooth.min()) / spread if spread else np.zeros_like(smooth))

@@ -1,0 +1,161 @@
+"""What may be asked of a scorer."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from api.files.fields import ImageInputField
+from api.files.models import StoredFile
+from api.files.services import attach_inputs
+from api.jobs.models import Job
+from api.jobs.submission import Submission
+from api.scoring.scorers import DEFAULT, UnknownScorer, check_name
+from api.strict import FiniteFloatField, StrictSerializer
+
+KIND = "layout_score"
+MOST_ITEMS, MOST_ELEMENTS = 64, 200
+LONGEST_CLASSES, LONGEST_TEXT = 1000, 10_000
+FARTHEST = 100_000
+NESTED = ("variant", "event_data", "elements")
+
+
+class VariantSerializer(StrictSerializer):
+    gradient = serializers.CharField(max_length=LONGEST_CLASSES, required=False, allow_blank=True, help_text="Tailwind classes")
+    font = serializers.CharField(max_length=LONGEST_CLASSES, required=False, allow_blank=True, help_text="Tailwind classes")
+    layout = serializers.CharField(max_length=LONGEST_CLASSES, required=False, allow_blank=True, help_text="Tailwind classes")
+
+
+class EventDataSerializer(StrictSerializer):
+    title = serializers.CharField(max_length=LONGEST_TEXT, required=False, allow_blank=True)
+    description = serializers.CharField(max_length=LONGEST_TEXT, required=False, allow_blank=True)
+
+
+class ElementSerializer(StrictSerializer):
+    """A box in pixels of the picture; what reaches past its edge is cut off."""
+
+    kind = serializers.CharField(max_length=40, default="other", help_text="text, title, button, image, …")
+    x = FiniteFloatField(min_value=-FARTHEST, max_value=FARTHEST)
+    y = FiniteFloatField(min_value=-FARTHEST, max_value=FARTHEST)
+    w = FiniteFloatField(min_value=0, max_value=FARTHEST)
+    h = FiniteFloatField(min_value=0, max_value=FARTHEST)
+
+
+class ScoreItemSerializer(StrictSerializer):
+    """One layout. In a multipart form, `variant`, `event_data` and `elements` are JSON."""
+
+    image = ImageInputField(required=False)
+    variant = VariantSerializer(required=False)
+    event_data = EventDataSerializer(required=False)
+    elements = ElementSerializer(many=True, required=False, max_length=MOST_ELEMENTS)  # type: ignore[call-arg]
+    deep = serializers.BooleanField(default=False, help_text="Also the slow measure of clutter, subband entropy.")
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, Mapping):
+            plain = {name: data[name] for name in data}
+            data = plain | {name: read_json(name, plain[name]) for name in NESTED if isinstance(plain.get(name), str)}
+        return super().to_internal_value(data)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        words = {**data.get("variant", {}), **data.get("event_data", {})}
+        image = data.get("image")
+        if image is None and not any(words.values()):
+            raise ValidationError(
+                {"image": ["There is nothing to score: send an image, a variant or event_data."]}, code="required"
+            )
+        if data.get("elements"):
+            check_elements(data["elements"], image)
+        return data
+
+
+def read_json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValidationError({name: ["Must be JSON."]}, code="invalid") from None
+
+
+def check_elements(elements: list[dict[str, Any]], image: StoredFile | None) -> None:
+    if image is None:
+        raise ValidationError({"elements": ["Elements are boxes in an image, and there is none."]}, code="no_image")
+    found = ((str(place), element_error(element, image)) for place, element in enumerate(elements))
+    errors = {place: error for place, error in found if error}
+    if errors:
+        raise ValidationError({"elements": errors}, code="outside")
+
+
+def element_error(element: dict[str, Any], image: StoredFile) -> dict[str, list[str]]:
+    x, y, w, h = (element[name] for name in "xywh")
+    for name, side in (("w", w), ("h", h)):
+        if side <= 0:
+            return {name: ["The box has no area."]}
+    for name, start, side, end in (("x", x, w, image.width), ("y", y, h, image.height)):
+        if start >= end or start + side <= 0:
+            return {name: [f"The box is outside the picture, which is {image.width} × {image.height} pixels."]}
+    return {}
+
+
+def backend_field() -> serializers.CharField:
+    return serializers.CharField(max_length=60, default=DEFAULT, help_text="Which scorer; `heuristic` needs no weights.")
+
+
+def check_backend(name: str) -> str:
+    try:
+        return check_name(name)
+    except UnknownScorer as error:
+        raise ValidationError(str(error), code="unknown_backend") from None
+
+
+class ScoreSerializer(ScoreItemSerializer):
+    backend = backend_field()
+
+    def validate_backend(self, value: str) -> str:
+        return check_backend(value)
+
+    def resolve(self) -> Submission:
+        data = dict(self.validated_data)
+        return make_submission([data], {**describe(data), "backend": data["backend"]}, data["backend"])
+
+
+class ScoreBatchSerializer(StrictSerializer):
+    items = ScoreItemSerializer(many=True, min_length=1, max_length=MOST_ITEMS)  # type: ignore[call-arg]
+    backend = backend_field()
+
+    def validate_backend(self, value: str) -> str:
+        return check_backend(value)
+
+    def resolve(self) -> Submission:
+        data = self.validated_data
+        params = {"items": [describe(item) for item in data["items"]], "backend": data["backend"]}
+        return make_submission(data["items"], params, data["backend"])
+
+
+def describe(item: dict[str, Any]) -> dict[str, Any]:
+    """As it is kept in the job: everything decided, the image by its id."""
+    image = item.get("image")
+    return {
+        "image": str(image.pk) if image else None,
+        "variant": dict(item.get("variant", {})),
+        "event_data": dict(item.get("event_data", {})),
+        "elements": [dict(element) for element in item.get("elements", [])],
+        "deep": item["deep"],
+    }
+
+
+def make_submission(items: list[dict[str, Any]], params: dict[str, Any], backend: str) -> Submission:
+    files = [item["image"] for item in items if item.get("image")]
+    asked = [{**describe(item), "image": item["image"].sha256 if item.get("image") else None} for item in items]
+
+    def link(job: Job) -> None:
+        attach_inputs(job, files)
+
+    return Submission(
+        kind=KIND,
+        params=params,
+        model_id=backend,
+        prompt=next((title for item in items if (title := item.get("event_data", {}).get("title"))), "")[:2000],
+        fingerprint={"backend": backend, "batch": "items" in params, "items": asked},
+        link=link if files else None,
+    )
