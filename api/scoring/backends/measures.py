@@ -166,7 +166,7 @@ SCALES: dict[str, Scale] = {
     ),
     # ------------------------------------------------------------ colour
     "colorfulness": Scale(
-        COLOR, 1, ((0.0, 40.0), (12.0, 52.0), (26.1, 75.0), (45.0, 100.0), (70.0, 95.0), (100.0, 65.0), (150.0, 30.0), (250.0, 0.0)),
+        COLOR, 1, ((0.0, 40.0), (12.0, 52.0), (26.1, 75.0), (45.0, 100.0), (70.0, 95.0), (150.0, 30.0), (250.0, 0.0)),
         terciles=(26.10, 54.15),
         low="Its colours are dull: a colourfulness of {value:.1f} (two thirds of web sites are above 26.1)",
         high="Its colours are loud: a colourfulness of {value:.1f} (a third of web sites is above 54.2)",
