@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judged:
-    """One item's verdict, with its overlay on disk, before there are rows."""
+    """One item's verdict, with its overlay on disk, before there are rows. Times in seconds."""
 
     item: dict[str, Any]
     verdict: "Verdict"
     overlay: storage.WrittenFile | None
     duration: float
+    saving: float = 0.0
 
 
 class LayoutScoring(JobKind):
@@ -81,21 +83,31 @@ def items_of(params: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def judge_run(run: JobRun) -> list[Judged]:
-    """In the request's order. Raises JobError and JobCancelled, and leaves no file behind then."""
+    """In the request's order. Raises JobError and JobCancelled, and leaves no file behind then.
+
+    Overlays are drawn and written by a thread of their own, while the next picture is looked at: a write waits for the disk.
+    """
     items = items_of(run.params)
-    found: dict[int, Judged] = {}
-    try:
-        scorer = get_scorer(run.params["backend"])
-        for places in by_picture(items):
-            run.raise_if_cancelled()
-            found |= judge_picture(run, scorer, items, places)
-            run.progress(step=len(found), steps=len(items))
-    except BaseException as error:
-        LayoutScoring().discard(list(found.values()))
-        if isinstance(error, UnknownScorer):
-            raise JobError("unknown_backend", 400, str(error)) from error
-        raise
-    return [found[place] for place in range(len(items))]
+    found: dict[int, Future[Judged]] = {}
+    with ThreadPoolExecutor(1, "overlay") as writer:
+        try:
+            scorer = get_scorer(run.params["backend"])
+            for places in by_picture(items):
+                run.raise_if_cancelled()
+                wait(found.values())  # one picture is drawn while one is measured, no more: each takes some megabytes
+                for judged, place in zip(judge_picture(run, scorer, [items[place] for place in places]), places, strict=True):
+                    found[place] = writer.submit(keep_overlay, judged)
+                    warn(run, judged.verdict, "" if len(items) == 1 else f"Item {place + 1}: ")
+                run.progress(step=len(found), steps=len(items))
+            kept = [found[place].result() for place in range(len(items))]
+        except BaseException as error:
+            wait(found.values())
+            LayoutScoring().discard([future.result() for future in found.values() if not future.exception()])
+            if isinstance(error, UnknownScorer):
+                raise JobError("unknown_backend", 400, str(error)) from error
+            raise
+    run.add_time("save", sum(judged.saving for judged in kept))
+    return kept
 
 
 def by_picture(items: Sequence[dict[str, Any]]) -> Iterator[list[int]]:
@@ -106,27 +118,20 @@ def by_picture(items: Sequence[dict[str, Any]]) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def judge_picture(run: JobRun, scorer: "Scorer", items: Sequence[dict[str, Any]], places: list[int]) -> dict[int, Judged]:
-    """`duration`: its own overlay, and its share of what was done for all of them."""
+def judge_picture(run: JobRun, scorer: "Scorer", items: Sequence[dict[str, Any]]) -> list[Judged]:
+    """Of items that share a picture: `duration` is each one's share of what was done for all."""
     started = time.monotonic()
     with run.measure("decode"):
-        picture = open_picture(items[places[0]]["image"])
+        picture = open_picture(items[0]["image"])
     with run.measure("score"):
-        verdicts = scorer.score(picture, [make_layout(items[place]) for place in places])
-    share = (time.monotonic() - started) / len(places)
-    found: dict[int, Judged] = {}
-    try:
-        for place, verdict in zip(places, verdicts, strict=True):
-            started = time.monotonic()
-            with run.measure("save"):
-                overlay = save_overlay(verdict)
-            found[place] = Judged(items[place], replace(verdict, seen=None), overlay, share + time.monotonic() - started)
-            for warning in verdict.warnings:
-                run.warn(warning if len(items) == 1 else f"Item {place + 1}: {warning}")
-    except BaseException:
-        LayoutScoring().discard(list(found.values()))
-        raise
-    return found
+        verdicts = scorer.score(picture, [make_layout(item) for item in items])
+    share = (time.monotonic() - started) / len(items)
+    return [Judged(item, verdict, None, share) for item, verdict in zip(items, verdicts, strict=True)]
+
+
+def warn(run: JobRun, verdict: "Verdict", about: str) -> None:
+    for warning in verdict.warnings:
+        run.warn(about + warning)
 
 
 def open_picture(identifier: str | None) -> Image.Image | None:
@@ -150,16 +155,21 @@ def make_layout(item: dict[str, Any]) -> "Layout":
     )
 
 
-def save_overlay(verdict: "Verdict") -> storage.WrittenFile | None:
+def keep_overlay(judged: Judged) -> Judged:
+    """With its overlay on disk, and without the page that it was drawn from. Touches no database. Raises JobError."""
     from api.scoring.backends.overlay import draw_overlay, encode_overlay
 
-    if verdict.seen is None:
-        return None
+    if judged.verdict.seen is None:
+        return judged
+    started = time.monotonic()
+    overlay = draw_overlay(judged.verdict)
     try:
-        overlay = draw_overlay(verdict)
-        return storage.write_image_files(encode_overlay(overlay), overlay, "jpg")
+        written = storage.write_image_files(encode_overlay(overlay), overlay, "jpg")
     except DiskFull:
         raise JobError("disk_full", 507, "The disk is full; the overlay could not be kept.") from None
+    saving = time.monotonic() - started
+    verdict = replace(judged.verdict, seen=None)
+    return replace(judged, verdict=verdict, overlay=written, saving=saving, duration=judged.duration + saving)
 
 
 # ---------------------------------------------------------------- record and render

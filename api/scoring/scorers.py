@@ -12,7 +12,7 @@ DEFAULT = "heuristic"
 SCORERS = {"heuristic": ("api.scoring.backends.heuristic", "HeuristicScorer")}
 
 
-class UnknownScorer(ValueError):  # noqa: N818
+class UnknownScorer(ValueError):
     """The message names those that are known."""
 
 

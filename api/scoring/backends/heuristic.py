@@ -13,7 +13,7 @@ from api.scoring.backends.balance import AreaBox
 from api.scoring.backends.harmony import Harmony, find_harmony, hue_histogram
 from api.scoring.backends.layout import Element, Layout, Seen, Verdict
 from api.scoring.backends.measures import BALANCE, COLOR, COMPOSITION, STRONG, WEAK, Measure, judge, judge_contrast
-from api.scoring.backends.page import Box, Page
+from api.scoring.backends.page import Box, Floats, Page
 from api.scoring.backends.variant import judge_hues, judge_variant
 
 MODEL = "heuristic-1"
@@ -37,7 +37,23 @@ class Sight:
 
     @cached_property
     def measures(self) -> list[Measure]:
-        return [*judge_mass(self.page), *judge_sight(self.page), *judge_color(self.page)]
+        return [*judge_mass(self.mass), *judge_sight(self.page), *judge_color(self)]
+
+    @cached_property
+    def mass(self) -> balance.Mass:
+        return balance.find_mass(self.page.weight)
+
+    @cached_property
+    def hues(self) -> Floats:
+        return hue_histogram(self.page)
+
+    @cached_property
+    def harmony(self) -> Harmony:
+        return find_harmony(self.hues)
+
+    @cached_property
+    def palette(self) -> list[tuple[colour.RGB, float]]:
+        return colour.palette(self.page)
 
     @cached_property
     def found(self) -> list[Measure]:
@@ -66,7 +82,7 @@ def score_layout(sight: Sight | None, layout: Layout) -> Verdict:
     if sight is not None:
         boxes, text, own = look(sight, layout)
         measures += [*sight.measures, *own, *([sight.clutter] if layout.deep else [])]
-        seen = Seen(sight.page, boxes, text)
+        seen = Seen(sight.page, boxes, text, sight.mass, sight.hues, sight.harmony, sight.palette)
         scored.append("image")
     if any(layout.variant.values()) or layout.title or layout.description:
         judged, warnings = judge_variant(layout)
@@ -101,8 +117,7 @@ def place(element: Element, page: Page) -> AreaBox:
 # ---------------------------------------------------------------- measures
 
 
-def judge_mass(page: Page) -> list[Measure]:
-    mass = balance.find_mass(page.weight)
+def judge_mass(mass: balance.Mass) -> list[Measure]:
     across, down = (
         ("left", mass.left) if mass.left >= 0.5 else ("right", 1 - mass.left),
         ("top", mass.top) if mass.top >= 0.5 else ("bottom", 1 - mass.top),
@@ -135,16 +150,12 @@ def judge_sight(page: Page) -> list[Measure]:
     ]
 
 
-def judge_color(page: Page) -> list[Measure]:
+def judge_color(sight: Sight) -> list[Measure]:
     return [
-        judge("colorfulness", colour.colorfulness(page)),
-        judge_hues("hue_harmony", find_page_harmony(page)),
-        judge("pair_harmony", colour.palette_harmony(colour.palette(page))),
+        judge("colorfulness", colour.colorfulness(sight.page)),
+        judge_hues("hue_harmony", sight.harmony),
+        judge("pair_harmony", colour.palette_harmony(sight.palette)),
     ]
-
-
-def find_page_harmony(page: Page) -> Harmony:
-    return find_harmony(hue_histogram(page))
 
 
 def judge_space(boxes: Sequence[AreaBox], page: Page) -> Measure:

@@ -9,7 +9,10 @@ from PIL import Image
 from api.scoring.backends.measures import Measure
 
 if TYPE_CHECKING:
-    from api.scoring.backends.page import Page
+    from api.scoring.backends.balance import Mass
+    from api.scoring.backends.colour import RGB
+    from api.scoring.backends.harmony import Harmony
+    from api.scoring.backends.page import Box, Floats, Page
 
 HEADLINES = ("aesthetic_score", "composition_score", "color_harmony_score", "balance_score")
 
@@ -38,11 +41,18 @@ class Layout:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the overlay shows of a judged picture: the page as it was measured, and where its text is read how well."""
+    """What the overlay shows of a judged picture: the page as it was measured, and what was found in it.
+
+    `text`: boxes with the contrast of what is written in them; `hues`: see `harmony.hue_histogram`; `palette`: with shares.
+    """
 
     page: "Page"
-    boxes: Sequence[tuple[int, int, int, int]]
-    text: Sequence[tuple[tuple[int, int, int, int], float]]
+    boxes: "Sequence[Box]"
+    text: "Sequence[tuple[Box, float]]"
+    mass: "Mass"
+    hues: "Floats"
+    harmony: "Harmony"
+    palette: "Sequence[tuple[RGB, float]]"
 
 
 @dataclass(frozen=True)

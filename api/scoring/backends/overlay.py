@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from api.scoring.backends.balance import find_mass
-from api.scoring.backends.colour import AA, RGB, palette
+from api.scoring.backends.colour import AA, LARGE_TEXT, RGB
 from api.scoring.backends.composition import salient_places
-from api.scoring.backends.harmony import BINS, TEMPLATES, Harmony, find_harmony, hue_histogram
+from api.scoring.backends.harmony import BINS, TEMPLATES, Harmony
 from api.scoring.backends.layout import HEADLINES, Seen, Verdict
 from api.scoring.backends.page import Box, Floats, Page
 
@@ -24,7 +23,7 @@ PANEL, GAP, LEAST_VIEW, SHORTEST = 264, 16, 420, 520
 GROUND, INK, QUIET, TRACK = (22, 19, 20), (240, 236, 232), (158, 150, 146), (52, 47, 48)
 GOOD, MIDDLING, BAD = (86, 184, 129), (226, 162, 58), (255, 107, 107)
 MASS, PEAK = (64, 224, 255), (255, 90, 220)
-HEAT = np.array([255.0, 120.0, 20.0], np.float32)
+HEAT = (255, 120, 20)
 LABELS = {
     "aesthetic_score": "Overall",
     "composition_score": "Composition",
@@ -32,7 +31,8 @@ LABELS = {
     "balance_score": "Balance",
 }
 WHEEL = 2  # drawn so many times too large, then reduced: Pillow's lines have hard edges
-MOST_LABELS = 14
+Corners = tuple[float, float, float, float]
+"""left, top, right, bottom"""
 
 
 @cache
@@ -47,7 +47,7 @@ def draw_overlay(verdict: Verdict) -> Image.Image:
     size = (view.width + PANEL + 3 * GAP, max(view.height, SHORTEST) + 2 * GAP)
     canvas = Image.new("RGB", size, GROUND)
     canvas.paste(view, (GAP, GAP + (size[1] - 2 * GAP - view.height) // 2))
-    draw_panel(canvas, view.width + 2 * GAP, verdict, verdict.seen.page)
+    draw_panel(canvas, view.width + 2 * GAP, verdict, verdict.seen)
     return canvas
 
 
@@ -69,11 +69,10 @@ def draw_view(seen: Seen) -> Image.Image:
         view = view.resize(size, Image.Resampling.NEAREST if zoom > 8 else Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(view, "RGBA")
     draw_thirds(draw, size)
-    draw_boxes(draw, seen.boxes, seen.text, zoom, size, page.height)
+    draw_boxes(draw, seen, zoom, size)
     if page.saliency.any():
         draw_peak(draw, salient_places(page.saliency)[0], size)
-    mass = find_mass(page.weight)
-    draw_mass(draw, (mass.x * size[0], mass.y * size[1]), size)
+    draw_mass(draw, (seen.mass.x * size[0], seen.mass.y * size[1]), size)
     return view
 
 
@@ -82,8 +81,8 @@ def heat(page: Page) -> np.ndarray:
     saliency = np.asarray(
         cv2.resize(page.saliency.astype(np.float32), (page.width, page.height), interpolation=cv2.INTER_LINEAR)
     )
-    share = np.clip((saliency - 0.2) / 0.8, 0, 1)[..., None] * np.float32(0.6)
-    return (page.rgb * np.float32(0.88) * (1 - share) + HEAT * share).astype(np.uint8)
+    glow = cv2.threshold(saliency - np.float32(0.2), 0, 0, cv2.THRESH_TOZERO)[1] * np.float32(0.6 / 0.8)
+    return np.asarray(cv2.blendLinear(page.rgb, np.full_like(page.rgb, HEAT), (1 - glow) * np.float32(0.88), glow))
 
 
 def draw_thirds(draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
@@ -94,29 +93,26 @@ def draw_thirds(draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
             draw.line(line, fill=(255, 255, 255, 120), width=1)
 
 
-def draw_boxes(
-    draw: ImageDraw.ImageDraw,
-    boxes: Sequence[Box],
-    text: Sequence[tuple[Box, float]],
-    zoom: float,
-    size: tuple[int, int],
-    height: int,
-) -> None:
-    """Text in the colour of its contrast, with the ratio of the largest; everything else quietly."""
-    ratios = dict(text)
-    for box in boxes:
-        if box not in ratios:
+def draw_boxes(draw: ImageDraw.ImageDraw, seen: Seen, zoom: float, size: tuple[int, int]) -> None:
+    """Text in the colour of its contrast, with the ratio where that hides nothing; everything else quietly."""
+    texts = {box for box, _ in seen.text}
+    for box in seen.boxes:
+        if box not in texts:
             draw.rectangle(corners(box, zoom), outline=(150, 200, 255, 130))
-    for place, (box, ratio) in enumerate(text):
-        need = AA[box[3] >= 0.045 * height]
+    taken = [corners(box, zoom) for box in texts]
+    for box, ratio in seen.text:
+        need = AA[box[3] >= LARGE_TEXT * seen.page.height]
         color = GOOD if ratio >= need else MIDDLING if ratio >= 0.67 * need else BAD
-        _, top, right, _ = corners(box, zoom)
-        draw.rectangle(corners(box, zoom), outline=color, width=2)
-        if place < MOST_LABELS:
-            label(draw, f"{ratio:.1f}:1", (right, top), color, size)
+        here = corners(box, zoom)
+        draw.rectangle(here, outline=color, width=2)
+        tag = place_tag(draw, f"{ratio:.1f}:1", here, size)
+        if not any(overlap(tag, other) for other in taken if other != here):
+            taken.append(tag)
+            draw.rectangle(tag, fill=(*color, 235))
+            draw.text((tag[0] + 3, tag[1] + 1), f"{ratio:.1f}:1", font=font(11), fill=(16, 12, 12))
 
 
-def corners(box: Box, zoom: float) -> tuple[float, float, float, float]:
+def corners(box: Box, zoom: float) -> Corners:
     x, y, w, h = box
     return (
         round(x * zoom),
@@ -126,13 +122,17 @@ def corners(box: Box, zoom: float) -> tuple[float, float, float, float]:
     )
 
 
-def label(draw: ImageDraw.ImageDraw, text: str, corner: tuple[float, float], color: RGB, size: tuple[int, int]) -> None:
-    """A tag above the box's right end, kept inside the picture."""
+def place_tag(draw: ImageDraw.ImageDraw, text: str, box: Corners, size: tuple[int, int]) -> Corners:
+    """Above the box's right end, kept inside the picture."""
     width, height = draw.textlength(text, font=font(11)) + 6, 14
-    left = min(max(0.0, corner[0] - width + 1), size[0] - width)
-    top = corner[1] - height if corner[1] >= height else corner[1]
-    draw.rectangle((left, top, left + width, top + height), fill=(*color, 235))
-    draw.text((left + 3, top + 1), text, font=font(11), fill=(16, 12, 12))
+    left = min(max(0.0, box[2] - width + 1), size[0] - width)
+    top = box[1] - height if box[1] >= height else box[1]
+    return left, top, left + width, top + height
+
+
+def overlap(first: Corners, second: Corners) -> bool:
+    across = first[0] < second[2] and second[0] < first[2]
+    return across and first[1] < second[3] and second[1] < first[3]
 
 
 def draw_mass(draw: ImageDraw.ImageDraw, at: tuple[float, float], size: tuple[int, int]) -> None:
@@ -155,19 +155,18 @@ def draw_peak(draw: ImageDraw.ImageDraw, at: tuple[float, float], size: tuple[in
 # ---------------------------------------------------------------- the panel
 
 
-def draw_panel(canvas: Image.Image, left: int, verdict: Verdict, page: Page) -> None:
+def draw_panel(canvas: Image.Image, left: int, verdict: Verdict, seen: Seen) -> None:
     draw = ImageDraw.Draw(canvas)
     top = draw_scores(draw, left, GAP, verdict)
-    histogram = hue_histogram(page)
-    harmony = find_harmony(histogram)
-    wheel = draw_wheel(histogram, harmony)
+    harmony = seen.harmony
+    wheel = draw_wheel(seen.hues, harmony)
     canvas.paste(wheel, (left + (PANEL - wheel.width) // 2, top))
     top += wheel.height + 4
     name = (
         "no hues to speak of" if harmony.neutral else f"template {harmony.template}, {math.degrees(harmony.distance):.1f}° off"
     )
     draw.text((left + PANEL / 2, top), name, font=font(12), fill=QUIET, anchor="ma")
-    top = draw_palette(draw, left, top + 24, palette(page))
+    top = draw_palette(draw, left, top + 24, seen.palette)
     draw_legend(draw, left, top + 12)
 
 

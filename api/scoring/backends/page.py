@@ -34,12 +34,15 @@ class Page:
 
     @classmethod
     def of(cls, picture: Image.Image) -> "Page":
-        pixels = np.asarray(picture.convert("RGB") if picture.mode != "RGB" else picture)
-        scale = min(1.0, LONG_SIDE / max(pixels.shape[:2]))
-        if scale == 1.0:
-            return cls(np.ascontiguousarray(pixels))
-        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-        return cls(np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8), scale)
+        """Whole numbers of pixels are averaged first, which Pillow does without copying the picture."""
+        image = picture.convert("RGB") if picture.mode != "RGB" else picture
+        scale = min(1.0, LONG_SIDE / max(image.size))
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        whole = (max(1, image.width // size[0]), max(1, image.height // size[1]))
+        pixels = np.asarray(image.reduce(whole) if whole != (1, 1) else image)
+        if pixels.shape[:2] != size[::-1]:
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+        return cls(np.ascontiguousarray(pixels), scale)
 
     @property
     def width(self) -> int:
@@ -74,8 +77,9 @@ class Page:
     def weight(self) -> Floats:
         """How much each pixel weighs on the eye: its CIE76 difference to the background, the border's median colour."""
         lab = self.lab
-        border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
-        return np.sqrt(np.square(lab - np.median(border, axis=0).astype(np.float32)).sum(axis=2))
+        ground = np.median(np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]]), axis=0)
+        apart = np.asarray(lab - ground.astype(np.float32))
+        return np.asarray(cv2.sqrt(cv2.transform(cv2.multiply(apart, apart, apart), np.ones((1, 3), np.float32))), np.float32)
 
     @cached_property
     def saliency(self) -> Floats:
