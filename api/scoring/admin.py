@@ -95,9 +95,9 @@ class LayoutScoreAdmin(ReadOnlyAdmin):
 
     @admin.display(description="")
     def picture(self, score: LayoutScore) -> SafeString:
-        if not score.overlay_id:
+        if not score.image_id:
             return SafeString('<span class="list-picture"></span>')
-        address = f"/api/images/{score.overlay_id}/thumbnail/"
+        address = f"/api/images/{score.image_id}/thumbnail/"
         return format_html('<img class="list-picture" src="{}" alt="" width="48" height="48" loading="lazy">', address)
 
     @admin.display(description="layout")

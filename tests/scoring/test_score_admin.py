@@ -23,11 +23,9 @@ def scored(score: Score) -> LayoutScore:
     return LayoutScore.objects.get(job=job)
 
 
-def test_the_list_shows_the_overlays_thumbnail_the_scores_and_the_first_reason(
-    scored: LayoutScore, admin_client: Client
-) -> None:
+def test_the_list_shows_the_picture_the_scores_and_the_first_reason(scored: LayoutScore, admin_client: Client) -> None:
     page = admin_client.get(reverse(LIST)).content.decode()
-    assert f"/api/images/{scored.overlay_id}/thumbnail/" in page
+    assert f"/api/images/{scored.image_id}/thumbnail/" in page
     assert f"<strong>{scored.aesthetic_score:.0f}</strong>" in page
     assert "Midsummer Jazz Night" in page
 

@@ -205,13 +205,13 @@ SCALES: dict[str, Scale] = {
     ),
     "title_lines": Scale(
         COMPOSITION, 3, ((0.0, 60.0), (1.0, 100.0), (2.0, 100.0), (3.0, 70.0), (4.0, 45.0), (6.0, 10.0), (10.0, 0.0)),
-        high="The title of {length} characters needs {value:.0f} lines at {pixels} px",
-        good="The title of {length} characters fits into {value:.0f} line(s) at {pixels} px",
+        high="The title of {length} characters needs {lines} at {pixels} px",
+        good="The title of {length} characters fits into {lines} at {pixels} px",
     ),
     "description_lines": Scale(
         COMPOSITION, 1, ((0.0, 80.0), (1.0, 100.0), (4.0, 100.0), (8.0, 60.0), (16.0, 15.0), (40.0, 0.0)),
-        high="The description of {length} characters needs {value:.0f} lines",
-        good="The description of {length} characters fits into {value:.0f} line(s)",
+        high="The description of {length} characters needs {lines}",
+        good="The description of {length} characters fits into {lines}",
     ),
     "type_scale": Scale(
         COMPOSITION, 1, ((1.0, 20.0), (1.25, 55.0), (1.75, 90.0), (2.25, 100.0), (5.0, 100.0), (8.0, 80.0)),

@@ -219,12 +219,17 @@ def judge_type(layout: Layout, style: Style) -> list[Measure]:
     title, text = len(layout.title), len(layout.description)
     found = []
     if title:
-        found.append(judge("title_lines", line_count(title, style.size), length=title, pixels=style.size))
+        found.append(judge_lines("title_lines", title, style.size))
     if text:
-        found.append(judge("description_lines", line_count(text, BODY_SIZE), length=text))
+        found.append(judge_lines("description_lines", text, BODY_SIZE))
     if title and text:
         found.append(judge("type_scale", style.size / BODY_SIZE))
     return found
+
+
+def judge_lines(name: str, length: int, size: int) -> Measure:
+    count = line_count(length, size)
+    return judge(name, count, lines="1 line" if count == 1 else f"{count} lines", length=length, pixels=size)
 
 
 def judge_placing(layout: Layout, style: Style) -> list[Measure]:
