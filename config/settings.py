@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "api.files",
     "api.images",
     "api.scoring",
+    "api.dialects",
     "api.studio",
     "api.starter",
     *env_list("EXTRA_APPS"),  # an owner's own capabilities: Django apps that register job kinds

@@ -14,7 +14,7 @@ from api.jobs.models import Job
 from tests.system.conftest import bearer
 
 pytestmark = pytest.mark.django_db
-OPEN = {"/api/health/", "/api/ready/"}
+OPEN = {"/api/health/", "/api/ready/", "/health"}
 SAMPLES = {"uuid": "0197c0de-0000-7000-8000-000000000000", "int": "1", "str": "x", "slug": "x", "path": "starter"}
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 
