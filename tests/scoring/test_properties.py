@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from api.scoring.backends import balance, colour, composition, harmony
 from api.scoring.backends.heuristic import HeuristicScorer
 from api.scoring.backends.layout import HEADLINES, Element, Layout, Verdict
 from api.scoring.backends.page import Page
-from tests.scoring.conftest import poster
+from tests.scoring.conftest import poster, write
 
 PAGES = arrays(np.uint8, st.tuples(st.integers(8, 40), st.integers(8, 40), st.just(3)))
 BOXES = st.lists(st.tuples(st.floats(0, 80), st.floats(0, 80), st.floats(0.5, 20), st.floats(0.5, 20)), min_size=1, max_size=8)
@@ -173,9 +173,25 @@ def test_clashing_hues_are_named_with_their_angle() -> None:
     assert any(sentence.startswith("Hues clash: they lie 10.1°") for sentence in verdict.reasoning)
 
 
+def test_a_page_full_of_small_text_is_crowded() -> None:
+    image = Image.new("RGB", (640, 400), "white")
+    draw = ImageDraw.Draw(image)
+    for y in range(12, 400, 14):
+        write(
+            draw,
+            (320, y),
+            "every evening the harbour fills with boats, bread and news from all the islands " * 2,
+            11,
+            (20, 20, 30),
+        )
+    verdict = judge(image)
+    assert measured(verdict, "edge_density") < 40 < measured(judge(poster()), "edge_density")
+    assert any(sentence.startswith("It is crowded") for sentence in verdict.reasoning)
+
+
 def test_reasons_come_worst_first() -> None:
     verdict = judge(poster(ink=(226, 232, 240)))
-    scores = {f"{measure.sentence}.": measure.score for measure in verdict.measures}
-    faults = [scores[sentence] for sentence in verdict.reasoning if scores[sentence] < 60]
+    scores = {f"{measure.sentence}.": measure.score for measure in verdict.measures if measure.fault}
+    faults = [scores[sentence] for sentence in verdict.reasoning if sentence in scores]
     assert faults == sorted(faults)
     assert len(faults) >= 1

@@ -12,7 +12,7 @@ from api.scoring.backends import balance, colour, composition, entropy
 from api.scoring.backends.balance import AreaBox
 from api.scoring.backends.harmony import Harmony, find_harmony, hue_histogram
 from api.scoring.backends.layout import Element, Layout, Seen, Verdict
-from api.scoring.backends.measures import BALANCE, COLOR, COMPOSITION, STRONG, WEAK, Measure, judge, judge_contrast
+from api.scoring.backends.measures import BALANCE, COLOR, COMPOSITION, Measure, judge, judge_contrast
 from api.scoring.backends.page import Box, Floats, Page
 from api.scoring.backends.variant import judge_hues, judge_variant
 
@@ -140,12 +140,12 @@ def direction(mass: balance.Mass) -> str:
 def judge_sight(page: Page) -> list[Measure]:
     counts = composition.edge_counts(page)
     contrast = composition.figure_ground_contrast(counts)
-    empty = (
-        {"score": 0.0, "sentence": "There is nothing to see: not one edge (figure-ground contrast 0)"} if not counts[0] else {}
-    )
+    density = counts[0] / (page.width * page.height)
+    sentence = None if counts[0] else "There is nothing to see: not one edge (figure-ground contrast 0)"
     return [
         judge("rule_of_thirds", composition.thirds_distance(composition.salient_places(page.saliency))),
-        judge("figure_ground_contrast", contrast, **empty),  # type: ignore[arg-type]
+        judge("figure_ground_contrast", contrast, score=None if counts[0] else 0.0, sentence=sentence),
+        judge("edge_density", density, percent=100 * density),
         judge("luminance_sd", composition.luminance_sd(page)),
     ]
 
@@ -212,8 +212,8 @@ def combine(scores: Sequence[tuple[float, float]]) -> float | None:
 def reasons(measures: Sequence[Measure], scored: Sequence[str]) -> list[str]:
     """Faults, the worst first; then the best merits; at last, what was not there to be judged."""
     told = sorted((measure for measure in measures if measure.sentence), key=lambda measure: measure.score)
-    faults = [f"{measure.sentence}." for measure in told if measure.score < WEAK]
-    merits = [f"{measure.sentence}." for measure in reversed(told) if measure.score >= STRONG][:MOST_MERITS]
+    faults = [f"{measure.sentence}." for measure in told if measure.fault]
+    merits = [f"{measure.sentence}." for measure in reversed(told) if not measure.fault][:MOST_MERITS]
     absent = ["There was no image: the variant alone was scored."] if "image" not in scored else []
     middling = [] if faults or merits else ["Nothing stands out, neither as a fault nor as a merit."]
     return [*faults, *merits, *middling, *absent]

@@ -11,7 +11,10 @@ import numpy as np
 
 BALANCE, COMPOSITION, COLOR = "balance_score", "composition_score", "color_harmony_score"
 WORST_HARMONY = 0.180894  # of all hue distributions: a uniform wheel, under template X
-WEAK, STRONG = 60.0, 85.0  # below WEAK a measure is told as a fault, from STRONG on as a merit
+WEAK, STRONG = (
+    60.0,
+    85.0,
+)  # below WEAK a measure is told as a fault (unless its scale says otherwise), from STRONG on as a merit
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Scale:
     low: str = ""
     high: str = ""
     terciles: tuple[float, float] | None = None
+    weak: float = WEAK
 
     def score(self, value: float) -> float:
         return float(np.interp(value, [x for x, _ in self.knots], [y for _, y in self.knots]))
@@ -37,10 +41,10 @@ class Scale:
         return "low" if place < low else "mid" if place < high else "high"
 
     def sentence(self, value: float, score: float, facts: dict[str, Any]) -> str:
-        if WEAK <= score < STRONG:
+        if self.weak <= score < max(STRONG, self.weak + 5):
             return ""
         best = max(self.knots, key=lambda knot: knot[1])[0]
-        template = self.good if score >= STRONG else (self.low if value < best else self.high) or self.low or self.high
+        template = self.good if score >= self.weak else (self.low if value < best else self.high) or self.low or self.high
         return template.format(value=value, **facts)
 
 
@@ -53,6 +57,7 @@ class Measure:
     score: float
     band: str
     sentence: str
+    fault: bool
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -67,7 +72,7 @@ def judge(
     scale = SCALES[name]
     points = scale.score(value) if score is None else score
     told = scale.sentence(value, points, facts) if sentence is None else sentence
-    return Measure(name, scale.group, scale.weight, value, points, scale.band(value, points), told, note)
+    return Measure(name, scale.group, scale.weight, value, points, scale.band(value, points), told, points < scale.weak, note)
 
 
 def judge_contrast(name: str, ratio: float, *, large: bool, **facts: Any) -> Measure:
@@ -147,8 +152,14 @@ SCALES: dict[str, Scale] = {
         high="It is nearly empty: {percent:.0f} % is left free",
         good="There is room to breathe: {percent:.0f} % is left free",
     ),
+    "edge_density": Scale(
+        COMPOSITION, 2, ((0.0, 0.0), (0.004, 70.0), (0.01, 100.0), (0.035, 100.0), (0.06, 80.0), (0.08, 50.0), (0.12, 15.0), (0.2, 0.0)),
+        low="There is little to see: {percent:.1f} % of the pixels are edges",
+        high="It is crowded: {percent:.1f} % of the pixels are edges",
+        good="It is not crowded ({percent:.1f} % of the pixels are edges)",
+    ),
     "alignment": Scale(
-        COMPOSITION, 2, ((0.0, 100.0), (0.01, 90.0), (0.03, 60.0), (0.08, 25.0), (0.25, 0.0)),
+        COMPOSITION, 2, ((0.0, 100.0), (0.0015, 92.0), (0.005, 58.0), (0.015, 30.0), (0.05, 10.0), (0.25, 0.0)),
         high="The {count} elements line up poorly: the nearest common line is {percent:.1f} % of the frame off on average",
         good="The {count} elements line up ({percent:.1f} % off on average)",
     ),
@@ -173,7 +184,7 @@ SCALES: dict[str, Scale] = {
         good="Its colours are lively without being loud (colourfulness {value:.1f})",
     ),
     "hue_harmony": Scale(
-        COLOR, 3, HARMONY_KNOTS,
+        COLOR, 3, HARMONY_KNOTS, weak=90,
         high="Hues clash: they lie {degrees:.1f}° on average outside the best harmonic template ({template})",
         good="Hues fit the harmonic template {template} ({degrees:.1f}° off on average)",
     ),
