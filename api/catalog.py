@@ -57,9 +57,6 @@ class ModelEntry:
     note: str = ""
     files: tuple[str, ...] = ()
     """Glob patterns of the files to fetch, for repositories that are no plain diffusers or transformers checkpoint."""
-    placeholder: str = ""
-    """Set while `path` is missing: "module:function" that makes a stand-in checkpoint with random weights in a given folder.
-    Dropping the trained folder in at `path` is all that is needed to replace it."""
 
 
 @dataclass(frozen=True)
@@ -198,9 +195,9 @@ class _Table:
     def wrong(self, key: str, reason: str) -> CatalogError:
         return CatalogError(f'{self.where}: "{key}" {reason}.')
 
-    def check(self, kind: type[ModelEntry | AdapterEntry], *, hidden: tuple[str, ...] = ()) -> None:
+    def check(self, kind: type[ModelEntry | AdapterEntry]) -> None:
         """Every key is known and of its type; numbers are not negative."""
-        hidden = ("id", "source", *hidden)
+        hidden = ("id", "source")
         wanted = {field.name: str(field.type) for field in dataclasses.fields(kind) if field.name not in hidden}
         for key, value in self.values.items():
             if key not in wanted:
@@ -238,7 +235,7 @@ class _Table:
 
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
-    table.check(ModelEntry, hidden=() if source == "built-in" else ("placeholder",))
+    table.check(ModelEntry)
     values = {"name": table.id, **table.values, "path": table.path(base), "files": tuple(table.values.get("files", ()))}
     if values.get("task", TASKS[0]) not in TASKS:
         raise table.wrong("task", f"must be one of {', '.join(TASKS)}")
@@ -249,8 +246,6 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         raise table.wrong("default_steps", "must be from 1 to 150")
     if not 1 <= values.get("max_batch", 1) <= 64:
         raise table.wrong("max_batch", "must be from 1 to 64")
-    if values.get("placeholder") and (values["path"] / "model_index.json").exists():
-        values |= {"placeholder": "", "note": ""}
     return ModelEntry(id=table.id, source=HUB + values["repo"] if "repo" in values else source, **values)
 
 

@@ -8,7 +8,6 @@ checked before it is used: its hash the first time, and whenever its size or tim
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import shutil
 import time
@@ -71,7 +70,9 @@ class ModelStore:
         needs_remote_code.
         """
         if entry.path is not None:
-            return self._local(entry) or self._make_placeholder(entry)
+            if place := self._local(entry):
+                return place
+            raise DownloadError("not_found", 502, f"The folder of {entry.name} is not there, or is no checkpoint.")
         place = self._fetch(entry, on_progress)
         inspect_snapshot(place, entry.name)
         return place
@@ -110,25 +111,8 @@ class ModelStore:
     # -- Local folders -------------------------------------------------------------------------------------------------------
 
     def _local(self, entry: ModelEntry) -> Path | None:
-        places = [entry.path, self._placeholder(entry) if entry.placeholder else None]
-        marks = ("model_index.json", "config.json")
-        return next((place for place in places if place and any((place / mark).is_file() for mark in marks)), None)
-
-    def _placeholder(self, entry: ModelEntry) -> Path:
-        return self.models_dir / f"{entry.id}-random"
-
-    def _make_placeholder(self, entry: ModelEntry) -> Path:
-        """A stand-in with random weights, for an entry of ours whose trained folder is not there."""
-        if not entry.placeholder:
-            raise DownloadError("not_found", 502, f"The folder of {entry.name} is not there, or is no checkpoint.")
-        place, part = self._placeholder(entry), self.models_dir / f".{entry.id}-random.part"
-        with explained(entry), self._locked(entry):
-            if not place.exists():
-                module, function = entry.placeholder.split(":")
-                shutil.rmtree(part, ignore_errors=True)
-                getattr(importlib.import_module(module), function)(part)
-                part.rename(place)
-        return place
+        place, marks = entry.path, ("model_index.json", "config.json")
+        return place if place and any((place / mark).is_file() for mark in marks) else None
 
     # -- Places and manifests ------------------------------------------------------------------------------------------------
 

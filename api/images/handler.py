@@ -143,12 +143,8 @@ def generate_here(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) ->
     from api.loading.memory import DeviceFault, LoaderError
     from api.model_loader import get_loader
 
-    hooks = RunHooks(runs)
-    entry = get_catalog().get(requests[0].model_id)
-    if entry.placeholder:
-        hooks.warn(entry.note)
     try:
-        return generate(get_loader(), requests, hooks)
+        return generate(get_loader(), requests, RunHooks(runs))
     except DeviceFault as error:
         raise WorkerFault from error
     except LoaderError as error:

@@ -189,8 +189,6 @@ def examine_models() -> Iterator[Finding]:
     fetch = f"python manage.py preload_models --models {default.id}"
     if not is_available(default):
         yield note(f"DEFAULT_IMAGE_MODEL {default.id} is not here: the first request fetches it.", fetch)
-    elif default.placeholder:
-        yield note(f"{default.id}: {default.note}")
     memory = psutil.virtual_memory().total
     if default.memory > memory:
         yield wrong(

@@ -47,6 +47,6 @@ def warm_up() -> None:
 
     loader = get_loader()
     entry = get_catalog().get(settings.DEFAULT_IMAGE_MODEL)
-    if entry.placeholder or loader.store.available(entry):
+    if loader.store.available(entry):
         loader.load(entry.id)
         log.info("%s is loaded", entry.name)

@@ -149,10 +149,10 @@ def describe_model(entry: ModelEntry, *, loaded: bool) -> dict[str, Any]:
 
 
 def is_available(entry: ModelEntry) -> bool:
-    """Whether a job can use it without a download. A placeholder counts: it is made here, from nothing."""
+    """Whether a job can use it without a download."""
     if not settings.USE_LOCAL_MODELS:
         return entry.repo is not None
-    return bool(entry.placeholder) or model_store().available(entry)
+    return model_store().available(entry)
 
 
 def model_store() -> Any:

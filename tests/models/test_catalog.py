@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
@@ -86,21 +85,10 @@ def test_an_adapter_without_bases_fits_its_family() -> None:
     assert not adapter.fits(ModelEntry(id="b", name="B", family="sdxl"))
 
 
-def test_the_starter_is_a_placeholder_until_its_folder_is_there(catalog: Catalog) -> None:
+def test_the_starter_is_here(catalog: Catalog) -> None:
     starter = catalog.get("starter")
     assert starter.path is not None
-    trained = (starter.path / "model_index.json").exists()
-    assert bool(starter.placeholder) is not trained
-    assert bool(starter.note) is not trained
-
-
-def test_the_placeholders_maker_exists() -> None:
-    import tomllib
-
-    from api.catalog import BUILT_IN
-
-    module, function = tomllib.loads(BUILT_IN.read_text())["models"]["starter"]["placeholder"].split(":")
-    assert callable(getattr(importlib.import_module(module), function))
+    assert (starter.path / "model_index.json").exists()
 
 
 @pytest.mark.parametrize("value", ["a", "team/model", "a.b-c_d/1/x", "Gemma-3n-E2B-it-ONNX/Q4_MIXED"])
@@ -161,7 +149,6 @@ def test_an_owner_adds_an_adapter(tmp_path: Path) -> None:
         ('[models.a]\nrepo = "a/b"\nrevision = "main"\n', "full commit of 40"),
         ('[models.a]\nrepo = "a/b"\nvariant = "../x"\n', "a variant's name"),
         ('[models.a]\nrepo = "a/b"\ntask = "draw"\n', "must be one of text-to-image"),
-        ('[models.a]\npath = "x"\nplaceholder = "os:system"\n', '"placeholder" is not a key'),
         ('[adapters.a]\nrepo = "a/b"\nfilename = "x.safetensors"\n', "which models it fits"),
         ('[adapters.a]\nrepo = "a/b"\nfamily = "sd1"\n', '"filename" must name'),
         ('[adapters.a]\nrepo = "a/b"\nfamily = "sd1"\nfilename = "../x.safetensors"\n', "safetensors file in the repository"),

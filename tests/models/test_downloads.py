@@ -338,16 +338,3 @@ def test_a_folder_of_the_owners_that_is_not_there_is_said(store: ModelStore, tmp
     assert store.folder(entry) is None
     with pytest.raises(DownloadError, match="not there"):
         store.fetch(entry)
-
-
-def test_a_placeholder_is_made_once_and_gives_way_to_the_trained_folder(
-    store: ModelStore, checkpoint: Path, tmp_path: Path
-) -> None:
-    trained = tmp_path / "trained"
-    entry = ModelEntry(id="starter", name="Starter", path=trained, placeholder="tests.models.tiny:build_tiny_sd")
-    assert store.folder(entry) is None
-    made = store.fetch(entry)
-    assert made == store.models_dir / "starter-random" == store.folder(entry)
-    assert (made / UNET).exists()
-    shutil.copytree(checkpoint, trained)
-    assert store.folder(entry) == trained

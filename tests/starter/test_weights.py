@@ -1,8 +1,6 @@
 """What the committed weights do: they are small, load with stock classes, follow prompts and take what people add."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +18,6 @@ from safetensors import safe_open
 
 from api.starter import world
 from api.starter.architecture import WEIGHTS
-from api.starter.random_checkpoint import make_random_starter
 from api.starter.world.scene import Scene
 from api.starter.world.styles import RISO_INKS
 from tests.starter.conftest import Similarity
@@ -76,22 +73,23 @@ def test_a_plain_load_gives_one_precision_throughout(starter: StableDiffusionPip
     assert {part.dtype for part in (starter.unet, starter.vae, starter.text_encoder)} == {torch.float32}
 
 
-def test_the_random_checkpoint_has_the_same_layout_and_sizes(tmp_path: Path) -> None:
-    make_random_starter(tmp_path)
-    for part in ("unet", "vae", "text_encoder"):
-        ours, theirs = (json.loads((root / part / "config.json").read_text()) for root in (WEIGHTS / "starter", tmp_path))
-        assert {k: v for k, v in ours.items() if not k.startswith("_")} == {
-            k: v for k, v in theirs.items() if not k.startswith("_")
-        }
-
-
 def test_pictures_fit_their_own_prompts_better_than_others(draw: Draw, similarity: Similarity) -> None:
     cosines = similarity(PROMPTS, draw(PROMPTS))
     assert (cosines.argmax(axis=0) == np.arange(len(PROMPTS))).sum() >= len(PROMPTS) - 1
 
 
 def test_guidance_makes_pictures_follow_their_prompts(draw: Draw, similarity: Similarity) -> None:
-    assert _right(similarity, draw(PROMPTS, guidance=5.0)) > _right(similarity, draw(PROMPTS, guidance=1.0)) + 0.02
+    lands = ["lake", "sea", "mountains", "hills", "forest", "desert", "meadow", "city", "snowfield"]
+    prompts = [f"{land} {time}" for land in lands for time in ("at sunrise", "by day", "at sunset", "at night")]
+
+    def chosen(guidance: float) -> float:
+        """The mean probability that starter-clip gives to the asked landform among all nine, the time being the same."""
+        cosines = similarity(prompts, draw(prompts, guidance=guidance)).reshape(9, 4, 9, 4)
+        same_time = np.stack([cosines[:, time, :, time] for time in range(4)])
+        scores = np.exp(15 * same_time)
+        return float((scores / scores.sum(axis=1, keepdims=True)).diagonal(axis1=1, axis2=2).mean())
+
+    assert chosen(5.0) > chosen(1.0) + 0.02
 
 
 def test_nights_are_dark_and_sunsets_are_warm(draw: Draw) -> None:

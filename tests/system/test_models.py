@@ -7,7 +7,6 @@ import pytest
 from django.test import Client
 
 from api.jobs.models import Worker
-from config.catalog import get_catalog
 from tests.system.conftest import listed_model
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +39,6 @@ def test_a_model_whose_weights_are_here_is_available(client: Client, own_catalog
 def test_the_starter_is_available_from_the_first_minute_and_says_what_it_is(client: Client, own_catalog: Path) -> None:
     starter = listed_model(client, "starter")
     assert (starter["available"], starter["source"]) == (True, "built-in")
-    assert bool(starter["note"]) == bool(get_catalog().get("starter").placeholder)
 
 
 def test_a_gated_model_says_so(client: Client) -> None:
