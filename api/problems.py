@@ -51,7 +51,7 @@ def field_errors(detail: Any, field: str = "") -> Iterator[dict[str, str]]:
     elif isinstance(detail, list | tuple):
         for index, value in enumerate(detail):
             nested = isinstance(value, Mapping | list | tuple)
-            yield from field_errors(value, f"{field}.{index}" if nested and len(detail) > 1 else field)
+            yield from field_errors(value, f"{field}.{index}" if nested else field)
     else:
         yield {"field": field, "code": getattr(detail, "code", None) or "invalid", "detail": str(detail)}
 
