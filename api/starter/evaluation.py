@@ -90,14 +90,14 @@ def relation_found(shapes: Shapes, seen: dict[str, str]) -> bool:
 class Studio:
     """The pipeline and what looks at its pictures, in bf16 where this processor is quick at it."""
 
-    def __init__(self, checkpoints: Path, weights: Path = WEIGHTS) -> None:
+    def __init__(self, weights: Path = WEIGHTS) -> None:
         start = time.perf_counter()
         self.pipeline = StableDiffusionPipeline.from_pretrained(weights / "starter", dtype=torch.bfloat16)
         self.loading_seconds = time.perf_counter() - start
         self.pipeline.set_progress_bar_config(disable=True)
         self.clip: CLIPModel = CLIPModel.from_pretrained(weights / "starter-clip").eval()
         self.tokenizer: CLIPTokenizer = self.pipeline.tokenizer
-        self.judge: Judge = load_judge(checkpoints)
+        self.judge: Judge = load_judge(weights)
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int], guidance: float = GUIDANCE) -> torch.Tensor:
         """(N, 3, 128, 128) in -1..1, one for each prompt and seed."""
@@ -251,12 +251,13 @@ def save_contact_sheet(studio: Studio, path: Path) -> None:
     pictures = to_pictures(studio.draw(CONTACT_PROMPTS, list(range(25))))
     rows = [np.concatenate(list(pictures[i : i + 5]), axis=1) for i in range(0, 25, 5)]
     sheet = Image.fromarray(np.concatenate(rows, axis=0))
-    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    palette = sheet.quantize(256)
+    sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
-def evaluate(checkpoints: Path, prompts: int, weights: Path = WEIGHTS) -> dict[str, Any]:
+def evaluate(prompts: int, weights: Path = WEIGHTS) -> dict[str, Any]:
     """All figures; `prompts` scenes for prompt following, fewer for what costs more."""
-    studio, figures = Studio(checkpoints, weights), {}
+    studio, figures = Studio(weights), {}
 
     def note(name: str, value: Any) -> None:
         figures[name] = value

@@ -1,12 +1,14 @@
-"""From checkpoints to the folders that diffusers and transformers load."""
+"""From checkpoints to the folders that diffusers and transformers load, and back."""
 
 from pathlib import Path
 
 import torch
+from diffusers import StableDiffusionPipeline
 
 from api.starter.architecture import WEIGHTS, make_pipeline, make_processor, make_tokenizer, save_half
 from api.starter.training.clip import load_clip
-from api.starter.training.diffusion import final_autoencoder, load_trainee
+from api.starter.training.diffusion import Trainee, final_autoencoder, load_trainee
+from api.starter.training.run import Average, save_checkpoint
 
 
 def export_starter(checkpoints: Path, weights: Path = WEIGHTS) -> None:
@@ -23,3 +25,14 @@ def export_clip(checkpoints: Path, weights: Path = WEIGHTS) -> None:
     """weights/starter-clip: a CLIPModel and its CLIPProcessor, fp16 on disk."""
     save_half(load_clip(checkpoints), weights / "starter-clip")
     make_processor(make_tokenizer()).save_pretrained(weights / "starter-clip")
+
+
+def take_up_starter(checkpoints: Path, processes: int, weights: Path = WEIGHTS) -> None:
+    """Checkpoints from weights/starter, for training to go on where the old ones are lost: only the optimizer begins anew."""
+    pipeline, trainee = StableDiffusionPipeline.from_pretrained(weights / "starter"), Trainee()
+    trainee.unet.load_state_dict(pipeline.unet.state_dict())
+    trainee.text_encoder.load_state_dict(pipeline.text_encoder.state_dict())
+    average = Average([trainee.unet, trainee.text_encoder], 0.99)
+    for rank in range(processes):
+        save_checkpoint(checkpoints / f"diffusion-{rank}.pt", trainee.state() | {"average": average.state(), "pool": 0})
+    save_checkpoint(checkpoints / "autoencoder-final.pt", {"model": pipeline.vae.state_dict()})

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
 from api.starter import world
+from api.starter.architecture import WEIGHTS
 from api.starter.training import data
 from api.starter.training.run import (
     Budget,
@@ -138,10 +140,18 @@ def accuracy(judge: Judge, count: int, seed: int) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in right.items()}
 
 
-def load_judge(checkpoints: Path) -> Judge:
-    judge, state = Judge(), need_checkpoint(checkpoints / "judge.pt")
-    judge.load_state_dict(state["model"])
+def load_judge(weights: Path = WEIGHTS) -> Judge:
+    judge = Judge()
+    judge.load_state_dict(load_file(weights / "judge" / "model.safetensors"))
     return judge.eval()
+
+
+def export_judge(checkpoints: Path, weights: Path = WEIGHTS) -> None:
+    """weights/judge: fp16 on disk. Evaluation and tests look through it; the server does not."""
+    state = need_checkpoint(checkpoints / "judge.pt")["model"]
+    (weights / "judge").mkdir(exist_ok=True)
+    half = {name: value.half().contiguous() if value.is_floating_point() else value for name, value in state.items()}
+    save_file(half, weights / "judge" / "model.safetensors")
 
 
 def train_judge(checkpoints: Path, minutes: float, device: torch.device) -> Judge:

@@ -21,7 +21,7 @@ from api.starter.training.run import Budget, learning_rate, log
 from api.starter.world.styles import riso
 
 NAME, TRIGGER, RANK = "lora-riso", "riso print", 8
-BATCH, PEAK, POOL = 16, 2e-3, 3000
+BATCH, PEAK, POOL = 16, 2e-3, 2000
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "conv_shortcut", "proj_in", "proj_out"]
 
 

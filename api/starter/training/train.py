@@ -1,5 +1,6 @@
 """Which models there are to train, in the order in which they build on each other."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,21 @@ from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
 from api.starter.training.decoder import train_decoder
 from api.starter.training.diffusion import train_diffusion
-from api.starter.training.export import export_clip, export_starter
-from api.starter.training.judge import train_judge
+from api.starter.training.export import export_clip, export_starter, take_up_starter
+from api.starter.training.judge import export_judge, train_judge
 from api.starter.training.lora import train_lora
 from api.starter.training.run import chosen_device
 from api.starter.training.tokenizer import train_tokenizer
 
 
 def _export(checkpoints: Path, minutes: float, device: torch.device) -> None:
+    export_judge(checkpoints)
     export_clip(checkpoints)
     export_starter(checkpoints)
+
+
+def _take_up(checkpoints: Path, minutes: float, device: torch.device) -> None:
+    take_up_starter(checkpoints, os.cpu_count() or 1)
 
 
 MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
@@ -31,6 +37,7 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "judge": train_judge,
     "lora": train_lora,
     "export": _export,
+    "take-up": _take_up,
 }
 
 

@@ -1,8 +1,6 @@
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
 
@@ -11,11 +9,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--prompts", type=int, default=500, help="Held-out scenes to draw.")
-        parser.add_argument("--checkpoints", type=Path, default=None, help="Where the judge lies. Default: DATA_DIR/training.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         from api.starter.cards import write_cards  # imports torch, which only this command needs
         from api.starter.evaluation import evaluate
 
-        evaluate(options["checkpoints"] or Path(settings.DATA_DIR) / "training", options["prompts"])
+        evaluate(options["prompts"])
         write_cards()
