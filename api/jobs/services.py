@@ -6,20 +6,19 @@ SQLite (where transactions begin IMMEDIATE) and on PostgreSQL (where candidates 
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from api.jobs import dispatch
+from api.jobs import dispatch, sql
 from api.jobs.durability import atomic_without_sync
 from api.jobs.errors import JobError, LeaseLost
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job, JobEvent, Worker
-from api.jobs.states import ACTIVE, Status
+from api.jobs.states import Status
 from api.problems import Problem
 
 BACKOFF_SECONDS = (0, 2, 10, 30, 60)
@@ -68,7 +67,7 @@ def submit_job(
                 return earlier
             admit(owner_key, max_active)
             job.save(force_insert=True)
-            JobEvent.objects.create(job=job, sequence=1, type="status", data={"status": Status.QUEUED})
+            sql.add_events([(job, 1, "status", {"status": Status.QUEUED})])
             if link is not None:
                 link(job)
             dispatch.ring_workers_on_commit(job.id)
@@ -76,7 +75,7 @@ def submit_job(
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
         raise
-    return Job.objects.get(pk=job.pk)
+    return job
 
 
 def find_same_request(job: Job) -> Job | None:
@@ -88,25 +87,21 @@ def find_same_request(job: Job) -> Job | None:
 
 def admit(owner_key: str, max_active: int | None) -> None:
     limit = min(max_active or settings.MAX_ACTIVE_JOBS_PER_KEY, settings.MAX_ACTIVE_JOBS_PER_KEY)
-    if is_full(Job.objects.filter(owner_key=owner_key, status__in=ACTIVE), limit, owner_key):
+    if is_full("owner_key = %s AND status IN ('queued', 'running')", [owner_key], limit, owner_key):
         detail = f"You have {limit} jobs queued or running, which is your limit; wait for some to end."
         raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
-    if is_full(Job.objects.filter(status=Status.QUEUED), settings.MAX_QUEUED_JOBS, ""):
+    if is_full("status = 'queued'", [], settings.MAX_QUEUED_JOBS, ""):
         raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
 
 
-def is_full(jobs: QuerySet[Job], limit: int, name: str) -> bool:
-    """Whether there are `limit` of them, exactly: close to the limit, those who submit under `name` go one after the other."""
-    close = limit <= ADMISSION_MARGIN or reaches(jobs, limit - ADMISSION_MARGIN)
-    if close and connection.vendor == "postgresql":
+def is_full(where: str, params: Sequence[Any], limit: int, name: str) -> bool:
+    """Whether there are `limit` such jobs, exactly: close to the limit, those who submit under `name` go one after the other."""
+    if limit > ADMISSION_MARGIN and not sql.has_row(limit - ADMISSION_MARGIN, where, params):
+        return False
+    if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [ADMISSION_LOCK, name])
-    return reaches(jobs, limit)
-
-
-def reaches(jobs: QuerySet[Job], limit: int) -> bool:
-    """Whether there are `limit` of them; reads no more index entries than that."""
-    return jobs.order_by()[limit - 1 : limit].values_list("pk").exists()
+    return sql.has_row(limit, where, params)
 
 
 def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = None) -> Job:
@@ -126,55 +121,29 @@ def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = 
 # ---------------------------------------------------------------- claim and hold
 
 
-def lease_end() -> Any:
-    return Now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)
-
-
-def waiting_jobs() -> QuerySet[Job]:
-    """Queued rows whose time has come, the first first; on PostgreSQL locked, without waiting for those that others lock."""
-    jobs = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).order_by("-priority", "id").annotate(now=Now())
-    return jobs.select_for_update(skip_locked=True) if connection.features.has_select_for_update_skip_locked else jobs
-
-
 def claim_jobs(*, worker: Worker) -> list[Job]:
     """The head of the queue, and up to N-1 more with its batch key; [] when nothing waits. All share one new lease token.
 
-    A row that was tried before is claimed alone, so that a job which kills workers can't take its neighbours with it. The rows are
-    locked when they are read (on SQLite the whole database is), so that what is written of them here is what they become.
+    A row that was tried before is claimed alone, so that a job which kills workers can't take its neighbours with it.
     """
+    lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
     with atomic_without_sync():
-        head = waiting_jobs().first()
-        if head is None:
+        jobs = sql.claim(**lease, limit=1)
+        if not jobs:
             return []
-        jobs = [head, *batch_mates(head)]
-        now: datetime = head.now  # type: ignore[attr-defined]  # the database's
-        lease = {
-            "status": Status.RUNNING,
-            "worker_id": worker.pk,
-            "lease_token": uuid.uuid4(),
-            "lease_expires_at": now + timedelta(seconds=settings.JOB_LEASE_SECONDS),
-            "started_at": now,
-            "progress": {},
-        }
-        counts = {"attempt": F("attempt") + 1, "event_sequence": F("event_sequence") + 1}
-        Job.objects.filter(pk__in=[job.pk for job in jobs], status=Status.QUEUED).update(**lease, **counts)
-        for job in jobs:
-            job.__dict__.update(lease, attempt=job.attempt + 1, event_sequence=job.event_sequence + 1)
-        add_events((job, job.event_sequence, "status", {"status": Status.RUNNING, "attempt": job.attempt}) for job in jobs)
+        head = jobs[0]
+        mates = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
+        if head.batch_key and head.attempt == 1 and mates > 0:
+            alike = "kind = %s AND batch_key = %s AND attempt = 0"
+            jobs += sql.claim(**lease, limit=mates, only=alike, params=[head.kind, head.batch_key])
+        sql.add_events((job, job.event_sequence, "status", {"status": Status.RUNNING, "attempt": job.attempt}) for job in jobs)
         dispatch.ring_web_on_commit()
     return jobs
 
 
-def batch_mates(head: Job) -> list[Job]:
-    limit = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
-    if not head.batch_key or head.attempt or limit < 1:
-        return []
-    return list(waiting_jobs().filter(kind=head.kind, batch_key=head.batch_key, attempt=0).exclude(pk=head.pk)[:limit])
-
-
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
     held = Job.objects.filter(lease_token__in=tokens, status=Status.RUNNING)
-    return held.update(lease_expires_at=lease_end()) if tokens else 0
+    return held.update(lease_expires_at=Now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)) if tokens else 0
 
 
 def cancelled_ids(tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
@@ -186,10 +155,6 @@ def cancelled_ids(tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
 # ---------------------------------------------------------------- while it runs
 
 
-def add_events(rows: Iterable[tuple[Job, int, str, dict[str, Any]]]) -> None:
-    JobEvent.objects.bulk_create(JobEvent(job=job, sequence=number, type=type_, data=data) for job, number, type_, data in rows)
-
-
 def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str, Any] | None = None) -> None:
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
     with atomic_without_sync():
@@ -198,14 +163,13 @@ def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str,
         transition(job, from_status=Status.RUNNING, event_sequence=number, **changes)
         if type == "preview":
             JobEvent.objects.filter(job=job, type="preview").delete()
-        add_events([(job, number, type, data)])
+        sql.add_events([(job, number, type, data)])
         dispatch.ring_web_on_commit()
 
 
 def lock_row(job: Job) -> tuple[int, dict[str, Any]]:
     """event_sequence and progress of a running job, its row locked until the transaction ends; LeaseLost where it isn't ours."""
-    row = Job.objects.select_for_update().filter(pk=job.pk, status=Status.RUNNING, lease_token=job.lease_token).order_by()
-    found = row.values_list("event_sequence", "progress").first()
+    found = sql.lock_row(job, Status.RUNNING)
     if found is None:
         raise LeaseLost(f"{job} is no longer running under this lease")
     return found
@@ -213,8 +177,7 @@ def lock_row(job: Job) -> tuple[int, dict[str, Any]]:
 
 def transition(job: Job, *, from_status: str, **changes: Any) -> None:
     """The fence: one UPDATE on (id, status, lease_token), or LeaseLost."""
-    row = Job.objects.filter(pk=job.pk, status=from_status, lease_token=job.lease_token)
-    if row.update(**changes) != 1:
+    if sql.update(job, from_status, changes) != 1:
         raise LeaseLost(f"{job} is no longer {from_status} under this lease")
 
 
@@ -269,7 +232,7 @@ def end_job(
         job,
         from_status=Status.RUNNING,
         status=status,
-        finished_at=Now(),
+        finished_at=sql.clock(),
         lease_token=None,
         lease_expires_at=None,
         event_sequence=number,
@@ -277,7 +240,7 @@ def end_job(
     )
     if progress:  # without a step there was no preview
         JobEvent.objects.filter(job=job, type="preview").delete()
-    add_events([*rows, (job, number, "status", {"status": status})])
+    sql.add_events([*rows, (job, number, "status", {"status": status})])
     dispatch.ring_web_on_commit()
 
 
@@ -293,13 +256,13 @@ def cancel_job(*, job: Job) -> Job:
                 now,
                 from_status=Status.QUEUED,
                 status=Status.CANCELLED,
-                finished_at=Now(),
-                event_sequence=F("event_sequence") + 1,
+                finished_at=sql.clock(),
+                event_sequence=now.event_sequence + 1,
             )
-            add_events([(now, now.event_sequence + 1, "status", {"status": Status.CANCELLED})])
+            sql.add_events([(now, now.event_sequence + 1, "status", {"status": Status.CANCELLED})])
             dispatch.ring_web_on_commit()
         elif now.status == Status.RUNNING and now.cancel_requested_at is None:
-            transition(now, from_status=Status.RUNNING, cancel_requested_at=Now())
+            transition(now, from_status=Status.RUNNING, cancel_requested_at=sql.clock())
             dispatch.ring_workers_on_commit(now.pk)
     return Job.objects.get(pk=job.pk)
 
@@ -340,11 +303,11 @@ def requeue(job: Job, *, attempt: int, delay: float) -> None:
         worker=None,
         started_at=None,
         progress={},
-        available_at=Now() + timedelta(seconds=delay),
+        available_at=sql.clock(delay),
         event_sequence=number,
     )
     JobEvent.objects.filter(job=job, type="preview").delete()
-    add_events([(job, number, "status", {"status": Status.QUEUED, "attempt": attempt})])
+    sql.add_events([(job, number, "status", {"status": Status.QUEUED, "attempt": attempt})])
     dispatch.ring_web_on_commit()
     dispatch.ring_workers_on_commit(job.pk)
 

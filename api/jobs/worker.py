@@ -63,8 +63,8 @@ class WorkerLoop:
         log.info("Worker %s is ready", self.worker)
         while not self.stopping.is_set():
             try:
-                close_old_connections()
                 if not self.run_once() and not self.warm_up_once():
+                    close_old_connections()  # not at each turn: to open one takes longer than to claim
                     bell.wait(IDLE_SECONDS)
             except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)

@@ -7,7 +7,7 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from api.jobs import services
+from api.jobs import services, sql
 from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
@@ -45,14 +45,10 @@ def test_the_fence_holds_against_a_late_worker(submit, worker):
 
 
 def test_without_the_fencing_token_the_checks_fail(submit, worker, monkeypatch):
-    def transition_by_id_alone(job: Job, *, from_status: str, **changes: object) -> None:
-        Job.objects.filter(pk=job.pk).update(**changes)
+    def by_id_alone(job: Job, status: str) -> tuple[str, list]:
+        return "id = %s", [sql.stored("id", job.pk)]
 
-    def row_by_id_alone(job: Job) -> tuple[int, dict]:
-        return Job.objects.values_list("event_sequence", "progress").get(pk=job.pk)
-
-    monkeypatch.setattr(services, "transition", transition_by_id_alone)
-    monkeypatch.setattr(services, "lock_row", row_by_id_alone)
+    monkeypatch.setattr(sql, "fence", by_id_alone)
     assert any("ended more than once" in text for text in two_attempts_end_one_job(submit, worker))
 
 
