@@ -50,6 +50,9 @@ class Txt2Img(JobKind):
         shared = [self.name, bool(params.get("mask")), *(params.get(name) for name in SHARED)]
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
 
+    def ensure_room(self) -> None:
+        storage.ensure_free_space()
+
     def run(self, runs: Sequence[JobRun]) -> None:
         requests = [image_request(run) for run in runs]
         for run, request, outcome in zip(runs, requests, make_pictures(runs, requests), strict=True):

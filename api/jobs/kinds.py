@@ -24,6 +24,10 @@ class JobKind(ABC):
         """Jobs with the same key (64 characters at most) may be run at once; '' is run alone."""
         return ""
 
+    def ensure_room(self) -> None:
+        """Raises a Problem where no new job of this kind can be taken: its results would find no place."""
+        return
+
     @abstractmethod
     def run(self, runs: Sequence["JobRun"]) -> None:
         """Do the work, and call `finish(output)` or `fail(error)` of each run. An exception fails those that are left."""

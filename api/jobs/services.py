@@ -61,6 +61,7 @@ def submit_job(
         retry_of=retry_of,
         event_sequence=1,
     )
+    get_kind(kind).ensure_room()
     try:
         with transaction.atomic():
             if idempotency_key and (earlier := find_same_request(job)):

@@ -42,6 +42,9 @@ class LayoutScoring(JobKind):
         """One claim for several single requests; a batch request fills one by itself."""
         return "" if "items" in params else f"{self.name}:{params['backend']}"
 
+    def ensure_room(self) -> None:
+        storage.ensure_free_space()
+
     def run(self, runs: Sequence[JobRun]) -> None:
         for run in runs:
             if run.cancelled:
