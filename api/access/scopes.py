@@ -33,8 +33,5 @@ class Principal:
     def may(self, scope: str) -> bool:
         return scope in self.scopes or self.is_staff
 
-    def owns(self, owner_key: str) -> bool:
-        return self.is_staff or self.owner_key == owner_key
-
 
 LOCAL = Principal("local", frozenset(SCOPES))
