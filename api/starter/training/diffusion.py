@@ -45,6 +45,10 @@ FRESH, POOL = 8, 24_000
 CPU = torch.device("cpu")
 TEXT_EVERY, TEXT_LR_SCALE = 3, 0.7
 """The text encoder, which begins well, learns at every third step: its backward costs a quarter of the time."""
+NOISY = 0.6
+"""Timesteps are 1000 u^0.6: 45 % of them above 700 in place of 30 %. Below 500 the caption hardly changes the loss (measured)."""
+EMPHASIS = {"shapes": 2.0}
+"""Weights of the loss by kind of picture: most of a picture of shapes is white paper, and its loss small."""
 PROMPTS = (
     "A serene lake at sunset",
     "a calm lake at night with a full moon and stars",
@@ -75,17 +79,18 @@ class Loss:
     def __init__(self) -> None:
         self._alphas = make_scheduler().alphas_cumprod.float()
 
-    def __call__(self, predict: Any, latents: torch.Tensor) -> torch.Tensor:
-        """`predict(noisy, timesteps)` gives v; timesteps are stratified over the batch."""
+    def __call__(self, predict: Any, latents: torch.Tensor, emphasis: torch.Tensor | float = 1.0) -> torch.Tensor:
+        """`predict(noisy, timesteps)` gives v; timesteps are stratified over the batch. `emphasis`: a weight a picture."""
         count = len(latents)
-        steps = ((torch.randperm(count) + torch.rand(count)) * (len(self._alphas) / count)).long().to(latents.device)
+        places = (torch.randperm(count) + torch.rand(count)) / count
+        steps = (places**NOISY * len(self._alphas)).long().clamp(max=len(self._alphas) - 1).to(latents.device)
         signal = self._alphas.to(latents.device)[steps].clamp(0, 1).view(-1, 1, 1, 1)
         noise = torch.randn_like(latents)
         noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
         target = signal.sqrt() * noise - (1 - signal).sqrt() * latents
         errors = functional.mse_loss(predict(noisy, steps).float(), target, reduction="none").mean(dim=(1, 2, 3))
         # SNR + 1 is 1 / (1 - signal), so the weight is min(1, 6 (1 - signal)).
-        return (errors * (6 * (1 - signal.flatten())).clamp(max=1)).mean()
+        return (errors * (6 * (1 - signal.flatten())).clamp(max=1) * emphasis).mean()
 
 
 def final_autoencoder(checkpoints: Path) -> AutoencoderKL:
@@ -122,13 +127,14 @@ class Trainee:
         """Begin with the text tower of starter-clip, which knows the words already."""
         self.text_encoder.load_state_dict(load_clip(checkpoints).text_model.state_dict())
 
-    def learn(self, captions: list[str], latents: torch.Tensor, rate: float) -> float:
+    def learn(self, captions: list[str], latents: torch.Tensor, rate: float, emphasis: list[float] | None = None) -> float:
         tokens, latents = tokenize(self.tokenizer, captions, length=77).to(self.device), latents.to(self.device)
+        weights = torch.tensor(emphasis or [1.0] * len(captions), device=self.device)
         set_learning_rate(self.optimizer, rate)
         with torch.autocast(self.device.type, torch.bfloat16):
             with torch.set_grad_enabled(self.step % TEXT_EVERY == 0):
                 words = self.text_encoder(tokens).last_hidden_state
-            loss = self._loss(lambda noisy, steps: self.unet(noisy, steps, words).sample, latents)
+            loss = self._loss(lambda noisy, steps: self.unet(noisy, steps, words).sample, latents, weights)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -220,10 +226,10 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
                 break
             if look():
                 keep()
-        pool.grow(FRESH)
-        facts, latents = pool.draw(BATCH, FRESH, rng)
+        facts, latents = pool.draw(BATCH, pool.grow(FRESH), rng)
         captions = [world.training_caption(picture, rng) for picture in facts]
-        losses.append(trainee.learn(captions, latents, learning_rate(PEAK, trainee.step, budget.progress)))
+        rate = learning_rate(PEAK, trainee.step, budget.progress)
+        losses.append(trainee.learn(captions, latents, rate, [EMPHASIS.get(picture.kind, 1.0) for picture in facts]))
         if rank == 0 and trainee.step % 100 == 0:
             mean = np.mean(losses[-100:])
             log(f"diffusion step {trainee.step} {budget.spent:.1f} min loss {mean:.4f} pool {len(pool.facts)}")

@@ -53,15 +53,17 @@ class LatentPool:
         """Take up the first `count` pictures as they lie in the file."""
         self.facts += [next(self._source)[0] for _ in range(count)]
 
-    def grow(self, count: int) -> None:
+    def grow(self, count: int) -> int:
+        """Draw and encode `count` more, or what there is still room for; returns how many that were."""
         count = min(count, self._capacity - len(self.facts))
         if count <= 0:
-            return
+            return 0
         fresh = [next(self._source) for _ in range(count)]
         start = len(self.facts)
         pixels = [world.render(picture, seed) for picture, seed in fresh]
         self._latents[start : start + count] = encode(self._autoencoder, pixels).cpu().numpy()
         self.facts += [picture for picture, _ in fresh]
+        return count
 
     def draw(self, count: int, newest: int, rng: np.random.Generator) -> tuple[list[world.Picture], torch.Tensor]:
         """`count` pictures: the `newest` ones and others at random."""
