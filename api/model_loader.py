@@ -17,9 +17,10 @@ already done (`images` above) lives outside it. `attempt.batch_size` only ever f
 `DeviceFault`, after which the process must end itself. What was done stands in words in `lease.notes`, for the job's warnings.
 A lease's own measures end with the lease, so one large picture does not slow down all that follow.
 
-`lease.pipeline` is a diffusers pipeline of the task ("text-to-image", "image-to-image", "inpainting"), over one set of
-components. Never change `pipeline.scheduler`: make one per call, and `lease.pipeline_with(scheduler=...)` gives a pipeline of
-the same components with those replaced.
+`lease.pipeline` is what the task's builder made (api/loading/builders.py). For "text-to-image", "image-to-image" and "inpainting":
+a diffusers pipeline of the task, over one set of components. Never change `pipeline.scheduler`: make one per call, and
+`lease.pipeline_with(scheduler=...)` gives a pipeline of the same components with those replaced. For
+"zero-shot-image-classification": a `Clip` with `model`, `processor` and `tokenizer` (api/loading/clip.py).
 
 Rules: loading is exclusive (construction patches torch process-wide). A model is never evicted while it is pinned. A pipeline
 is never run by two threads: a second one that wants the same model waits. `loaded()` never waits, so a heartbeat may call it.
@@ -40,7 +41,8 @@ from api.catalog import AdapterEntry, Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
-from api.loading.leases import Builder, Lease, Slot, builder_for, register_builder
+from api.loading.builders import Builder, builder_for, register_builder
+from api.loading.leases import Lease, Slot
 from api.loading.memory import (
     MEASURES,
     DeviceFault,

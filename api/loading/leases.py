@@ -1,67 +1,19 @@
-"""A model in memory, how it came there, and a thread's hold on it.  [torch; no Django]"""
+"""A model in memory, and a thread's hold on it.  [torch; no Django]"""
 
 from __future__ import annotations
 
 import copy
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.loading.memory import LoaderError, apply_measure, modules_of, undo_measure
-
-
-@dataclass(frozen=True)
-class Builder:
-    """How models of one task are loaded; a capability registers its own with `register_builder`."""
-
-    build: Callable[[ModelEntry, Path, Device], Any]
-    """From a verified folder to what stays in memory: a diffusers pipeline, a torch module, a dict of parts, or any object with
-    `nbytes`. Modules are moved to the device by the loader."""
-    estimate: Callable[[ModelEntry, Path, Device], int]
-    """Bytes that the weights will take, before they are loaded; room is made for them."""
-    view: Callable[[Any, str], Any] = lambda loaded, task: loaded
-    """What a lease of a task gets; it shares the weights of `loaded`."""
-    tasks: tuple[str, ...] = ()
-    """The lease's tasks beside the entry's own."""
-
-
-_builders: dict[str, Builder] = {}
-
-
-def register_builder(task: str, builder: Builder) -> None:
-    """Say how catalog entries of `task` are loaded."""
-    _builders[task] = builder
-
-
-def builder_for(entry: ModelEntry, task: str) -> Builder:
-    """How `entry` is loaded for `task`. Raises LoaderError (unsupported_task)."""
-    if entry.task == "text-to-image" and entry.task not in _builders:
-        register_builder(entry.task, _diffusers_builder())
-    builder = _builders.get(entry.task)
-    if builder is None or task not in (entry.task, *builder.tasks):
-        raise LoaderError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
-    return builder
-
-
-def _diffusers_builder() -> Builder:
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()  # it warns of every image processor while diffusers is imported
-    from api.loading import pipelines  # diffusers takes seconds to import: only where a picture is made
-
-    return Builder(
-        build=pipelines.build_pipeline,
-        estimate=pipelines.estimate_bytes,
-        view=pipelines.view_for_task,
-        tasks=tuple(pipelines.TASKS),
-    )
+from api.loading.builders import Builder
+from api.loading.memory import apply_measure, modules_of, undo_measure
 
 
 @dataclass

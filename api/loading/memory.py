@@ -12,13 +12,14 @@ import logging
 import struct
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from api.catalog import ModelEntry
 from api.devices import Device
 
 if TYPE_CHECKING:
@@ -117,6 +118,18 @@ def bytes_in_dtype(header: dict[str, Any], dtype: torch.dtype) -> int:
         stored = tensor["data_offsets"][1] - tensor["data_offsets"][0]
         width = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}.get(tensor["dtype"])
         total += stored * dtype.itemsize // width if width else stored
+    return total
+
+
+def estimate_files(entry: ModelEntry, folder: Path, files: Iterable[Path], dtype: torch.dtype) -> int:
+    """Bytes of these safetensors files of a model once loaded in `dtype`. Raises LoaderError for one that is damaged."""
+    total = 0
+    for file in files:
+        try:
+            total += bytes_in_dtype(read_header(file), dtype)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            name = file.relative_to(folder).as_posix()
+            raise LoaderError("damaged", 500, f"The file {name} of {entry.name} is damaged: {error}.") from error
     return total
 
 

@@ -16,15 +16,14 @@ from diffusers import (
     DiffusionPipeline,
 )
 from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
 
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.downloads.snapshots import WEIGHTS, variant_of
-from api.loading.memory import LoaderError, bytes_in_dtype, modules_of, read_header
+from api.loading.builders import Builder
+from api.loading.memory import LoaderError, estimate_files, modules_of
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
-transformers_logging.disable_progress_bar()
 
 TASKS = {
     "text-to-image": AutoPipelineForText2Image,
@@ -32,6 +31,10 @@ TASKS = {
     "inpainting": AutoPipelineForInpainting,
 }
 OFFLOAD_STATE = ("_all_hooks", "_offload_device", "_offload_gpu_id")
+
+
+def make_builder() -> Builder:
+    return Builder(build=build_pipeline, estimate=estimate_bytes, view=view_for_task, tasks=tuple(TASKS))
 
 
 def build_pipeline(entry: ModelEntry, folder: Path, device: Device) -> DiffusionPipeline:
@@ -115,14 +118,7 @@ def _components(folder: Path) -> list[list[Path]]:
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     """What the weights will take in memory, from the headers of their files. Raises LoaderError for a damaged file."""
-    dtype, total = choose_dtype(folder, device), 0
-    for file in weight_files(folder):
-        try:
-            total += bytes_in_dtype(read_header(file), dtype)
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            name = file.relative_to(folder).as_posix()
-            raise LoaderError("damaged", 500, f"The file {name} of {entry.name} is damaged: {error}.") from error
-    return total
+    return estimate_files(entry, folder, weight_files(folder), choose_dtype(folder, device))
 
 
 def _read_json(file: Path) -> dict[str, Any]:

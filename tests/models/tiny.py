@@ -28,10 +28,14 @@ from diffusers import (
 )
 from peft import LoraConfig, get_peft_model_state_dict
 from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    CLIPVisionConfig,
     T5Config,
     T5EncoderModel,
 )
@@ -64,6 +68,11 @@ def build_tiny_sd3(folder: Path, *, seed: int = 0) -> Path:
 def build_tiny_flux(folder: Path, *, seed: int = 0) -> Path:
     """FLUX.1 in small: a flow-matching transformer, CLIP and T5."""
     return _cached(_make_flux, folder, seed=seed)
+
+
+def build_tiny_clip(folder: Path, *, seed: int = 0, projection: int = 32, size: int = 32) -> Path:
+    """CLIP in small: both towers, a tokenizer with a window of 77, and an image processor of `size` × `size`."""
+    return _cached(_make_clip, folder, seed=seed, projection=projection, size=size)
 
 
 def build_tiny_lora(folder: Path, base: Path, *, seed: int = 0, filename: str = "lora.safetensors") -> Path:
@@ -190,6 +199,19 @@ def _make_flux(folder: Path, *, seed: int) -> None:
         tokenizer_2=tokenizer,
         scheduler=FlowMatchEulerDiscreteScheduler(),
     ).save_pretrained(folder, safe_serialization=True)
+
+
+def _make_clip(folder: Path, *, seed: int, projection: int, size: int) -> None:
+    torch.manual_seed(seed)
+    tokenizer = _tokenizer(folder.with_name(folder.name + "-tokenizer"))
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text = CLIPTextConfig(**{**_text_config(tokenizer).to_dict(), **tower, "projection_dim": projection})
+    vision = CLIPVisionConfig(**tower, image_size=size, patch_size=8, projection_dim=projection)
+    model = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=projection))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    crop = {"height": size, "width": size}
+    CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size=crop).save_pretrained(folder)
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:

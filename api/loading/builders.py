@@ -1,0 +1,64 @@
+"""How models are loaded, by the task of their catalog entry: one module of this folder for each.  [torch; no Django]
+
+A new task is a line in `MODULES` and a module beside this one with `make_builder() -> Builder`. It is imported when a model of
+its task is first wanted: some libraries take seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.catalog import ModelEntry
+from api.devices import Device
+from api.loading.memory import LoaderError
+
+MODULES = {
+    "text-to-image": "api.loading.pipelines",
+    "zero-shot-image-classification": "api.loading.clip",
+}
+
+
+@dataclass(frozen=True)
+class Builder:
+    """How models of one task are loaded; a capability outside this tree registers its own with `register_builder`."""
+
+    build: Callable[[ModelEntry, Path, Device], Any]
+    """From a verified folder to what stays in memory: a diffusers pipeline, a torch module, a dict of parts, or any object with
+    `components` (a dict of parts) or `nbytes`. Modules are moved to the device by the loader."""
+    estimate: Callable[[ModelEntry, Path, Device], int]
+    """Bytes that the weights will take, before they are loaded; room is made for them."""
+    view: Callable[[Any, str], Any] = lambda loaded, task: loaded
+    """What a lease of a task gets; it shares the weights of `loaded`."""
+    tasks: tuple[str, ...] = ()
+    """The lease's tasks beside the entry's own."""
+
+
+_builders: dict[str, Builder] = {}
+
+
+def register_builder(task: str, builder: Builder) -> None:
+    """Say how catalog entries of `task` are loaded."""
+    _builders[task] = builder
+
+
+def builder_for(entry: ModelEntry, task: str) -> Builder:
+    """How `entry` is loaded for `task`. Raises LoaderError (unsupported_task)."""
+    if entry.task not in _builders and entry.task in MODULES:
+        register_builder(entry.task, _import_builder(MODULES[entry.task]))
+    builder = _builders.get(entry.task)
+    if builder is None or task not in (entry.task, *builder.tasks):
+        raise LoaderError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
+    return builder
+
+
+def _import_builder(module: str) -> Builder:
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()  # it warns of every image processor while diffusers is imported
+    transformers_logging.disable_progress_bar()  # progress is told to the job, not to the log
+    builder: Builder = importlib.import_module(module).make_builder()
+    return builder

@@ -1,0 +1,62 @@
+"""CLIP checkpoints (transformers' CLIPModel): from a folder to both towers and what prepares their inputs.  [torch; no Django]"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+from api.catalog import ModelEntry
+from api.devices import Device
+from api.downloads.snapshots import WEIGHTS
+from api.loading.builders import Builder
+from api.loading.memory import LoaderError, estimate_files
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a lease of a CLIP model gets as `pipeline`."""
+
+    model: Any
+    """transformers' CLIPModel, on the device and in its dtype."""
+    processor: Any
+    """The checkpoint's own image processor: PIL pictures in, `pixel_values` (N, 3, H, W) float32 out, on the CPU."""
+    tokenizer: Any
+
+    @property
+    def components(self) -> dict[str, torch.nn.Module]:
+        """What the loader moves and counts."""
+        return {"model": self.model}
+
+    @property
+    def context(self) -> int:
+        """Tokens that a text may have, its two marks included; what is longer is cut."""
+        return min(int(self.tokenizer.model_max_length), int(self.model.config.text_config.max_position_embeddings))
+
+
+def make_builder() -> Builder:
+    return Builder(build=build_clip, estimate=estimate_bytes)
+
+
+def build_clip(entry: ModelEntry, folder: Path, device: Device) -> Clip:
+    """Load from the folder alone, in the device's dtype. Raises LoaderError where the checkpoint is no CLIPModel."""
+    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if model_type != "clip":
+        raise LoaderError("broken_model", 500, f"{entry.name} is no CLIPModel: its model_type is {model_type!r}.")
+    options = {"local_files_only": True, "trust_remote_code": False}
+    model = CLIPModel.from_pretrained(folder, dtype=device.dtype, use_safetensors=True, **options)
+    return Clip(
+        model=model.eval().requires_grad_(False),
+        processor=CLIPImageProcessorPil.from_pretrained(folder, **options),
+        tokenizer=CLIPTokenizer.from_pretrained(folder, **options),
+    )
+
+
+def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
+    """What the weights will take in memory. Raises LoaderError for a damaged file."""
+    files = [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]
+    return estimate_files(entry, folder, files, device.dtype)
