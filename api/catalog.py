@@ -26,7 +26,7 @@ MODEL_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0
 REPO_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*"
 COMMIT_PATTERN = r"[0-9a-f]{40}"
 
-TASKS = ("text-to-image", "image-text-to-text", "text-generation", "zero-shot-image-classification")
+TASKS = ("text-to-image", "image-text-to-text", "text-generation", "zero-shot-image-classification", "aesthetic-score")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class ModelEntry:
     """Bytes of the weights at half precision; 0 is unknown. What is loaded is measured, this is only told to people."""
     max_batch: int = 1
     note: str = ""
+    base: str = ""
+    """The id of the model that this one stands on: a head's CLIP; for a CLIP without them, whose tokenizer and processor it takes."""
     files: tuple[str, ...] = ()
     """Glob patterns of the files to fetch, for repositories that are no plain diffusers or transformers checkpoint."""
 
@@ -143,7 +145,16 @@ def load_catalog(extra: Path | None = None) -> Catalog:
         more_models, more_adapters = _read(extra, base=extra.resolve().parent, source="local")
         models |= more_models
         adapters |= more_adapters
+    _check_bases(extra or BUILT_IN, models)
     return Catalog(models=models, adapters=adapters)
+
+
+def _check_bases(file: Path, models: dict[str, ModelEntry]) -> None:
+    for entry in models.values():
+        if entry.base and entry.base not in models:
+            near = " or ".join(_nearest(entry.base, models))
+            hint = f"; did you mean {near}?" if near else "."
+            raise CatalogError(f'{file}, [models."{entry.id}"]: "base" is {entry.base!r}, and there is no such model{hint}')
 
 
 def _nearest(wanted: str, known: Iterable[str]) -> list[str]:

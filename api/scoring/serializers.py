@@ -7,12 +7,13 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from api.catalog import UnknownModel
 from api.files.fields import ImageInputField
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
 from api.jobs.models import Job
 from api.jobs.submission import Submission
-from api.scoring.scorers import DEFAULT, UnknownScorer, check_name
+from api.scoring.scorers import DEFAULT, SCORERS, UnknownScorer, check_name, find_backend, find_model
 from api.strict import FiniteFloatField, StrictSerializer
 
 KIND = "layout_score"
@@ -97,39 +98,62 @@ def element_error(element: dict[str, Any], image: StoredFile) -> dict[str, list[
     return {}
 
 
-def backend_field() -> serializers.CharField:
-    return serializers.CharField(max_length=60, default=DEFAULT, help_text="Which scorer; `heuristic` needs no weights.")
+class ByBackend(StrictSerializer):
+    """Which scorer shall judge, and with which of its models."""
 
-
-def check_backend(name: str) -> str:
-    try:
-        return check_name(name)
-    except UnknownScorer as error:
-        raise ValidationError(str(error), code="unknown_backend") from None
-
-
-class ScoreSerializer(ScoreItemSerializer):
-    backend = backend_field()
+    backend = serializers.CharField(max_length=60, default=DEFAULT, help_text=f"One of {', '.join(SCORERS)}.")
+    model_id = serializers.CharField(
+        max_length=200, required=False, help_text="One of the backend's models in the catalog; by default its first."
+    )
 
     def validate_backend(self, value: str) -> str:
-        return check_backend(value)
+        try:
+            return check_name(value)
+        except UnknownScorer as error:
+            raise ValidationError(str(error), code="unknown_backend") from None
+
+
+def settle_model(data: dict[str, Any]) -> str | None:
+    """The id of the model that the backend is to use. Raises ValidationError."""
+    try:
+        entry = find_model(data["backend"], data.get("model_id"))
+    except UnknownModel as error:
+        raise ValidationError({"model_id": [str(error)]}, code="unknown_model") from None
+    except UnknownScorer as error:
+        raise ValidationError({"model_id": [str(error)]}, code="wrong_model") from None
+    return entry.id if entry else None
+
+
+def image_error(backend: str, item: dict[str, Any]) -> dict[str, list[str]]:
+    if item.get("image") or not find_backend(backend).needs_image:
+        return {}
+    return {"image": [f"The backend '{backend}' judges pictures alone: send an image."]}
+
+
+class ScoreSerializer(ByBackend, ScoreItemSerializer):
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        data = super().validate(data)
+        if error := image_error(data["backend"], data):
+            raise ValidationError(error, code="image_required")
+        return {**data, "model_id": settle_model(data)}
 
     def resolve(self) -> Submission:
         data = dict(self.validated_data)
-        return make_submission([data], {**describe(data), "backend": data["backend"]}, data["backend"])
+        return make_submission([data], describe(data), data)
 
 
-class ScoreBatchSerializer(StrictSerializer):
+class ScoreBatchSerializer(ByBackend):
     items = ScoreItemSerializer(many=True, min_length=1, max_length=MOST_ITEMS)  # type: ignore[call-arg]
-    backend = backend_field()
 
-    def validate_backend(self, value: str) -> str:
-        return check_backend(value)
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        found = ((str(place), image_error(data["backend"], item)) for place, item in enumerate(data["items"]))
+        if errors := {place: error for place, error in found if error}:
+            raise ValidationError({"items": errors}, code="image_required")
+        return {**data, "model_id": settle_model(data)}
 
     def resolve(self) -> Submission:
         data = self.validated_data
-        params = {"items": [describe(item) for item in data["items"]], "backend": data["backend"]}
-        return make_submission(data["items"], params, data["backend"])
+        return make_submission(data["items"], {"items": [describe(item) for item in data["items"]]}, data)
 
 
 def describe(item: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +168,9 @@ def describe(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_submission(items: list[dict[str, Any]], params: dict[str, Any], backend: str) -> Submission:
+def make_submission(items: list[dict[str, Any]], params: dict[str, Any], chosen: dict[str, Any]) -> Submission:
+    """`chosen`: the backend, and its model's id (None for a backend without models)."""
+    by = {"backend": chosen["backend"], "model_id": chosen["model_id"]}
     files = [item["image"] for item in items if item.get("image")]
     asked = [{**describe(item), "image": item["image"].sha256 if item.get("image") else None} for item in items]
 
@@ -153,9 +179,9 @@ def make_submission(items: list[dict[str, Any]], params: dict[str, Any], backend
 
     return Submission(
         kind=KIND,
-        params=params,
-        model_id=backend,
+        params={**params, **by},
+        model_id=by["model_id"] or by["backend"],
         prompt=next((title for item in items if (title := item.get("event_data", {}).get("title"))), "")[:2000],
-        fingerprint={"backend": backend, "batch": "items" in params, "items": asked},
+        fingerprint={**by, "batch": "items" in params, "items": asked},
         link=link if files else None,
     )

@@ -1,15 +1,12 @@
 """Loading and unloading a model ahead of use, as jobs: with progress, in the history, in the worker that claims them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-from api.jobs.errors import JobError, WorkerFault
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
 from api.jobs.runs import JobRun
-
-PROGRESS_STEPS = 100
+from api.jobs.using_models import explained, report_to
 
 
 class LoadModel(JobKind):
@@ -22,7 +19,7 @@ class LoadModel(JobKind):
 
         for run in runs:
             with explained(), run.measure("load"):
-                get_loader().load(run.params["model_id"], report_to(run))
+                get_loader().load(run.params["model_id"], report_to([run]))
             run.finish({"model_id": run.params["model_id"], "loaded": True, "memory": get_loader().loaded()})
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
@@ -50,25 +47,3 @@ def record_memory(job: Job, output: dict[str, Any]) -> dict[str, Any]:
     """The Worker row in the same transaction, so that /api/models/ agrees with the answer before the next heartbeat."""
     Worker.objects.filter(jobs=job).update(loaded_models=output["memory"])
     return {name: value for name, value in output.items() if name != "memory"}
-
-
-def report_to(run: JobRun) -> Callable[[float, str], None]:
-    def report(fraction: float, text: str) -> None:
-        run.raise_if_cancelled()
-        run.progress(step=round(fraction * PROGRESS_STEPS), steps=PROGRESS_STEPS, stage=text)
-
-    return report
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """The loader's and the store's errors as the job's."""
-    from api.downloads.store import DownloadError
-    from api.model_loader import DeviceFault, LoaderError
-
-    try:
-        yield
-    except (DownloadError, LoaderError) as error:
-        raise JobError(error.code, error.status, error.detail) from error
-    except DeviceFault as error:
-        raise WorkerFault(str(error)) from error

@@ -165,3 +165,16 @@ def test_a_wrong_file_is_told_with_file_table_and_key(tmp_path: Path, text: str,
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"nowhere\.toml can't be read: No such file"):
         load_catalog(tmp_path / "nowhere.toml")
+
+
+def test_a_model_may_stand_on_another(tmp_path: Path) -> None:
+    extra = write(tmp_path, '[models.head]\npath = "head"\ntask = "aesthetic-score"\nfamily = "laion"\nbase = "starter-clip"\n')
+    assert load_catalog(extra).get("head").base == "starter-clip"
+
+
+def test_a_base_that_is_not_there_is_named(tmp_path: Path) -> None:
+    extra = write(tmp_path, '[models.head]\npath = "head"\nbase = "starter-clop"\n')
+    with pytest.raises(
+        CatalogError, match=r"\"base\" is 'starter-clop', and there is no such model; did you mean starter-clip"
+    ):
+        load_catalog(extra)

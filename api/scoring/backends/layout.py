@@ -1,8 +1,8 @@
 """What is asked of a scorer, and what it answers. The same for every backend."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -72,7 +72,25 @@ class Verdict:
         return {measure.name: measure.as_json() for measure in self.measures}
 
 
-class Scorer(Protocol):
-    """A backend. A picture that several layouts share is looked at once."""
+class PageScorer(Protocol):
+    """A backend that measures one picture at a time. A picture that several layouts share is looked at once."""
 
     def score(self, picture: Image.Image | None, layouts: Sequence[Layout]) -> list[Verdict]: ...
+
+
+@runtime_checkable
+class NetworkScorer(Protocol):
+    """A backend that is a network: the pictures of all that is asked at once go through it in one pass.
+
+    They are prepared one by one, so that no more than one is held at its full size. What can't be had, or run, is told by the
+    model loader's own errors.
+    """
+
+    def load(self, on_progress: Callable[[float, str], None]) -> None:
+        """Bring the models into memory, fetching them where they are missing."""
+
+    def prepare(self, picture: Image.Image) -> Any:
+        """What the network shall see of it: small, and no longer tied to the picture."""
+
+    def score_prepared(self, prepared: Sequence[Any], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
+        """For each picture a verdict on each of its layouts."""

@@ -1,0 +1,235 @@
+"""How layouts are judged in a worker. numpy, OpenCV and torch are imported inside functions.
+
+A backend that measures pages gets one run after the other. One that is a network gets the pictures of all runs in one pass.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from api.catalog import UnknownModel
+from api.files import storage
+from api.files.errors import DiskFull, MissingFile
+from api.files.models import StoredFile
+from api.files.services import open_image
+from api.jobs.errors import JobError
+from api.jobs.runs import JobRun
+from api.jobs.using_models import explained, measured, report_to
+from api.scoring.scorers import UnknownScorer, find_backend, get_scorer
+
+if TYPE_CHECKING:
+    from api.scoring.backends.layout import Layout, NetworkScorer, PageScorer, Verdict
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One item's verdict, with its overlay on disk, before there are rows. Times in seconds."""
+
+    item: dict[str, Any]
+    verdict: "Verdict"
+    overlay: storage.WrittenFile | None
+    duration: float
+    saving: float = 0.0
+
+
+def judge_runs(runs: Sequence[JobRun]) -> None:
+    """Of one backend and model. Every run gets its outcome. Raises JobError, WorkerFault for what ends them all."""
+    from api.scoring.backends.layout import NetworkScorer
+
+    scorer = make_scorer(runs[0].params)
+    if isinstance(scorer, NetworkScorer):
+        judge_together(runs, scorer)
+        return
+    for run in runs:
+        if run.cancelled:
+            run.stop()
+            continue
+        try:
+            judged = judge_run(run, scorer)
+        except JobError as error:
+            run.fail(error)
+        else:
+            run.finish(judged)
+
+
+def make_scorer(params: dict[str, Any]) -> "PageScorer | NetworkScorer":
+    name = params["backend"]
+    try:
+        loader = None
+        if "loader" in find_backend(name).needs:
+            from api.model_loader import get_loader
+
+            loader = get_loader()
+        return get_scorer(name, loader=loader, model_id=params.get("model_id") or "")
+    except UnknownScorer as error:
+        raise JobError("unknown_backend", 400, str(error)) from error
+    except UnknownModel as error:
+        raise JobError("unknown_model", 400, str(error)) from error
+
+
+def items_of(params: dict[str, Any]) -> list[dict[str, Any]]:
+    return params.get("items") or [params]
+
+
+def discard(output: Sequence[Judged]) -> None:
+    for judged in output:
+        if judged.overlay:
+            storage.remove_written(judged.overlay)
+
+
+# ---------------------------------------------------------------- one page after the other
+
+
+def judge_run(run: JobRun, scorer: "PageScorer") -> list[Judged]:
+    """In the request's order. Raises JobError and JobCancelled, and leaves no file behind then.
+
+    Overlays are drawn and written by a thread of their own, while the next picture is looked at: a write waits for the disk.
+    """
+    items = items_of(run.params)
+    found: dict[int, Future[Judged]] = {}
+    with ThreadPoolExecutor(1, "overlay") as writer:
+        try:
+            for places in by_picture(items):
+                run.raise_if_cancelled()
+                wait(found.values())  # one picture is drawn while one is measured, no more: each takes some megabytes
+                for judged, place in zip(judge_picture(run, scorer, [items[place] for place in places]), places, strict=True):
+                    found[place] = writer.submit(keep_overlay, judged)
+                    warn(run, judged.verdict, place, items)
+                run.progress(step=len(found), steps=len(items))
+            kept = [found[place].result() for place in range(len(items))]
+        except BaseException:
+            wait(found.values())
+            discard([future.result() for future in found.values() if not future.exception()])
+            raise
+    run.add_time("save", sum(judged.saving for judged in kept))
+    return kept
+
+
+def by_picture(items: Sequence[dict[str, Any]]) -> Iterator[list[int]]:
+    """The places of items that share a picture, together: it is decoded and measured once, one picture held at a time."""
+    groups: dict[str, list[int]] = {}
+    for place, item in enumerate(items):
+        groups.setdefault(item["image"] or f"none {place}", []).append(place)
+    yield from groups.values()
+
+
+def judge_picture(run: JobRun, scorer: "PageScorer", items: Sequence[dict[str, Any]]) -> list[Judged]:
+    """Of items that share a picture: `duration` is each one's share of what was done for all."""
+    started = time.monotonic()
+    with run.measure("decode"):
+        picture = open_picture(items[0]["image"])
+    with run.measure("score"):
+        verdicts = scorer.score(picture, [make_layout(item) for item in items])
+    share = (time.monotonic() - started) / len(items)
+    return [Judged(item, verdict, None, share) for item, verdict in zip(items, verdicts, strict=True)]
+
+
+def warn(run: JobRun, verdict: "Verdict", place: int, items: Sequence[dict[str, Any]]) -> None:
+    about = "" if len(items) == 1 else f"Item {place + 1}: "
+    for warning in verdict.warnings:
+        run.warn(about + warning)
+
+
+def open_picture(identifier: str | None) -> Image.Image | None:
+    if identifier is None:
+        return None
+    file = StoredFile.objects.filter(pk=identifier).first()
+    if file is None:
+        raise MissingFile
+    return open_image(file)
+
+
+def make_layout(item: dict[str, Any]) -> "Layout":
+    from api.scoring.backends.layout import Element, Layout
+
+    return Layout(
+        variant=item["variant"],
+        title=item["event_data"].get("title", ""),
+        description=item["event_data"].get("description", ""),
+        elements=tuple(Element(**element) for element in item["elements"]),
+        deep=item["deep"],
+    )
+
+
+def keep_overlay(judged: Judged) -> Judged:
+    """With its overlay on disk, and without the page that it was drawn from. Touches no database. Raises JobError."""
+    from api.scoring.backends.overlay import draw_overlay, encode_overlay
+
+    if judged.verdict.seen is None:
+        return judged
+    started = time.monotonic()
+    overlay = draw_overlay(judged.verdict)
+    try:
+        written = storage.write_image_files(encode_overlay(overlay), overlay, "jpg")
+    except DiskFull:
+        raise JobError("disk_full", 507, "The disk is full; the overlay could not be kept.") from None
+    saving = time.monotonic() - started
+    verdict = replace(judged.verdict, seen=None)
+    return replace(judged, verdict=verdict, overlay=written, saving=saving, duration=judged.duration + saving)
+
+
+# ---------------------------------------------------------------- all pictures in one pass
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the network sees of one picture, and whose it is: the run's items in these places."""
+
+    run: JobRun
+    places: list[int]
+    prepared: Any
+
+
+def judge_together(runs: Sequence[JobRun], scorer: "NetworkScorer") -> None:
+    """The pictures of all runs in one pass of the network. A run whose picture can't be had fails alone."""
+    with explained(), measured(runs, "load"):
+        scorer.load(report_to(runs))
+    started = time.monotonic()
+    with explained():
+        shown = [one for run in runs for one in show_pictures(run, scorer)]
+    kept = [one for one in shown if not one.run.resolved and not one.run.cancelled]
+    if kept:
+        whose = list({one.run.id: one.run for one in kept}.values())
+        layouts = [[make_layout(items_of(one.run.params)[place]) for place in one.places] for one in kept]
+        with explained(), measured(whose, "score"):
+            verdicts = scorer.score_prepared([one.prepared for one in kept], layouts)
+        share = (time.monotonic() - started) / sum(len(one.places) for one in kept)
+        for run in whose:
+            finish_run(run, [(one, found) for one, found in zip(kept, verdicts, strict=True) if one.run is run], share)
+    for run in runs:
+        if not run.resolved:
+            run.stop()
+
+
+def show_pictures(run: JobRun, scorer: "NetworkScorer") -> list[Shown]:
+    """[] when the run was cancelled, or failed."""
+    items, shown = items_of(run.params), []
+    try:
+        with run.measure("decode"):
+            for places in by_picture(items):
+                if run.cancelled:
+                    return []
+                picture = open_picture(items[places[0]]["image"])
+                if picture is None:
+                    raise JobError("image_required", 400, f"The backend '{run.params['backend']}' judges pictures alone.")
+                shown.append(Shown(run, places, scorer.prepare(picture)))
+                run.progress(step=len(shown), steps=len(items) + 1)
+    except JobError as error:
+        run.fail(error)
+        return []
+    return shown
+
+
+def finish_run(run: JobRun, found: Sequence[tuple[Shown, "Sequence[Verdict]"]], share: float) -> None:
+    items = items_of(run.params)
+    judged: dict[int, Judged] = {}
+    for one, verdicts in found:
+        for place, verdict in zip(one.places, verdicts, strict=True):
+            judged[place] = Judged(items[place], verdict, None, share)
+    for place in sorted(judged):
+        warn(run, judged[place].verdict, place, items)
+    run.finish([judged[place] for place in range(len(items))])
