@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from api.jobs.runs import JobRun
 
 
-class JobKind(ABC):
+class JobKind:
     """One kind of job. A capability's handler.py has its subclasses, its apps.py registers them.
 
     `run` is called in the worker alone, without a database transaction; `record` inside the transaction that ends the job.
@@ -28,9 +28,16 @@ class JobKind(ABC):
         """Raises a Problem where no new job of this kind can be taken: its results would find no place."""
         return
 
-    @abstractmethod
+    def open_session(self, params: dict[str, Any]) -> "Session | None":
+        """For a kind whose jobs are worked on in steps, together: called with the params of the first job of a batch key."""
+        return None
+
     def run(self, runs: Sequence["JobRun"]) -> None:
-        """Do the work, and call `finish(output)` or `fail(error)` of each run. An exception fails those that are left."""
+        """Do the work, and call `finish(output)` or `fail(error)` of each run. An exception fails those that are left.
+
+        Every kind has this or `open_session`.
+        """
+        raise NotImplementedError
 
     def record(self, job: "Job", output: Any) -> dict[str, Any]:
         """Create the rows of the output, and return the job's `result`. Files are on disk already."""
@@ -47,6 +54,32 @@ class JobKind(ABC):
     def render(self, job: "Job", *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""
         return job.result
+
+
+class Session(ABC):
+    """Jobs of one batch key that are worked on together, a little at a time, and that others join while they run.
+
+    The worker calls `step` in turns: between two of them it may run jobs of other kinds, so nothing that others could need is held
+    from one step to the next.
+    """
+
+    runs: "list[JobRun]"
+    """Those that have joined and have not ended."""
+
+    @abstractmethod
+    def room(self) -> int:
+        """How many more may join now."""
+
+    @abstractmethod
+    def join(self, runs: "Sequence[JobRun]") -> None: ...
+
+    @abstractmethod
+    def step(self) -> bool:
+        """A little work, and the end of those that are done. False where there was nothing to do but wait. Raises as `run` does."""
+
+    def close(self) -> None:
+        """Nothing is left to do, or the session has failed: let go of what it holds."""
+        return
 
 
 class ForgottenKind(JobKind):

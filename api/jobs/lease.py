@@ -25,7 +25,7 @@ STUCK_EXIT = 75
 
 
 class LeaseKeeper(threading.Thread):
-    """Holds what the model thread works on. `hold` and `let_go` are called by that thread; the rest runs here.
+    """Holds what the model thread works on. `hold` is called by that thread; the rest runs here.
 
     `describe` gives the Worker row's fields (state, device, loaded_models), cheaply: it is called at each heartbeat.
     """
@@ -47,9 +47,6 @@ class LeaseKeeper(threading.Thread):
     def tell_soon(self) -> None:
         """The state has changed: say so at the next turn, and not more than twice a second."""
         self.next_heartbeat = min(self.next_heartbeat, time.monotonic() + 0.5)
-
-    def let_go(self) -> None:
-        self.runs = ()
 
     def run(self) -> None:
         bell = open_bell("worker")

@@ -23,6 +23,7 @@ from api.problems import Problem
 
 BACKOFF_SECONDS = (0, 2, 10, 30, 60)
 ADMISSION_MARGIN = 64  # more than can be inserting at once without having seen each other
+ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 ADMISSION_LOCK = 0x6461726B  # our namespace among PostgreSQL's advisory locks
 
 
@@ -122,24 +123,42 @@ def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = 
 # ---------------------------------------------------------------- claim and hold
 
 
-def claim_jobs(*, worker: Worker) -> list[Job]:
+def claim_jobs(*, worker: Worker, besides: Sequence[str] = ()) -> list[Job]:
     """The head of the queue, and up to N-1 more with its batch key; [] when nothing waits. All share one new lease token.
 
-    A row that was tried before is claimed alone, so that a job which kills workers can't take its neighbours with it.
+    A row that was tried before is claimed alone, so that a job which kills workers can't take its neighbours with it. Jobs with a
+    batch key in `besides` are left: they join a session of this worker (`claim_joining`).
     """
     lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
+    others = f"(batch_key NOT IN ({', '.join(['%s'] * len(besides))}) OR attempt > 0)" if besides else "TRUE"
     with atomic_without_sync():
-        jobs = sql.claim(**lease, limit=1)
+        jobs = sql.claim(**lease, limit=1, only=others, params=besides)
         if not jobs:
             return []
         head = jobs[0]
         mates = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
-            alike = "kind = %s AND batch_key = %s AND attempt = 0"
-            jobs += sql.claim(**lease, limit=mates, only=alike, params=[head.kind, head.batch_key])
-        sql.add_events((job, job.event_sequence, "status", {"status": Status.RUNNING, "attempt": job.attempt}) for job in jobs)
-        dispatch.ring_web_on_commit()
+            jobs += sql.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
+        tell_running(jobs)
     return jobs
+
+
+def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> list[Job]:
+    """Up to `limit` jobs of a batch key that have not been tried yet, for a session that is under way; [] at little cost."""
+    alike = Job.objects.filter(status=Status.QUEUED, kind=kind, batch_key=batch_key, attempt=0)
+    if limit < 1 or not alike.order_by().exists():
+        return []
+    lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
+    with atomic_without_sync():
+        jobs = sql.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
+        if jobs:
+            tell_running(jobs)
+    return jobs
+
+
+def tell_running(jobs: Sequence[Job]) -> None:
+    sql.add_events((job, job.event_sequence, "status", {"status": Status.RUNNING, "attempt": job.attempt}) for job in jobs)
+    dispatch.ring_web_on_commit()
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:

@@ -40,3 +40,4 @@ def wake(job_id: str) -> None:
         close_old_connections()
         while not loop.stopping.is_set() and loop.run_once():
             pass
+        loop.drain()  # what was begun is ended, or handed back, before this process ends

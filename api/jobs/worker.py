@@ -1,11 +1,18 @@
-"""The worker's loop: claim → gather a batch → run → record. One thread runs models; the lease keeper is the other."""
+"""The worker's loop: claim → gather a batch → run → record. One thread runs models; the lease keeper is the other.
+
+Jobs that are worked on in steps (chats) have a session, which others join while it runs. Sessions and batches take turns: while
+sessions are open, at most one batch of something else is run between two turns, and a turn ends after TURN_SECONDS. So a picture
+behind long chats waits for a turn, and chats behind many pictures go on after each batch of them.
+"""
 
 import logging
 import os
 import socket
 import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
@@ -13,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from api.jobs import dispatch, services
 from api.jobs.bell import open_bell
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, JobError, WorkerFault
-from api.jobs.kinds import get_kind
+from api.jobs.kinds import JobKind, Session, get_kind
 from api.jobs.lease import LeaseKeeper
 from api.jobs.models import Job, Worker
 from api.jobs.runs import JobRun
@@ -24,6 +31,8 @@ log = logging.getLogger("darkroom.worker")
 IDLE_SECONDS = 1.0  # the bell wakes it sooner; this only bounds what a lost ring costs
 DRAIN_SECONDS = 20.0
 LONGEST_TURN_SECONDS = 5.0
+TURN_SECONDS = 2.0
+JOIN_SECONDS = 0.05  # how often a session looks for jobs that want to join it
 FAULT_EXIT = 70
 
 
@@ -52,6 +61,8 @@ class WorkerLoop:
         self.stopping = threading.Event()  # claim no more
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
+        self.sessions: dict[str, Session] = {}  # by batch key
+        self.batch: list[JobRun] = []  # what runs beside them
 
     def report(self) -> dict[str, Any]:
         return {"state": self.state, **self.describe()}
@@ -70,15 +81,18 @@ class WorkerLoop:
                 log.warning("The database didn't answer; trying again", exc_info=True)
                 connection.close()
                 self.stopping.wait(IDLE_SECONDS)
+        self.drain()
         bell.close()
         self.end()
 
     def run_once(self) -> bool:
-        """Claim and run one batch. Whether there was one."""
-        jobs = services.claim_jobs(worker=self.worker)
+        """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
+        jobs = services.claim_jobs(worker=self.worker, besides=list(self.sessions))
         if jobs:
-            self.run_batch(jobs)
-        return bool(jobs)
+            self.start(jobs)
+        busy = bool(jobs or self.sessions)
+        self.take_turns()
+        return busy
 
     def warm_up_once(self) -> bool:
         """Whether there was something to warm up. A failure is for the job that needs it to tell."""
@@ -93,15 +107,37 @@ class WorkerLoop:
         self.set_state(Worker.State.IDLE)
         return True
 
-    def run_batch(self, jobs: list[Job]) -> None:
-        kind = get_kind(jobs[0].kind)
-        runs = [JobRun(job, kind, self.interrupted) for job in jobs]
-        self.keeper.hold(runs)
-        self.set_state(Worker.State.BUSY)
-        job_id_of_log.set(str(jobs[0].id))
+    def start(self, jobs: list[Job]) -> None:
+        """Run a batch to its end, or open a session with it. What was tried before has the worker to itself."""
+        kind, alone = get_kind(jobs[0].kind), jobs[0].attempt > 1
+        self.batch = [JobRun(job, kind, self.interrupted) for job in jobs]
+        self.hold()
         try:
-            kind.run(runs)
-            fail_unresolved(runs, JobError("internal_error", 500, "The job ended without a result; the log has more."))
+            if alone:
+                self.drain()
+            session = self.open_session(kind)
+            if session is None:
+                self.run_batch(kind)
+            else:
+                session.join(self.batch)
+        finally:
+            self.batch = []
+            self.hold()
+        if alone:
+            self.drain()
+
+    def run_batch(self, kind: JobKind) -> None:
+        with self.guarded(self.batch):
+            kind.run(self.batch)
+            fail_unresolved(self.batch, JobError("internal_error", 500, "The job ended without a result; the log has more."))
+
+    @contextmanager
+    def guarded(self, runs: list[JobRun]) -> Iterator[None]:
+        """What a handler raises ends these runs, each in its way."""
+        job_id_of_log.set(str(runs[0].id) if runs else "")
+        runs = list(runs)
+        try:
+            yield
         except JobCancelled:
             stop_unresolved(runs)
         except JobError as error:
@@ -115,9 +151,67 @@ class WorkerLoop:
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
             fail_unresolved(runs, JobError("internal_error", 500, "The job failed; the log has the reason under its id."))
         finally:
-            self.keeper.let_go()
             job_id_of_log.set("")
-            self.set_state(Worker.State.IDLE)
+
+    def hold(self) -> None:
+        """Tell the lease keeper what is ours."""
+        runs = [*self.batch, *(run for session in self.sessions.values() for run in session.runs)]
+        self.keeper.hold(runs)
+        state = Worker.State.BUSY if runs else Worker.State.IDLE
+        if state != self.state:
+            self.set_state(state)
+
+    # ---------------------------------------------------------------- sessions
+
+    def open_session(self, kind: JobKind) -> Session | None:
+        """The session of `batch`: there is none under its key yet, since those jobs join; None for a kind without."""
+        job = self.batch[0].job
+        session = kind.open_session(job.params)
+        if session is not None:
+            self.sessions[job.batch_key] = session
+        return session
+
+    def take_turns(self, *, joining: bool = True) -> None:
+        for key in list(self.sessions):
+            try:
+                self.take_turn(key, joining)
+            except CONNECTION_ERRORS:
+                self.close_session(key)
+                raise
+            if not self.sessions[key].runs:
+                self.close_session(key)
+
+    def take_turn(self, key: str, joining: bool) -> None:
+        """Steps of one session, for TURN_SECONDS at most and as long as it has something to do."""
+        session, deadline, next_look = self.sessions[key], time.monotonic() + TURN_SECONDS, 0.0
+        while session.runs and time.monotonic() < deadline:
+            if joining and not self.stopping.is_set() and time.monotonic() >= next_look:
+                self.let_join(key, session)
+                next_look = time.monotonic() + JOIN_SECONDS
+            runs = list(session.runs)
+            worked = False
+            with self.guarded(runs):
+                worked = session.step()
+            self.hold()
+            if not worked:
+                return
+
+    def let_join(self, key: str, session: Session) -> None:
+        kind = session.runs[0].kind
+        jobs = services.claim_joining(worker=self.worker, kind=kind.name, batch_key=key, limit=session.room())
+        if jobs:
+            session.join([JobRun(job, kind, self.interrupted) for job in jobs])
+            self.hold()
+
+    def drain(self) -> None:
+        """Until every session has ended; nobody joins."""
+        while self.sessions:
+            self.take_turns(joining=False)
+
+    def close_session(self, key: str) -> None:
+        session = self.sessions.pop(key)
+        session.close()
+        self.hold()
 
     def set_state(self, state: Worker.State) -> None:
         self.state = state
