@@ -58,6 +58,12 @@ HF_TOKEN = env_secret("HF_TOKEN")
 HF_ENDPOINT = env_str("HF_ENDPOINT")
 HF_PROVIDER = env_str("HF_PROVIDER")  # empty: the hub chooses
 HF_INFERENCE_ENDPOINT = env_str("HF_INFERENCE_ENDPOINT")
+CHAT_SLOTS = env_int("CHAT_SLOTS", 8, low=1, high=256)  # answers that a worker writes at the same time with one model
+CHAT_MAX_TOKENS = env_int("CHAT_MAX_TOKENS", 1024, low=1, high=1_000_000)  # of an answer whose request names no limit
+CHAT_REMOTE_SLOTS = env_int("CHAT_REMOTE_SLOTS", 32, low=1, high=1024)  # chats under way on the remote server, of each model
+CHAT_REMOTE_URL = env_str("CHAT_REMOTE_URL")  # any OpenAI-compatible server, for example http://gpu:8001/v1
+CHAT_REMOTE_KEY = env_secret("CHAT_REMOTE_KEY")
+CHAT_REMOTE_MODELS = env_list("CHAT_REMOTE_MODELS")  # what is asked of it beside the catalog's models
 CATALOG_EXTRA = env_path("CATALOG_EXTRA")
 MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
 MEMORY_MEASURES = env_list("MEMORY_MEASURES")  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload
@@ -90,6 +96,7 @@ INSTALLED_APPS = [
     "api.files",
     "api.images",
     "api.scoring",
+    "api.chat",
     "api.dialects",
     "api.studio",
     "api.starter",

@@ -19,6 +19,8 @@ from api.loading.memory import LoaderError
 MODULES = {
     "text-to-image": "api.loading.pipelines",
     "zero-shot-image-classification": "api.loading.clip",
+    "image-text-to-text": "api.loading.chat",
+    "text-generation": "api.loading.chat",
 }
 
 

@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+
+
+class ChatConfig(AppConfig):
+    name = "api.chat"
+    label = "chat"
+    verbose_name = "Chats"
+
+    def ready(self) -> None:
+        from api.chat import signals  # noqa: F401  (its receivers register themselves)
+        from api.chat.handler import Chat
+        from api.jobs import kinds
+
+        kinds.register(Chat())

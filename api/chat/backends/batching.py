@@ -1,0 +1,172 @@
+"""Answers of one model that are written together: their caches in one tensor, each row padded at its left.  [torch]
+
+A row joins with the cache of its own prefill, and leaves without the others noticing. Positions are told to the model row by row, so
+that padding changes nothing in what it computes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+TOGETHER = frozenset({"idefics3", "smolvlm", "llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2", "llava"})
+"""model_types whose rows may share a batch: plain causal attention with rotary positions. Rows of others are stepped one by one."""
+SPARE = 256
+"""Places for tokens to come, each time that a cache has to grow."""
+
+
+class RoomyLayer(DynamicLayer):
+    """A cache that is written in place: DynamicLayer copies all of it at each token."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self._adopt(keys, values)
+
+    def _adopt(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        self.length = keys.shape[-2]
+        self.buffers = tuple(pad(states, (0, 0, 0, SPARE)) for states in (keys, values))
+        self._show()
+
+    def _show(self) -> None:
+        self.keys, self.values = (buffer[..., : self.length, :] for buffer in self.buffers)
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        end = self.length + key_states.shape[-2]
+        if end > self.buffers[0].shape[-2]:
+            self.buffers = tuple(pad(buffer, (0, 0, 0, max(SPARE, end))) for buffer in self.buffers)
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[..., self.length : end, :] = states
+        self.length = end
+        self._show()
+        return self.keys, self.values
+
+
+class Rows:
+    """Rows that are stepped in one call of the model. `lengths` are their tokens, `offsets` what is added to a position."""
+
+    def __init__(self, cache: Cache, length: int, offset: int, copies: int) -> None:
+        self.layers: list[Any] = list(cache.layers)
+        if copies > 1:
+            cache.batch_repeat_interleave(copies)
+        self.plain = all(type(layer) is DynamicLayer and layer.is_initialized for layer in cache.layers)
+        if self.plain:
+            self.layers = [RoomyLayer(layer.keys, layer.values) for layer in cache.layers]
+        self.cache = Cache(layers=self.layers) if self.plain else cache
+        self.lengths, self.offsets, self.width = [length] * copies, [offset] * copies, length
+
+    def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
+        """(rows, vocabulary) float32 on the CPU, after one token for each row."""
+        device = model.device
+        mask = torch.ones(len(tokens), self.width + 1, dtype=torch.long)
+        for row, length in enumerate(self.lengths):
+            mask[row, : self.width - length] = 0
+        places = torch.tensor(self.lengths) + torch.tensor(self.offsets)
+        inputs: dict[str, Any] = {"input_ids": torch.tensor(tokens)[:, None].to(device), "attention_mask": mask.to(device)}
+        if takes(model, "position_ids"):
+            inputs["position_ids"] = shaped_positions(model, places).to(device)
+        logits = model(**inputs, past_key_values=self.cache, use_cache=True).logits
+        self.lengths, self.width = [length + 1 for length in self.lengths], self.width + 1
+        return logits[:, -1].float().cpu()
+
+    def join(self, other: Rows) -> None:
+        """Both plain. The other's rows come behind these."""
+        width = max(self.width, other.width)
+        self.layers = [
+            RoomyLayer(*(joined(mine, theirs, width) for mine, theirs in zip(pair_of(a), pair_of(b), strict=True)))
+            for a, b in zip(self.layers, other.layers, strict=True)
+        ]
+        self.cache = Cache(layers=self.layers)
+        self.lengths, self.offsets, self.width = self.lengths + other.lengths, self.offsets + other.offsets, width
+
+    def keep(self, rows: list[int]) -> None:
+        """Forget the others, and the padding that only they needed."""
+        self.lengths, self.offsets = [self.lengths[row] for row in rows], [self.offsets[row] for row in rows]
+        if not self.plain:
+            self.cache.batch_select_indices(torch.tensor(rows))
+            return
+        width = max(self.lengths)
+        self.layers = [
+            RoomyLayer(*(states[rows, :, self.width - width :] for states in pair_of(layer))) for layer in self.layers
+        ]
+        self.cache, self.width = Cache(layers=self.layers), width
+
+
+def pair_of(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return layer.keys, layer.values
+
+
+def joined(mine: torch.Tensor, theirs: torch.Tensor, width: int) -> torch.Tensor:
+    return torch.cat([pad(states, (0, 0, width - states.shape[-2], 0)) for states in (mine, theirs)])
+
+
+def takes(model: Any, name: str) -> bool:
+    return name in inspect.signature(model.forward).parameters
+
+
+def shaped_positions(model: Any, places: torch.Tensor) -> torch.Tensor:
+    """(rows, 1); (3, rows, 1) for models whose positions have a time, a height and a width."""
+    rope = getattr(model.config.get_text_config(decoder=True), "rope_parameters", None) or {}
+    return places[None, :, None].expand(3, -1, -1) if "mrope_section" in rope else places[:, None]
+
+
+class TorchBatch:
+    """All answers of one model that are under way. The model itself is passed in at each call: it may be evicted in between."""
+
+    def __init__(self) -> None:
+        self.groups: list[Rows] = []
+
+    @torch.inference_mode()
+    def add(self, model: Any, inputs: dict[str, torch.Tensor], copies: int) -> torch.Tensor:
+        """Read a prompt; its rows come behind all others. (vocabulary,) float32 on the CPU: the logits of what comes first."""
+        given = {name: place(value, model) for name, value in inputs.items()}
+        extra = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+        cache = DynamicCache(config=model.config)
+        output = model(**given, **extra, past_key_values=cache, use_cache=True)
+        length = int(inputs["input_ids"].shape[1])
+        rows = Rows(output.past_key_values, output.past_key_values.get_seq_length() or length, offset_of(output), copies)
+        last = self.groups[-1] if self.groups else None
+        if last is not None and rows.plain and last.plain and model.config.model_type in TOGETHER:
+            last.join(rows)
+        else:
+            self.groups.append(rows)
+        return output.logits[0, -1].float().cpu()
+
+    @torch.inference_mode()
+    def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
+        """(rows, vocabulary): one more token for each row, in order."""
+        logits, first = [], 0
+        for group in self.groups:
+            count = len(group.lengths)
+            logits.append(group.step(model, tokens[first : first + count]))
+            first += count
+        return torch.cat(logits)
+
+    @torch.inference_mode()
+    def keep(self, rows: list[int]) -> None:
+        """Rows that are left, by their old numbers in order."""
+        first, groups = 0, []
+        for group in self.groups:
+            count = len(group.lengths)
+            mine = [row - first for row in rows if first <= row < first + count]
+            if mine and len(mine) < count:
+                group.keep(mine)
+            if mine:
+                groups.append(group)
+            first += count
+        self.groups = groups
+
+
+def place(value: torch.Tensor, model: Any) -> torch.Tensor:
+    return value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
+
+
+def offset_of(output: Any) -> int:
+    """Qwen-VL: a picture takes fewer positions than it has tokens."""
+    deltas = getattr(output, "rope_deltas", None)
+    return 0 if deltas is None else int(deltas.reshape(-1)[0])

@@ -1,0 +1,48 @@
+"""What a chat is as a job: a session that others join, an answer told token by token, and a conversation that keeps it. No torch."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+
+from api.chat.serializers import KIND
+from api.chat.services import keep_messages, record_answer
+from api.jobs.kinds import JobKind, Session
+from api.jobs.models import Job
+
+ANSWERED = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
+
+
+class Chat(JobKind):
+    name = KIND
+
+    def batch_key(self, params: dict[str, Any]) -> str:
+        """Chats with one model on one backend are written together."""
+        key = f"chat:{params['backend']}:{params['model']}"
+        return key if len(key) <= 64 else f"chat:{hashlib.sha256(key.encode()).hexdigest()[:48]}"
+
+    def open_session(self, params: dict[str, Any]) -> Session:
+        from api.chat.session import ChatSession, make_backend
+
+        slots = settings.CHAT_SLOTS if params["backend"] != "remote" else settings.CHAT_REMOTE_SLOTS
+        return ChatSession(make_backend(params["backend"], params["model"]), slots)
+
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
+        """The answers in their conversation, and the job's result: {conversation, backend, model, choices, usage}."""
+        told = {name: output[name] for name in ANSWERED}
+        conversation = record_answer(job, output["choices"], **told)
+        completion = sum(choice["completion_tokens"] for choice in output["choices"])
+        prompt = output["prompt_tokens"]
+        return {
+            "conversation": str(conversation.pk) if conversation else None,
+            "backend": output["backend"],
+            "model": output["model"],
+            "choices": output["choices"],
+            "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+        }
+
+    def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None]:
+        """A retry is a conversation of its own, with the same messages."""
+        turns = params["messages"]
+        return keep_messages(turns=turns, new=len(turns), conversation=None, length=0, metadata=params["metadata"])

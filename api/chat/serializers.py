@@ -1,0 +1,180 @@
+"""What a chat request may say (OpenAI's parameters and ours), and what it comes to once everything left open is decided."""
+
+import json
+import secrets
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from api.access.scopes import Principal
+from api.chat.messages import MessagesField, clean_text
+from api.chat.models import Conversation
+from api.chat.schemas import schema_fault
+from api.chat.selection import BACKENDS, select
+from api.chat.services import Turn, find_conversation, images_of, keep_messages, next_position, read_turns, text_of
+from api.files.models import StoredFile
+from api.jobs.submission import Submission
+from api.strict import FiniteFloatField, StrictSerializer
+
+KIND = "chat"
+LARGEST_SEED = 2**53
+MOST_CHOICES = 8
+MOST_STOPS, LONGEST_STOP = 4, 200
+SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "stop", "n", "logprobs", "top_logprobs")
+
+
+class StopField(serializers.Field[list[str], Any, Any, Any]):
+    """A text, or a list of up to four."""
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        texts = [data] if isinstance(data, str) else data
+        if not isinstance(texts, list) or len(texts) > MOST_STOPS or not all(isinstance(text, str) for text in texts):
+            raise ValidationError(f"Must be a text, or a list of up to {MOST_STOPS} texts.")
+        if not all(0 < len(text) <= LONGEST_STOP for text in texts):
+            raise ValidationError(f"Each must have 1 to {LONGEST_STOP} characters.")
+        return [clean_text(text) for text in texts]
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class JsonSchemaSerializer(StrictSerializer):
+    name = serializers.RegexField(r"^[A-Za-z0-9_-]{1,64}$")
+    description = serializers.CharField(required=False, allow_null=True, max_length=2000)
+    schema = serializers.DictField(required=False)
+    strict = serializers.BooleanField(required=False, allow_null=True)
+
+    def validate_schema(self, value: dict[str, Any]) -> dict[str, Any]:
+        clean_text(json.dumps(value, ensure_ascii=False).replace("\\u0000", "\x00"))
+        if fault := schema_fault(value):
+            raise ValidationError(f"This schema can't be followed: {fault}", code="invalid_schema")
+        return value
+
+
+class ResponseFormatSerializer(StrictSerializer):
+    type = serializers.ChoiceField(choices=["text", "json_object", "json_schema"])
+    json_schema = JsonSchemaSerializer(required=False, allow_null=True)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        if (data["type"] == "json_schema") != bool(data.get("json_schema")):
+            raise ValidationError({"json_schema": ["Goes with the type json_schema, and only with that."]})
+        return data
+
+
+class StreamOptionsSerializer(StrictSerializer):
+    include_usage = serializers.BooleanField(required=False, allow_null=True)
+
+
+def number(low: float, high: float) -> FiniteFloatField:
+    return FiniteFloatField(required=False, allow_null=True, min_value=low, max_value=high)
+
+
+def whole(low: int, high: int) -> serializers.IntegerField:
+    return serializers.IntegerField(required=False, allow_null=True, min_value=low, max_value=high)
+
+
+class ChatSerializer(StrictSerializer):
+    """`context`: principal."""
+
+    model = serializers.CharField(required=False, allow_null=True, max_length=200)
+    messages = MessagesField()
+    stream = serializers.BooleanField(required=False, allow_null=True)
+    stream_options = StreamOptionsSerializer(required=False, allow_null=True)
+    temperature = number(0, 2)
+    top_p = number(0, 1)
+    top_k = whole(1, 1_000_000)
+    max_tokens = whole(1, 1_000_000)
+    max_completion_tokens = whole(1, 1_000_000)
+    stop = StopField(required=False, allow_null=True)
+    n = whole(1, MOST_CHOICES)
+    seed = whole(-LARGEST_SEED, LARGEST_SEED)
+    presence_penalty = number(-2, 2)
+    frequency_penalty = number(-2, 2)
+    logprobs = serializers.BooleanField(required=False, allow_null=True)
+    top_logprobs = whole(0, 20)
+    response_format = ResponseFormatSerializer(required=False, allow_null=True)
+    user = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=256)
+    metadata = serializers.DictField(
+        child=serializers.CharField(max_length=512, allow_blank=True), required=False, allow_null=True
+    )
+    backend = serializers.ChoiceField(choices=BACKENDS, required=False, allow_null=True)
+    conversation = serializers.UUIDField(required=False, allow_null=True)
+
+    def validate_metadata(self, value: dict[str, str] | None) -> dict[str, str] | None:
+        if value is not None and (len(value) > 16 or any(len(key) > 64 for key in value)):
+            raise ValidationError("Up to 16 pairs, their names up to 64 characters.")
+        for key in value or {}:
+            clean_text(key)
+        return value
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        data = {name: value for name, value in data.items() if value is not None}
+        limits = {data[name] for name in ("max_tokens", "max_completion_tokens") if name in data}
+        if len(limits) > 1:
+            raise ValidationError({"max_tokens": ["Differs from max_completion_tokens, which is the same by its newer name."]})
+        if data.get("top_logprobs") is not None and not data.get("logprobs"):
+            raise ValidationError({"top_logprobs": ["Needs logprobs: true."]})
+        if "stream_options" in data and not data.get("stream"):
+            raise ValidationError({"stream_options": ["Only with stream: true."]})
+        self.selection = select(data.get("model"), data.get("backend", "auto"))
+        self.named, self.turns, self.length = self.find_history(data)
+        if not self.selection.sees and images_of(self.turns):
+            raise ValidationError(
+                {"messages": [f"'{self.selection.model}' reads text only; it can't see pictures."]}, code="blind_model"
+            )
+        data["limit"] = limits.pop() if limits else None
+        return data
+
+    def find_history(self, data: dict[str, Any]) -> tuple[Conversation | None, list[Turn], int]:
+        """A conversation that is named, all that the model is told (what that holds, and what is new), and its length before."""
+        if "conversation" not in data:
+            return None, data["messages"], 0
+        principal: Principal = self.context["principal"]
+        found = find_conversation(owner_key=principal.owner_key, identifier=data["conversation"], see_all=principal.is_staff)
+        if found is None:
+            raise ValidationError({"conversation": ["There is no conversation with this id."]}, code="not_found")
+        length = next_position(found)
+        return found, [*read_turns(found), *data["messages"]], length
+
+    def resolve(self) -> Submission:
+        data, turns = self.validated_data, self.turns
+        asked = [text_of(turn) for turn in data["messages"] if turn["role"] == "user"]
+        params = {
+            "messages": turns,
+            "model": self.selection.model,
+            "backend": self.selection.backend,
+            **{name: data[name] for name in SAMPLING if name in data},
+            "max_tokens": data["limit"],
+            "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
+            "response_format": data.get("response_format"),
+            "user": data.get("user", ""),
+            "metadata": data.get("metadata", {}),
+        }
+        return Submission(
+            kind=KIND,
+            params=params,
+            model_id=self.selection.model,
+            prompt=(asked[-1] if asked else "")[:2000],
+            fingerprint={
+                **params,
+                "messages": self.fingerprint(),
+                "seed": data.get("seed"),
+                "conversation": str(data.get("conversation", "")),
+            },
+            link=keep_messages(
+                turns=turns,
+                new=len(data["messages"]),
+                conversation=self.named,
+                length=self.length,
+                metadata=params["metadata"],
+            ),
+        )
+
+    def fingerprint(self) -> list[Any]:
+        """What was sent. The same pictures are the same request, under whatever id they are kept."""
+        turns = self.validated_data["messages"]
+        hashes = dict(StoredFile.objects.filter(pk__in=images_of(turns)).values_list("pk", "sha256"))
+        known = {str(pk): sha256 for pk, sha256 in hashes.items()}
+        parts = [[{**part, "image": known.get(part.get("image", ""))} for part in turn["parts"]] for turn in turns]
+        return [[turn["role"], said] for turn, said in zip(turns, parts, strict=True)]

@@ -1,0 +1,176 @@
+"""Everything that changes a conversation: begin, continue, answer, delete.
+
+A client of OpenAI's API sends the whole history each time. So that a chat of ten turns is one conversation and not ten, each
+conversation keeps a digest of its messages: a request that begins with exactly those goes on with it. A client may also name a
+conversation (`conversation`), and send only what is new.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from api.chat.models import Conversation, Message
+from api.files.models import StoredFile
+from api.files.services import attach_inputs
+from api.jobs.models import Job
+from api.jobs.states import ACTIVE
+from api.problems import Problem
+
+Turn = dict[str, Any]
+"""`{"role", "parts"}`; a part is `{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
+
+
+def text_of(turn: Turn) -> str:
+    return "\n".join(part["text"] for part in turn["parts"] if part["type"] == "text")
+
+
+def images_of(turns: Iterable[Turn]) -> list[str]:
+    return [part["image"] for turn in turns for part in turn["parts"] if part["type"] == "image"]
+
+
+def extend_digest(digest: str, turn: Turn) -> str:
+    """`detail` and empty texts don't count: clients differ in how they send a message back."""
+    said = [part.get("text") or part.get("image") for part in turn["parts"] if part.get("text") or part.get("image")]
+    return hashlib.sha256(json.dumps([digest, turn["role"], said]).encode()).hexdigest()
+
+
+def digests(turns: Sequence[Turn]) -> list[str]:
+    """The digest after each of the turns."""
+    found, digest = [], ""
+    for turn in turns:
+        digest = extend_digest(digest, turn)
+        found.append(digest)
+    return found
+
+
+# ---------------------------------------------------------------- begin and continue
+
+
+def find_conversation(*, owner_key: str, identifier: uuid.UUID, see_all: bool = False) -> Conversation | None:
+    found = Conversation.objects.filter(pk=identifier)
+    return (found if see_all else found.filter(owner_key=owner_key)).first()
+
+
+def read_turns(conversation: Conversation) -> list[Turn]:
+    """What a model is told of it: all up to the last answer."""
+    messages: list[Turn] = list(conversation.messages.filter(choice=0).values("role", "parts"))  # type: ignore[arg-type]
+    while messages and messages[-1]["role"] != Message.Role.ASSISTANT:
+        messages.pop()  # asked, and never answered
+    return messages
+
+
+def keep_messages(
+    *, turns: Sequence[Turn], new: int, conversation: Conversation | None, length: int, metadata: dict[str, str]
+) -> Callable[[Job], None]:
+    """What ties a new job to its conversation, within the transaction that submits it. The last `new` turns were not heard before.
+
+    Problem 409 where the named conversation waits for an answer, or is no longer as long as it was when its turns were read.
+    """
+
+    def link(job: Job) -> None:
+        attach_inputs(job, StoredFile.objects.filter(pk__in=images_of(turns)))
+        ours: Conversation | None
+        if conversation is not None:
+            ours, fresh = lock_conversation(conversation, length), turns[-new:]
+        else:
+            ours, fresh = match_conversation(job.owner_key, turns)
+            ours = ours or begin_conversation(job, turns, metadata)
+        first = next_position(ours)
+        for place, turn in enumerate(fresh):
+            add_message(ours, job, turn, position=first + place)
+        Conversation.objects.filter(pk=ours.pk).update(digest="", model_id=job.model_id, updated_at=Now())
+
+    return link
+
+
+def lock_conversation(conversation: Conversation, length: int) -> Conversation:
+    found = Conversation.objects.select_for_update().filter(pk=conversation.pk).first()
+    waits = Job.objects.filter(messages__conversation=conversation, status__in=ACTIVE).exists()
+    if found is None or waits or next_position(found) != length:
+        raise Problem("conversation_busy", 409, "This conversation waits for an answer already.", headers={"Retry-After": "1"})
+    return found
+
+
+def begin_conversation(job: Job, turns: Sequence[Turn], metadata: dict[str, str]) -> Conversation:
+    asked = next((text_of(turn) for turn in turns if turn["role"] == "user" and text_of(turn)), "")
+    title = " ".join(asked.split())
+    title = title if len(title) <= 80 else f"{title[:79]}…"
+    return Conversation.objects.create(owner_key=job.owner_key, title=title, model_id=job.model_id, metadata=metadata)
+
+
+def match_conversation(owner_key: str, turns: Sequence[Turn]) -> tuple[Conversation | None, Sequence[Turn]]:
+    """The conversation that holds the longest beginning of `turns` and nothing else, and what is new to it."""
+    known = digests(turns)
+    places = {known[place]: place for place, turn in enumerate(turns[:-1]) if turn["role"] == "assistant"}
+    if not places:
+        return None, turns
+    rows = Conversation.objects.select_for_update().filter(owner_key=owner_key, digest__in=list(places))
+    best = max(rows, key=lambda row: (places[row.digest], row.id), default=None)
+    return best, turns[places[best.digest] + 1 :] if best else turns
+
+
+def next_position(conversation: Conversation) -> int:
+    last = conversation.messages.aggregate(last=Max("position"))["last"]
+    return 0 if last is None else last + 1
+
+
+def add_message(conversation: Conversation, job: Job, turn: Turn, *, position: int, **fields: Any) -> Message:
+    message = Message.objects.create(
+        conversation=conversation,
+        job=job,
+        position=position,
+        role=turn["role"],
+        parts=turn["parts"],
+        text=text_of(turn),
+        **fields,
+    )
+    if ids := images_of([turn]):
+        message.images.set(StoredFile.objects.filter(pk__in=ids))
+    return message
+
+
+# ---------------------------------------------------------------- answer
+
+
+def record_answer(job: Job, choices: Sequence[dict[str, Any]], **fields: Any) -> Conversation | None:
+    """The answers of a job, behind its question; None where the conversation was deleted meanwhile.
+
+    `choices` have `text`, `finish_reason` and `completion_tokens`.
+    """
+    asked = Message.objects.filter(job=job).select_related("conversation").last()
+    if asked is None:
+        return None
+    conversation, position = asked.conversation, next_position(asked.conversation)
+    for number, choice in enumerate(choices):
+        turn = answer_turn(choice["text"])
+        numbers = {name: choice[name] for name in ("finish_reason", "completion_tokens")}
+        add_message(conversation, job, turn, position=position, choice=number, model_id=job.model_id, **numbers, **fields)
+    told = [*job.params["messages"], answer_turn(choices[0]["text"])]
+    Conversation.objects.filter(pk=conversation.pk).update(digest=digests(told)[-1], updated_at=Now())
+    return conversation
+
+
+def answer_turn(text: str) -> Turn:
+    return {"role": "assistant", "parts": [{"type": "text", "text": text}]}
+
+
+# ---------------------------------------------------------------- delete
+
+
+def delete_conversation(*, conversation: Conversation) -> None:
+    """With its jobs, which hold the same words. Problem 409 while one of them is active."""
+    with transaction.atomic():
+        jobs = Job.objects.filter(messages__conversation=conversation).distinct()
+        if jobs.filter(status__in=ACTIVE).exists():
+            raise Problem(
+                "conversation_busy", 409, "An answer is under way; cancel its job first.", headers={"Retry-After": "1"}
+            )
+        for job in jobs:
+            job.delete()
+        Conversation.objects.filter(pk=conversation.pk).delete()

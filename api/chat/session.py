@@ -1,0 +1,249 @@
+"""Chats of one model on one backend, for the worker: each is a job, whose tokens become events as they are written."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from django.conf import settings
+
+from api.chat.backends.request import ChatError, ChatRequest, Listener, Part, Reply, Sampling, Turn
+from api.files.errors import MissingFile
+from api.files.models import StoredFile
+from api.files.services import open_image
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, JobError, WorkerFault
+from api.jobs.kinds import Session
+from api.jobs.runs import COALESCE_SECONDS, JobRun
+
+log = logging.getLogger("darkroom.jobs")
+Progress = Callable[[float, str], None]
+PROGRESS_STEPS = 100
+SAMPLED = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "presence_penalty",
+    "frequency_penalty",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "max_tokens",
+)
+
+
+class Backend(Protocol):
+    """Works on the chats of one model. Both methods raise ChatError, the loader's and the store's errors."""
+
+    name: str
+
+    @property
+    def rows(self) -> int:
+        """Answers that are being written."""
+
+    def admit(self, request: ChatRequest, listener: Listener, on_progress: Progress | None = None) -> float:
+        """Begin one chat. The seconds that loading the model took."""
+
+    def step(self) -> bool:
+        """One more token of every answer. False where there was none to write (after waiting a little for a remote server)."""
+
+
+def make_backend(name: str, model_id: str) -> Backend:
+    if name == "remote":
+        from api.chat.backends.remote_backend import RemoteBackend
+        from config.catalog import get_catalog
+
+        entry = get_catalog().models.get(model_id)
+        return RemoteBackend(
+            url=settings.CHAT_REMOTE_URL,
+            key=settings.CHAT_REMOTE_KEY,
+            model=(entry.repo or entry.id) if entry else model_id,
+            timeout=settings.REMOTE_TIMEOUT_SECONDS,
+        )
+    from api.chat.backends.torch_backend import TorchBackend
+    from api.model_loader import get_loader
+
+    return TorchBackend(get_loader(), model_id)
+
+
+class ChatSession(Session):
+    def __init__(self, backend: Backend, slots: int) -> None:
+        self.backend, self.slots = backend, slots
+        self.waiting: deque[JobRun] = deque()
+        self.writing: list[JobRun] = []
+
+    @property
+    def runs(self) -> list[JobRun]:  # type: ignore[override]
+        return [run for run in (*self.waiting, *self.writing) if not run.resolved]
+
+    def room(self) -> int:
+        return max(0, self.slots - self.backend.rows - len(self.waiting))
+
+    def join(self, runs: Sequence[JobRun]) -> None:
+        self.waiting += runs
+
+    def step(self) -> bool:
+        """Begin one chat that waits, or write one token of all: those who write already are never kept from it for long."""
+        worked = self.admit(self.waiting.popleft()) if self.waiting else False
+        with explained():
+            worked = self.backend.step() or worked
+        for run in self.writing:
+            if run.cancelled and not run.resolved:
+                run.stop()
+        self.writing = [run for run in self.writing if not run.resolved]
+        return worked
+
+    def admit(self, run: JobRun) -> bool:
+        if run.cancelled:
+            run.stop()
+            return True
+        self.writing.append(run)
+        started = time.monotonic()
+        try:
+            with explained():
+                seconds = self.backend.admit(chat_request(run), RunListener(run, self.backend.name), report_to(run))
+            run.add_time("load", seconds)
+            run.add_time("read", time.monotonic() - started - seconds)
+        except JobCancelled:
+            run.stop()
+        except JobError as error:
+            run.fail(error)
+        except (WorkerFault, *CONNECTION_ERRORS):
+            raise
+        except Exception:  # one chat's trouble is not its neighbours'
+            log.exception("Job %s failed", run.id)
+            run.fail(JobError("internal_error", 500, "The job failed; the log has the reason under its id."))
+        return True
+
+
+class RunListener:
+    """Tells a job's watchers what is written: the first text at once, then all that came within 50 ms together."""
+
+    def __init__(self, run: JobRun, backend: str) -> None:
+        self.run, self.backend = run, backend
+        self.started = time.monotonic()
+        self.first_token: float | None = None
+        self.told = 0.0
+        self.texts: dict[int, str] = {}
+        self.logprobs: dict[int, list[dict[str, Any]]] = {}
+        self.offsets: dict[int, int] = {}
+
+    def on_text(self, index: int, text: str, logprobs: list[dict[str, Any]]) -> None:
+        now = time.monotonic()
+        if self.first_token is None:
+            self.first_token = now - self.started
+        self.texts[index] = self.texts.get(index, "") + text
+        self.logprobs.setdefault(index, []).extend(logprobs)
+        if now - self.told >= COALESCE_SECONDS:
+            self.told = now
+            self.flush()
+
+    def flush(self) -> None:
+        for index, text in self.texts.items():
+            data: dict[str, Any] = {"index": index, "offset": self.offsets.get(index, 0), "text": text}
+            if self.logprobs.get(index):
+                data["logprobs"] = self.logprobs[index]
+            self.run.emit("token", data)
+            self.offsets[index] = self.offsets.get(index, 0) + len(text)
+        self.texts, self.logprobs = {}, {}
+
+    def cancelled(self) -> bool:
+        return self.run.cancelled
+
+    def on_end(self, reply: Reply) -> None:
+        if self.texts:
+            self.flush()
+        seconds = time.monotonic() - self.started
+        self.run.add_time("write", seconds - (self.first_token or 0.0))
+        choices = [
+            {
+                "text": choice.text,
+                "finish_reason": choice.finish_reason,
+                "completion_tokens": choice.completion_tokens,
+                "logprobs": choice.logprobs or None,
+            }
+            for choice in reply.choices
+        ]
+        self.run.finish(
+            {
+                "backend": self.backend,
+                "model": reply.model or self.run.job.model_id,
+                "choices": choices,
+                "prompt_tokens": reply.prompt_tokens,
+                "first_token_seconds": round(self.first_token or seconds, 4),
+                "seconds": round(seconds, 4),
+            }
+        )
+
+    def on_error(self, error: ChatError) -> None:
+        self.run.fail(JobError(error.code, error.status, error.detail))
+
+
+# ---------------------------------------------------------------- from a job to a request
+
+
+def chat_request(run: JobRun) -> ChatRequest:
+    params = run.params
+    given = {name: params[name] for name in SAMPLED if params.get(name) is not None}
+    sampling = Sampling(
+        **given,
+        seed=params["seed"],
+        stop=tuple(params.get("stop", ())),
+        default_max_tokens=settings.CHAT_MAX_TOKENS,
+        schema=schema_of(params.get("response_format")),
+    )
+    return ChatRequest(model_id=run.job.model_id, turns=tuple(map(turn_of, params["messages"])), sampling=sampling)
+
+
+def schema_of(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+    """None for free text, {} for any JSON object."""
+    if response_format is None or response_format["type"] == "text":
+        return None
+    return (response_format.get("json_schema") or {}).get("schema", {})  # type: ignore[no-any-return]
+
+
+def turn_of(turn: dict[str, Any]) -> Turn:
+    return Turn(turn["role"], tuple(part_of(part) for part in turn["parts"]))
+
+
+def part_of(part: dict[str, Any]) -> Part:
+    if part["type"] == "text":
+        return Part(text=part["text"])
+    file = StoredFile.objects.filter(pk=part["image"]).first()
+    if file is None:
+        raise MissingFile
+    return Part(image=open_image(file), detail=part["detail"])
+
+
+def report_to(run: JobRun) -> Progress:
+    def report(fraction: float, text: str) -> None:
+        run.raise_if_cancelled()
+        run.progress(step=round(fraction * PROGRESS_STEPS), steps=PROGRESS_STEPS, stage=text)
+
+    return report
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """The backend's, the loader's and the store's errors as the job's."""
+    try:
+        yield
+    except (JobError, JobCancelled):
+        raise
+    except ChatError as error:
+        raise JobError(error.code, error.status, error.detail) from error
+    except Exception as error:
+        raise translated(error) from error
+
+
+def translated(error: Exception) -> Exception:
+    from api.catalog import UnknownEntry
+    from api.downloads.store import DownloadError
+    from api.loading.memory import DeviceFault, LoaderError
+
+    if isinstance(error, LoaderError | DownloadError):
+        return JobError(error.code, error.status, error.detail)
+    if isinstance(error, UnknownEntry):
+        return JobError("unknown_model", 400, str(error))
+    return WorkerFault(str(error)) if isinstance(error, DeviceFault) else error

@@ -1,0 +1,13 @@
+"""A conversation goes with the last of its messages, whatever deleted that: its job, retention."""
+
+from typing import Any
+
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+
+from api.chat.models import Conversation, Message
+
+
+@receiver(post_delete, sender=Message)
+def delete_empty_conversation(instance: Message, **kwargs: Any) -> None:
+    Conversation.objects.filter(pk=instance.conversation_id, messages__isnull=True).delete()

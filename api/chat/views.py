@@ -1,0 +1,59 @@
+"""The history of chats over HTTP. Asking is OpenAI's language: api/dialects/openai."""
+
+from typing import Any, cast
+
+import django_filters
+from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.access.principals import visible_to
+from api.access.scopes import Principal
+from api.chat.history import ConversationDetailSerializer, ConversationSerializer
+from api.chat.models import Conversation, Message
+from api.chat.services import delete_conversation
+from api.strict import NewestFirst
+
+
+class ConversationFilter(django_filters.FilterSet):
+    q = django_filters.CharFilter(method="filter_words", max_length=200, label="words in the title or in any message")
+    model_id = django_filters.CharFilter(max_length=200)
+
+    class Meta:
+        model = Conversation
+        fields: list[str] = []
+
+    def filter_words(self, queryset: QuerySet[Conversation], name: str, value: str) -> QuerySet[Conversation]:
+        return queryset.filter(Exists(Message.objects.filter(conversation=OuterRef("pk"), text__icontains=value)))
+
+
+class ConversationViewSet(
+    mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[Conversation]
+):
+    """What was asked and answered, newest first."""
+
+    queryset = Conversation.objects.all()
+    serializer_class = ConversationSerializer
+    pagination_class = NewestFirst
+    filter_backends = [DjangoFilterBackend]
+    filterset_class = ConversationFilter
+    lookup_url_kwarg = "id"
+    lookup_value_converter = "uuid"
+
+    def get_queryset(self) -> QuerySet[Conversation]:
+        rows = visible_to(cast(Principal, self.request.auth), super().get_queryset())
+        if self.action == "retrieve":
+            return rows.prefetch_related(Prefetch("messages", Message.objects.order_by("position", "choice")))
+        return rows.annotate(message_count=Count("messages"))
+
+    @extend_schema(responses=ConversationDetailSerializer)
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """With all its messages. `conversation: id` in a chat request goes on with it."""
+        return Response(ConversationDetailSerializer(self.get_object(), context={"request": request}).data)
+
+    def perform_destroy(self, conversation: Conversation) -> None:
+        """With its jobs."""
+        delete_conversation(conversation=conversation)

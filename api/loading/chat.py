@@ -1,0 +1,93 @@
+"""Chat checkpoints (transformers): language models, and those that also see pictures.  [torch; no Django]"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, GenerationConfig
+
+from api.catalog import ModelEntry
+from api.devices import Device
+from api.downloads.snapshots import WEIGHTS
+from api.loading.builders import Builder
+from api.loading.memory import LoaderError, estimate_files
+
+SEES = "image-text-to-text"
+
+
+@dataclass
+class ChatModel:
+    """What a lease of a chat model gets as `pipeline`."""
+
+    model: Any
+    """On the device and in its dtype."""
+    tokenizer: Any
+    """A fast one: `backend_tokenizer` is the tokenizers library's."""
+    processor: Any
+    """Of a model that sees: text and pictures in, tensors out. None for a language model."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What a backend makes of it once and needs again."""
+
+    @property
+    def components(self) -> dict[str, torch.nn.Module]:
+        """What the loader moves and counts."""
+        return {"model": self.model}
+
+    @property
+    def context(self) -> int:
+        """Tokens that question and answer may have together."""
+        config = self.model.config.get_text_config(decoder=True)
+        limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_target_positions")]
+        return int(next((limit for limit in limits if limit), 2048))
+
+    @property
+    def vocabulary(self) -> int:
+        return int(self.model.config.get_text_config(decoder=True).vocab_size)
+
+    @property
+    def generation(self) -> GenerationConfig:
+        return self.model.generation_config
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        given = self.generation.eos_token_id
+        listed = given if isinstance(given, list) else [given]
+        return tuple(dict.fromkeys(token for token in (*listed, self.tokenizer.eos_token_id) if token is not None))
+
+
+def make_builder() -> Builder:
+    return Builder(build=build_chat, estimate=estimate_bytes)
+
+
+def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
+    """Load from the folder alone. Raises LoaderError where the tokenizer has no fast form."""
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    sees = entry.task == SEES
+    kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model = kind.from_pretrained(folder, dtype=choose_dtype(folder, device), use_safetensors=True, **options)
+    # Pillow's image processors: they need no torchvision.
+    processor = AutoProcessor.from_pretrained(folder, **options) if sees else None
+    tokenizer = processor.tokenizer if processor is not None else AutoTokenizer.from_pretrained(folder, **options)
+    if not getattr(tokenizer, "is_fast", False):
+        raise LoaderError("broken_model", 500, f"{entry.name} has no tokenizer of the tokenizers library.")
+    return ChatModel(model=model.eval().requires_grad_(False), tokenizer=tokenizer, processor=processor)
+
+
+def choose_dtype(folder: Path, device: Device) -> torch.dtype:
+    """The device's dtype; bf16 instead of fp16 for weights that were trained in bf16 and overflow in fp16."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    stored = {part.get("dtype") or part.get("torch_dtype") for part in (config, config.get("text_config") or {})}
+    if device.dtype == torch.float16 and "bfloat16" in stored and device.is_fast(torch.bfloat16):
+        return torch.bfloat16
+    return device.dtype
+
+
+def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
+    """What the weights will take in memory. Raises LoaderError for a damaged file."""
+    files = [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]
+    return estimate_files(entry, folder, files, choose_dtype(folder, device))
