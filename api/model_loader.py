@@ -213,11 +213,11 @@ class ModelLoader:
         return slot, True
 
     def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> Slot:
-        folder = self.store.folder(entry) or self.store.fetch(entry, _download_progress(entry.name, on_progress))
-        inspect_snapshot(folder, entry.name)
+        folder = self._folder(entry, on_progress)
+        bases = [self._folder(self.catalog.get(entry.base), on_progress)] if builder.takes_base and entry.base else []
         on_progress(DOWNLOAD_SHARE, f"Loading {entry.name}")
         started, before = time.perf_counter(), self.device.used_memory()
-        loaded, measures = self._build(entry, builder, folder)
+        loaded, measures = self._build(entry, builder, folder, *bases)
         slot = Slot(
             entry=entry,
             builder=builder,
@@ -231,13 +231,19 @@ class ModelLoader:
         logger.info("loaded %s: %s of weights in %.1f s", entry.id, in_gigabytes(slot.size), slot.load_seconds)
         return slot
 
-    def _build(self, entry: ModelEntry, builder: Builder, folder: Path) -> tuple[Any, list[str]]:
+    def _folder(self, entry: ModelEntry, on_progress: Progress) -> Path:
+        """Its files, fetched where they are missing, and looked through."""
+        folder = self.store.folder(entry) or self.store.fetch(entry, _download_progress(entry.name, on_progress))
+        inspect_snapshot(folder, entry.name)
+        return folder
+
+    def _build(self, entry: ModelEntry, builder: Builder, folder: Path, *bases: Path) -> tuple[Any, list[str]]:
         """Build, and put on the device; when it does not fit there, with its parts offloaded where that is possible."""
         needed = builder.estimate(entry, folder, self.device)
         offload = "cpu_offload" in self.forced or not self.make_room(needed)
         if offload and self.device.type == "cpu" and not self.make_room(needed):
             raise self._too_large(entry, needed)
-        loaded = self._guarded(entry, lambda: builder.build(entry, folder, self.device))
+        loaded = self._guarded(entry, lambda: builder.build(entry, folder, self.device, *bases))
         if not offload:
             try:
                 self._move(loaded)

@@ -111,7 +111,7 @@ class ModelStore:
     # -- Local folders -------------------------------------------------------------------------------------------------------
 
     def _local(self, entry: ModelEntry) -> Path | None:
-        place, marks = entry.path, ("model_index.json", "config.json")
+        place, marks = entry.path, ("model_index.json", "config.json", "model.safetensors")
         return place if place and any((place / mark).is_file() for mark in marks) else None
 
     # -- Places and manifests ------------------------------------------------------------------------------------------------

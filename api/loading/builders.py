@@ -21,6 +21,7 @@ MODULES = {
     "zero-shot-image-classification": "api.loading.clip",
     "image-text-to-text": "api.loading.chat",
     "text-generation": "api.loading.chat",
+    "aesthetic-head": "api.loading.heads",
 }
 
 
@@ -28,15 +29,17 @@ MODULES = {
 class Builder:
     """How models of one task are loaded; a capability outside this tree registers its own with `register_builder`."""
 
-    build: Callable[[ModelEntry, Path, Device], Any]
-    """From a verified folder to what stays in memory: a diffusers pipeline, a torch module, a dict of parts, or any object with
-    `components` (a dict of parts) or `nbytes`. Modules are moved to the device by the loader."""
+    build: Callable[..., Any]
+    """(entry, folder, device): from a verified folder to what stays in memory: a diffusers pipeline, a torch module, a dict of
+    parts, or any object with `components` (a dict of parts) or `nbytes`. Modules are moved to the device by the loader."""
     estimate: Callable[[ModelEntry, Path, Device], int]
     """Bytes that the weights will take, before they are loaded; room is made for them."""
     view: Callable[[Any, str], Any] = lambda loaded, task: loaded
     """What a lease of a task gets; it shares the weights of `loaded`."""
     tasks: tuple[str, ...] = ()
     """The lease's tasks beside the entry's own."""
+    takes_base: bool = False
+    """`build` is given a fourth argument, the folder of the entry's `base`, where the entry has one."""
 
 
 _builders: dict[str, Builder] = {}

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from api.scoring.backends.layout import NetworkScorer, PageScorer
 
 DEFAULT = "heuristic"
-CLIP, AESTHETIC = "zero-shot-image-classification", "aesthetic-score"
+CLIP, HEAD = "zero-shot-image-classification", "aesthetic-head"
+NETWORK = ("loader", "model_id")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ class Backend:
 
 SCORERS = {
     "heuristic": Backend("api.scoring.backends.heuristic", "HeuristicScorer"),
+    "clip": Backend(
+        "api.scoring.backends.zero_shot", "ZeroShotScorer", NETWORK, CLIP, default_model="DEFAULT_CLIP_MODEL", needs_image=True
+    ),
+    "uiclip": Backend("api.scoring.backends.uiclip", "UIClipScorer", NETWORK, CLIP, "uiclip", "uiclip", needs_image=True),
+    "laion": Backend(
+        "api.scoring.backends.laion", "LaionScorer", NETWORK, HEAD, "laion", "laion-aesthetic-v2", needs_image=True
+    ),
 }
 
 

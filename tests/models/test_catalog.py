@@ -168,7 +168,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_model_may_stand_on_another(tmp_path: Path) -> None:
-    extra = write(tmp_path, '[models.head]\npath = "head"\ntask = "aesthetic-score"\nfamily = "laion"\nbase = "starter-clip"\n')
+    extra = write(tmp_path, '[models.head]\npath = "head"\ntask = "aesthetic-head"\nfamily = "laion"\nbase = "starter-clip"\n')
     assert load_catalog(extra).get("head").base == "starter-clip"
 
 

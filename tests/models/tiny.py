@@ -87,6 +87,23 @@ def build_tiny_lora(folder: Path, base: Path, *, seed: int = 0, filename: str = 
     return Path(folder) / filename
 
 
+LINEAR_PLACES, RELU_PLACES = (0, 2, 4, 6, 7), (0, 3, 6, 9, 11)
+"""The numbers of the linear layers in LAION's second aesthetic predictor: linearMSE and reluMSE."""
+
+
+def head_tensors(places: tuple[int, ...], *, width: int = 768, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A head of LAION's second predictor, at its real size: width-1024-128-64-16-1."""
+    torch.manual_seed(seed)
+    sizes = (width, 1024, 128, 64, 16, 1)
+    shapes = zip(places, sizes, sizes[1:], strict=False)
+    linears = {place: torch.nn.Linear(before, after) for place, before, after in shapes}
+    return {
+        f"layers.{place}.{part}": getattr(linear, part).detach()
+        for place, linear in linears.items()
+        for part in ("weight", "bias")
+    }
+
+
 @functools.cache
 def _cache_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="tiny-checkpoints-")

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from api.jobs.models import Job
 from api.jobs.worker import WorkerLoop
+from tests.scoring.learned import loader, small_models  # noqa: F401  (fixtures)
 
 ASYNC = {"Prefer": "respond-async"}
 INK, PAPER = (30, 41, 59), (248, 250, 252)

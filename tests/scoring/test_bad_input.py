@@ -26,7 +26,7 @@ def own_media(media: Path) -> None:
         ({}, "image", "nothing to score"),
         ({"variant": {}, "event_data": {"title": ""}}, "image", "nothing to score"),
         ({"image": "no base64!"}, "image", "base64"),
-        ({"event_data": {"title": "a"}, "backend": "nimma"}, "backend", "Known: heuristic"),
+        ({"event_data": {"title": "a"}, "backend": "guesswork"}, "backend", "heuristic"),
         ({"event_data": {"title": "a"}, "backend": "heuristics"}, "backend", "Did you mean 'heuristic'?"),
         ({"event_data": {"title": "x" * 10_001}}, "event_data.title", "10000"),
         ({"event_data": {"title": "a", "venue": "b"}}, "event_data.venue", "Unknown field"),

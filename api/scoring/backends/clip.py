@@ -3,7 +3,7 @@
     encoder = ClipEncoder(loader, "starter-clip")
     encoder.score([picture], ["a serene lake at sunset"])[0].as_dict()
 
-Pictures are prepared on the CPU by the checkpoint's own image processor and go through the network in batches; the model is
+Pictures are prepared on the CPU as the checkpoint's own image processor says and go through the network in batches; the model is
 pinned for the time of each call. Nothing here is kept between calls.
 """
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
+    from api.loading.pixels import Look
     from api.model_loader import Lease, ModelLoader
 
 TASK = "zero-shot-image-classification"
@@ -67,8 +68,18 @@ class ClipEncoder:
 
     def raw_image_features(self, images: Sequence[Image.Image]) -> Floats:
         """(N, D), as the network gives them. Row i does not depend on the other pictures, but for rounding."""
+        with self._use():
+            return self.features_of([self.look(image) for image in images])
+
+    def look(self, image: Image.Image) -> Look:
+        """What the network sees of a picture: small, so that a batch of them can be held."""
         with self._use() as lease:
-            return self._encode(lease, images, MOST_PICTURES, _encode_images)
+            return lease.pipeline.preparation.look(image)  # type: ignore[no-any-return]
+
+    def features_of(self, looks: Sequence[Look]) -> Floats:
+        """(N, D), as the network gives them."""
+        with self._use() as lease:
+            return self._encode(lease, looks, MOST_PICTURES, _encode_looks)
 
     def raw_text_features(self, texts: Sequence[str]) -> Floats:
         """(N, D), as the network gives them; equal texts cost one pass."""
@@ -77,6 +88,19 @@ class ClipEncoder:
             found = self._encode(lease, unique, MOST_TEXTS, _encode_texts)
         places = {text: place for place, text in enumerate(unique)}
         return found[[places[text] for text in texts]]
+
+    def load(self, on_progress: Progress | None = None) -> None:
+        self.loader.load(self.model_id, on_progress)
+
+    @property
+    def size(self) -> int:
+        """Pixels of a side of what the network sees."""
+        with self._use() as lease:
+            return int(lease.pipeline.preparation.width)
+
+    @property
+    def device(self) -> str:
+        return self.loader.device.type
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """For each text, whether its end is not seen because it is longer than the model's context."""
@@ -114,9 +138,9 @@ class ClipEncoder:
         return np.concatenate(found)
 
 
-def _encode_images(lease: Lease, images: Sequence[Image.Image]) -> torch.Tensor:
+def _encode_looks(lease: Lease, looks: Sequence[Look]) -> torch.Tensor:
     clip = lease.pipeline
-    pixels = clip.processor(images=list(images), return_tensors="pt")["pixel_values"]
+    pixels = clip.preparation.pixels(looks)
     output = clip.model.get_image_features(pixel_values=pixels.to(lease.device.torch_device, lease.dtype))
     return output.pooler_output
 

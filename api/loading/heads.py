@@ -1,0 +1,152 @@
+"""Heads that judge a CLIP embedding: LAION's aesthetic predictors, from one safetensors file.  [torch; no Django]
+
+Which of them a file holds is told by its keys. Where the head is one part of a larger checkpoint, the rest is not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from api.catalog import ModelEntry
+from api.devices import Device
+from api.loading.builders import Builder
+from api.loading.converting import NotConvertible, Recognised
+from api.loading.memory import LoaderError, bytes_in_dtype, read_header
+
+KEY = re.compile(r"(?:(?:predictor|head|model)\.)*(?P<name>(?:layers\.\d+\.)?(?:weight|bias))")
+
+
+@dataclass(frozen=True)
+class HeadLayout:
+    """`places`: the numbers of its linear layers in the file; () for a single one without a number."""
+
+    name: str
+    places: tuple[int, ...]
+    relu: bool = False
+    widths: tuple[int, ...] = ()
+    """What the layers between give; () where there are none."""
+
+
+LAYOUTS = (
+    HeadLayout("LAION v1 (linear)", ()),
+    HeadLayout("LAION v2 linearMSE", (0, 2, 4, 6, 7), widths=(1024, 128, 64, 16)),
+    HeadLayout("LAION v2 reluMSE", (0, 3, 6, 9, 11), relu=True, widths=(1024, 128, 64, 16)),
+)
+
+
+class Head(torch.nn.Module):
+    """(N, width) embeddings of length 1 to (N,) scores, 1 to 10. In fp32 always: it is tiny, and its first layer sums thousands."""
+
+    def __init__(self, layout: HeadLayout, linears: Sequence[torch.nn.Linear]) -> None:
+        super().__init__()
+        self.layout, self.width = layout, linears[0].in_features
+        between = [torch.nn.ReLU()] if layout.relu else []
+        steps = [step for linear in linears[:-1] for step in (linear, *between)]
+        self.steps = torch.nn.Sequential(*steps, linears[-1])
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.steps(embeddings)).squeeze(-1)
+
+
+def make_builder() -> Builder:
+    return Builder(build=build_head, estimate=estimate_bytes)
+
+
+def build_head(entry: ModelEntry, folder: Path, device: Device) -> Head:
+    """Raises LoaderError where the file is damaged, or holds no head that is known here."""
+    file = _file_of(entry, folder)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            names = find_head(opened.keys())
+            return make_head({name: opened.get_tensor(key) for name, key in names.items()}).eval().requires_grad_(False)
+    except UnknownHead as error:
+        raise LoaderError("broken_model", 500, f"{entry.name} can't be loaded: {error}") from error
+
+
+def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
+    file = _file_of(entry, folder)
+    try:
+        header = read_header(file)
+        keys = set(find_head(header).values())
+    except UnknownHead as error:
+        raise LoaderError("broken_model", 500, f"{entry.name} can't be loaded: {error}") from error
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise LoaderError("damaged", 500, f"The file {file.name} of {entry.name} is damaged: {error}.") from error
+    return bytes_in_dtype({key: header[key] for key in keys}, torch.float32)
+
+
+def _file_of(entry: ModelEntry, folder: Path) -> Path:
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) != 1:
+        raise LoaderError("broken_model", 500, f"{entry.name} must be one safetensors file; its folder has {len(files)}.")
+    return files[0]
+
+
+# -- Recognising -------------------------------------------------------------------------------------------------------------
+
+
+class UnknownHead(ValueError):
+    """The message says what was looked for."""
+
+
+def find_head(keys: Iterable[str]) -> dict[str, str]:
+    """The head's own names ("weight", "layers.0.bias") with the keys that they have in the file. Raises UnknownHead."""
+    found = {match["name"]: key for key in keys if (match := KEY.fullmatch(key))}
+    if found:
+        recognise(found)
+        return found
+    raise UnknownHead(f"its keys are of no head that is known here ({', '.join(layout.name for layout in LAYOUTS)}).")
+
+
+def recognise(names: Iterable[str]) -> HeadLayout:
+    """By its names alone. Raises UnknownHead."""
+    have = set(names)
+    for layout in LAYOUTS:
+        places = [f"layers.{place}." for place in layout.places] or [""]
+        if have == {place + part for place in places for part in ("weight", "bias")}:
+            return layout
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise UnknownHead(f"its keys ({', '.join(sorted(have)[:4])} …) are of no head that is known here ({known}).")
+
+
+def recognise_tensors(tensors: Mapping[str, torch.Tensor]) -> Recognised | None:
+    """For `api.loading.converting`. None where the keys are of no head; raises NotConvertible where the shapes don't fit."""
+    try:
+        names = find_head(tensors)
+    except UnknownHead:
+        return None
+    kept = {name: tensors[key].float() for name, key in names.items()}
+    try:
+        head = make_head(kept)
+    except UnknownHead as error:
+        raise NotConvertible(f"It has the keys of {recognise(kept).name}, but {error}") from error
+    return Recognised(head.layout.name, "aesthetic-head", "laion", kept, needs_base=True, width=head.width)
+
+
+def make_head(tensors: Mapping[str, torch.Tensor]) -> Head:
+    """From the head's own names. Raises UnknownHead where the shapes don't fit each other."""
+    layout = recognise(tensors)
+    linears: list[torch.nn.Linear] = []
+    for place in layout.places or ("",):
+        prefix = f"layers.{place}." if place != "" else ""
+        linears.append(_linear(tensors[prefix + "weight"], tensors[prefix + "bias"]))
+    outputs = [linear.out_features for linear in linears]
+    inputs = [linear.in_features for linear in linears[1:]]
+    if tuple(outputs) != (*layout.widths, 1) or tuple(inputs) != layout.widths:
+        raise UnknownHead(f"its layers give {outputs}, where {layout.name} gives {[*layout.widths, 1]}.")
+    return Head(layout, linears)
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
+    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+        raise UnknownHead(f"a layer's weight is {tuple(weight.shape)} and its bias {tuple(bias.shape)}.")
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    linear.weight.data.copy_(weight)
+    linear.bias.data.copy_(bias)
+    return linear
