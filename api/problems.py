@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -34,6 +34,23 @@ def problem_body(status: int, code: str, detail: str, errors: list[dict[str, str
         "code": code,
         "errors": errors or [],
     }
+
+
+Form = Callable[[int, str, str], dict[str, Any]]
+_forms: dict[str, Form] = {}
+
+
+def register_form(prefix: str, form: Form) -> None:
+    """A dialect's own shape of errors (status, code, detail), for addresses that begin with `prefix`."""
+    _forms[prefix] = form
+
+
+def error_body(path: str, status: int, code: str, detail: str) -> tuple[dict[str, Any], str]:
+    """The body and its content type, in the form that the clients of an address read."""
+    form = next((form for prefix, form in _forms.items() if path.startswith(prefix)), None)
+    return (
+        (problem_body(status, code, detail), CONTENT_TYPE) if form is None else (form(status, code, detail), "application/json")
+    )
 
 
 def problem_response(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
@@ -100,7 +117,8 @@ def answer(request: HttpRequest, status: int, code: str, detail: str) -> HttpRes
         return render(
             request, "error.html", {"status": status, "title": HTTPStatus(status).phrase, "detail": detail}, status=status
         )
-    return problem_response(status, code, detail)
+    body, content_type = error_body(request.path, status, code, detail)
+    return HttpResponse(json.dumps(body), status=status, content_type=content_type)
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:

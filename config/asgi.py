@@ -17,12 +17,13 @@ Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 def limit_bodies(application: Application) -> Application:
     """413 for a body over MAX_BODY_BYTES, 411 for one that doesn't say its length (Django would write it all to disk first)."""
-    from api.problems import CONTENT_TYPE, problem_body
+    from api.problems import error_body
 
-    async def refuse(send: Any, status: int, code: str, detail: str) -> None:
-        body = json.dumps(problem_body(status, code, detail)).encode()
+    async def refuse(scope: dict[str, Any], send: Any, status: int, code: str, detail: str) -> None:
+        told, content_type = error_body(scope["path"], status, code, detail)
+        body = json.dumps(told).encode()
         headers = [
-            (b"content-type", CONTENT_TYPE.encode()),
+            (b"content-type", content_type.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]
@@ -34,11 +35,11 @@ def limit_bodies(application: Application) -> Application:
             headers = dict(scope["headers"])
             length = headers.get(b"content-length")
             if length is None and b"transfer-encoding" in headers:
-                await refuse(send, 411, "length_required", "Send the body with a Content-Length.")
+                await refuse(scope, send, 411, "length_required", "Send the body with a Content-Length.")
                 return
             if length is not None and length.isdigit() and int(length) > settings.MAX_BODY_BYTES:
                 limit = settings.MAX_BODY_BYTES // 2**20
-                await refuse(send, 413, "body_too_large", f"The body is over the limit of {limit} MiB.")
+                await refuse(scope, send, 413, "body_too_large", f"The body is over the limit of {limit} MiB.")
                 return
         await application(scope, receive, send)
 

@@ -50,7 +50,7 @@ def test_top_p_leaves_the_fewest_tokens_that_hold_so_much(top_p: float, left: in
 
 
 def test_top_p_of_a_flat_vocabulary_looks_further_than_its_first_thousand_tokens() -> None:
-    probabilities, tokens = nucleus(torch.full((50_000,), 1 / 50_000), 0.5)
+    _probabilities, tokens = nucleus(torch.full((50_000,), 1 / 50_000), 0.5)
     assert len(tokens) == pytest.approx(25_000, abs=50)
 
 

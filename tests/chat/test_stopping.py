@@ -1,5 +1,7 @@
 """Text comes out in whole characters, and never with a stop string or the beginning of one."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +40,7 @@ def test_however_a_text_comes_in_pieces_the_same_is_said_and_no_stop_string_in_i
     text: str, stop: list[str], cuts: list[int]
 ) -> None:
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(places)]
     said = said_of(pieces, stop)
     found = [text.find(word) for word in stop if word in text]
     assert said == (text[: min(found)] if found else text)

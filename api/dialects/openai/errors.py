@@ -1,0 +1,58 @@
+"""Errors in OpenAI's envelope: {"error": {"message", "type", "param", "code"}}, with the statuses its SDKs make exceptions of."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import JsonResponse
+from rest_framework.response import Response
+
+from api.problems import problem_handler
+
+PREFIXES = ("/v1/", "/chat-server/")
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+AT_FAULT = {
+    "context_length_exceeded": "messages",
+    "messages_refused": "messages",
+    "schema_failed": "response_format",
+    "model_not_found": "model",
+    "unknown_model": "model",
+    "conversation_busy": "conversation",
+}
+"""The field that is to blame, by the code of a job's error."""
+
+
+def envelope(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+    kind = TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param or AT_FAULT.get(code), "code": code}}
+
+
+def handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """A view's exception handler: our problems (RFC 9457) in the envelope."""
+    response = problem_handler(error, context)
+    if response is None or not isinstance(response.data, Mapping):
+        return response
+    response.data = translate(response.data)
+    response.content_type = "application/json"
+    return response
+
+
+def translate(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """Of several fields that are wrong, all are told, and the first is `param`."""
+    errors = problem.get("errors") or []
+    if not errors:
+        return envelope(problem["status"], problem["code"], problem["detail"])
+    told = "; ".join(f"{param_of(error)}: {error['detail']}" for error in errors if error["field"])
+    return envelope(problem["status"], errors[0]["code"], told or errors[0]["detail"], param_of(errors[0]) or None)
+
+
+def param_of(error: Mapping[str, Any]) -> str:
+    """'messages.0.content' becomes 'messages[0].content', as OpenAI writes it."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", error["field"])
+
+
+def job_error(error: Mapping[str, Any]) -> JsonResponse:
+    """A job that failed. The same would happen again at once, so SDKs are told not to try."""
+    response = JsonResponse(envelope(error["status"], error["code"], error["detail"]), status=error["status"])
+    response["x-should-retry"] = "true" if error["status"] == 503 else "false"
+    return response

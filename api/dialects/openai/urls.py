@@ -1,0 +1,12 @@
+from django.urls import path
+
+from api.dialects.openai.views import ChatCompletionsView, ModelsView, ModelView
+
+urlpatterns = [
+    path("v1/chat/completions", ChatCompletionsView.as_view(), name="openai-chat"),
+    path("v1/models", ModelsView.as_view(), name="openai-models"),
+    path("v1/models/<path:model_id>", ModelView.as_view(), name="openai-model"),
+    # The older chat server's paths
+    path("chat-server/v1/chat/completions", ChatCompletionsView.as_view(), name="chat-server"),
+    path("chat-server/v1/chat/completions/torch", ChatCompletionsView.as_view(backend="pytorch"), name="chat-server-torch"),
+]
