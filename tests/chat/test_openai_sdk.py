@@ -198,7 +198,9 @@ def test_a_client_that_leaves_a_stream_takes_its_job_with_it(client: openai.Open
     assert time.monotonic() - left < 2
 
 
-@pytest.mark.parametrize("header", [{"Idempotency-Key": "leave-me-be"}, {"Idempotency-Key": "leave-me-too", "Prefer": "wait=300"}])
+@pytest.mark.parametrize(
+    "header", [{"Idempotency-Key": "leave-me-be"}, {"Idempotency-Key": "leave-me-too", "Prefer": "wait=300"}]
+)
 def test_a_client_that_asked_to_keep_it_may_leave(client: openai.OpenAI, server: LiveServer, header: dict[str, str]) -> None:
     stream = client.chat.completions.create(
         model="tiny-llama", messages=ask("hello"), max_tokens=200, stream=True, extra_headers=header
