@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from api.access.principals import principal_of
 from api.images.models import GeneratedImage, Tag
 from api.images.services import delete_image, judge_image
 from api.jobs.admin_detail import pretty, readable
@@ -134,7 +135,10 @@ class GeneratedImageAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: GeneratedImage, form: Any, change: bool) -> None:
         data = form.cleaned_data
-        judge_image(image=obj, changes={"rating": data["rating"], "favourite": data["favourite"], "tags": data["tag_names"]})
+        changes = {"favourite": data["favourite"], "tags": data["tag_names"]}
+        if "rating" in form.changed_data:  # a form that is saved as it was rates nothing
+            changes["rating"] = data["rating"]
+        judge_image(image=obj, rater=principal_of(request).owner_key, changes=changes)
 
     def delete_model(self, request: HttpRequest, obj: GeneratedImage) -> None:
         delete_image(image=obj)

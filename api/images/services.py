@@ -14,10 +14,15 @@ def set_tags(image: GeneratedImage, names: Iterable[str]) -> None:
     image.tags.set(Tag.objects.filter(name__in=wanted))
 
 
-def judge_image(*, image: GeneratedImage, changes: dict[str, Any]) -> GeneratedImage:
-    """`changes`: any of rating (1-5, None takes it back), favourite, tags."""
+def judge_image(*, image: GeneratedImage, rater: str, changes: dict[str, Any]) -> GeneratedImage:
+    """`changes`: any of rating (1-5; None takes all that were given to it back), favourite, tags.
+
+    Stars are a row of their own for each rater (scoring's Rating); the picture's `rating` follows them (signals.py).
+    """
     changes = dict(changes)
     with transaction.atomic():
+        if "rating" in changes:
+            rate_image(image, rater, changes.pop("rating"))
         tags = changes.pop("tags", None)
         if tags is not None:
             set_tags(image, tags)
@@ -26,6 +31,16 @@ def judge_image(*, image: GeneratedImage, changes: dict[str, Any]) -> GeneratedI
         if changes:
             image.save(update_fields=list(changes))
     return image
+
+
+def rate_image(image: GeneratedImage, rater: str, stars: int | None) -> None:
+    if stars is None:
+        image.file.ratings.all().delete()
+        image.rating = None
+        image.save(update_fields=["rating"])
+    else:
+        image.file.ratings.give(owner_key=rater, stars=stars)
+        image.refresh_from_db(fields=["rating"])
 
 
 def delete_image(*, image: GeneratedImage) -> None:

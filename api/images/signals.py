@@ -1,8 +1,8 @@
-"""A picture's file goes with its row, whatever deleted that: its job, the admin, retention."""
+"""A picture's file goes with its row, whatever deleted that: its job, the admin, retention. And its stars follow what raters say."""
 
 from typing import Any
 
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from api.files.models import StoredFile
@@ -12,3 +12,14 @@ from api.images.models import GeneratedImage
 @receiver(post_delete, sender=GeneratedImage)
 def delete_file_of_image(instance: GeneratedImage, **kwargs: Any) -> None:
     StoredFile.objects.filter(pk=instance.pk).delete()
+
+
+@receiver(post_save, sender="scoring.Rating")
+@receiver(post_delete, sender="scoring.Rating")
+def show_newest_rating(instance: Any, **kwargs: Any) -> None:
+    """`rating` is the newest stars of anybody who may rate the picture, so that lists can be filtered and sorted by it."""
+    if instance.file_id:
+        newest = (
+            type(instance).objects.filter(file=instance.file_id).order_by("-rated_at", "-pk").values_list("stars", flat=True)
+        )
+        GeneratedImage.objects.filter(pk=instance.file_id).update(rating=newest.first())

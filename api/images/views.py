@@ -98,7 +98,8 @@ class ImageViewSet(
         """Rate it, mark it, tag it."""
         serializer = ImagePatchSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        image = judge_image(image=self.get_object(), changes=serializer.validated_data)
+        rater = cast(Principal, request.auth).owner_key
+        image = judge_image(image=self.get_object(), rater=rater, changes=serializer.validated_data)
         return Response(self.get_serializer(self.get_queryset().get(pk=image.pk)).data)
 
     def perform_destroy(self, image: GeneratedImage) -> None:

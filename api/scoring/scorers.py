@@ -37,8 +37,8 @@ class Backend:
     needs_image: bool = False
     """It judges pictures alone: a variant without one is refused."""
     check_name: str = ""
-    """For backends whose names have a second part, as custom:NAME has: 'module:function', which is given that part and raises
-    UnknownScorer where there is none such."""
+    """For backends whose names have a second part, as custom:NAME has: 'module:function', which is given that part, gives what is to
+    stand for it, and raises UnknownScorer where there is none such."""
 
 
 SCORERS = {
@@ -50,6 +50,9 @@ SCORERS = {
     "laion": Backend(
         "api.scoring.backends.laion", "LaionScorer", NETWORK, HEAD, "laion", "laion-aesthetic-v2", needs_image=True
     ),
+    "custom": Backend(
+        "api.scoring.taste.serving", "make_scorer", needs=("name",), check_name="api.scoring.taste.serving:settle_name"
+    ),
 }
 
 
@@ -58,12 +61,12 @@ class UnknownScorer(ValueError):
 
 
 def check_name(name: str) -> str:
-    """Raises UnknownScorer."""
-    backend, colon, rest = find_backend(name), *name.partition(":")[1:]
+    """The name with nothing left open: custom:NAME becomes custom:NAME@VERSION. Raises UnknownScorer."""
+    backend, head, colon, rest = find_backend(name), *name.partition(":")
     if backend.check_name:
         module, function = backend.check_name.split(":")
-        getattr(import_module(module), function)(rest)
-    elif colon:
+        return f"{head}:{getattr(import_module(module), function)(rest)}"
+    if colon:
         raise UnknownScorer(f"There is no backend '{name}'.{nearest(name, sorted(SCORERS))}")
     return name
 
@@ -72,7 +75,7 @@ def find_backend(name: str) -> Backend:
     """By the part before the colon. Raises UnknownScorer."""
     head = name.partition(":")[0]
     if head not in SCORERS:
-        raise UnknownScorer(f"There is no backend '{name}'.{nearest(name, sorted(SCORERS))}")
+        raise UnknownScorer(f"There is no backend '{name}'.{nearest(head, sorted(SCORERS))}")
     return SCORERS[head]
 
 

@@ -89,7 +89,7 @@ class DarkroomSchema(AutoSchema):
     def submits(self) -> bool:
         from api.jobs.submission import SubmitView
 
-        return isinstance(self.view, SubmitView)
+        return self.method == "POST" and isinstance(self.view, SubmitView)
 
     @property
     def action(self) -> str:

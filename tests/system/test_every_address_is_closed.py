@@ -86,6 +86,8 @@ def test_health_and_readiness_are_open_to_everybody(stranger: Client, address: s
         ("delete", "/api/images/{image}/"),
         ("get", "/api/images/{image}/file/"),
         ("get", "/api/images/{image}/thumbnail/"),
+        ("get", "/api/ratings/{rating}/"),
+        ("delete", "/api/ratings/{rating}/"),
     ],
 )
 def test_what_is_anothers_is_not_found(
@@ -94,14 +96,16 @@ def test_what_is_anothers_is_not_found(
     key, _ = create_key(name="the owner")
     _, token = create_key(name="another")
     picture = make_picture(key.prefix)
-    reply = getattr(outside, method)(address.format(job=picture.job_id, image=picture.pk), headers=bearer(token))
+    rating = picture.file.ratings.give(owner_key=key.prefix, stars=5)
+    address = address.format(job=picture.job_id, image=picture.pk, rating=rating.pk)
+    reply = getattr(outside, method)(address, headers=bearer(token))
     assert reply.status_code == 404
     assert Job.objects.filter(pk=picture.job_id).exists()
 
 
-@pytest.mark.parametrize("address", ["/api/jobs/", "/api/images/"])
+@pytest.mark.parametrize("address", ["/api/jobs/", "/api/images/", "/api/ratings/"])
 def test_what_is_anothers_is_not_listed(outside: Client, make_picture: Callable[[str], GeneratedImage], address: str) -> None:
     key, _ = create_key(name="the owner")
     _, token = create_key(name="another")
-    make_picture(key.prefix)
+    make_picture(key.prefix).file.ratings.give(owner_key=key.prefix, stars=5)
     assert outside.get(address, headers=bearer(token)).json()["results"] == []

@@ -1,0 +1,137 @@
+"""A scorer that was trained here on its owner's stars and choices: a linear function of a frozen embedding and the heuristic measures.
+
+Its overall score is the chance, in per cent, that its owner would prefer the picture to one of those that were judged; the reasons
+say which measures moved it, and by how much. The other three headline scores are the heuristic's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from api.scoring.backends.heuristic import HeuristicScorer
+from api.scoring.backends.layout import Layout, Verdict
+from api.scoring.backends.measures import SCALES, Measure
+from api.scoring.backends.taste import Floats, Scaling
+from api.scoring.backends.taste_evaluation import Learned, chance_to_win
+
+LAYOUTS = "layouts"
+EMBEDDING = "embedding"
+LEAST_TOLD = 1.0  # points
+MOST_TOLD = 4
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What was learned, ready for use. `on`: images or layouts, which decides what is measured; `encoder` is '' without embeddings."""
+
+    name: str
+    on: str
+    encoder: str
+    scaling: Scaling
+    weights: Floats
+    slope: float
+    middle: float
+    spread: float
+    learned: bool
+    summary: str
+
+    @classmethod
+    def of(cls, learned: Learned, scaling: Scaling, *, name: str, on: str, encoder: str, summary: str) -> "Taste":
+        figures = {"slope": learned.slope, "middle": learned.middle, "spread": learned.spread, "learned": learned.learned}
+        return cls(name=name, on=on, encoder=encoder, scaling=scaling, weights=learned.weights, summary=summary, **figures)  # type: ignore[arg-type]
+
+    def as_json(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("on", "encoder", "slope", "middle", "spread", "learned", "summary")}
+        return {**plain, "scaling": self.scaling.as_json(), "weights": np.round(self.weights, 7).tolist()}
+
+    @classmethod
+    def from_json(cls, name: str, data: dict[str, Any]) -> "Taste":
+        made = {"scaling": Scaling.from_json(data["scaling"]), "weights": np.array(data["weights"], dtype=float)}
+        return cls(name=name, **{**data, **made})
+
+    def pushes(self, measures: dict[str, float], embedding: Floats | None) -> dict[str, float]:
+        """What each measure, and the embedding as a whole, adds to the utility of a picture that is the mean in everything."""
+        each = self.scaling(measures, embedding) * self.weights
+        count = len(self.scaling.names)
+        return {**dict(zip(self.scaling.names, each[:count].tolist(), strict=True)), EMBEDDING: float(each[count:].sum())}
+
+    def score(self, utility: float) -> float:
+        """0-100."""
+        return 100 * chance_to_win(utility, self.middle, self.spread, self.slope)
+
+
+class CustomScorer:
+    """`encoder` embeds pictures as `ClipEncoder.embed_images` does; None for a taste that was learned from measures alone."""
+
+    def __init__(self, taste: Taste, encoder: Any = None) -> None:
+        self.taste, self.encoder = taste, encoder
+
+    def score(self, picture: Image.Image | None, layouts: Sequence[Layout]) -> list[Verdict]:
+        alone, *verdicts = HeuristicScorer().score(picture, [Layout(), *layouts])
+        embedding = self.embed([picture])[0] if picture is not None else None
+        return [self.judge(verdict, verdict if self.taste.on == LAYOUTS else alone, embedding) for verdict in verdicts]
+
+    def score_pictures(self, pictures: Sequence[Image.Image]) -> list[float]:
+        """0-100 for each picture by itself: what best-of-K ranks by."""
+        measured = [HeuristicScorer().score(picture, [Layout()])[0] for picture in pictures]
+        return [
+            self.taste.score(sum(self.taste.pushes(values_of(verdict.measures), embedding).values()))
+            for verdict, embedding in zip(measured, self.embed(pictures), strict=True)
+        ]
+
+    def embed(self, pictures: Sequence[Image.Image]) -> list[Floats | None]:
+        if not self.taste.encoder:
+            return [None] * len(pictures)
+        return list(self.encoder.embed_images(pictures).astype(np.float64))
+
+    def judge(self, verdict: Verdict, measured: Verdict, embedding: Floats | None) -> Verdict:
+        taste = self.taste
+        pushes = taste.pushes(values_of(measured.measures), embedding)
+        utility = sum(pushes.values())
+        score = taste.score(utility)
+        points = {name: score - taste.score(utility - push) for name, push in pushes.items()}
+        warnings = () if taste.learned else (f"custom:{taste.name}: {taste.summary}",)
+        return replace(
+            verdict,
+            scores={**verdict.scores, "aesthetic_score": round(score, 1)},
+            measures=tuple(with_points(measure, points) for measure in verdict.measures),
+            reasoning=tuple(reasons(score, points, values_of(measured.measures), taste)),
+            warnings=(*verdict.warnings, *warnings),
+            model=f"custom:{taste.name}",
+        )
+
+
+def values_of(measures: Sequence[Measure]) -> dict[str, float]:
+    return {measure.name: float(measure.value) for measure in measures}
+
+
+def known_values(measures: dict[str, Any]) -> dict[str, float]:
+    """Of a verdict as JSON: the heuristic's measures alone."""
+    return {name: float(one["value"]) for name, one in measures.items() if name in SCALES}
+
+
+def with_points(measure: Measure, points: dict[str, float]) -> Measure:
+    if measure.name not in points:
+        return measure
+    note = f"{points[measure.name]:+.1f} points by this taste"
+    return replace(measure, note=f"{measure.note}; {note}" if measure.note else note)
+
+
+def reasons(score: float, points: dict[str, float], values: dict[str, float], taste: Taste) -> list[str]:
+    """The score first; then what moved it most, against a picture that is the mean of those that were judged."""
+    told = sorted(points, key=lambda name: -abs(points[name]))[:MOST_TOLD]
+    sentences = [sentence(name, points[name], values, taste) for name in told if abs(points[name]) >= LEAST_TOLD]
+    chance = f"By what {taste.name} learned, it would be preferred to {score:.0f} of 100 {taste.on} like those that were judged"
+    return [f"{chance}.", *(sentences or ["Nothing about it is far from what is usual among those."])]
+
+
+def sentence(name: str, points: float, values: dict[str, float], taste: Taste) -> str:
+    verb = f"{'raises' if points > 0 else 'lowers'} the score by {abs(points):.0f}"
+    if name == EMBEDDING:
+        return f"What it shows, as {taste.encoder} sees it, {verb}."
+    usual = taste.scaling.mean[taste.scaling.names.index(name)]
+    place = "above" if values[name] > usual else "below"
+    return f"A {name.replace('_', ' ')} of {values[name]:.3g}, {place} the usual {usual:.3g}, {verb}."

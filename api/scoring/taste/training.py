@@ -1,0 +1,172 @@
+"""What a job that trains a scorer is. numpy and the models are imported inside `run`."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db.models import Max
+from rest_framework.exceptions import ValidationError
+
+from api.jobs.errors import JobError
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job
+from api.jobs.runs import JobRun
+from api.scoring.models import Comparison, CustomScorer
+from api.scoring.taste.features import as_judgements, read_judgements, see_subjects, subject_ids
+from api.scoring.taste.judgements import comparisons_on, ratings_on
+from api.scoring.taste.scorers import KIND, PREFIX
+
+if TYPE_CHECKING:
+    from api.scoring.backends.taste_evaluation import Figure, Learned
+
+LEAST = 20
+"""Fewer judgements than this say nothing: the interval of a pair accuracy is then ±20 per cent and more."""
+STEPS = 100
+LOOKING = 60
+"""Steps of the progress: to look at pictures, and then to fit."""
+
+
+class TrainScorer(JobKind):
+    name = KIND
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        for run in runs:
+            run.finish(train(run))
+
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
+        newest = CustomScorer.objects.filter(name=job.params["name"]).aggregate(newest=Max("version"))["newest"] or 0
+        scorer = CustomScorer.objects.create(job=job, owner_key=job.owner_key, version=newest + 1, **output)
+        return describe(scorer)
+
+
+def describe(scorer: CustomScorer) -> dict[str, Any]:
+    names = ("name", "version", "on", "encoder", "raters", "ratings", "comparisons", "learned")
+    return {**{name: getattr(scorer, name) for name in names}, "backend": f"{PREFIX}{scorer}", **scorer.figures}
+
+
+# ---------------------------------------------------------------- whether there is enough
+
+
+def too_few(on: str, raters: Sequence[str] | None) -> str:
+    """Why there is nothing to learn from; '' where there is."""
+    stars = ratings_on(on, raters).values_list("stars", flat=True)
+    choices = comparisons_on(on, raters).exclude(outcome=Comparison.Outcome.TIE).count()
+    have = len(stars) + choices
+    if have < LEAST:
+        ties = comparisons_on(on, raters).count() - choices
+        counted = f"{count(len(stars), 'rating')} and {count(choices, 'comparison')} of {on}"
+        without = f" (and {count(ties, 'tie')}, which prefer nothing)" if ties else ""
+        return f"There are too few to learn from: {counted}{without}; {LEAST} are needed, so {LEAST - have} more."
+    if not choices and len(set(stars)) == 1:
+        return f"All {len(stars)} ratings are the same: they prefer nothing, so that there is nothing to learn from them."
+    return ""
+
+
+def count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def check_enough(on: str, raters: Sequence[str] | None) -> None:
+    """Raises ValidationError."""
+    if reason := too_few(on, raters):
+        raise ValidationError({"on": [reason]}, code="too_few")
+
+
+# ---------------------------------------------------------------- run
+
+
+def train(run: JobRun) -> dict[str, Any]:
+    """A CustomScorer's fields. Raises JobError and JobCancelled."""
+    from api.scoring.backends.taste import Scaling
+    from api.scoring.backends.taste_evaluation import learn
+
+    params = run.params
+    if reason := too_few(params["on"], params["raters"]):
+        raise JobError("too_few", 400, reason)
+    said = read_judgements(params["on"], params["raters"])
+    if said.left_out:
+        run.warn(f"The newest are learned from; {said.left_out} older judgements are left out.")
+    with run.measure("look"):
+        encoder, name = make_encoder(run)
+        seen = see(run, subject_ids(said), encoder, name)
+    known = sorted(seen)
+    judged = as_judgements(said, known)
+    with run.measure("fit"):
+        scaling = Scaling.of([seen[one][0] for one in known], [seen[one][1] for one in known])
+        features = [scaling(*seen[one]) for one in known]
+        learned = learn(stack(features), judged, tell=progress(run, LOOKING, STEPS, "fitting"))
+    return describe_training(run, said, learned, scaling, name)
+
+
+def stack(features: Sequence[Any]) -> Any:
+    import numpy as np
+
+    return np.stack(features)
+
+
+def progress(run: JobRun, start: int, end: int, stage: str) -> Callable[[float], None]:
+    def tell(fraction: float) -> None:
+        run.raise_if_cancelled()
+        run.progress(step=round(start + fraction * (end - start)), steps=STEPS, stage=stage)
+
+    return tell
+
+
+def make_encoder(run: JobRun) -> tuple[Any, str]:
+    """None and '' where this worker has no models."""
+    if not settings.LOAD_MODELS:
+        run.warn("This worker loads no models: only measures were learned from, no embeddings.")
+        return None, ""
+    from api.model_loader import get_loader
+    from api.scoring.backends.clip import ClipEncoder
+
+    return ClipEncoder(get_loader(), run.params["encoder"]), run.params["encoder"]
+
+
+def see(run: JobRun, ids: Sequence[Any], encoder: Any, name: str) -> dict[Any, Any]:
+    seen = see_subjects(run.params["on"], ids, encoder, name, progress(run, 0, LOOKING, "looking at pictures"))
+    if gone := len(ids) - len(seen):
+        run.warn(f"{count(gone, 'picture')} could not be looked at: the file is gone. What was said of it is left out.")
+    return seen
+
+
+def describe_training(run: JobRun, said: Any, learned: "Learned", scaling: Any, encoder: str) -> dict[str, Any]:
+    from api.scoring.backends.custom import Taste
+
+    summary = summarise(learned, said)
+    taste = Taste.of(learned, scaling, name="", on=run.params["on"], encoder=encoder, summary=summary)
+    weights = dict(zip(scaling.names, learned.weights[: len(scaling.names)].round(4).tolist(), strict=True))
+    return {
+        "name": run.params["name"],
+        "on": run.params["on"],
+        "encoder": encoder,
+        "raters": said.raters,
+        "ratings": len(said.ratings),
+        "comparisons": len(said.comparisons),
+        "learned": learned.learned,
+        "figures": {
+            "summary": summary,
+            "pair_accuracy": learned.accuracy.as_json(),
+            "rank_correlation": learned.correlation.as_json(),
+            "learning_curve": learned.curve,
+            "penalty": learned.penalty,
+            "weights": dict(sorted(weights.items(), key=lambda item: -abs(item[1]))),
+        },
+        "taste": taste.as_json(),
+    }
+
+
+def summarise(learned: "Learned", said: Any) -> str:
+    source = " and ".join(
+        count(number, what) for number, what in ((len(said.ratings), "rating"), (len(said.comparisons), "comparison")) if number
+    )
+    agreed = f"of two that it had not seen it picks the preferred one in {interval(learned.accuracy)} of the cases"
+    if learned.learned:
+        return f"Learned from {source}: {agreed}."
+    return f"Nothing was learned from {source}: {agreed}, which chance (50 %) does as well. More judgements may help."
+
+
+def interval(figure: "Figure") -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return "an unknown share"
+    return f"{100 * figure.value:.0f} % (95 % interval: {100 * figure.low:.0f} to {100 * figure.high:.0f} %)"

@@ -1,0 +1,85 @@
+"""Trains a scorer on the owner's own ratings and comparisons. A job like any other: run by a worker that is alive, else here."""
+
+import re
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rest_framework.exceptions import ValidationError
+
+from api.access.principals import LOCAL
+from api.jobs.models import Job
+from api.jobs.services import cancel_job
+from api.jobs.states import Status
+from api.jobs.submission import submit
+from api.problems import Problem, field_errors
+from api.scoring.models import CustomScorer
+from api.scoring.taste.serializers import TrainScorerSerializer
+from api.system.waiting import NoWorkerLeftError, a_worker, follow_job
+
+INTERRUPTED = 130
+WIDTH = 40
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="letters, digits, - and _; a name that is there gets a new version")
+        parser.add_argument("--on", choices=CustomScorer.On.values, default="images", help="whose judgements (default: images)")
+        parser.add_argument("--rater", action="append", dest="raters", metavar="KEY", help="this one's alone; may be repeated")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asked = {name: options[name] for name in ("name", "on", "raters") if options[name] is not None}
+        job = submit_training(asked)
+        with a_worker(self.stderr.write):
+            try:
+                job = self.follow(job)
+            except KeyboardInterrupt:
+                cancel_job(job=job)
+                raise CommandError("Cancelled.", returncode=INTERRUPTED) from None
+            except NoWorkerLeftError:
+                raise CommandError(f"The worker is gone. Job {job.id} stays in the queue for the next one.") from None
+        for warning in job.warnings:
+            self.stderr.write(warning, self.style.WARNING)
+        if job.status != Status.SUCCEEDED or job.result is None:
+            raise CommandError(job.error["detail"] if job.error else f"The job was {job.status}.")
+        self.report(job.result)
+
+    def follow(self, job: Job) -> Job:
+        stage = ""
+        for now in follow_job(job):
+            if (new := str(now.progress.get("stage", ""))) != stage:
+                stage = new
+                self.stderr.write(f"{stage} …")
+            job = now
+        return job
+
+    def report(self, result: dict[str, Any]) -> None:
+        style = self.style.SUCCESS if result["learned"] else self.style.WARNING
+        self.stdout.write(style(result["summary"]))
+        if result["rank_correlation"]["value"] is not None:
+            self.stdout.write(f"Rank correlation with the stars (SRCC): {text_of(result['rank_correlation'])}")
+        self.stdout.write("Learning curve (judgements it was trained on, pair accuracy on unseen pictures):")
+        for point in result["learning_curve"]:
+            bar = "█" * round(WIDTH * point["pair_accuracy"]["value"])
+            self.stdout.write(f"  {point['judgements']:5}  {bar:{WIDTH}}  {text_of(point['pair_accuracy'])}")
+        self.stdout.write(
+            f'It judges as backend "{result["backend"]}", or "{re.sub("@.*", "", result["backend"])}" for the newest.'
+        )
+
+
+def submit_training(asked: dict[str, Any]) -> Job:
+    """Through the same serializer as a request over HTTP. Raises CommandError with what is wrong."""
+    serializer = TrainScorerSerializer(data=asked, context={"principal": LOCAL})
+    try:
+        serializer.is_valid(raise_exception=True)
+        return submit(serializer.resolve(), principal=LOCAL)
+    except ValidationError as error:
+        raise CommandError("\n".join(f"{wrong['field']}: {wrong['detail']}" for wrong in field_errors(error.detail))) from None
+    except Problem as problem:
+        raise CommandError(problem.detail) from None
+
+
+def text_of(figure: dict[str, Any]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
