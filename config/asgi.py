@@ -7,8 +7,8 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+import django
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
@@ -71,4 +71,8 @@ def with_lifespan(application: Application) -> Application:
 request_started.disconnect(close_old_connections)
 request_started.disconnect(reset_queries)
 
-application = with_lifespan(limit_bodies(get_asgi_application()))
+django.setup(set_prefix=False)
+
+from config.threads import Handler
+
+application = with_lifespan(limit_bodies(Handler()))

@@ -41,6 +41,6 @@ def sqlite_database(path: Path) -> dict[str, Any]:
 
 def postgres_database(parsed: dict[str, Any]) -> dict[str, Any]:
     pool = {"min_size": 1, "max_size": 16, "timeout": 3}
-    options = {**parsed.get("OPTIONS", {}), "pool": pool, "options": POSTGRES_TIMEOUTS}
+    options = {**parsed.get("OPTIONS", {}), "pool": pool, "options": POSTGRES_TIMEOUTS, "prepare_threshold": 0}
     # Health checks: after the database was restarted, the pool's dead connections are replaced instead of handed out.
     return {**parsed, "ENGINE": "config.postgres", "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}

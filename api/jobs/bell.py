@@ -12,13 +12,13 @@ import socket
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import psycopg
 from django.conf import settings
 from django.db import connection
 
-Listener = Literal["worker", "web"]
+Listener = Literal["worker", "keeper", "web"]
 RECONNECT_SECONDS = 1.0
 # What Django adds to the connection's parameters for itself (the adapters, the cursor class, timeouts of statements).
 NOT_FOR_LISTENING = ("context", "cursor_factory", "options", "prepare_threshold")
@@ -26,8 +26,8 @@ _numbers = itertools.count()
 
 
 class Bell(Protocol):
-    def wait(self, timeout: float) -> bool:
-        """Whether it rang within `timeout` seconds; rings that piled up count as one."""
+    def wait(self, timeout: float, *others: socket.socket) -> bool:
+        """Whether it rang within `timeout` seconds; rings that piled up count as one. What comes to one of `others` ends it too."""
 
     def close(self) -> None: ...
 
@@ -52,38 +52,53 @@ def socket_folder() -> Path:
     if len(str(folder)) > 70:
         digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
         folder = Path(tempfile.gettempdir()) / f"darkroom-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
 def ring_sockets(listener: Listener) -> None:
+    folder = str(socket_folder())
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return  # nobody has listened yet
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
-        for path in socket_folder().glob(f"{listener}.*"):
+        for name in names:
+            if not name.startswith(f"{listener}."):
+                continue
+            path = os.path.join(folder, name)
             try:
-                sender.sendto(b"!", str(path))
+                sender.sendto(b"!", path)
             except BlockingIOError:
                 pass  # its buffer is full of rings: it will wake
             except (ConnectionRefusedError, FileNotFoundError):
-                path.unlink(missing_ok=True)  # its process has ended
+                Path(path).unlink(missing_ok=True)  # its process has ended
+
+
+def drain(readable: socket.socket) -> bool:
+    """Reads all that a socket (which doesn't block) has; whether that was something."""
+    count = 0
+    try:
+        while readable.recv(4096):
+            count += 1
+    except BlockingIOError:
+        pass
+    return count > 0
 
 
 class SocketBell:
     def __init__(self, listener: Listener) -> None:
-        self.path = socket_folder() / f"{listener}.{os.getpid()}.{next(_numbers)}"
+        folder = socket_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = folder / f"{listener}.{os.getpid()}.{next(_numbers)}"
         self.path.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.bind(str(self.path))
 
-    def wait(self, timeout: float) -> bool:
-        ready, _, _ = select.select([self.socket], [], [], timeout)
-        try:
-            while ready:
-                self.socket.recv(16)
-        except BlockingIOError:
-            pass
-        return bool(ready)
+    def wait(self, timeout: float, *others: socket.socket) -> bool:
+        ready, _, _ = select.select([self.socket, *others], [], [], timeout)
+        return self.socket in ready and drain(self.socket)
 
     def close(self) -> None:
         self.socket.close()
@@ -107,12 +122,14 @@ class PostgresBell:
         self.connection = psycopg.connect(**{**ours, "autocommit": True, "connect_timeout": 5})
         self.connection.execute(f"LISTEN {self.channel}")
 
-    def wait(self, timeout: float) -> bool:
+    def wait(self, timeout: float, *others: socket.socket) -> bool:
         try:
             if self.connection is None:
                 self.connect()
                 return True
-            return any(True for _ in self.connection.notifies(timeout=timeout, stop_after=1))
+            readable: list[Any] = [self.connection, *others]
+            select.select(readable, [], [], timeout)
+            return bool(list(self.connection.notifies(timeout=0)))
         except psycopg.Error:
             self.close()
             time.sleep(min(timeout, RECONNECT_SECONDS))

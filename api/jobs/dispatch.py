@@ -15,6 +15,11 @@ def ring_workers_on_commit(job_id: object) -> None:
     transaction.on_commit(lambda: wake_workers(str(job_id)), robust=True)
 
 
+def ring_keepers_on_commit() -> None:
+    """A cancellation was asked for: who keeps the leases passes it on."""
+    transaction.on_commit(lambda: ring_quietly("keeper"), robust=True)
+
+
 def ring_web_on_commit() -> None:
     transaction.on_commit(lambda: ring_quietly("web"), robust=True)
 

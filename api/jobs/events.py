@@ -6,6 +6,7 @@ whose job has moved. Streams read the events that are new to them by (job, seque
 
 import asyncio
 import logging
+import socket
 import threading
 import time
 import uuid
@@ -13,10 +14,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.db import connection
 
-from api.jobs.bell import open_bell
+from api.jobs import sql
+from api.jobs.bell import drain, open_bell
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import FINAL
 
@@ -25,19 +26,22 @@ FALLBACK_SECONDS = 1.0  # what a lost ring costs
 
 
 class Watch:
-    """One coroutine's interest in one job."""
+    """One coroutine's interest in one job: in whatever happens to it, or in its end alone."""
 
-    def __init__(self, job_id: uuid.UUID) -> None:
-        self.job_id = job_id
+    def __init__(self, job_id: uuid.UUID, *, end_only: bool = False) -> None:
+        self.job_id, self.end_only = job_id, end_only
         self.loop = asyncio.get_running_loop()
         self.moved = asyncio.Event()
         self.seen = -1
 
-    def wake(self) -> None:
-        try:
-            self.loop.call_soon_threadsafe(self.moved.set)
-        except RuntimeError:
-            pass  # its loop has ended
+    def look(self, sequence: int, status: str | None) -> None:
+        """None: the job was deleted."""
+        if sequence != self.seen and (not self.end_only or status is None or status in FINAL):
+            self.seen = sequence
+            try:
+                self.loop.call_soon_threadsafe(self.moved.set)
+            except RuntimeError:
+                pass  # its loop has ended
 
 
 class EventHub(threading.Thread):
@@ -46,11 +50,18 @@ class EventHub(threading.Thread):
         self.lock = threading.Lock()
         self.watches: dict[uuid.UUID, set[Watch]] = defaultdict(set)
         self.wanted = threading.Event()
+        self.poked, self.poke = socket.socketpair()  # whoever begins to watch is told at once how the job stands
+        self.poked.setblocking(False)
+        self.poke.setblocking(False)
 
     def add(self, watch: Watch) -> None:
         with self.lock:
             self.watches[watch.job_id].add(watch)
         self.wanted.set()
+        try:
+            self.poke.send(b"!")
+        except BlockingIOError:
+            pass  # it has been told often enough
 
     def remove(self, watch: Watch) -> None:
         with self.lock:
@@ -60,34 +71,27 @@ class EventHub(threading.Thread):
 
     def run(self) -> None:
         bell = open_bell("web")
-        seconds = 0.0  # the first look is at once: whatever rang before the bell was open is not lost
         while True:
             self.wanted.wait()
             try:
-                bell.wait(seconds)
-                self.wake_moved()
+                bell.wait(FALLBACK_SECONDS, self.poked)
+                drain(self.poked)
+                self.look_at_all()
             except Exception:  # whatever it was: without this thread everybody would wait in vain
                 log.warning("The event hub stumbled; those who wait are asked to be patient", exc_info=True)
                 time.sleep(FALLBACK_SECONDS)
                 connection.close()
             finally:
-                seconds = FALLBACK_SECONDS
                 give_back_connection()
 
-    def wake_moved(self) -> None:
-        with self.lock:
-            ids = list(self.watches)
-            if not ids:
-                self.wanted.clear()
-                return
-        sequences = dict(Job.objects.filter(pk__in=ids).order_by().values_list("pk", "event_sequence"))
+    def look_at_all(self) -> None:
         with self.lock:
             watches = [watch for group in self.watches.values() for watch in group]
+            if not watches:
+                return self.wanted.clear()
+        standing = sql.where_they_stand([watch.job_id for watch in watches])
         for watch in watches:
-            sequence = sequences.get(watch.job_id, -2)  # -2: the job was deleted
-            if sequence != watch.seen:
-                watch.seen = sequence
-                watch.wake()
+            watch.look(*standing.get(watch.job_id, (-2, None)))
 
 
 _hub: EventHub | None = None
@@ -121,7 +125,7 @@ def give_back_connection() -> None:
 
 
 async def in_thread(function: Any, *args: Any) -> Any:
-    return await sync_to_async(call_and_close, thread_sensitive=False)(function, *args)
+    return await asyncio.to_thread(call_and_close, function, *args)
 
 
 def is_final(job_id: uuid.UUID) -> bool:
@@ -131,15 +135,12 @@ def is_final(job_id: uuid.UUID) -> bool:
 
 
 async def wait_until_final(job_id: uuid.UUID, seconds: float) -> bool:
-    """Whether the job ended within `seconds`."""
-    hub, watch = get_hub(), Watch(job_id)
+    """Whether the job ended (or was deleted) within `seconds`."""
+    hub, watch = get_hub(), Watch(job_id, end_only=True)
     hub.add(watch)
     try:
         async with asyncio.timeout(seconds):
-            while not await in_thread(is_final, job_id):
-                await watch.moved.wait()
-                watch.moved.clear()
-        return True
+            return await watch.moved.wait()
     except TimeoutError:
         return False
     finally:

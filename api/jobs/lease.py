@@ -49,7 +49,7 @@ class LeaseKeeper(threading.Thread):
         self.next_heartbeat = min(self.next_heartbeat, time.monotonic() + 0.5)
 
     def run(self) -> None:
-        bell = open_bell("worker")
+        bell = open_bell("keeper")
         while not self.ended.is_set():
             bell.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
             try:

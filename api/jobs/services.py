@@ -17,11 +17,12 @@ from api.jobs import dispatch, sql
 from api.jobs.durability import atomic_without_sync
 from api.jobs.errors import JobError, LeaseLost
 from api.jobs.kinds import get_kind
-from api.jobs.models import Job, JobEvent, Worker
+from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from api.problems import Problem
 
 BACKOFF_SECONDS = (0, 2, 10, 30, 60)
+Limit = tuple[str, list[Any], int]  # a condition with its parameters, and how many jobs may fit it
 ADMISSION_MARGIN = 64  # more than can be inserting at once without having seen each other
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 ADMISSION_LOCK = 0x6461726B  # our namespace among PostgreSQL's advisory locks
@@ -68,8 +69,7 @@ def submit_job(
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier
             admit(owner_key, max_active)
-            job.save(force_insert=True)
-            sql.add_events([(job, 1, "status", {"status": Status.QUEUED})])
+            job = sql.add_job(job, [("status", {"status": Status.QUEUED})])
             if link is not None:
                 link(job)
             dispatch.ring_workers_on_commit(job.id)
@@ -89,21 +89,21 @@ def find_same_request(job: Job) -> Job | None:
 
 def admit(owner_key: str, max_active: int | None) -> None:
     limit = min(max_active or settings.MAX_ACTIVE_JOBS_PER_KEY, settings.MAX_ACTIVE_JOBS_PER_KEY)
-    if is_full("owner_key = %s AND status IN ('queued', 'running')", [owner_key], limit, owner_key):
+    mine: Limit = ("owner_key = %s AND status IN ('queued', 'running')", [owner_key], limit)
+    everybodys: Limit = ("status = 'queued'", [], settings.MAX_QUEUED_JOBS)
+    may_be_mine, may_be_everybodys = sql.have_rows(mine, everybodys, less=ADMISSION_MARGIN)
+    if may_be_mine and is_full(mine, owner_key):
         detail = f"You have {limit} jobs queued or running, which is your limit; wait for some to end."
         raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
-    if is_full("status = 'queued'", [], settings.MAX_QUEUED_JOBS, ""):
+    if may_be_everybodys and is_full(everybodys, ""):
         raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
 
 
-def is_full(where: str, params: Sequence[Any], limit: int, name: str) -> bool:
-    """Whether there are `limit` such jobs, exactly: close to the limit, those who submit under `name` go one after the other."""
-    if limit > ADMISSION_MARGIN and not sql.has_row(limit - ADMISSION_MARGIN, where, params):
-        return False
+def is_full(limit: Limit, name: str) -> bool:
+    """Exactly: so close to a limit, those who submit under `name` go one after the other."""
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [ADMISSION_LOCK, name])
-    return sql.has_row(limit, where, params)
+        sql.run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [ADMISSION_LOCK, name])
+    return bool(sql.have_rows(limit)[0])
 
 
 def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = None) -> Job:
@@ -139,7 +139,7 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = ()) -> list[Job]:
         mates = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
             jobs += sql.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
-        tell_running(jobs)
+        dispatch.ring_web_on_commit()
     return jobs
 
 
@@ -152,13 +152,8 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
     with atomic_without_sync():
         jobs = sql.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
         if jobs:
-            tell_running(jobs)
+            dispatch.ring_web_on_commit()
     return jobs
-
-
-def tell_running(jobs: Sequence[Job]) -> None:
-    sql.add_events((job, job.event_sequence, "status", {"status": Status.RUNNING, "attempt": job.attempt}) for job in jobs)
-    dispatch.ring_web_on_commit()
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
@@ -177,27 +172,17 @@ def cancelled_ids(tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
 
 def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str, Any] | None = None) -> None:
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
+    changes = {} if progress is None else {"progress": progress}
     with atomic_without_sync():
-        number = lock_row(job)[0] + 1
-        changes: dict[str, Any] = {} if progress is None else {"progress": progress}
-        transition(job, from_status=Status.RUNNING, event_sequence=number, **changes)
-        if type == "preview":
-            JobEvent.objects.filter(job=job, type="preview").delete()
-        sql.add_events([(job, number, type, data)])
+        transition(job, Status.RUNNING, [(type, data)], alone="preview" if type == "preview" else "", sync=False, **changes)
         dispatch.ring_web_on_commit()
 
 
-def lock_row(job: Job) -> tuple[int, dict[str, Any]]:
-    """event_sequence and progress of a running job, its row locked until the transaction ends; LeaseLost where it isn't ours."""
-    found = sql.lock_row(job, Status.RUNNING)
-    if found is None:
-        raise LeaseLost(f"{job} is no longer running under this lease")
-    return found
-
-
-def transition(job: Job, *, from_status: str, **changes: Any) -> None:
-    """The fence: one UPDATE on (id, status, lease_token), or LeaseLost."""
-    if sql.update(job, from_status, changes) != 1:
+def transition(
+    job: Job, from_status: str, events: Sequence[sql.Event] = (), *, alone: str = "", sync: bool = True, **changes: Any
+) -> None:
+    """The fence: one UPDATE on (id, status, lease_token) with its events, or LeaseLost. `alone`: the type whose older events go."""
+    if not sql.move(job, from_status, changes, events, alone=alone, sync=sync):
         raise LeaseLost(f"{job} is no longer {from_status} under this lease")
 
 
@@ -210,11 +195,10 @@ def finish_job(
 ) -> None:
     """running → succeeded, with the rows that `record` makes, in one transaction. Raises LeaseLost (and undoes `record`)."""
     with transaction.atomic():
-        locked = lock_row(job)  # before anything is made
+        if not sql.lock(job, Status.RUNNING):  # before anything is made
+            raise LeaseLost(f"{job} is no longer running under this lease")
         result = record(job)
-        end_job(
-            job, Status.SUCCEEDED, ("result", {}), locked=locked, result=result, warnings=list(warnings), timings=timings or {}
-        )
+        end_job(job, Status.SUCCEEDED, ("result", {}), result=result, warnings=list(warnings), timings=timings or {})
 
 
 def is_recorded(job: Job) -> bool:
@@ -236,31 +220,11 @@ def acknowledge_cancel(*, job: Job) -> None:
         end_job(job, Status.CANCELLED, None)
 
 
-def end_job(
-    job: Job,
-    status: Status,
-    event: tuple[str, dict[str, Any]] | None,
-    *,
-    locked: tuple[int, dict[str, Any]] | None = None,
-    **changes: Any,
-) -> None:
-    """running → a final state, with its last events; inside the caller's transaction. `locked`: what `lock_row` gave it already."""
-    sequence, progress = locked or lock_row(job)
-    rows = [(job, sequence + 1, *event)] if event else []
-    number = sequence + len(rows) + 1
-    transition(
-        job,
-        from_status=Status.RUNNING,
-        status=status,
-        finished_at=sql.clock(),
-        lease_token=None,
-        lease_expires_at=None,
-        event_sequence=number,
-        **changes,
-    )
-    if progress:  # without a step there was no preview
-        JobEvent.objects.filter(job=job, type="preview").delete()
-    sql.add_events([*rows, (job, number, "status", {"status": status})])
+def end_job(job: Job, status: Status, event: sql.Event | None, **changes: Any) -> None:
+    """running → a final state, with its last events; inside the caller's transaction."""
+    events = [*([event] if event else []), ("status", {"status": status})]
+    over: dict[str, Any] = {"finished_at": sql.clock(), "lease_token": None, "lease_expires_at": None}
+    transition(job, Status.RUNNING, events, alone="preview", status=status, **over, **changes)
     dispatch.ring_web_on_commit()
 
 
@@ -272,18 +236,12 @@ def cancel_job(*, job: Job) -> Job:
     with transaction.atomic():
         now = Job.objects.select_for_update().get(pk=job.pk)  # locked: a hand-back between two looks would hide it from both
         if now.status == Status.QUEUED:
-            transition(
-                now,
-                from_status=Status.QUEUED,
-                status=Status.CANCELLED,
-                finished_at=sql.clock(),
-                event_sequence=now.event_sequence + 1,
-            )
-            sql.add_events([(now, now.event_sequence + 1, "status", {"status": Status.CANCELLED})])
+            told = [("status", {"status": Status.CANCELLED})]
+            transition(now, Status.QUEUED, told, status=Status.CANCELLED, finished_at=sql.clock())
             dispatch.ring_web_on_commit()
         elif now.status == Status.RUNNING and now.cancel_requested_at is None:
-            transition(now, from_status=Status.RUNNING, cancel_requested_at=sql.clock())
-            dispatch.ring_workers_on_commit(now.pk)
+            transition(now, Status.RUNNING, cancel_requested_at=sql.clock())
+            dispatch.ring_keepers_on_commit()
     return Job.objects.get(pk=job.pk)
 
 
@@ -312,10 +270,11 @@ def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: boo
 
 
 def requeue(job: Job, *, attempt: int, delay: float) -> None:
-    number = lock_row(job)[0] + 1
     transition(
         job,
-        from_status=Status.RUNNING,
+        Status.RUNNING,
+        [("status", {"status": Status.QUEUED, "attempt": attempt})],
+        alone="preview",
         status=Status.QUEUED,
         attempt=attempt,
         lease_token=None,
@@ -324,10 +283,7 @@ def requeue(job: Job, *, attempt: int, delay: float) -> None:
         started_at=None,
         progress={},
         available_at=sql.clock(delay),
-        event_sequence=number,
     )
-    JobEvent.objects.filter(job=job, type="preview").delete()
-    sql.add_events([(job, number, "status", {"status": Status.QUEUED, "attempt": attempt})])
     dispatch.ring_web_on_commit()
     dispatch.ring_workers_on_commit(job.pk)
 

@@ -1,20 +1,27 @@
 """The queue's hot statements, by hand: composing them takes Django several times as long as running them takes the database.
 
-SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `in_order` and `locking`. Statuses are written as literals,
-so that the partial indexes fit. Values go through the models' fields, and so are stored as the ORM stores them.
+SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `in_order`, `locking`, `run` and `change`. Statuses are written as
+literals, so that the partial indexes fit. Values go through the models' fields, and so are stored and read as the ORM does it.
 """
 
-import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
-from django.db import connection
+from django.db import connection, connections
+from django.db.models.fields import NOT_PROVIDED
 
 from api.jobs.models import Job, JobEvent
+from api.jobs.states import Status
 
 JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
-EVENT_FIELDS = [JobEvent._meta.get_field(name) for name in ("job", "sequence", "type", "data")]
+FIELDS: list[Any] = list(Job._meta.concrete_fields)
+GIVEN = [field for field in FIELDS if field.db_default is NOT_PROVIDED]  # the others are the database's own
+NAMES = [field.attname for field in FIELDS]
+COLUMNS = ", ".join(f"{JOB}.{field.column}" for field in FIELDS)
+EVENT_DATA = JobEvent._meta.get_field("data")
+Event = tuple[str, dict[str, Any]]  # type and data
 
 
 class Moment(str):
@@ -38,35 +45,123 @@ def locking(clause: str) -> str:
     return clause if connection.features.has_select_for_update else ""
 
 
+def run(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Its rows. PostgreSQL reads and plans it once for each connection: that takes longer than running it."""
+    postgres = connection.vendor == "postgresql"
+    with connection.prepared_cursor() if postgres else connection.cursor() as cursor:  # type: ignore[attr-defined]
+        cursor.execute(statement, params)
+        return cursor.fetchall()  # type: ignore[no-any-return]
+
+
 def stored(field: str, value: Any) -> Any:
     return Job._meta.get_field(field).get_db_prep_save(value, connection)  # type: ignore[union-attr]
+
+
+@cache
+def readers(vendor: str) -> list[list[Callable[..., Any]]]:
+    """For each of FIELDS, what makes `vendor`'s values Python's."""
+    columns = [field.get_col(JOB) for field in FIELDS]
+    return [[*connection.ops.get_db_converters(one), *one.output_field.get_db_converters(connection)] for one in columns]
+
+
+def read_job(row: Sequence[Any]) -> Job:
+    values, database = list(row), connections[connection.alias]  # the proxy takes its time, in loops
+    for place, functions in enumerate(readers(database.vendor)):
+        for function in functions:
+            values[place] = function(values[place], None, database)
+    return Job.from_db(database.alias, NAMES, values)
+
+
+def find_job(job_id: uuid.UUID) -> Job | None:
+    rows = run(f"SELECT {COLUMNS} FROM {JOB} WHERE id = %s", [stored("id", job_id)])
+    return read_job(rows[0]) if rows else None
+
+
+def where_they_stand(job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
+    """event_sequence and status of those that exist."""
+    ids = [stored("id", job_id) for job_id in job_ids]
+    is_one, params = (
+        ("= ANY(%s)", [ids]) if connection.vendor == "postgresql" else (f"IN ({', '.join(['%s'] * len(ids))})", ids)
+    )
+    rows = run(f"SELECT id, event_sequence, status FROM {JOB} WHERE id {is_one}", params)
+    return {uuid.UUID(str(job_id)): (sequence, status) for job_id, sequence, status in rows}
+
+
+# ---------------------------------------------------------------- changes, and the events that tell of them
+
+
+def change(
+    statement: str,
+    params: Sequence[Any],
+    told: str,
+    told_params: Sequence[Any],
+    *,
+    returning: str = f"{JOB}.id",
+    alone: str = "",
+    sync: bool = True,
+) -> list[tuple[Any, ...]]:
+    """Runs an INSERT or UPDATE of jobs, adds the events that `told` selects from `changed`, and returns the jobs as they are now.
+
+    One statement on PostgreSQL; on SQLite up to three, inside the caller's transaction. `returning` begins with the id. `alone`: the
+    type of which older events go. Without `sync` PostgreSQL's commit doesn't wait for the disk (for SQLite's see durability.py).
+    """
+    delete = f"DELETE FROM {EVENT} WHERE type = '{alone}' AND job_id IN (SELECT id FROM changed)"
+    insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {told}"
+    then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(alone) + [(insert, told_params)] * bool(told)
+    if connection.vendor == "postgresql":
+        parts = [
+            f"changed AS ({statement} RETURNING *)",
+            *(f"then{place} AS ({query})" for place, (query, _) in enumerate(then)),
+        ]
+        late = "" if sync or connection.in_atomic_block else ", set_config('synchronous_commit', 'off', true)"
+        return run(f"WITH {', '.join(parts)} SELECT {returning}{late} FROM changed AS {JOB}", [*params, *told_params])
+    rows = run(f"{statement} RETURNING {returning}", params)
+    if rows:
+        changed = f"WITH changed AS (SELECT * FROM {JOB} WHERE id IN ({', '.join(['%s'] * len(rows))}))"
+        for query, values in then:
+            run(f"{changed} {query}", [*(row[0] for row in rows), *values])
+    return rows
+
+
+def telling(events: Sequence[Event]) -> tuple[str, list[Any]]:
+    """The rows of `events` for each changed job, the last with the number that its row has reached."""
+    rows = [f"SELECT id, event_sequence - {place}, %s, %s FROM changed" for place in reversed(range(len(events)))]
+    values = [value for type, data in events for value in (type, EVENT_DATA.get_db_prep_save(data, connection))]
+    return " UNION ALL ".join(rows), values
+
+
+def add_job(job: Job, events: Sequence[Event]) -> Job:
+    """As it is stored, with what the database itself fills in."""
+    columns, database = ", ".join(field.column for field in GIVEN), connections[connection.alias]
+    values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in GIVEN]
+    statement = f"INSERT INTO {JOB} ({columns}) VALUES ({', '.join(['%s'] * len(values))})"
+    return read_job(change(statement, values, *telling(events), returning=COLUMNS)[0])
 
 
 def fence(job: Job, status: str) -> tuple[str, list[Any]]:
     """The row while it is `status` under the lease of `job`: the condition of everything that changes it."""
     same_lease = "lease_token IS NULL" if job.lease_token is None else "lease_token = %s"
     lease = [] if job.lease_token is None else [stored("lease_token", job.lease_token)]
-    return f"id = %s AND status = %s AND {same_lease}", [stored("id", job.pk), str(status), *lease]
+    return f"id = %s AND status = '{Status(status)}' AND {same_lease}", [stored("id", job.pk), *lease]
 
 
-def lock_row(job: Job, status: str) -> tuple[int, dict[str, Any]] | None:
-    """event_sequence and progress, the row locked until the transaction ends; None where the fence holds it back."""
+def lock(job: Job, status: str) -> bool:
+    """Locks the row until the transaction ends; False where the fence holds it back."""
     condition, params = fence(job, status)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT event_sequence, progress FROM {JOB} WHERE {condition} {locking('FOR UPDATE')}", params)
-        row = cursor.fetchone()
-    return row and (row[0], json.loads(row[1]))
+    return bool(run(f"SELECT 1 FROM {JOB} WHERE {condition} {locking('FOR UPDATE')}", params))
 
 
-def update(job: Job, status: str, changes: dict[str, Any]) -> int:
-    """One UPDATE behind the fence; how many rows it changed."""
+def move(
+    job: Job, status: str, changes: dict[str, Any], events: Sequence[Event], *, alone: str = "", sync: bool = True
+) -> bool:
+    """One UPDATE behind the fence, with the events that tell of it; False where the fence holds it back."""
     columns = {Job._meta.get_field(name).column: (name, value) for name, value in changes.items()}  # type: ignore[union-attr]
-    settings = ", ".join(f"{column} = {value if isinstance(value, Moment) else '%s'}" for column, (_, value) in columns.items())
+    settings = [f"{column} = {value if isinstance(value, Moment) else '%s'}" for column, (_, value) in columns.items()]
     values = [stored(name, value) for name, value in columns.values() if not isinstance(value, Moment)]
     condition, params = fence(job, status)
-    with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {JOB} SET {settings} WHERE {condition}", [*values, *params])
-        return cursor.rowcount
+    settings.append(f"event_sequence = event_sequence + {len(events)}")
+    statement = f"UPDATE {JOB} SET {', '.join(settings)} WHERE {condition}"
+    return bool(change(statement, [*values, *params], *telling(events), alone=alone, sync=sync))
 
 
 def claim(
@@ -76,32 +171,26 @@ def claim(
 
     The CTE is materialized: a plan that ran it twice would take more than `limit`.
     """
-    jobs = Job.objects.raw(
+    to_json = "jsonb_build_object" if connection.vendor == "postgresql" else "JSON_OBJECT"
+    rows = change(
         f"""WITH picked AS MATERIALIZED (
                 SELECT id FROM {JOB} {in_order()} WHERE status = 'queued' AND available_at <= {clock()} AND {only}
-                ORDER BY priority DESC, id LIMIT %s {locking("FOR UPDATE SKIP LOCKED")})
+                ORDER BY priority DESC, id LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
-            WHERE status = 'queued' AND id IN (SELECT id FROM picked) RETURNING *""",
-        [*params, limit, stored("progress", {}), stored("worker", worker_id), stored("lease_token", token)],
+            WHERE status = 'queued' AND id IN (SELECT id FROM picked)""",
+        [*params, stored("progress", {}), stored("worker", worker_id), stored("lease_token", token)],
+        f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",
+        [],
+        returning=COLUMNS,
+        sync=False,
     )
-    return sorted(jobs, key=lambda job: (-job.priority, job.pk))
+    return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (-job.priority, job.pk))
 
 
-def add_events(rows: Iterable[tuple[Job, int, str, dict[str, Any]]]) -> None:
-    """In one INSERT; their time is the column's default."""
-    values = [
-        field.get_db_prep_save(value, connection)  # type: ignore[union-attr]
-        for job, *rest in rows
-        for field, value in zip(EVENT_FIELDS, (job.pk, *rest), strict=True)
-    ]
-    places = ", ".join(["(%s, %s, %s, %s)"] * (len(values) // 4))
-    with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {EVENT} (job_id, sequence, type, data) VALUES {places}", values)
-
-
-def has_row(number: int, where: str, params: Sequence[Any]) -> bool:
-    """Whether there are so many jobs; reads no more index entries than that."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT 1 FROM {JOB} WHERE {where} LIMIT 1 OFFSET %s", [*params, number - 1])
-        return cursor.fetchone() is not None
+def have_rows(*counts: tuple[str, Sequence[Any], int], less: int = 0) -> tuple[Any, ...]:
+    """For each (where, params, number): whether there are `number - less` such jobs. Reads no more index entries than that."""
+    first = f"SELECT 1 FROM {JOB} WHERE"
+    asked = [f"%s <= 0 OR EXISTS ({first} {where} LIMIT 1 OFFSET %s)" for where, _, _ in counts]
+    params = [value for _, given, number in counts for value in (number - less, *given, max(number - less - 1, 0))]
+    return run(f"SELECT {', '.join(asked)}", params)[0]

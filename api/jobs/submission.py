@@ -6,19 +6,22 @@
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
+from api.jobs import sql
 from api.jobs.events import in_thread, wait_until_final
 from api.jobs.models import Job
 from api.jobs.serializers import JobSerializer
@@ -98,21 +101,32 @@ def submit(submission: Submission, *, principal: Any, idempotency_key: str | Non
     )
 
 
+class JobResponse(HttpResponse):
+    """The answer to a request that has become a job; empty until `show` writes into it how the job stands."""
+
+    def __init__(self, job: Job, include: frozenset[str] = frozenset()) -> None:
+        super().__init__(content_type="application/json")
+        self.job, self.include = job, include
+
+    def show(self, request: HttpRequest) -> None:
+        """202 and where to look; 201, or the status of its error, once it has ended."""
+        self.data = JobSerializer(self.job, context={"request": request, "include": self.include}).data
+        self.content = JSONRenderer().render(self.data)
+        self.status_code = status_of(self.job)
+        self["Location"] = self.data["links"]["self"]
+
+
 class SubmitView(APIView):
     """The base of a capability's POST. Sync, as DRF is; `as_view` gives the async view around it that does the waiting."""
 
     serializer_class: ClassVar[type[BaseSerializer[Any]]]
     required_scope = "submit"
 
-    def post(self, request: Request, **kwargs: Any) -> Response:
+    def post(self, request: Request, **kwargs: Any) -> HttpResponseBase:
         key = read_idempotency_key(request)
         include = read_include(request)
         submission = self.get_submission(request, **kwargs)
-        job = submit(submission, principal=request.auth, idempotency_key=key)
-        response = accepted(job, request, include)
-        response.waiting_for = job  # type: ignore[attr-defined]
-        response.include = include  # type: ignore[attr-defined]
-        return response
+        return JobResponse(submit(submission, principal=request.auth, idempotency_key=key), include)
 
     def get_submission(self, request: Request, **kwargs: Any) -> Submission:
         serializer = self.serializer_class(data=request.data, context={"request": request, "principal": request.auth})
@@ -124,15 +138,15 @@ class SubmitView(APIView):
         return waiting(super().as_view(**initkwargs))
 
 
-def waiting(view: Callable[..., Response]) -> Callable[..., Awaitable[HttpResponseBase]]:
+def waiting(view: Callable[..., Any]) -> Callable[..., Awaitable[HttpResponseBase]]:
     async def submit_and_wait(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = await in_thread(call_and_render, view, request, args, kwargs)
-        job = getattr(response, "waiting_for", None)
-        if job is None:
-            return response
         preference = read_preference(request.headers.get("Prefer", ""))
-        if job.is_final or (preference.seconds and await wait_until_final(job.id, preference.seconds)):
-            response = await in_thread(finished, job.id, request, response)
+        response = await in_thread(call, view, request, args, kwargs, bool(preference.seconds))
+        if not isinstance(response, JobResponse):
+            return response
+        if not response.content:
+            await wait_until_final(response.job.id, preference.seconds)
+            await in_thread(show_as_it_stands, response, request)
         if preference.applied:
             response["Preference-Applied"] = preference.applied
         return response
@@ -142,30 +156,25 @@ def waiting(view: Callable[..., Response]) -> Callable[..., Awaitable[HttpRespon
     return wrapped
 
 
-def call_and_render(view: Callable[..., Response], request: HttpRequest, args: Any, kwargs: Any) -> Response:
+def call(view: Callable[..., Any], request: HttpRequest, args: Any, kwargs: Any, wait: bool) -> HttpResponseBase:
+    """The view's response, ready to be sent; that of a job which is waited for is left empty."""
     response = view(request, *args, **kwargs)
-    return response.render() if hasattr(response, "render") and not response.is_rendered else response
+    if isinstance(response, JobResponse) and (response.job.is_final or not wait):
+        response.show(request)
+    elif isinstance(response, Response):
+        response.render()
+    return response
 
 
-def accepted(job: Job, request: Any, include: Iterable[str] = ()) -> Response:
-    """202: the job as it is, and where to look."""
-    body = JobSerializer(job, context={"request": request, "include": include}).data
-    return Response(body, status=202, headers={"Location": body["links"]["self"]})
-
-
-def finished(job_id: Any, request: HttpRequest, response: Response) -> Response:
-    """The job that has ended: 201, or the status of its error; the 202 that was, where it was deleted meanwhile."""
-    job = Job.objects.filter(pk=job_id).first()
-    if job is None:
-        return response
-    body = JobSerializer(job, context={"request": request, "include": response.include}).data  # type: ignore[attr-defined]
-    response.data = body
-    response.status_code = status_of(job)
-    response._is_rendered = False  # type: ignore[attr-defined]
-    return response.render()
+def show_as_it_stands(response: JobResponse, request: HttpRequest) -> None:
+    """Or as it was accepted, where it was deleted meanwhile."""
+    response.job = sql.find_job(response.job.pk) or response.job
+    response.show(request)
 
 
 def status_of(job: Job) -> int:
+    if not job.is_final:
+        return 202
     if job.status == Status.FAILED and job.error:
         return int(job.error["status"])
     return 409 if job.status == Status.CANCELLED else 201

@@ -23,7 +23,7 @@ from api.jobs.selectors import JobFilter, queue_positions
 from api.jobs.serializers import JobSerializer, absolute_urls
 from api.jobs.services import cancel_job, retry_job
 from api.jobs.states import Status
-from api.jobs.submission import accepted, read_include
+from api.jobs.submission import JobResponse, read_include
 from api.problems import Problem, problem_response
 from api.strict import NewestFirst
 
@@ -65,11 +65,13 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
 
     @extend_schema(request=None, responses={202: JobSerializer})
     @action(detail=True, methods=["post"])
-    def retry(self, request: Request, **kwargs: Any) -> Response:
+    def retry(self, request: Request, **kwargs: Any) -> HttpResponse:
         """A new job with the same resolved parameters, seeds included, linked to the old one."""
         old = self.get_object()
         link = get_kind(old.kind).link_inputs(old.params)
-        return accepted(retry_job(job=old, owner_key=old.owner_key, link=link), request)
+        response = JobResponse(retry_job(job=old, owner_key=old.owner_key, link=link))
+        response.show(request)
+        return response
 
 
 # ---------------------------------------------------------------- events
