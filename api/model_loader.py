@@ -110,8 +110,8 @@ class ModelLoader:
     # -- Use -----------------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def use(self, model_id: str, task: str, on_progress: Progress | None = None) -> Iterator[Lease]:
-        """Pin a model, loading it first if needed.
+    def use(self, model_id: str, task: str, on_progress: Progress | None = None, *, load: bool = True) -> Iterator[Lease]:
+        """Pin a model, loading it first if needed; without `load` one that is not in memory is an error (not_loaded).
 
         Raises UnknownModel, DownloadError, LoaderError (codes unsupported_task, damaged, broken_model, out_of_memory) and,
         when the device failed, DeviceFault.
@@ -120,7 +120,7 @@ class ModelLoader:
         builder = builder_for(entry, task)
         started = time.perf_counter()
         with _named_errors(entry, self.device):
-            slot, loaded_now = self._pin(entry, builder, on_progress)
+            slot, loaded_now = self._pin(entry, builder, on_progress, load)
             try:
                 with slot.in_use:
                     slot.view(task)
@@ -199,13 +199,15 @@ class ModelLoader:
 
     # -- Inside --------------------------------------------------------------------------------------------------------------
 
-    def _pin(self, entry: ModelEntry, builder: Builder, on_progress: Progress | None) -> tuple[Slot, bool]:
+    def _pin(self, entry: ModelEntry, builder: Builder, on_progress: Progress | None, load: bool) -> tuple[Slot, bool]:
         with self._loading:
             with self._state:
                 slot = self._slots.get(entry.id)
                 if slot is not None:
                     slot.pins += 1
                     return slot, False
+            if not load:
+                raise LoaderError("not_loaded", 503, f"{entry.name} is not in memory.")
             slot = self._load(entry, builder, on_progress or (lambda fraction, text: None))
             slot.pins = 1
             with self._state:

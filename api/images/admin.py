@@ -57,6 +57,25 @@ class RatingFilter(admin.SimpleListFilter):
         return queryset
 
 
+class MatchFilter(admin.SimpleListFilter):
+    """By the prompt score, 0-100. The bands are those of OpenAI's CLIP models; other models' figures have another range."""
+
+    title = "prompt match"
+    parameter_name = "match"
+    BANDS = {"30": (30, 101), "25": (25, 30), "20": (20, 25), "0": (0, 20)}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("30", "30 and more"), ("25", "25 to 30"), ("20", "20 to 25"), ("0", "Below 20"), ("none", "Not scored")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> QuerySet[GeneratedImage]:
+        if self.value() == "none":  # not as IS NULL: see RatingFilter
+            return queryset.exclude(clip_score__gte=0)
+        if self.value() not in self.BANDS:
+            return queryset
+        low, high = self.BANDS[self.value() or ""]
+        return queryset.filter(clip_score__gte=low, clip_score__lt=high)
+
+
 class TagFilter(admin.SimpleListFilter):
     title = "tag"
     parameter_name = "tag"
@@ -99,7 +118,7 @@ class GeneratedImageAdmin(admin.ModelAdmin):
     form = JudgementForm
     fields = ["rating", "favourite", "tag_names"]
     list_display = ["prompt"]
-    list_filter = [SortFilter, UsedModelFilter, RatingFilter, "favourite", TagFilter, MadeFilter]
+    list_filter = [SortFilter, UsedModelFilter, MatchFilter, RatingFilter, "favourite", TagFilter, MadeFilter]
     search_fields = ["prompt"]
     search_help_text = "Words of the prompt (in the newest 20,000 that the filters leave), or a seed as seed:42."
     list_per_page = 48

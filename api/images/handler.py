@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -13,8 +14,11 @@ from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
 from api.files.services import attach_inputs, create_file, open_image
+from api.images.collectors import Choice, Contest, Keeper, Made, Panel
 from api.images.hooks import RunHooks
+from api.images.judges import make_judges
 from api.images.models import GeneratedImage
+from api.images.ranking import weights_of
 from api.images.services import set_tags
 from api.jobs.errors import JobError, WorkerFault
 from api.jobs.kinds import JobKind
@@ -23,7 +27,7 @@ from api.jobs.runs import JobRun
 from config.catalog import get_catalog
 
 if TYPE_CHECKING:
-    from api.images.backends.request import ImageRequest, Outcome
+    from api.images.backends.request import Fate, ImageRequest
 
 # Requests that agree in all of these can share a pass of the network; prompts, seeds and source pictures may differ.
 SHARED = ("width", "height", "steps", "guidance_scale", "scheduler", "strength", "loras", "clip_skip")
@@ -35,8 +39,16 @@ class Picture:
     """A picture on disk, before its row."""
 
     file: storage.WrittenFile
-    seed: int
+    made: Made
     index: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a job has come to; see `Choice`."""
+
+    pictures: list[Picture]
+    choice: Choice
 
 
 class Txt2Img(JobKind):
@@ -44,8 +56,8 @@ class Txt2Img(JobKind):
     max_batch = 8
 
     def batch_key(self, params: dict[str, Any]) -> str:
-        """'' for `deterministic`, and for a request of several pictures, which fills a batch by itself."""
-        if params["deterministic"] or params["num_images"] > 1:
+        """'' for `deterministic`, and for a request of several pictures or candidates, which fills a batch by itself."""
+        if params["deterministic"] or params["num_images"] > 1 or params.get("best_of"):
             return ""
         shared = [self.name, bool(params.get("mask")), *(params.get(name) for name in SHARED)]
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
@@ -55,20 +67,24 @@ class Txt2Img(JobKind):
 
     def run(self, runs: Sequence[JobRun]) -> None:
         requests = [image_request(run) for run in runs]
-        for run, request, outcome in zip(runs, requests, make_pictures(runs, requests), strict=True):
-            if run.cancelled:
-                run.stop()
-            elif isinstance(outcome, list):
-                save_and_finish(run, request, outcome)
-            else:
-                run.fail(JobError(outcome.code, outcome.status, outcome.detail))
+        with open_panel(runs, requests) as panel:
+            fates = make_pictures(runs, requests, panel)
+            for index, (run, fate) in enumerate(zip(runs, fates, strict=True)):
+                if run.cancelled:
+                    run.stop()
+                elif isinstance(fate, bool):
+                    save_and_finish(run, panel.choose(index))
+                else:
+                    run.fail(JobError(fate.code, fate.status, fate.detail))
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         source = find_source(job)
-        return {"images": [describe(record_picture(job, picture, source)) for picture in output], "candidates": []}
+        images = [describe(record_picture(job, picture, source)) for picture in output.pictures]
+        ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
+        return {"images": images, "candidates": output.choice.candidates, **ranking}
 
     def discard(self, output: Any) -> None:
-        for picture in output:
+        for picture in output.pictures:
             storage.remove_written(picture.file)
 
     def link_inputs(self, params: dict[str, Any]) -> Any:
@@ -106,7 +122,7 @@ def image_request(run: JobRun) -> "ImageRequest":
     return ImageRequest(
         task="inpainting" if params.get("mask") else "image-to-image" if params.get("image") else "text-to-image",
         model_id=run.job.model_id,
-        seeds=tuple(params["seed"] + index for index in range(params["num_images"])),
+        seeds=tuple(params["seed"] + index for index in range(params.get("best_of") or params["num_images"])),
         strength=1.0 if params.get("strength") is None else params["strength"],
         image=open_input(params.get("image"), "RGB"),
         mask=open_input(params.get("mask"), "L"),
@@ -124,8 +140,20 @@ def open_input(identifier: str | None, mode: Any) -> Image.Image | None:
     return open_image(file, mode)
 
 
-def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Sequence["Outcome"]:
-    """For each request its pictures, or the error that is its own.
+def open_panel(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Panel:
+    """What takes the pictures: with `best_of`, which is never batched, those that come first; else all of them."""
+    params, hooks = runs[0].params, RunHooks(runs)
+    prompt_scores = ["clip"] if settings.PROMPT_SCORES else []
+    if not params.get("best_of"):
+        judges = make_judges(prompt_scores, hooks.warn_about)
+        return Keeper(judges, [request.prompt for request in requests], [request.seeds for request in requests], hooks)
+    [request] = requests
+    judges = make_judges([*weights_of(params["rank_by"]), *prompt_scores], hooks.warn_about)
+    return Contest(judges, request.prompt, request.seeds, params["rank_by"], params["num_images"], hooks)
+
+
+def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], panel: Panel) -> Sequence["Fate"]:
+    """For each request whether its pictures were made, or the error that is its own.
 
     Raises JobError for what ends them all, and WorkerFault when the device can't be used any more.
     """
@@ -134,27 +162,27 @@ def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) ->
     from api.images.backends.request import BackendError
 
     try:
-        return generate_here(runs, requests) if settings.USE_LOCAL_MODELS else generate_remotely(runs, requests)
+        return make_here(runs, requests, panel) if settings.USE_LOCAL_MODELS else make_remotely(runs, requests, panel)
     except (BackendError, DownloadError) as error:
         raise JobError(error.code, error.status, error.detail) from error
     except UnknownEntry as error:
         raise JobError("unknown_model", 400, str(error)) from error
 
 
-def generate_here(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Sequence["Outcome"]:
-    from api.images.backends.local import generate
+def make_here(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], panel: Panel) -> Sequence["Fate"]:
+    from api.images.backends.local import make_pictures
     from api.loading.memory import DeviceFault, LoaderError
     from api.model_loader import get_loader
 
     try:
-        return generate(get_loader(), requests, RunHooks(runs))
+        return make_pictures(get_loader(), requests, RunHooks(runs), panel)
     except DeviceFault as error:
         raise WorkerFault from error
     except LoaderError as error:
         raise JobError(error.code, error.status, error.detail) from error
 
 
-def generate_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Sequence["Outcome"]:
+def make_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], panel: Panel) -> Sequence["Fate"]:
     from api.images.backends.remote import RemoteBackend
 
     backend = RemoteBackend(
@@ -164,30 +192,35 @@ def generate_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]
         timeout=settings.REMOTE_TIMEOUT_SECONDS,
     )
     model = get_catalog().get(requests[0].model_id).repo
-    return [backend.generate(request, RunHooks([run]), model=model) for run, request in zip(runs, requests, strict=True)]
+    fates = [
+        backend.make_pictures(request, RunHooks([run]), partial(panel.take, index), model=model)
+        for index, (run, request) in enumerate(zip(runs, requests, strict=True))
+    ]
+    panel.close()
+    return fates
 
 
-def save_and_finish(run: JobRun, request: "ImageRequest", images: Sequence[Image.Image]) -> None:
+def save_and_finish(run: JobRun, choice: Choice) -> None:
     pictures: list[Picture] = []
     try:
         with run.measure("save"):
-            for index, (image, seed) in enumerate(zip(images, request.seeds, strict=True)):
-                pictures.append(Picture(save_picture(run, image, seed), seed, index))
+            for index, made in enumerate(choice.kept):
+                pictures.append(Picture(save_picture(run, made), made, index))
     except DiskFull:
         for picture in pictures:
             storage.remove_written(picture.file)
         run.fail(JobError("disk_full", 507, "The disk is full; the pictures could not be kept."))
         return
-    run.finish(pictures)
+    run.finish(Output(pictures, choice))
 
 
-def save_picture(run: JobRun, image: Image.Image, seed: int) -> storage.WrittenFile:
+def save_picture(run: JobRun, made: Made) -> storage.WrittenFile:
     from api.images.metadata import encode_image
 
     params = run.params
-    described = {**params, "seed": seed, "model_id": run.job.model_id, "job": str(run.id)} if settings.IMAGE_METADATA else None
-    data = encode_image(image, params["output_format"], described)
-    return storage.write_image_files(data, image, EXTENSIONS[params["output_format"]])
+    described = {**params, "seed": made.seed, "model_id": run.job.model_id, "job": str(run.id), "scores": made.scores}
+    data = encode_image(made.picture, params["output_format"], described if settings.IMAGE_METADATA else None)
+    return storage.write_image_files(data, made.picture, EXTENSIONS[params["output_format"]])
 
 
 # ---------------------------------------------------------------- record and render
@@ -209,14 +242,17 @@ def record_picture(job: Job, picture: Picture, source: GeneratedImage | None) ->
         model_id=job.model_id,
         prompt=params["prompt"],
         negative_prompt=params["negative_prompt"],
-        seed=picture.seed,
+        seed=picture.made.seed,
         steps=params["steps"],
         guidance_scale=params["guidance_scale"],
         scheduler=params["scheduler"] or "",
         strength=params.get("strength"),
         width=picture.file.width,
         height=picture.file.height,
-        parameters={**params, "seed": picture.seed},
+        parameters={**params, "seed": picture.made.seed},
+        rank=picture.made.rank,
+        scores=picture.made.scores,
+        clip_score=picture.made.scores.get("clip_score"),
     )
     if params["tags"]:
         set_tags(image, params["tags"])

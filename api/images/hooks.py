@@ -18,7 +18,8 @@ class RunHooks:
 
     def on_load(self, fraction: float, text: str) -> None:
         for run in self.runs:
-            run.progress(step=0, steps=run.params["steps"], stage=text)
+            step, steps = run.at
+            run.progress(step=step, steps=steps or run.params["steps"], stage=text)
 
     def cancelled(self, index: int) -> bool:
         return self.runs[index].cancelled
@@ -29,6 +30,15 @@ class RunHooks:
             for run in self.runs:
                 stack.enter_context(run.measure(name))
             yield
+
+    def add_time(self, name: str, seconds: float) -> None:
+        for run in self.runs:
+            run.add_time(name, seconds)
+
+    def warn_about(self, prompt: str, text: str) -> None:
+        for run in self.runs:
+            if run.params["prompt"] == prompt:
+                run.warn(text)
 
     def warn(self, text: str) -> None:
         for run in self.runs:

@@ -43,7 +43,7 @@ class GeneratedImage(models.Model):
 
     rank = models.PositiveSmallIntegerField(null=True, blank=True)
     scores = models.JSONField(default=dict, blank=True)
-    clip_score = models.FloatField(null=True, blank=True)
+    clip_score = models.FloatField(null=True, blank=True)  # 0-100: the one of `scores`, where an index is
     rating = models.PositiveSmallIntegerField(null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(5)])
     favourite = models.BooleanField(default=False)
     tags = models.ManyToManyField(Tag, blank=True, related_name="images")

@@ -12,7 +12,9 @@ from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import ImageInputField
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
+from api.images.best_of import MOST_CANDIDATES, RankByField, check_best_of
 from api.images.models import GeneratedImage
+from api.images.ranking import DEFAULT
 from api.images.schedulers import SCHEDULER_NAMES, SCHEDULERS
 from api.jobs.models import Job
 from api.jobs.submission import Submission
@@ -47,6 +49,10 @@ class Txt2ImgSerializer(StrictSerializer):
     guidance_scale = FiniteFloatField(required=False, min_value=0, max_value=30)
     seed = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_SEED, help_text="Image i uses seed + i.")
     num_images = serializers.IntegerField(default=1, min_value=1, max_value=16)
+    best_of = serializers.IntegerField(
+        required=False, min_value=1, max_value=MOST_CANDIDATES, help_text="So many are made, and the best num_images are kept."
+    )
+    rank_by = RankByField(required=False)
     scheduler = serializers.CharField(required=False, max_length=40, help_text=f"One of {', '.join(SCHEDULER_NAMES)}.")
     loras = LoraSerializer(many=True, default=list, max_length=8)  # type: ignore[call-arg]
     clip_skip = serializers.IntegerField(required=False, min_value=1, max_value=12)
@@ -88,6 +94,7 @@ class Txt2ImgSerializer(StrictSerializer):
                 {"scheduler": [f"'{scheduler}' does not work with {self.entry.name}."]}, code="unfit_scheduler"
             )
         self.check_loras(data["loras"])
+        check_best_of(data)
         if not settings.USE_LOCAL_MODELS:
             refuse_remote(self.entry, data)
         return data
@@ -125,6 +132,8 @@ class Txt2ImgSerializer(StrictSerializer):
             "steps": data.get("steps") or entry.default_steps,
             "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
+            "best_of": data.get("best_of"),
+            "rank_by": data.get("rank_by", DEFAULT) if data.get("best_of") else None,
             "scheduler": data.get("scheduler"),
             "clip_skip": data.get("clip_skip"),
         }

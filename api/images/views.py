@@ -44,7 +44,7 @@ class Img2ImgView(SubmitView):
 class ImageFilter(django_filters.FilterSet):
     model_id = django_filters.CharFilter(max_length=200)
     seed = django_filters.NumberFilter(min_value=0, max_value=2**53 - 1)
-    min_clip_score = django_filters.NumberFilter(field_name="clip_score", lookup_expr="gte", min_value=0, max_value=1000)
+    min_clip_score = django_filters.NumberFilter(field_name="clip_score", lookup_expr="gte", min_value=0, max_value=100)
     tag = django_filters.CharFilter(field_name="tags__name", max_length=50)
     rating = django_filters.NumberFilter(min_value=1, max_value=5)
     favourite = django_filters.BooleanFilter()

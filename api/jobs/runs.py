@@ -37,6 +37,8 @@ class JobRun:
         self.cancel_asked = threading.Event()
         self.interrupted = interrupted or threading.Event()  # the worker must stop: hand the job back
         self.last_sign = time.monotonic()
+        self.at = 0, 0
+        """The last step that was told, and of how many."""
         self._last_emit = 0.0
         if job.started_at is not None:
             self.timings["queue"] = round((job.started_at - job.created_at).total_seconds(), 4)
@@ -69,6 +71,7 @@ class JobRun:
     def progress(self, *, step: int, steps: int, preview: bytes | None = None, stage: str = "") -> None:
         """Step `step` of `steps` is done. Told to watchers at most every 50 ms, the last step always."""
         self.last_sign = time.monotonic()
+        self.at = step, steps
         if preview is None and step < steps and self.last_sign - self._last_emit < COALESCE_SECONDS:
             return
         self._last_emit = self.last_sign

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,6 +15,9 @@ from api.catalog import ModelEntry
 from api.devices import Device
 from api.loading.builders import Builder
 from api.loading.memory import apply_measure, modules_of, undo_measure
+
+if TYPE_CHECKING:
+    from api.model_loader import ModelLoader
 
 
 @dataclass
@@ -87,3 +91,16 @@ class Lease:
         while self.taken:
             undo_measure(self.taken.pop(), self.slot.loaded, self.device)
         self.slot.views.clear()
+
+
+class OnlyLoaded:
+    """A loader for a thread beside the one that runs models: it lends what is in memory, and else raises LoaderError (not_loaded).
+
+    It never builds a model, since that patches torch process-wide while the other thread computes.
+    """
+
+    def __init__(self, loader: ModelLoader) -> None:
+        self._loader, self.catalog, self.ladder = loader, loader.catalog, loader.ladder
+
+    def use(self, model_id: str, task: str, on_progress: Any = None) -> AbstractContextManager[Lease]:
+        return self._loader.use(model_id, task, on_progress, load=False)

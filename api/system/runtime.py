@@ -41,12 +41,16 @@ def describe_runtime() -> dict[str, Any]:
 
 
 def warm_up() -> None:
-    """The default image model, where it is on disk already: the first request then finds it loaded. Never downloads."""
+    """What pictures need, where it is on disk already: the first request then finds it loaded. Never downloads.
+
+    The image model comes last: where both don't fit, it is the one that stays.
+    """
     from api.images.backends import local  # noqa: F401  (what it imports takes seconds)
     from api.model_loader import get_loader
 
     loader = get_loader()
-    entry = get_catalog().get(settings.DEFAULT_IMAGE_MODEL)
-    if loader.store.available(entry):
-        loader.load(entry.id)
-        log.info("%s is loaded", entry.name)
+    for model_id in [*([settings.DEFAULT_CLIP_MODEL] if settings.PROMPT_SCORES else []), settings.DEFAULT_IMAGE_MODEL]:
+        entry = get_catalog().get(model_id)
+        if loader.store.available(entry):
+            loader.load(entry.id)
+            log.info("%s is loaded", entry.name)

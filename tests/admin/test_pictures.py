@@ -38,16 +38,16 @@ def page_of(picture: GeneratedImage) -> str:
 
 
 def test_pictures_hang_newest_first_with_their_words_and_scores(staff: Client) -> None:
-    old, new = make_picture(prompt="the old one"), make_picture(clip_score=0.312, rating=4)
+    old, new = make_picture(prompt="the old one"), make_picture(clip_score=31.24, rating=4)
     page = listed(staff)
     assert order_of(page, old, new) == [1, 0]
-    for shown in ("the old one", "match 0.312", "4 of 5 stars"):
+    for shown in ("the old one", "match 31.2", "4 of 5 stars"):
         assert shown in page
 
 
 @pytest.mark.parametrize(("sort", "expected"), [("oldest", [0, 1, 2]), ("clip", [1, 0]), ("rating", [2, 0])])
 def test_the_wall_is_sorted(staff: Client, sort: str, expected: list[int]) -> None:
-    pictures = [make_picture(clip_score=0.2, rating=1), make_picture(clip_score=0.3), make_picture(rating=5)]
+    pictures = [make_picture(clip_score=20, rating=1), make_picture(clip_score=30), make_picture(rating=5)]
     assert order_of(listed(staff, f"?sort={sort}"), *pictures) == expected
 
 
@@ -60,6 +60,12 @@ def test_filters_and_search_leave_what_was_asked_for(staff: Client, query: str) 
     wanted = make_picture(make_job(model_id="other"), rating=5, favourite=True, prompt="a lighthouse", seed=77)
     wanted.tags.add(Tag.objects.create(name="keep"))
     assert order_of(listed(staff, query), other, wanted) == [1]
+
+
+@pytest.mark.parametrize(("band", "expected"), [("30", [0]), ("25", [1]), ("0", [2]), ("none", [3])])
+def test_pictures_are_found_by_how_well_they_fit_their_prompt(staff: Client, band: str, expected: list[int]) -> None:
+    pictures = [make_picture(clip_score=score) for score in (30, 29.9, 0, None)]
+    assert order_of(listed(staff, f"?match={band}"), *pictures) == expected
 
 
 def test_pictures_without_a_rating_are_found(staff: Client) -> None:

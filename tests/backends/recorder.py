@@ -34,6 +34,9 @@ class Recorder:
     def cancelled(self, index: int) -> bool:
         return self._cancel_when(self, index)
 
+    def add_time(self, name: str, seconds: float) -> None:
+        self.timings[name] += seconds
+
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
         started = time.perf_counter()

@@ -46,3 +46,12 @@ def test_what_a_hosted_model_can_not_do_is_a_400_that_names_the_field(remote: Li
     reply = remote.client.post("/api/txt2img/", json={"prompt": "a lake", field: value})
     assert reply.status_code == 400
     assert reply.json()["errors"][0]["field"] == field
+
+
+def test_a_hosted_model_s_pictures_are_scored_and_chosen_here(remote: LiveServer) -> None:
+    body = {"prompt": "a lake", "seed": 7, "width": 64, "height": 64, "best_of": 3, "num_images": 2}
+    job = remote.client.post("/api/txt2img/", json=body).json()
+    assert job["status"] == "succeeded", job
+    assert [image["rank"] for image in job["result"]["images"]] == [1, 2]
+    assert sorted(candidate["seed"] for candidate in job["result"]["candidates"]) == [7, 8, 9]
+    assert all(candidate["scores"]["clip_model"] == "starter-clip" for candidate in job["result"]["candidates"])

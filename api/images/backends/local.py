@@ -1,6 +1,7 @@
 """Pictures made in this process, with diffusers.  [torch; no Django]
 
-    outcomes = generate(get_loader(), requests, hooks)     # for each request its pictures, or why there are none
+    fates = make_pictures(get_loader(), requests, hooks, collector)   # the collector gets each picture when it is made
+    outcomes = generate(get_loader(), requests, hooks)                # for each request its pictures, or why there are none
 
 Requests that agree in everything but prompts, seeds and pictures are made together. Every picture has a generator of its own,
 on the CPU, so that its noise depends on its seed alone: not on its neighbours, not on the device.
@@ -25,7 +26,17 @@ from api.images.backends.inputs import keep_outside_mask, source_image, source_m
 from api.images.backends.latents import decode_image, spread_latents
 from api.images.backends.phases import Phases
 from api.images.backends.previews import Previewer, projection
-from api.images.backends.request import INPAINTING, TEXT_TO_IMAGE, BackendError, Hooks, ImageRequest, Outcome
+from api.images.backends.request import (
+    INPAINTING,
+    TEXT_TO_IMAGE,
+    Album,
+    BackendError,
+    Collector,
+    Fate,
+    Hooks,
+    ImageRequest,
+    Outcome,
+)
 from api.images.backends.schedulers import make_scheduler
 from api.images.schedulers import SCHEDULERS
 from api.model_loader import Lease, ModelLoader
@@ -36,7 +47,17 @@ diffusers_logging.set_verbosity_error()  # it warns of what is meant here, at ev
 def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks) -> list[Outcome]:
     """The pictures of each request, in the order of its seeds; an empty list for a request that was cancelled.
 
-    Where only one request of several is at fault (its prompt's weights, say) its outcome is the BackendError, and the others
+    Raises what `make_pictures` raises.
+    """
+    album = Album()
+    fates = make_pictures(loader, requests, hooks, album)
+    return [album.outcome(index, fate) for index, fate in enumerate(fates)]
+
+
+def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector) -> list[Fate]:
+    """Make the pictures of all seeds of all requests, and hand each to `collector`; none is kept here.
+
+    Where only one request of several is at fault (its prompt's weights, say) its fate is the BackendError, and the others
     get their pictures; a lone request's error is raised. The requests must agree in `batch_fields`.
     Raises BackendError for what is wrong with all, and what the loader raises (LoaderError with OutOfMemory and DeviceFault,
     UnknownModel, UnknownAdapter, DownloadError).
@@ -46,18 +67,27 @@ def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks
     first = requests[0]
     if first.task != TEXT_TO_IMAGE and int(first.steps * first.strength) < 1:
         hooks.warn("steps × strength is less than one step: the picture was left as it is.")
-        return [[source_image(request) for _ in request.seeds] for request in requests]
+        return _take_sources(requests, collector)
     with ExitStack() as stack:
         with hooks.measure("load"):
             lease = stack.enter_context(loader.use(first.model_id, first.task, hooks.on_load))
             apply_adapters(lease.pipeline, _find_adapters(loader, lease, first.loras))
         stack.enter_context(_determinism(first.deterministic))
-        outcomes = _make_all(loader, lease, requests, hooks)
+        fates = _make_all(loader, lease, requests, hooks, collector)
         for note in lease.notes:
             hooks.warn(note)
-    if len(outcomes) == 1 and isinstance(outcomes[0], BackendError):
-        raise outcomes[0]
-    return outcomes
+        collector.close()
+    if len(fates) == 1 and isinstance(fates[0], BackendError):
+        raise fates[0]
+    return fates
+
+
+def _take_sources(requests: Sequence[ImageRequest], collector: Collector) -> list[Fate]:
+    for index, request in enumerate(requests):
+        for number in range(len(request.seeds)):
+            collector.take(index, number, source_image(request))
+    collector.close()
+    return [True for _ in requests]
 
 
 @dataclass(frozen=True)
@@ -73,25 +103,27 @@ class _Picture:
         return torch.Generator("cpu").manual_seed(self.request.seeds[self.number])
 
 
-def _make_all(loader: ModelLoader, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks) -> list[Outcome]:
-    run = _Run(lease, requests, hooks)
+def _make_all(
+    loader: ModelLoader, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector
+) -> list[Fate]:
+    run = _Run(lease, requests, hooks, collector)
     largest = 1 if requests[0].deterministic else max(1, lease.entry.max_batch)
     for attempt in loader.ladder(lease, batch_size=min(largest, len(run.waiting))):
         with attempt:
             while chunk := run.next_chunk(attempt.batch_size):
                 run.make(chunk)
-    return [run.outcome(index) for index in range(len(requests))]
+    return [run.fate(index) for index in range(len(requests))]
 
 
 class _Run:
     """The pictures of one call to `generate`: which wait, which are made, which requests failed."""
 
-    def __init__(self, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks) -> None:
-        self._lease, self._requests, self._hooks = lease, requests, hooks
+    def __init__(self, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector) -> None:
+        self._lease, self._requests, self._hooks, self._collector = lease, requests, hooks, collector
         self._first = requests[0]
         self._phases = Phases(hooks, lease.device.torch_device)
         self._warned: set[str] = set()
-        self.made: dict[tuple[int, int], Image.Image] = {}
+        self.made: set[tuple[int, int]] = set()
         self.failed: dict[int, BackendError] = {}
         self.waiting = [
             _Picture(index, request, number) for index, request in enumerate(requests) for number in range(len(request.seeds))
@@ -107,12 +139,10 @@ class _Run:
         lengths = [self._prompts.length_of(picture.request) for picture in self.waiting]
         return [picture for picture, length in zip(self.waiting, lengths, strict=True) if length == lengths[0]][:size]
 
-    def outcome(self, index: int) -> Outcome:
+    def fate(self, index: int) -> Fate:
         """What has become of a request, when nothing waits any more."""
-        if index in self.failed:
-            return self.failed[index]
-        keys = [(index, number) for number in range(len(self._requests[index].seeds))]
-        return [self.made[key] for key in keys] if all(key in self.made for key in keys) else []
+        numbers = range(len(self._requests[index].seeds))
+        return self.failed.get(index) or all((index, number) in self.made for number in numbers)
 
     def _encode_prompts(self) -> None:
         for picture in self.waiting:
@@ -142,8 +172,11 @@ class _Run:
         spread = spread_latents(pipeline, latents, self._first.width, self._first.height)
         for row, picture in enumerate(chunk):
             if self._is_wanted(picture):
-                with self._phases.phase("decode"), self._failing(picture.index):
-                    self.made[picture.index, picture.number] = self._decode(pipeline, spread[row : row + 1], picture.request)
+                with self._failing(picture.index):
+                    with self._phases.phase("decode"):
+                        image = self._decode(pipeline, spread[row : row + 1], picture.request)
+                    self._collector.take(picture.index, picture.number, image)
+                    self.made.add((picture.index, picture.number))
 
     def _pipeline(self) -> Any:
         """A pipeline of the lease's modules with a scheduler of its own, for one call."""
@@ -189,12 +222,12 @@ class _Run:
             self._hooks.warn(text)
 
     def report(self, chunk: list[_Picture], step: int, steps: int, previews: dict[int, bytes]) -> None:
-        """`step` of `steps` of `chunk` is done; told as a part of all pictures that this call has to make."""
+        """`step` of `steps` of `chunk` is done. Where one pass can't make all pictures, steps are counted over each of them."""
         undone = [picture for picture in self.waiting if (picture.index, picture.number) not in self.made]
-        share = len(chunk) / (len(self.made) + len(undone))
-        total = max(steps, ceil(steps / share))
-        done = round(total * (len(self.made) / (len(self.made) + len(undone)) + share * step / steps))
-        self._hooks.on_step(min(done, total), total, [previews.get(index) for index in range(len(self._requests))])
+        total = len(self.made) + len(undone)
+        if total > len(chunk):
+            step, steps = steps * len(self.made) + step * len(chunk), steps * total
+        self._hooks.on_step(step, steps, [previews.get(index) for index in range(len(self._requests))])
 
     def all_cancelled(self, chunk: list[_Picture]) -> bool:
         return all(self._hooks.cancelled(index) for index in {picture.index for picture in chunk})

@@ -140,6 +140,12 @@ def parse_prompt(prompt: str, warn: Warn) -> Conjunction:
     return conjunction if conjunction.prompts else _plain(prompt)
 
 
+def words_of(prompt: str) -> str:
+    """The prompt without weights and their marks: what a model is told that knows nothing of them."""
+    texts, _ = _texts_of(parse_prompt(prompt, lambda warning: None))
+    return " ".join(text.strip() for text in texts)
+
+
 @lru_cache(maxsize=64)
 def _parse(prompt: str) -> Conjunction:
     return PromptParser().parse_conjunction(prompt)

@@ -73,29 +73,36 @@ class RemoteBackend:
     sleep: Callable[[float], None] = time.sleep
 
     def generate(self, request: ImageRequest, hooks: Hooks, *, model: str | None = None) -> list[Image.Image]:
-        """One picture for each seed, in as many calls; [] when cancelled. `model` is the hub repository's name.
+        """One picture for each seed; [] when cancelled. Raises what `make_pictures` raises."""
+        pictures: list[Image.Image] = []
+        made = self.make_pictures(request, hooks, lambda number, picture: pictures.append(picture), model=model)
+        return pictures if made else []
 
-        `hooks` are for this request alone: it is their index 0.
+    def make_pictures(
+        self, request: ImageRequest, hooks: Hooks, take: Callable[[int, Image.Image], None], *, model: str | None = None
+    ) -> bool:
+        """A picture for each seed, in as many calls, each handed to `take` with its place among the seeds; False when cancelled.
 
+        `model` is the hub repository's name. `hooks` are for this request alone: it is their index 0.
         Raises BackendError, with unsupported_remotely (400) for a field of `unsupported`.
         """
         fields = unsupported(request)
         if fields:
             detail = f"{', '.join(fields)} can't be used while models run remotely (USE_LOCAL_MODELS=false)."
             raise BackendError("unsupported_remotely", 400, detail, field=fields[0])
-        pictures: list[Image.Image] = []
         for number, seed in enumerate(request.seeds):
             if hooks.cancelled(0):
-                return []
+                return False
             try:
                 with hooks.measure("remote"):
-                    pictures.append(self._make(request, seed, model or request.model_id, hooks))
+                    picture = self._make(request, seed, model or request.model_id, hooks)
             except BackendError:
                 if hooks.cancelled(0):
-                    return []
+                    return False
                 raise
+            take(number, picture)
             hooks.on_step(number + 1, len(request.seeds), [None])
-        return pictures
+        return True
 
     def _make(self, request: ImageRequest, seed: int, model: str, hooks: Hooks) -> Image.Image:
         for attempt in range(self.retries + 1):

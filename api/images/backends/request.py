@@ -81,6 +81,15 @@ class Hooks(Protocol):
         """A sentence for the people who read the job."""
 
 
+class Collector(Protocol):
+    """Takes pictures as they are made. `index` counts the requests of the call, `number` the seeds of that request."""
+
+    def take(self, index: int, number: int, picture: Image.Image) -> None: ...
+
+    def close(self) -> None:
+        """All are made. The model that made them is still in memory: whatever is loaded now has to fit beside it."""
+
+
 class BackendError(Exception):
     """An expected failure, in words that may be shown to a client. `field` names the request's field that is at fault."""
 
@@ -89,5 +98,25 @@ class BackendError(Exception):
         self.code, self.status, self.detail, self.field = code, status, detail, field
 
 
+Fate = bool | BackendError
+"""What became of one request of a batch: whether all its pictures were made (not, when it was cancelled), or the error that is its own."""
 Outcome = list[Image.Image] | BackendError
-"""What became of one request of a batch: its pictures ([] when it was cancelled), or the error that is its own."""
+"""The same, with the pictures: [] when it was cancelled."""
+
+
+class Album:
+    """Keeps every picture."""
+
+    def __init__(self) -> None:
+        self._pictures: dict[int, dict[int, Image.Image]] = {}
+
+    def take(self, index: int, number: int, picture: Image.Image) -> None:
+        self._pictures.setdefault(index, {})[number] = picture
+
+    def close(self) -> None:
+        return
+
+    def outcome(self, index: int, fate: Fate) -> Outcome:
+        if isinstance(fate, BackendError):
+            return fate
+        return [picture for _, picture in sorted(self._pictures[index].items())] if fate else []

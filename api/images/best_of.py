@@ -1,0 +1,100 @@
+"""What a request may say of `best_of` and `rank_by`, and what this server can rank by."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from api.catalog import UnknownModel
+from api.images.ranking import FIGURES, RankBy, weights_of
+from api.strict import nearest
+from config.catalog import get_catalog
+
+MOST_CANDIDATES = 64
+LARGEST_WEIGHT = 1000.0
+CLIP_TASK = "zero-shot-image-classification"
+_WEIGHT = {"type": "number", "minimum": 0, "maximum": LARGEST_WEIGHT}
+SCHEMA = {
+    "oneOf": [
+        {"type": "string", "enum": list(FIGURES)},
+        {"type": "object", "properties": dict.fromkeys(FIGURES, _WEIGHT), "additionalProperties": False, "minProperties": 1},
+    ],
+    "description": (
+        "What candidates are ranked by, with `best_of`: `clip` (the default, how well a picture fits its prompt), `aesthetic`, "
+        '`layout`, or weights such as `{"clip": 0.7, "aesthetic": 0.3}`. With weights each figure is first made comparable '
+        "within the request: (x − mean) / SD over its candidates."
+    ),
+}
+
+
+@extend_schema_field(SCHEMA)
+class RankByField(serializers.Field[RankBy, Any, RankBy, Any]):
+    """A criterion's name, or weights by name; in a form the weights are JSON."""
+
+    def to_internal_value(self, data: Any) -> RankBy:
+        if isinstance(data, str) and data.lstrip().startswith("{"):
+            data = read_object(data)
+        if isinstance(data, str):
+            return check_name(data)
+        if not isinstance(data, Mapping) or not data:
+            raise ValidationError(f"Must be one of {', '.join(FIGURES)}, or weights by these names.", code="invalid")
+        weights = {check_name(name): check_weight(name, weight) for name, weight in data.items()}
+        if not any(weights.values()):
+            raise ValidationError("One weight at least must be above 0.", code="no_weight")
+        return weights
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+def read_object(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def check_name(name: Any) -> str:
+    if name not in FIGURES:
+        raise ValidationError(f"There is no '{str(name)[:40]}' to rank by.{nearest(str(name), list(FIGURES))}", code="unknown")
+    return str(name)
+
+
+def check_weight(name: str, weight: Any) -> float:
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not is_number or not 0 <= weight <= LARGEST_WEIGHT:
+        raise ValidationError(f"The weight of {name} must be a number from 0 to {LARGEST_WEIGHT:g}.", code="invalid_weight")
+    return float(weight)
+
+
+def check_best_of(data: dict[str, Any]) -> None:
+    """`data` are a request's fields, each valid by itself."""
+    best_of = data.get("best_of")
+    if best_of is None:
+        if "rank_by" in data:
+            raise ValidationError({"rank_by": ["Nothing is ranked without best_of."]}, code="no_best_of")
+        return
+    if data["num_images"] > best_of:
+        raise ValidationError({"num_images": [f"Of {best_of} candidates {best_of} can be kept at most."]}, code="too_many")
+    for name in weights_of(data.get("rank_by", "clip")):
+        if reason := missing(name):
+            raise ValidationError({"rank_by": [f"{name}: {reason}"]}, code="unavailable")
+
+
+def missing(criterion: str) -> str:
+    """Why this server can't rank by it; empty where it can."""
+    if criterion == "layout":
+        return ""
+    if not settings.LOAD_MODELS:
+        return "the workers of this server load no models (LOAD_MODELS is off)."
+    if criterion == "aesthetic":
+        return "there is no model of it on this server."
+    try:
+        entry = get_catalog().get(settings.DEFAULT_CLIP_MODEL)
+    except UnknownModel as error:
+        return f"DEFAULT_CLIP_MODEL: {error}"
+    return "" if entry.task == CLIP_TASK else f"DEFAULT_CLIP_MODEL ({entry.id}) is no CLIP model."

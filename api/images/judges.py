@@ -1,0 +1,141 @@
+"""What a picture is scored by while it is still in memory: its prompt, its looks, its layout. Models are imported in the worker alone.
+
+A judge's model never costs a picture: what can't be loaded or fails is a warning on the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.conf import settings
+from PIL import Image
+
+from api.images.ranking import FIGURES
+from api.jobs.errors import WorkerFault
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from api.model_loader import ModelLoader
+
+log = logging.getLogger("darkroom.worker")
+
+Scores = dict[str, Any]
+Progress = Callable[[float, str], None]
+Warn = Callable[[str, str], None]
+"""Called with a prompt, and what is to be said of it."""
+
+
+class Unavailable(Exception):
+    """A judge can't judge now, in words for a job. `passing`: its model has no place beside what is in memory."""
+
+    def __init__(self, detail: str, *, passing: bool = False) -> None:
+        super().__init__(detail)
+        self.detail, self.passing = detail, passing
+
+
+class Judge(Protocol):
+    criterion: str
+
+    def load(self, on_progress: Progress) -> None:
+        """Its model into memory, where it isn't there. For the thread that runs models alone. Raises Unavailable."""
+
+    def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
+        """The i-th picture, made for the i-th prompt. Raises Unavailable, also where its model has left memory."""
+
+
+class PromptJudge:
+    """The cosine between the picture and its prompt, by a CLIP model; see `PromptScore`."""
+
+    criterion = "clip"
+
+    def __init__(self, loader: ModelLoader, model_id: str, warn: Warn) -> None:
+        self._loader, self._model_id, self._warn = loader, model_id, warn
+        self._known: dict[str, np.ndarray[Any, Any]] = {}
+
+    def load(self, on_progress: Progress) -> None:
+        with as_unavailable():
+            self._loader.load(self._model_id, on_progress)
+
+    def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
+        from api.loading.leases import OnlyLoaded
+        from api.scoring.backends.clip import ClipEncoder, PromptScore
+
+        with as_unavailable():
+            lender: Any = OnlyLoaded(self._loader)
+            encoder = ClipEncoder(lender, self._model_id)
+            self._read(encoder, prompts)
+            seen = encoder.embed_images(pictures)
+        cosines = [float(row @ self._known[prompt]) for row, prompt in zip(seen, prompts, strict=True)]
+        return [PromptScore(cosine, encoder.model_id).as_dict() for cosine in cosines]
+
+    def _read(self, encoder: Any, prompts: Sequence[str]) -> None:
+        """Each prompt once, without the marks of Compel's weights, which are no words."""
+        from api.images.backends.prompts import words_of
+
+        unread = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
+        if not unread:
+            return
+        texts = [words_of(prompt) for prompt in unread]
+        for prompt, is_cut in zip(unread, encoder.truncated(texts), strict=True):
+            if is_cut:
+                self._warn(prompt, f"The prompt is longer than {encoder.model_id} reads: its score is for what fits.")
+        self._known |= dict(zip(unread, encoder.embed_texts(texts), strict=True))
+
+
+class LayoutJudge:
+    """The mean of the headline scores that say something, by the measures that need no model; 0-100."""
+
+    criterion = "layout"
+
+    def load(self, on_progress: Progress) -> None:
+        return
+
+    def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
+        from api.scoring.backends.heuristic import HeuristicScorer
+        from api.scoring.backends.layout import Layout
+
+        scorer = HeuristicScorer()
+        verdicts = [scorer.score(picture, [Layout()])[0] for picture in pictures]
+        return [{FIGURES[self.criterion]: mean_of(verdict.scores)} for verdict in verdicts]
+
+
+def mean_of(scores: Mapping[str, float | None]) -> float | None:
+    known = [score for score in scores.values() if score is not None]
+    return round(statistics.fmean(known), 4) if known else None
+
+
+@contextmanager
+def as_unavailable() -> Iterator[None]:
+    """Whatever goes wrong with a judge's model; but a device that failed is a WorkerFault, which ends the process."""
+    from api.catalog import UnknownEntry
+    from api.downloads.snapshots import DownloadError
+    from api.model_loader import DeviceFault, LoaderError, OutOfMemory
+
+    try:
+        yield
+    except DeviceFault as error:
+        raise WorkerFault from error
+    except LoaderError as error:
+        raise Unavailable(error.detail, passing=isinstance(error, OutOfMemory) or error.code == "not_loaded") from error
+    except DownloadError as error:
+        raise Unavailable(error.detail) from error
+    except UnknownEntry as error:
+        raise Unavailable(str(error)) from error
+    except Exception as error:
+        log.exception("A picture could not be scored")
+        raise Unavailable("The scorer failed; the log has more.") from error
+
+
+def make_judges(criteria: Sequence[str], warn: Warn) -> list[Judge]:
+    """Those of `criteria` that this worker can do."""
+    makers: dict[str, Callable[[], Judge]] = {"layout": LayoutJudge}
+    if settings.LOAD_MODELS:
+        from api.model_loader import get_loader
+
+        makers["clip"] = lambda: PromptJudge(get_loader(), settings.DEFAULT_CLIP_MODEL, warn)
+    return [makers[name]() for name in criteria if name in makers]
