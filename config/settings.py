@@ -77,7 +77,7 @@ ALLOW_IMAGE_URLS = env_bool("ALLOW_IMAGE_URLS", False)
 MEDIA_ACCEL_PREFIX = env_str("MEDIA_ACCEL_PREFIX")
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
-DATA_UPLOAD_MAX_NUMBER_FILES = 8
+DATA_UPLOAD_MAX_NUMBER_FILES = 64
 
 INSTALLED_APPS = [
     "api.system",  # before admin and staticfiles: its runserver and its admin index win

@@ -11,9 +11,11 @@ from django.utils.text import Truncator
 
 from api.jobs.admin import ReadOnlyAdmin
 from api.jobs.admin_detail import pretty
-from api.jobs.admin_tools import MadeFilter, seconds_text
-from api.scoring.models import LayoutScore
-from api.scoring.scorers import SCORERS
+from api.jobs.admin_tools import MadeFilter, newest, seconds_text
+from api.scoring.backends.figures import PromptScore as Figures
+from api.scoring.models import LayoutScore, PromptScore
+from api.scoring.scorers import CLIP, SCORERS
+from config.catalog import get_catalog
 
 HEADLINES = (
     ("aesthetic_score", "Overall"),
@@ -22,6 +24,8 @@ HEADLINES = (
     ("balance_score", "Balance"),
 )
 NOT_LISTED = ("measures", "variant", "event_data", "elements")
+PROMPT_FIELDS = ("picture", "prompt", "cosine", "clip_score", "clip_score_hessel", "clip_model", "job", "made")
+PROMPT_ORDERS = {"best": "-clip_cosine", "worst": "clip_cosine"}
 ORDERS = {"best": "-aesthetic_score", "worst": "aesthetic_score"}
 
 
@@ -145,3 +149,86 @@ def score_context(score: LayoutScore) -> dict[str, Any]:
         "elements_json": pretty(score.elements) if score.elements else "",
         "took": seconds_text(score.duration),
     }
+
+
+# ---------------------------------------------------------------- prompts
+
+
+class ClipModelFilter(admin.SimpleListFilter):
+    """Cosines of different models are not comparable."""
+
+    title = "model"
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(entry.id, entry.id) for entry in get_catalog().of_task(CLIP)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PromptScore]) -> QuerySet[PromptScore]:
+        return queryset.filter(clip_model=self.value()) if self.value() else queryset
+
+
+class PromptOrderFilter(admin.SimpleListFilter):
+    title = "order"
+    parameter_name = "sort"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("best", "Best fit first"), ("worst", "Worst fit first")]
+
+    def choices(self, changelist: Any) -> Any:
+        for place, choice in enumerate(super().choices(changelist)):
+            yield choice if place else {**choice, "display": "Newest first"}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PromptScore]) -> QuerySet[PromptScore]:
+        return queryset
+
+
+@admin.register(PromptScore)
+class PromptScoreAdmin(ReadOnlyAdmin):
+    """What `/api/clip-score/` was asked: each picture with each prompt."""
+
+    list_display = ["picture", "asked", "cosine", "clip_score", "clip_model", "made"]
+    list_display_links = ["asked"]
+    list_filter = [PromptOrderFilter, ClipModelFilter, MadeFilter]
+    search_fields = ["prompt"]
+    search_help_text = "Words of the prompt, in the newest 20,000 that the filters leave."
+    fields = PROMPT_FIELDS
+    readonly_fields = PROMPT_FIELDS
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        return [PROMPT_ORDERS.get(request.GET.get("sort", ""), "-pk")]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[PromptScore], search_term: str
+    ) -> tuple[QuerySet[PromptScore], bool]:
+        return super().get_search_results(request, newest(queryset) if search_term else queryset, search_term)
+
+    @admin.display(description="")
+    def picture(self, score: PromptScore) -> SafeString:
+        if not score.image_id:
+            return SafeString('<span class="list-picture"></span>')
+        address = f"/api/images/{score.image_id}/thumbnail/"
+        return format_html('<img class="list-picture" src="{}" alt="" width="48" height="48" loading="lazy">', address)
+
+    @admin.display(description="prompt")
+    def asked(self, score: PromptScore) -> str:
+        return Truncator(score.prompt).chars(90)
+
+    @admin.display(description="cosine")
+    def cosine(self, score: PromptScore) -> SafeString:
+        return format_html("<strong>{}</strong>", f"{score.clip_cosine:.4f}")
+
+    @admin.display(description="CLIP score")
+    def clip_score(self, score: PromptScore) -> str:
+        return f"{figures_of(score)['clip_score']:.2f}"
+
+    @admin.display(description="CLIP score (Hessel)")
+    def clip_score_hessel(self, score: PromptScore) -> str:
+        return f"{figures_of(score)['clip_score_hessel']:.2f}"
+
+    @admin.display(description="made")
+    def made(self, score: PromptScore) -> str:
+        return f"{score.created_at:%-d %b %Y %H:%M}"
+
+
+def figures_of(score: PromptScore) -> dict[str, Any]:
+    return Figures(score.clip_cosine, score.clip_model).as_dict()

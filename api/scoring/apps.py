@@ -10,7 +10,9 @@ class ScoringConfig(AppConfig):
         from api.jobs import kinds
         from api.scoring import signals  # noqa: F401  (its receivers register themselves)
         from api.scoring.handler import LayoutScoring
+        from api.scoring.prompts import ClipScoring
         from api.scoring.taste.training import TrainScorer
 
         kinds.register(LayoutScoring())
+        kinds.register(ClipScoring())
         kinds.register(TrainScorer())

@@ -58,6 +58,32 @@ class LayoutScore(models.Model):
         return f"{score}: {self.title[:60] or 'layout'}"
 
 
+class PromptScore(models.Model):
+    """How well one picture fits one prompt, by one CLIP model. The other figures follow from the cosine (api/scoring/prompts.py)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="prompt_scores")
+    owner_key = models.CharField(max_length=64)
+    image = models.ForeignKey(StoredFile, null=True, blank=True, on_delete=models.SET_NULL, related_name="prompt_scores")
+    image_index = models.PositiveSmallIntegerField(help_text="Its place in the job's request.")
+    prompt_index = models.PositiveSmallIntegerField(help_text="Its place in the job's request.")
+    prompt = models.TextField()
+    clip_cosine = models.FloatField(help_text="-1 to 1; to be compared within one model only.")
+    clip_model = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["job", "image_index", "prompt_index"], name="prompt_score_once")]
+        indexes = [
+            models.Index(fields=["clip_model", "-id"], name="prompt_score_model"),
+            models.Index(fields=["-clip_cosine"], name="prompt_score_best"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.clip_cosine:.3f}: {self.prompt[:60]}"
+
+
 # ---------------------------------------------------------------- what people say
 
 

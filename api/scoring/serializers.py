@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
@@ -13,11 +14,14 @@ from api.files.models import StoredFile
 from api.files.services import attach_inputs
 from api.jobs.models import Job
 from api.jobs.submission import Submission
-from api.scoring.scorers import DEFAULT, SCORERS, UnknownScorer, check_name, find_backend, find_model
+from api.scoring.models import LayoutScore
+from api.scoring.scorers import CLIP, DEFAULT, SCORERS, UnknownScorer, check_name, find_backend, find_model
 from api.strict import FiniteFloatField, StrictSerializer
+from config.catalog import get_catalog
 
-KIND = "layout_score"
-MOST_ITEMS, MOST_ELEMENTS = 64, 200
+KIND, CLIP_KIND = "layout_score", "clip_score"
+MOST_ITEMS, MOST_ELEMENTS, MOST_COMPARED = 64, 200, 64
+LONGEST_PROMPT = 2000
 LONGEST_CLASSES, LONGEST_TEXT = 1000, 10_000
 FARTHEST = 100_000
 NESTED = ("variant", "event_data", "elements")
@@ -156,6 +160,57 @@ class ScoreBatchSerializer(ByBackend):
         return make_submission(data["items"], {"items": [describe(item) for item in data["items"]]}, data)
 
 
+class ClipScoreSerializer(StrictSerializer):
+    """Pictures against prompts. In a multipart form, `images` and `prompts` are given several times."""
+
+    images = serializers.ListField(child=ImageInputField(), min_length=1, max_length=MOST_COMPARED)
+    prompts = serializers.ListField(
+        child=serializers.CharField(max_length=LONGEST_PROMPT), min_length=1, max_length=MOST_COMPARED
+    )
+    model_id = serializers.CharField(
+        max_length=200, required=False, help_text="A CLIP of the catalog; else DEFAULT_CLIP_MODEL."
+    )
+    pairs = serializers.BooleanField(
+        default=False, help_text="Also the i-th image with the i-th prompt, in `pairs`; only those are kept in the history."
+    )
+
+    def validate_model_id(self, value: str) -> str:
+        try:
+            entry = get_catalog().get(value)
+        except UnknownModel as error:
+            raise ValidationError(str(error), code="unknown_model") from None
+        if entry.task != CLIP:
+            known = ", ".join(model.id for model in get_catalog().of_task(CLIP))
+            raise ValidationError(
+                f"'{value}' compares no pictures with words (its task is {entry.task}). Known: {known}.", "wrong_task"
+            )
+        return entry.id
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        if data["pairs"] and len(data["images"]) != len(data["prompts"]):
+            detail = f"For pairs there must be as many prompts ({len(data['prompts'])}) as images ({len(data['images'])})."
+            raise ValidationError({"prompts": [detail]}, code="not_pairs")
+        return data
+
+    def resolve(self) -> Submission:
+        data = self.validated_data
+        files: list[StoredFile] = data["images"]
+        params = {
+            "images": [str(file.pk) for file in files],
+            "prompts": data["prompts"],
+            "pairs": data["pairs"],
+            "model_id": data.get("model_id") or get_catalog().get(settings.DEFAULT_CLIP_MODEL).id,
+        }
+        return Submission(
+            kind=CLIP_KIND,
+            params=params,
+            model_id=params["model_id"],
+            prompt=data["prompts"][0],
+            fingerprint={**params, "images": [file.sha256 for file in files]},
+            link=lambda job: attach_inputs(job, files),
+        )
+
+
 def describe(item: dict[str, Any]) -> dict[str, Any]:
     """As it is kept in the job: everything decided, the image by its id."""
     image = item.get("image")
@@ -185,3 +240,40 @@ def make_submission(items: list[dict[str, Any]], params: dict[str, Any], chosen:
         fingerprint={**by, "batch": "items" in params, "items": asked},
         link=link if files else None,
     )
+
+
+# ---------------------------------------------------------------- what is read
+
+
+class LayoutScoreSerializer(serializers.ModelSerializer[LayoutScore]):
+    """A verdict as it was given, with what was judged."""
+
+    job = serializers.UUIDField(source="job_id", read_only=True)
+    image = serializers.UUIDField(source="image_id", read_only=True, allow_null=True)  # type: ignore[assignment]
+    overlay = serializers.UUIDField(source="overlay_id", read_only=True, allow_null=True)
+    reasoning = serializers.ListField(child=serializers.CharField(), read_only=True)
+    measures = serializers.DictField(read_only=True)
+    scored = serializers.ListField(child=serializers.CharField(), read_only=True)
+    variant = serializers.DictField(read_only=True)
+    event_data = serializers.DictField(read_only=True)
+    elements = serializers.ListField(child=serializers.DictField(), read_only=True)
+    image_url = serializers.SerializerMethodField()
+    overlay_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = LayoutScore
+        fields = (
+            "id", "job", "index", "image", "image_url", "overlay", "overlay_url", "aesthetic_score", "composition_score",
+            "color_harmony_score", "balance_score", "reasoning", "measures", "scored", "variant", "event_data", "elements",
+            "backend", "model", "device", "duration", "created_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_image_url(self, score: LayoutScore) -> str | None:
+        return self.address(score.image_id)
+
+    def get_overlay_url(self, score: LayoutScore) -> str | None:
+        return self.address(score.overlay_id)
+
+    def address(self, file: Any) -> str | None:
+        return self.context["request"].build_absolute_uri(f"/api/images/{file}/file/") if file else None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 
-from api.catalog import CatalogError, ModelEntry, UnknownModel
+from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
 from config.catalog import get_catalog
 
 MEASURES = (
@@ -25,6 +25,7 @@ MEASURES = (
 )  # the names in api/loading/memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
+CLIP_TASK = "zero-shot-image-classification"
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -60,6 +61,20 @@ def check_catalog() -> Iterator[CheckMessage]:
         yield Error(f"DEFAULT_IMAGE_MODEL: {error}", hint=f"Set it to one of {known}.", id="darkroom.E002")
         return
     yield from check_default_model(entry)
+    yield from check_clip_model(catalog)
+
+
+def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
+    known = ", ".join(model.id for model in catalog.of_task(CLIP_TASK))
+    hint = f"Set it to one of {known}."
+    try:
+        entry = catalog.get(settings.DEFAULT_CLIP_MODEL)
+    except UnknownModel as error:
+        yield Error(f"DEFAULT_CLIP_MODEL: {error}", hint=hint, id="darkroom.E015")
+        return
+    if entry.task != CLIP_TASK:
+        message = f"DEFAULT_CLIP_MODEL is {entry.id}, which compares no pictures with words (its task is {entry.task})."
+        yield Error(message, hint=hint, id="darkroom.E016")
 
 
 def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:

@@ -54,6 +54,8 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.E012", {"JOB_LEASE_SECONDS": 5, "JOB_HEARTBEAT_SECONDS": 5}, "JOB_LEASE_SECONDS (5)"),
         ("darkroom.E013", {"CORS_ORIGINS": ["https://app.example/"]}, "'https://app.example/'"),
         ("darkroom.E014", {"MEDIA_ACCEL_PREFIX": "protected/"}, "'protected/'"),
+        ("darkroom.E015", {"DEFAULT_CLIP_MODEL": "starter-clop"}, "starter-clip"),
+        ("darkroom.E016", {"DEFAULT_CLIP_MODEL": "starter"}, "text-to-image"),
         ("darkroom.W001", {"HOST": "0.0.0.0"}, "ALLOWED_HOSTS"),
         ("darkroom.W002", {"HOST": "0.0.0.0", "DEBUG": True}, "DEBUG"),
         ("darkroom.W003", {"DEFAULT_IMAGE_MODEL": "flux.1-schnell"}, "flux.1-schnell"),

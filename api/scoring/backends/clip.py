@@ -10,7 +10,6 @@ pinned for the time of each call. Nothing here is kept between calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from api.scoring.backends.figures import PromptScore
+
 if TYPE_CHECKING:
     from api.loading.pixels import Look
     from api.model_loader import Lease, ModelLoader
+
+__all__ = ["TASK", "ClipEncoder", "PromptScore", "normalized"]
 
 TASK = "zero-shot-image-classification"
 MOST_PICTURES = 32
@@ -29,26 +32,6 @@ MOST_TEXTS = 128
 
 Floats = NDArray[np.float32]
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class PromptScore:
-    """One picture against one prompt."""
-
-    cosine: float
-    """-1 to 1. Comparable within one model only."""
-    model: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The four figures that are told together, so that nobody has to guess which: the cosine, whose it is, torchmetrics'
-        scale (100·max(cos, 0)) and Hessel et al.'s (arXiv:2104.08718; 2.5·max(cos, 0), here in percent)."""
-        cosine = round(self.cosine, 6)
-        return {
-            "clip_cosine": cosine,
-            "clip_model": self.model,
-            "clip_score": round(100 * max(cosine, 0.0), 4),
-            "clip_score_hessel": round(250 * max(cosine, 0.0), 4),
-        }
 
 
 class ClipEncoder:

@@ -1,0 +1,143 @@
+"""What a job that holds pictures against prompts is. torch is imported inside `run`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from api.files import storage
+from api.files.models import StoredFile
+from api.files.services import attach_inputs
+from api.jobs.errors import JobError
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job
+from api.jobs.runs import JobRun
+from api.jobs.using_models import explained, measured, report_to
+from api.scoring.backends.figures import PromptScore as Figures
+from api.scoring.judging import open_picture
+from api.scoring.models import PromptScore
+
+if TYPE_CHECKING:
+    from api.loading.pixels import Look
+    from api.scoring.backends.clip import ClipEncoder
+
+KIND = "clip_score"
+ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`cosines[i][j]`: of the i-th picture and the j-th prompt. `cut`: places of prompts whose end the model doesn't see."""
+
+    cosines: list[list[float]]
+    cut: list[int]
+
+
+class ClipScoring(JobKind):
+    name = KIND
+    max_batch = 32
+
+    def batch_key(self, params: dict[str, Any]) -> str:
+        """One claim for several requests of one picture; a request of several fills one by itself."""
+        return f"{self.name}:{params['model_id']}"[:64] if len(params["images"]) == 1 else ""
+
+    def ensure_room(self) -> None:
+        storage.ensure_free_space()
+
+    def run(self, runs: Sequence[JobRun]) -> None:
+        from api.model_loader import get_loader
+        from api.scoring.backends.clip import ClipEncoder
+
+        with explained():
+            encoder = ClipEncoder(get_loader(), runs[0].params["model_id"])
+            with measured(runs, "load"):
+                encoder.load(report_to(runs))
+            measure_runs(runs, encoder)
+
+    def record(self, job: Job, output: Measured) -> dict[str, Any]:
+        here = set(map(str, StoredFile.objects.filter(pk__in=job.params["images"]).values_list("pk", flat=True)))
+        rows = [make_row(job, output, here, image, prompt) for image, prompt in kept_places(job.params)]
+        PromptScore.objects.bulk_create(rows, batch_size=ROWS_AT_ONCE)
+        return {"model": job.params["model_id"], "cosines": output.cosines, "truncated": output.cut}
+
+    def link_inputs(self, params: dict[str, Any]) -> Any:
+        return lambda job: attach_inputs(job, StoredFile.objects.filter(pk__in=params["images"]))
+
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+        if not job.result:
+            return job.result
+        model, cosines = job.result["model"], job.result["cosines"]
+        scores = [[Figures(cosine, model).as_dict() for cosine in row] for row in cosines]
+        shown = {"model": model, "images": job.params["images"], "prompts": job.params["prompts"], "scores": scores}
+        pairs = {"pairs": [row[place] for place, row in enumerate(scores)]} if job.params["pairs"] else {}
+        return {**shown, **pairs, "truncated": job.result["truncated"]}
+
+
+def kept_places(params: dict[str, Any]) -> list[tuple[int, int]]:
+    """(image, prompt) of the scores that become rows: all, or the pairs where pairs were asked for."""
+    images, prompts = range(len(params["images"])), range(len(params["prompts"]))
+    return [(place, place) for place in images] if params["pairs"] else [(i, j) for i in images for j in prompts]
+
+
+def make_row(job: Job, output: Measured, here: set[str], image: int, prompt: int) -> PromptScore:
+    identifier = job.params["images"][image]
+    return PromptScore(
+        job=job,
+        owner_key=job.owner_key,
+        image_id=identifier if identifier in here else None,  # it may have been deleted meanwhile
+        image_index=image,
+        prompt_index=prompt,
+        prompt=job.params["prompts"][prompt],
+        clip_cosine=output.cosines[image][prompt],
+        clip_model=job.params["model_id"],
+    )
+
+
+# ---------------------------------------------------------------- run
+
+
+def measure_runs(runs: Sequence[JobRun], encoder: "ClipEncoder") -> None:
+    """The pictures of all runs in one pass, and all prompts in one. A run whose picture can't be had fails alone."""
+    from api.scoring.backends.clip import normalized
+
+    looks = [look_at(run, encoder) for run in runs]
+    going = [(run, seen) for run, seen in zip(runs, looks, strict=True) if not run.resolved and not run.cancelled]
+    whose = [run for run, _ in going]
+    with measured(whose, "score"):
+        images = normalized(encoder.features_of([look for _, seen in going for look in seen]))
+        prompts = [prompt for run in whose for prompt in run.params["prompts"]]
+        texts, cut = encoder.embed_texts(prompts), encoder.truncated(prompts)
+    image = prompt = 0
+    for run, seen in going:
+        count = len(run.params["prompts"])
+        mine = slice(image, image + len(seen)), slice(prompt, prompt + count)
+        cosines = (images[mine[0]] @ texts[mine[1]].T).astype(float).round(6).tolist()
+        finish(run, Measured(cosines, [place for place, is_cut in enumerate(cut[mine[1]]) if is_cut]))
+        image, prompt = mine[0].stop, mine[1].stop
+    for run in runs:
+        if not run.resolved:
+            run.stop()
+
+
+def look_at(run: JobRun, encoder: "ClipEncoder") -> list["Look"]:
+    """[] when the run was cancelled, or failed. Equal pictures are looked at once."""
+    found: dict[str, Look] = {}
+    images = run.params["images"]
+    try:
+        with run.measure("decode"):
+            for identifier in dict.fromkeys(images):
+                if run.cancelled:
+                    return []
+                picture = open_picture(identifier)
+                assert picture is not None
+                found[identifier] = encoder.look(picture)
+                run.progress(step=len(found), steps=len(images) + 1)
+    except JobError as error:
+        run.fail(error)
+        return []
+    return [found[identifier] for identifier in images]
+
+
+def finish(run: JobRun, output: Measured) -> None:
+    for place in output.cut:
+        run.warn(f"Prompt {place + 1} is longer than {run.params['model_id']} reads: its end did not count.")
+    run.finish(output)
