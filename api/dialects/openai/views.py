@@ -23,7 +23,7 @@ from api.dialects.openai.streaming import ChatStream, Narrator, leave
 from api.jobs.events import follow_events, in_thread, wait_until_final
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
-from api.jobs.submission import Preference, accepted, call_and_render, read_idempotency_key, read_preference, submit
+from api.jobs.submission import JobResponse, Preference, call, read_idempotency_key, read_preference, submit
 from api.problems import Problem
 from config.catalog import get_catalog
 
@@ -45,12 +45,12 @@ class ChatCompletionsView(APIView):
     def get_exception_handler(self) -> Any:
         return handler
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponseBase:
         key = read_idempotency_key(request)
         serializer = ChatSerializer(data=self.read_body(request), context={"request": request, "principal": request.auth})
         serializer.is_valid(raise_exception=True)
         job = submit(serializer.resolve(), principal=request.auth, idempotency_key=key)
-        response = accepted(job, request)
+        response = JobResponse(job)
         asked = serializer.validated_data
         response.asked = Asked(job, request._request, asked.get("stream", False), asked.get("stream_options", {}))  # type: ignore[attr-defined]
         return response
@@ -83,7 +83,7 @@ class Asked:
 
 def answering(view: Any) -> Any:
     async def submit_and_answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        submitting = asyncio.ensure_future(in_thread(call_and_render, view, request, args, kwargs))
+        submitting = asyncio.ensure_future(in_thread(call, view, request, args, kwargs, False))
         try:
             response = await asyncio.shield(submitting)
         except asyncio.CancelledError:

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import django_filters
 from django.db.models import Q, QuerySet
+from django.http import HttpResponseBase
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, mixins, viewsets
@@ -137,7 +138,7 @@ class ScorersView(mixins.ListModelMixin, SubmitView, generics.GenericAPIView[Cus
         return self.list(request)
 
     @extend_schema(operation_id="scorers_train")
-    def post(self, request: Request, **kwargs: Any) -> Response:
+    def post(self, request: Request, **kwargs: Any) -> HttpResponseBase:
         """Train a scorer on the ratings and comparisons that there are. The job's result is its newest version, with its figures."""
         return super().post(request, **kwargs)
 
