@@ -45,9 +45,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, chat_catalog: Path) -> Iter
 
 
 @pytest.fixture
-def client(server: LiveServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="not needed", max_retries=0, timeout=60) as client:
-        yield client
+def sdk(server: LiveServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="not needed", max_retries=0, timeout=60) as sdk:
+        yield sdk
 
 
 def picture(color: str = "red", size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -64,3 +64,9 @@ def ask(text: str, *images: str, detail: str = "auto") -> list[dict[str, Any]]:
     """One user's message, with pictures by their URLs before the text."""
     shown = [{"type": "image_url", "image_url": {"url": url, "detail": detail}} for url in images]
     return [{"role": "user", "content": [*shown, {"type": "text", "text": text}] if shown else text}]
+
+
+@pytest.fixture
+def media(settings: Any, tmp_path: Path) -> Path:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    return settings.MEDIA_ROOT  # type: ignore[no-any-return]

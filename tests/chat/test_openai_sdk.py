@@ -21,8 +21,8 @@ class Item(BaseModel):
     count: int
 
 
-def test_an_answer_has_text_usage_and_says_which_backend_and_model_wrote_it(client: openai.OpenAI) -> None:
-    reply = client.chat.completions.create(**SHORT)
+def test_an_answer_has_text_usage_and_says_which_backend_and_model_wrote_it(sdk: openai.OpenAI) -> None:
+    reply = sdk.chat.completions.create(**SHORT)
     assert reply.object == "chat.completion"
     assert reply.choices[0].message.role == "assistant"
     assert reply.choices[0].message.content
@@ -31,9 +31,9 @@ def test_an_answer_has_text_usage_and_says_which_backend_and_model_wrote_it(clie
     assert (reply.model, reply.backend) == ("tiny-llama", "pytorch")
 
 
-def test_a_stream_is_openais_to_the_letter(client: openai.OpenAI) -> None:
-    whole = client.chat.completions.create(**SHORT).choices[0].message.content
-    chunks = list(client.chat.completions.create(**SHORT, stream=True, stream_options={"include_usage": True}))
+def test_a_stream_is_openais_to_the_letter(sdk: openai.OpenAI) -> None:
+    whole = sdk.chat.completions.create(**SHORT).choices[0].message.content
+    chunks = list(sdk.chat.completions.create(**SHORT, stream=True, stream_options={"include_usage": True}))
     assert chunks[0].choices[0].delta.role == "assistant"
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == whole
     assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 2) + ["length"]
@@ -49,31 +49,31 @@ def test_a_stream_ends_with_done(server: LiveServer) -> None:
     assert '"usage"' not in reply.text
 
 
-def test_the_model_may_be_left_out(client: openai.OpenAI, server: LiveServer) -> None:
+def test_the_model_may_be_left_out(sdk: openai.OpenAI, server: LiveServer) -> None:
     reply = server.client.post("/v1/chat/completions", json={"messages": ask("hello"), "max_tokens": 2})
     assert (reply.status_code, reply.json()["model"]) == (200, "tiny/vlm")
 
 
-def test_pictures_are_seen_by_data_url_and_by_id(client: openai.OpenAI, server: LiveServer) -> None:
+def test_pictures_are_seen_by_data_url_and_by_id(sdk: openai.OpenAI, server: LiveServer) -> None:
     options: Any = {"model": "tiny/vlm", "temperature": 0, "max_tokens": 8}
     red, blue = data_url(picture("red")), data_url(picture("blue"), "JPEG")
-    first = client.chat.completions.create(**options, messages=ask("What?", red))
-    other = client.chat.completions.create(**options, messages=ask("What?", blue))
+    first = sdk.chat.completions.create(**options, messages=ask("What?", red))
+    other = sdk.chat.completions.create(**options, messages=ask("What?", blue))
     kept = server.client.get(f"/api/conversations/{first.conversation}/").json()["messages"][0]["parts"][0]["image"]
-    by_id = client.chat.completions.create(**options, messages=ask("What?", f"darkroom://images/{kept}"))
+    by_id = sdk.chat.completions.create(**options, messages=ask("What?", f"darkroom://images/{kept}"))
     assert first.choices[0].message.content == by_id.choices[0].message.content
     assert first.choices[0].message.content != other.choices[0].message.content
 
 
-def test_several_pictures_count_all(client: openai.OpenAI) -> None:
-    one = client.chat.completions.create(model="tiny/vlm", max_tokens=1, messages=ask("What?", data_url(picture())))
-    two = client.chat.completions.create(model="tiny/vlm", max_tokens=1, messages=ask("What?", *[data_url(picture())] * 2))
+def test_several_pictures_count_all(sdk: openai.OpenAI) -> None:
+    one = sdk.chat.completions.create(model="tiny/vlm", max_tokens=1, messages=ask("What?", data_url(picture())))
+    two = sdk.chat.completions.create(model="tiny/vlm", max_tokens=1, messages=ask("What?", *[data_url(picture())] * 2))
     assert two.usage.prompt_tokens - one.usage.prompt_tokens >= 4
 
 
-def test_detail_says_how_closely_a_picture_is_looked_at(client: openai.OpenAI) -> None:
+def test_detail_says_how_closely_a_picture_is_looked_at(sdk: openai.OpenAI) -> None:
     tokens = {
-        detail: client.chat.completions.create(
+        detail: sdk.chat.completions.create(
             model="tiny/vlm", max_tokens=1, messages=ask("What?", data_url(picture(size=(128, 96))), detail=detail)
         ).usage.prompt_tokens
         for detail in ("low", "auto", "high")
@@ -82,61 +82,61 @@ def test_detail_says_how_closely_a_picture_is_looked_at(client: openai.OpenAI) -
 
 
 @pytest.mark.parametrize("model", ["tiny-llama", "tiny/vlm"])
-def test_a_schema_is_kept_to_and_parsed(client: openai.OpenAI, model: str) -> None:
+def test_a_schema_is_kept_to_and_parsed(sdk: openai.OpenAI, model: str) -> None:
     options: Any = {"model": model, "messages": ask("Name an item."), "response_format": Item, "max_tokens": 400}
     for seed in range(3):
-        reply = client.chat.completions.parse(**options, seed=seed, temperature=0.2)
+        reply = sdk.chat.completions.parse(**options, seed=seed, temperature=0.2)
         assert isinstance(reply.choices[0].message.parsed, Item)
 
 
-def test_json_object_gives_an_object(client: openai.OpenAI) -> None:
+def test_json_object_gives_an_object(sdk: openai.OpenAI) -> None:
     schema = {"type": "object", "properties": {}, "additionalProperties": False}
-    reply = client.chat.completions.create(
+    reply = sdk.chat.completions.create(
         **SHORT, response_format={"type": "json_schema", "json_schema": {"name": "empty", "schema": schema}}
     )
     assert json.loads(reply.choices[0].message.content) == {}
-    begun = client.chat.completions.create(**SHORT, response_format={"type": "json_object"}).choices[0].message.content
+    begun = sdk.chat.completions.create(**SHORT, response_format={"type": "json_object"}).choices[0].message.content
     assert begun.startswith("{")
 
 
-def test_n_answers_come_each_with_its_own_draws_and_a_seed_repeats_them(client: openai.OpenAI) -> None:
+def test_n_answers_come_each_with_its_own_draws_and_a_seed_repeats_them(sdk: openai.OpenAI) -> None:
     options: Any = {**SHORT, "temperature": 1.0, "n": 3, "seed": 5}
-    first, again = (client.chat.completions.create(**options) for _ in range(2))
+    first, again = (sdk.chat.completions.create(**options) for _ in range(2))
     texts = [choice.message.content for choice in first.choices]
     assert len(set(texts)) == 3
     assert texts == [choice.message.content for choice in again.choices]
     assert first.usage.completion_tokens == 36
 
 
-def test_a_stream_of_n_answers_tells_them_apart(client: openai.OpenAI) -> None:
+def test_a_stream_of_n_answers_tells_them_apart(sdk: openai.OpenAI) -> None:
     options: Any = {**SHORT, "temperature": 1.0, "n": 2, "seed": 5}
-    whole = [choice.message.content for choice in client.chat.completions.create(**options).choices]
+    whole = [choice.message.content for choice in sdk.chat.completions.create(**options).choices]
     texts = {0: "", 1: ""}
-    for chunk in client.chat.completions.create(**options, stream=True):
+    for chunk in sdk.chat.completions.create(**options, stream=True):
         for choice in chunk.choices:
             texts[choice.index] += choice.delta.content or ""
     assert [texts[0], texts[1]] == whole
 
 
-def test_a_stop_string_ends_the_answer_and_is_not_in_it(client: openai.OpenAI) -> None:
-    whole = client.chat.completions.create(**SHORT).choices[0].message.content
+def test_a_stop_string_ends_the_answer_and_is_not_in_it(sdk: openai.OpenAI) -> None:
+    whole = sdk.chat.completions.create(**SHORT).choices[0].message.content
     stop = whole[len(whole) // 2 :][:3]
-    reply = client.chat.completions.create(**SHORT, stop=stop).choices[0]
+    reply = sdk.chat.completions.create(**SHORT, stop=stop).choices[0]
     assert (reply.finish_reason, reply.message.content) == ("stop", whole[: whole.find(stop)])
 
 
-def test_logprobs_come_for_every_token(client: openai.OpenAI) -> None:
-    reply = client.chat.completions.create(**SHORT, logprobs=True, top_logprobs=2)
+def test_logprobs_come_for_every_token(sdk: openai.OpenAI) -> None:
+    reply = sdk.chat.completions.create(**SHORT, logprobs=True, top_logprobs=2)
     tables = reply.choices[0].logprobs.content
     assert len(tables) == 12
     assert all(table.top_logprobs[0].logprob >= table.top_logprobs[1].logprob for table in tables)
     assert all(table.logprob == table.top_logprobs[0].logprob for table in tables)  # temperature 0
 
 
-def test_streamed_logprobs_are_the_same(client: openai.OpenAI) -> None:
+def test_streamed_logprobs_are_the_same(sdk: openai.OpenAI) -> None:
     options: Any = {**SHORT, "logprobs": True, "top_logprobs": 1}
-    whole = client.chat.completions.create(**options).choices[0].logprobs.content
-    chunks = client.chat.completions.create(**options, stream=True)
+    whole = sdk.chat.completions.create(**options).choices[0].logprobs.content
+    chunks = sdk.chat.completions.create(**options, stream=True)
     told = [table for chunk in chunks for choice in chunk.choices if choice.logprobs for table in choice.logprobs.content]
     assert [table.token for table in told] == [table.token for table in whole]
 
@@ -152,33 +152,33 @@ async def test_the_async_client_streams_many_at_once(server: LiveServer) -> None
         assert await asyncio.gather(*[read() for _ in range(6)]) == [alone] * 6
 
 
-def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
-    assert {"tiny/vlm", "tiny-llama", "HuggingFaceTB/SmolVLM-256M-Instruct"} <= {model.id for model in client.models.list()}
-    assert client.models.retrieve("tiny/vlm").owned_by == "darkroom"
+def test_models_are_listed_and_found(sdk: openai.OpenAI) -> None:
+    assert {"tiny/vlm", "tiny-llama", "HuggingFaceTB/SmolVLM-256M-Instruct"} <= {model.id for model in sdk.models.list()}
+    assert sdk.models.retrieve("tiny/vlm").owned_by == "darkroom"
     with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("gpt-99")
+        sdk.models.retrieve("gpt-99")
 
 
-def test_errors_are_the_sdks_exceptions(client: openai.OpenAI) -> None:
+def test_errors_are_the_sdks_exceptions(sdk: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
-        client.chat.completions.create(model="gpt-99", messages=ask("hello"))
+        sdk.chat.completions.create(model="gpt-99", messages=ask("hello"))
     assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
     with pytest.raises(openai.BadRequestError) as wrong:
-        client.chat.completions.create(**{**SHORT, "temperature": -1})
+        sdk.chat.completions.create(**{**SHORT, "temperature": -1})
     assert (wrong.value.param, wrong.value.type) == ("temperature", "invalid_request_error")
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_more_tokens_than_the_context_are_a_400_with_both_numbers(client: openai.OpenAI, stream: bool) -> None:
+def test_more_tokens_than_the_context_are_a_400_with_both_numbers(sdk: openai.OpenAI, stream: bool) -> None:
     with pytest.raises(openai.BadRequestError, match=r"1024 tokens.*needs \d{4,}") as error:
-        client.chat.completions.create(model="tiny-llama", messages=ask("a b c " * 600), stream=stream)
+        sdk.chat.completions.create(model="tiny-llama", messages=ask("a b c " * 600), stream=stream)
     assert error.value.code == "context_length_exceeded"
 
 
-def test_special_tokens_are_text(client: openai.OpenAI) -> None:
+def test_special_tokens_are_text(sdk: openai.OpenAI) -> None:
     text = "What is <image> and <end_of_utterance> and <row_1_col_1>?"
-    plain = client.chat.completions.create(model="tiny/vlm", max_tokens=1, messages=ask("What is and and ?"))
-    reply = client.chat.completions.create(model="tiny/vlm", max_tokens=1, messages=ask(text))
+    plain = sdk.chat.completions.create(model="tiny/vlm", max_tokens=1, messages=ask("What is and and ?"))
+    reply = sdk.chat.completions.create(model="tiny/vlm", max_tokens=1, messages=ask(text))
     assert reply.usage.prompt_tokens > plain.usage.prompt_tokens + 20
 
 
@@ -189,8 +189,8 @@ def test_a_client_that_times_out_takes_its_job_with_it(server: LiveServer) -> No
     server.wait_until(lambda: newest(server)["status"] == "cancelled", "the job is cancelled", seconds=5)
 
 
-def test_a_client_that_leaves_a_stream_takes_its_job_with_it(client: openai.OpenAI, server: LiveServer) -> None:
-    stream = client.chat.completions.create(model="tiny-llama", messages=ask("hello"), max_tokens=900, n=8, stream=True)
+def test_a_client_that_leaves_a_stream_takes_its_job_with_it(sdk: openai.OpenAI, server: LiveServer) -> None:
+    stream = sdk.chat.completions.create(model="tiny-llama", messages=ask("hello"), max_tokens=900, n=8, stream=True)
     next(iter(stream))
     stream.close()
     left = time.monotonic()
@@ -201,8 +201,8 @@ def test_a_client_that_leaves_a_stream_takes_its_job_with_it(client: openai.Open
 @pytest.mark.parametrize(
     "header", [{"Idempotency-Key": "leave-me-be"}, {"Idempotency-Key": "leave-me-too", "Prefer": "wait=300"}]
 )
-def test_a_client_that_asked_to_keep_it_may_leave(client: openai.OpenAI, server: LiveServer, header: dict[str, str]) -> None:
-    stream = client.chat.completions.create(
+def test_a_client_that_asked_to_keep_it_may_leave(sdk: openai.OpenAI, server: LiveServer, header: dict[str, str]) -> None:
+    stream = sdk.chat.completions.create(
         model="tiny-llama", messages=ask("hello"), max_tokens=200, stream=True, extra_headers=header
     )
     next(iter(stream))

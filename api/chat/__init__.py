@@ -1,0 +1,28 @@
+"""Chats. `from api.chat import generate_text` is the way for code in the same project; HTTP speaks OpenAI's language."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def generate_text(
+    *,
+    text: str,
+    model_name: str | None = None,
+    images: Sequence[Any] = (),
+    backend: str = "auto",
+    system: str | None = None,
+    timeout: float | None = None,
+    **parameters: Any,
+) -> str:
+    """Ask a chat model, and wait for its answer. It is a job like any other: in the history, with a conversation.
+
+    `model_name`: of the catalog, or DEFAULT_CHAT_MODEL. `images`: PIL pictures, paths of files, or ids of pictures that are here.
+    `parameters`: as in a request (temperature, max_tokens, seed, stop, response_format …). For sync code.
+
+    Raises ValueError for a request that is not valid, ChatFailed where the job failed, TimeoutError after `timeout` seconds (the job
+    is cancelled then).
+    """
+    from api.chat.interface import ask  # models can't be imported while Django's apps are being loaded
+
+    told = {"model": model_name, "backend": backend, **parameters}
+    return ask(text=text, images=images, system=system, timeout=timeout, parameters=told)

@@ -1,0 +1,81 @@
+"""Asking from Python what clients ask over HTTP: the same checks, the same job, the same history."""
+
+import base64
+import io
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rest_framework.exceptions import ValidationError
+
+from api.access.scopes import LOCAL
+from api.chat.messages import HERE
+from api.chat.serializers import ChatSerializer
+from api.jobs.bell import open_bell
+from api.jobs.events import is_final
+from api.jobs.models import Job
+from api.jobs.services import cancel_job
+from api.jobs.states import Status
+from api.jobs.submission import submit
+from api.problems import Problem, field_errors
+
+LOOK_SECONDS = 1.0  # the bell wakes it sooner
+
+
+class ChatFailed(RuntimeError):
+    """The job did not end well: `code` for programs."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def ask(*, text: str, images: Sequence[Any], system: str | None, timeout: float | None, parameters: dict[str, Any]) -> str:
+    shown = [{"type": "image_url", "image_url": {"url": image_url(image)}} for image in images]
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": [*shown, {"type": "text", "text": text}]})
+    job = wait(submit_chat({**parameters, "messages": messages}), timeout)
+    if job.status != Status.SUCCEEDED or job.result is None:
+        error = job.error or {"code": "cancelled", "detail": "The chat was cancelled."}
+        raise ChatFailed(str(error["code"]), str(error["detail"]))
+    return str(job.result["choices"][0]["text"])
+
+
+def submit_chat(body: dict[str, Any]) -> Job:
+    serializer = ChatSerializer(data=body, context={"principal": LOCAL})
+    try:
+        serializer.is_valid(raise_exception=True)
+        return submit(serializer.resolve(), principal=LOCAL)
+    except ValidationError as error:
+        raise ValueError("; ".join(f"{each['field']}: {each['detail']}" for each in field_errors(error.detail))) from None
+    except Problem as problem:
+        raise ValueError(problem.detail) from None
+
+
+def wait(job: Job, timeout: float | None) -> Job:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    bell = open_bell("web")
+    try:
+        while not is_final(job.pk):
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"There was no answer within {timeout:g} seconds.")
+            bell.wait(LOOK_SECONDS if deadline is None else min(LOOK_SECONDS, deadline - time.monotonic()))
+    except BaseException:
+        cancel_job(job=job)
+        raise
+    finally:
+        bell.close()
+    return Job.objects.get(pk=job.pk)
+
+
+def image_url(image: Any) -> str:
+    if isinstance(image, uuid.UUID):
+        return f"{HERE}{image}"
+    if isinstance(image, str | Path):
+        image = Image.open(image)
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "PNG", compress_level=1)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
