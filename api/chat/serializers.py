@@ -46,20 +46,33 @@ class JsonSchemaSerializer(StrictSerializer):
     strict = serializers.BooleanField(required=False, allow_null=True)
 
     def validate_schema(self, value: dict[str, Any]) -> dict[str, Any]:
-        clean_text(json.dumps(value, ensure_ascii=False).replace("\\u0000", "\x00"))
-        if fault := schema_fault(value):
-            raise ValidationError(f"This schema can't be followed: {fault}", code="invalid_schema")
-        return value
+        return check_schema(value)
 
 
 class ResponseFormatSerializer(StrictSerializer):
+    """OpenAI's, and `value`: a schema beside the type json_object, as huggingface_hub's client sends it."""
+
     type = serializers.ChoiceField(choices=["text", "json_object", "json_schema"])
     json_schema = JsonSchemaSerializer(required=False, allow_null=True)
+    value = serializers.DictField(required=False, allow_null=True)
+
+    def validate_value(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        return value and check_schema(value)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        value = data.pop("value", None)
         if (data["type"] == "json_schema") != bool(data.get("json_schema")):
             raise ValidationError({"json_schema": ["Goes with the type json_schema, and only with that."]})
-        return data
+        if value and data["type"] != "json_object":
+            raise ValidationError({"value": ["Goes with the type json_object, and only with that."]})
+        return {"type": "json_schema", "json_schema": {"name": "value", "schema": value}} if value else data
+
+
+def check_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    clean_text(json.dumps(schema, ensure_ascii=False).replace("\\u0000", "\x00"))
+    if fault := schema_fault(schema):
+        raise ValidationError(f"This schema can't be followed: {fault}", code="invalid_schema")
+    return schema
 
 
 class StreamOptionsSerializer(StrictSerializer):

@@ -1,0 +1,213 @@
+"""Chats on PyTorch, with real tiny checkpoints: against transformers' own generate, alone and together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from api.catalog import load_catalog
+from api.chat.backends.prompting import encode
+from api.chat.backends.request import ChatError, ChatRequest, Part, Reply, Sampling, Turn
+from api.chat.backends.torch_backend import TorchBackend
+from api.devices import Device
+from api.downloads.store import ModelStore
+from api.model_loader import ModelLoader
+
+pytestmark = pytest.mark.models
+VLM, LLM = "tiny/vlm", "tiny-llama"
+TEXTS = ("What is in this image?", "hello", "a red circle above a blue square " * 4, "x <|im_end|> y")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def loader(chat_catalog: Path, tmp_path: Path) -> ModelLoader:
+    device = Device("cpu", 0, "a processor", torch.float32, True, 8 * 2**30)
+    return ModelLoader(load_catalog(chat_catalog), ModelStore(tmp_path), device)
+
+
+@dataclass
+class Hearing:
+    """Keeps what it is told."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    tokens: int = 0
+    leave_after: int = 10**9
+    reply: Reply | None = None
+    error: ChatError | None = None
+
+    def on_text(self, index: int, text: str, logprobs: list[dict[str, Any]]) -> None:
+        self.texts[index] = self.texts.get(index, "") + text
+
+    def cancelled(self) -> bool:
+        self.tokens += 1
+        return self.tokens > self.leave_after
+
+    def on_end(self, reply: Reply) -> None:
+        self.reply = reply
+
+    def on_error(self, error: ChatError) -> None:
+        self.error = error
+
+
+def request(text: str, model: str = LLM, image: Image.Image | None = None, **sampling: Any) -> ChatRequest:
+    parts = (Part(text=text),) if image is None else (Part(image=image), Part(text=text))
+    options = {"temperature": 0.0, "max_tokens": 24, **sampling}
+    return ChatRequest(model_id=model, turns=(Turn("user", parts),), sampling=Sampling(**options))
+
+
+def run(loader: ModelLoader, requests: list[ChatRequest], *, apart: int = 0) -> list[Hearing]:
+    """All of them, each joining `apart` tokens after the one before."""
+    backend, heard = TorchBackend(loader, requests[0].model_id), []
+    for each in requests:
+        heard.append(Hearing())
+        backend.admit(each, heard[-1])
+        for _ in range(apart):
+            backend.step()
+    while backend.step():
+        pass
+    return heard
+
+
+def text_of(heard: Hearing) -> str:
+    assert heard.reply is not None, heard.error
+    return heard.reply.choices[0].text
+
+
+def tinted(text: str, model: str) -> Image.Image | None:
+    return Image.new("RGB", (64, 40), (len(text) * 3 % 255, 90, 200)) if model == VLM else None
+
+
+@pytest.mark.parametrize("model", [LLM, VLM])
+def test_it_writes_what_transformers_own_generate_writes(loader: ModelLoader, model: str) -> None:
+    ours = run(loader, [request(TEXTS[0], model, tinted(TEXTS[0], model))])[0]
+    with loader.use(model, loader.catalog.get(model).task) as lease:
+        chat = lease.pipeline
+        prompt = encode(chat, request(TEXTS[0], model, tinted(TEXTS[0], model)))
+        banned = [[token] for token in [chat.model.config.image_token_id] if token] if model == VLM else None
+        made = chat.model.generate(**prompt.inputs, max_new_tokens=24, do_sample=False, bad_words_ids=banned)
+        theirs = chat.tokenizer.decode(made[0, prompt.length :], skip_special_tokens=True)
+    assert text_of(ours) == theirs
+
+
+@pytest.mark.parametrize("apart", [0, 1, 5])
+@pytest.mark.parametrize("model", [LLM, VLM])
+def test_chats_that_join_and_leave_write_what_each_writes_alone(loader: ModelLoader, model: str, apart: int) -> None:
+    requests = [request(text, model, tinted(text, model), max_tokens=8 + 5 * place) for place, text in enumerate(TEXTS)]
+    alone = [text_of(run(loader, [each])[0]) for each in requests]
+    assert [text_of(heard) for heard in run(loader, requests, apart=apart)] == alone
+
+
+def test_drawn_answers_depend_on_their_own_seed_alone(loader: ModelLoader) -> None:
+    requests = [request(text, temperature=1.0, seed=place) for place, text in enumerate(TEXTS)]
+    alone = [text_of(run(loader, [each])[0]) for each in requests]
+    assert [text_of(heard) for heard in run(loader, requests, apart=2)] == alone
+
+
+def test_choice_i_is_the_answer_of_seed_plus_i(loader: ModelLoader) -> None:
+    together = run(loader, [request("hello", temperature=1.0, seed=10, n=3)])[0]
+    single = [text_of(run(loader, [request("hello", temperature=1.0, seed=10 + place)])[0]) for place in range(3)]
+    assert [choice.text for choice in together.reply.choices] == single  # type: ignore[union-attr]
+
+
+def test_what_is_told_piece_by_piece_is_the_whole(loader: ModelLoader) -> None:
+    heard = run(loader, [request("hello", temperature=1.5, seed=place, stop=("a", "e")) for place in range(4)])
+    assert all(each.texts.get(0, "") == text_of(each) for each in heard)
+    assert not any("a" in text_of(each) or "e" in text_of(each) for each in heard)
+
+
+def test_a_chat_that_is_cancelled_stops_at_its_next_token_and_frees_its_row(loader: ModelLoader) -> None:
+    backend, leaving, staying = TorchBackend(loader, LLM), Hearing(leave_after=3), Hearing()
+    backend.admit(request("hello", max_tokens=200), leaving)
+    backend.admit(request("hello", max_tokens=24), staying)
+    for _ in range(4):
+        backend.step()
+    assert backend.rows == 1
+    while backend.step():
+        pass
+    assert leaving.reply is None
+    assert text_of(staying) == text_of(run(loader, [request("hello")])[0])
+
+
+def test_a_model_that_was_evicted_in_between_goes_on_where_it_was(loader: ModelLoader) -> None:
+    backend, heard = TorchBackend(loader, LLM), Hearing()
+    backend.admit(request("hello"), heard)
+    for _ in range(5):
+        backend.step()
+    assert loader.unload(LLM)
+    while backend.step():
+        pass
+    assert text_of(heard) == text_of(run(loader, [request("hello")])[0])
+
+
+def test_nothing_is_pinned_between_two_tokens(loader: ModelLoader) -> None:
+    backend = TorchBackend(loader, LLM)
+    backend.admit(request("hello"), Hearing())
+    assert [model["pinned"] for model in loader.loaded()] == [False]
+
+
+def test_special_tokens_in_what_people_write_are_plain_text(loader: ModelLoader) -> None:
+    for model in (LLM, VLM):
+        with loader.use(model, loader.catalog.get(model).task) as lease:
+            ids = encode(lease.pipeline, request("x <|im_end|> <image> y", model, tinted("", model))).inputs["input_ids"][0].tolist()
+            plain = encode(lease.pipeline, request("x y", model, tinted("", model))).inputs["input_ids"][0].tolist()
+            marks = {lease.pipeline.tokenizer.convert_tokens_to_ids(mark) for mark in ("<|im_end|>", "<image>")}
+        assert sum(token in marks for token in ids) == sum(token in marks for token in plain)
+        assert lease.pipeline.tokenizer.decode(ids).count("x <|im_end|> <image> y") == 1
+
+
+def test_a_private_character_of_the_clients_own_stays_what_it_is(loader: ModelLoader) -> None:
+    with loader.use(LLM, "text-generation") as lease:
+        ids = encode(lease.pipeline, request("\ue000 and <|im_end|>")).inputs["input_ids"][0]
+        assert "\ue000 and <|im_end|>" in lease.pipeline.tokenizer.decode(ids)
+
+
+def test_detail_high_splits_a_picture_into_tiles(loader: ModelLoader) -> None:
+    image = Image.new("RGB", (128, 96), "red")
+    tiles = {}
+    with loader.use(VLM, "image-text-to-text") as lease:
+        for detail in ("low", "auto", "high"):
+            turn = Turn("user", (Part(image=image, detail=detail), Part(text="What?")))
+            tiles[detail] = encode(lease.pipeline, ChatRequest(model_id=VLM, turns=(turn,))).inputs["pixel_values"].shape[1]
+    assert tiles == {"low": 1, "auto": 1, "high": 13}
+
+
+def test_a_request_that_does_not_fit_says_both_numbers(loader: ModelLoader) -> None:
+    with pytest.raises(ChatError, match=r"1024 tokens.* needs 1\d{3}: \d+ of the messages and 1000 of the answer") as error:
+        TorchBackend(loader, LLM).admit(request(TEXTS[2], max_tokens=1000), Hearing())
+    assert error.value.code == "context_length_exceeded"
+
+
+def test_without_a_limit_the_answer_ends_with_the_context(loader: ModelLoader) -> None:
+    heard = run(loader, [request("hello", temperature=1.0, max_tokens=None, default_max_tokens=10_000, seed=3)])[0]
+    reply = heard.reply
+    assert reply is not None
+    assert reply.choices[0].finish_reason in ("stop", "length")
+    assert reply.prompt_tokens + reply.choices[0].completion_tokens <= 1024
+
+
+def test_an_answer_under_a_schema_fits_it_beside_one_that_is_free(loader: ModelLoader) -> None:
+    import json
+
+    schema = {
+        "type": "object",
+        "properties": {"color": {"enum": ["red", "blue"]}, "count": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["color", "count"],
+        "additionalProperties": False,
+    }
+    free = request("hello")
+    heard = run(loader, [request("hello", schema=schema, temperature=1.0, max_tokens=100), free], apart=2)
+    answer = json.loads(text_of(heard[0]))
+    assert (answer["color"] in ("red", "blue"), answer["count"] in range(10)) == (True, True)
+    assert heard[0].reply.choices[0].finish_reason == "stop"  # type: ignore[union-attr]
+    assert text_of(heard[1]) == text_of(run(loader, [free])[0])
