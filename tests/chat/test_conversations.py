@@ -165,7 +165,10 @@ def test_what_is_anothers_is_not_found_and_not_listed(client: Client, say: Calla
 def test_a_retry_is_a_conversation_of_its_own_with_the_same_words(client: Client, say: Callable[..., Job]) -> None:
     job = say(ask("one"), "first")
     assert client.post(f"/api/jobs/{job.pk}/retry/").status_code == 202
-    assert [list(row.messages.values_list("text", flat=True)) for row in Conversation.objects.all()] == [["one"], ["one", "first"]]
+    assert [list(row.messages.values_list("text", flat=True)) for row in Conversation.objects.all()] == [
+        ["one"],
+        ["one", "first"],
+    ]
 
 
 def test_the_admin_shows_a_conversation_as_it_was(admin_client: Client, say: Callable[..., Job]) -> None:

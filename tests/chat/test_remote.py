@@ -172,7 +172,13 @@ def test_what_may_pass_is_tried_again() -> None:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(401, "remote_unauthorized"), (404, "remote_model_unknown"), (400, "remote_refused"), (500, "remote_failed"), (429, "remote_busy")],
+    [
+        (401, "remote_unauthorized"),
+        (404, "remote_model_unknown"),
+        (400, "remote_refused"),
+        (500, "remote_failed"),
+        (429, "remote_busy"),
+    ],
 )
 def test_a_failure_is_told_in_our_own_words(status: int, code: str) -> None:
     assert code_of(ask_remote(Scripted(*[status] * 3).url)) == code

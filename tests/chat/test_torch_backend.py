@@ -159,7 +159,11 @@ def test_nothing_is_pinned_between_two_tokens(loader: ModelLoader) -> None:
 def test_special_tokens_in_what_people_write_are_plain_text(loader: ModelLoader) -> None:
     for model in (LLM, VLM):
         with loader.use(model, loader.catalog.get(model).task) as lease:
-            ids = encode(lease.pipeline, request("x <|im_end|> <image> y", model, tinted("", model))).inputs["input_ids"][0].tolist()
+            ids = (
+                encode(lease.pipeline, request("x <|im_end|> <image> y", model, tinted("", model)))
+                .inputs["input_ids"][0]
+                .tolist()
+            )
             plain = encode(lease.pipeline, request("x y", model, tinted("", model))).inputs["input_ids"][0].tolist()
             marks = {lease.pipeline.tokenizer.convert_tokens_to_ids(mark) for mark in ("<|im_end|>", "<image>")}
         assert sum(token in marks for token in ids) == sum(token in marks for token in plain)
