@@ -1,13 +1,18 @@
 """The pictures for people: a wall to look at, and for each one everything that made it. Only judgements can be edited."""
 
+import uuid
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
 
 from api.access.principals import principal_of
+from api.files.stars import answer_stars, read_stars
 from api.images.models import GeneratedImage, Tag
 from api.images.services import delete_image, judge_image
 from api.jobs.admin_detail import pretty, readable
@@ -150,7 +155,23 @@ class GeneratedImageAdmin(admin.ModelAdmin):
         return super().render_change_form(request, {**context, **picture_context(obj)}, add, change, form_url, obj)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        return super().changelist_view(request, {"title": "Pictures", **(extra_context or {})})
+        may_rate = self.has_change_permission(request)
+        return super().changelist_view(request, {"title": "Pictures", "may_rate": may_rate, **(extra_context or {})})
+
+    # ------------------------------------------------------------ stars, with one click
+
+    def get_urls(self) -> list[URLPattern]:
+        rate = self.admin_site.admin_view(require_POST(self.rate))
+        return [path("<uuid:pk>/rate/", rate, name="images_generatedimage_rate"), *super().get_urls()]
+
+    def rate(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        image = self.get_object(request, str(pk))
+        if image is None or not self.has_view_permission(request, image):
+            raise Http404
+        if not self.has_change_permission(request, image):
+            raise PermissionDenied
+        judge_image(image=image, rater=principal_of(request).owner_key, changes={"rating": read_stars(request)})
+        return answer_stars(request, image.rating, reverse("admin:images_generatedimage_changelist"))
 
     def save_model(self, request: HttpRequest, obj: GeneratedImage, form: Any, change: bool) -> None:
         data = form.cleaned_data

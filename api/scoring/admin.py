@@ -1,20 +1,27 @@
 """The verdicts for people: each with the picture, what was seen in it, and every measure. Nothing is edited by hand."""
 
+import uuid
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.views.decorators.http import require_POST
 
+from api.access.principals import principal_of
+from api.files.stars import answer_stars, read_stars
 from api.jobs.admin import ReadOnlyAdmin
 from api.jobs.admin_detail import pretty
 from api.jobs.admin_tools import MadeFilter, newest, seconds_text
 from api.scoring.backends.figures import PromptScore as Figures
 from api.scoring.models import LayoutScore, PromptScore
 from api.scoring.scorers import CLIP, SCORERS
+from api.scoring.taste import admin as taste_admin  # noqa: F401  (it registers itself)
 from config.catalog import get_catalog
 
 HEADLINES = (
@@ -69,7 +76,9 @@ class BackendFilter(admin.SimpleListFilter):
         return [(name, name) for name in sorted(SCORERS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[LayoutScore]) -> QuerySet[LayoutScore]:
-        return queryset.filter(backend=self.value()) if self.value() else queryset
+        """custom stands for custom:NAME, whichever."""
+        name = self.value()
+        return queryset.filter(Q(backend=name) | Q(backend__startswith=f"{name}:")) if name else queryset
 
 
 @admin.register(LayoutScore)
@@ -95,7 +104,32 @@ class LayoutScoreAdmin(ReadOnlyAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, add: bool = False, change: bool = False, form_url: str = "", obj: Any = None
     ) -> Any:
-        return super().render_change_form(request, {**context, **score_context(obj)}, add, change, form_url, obj)
+        own = obj.ratings.filter(owner_key=principal_of(request).owner_key).first()
+        context = {**context, **score_context(obj), "may_rate": self.may_rate(request), "own_stars": own.stars if own else None}
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    # ------------------------------------------------------------ stars, with one click
+
+    def may_rate(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("scoring.add_rating")  # type: ignore[union-attr]
+
+    def get_urls(self) -> list[URLPattern]:
+        rate = self.admin_site.admin_view(require_POST(self.rate))
+        return [path("<uuid:pk>/rate/", rate, name="scoring_layoutscore_rate"), *super().get_urls()]
+
+    def rate(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        """One's own stars: a layout has no others to show."""
+        if not self.may_rate(request):
+            raise PermissionDenied
+        score = LayoutScore.objects.filter(pk=pk).first()
+        if score is None:
+            raise Http404
+        rater, stars = principal_of(request).owner_key, read_stars(request)
+        if stars is None:
+            score.ratings.filter(owner_key=rater).delete()
+        else:
+            score.ratings.give(owner_key=rater, stars=stars)
+        return answer_stars(request, stars, reverse("admin:scoring_layoutscore_change", args=[pk]))
 
     @admin.display(description="")
     def picture(self, score: LayoutScore) -> SafeString:

@@ -41,7 +41,7 @@ def test_pictures_hang_newest_first_with_their_words_and_scores(staff: Client) -
     old, new = make_picture(prompt="the old one"), make_picture(clip_score=31.24, rating=4)
     page = listed(staff)
     assert order_of(page, old, new) == [1, 0]
-    for shown in ("the old one", "match 31.2", "4 of 5 stars"):
+    for shown in ("the old one", "match 31.2", "Rated 4 of 5"):
         assert shown in page
 
 

@@ -5,7 +5,7 @@ say which measures moved it, and by how much. The other three headline scores ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,54 +13,12 @@ from PIL import Image
 
 from api.scoring.backends.heuristic import HeuristicScorer
 from api.scoring.backends.layout import Layout, Verdict
-from api.scoring.backends.measures import SCALES, Measure
-from api.scoring.backends.taste import Floats, Scaling
-from api.scoring.backends.taste_evaluation import Learned, chance_to_win
+from api.scoring.backends.measures import Measure
+from api.scoring.backends.taste import EMBEDDING, Floats, Taste
 
 LAYOUTS = "layouts"
-EMBEDDING = "embedding"
 LEAST_TOLD = 1.0  # points
 MOST_TOLD = 4
-
-
-@dataclass(frozen=True)
-class Taste:
-    """What was learned, ready for use. `on`: images or layouts, which decides what is measured; `encoder` is '' without embeddings."""
-
-    name: str
-    on: str
-    encoder: str
-    scaling: Scaling
-    weights: Floats
-    slope: float
-    middle: float
-    spread: float
-    learned: bool
-    summary: str
-
-    @classmethod
-    def of(cls, learned: Learned, scaling: Scaling, *, name: str, on: str, encoder: str, summary: str) -> "Taste":
-        figures = {"slope": learned.slope, "middle": learned.middle, "spread": learned.spread, "learned": learned.learned}
-        return cls(name=name, on=on, encoder=encoder, scaling=scaling, weights=learned.weights, summary=summary, **figures)  # type: ignore[arg-type]
-
-    def as_json(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in ("on", "encoder", "slope", "middle", "spread", "learned", "summary")}
-        return {**plain, "scaling": self.scaling.as_json(), "weights": np.round(self.weights, 7).tolist()}
-
-    @classmethod
-    def from_json(cls, name: str, data: dict[str, Any]) -> "Taste":
-        made = {"scaling": Scaling.from_json(data["scaling"]), "weights": np.array(data["weights"], dtype=float)}
-        return cls(name=name, **{**data, **made})
-
-    def pushes(self, measures: dict[str, float], embedding: Floats | None) -> dict[str, float]:
-        """What each measure, and the embedding as a whole, adds to the utility of a picture that is the mean in everything."""
-        each = self.scaling(measures, embedding) * self.weights
-        count = len(self.scaling.names)
-        return {**dict(zip(self.scaling.names, each[:count].tolist(), strict=True)), EMBEDDING: float(each[count:].sum())}
-
-    def score(self, utility: float) -> float:
-        """0-100."""
-        return 100 * chance_to_win(utility, self.middle, self.spread, self.slope)
 
 
 class CustomScorer:
@@ -106,11 +64,6 @@ class CustomScorer:
 
 def values_of(measures: Sequence[Measure]) -> dict[str, float]:
     return {measure.name: float(measure.value) for measure in measures}
-
-
-def known_values(measures: dict[str, Any]) -> dict[str, float]:
-    """Of a verdict as JSON: the heuristic's measures alone."""
-    return {name: float(one["value"]) for name, one in measures.items() if name in SCALES}
 
 
 def with_points(measure: Measure, points: dict[str, float]) -> Measure:

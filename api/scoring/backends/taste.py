@@ -178,3 +178,51 @@ def loss(rows: Floats, targets: Floats, ratings: int, shrink: Floats, weights: F
 
 def sigmoid(value: Any) -> Any:
     return 0.5 * (1 + np.tanh(0.5 * value))
+
+
+# ---------------------------------------------------------------- what was learned, in use
+
+EMBEDDING = "embedding"
+PLAIN = ("on", "encoder", "slope", "middle", "spread", "learned", "summary")
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What was learned, ready for use. `on`: images or layouts, which decides what is measured; `encoder` is '' without embeddings."""
+
+    name: str
+    scaling: Scaling
+    weights: Floats
+    on: str
+    encoder: str
+    slope: float
+    middle: float
+    spread: float
+    learned: bool
+    summary: str
+
+    def as_json(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in PLAIN}
+        return {**plain, "scaling": self.scaling.as_json(), "weights": np.round(self.weights, 7).tolist()}
+
+    @classmethod
+    def from_json(cls, name: str, data: dict[str, Any]) -> "Taste":
+        weights = np.array(data["weights"], dtype=float)
+        return cls(name, Scaling.from_json(data["scaling"]), weights, **{name: data[name] for name in PLAIN})
+
+    def pushes(self, measures: dict[str, float], embedding: Floats | None) -> dict[str, float]:
+        """What each measure, and the embedding as a whole, adds to the utility of a picture that is the mean in everything."""
+        each = self.scaling(measures, embedding) * self.weights
+        count = len(self.scaling.names)
+        return {**dict(zip(self.scaling.names, each[:count].tolist(), strict=True)), EMBEDDING: float(each[count:].sum())}
+
+    def score(self, utility: float) -> float:
+        """0-100."""
+        return 100 * chance_to_win(utility, self.middle, self.spread, self.slope)
+
+
+def chance_to_win(utility: float, middle: float, spread: float, slope: float) -> float:
+    """The probability of being preferred to a picture drawn from those that were judged: the mean of a logistic curve over a
+    normal distribution, by MacKay's approximation (1992, Neural Computation 4:720-736).
+    """
+    return float(sigmoid(np.float64(slope * (utility - middle) / np.sqrt(1 + np.pi * (slope * spread) ** 2 / 8))))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from api.scoring.backends.taste import Flags, Floats, Ints, Judgements, fit, rotate, sigmoid
+from api.scoring.backends.taste import Flags, Floats, Ints, Judgements, fit, rotate
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 GROUPS, INNER_GROUPS = 10, 5
@@ -305,10 +305,3 @@ def learn(features: Floats, judged: Judgements, *, seed: int = 0, tell: Tell = l
         correlation=rank_correlation(judged, predicted),
         curve=curve,
     )
-
-
-def chance_to_win(utility: float, middle: float, spread: float, slope: float) -> float:
-    """The probability of being preferred to a picture drawn from those that were judged: the mean of a logistic curve over a
-    normal distribution, by MacKay's approximation (1992, Neural Computation 4:720-736).
-    """
-    return float(sigmoid(np.float64(slope * (utility - middle) / np.sqrt(1 + np.pi * (slope * spread) ** 2 / 8))))

@@ -91,10 +91,12 @@ def see_subjects(
 
 
 def see_layout(layout: LayoutScore, seen: dict[uuid.UUID, Any]) -> Any:
-    from api.scoring.backends.custom import known_values
+    """The layout's own heuristic measures; where another backend scored it, its picture's."""
+    from api.scoring.backends.measures import SCALES
 
-    embedding = seen[layout.image_id][1] if layout.image_id in seen else None
-    return known_values(layout.measures), embedding
+    measures, embedding = seen.get(layout.image_id, ({}, None)) if layout.image_id else ({}, None)
+    own = {name: float(one["value"]) for name, one in layout.measures.items() if name in SCALES}
+    return {**measures, **own}, embedding
 
 
 def see_files(ids: Sequence[uuid.UUID], encoder: Any, name: str, tell: Callable[[float], None]) -> dict[uuid.UUID, Any]:

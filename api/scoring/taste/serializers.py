@@ -164,7 +164,12 @@ class CustomScorerSerializer(serializers.ModelSerializer[CustomScorer]):
     rank_correlation = FigureSerializer(source="figures.rank_correlation", read_only=True)
     learning_curve = CurvePointSerializer(source="figures.learning_curve", many=True, read_only=True)
     summary = serializers.CharField(source="figures.summary", read_only=True)
-    weights = serializers.DictField(source="figures.weights", child=serializers.FloatField(), read_only=True)
+    weights = serializers.DictField(
+        source="figures.weights",
+        child=serializers.FloatField(),
+        read_only=True,
+        help_text="By how much one standard deviation of a measure moves the log odds of being preferred. The embedding's have no names.",
+    )
 
     class Meta:
         model = CustomScorer

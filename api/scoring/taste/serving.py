@@ -25,7 +25,8 @@ def settle_name(reference: str) -> str:
 
 def make_scorer(name: str) -> "ServedScorer":
     """For a worker. Raises UnknownScorer."""
-    from api.scoring.backends.custom import CustomScorer, Taste
+    from api.scoring.backends.custom import CustomScorer
+    from api.scoring.backends.taste import Taste
 
     try:
         row = find_scorer(name)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from rest_framework.exceptions import ValidationError
 
 from api.jobs.errors import JobError
@@ -12,7 +12,7 @@ from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.runs import JobRun
 from api.scoring.models import Comparison, CustomScorer
-from api.scoring.taste.features import as_judgements, read_judgements, see_subjects, subject_ids
+from api.scoring.taste.features import as_judgements, extractor_name, read_judgements, see_subjects, subject_ids
 from api.scoring.taste.judgements import comparisons_on, ratings_on
 from api.scoring.taste.scorers import KIND, PREFIX
 
@@ -47,18 +47,26 @@ def describe(scorer: CustomScorer) -> dict[str, Any]:
 # ---------------------------------------------------------------- whether there is enough
 
 
+def judgements_that_teach(on: str, raters: Sequence[str] | None = None) -> int:
+    """Stars, and choices that are no ties."""
+    return ratings_on(on, raters).count() + choices_on(on, raters).count()
+
+
+def choices_on(on: str, raters: Sequence[str] | None) -> QuerySet[Comparison]:
+    return comparisons_on(on, raters).exclude(outcome=Comparison.Outcome.TIE)
+
+
 def too_few(on: str, raters: Sequence[str] | None) -> str:
     """Why there is nothing to learn from; '' where there is."""
-    stars = ratings_on(on, raters).values_list("stars", flat=True)
-    choices = comparisons_on(on, raters).exclude(outcome=Comparison.Outcome.TIE).count()
-    have = len(stars) + choices
+    ratings, choices = ratings_on(on, raters).count(), choices_on(on, raters).count()
+    have = ratings + choices
     if have < LEAST:
         ties = comparisons_on(on, raters).count() - choices
-        counted = f"{count(len(stars), 'rating')} and {count(choices, 'comparison')} of {on}"
+        counted = f"{count(ratings, 'rating')} and {count(choices, 'comparison')} of {on}"
         without = f" (and {count(ties, 'tie')}, which prefer nothing)" if ties else ""
         return f"There are too few to learn from: {counted}{without}; {LEAST} are needed, so {LEAST - have} more."
-    if not choices and len(set(stars)) == 1:
-        return f"All {len(stars)} ratings are the same: they prefer nothing, so that there is nothing to learn from them."
+    if not choices and ratings_on(on, raters).order_by().values("stars").distinct().count() == 1:
+        return f"All {ratings} ratings are the same: they prefer nothing, so that there is nothing to learn from them."
     return ""
 
 
@@ -131,11 +139,12 @@ def see(run: JobRun, ids: Sequence[Any], encoder: Any, name: str) -> dict[Any, A
 
 
 def describe_training(run: JobRun, said: Any, learned: "Learned", scaling: Any, encoder: str) -> dict[str, Any]:
-    from api.scoring.backends.custom import Taste
+    from api.scoring.backends.taste import Taste
 
     summary = summarise(learned, said)
-    taste = Taste.of(learned, scaling, name="", on=run.params["on"], encoder=encoder, summary=summary)
-    weights = dict(zip(scaling.names, learned.weights[: len(scaling.names)].round(4).tolist(), strict=True))
+    figures: dict[str, Any] = {name: getattr(learned, name) for name in ("slope", "middle", "spread", "learned")}
+    taste = Taste("", scaling, learned.weights, on=run.params["on"], encoder=encoder, summary=summary, **figures)
+    weights = dict(zip(scaling.names, per_deviation(learned, scaling), strict=True))
     return {
         "name": run.params["name"],
         "on": run.params["on"],
@@ -152,8 +161,14 @@ def describe_training(run: JobRun, said: Any, learned: "Learned", scaling: Any, 
             "penalty": learned.penalty,
             "weights": dict(sorted(weights.items(), key=lambda item: -abs(item[1]))),
         },
-        "taste": taste.as_json(),
+        "taste": {**taste.as_json(), "extractor": extractor_name(encoder)},
     }
+
+
+def per_deviation(learned: "Learned", scaling: Any) -> list[float]:
+    """By how much one standard deviation of each measure moves the log odds of being preferred."""
+    count = len(scaling.names)
+    return [round(float(weight) * learned.slope / count**0.5, 4) for weight in learned.weights[:count]]
 
 
 def summarise(learned: "Learned", said: Any) -> str:

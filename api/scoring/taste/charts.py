@@ -1,0 +1,49 @@
+"""A scorer's learning curve as numbers for inline SVG: geometry only, colours are the stylesheet's."""
+
+from typing import Any
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 620, 240, 72, 18, 14, 44
+LINES = (0.4, 0.6, 0.8, 1.0)
+
+
+def curve_chart(curve: list[dict[str, Any]]) -> dict[str, Any]:
+    """Pair accuracy by the number of judgements that were learned from, with its interval as a band; chance is a line of its own."""
+    points = [point for point in curve if point["pair_accuracy"]["value"] is not None]
+    lowest = min([LINES[0], *(point["pair_accuracy"]["low"] for point in points)])
+    most = max((point["judgements"] for point in points), default=1) or 1
+
+    def x(judgements: float) -> float:
+        return round(LEFT + judgements / most * (WIDTH - LEFT - RIGHT), 1)
+
+    def y(share: float) -> float:
+        return round(TOP + (1 - share) / (1 - lowest) * (HEIGHT - TOP - BOTTOM), 1)
+
+    seen = [(x(point["judgements"]), point["judgements"], point["pair_accuracy"]) for point in points]
+    band = [(at, y(figure["high"])) for at, _, figure in seen] + [(at, y(figure["low"])) for at, _, figure in reversed(seen)]
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "right": WIDTH - RIGHT,
+        "middle": (LEFT + WIDTH - RIGHT) / 2,
+        "baseline": HEIGHT - BOTTOM + 18,
+        "caption": HEIGHT - 6,
+        "lines": [{"y": y(share), "text": f"{100 * share:.0f} %"} for share in LINES],
+        "chance": y(0.5),
+        "band": " ".join(f"{at},{level}" for at, level in band),
+        "line": " ".join(f"{at},{y(figure['value'])}" for at, _, figure in seen),
+        "points": [
+            {"x": at, "y": y(figure["value"]), "judgements": count, "text": share_text(figure)} for at, count, figure in seen
+        ],
+    }
+
+
+def share_text(figure: dict[str, Any]) -> str:
+    """81 % (70 to 89)."""
+    if figure["value"] is None:
+        return "–"
+    return f"{100 * figure['value']:.0f} % ({100 * figure['low']:.0f} to {100 * figure['high']:.0f})"
+
+
+def correlation_text(figure: dict[str, Any]) -> str:
+    return "–" if figure["value"] is None else f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"

@@ -1,0 +1,83 @@
+"""Which two to show next: those whose comparison is likely to teach most.
+
+What was compared least comes first, so that none is forgotten; beside it stands, of the others that were compared least, one that the
+newest scorer finds about as good: of a pair that is far apart the answer is known before it is asked. Where no scorer knows the pictures
+yet, the second is drawn by chance.
+"""
+
+import random
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from api.files.models import StoredFile
+from api.scoring.models import Comparison, CustomScorer, LayoutScore, PictureFeatures
+from api.scoring.taste.features import pair_of, see_layout, unpack
+from api.scoring.taste.judgements import comparisons_on
+
+POOL = 300
+MOST_READ = 5000
+
+
+@dataclass(frozen=True)
+class History:
+    """What a rater has compared: how often each subject, and which pairs."""
+
+    counts: Counter[uuid.UUID]
+    pairs: frozenset[tuple[uuid.UUID, uuid.UUID]]
+
+    @classmethod
+    def of(cls, comparisons: QuerySet[Comparison]) -> "History":
+        pairs = [pair_of(comparison) for comparison in comparisons.order_by("-pk")[:MOST_READ]]
+        return cls(Counter(end for pair in pairs for end in pair), frozenset(pairs))
+
+    def has(self, a: uuid.UUID, b: uuid.UUID) -> bool:
+        return (a, b) in self.pairs or (b, a) in self.pairs
+
+
+def next_pair(on: str, rater: str, rng: random.Random) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """In the order in which they are to be shown; None where nothing is left to compare among the newest POOL."""
+    pool = candidates(on)
+    history = History.of(comparisons_on(on, [rater]))
+    order = sorted(pool, key=lambda one: (history.counts[one], rng.random()))
+    for first in order:
+        others = [one for one in order if one != first and not history.has(one, first)]
+        if others:
+            least = [one for one in others if history.counts[one] == history.counts[others[0]]]
+            second = choose_other(on, first, least, rng)
+            return (first, second) if rng.random() < 0.5 else (second, first)
+    return None
+
+
+def candidates(on: str) -> list[uuid.UUID]:
+    """Pictures that were made here; layouts that have a picture. Newest first."""
+    if on == "layouts":
+        return list(LayoutScore.objects.filter(image__isnull=False).order_by("-pk").values_list("pk", flat=True)[:POOL])
+    return list(StoredFile.objects.filter(generated__isnull=False).order_by("-pk").values_list("pk", flat=True)[:POOL])
+
+
+def choose_other(on: str, first: uuid.UUID, others: list[uuid.UUID], rng: random.Random) -> uuid.UUID:
+    guessed = guess(on, [first, *others])
+    known = [one for one in others if one in guessed]
+    if first not in guessed or not known:
+        return rng.choice(others)
+    return min(known, key=lambda one: abs(guessed[one] - guessed[first]))
+
+
+def guess(on: str, ids: list[uuid.UUID]) -> dict[uuid.UUID, float]:
+    """By the newest scorer that learned something, for those whose features are kept; {} without one."""
+    scorer = CustomScorer.objects.filter(on=on, learned=True).order_by("-pk").first()
+    if scorer is None:
+        return {}
+    from api.scoring.backends.taste import Taste
+
+    taste = Taste.from_json(str(scorer), scorer.taste)
+    layouts = LayoutScore.objects.filter(pk__in=ids) if on == "layouts" else LayoutScore.objects.none()
+    files = [layout.image_id for layout in layouts] or ids
+    kept = PictureFeatures.objects.filter(file__in=files, extractor=scorer.taste["extractor"])
+    seen = {row.file_id: unpack(row) for row in kept}
+    if on == "layouts":
+        seen = {layout.pk: see_layout(layout, seen) for layout in layouts if layout.image_id in seen}
+    return {one: sum(taste.pushes(*features).values()) for one, features in seen.items()}

@@ -1,0 +1,15 @@
+// The page that compares two pictures, by keys: 1 and 2 choose, 0 is neither, Backspace goes back. Without this, buttons do it.
+"use strict";
+(() => {
+  const busy = () => document.activeElement && /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName);
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || busy()) return;
+    const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+    if (!target) return;
+    event.preventDefault();
+    target.click();
+  });
+  document.getElementById("compare")?.addEventListener("submit", (event) => {
+    event.submitter?.classList.add("chosen");
+  });
+})();
