@@ -10,6 +10,7 @@ from PIL import Image
 from api.files import storage
 from api.files.services import create_file
 from api.images.models import GeneratedImage
+from api.images.ranking import Candidate, rank, summarize
 from api.jobs.models import Job
 
 PARAMS = {
@@ -36,6 +37,22 @@ def make_job(status: str = "succeeded", **fields: Any) -> Job:
     times = {"started_at": now - timedelta(seconds=3), "finished_at": now} if status in ("succeeded", "failed") else {}
     defaults = {"kind": "txt2img", "model_id": "starter", "owner_key": "local", "params": {**PARAMS, "prompt": prompt}, **times}
     return Job.objects.create(**{**defaults, "status": status, "prompt": prompt, **fields})
+
+
+def make_contest(rank_by: str | dict[str, float] = "clip", cosines: tuple[float | None, ...] = (0.2, 0.3, 0.25)) -> Job:
+    """A job that kept the best of several candidates, whose seeds count from 42."""
+    found = [
+        Candidate(
+            42 + number, {} if cosine is None else {"clip_cosine": cosine, "clip_score": 100 * cosine, "layout_score": 70.0}
+        )
+        for number, cosine in enumerate(cosines)
+    ]
+    places = rank(found, rank_by)
+    job = make_job(params={**PARAMS, "best_of": len(found), "rank_by": rank_by})
+    make_picture(job, seed=places[0].candidate.seed, rank=1)
+    job.result |= {"candidates": [place.as_json() for place in places], "ranking": summarize(places, rank_by)}
+    job.save(update_fields=["result"])
+    return job
 
 
 def make_picture(job: Job | None = None, **fields: Any) -> GeneratedImage:

@@ -14,6 +14,7 @@ from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
 from api.files.services import attach_inputs, create_file, open_image
+from api.images.candidates import candidates_context
 from api.images.collectors import Choice, Contest, Keeper, Made, Panel
 from api.images.hooks import RunHooks
 from api.images.judges import make_judges
@@ -54,6 +55,7 @@ class Output:
 class Txt2Img(JobKind):
     name = "txt2img"
     max_batch = 8
+    template = "admin/images/candidates.html"
 
     def batch_key(self, params: dict[str, Any]) -> str:
         """'' for `deterministic`, and for a request of several pictures or candidates, which fills a batch by itself."""
@@ -95,6 +97,10 @@ class Txt2Img(JobKind):
         if not job.result:
             return job.result
         return {**job.result, "images": [render_image(image, include) for image in job.result["images"]]}
+
+    def describe(self, job: Job) -> dict[str, Any]:
+        candidates = candidates_context(job.result)
+        return {"candidates": candidates} if candidates else {}
 
 
 class Img2Img(Txt2Img):

@@ -46,6 +46,13 @@ def pictures_of(job: Job) -> list[dict[str, Any]]:
     return [image for image in shown.get("images", []) if "thumbnail_url" in image]
 
 
+def result_context(job: Job) -> dict[str, Any]:
+    """What the job's kind shows beside them, and the template for it."""
+    kind = get_kind(job.kind)
+    described = kind.describe(job) if kind.template else {}
+    return {"kind_template": kind.template, **described} if described else {}
+
+
 def live_context(job: Job) -> dict[str, Any]:
     active = job.status in ACTIVE
     return {
@@ -71,6 +78,7 @@ def detail_context(job: Job) -> dict[str, Any]:
         "total": seconds_text(sum(span.seconds for span in spans)),
         "bar_width": BAR_WIDTH,
         "pictures": pictures_of(job),
+        **result_context(job),
         "retries": Job.objects.filter(retry_of=job).only("id", "kind", "status")[:MOST_RETRIES],
     }
 

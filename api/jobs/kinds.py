@@ -19,6 +19,8 @@ class JobKind:
 
     name: ClassVar[str]
     max_batch: ClassVar[int] = 1
+    template: ClassVar[str] = ""
+    """Shows people what is particular to a result, on the job's page in the admin; it gets what `describe` gives."""
 
     def batch_key(self, params: dict[str, Any]) -> str:
         """Jobs with the same key (64 characters at most) may be run at once; '' is run alone."""
@@ -54,6 +56,10 @@ class JobKind:
     def render(self, job: "Job", *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""
         return job.result
+
+    def describe(self, job: "Job") -> dict[str, Any]:
+        """For `template`; nothing where there is nothing to show."""
+        return {}
 
 
 class Session(ABC):

@@ -7,14 +7,17 @@ from django.conf import settings
 from django.http import QueryDict
 
 from api.catalog import ModelEntry
+from api.images.best_of import missing
+from api.images.candidates import CRITERIA
 from api.images.models import GeneratedImage
+from api.images.ranking import DEFAULT
 from api.images.schedulers import SCHEDULER_NAMES
 from api.images.serializers import TASK, Txt2ImgSerializer
 from api.problems import field_errors
 from config.catalog import get_catalog
 
-NUMBERS = ("width", "height", "steps", "guidance_scale", "seed", "num_images")
-FIELDS = ("prompt", "negative_prompt", "model_id", "scheduler", *NUMBERS)
+NUMBERS = ("width", "height", "steps", "guidance_scale", "seed", "num_images", "best_of")
+FIELDS = ("prompt", "negative_prompt", "model_id", "scheduler", "rank_by", *NUMBERS)
 
 
 @dataclass
@@ -38,6 +41,12 @@ class PromptForm:
     @property
     def schedulers(self) -> list[str]:
         return list(SCHEDULER_NAMES)
+
+    @property
+    def criteria(self) -> list[tuple[str, str]]:
+        """What this server can rank by, with its words for people; the default is left to the server."""
+        others = [(name, words) for name, words in CRITERIA.items() if name != DEFAULT and not missing(name)]
+        return [("", CRITERIA[DEFAULT]), *others]
 
     @property
     def is_extended(self) -> bool:

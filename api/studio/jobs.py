@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from api.images.candidates import candidates_context
 from api.images.models import GeneratedImage
 from api.jobs.admin_tools import between, seconds_text
 from api.jobs.models import Job
@@ -18,5 +19,6 @@ def job_context(job: Job, preview: str = "") -> dict[str, Any]:
         "percent": round(100 * job.progress.get("fraction", 0)),
         "preview": preview,
         "seconds": seconds_text(between(job.created_at, job.finished_at)),
+        "candidates": candidates_context(job.result),
         "made": list(GeneratedImage.objects.filter(job=job).order_by("index")) if job.status == Status.SUCCEEDED else [],
     }

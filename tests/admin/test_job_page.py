@@ -1,5 +1,6 @@
 """The admin's page of one job, and what a person may do with it."""
 
+import re
 import uuid
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from django.test import Client
 from api.files.models import JobInput, StoredFile
 from api.images.models import GeneratedImage
 from api.jobs.models import Job, JobEvent
-from tests.rows import PARAMS, make_job, make_picture
+from tests.rows import PARAMS, make_contest, make_job, make_picture
 
 pytestmark = pytest.mark.django_db
 
@@ -50,6 +51,34 @@ def test_timings_are_drawn_in_their_proportions(staff: Client) -> None:
     page = page_of(staff, make_job(timings={"load": 1.0, "denoise": 3.0}))
     assert '<rect class="series-0" x="0.0" y="0" width="150.0"' in page
     assert '<rect class="series-1" x="150.0" y="0" width="450.0"' in page
+
+
+def test_candidates_are_told_in_a_sentence_a_strip_and_a_table(staff: Client) -> None:
+    page = page_of(staff, make_contest())
+    assert "The best of 3 by prompt match: 30.0, 5.0 above their mean (SD 5.0)." in page
+    assert page.count("<circle class=") == 3
+    assert page.count('class="kept"') == 2  # the dot and the row
+    rows = [row.split("</tr>")[0] for row in page.split("<tbody>")[1].split("<tr")[1:]]
+    assert [re.findall(r"<td>([\d.]+)", row) for row in rows] == [
+        ["43", "30.0", "70.0"],
+        ["44", "25.0", "70.0"],
+        ["42", "20.0", "70.0"],
+    ]
+
+
+def test_candidates_without_a_score_are_told_apart(staff: Client) -> None:
+    assert "2 candidates; none of them could be ranked." in page_of(staff, make_contest(cosines=(None, None)))
+    assert page_of(staff, make_contest(cosines=(None, 0.3))).count("<circle class=") == 1
+
+
+def test_a_weighted_choice_shows_its_weights_and_its_own_score(staff: Client) -> None:
+    page = page_of(staff, make_contest({"clip": 0.7, "layout": 0.3}))
+    assert "by 0.7 × prompt match and 0.3 × layout, 0.70 above their mean (SD 0.70)." in page
+    assert ">score</th>" in page
+
+
+def test_a_job_that_chose_nothing_shows_no_candidates(staff: Client) -> None:
+    assert "Candidates" not in page_of(staff, make_picture().job)
 
 
 def test_an_error_is_told_in_plain_words(staff: Client) -> None:

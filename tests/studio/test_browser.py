@@ -85,6 +85,15 @@ def test_a_prompt_becomes_a_picture_on_the_page(page: "sync_api.Page") -> None:
     assert page.evaluate("document.querySelector('.made img').naturalWidth") == 64
 
 
+def test_the_best_of_three_is_shown_with_its_candidates(page: "sync_api.Page") -> None:
+    ask(page, "a red circle", steps=2, best_of=3)
+    page.wait_for_selector(".made img")
+    assert page.locator(".made img").count() == 1
+    assert page.locator(".score-strip circle").count() == 3
+    page.click(".candidates summary")
+    assert page.locator(".candidates tbody tr").count() == 3
+
+
 def test_progress_and_preview_are_seen_on_the_way(page: "sync_api.Page") -> None:
     ask(page, "slowly", steps=150, num_images=4)
     page.wait_for_selector(".job img.preview")
@@ -183,6 +192,8 @@ def test_every_page_fits_its_screen(
     page = context.new_page()
     log_in(page)
     image = server.client.get("/api/images/?limit=1").json()["results"][0]
+    body = {"prompt": "a red circle", "best_of": 4, "rank_by": {"clip": 0.7, "layout": 0.3}}
+    contest = server.client.post("/api/txt2img/", json=body).json()["id"]
     addresses = [
         "/",
         f"/studio/images/{image['id']}/",
@@ -193,8 +204,10 @@ def test_every_page_fits_its_screen(
     ]
     addresses += [f"/admin/jobs/job/{image['job']}/change/", "/admin/images/generatedimage/", "/admin/jobs/worker/"]
     addresses += [f"/admin/images/generatedimage/{image['id']}/change/"]
+    addresses += [f"/studio/jobs/{contest}/", f"/admin/jobs/job/{contest}/change/"]
     for address in addresses:
         page.goto(address)
+        page.evaluate("document.querySelectorAll('.candidates details').forEach(details => { details.open = true })")
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= viewport["width"], address
         keep_screenshot(page, f"{address.strip('/').replace('/', '-') or 'front'}-{viewport['width']}-{colours}")

@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from api.jobs.models import Job
-from tests.rows import make_job, make_picture
+from tests.rows import make_contest, make_job, make_picture
 
 pytestmark = pytest.mark.django_db
 GENERATE = "/studio/generate"
@@ -42,9 +42,23 @@ def test_what_was_given_is_used(here: Client) -> None:
     assert (params["width"], params["height"], params["scheduler"]) == (128, 192, "euler")
 
 
+def test_the_best_of_several_is_asked_for(here: Client) -> None:
+    here.post(GENERATE, {"prompt": "a lake", "best_of": "5", "num_images": "2", "rank_by": "layout"}, headers=PART)
+    params = Job.objects.get().params
+    assert (params["best_of"], params["num_images"], params["rank_by"]) == (5, 2, "layout")
+
+
+def test_a_choice_shows_its_candidates_and_the_chosen_one_s_score(here: Client) -> None:
+    page = here.get(f"/studio/jobs/{make_contest().pk}/").content.decode()
+    assert "The best of 3 by prompt match: 30.0" in page
+    assert "All 3 candidates" in page
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
+        ("best_of", "65", "less than or equal to 64"),
+        ("rank_by", "layout", "without best_of"),
         ("prompt", "  ", "may not be blank"),
         ("width", "100", "multiple of 8"),
         ("steps", "0", "greater than or equal to 1"),

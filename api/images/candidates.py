@@ -1,0 +1,92 @@
+"""The candidates of a best-of-K as people see them: a sentence, a strip of scores, a table. Geometry only; colours are stylesheets'."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.images.ranking import WEIGHTED, weights_of
+
+WIDTH, HEIGHT, MARGIN = 600, 34, 10
+SHOWN = {"clip_score": "match", "aesthetic_score": "looks", "layout_score": "layout"}
+"""Of a candidate's scores those that have a column, with its heading; all from 0 to 100."""
+CRITERIA = {"clip": "prompt match", "aesthetic": "looks", "layout": "layout"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate; `image` is the id of its picture, where that was kept. `x` and `bar` in the SVGs' units."""
+
+    seed: int
+    rank: int | None
+    image: str
+    score: str
+    figures: list[str]
+    x: float | None
+    bar: float
+
+
+def candidates_context(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """None for a job that chose nothing."""
+    ranking = (result or {}).get("ranking")
+    if not result or not ranking:
+        return None
+    candidates = result["candidates"]
+    kept = {image["seed"]: image["id"] for image in result["images"]}
+    columns = [name for name in SHOWN if any(candidate["scores"].get(name) is not None for candidate in candidates)]
+    scale = Scale(ranking["score"], [candidate["score"] for candidate in candidates if candidate["score"] is not None])
+    return {
+        "rows": [make_row(candidate, kept, columns, scale) for candidate in candidates],
+        "headings": [SHOWN[name] for name in columns],
+        "is_weighted": ranking["score"] == WEIGHTED,
+        "sentence": sentence(ranking, len(candidates), scale),
+        "mean_x": None if ranking["mean"] is None else scale.place(ranking["mean"]),
+        "low": scale.text(scale.low),
+        "high": scale.text(scale.high),
+        "width": WIDTH,
+        "height": HEIGHT,
+        "middle": HEIGHT / 2,
+    }
+
+
+class Scale:
+    """From the lowest to the highest score of a request. A cosine is shown on the scale of `clip_score`."""
+
+    def __init__(self, score: str, values: list[float]) -> None:
+        self.factor, self.digits = (100, 1) if score == "clip_cosine" else (1, 2 if score == WEIGHTED else 1)
+        self.low, self.high = min(values, default=0.0), max(values, default=0.0)
+
+    def text(self, value: float | None) -> str:
+        return "–" if value is None else f"{value * self.factor:.{self.digits}f}"
+
+    def share(self, value: float) -> float:
+        return (value - self.low) / (self.high - self.low) if self.high > self.low else 1.0
+
+    def place(self, value: float) -> float:
+        return round(MARGIN + self.share(value) * (WIDTH - 2 * MARGIN), 1)
+
+
+def make_row(candidate: Mapping[str, Any], kept: Mapping[int, str], columns: list[str], scale: Scale) -> Row:
+    score = candidate["score"]
+    figures = [candidate["scores"].get(name) for name in columns]
+    return Row(
+        seed=candidate["seed"],
+        rank=candidate["rank"],
+        image=kept.get(candidate["seed"], ""),
+        score=scale.text(score),
+        figures=["–" if figure is None else f"{figure:.1f}" for figure in figures],
+        x=None if score is None else scale.place(score),
+        bar=0.0 if score is None else round(4 + 96 * scale.share(score), 1),
+    )
+
+
+def sentence(ranking: Mapping[str, Any], count: int, scale: Scale) -> str:
+    weights = weights_of(ranking["rank_by"])
+    if ranking["best"] is None:
+        return f"{count} candidates; none of them could be ranked."
+    by = " and ".join(
+        CRITERIA[name] if len(weights) == 1 else f"{weight:g} × {CRITERIA[name]}" for name, weight in weights.items()
+    )
+    best = "" if ranking["score"] == WEIGHTED else f": {scale.text(ranking['best'])}"  # the mean of weighted z-scores is 0
+    return (
+        f"The best of {count} by {by}{best}, {scale.text(ranking['gain'])} above their mean (SD {scale.text(ranking['sd'])})."
+    )
