@@ -128,6 +128,10 @@ class Catalog:
     def of_task(self, task: str) -> list[ModelEntry]:
         return [entry for entry in self.models.values() if entry.task == task]
 
+    def with_base(self, entry: ModelEntry) -> list[ModelEntry]:
+        """All that is needed to use it: the model, and the one that it stands on."""
+        return [entry, self.models[entry.base]] if entry.base else [entry]
+
     def adapters_for(self, model_id: str) -> list[AdapterEntry]:
         entry = self.get(model_id)
         return [adapter for adapter in self.adapters.values() if adapter.fits(entry)]
@@ -155,6 +159,10 @@ def _check_bases(file: Path, models: dict[str, ModelEntry]) -> None:
             near = " or ".join(_nearest(entry.base, models))
             hint = f"; did you mean {near}?" if near else "."
             raise CatalogError(f'{file}, [models."{entry.id}"]: "base" is {entry.base!r}, and there is no such model{hint}')
+        if entry.base and models[entry.base].base:
+            raise CatalogError(
+                f'{file}, [models."{entry.id}"]: "base" is {entry.base!r}, which stands on another model itself.'
+            )
 
 
 def _nearest(wanted: str, known: Iterable[str]) -> list[str]:

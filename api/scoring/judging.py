@@ -199,10 +199,23 @@ def judge_together(runs: Sequence[JobRun], scorer: "NetworkScorer") -> None:
             verdicts = scorer.score_prepared([one.prepared for one in kept], layouts)
         share = (time.monotonic() - started) / sum(len(one.places) for one in kept)
         for run in whose:
+            warn_of_unread(run, scorer)
             finish_run(run, [(one, found) for one, found in zip(kept, verdicts, strict=True) if one.run is run], share)
     for run in runs:
         if not run.resolved:
             run.stop()
+
+
+def warn_of_unread(run: JobRun, scorer: "NetworkScorer") -> None:
+    """What was sent and did not count is never silent."""
+    names = [name for name in ("variant", "event_data", "elements", "deep") if name not in scorer.reads]
+    unread = [name for name in names if any(is_given(item[name]) for item in items_of(run.params))]
+    if unread:
+        run.warn(f"The backend '{run.params['backend']}' looks at the picture: {', '.join(unread)} did not count.")
+
+
+def is_given(value: Any) -> bool:
+    return any(value.values()) if isinstance(value, dict) else bool(value)
 
 
 def show_pictures(run: JobRun, scorer: "NetworkScorer") -> list[Shown]:

@@ -18,6 +18,10 @@ from config.catalog import get_catalog
 
 STARTING_SECONDS = 60.0  # what an embedded worker may take from the web process's start to its first row
 LOADING_KIND = "load_model"
+JUDGING_TASKS = (
+    "zero-shot-image-classification",
+    "aesthetic-head",
+)  # run here whatever USE_LOCAL_MODELS says: no hub hosts them
 _process_started = time.monotonic()
 
 
@@ -150,9 +154,10 @@ def describe_model(entry: ModelEntry, *, loaded: bool) -> dict[str, Any]:
 
 def is_available(entry: ModelEntry) -> bool:
     """Whether a job can use it without a download."""
-    if not settings.USE_LOCAL_MODELS:
+    if not settings.USE_LOCAL_MODELS and entry.task not in JUDGING_TASKS:
         return entry.repo is not None
-    return model_store().available(entry)
+    store = model_store()
+    return all(store.available(part) for part in get_catalog().with_base(entry))
 
 
 def model_store() -> Any:

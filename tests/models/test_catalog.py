@@ -178,3 +178,14 @@ def test_a_base_that_is_not_there_is_named(tmp_path: Path) -> None:
         CatalogError, match=r"\"base\" is 'starter-clop', and there is no such model; did you mean starter-clip"
     ):
         load_catalog(extra)
+
+
+def test_a_base_that_stands_on_another_is_refused(tmp_path: Path) -> None:
+    extra = write(tmp_path, '[models.head]\npath = "head"\nbase = "uiclip"\n')
+    with pytest.raises(CatalogError, match="which stands on another model itself"):
+        load_catalog(extra)
+
+
+def test_all_that_a_model_needs_is_the_model_and_its_base(catalog: Catalog) -> None:
+    assert [entry.id for entry in catalog.with_base(catalog.get("uiclip"))] == ["uiclip", "clip-vit-base-patch32"]
+    assert catalog.with_base(catalog.get("starter")) == [catalog.get("starter")]

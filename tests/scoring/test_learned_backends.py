@@ -194,6 +194,19 @@ def test_without_a_model_the_default_of_the_backend_judges(score: Callable[..., 
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("backend", "model", "unread"),
+    [("clip", "tiny-clip", "variant, event_data, deep"), ("uiclip", "uiclip", "variant, deep")],
+)
+def test_what_was_sent_and_did_not_count_is_told(
+    score: Callable[..., Job], loader: ModelLoader, backend: str, model: str, unread: str
+) -> None:
+    sent = {"variant": {"font": "text-4xl"}, "event_data": {"title": "Jazz"}, "deep": True}
+    job = score({"image": encoded(poster()), "backend": backend, "model_id": model, **sent})
+    assert job.warnings == [f"The backend '{backend}' looks at the picture: {unread} did not count."]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_batch_is_one_pass_and_equal_pictures_are_seen_once(
     score: Callable[..., Job], loader: ModelLoader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

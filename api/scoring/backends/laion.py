@@ -29,6 +29,8 @@ LOWEST, HIGHEST = 1.0, 10.0
 class LaionScorer:
     """See `api.scoring.backends.layout.NetworkScorer`. Looks at the picture alone, at the middle square of it."""
 
+    reads: tuple[str, ...] = ()
+
     def __init__(self, loader: ModelLoader, model_id: str) -> None:
         entry = loader.catalog.get(model_id)
         if not entry.base:

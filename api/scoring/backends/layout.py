@@ -86,6 +86,9 @@ class NetworkScorer(Protocol):
     model loader's own errors.
     """
 
+    reads: tuple[str, ...]
+    """What counts beside the picture: of variant, event_data, elements and deep."""
+
     def load(self, on_progress: Callable[[float, str], None]) -> None:
         """Bring the models into memory, fetching them where they are missing."""
 

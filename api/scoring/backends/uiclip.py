@@ -34,6 +34,8 @@ LONGEST_DESCRIPTION = 300
 class UIClipScorer:
     """See `api.scoring.backends.layout.NetworkScorer`. Looks at the picture, and at title and description as what it shows."""
 
+    reads = ("event_data",)
+
     def __init__(self, loader: ModelLoader, model_id: str) -> None:
         self.encoder = ClipEncoder(loader, model_id)
 

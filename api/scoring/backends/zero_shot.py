@@ -57,6 +57,8 @@ PAIRS = (
 class ZeroShotScorer:
     """See `api.scoring.backends.layout.NetworkScorer`. Looks at the picture alone, at the middle square of it."""
 
+    reads: tuple[str, ...] = ()
+
     def __init__(self, loader: ModelLoader, model_id: str) -> None:
         self.encoder = ClipEncoder(loader, model_id)
         note = loader.catalog.get(model_id).note

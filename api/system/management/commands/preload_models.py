@@ -44,9 +44,11 @@ class Command(BaseCommand):
 
 
 def find_entries(names: Sequence[str]) -> list[ModelEntry]:
-    """All of them, or a CommandError before anything is fetched."""
+    """All of them with those that they stand on, or a CommandError before anything is fetched."""
+    catalog = get_catalog()
     try:
-        return [get_catalog().get(name) for name in names]
+        wanted = [part for name in names for part in catalog.with_base(catalog.get(name))]
+        return list({entry.id: entry for entry in wanted}.values())
     except UnknownModel as error:
         raise CommandError(str(error)) from None
 
