@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from django.test import Client
+from django.urls import reverse
 from PIL import Image
 
 from api.jobs.models import Job
@@ -172,6 +174,17 @@ def test_head_and_clip_are_both_told_as_loaded(loader: ModelLoader) -> None:
 
 
 # -- over HTTP
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_admin_shows_a_verdict_without_an_overlay(
+    score: Callable[..., Job], loader: ModelLoader, admin_client: Client
+) -> None:
+    job = score({"image": encoded(poster()), "backend": "laion", "model_id": "tiny-head"})
+    page = admin_client.get(reverse("admin:scoring_layoutscore_change", args=[job.result["id"]])).content.decode()
+    assert "laion rating" in page
+    assert "LAION&#x27;s predictor rates it" in page
+    assert f"/api/images/{job.params['image']}/" in page
 
 
 @pytest.mark.django_db(transaction=True)

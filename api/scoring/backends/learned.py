@@ -16,6 +16,7 @@ SAID = {
 }
 WEAK, STRONG = 40.0, 60.0
 """Below and above, a judgement is told; between them the network hardly decides."""
+MOST_MERITS = 3
 
 
 def judged(name: str, group: str, value: float, score: float, *, low: str, high: str, weight: float = 1.0) -> Measure:
@@ -43,7 +44,7 @@ def give_verdict(
     """Headline scores that are not in `scores` are null, and the reasons say so."""
     told = sorted((measure for measure in measures if measure.sentence), key=lambda measure: measure.score)
     faults = [f"{measure.sentence}." for measure in told if measure.fault]
-    merits = [f"{measure.sentence}." for measure in reversed(told) if not measure.fault]
+    merits = [f"{measure.sentence}." for measure in reversed(told) if not measure.fault][:MOST_MERITS]
     undecided = [] if told else ["Nothing stands out, neither as a fault nor as a merit."]
     absent = [SAID[name] for name in HEADLINES if name not in scores]
     left_out = [f"{backend} has no scores of their own for {join(absent)}."] if absent else []
