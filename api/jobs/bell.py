@@ -32,12 +32,16 @@ class Bell(Protocol):
     def close(self) -> None: ...
 
 
+def channel(listener: Listener) -> str:
+    return f"darkroom_{listener}"
+
+
 def ring(listener: Listener) -> None:
     """Wake every process that listens. Never blocks on a listener and never raises for one that is gone."""
     if connection.vendor == "postgresql":
         # A transaction that notifies writes a commit record; it needn't wait for the disk, since a lost ring only delays.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [f"darkroom_{listener}"])
+        with connection.prepared_cursor() as cursor:  # type: ignore[attr-defined]
+            cursor.execute("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel(listener)])
     else:
         ring_sockets(listener)
 
@@ -109,7 +113,7 @@ class PostgresBell:
     """A connection of its own that listens; a lost one is opened again, and counts as a ring."""
 
     def __init__(self, listener: Listener) -> None:
-        self.channel = f"darkroom_{listener}"
+        self.channel = channel(listener)
         self.connection: psycopg.Connection | None = None
         try:
             self.connect()

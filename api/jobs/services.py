@@ -68,8 +68,7 @@ def submit_job(
         with transaction.atomic():
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier
-            admit(owner_key, max_active)
-            job = sql.add_job(job, [("status", {"status": Status.QUEUED})])
+            job = admit(job, max_active)
             if link is not None:
                 link(job)
             dispatch.ring_workers_on_commit(job.id)
@@ -87,23 +86,31 @@ def find_same_request(job: Job) -> Job | None:
     return earlier
 
 
-def admit(owner_key: str, max_active: int | None) -> None:
+def admit(job: Job, max_active: int | None) -> Job:
+    """Its row, with the first event; or a Problem where a limit is reached."""
     limit = min(max_active or settings.MAX_ACTIVE_JOBS_PER_KEY, settings.MAX_ACTIVE_JOBS_PER_KEY)
-    mine: Limit = ("owner_key = %s AND status IN ('queued', 'running')", [owner_key], limit)
+    mine: Limit = ("owner_key = %s AND status IN ('queued', 'running')", [job.owner_key], limit)
     everybodys: Limit = ("status = 'queued'", [], settings.MAX_QUEUED_JOBS)
-    may_be_mine, may_be_everybodys = sql.have_rows(mine, everybodys, less=ADMISSION_MARGIN)
-    if may_be_mine and is_full(mine, owner_key):
-        detail = f"You have {limit} jobs queued or running, which is your limit; wait for some to end."
-        raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
-    if may_be_everybodys and is_full(everybodys, ""):
-        raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
+    told = [("status", {"status": Status.QUEUED})]
+    row = sql.add_job(job, told, unless=sql.are_so_many(mine, everybodys, less=ADMISSION_MARGIN))
+    if row is None:
+        if is_full(mine, job.owner_key):
+            detail = f"You have {limit} jobs queued or running, which is your limit; wait for some to end."
+            raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
+        if is_full(everybodys, ""):
+            raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
+        row = sql.add_job(job, told)
+    assert row is not None
+    return row
 
 
 def is_full(limit: Limit, name: str) -> bool:
-    """Exactly: so close to a limit, those who submit under `name` go one after the other."""
+    """Exactly: close to the limit, those who submit under `name` go one after the other."""
+    if not sql.holds(*sql.are_so_many(limit, less=ADMISSION_MARGIN)):
+        return False
     if connection.vendor == "postgresql":
         sql.run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [ADMISSION_LOCK, name])
-    return bool(sql.have_rows(limit)[0])
+    return sql.holds(*sql.are_so_many(limit))
 
 
 def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = None) -> Job:
@@ -139,7 +146,6 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = ()) -> list[Job]:
         mates = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
             jobs += sql.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
-        dispatch.ring_web_on_commit()
     return jobs
 
 
@@ -150,10 +156,7 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
         return []
     lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
     with atomic_without_sync():
-        jobs = sql.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
-        if jobs:
-            dispatch.ring_web_on_commit()
-    return jobs
+        return sql.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
@@ -175,7 +178,6 @@ def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str,
     changes = {} if progress is None else {"progress": progress}
     with atomic_without_sync():
         transition(job, Status.RUNNING, [(type, data)], alone="preview" if type == "preview" else "", sync=False, **changes)
-        dispatch.ring_web_on_commit()
 
 
 def transition(

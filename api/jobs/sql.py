@@ -12,6 +12,8 @@ from typing import Any
 from django.db import connection, connections
 from django.db.models.fields import NOT_PROVIDED
 
+from api.jobs import dispatch
+from api.jobs.bell import channel
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 
@@ -103,7 +105,8 @@ def change(
     """Runs an INSERT or UPDATE of jobs, adds the events that `told` selects from `changed`, and returns the jobs as they are now.
 
     One statement on PostgreSQL; on SQLite up to three, inside the caller's transaction. `returning` begins with the id. `alone`: the
-    type of which older events go. Without `sync` PostgreSQL's commit doesn't wait for the disk (for SQLite's see durability.py).
+    type of which older events go. Without `sync` the web is rung too, and PostgreSQL's commit doesn't wait for the disk (for SQLite's
+    see durability.py); with it the ring is a commit of its own, since commits that ring go one after the other.
     """
     delete = f"DELETE FROM {EVENT} WHERE type = '{alone}' AND job_id IN (SELECT id FROM changed)"
     insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {told}"
@@ -113,13 +116,16 @@ def change(
             f"changed AS ({statement} RETURNING *)",
             *(f"then{place} AS ({query})" for place, (query, _) in enumerate(then)),
         ]
-        late = "" if sync or connection.in_atomic_block else ", set_config('synchronous_commit', 'off', true)"
-        return run(f"WITH {', '.join(parts)} SELECT {returning}{late} FROM changed AS {JOB}", [*params, *told_params])
+        late = "" if connection.in_atomic_block else ", set_config('synchronous_commit', 'off', true)"
+        also = "" if sync else f", pg_notify('{channel('web')}', ''){late}"
+        return run(f"WITH {', '.join(parts)} SELECT {returning}{also} FROM changed AS {JOB}", [*params, *told_params])
     rows = run(f"{statement} RETURNING {returning}", params)
     if rows:
         changed = f"WITH changed AS (SELECT * FROM {JOB} WHERE id IN ({', '.join(['%s'] * len(rows))}))"
         for query, values in then:
             run(f"{changed} {query}", [*(row[0] for row in rows), *values])
+        if not sync:
+            dispatch.ring_web_on_commit()
     return rows
 
 
@@ -130,12 +136,14 @@ def telling(events: Sequence[Event]) -> tuple[str, list[Any]]:
     return " UNION ALL ".join(rows), values
 
 
-def add_job(job: Job, events: Sequence[Event]) -> Job:
-    """As it is stored, with what the database itself fills in."""
+def add_job(job: Job, events: Sequence[Event], *, unless: tuple[str, Sequence[Any]] = ("FALSE", [])) -> Job | None:
+    """As it is stored, with what the database itself fills in; None where the condition holds."""
     columns, database = ", ".join(field.column for field in GIVEN), connections[connection.alias]
     values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in GIVEN]
-    statement = f"INSERT INTO {JOB} ({columns}) VALUES ({', '.join(['%s'] * len(values))})"
-    return read_job(change(statement, values, *telling(events), returning=COLUMNS)[0])
+    condition, params = unless
+    statement = f"INSERT INTO {JOB} ({columns}) SELECT {', '.join(['%s'] * len(values))} WHERE NOT ({condition})"
+    rows = change(statement, [*values, *params], *telling(events), returning=COLUMNS)
+    return read_job(rows[0]) if rows else None
 
 
 def fence(job: Job, status: str) -> tuple[str, list[Any]]:
@@ -188,9 +196,15 @@ def claim(
     return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (-job.priority, job.pk))
 
 
-def have_rows(*counts: tuple[str, Sequence[Any], int], less: int = 0) -> tuple[Any, ...]:
-    """For each (where, params, number): whether there are `number - less` such jobs. Reads no more index entries than that."""
-    first = f"SELECT 1 FROM {JOB} WHERE"
-    asked = [f"%s <= 0 OR EXISTS ({first} {where} LIMIT 1 OFFSET %s)" for where, _, _ in counts]
+def are_so_many(*counts: tuple[str, Sequence[Any], int], less: int = 0) -> tuple[str, list[Any]]:
+    """The condition that for one of (where, params, number) there are `number - less` such jobs, and its parameters.
+
+    Answering it reads no more index entries than that.
+    """
+    asked = [f"%s <= 0 OR EXISTS (SELECT 1 FROM {JOB} WHERE {where} LIMIT 1 OFFSET %s)" for where, _, _ in counts]
     params = [value for _, given, number in counts for value in (number - less, *given, max(number - less - 1, 0))]
-    return run(f"SELECT {', '.join(asked)}", params)[0]
+    return " OR ".join(asked), params
+
+
+def holds(condition: str, params: Sequence[Any]) -> bool:
+    return bool(run(f"SELECT {condition}", params)[0][0])
