@@ -11,18 +11,26 @@ from django.db import connection, transaction
 
 
 @contextmanager
-def atomic_without_sync() -> Iterator[None]:
-    """`transaction.atomic()` whose commit returns before it has reached the disk. Inside another transaction, a part of that.
-
-    For SQLite: on PostgreSQL each such change is one statement (sql.change), which says so itself and needs no transaction.
-    """
+def atomic_change() -> Iterator[None]:
+    """Around one of sql.py's changes: `transaction.atomic()`, but for PostgreSQL, where a change is one statement and needs none."""
     if connection.vendor == "postgresql":
         yield
-    elif connection.in_atomic_block:
+    else:
         with transaction.atomic():
             yield
+
+
+@contextmanager
+def atomic_without_sync() -> Iterator[None]:
+    """`atomic_change` whose commit returns before it has reached the disk; on PostgreSQL the statement says so itself (sql.change).
+
+    Inside another transaction, a part of that.
+    """
+    if connection.vendor == "postgresql" or connection.in_atomic_block:
+        with atomic_change():
+            yield
     else:
-        with sqlite_synchronous("NORMAL"), transaction.atomic():
+        with sqlite_synchronous("NORMAL"), atomic_change():
             yield
 
 

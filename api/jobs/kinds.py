@@ -45,6 +45,10 @@ class JobKind:
         """Create the rows of the output, and return the job's `result`. Files are on disk already."""
         return dict(output)
 
+    @property
+    def makes_rows(self) -> bool:
+        return type(self).record is not JobKind.record
+
     def discard(self, output: Any) -> None:
         """The job was cancelled or taken over meanwhile: remove what `run` left on disk."""
         return

@@ -127,15 +127,13 @@ class JobRun:
         self.resolved = True
 
     def _record(self, output: Any) -> None:
+        told: dict[str, Any] = {"warnings": self.warnings, "timings": self.timings}
         for delay in (*FINISH_RETRIES, None):
             self.last_sign = time.monotonic()
             try:
-                return services.finish_job(
-                    job=self.job,
-                    record=lambda job: self.kind.record(job, output),
-                    warnings=self.warnings,
-                    timings=self.timings,
-                )
+                if self.kind.makes_rows:
+                    return services.finish_job(job=self.job, record=lambda job: self.kind.record(job, output), **told)
+                return services.finish_job(job=self.job, result=self.kind.record(self.job, output), **told)
             except CONNECTION_ERRORS:
                 if delay is None:
                     raise

@@ -7,14 +7,14 @@ SQLite (where transactions begin IMMEDIATE) and on PostgreSQL (where candidates 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from api.jobs import dispatch, sql
-from api.jobs.durability import atomic_without_sync
+from api.jobs.durability import atomic_change, atomic_without_sync
 from api.jobs.errors import JobError, LeaseLost
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job, Worker
@@ -65,7 +65,7 @@ def submit_job(
     )
     get_kind(kind).ensure_room()
     try:
-        with transaction.atomic():
+        with transaction.atomic() if link or idempotency_key else atomic_change():
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier
             job = admit(job, max_active)
@@ -93,15 +93,15 @@ def admit(job: Job, max_active: int | None) -> Job:
     everybodys: Limit = ("status = 'queued'", [], settings.MAX_QUEUED_JOBS)
     told = [("status", {"status": Status.QUEUED})]
     row = sql.add_job(job, told, unless=sql.are_so_many(mine, everybodys, less=ADMISSION_MARGIN))
-    if row is None:
+    if row is not None:
+        return row
+    with transaction.atomic():  # which holds the locks of `is_full`
         if is_full(mine, job.owner_key):
             detail = f"You have {limit} jobs queued or running, which is your limit; wait for some to end."
             raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
         if is_full(everybodys, ""):
             raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
-        row = sql.add_job(job, told)
-    assert row is not None
-    return row
+        return cast(Job, sql.add_job(job, told))
 
 
 def is_full(limit: Limit, name: str) -> bool:
@@ -191,15 +191,19 @@ def transition(
 def finish_job(
     *,
     job: Job,
-    record: Callable[[Job], dict[str, Any]],
+    result: dict[str, Any] | None = None,
+    record: Callable[[Job], dict[str, Any]] | None = None,
     warnings: Sequence[str] = (),
     timings: dict[str, float] | None = None,
 ) -> None:
-    """running → succeeded, with the rows that `record` makes, in one transaction. Raises LeaseLost (and undoes `record`)."""
-    with transaction.atomic():
-        if not sql.lock(job, Status.RUNNING):  # before anything is made
+    """running → succeeded, with `result`, or with the rows that `record` makes and what it returns, in one transaction.
+
+    Raises LeaseLost (and undoes `record`).
+    """
+    with transaction.atomic() if record else atomic_change():
+        if record and not sql.lock(job, Status.RUNNING):  # before anything is made
             raise LeaseLost(f"{job} is no longer running under this lease")
-        result = record(job)
+        result = record(job) if record else result
         end_job(job, Status.SUCCEEDED, ("result", {}), result=result, warnings=list(warnings), timings=timings or {})
 
 
@@ -211,14 +215,14 @@ def is_recorded(job: Job) -> bool:
 
 def fail_job(*, job: Job, error: JobError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:
     """running → failed."""
-    with transaction.atomic():
+    with atomic_change():
         body = error.as_json()
         end_job(job, Status.FAILED, ("error", body), error=body, warnings=list(warnings), timings=timings or {})
 
 
 def acknowledge_cancel(*, job: Job) -> None:
     """running → cancelled, once the work has stopped."""
-    with transaction.atomic():
+    with atomic_change():
         end_job(job, Status.CANCELLED, None)
 
 
