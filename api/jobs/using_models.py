@@ -30,12 +30,17 @@ def report_to(runs: Sequence[JobRun]) -> Callable[[float, str], None]:
     """For `on_progress` of the loader. Loading stops when nobody wants the model any more."""
 
     def report(fraction: float, text: str) -> None:
-        if all(run.cancelled for run in runs):
-            raise JobCancelled
+        raise_if_unwanted(runs)
         for run in runs:
             run.progress(step=round(fraction * LOADING_STEPS), steps=LOADING_STEPS, stage=text)
 
     return report
+
+
+def raise_if_unwanted(runs: Sequence[JobRun]) -> None:
+    """Raises JobCancelled when all of them are to stop."""
+    if all(run.cancelled for run in runs):
+        raise JobCancelled
 
 
 @contextmanager

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from api.catalog import UnknownModel
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
 from api.files.services import open_image
 from api.jobs.errors import JobError
 from api.jobs.runs import JobRun
-from api.jobs.using_models import explained, measured, report_to
+from api.jobs.using_models import explained, measured, raise_if_unwanted, report_to
 from api.scoring.scorers import UnknownScorer, find_backend, get_scorer
 
 if TYPE_CHECKING:
     from api.scoring.backends.layout import Layout, NetworkScorer, PageScorer, Verdict
+
+
+MOST_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,17 @@ def judge_runs(runs: Sequence[JobRun]) -> None:
 
 
 def make_scorer(params: dict[str, Any]) -> "PageScorer | NetworkScorer":
+    """Raises JobError."""
     name = params["backend"]
     try:
-        loader = None
-        if "loader" in find_backend(name).needs:
-            from api.model_loader import get_loader
+        if "loader" not in find_backend(name).needs:
+            return get_scorer(name)
+        from api.model_loader import get_loader
 
-            loader = get_loader()
-        return get_scorer(name, loader=loader, model_id=params.get("model_id") or "")
+        with explained():
+            return get_scorer(name, loader=get_loader(), model_id=params.get("model_id") or "")
     except UnknownScorer as error:
         raise JobError("unknown_backend", 400, str(error)) from error
-    except UnknownModel as error:
-        raise JobError("unknown_model", 400, str(error)) from error
 
 
 def items_of(params: dict[str, Any]) -> list[dict[str, Any]]:
@@ -135,8 +136,10 @@ def warn(run: JobRun, verdict: "Verdict", place: int, items: Sequence[dict[str, 
 
 
 def open_picture(identifier: str | None) -> Image.Image | None:
-    if identifier is None:
-        return None
+    return open_file(identifier) if identifier else None
+
+
+def open_file(identifier: str) -> Image.Image:
     file = StoredFile.objects.filter(pk=identifier).first()
     if file is None:
         raise MissingFile
@@ -196,7 +199,7 @@ def judge_together(runs: Sequence[JobRun], scorer: "NetworkScorer") -> None:
         whose = list({one.run.id: one.run for one in kept}.values())
         layouts = [[make_layout(items_of(one.run.params)[place]) for place in one.places] for one in kept]
         with explained(), measured(whose, "score"):
-            verdicts = scorer.score_prepared([one.prepared for one in kept], layouts)
+            verdicts = score_in_passes(whose, scorer, [one.prepared for one in kept], layouts)
         share = (time.monotonic() - started) / sum(len(one.places) for one in kept)
         for run in whose:
             warn_of_unread(run, scorer)
@@ -204,6 +207,18 @@ def judge_together(runs: Sequence[JobRun], scorer: "NetworkScorer") -> None:
     for run in runs:
         if not run.resolved:
             run.stop()
+
+
+def score_in_passes(
+    runs: Sequence[JobRun], scorer: "NetworkScorer", prepared: Sequence[Any], layouts: Sequence[list["Layout"]]
+) -> list["list[Verdict]"]:
+    """Stops between two passes when nobody wants the result any more."""
+    verdicts: list[list[Verdict]] = []
+    for start in range(0, len(prepared), MOST_AT_ONCE):
+        raise_if_unwanted(runs)
+        part = slice(start, start + MOST_AT_ONCE)
+        verdicts += scorer.score_prepared(prepared[part], layouts[part])
+    return verdicts
 
 
 def warn_of_unread(run: JobRun, scorer: "NetworkScorer") -> None:

@@ -1,5 +1,6 @@
 """What a job that holds pictures against prompts is. torch is imported inside `run`."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,14 @@ from api.jobs.errors import JobError
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.runs import JobRun
-from api.jobs.using_models import explained, measured, report_to
+from api.jobs.using_models import explained, measured, raise_if_unwanted, report_to
 from api.scoring.backends.figures import PromptScore as Figures
-from api.scoring.judging import open_picture
+from api.scoring.judging import open_file
 from api.scoring.models import PromptScore
 
 if TYPE_CHECKING:
     from api.loading.pixels import Look
-    from api.scoring.backends.clip import ClipEncoder
+    from api.scoring.backends.clip import ClipEncoder, Floats
 
 KIND = "clip_score"
 ROWS_AT_ONCE = 500
@@ -38,7 +39,9 @@ class ClipScoring(JobKind):
 
     def batch_key(self, params: dict[str, Any]) -> str:
         """One claim for several requests of one picture; a request of several fills one by itself."""
-        return f"{self.name}:{params['model_id']}"[:64] if len(params["images"]) == 1 else ""
+        if len(params["images"]) > 1:
+            return ""
+        return f"{self.name}:{hashlib.sha256(params['model_id'].encode()).hexdigest()[:32]}"
 
     def ensure_room(self) -> None:
         storage.ensure_free_space()
@@ -67,9 +70,15 @@ class ClipScoring(JobKind):
             return job.result
         model, cosines = job.result["model"], job.result["cosines"]
         scores = [[Figures(cosine, model).as_dict() for cosine in row] for row in cosines]
-        shown = {"model": model, "images": job.params["images"], "prompts": job.params["prompts"], "scores": scores}
+        images = [describe_image(identifier) for identifier in job.params["images"]]
+        shown = {"model": model, "images": images, "prompts": job.params["prompts"], "scores": scores}
         pairs = {"pairs": [row[place] for place, row in enumerate(scores)]} if job.params["pairs"] else {}
         return {**shown, **pairs, "truncated": job.result["truncated"]}
+
+
+def describe_image(identifier: str) -> dict[str, str]:
+    path = f"/api/images/{identifier}/"
+    return {"id": identifier, "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/"}
 
 
 def kept_places(params: dict[str, Any]) -> list[tuple[int, int]]:
@@ -96,26 +105,41 @@ def make_row(job: Job, output: Measured, here: set[str], image: int, prompt: int
 
 
 def measure_runs(runs: Sequence[JobRun], encoder: "ClipEncoder") -> None:
-    """The pictures of all runs in one pass, and all prompts in one. A run whose picture can't be had fails alone."""
-    from api.scoring.backends.clip import normalized
-
+    """The pictures of all runs together, and all their prompts. A run whose picture can't be had fails alone."""
     looks = [look_at(run, encoder) for run in runs]
     going = [(run, seen) for run, seen in zip(runs, looks, strict=True) if not run.resolved and not run.cancelled]
+    if going:
+        compare(going, encoder)
+    for run in runs:
+        if not run.resolved:
+            run.stop()
+
+
+def compare(going: Sequence[tuple[JobRun, list["Look"]]], encoder: "ClipEncoder") -> None:
     whose = [run for run, _ in going]
     with measured(whose, "score"):
-        images = normalized(encoder.features_of([look for _, seen in going for look in seen]))
+        images = embed(whose, [look for _, seen in going for look in seen], encoder)
         prompts = [prompt for run in whose for prompt in run.params["prompts"]]
         texts, cut = encoder.embed_texts(prompts), encoder.truncated(prompts)
     image = prompt = 0
     for run, seen in going:
-        count = len(run.params["prompts"])
-        mine = slice(image, image + len(seen)), slice(prompt, prompt + count)
-        cosines = (images[mine[0]] @ texts[mine[1]].T).astype(float).round(6).tolist()
-        finish(run, Measured(cosines, [place for place, is_cut in enumerate(cut[mine[1]]) if is_cut]))
-        image, prompt = mine[0].stop, mine[1].stop
-    for run in runs:
-        if not run.resolved:
-            run.stop()
+        mine, asked = slice(image, image + len(seen)), slice(prompt, prompt + len(run.params["prompts"]))
+        cosines = (images[mine] @ texts[asked].T).astype(float).round(6).tolist()
+        finish(run, Measured(cosines, [place for place, is_cut in enumerate(cut[asked]) if is_cut]))
+        image, prompt = mine.stop, asked.stop
+
+
+def embed(runs: Sequence[JobRun], looks: Sequence["Look"], encoder: "ClipEncoder") -> "Floats":
+    """(N, D), each of length 1. Stops between two passes when nobody wants the result any more."""
+    import numpy as np
+
+    from api.scoring.backends.clip import MOST_PICTURES, normalized
+
+    found = []
+    for start in range(0, len(looks), MOST_PICTURES):
+        raise_if_unwanted(runs)
+        found.append(encoder.features_of(looks[start : start + MOST_PICTURES]))
+    return normalized(np.concatenate(found))
 
 
 def look_at(run: JobRun, encoder: "ClipEncoder") -> list["Look"]:
@@ -127,9 +151,7 @@ def look_at(run: JobRun, encoder: "ClipEncoder") -> list["Look"]:
             for identifier in dict.fromkeys(images):
                 if run.cancelled:
                     return []
-                picture = open_picture(identifier)
-                assert picture is not None
-                found[identifier] = encoder.look(picture)
+                found[identifier] = encoder.look(open_file(identifier))
                 run.progress(step=len(found), steps=len(images) + 1)
     except JobError as error:
         run.fail(error)

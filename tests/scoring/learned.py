@@ -32,6 +32,11 @@ task = "aesthetic-head"
 family = "laion"
 base = "tiny-clip"
 
+[models.head-alone]
+path = "tiny-head"
+task = "aesthetic-head"
+family = "laion"
+
 [models.wrong-head]
 path = "tiny-head"
 task = "aesthetic-head"

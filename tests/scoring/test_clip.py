@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchmetrics.functional.multimodal import clip_score
 from transformers import CLIPModel, CLIPProcessor
 
 from api.catalog import load_catalog
@@ -123,6 +124,32 @@ def test_the_four_figures_are_told_together() -> None:
         "clip_score": 31.2346,
         "clip_score_hessel": 78.0865,
     }
+
+
+def test_the_scale_is_torchmetrics_own(encoder: ClipEncoder) -> None:
+    rng = np.random.default_rng(4)
+    facts = [world.sample(rng) for _ in range(3)]
+    drawn = [np.asarray(world.render(picture, seed)) for seed, picture in enumerate(facts)]
+    prompts = [world.describe_fully(facts[0], rng), world.describe_fully(facts[1], rng), "a pizza with olives"]
+    ours = [score.as_dict()["clip_score"] for score in encoder.score([Image.fromarray(one) for one in drawn], prompts)]
+    tensors = [torch.from_numpy(one.copy()).permute(2, 0, 1) for one in drawn]
+    theirs = [clip_score(tensor, prompt, reference).item() for tensor, prompt in zip(tensors, prompts, strict=True)]
+    assert ours == pytest.approx(theirs, abs=1e-3)
+    assert min(ours) == 0 < max(ours)
+
+
+class AsInTransformers4(CLIPModel):
+    """torchmetrics 1.9 expects the vectors themselves, which transformers 5 puts into an object."""
+
+    def get_image_features(self, *values: torch.Tensor) -> torch.Tensor:
+        return super().get_image_features(*values).pooler_output
+
+    def get_text_features(self, *values: torch.Tensor) -> torch.Tensor:
+        return super().get_text_features(*values).pooler_output
+
+
+def reference() -> tuple[CLIPModel, CLIPProcessor]:
+    return AsInTransformers4.from_pretrained(STARTER).float().eval(), CLIPProcessor.from_pretrained(STARTER)
 
 
 def test_a_negative_cosine_is_told_as_it_is_and_scores_nothing() -> None:

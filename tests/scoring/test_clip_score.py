@@ -16,6 +16,7 @@ from PIL import Image
 from api.access.services import create_key
 from api.files.models import StoredFile
 from api.jobs.models import Job
+from api.jobs.services import cancel_job
 from api.jobs.worker import WorkerLoop
 from api.model_loader import ModelLoader
 from api.scoring.backends.clip import ClipEncoder
@@ -51,7 +52,8 @@ def test_every_picture_is_held_against_every_prompt(compare: Callable[..., Job],
     found = [[cell["clip_cosine"] for cell in row] for row in result["scores"]]
     np.testing.assert_allclose(found, expected, atol=5e-3)  # the batch's shape moves half precision's last digits
     assert all(cell.keys() == FIGURES for row in result["scores"] for cell in row)
-    assert (result["model"], result["prompts"], len(result["images"])) == ("starter-clip", PROMPTS, 2)
+    assert (result["model"], result["prompts"]) == ("starter-clip", PROMPTS)
+    assert [client.get(image["thumbnail_url"]).status_code for image in result["images"]] == [200, 200]
     assert "pairs" not in result
 
 
@@ -109,6 +111,38 @@ def test_requests_of_one_claim_share_a_pass_and_keep_their_own_scores(
     expected = ClipEncoder(loader, "starter-clip").cosines(drawn(3), PROMPTS)
     for place, job in enumerate(found):
         np.testing.assert_allclose(job.result["cosines"][0], expected[place, : place + 1], atol=5e-3)
+
+
+def test_more_pictures_than_one_pass_takes_keep_their_order(compare: Callable[..., Job], loader: ModelLoader) -> None:
+    pictures = drawn(35)
+    job = compare(images=[encoded(picture) for picture in pictures], prompts=PROMPTS[:1])
+    expected = ClipEncoder(loader, "starter-clip").cosines(pictures, PROMPTS[:1])
+    np.testing.assert_allclose(job.result["cosines"], expected, atol=5e-3)
+
+
+def test_a_cancelled_job_stops_before_its_next_pass(
+    post: Callable[..., Any], media: Path, loader: ModelLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ClipEncoder.features_of
+    passes: list[int] = []
+
+    def ask_to_cancel(self: ClipEncoder, looks: Any) -> Any:
+        passes.append(len(looks))
+        cancel_job(job=Job.objects.get())
+        run_of_the_worker().cancel_asked.set()  # what the lease keeper's thread does at its next beat
+        return real(self, looks)
+
+    loop = WorkerLoop()
+
+    def run_of_the_worker() -> Any:
+        return loop.batch[0]
+
+    monkeypatch.setattr(ClipEncoder, "features_of", ask_to_cancel)
+    post({"images": [encoded(Image.new("RGB", (9, 9), (5, 5, n))) for n in range(35)], "prompts": ["a"]}, PATH)
+    loop.run_once()
+    assert passes == [32]
+    assert Job.objects.get().status == "cancelled"
+    assert not PromptScore.objects.exists()
 
 
 def test_files_of_a_form_are_taken(client: Client, media: Path, loader: ModelLoader) -> None:

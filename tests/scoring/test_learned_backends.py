@@ -261,6 +261,16 @@ def test_a_job_whose_picture_is_gone_fails_alone(post: Callable[..., Any], media
     assert [Job.objects.get(pk=one).status for one in ids] == ["succeeded", "failed", "succeeded"]
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("model", "code"), [("head-alone", "no_base"), ("wrong-head", "wrong_base")])
+def test_a_head_that_is_offered_wrongly_is_the_jobs_error(
+    post: Callable[..., Any], media: Path, loader: ModelLoader, model: str, code: str
+) -> None:
+    job = post({"image": encoded(poster()), "backend": "laion", "model_id": model}).json()["id"]
+    WorkerLoop().run_once()
+    assert Job.objects.get(pk=job).error["code"] == code
+
+
 def counting(real: Callable[..., Any], passes: list[int]) -> Callable[..., Any]:
     """The real method, whose calls' sizes are kept."""
 
