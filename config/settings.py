@@ -49,6 +49,7 @@ JOB_STUCK_SECONDS = env_int("JOB_STUCK_SECONDS", 600, low=10, high=86400)
 LOAD_MODELS = env_bool("LOAD_MODELS", True)  # false: a worker without torch, for kinds of job that need none
 DEVICE = env_choice("DEVICE", "auto", ["auto", "cuda", "mps", "cpu"])
 DEFAULT_IMAGE_MODEL = env_str("DEFAULT_IMAGE_MODEL", "starter")
+DEFAULT_AESTHETIC_MODEL = env_str("DEFAULT_AESTHETIC_MODEL", "starter-nima")
 DEFAULT_CLIP_MODEL = env_str("DEFAULT_CLIP_MODEL", "starter-clip")
 PROMPT_SCORES = env_bool("PROMPT_SCORES", True)  # each picture that is made gets the score of its prompt
 DEFAULT_CHAT_MODEL = env_str("DEFAULT_CHAT_MODEL", "starter-vlm")

@@ -1,7 +1,7 @@
 """What a request may say of `best_of` and `rank_by`, and what this server can rank by."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +16,16 @@ from config.catalog import get_catalog
 
 MOST_CANDIDATES = 64
 LARGEST_WEIGHT = 1000.0
-CLIP_TASK = "zero-shot-image-classification"
+AESTHETIC = {
+    "image-aesthetics": ("api.scoring.backends.nima", "NimaScorer"),
+    "aesthetic-head": ("api.scoring.backends.laion", "LaionScorer"),
+}
+"""Who scores with a model, by its task."""
+MODELS: dict[str, tuple[str, Collection[str]]] = {
+    "clip": ("DEFAULT_CLIP_MODEL", {"zero-shot-image-classification"}),
+    "aesthetic": ("DEFAULT_AESTHETIC_MODEL", AESTHETIC.keys()),
+}
+"""The setting that names a criterion's model, and the tasks that it may have."""
 _WEIGHT = {"type": "number", "minimum": 0, "maximum": LARGEST_WEIGHT}
 SCHEMA = {
     "oneOf": [
@@ -91,10 +100,9 @@ def missing(criterion: str) -> str:
         return ""
     if not settings.LOAD_MODELS:
         return "the workers of this server load no models (LOAD_MODELS is off)."
-    if criterion == "aesthetic":
-        return "there is no model of it on this server."
+    setting, tasks = MODELS[criterion]
     try:
-        entry = get_catalog().get(settings.DEFAULT_CLIP_MODEL)
+        entry = get_catalog().get(getattr(settings, setting))
     except UnknownModel as error:
-        return f"DEFAULT_CLIP_MODEL: {error}"
-    return "" if entry.task == CLIP_TASK else f"DEFAULT_CLIP_MODEL ({entry.id}) is no CLIP model."
+        return f"{setting}: {error}"
+    return "" if entry.task in tasks else f"{setting}: {entry.id} can't judge that, its task is {entry.task}."

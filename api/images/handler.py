@@ -17,7 +17,7 @@ from api.files.services import attach_inputs, create_file, open_image
 from api.images.candidates import candidates_context
 from api.images.collectors import Choice, Contest, Keeper, Made, Panel
 from api.images.hooks import RunHooks
-from api.images.judges import make_judges
+from api.images.judges import make_judges, second_opinion
 from api.images.models import GeneratedImage
 from api.images.ranking import weights_of
 from api.images.services import set_tags
@@ -154,7 +154,8 @@ def open_panel(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Pa
         judges = make_judges(prompt_scores, hooks.warn_about)
         return Keeper(judges, [request.prompt for request in requests], [request.seeds for request in requests], hooks)
     [request] = requests
-    judges = make_judges([*weights_of(params["rank_by"]), *prompt_scores], hooks.warn_about)
+    deciding = weights_of(params["rank_by"])
+    judges = make_judges([*deciding, *prompt_scores, *second_opinion(deciding)], hooks.warn_about)
     return Contest(judges, request.prompt, request.seeds, params["rank_by"], params["num_images"], hooks)
 
 

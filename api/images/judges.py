@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
 from PIL import Image
 
+from api.images.best_of import AESTHETIC, missing
 from api.images.ranking import FIGURES
 from api.jobs.errors import WorkerFault
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from api.model_loader import ModelLoader
+    from api.scoring.backends.layout import NetworkScorer, Verdict
 
 log = logging.getLogger("darkroom.worker")
 
@@ -87,6 +90,37 @@ class PromptJudge:
         self._known |= dict(zip(unread, encoder.embed_texts(texts), strict=True))
 
 
+class AestheticJudge:
+    """How much people are expected to like it, 0-100, by a network that was trained on ratings; not of the prompt."""
+
+    criterion = "aesthetic"
+
+    def __init__(self, loader: ModelLoader, model_id: str) -> None:
+        self._loader, self._model_id = loader, model_id
+
+    def load(self, on_progress: Progress) -> None:
+        with as_unavailable():
+            self._scorer(self._loader).load(on_progress)
+
+    def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
+        from api.loading.leases import OnlyLoaded
+        from api.scoring.backends.layout import Layout
+
+        with as_unavailable():
+            scorer = self._scorer(OnlyLoaded(self._loader))
+            verdicts = scorer.score_prepared([scorer.prepare(picture) for picture in pictures], [[Layout()]] * len(pictures))
+        return [{FIGURES[self.criterion]: exact(verdict)} for [verdict] in verdicts]
+
+    def _scorer(self, loader: Any) -> NetworkScorer:
+        module, name = AESTHETIC[loader.catalog.get(self._model_id).task]
+        return getattr(import_module(module), name)(loader, self._model_id)  # type: ignore[no-any-return]
+
+
+def exact(verdict: Verdict) -> float:
+    """The score before it was rounded for people: candidates differ by little."""
+    return round(verdict.measures[0].score, 4)
+
+
 class LayoutJudge:
     """The mean of the headline scores that say something, by the measures that need no model; 0-100."""
 
@@ -138,4 +172,19 @@ def make_judges(criteria: Sequence[str], warn: Warn) -> list[Judge]:
         from api.model_loader import get_loader
 
         makers["clip"] = lambda: PromptJudge(get_loader(), settings.DEFAULT_CLIP_MODEL, warn)
-    return [makers[name]() for name in criteria if name in makers]
+        makers["aesthetic"] = lambda: AestheticJudge(get_loader(), settings.DEFAULT_AESTHETIC_MODEL)
+    return [makers[name]() for name in dict.fromkeys(criteria) if name in makers]
+
+
+def second_opinion(criteria: Collection[str]) -> list[str]:
+    """Who is asked beside `clip` when that alone decides: a choice that is told by the figure it was made by looks better than it is.
+
+    None where the other model would have to be fetched first.
+    """
+    if list(criteria) != ["clip"] or missing("aesthetic"):
+        return []
+    from api.model_loader import get_loader
+
+    loader = get_loader()
+    entries = loader.catalog.with_base(loader.catalog.get(settings.DEFAULT_AESTHETIC_MODEL))
+    return ["aesthetic"] if all(loader.store.available(entry) for entry in entries) else []

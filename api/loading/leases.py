@@ -100,7 +100,8 @@ class OnlyLoaded:
     """
 
     def __init__(self, loader: ModelLoader) -> None:
-        self._loader, self.catalog, self.ladder = loader, loader.catalog, loader.ladder
+        self._loader = loader
+        self.catalog, self.device, self.ladder = loader.catalog, loader.device, loader.ladder
 
     def use(self, model_id: str, task: str, on_progress: Any = None) -> AbstractContextManager[Lease]:
         return self._loader.use(model_id, task, on_progress, load=False)
