@@ -66,7 +66,11 @@ def draw_poster(canvas: Canvas, poster: Poster, rng: np.random.Generator) -> Non
     if top == bottom:
         top = mix(top, (255, 255, 255), 0.25)
     canvas.gradient(0, 128, [top, bottom], DIRECTIONS[poster.direction])
-    _PATTERN_DRAWERS[poster.pattern](canvas, rng)
+    draw_pattern(canvas, poster.pattern, rng)
+
+
+def draw_pattern(canvas: Canvas, pattern: str, rng: np.random.Generator) -> None:
+    _PATTERN_DRAWERS[pattern](canvas, rng)
 
 
 def _draw_confetti(canvas: Canvas, rng: np.random.Generator) -> None:
