@@ -119,24 +119,22 @@ def read_box(page: Page, box: Box) -> float | None:
     """None for what is not two-toned. Text's tone is its tenth that differs most: thin strokes are mixed with their ground."""
     x, y, w, h = box
     gray, light = page.gray[y : y + h, x : x + w], page.luminance[y : y + h, x : x + w]
-    level, _ = cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    bright = gray > level
-    share = float(bright.mean())
-    total = float(gray.var())
-    if not total or not 0 < share < 1:
+    _, bright = cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    share = cv2.countNonZero(bright) / bright.size
+    total = float(cv2.meanStdDev(gray)[1][0, 0]) ** 2
+    if not total or not 0 < share < 1 or not is_written(np.asarray(bright, np.uint8)):
         return None
-    if not is_written(bright):
-        return None
-    between = share * (1 - share) * float(gray[bright].mean() - gray[~bright].mean()) ** 2
+    dark = cv2.bitwise_not(bright)
+    between = share * (1 - share) * (cv2.mean(gray, bright)[0] - cv2.mean(gray, dark)[0]) ** 2
     if between < TWO_TONED * total:
         return None
     on_dark = share < 0.5
-    ground = float(np.median(light[~bright if on_dark else bright]))
-    text = float(np.percentile(light[bright if on_dark else ~bright], 90 if on_dark else 10))
+    ground = float(np.median(light[(dark if on_dark else bright) > 0]))
+    text = float(np.percentile(light[(bright if on_dark else dark) > 0], 90 if on_dark else 10))
     return contrast_ratio(text, ground)
 
 
-def is_written(bright: NDArray[np.bool_]) -> bool:
+def is_written(bright: NDArray[np.uint8]) -> bool:
     """Whether rows change tone as often as a word's do: a disc or a button does so twice."""
     changes = np.count_nonzero(bright[:, 1:] != bright[:, :-1], axis=1)
     return bool(np.percentile(changes, 70) >= LEAST_CHANGES)

@@ -76,6 +76,25 @@ def alignment(boxes: Sequence[AreaBox], width: float, height: float) -> float:
     return abs(float(np.log1p(-np.minimum(apart.min(axis=1), 0.999)).mean()))
 
 
+def off_lines(boxes: Sequence[AreaBox], width: float) -> float:
+    """How far the boxes stand off common vertical lines: the mean of d / (d + 1 %), 0 where each shares a line, 1 at the most.
+
+    d: the least distance, in shares of the width, of a box's left edge, middle or right edge to another box's same line, to the
+    page's own, or to another's mirrored margin. Unlike `alignment`, levels don't count: something is always at some level.
+    """
+    if len(boxes) < 2:
+        return 0.0
+    table = np.array(boxes, dtype=np.float64) / width
+    left, right = table[:, 0], table[:, 0] + table[:, 2]
+    middle = (left + right) / 2
+    pairs = ((left, left), (middle, middle), (right, right), (left, 1 - right), (1 - right, left))
+    apart = np.min([np.abs(one[:, None] - other[None]) for one, other in pairs], axis=0)
+    np.fill_diagonal(apart, np.inf)
+    page = np.minimum(np.minimum(np.abs(left), np.abs(1 - right)), np.abs(middle - 0.5))
+    nearest = np.minimum(apart.min(axis=1), page)
+    return float((nearest / (nearest + 0.01)).mean())
+
+
 def overlap(boxes: Sequence[AreaBox]) -> float:
     """The mean over boxes of Σ_{j≠i} area(i∩j) / area(i)."""
     if len(boxes) < 2:

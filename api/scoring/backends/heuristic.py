@@ -8,7 +8,7 @@ from functools import cached_property
 
 from PIL import Image
 
-from api.scoring.backends import balance, colour, composition, entropy
+from api.scoring.backends import balance, colour, composition, covering, entropy
 from api.scoring.backends.balance import AreaBox
 from api.scoring.backends.harmony import Harmony, find_harmony, hue_histogram
 from api.scoring.backends.layout import Element, Layout, Seen, Verdict
@@ -16,9 +16,10 @@ from api.scoring.backends.measures import BALANCE, COLOR, COMPOSITION, Measure, 
 from api.scoring.backends.page import Box, Floats, Page
 from api.scoring.backends.variant import judge_hues, judge_variant
 
-MODEL = "heuristic-1"
+MODEL = "heuristic-2"
 PARTS = {BALANCE: 0.25, COMPOSITION: 0.4, COLOR: 0.35}
-WORST_SHARE = 0.2  # one fault spoils a page: this much of a score is its worst part
+WORST_SHARE = 0.3  # one fault spoils a page: this much of a score is its worst part
+HEAVY = 3  # measures of this weight and more can spoil the whole alone
 MOST_MERITS = 3
 TEXT_KINDS = {"text", "title", "heading", "headline", "subtitle", "paragraph", "label", "button", "link", "caption", "quote"}
 
@@ -58,16 +59,17 @@ class Sight:
     @cached_property
     def found(self) -> list[Measure]:
         """Of the elements that are found in the pixels, for clients that name none."""
-        page, boxes = self.page, self.page.boxes
-        return [
-            judge_space(boxes, page),
-            *(judge_alignment(boxes, page) if len(boxes) > 1 else ()),
-            *judge_text(self.text, page),
-        ]
+        page, boxes = self.page, self.boxes
+        several = [*judge_lines(boxes, page), judge_equilibrium(boxes, page)] if len(boxes) > 1 else []
+        return [judge_space(boxes, page), *several, judge_cover(page), *judge_text(self.text, page)]
+
+    @cached_property
+    def boxes(self) -> list[Box]:
+        return [block.box for block in self.page.elements.blocks]
 
     @cached_property
     def text(self) -> list[tuple[Box, float]]:
-        return colour.text_contrasts(self.page, self.page.boxes)
+        return colour.text_contrasts(self.page, [block.box for block in self.page.elements.blocks if block.kind != "image"])
 
     @cached_property
     def clutter(self) -> Measure:
@@ -98,7 +100,7 @@ def look(sight: Sight, layout: Layout) -> tuple[list[Box], list[tuple[Box, float
     """Boxes, text and measures: of the client's elements, else of what is found in the pixels."""
     page = sight.page
     if not layout.elements:
-        return page.boxes, sight.text, sight.found
+        return sight.boxes, sight.text, sight.found
     boxes = [place(element, page) for element in layout.elements]
     drawn = [(round(x), round(y), max(1, round(w)), max(1, round(h))) for x, y, w, h in boxes]
     texts = [box for box, element in zip(drawn, layout.elements, strict=True) if element.kind.lower() in TEXT_KINDS]
@@ -168,6 +170,20 @@ def judge_alignment(boxes: Sequence[AreaBox], page: Page) -> list[Measure]:
     return [judge("alignment", off, count=len(boxes), percent=100 * off)]
 
 
+def judge_lines(boxes: Sequence[AreaBox], page: Page) -> list[Measure]:
+    off = composition.off_lines(boxes, page.width)
+    return [judge("common_lines", off, count=len(boxes))]
+
+
+def judge_equilibrium(boxes: Sequence[AreaBox], page: Page) -> Measure:
+    return judge("box_equilibrium", balance.ngo_equilibrium(boxes, page.width, page.height))
+
+
+def judge_cover(page: Page) -> Measure:
+    cover = covering.find_covering(page.gray, page.elements)
+    return judge("covering", cover.value, sentence=None, what=cover.told)
+
+
 def judge_text(text: Sequence[tuple[Box, float]], page: Page) -> list[Measure]:
     if not text:
         return []
@@ -182,10 +198,11 @@ def judge_boxes(boxes: Sequence[AreaBox], page: Page) -> list[Measure]:
     several = []
     if len(boxes) > 1:
         share = composition.overlap(boxes)
-        several = [*judge_alignment(boxes, page), judge("overlap", share, percent=100 * share)]
+        aligned = [*judge_alignment(boxes, page), *judge_lines(boxes, page)]
+        several = [*aligned, judge("overlap", share, percent=100 * share)]
     return [
         judge("box_balance", balance.ngo_balance(boxes, *size)),
-        judge("box_equilibrium", balance.ngo_equilibrium(boxes, *size)),
+        judge_equilibrium(boxes, page),
         judge("box_density", density, percent=covered),
         judge_space(boxes, page),
         *several,
@@ -196,17 +213,20 @@ def judge_boxes(boxes: Sequence[AreaBox], page: Page) -> list[Measure]:
 
 
 def headline_scores(measures: Sequence[Measure]) -> dict[str, float | None]:
-    """A part is the weighted mean of its measures, a fifth of it its worst; the whole is the same of its parts."""
+    """A part is the weighted mean of its measures, three tenths of it its worst; the whole is the parts' mean and the worst of the
+    measures that weigh most, likewise."""
     parts = {group: combine([(m.score, m.weight) for m in measures if m.group == group]) for group in PARTS}
-    whole = combine([(score, PARTS[group]) for group, score in parts.items() if score is not None])
+    weightiest = [m.score for m in measures if m.weight >= HEAVY]
+    whole = combine([(score, PARTS[group]) for group, score in parts.items() if score is not None], weightiest)
     return {name: None if score is None else round(score, 1) for name, score in {"aesthetic_score": whole, **parts}.items()}
 
 
-def combine(scores: Sequence[tuple[float, float]]) -> float | None:
+def combine(scores: Sequence[tuple[float, float]], worst_of: Sequence[float] = ()) -> float | None:
+    """Of (score, weight); `worst_of`: what the worst is looked for among, where that is not the scores themselves."""
     if not scores:
         return None
     mean = sum(score * weight for score, weight in scores) / sum(weight for _, weight in scores)
-    return (1 - WORST_SHARE) * mean + WORST_SHARE * min(score for score, _ in scores)
+    return (1 - WORST_SHARE) * mean + WORST_SHARE * min(worst_of or [score for score, _ in scores])
 
 
 def reasons(measures: Sequence[Measure], scored: Sequence[str]) -> list[str]:

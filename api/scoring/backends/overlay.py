@@ -82,7 +82,11 @@ def heat(page: Page) -> np.ndarray:
         cv2.resize(page.saliency.astype(np.float32), (page.width, page.height), interpolation=cv2.INTER_LINEAR)
     )
     glow = cv2.threshold(saliency - np.float32(0.2), 0, 0, cv2.THRESH_TOZERO)[1] * np.float32(0.6 / 0.8)
-    return np.asarray(cv2.blendLinear(page.rgb, np.full_like(page.rgb, HEAT), (1 - glow) * np.float32(0.88), glow))
+    return np.asarray(cv2.blendLinear(page.rgb, plain(page.width, page.height, HEAT), (1 - glow) * np.float32(0.88), glow))
+
+
+def plain(width: int, height: int, color: RGB) -> np.ndarray:
+    return np.asarray(Image.new("RGB", (width, height), color))
 
 
 def draw_thirds(draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
@@ -227,8 +231,10 @@ def draw_petals(draw: ImageDraw.ImageDraw, histogram: Floats, place: tuple[float
         length = longest * math.sqrt(float(histogram[bin_]) / most)
         if length >= 2:
             color = tuple(round(255 * level) for level in colorsys.hsv_to_rgb(bin_ / BINS, 0.75, 0.95))
-            box = (middle - length, middle - length, middle + length, middle + length)
-            draw.pieslice(box, -2 * bin_ - 1.2, -2 * bin_ + 1.2, fill=color)
+            ends = [math.radians(-2 * bin_ + turn) for turn in (-1.2, 1.2)]
+            draw.polygon(
+                [(middle, middle), *((middle + length * math.cos(a), middle + length * math.sin(a)) for a in ends)], fill=color
+            )
 
 
 def draw_palette(draw: ImageDraw.ImageDraw, left: int, top: int, colors: Sequence[tuple[RGB, float]]) -> int:

@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-LONG_SIDE = 640
+from api.scoring.backends.blocks import Box, Found, find_blocks
+
+__all__ = ["Box", "Floats", "Page"]
+
+LONG_SIDE, LAB_SIDE = 640, 320
 SALIENCY_WIDTH = 64
 SALIENCY_HEIGHTS = (8, 256)
 FAINTEST = 0.001
 FLAT = 1.0  # grey levels: below this spread there is nothing to see, only rounding
-EDGE_STEP = 16  # grey levels between neighbours: the outline of something
-MOST_BOXES = 60
 LINEAR = np.where(
     np.arange(256) / 255 <= 0.04045, np.arange(256) / 255 / 12.92, ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4
 ).astype(np.float32)
 """sRGB (IEC 61966-2-1) to linear light, for each of 256 levels."""
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
-Box = tuple[int, int, int, int]
-"""x, y, width, height"""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ class Page:
 
     @cached_property
     def lab(self) -> Floats:
-        """CIELAB (D65), (H, W, 3), L* 0-100."""
-        return np.asarray(cv2.cvtColor(self.rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+        """CIELAB (D65), L* 0-100, of the page at most LAB_SIDE px long: what is taken from it are means over the page."""
+        scale = min(1.0, LAB_SIDE / max(self.width, self.height))
+        size = (max(1, round(self.width * scale)), max(1, round(self.height * scale)))
+        small = self.rgb if scale == 1.0 else cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
 
     @cached_property
     def hsv(self) -> NDArray[np.uint8]:
@@ -89,19 +92,9 @@ class Page:
         return spectral_residual(np.asarray(small, np.float64))
 
     @cached_property
-    def boxes(self) -> list[Box]:
-        """Where something is: lines of text, buttons, figures; the largest first. A frame around others is none."""
-        outline = cv2.morphologyEx(self.gray, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > EDGE_STEP
-        reach = np.ones((max(2, self.height // 130), max(3, self.width // 45)), np.uint8)
-        closed = cv2.morphologyEx(outline.astype(np.uint8), cv2.MORPH_CLOSE, reach)
-        _, _, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
-        frame = self.width * self.height
-        found = [
-            (int(x), int(y), int(w), int(h))
-            for x, y, w, h, area in stats[1:]
-            if area >= 0.0003 * frame and w > 3 and h > 3 and not (w * h > 0.25 * frame and area < 0.4 * w * h)
-        ]
-        return sorted(found, key=lambda box: (-box[2] * box[3], box))[:MOST_BOXES]
+    def elements(self) -> Found:
+        """What is found in the pixels: paragraphs, buttons, pictures."""
+        return find_blocks(self.gray, self.rgb)
 
 
 def spectral_residual(gray: Floats) -> Floats:

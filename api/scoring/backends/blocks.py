@@ -1,0 +1,222 @@
+"""The elements of a page, found in its pixels: paragraphs, buttons, pictures. For clients that name no boxes.
+
+Outlines (steps of grey between neighbours) fall into connected parts. One that runs all along its own bounding box is a panel: a
+card where one colour fills it, and then its contents count; a picture otherwise, and what is inside is the picture's. What is left is
+writing: letters join into lines, and lines of one height under each other into paragraphs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[int, int, int, int]
+"""x, y, width, height"""
+Mask = NDArray[np.uint8]
+Boxes = NDArray[np.int64]
+"""(n, 4)"""
+
+EDGE_STEP = 16  # grey levels between neighbours: the outline of something
+LEAST_PANEL = (0.06, 0.035)  # of the page's width and height
+FILLED = 0.9  # of its bounding box, what a panel fills
+ACROSS = 0.6  # of the page's width or height, what the edge of a full-bleed picture is at least
+SMOOTH = 3.0
+ONE_COLOUR = 0.45  # of a card's inside
+MOST_PARTS, MOST_BLOCKS = 400, 60
+LEAST_AREA, LEAST_FIGURE = 0.0002, 0.015  # of the page
+TALLEST_SCRAP = 0.1
+LEAST_CHANGES = 8  # along a row of outline, which has two sides of each stroke
+
+
+@dataclass(frozen=True)
+class Block:
+    """`kind`: text, panel (a button, say) or image."""
+
+    kind: str
+    box: Box
+
+
+@dataclass(frozen=True)
+class Found:
+    """`blocks`: the largest first; `lines`: of the writing; `scraps`: these and what may be the visible part of one; `panels`:
+    what is a rectangle of its own."""
+
+    blocks: list[Block]
+    lines: list[Box]
+    scraps: list[Box]
+    panels: tuple[Box, ...]
+
+
+def find_blocks(gray: Mask, rgb: Mask) -> Found:
+    steps = cv2.morphologyEx(gray, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    outline = np.asarray(cv2.threshold(steps, EDGE_STEP, 255, cv2.THRESH_BINARY)[1], np.uint8)
+    panels = [Block(kind_of(box, rgb), box) for box in [*halves(outline, rgb), *rectangles(outline)]]
+    shown = outermost([panel for panel in panels if panel.kind != "card"])
+    rest = outline.copy()
+    for x, y, w, h in (panel.box for panel in shown):
+        rest[max(0, y - 2) : y + h + 2, max(0, x - 2) : x + w + 2] = 0
+    for x, y, w, h in (panel.box for panel in panels if panel.kind == "card"):
+        cv2.rectangle(rest, (x, y), (x + w - 1, y + h - 1), 0, 7)
+    groups = lines(rest)
+    changes = np.array([changes_along(rest, line) for line in groups], int)
+    written = changes >= LEAST_CHANGES
+    texts = [Block("text", box) for box in as_boxes(paragraphs(groups[written]))]
+    figures = [Block("image", box) for box in as_boxes(groups[~written]) if box[2] * box[3] >= LEAST_FIGURE * gray.size]
+    kept = (block for block in outermost([*shown, *figures]) + texts if block.box[2] * block.box[3] >= LEAST_AREA * gray.size)
+    blocks = sorted(kept, key=lambda block: (-block.box[2] * block.box[3], block.box))[:MOST_BLOCKS]
+    scraps = groups[(changes >= LEAST_CHANGES // 2) & (groups[:, 3] < TALLEST_SCRAP * gray.shape[0])]
+    return Found(blocks, as_boxes(groups[written]), as_boxes(scraps), tuple(panel.box for panel in shown))
+
+
+def as_boxes(table: Boxes) -> list[Box]:
+    return [(int(x), int(y), int(w), int(h)) for x, y, w, h in table]
+
+
+def changes_along(outline: Mask, line: Boxes) -> int:
+    """How often rows change between outline and none; seven in ten do so no more. A star or a window does a few times."""
+    x, y, w, h = line
+    part = outline[y : y + h, x : x + w]
+    changes = np.count_nonzero(part[:, 1:] != part[:, :-1], axis=1)
+    return int(np.sort(changes)[int(0.7 * (h - 1))])
+
+
+# ---------------------------------------------------------------- panels
+
+
+def halves(outline: Mask, rgb: Mask) -> list[Box]:
+    """The picture that lies beside the ground where an edge runs straight across the page: the ground is smooth, it is not."""
+    height, width = outline.shape
+    found: list[tuple[float, Box]] = []
+    for axis, length in ((1, height), (0, width)):
+        full = np.flatnonzero((outline > 0).mean(axis=axis) > ACROSS)
+        for place in edges_of(full[(full > 0.2 * length) & (full < 0.8 * length)]):
+            first = (0, 0, width, place) if axis == 1 else (0, 0, place, height)
+            second = (0, place, width, height - place) if axis == 1 else (place, 0, width - place, height)
+            (smooth, _), (rough, box) = sorted((roughness(half, rgb), half) for half in (first, second))
+            if smooth < SMOOTH < rough:
+                found.append((rough - smooth, box))
+    return [max(found)[1]] if found else []
+
+
+def edges_of(places: NDArray[np.int64]) -> list[int]:
+    """The last of each run of neighbours, the eight first runs."""
+    last = np.diff(places, append=-9) != 1
+    return [int(place) for place in places[last][:8]]
+
+
+def rectangles(outline: Mask) -> list[Box]:
+    """Parts that fill their bounding box once what is thin is taken off them, outermost first."""
+    height, width = outline.shape
+    closed = cv2.morphologyEx(outline, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    shapes, _ = cv2.findContours(closed, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    least = (LEAST_PANEL[0] * width, LEAST_PANEL[1] * height)
+    found = []
+    for shape in shapes:
+        x, y, w, h = cv2.boundingRect(shape)
+        if w < least[0] or h < least[1] or w * h > 0.93 * width * height:
+            continue
+        if cv2.contourArea(shape) > FILLED * w * h:
+            found.append(trimmed(np.asarray(shape, np.int32), (x, y, w, h)))
+    return sorted(set(found), key=lambda box: -box[2] * box[3])
+
+
+def trimmed(shape: NDArray[np.int32], box: Box) -> Box:
+    """Without what sticks out of the panel: letters that lie across its border."""
+    x, y, w, h = box
+    mask = np.zeros((h, w), np.uint8)
+    cv2.drawContours(mask, [shape - np.array([x, y])], -1, 1, -1)
+    rows = np.flatnonzero(mask.mean(axis=1) > 0.8)
+    columns = np.flatnonzero(mask.mean(axis=0) > 0.8)
+    if not len(rows) or not len(columns):
+        return box
+    return x + int(columns[0]), y + int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
+
+
+def outermost(panels: list[Block]) -> list[Block]:
+    """Without those that lie in another one."""
+    kept: list[Block] = []
+    for panel in panels:
+        x, y, w, h = panel.box
+        if not any(
+            a - 2 <= x and b - 2 <= y and x + w <= a + c + 2 and y + h <= b + d + 2 for a, b, c, d in (k.box for k in kept)
+        ):
+            kept.append(panel)
+    return kept
+
+
+def kind_of(box: Box, rgb: Mask) -> str:
+    """card (its contents count), panel or image."""
+    x, y, w, h = box
+    inside = rgb[y + 3 : y + h - 3, x + 3 : x + w - 3].reshape(-1, 3)[:: max(1, w * h // 4000)].astype(np.int32)
+    codes = (inside // 4) @ np.array([4096, 64, 1])
+    share = float(np.bincount(np.unique(codes, return_inverse=True)[1]).max() / max(1, len(codes))) if len(codes) else 0.0
+    if share < ONE_COLOUR and roughness(box, rgb) > SMOOTH:
+        return "image"
+    return "card" if h > 0.14 * rgb.shape[0] else "panel"
+
+
+def roughness(box: Box, rgb: Mask) -> float:
+    """The distance from the best plane through its colours, in grey levels, that 70 % stay within: little for a gradient with text."""
+    x, y, w, h = box
+    step = max(1, int(np.sqrt(w * h / 1500)))
+    part = rgb[y : y + h : step, x : x + w : step].astype(np.float32)
+    flat = part - part.mean(axis=(0, 1))
+    for axis in (0, 1):  # rows and columns of a grid are orthogonal, so that each slope is found by itself
+        place = np.arange(part.shape[axis], dtype=np.float32) - (part.shape[axis] - 1) / 2
+        place = place.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        slope = (flat * place).mean(axis=(0, 1)) / max(float((place**2).mean()), 1e-6)
+        flat = flat - slope * place
+    return float(np.quantile(np.abs(flat).max(axis=2), 0.7))
+
+
+# ---------------------------------------------------------------- writing
+
+
+def lines(outline: Mask) -> Boxes:
+    """Letters that follow each other along a line."""
+    height, width = outline.shape
+    letters = cv2.morphologyEx(outline, cv2.MORPH_CLOSE, np.ones((2, max(3, width // 90)), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(letters, connectivity=8)
+    boxes = stats[1:, :4].astype(np.int64)
+    sized = (boxes[:, 3] > 2) & (boxes[:, 2] > 2) & (boxes[:, 3] < 0.4 * height)
+    largest_first = np.argsort(-boxes[sized][:, 2] * boxes[sized][:, 3], kind="stable")
+    return joined(boxes[sized][largest_first[:MOST_PARTS]], _follow)
+
+
+def _follow(a: Boxes, b: Boxes) -> NDArray[np.bool_]:
+    """Whether two boxes stand in one line, no more than a letter apart."""
+    shared = np.minimum(a[1] + a[3], b[1] + b[3]) - np.maximum(a[1], b[1])
+    gap = np.maximum(a[0], b[0]) - np.minimum(a[0] + a[2], b[0] + b[2])
+    low, high = np.minimum(a[3], b[3]), np.maximum(a[3], b[3])
+    return (shared > 0.5 * low) & (gap < 0.8 * high) & (high < 3 * low)
+
+
+def paragraphs(boxes: Boxes) -> Boxes:
+    return joined(boxes, _below)
+
+
+def _below(a: Boxes, b: Boxes) -> NDArray[np.bool_]:
+    """Whether one line of about the same height stands closely below the other, on the same left edge or middle."""
+    low, high = np.minimum(a[3], b[3]), np.maximum(a[3], b[3])
+    gap = np.maximum(a[1], b[1]) - np.minimum(a[1] + a[3], b[1] + b[3])
+    aligned = (np.abs(a[0] - b[0]) < 0.5 * low) | (np.abs(2 * a[0] + a[2] - 2 * b[0] - b[2]) < low)
+    return aligned & (gap > -0.2 * low) & (gap < 0.9 * low) & (high < 1.6 * low)
+
+
+def joined(boxes: Boxes, belong: Callable[[Boxes, Boxes], NDArray[np.bool_]]) -> Boxes:
+    """(n, 4) → (m, 4): union boxes of what belongs together, directly or through others."""
+    if not len(boxes):
+        return boxes
+    near = belong(boxes.T[:, :, None], boxes.T[:, None, :]) | np.eye(len(boxes), dtype=bool)
+    group, before = np.arange(len(boxes)), None
+    while before is None or not np.array_equal(group, before):
+        before = group
+        group = np.where(near, group, len(boxes)).min(axis=1)
+        group = group[group]
+    start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    names = np.unique(group)
+    low = np.array([start[group == name].min(axis=0) for name in names])
+    high = np.array([end[group == name].max(axis=0) for name in names])
+    return np.concatenate([low, high - low], axis=1)

@@ -1,0 +1,151 @@
+"""Elements found in the pixels, and signs that they cover each other."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from api.scoring.backends import composition
+from api.scoring.backends.blocks import Block, Box
+from api.scoring.backends.covering import Covering, find_covering
+from api.scoring.backends.page import Page
+
+PAPER, INK, BLUE = (248, 250, 252), (30, 41, 59), (37, 99, 235)
+SIZE = (640, 400)
+WORDS = "Live on the lake stage with the quartet"
+
+
+def page(paper: tuple[int, int, int] = PAPER) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    image = Image.new("RGB", SIZE, paper)
+    return image, ImageDraw.Draw(image)
+
+
+def write(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int) -> Box:
+    draw.text(at, text, font=ImageFont.load_default(size), fill=INK)
+    left, top, right, bottom = draw.textbbox(at, text, font=ImageFont.load_default(size))
+    return round(left), round(top), round(right - left), round(bottom - top)
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    colors = np.random.default_rng(3).integers(0, 170, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(colors).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def found(image: Image.Image) -> list[Block]:
+    return Page.of(image).elements.blocks
+
+
+def covering(image: Image.Image) -> Covering:
+    seen = Page.of(image)
+    return find_covering(seen.gray, seen.elements)
+
+
+def same(one: Box, other: Box, tolerance: int = 5) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True))
+
+
+def test_an_empty_page_has_no_elements() -> None:
+    assert found(page()[0]) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1), (1, 500), (640, 2)])
+def test_the_smallest_pages_are_looked_through(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    assert covering(Image.fromarray(noise)).value >= 0
+
+
+def test_lines_of_one_size_below_each_other_are_one_paragraph() -> None:
+    image, draw = page()
+    boxes = [write(draw, (80, 100 + 24 * line), WORDS, 18) for line in range(3)]
+    [block] = found(image)
+    assert block.kind == "text"
+    assert same(block.box, (80, boxes[0][1], boxes[0][2], boxes[2][1] + boxes[2][3] - boxes[0][1]))
+
+
+def test_a_title_is_no_part_of_the_text_below_it() -> None:
+    image, draw = page()
+    title, text = write(draw, (80, 60), "Midsummer Jazz", 44), write(draw, (80, 124), WORDS, 16)
+    assert [same(block.box, box) for block, box in zip(found(image), (title, text), strict=True)] == [True, True]
+
+
+def test_a_button_is_one_element_with_its_label() -> None:
+    image, draw = page()
+    draw.rounded_rectangle((240, 180, 400, 222), 10, fill=BLUE)
+    draw.text((320, 201), "Get tickets", font=ImageFont.load_default(17), fill="white", anchor="mm")
+    [block] = found(image)
+    assert (block.kind, same(block.box, (240, 180, 161, 43))) == ("panel", True)
+
+
+def test_a_picture_is_one_element_whatever_is_in_it() -> None:
+    image, _ = page()
+    image.paste(photograph(260, 180), (60, 80))
+    [block] = found(image)
+    assert (block.kind, same(block.box, (60, 80, 260, 180))) == ("image", True)
+
+
+def test_a_picture_that_fills_one_side_of_the_page_is_found() -> None:
+    image, draw = page()
+    image.paste(photograph(320, 400), (320, 0))
+    write(draw, (40, 150), "Jazz Night", 40)
+    assert {block.kind: same(block.box, (320, 0, 320, 400)) for block in found(image)} == {"image": True, "text": False}
+
+
+def test_of_a_card_its_contents_count() -> None:
+    image, draw = page((30, 27, 75))
+    draw.rectangle((120, 60, 520, 340), fill="white")
+    title = write(draw, (160, 100), "Midsummer Jazz", 40)
+    assert [(block.kind, same(block.box, title)) for block in found(image)] == [("text", True)]
+
+
+# ---------------------------------------------------------------- covering
+
+
+def test_clean_type_is_covered_by_nothing() -> None:
+    image, draw = page()
+    write(draw, (80, 60), "Midsummer Jazz Night", 44)
+    write(draw, (80, 124), WORDS, 18)
+    assert covering(image).value < 0.4
+
+
+def test_writing_over_writing_is_told_with_its_strokes() -> None:
+    image, draw = page()
+    write(draw, (80, 60), "Midsummer Jazz Night", 44)
+    write(draw, (80, 78), WORDS, 20)
+    assert covering(image).value > 0.7
+    assert "strokes above each other" in covering(image).told
+
+
+def test_writing_across_the_edge_of_a_picture_is_told() -> None:
+    image, draw = page()
+    image.paste(photograph(300, 180), (60, 60))
+    write(draw, (80, 222), "Midsummer Jazz Night", 30)
+    assert covering(image).value > 1
+    assert covering(image).told.startswith("writing runs into a picture or a button")
+
+
+def test_writing_at_a_distance_from_a_picture_is_not() -> None:
+    image, draw = page()
+    image.paste(photograph(300, 180), (60, 60))
+    write(draw, (60, 262), "Midsummer Jazz Night", 30)
+    assert covering(image).value < 0.4
+
+
+# ---------------------------------------------------------------- common lines
+
+
+def test_boxes_on_a_common_left_edge_middle_or_right_edge_are_in_line() -> None:
+    assert composition.off_lines([(10, 0, 30, 5), (10, 20, 50, 5)], 100) == pytest.approx(0, abs=1e-9)
+    assert composition.off_lines([(20, 0, 20, 5), (10, 20, 40, 5)], 100) == pytest.approx(0, abs=1e-9)
+    assert composition.off_lines([(10, 0, 30, 5), (20, 20, 20, 5)], 100) == pytest.approx(0, abs=1e-9)
+
+
+def test_boxes_that_mirror_each_others_margins_are_in_line() -> None:
+    assert composition.off_lines([(10, 0, 30, 5), (70, 0, 20, 5)], 100) == pytest.approx(0, abs=1e-9)
+
+
+def test_boxes_off_every_line_count_by_their_distance() -> None:
+    assert composition.off_lines([(11, 0, 30, 5), (10, 20, 50, 5)], 100) == pytest.approx(0.5)
+    assert composition.off_lines([(13, 0, 31, 5), (10, 20, 51, 5)], 100) == pytest.approx(0.75)
+
+
+def test_a_single_box_is_in_line() -> None:
+    assert composition.off_lines([(13, 2, 5, 5)], 100) == pytest.approx(0, abs=1e-9)
