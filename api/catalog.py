@@ -26,7 +26,14 @@ MODEL_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0
 REPO_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*"
 COMMIT_PATTERN = r"[0-9a-f]{40}"
 
-TASKS = ("text-to-image", "image-text-to-text", "text-generation", "zero-shot-image-classification", "aesthetic-head")
+TASKS = (
+    "text-to-image",
+    "image-text-to-text",
+    "text-generation",
+    "zero-shot-image-classification",
+    "aesthetic-head",
+    "image-aesthetics",
+)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ MODULES = {
     "image-text-to-text": "api.loading.chat",
     "text-generation": "api.loading.chat",
     "aesthetic-head": "api.loading.heads",
+    "image-aesthetics": "api.loading.nima",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-RECOGNISERS = ("api.loading.heads:recognise_tensors",)
+RECOGNISERS = ("api.loading.heads:recognise_tensors", "api.loading.nima:recognise_tensors")
 """'module:function', each from tensors by name to a `Recognised`, or None."""
 
 

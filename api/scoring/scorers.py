@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from api.scoring.backends.layout import NetworkScorer, PageScorer
 
 DEFAULT = "heuristic"
-CLIP, HEAD = "zero-shot-image-classification", "aesthetic-head"
+CLIP, HEAD, NIMA = "zero-shot-image-classification", "aesthetic-head", "image-aesthetics"
 NETWORK = ("loader", "model_id")
 
 
@@ -49,6 +49,9 @@ SCORERS = {
     "uiclip": Backend("api.scoring.backends.uiclip", "UIClipScorer", NETWORK, CLIP, "uiclip", "uiclip", needs_image=True),
     "laion": Backend(
         "api.scoring.backends.laion", "LaionScorer", NETWORK, HEAD, "laion", "laion-aesthetic-v2", needs_image=True
+    ),
+    "nima": Backend(
+        "api.scoring.backends.nima", "NimaScorer", NETWORK, NIMA, default_model="DEFAULT_AESTHETIC_MODEL", needs_image=True
     ),
     "custom": Backend(
         "api.scoring.taste.serving", "make_scorer", needs=("name",), check_name="api.scoring.taste.serving:settle_name"

@@ -14,6 +14,7 @@ from api.starter.training.diffusion import train_diffusion
 from api.starter.training.export import export_clip, export_starter, take_up_starter
 from api.starter.training.judge import export_judge, train_judge
 from api.starter.training.lora import train_lora
+from api.starter.training.nima import train_nima
 from api.starter.training.run import chosen_device
 from api.starter.training.tokenizer import train_tokenizer
 
@@ -35,6 +36,7 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "diffusion": train_diffusion,
     "decoder": train_decoder,
     "judge": train_judge,
+    "nima": train_nima,
     "lora": train_lora,
     "export": _export,
     "take-up": _take_up,
