@@ -25,6 +25,8 @@ MEASURES = (
 )  # the names in api/loading/memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
+CHAT_TASKS = ("image-text-to-text", "text-generation")
+SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
 CLIP_TASK = "zero-shot-image-classification"
 
 Check = Callable[..., list[CheckMessage]]
@@ -108,6 +110,29 @@ def check_model_settings() -> Iterator[CheckMessage]:
     if settings.HF_ENDPOINT and not is_origin(settings.HF_ENDPOINT.rstrip("/"), path=True):
         hint = "It is a URL such as https://huggingface.co; unset it for that one."
         yield Error(f"HF_ENDPOINT is no URL: {settings.HF_ENDPOINT!r}.", hint=hint, id="darkroom.E007")
+
+
+@check(Tags.models)
+def check_chat() -> Iterator[CheckMessage]:
+    if settings.CHAT_REMOTE_URL and not is_origin(settings.CHAT_REMOTE_URL.rstrip("/"), path=True):
+        hint = "It is where the other server's API begins, such as http://gpu:8001/v1."
+        yield Error(f"CHAT_REMOTE_URL is no URL: {settings.CHAT_REMOTE_URL!r}.", hint=hint, id="darkroom.E017")
+    if settings.CHAT_REMOTE_MODELS and not settings.CHAT_REMOTE_URL:
+        hint = "Set CHAT_REMOTE_URL to the server that has them."
+        yield Warning("CHAT_REMOTE_MODELS names models, and there is no CHAT_REMOTE_URL.", hint=hint, id="darkroom.W006")
+    name = settings.DEFAULT_CHAT_MODEL
+    if name in (SHIPPED_CHAT_MODEL, *settings.CHAT_REMOTE_MODELS):
+        return
+    try:
+        entry = get_catalog().get(name)
+    except CatalogError:
+        return  # said above
+    except UnknownModel as error:
+        yield Error(f"DEFAULT_CHAT_MODEL: {error}", hint="GET /v1/models lists those that chat.", id="darkroom.E018")
+        return
+    if entry.task not in CHAT_TASKS:
+        message = f"DEFAULT_CHAT_MODEL is {entry.id}, which doesn't chat (its task is {entry.task})."
+        yield Error(message, hint=f"Set it to a model whose task is {' or '.join(CHAT_TASKS)}.", id="darkroom.E019")
 
 
 # ---------------------------------------------------------------- folders
