@@ -5,12 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from api.scoring.backends.taste import FARTHEST, Floats, Judgements, Scaling, chance_to_win, fit, rotate, sigmoid
+from api.scoring.backends.taste import FARTHEST, Floats, Judgements, Scaling, chance_to_win, fit, ranks, rotate, sigmoid
 from api.scoring.backends.taste_evaluation import (
     GROUPS,
     accuracy_interval,
     learn,
-    ranks,
     spearman,
     splits,
     wilson,

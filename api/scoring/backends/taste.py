@@ -180,6 +180,12 @@ def sigmoid(value: Any) -> Any:
     return 0.5 * (1 + np.tanh(0.5 * value))
 
 
+def ranks(values: Floats) -> Floats:
+    """From 1, equal values sharing the mean of their ranks."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
 # ---------------------------------------------------------------- what was learned, in use
 
 EMBEDDING = "embedding"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from api.scoring.backends.taste import Flags, Floats, Ints, Judgements, fit, rotate
+from api.scoring.backends.taste import Flags, Floats, Ints, Judgements, fit, ranks, rotate
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 GROUPS, INNER_GROUPS = 10, 5
@@ -243,12 +243,6 @@ def spearman(a: Floats, b: Floats) -> float | None:
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
-
-
-def ranks(values: Floats) -> Floats:
-    """From 1, equal values sharing the mean of their ranks."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def calibration(judged: Judgements, predicted: Predicted) -> float:
