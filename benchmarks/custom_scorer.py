@@ -160,7 +160,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--people", type=int, default=20, help="simulated, for each row of the table")
     chosen = options.parse_args()
-    data = prepare(chosen)
+    data = prepare(chosen, LOAD_MODELS="true")
     from api.jobs.worker import WorkerLoop
     from api.system.runtime import start_runtime
 

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import UnknownModel
+from api.files.judges import UnknownJudge, is_judge, settle_judge
 from api.images.ranking import FIGURES, RankBy, weights_of
 from api.strict import nearest
 from config.catalog import get_catalog
@@ -26,16 +27,24 @@ MODELS: dict[str, tuple[str, Collection[str]]] = {
     "aesthetic": ("DEFAULT_AESTHETIC_MODEL", AESTHETIC.keys()),
 }
 """The setting that names a criterion's model, and the tasks that it may have."""
+BROUGHT = r"^custom:[A-Za-z0-9_\-]{1,40}(@[1-9][0-9]{0,5})?$"
 _WEIGHT = {"type": "number", "minimum": 0, "maximum": LARGEST_WEIGHT}
 SCHEMA = {
     "oneOf": [
         {"type": "string", "enum": list(FIGURES)},
-        {"type": "object", "properties": dict.fromkeys(FIGURES, _WEIGHT), "additionalProperties": False, "minProperties": 1},
+        {"type": "string", "pattern": BROUGHT},
+        {
+            "type": "object",
+            "properties": dict.fromkeys(FIGURES, _WEIGHT),
+            "patternProperties": {BROUGHT: _WEIGHT},
+            "additionalProperties": False,
+            "minProperties": 1,
+        },
     ],
     "description": (
         "What candidates are ranked by, with `best_of`: `clip` (the default, how well a picture fits its prompt), `aesthetic`, "
-        '`layout`, or weights such as `{"clip": 0.7, "aesthetic": 0.3}`. With weights each figure is first made comparable '
-        "within the request: (x − mean) / SD over its candidates."
+        '`layout`, `custom:NAME` (a scorer that was trained here), or weights such as `{"clip": 0.7, "aesthetic": 0.3}`. With '
+        "weights each figure is first made comparable within the request: (x − mean) / SD over its candidates."
     ),
 }
 
@@ -68,6 +77,12 @@ def read_object(text: str) -> Any:
 
 
 def check_name(name: Any) -> str:
+    """With nothing left open: custom:NAME becomes custom:NAME@VERSION. Raises ValidationError."""
+    if isinstance(name, str) and is_judge(name):
+        try:
+            return settle_judge(name)
+        except UnknownJudge as error:
+            raise ValidationError(str(error), code="unknown") from None
     if name not in FIGURES:
         raise ValidationError(f"There is no '{str(name)[:40]}' to rank by.{nearest(str(name), list(FIGURES))}", code="unknown")
     return str(name)
@@ -96,7 +111,7 @@ def check_best_of(data: dict[str, Any]) -> None:
 
 def missing(criterion: str) -> str:
     """Why this server can't rank by it; empty where it can."""
-    if criterion == "layout":
+    if criterion == "layout" or is_judge(criterion):
         return ""
     if not settings.LOAD_MODELS:
         return "the workers of this server load no models (LOAD_MODELS is off)."

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from api.files.judges import is_judge
 from api.images.ranking import WEIGHTED, weights_of
 
 WIDTH, HEIGHT, MARGIN = 600, 34, 10
@@ -32,11 +33,11 @@ def candidates_context(result: Mapping[str, Any] | None) -> dict[str, Any] | Non
         return None
     candidates = result["candidates"]
     kept = {image["seed"]: image["id"] for image in result["images"]}
-    columns = [name for name in SHOWN if any(candidate["scores"].get(name) is not None for candidate in candidates)]
+    columns = columns_of(candidates)
     scale = Scale(ranking["score"], [candidate["score"] for candidate in candidates if candidate["score"] is not None])
     return {
         "rows": [make_row(candidate, kept, columns, scale) for candidate in candidates],
-        "headings": [SHOWN[name] for name in columns],
+        "headings": [SHOWN.get(name, name) for name in columns],
         "is_weighted": ranking["score"] == WEIGHTED,
         "sentence": sentence(ranking, len(candidates), scale),
         "mean_x": None if ranking["mean"] is None else scale.place(ranking["mean"]),
@@ -46,6 +47,12 @@ def candidates_context(result: Mapping[str, Any] | None) -> dict[str, Any] | Non
         "height": HEIGHT,
         "middle": HEIGHT / 2,
     }
+
+
+def columns_of(candidates: list[Mapping[str, Any]]) -> list[str]:
+    """Those of SHOWN that are there, and those that other judges brought."""
+    there = {name: None for candidate in candidates for name, score in candidate["scores"].items() if score is not None}
+    return [name for name in SHOWN if name in there] + [name for name in there if is_judge(name)]
 
 
 class Scale:
@@ -84,7 +91,8 @@ def sentence(ranking: Mapping[str, Any], count: int, scale: Scale) -> str:
     if ranking["best"] is None:
         return f"{count} candidates; none of them could be ranked."
     by = " and ".join(
-        CRITERIA[name] if len(weights) == 1 else f"{weight:g} × {CRITERIA[name]}" for name, weight in weights.items()
+        CRITERIA.get(name, name) if len(weights) == 1 else f"{weight:g} × {CRITERIA.get(name, name)}"
+        for name, weight in weights.items()
     )
     best = "" if ranking["score"] == WEIGHTED else f": {scale.text(ranking['best'])}"  # the mean of weighted z-scores is 0
     return (

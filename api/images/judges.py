@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from django.conf import settings
 from PIL import Image
 
+from api.files.judges import UnknownJudge, is_judge, make_judge
 from api.images.best_of import AESTHETIC, missing
 from api.images.ranking import FIGURES
 from api.jobs.errors import WorkerFault
@@ -138,6 +139,22 @@ class LayoutJudge:
         return [{FIGURES[self.criterion]: mean_of(verdict.scores)} for verdict in verdicts]
 
 
+class BroughtJudge:
+    """One that another capability brings (api/files/judges.py); 0-100."""
+
+    def __init__(self, criterion: str) -> None:
+        self.criterion = criterion
+        self._judge = make_judge(criterion)
+
+    def load(self, on_progress: Progress) -> None:
+        with as_unavailable():
+            self._judge.load(on_progress)
+
+    def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
+        with as_unavailable():
+            return [{self.criterion: round(score, 4)} for score in self._judge.score(pictures)]
+
+
 def mean_of(scores: Mapping[str, float | None]) -> float | None:
     known = [score for score in scores.values() if score is not None]
     return round(statistics.fmean(known), 4) if known else None
@@ -158,7 +175,7 @@ def as_unavailable() -> Iterator[None]:
         raise Unavailable(error.detail, passing=isinstance(error, OutOfMemory) or error.code == "not_loaded") from error
     except DownloadError as error:
         raise Unavailable(error.detail) from error
-    except UnknownEntry as error:
+    except (UnknownEntry, UnknownJudge) as error:
         raise Unavailable(str(error)) from error
     except Exception as error:
         log.exception("A picture could not be scored")
@@ -173,7 +190,9 @@ def make_judges(criteria: Sequence[str], warn: Warn) -> list[Judge]:
 
         makers["clip"] = lambda: PromptJudge(get_loader(), settings.DEFAULT_CLIP_MODEL, warn)
         makers["aesthetic"] = lambda: AestheticJudge(get_loader(), settings.DEFAULT_AESTHETIC_MODEL)
-    return [makers[name]() for name in dict.fromkeys(criteria) if name in makers]
+    wanted = dict.fromkeys(criteria)
+    brought = [BroughtJudge(name) for name in wanted if is_judge(name)]
+    return [*(makers[name]() for name in wanted if name in makers), *brought]
 
 
 def second_opinion(criteria: Collection[str]) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FIGURES = {"clip": "clip_cosine", "aesthetic": "aesthetic_score", "layout": "layout_score"}
-"""The criteria, and which of a picture's scores each one reads."""
+"""The criteria, and which of a picture's scores each one reads; a judge that others bring (custom:NAME) has a score of its own name."""
 DEFAULT = "clip"
 WEIGHTED = "weighted_z"
 
@@ -46,8 +46,12 @@ def weights_of(rank_by: RankBy) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if weight}
 
 
+def score_of(criterion: str) -> str:
+    return FIGURES.get(criterion, criterion)
+
+
 def figure_of(candidate: Candidate, criterion: str) -> float | None:
-    value = candidate.scores.get(FIGURES[criterion])
+    value = candidate.scores.get(score_of(criterion))
     return float(value) if value is not None and math.isfinite(value) else None
 
 
@@ -104,7 +108,7 @@ def summarize(places: Sequence[Place], rank_by: RankBy) -> dict[str, Any]:
     weights = usable([place.candidate for place in places], rank_by) or weights_of(rank_by)
     told: dict[str, Any] = {
         "rank_by": rank_by if isinstance(rank_by, str) else dict(rank_by),
-        "score": FIGURES[next(iter(weights))] if len(weights) == 1 else WEIGHTED,
+        "score": score_of(next(iter(weights))) if len(weights) == 1 else WEIGHTED,
         "scored": len(totals),
     }
     if not totals:

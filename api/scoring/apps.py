@@ -7,12 +7,15 @@ class ScoringConfig(AppConfig):
     verbose_name = "Scores"
 
     def ready(self) -> None:
+        from api.files import judges
         from api.jobs import kinds
         from api.scoring import signals  # noqa: F401  (its receivers register themselves)
         from api.scoring.handler import LayoutScoring
         from api.scoring.prompts import ClipScoring
+        from api.scoring.taste.serving import CustomJudges
         from api.scoring.taste.training import TrainScorer
 
         kinds.register(LayoutScoring())
         kinds.register(ClipScoring())
         kinds.register(TrainScorer())
+        judges.register("custom", CustomJudges())

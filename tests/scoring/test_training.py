@@ -19,7 +19,7 @@ from api.jobs.models import Job
 from api.jobs.worker import WorkerLoop
 from api.scoring.models import CustomScorer, LayoutScore, PictureFeatures, Rating
 from api.scoring.taste.judgements import compare
-from tests.rows import make_job
+from tests.rows import PARAMS, make_job
 from tests.scoring.conftest import ASYNC, encoded
 from tests.scoring.test_score_api import EVENT, VARIANT
 
@@ -287,6 +287,26 @@ def test_a_scorer_that_a_queued_job_waits_for_is_not_deleted(two_versions: None,
         assert waiting in reply.json()["detail"]
     client.post(f"/api/jobs/{waiting}/cancel/")
     assert client.delete(f"{SCORERS}mine/").status_code == 204
+
+
+@pytest.mark.parametrize("rank_by", ["custom:mine@2", {"clip": 0.5, "custom:mine@2": 0.5}])
+def test_a_scorer_that_candidates_are_ranked_by_is_not_deleted(two_versions: None, client: Client, rank_by: Any) -> None:
+    make_job("queued", params={**PARAMS, "best_of": 4, "rank_by": rank_by})
+    assert client.delete(f"{SCORERS}mine/").json()["code"] == "scorer_in_use"
+    assert client.delete(f"{SCORERS}mine@1/").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [({"on": "layouts"}, "trained on layouts"), ({"encoder": "starter-clip"}, "LOAD_MODELS")]
+)
+def test_what_cant_rank_images_here_is_refused_as_rank_by(
+    two_versions: None, client: Client, changes: Any, reason: str
+) -> None:
+    CustomScorer.objects.update(**changes)
+    body = {"prompt": "a lake", "best_of": 2, "rank_by": "custom:mine"}
+    reply = client.post("/api/txt2img/", body, content_type="application/json", headers=ASYNC)
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (400, "rank_by")
+    assert reason in reply.json()["errors"][0]["detail"]
 
 
 # ---------------------------------------------------------------- judging with it

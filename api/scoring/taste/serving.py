@@ -1,12 +1,15 @@
-"""`backend: "custom:NAME"`: from a name to a scorer that a worker can judge with."""
+"""`backend: "custom:NAME"`, and `rank_by: "custom:NAME"`: from a name to a scorer that a worker can judge with."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from PIL import Image
 
+from api.files.judges import Progress, UnknownJudge
 from api.jobs.errors import JobError
 from api.jobs.using_models import explained
+from api.scoring.models import CustomScorer as CustomScorerRow
 from api.scoring.scorers import UnknownScorer
 from api.scoring.taste.scorers import UnknownCustomScorer, find_scorer
 
@@ -62,3 +65,62 @@ class ServedScorer:
             detail = f"custom:{taste.name} was trained on images: it judges pictures alone, and there is none."
             raise JobError("image_required", 400, detail)
         return self.scorer.score(picture, layouts)
+
+
+# ---------------------------------------------------------------- best of K
+
+
+class CustomJudges:
+    """A JudgeKind: images are ranked by scorers that were trained on images."""
+
+    def settle(self, name: str) -> str:
+        return str(find_judge(name))
+
+    def make(self, name: str) -> "CustomJudge":
+        return CustomJudge(name)
+
+
+def find_judge(name: str) -> CustomScorerRow:
+    """Raises UnknownJudge."""
+    try:
+        row = find_scorer(name)
+    except UnknownCustomScorer as error:
+        raise UnknownJudge(str(error)) from None
+    if row.on != CustomScorerRow.On.IMAGES:
+        raise UnknownJudge(f"custom:{row} was trained on layouts: it can't rank images.")
+    if row.encoder and not settings.LOAD_MODELS:
+        raise UnknownJudge(
+            f"custom:{row} needs {row.encoder}, and the workers of this server load no models (LOAD_MODELS is off)."
+        )
+    return row
+
+
+class CustomJudge:
+    """A PictureJudge. Its CLIP model is loaded by `load`, and only lent to `score`, which may be called by another thread."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.scorer: CustomScorer | None = None
+
+    def load(self, on_progress: Progress) -> None:
+        from api.scoring.backends.custom import CustomScorer
+        from api.scoring.backends.taste import Taste
+
+        row = find_judge(self.name)
+        self.scorer = CustomScorer(Taste.from_json(str(row), row.taste), lent_encoder(row.encoder, on_progress))
+
+    def score(self, pictures: Sequence[Image.Image]) -> list[float]:
+        assert self.scorer is not None, "load() comes first"
+        return self.scorer.score_pictures(pictures)
+
+
+def lent_encoder(model_id: str, on_progress: Progress) -> Any:
+    if not model_id:
+        return None
+    from api.loading.leases import OnlyLoaded
+    from api.model_loader import get_loader
+    from api.scoring.backends.clip import ClipEncoder
+
+    get_loader().load(model_id, on_progress)
+    lender: Any = OnlyLoaded(get_loader())
+    return ClipEncoder(lender, model_id)
