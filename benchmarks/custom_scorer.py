@@ -144,15 +144,18 @@ def large(studio: Studio, loop: Any) -> Outcome:
     return train(studio, loop, utility, judge, rng)
 
 
-def told(outcomes: Sequence[Outcome]) -> str:
-    """Mean agreement ± its SD over people (the worst), then the scorers' own figure, and how often each was right."""
+def told(outcomes: Sequence[Outcome], way: str) -> str:
+    """Mean agreement ± its SD over people (the worst), and the scorers' own figure; how often its interval has the agreement in it,
+    where both are of the same answers (a scorer tests itself on answers with slips in them, or shuffled).
+    """
     agreement = np.array([outcome.agreement for outcome in outcomes])
     own = np.mean([outcome.value for outcome in outcomes])
     inside = np.mean([outcome.low <= outcome.agreement <= outcome.high for outcome in outcomes])
     learned = np.mean([outcome.learned for outcome in outcomes])
+    holds = "" if way in ("slips", "shuffled") else f", its interval holds in {100 * inside:.0f} %"
     return (
         f"{100 * agreement.mean():.1f} ± {100 * agreement.std(ddof=1):.1f} % (worst {100 * agreement.min():.1f}); own figure "
-        f"{100 * own:.1f} %, its interval holds in {100 * inside:.0f} %; `learned` in {100 * learned:.0f} %"
+        f"{100 * own:.1f} %{holds}; `learned` in {100 * learned:.0f} %"
     )
 
 
@@ -178,7 +181,7 @@ def main() -> None:
     for label, way in ways.items():
         outcomes = simulate(studio, loop, chosen.people, way)
         seconds += [outcome.seconds for outcome in outcomes]
-        rows.append((label, told(outcomes)))
+        rows.append((label, told(outcomes, way)))
     most = large(studio, loop)
     rows += [
         ("a training's seconds, median, longest", f"{np.median(seconds):.1f}, {max(seconds):.1f}"),
