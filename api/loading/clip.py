@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Clip:
     tokenizer: Any
     preparation: Preparation
     """The same as the processor, faster."""
+    kept_texts: dict[str, Any] = field(default_factory=dict)
+    """Embeddings of sentences that a scorer asks for each time; they live as long as the model is loaded."""
 
     @property
     def components(self) -> dict[str, torch.nn.Module]:

@@ -112,6 +112,16 @@ def test_a_mark_in_a_prompt_does_not_end_it(encoder: ClipEncoder) -> None:
     assert ended @ plain < 0.99
 
 
+def test_a_scorers_own_sentences_are_encoded_once_while_the_model_is_loaded(
+    loader: ModelLoader, encoder: ClipEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.testing.assert_allclose(encoder.embed_fixed(PROMPTS), encoder.embed_texts(PROMPTS), atol=1e-6)
+    monkeypatch.setattr(clip, "_encode_texts", None)
+    again = ClipEncoder(loader, "starter-clip").embed_fixed(PROMPTS[::-1])
+    monkeypatch.undo()
+    np.testing.assert_allclose(again, encoder.embed_texts(PROMPTS[::-1]), atol=1e-6)
+
+
 def test_nothing_gives_nothing(encoder: ClipEncoder) -> None:
     assert encoder.embed_images([]).shape == (0, 192)
     assert encoder.score([], []) == []

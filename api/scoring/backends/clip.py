@@ -49,6 +49,14 @@ class ClipEncoder:
         """(N, D), each row of length 1. What is longer than the model's context is cut; see `truncated`."""
         return normalized(self.raw_text_features(texts))
 
+    def embed_fixed(self, texts: Sequence[str]) -> Floats:
+        """As `embed_texts`, for a scorer's own sentences: encoded once while the model is loaded."""
+        with self._use() as lease:
+            kept = lease.pipeline.kept_texts
+            unread = [text for text in texts if text not in kept]
+            kept |= dict(zip(unread, self.embed_texts(unread), strict=True))
+            return np.stack([kept[text] for text in texts])
+
     def raw_image_features(self, images: Sequence[Image.Image]) -> Floats:
         """(N, D), as the network gives them. Row i does not depend on the other pictures, but for rounding."""
         with self._use():

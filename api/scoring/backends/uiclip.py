@@ -47,8 +47,10 @@ class UIClipScorer:
 
     def score_prepared(self, prepared: Sequence[list[Look]], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         pages = normalized(self._embed_pages(prepared))
-        wanted_texts = [text for wanted in layouts for layout in wanted for text in captions(describe(layout))]
-        texts = iter(self.encoder.embed_texts(wanted_texts).reshape(-1, 2 + len(FAULTS), pages.shape[1]))
+        shown = [describe(layout) for wanted in layouts for layout in wanted]
+        embed = self.encoder.embed_texts if any(shown) else self.encoder.embed_fixed
+        embedded = embed([text for words in shown for text in captions(words)])
+        texts = iter(embedded.reshape(-1, 2 + len(FAULTS), pages.shape[1]))
         return [[self.judge(next(texts) @ page) for _ in wanted] for page, wanted in zip(pages, layouts, strict=True)]
 
     def _embed_pages(self, prepared: Sequence[list[Look]]) -> Floats:

@@ -72,7 +72,7 @@ class ZeroShotScorer:
 
     def score_prepared(self, prepared: Sequence[Look], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         images = normalized(self.encoder.features_of(prepared))
-        cosines = images @ self.encoder.embed_texts([text for pair in PAIRS for text in (pair.good, pair.poor)]).T
+        cosines = images @ self.encoder.embed_fixed([text for pair in PAIRS for text in (pair.good, pair.poor)]).T
         return [[self.judge(row)] * len(wanted) for row, wanted in zip(cosines, layouts, strict=True)]
 
     def judge(self, cosines: Floats) -> Verdict:
