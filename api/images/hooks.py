@@ -17,9 +17,10 @@ class RunHooks:
             run.progress(step=step, steps=steps, preview=preview)
 
     def on_load(self, fraction: float, text: str) -> None:
+        """Told beside the steps that are done, until it is loaded."""
         for run in self.runs:
             step, steps = run.at
-            run.progress(step=step, steps=steps or run.params["steps"], stage=text)
+            run.progress(step=step, steps=steps or run.params["steps"], stage=text if fraction < 1 else "")
 
     def cancelled(self, index: int) -> bool:
         return self.runs[index].cancelled
