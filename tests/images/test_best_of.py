@@ -108,6 +108,20 @@ def test_the_candidates_are_told_best_first_with_gain_and_spread(server: LiveSer
     assert ranking["sd"] == pytest.approx(np.std(cosines, ddof=1), abs=1e-5)
 
 
+def test_a_choice_by_clip_is_told_by_a_second_scorer_as_well(server: LiveServer) -> None:
+    job = make(server, best_of=3)
+    ratings = [candidate["scores"]["aesthetic_score"] for candidate in job["result"]["candidates"]]
+    assert job["warnings"] == []
+    assert all(0 <= rating <= 100 for rating in ratings)
+
+
+def test_candidates_are_ranked_by_their_looks(server: LiveServer) -> None:
+    candidates = make(server, best_of=4, rank_by="aesthetic")["result"]["candidates"]
+    ratings = [candidate["scores"]["aesthetic_score"] for candidate in candidates]
+    assert ratings == sorted(ratings, reverse=True)
+    assert len(set(ratings)) == 4
+
+
 @pytest.mark.parametrize("rank_by", ["layout", {"clip": 0.7, "layout": 0.3}])
 def test_candidates_are_ranked_by_what_was_asked_and_told_by_clip_as_well(server: LiveServer, rank_by: Any) -> None:
     result = make(server, best_of=4, rank_by=rank_by)["result"]
