@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
 
@@ -30,6 +31,16 @@ class AlwaysJson(BaseContentNegotiation):
     def select_renderer(self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None) -> Any:
         renderer = next(iter(renderers))
         return renderer, renderer.media_type
+
+
+class JsonParser(JSONParser):
+    """JSON that is nested more deeply than Python can follow is a 400, like any other that can't be read."""
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().parse(*args, **kwargs)
+        except RecursionError:
+            raise ParseError("The JSON is nested too deeply.") from None
 
 
 class StrictSerializer(serializers.Serializer[Any]):

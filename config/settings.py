@@ -171,7 +171,7 @@ LOGGING = logging_config(env_choice("LOG_FORMAT", "auto", ["auto", "text", "json
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.access.authentication.PrincipalAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["api.access.permissions.HasScope"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_PARSER_CLASSES": ["api.strict.JsonParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.strict.AlwaysJson",
     "DEFAULT_SCHEMA_CLASS": "api.system.schema.DarkroomSchema",

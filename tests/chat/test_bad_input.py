@@ -200,3 +200,19 @@ def test_the_older_servers_torch_path_refuses_another_backend(post: Post) -> Non
 def test_an_echoed_answer_with_empty_fields_is_taken_back(post: Post) -> None:
     echoed = {"role": "assistant", "content": "hi", "refusal": None, "tool_calls": None, "annotations": [], "audio": None}
     assert post(messages=[*ask("hello"), echoed, *ask("and?")]).status_code == 202
+
+
+@pytest.mark.parametrize("depth", [200, 900, 5_000, 100_000])
+def test_however_deep_a_schema_is_nested_it_is_no_500(client: Client, depth: int) -> None:
+    schema = '{"type":"array","items":' * depth + '{"type":"null"}' + "}" * depth
+    format = f'{{"type":"json_schema","json_schema":{{"name":"x","schema":{schema}}}}}'
+    body = f'{{"model":"{MODEL}","messages":[{{"role":"user","content":"x"}}],"response_format":{format}}}'
+    reply = client.post("/v1/chat/completions", body, content_type="application/json", headers=ASYNC)
+    assert reply.status_code in (202, 400), reply.content[:300]
+
+
+def test_a_schema_with_an_infinite_number_is_refused(client: Client) -> None:
+    format = '{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"number","maximum":1e999}}}'
+    body = f'{{"model":"{MODEL}","messages":[{{"role":"user","content":"x"}}],"response_format":{format}}}'
+    reply = client.post("/v1/chat/completions", body, content_type="application/json", headers=ASYNC)
+    assert refusal(reply)["code"] == "invalid_schema"

@@ -210,6 +210,17 @@ def test_a_client_that_asked_to_keep_it_may_leave(sdk: openai.OpenAI, server: Li
     server.wait_until(lambda: newest(server)["status"] == "succeeded", "the job is done", seconds=30)
 
 
+def test_a_stream_of_a_job_whose_events_are_gone_is_told_from_its_result(sdk: openai.OpenAI, server: LiveServer) -> None:
+    header = {"Idempotency-Key": "told-twice"}
+    first = "".join(told(sdk.chat.completions.create(**SHORT, stream=True, extra_headers=header)))
+    server.manage("shell", "-c", "from api.jobs.models import JobEvent; JobEvent.objects.all().delete()")
+    assert "".join(told(sdk.chat.completions.create(**SHORT, stream=True, extra_headers=header))) == first
+
+
+def told(chunks: Any) -> list[str]:
+    return [chunk.choices[0].delta.content or "" for chunk in chunks]
+
+
 def test_respond_async_gives_the_job_at_once(server: LiveServer) -> None:
     reply = server.client.post("/v1/chat/completions", json=SHORT, headers={"Prefer": "respond-async"})
     assert (reply.status_code, reply.headers["Preference-Applied"]) == (202, "respond-async")

@@ -11,7 +11,7 @@ from django.http import StreamingHttpResponse
 
 from api.dialects.openai import replies
 from api.dialects.openai.errors import envelope
-from api.jobs.events import in_thread
+from api.jobs.events import call_and_close, in_thread
 from api.jobs.models import Job, JobEvent
 from api.jobs.services import cancel_job
 from api.jobs.states import Status
@@ -97,7 +97,7 @@ class ChatStream(StreamingHttpResponse):
     def close(self) -> None:
         super().close()
         if not self.narrator.ended and not self.kept:
-            leave(self.narrator.job)
+            call_and_close(leave, self.narrator.job)
 
 
 async def narrate(narrator: Narrator, events: AsyncIterator[JobEvent | None], first: JobEvent | None) -> AsyncIterator[bytes]:
@@ -108,8 +108,8 @@ async def narrate(narrator: Narrator, events: AsyncIterator[JobEvent | None], fi
             yield chunk
         if narrator.ended:
             return
-    if not narrator.ended:  # the job was deleted
-        for chunk in narrator.break_off(INTERRUPTED):
+    if not narrator.ended:  # the job was deleted; or only its events, which go before it does
+        for chunk in narrator.end(await in_thread(result_of, narrator.job) or {}):
             yield chunk
 
 

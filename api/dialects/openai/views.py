@@ -8,7 +8,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -19,12 +18,13 @@ from api.chat.selection import TASKS, chat_models
 from api.chat.serializers import ChatSerializer
 from api.dialects.openai import replies
 from api.dialects.openai.errors import envelope, handler, job_error
-from api.dialects.openai.streaming import ChatStream, Narrator, leave
+from api.dialects.openai.streaming import ChatStream, Narrator, leave, result_of
 from api.jobs.events import follow_events, in_thread, wait_until_final
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 from api.jobs.submission import JobResponse, Preference, call, read_idempotency_key, read_preference, submit
 from api.problems import Problem
+from api.strict import JsonParser
 from config.catalog import get_catalog
 
 PATIENCE_SECONDS = 86_400.0
@@ -38,7 +38,7 @@ class ChatCompletionsView(APIView):
     """`POST /v1/chat/completions`. `backend`: forced by the older server's second path."""
 
     required_scope = "submit"
-    parser_classes = [JSONParser]
+    parser_classes = [JsonParser]
     schema = None
     backend = ""
 
@@ -153,14 +153,14 @@ async def begin_stream(asked: Asked) -> HttpResponseBase:
     """Once the first word is there, or has been waited for so long that the client must hear something."""
     events = follow_events(asked.job.pk, 0, SILENCE_SECONDS)
     first, over = await first_word(events)
-    if over:
+    if over and await in_thread(result_of, asked.job) is None:
         return await in_thread(whole_answer, asked.job)
     narrator = Narrator(asked.job, asked.conversation, include_usage=asked.include_usage)
     return ChatStream(narrator, events, first, kept=asked.kept)
 
 
 async def first_word(events: AsyncIterator[JobEvent | None]) -> tuple[JobEvent | None, bool]:
-    """The first event that isn't quiet, or None after a silence; and whether the job came to a bad end before that."""
+    """The first event that isn't quiet, or None after a silence; and whether the job had ended without a word (left to read)."""
     patience = time.monotonic() + SILENCE_SECONDS
     async for event in events:
         if event is not None and event.type not in QUIET:
