@@ -183,6 +183,35 @@ def test_a_rating_is_given_in_the_admin(page: "sync_api.Page", server: LiveServe
     assert server.client.get("/api/images/?tag=from the browser").json()["results"][0]["rating"] == 4
 
 
+def test_a_click_on_a_star_rates_without_leaving_the_wall(page: "sync_api.Page", server: LiveServer) -> None:
+    log_in(page)
+    page.goto("/admin/images/generatedimage/")
+    first = page.locator(".wall-picture").first
+    image = first.locator("[name=_selected_action]").get_attribute("value")
+    first.locator(".star").nth(2).click()
+    page.wait_for_function("document.querySelectorAll('.wall-picture:first-child .star.lit').length === 3")
+    assert server.client.get(f"/api/images/{image}/").json()["rating"] == 3
+    first.locator(".star").nth(2).click()
+    page.wait_for_function("document.querySelectorAll('.wall-picture:first-child .star.lit').length === 0")
+    assert server.client.get(f"/api/ratings/?image={image}").json()["results"] == []
+
+
+def test_two_pictures_are_compared_with_the_keyboard_alone(page: "sync_api.Page", server: LiveServer) -> None:
+    server.client.post("/api/txt2img/", json={"prompt": "three to compare", "num_images": 3})
+    log_in(page)
+    page.goto("/admin/scoring/comparison/compare/")
+    shown = [page.locator("[name=shown]").nth(place).input_value() for place in (0, 1)]
+    with page.expect_navigation():
+        page.keyboard.press("2")
+    [newest] = server.client.get("/api/comparisons/?limit=1").json()["results"]
+    assert (newest["preferred"], set(newest["images"])) == (shown[1], set(shown))
+    with page.expect_navigation():
+        page.keyboard.press("Backspace")
+    with page.expect_navigation():
+        page.keyboard.press("0")
+    assert [row["preferred"] for row in server.client.get("/api/comparisons/").json()["results"]] == [None]
+
+
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_every_page_fits_its_screen(
@@ -204,6 +233,7 @@ def test_every_page_fits_its_screen(
     ]
     addresses += [f"/admin/jobs/job/{image['job']}/change/", "/admin/images/generatedimage/", "/admin/jobs/worker/"]
     addresses += [f"/admin/images/generatedimage/{image['id']}/change/"]
+    addresses += ["/admin/scoring/comparison/compare/", "/admin/scoring/customscorer/", "/admin/scoring/rating/"]
     addresses += [f"/studio/jobs/{contest}/", f"/admin/jobs/job/{contest}/change/"]
     for address in addresses:
         page.goto(address)
