@@ -106,7 +106,7 @@ def test_choices_become_a_scorer_that_learned(likes_colour: Any, train: Callable
     assert result["pair_accuracy"]["low"] > 0.5
     assert result["pair_accuracy"]["count"] == 30
     assert result["rank_correlation"]["value"] is None
-    assert next(iter(result["weights"])) == "colorfulness"
+    assert result["weights"]["colorfulness"] > 0
     assert result["learning_curve"][-1]["pair_accuracy"] == result["pair_accuracy"]
     assert result["summary"].startswith("Learned from 30 comparisons: ")
     assert {"look", "fit"} <= job.timings.keys()
@@ -343,6 +343,16 @@ def test_a_scorer_that_learned_nothing_warns_each_time(
     train()
     job = score({"image": encoded(picture(rng)[0]), "backend": "custom:mine"})
     assert any("Nothing was learned" in warning for warning in job.warnings)
+
+
+def test_a_scorer_that_learned_from_other_measures_than_are_taken_now_says_so(two_versions: None, score: Any) -> None:
+    row = CustomScorer.objects.get(version=2)
+    row.taste["extractor"] = "heuristic-0"
+    row.save()
+    job = score({"image": encoded(Image.new("RGB", (64, 64), "teal")), "backend": "custom:mine"})
+    assert job.warnings == [
+        "custom:mine@2 learned from measures as heuristic-0 took them, which is no longer so: train it again."
+    ]
 
 
 def test_without_an_image_a_scorer_of_images_has_nothing_to_judge(two_versions: None, post: Any) -> None:

@@ -22,10 +22,12 @@ MOST_TOLD = 4
 
 
 class CustomScorer:
-    """`encoder` embeds pictures as `ClipEncoder.embed_images` does; None for a taste that was learned from measures alone."""
+    """`encoder` embeds pictures as `ClipEncoder.embed_images` does; None for a taste that was learned from measures alone. `notes` are
+    told as warnings of every verdict.
+    """
 
-    def __init__(self, taste: Taste, encoder: Any = None) -> None:
-        self.taste, self.encoder = taste, encoder
+    def __init__(self, taste: Taste, encoder: Any = None, notes: tuple[str, ...] = ()) -> None:
+        self.taste, self.encoder, self.notes = taste, encoder, notes
 
     def score(self, picture: Image.Image | None, layouts: Sequence[Layout]) -> list[Verdict]:
         alone, *verdicts = HeuristicScorer().score(picture, [Layout(), *layouts])
@@ -57,7 +59,7 @@ class CustomScorer:
             scores={**verdict.scores, "aesthetic_score": round(score, 1)},
             measures=tuple(with_points(measure, points) for measure in verdict.measures),
             reasoning=tuple(reasons(score, points, values_of(measured.measures), taste)),
-            warnings=(*verdict.warnings, *warnings),
+            warnings=(*verdict.warnings, *self.notes, *warnings),
             model=f"custom:{taste.name}",
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from api.scoring.backends.taste import Flags, Floats, Ints, Judgements, fit, ranks, rotate
+from api.scoring.backends.taste import Flags, Floats, Ints, Judgements, K, fit, ranks, rotate
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 GROUPS, INNER_GROUPS = 10, 5
@@ -93,14 +93,6 @@ def connected(ends: Ints) -> Ints:
 # ---------------------------------------------------------------- out of fold
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """Each judgement's subjects as a fit saw them that knew neither: (N, 2) utilities, NaN where no such fit could be made."""
-
-    utilities: Floats
-    penalties: Floats
-
-
 def choose_penalty(features: Floats, judged: Judgements, rng: np.random.Generator) -> float:
     """The one under which judgements of unseen pictures are likeliest; the strongest where nothing can be tested."""
     total = np.zeros(len(PENALTIES))
@@ -121,23 +113,24 @@ def surprise(utilities: Floats, judged: Judgements, known: Judgements) -> float:
     if not len(judged.rated) or not len(known.rated):
         return float(choices)
     spread = float(np.std(known.stars)) or 1.0
-    expected = np.sqrt(2) / 1.702 * (utilities[judged.rated] - utilities[known.rated].mean())
+    expected = K * (utilities[judged.rated] - utilities[known.rated].mean())
     return float(choices + 0.5 * (((judged.stars - known.stars.mean()) / spread - expected) ** 2).sum())
 
 
 def predict_unseen(
     features: Floats, judged: Judgements, rng: np.random.Generator, tell: Tell
-) -> tuple[Predicted, list[dict[str, Any]]]:
-    """And, from the same splits, the learning curve: the same tests by fits on parts of their training."""
+) -> tuple[Floats, list[dict[str, Any]]]:
+    """Each judgement's two subjects as a fit saw them that knew neither: (N, 2) utilities, NaN where no such fit could be made. And,
+    from the same splits, the learning curve: the same tests by fits on parts of their training.
+    """
     ends = judged.ends()
-    found, chosen = np.full((len(ends), 2), np.nan), np.full(len(ends), np.nan)
+    found = np.full((len(ends), 2), np.nan)
     drawn: dict[float, list[tuple[Flags, Floats, int]]] = {share: [] for share in CURVE[:-1]}
     whole, parts = [], list(splits(judged, GROUPS, rng))
     for place, (train, test) in enumerate(parts):
         known = judged.take(train)
         penalty = choose_penalty(features, known, rng)
         found[test] = (features @ fit(features, known, [penalty])[0])[ends[test]]
-        chosen[test] = penalty
         whole.append(len(known))
         for share, results in drawn.items():
             size = round(share * len(known))
@@ -145,13 +138,12 @@ def predict_unseen(
                 some = np.isin(np.arange(len(known)), rng.choice(len(known), size, replace=False))
                 results.append((test, features @ fit(features, known.take(some), [penalty])[0], size))
         tell((place + 1) / len(parts))
-    predicted = Predicted(found, chosen)
     curve = [curve_point(judged, results) for results in drawn.values() if len(results) == CURVE_DRAWS * len(parts)]
     last = {
         "judgements": round(float(np.mean(whole))) if whole else 0,
-        "pair_accuracy": pair_accuracy(judged, predicted).as_json(),
+        "pair_accuracy": pair_accuracy(judged, found).as_json(),
     }
-    return predicted, [*(point for point in curve if point), *([last] if whole else [])]
+    return found, [*(point for point in curve if point), *([last] if whole else [])]
 
 
 def curve_point(judged: Judgements, results: Sequence[tuple[Flags, Floats, int]]) -> dict[str, Any]:
@@ -162,7 +154,7 @@ def curve_point(judged: Judgements, results: Sequence[tuple[Flags, Floats, int]]
         utilities = np.full(ends.shape, np.nan)
         for test, seen, _ in results[draw::CURVE_DRAWS]:
             utilities[test] = seen[ends[test]]
-        figures.append(pair_accuracy(judged, Predicted(utilities, np.zeros(len(ends)))))
+        figures.append(pair_accuracy(judged, utilities))
     known = [(f.value, f.low, f.high) for f in figures if f.value is not None and f.low is not None and f.high is not None]
     if not known:
         return {}
@@ -174,19 +166,19 @@ def curve_point(judged: Judgements, results: Sequence[tuple[Flags, Floats, int]]
 # ---------------------------------------------------------------- figures
 
 
-def preferences(judged: Judgements, predicted: Predicted) -> tuple[Ints, Floats]:
+def preferences(judged: Judgements, predicted: Floats) -> tuple[Ints, Floats]:
     """(M, 2) subjects of which the first was preferred, and (M,) by how much the fits preferred it.
 
-    A comparison is one, unless it is a tie; so are two rated pictures with different stars, whichever was rated by the same fit.
+    A comparison is one, unless it is a tie; so are two rated pictures with different stars, each as a fit saw it that did not know it.
     """
     count = len(judged.rated)
-    pairs, apart = judged.pairs, predicted.utilities[count:, 0] - predicted.utilities[count:, 1]
+    pairs, apart = judged.pairs, predicted[count:, 0] - predicted[count:, 1]
     sign = np.sign(judged.outcomes - 0.5)
     ordered = np.where((sign > 0)[:, None], pairs, pairs[:, ::-1])
     kept = (sign != 0) & ~np.isnan(apart)
     left, right = np.triu_indices(count, 1)
     stars = judged.stars[left] - judged.stars[right]
-    seen = predicted.utilities[:count, 0]
+    seen = predicted[:count, 0]
     between = np.where(stars > 0, 1.0, -1.0) * (seen[left] - seen[right])
     told = (stars != 0) & ~np.isnan(between) & (judged.rated[left] != judged.rated[right])
     first, second = np.where(stars > 0, left, right)[told], np.where(stars > 0, right, left)[told]
@@ -194,7 +186,7 @@ def preferences(judged: Judgements, predicted: Predicted) -> tuple[Ints, Floats]
     return np.concatenate([ordered[kept], rated]), np.concatenate([(sign * apart)[kept], between[told]])
 
 
-def pair_accuracy(judged: Judgements, predicted: Predicted) -> Figure:
+def pair_accuracy(judged: Judgements, predicted: Floats) -> Figure:
     """The share of preferences that the fits share; 0.5 is chance, and what an exact tie of theirs counts for."""
     pairs, apart = preferences(judged, predicted)
     return accuracy_interval(pairs, np.where(apart > 0, 1.0, np.where(apart < 0, 0.0, 0.5)))
@@ -222,14 +214,14 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def rank_correlation(judged: Judgements, predicted: Predicted) -> Figure:
+def rank_correlation(judged: Judgements, predicted: Floats) -> Figure:
     """Spearman's, of stars (a picture's mean) and predictions; the interval is Bonett & Wright's (2000, Psychometrika 65:23-28)."""
     subjects, place = np.unique(judged.rated, return_inverse=True)
     counts = np.bincount(place, minlength=len(subjects))
     if len(subjects) < 4:
         return Figure(None, None, None, len(subjects))
     stars = np.bincount(place, judged.stars) / counts
-    seen = np.bincount(place, predicted.utilities[: len(judged.rated), 0]) / counts
+    seen = np.bincount(place, predicted[: len(judged.rated), 0]) / counts
     known = ~np.isnan(seen)
     rho = spearman(stars[known], seen[known])
     if rho is None or known.sum() < 4:
@@ -245,7 +237,7 @@ def spearman(a: Floats, b: Floats) -> float | None:
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
-def calibration(judged: Judgements, predicted: Predicted) -> float:
+def calibration(judged: Judgements, predicted: Floats) -> float:
     """The slope, 0 or more, that makes differences of unseen utilities honest: P = σ(slope · difference) (Platt 1999)."""
     _, apart = preferences(judged, predicted)
     slopes = np.concatenate([[0.0], np.geomspace(0.02, 5, 60)])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from api.access.principals import Principal, visible_to
@@ -44,8 +44,3 @@ def comparisons_on(on: str, raters: Sequence[str] | None = None) -> QuerySet[Com
         else Comparison.objects.filter(file_a__isnull=False)
     )
     return (found if raters is None else found.filter(owner_key__in=raters)).order_by("pk")
-
-
-def comparisons_with(on: str, subject_id: object) -> Q:
-    kind = "layout" if on == "layouts" else "file"
-    return Q(**{f"{kind}_a": subject_id}) | Q(**{f"{kind}_b": subject_id})

@@ -11,6 +11,7 @@ from api.jobs.errors import JobError
 from api.jobs.using_models import explained
 from api.scoring.models import CustomScorer as CustomScorerRow
 from api.scoring.scorers import UnknownScorer
+from api.scoring.taste.features import extractor_name
 from api.scoring.taste.scorers import UnknownCustomScorer, find_scorer
 
 if TYPE_CHECKING:
@@ -36,7 +37,15 @@ def make_scorer(name: str) -> "ServedScorer":
     except UnknownCustomScorer as error:
         raise UnknownScorer(str(error)) from None
     taste = Taste.from_json(str(row), row.taste)
-    return ServedScorer(CustomScorer(taste, Eyes(taste.encoder)))
+    return ServedScorer(CustomScorer(taste, Eyes(taste.encoder), changed_since(row)))
+
+
+def changed_since(row: CustomScorerRow) -> tuple[str, ...]:
+    """What to say where the measures are taken otherwise than when it was trained."""
+    was = row.taste["extractor"]
+    if was == extractor_name(row.encoder):
+        return ()
+    return (f"custom:{row} learned from measures as {was} took them, which is no longer so: train it again.",)
 
 
 class Eyes:
