@@ -23,10 +23,11 @@ class Chat(JobKind):
         return key if len(key) <= 64 else f"chat:{hashlib.sha256(key.encode()).hexdigest()[:48]}"
 
     def open_session(self, params: dict[str, Any]) -> Session:
-        from api.chat.session import ChatSession, make_backend
+        from api.chat.session import ChatSession, explained, make_backend
 
         slots = settings.CHAT_SLOTS if params["backend"] != "remote" else settings.CHAT_REMOTE_SLOTS
-        return ChatSession(make_backend(params["backend"], params["model"]), slots)
+        with explained():
+            return ChatSession(make_backend(params["backend"], params["model"]), slots)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         """The answers in their conversation, and the job's result: {conversation, backend, model, choices, usage}."""

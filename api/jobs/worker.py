@@ -115,21 +115,24 @@ class WorkerLoop:
         try:
             if alone:
                 self.drain()
-            session = self.open_session(kind)
-            if session is None:
-                self.run_batch(kind)
-            else:
-                session.join(self.batch)
+            with self.guarded(self.batch):
+                self.begin(kind)
         finally:
             self.batch = []
             self.hold()
         if alone:
             self.drain()
 
-    def run_batch(self, kind: JobKind) -> None:
-        with self.guarded(self.batch):
+    def begin(self, kind: JobKind) -> None:
+        """`batch` has no session under its key yet: those whose key has one join it, and are not claimed here."""
+        job = self.batch[0].job
+        session = kind.open_session(job.params)
+        if session is None:
             kind.run(self.batch)
             fail_unresolved(self.batch, JobError("internal_error", 500, "The job ended without a result; the log has more."))
+        else:
+            session.join(self.batch)
+            self.sessions[job.batch_key] = session
 
     @contextmanager
     def guarded(self, runs: list[JobRun]) -> Iterator[None]:
@@ -162,14 +165,6 @@ class WorkerLoop:
             self.set_state(state)
 
     # ---------------------------------------------------------------- sessions
-
-    def open_session(self, kind: JobKind) -> Session | None:
-        """The session of `batch`: there is none under its key yet, since those jobs join; None for a kind without."""
-        job = self.batch[0].job
-        session = kind.open_session(job.params)
-        if session is not None:
-            self.sessions[job.batch_key] = session
-        return session
 
     def take_turns(self, *, joining: bool = True) -> None:
         for key in list(self.sessions):

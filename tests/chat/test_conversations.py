@@ -1,15 +1,22 @@
 """The history that is kept: found again, gone on with, searched, deleted; each for its owner alone."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from django.test import Client
 
+from api import model_loader
 from api.access.services import create_key
+from api.catalog import load_catalog
 from api.chat.models import Conversation, Message
+from api.devices import Device
+from api.downloads.store import ModelStore
 from api.jobs.models import Job, Worker
 from api.jobs.services import claim_jobs, finish_job
+from api.jobs.worker import WorkerLoop
 from tests.chat.conftest import ask, data_url, picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -178,3 +185,15 @@ def test_the_admin_shows_a_conversation_as_it_was(admin_client: Client, say: Cal
     assert "Water &lt;b&gt;under&lt;/b&gt; the sky." in page
     assert "10 + 3 tokens" in page
     assert "/thumbnail/" in page
+
+
+@pytest.mark.models
+def test_a_model_that_has_left_the_catalog_fails_the_job_with_a_sentence(
+    say: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = say(ask("one"))
+    Job.objects.filter(pk=job.pk).update(params={**job.params, "model": "gone"}, batch_key="chat:pytorch:gone")
+    monkeypatch.setattr(model_loader, "_loader", None)
+    model_loader.configure(load_catalog(), ModelStore(Path("nowhere")), Device("cpu", 0, "", torch.float32, True, 2**30))
+    WorkerLoop().run_once()
+    assert Job.objects.get(pk=job.pk).error["detail"] == "There is no model 'gone'."

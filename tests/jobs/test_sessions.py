@@ -56,6 +56,8 @@ class Stepped(JobKind):
         return params.get("key", "one")
 
     def open_session(self, params: dict[str, Any]) -> Session:
+        if params.get("unopenable"):
+            raise LookupError(params["name"])
         return Counting()
 
 
@@ -146,6 +148,14 @@ def test_what_a_session_raises_fails_its_jobs_and_no_others(
     work(loop)
     assert [now_as(job).status for job in (broken, picture, later)] == ["failed", "succeeded", "succeeded"]
     assert loop.sessions == {}
+
+
+def test_a_session_that_can_not_be_opened_fails_its_job_and_not_the_worker(
+    stepped: Callable[..., Job], loop: WorkerLoop
+) -> None:
+    broken, later = stepped("a", 1, unopenable=True), stepped("b", 1, key="two")
+    work(loop)
+    assert [now_as(job).status for job in (broken, later)] == ["failed", "succeeded"]
 
 
 def test_a_job_that_was_tried_before_has_the_worker_to_itself(stepped: Callable[..., Job], loop: WorkerLoop) -> None:

@@ -54,10 +54,8 @@ class Narrator:
         said = self.said[index]
         if said[offset : offset + len(text)] != text[: max(0, len(said) - offset)]:
             yield from self.break_off(INTERRUPTED)
-        elif (
-            offset <= len(said)
-            and (new := text[len(said) - offset :] or ("" if logprobs and offset == len(said) else None)) is not None
-        ):
+        elif offset <= len(said) <= offset + len(text) and (len(said) < offset + len(text) or not text):
+            new = text[len(said) - offset :]
             self.said[index] = said + new
             yield self.chunk(replies.delta(index, {"content": new}, logprobs=logprobs))
 
