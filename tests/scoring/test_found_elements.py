@@ -36,7 +36,9 @@ def found(image: Image.Image) -> list[Block]:
 
 def covering(image: Image.Image) -> Covering:
     seen = Page.of(image)
-    return find_covering(seen.gray, seen.elements)
+    found = find_covering(seen.gray, seen.elements)
+    assert found
+    return found
 
 
 def same(one: Box, other: Box, tolerance: int = 5) -> bool:
@@ -50,7 +52,8 @@ def test_an_empty_page_has_no_elements() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3, 1), (1, 500), (640, 2)])
 def test_the_smallest_pages_are_looked_through(size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    assert covering(Image.fromarray(noise)).value >= 0
+    seen = Page(noise)
+    assert find_covering(seen.gray, seen.elements) is None
 
 
 def test_lines_of_one_size_below_each_other_are_one_paragraph() -> None:
@@ -99,11 +102,19 @@ def test_of_a_card_its_contents_count() -> None:
 # ---------------------------------------------------------------- covering
 
 
+def test_where_nothing_is_written_nothing_is_said_of_covering() -> None:
+    image, _ = page()
+    image.paste(photograph(300, 180), (60, 60))
+    seen = Page.of(image)
+    assert find_covering(seen.gray, seen.elements) is None
+
+
 def test_clean_type_is_covered_by_nothing() -> None:
     image, draw = page()
     write(draw, (80, 60), "Midsummer Jazz Night", 44)
     write(draw, (80, 124), WORDS, 18)
     assert covering(image).value < 0.4
+    assert covering(image).told.startswith("a line has 1.")
 
 
 def test_writing_over_writing_is_told_with_its_strokes() -> None:

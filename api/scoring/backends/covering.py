@@ -30,19 +30,23 @@ class Covering:
     told: str
 
 
-def find_covering(gray: Mask, found: Found) -> Covering:
+def find_covering(gray: Mask, found: Found) -> Covering | None:
+    """None where nothing is written."""
     widest = sorted((line for line in found.lines if line[2] > SHORTEST), key=lambda line: -line[2] * line[3])[:MOST_LINES]
     counts = [count for line in widest for count in strokes(gray, line)]
     mean = max((float(count.mean()) for count in counts), default=0.0)
     crossed = max((float((count > TALLEST).mean()) for count in counts), default=0.0)
     touched = max((touching(panel, line) for panel in found.panels for line in found.scraps), default=0)
-    evidence = [
-        ((mean - CLEAN) / SPREAD, f"a line has {mean:.2f} strokes above each other on average, clean type has {CLEAN}"),
-        (crossed / CROSSED, f"in {100 * crossed:.0f} % of a line there are more than {TALLEST} strokes above each other"),
-        (1 + touched / 100 if touched else 0.0, f"writing runs into a picture or a button, along {touched} pixels"),
-    ]
-    value, told = max(evidence)
-    return Covering(max(0.0, value), told)
+    evidence = []
+    if counts:
+        said = f"a line has {mean:.2f} strokes above each other on average, clean type has {CLEAN}"
+        evidence.append(Covering(max(0.0, (mean - CLEAN) / SPREAD), said))
+    if crossed:
+        said = f"in {100 * crossed:.0f} % of a line there are more than {TALLEST} strokes above each other"
+        evidence.append(Covering(crossed / CROSSED, said))
+    if touched:
+        evidence.append(Covering(1 + touched / 100, f"writing runs into a picture or a button, along {touched} pixels"))
+    return max(evidence, key=lambda found: found.value, default=None)
 
 
 def strokes(gray: Mask, line: Box) -> list[Counts]:

@@ -61,7 +61,7 @@ class Sight:
         """Of the elements that are found in the pixels, for clients that name none."""
         page, boxes = self.page, self.boxes
         several = [*judge_lines(boxes, page), judge_equilibrium(boxes, page)] if len(boxes) > 1 else []
-        return [judge_space(boxes, page), *several, judge_cover(page), *judge_text(self.text, page)]
+        return [judge_space(boxes, page), *several, *judge_cover(page), *judge_text(self.text, page)]
 
     @cached_property
     def boxes(self) -> list[Box]:
@@ -179,9 +179,9 @@ def judge_equilibrium(boxes: Sequence[AreaBox], page: Page) -> Measure:
     return judge("box_equilibrium", balance.ngo_equilibrium(boxes, page.width, page.height))
 
 
-def judge_cover(page: Page) -> Measure:
+def judge_cover(page: Page) -> list[Measure]:
     cover = covering.find_covering(page.gray, page.elements)
-    return judge("covering", cover.value, sentence=None, what=cover.told)
+    return [judge("covering", cover.value, what=cover.told)] if cover else []
 
 
 def judge_text(text: Sequence[tuple[Box, float]], page: Page) -> list[Measure]:
