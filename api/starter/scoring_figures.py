@@ -23,9 +23,7 @@ MEASURES: dict[str, dict[str, tuple[str, ...]]] = {
     "clash": {"boxes": ("hue_harmony",), "picture": ("hue_harmony",)},
     "crowding": {"boxes": ("edge_density",), "picture": ("edge_density",)},
 }
-"""The measure that should prefer the good one."""
-NAMED: dict[str, tuple[str, ...]] = {}
-"""Beside that one, measures whose sentences name the same fault."""
+"""The measure that should prefer the good one, and whose sentence names the fault."""
 WANTED = {"measure": 0.90, "overall": 0.85, "named": 0.80}
 
 
@@ -87,8 +85,7 @@ def _overall(verdict: Verdict) -> float:
 
 def _names(verdict: Verdict, fault: str, way: str) -> bool:
     """Whether the reasoning has a sentence about the fault."""
-    wanted = {*MEASURES[fault][way], *NAMED.get(fault, ())}
-    return any(_is_told(measure, verdict) for measure in verdict.measures if measure.name in wanted)
+    return any(_is_told(measure, verdict) for measure in verdict.measures if measure.name in MEASURES[fault][way])
 
 
 def _is_told(measure: Measure, verdict: Verdict) -> bool:

@@ -197,7 +197,7 @@ SCALES: dict[str, Scale] = {
         good="Its colours are lively without being loud (colourfulness {value:.1f})",
     ),
     "hue_harmony": Scale(
-        COLOR, 7, HARMONY_KNOTS, weak=90,
+        COLOR, 7, HARMONY_KNOTS, weak=93,
         high="Hues clash: they lie {degrees:.1f}° on average outside the best harmonic template ({template})",
         good="Hues fit the harmonic template {template} ({degrees:.1f}° off on average)",
     ),
