@@ -50,9 +50,7 @@ SCORERS = {
     "laion": Backend(
         "api.scoring.backends.laion", "LaionScorer", NETWORK, HEAD, "laion", "laion-aesthetic-v2", needs_image=True
     ),
-    "nima": Backend(
-        "api.scoring.backends.nima", "NimaScorer", NETWORK, NIMA, default_model="DEFAULT_AESTHETIC_MODEL", needs_image=True
-    ),
+    "nima": Backend("api.scoring.backends.nima", "NimaScorer", NETWORK, NIMA, default_model="starter-nima", needs_image=True),
     "custom": Backend(
         "api.scoring.taste.serving", "make_scorer", needs=("name",), check_name="api.scoring.taste.serving:settle_name"
     ),

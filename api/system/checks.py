@@ -28,6 +28,7 @@ IMAGE_TASK = "text-to-image"
 CHAT_TASKS = ("image-text-to-text", "text-generation")
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
 CLIP_TASK = "zero-shot-image-classification"
+AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -64,6 +65,7 @@ def check_catalog() -> Iterator[CheckMessage]:
         return
     yield from check_default_model(entry)
     yield from check_clip_model(catalog)
+    yield from check_aesthetic_model(catalog)
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
@@ -77,6 +79,19 @@ def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
     if entry.task != CLIP_TASK:
         message = f"DEFAULT_CLIP_MODEL is {entry.id}, which compares no pictures with words (its task is {entry.task})."
         yield Error(message, hint=hint, id="darkroom.E016")
+
+
+def check_aesthetic_model(catalog: Catalog) -> Iterator[CheckMessage]:
+    known = [model for task in AESTHETIC_TASKS for model in catalog.of_task(task)]
+    hint = f"Set it to one of {', '.join(model.id for model in known)}."
+    try:
+        entry = catalog.get(settings.DEFAULT_AESTHETIC_MODEL)
+    except UnknownModel as error:
+        yield Error(f"DEFAULT_AESTHETIC_MODEL: {error}", hint=hint, id="darkroom.E020")
+        return
+    if entry not in known:
+        message = f"DEFAULT_AESTHETIC_MODEL is {entry.id}, which rates no pictures (its task is {entry.task})."
+        yield Error(message, hint=hint, id="darkroom.E021")
 
 
 def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:

@@ -59,6 +59,8 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.E017", {"CHAT_REMOTE_URL": "gpu:8001"}, "'gpu:8001'"),
         ("darkroom.E018", {"DEFAULT_CHAT_MODEL": "phi-9"}, "phi-9"),
         ("darkroom.E019", {"DEFAULT_CHAT_MODEL": "starter"}, "text-to-image"),
+        ("darkroom.E020", {"DEFAULT_AESTHETIC_MODEL": "starter-nema"}, "starter-nima"),
+        ("darkroom.E021", {"DEFAULT_AESTHETIC_MODEL": "starter"}, "text-to-image"),
         ("darkroom.W006", {"CHAT_REMOTE_MODELS": ["there"], "CHAT_REMOTE_URL": ""}, "CHAT_REMOTE_URL"),
         ("darkroom.W001", {"HOST": "0.0.0.0"}, "ALLOWED_HOSTS"),
         ("darkroom.W002", {"HOST": "0.0.0.0", "DEBUG": True}, "DEBUG"),
