@@ -262,7 +262,8 @@ def test_scorers_are_listed_and_looked_at_by_name_and_version(two_versions: None
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("mien", "Did you mean 'mine'?"), ("mine@3", "Its versions: 1, 2."), ("a b", "Known: mine")]
+    ("name", "hint"),
+    [("mien", "Did you mean 'mine'?"), ("mine@3", "Its versions: 1, 2."), ("a b", "Known: mine"), ("a%00b", "Known: mine")],
 )
 def test_an_unknown_scorer_is_not_found_with_the_nearest(two_versions: None, client: Client, name: str, hint: str) -> None:
     for method in (client.get, client.delete):

@@ -39,7 +39,7 @@ def versions_of(reference: str) -> QuerySet[CustomScorer]:
 
 def names_near(reference: str) -> str:
     name, _, version = reference.partition("@")
-    versions = CustomScorer.objects.filter(name=name).order_by("version").values_list("version", flat=True)
+    versions = versions_of(name).order_by("version").values_list("version", flat=True)
     if version and versions:
         return f" Its versions: {', '.join(str(known) for known in versions)}."
     names = CustomScorer.objects.order_by("name").values_list("name", flat=True).distinct()[:MOST_NAMES]
