@@ -5,7 +5,7 @@ card where one colour fills it, and then its contents count; a picture otherwise
 writing: letters join into lines, and lines of one height under each other into paragraphs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +22,7 @@ EDGE_STEP = 16  # grey levels between neighbours: the outline of something
 LEAST_PANEL = (0.06, 0.035)  # of the page's width and height
 FILLED = 0.9  # of its bounding box, what a panel fills
 ACROSS = 0.6  # of the page's width or height, what the edge of a full-bleed picture is at least
+MOST_EDGES = 4
 SMOOTH = 3.0
 ONE_COLOUR = 0.45  # of a card's inside
 MOST_PARTS, MOST_BLOCKS = 400, 60
@@ -52,8 +53,11 @@ class Found:
 def find_blocks(gray: Mask, rgb: Mask) -> Found:
     steps = cv2.morphologyEx(gray, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     outline = np.asarray(cv2.threshold(steps, EDGE_STEP, 255, cv2.THRESH_BINARY)[1], np.uint8)
-    panels = [Block(kind_of(box, rgb), box) for box in [*halves(outline, rgb), *rectangles(outline)]]
-    shown = outermost([panel for panel in panels if panel.kind != "card"])
+    panels: list[Block] = []
+    for box in [*halves(outline, rgb), *rectangles(outline)]:
+        if not any(lies_in(box, panel.box) for panel in panels if panel.kind != "card"):
+            panels.append(Block(kind_of(box, rgb), box))
+    shown = [panel for panel in panels if panel.kind != "card"]
     rest = outline.copy()
     for x, y, w, h in (panel.box for panel in shown):
         rest[max(0, y - 2) : y + h + 2, max(0, x - 2) : x + w + 2] = 0
@@ -90,8 +94,7 @@ def halves(outline: Mask, rgb: Mask) -> list[Box]:
     height, width = outline.shape
     found: list[tuple[float, Box]] = []
     for axis, length in ((1, height), (0, width)):
-        full = np.flatnonzero((outline > 0).mean(axis=axis) > ACROSS)
-        for place in edges_of(full[(full > 0.2 * length) & (full < 0.8 * length)]):
+        for place in edges_of(cv2.reduce(outline, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() / 255, length):
             first = (0, 0, width, place) if axis == 1 else (0, 0, place, height)
             second = (0, place, width, height - place) if axis == 1 else (place, 0, width - place, height)
             (smooth, _), (rough, box) = sorted((roughness(half, rgb), half) for half in (first, second))
@@ -100,10 +103,12 @@ def halves(outline: Mask, rgb: Mask) -> list[Box]:
     return [max(found)[1]] if found else []
 
 
-def edges_of(places: NDArray[np.int64]) -> list[int]:
-    """The last of each run of neighbours, the eight first runs."""
-    last = np.diff(places, append=-9) != 1
-    return [int(place) for place in places[last][:8]]
+def edges_of(covered: NDArray[np.float64], length: int) -> list[int]:
+    """The places of the longest edges, away from the page's own: the last row or column of each, whose outline is thick."""
+    places = np.flatnonzero(covered > ACROSS)
+    last = places[np.diff(places, append=-9) != 1]
+    inner = last[(last > 0.2 * length) & (last < 0.8 * length)]
+    return [int(place) for place in inner[np.argsort(-covered[inner], kind="stable")][:MOST_EDGES]]
 
 
 def rectangles(outline: Mask) -> list[Box]:
@@ -134,16 +139,18 @@ def trimmed(shape: NDArray[np.int32], box: Box) -> Box:
     return x + int(columns[0]), y + int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
 
 
-def outermost(panels: list[Block]) -> list[Block]:
-    """Without those that lie in another one."""
+def outermost(panels: Sequence[Block]) -> list[Block]:
+    """Without those that lie in another one; the largest come first."""
     kept: list[Block] = []
     for panel in panels:
-        x, y, w, h = panel.box
-        if not any(
-            a - 2 <= x and b - 2 <= y and x + w <= a + c + 2 and y + h <= b + d + 2 for a, b, c, d in (k.box for k in kept)
-        ):
+        if not any(lies_in(panel.box, other.box) for other in kept):
             kept.append(panel)
     return kept
+
+
+def lies_in(inner: Box, outer: Box) -> bool:
+    (x, y, w, h), (a, b, c, d) = inner, outer
+    return a - 2 <= x and b - 2 <= y and x + w <= a + c + 2 and y + h <= b + d + 2
 
 
 def kind_of(box: Box, rgb: Mask) -> str:
