@@ -48,6 +48,9 @@ class Backend(Protocol):
     def step(self) -> bool:
         """One more token of every answer. False where there was none to write (after waiting a little for a remote server)."""
 
+    def close(self) -> None:
+        """Nobody listens any more: let go of what is still being written."""
+
 
 def make_backend(name: str, model_id: str) -> Backend:
     if name == "remote":
@@ -93,6 +96,9 @@ class ChatSession(Session):
                 run.stop()
         self.writing = [run for run in self.writing if not run.resolved]
         return worked
+
+    def close(self) -> None:
+        self.backend.close()
 
     def admit(self, run: JobRun) -> bool:
         if run.cancelled:

@@ -11,4 +11,4 @@ pytestmark = pytest.mark.models
 async def test_after_many_chats_with_cancels_disconnects_and_stop_strings_nothing_is_left_over(server: LiveServer) -> None:
     storm = Storm(server.url, seed=1)
     await storm.run(60)
-    assert storm.faults + leftovers(server, 10_000) == []
+    assert storm.faults + leftovers(server, storm) == []

@@ -1,7 +1,8 @@
 """Chats on any OpenAI-compatible server (vLLM, a hosted provider): asked through OpenAI's own client, streamed, and passed on.
 
 Each chat is read in a thread of its own, which touches neither the database nor the device; what it reads is told in `step`, by the
-thread that works for all chats. A chat that is cancelled closes its stream, which is how such servers are told to stop.
+thread that works for all chats. A chat that is cancelled closes its stream at the next chunk, which is how such servers are told to
+stop.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class RemoteBackend:
 
     def step(self) -> bool:
         """Tell what has come. False after WAIT_SECONDS in which nothing did."""
-        for reader in self.readers:
+        for reader in list(self.readers):
             if reader.listener.cancelled():
                 reader.leave()
         try:
@@ -67,6 +68,10 @@ class RemoteBackend:
         while not self.told.empty():
             self.told.get()()
         return True
+
+    def close(self) -> None:
+        for reader in list(self.readers):
+            reader.leave()
 
     def forget(self, reader: Reader) -> None:
         if reader in self.readers:
@@ -80,13 +85,12 @@ class Reader(threading.Thread):
         super().__init__(name="remote-chat", daemon=True)
         self.backend, self.request, self.listener = backend, request, listener
         self.left = threading.Event()
-        self.stream: Any = None
         self.reply = Reply([Choice() for _ in range(request.sampling.n)])
 
     def run(self) -> None:
         try:
-            with self.backend.client.chat.completions.create(**asked(self.request, self.backend.model)) as self.stream:
-                for chunk in self.stream:
+            with self.backend.client.chat.completions.create(**asked(self.request, self.backend.model)) as stream:
+                for chunk in stream:
                     if self.left.is_set():
                         return
                     self.tell(partial(self.take, chunk))
@@ -101,11 +105,9 @@ class Reader(threading.Thread):
         self.backend.told.put(what)
 
     def leave(self) -> None:
-        """Nobody listens any more. Closing the stream ends the read that the thread waits in."""
+        """Nobody listens any more. The thread itself closes its stream at the next chunk: another's hand would leave it half open."""
         self.left.set()
         self.backend.forget(self)
-        if self.stream is not None:
-            self.stream.close()
 
     # -- In the thread that works for all chats ----------------------------------------------------------------------------------
 

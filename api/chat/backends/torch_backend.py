@@ -50,6 +50,10 @@ class TorchBackend:
             self.engine.step(lease.pipeline.model)
         return True
 
+    def close(self) -> None:
+        """The caches of what was being written go at once."""
+        self.engine = Engine(TorchBatch())
+
 
 def voice_of(chat: ChatModel) -> Voice:
     if "voice" not in chat.kept:
