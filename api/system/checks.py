@@ -79,6 +79,10 @@ def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
     if entry.task != CLIP_TASK:
         message = f"DEFAULT_CLIP_MODEL is {entry.id}, which compares no pictures with words (its task is {entry.task})."
         yield Error(message, hint=hint, id="darkroom.E016")
+    if entry.id == "starter-clip" and settings.PROMPT_SCORES and settings.DEFAULT_IMAGE_MODEL != "starter":
+        message = f"starter-clip, which knows the starter's pictures alone, scores those of {settings.DEFAULT_IMAGE_MODEL}."
+        hint = "Set DEFAULT_CLIP_MODEL=clip-vit-base-patch32 (0.6 GB to fetch), or PROMPT_SCORES=false."
+        yield Warning(message, hint=hint, id="darkroom.W007")
 
 
 def check_aesthetic_model(catalog: Catalog) -> Iterator[CheckMessage]:

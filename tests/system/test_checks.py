@@ -62,6 +62,7 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.E020", {"DEFAULT_AESTHETIC_MODEL": "starter-nema"}, "starter-nima"),
         ("darkroom.E021", {"DEFAULT_AESTHETIC_MODEL": "starter"}, "text-to-image"),
         ("darkroom.W006", {"CHAT_REMOTE_MODELS": ["there"], "CHAT_REMOTE_URL": ""}, "CHAT_REMOTE_URL"),
+        ("darkroom.W007", {"DEFAULT_IMAGE_MODEL": "sdxl-base-1.0"}, "sdxl-base-1.0"),
         ("darkroom.W001", {"HOST": "0.0.0.0"}, "ALLOWED_HOSTS"),
         ("darkroom.W002", {"HOST": "0.0.0.0", "DEBUG": True}, "DEBUG"),
         ("darkroom.W003", {"DEFAULT_IMAGE_MODEL": "flux.1-schnell"}, "flux.1-schnell"),
