@@ -177,16 +177,18 @@ def claim(
 ) -> list[Job]:
     """Takes the first `limit` of the queued rows whose time has come, under `token`; on PostgreSQL none that others lock.
 
-    The CTE is materialized: a plan that ran it twice would take more than `limit`.
+    The CTE is materialized: a plan that ran it twice would take more than `limit`. A single id is compared with `=`: for `IN` a plan
+    that PostgreSQL made while the table was small reads all of it at every claim.
     """
     to_json = "jsonb_build_object" if connection.vendor == "postgresql" else "JSON_OBJECT"
+    those = "= (SELECT id FROM picked)" if limit == 1 else "IN (SELECT id FROM picked)"
     rows = change(
         f"""WITH picked AS MATERIALIZED (
                 SELECT id FROM {JOB} {in_order()} WHERE status = 'queued' AND available_at <= {clock()} AND {only}
                 ORDER BY priority DESC, id LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
-            WHERE status = 'queued' AND id IN (SELECT id FROM picked)""",
+            WHERE status = 'queued' AND id {those}""",
         [*params, stored("progress", {}), stored("worker", worker_id), stored("lease_token", token)],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",
         [],
