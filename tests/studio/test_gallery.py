@@ -57,6 +57,15 @@ def test_the_lightbox_gets_the_part_alone(here: Client) -> None:
     assert "<!DOCTYPE" not in here.get(f"/studio/images/{make_picture().pk}/", headers=PART).content.decode()
 
 
+def test_the_page_of_a_job_without_pictures_does_not_miss_any(here: Client) -> None:
+    made = make_picture().job
+    made.images.all().delete()
+    judged = make_job(kind="layout_score", result={"aesthetic_score": 50.0})
+    pages = {job.kind: here.get(f"/studio/jobs/{job.pk}/").content.decode() for job in (made, judged)}
+    assert "have been deleted" in pages["txt2img"]
+    assert "have been deleted" not in pages["layout_score"]
+
+
 def test_an_unknown_picture_is_a_page_that_says_so(here: Client) -> None:
     reply = here.get(f"/studio/images/{uuid.uuid4()}/")
     assert reply.status_code == 404
