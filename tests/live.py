@@ -29,7 +29,6 @@ class LiveServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             **os.environ,
-            "DARKROOM_WORKER": "",  # a command that ran in this process has set it, and then no server has a worker
             "DATA_DIR": str(folder),
             "PORT": str(self.port),
             "JOB_RUNNER": "embedded",

@@ -22,9 +22,24 @@ class NoWorkerLeftError(Exception):
 
 
 @contextmanager
+def as_worker() -> Iterator[None]:
+    """Within it this process supervises no worker process, whatever it submits; neither do those that it starts."""
+    before = os.environ.get("DARKROOM_WORKER", "")
+    os.environ["DARKROOM_WORKER"] = "command"
+    try:
+        yield
+    finally:
+        os.environ["DARKROOM_WORKER"] = before
+
+
+@contextmanager
 def a_worker(tell: Callable[[str], object]) -> Iterator[None]:
     """Within it a worker is alive: one that is there already, else a loop in a thread of this process."""
-    os.environ["DARKROOM_WORKER"] = "command"  # a command never supervises a worker process
+    with as_worker():
+        yield from lend_worker(tell)
+
+
+def lend_worker(tell: Callable[[str], object]) -> Iterator[None]:
     if live_workers():
         yield
         return

@@ -1,5 +1,6 @@
 """preload_models against a local hub, and generate with a real small model."""
 
+import os
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -110,6 +111,12 @@ def test_generate_makes_a_picture_by_itself_and_keeps_it_in_the_history(tmp_path
     picture = GeneratedImage.objects.get()
     assert (picture.prompt, picture.seed, picture.job.status, picture.owner_key) == ("a lake", 7, "succeeded", "local")
     assert not Worker.objects.exclude(state=Worker.State.STOPPED).exists()
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_process_supervises_again_once_its_command_has_ended(tmp_path: Path) -> None:
+    run("generate", "a lake", "--steps", "1", "--out", str(tmp_path / "lake.png"))
+    assert os.environ["DARKROOM_WORKER"] == ""
 
 
 @pytest.mark.usefixtures("no_worker")
