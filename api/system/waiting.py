@@ -24,12 +24,15 @@ class NoWorkerLeftError(Exception):
 @contextmanager
 def as_worker() -> Iterator[None]:
     """Within it this process supervises no worker process, whatever it submits; neither do those that it starts."""
-    before = os.environ.get("DARKROOM_WORKER", "")
+    before = os.environ.get("DARKROOM_WORKER")
     os.environ["DARKROOM_WORKER"] = "command"
     try:
         yield
     finally:
-        os.environ["DARKROOM_WORKER"] = before
+        if before is None:
+            del os.environ["DARKROOM_WORKER"]
+        else:
+            os.environ["DARKROOM_WORKER"] = before
 
 
 @contextmanager

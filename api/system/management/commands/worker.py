@@ -24,7 +24,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER", "external")
+        os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER") or "external"
         from api.system.hosting import make_loop, prepare
 
         if options["parent_pipe"] is not None:
