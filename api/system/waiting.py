@@ -5,20 +5,66 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
+from rest_framework.exceptions import ValidationError
 
+from api.access.principals import LOCAL
 from api.jobs.bell import open_bell
 from api.jobs.models import Job
+from api.jobs.services import cancel_job
+from api.jobs.states import Status
+from api.jobs.submission import Submission, submit
 from api.jobs.worker import WorkerLoop
+from api.problems import Problem, field_errors
 from api.system.selectors import live_workers
 
 LOOK_SECONDS = 0.5  # the bell wakes it sooner; this only bounds what a lost ring costs
 
 
+INTERRUPTED = 130
+
+
 class NoWorkerLeftError(Exception):
     """The job waits, and nobody is there to run it."""
+
+
+def checked(serializer: Any) -> Submission:
+    """The request that a command makes, by the same serializer as one over HTTP. Raises CommandError with what is wrong."""
+    try:
+        serializer.is_valid(raise_exception=True)
+        return serializer.resolve()  # type: ignore[no-any-return]
+    except ValidationError as error:
+        raise CommandError("\n".join(f"{wrong['field']}: {wrong['detail']}" for wrong in field_errors(error.detail))) from None
+    except Problem as problem:
+        raise CommandError(problem.detail) from None
+
+
+def run_to_end(command: BaseCommand, submission: Submission, follow: Callable[[Job], Job]) -> Job:
+    """The job, which succeeded; its warnings are told. Raises CommandError for every other end, and cancels it at Ctrl-C.
+
+    It is submitted where a worker is alive already: before that, submitting would make this process supervise one.
+    """
+    with a_worker(command.stderr.write):
+        try:
+            job = submit(submission, principal=LOCAL)
+        except Problem as problem:
+            raise CommandError(problem.detail) from None
+        try:
+            job = follow(job)
+        except KeyboardInterrupt:
+            cancel_job(job=job)
+            raise CommandError("Cancelled.", returncode=INTERRUPTED) from None
+        except NoWorkerLeftError:
+            raise CommandError(f"The worker is gone. Job {job.id} stays in the queue for the next one.") from None
+    for warning in job.warnings:
+        command.stderr.write(warning, command.style.WARNING)
+    if job.status != Status.SUCCEEDED:
+        raise CommandError(job.error["detail"] if job.error else f"The job was {job.status}.")
+    return job
 
 
 @contextmanager

@@ -6,8 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from rest_framework.exceptions import ValidationError
+from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
 from api.access.principals import LOCAL
@@ -15,14 +14,11 @@ from api.files.models import StoredFile
 from api.files.storage import media_path
 from api.images.serializers import FORMATS, Txt2ImgSerializer
 from api.jobs.models import Job
-from api.jobs.services import cancel_job
 from api.jobs.states import Status
-from api.jobs.submission import Submission, submit
-from api.problems import Problem, field_errors
-from api.system.waiting import NoWorkerLeftError, a_worker, follow_job
+from api.jobs.submission import Submission
+from api.system.waiting import checked, follow_job, run_to_end
 
 FORMAT_OF_SUFFIX = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
-INTERRUPTED = 130
 
 
 class Command(BaseCommand):
@@ -43,19 +39,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, out: Path | None, **options: Any) -> None:
         submission = read_request(options, out)
-        with a_worker(self.stderr.write):
-            job = submit_request(submission)
-            try:
-                job = follow_with_bar(job)
-            except KeyboardInterrupt:
-                cancel_job(job=job)
-                raise CommandError("Cancelled.", returncode=INTERRUPTED) from None
-            except NoWorkerLeftError:
-                raise CommandError(f"The worker is gone. Job {job.id} stays in the queue for the next one.") from None
-        for warning in job.warnings:
-            self.stderr.write(warning, self.style.WARNING)
-        if job.status != Status.SUCCEEDED:
-            raise CommandError(job.error["detail"] if job.error else f"The job was {job.status}.")
+        job = run_to_end(self, submission, follow_with_bar)
         self.report(job, out)
 
     def report(self, job: Job, out: Path | None) -> None:
@@ -82,19 +66,7 @@ def read_request(options: dict[str, Any], out: Path | None) -> Submission:
         wanted["width"], wanted["height"] = options["size"]
     if out is not None and "output_format" not in wanted:
         wanted["output_format"] = FORMAT_OF_SUFFIX.get(out.suffix.lower(), "png")
-    serializer = Txt2ImgSerializer(data=wanted, context={"principal": LOCAL})
-    try:
-        serializer.is_valid(raise_exception=True)
-    except ValidationError as error:
-        raise CommandError("\n".join(f"{wrong['field']}: {wrong['detail']}" for wrong in field_errors(error.detail))) from None
-    return serializer.resolve()
-
-
-def submit_request(submission: Submission) -> Job:
-    try:
-        return submit(submission, principal=LOCAL)
-    except Problem as problem:
-        raise CommandError(problem.detail) from None
+    return checked(Txt2ImgSerializer(data=wanted, context={"principal": LOCAL}))
 
 
 def follow_with_bar(job: Job) -> Job:

@@ -4,20 +4,14 @@ import re
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from rest_framework.exceptions import ValidationError
+from django.core.management.base import BaseCommand
 
 from api.access.principals import LOCAL
 from api.jobs.models import Job
-from api.jobs.services import cancel_job
-from api.jobs.states import Status
-from api.jobs.submission import submit
-from api.problems import Problem, field_errors
 from api.scoring.models import CustomScorer
 from api.scoring.taste.serializers import TrainScorerSerializer
-from api.system.waiting import NoWorkerLeftError, a_worker, follow_job
+from api.system.waiting import checked, follow_job, run_to_end
 
-INTERRUPTED = 130
 WIDTH = 40
 
 
@@ -31,19 +25,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = {name: options[name] for name in ("name", "on", "raters") if options[name] is not None}
-        job = submit_training(asked)
-        with a_worker(self.stderr.write):
-            try:
-                job = self.follow(job)
-            except KeyboardInterrupt:
-                cancel_job(job=job)
-                raise CommandError("Cancelled.", returncode=INTERRUPTED) from None
-            except NoWorkerLeftError:
-                raise CommandError(f"The worker is gone. Job {job.id} stays in the queue for the next one.") from None
-        for warning in job.warnings:
-            self.stderr.write(warning, self.style.WARNING)
-        if job.status != Status.SUCCEEDED or job.result is None:
-            raise CommandError(job.error["detail"] if job.error else f"The job was {job.status}.")
+        submission = checked(TrainScorerSerializer(data=asked, context={"principal": LOCAL}))
+        job = run_to_end(self, submission, self.follow)
+        assert job.result is not None
         self.report(job.result)
 
     def follow(self, job: Job) -> Job:
@@ -67,18 +51,6 @@ class Command(BaseCommand):
         self.stdout.write(
             f'It judges as backend "{result["backend"]}", or "{re.sub("@.*", "", result["backend"])}" for the newest.'
         )
-
-
-def submit_training(asked: dict[str, Any]) -> Job:
-    """Through the same serializer as a request over HTTP. Raises CommandError with what is wrong."""
-    serializer = TrainScorerSerializer(data=asked, context={"principal": LOCAL})
-    try:
-        serializer.is_valid(raise_exception=True)
-        return submit(serializer.resolve(), principal=LOCAL)
-    except ValidationError as error:
-        raise CommandError("\n".join(f"{wrong['field']}: {wrong['detail']}" for wrong in field_errors(error.detail))) from None
-    except Problem as problem:
-        raise CommandError(problem.detail) from None
 
 
 def text_of(figure: dict[str, Any]) -> str:
