@@ -14,6 +14,7 @@ from api.access.services import create_key
 from api.files import storage
 from api.files.models import StoredFile
 from api.files.services import store_upload
+from api.jobs import supervisor
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Job
 from api.jobs.worker import WorkerLoop
@@ -385,6 +386,15 @@ def test_the_command_trains_and_prints_the_figures(likes_colour: Any) -> None:
     assert "Learned from 30 comparisons" in printed
     assert "Learning curve" in printed
     assert 'backend "custom:mine@1"' in printed
+
+
+def test_the_command_starts_no_worker_process_beside_its_own_work(
+    likes_colour: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.JOB_RUNNER = "embedded"
+    monkeypatch.setattr(supervisor, "_started", None)
+    call_command("train_scorer", "mine", stdout=StringIO(), stderr=StringIO())
+    assert supervisor._started is None
 
 
 def test_the_command_says_how_many_are_missing() -> None:
