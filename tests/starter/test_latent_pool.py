@@ -1,0 +1,24 @@
+"""The pool of encoded pictures that the diffusion training draws from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from api.starter.architecture import make_autoencoder
+from api.starter.training.latents import LatentPool
+
+pytestmark = pytest.mark.models
+
+
+def test_a_full_pool_says_that_nothing_is_new(tmp_path: Path) -> None:
+    pool = LatentPool(tmp_path / "latents.npy", make_autoencoder(), seed=1, capacity=4)
+    assert [pool.grow(3) for _ in range(3)] == [3, 1, 0]
+
+
+def test_without_new_pictures_all_are_drawn_alike(tmp_path: Path) -> None:
+    pool = LatentPool(tmp_path / "latents.npy", make_autoencoder(), seed=1, capacity=4)
+    pool.grow(4)
+    rng = np.random.default_rng(0)
+    drawn = [pool.facts.index(pool.draw(1, 0, rng)[0][0]) for _ in range(200)]
+    assert min(np.bincount(drawn, minlength=4)) > 25
