@@ -16,7 +16,8 @@ def generate_text(
 ) -> str:
     """Ask a chat model, and wait for its answer. It is a job like any other: in the history, with a conversation.
 
-    `model_name`: of the catalog, or DEFAULT_CHAT_MODEL. `images`: PIL pictures, paths of files, or ids of pictures that are here.
+    `model_name`: of the catalog, or DEFAULT_CHAT_MODEL. `images`: PIL pictures, paths of PNG, JPEG or WebP files, or ids (UUID) of
+    pictures that are here.
     `parameters`: as in a request (temperature, max_tokens, seed, stop, response_format …). For sync code.
 
     Raises ValueError for a request that is not valid, ChatFailed where the job failed, TimeoutError after `timeout` seconds (the job

@@ -1,19 +1,21 @@
 """Asking from Python what clients ask over HTTP: the same checks, the same job, the same history."""
 
-import base64
-import io
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from django.conf import settings
+from PIL import ImageOps
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import LOCAL
 from api.chat.messages import HERE
 from api.chat.serializers import ChatSerializer
+from api.files.decoding import encode_png, flatten
+from api.files.errors import InvalidImage
+from api.files.services import store_upload
 from api.jobs.bell import open_bell
 from api.jobs.events import is_final
 from api.jobs.models import Job
@@ -34,9 +36,7 @@ class ChatFailed(RuntimeError):
 
 
 def ask(*, text: str, images: Sequence[Any], system: str | None, timeout: float | None, parameters: dict[str, Any]) -> str:
-    shown = [{"type": "image_url", "image_url": {"url": image_url(image)}} for image in images]
-    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": [*shown, {"type": "text", "text": text}]})
+    messages = messages_of(text, [keep_picture(image) for image in images], system=system)
     job = wait(submit_chat({**parameters, "messages": messages}), timeout)
     if job.status != Status.SUCCEEDED or job.result is None:
         error = job.error or {"code": "cancelled", "detail": "The chat was cancelled."}
@@ -71,11 +71,27 @@ def wait(job: Job, timeout: float | None) -> Job:
     return Job.objects.get(pk=job.pk)
 
 
-def image_url(image: Any) -> str:
+def messages_of(text: str, pictures: Sequence[uuid.UUID], *, system: str | None = None, detail: str = "auto") -> list[Any]:
+    """As a client would send them: one question, behind pictures that are here."""
+    shown = [{"type": "image_url", "image_url": {"url": f"{HERE}{picture}", "detail": detail}} for picture in pictures]
+    asked = {"role": "user", "content": [*shown, {"type": "text", "text": text}]}
+    return [{"role": "system", "content": system}, asked] if system else [asked]
+
+
+def keep_picture(image: Any) -> uuid.UUID:
+    """A PIL picture, or a file (PNG, JPEG, WebP) by its path, kept like one that a client sends; an id stays what it is.
+
+    Raises InvalidImage, DiskFull, and OSError for a file that can't be read.
+    """
     if isinstance(image, uuid.UUID):
-        return f"{HERE}{image}"
-    if isinstance(image, str | Path):
-        image = Image.open(image)
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        return image
+    data = (
+        read_file(Path(image)) if isinstance(image, str | Path) else encode_png(flatten(ImageOps.exif_transpose(image), "RGB"))
+    )
+    return store_upload(owner_key=LOCAL.owner_key, data=data).pk  # type: ignore[no-any-return]
+
+
+def read_file(path: Path) -> bytes:
+    if path.stat().st_size > settings.MAX_BODY_BYTES:
+        raise InvalidImage(f"The file is larger than {settings.MAX_BODY_BYTES} bytes.", "too_large")
+    return path.read_bytes()

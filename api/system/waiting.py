@@ -1,12 +1,14 @@
 """For commands: a worker to run one's job, and a way to follow it to its end."""
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
@@ -14,7 +16,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.principals import LOCAL
 from api.jobs.bell import open_bell
-from api.jobs.models import Job
+from api.jobs.models import Job, Worker
 from api.jobs.services import cancel_job
 from api.jobs.states import Status
 from api.jobs.submission import Submission, submit
@@ -89,7 +91,7 @@ def a_worker(tell: Callable[[str], object]) -> Iterator[None]:
 
 
 def lend_worker(tell: Callable[[str], object]) -> Iterator[None]:
-    if live_workers():
+    if any(map(may_be_there, live_workers())):
         yield
         return
     from api.system.runtime import describe_runtime, start_runtime
@@ -106,6 +108,11 @@ def lend_worker(tell: Callable[[str], object]) -> Iterator[None]:
         thread.join()
 
 
+def may_be_there(worker: Worker) -> bool:
+    """One that was killed has a young heartbeat for a while; on this machine its process tells that it is gone."""
+    return worker.hostname != socket.gethostname() or psutil.pid_exists(worker.pid)
+
+
 def run_and_close(loop: WorkerLoop) -> None:
     try:
         loop.run()
@@ -115,18 +122,30 @@ def run_and_close(loop: WorkerLoop) -> None:
 
 def follow_job(job: Job) -> Iterator[Job]:
     """The row as it moves, last when it has ended. Raises NoWorkerLeftError when no worker was alive for two leases."""
-    bell = open_bell("web")
-    alive = time.monotonic()
-    try:
+    with watching() as wait:
         while True:
             now = Job.objects.get(pk=job.pk)
             yield now
             if now.is_final:
                 return
-            if live_workers():
-                alive = time.monotonic()
-            elif time.monotonic() - alive > 2 * settings.JOB_LEASE_SECONDS:
-                raise NoWorkerLeftError
-            bell.wait(LOOK_SECONDS)
+            wait()
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[], None]]:
+    """A function that returns once some job may have moved, and raises NoWorkerLeftError when no worker was alive for two leases."""
+    bell = open_bell("web")
+    alive = time.monotonic()
+
+    def wait() -> None:
+        nonlocal alive
+        if live_workers():
+            alive = time.monotonic()
+        elif time.monotonic() - alive > 2 * settings.JOB_LEASE_SECONDS:
+            raise NoWorkerLeftError
+        bell.wait(LOOK_SECONDS)
+
+    try:
+        yield wait
     finally:
         bell.close()
