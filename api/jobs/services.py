@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from api.jobs import dispatch, sql
+from api.jobs import admission, dispatch, sql
 from api.jobs.durability import atomic_change, atomic_without_sync
 from api.jobs.errors import JobError, LeaseLost
 from api.jobs.kinds import get_kind
@@ -22,10 +22,7 @@ from api.jobs.states import Status
 from api.problems import Problem
 
 BACKOFF_SECONDS = (0, 2, 10, 30, 60)
-Limit = tuple[str, list[Any], int]  # a condition with its parameters, and how many jobs may fit it
-ADMISSION_MARGIN = 64  # more than can be inserting at once without having seen each other
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
-ADMISSION_LOCK = 0x6461726B  # our namespace among PostgreSQL's advisory locks
 
 
 # ---------------------------------------------------------------- submit
@@ -88,29 +85,12 @@ def find_same_request(job: Job) -> Job | None:
 
 def admit(job: Job, max_active: int | None) -> Job:
     """Its row, with the first event; or a Problem where a limit is reached."""
-    limit = min(max_active or settings.MAX_ACTIVE_JOBS_PER_KEY, settings.MAX_ACTIVE_JOBS_PER_KEY)
-    mine: Limit = ("owner_key = %s AND status IN ('queued', 'running')", [job.owner_key], limit)
-    everybodys: Limit = ("status = 'queued'", [], settings.MAX_QUEUED_JOBS)
-    told = [("status", {"status": Status.QUEUED})]
-    row = sql.add_job(job, told, unless=sql.are_so_many(mine, everybodys, less=ADMISSION_MARGIN))
-    if row is not None:
+    limits, told = admission.limits_of(job, max_active), [("status", {"status": Status.QUEUED})]
+    if (row := admission.add_if_room(job, told, limits)) is not None:
         return row
-    with transaction.atomic():  # which holds the locks of `is_full`
-        if is_full(mine, job.owner_key):
-            detail = f"You have {limit} jobs queued or running, which is your limit; wait for some to end."
-            raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
-        if is_full(everybodys, ""):
-            raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
+    with transaction.atomic():  # which holds the locks of `ensure_room`
+        admission.ensure_room(job, limits)
         return cast(Job, sql.add_job(job, told))
-
-
-def is_full(limit: Limit, name: str) -> bool:
-    """Exactly: close to the limit, those who submit under `name` go one after the other."""
-    if not sql.holds(*sql.are_so_many(limit, less=ADMISSION_MARGIN)):
-        return False
-    if connection.vendor == "postgresql":
-        sql.run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [ADMISSION_LOCK, name])
-    return sql.holds(*sql.are_so_many(limit))
 
 
 def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = None) -> Job:

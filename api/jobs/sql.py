@@ -205,7 +205,7 @@ def are_so_many(*counts: tuple[str, Sequence[Any], int], less: int = 0) -> tuple
     """
     asked = [f"%s <= 0 OR EXISTS (SELECT 1 FROM {JOB} WHERE {where} LIMIT 1 OFFSET %s)" for where, _, _ in counts]
     params = [value for _, given, number in counts for value in (number - less, *given, max(number - less - 1, 0))]
-    return " OR ".join(asked), params
+    return " OR ".join(asked) or "FALSE", params
 
 
 def holds(condition: str, params: Sequence[Any]) -> bool:

@@ -1,9 +1,11 @@
 """A request becomes one row, or a refusal."""
 
+import contextlib
+
 import pytest
 from django.db import DatabaseError
 
-from api.jobs import services
+from api.jobs import admission, services
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 from api.problems import Problem
@@ -117,3 +119,22 @@ def test_the_limit_is_exact_however_many_submit_at_once(submit):
     answers = at_once([lambda: submit(max_active=5)] * 60)
     assert Job.objects.count() == 5
     assert sum(isinstance(answer, Problem) for answer in answers) == 55
+
+
+@pytest.mark.parametrize(("moment", "admitted"), [(0.0, 5), (60.0, 8)])
+def test_plenty_of_room_is_remembered_for_a_moment_and_no_longer(submit, settings, monkeypatch, moment, admitted):
+    """Here three rooms are plenty; who counts at each job stops at the limit, and who remembers for a minute does not."""
+    monkeypatch.setattr(admission, "PLENTY", 3)
+    monkeypatch.setattr(admission, "AT_ONCE", 1)
+    monkeypatch.setattr(admission, "MOMENT", moment)
+    settings.MAX_QUEUED_JOBS = 5
+    for _ in range(8):
+        with contextlib.suppress(Problem):
+            submit()
+    assert Job.objects.count() == admitted
+
+
+def test_close_to_a_limit_nothing_is_remembered(submit, settings):
+    settings.MAX_QUEUED_JOBS = admission.PLENTY - 1
+    submit()
+    assert not any(number == settings.MAX_QUEUED_JOBS for _, _, number in admission._plenty_until)
