@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
+from api.chat.openapi import MESSAGES
 from api.chat.services import Turn
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
@@ -25,6 +27,7 @@ ECHOED = ("refusal", "annotations", "audio", "function_call", "tool_calls")
 """What OpenAI's SDK has in an answer, as null, and sends back with it."""
 
 
+@extend_schema_field(MESSAGES)
 class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
     """Validates to turns (api.chat.services.Turn), pictures by the id under which they are kept. `files` are those, by id."""
 

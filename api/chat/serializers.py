@@ -4,12 +4,14 @@ import json
 import secrets
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
 from api.chat.messages import MessagesField, clean_text
 from api.chat.models import Conversation
+from api.chat.openapi import STOP
 from api.chat.schemas import schema_fault
 from api.chat.selection import BACKENDS, select
 from api.chat.services import Turn, find_conversation, images_of, keep_messages, next_position, read_turns, text_of
@@ -24,6 +26,7 @@ MOST_STOPS, LONGEST_STOP = 4, 200
 SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "stop", "n", "logprobs", "top_logprobs")
 
 
+@extend_schema_field(STOP)
 class StopField(serializers.Field[list[str], Any, Any, Any]):
     """A text, or a list of up to four."""
 

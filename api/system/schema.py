@@ -102,6 +102,8 @@ class DarkroomSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         if self.submits:
             return [PREFER, IDEMPOTENCY_KEY, INCLUDE]
+        if getattr(self.view, "waits", False) and self.method == "POST":
+            return [PREFER, IDEMPOTENCY_KEY]
         shows_jobs = self.path.startswith("/api/jobs/") and self.action in ("list", "retrieve", "cancel")
         return [INCLUDE] if shows_jobs else []
 
@@ -134,9 +136,10 @@ class DarkroomSchema(AutoSchema):
             responses["202"]["headers"] = {"Location": {"schema": {"type": "string"}}}
             for status in JOB_FAILURES:
                 responses[str(status)] = {"description": REFUSALS[status], "content": dict(responses["201"]["content"])}
+        component, media_type = self.problem()
         for status in self.refusals():
             answer = responses.setdefault(str(status), {"description": REFUSALS[status]})
-            answer.setdefault("content", {})[PROBLEM_TYPE] = {"schema": self.problem().ref}
+            answer.setdefault("content", {})[media_type] = {"schema": component.ref}
         return dict(sorted(responses.items()))
 
     def refusals(self) -> list[int]:
@@ -154,12 +157,14 @@ class DarkroomSchema(AutoSchema):
             statuses |= {422, 429, 503, 507}
         if self.path == "/api/ready/":
             statuses.add(503)
-        return sorted(statuses)
+        return sorted(statuses | set(getattr(self.view, "refusals", ())))
 
-    def problem(self) -> ResolvedComponent:
-        component = ResolvedComponent(name="Problem", type=ResolvedComponent.SCHEMA, schema=PROBLEM, object="Problem")
+    def problem(self) -> tuple[ResolvedComponent, str]:
+        """How this operation says no, and its media type: a dialect's view has a form of its own in `error_form`."""
+        name, media_type, schema = getattr(self.view, "error_form", ("Problem", PROBLEM_TYPE, PROBLEM))
+        component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, schema=schema, object=name)
         self.registry.register_on_missing(component)
-        return component
+        return component, media_type
 
 
 # ---------------------------------------------------------------- the event stream, which is no DRF view

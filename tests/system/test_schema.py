@@ -35,7 +35,7 @@ def api_routes(patterns: list[Any], prefix: str = "/") -> set[str]:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             routes |= api_routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern) and route.startswith(("/api/", "/metrics")):
+        elif isinstance(pattern, URLPattern) and route.startswith(("/api/", "/metrics", "/v1/", "/chat-server/")):
             routes.add(re.sub(r"<[^>]*>", "{}", route))
     return routes
 
@@ -85,6 +85,8 @@ def test_a_capabilitys_headers_and_extras_are_documented(txt2img: dict[str, Any]
 def test_what_names_a_thing_may_not_find_it(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
         for operation in operations.values():
+            if path.endswith(("/chat/completions", "/torch")):
+                continue  # a model that isn't known is a 404, as in OpenAI's API
             assert ("404" in operation["responses"]) == ("{" in path)
 
 
@@ -92,6 +94,36 @@ def test_the_event_stream_is_documented(document: dict[str, Any]) -> None:
     stream = document["paths"]["/api/jobs/{id}/events/"]["get"]
     assert "text/event-stream" in stream["responses"]["200"]["content"]
     assert "Last-Event-ID" in {parameter["name"] for parameter in stream["parameters"]}
+
+
+@pytest.fixture(scope="module")
+def chat(document: dict[str, Any]) -> dict[str, Any]:
+    return document["paths"]["/v1/chat/completions"]["post"]
+
+
+def test_a_chat_is_answered_whole_or_as_a_stream(chat: dict[str, Any]) -> None:
+    content = chat["responses"]["200"]["content"]
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/ChatCompletion"}
+    assert content["text/event-stream"]["schema"]["type"] == "string"
+    assert chat["responses"]["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Job"}
+
+
+def test_a_chats_refusals_are_in_openais_envelope(chat: dict[str, Any]) -> None:
+    for status, answer in chat["responses"].items():
+        if status >= "400":
+            assert answer["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_example_of_a_chat_is_one_that_is_taken(
+    chat: dict[str, Any], client: Client, settings: Any, tmp_path: Path
+) -> None:
+    settings.CHAT_REMOTE_URL, settings.CHAT_REMOTE_MODELS, settings.DEFAULT_CHAT_MODEL = "http://far/v1", ["far"], "far"
+    settings.MEDIA_ROOT = tmp_path
+    (example,) = chat["requestBody"]["content"]["application/json"]["examples"].values()
+    headers = {"Prefer": "respond-async"}
+    reply = client.post("/v1/chat/completions", example["value"], content_type="application/json", headers=headers)
+    assert (reply.status_code, reply.json()["kind"]) == (202, "chat")
 
 
 def test_keys_are_documented(document: dict[str, Any], txt2img: dict[str, Any]) -> None:

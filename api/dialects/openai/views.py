@@ -16,7 +16,7 @@ from api.catalog import ModelEntry, UnknownModel
 from api.chat.models import Message
 from api.chat.selection import TASKS, chat_models
 from api.chat.serializers import ChatSerializer
-from api.dialects.openai import replies
+from api.dialects.openai import document, replies
 from api.dialects.openai.errors import envelope, handler, job_error
 from api.dialects.openai.streaming import ChatStream, Narrator, leave, result_of
 from api.jobs.events import follow_events, in_thread, wait_until_final
@@ -34,17 +34,23 @@ QUIET = ("status", "progress", "preview")
 """Events that come before the first word. Until one of another kind comes, a failure can still be told by its status."""
 
 
-class ChatCompletionsView(APIView):
-    """`POST /v1/chat/completions`. `backend`: forced by the older server's second path."""
-
-    required_scope = "submit"
-    parser_classes = [JsonParser]
-    schema = None
-    backend = ""
+class OpenAIView(APIView):
+    error_form = document.ERROR
 
     def get_exception_handler(self) -> Any:
         return handler
 
+
+class ChatCompletionsView(OpenAIView):
+    """`POST /v1/chat/completions`. `backend`: forced by the older server's second path."""
+
+    required_scope = "submit"
+    parser_classes = [JsonParser]
+    backend = ""
+    waits = True
+    refusals = document.REFUSALS
+
+    @document.chats
     def post(self, request: Request) -> HttpResponseBase:
         key = read_idempotency_key(request)
         serializer = ChatSerializer(data=self.read_body(request), context={"request": request, "principal": request.auth})
@@ -173,22 +179,17 @@ async def first_word(events: AsyncIterator[JobEvent | None]) -> tuple[JobEvent |
 # ---------------------------------------------------------------- models
 
 
-class ModelsView(APIView):
-    """The models that chat."""
-
-    schema = None
-
-    def get_exception_handler(self) -> Any:
-        return handler
-
+class ModelsView(OpenAIView):
+    @document.lists_models
     def get(self, request: Request) -> Response:
         remote = settings.CHAT_REMOTE_MODELS if settings.CHAT_REMOTE_URL else []
         data = [*map(described, chat_models()), *map(partial(card, owner="remote"), remote)]
         return Response({"object": "list", "data": data})
 
 
-class ModelView(ModelsView):
-    def get(self, request: Request, model_id: str) -> Response:  # type: ignore[override]
+class ModelView(OpenAIView):
+    @document.shows_model
+    def get(self, request: Request, model_id: str) -> Response:
         try:
             entry = get_catalog().get(model_id)
         except UnknownModel as error:

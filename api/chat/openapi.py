@@ -1,0 +1,64 @@
+"""What the OpenAPI document says of fields that are more than one type. Their own checks are in messages.py and serializers.py."""
+
+from typing import Any
+
+TEXT_PART: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "text"],
+    "additionalProperties": False,
+    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+}
+IMAGE_PART: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "image_url"],
+    "additionalProperties": False,
+    "description": "Of a user's message only; up to 20 in a request.",
+    "properties": {
+        "type": {"const": "image_url"},
+        "image_url": {
+            "type": "object",
+            "required": ["url"],
+            "additionalProperties": False,
+            "properties": {
+                "url": {
+                    "type": "string",
+                    "description": "`data:image/png;base64,…` (or jpeg, webp); `darkroom://images/{id}` for a picture that is here; "
+                    "an http(s) URL where the server allows those.",
+                },
+                "detail": {
+                    "type": "string",
+                    "enum": ["auto", "low", "high"],
+                    "description": "How closely it is looked at: `low` and `auto` are one tile, `high` is as many as the model takes.",
+                },
+            },
+        },
+    },
+}
+MESSAGE: dict[str, Any] = {
+    "type": "object",
+    "required": ["role", "content"],
+    "properties": {
+        "role": {"type": "string", "enum": ["system", "developer", "user", "assistant"]},
+        "content": {
+            "oneOf": [
+                {"type": "string"},
+                {"type": "array", "minItems": 1, "items": {"oneOf": [TEXT_PART, IMAGE_PART]}},
+            ]
+        },
+    },
+}
+MESSAGES: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": 1000,
+    "items": MESSAGE,
+    "examples": [[{"role": "user", "content": "What is a darkroom?"}]],
+}
+STOP: dict[str, Any] = {
+    "oneOf": [
+        {"type": "string", "minLength": 1, "maxLength": 200},
+        {"type": "array", "maxItems": 4, "items": {"type": "string", "minLength": 1, "maxLength": 200}},
+        {"type": "null"},
+    ],
+    "description": "The answer ends before the first of these that it would have.",
+}

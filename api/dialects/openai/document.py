@@ -1,0 +1,164 @@
+"""OpenAI's objects for the OpenAPI document. What is sent is made in replies.py; nothing is validated by these."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+
+from api.chat.serializers import ChatSerializer
+from api.jobs.serializers import JobSerializer
+
+ERROR = (
+    "OpenAIError",
+    "application/json",
+    {
+        "type": "object",
+        "description": "OpenAI's envelope. `code` is for programs, `message` for people, `param` names the field that is at fault.",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {
+                        "type": "string",
+                        "enum": [
+                            "invalid_request_error",
+                            "authentication_error",
+                            "permission_error",
+                            "rate_limit_error",
+                            "server_error",
+                        ],
+                    },
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": "string"},
+                },
+            }
+        },
+    },
+)
+"""Its name in the document, its media type and its schema."""
+REFUSALS = (404, 409, 410, 422, 429, 500, 502, 503, 504, 507)
+STREAM = {
+    "type": "string",
+    "description": "With `stream: true`: Server-Sent Events. Each `data:` line has a chunk, the last one is `data: [DONE]`, or an error in "
+    "OpenAI's envelope. A comment line every 15 s of silence says that the server is still there.",
+}
+
+
+class ChatLogprobSerializer(serializers.Serializer[Any]):
+    token = serializers.CharField()
+    logprob = serializers.FloatField()
+    bytes = serializers.ListField(child=serializers.IntegerField(), allow_null=True)
+
+
+class ChatTokenLogprobSerializer(ChatLogprobSerializer):
+    top_logprobs = ChatLogprobSerializer(many=True)
+
+
+class ChatLogprobsSerializer(serializers.Serializer[Any]):
+    content = ChatTokenLogprobSerializer(many=True)
+    refusal = serializers.CharField(allow_null=True)
+
+
+class ChatAnswerSerializer(serializers.Serializer[Any]):
+    role = serializers.ChoiceField(choices=["assistant"])
+    content = serializers.CharField()
+    refusal = serializers.CharField(allow_null=True)
+
+
+class ChatChoiceSerializer(serializers.Serializer[Any]):
+    index = serializers.IntegerField()
+    message = ChatAnswerSerializer()
+    logprobs = ChatLogprobsSerializer(allow_null=True)
+    finish_reason = serializers.CharField(help_text="stop, length, or what a remote server says")
+
+
+class ChatUsageSerializer(serializers.Serializer[Any]):
+    prompt_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    total_tokens = serializers.IntegerField()
+
+
+class HeadSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    created = serializers.IntegerField(help_text="Unix seconds")
+    model = serializers.CharField()
+    system_fingerprint = serializers.CharField(allow_null=True)
+    service_tier = serializers.CharField(allow_null=True)
+    backend = serializers.CharField(help_text="pytorch, onnx or remote: what ran")
+    conversation = serializers.UUIDField(allow_null=True, help_text="Name it in the next request to send only what is new.")
+    job = serializers.UUIDField(help_text="The chat's record here: GET /api/jobs/{id}/.")
+
+
+class ChatCompletionSerializer(HeadSerializer):
+    object = serializers.ChoiceField(choices=["chat.completion"])
+    choices = ChatChoiceSerializer(many=True)  # type: ignore[assignment]
+    usage = ChatUsageSerializer()
+    warnings = serializers.ListField(child=serializers.CharField())
+
+
+class OpenAIModelSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    object = serializers.ChoiceField(choices=["model"])
+    created = serializers.IntegerField()
+    owned_by = serializers.CharField()
+    task = serializers.CharField(required=False)
+    licence = serializers.CharField(required=False)
+
+
+class OpenAIModelListSerializer(serializers.Serializer[Any]):
+    object = serializers.ChoiceField(choices=["list"])
+    data = OpenAIModelSerializer(many=True)  # type: ignore[assignment]
+
+
+DOT = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+QUESTION = OpenApiExample(
+    "A question about a picture",
+    request_only=True,
+    value={
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": DOT, "detail": "auto"}},
+                    {"type": "text", "text": "What is in this image?"},
+                ],
+            }
+        ],
+        "max_tokens": 100,
+    },
+)
+CHUNKS = OpenApiExample(
+    "A stream",
+    response_only=True,
+    status_codes=["200"],
+    media_type="text/event-stream",
+    value="""data: {"id":"chatcmpl-0197","object":"chat.completion.chunk","created":1763712000,"model":"starter-vlm",\
+"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]}
+
+data: {"id":"chatcmpl-0197","object":"chat.completion.chunk","created":1763712000,"model":"starter-vlm",\
+"choices":[{"index":0,"delta":{"content":"A red dot."},"logprobs":null,"finish_reason":null}]}
+
+data: {"id":"chatcmpl-0197","object":"chat.completion.chunk","created":1763712000,"model":"starter-vlm",\
+"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}
+
+data: [DONE]
+
+""",
+)
+chats = extend_schema(
+    summary="Ask a chat model",
+    description="OpenAI's chat completions. The request waits for its answer, however long that takes; a client that leaves cancels it, "
+    "unless it named an Idempotency-Key or preferred to be answered at once.",
+    request=ChatSerializer,
+    examples=[QUESTION, CHUNKS],
+    responses={
+        (200, "application/json"): ChatCompletionSerializer,
+        (200, "text/event-stream"): STREAM,
+        202: JobSerializer,
+    },
+)
+lists_models = extend_schema(operation_id="v1_models_list", summary="The models that chat", responses=OpenAIModelListSerializer)
+shows_model = extend_schema(summary="One model that chats", responses=OpenAIModelSerializer)
