@@ -66,7 +66,8 @@ def _table(rows: list[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _renew(card: Path, rows: list[tuple[str, str]]) -> None:
+def renew_card(card: Path, rows: list[tuple[str, str]]) -> None:
+    """Put a table of figures where the card has its marks."""
     before, rest = card.read_text().split(_BEGIN)
     after = rest.split(_END)[1]
     card.write_text(f"{before}{_BEGIN}\n{_table(rows)}\n{_END}{after}")
@@ -75,5 +76,5 @@ def _renew(card: Path, rows: list[tuple[str, str]]) -> None:
 def write_cards(weights: Path = WEIGHTS) -> None:
     """Renew the tables of figures from weights/figures.json; the rest of the cards is written by hand."""
     figures = json.loads((weights / "figures.json").read_text())
-    _renew(weights / "starter" / "README.md", _starter_figures(figures))
-    _renew(weights / "starter-clip" / "README.md", _clip_figures(figures))
+    renew_card(weights / "starter" / "README.md", _starter_figures(figures))
+    renew_card(weights / "starter-clip" / "README.md", _clip_figures(figures))

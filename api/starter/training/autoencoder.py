@@ -11,6 +11,7 @@ from api.starter.training import data
 from api.starter.training.run import (
     Average,
     Budget,
+    autocast,
     every,
     learning_rate,
     load_checkpoint,
@@ -35,7 +36,7 @@ def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
 
 
 def _step_loss(autoencoder: AutoencoderKL, batch: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(batch.device.type, torch.bfloat16):
+    with autocast(batch.device):
         latents = autoencoder.encode(batch).latent_dist.mean
         output = autoencoder.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
     spread = (latents.float().square().mean(dim=(0, 2, 3)) - 1).square().mean()
@@ -52,7 +53,7 @@ def psnr(autoencoder: AutoencoderKL, batch: torch.Tensor) -> float:
 
 @torch.no_grad()
 def reconstruct(autoencoder: AutoencoderKL, batch: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(batch.device.type, torch.bfloat16):
+    with autocast(batch.device):
         return autoencoder.decode(autoencoder.encode(batch).latent_dist.mean).sample.float()
 
 

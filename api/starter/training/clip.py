@@ -12,6 +12,7 @@ from api.starter.training import data
 from api.starter.training.run import (
     Average,
     Budget,
+    autocast,
     every,
     learning_rate,
     load_checkpoint,
@@ -34,7 +35,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str], length: int | None =
 
 def contrast(clip: CLIPModel, tokens: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
     """The symmetric cross-entropy of the batch; pictures with the very same caption count as equally right."""
-    with torch.autocast(pictures.device.type, torch.bfloat16):
+    with autocast(pictures.device):
         output = clip(input_ids=tokens, pixel_values=pictures)
     logits = output.logits_per_text.float()
     same = (tokens[:, None] == tokens[None]).all(dim=-1).float()

@@ -11,6 +11,7 @@ from api.starter.training.diffusion import final_autoencoder
 from api.starter.training.run import (
     Average,
     Budget,
+    autocast,
     every,
     learning_rate,
     load_checkpoint,
@@ -59,7 +60,7 @@ def train_decoder(checkpoints: Path, minutes: float, device: torch.device) -> No
     for done in steps_until_done(budget, step):
         batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)])
         batch = batch.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             with torch.no_grad():
                 latents = autoencoder.encode(batch).latent_dist.mean
             output = autoencoder.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample

@@ -1,10 +1,5 @@
-"""UNet and text encoder together, by v-prediction on the latents, in one process a core.
+"""UNet and text encoder together, by v-prediction on the latents, in one process a core."""
 
-Each process takes its own steps with its own optimizer; every few steps their weights are averaged (local SGD, Stich,
-arXiv:1805.09767), which costs little and bears that one of them waits for a core.
-"""
-
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +25,7 @@ from api.starter.training.latents import LatentPool, standardise
 from api.starter.training.run import (
     Average,
     Budget,
+    autocast,
     every,
     learning_rate,
     load_checkpoint,
@@ -39,6 +35,7 @@ from api.starter.training.run import (
     save_grid,
     set_learning_rate,
 )
+from api.starter.training.together import average_over_processes, join_meeting, run_together, time_is_up
 
 BATCH, PEAK, AVERAGE_EVERY = 32, 1e-3, 8
 FRESH, POOL = 8, 24_000
@@ -131,7 +128,7 @@ class Trainee:
         tokens, latents = tokenize(self.tokenizer, captions, length=77).to(self.device), latents.to(self.device)
         weights = torch.tensor(emphasis or [1.0] * len(captions), device=self.device)
         set_learning_rate(self.optimizer, rate)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             with torch.set_grad_enabled(self.step % TEXT_EVERY == 0):
                 words = self.text_encoder(tokens).last_hidden_state
             loss = self._loss(lambda noisy, steps: self.unet(noisy, steps, words).sample, latents, weights)
@@ -158,31 +155,13 @@ class Trainee:
         self.step, self.spent = state["step"], state["spent"]
 
 
-@torch.no_grad()
-def _average_over_processes(parameters: list[torch.nn.Parameter]) -> None:
-    if dist.get_world_size() == 1:
-        return
-    flat = torch.cat([p.detach().flatten() for p in parameters])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    parts = flat.split([p.numel() for p in parameters])
-    torch._foreach_copy_([p.data for p in parameters], [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)])
-
-
-def _time_is_up(budget: Budget) -> bool:
-    """What the first process's clock says, so that all stop at the same step."""
-    flag = torch.tensor([float(budget.progress >= 1)])
-    dist.broadcast(flag, src=0)
-    return bool(flag.item())
-
-
 def save_samples(trainee: Trainee, autoencoder: AutoencoderKL, path: Path, guidance: float = 5.0) -> None:
     """The fixed prompts, seeds 0 and up, 20 steps each."""
     trainee.unet.set_attn_processor(AttnProcessor2_0())
     pipeline = make_pipeline(trainee.unet, trainee.text_encoder, autoencoder, trainee.tokenizer)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(PROMPTS))]
-    with torch.autocast(trainee.device.type, torch.bfloat16):
+    with autocast(trainee.device):
         pictures = pipeline(
             list(PROMPTS), num_inference_steps=20, guidance_scale=guidance, generator=generators, output_type="np"
         ).images
@@ -191,8 +170,7 @@ def save_samples(trainee: Trainee, autoencoder: AutoencoderKL, path: Path, guida
 
 
 def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float, meeting: str, device: torch.device) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+    join_meeting(rank, processes, meeting)
     torch.manual_seed(3)
     trainee, autoencoder = Trainee(device), final_autoencoder(checkpoints).to(device)
     average = Average([trainee.unet, trainee.text_encoder], 0.99)
@@ -220,9 +198,9 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
 
     while True:
         if trainee.step % AVERAGE_EVERY == 0:
-            _average_over_processes(trainee.parameters)
+            average_over_processes(trainee.parameters)
             average.update()
-            if _time_is_up(budget):
+            if time_is_up(budget):
                 break
             if look():
                 keep()
@@ -240,11 +218,7 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
 def train_diffusion(checkpoints: Path, minutes: float, device: torch.device) -> None:
     """Train for `minutes` in all with one process a core or one for a GPU; go on from the checkpoints if there are any."""
     final_autoencoder(checkpoints)
-    meeting = checkpoints / f"meeting-{os.getpid()}"
-    processes = os.cpu_count() or 1 if device == CPU else 1
-    arguments = (processes, checkpoints, minutes, f"file://{meeting.resolve()}", device)
-    torch.multiprocessing.spawn(_train_process, arguments, processes)
-    meeting.unlink(missing_ok=True)
+    run_together(_train_process, checkpoints, minutes, device)
 
 
 def load_trainee(checkpoints: Path, averaged: bool = True) -> Trainee:

@@ -14,6 +14,7 @@ from api.starter.architecture import WEIGHTS
 from api.starter.training import data
 from api.starter.training.run import (
     Budget,
+    autocast,
     every,
     learning_rate,
     load_checkpoint,
@@ -83,22 +84,29 @@ def labels_of(pictures: list[world.Picture]) -> tuple[dict[str, torch.Tensor], t
     """The true answers: class indices and 0 or 1, UNKNOWN where the question makes no sense."""
     known = [choices_of(picture) for picture in pictures]
     choices = {
-        name: torch.tensor([answers.index(k[name]) if name in k else UNKNOWN for k in known])
+        name: torch.tensor([answers.index(k[name]) if k.get(name) in answers else UNKNOWN for k in known])
         for name, answers in CHOICES.items()
     }
     present = [things_of(picture) for picture in pictures]
     return choices, torch.tensor([[float(p.get(thing, UNKNOWN)) for thing in THINGS] for p in present])
 
 
-def loss_of(judge: Judge, pictures: torch.Tensor, facts: list[world.Picture]) -> torch.Tensor:
+def facts_loss(
+    choice_logits: dict[str, torch.Tensor], thing_logits: torch.Tensor, facts: list[world.Picture], device: torch.device
+) -> torch.Tensor:
+    """Cross-entropy of what these pictures have an answer to."""
     choices, things = labels_of(facts)
-    choices, things = {name: c.to(pictures.device) for name, c in choices.items()}, things.to(pictures.device)
-    with torch.autocast(pictures.device.type, torch.bfloat16):
-        choice_logits, thing_logits = judge(pictures)
+    choices, things = {name: c.to(device) for name, c in choices.items()}, things.to(device)
     asked = [name for name in CHOICES if (choices[name] != UNKNOWN).any()]
     total = sum(functional.cross_entropy(choice_logits[name], choices[name], ignore_index=UNKNOWN) for name in asked)
     known = things != UNKNOWN
     return total + 4 * functional.binary_cross_entropy_with_logits(thing_logits[known], things[known])
+
+
+def loss_of(judge: Judge, pictures: torch.Tensor, facts: list[world.Picture]) -> torch.Tensor:
+    with autocast(pictures.device):
+        choices, things = judge(pictures)
+    return facts_loss(choices, things, facts, pictures.device)
 
 
 def worn(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 
 from api.starter import world
 from api.starter.training import data
-from api.starter.training.run import to_tensor
+from api.starter.training.run import autocast, to_tensor
 
 SHAPE = (4, 32, 32)
 
@@ -18,7 +18,7 @@ SHAPE = (4, 32, 32)
 def encode(autoencoder: AutoencoderKL, pixels: list[np.ndarray]) -> torch.Tensor:
     """(N, 4, 32, 32) latents of (128, 128, 3) uint8 pictures."""
     batch = to_tensor(pixels).to(autoencoder.device, memory_format=torch.channels_last)
-    with torch.autocast(batch.device.type, torch.bfloat16):
+    with autocast(batch.device):
         return autoencoder.encode(batch).latent_dist.mean.float()
 
 

@@ -17,7 +17,7 @@ from api.starter.training import data
 from api.starter.training.clip import tokenize
 from api.starter.training.diffusion import Loss
 from api.starter.training.latents import encode
-from api.starter.training.run import Budget, learning_rate, log
+from api.starter.training.run import Budget, autocast, learning_rate, log
 from api.starter.world.styles import riso
 
 NAME, TRIGGER, RANK = "lora-riso", "riso print", 8
@@ -47,7 +47,7 @@ def train_lora(checkpoints: Path, minutes: float, device: torch.device) -> None:
         chosen = rng.integers(len(facts), size=BATCH)
         batch = torch.stack([latents[i // 8][i % 8] for i in chosen])
         tokens = tokenize(pipeline.tokenizer, [_caption(facts[i], rng) for i in chosen], length=77).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             with torch.no_grad():
                 words = pipeline.text_encoder(tokens).last_hidden_state
             loss = loss_of(lambda noisy, steps, words=words: unet(noisy, steps, words).sample, batch)

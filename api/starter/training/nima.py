@@ -23,6 +23,7 @@ from api.starter.architecture import WEIGHTS as FOLDER
 from api.starter.training import data
 from api.starter.training.run import (
     Budget,
+    autocast,
     every,
     learning_rate,
     load_checkpoint,
@@ -142,7 +143,7 @@ def loss_of(model: Nima, examples: Sequence[Example], device: torch.device) -> t
     """EMD to the made-up ratings, and where a pair's means stand less apart than they should, by how much."""
     targets = torch.stack([target_of(example.fault, example.amount) for example in examples]).to(device)
     pictures = to_tensor([squeeze(example.picture, SIZE) for example in examples]).to(device, memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         shares = model(pictures)
     (means, _), (wanted, _) = spread_of(shares), spread_of(targets)
     short = (wanted[::2] - wanted[1::2]) - (means[::2] - means[1::2])

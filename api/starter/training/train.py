@@ -17,6 +17,7 @@ from api.starter.training.lora import train_lora
 from api.starter.training.nima import train_nima
 from api.starter.training.run import chosen_device
 from api.starter.training.tokenizer import train_tokenizer
+from api.starter.training.vlm import train_vlm
 
 
 def _export(checkpoints: Path, minutes: float, device: torch.device) -> None:
@@ -37,6 +38,7 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "decoder": train_decoder,
     "judge": train_judge,
     "nima": train_nima,
+    "starter-vlm": train_vlm,
     "lora": train_lora,
     "export": _export,
     "take-up": _take_up,

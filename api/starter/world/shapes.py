@@ -19,7 +19,7 @@ COLOURS: dict[str, Colour] = {
 }
 FORMS = ("circle", "square", "triangle", "star")
 RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
-NUMBERS = {1: ("one",), 2: ("two",), 3: ("three",)}
+NUMBERS = {1: ("one",), 2: ("two",), 3: ("three",), 4: ("four",)}
 HELD_OUT_SHARE = 10  # percent
 _SHORT = {
     "left": ("left of", "to the left of"),
@@ -90,10 +90,19 @@ def _draw_group(canvas: Canvas, group: Group, middle: tuple[float, float], room:
         draw_form(canvas, group.form, x, y, rng.uniform(18, 23) * (1.35 if room > 64 else 1), COLOURS[group.colour])
         return
     reach = 1.0 if room > 64 else 0.45
+    if group.count == 4:
+        _draw_square_of_four(canvas, group, x, y, 1.0 if room > 64 else 0.68, rng)
+        return
     for index in range(group.count):
         offset = (index - (group.count - 1) / 2) * 40 * (1 if room > 64 else 0.72)
         radius = (17 if room > 64 else 12.5) * rng.uniform(0.95, 1.05)
         draw_form(canvas, group.form, x + offset, y + rng.uniform(-6, 6) * reach, radius, COLOURS[group.colour])
+
+
+def _draw_square_of_four(canvas: Canvas, group: Group, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
+    for dx, dy in ((-1, -1), (1, -1), (-1, 1), (1, 1)):
+        radius = 16 * scale * rng.uniform(0.92, 1.05)
+        draw_form(canvas, group.form, x + dx * 22 * scale, y + dy * 22 * scale, radius, COLOURS[group.colour])
 
 
 def draw_form(canvas: Canvas, form: str, x: float, y: float, r: float, colour: Colour) -> None:

@@ -5,7 +5,19 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-MODELS = ("tokenizer", "autoencoder", "clip", "diffusion", "decoder", "judge", "nima", "lora", "export", "take-up")
+MODELS = (
+    "tokenizer",
+    "autoencoder",
+    "clip",
+    "diffusion",
+    "decoder",
+    "judge",
+    "nima",
+    "lora",
+    "starter-vlm",
+    "export",
+    "take-up",
+)
 
 
 class Command(BaseCommand):

@@ -1,0 +1,304 @@
+"""starter-vlm, from nothing but starter-clip's eyes: answers are learnt word by word, and facts straight from the picture beside them.
+
+Most dialogues are packed: their questions share the picture and don't see each other, so that each is learnt as the first that is
+asked. What the connector hands to the language model must also tell the facts (one linear layer, thrown away afterwards): a picture
+says more there than its answers do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedTokenizerFast
+
+from api.starter.architecture import WEIGHTS
+from api.starter.talk.dialogues import Dialogue, dialogue
+from api.starter.training.judge import facts_loss, worn
+from api.starter.training.run import (
+    Average,
+    Budget,
+    autocast,
+    every,
+    learning_rate,
+    load_checkpoint,
+    log,
+    need_checkpoint,
+    save_checkpoint,
+    set_learning_rate,
+    to_tensor,
+)
+from api.starter.training.together import average_over_processes, join_meeting, run_together, time_is_up
+from api.starter.vlm import (
+    END,
+    FAKE,
+    FOLDER,
+    GLOBAL,
+    IMAGE,
+    IMAGE_TOKENS,
+    START,
+    make_vlm,
+    save_vlm,
+    take_over_eyes,
+    train_vocabulary,
+)
+from api.starter.world.facts import CHOICES, THINGS
+
+BATCH, PEAK, AVERAGE_EVERY, LONGEST = 16, 1.5e-3, 4, 256
+FACTS = 0.5
+"""The weight of what the picture must tell by itself."""
+IGNORED = -100
+CORPUS = 20_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """Token ids, what is to be learnt (IGNORED elsewhere), positions, and which question each token belongs to (0: all)."""
+
+    ids: list[int]
+    labels: list[int]
+    positions: list[int]
+    parts: list[int]
+
+
+class Writer:
+    """Dialogues as rows of tokens, as the processor's template would have them."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._tokenizer = tokenizer.backend_tokenizer
+        self.pad = tokenizer.pad_token_id
+        self.picture = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
+
+    def row(self, given: Dialogue) -> Row:
+        return self._apart(given) if given.apart else self._in_turn(given)
+
+    def _ids(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids  # type: ignore[no-any-return]
+
+    def _apart(self, given: Dialogue) -> Row:
+        ids = self._ids(f"{START}user\n{self.picture * len(given.looks)}")
+        start = len(ids)
+        row = Row(ids, [IGNORED] * start, list(range(start)), [0] * start)
+        for part, exchange in enumerate(given.exchanges, 1):
+            asked, told = (self._ids(text) for text in self._texts(*exchange))
+            if len(row.ids) + len(asked) + len(told) > LONGEST and part > 1:
+                break
+            self._add(row, asked, told, range(start, start + len(asked) + len(told)), part)
+        return row
+
+    def _in_turn(self, given: Dialogue) -> Row:
+        system = f"{START}system\n{given.system}{END}\n" if given.system else ""
+        pictures = self.picture * len(given.looks)
+        row = Row([], [], [], [])
+        for number, (question, answer) in enumerate(given.exchanges):
+            asked, told = self._texts(question, answer)
+            before = f"{START}user\n"
+            if not number:
+                before = system + before + (pictures if given.picture_first else "")
+                if not given.picture_first:
+                    asked = asked.replace(END, pictures + END, 1)
+            first, second = self._ids(before + asked), self._ids(told)
+            if len(row.ids) + len(first) + len(second) > LONGEST and number:
+                break
+            self._add(row, first, second, range(len(row.ids), len(row.ids) + len(first) + len(second)), 0)
+        return row
+
+    def _texts(self, question: str, answer: str) -> tuple[str, str]:
+        return f"{question}{END}\n{START}assistant\n", f"{answer}{END}\n"
+
+    def _add(self, row: Row, asked: list[int], told: list[int], positions: range, part: int) -> None:
+        row.ids.extend((*asked, *told))
+        row.labels.extend((*[IGNORED] * len(asked), *told[:-1], IGNORED))  # the line break after an answer is never written
+        row.positions.extend(positions)
+        row.parts.extend([part] * len(positions))
+
+
+@dataclass(frozen=True)
+class Batch:
+    ids: torch.Tensor
+    labels: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    """(N, 1, T, T) bool: who sees whom."""
+    pictures: torch.Tensor
+    """(M, 3, 128, 128), M pictures of all rows in order."""
+    facts: list[Any]
+
+
+def make_batch(writer: Writer, dialogues: Sequence[Dialogue], rng: np.random.Generator) -> Batch:
+    rows = [writer.row(one) for one in dialogues]
+    length = max(len(row.ids) for row in rows)
+
+    def padded(values: list[list[int]], fill: int) -> torch.Tensor:
+        return torch.tensor([each + [fill] * (length - len(each)) for each in values])
+
+    parts = padded([row.parts for row in rows], -1)
+    sees = (parts[:, :, None] == parts[:, None, :]) | (parts[:, None, :] == 0)
+    looks = [look for one in dialogues for look in one.looks]
+    return Batch(
+        ids=padded([row.ids for row in rows], writer.pad),
+        labels=padded([row.labels for row in rows], IGNORED),
+        positions=padded([row.positions for row in rows], 0),
+        mask=(sees & torch.ones(length, length, dtype=torch.bool).tril())[:, None],
+        pictures=worn_a_little(to_tensor([look.pixels for look in looks]), rng),
+        facts=[look.facts for look in looks],
+    )
+
+
+def worn_a_little(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    return worn(pictures, rng) if rng.random() < 0.3 else pictures
+
+
+class FactsHead(nn.Module):
+    """(N, 16, 192) picture tokens to the judge's questions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.sizes = [*(len(answers) for answers in CHOICES.values()), len(THINGS)]
+        self.linear = nn.Linear(IMAGE_TOKENS * width, sum(self.sizes))
+
+    def forward(self, tokens: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        *choices, things = self.linear(tokens.flatten(1)).float().split(self.sizes, dim=1)
+        return dict(zip(CHOICES, choices, strict=True)), things
+
+
+class Pupil:
+    """The model, the head beside it, their optimizer and the count of steps."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, device: torch.device) -> None:
+        self.device, self.tokenizer, self.writer = device, tokenizer, Writer(tokenizer)
+        self.vlm = make_vlm(tokenizer).to(device)
+        self.head = FactsHead(self.vlm.config.text_config.hidden_size).to(device)
+        decayed = [p for p in self.parameters if p.ndim > 1]
+        groups = [
+            {"params": decayed, "weight_decay": 0.05},
+            {"params": [p for p in self.parameters if p.ndim == 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.98), fused=True)
+        self.step, self.spent, self.seen = 0, 0.0, 0
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [*self.vlm.parameters(), *self.head.parameters()]
+
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the answers' tokens, and of the facts."""
+        model = self.vlm.model
+        eyes = model.vision_model(pixel_values=batch.pictures.to(self.device)).last_hidden_state
+        tokens = model.connector(eyes)
+        words = model.text_model.get_input_embeddings()(batch.ids.to(self.device))
+        here = (batch.ids == self.vlm.config.image_token_id).to(self.device)
+        words = words.masked_scatter(here[..., None].expand_as(words), tokens.reshape(-1, tokens.shape[-1]).to(words.dtype))
+        hidden = model.text_model(
+            inputs_embeds=words,
+            attention_mask=batch.mask.to(self.device),
+            position_ids=batch.positions.to(self.device),
+            use_cache=False,
+        ).last_hidden_state
+        targets = batch.labels[:, 1:].to(self.device)
+        learnt = targets != IGNORED
+        logits = self.vlm.lm_head(hidden[:, :-1][learnt]).float()
+        answers = functional.cross_entropy(logits, targets[learnt])
+        choices, things = self.head(tokens.float())
+        return answers, facts_loss(choices, things, batch.facts, self.device)
+
+    def learn(self, batch: Batch, rate: float) -> float:
+        set_learning_rate(self.optimizer, rate)
+        with autocast(self.device):
+            answers, facts = self.losses(batch)
+        self.optimizer.zero_grad()
+        (answers + FACTS * facts).backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.step, self.seen = self.step + 1, self.seen + len(batch.ids)
+        return answers.item()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "vlm": self.vlm.state_dict(),
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "spent": self.spent,
+            "seen": self.seen,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.vlm.load_state_dict(state["vlm"])
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent, self.seen = state["step"], state["spent"], state["seen"]
+
+
+def need_vocabulary(checkpoints: Path) -> PreTrainedTokenizerFast:
+    """Learnt from dialogues once, and kept with the checkpoints."""
+    folder = checkpoints / "vlm-tokenizer"
+    if not folder.exists():
+        rng = np.random.default_rng(0)
+        texts = (text for _ in range(CORPUS // 7) for exchange in dialogue(rng).exchanges for text in exchange)
+        train_vocabulary(texts).save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float, meeting: str, device: torch.device) -> None:
+    from transformers import CLIPModel
+
+    join_meeting(rank, processes, meeting)
+    torch.manual_seed(8)
+    pupil = Pupil(need_vocabulary(checkpoints), device)
+    average, path = Average([pupil.vlm], 0.99), checkpoints / f"vlm-{rank}.pt"
+    if state := load_checkpoint(path):
+        pupil.load(state)
+        average.load(state["average"])
+    else:
+        take_over_eyes(pupil.vlm, CLIPModel.from_pretrained(WEIGHTS / "starter-clip"))
+        average = Average([pupil.vlm], 0.99)
+    torch.manual_seed(1000 * rank + pupil.step)
+    rng = np.random.default_rng([rank, pupil.step])
+    budget, look, losses = Budget(minutes, pupil.spent), every(300), []
+
+    def keep() -> None:
+        pupil.spent = budget.spent
+        save_checkpoint(path, pupil.state() | {"average": average.state()})
+        if rank == 0:
+            from api.starter.vlm_figures import quick_look
+
+            average.swap()
+            log(f"vlm step {pupil.step} {budget.spent:.1f} min {quick_look(pupil.vlm, pupil.tokenizer)}")
+            average.swap()
+
+    while True:
+        if pupil.step % AVERAGE_EVERY == 0:
+            average_over_processes(pupil.parameters)
+            average.update()
+            if time_is_up(budget):
+                break
+            if look():
+                keep()
+        batch = make_batch(pupil.writer, [dialogue(rng) for _ in range(BATCH)], rng)
+        losses.append(pupil.learn(batch, learning_rate(PEAK, pupil.step, budget.progress, warm_up=200, decay_from=0.5)))
+        if rank == 0 and pupil.step % 100 == 0:
+            log(f"vlm step {pupil.step} {budget.spent:.1f} min loss {np.mean(losses[-100:]):.4f} rows {pupil.seen * processes}")
+    keep()
+    torch.distributed.destroy_process_group()
+
+
+def train_vlm(checkpoints: Path, minutes: float, device: torch.device) -> None:
+    """Train for `minutes` in all with one process a core or one for a GPU; go on from the checkpoints if there are any."""
+    need_vocabulary(checkpoints)
+    run_together(_train_process, checkpoints, minutes, device)
+    export_vlm(checkpoints)
+
+
+def export_vlm(checkpoints: Path, folder: Path = FOLDER) -> None:
+    """weights/starter-vlm: the averaged weights, fp16 on disk, with processor and template."""
+    pupil, state = Pupil(need_vocabulary(checkpoints), torch.device("cpu")), need_checkpoint(checkpoints / "vlm-0.pt")
+    pupil.load(state)
+    average = Average([pupil.vlm], 0.99)
+    average.load(state["average"])
+    average.swap()
+    save_vlm(pupil.vlm, pupil.tokenizer, folder)
