@@ -35,6 +35,24 @@ TASKS = (
     "image-aesthetics",
 )
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
+ONNX_SUFFIXES = {
+    "fp32": "",
+    "fp16": "_fp16",
+    "int8": "_int8",
+    "uint8": "_uint8",
+    "quantized": "_quantized",
+    "q4": "_q4",
+    "q4f16": "_q4f16",
+    "bnb4": "_bnb4",
+}
+"""How the hub names the files of a variant: onnx/decoder_model_merged_q4.onnx."""
+ONNX_DECODERS = ("decoder_model_merged", "model")
+ONNX_PARTS = ("vision_encoder", "embed_tokens", *ONNX_DECODERS)
+ONNX_PRESETS = {"Q4_MIXED": {"vision_encoder": "quantized", "embed_tokens": "quantized", **dict.fromkeys(ONNX_DECODERS, "q4")}}
+"""Variants whose parts are of different ones."""
+ONNX_WORDS = ("*.json", "*.jinja", "*.txt", "tokenizer.model")
+
 
 @dataclass(frozen=True)
 class ModelEntry:
@@ -66,6 +84,14 @@ class ModelEntry:
     """The id of the model that this one stands on: a head's CLIP; for a CLIP without them, whose tokenizer and processor it takes."""
     files: tuple[str, ...] = ()
     """Glob patterns of the files to fetch, for repositories that are no plain diffusers or transformers checkpoint."""
+    precision: str = ""
+    """Of a chat model: in what it is computed. "" is the server's own setting."""
+    onnx: tuple[str, ...] = ()
+    """Variants in ONNX that its onnx/ folder has, the one to take first."""
+    onnx_only: bool = False
+    """There are no other weights."""
+    onnx_variant: str = ""
+    """Not in the file: this entry is a variant of another (`Catalog.get("id@onnx-int8")`)."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +144,12 @@ class Catalog:
     adapters: dict[str, AdapterEntry]
 
     def get(self, model_id: str) -> ModelEntry:
-        """The model of this id, or of this hub repository name. Raises UnknownModel."""
+        """The model of this id, or of this hub repository name; `id@onnx-int8` is a variant in ONNX. Raises UnknownModel."""
         if model_id in self.models:
             return self.models[model_id]
+        plain, _, variant = model_id.partition("@")
+        if variant:
+            return onnx_variant(self.get(plain), variant)
         by_repo = next((entry for entry in self.models.values() if entry.repo == model_id), None)
         if by_repo is None:
             raise UnknownModel(model_id, _nearest(model_id, self.models))
@@ -142,6 +171,28 @@ class Catalog:
     def adapters_for(self, model_id: str) -> list[AdapterEntry]:
         entry = self.get(model_id)
         return [adapter for adapter in self.adapters.values() if adapter.fits(entry)]
+
+
+def onnx_variant(entry: ModelEntry, name: str) -> ModelEntry:
+    """`onnx-int8` of its own repository or folder, `exported-int8` of what `export_onnx` made of it. Raises UnknownModel."""
+    origin, _, variant = name.partition("-")
+    if origin not in ("onnx", "exported") or variant not in {*ONNX_SUFFIXES, *ONNX_PRESETS}:
+        raise UnknownModel(f"{entry.id}@{name}", [f"{entry.id}@onnx-{known}" for known in entry.onnx])
+    patterns = (f"onnx/{part_file(part, variant)}*" for part in ONNX_PARTS)
+    return dataclasses.replace(
+        entry, id=f"{entry.id}@{name}", onnx_variant=variant, variant=None, files=(*ONNX_WORDS, *patterns)
+    )
+
+
+def part_file(part: str, variant: str) -> str:
+    """decoder_model_merged_q4.onnx"""
+    return f"{part}{ONNX_SUFFIXES[ONNX_PRESETS.get(variant, {}).get(part, variant)]}.onnx"
+
+
+def onnx_files(folder: Path, variant: str) -> list[Path]:
+    """The parts of a variant that lie in a model's folder."""
+    files = (folder / "onnx" / part_file(part, variant) for part in ONNX_PARTS)
+    return [file for file in files if file.is_file()]
 
 
 def is_model_id(value: str) -> bool:
@@ -223,7 +274,7 @@ class _Table:
 
     def check(self, kind: type[ModelEntry | AdapterEntry]) -> None:
         """Every key is known and of its type; numbers are not negative."""
-        hidden = ("id", "source")
+        hidden = ("id", "source", "onnx_variant")
         wanted = {field.name: str(field.type) for field in dataclasses.fields(kind) if field.name not in hidden}
         for key, value in self.values.items():
             if key not in wanted:
@@ -262,9 +313,14 @@ class _Table:
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
-    values = {"name": table.id, **table.values, "path": table.path(base), "files": tuple(table.values.get("files", ()))}
+    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx")}
+    values = {"name": table.id, **table.values, "path": table.path(base), **lists}
     if values.get("task", TASKS[0]) not in TASKS:
         raise table.wrong("task", f"must be one of {', '.join(TASKS)}")
+    if values.get("precision", "auto") not in PRECISIONS:
+        raise table.wrong("precision", f"must be one of {', '.join(PRECISIONS)}")
+    if strange := set(lists["onnx"]) - {*ONNX_SUFFIXES, *ONNX_PRESETS}:
+        raise table.wrong("onnx", f"has {min(strange)!r}; variants are {', '.join([*ONNX_SUFFIXES, *ONNX_PRESETS])}")
     size = values.get("default_size", 512)
     if size % 8 or not 64 <= size <= 2048:
         raise table.wrong("default_size", "must be a multiple of 8 from 64 to 2048")

@@ -23,6 +23,7 @@ MODULES = {
     "text-generation": "api.loading.chat",
     "aesthetic-head": "api.loading.heads",
     "image-aesthetics": "api.loading.nima",
+    "onnx": "api.loading.onnx",
 }
 
 
@@ -53,9 +54,10 @@ def register_builder(task: str, builder: Builder) -> None:
 
 def builder_for(entry: ModelEntry, task: str) -> Builder:
     """How `entry` is loaded for `task`. Raises LoaderError (unsupported_task)."""
-    if entry.task not in _builders and entry.task in MODULES:
-        register_builder(entry.task, _import_builder(MODULES[entry.task]))
-    builder = _builders.get(entry.task)
+    way = "onnx" if entry.onnx_variant else entry.task
+    if way not in _builders and way in MODULES:
+        register_builder(way, _import_builder(MODULES[way]))
+    builder = _builders.get(way)
     if builder is None or task not in (entry.task, *builder.tasks):
         raise LoaderError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
     return builder

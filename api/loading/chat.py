@@ -17,18 +17,21 @@ from api.loading.builders import Builder
 from api.loading.memory import LoaderError, estimate_files
 
 SEES = "image-text-to-text"
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass
 class ChatModel:
-    """What a lease of a chat model gets as `pipeline`."""
+    """What a lease of a chat model gets as `pipeline`, whatever computes it."""
 
     model: Any
-    """On the device and in its dtype."""
+    """transformers' own, on the device and in its dtype; or an `OnnxModel` (api/loading/onnx.py)."""
     tokenizer: Any
     """A fast one: `backend_tokenizer` is the tokenizers library's."""
     processor: Any
     """Of a model that sees: text and pictures in, tensors out. None for a language model."""
+    config: Any
+    generation: GenerationConfig
     kept: dict[str, Any] = field(default_factory=dict)
     """What a backend makes of it once and needs again."""
 
@@ -38,19 +41,20 @@ class ChatModel:
         return {"model": self.model}
 
     @property
+    def nbytes(self) -> int:
+        """What the loader counts where there is no torch module."""
+        return int(getattr(self.model, "nbytes", 0))
+
+    @property
     def context(self) -> int:
         """Tokens that question and answer may have together."""
-        config = self.model.config.get_text_config(decoder=True)
+        config = self.config.get_text_config(decoder=True)
         limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_target_positions")]
         return int(next((limit for limit in limits if limit), 2048))
 
     @property
     def vocabulary(self) -> int:
-        return int(self.model.config.get_text_config(decoder=True).vocab_size)
-
-    @property
-    def generation(self) -> GenerationConfig:
-        return self.model.generation_config
+        return int(self.config.get_text_config(decoder=True).vocab_size)
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -66,16 +70,21 @@ def make_builder() -> Builder:
 
 def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
     """Load from the folder alone. Raises LoaderError where the tokenizer has no fast form."""
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    sees = entry.task == SEES
-    kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    model = kind.from_pretrained(folder, dtype=choose_dtype(folder, device), use_safetensors=True, **options)
+    kind = AutoModelForImageTextToText if entry.task == SEES else AutoModelForCausalLM
+    model = kind.from_pretrained(folder, dtype=choose_dtype(folder, device), use_safetensors=True, **LOCAL)
+    model = model.eval().requires_grad_(False)
+    tokenizer, processor = read_words(entry, folder)
+    return ChatModel(model, tokenizer, processor, model.config, model.generation_config)
+
+
+def read_words(entry: ModelEntry, folder: Path) -> tuple[Any, Any]:
+    """The tokenizer, and the processor of a model that sees. Raises LoaderError where the tokenizer has no fast form."""
     # Pillow's image processors: they need no torchvision.
-    processor = AutoProcessor.from_pretrained(folder, **options) if sees else None
-    tokenizer = processor.tokenizer if processor is not None else AutoTokenizer.from_pretrained(folder, **options)
+    processor = AutoProcessor.from_pretrained(folder, **LOCAL) if entry.task == SEES else None
+    tokenizer = processor.tokenizer if processor is not None else AutoTokenizer.from_pretrained(folder, **LOCAL)
     if not getattr(tokenizer, "is_fast", False):
         raise LoaderError("broken_model", 500, f"{entry.name} has no tokenizer of the tokenizers library.")
-    return ChatModel(model=model.eval().requires_grad_(False), tokenizer=tokenizer, processor=processor)
+    return tokenizer, processor
 
 
 def choose_dtype(folder: Path, device: Device) -> torch.dtype:

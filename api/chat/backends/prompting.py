@@ -94,7 +94,7 @@ def render(chat: ChatModel, turns: tuple[Turn, ...], fence: Fence) -> str:
     renderer = chat.processor if getattr(chat.processor, "chat_template", None) else chat.tokenizer
     template = None
     if template_of(chat) is None:
-        template = PLAIN_TEMPLATES.get(chat.model.config.model_type, PLAIN_TEMPLATES[""])
+        template = PLAIN_TEMPLATES.get(chat.config.model_type, PLAIN_TEMPLATES[""])
     messages = [message_for(turn, fence, parts=chat.processor is not None) for turn in turns]
     try:
         return str(renderer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True))

@@ -75,7 +75,7 @@ def grammar_for(chat: ChatModel, schema: dict[str, Any]) -> JsonGrammar:
 
 
 def picture_tokens(chat: ChatModel) -> tuple[int, ...]:
-    ids = {getattr(chat.model.config, name, None) for name in PICTURE_TOKENS}
+    ids = {getattr(chat.config, name, None) for name in PICTURE_TOKENS}
     return tuple(sorted(token for token in ids if isinstance(token, int) and token < chat.vocabulary))
 
 

@@ -1,0 +1,205 @@
+"""A model of transformers taken apart as the hub's ONNX layout has it, with attention in one fused operator.  [torch]
+
+Attention is written as onnxruntime's GroupQueryAttention (caches in, longer caches out, rows of any length) and, where every place
+sees every other, MultiHeadAttention. transformers calls whatever function is registered under an implementation's name, so one
+function here serves all architectures that go through its attention interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.cache_utils import Cache
+from transformers.masking_utils import AttentionMaskInterface
+
+from api.loading.onnx import PAST, PRESENT
+
+IMPLEMENTATION = "darkroom_onnx"
+SEEING = ("idefics3", "smolvlm")
+"""Architectures with pictures whose vision part is known here."""
+TALKING = ("llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2")
+ROWS, NEW, OLD = 2, 3, 5
+"""Sizes of the example that is traced; every one of them may be another later."""
+
+
+class UnknownArchitecture(Exception):
+    """In a sentence."""
+
+
+@dataclass
+class ExportPart:
+    """What is traced: a module, an example of its inputs, and which of their axes may have any size."""
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    axes: list[dict[int, str]]
+    outputs: list[str]
+
+
+def parts_of(model: Any, *, half: bool = False) -> list[ExportPart]:
+    """Raises UnknownArchitecture. The model is changed: its attention can only be traced from then on."""
+    kind, config = model.config.model_type, model.config.get_text_config(decoder=True)
+    if kind not in SEEING + TALKING:
+        known = ", ".join(SEEING + TALKING)
+        raise UnknownArchitecture(f"The architecture {kind} can't be written as ONNX here; these can: {known}.")
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < config.max_position_embeddings and getattr(config, "use_sliding_window", True):
+        raise UnknownArchitecture(
+            f"Its attention has a sliding window of {window} tokens, which can't be written as ONNX here."
+        )
+    vision = [vision_part(model)] if kind in SEEING else []  # before its attention is replaced: it runs once
+    model.set_attn_implementation(IMPLEMENTATION)
+    model = model.half() if half else model
+    if half and vision:
+        vision[0].inputs = {name: value.half() for name, value in vision[0].inputs.items()}
+        vision[0].module.half()
+    return [*vision, *text_parts(model, split=bool(vision))]
+
+
+# ---------------------------------------------------------------- pictures
+
+
+class Vision(nn.Module):
+    """Idefics3: square tiles without padding, as its processor makes them. (1, tiles, 3, side, side) → (tiles, places, width)."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        seeing = model.model
+        self.embeddings, self.encoder = seeing.vision_model.embeddings, seeing.vision_model.encoder
+        self.norm, self.connector = seeing.vision_model.post_layernorm, seeing.connector
+        side = model.config.vision_config.image_size // self.embeddings.patch_size
+        empty = torch.zeros(1, 3, side * self.embeddings.patch_size, side * self.embeddings.patch_size)
+        with torch.no_grad():
+            placed = self.embeddings(empty, torch.ones(1, side, side, dtype=torch.bool))
+            plain = self.embeddings.patch_embedding(empty).flatten(2).transpose(1, 2)
+        self.register_buffer("positions", placed - plain)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        patches = self.embeddings.patch_embedding(pixel_values.flatten(0, 1)).flatten(2).transpose(1, 2)
+        seen = self.encoder(inputs_embeds=patches + self.positions, attention_mask=None).last_hidden_state
+        return self.connector(self.norm(seen))  # type: ignore[no-any-return]
+
+
+def vision_part(model: Any) -> ExportPart:
+    side, channels = model.config.vision_config.image_size, model.config.vision_config.num_channels
+    example = {"pixel_values": torch.zeros(ROWS, NEW, channels, side, side)}
+    return ExportPart("vision_encoder", Vision(model), example, [{0: "rows", 1: "tiles"}], ["image_features"])
+
+
+# ---------------------------------------------------------------- text
+
+
+class Caches(Cache):
+    """Stands in for a cache while the model is traced: it hands out the new keys and values, and the operator adds them."""
+
+    def __init__(self, past: tuple[Tensor, ...], mask: Tensor) -> None:
+        super().__init__(layers=[])
+        self.past = list(zip(past[::2], past[1::2], strict=True))
+        self.present: list[Any] = [None] * len(self.past)
+        self.lengths = (mask.sum(-1, keepdim=True) - 1).to(torch.int32)
+        self.total = torch.scalar_tensor(mask.shape[1], dtype=torch.int32)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        return key_states, value_states
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return 0
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        return query_length, 0
+
+
+class Decoder(nn.Module):
+    def __init__(self, model: Any, *, takes_tokens: bool) -> None:
+        super().__init__()
+        self.model, self.takes = model, "input_ids" if takes_tokens else "inputs_embeds"
+
+    def forward(self, told: Tensor, attention_mask: Tensor, position_ids: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        caches = Caches(past, attention_mask)
+        with tracing(caches):
+            output = self.model(
+                **{self.takes: told}, position_ids=position_ids, past_key_values=caches, use_cache=True, logits_to_keep=1
+            )
+        return output.logits.float(), *(states for pair in caches.present for states in pair)
+
+
+def text_parts(model: Any, *, split: bool) -> list[ExportPart]:
+    """embed_tokens and decoder_model_merged; without `split` one model that takes tokens."""
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    tokens = torch.zeros(ROWS, NEW, dtype=torch.long)
+    told = torch.zeros(ROWS, NEW, config.hidden_size, dtype=model.dtype) if split else tokens
+    pairs = [f"{layer}.{kind}" for layer in range(config.num_hidden_layers) for kind in ("key", "value")]
+    inputs = {
+        "inputs_embeds" if split else "input_ids": told,
+        "attention_mask": torch.ones(ROWS, OLD + NEW, dtype=torch.long),
+        "position_ids": torch.arange(OLD, OLD + NEW).repeat(ROWS, 1),
+        **{PAST + pair: torch.zeros(ROWS, heads, OLD, size, dtype=model.dtype) for pair in pairs},
+    }
+    axes = [{0: "rows", 1: "new"}, {0: "rows", 1: "total"}, {0: "rows", 1: "new"}, *({0: "rows", 2: "past"} for _ in pairs)]
+    decoder = ExportPart(
+        "decoder_model_merged" if split else "model",
+        Decoder(model, takes_tokens=not split),
+        inputs,
+        axes,
+        ["logits", *(PRESENT + pair for pair in pairs)],
+    )
+    if not split:
+        return [decoder]
+    embedding = ExportPart(
+        "embed_tokens", model.get_input_embeddings(), {"input_ids": tokens}, [{0: "rows", 1: "new"}], ["inputs_embeds"]
+    )
+    return [embedding, decoder]
+
+
+# ---------------------------------------------------------------- attention
+
+_caches: list[Caches] = []  # of the decoder that is being traced
+
+
+@contextmanager
+def tracing(caches: Caches) -> Iterator[None]:
+    _caches.append(caches)
+    try:
+        yield
+    finally:
+        _caches.pop()
+
+
+def attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, scaling: float | None = None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """query (rows, heads, new, size) → (rows, new, heads, size)"""
+    rows, heads, new, size = query.shape
+    flat = [states.transpose(1, 2).reshape(rows, new, -1) for states in (query, key, value)]
+    attributes: dict[str, Any] = {"num_heads": heads, "scale": float(scaling or size**-0.5)}
+    if not _caches:
+        seen = torch.onnx.ops.symbolic(
+            "com.microsoft::MultiHeadAttention", flat, attributes, dtype=query.dtype, shape=flat[0].shape, version=1
+        )
+        return seen.reshape(rows, new, heads, size), None
+    caches = _caches[-1]
+    past = caches.past[module.layer_idx]
+    grown = (rows, key.shape[1], past[0].shape[2] + new, size)
+    seen, *present = torch.onnx.ops.symbolic_multi_out(
+        "com.microsoft::GroupQueryAttention",
+        [*flat, *past, caches.lengths, caches.total],
+        {**attributes, "kv_num_heads": key.shape[1]},
+        dtypes=[query.dtype] * 3,
+        shapes=[flat[0].shape, grown, grown],
+        version=1,
+    )
+    caches.present[module.layer_idx] = present
+    return seen.reshape(rows, new, heads, size), None
+
+
+AttentionInterface.register(IMPLEMENTATION, attend)
+AttentionMaskInterface.register(IMPLEMENTATION, lambda *args, **kwargs: None)

@@ -1,0 +1,159 @@
+"""Chat checkpoints in ONNX, laid out as on the hub: from a folder to onnxruntime's sessions.  [torch; no Django]
+
+    config.json, generation_config.json, tokenizer.json, …
+    onnx/decoder_model_merged[_int8|_q4|…].onnx     embeddings and caches in, logits and longer caches out
+    onnx/embed_tokens[…].onnx                       tokens in, embeddings (and whatever else the decoder wants of them) out
+    onnx/vision_encoder[…].onnx                     a processor's pictures in, features in the place of picture tokens out
+    onnx/model[…].onnx                              instead of these: a language model that takes tokens itself
+
+What the parts take and give is read from the sessions; nothing here knows a model by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession, OrtValue
+from transformers import AutoConfig, GenerationConfig
+
+from api.catalog import ONNX_DECODERS, ModelEntry, onnx_files
+from api.devices import Device
+from api.loading.builders import Builder
+from api.loading.chat import LOCAL, ChatModel, read_words
+from api.loading.memory import LoaderError
+
+Array = NDArray[Any]
+TYPES = {"float": np.float32, "float16": np.float16, "int64": np.int64, "int32": np.int32, "bool": np.bool_}
+PAST, PRESENT = "past_key_values.", "present."
+SINGLES = {"num_logits_to_keep": 1}
+"""Inputs that are one number."""
+PICTURE_TOKENS = ("image_token_id", "image_token_index")
+
+
+class Part:
+    """One session, and what it takes."""
+
+    def __init__(self, file: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        self.session = InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self.types = {given.name: TYPES.get(given.type[7:-1], np.float32) for given in self.session.get_inputs()}
+        self.shapes = {given.name: given.shape for given in self.session.get_inputs()}
+        self.outputs = [given.name for given in self.session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Those of `inputs` that it takes, in its types."""
+        given: dict[str, Array] = {name: np.asarray(inputs[name], kind) for name, kind in self.types.items() if name in inputs}
+        return dict(zip(self.outputs, self.session.run(None, given), strict=True))
+
+
+class OnnxModel:
+    """The sessions of one model. Raises LoaderError where its parts want what isn't known here."""
+
+    def __init__(self, folder: Path, variant: str, name: str, config: Any) -> None:
+        self.files = [file for file in onnx_files(folder, variant) if file.suffix == ".onnx"]
+        parts = {part_name(file): Part(file) for file in self.files}
+        decoder = next((parts[part] for part in ONNX_DECODERS if part in parts), None)
+        if decoder is None:
+            raise LoaderError("broken_model", 500, f"{name} has no decoder of the ONNX variant {variant}.")
+        self.decoder, self.embedder, self.eyes = decoder, parts.get("embed_tokens"), parts.get("vision_encoder")
+        self.caches = [given for given in decoder.types if given.startswith(PAST)]
+        self.image_token = next((value for key in PICTURE_TOKENS if (value := getattr(config, key, None)) is not None), None)
+        self.padding: str | None = None
+        """Where rows of a batch are padded ("left", "right", "" for not at all); None until the backend has found out."""
+        self._check(name)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights, as they are on disk."""
+        return sum(bytes_of(file) for file in self.files)
+
+    def _check(self, name: str) -> None:
+        made = {"input_ids", *(self.embedder.outputs if self.embedder else ())}
+        known = {*made, *self.caches, *SINGLES, "attention_mask", "position_ids"}
+        missing = [PRESENT + past.removeprefix(PAST) for past in self.caches]
+        fault = ""
+        if strange := self.decoder.types.keys() - known:
+            fault = f"its decoder takes {min(strange)}"
+        elif not self.caches or set(missing) - set(self.decoder.outputs):
+            fault = "its decoder has no key-value caches"
+        elif len(self.decoder.shapes.get("position_ids", (0, 0))) != 2:
+            fault = "its positions have more than one axis"
+        elif any(not isinstance(size, int) for past in self.caches for size in self.decoder.shapes[past][1::2]):
+            fault = "the sizes of its caches aren't told"
+        if fault:
+            raise LoaderError("broken_model", 500, f"{name} can't be run on ONNX here: {fault}.")
+
+    def embed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """What the decoder takes of `input_ids` (rows, length), and of a processor's pictures where there are any."""
+        if self.embedder is None:
+            return {"input_ids": inputs["input_ids"]}
+        made = self.embedder.run(inputs)
+        if self.eyes is not None and "pixel_values" in inputs:
+            embeddings = made["inputs_embeds"]
+            features = self.eyes.run(inputs)[self.eyes.outputs[0]]
+            embeddings[inputs["input_ids"] == self.image_token] = features.reshape(-1, embeddings.shape[-1])
+        return made
+
+    def no_caches(self) -> list[OrtValue]:
+        """Of one row, without tokens."""
+        sizes = [[self.decoder.shapes[name][axis] for axis in (1, 3)] for name in self.caches]
+        return [
+            OrtValue.ortvalue_from_numpy(np.zeros((1, heads, 0, width), self.decoder.types[name]))
+            for name, (heads, width) in zip(self.caches, sizes, strict=True)
+        ]
+
+    def decode(
+        self, embedded: Mapping[str, Array], mask: Array, positions: Array, caches: Sequence[OrtValue]
+    ) -> tuple[Array, list[OrtValue]]:
+        """The logits of each row's last token (rows, vocabulary) float32, and the caches with the new tokens in them.
+
+        `mask`: (rows, past and new) 1 where there is a token. `positions`: (rows, new).
+        """
+        types = self.decoder.types
+        given = {**embedded, "attention_mask": mask, "position_ids": positions, **SINGLES}
+        feeds = {
+            name: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(given[name], kind))
+            for name, kind in types.items()
+            if name in given
+        }
+        feeds |= zip(self.caches, caches, strict=True)
+        names = ["logits", *(PRESENT + past.removeprefix(PAST) for past in self.caches)]
+        logits, *grown = self.decoder.session.run_with_ort_values(names, feeds)
+        return logits.numpy()[:, -1].astype(np.float32), grown
+
+
+def part_name(file: Path) -> str:
+    """decoder_model_merged of onnx/decoder_model_merged_q4.onnx"""
+    return next(
+        part for part in ("decoder_model_merged", "embed_tokens", "vision_encoder", "model") if file.name.startswith(part)
+    )
+
+
+def bytes_of(file: Path) -> int:
+    """With the data that lies beside it."""
+    return sum(each.stat().st_size for each in file.parent.glob(f"{file.name}*"))
+
+
+def make_builder() -> Builder:
+    return Builder(build=build_onnx, estimate=estimate_bytes)
+
+
+def build_onnx(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
+    """Load from the folder alone; on the processor, whatever the device. Raises LoaderError."""
+    config = AutoConfig.from_pretrained(folder, **LOCAL)
+    tokenizer, processor = read_words(entry, folder)
+    has_own = (folder / "generation_config.json").is_file()
+    generation = GenerationConfig.from_pretrained(folder, local_files_only=True) if has_own else GenerationConfig()
+    return ChatModel(OnnxModel(folder, entry.onnx_variant, entry.name, config), tokenizer, processor, config, generation)
+
+
+def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
+    return sum(bytes_of(file) for file in onnx_files(folder, entry.onnx_variant) if file.suffix == ".onnx")

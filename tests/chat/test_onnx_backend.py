@@ -1,0 +1,240 @@
+"""Chats on onnxruntime, with real tiny checkpoints exported here: against the same checkpoints on PyTorch, alone and together."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from api.catalog import load_catalog
+from api.chat.backends.onnx_backend import OnnxBackend, padding_of
+from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
+from api.chat.backends.torch_backend import TorchBackend
+from api.chat.export import Comparison, ExportError, export_onnx
+from api.devices import Device
+from api.downloads.store import ModelStore
+from api.model_loader import LoaderError, ModelLoader
+from tests.chat.test_torch_backend import LLM, TEXTS, VLM, Hearing, request, text_of, tinted
+from tests.models.tiny_chat import build_tiny_llama, build_tiny_vlm
+
+pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]
+
+CATALOG = """
+[models."{vlm}"]
+name = "Tiny VLM"
+family = "idefics3"
+task = "image-text-to-text"
+path = "vlm"
+onnx = ["int8", "fp32"]
+
+[models.{llm}]
+name = "Tiny Llama"
+family = "llama"
+task = "text-generation"
+path = "llama"
+onnx = ["int8", "fp32"]
+"""
+Exported = tuple[Path, dict[str, dict[str, Comparison]]]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A catalog file, and how each export compares with its original."""
+    folder = tmp_path_factory.mktemp("onnx")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    (folder / "models.toml").write_text(CATALOG.format(vlm=VLM, llm=LLM))
+    vlm, llama = build_tiny_vlm(folder / "vlm"), build_tiny_llama(folder / "llama")
+    found = {
+        VLM: export_onnx(vlm, vlm, "fp32", "int8"),
+        LLM: export_onnx(llama, llama, "fp32", "int8", task="text-generation"),
+    }
+    torch.set_num_threads(threads)
+    return folder / "models.toml", found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def loader(exported: Exported, tmp_path: Path) -> ModelLoader:
+    return make_loader(exported[0], tmp_path)
+
+
+def make_loader(catalog: Path, folder: Path, memory_limit: int | None = None) -> ModelLoader:
+    device = Device("cpu", 0, "a processor", torch.float32, True, 8 * 2**30)
+    return ModelLoader(load_catalog(catalog), ModelStore(folder), device, memory_limit)
+
+
+def run(backend: TorchBackend, *requests: ChatRequest, apart: int = 0) -> list[Hearing]:
+    """All of them, each joining `apart` tokens after the one before."""
+    heard = []
+    for each in requests:
+        heard.append(Hearing())
+        backend.admit(each, heard[-1])
+        for _ in range(apart):
+            backend.step()
+    while backend.step():
+        pass
+    return heard
+
+
+def on_onnx(loader: ModelLoader, *requests: ChatRequest, variant: str = "fp32", apart: int = 0) -> list[Hearing]:
+    return run(OnnxBackend(loader, f"{requests[0].model_id}@onnx-{variant}"), *requests, apart=apart)
+
+
+def on_torch(loader: ModelLoader, *requests: ChatRequest) -> list[Hearing]:
+    return run(TorchBackend(loader, requests[0].model_id), *requests)
+
+
+def several(count: int, detail: str = "auto") -> ChatRequest:
+    pictures = [Part(image=Image.effect_noise((90, 60), 60 + place).convert("RGB"), detail=detail) for place in range(count)]
+    turn = Turn("user", (*pictures, Part(text="Which of them is red?")))
+    return ChatRequest(model_id=VLM, turns=(turn,), sampling=Sampling(temperature=0.0, max_tokens=24))
+
+
+@pytest.mark.parametrize("model", [LLM, VLM])
+def test_in_fp32_it_writes_what_pytorch_writes(loader: ModelLoader, model: str) -> None:
+    requests = [request(text, model, tinted(text, model)) for text in TEXTS]
+    assert [text_of(heard) for heard in on_onnx(loader, *requests)] == [text_of(heard) for heard in on_torch(loader, *requests)]
+
+
+@pytest.mark.parametrize(("count", "detail"), [(0, "auto"), (1, "low"), (1, "high"), (3, "auto"), (2, "high")])
+def test_any_number_of_pictures_is_seen_as_on_pytorch(loader: ModelLoader, count: int, detail: str) -> None:
+    asked = several(count, detail)
+    assert text_of(on_onnx(loader, asked)[0]) == text_of(on_torch(loader, asked)[0])
+
+
+@pytest.mark.parametrize("model", [LLM, VLM])
+def test_what_was_exported_in_fp32_answers_as_the_original_and_int8_nearly_so(exported: Exported, model: str) -> None:
+    found = exported[1][model]
+    assert found["fp32"].same_answers == found["fp32"].answers
+    assert found["fp32"].largest_difference < 1e-3
+    assert found["int8"].same_tokens > 0.7 * found["int8"].tokens  # weights without any training tell no answer from the next
+
+
+@pytest.mark.parametrize("apart", [0, 1, 5])
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+@pytest.mark.parametrize("model", [LLM, VLM])
+def test_chats_that_join_and_leave_write_what_each_writes_alone(
+    loader: ModelLoader, model: str, variant: str, apart: int
+) -> None:
+    requests = [request(text, model, tinted(text, model), max_tokens=8 + 5 * place) for place, text in enumerate(TEXTS)]
+    alone = [text_of(on_onnx(loader, each, variant=variant)[0]) for each in requests]
+    assert [text_of(heard) for heard in on_onnx(loader, *requests, variant=variant, apart=apart)] == alone
+
+
+def test_the_rows_of_one_model_share_a_batch(loader: ModelLoader) -> None:
+    backend = OnnxBackend(loader, f"{LLM}@onnx-fp32")
+    for text in TEXTS:
+        backend.admit(request(text), Hearing())
+    assert [len(group.lengths) for group in backend.engine.batch.groups] == [len(TEXTS)]  # type: ignore[attr-defined]
+
+
+def test_a_decoder_whose_answers_change_in_a_batch_steps_its_rows_one_by_one(
+    loader: ModelLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [request(text) for text in TEXTS]
+    expected = [text_of(heard) for heard in on_onnx(loader, *requests)]
+    with loader.use(f"{LLM}@onnx-fp32", "text-generation") as lease:
+        model = lease.pipeline.model
+        assert padding_of(model) == "right"
+        model.padding = ""
+    assert [text_of(heard) for heard in on_onnx(loader, *requests)] == expected
+
+
+def test_choices_seeds_and_stop_strings_are_as_on_pytorch(loader: ModelLoader) -> None:
+    asked = request("hello", temperature=1.2, seed=10, n=3, stop=("a", "e"))
+    mine, theirs = on_onnx(loader, asked)[0].reply, on_torch(loader, asked)[0].reply
+    assert mine is not None
+    assert theirs is not None
+    assert [choice.text for choice in mine.choices] == [choice.text for choice in theirs.choices]
+
+
+def test_a_chat_that_is_cancelled_stops_at_its_next_token_and_frees_its_row(loader: ModelLoader) -> None:
+    backend, leaving, staying = OnnxBackend(loader, f"{LLM}@onnx-fp32"), Hearing(leave_after=3), Hearing()
+    backend.admit(request("hello there, you", max_tokens=200), leaving)
+    backend.admit(request("hello", max_tokens=24), staying)
+    for _ in range(4):
+        backend.step()
+    assert backend.rows == 1
+    while backend.step():
+        pass
+    assert leaving.reply is None
+    assert text_of(staying) == text_of(on_torch(loader, request("hello"))[0])
+
+
+def test_a_json_schema_is_followed(loader: ModelLoader) -> None:
+    schema = {"type": "object", "properties": {"count": {"type": "integer", "maximum": 9}}, "required": ["count"]}
+    schema["additionalProperties"] = False
+    heard = on_onnx(loader, request("How many?", VLM, tinted("x", VLM), schema=schema, max_tokens=80))[0]
+    assert set(json.loads(text_of(heard))) == {"count"}
+
+
+def test_log_probabilities_are_those_of_pytorch(loader: ModelLoader) -> None:
+    asked = request("hello", logprobs=True, top_logprobs=3)
+    tables = [heard.reply.choices[0].logprobs for heard in (*on_onnx(loader, asked), *on_torch(loader, asked))]  # type: ignore[union-attr]
+    mine, theirs = (np.array([each["logprob"] for each in table]) for table in tables)
+    assert len(mine) == 24
+    assert np.abs(mine - theirs).max() < 1e-3
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_its_weights_are_counted_and_it_goes_on_after_it_was_evicted(loader: ModelLoader) -> None:
+    backend, heard, name = OnnxBackend(loader, f"{VLM}@onnx-int8"), Hearing(), f"{VLM}@onnx-int8"
+    backend.admit(request("hello", VLM, tinted("hello", VLM)), heard)
+    files = (loader.catalog.get(VLM).path / "onnx").glob("*_int8.onnx")  # type: ignore[operator]
+    assert [(model["id"], model["bytes"]) for model in loader.loaded()] == [(name, sum(file.stat().st_size for file in files))]
+    for _ in range(5):
+        backend.step()
+    assert loader.unload(name)
+    while backend.step():
+        pass
+    assert text_of(heard) == text_of(on_onnx(loader, request("hello", VLM, tinted("hello", VLM)), variant="int8")[0])
+
+
+def test_it_is_pushed_out_for_another_model_and_pushes_that_out_again(exported: Exported, tmp_path: Path) -> None:
+    largest = sum(file.stat().st_size for file in (exported[0].parent / "vlm" / "onnx").iterdir())
+    loader = make_loader(exported[0], tmp_path, memory_limit=largest)
+    for name in (f"{VLM}@onnx-fp32", LLM, f"{VLM}@onnx-fp32"):
+        loader.load(name)
+        assert [model["id"] for model in loader.loaded()] == [name]
+
+
+# ---------------------------------------------------------------- the export
+
+
+def test_it_goes_into_a_folder_of_its_own_with_all_that_is_needed(exported: Exported, tmp_path: Path) -> None:
+    source = exported[0].parent / "llama"
+    export_onnx(source, tmp_path / "new", "int4", task="text-generation", check=False)
+    names = {file.relative_to(tmp_path / "new").as_posix() for file in (tmp_path / "new").rglob("*") if file.is_file()}
+    assert names == {
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "onnx/model_q4.onnx",
+    }
+
+
+def test_what_cant_be_exported_is_refused_with_a_reason_and_leaves_nothing(exported: Exported, tmp_path: Path) -> None:
+    source = exported[0].parent / "llama"
+    with pytest.raises(ExportError, match="There is no precision int2 in ONNX; there are fp32, fp16, int8, int4"):
+        export_onnx(source, tmp_path / "new", "int2")
+    odd = tmp_path / "odd"
+    build_tiny_llama(odd)
+    (odd / "config.json").write_text(json.dumps(json.loads((odd / "config.json").read_text()) | {"model_type": "gpt2"}))
+    with pytest.raises((ExportError, LoaderError), match="gpt2"):
+        export_onnx(odd, tmp_path / "new", "int8", task="text-generation")
+    assert not list((tmp_path / "new").iterdir())
