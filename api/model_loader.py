@@ -175,6 +175,7 @@ class ModelLoader:
                     "id": slot.entry.id,
                     "bytes": slot.size,
                     "process_bytes": slot.process_bytes,
+                    "spare_bytes": slot.spare_bytes,
                     "pinned": slot.pins > 0,
                     "last_used": slot.last_used,
                     "measures": list(slot.measures),
@@ -192,6 +193,8 @@ class ModelLoader:
             pinned = sum(slot.size for slot in self._slots.values() if slot.pins)
         if pinned + needed > self.memory_limit:
             return False
+        if not self._fits(needed):
+            self._forget_spare()
         while not self._fits(needed):
             if not self._evict_one():
                 return False
@@ -299,6 +302,14 @@ class ModelLoader:
         with self._state:
             held = sum(slot.size for slot in self._slots.values())
         return held + needed <= self.memory_limit and needed <= self.device.free_memory()
+
+    def _forget_spare(self) -> None:
+        """What models that nobody uses keep to be quicker goes before one of them does."""
+        with self._state:
+            forgot = [slot.entry.id for slot in self._slots.values() if not slot.pins and slot.forget()]
+        if forgot:
+            gc.collect()
+            self.device.empty_cache()
 
     def _evict_one(self) -> str | None:
         with self._state:

@@ -38,7 +38,7 @@ def env_int(name: str, default: int, *, low: int, high: int) -> int:
     return number
 
 
-def env_bytes(name: str, default: int | None) -> int | None:
+def env_bytes(name: str, default: int | None, *, low: int = 1) -> int | None:
     """A size in bytes: '6G', '512M' or a plain number of bytes (powers of 1024)."""
     value = env_str(name).upper().removesuffix("B").removesuffix("I")
     if not value:
@@ -47,8 +47,8 @@ def env_bytes(name: str, default: int | None) -> int | None:
     try:
         size = int(float(digits) * UNITS[unit])
     except ValueError:
-        size = 0
-    if size <= 0:
+        size = -1
+    if size < low:
         raise ImproperlyConfigured(f"{name} must be a size such as 6G or 512M, not {value!r}.")
     return size
 

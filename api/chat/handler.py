@@ -40,7 +40,12 @@ class Chat(JobKind):
             "backend": output["backend"],
             "model": output["model"],
             "choices": output["choices"],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+            "usage": {
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
+                "total_tokens": prompt + completion,
+                "prompt_tokens_details": {"cached_tokens": output["cached_tokens"]},
+            },
         }
 
     def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None]:

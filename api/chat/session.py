@@ -42,11 +42,12 @@ class Backend(Protocol):
     def rows(self) -> int:
         """Answers that are being written."""
 
-    def admit(self, request: ChatRequest, listener: Listener, on_progress: Progress | None = None) -> float:
-        """Begin one chat. The seconds that loading the model took."""
+    def admit(self, request: ChatRequest, listener: Listener, on_progress: Progress | None = None) -> None:
+        """Take one chat in."""
 
     def step(self) -> bool:
-        """One more token of every answer. False where there was none to write (after waiting a little for a remote server)."""
+        """A piece of a prompt, and one more token of every answer. False where there was nothing to do (after waiting a little for a
+        remote server)."""
 
     def close(self) -> None:
         """Nobody listens any more: let go of what is still being written."""
@@ -64,10 +65,11 @@ def make_backend(name: str, model_id: str) -> Backend:
             model=(entry.repo or entry.id) if entry else model_id,
             timeout=settings.REMOTE_TIMEOUT_SECONDS,
         )
+    from api.chat.backends.memory import Limits
     from api.chat.backends.torch_backend import TorchBackend
     from api.model_loader import get_loader
 
-    return TorchBackend(get_loader(), model_id)
+    return TorchBackend(get_loader(), model_id, Limits(settings.CHAT_PREFIX_CACHE_BYTES, settings.CHAT_IMAGE_CACHE_BYTES))
 
 
 class ChatSession(Session):
@@ -87,7 +89,7 @@ class ChatSession(Session):
         self.waiting += runs
 
     def step(self) -> bool:
-        """Begin one chat that waits, or write one token of all: those who write already are never kept from it for long."""
+        """Take in one chat that waits, and write one token of all: those who write already are never kept from it for long."""
         worked = self.admit(self.waiting.popleft()) if self.waiting else False
         with explained():
             worked = self.backend.step() or worked
@@ -105,12 +107,10 @@ class ChatSession(Session):
             run.stop()
             return True
         self.writing.append(run)
-        started = time.monotonic()
+        listener = RunListener(run, self.backend.name)
         try:
             with explained():
-                seconds = self.backend.admit(chat_request(run), RunListener(run, self.backend.name), report_to(run))
-            run.add_time("load", seconds)
-            run.add_time("read", time.monotonic() - started - seconds)
+                self.backend.admit(chat_request(run), listener, listener.on_loading)
         except JobCancelled:
             run.stop()
         except JobError as error:
@@ -129,11 +129,17 @@ class RunListener:
     def __init__(self, run: JobRun, backend: str) -> None:
         self.run, self.backend = run, backend
         self.started = time.monotonic()
+        self.loading = 0.0
         self.first_token: float | None = None
         self.told = 0.0
         self.texts: dict[int, str] = {}
         self.logprobs: dict[int, list[dict[str, Any]]] = {}
         self.offsets: dict[int, int] = {}
+
+    def on_loading(self, fraction: float, text: str) -> None:
+        self.run.raise_if_cancelled()
+        self.loading = time.monotonic() - self.started
+        self.run.progress(step=round(fraction * PROGRESS_STEPS), steps=PROGRESS_STEPS, stage=text)
 
     def on_text(self, index: int, text: str, logprobs: list[dict[str, Any]]) -> None:
         now = time.monotonic()
@@ -155,13 +161,17 @@ class RunListener:
         self.texts, self.logprobs = {}, {}
 
     def cancelled(self) -> bool:
+        """Asked at every token, and while a long prompt is read: a sign of life."""
+        self.run.last_sign = time.monotonic()
         return self.run.cancelled
 
     def on_end(self, reply: Reply) -> None:
         if self.texts:
             self.flush()
         seconds = time.monotonic() - self.started
-        self.run.add_time("write", seconds - (self.first_token or 0.0))
+        first = self.first_token if self.first_token is not None else seconds
+        for name, spent in (("load", self.loading), ("read", first - self.loading), ("write", seconds - first)):
+            self.run.add_time(name, spent)
         choices = [
             {
                 "text": choice.text,
@@ -177,7 +187,8 @@ class RunListener:
                 "model": reply.model or self.run.job.model_id,
                 "choices": choices,
                 "prompt_tokens": reply.prompt_tokens,
-                "first_token_seconds": round(self.first_token or seconds, 4),
+                "cached_tokens": reply.cached_tokens,
+                "first_token_seconds": round(first, 4),
                 "seconds": round(seconds, 4),
             }
         )
@@ -199,7 +210,9 @@ def chat_request(run: JobRun) -> ChatRequest:
         default_max_tokens=settings.CHAT_MAX_TOKENS,
         schema=schema_of(params.get("response_format")),
     )
-    return ChatRequest(model_id=run.job.model_id, turns=tuple(map(turn_of, params["messages"])), sampling=sampling)
+    return ChatRequest(
+        model_id=run.job.model_id, turns=tuple(map(turn_of, params["messages"])), sampling=sampling, owner=run.owner_key
+    )
 
 
 def schema_of(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -220,14 +233,6 @@ def part_of(part: dict[str, Any]) -> Part:
     if file is None:
         raise MissingFile
     return Part(image=open_image(file), detail=part["detail"])
-
-
-def report_to(run: JobRun) -> Progress:
-    def report(fraction: float, text: str) -> None:
-        run.raise_if_cancelled()
-        run.progress(step=round(fraction * PROGRESS_STEPS), steps=PROGRESS_STEPS, stage=text)
-
-    return report
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from api.loading.memory import LoaderError, estimate_files
 
 SEES = "image-text-to-text"
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+MEMORY = "memory"
+"""Under this name `kept` has what serves to answer sooner, and can be done without."""
 
 
 @dataclass
@@ -44,6 +46,16 @@ class ChatModel:
     def nbytes(self) -> int:
         """What the loader counts where there is no torch module."""
         return int(getattr(self.model, "nbytes", 0))
+
+    @property
+    def spare_bytes(self) -> int:
+        """What `forget` gives back."""
+        return self.kept[MEMORY].nbytes if MEMORY in self.kept else 0
+
+    def forget(self) -> None:
+        """Memory is needed elsewhere."""
+        if MEMORY in self.kept:
+            self.kept[MEMORY].clear()
 
     @property
     def context(self) -> int:

@@ -39,6 +39,18 @@ class Slot:
     last_used: float = field(default_factory=time.time)
     in_use: threading.RLock = field(default_factory=threading.RLock)
 
+    @property
+    def spare_bytes(self) -> int:
+        """What the model keeps beside its weights to be quicker."""
+        return int(getattr(self.loaded, "spare_bytes", 0))
+
+    def forget(self) -> bool:
+        """Let go of that. False where there is nothing."""
+        if not self.spare_bytes:
+            return False
+        self.loaded.forget()
+        return True
+
     def view(self, task: str) -> Any:
         if task not in self.views:
             self.views[task] = self.builder.view(self.loaded, task)

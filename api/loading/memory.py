@@ -211,6 +211,7 @@ class Ladder:
         return True
 
     def _empty_cache(self) -> bool:
+        self.lease.slot.forget()
         return self._note("Memory ran out; the cache was emptied.")
 
     def _evict(self) -> bool:

@@ -106,11 +106,14 @@ def worker_metrics() -> Iterator[Metric]:
     workers = live_workers()
     states = {state: 0 for state in Worker.State.values if state != Worker.State.STOPPED}
     loaded: Count[str] = Count()
+    spare: Count[str] = Count()
     for worker in workers:
         states[worker.state] += 1
         loaded.update({model["id"]: model["bytes"] for model in worker.loaded_models})
+        spare.update({model["id"]: model.get("spare_bytes", 0) for model in worker.loaded_models})
     yield labelled("darkroom_workers", "Workers whose heartbeat is young.", "state", states)
     yield labelled("darkroom_model_loaded_bytes", "Weights in the workers' memory.", "model_id", loaded)
+    yield labelled("darkroom_model_cache_bytes", "What is kept of chats beside them, to answer sooner.", "model_id", spare)
 
 
 def free_bytes() -> dict[str, float]:

@@ -21,22 +21,26 @@ SPARE = 256
 
 
 class RoomyLayer(DynamicLayer):
-    """A cache that is written in place: DynamicLayer copies all of it at each token."""
+    """A cache that is written in place: DynamicLayer copies all of it at each token. `room`: places for tokens to come."""
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def __init__(self, keys: torch.Tensor | None = None, values: torch.Tensor | None = None, *, room: int = SPARE) -> None:
         super().__init__()
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._adopt(keys, values)
+        self.room, self.length = room, 0
+        if keys is not None and values is not None:
+            self._adopt(keys, values)
 
     def _adopt(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
         self.length = keys.shape[-2]
-        self.buffers = tuple(pad(states, (0, 0, 0, SPARE)) for states in (keys, values))
+        self.buffers = tuple(pad(states, (0, 0, 0, self.room)) for states in (keys, values))
         self._show()
 
     def _show(self) -> None:
         self.keys, self.values = (buffer[..., : self.length, :] for buffer in self.buffers)
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not self.is_initialized:
+            self._adopt(key_states[..., :0, :], value_states[..., :0, :])
         end = self.length + key_states.shape[-2]
         if end > self.buffers[0].shape[-2]:
             self.buffers = tuple(pad(buffer, (0, 0, 0, max(SPARE, end))) for buffer in self.buffers)
@@ -45,6 +49,12 @@ class RoomyLayer(DynamicLayer):
         self.length = end
         self._show()
         return self.keys, self.values
+
+    def cut(self, length: int) -> None:
+        """Forget what comes behind the first `length` tokens."""
+        if self.is_initialized:
+            self.length = length
+            self._show()
 
 
 class Rows:
@@ -59,6 +69,17 @@ class Rows:
             self.layers = [RoomyLayer(layer.keys, layer.values) for layer in cache.layers]
         self.cache = Cache(layers=self.layers) if self.plain else cache
         self.lengths, self.offsets, self.width = [length] * copies, [offset] * copies, length
+
+    @classmethod
+    def read(cls, layers: list[RoomyLayer], length: int, copies: int) -> Rows:
+        """Of a prompt that was read in pieces."""
+        rows = cls.__new__(cls)
+        rows.plain, rows.layers = True, list(layers)
+        if copies > 1:
+            rows.layers = [RoomyLayer(*(states.repeat(copies, 1, 1, 1) for states in pair_of(layer))) for layer in layers]
+        rows.cache = Cache(layers=rows.layers)
+        rows.lengths, rows.offsets, rows.width = [length] * copies, [0] * copies, length
+        return rows
 
     def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
         """(rows, vocabulary) float32 on the CPU, after one token for each row."""
@@ -129,13 +150,29 @@ class TorchBatch:
         cache = DynamicCache(config=model.config)
         output = model(**given, **extra, past_key_values=cache, use_cache=True)
         length = int(inputs["input_ids"].shape[1])
-        rows = Rows(output.past_key_values, output.past_key_values.get_seq_length() or length, offset_of(output), copies)
+        self.take(
+            model, Rows(output.past_key_values, output.past_key_values.get_seq_length() or length, offset_of(output), copies)
+        )
+        return output.logits[0, -1].float().cpu()
+
+    @torch.inference_mode()
+    def take(self, model: Any, rows: Rows) -> None:
+        """They come behind all others."""
         last = self.groups[-1] if self.groups else None
         if last is not None and rows.plain and last.plain and model.config.model_type in TOGETHER:
             last.join(rows)
         else:
             self.groups.append(rows)
-        return output.logits[0, -1].float().cpu()
+
+    def cut(self, row: int) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], int]:
+        """One row's keys and values, (1, heads, length, size) each, and its length. Views: they change with the next step."""
+        for group in self.groups:
+            if row < len(group.lengths):
+                break
+            row -= len(group.lengths)
+        length = group.lengths[row]
+        first = group.width - length
+        return [tuple(states[row : row + 1, :, first:] for states in pair_of(layer)) for layer in group.layers], length  # type: ignore[misc]
 
     @torch.inference_mode()
     def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:

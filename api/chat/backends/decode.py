@@ -1,11 +1,12 @@
 """The one decode loop: from logits to answers. A backend brings the logits; what is drawn from them is decided here alone.
 
-Chats come and go between two tokens: `admit` reads a prompt and writes its first token, `step` writes one more token of every
-answer. A chat that is cancelled leaves at its next token.
+Chats come and go between two tokens: `admit` takes a chat in, `read` reads a piece of a prompt and with the last one writes its first
+token, `step` writes one more token of every answer. A chat that is cancelled leaves at its next piece or token.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from tokenizers import Tokenizer
 
+from api.chat.backends.memory import Memory
 from api.chat.backends.request import ChatError, Choice, Listener, Reply, Sampling
 from api.chat.backends.sampling import Grammar, Picked, Sampler, token_table
 from api.chat.backends.stopping import TextStream
@@ -29,6 +31,27 @@ class Batch(Protocol):
 
     def keep(self, rows: list[int]) -> None:
         """Forget the rows that aren't named."""
+
+
+class Reading(Protocol):
+    """A prompt that is read in pieces."""
+
+    copies: int
+    cached: int
+
+    def go_on(self, model: Any) -> torch.Tensor | None:
+        """Read the next piece. After the last the prompt's rows are in the batch, behind all others: the logits as of `Batch.add`."""
+
+
+class Reader(Protocol):
+    memory: Memory
+    """Set while the model is pinned."""
+
+    def begin(self, model: Any, prompt: Any, copies: int) -> Reading | None:
+        """None for a prompt that this model has to read whole (`Batch.add`)."""
+
+    def remember(self, row: int, prompt: Any, tokens: list[int]) -> None:
+        """A row that the batch is about to forget, and what was written in it."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +127,9 @@ class Answer:
 class Chat:
     """One request, with its answers."""
 
-    def __init__(self, listener: Listener, answers: list[Answer], prompt_tokens: int) -> None:
-        self.listener, self.answers, self.prompt_tokens = listener, answers, prompt_tokens
+    def __init__(self, listener: Listener, answers: list[Answer], prompt: Any) -> None:
+        self.listener, self.answers, self.prompt = listener, answers, prompt
+        self.cached = 0
         self.ended = False
 
     def take(self, answer: Answer, logits: torch.Tensor) -> None:
@@ -117,7 +141,7 @@ class Chat:
             self.listener.on_text(answer.index, said, logprobs)
         if not self.ended and all(answer.done for answer in self.answers):
             self.ended = True
-            self.listener.on_end(Reply([answer.choice for answer in self.answers], self.prompt_tokens))
+            self.listener.on_end(Reply([answer.choice for answer in self.answers], self.prompt.length, self.cached))
 
     def fail(self, error: ChatError) -> None:
         self.ended = True
@@ -125,23 +149,61 @@ class Chat:
 
 
 class Engine:
-    """The chats of one model that are under way; row i of the batch is the i-th of `rows`."""
+    """The chats of one model that are under way; row i of the batch is the i-th of `rows`. Without a `reader` prompts are read whole."""
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+    def __init__(self, batch: Batch, reader: Reader | None = None) -> None:
+        self.batch, self.reader = batch, reader
         self.rows: list[tuple[Chat, Answer]] = []
+        self.reading: deque[tuple[Chat, Reading]] = deque()
+        self.read_whole: list[tuple[Chat, torch.Tensor]] = []
+
+    @property
+    def answers(self) -> int:
+        """Those that are written, or will be once their prompt is read."""
+        return len(self.rows) + sum(reading.copies for _, reading in self.reading)
 
     def admit(self, model: Any, voice: Voice, prompt: Any, sampling: Sampling, listener: Listener) -> None:
-        """Read a prompt and write the first token of each answer. Raises ChatError for one that doesn't fit the context."""
+        """Take a chat in; its prompt is next to be read. Raises ChatError for one that doesn't fit the context."""
         limit = room_for(voice, prompt.length, sampling)
         sampling = with_defaults(sampling, voice)
         answers = [Answer(voice, sampling, index, limit) for index in range(sampling.n)]
-        logits = self.batch.add(model, prompt.inputs, sampling.n)
-        chat = Chat(listener, answers, prompt.length)
-        self.rows += [(chat, answer) for answer in answers]
-        for answer in answers:
-            chat.take(answer, logits)
+        chat = Chat(listener, answers, prompt)
+        reading = self.reader.begin(model, prompt, sampling.n) if self.reader else None
+        if reading is not None:
+            chat.cached = reading.cached
+            self.reading.appendleft((chat, reading))
+            return
+        self.read_whole.append((chat, self.batch.add(model, prompt.inputs, sampling.n)))
+        self.begin_answers()
+
+    def read(self, model: Any) -> None:
+        """A piece of one prompt: those that are being read take turns. What this raises is about the first of `reading` alone.
+
+        `begin_answers` has to be called next.
+        """
+        self.reading = deque(pair for pair in self.reading if not pair[0].listener.cancelled())
+        if not self.reading:
+            return
+        chat, reading = self.reading[0]
+        logits = reading.go_on(model)
+        self.reading.popleft()
+        if logits is None:
+            self.reading.append((chat, reading))
+        else:
+            self.read_whole.append((chat, logits))
+
+    def begin_answers(self) -> None:
+        """The first token of those whose prompt is read."""
+        while self.read_whole:
+            chat, logits = self.read_whole.pop(0)
+            self.rows += [(chat, answer) for answer in chat.answers]
+            for answer in chat.answers:
+                chat.take(answer, logits)
         self.settle()
+
+    def give_up(self, error: ChatError) -> None:
+        """The prompt that `read` stumbled over."""
+        self.reading.popleft()[0].fail(error)
 
     def step(self, model: Any) -> None:
         """One more token of every answer."""
@@ -160,8 +222,15 @@ class Engine:
         """Let go of the rows that are done."""
         kept = [number for number, (chat, answer) in enumerate(self.rows) if not (answer.done or chat.ended)]
         if len(kept) < len(self.rows):
+            self.remember(kept)
             self.batch.keep(kept)
             self.rows = [self.rows[number] for number in kept]
+
+    def remember(self, kept: list[int]) -> None:
+        """Of several answers the first is what goes on."""
+        for number, (chat, answer) in enumerate(self.rows):
+            if self.reader and number not in kept and answer.index == 0:
+                self.reader.remember(number, chat.prompt, answer.stream.tokens)
 
 
 def room_for(voice: Voice, length: int, sampling: Sampling) -> int:

@@ -39,6 +39,9 @@ class Prompt:
     """`inputs`: what the model's forward takes, on the CPU; input_ids (1, length)."""
 
     inputs: dict[str, torch.Tensor]
+    owner: str = ""
+    marks: torch.Tensor | None = None
+    """(length,) int64: what is compared to find what was read before (memory.Prefix); None where this can't be."""
 
     @property
     def length(self) -> int:
@@ -54,12 +57,12 @@ def encode(chat: ChatModel, request: ChatRequest) -> Prompt:
     special = not begins and template_of(chat) is None
     if chat.processor is None:
         found = tokenizer([text], add_special_tokens=special)
-        return Prompt({name: torch.tensor(found[name]) for name in ("input_ids", "attention_mask")})
+        return Prompt({name: torch.tensor(found[name]) for name in ("input_ids", "attention_mask")}, request.owner)
     processor = copy.copy(chat.processor)
     processor.tokenizer = tokenizer
     images, options = look(chat, request)
     found = processor(text=[text], images=[images] if images else None, return_tensors="pt", **options)
-    return Prompt({name: value for name, value in found.items() if isinstance(value, torch.Tensor)})
+    return Prompt({name: value for name, value in found.items() if isinstance(value, torch.Tensor)}, request.owner)
 
 
 # ---------------------------------------------------------------- pictures

@@ -49,11 +49,10 @@ class RemoteBackend:
     def rows(self) -> int:
         return len(self.readers)
 
-    def admit(self, request: ChatRequest, listener: Listener, on_progress: Any = None) -> float:
+    def admit(self, request: ChatRequest, listener: Listener, on_progress: Any = None) -> None:
         reader = Reader(self, request, listener)
         self.readers.append(reader)
         reader.start()
-        return 0.0
 
     def step(self) -> bool:
         """Tell what has come. False after WAIT_SECONDS in which nothing did."""
@@ -117,6 +116,7 @@ class Reader(threading.Thread):
         self.reply.model = chunk.model or self.reply.model
         if chunk.usage is not None:
             self.reply.prompt_tokens = chunk.usage.prompt_tokens
+            self.reply.cached_tokens = getattr(chunk.usage.prompt_tokens_details, "cached_tokens", None) or 0
             self.reply.choices[0].completion_tokens = chunk.usage.completion_tokens
         for part in chunk.choices:
             self.take_choice(part)

@@ -56,6 +56,8 @@ class ChatRequest:
     model_id: str
     turns: tuple[Turn, ...]
     sampling: Sampling = field(default_factory=Sampling)
+    owner: str = ""
+    """What is kept of a chat serves the chats of its owner alone."""
 
     @property
     def images(self) -> list[Image.Image]:
@@ -77,6 +79,8 @@ class Choice:
 class Reply:
     choices: list[Choice]
     prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Those of the prompt that didn't have to be read: an earlier chat began with them."""
     model: str = ""
     """The name under which the backend knows the model."""
 

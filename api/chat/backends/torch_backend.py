@@ -2,57 +2,98 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from api.chat.backends.batching import TorchBatch
 from api.chat.backends.constraints import JsonGrammar, make_tokenizer
 from api.chat.backends.decode import Engine, Voice
+from api.chat.backends.memory import Limits, Memory
 from api.chat.backends.prompting import encode
-from api.chat.backends.request import ChatRequest, Listener
-from api.loading.chat import ChatModel
-from api.model_loader import ModelLoader, Progress
+from api.chat.backends.reading import TorchReader
+from api.chat.backends.request import ChatError, ChatRequest, Listener
+from api.loading.chat import MEMORY, ChatModel
+from api.model_loader import DeviceFault, Lease, LoaderError, ModelLoader, Progress
+
+log = logging.getLogger("darkroom.models")
 
 PICTURE_TOKENS = ("image_token_id", "image_token_index", "video_token_id", "vision_start_token_id")
 
 
 class TorchBackend:
-    """The chats of one model that are under way. The model is pinned only within a call."""
+    """The chats of one model that are under way. The model is pinned only within a call. `limits`: of what is kept of chats that end."""
 
     name = "pytorch"
 
-    def __init__(self, loader: ModelLoader, model_id: str) -> None:
+    def __init__(self, loader: ModelLoader, model_id: str, limits: Limits | None = None) -> None:
         self.loader, self.entry = loader, loader.catalog.get(model_id)
-        self.engine = Engine(TorchBatch())
+        self.limits = limits or Limits()
+        self.close()
 
     @property
     def rows(self) -> int:
-        return len(self.engine.rows)
+        return self.engine.answers
 
-    def admit(self, request: ChatRequest, listener: Listener, on_progress: Progress | None = None) -> float:
-        """Load the model where needed, read the prompt, write the first token. The seconds that loading took.
+    def admit(self, request: ChatRequest, listener: Listener, on_progress: Progress | None = None) -> None:
+        """Load the model where needed, read the prompt or a piece of it, and write the first token if that was all of it.
 
         Raises ChatError, and what `ModelLoader.use` raises.
         """
-        with self.loader.use(self.entry.id, self.entry.task, on_progress) as lease:
+        with self.using(on_progress) as lease:
             chat, voice = lease.pipeline, voice_of(lease.pipeline)
             prompt = encode(chat, request)
             for attempt in self.loader.ladder(lease, batch_size=1):
                 with attempt:
                     self.engine.admit(chat.model, voice, prompt, request.sampling, listener)
-            return lease.load_seconds
+            self.read(lease)
 
     def step(self) -> bool:
-        """One more token of every answer. Whether there was one to write."""
-        if not self.engine.rows:
+        """A piece of a prompt, and one more token of every answer. Whether there was anything to do."""
+        if not self.engine.answers:
             return False
-        with self.loader.use(self.entry.id, self.entry.task) as lease:
+        with self.using() as lease:
+            self.read(lease)
             self.engine.step(lease.pipeline.model)
         return True
 
     def close(self) -> None:
         """The caches of what was being written go at once."""
-        self.engine = Engine(TorchBatch())
+        batch = TorchBatch()
+        self.engine = Engine(batch, TorchReader(batch))
+
+    @contextmanager
+    def using(self, on_progress: Progress | None = None) -> Iterator[Lease]:
+        with self.loader.use(self.entry.id, self.entry.task, on_progress) as lease:
+            reader = self.engine.reader
+            if reader is not None:
+                reader.memory = memory_of(lease.pipeline, self.limits)
+            try:
+                yield lease
+            finally:
+                if reader is not None:
+                    reader.memory = Memory(Limits())  # the model's own goes with it
+
+    def read(self, lease: Lease) -> None:
+        """A piece of a prompt. Its trouble is not its neighbours'."""
+        try:
+            for attempt in self.loader.ladder(lease, batch_size=1):
+                with attempt:
+                    self.engine.read(lease.pipeline.model)
+        except DeviceFault:
+            raise
+        except LoaderError as error:
+            self.engine.give_up(ChatError(error.code, error.status, error.detail))
+        except Exception:
+            log.exception("A prompt could not be read")
+            self.engine.give_up(ChatError("internal_error", 500, "The job failed; the log has the reason."))
+        self.engine.begin_answers()
+
+
+def memory_of(chat: ChatModel, limits: Limits) -> Memory:
+    return chat.kept.setdefault(MEMORY, Memory(limits))  # type: ignore[no-any-return]
 
 
 def voice_of(chat: ChatModel) -> Voice:

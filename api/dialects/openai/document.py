@@ -75,10 +75,15 @@ class ChatChoiceSerializer(serializers.Serializer[Any]):
     finish_reason = serializers.CharField(help_text="stop, length, or what a remote server says")
 
 
+class PromptDetailsSerializer(serializers.Serializer[Any]):
+    cached_tokens = serializers.IntegerField(help_text="Those that an earlier chat began with, and that were not read again.")
+
+
 class ChatUsageSerializer(serializers.Serializer[Any]):
     prompt_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField()
     total_tokens = serializers.IntegerField()
+    prompt_tokens_details = PromptDetailsSerializer()
 
 
 class HeadSerializer(serializers.Serializer[Any]):
