@@ -3,12 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from api.chat.models import Conversation, Message
+from api.chat.services import saying
 from api.jobs.admin import ReadOnlyAdmin
 from api.jobs.admin_tools import MadeFilter, UsedModelFilter, newest, seconds_text
 
@@ -27,9 +28,7 @@ class ConversationAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        words = search_term.strip()
-        said = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=words)
-        return (newest(queryset).filter(Exists(said)), False) if words else (queryset, False)
+        return (saying(newest(queryset), search_term), False) if search_term.strip() else (queryset, False)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, add: bool = False, change: bool = False, form_url: str = "", obj: Any = None

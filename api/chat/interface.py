@@ -62,7 +62,7 @@ def wait(job: Job, timeout: float | None) -> Job:
         while not is_final(job.pk):
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"There was no answer within {timeout:g} seconds.")
-            bell.wait(LOOK_SECONDS if deadline is None else min(LOOK_SECONDS, deadline - time.monotonic()))
+            bell.wait(LOOK_SECONDS if deadline is None else max(0.0, min(LOOK_SECONDS, deadline - time.monotonic())))
     except BaseException:
         cancel_job(job=job)
         raise

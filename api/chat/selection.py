@@ -27,13 +27,18 @@ def chat_models() -> list[ModelEntry]:
     return [entry for task in TASKS for entry in get_catalog().of_task(task)]
 
 
+def remote_models() -> list[str]:
+    """Names that are asked of the remote server beside the catalog's models."""
+    return settings.CHAT_REMOTE_MODELS if settings.CHAT_REMOTE_URL else []
+
+
 def select(model: str | None, backend: str) -> Selection:
     """Raises Problem (404) for an unknown model, ValidationError for a backend that can't run it."""
     name = model or settings.DEFAULT_CHAT_MODEL
     try:
         entry = get_catalog().get(name)
     except UnknownModel as error:
-        if settings.CHAT_REMOTE_URL and name in settings.CHAT_REMOTE_MODELS:
+        if name in remote_models():
             return remote_only(name, backend)
         raise unknown_model(name, error, is_default=model is None) from None
     if entry.task not in TASKS:
@@ -70,8 +75,9 @@ def remote_only(name: str, backend: str) -> Selection:
 def unknown_model(name: str, error: UnknownModel, *, is_default: bool) -> Problem:
     if not is_default:
         return Problem("model_not_found", 404, f"{error} GET /v1/models lists those that this server knows.")
+    fetched = f"fetch one with `python manage.py preload_models --models {SUGGESTED}` and set DEFAULT_CHAT_MODEL={SUGGESTED}"
+    there = next((f"set DEFAULT_CHAT_MODEL={model}, which the remote server has" for model in remote_models()), fetched)
     detail = (
-        f"No model was named, and DEFAULT_CHAT_MODEL ('{name}') is not on this server. Name one of GET /v1/models, or fetch one with "
-        f"`python manage.py preload_models --models {SUGGESTED}` and set DEFAULT_CHAT_MODEL={SUGGESTED}."
+        f"No model was named, and DEFAULT_CHAT_MODEL ('{name}') is not on this server. Name one of GET /v1/models, or {there}."
     )
     return Problem("model_not_found", 404, detail)

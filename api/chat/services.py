@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from api.chat.models import Conversation, Message
@@ -22,6 +22,7 @@ from api.jobs.models import Job
 from api.jobs.states import ACTIVE
 from api.problems import Problem
 
+MOST_WORDS = 10
 Turn = dict[str, Any]
 """`{"role", "parts"}`; a part is `{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
 
@@ -49,6 +50,14 @@ def digests(turns: Sequence[Turn]) -> list[str]:
     return found
 
 
+def saying(conversations: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
+    """Those in which each of the words was said, in whichever message."""
+    for word in dict.fromkeys(words.split()[:MOST_WORDS]):
+        said = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=word)
+        conversations = conversations.filter(Exists(said))
+    return conversations
+
+
 # ---------------------------------------------------------------- begin and continue
 
 
@@ -58,11 +67,10 @@ def find_conversation(*, owner_key: str, identifier: uuid.UUID, see_all: bool = 
 
 
 def read_turns(conversation: Conversation) -> list[Turn]:
-    """What a model is told of it: all up to the last answer."""
-    messages: list[Turn] = list(conversation.messages.filter(choice=0).values("role", "parts"))  # type: ignore[arg-type]
-    while messages and messages[-1]["role"] != Message.Role.ASSISTANT:
-        messages.pop()  # asked, and never answered
-    return messages
+    """What a model is told of it: questions that were answered, with their answers."""
+    messages = conversation.messages.filter(choice=0)
+    answered = messages.exclude(backend="").values("job")
+    return list(messages.filter(job__in=answered).values("role", "parts"))  # type: ignore[arg-type]
 
 
 def keep_messages(

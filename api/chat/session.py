@@ -90,12 +90,13 @@ class ChatSession(Session):
 
     def step(self) -> bool:
         """Take in one chat that waits, and write one token of all: those who write already are never kept from it for long."""
-        worked = self.admit(self.waiting.popleft()) if self.waiting else False
+        worked = self.admit(self.waiting.popleft()) if self.waiting and self.backend.rows < self.slots else False
         with explained():
             worked = self.backend.step() or worked
-        for run in self.writing:
-            if run.cancelled and not run.resolved:
+        for run in self.runs:
+            if run.cancelled:
                 run.stop()
+        self.waiting = deque(run for run in self.waiting if not run.resolved)
         self.writing = [run for run in self.writing if not run.resolved]
         return worked
 

@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import django_filters
-from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Count, Prefetch, QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
@@ -14,12 +14,12 @@ from api.access.principals import visible_to
 from api.access.scopes import Principal
 from api.chat.history import ConversationDetailSerializer, ConversationSerializer
 from api.chat.models import Conversation, Message
-from api.chat.services import delete_conversation
+from api.chat.services import delete_conversation, saying
 from api.strict import NewestFirst
 
 
 class ConversationFilter(django_filters.FilterSet):
-    q = django_filters.CharFilter(method="filter_words", max_length=200, label="words in the title or in any message")
+    q = django_filters.CharFilter(method="filter_words", max_length=200, label="words that were said, each in any message")
     model_id = django_filters.CharFilter(max_length=200)
 
     class Meta:
@@ -27,7 +27,7 @@ class ConversationFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def filter_words(self, queryset: QuerySet[Conversation], name: str, value: str) -> QuerySet[Conversation]:
-        return queryset.filter(Exists(Message.objects.filter(conversation=OuterRef("pk"), text__icontains=value)))
+        return saying(queryset, value)
 
 
 class ConversationViewSet(

@@ -111,6 +111,15 @@ def test_without_a_usable_default_model_it_says_how_to_get_one(post: Post, setti
     assert "DEFAULT_CHAT_MODEL" in error["message"]
 
 
+def test_where_there_is_a_remote_server_its_model_is_what_to_set(post: Post, settings: Any) -> None:
+    settings.DEFAULT_CHAT_MODEL, settings.CHAT_REMOTE_URL, settings.CHAT_REMOTE_MODELS = (
+        "no-such-model",
+        "http://far/v1",
+        ["far"],
+    )
+    assert "DEFAULT_CHAT_MODEL=far" in refusal(post({"messages": ask("hello")}), 404)["message"]
+
+
 def test_a_model_that_reads_text_only_says_so(post: Post, media: None) -> None:
     error = refusal(post(model="phi-2", messages=ask("What?", data_url(picture()))))
     assert error["code"] == "blind_model"

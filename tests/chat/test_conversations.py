@@ -118,8 +118,10 @@ def test_a_question_that_was_never_answered_is_not_told_again(say: Callable[...,
     named = str(Conversation.objects.get().pk)
     job = say(ask("lost"), conversation=named)
     Job.objects.filter(pk=job.pk).update(status="failed")
-    job = say(ask("two"), conversation=named)
+    job = say(ask("two"), "second", conversation=named)
     assert [turn["parts"][0]["text"] for turn in job.params["messages"]] == ["one", "first", "two"]
+    job = say(ask("three"), conversation=named)
+    assert [turn["parts"][0]["text"] for turn in job.params["messages"]] == ["one", "first", "two", "second", "three"]
 
 
 def test_the_list_is_searched_by_the_words_of_any_message(client: Client, say: Callable[..., Job]) -> None:
@@ -127,6 +129,8 @@ def test_the_list_is_searched_by_the_words_of_any_message(client: Client, say: C
     say(ask("And a hill?"), "Earth.")
     found = client.get("/api/conversations/?q=UNDER the").json()["results"]
     assert [(row["title"], row["message_count"]) for row in found] == [("What is a lake?", 2)]
+    assert len(client.get("/api/conversations/?q=sky LAKE").json()["results"]) == 1
+    assert client.get("/api/conversations/?q=sky hill").json()["results"] == []
 
 
 def test_one_conversation_has_its_messages_in_order_with_their_pictures(client: Client, say: Callable[..., Job]) -> None:

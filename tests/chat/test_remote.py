@@ -43,6 +43,11 @@ def sdk(front: LiveServer) -> Iterator[openai.OpenAI]:
 
 
 @pytest.mark.models
+def test_what_only_the_remote_server_has_is_a_model_like_any_other(sdk: openai.OpenAI) -> None:
+    assert sdk.models.retrieve("only-there") in list(sdk.models.list())
+
+
+@pytest.mark.models
 def test_an_answer_is_passed_on_and_says_where_it_comes_from(sdk: openai.OpenAI, server: LiveServer) -> None:
     there = openai.OpenAI(base_url=f"{server.url}/v1", api_key="x").chat.completions.create(**SHORT)
     here = sdk.chat.completions.create(**SHORT)

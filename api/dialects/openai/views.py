@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from functools import partial, update_wrapper
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +13,7 @@ from rest_framework.views import APIView
 
 from api.catalog import ModelEntry, UnknownModel
 from api.chat.models import Message
-from api.chat.selection import TASKS, chat_models
+from api.chat.selection import TASKS, chat_models, remote_models
 from api.chat.serializers import ChatSerializer
 from api.dialects.openai import document, replies
 from api.dialects.openai.errors import envelope, handler, job_error
@@ -182,8 +181,7 @@ async def first_word(events: AsyncIterator[JobEvent | None]) -> tuple[JobEvent |
 class ModelsView(OpenAIView):
     @document.lists_models
     def get(self, request: Request) -> Response:
-        remote = settings.CHAT_REMOTE_MODELS if settings.CHAT_REMOTE_URL else []
-        data = [*map(described, chat_models()), *map(partial(card, owner="remote"), remote)]
+        data = [*map(described, chat_models()), *map(partial(card, owner="remote"), remote_models())]
         return Response({"object": "list", "data": data})
 
 
@@ -193,6 +191,8 @@ class ModelView(OpenAIView):
         try:
             entry = get_catalog().get(model_id)
         except UnknownModel as error:
+            if model_id in remote_models():
+                return Response(card(model_id, owner="remote"))
             raise Problem("model_not_found", 404, str(error)) from None
         if entry.task not in TASKS:
             raise Problem("model_not_found", 404, f"'{model_id}' is no chat model.")

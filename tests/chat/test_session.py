@@ -1,0 +1,64 @@
+"""The chats of one model as the worker steps them: real jobs, a real tiny model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from api.catalog import load_catalog
+from api.chat.backends.torch_backend import TorchBackend
+from api.chat.interface import submit_chat
+from api.chat.session import ChatSession
+from api.devices import Device
+from api.downloads.store import ModelStore
+from api.jobs.kinds import get_kind
+from api.jobs.models import Job, Worker
+from api.jobs.runs import JobRun
+from api.jobs.services import cancel_job, claim_jobs, claim_joining
+from api.jobs.states import Status
+from api.model_loader import ModelLoader
+from config.catalog import get_catalog
+from tests.chat.conftest import ask
+
+pytestmark = [pytest.mark.models, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def session(chat_catalog: Path, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> ChatSession:
+    """With two slots, and three jobs of two answers each that have joined it."""
+    get_catalog.cache_clear()
+    settings.CATALOG_EXTRA = chat_catalog
+    monkeypatch.setenv("DARKROOM_WORKER", "test")
+    for number in range(3):
+        submit_chat({"model": "tiny-llama", "messages": ask(f"hello {number}"), "n": 2, "max_tokens": 4})
+    get_catalog.cache_clear()
+    worker = Worker.objects.create(hostname="here", pid=1)
+    jobs = claim_jobs(worker=worker)
+    jobs += claim_joining(worker=worker, kind="chat", batch_key=jobs[0].batch_key, limit=9)
+    device = Device("cpu", 0, "a processor", torch.float32, True, 8 * 2**30)
+    loader = ModelLoader(load_catalog(chat_catalog), ModelStore(tmp_path), device)
+    session = ChatSession(TorchBackend(loader, "tiny-llama"), 2)
+    session.join([JobRun(job, get_kind("chat")) for job in jobs])
+    return session
+
+
+def test_no_more_answers_are_written_than_there_are_slots(session: ChatSession) -> None:
+    most = 0
+    while session.runs:
+        session.step()
+        most = max(most, session.backend.rows)
+    assert most == 2
+    assert {job.status for job in Job.objects.all()} == {Status.SUCCEEDED}
+    assert {"queue", "load", "read", "write"} <= Job.objects.first().timings.keys()  # type: ignore[union-attr]
+    assert Job.objects.first().result["usage"]["prompt_tokens_details"] == {"cached_tokens": 0}  # type: ignore[union-attr, index]
+
+
+def test_who_waits_for_a_slot_is_cancelled_at_once(session: ChatSession) -> None:
+    session.step()
+    waiting = session.waiting[-1]
+    cancel_job(job=waiting.job)
+    waiting.cancel_asked.set()  # as the lease keeper does
+    session.step()
+    assert Job.objects.get(pk=waiting.id).status == Status.CANCELLED
+    assert waiting not in session.runs
