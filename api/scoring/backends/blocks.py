@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from api.scoring.backends.ground import NEAR, ground_along
+
 Box = tuple[int, int, int, int]
 """x, y, width, height"""
 Mask = NDArray[np.uint8]
@@ -21,9 +23,14 @@ Boxes = NDArray[np.int64]
 EDGE_STEP = 16  # grey levels between neighbours: the outline of something
 LEAST_PANEL = (0.06, 0.035)  # of the page's width and height
 FILLED = 0.9  # of its bounding box, what a panel fills
-ACROSS = 0.6  # of the page's width or height, what the edge of a full-bleed picture is at least
-MOST_EDGES = 4
+ACROSS = 0.45  # of the page's width or height, what the edge of a full-bleed picture is at least
+MOST_EDGES = 6
 SMOOTH = 3.0
+PLAIN, BEYOND = 0.45, 0.35  # of a page's half, what is of its ground at least; and of the other half at most
+FLAT = 0.8  # of a half that may as well be a panel: then the larger one is the ground
+LEAST_GROUND = 0.25
+BESIDE, AWAY, LETTER, BROAD = 8, 4, 9, 15  # px
+FAINT = 64  # grey levels
 ONE_COLOUR = 0.45  # of a card's inside
 MOST_PARTS, MOST_BLOCKS = 400, 60
 LEAST_AREA, LEAST_FIGURE = 0.0002, 0.015  # of the page
@@ -51,27 +58,62 @@ class Found:
 
 
 def find_blocks(gray: Mask, rgb: Mask) -> Found:
-    steps = cv2.morphologyEx(gray, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    steps = cv2.morphologyEx(gray, cv2.MORPH_GRADIENT, square(3))
     outline = np.asarray(cv2.threshold(steps, EDGE_STEP, 255, cv2.THRESH_BINARY)[1], np.uint8)
-    panels: list[Block] = []
-    for box in [*halves(outline, rgb), *rectangles(outline)]:
-        if not any(lies_in(box, panel.box) for panel in panels if panel.kind != "card"):
-            panels.append(Block(kind_of(box, rgb), box))
-    shown = [panel for panel in panels if panel.kind != "card"]
-    rest = outline.copy()
+    beside = halves(outline, rgb)
+    apart = from_ground(rgb, next((half for half, _ in beside), (0, 0, gray.shape[1], gray.shape[0])))
+    panels = find_panels([other for _, other in beside], outline, apart, rgb)
+    shown, cards = ([panel for panel in panels if (panel.kind == "card") == is_card] for is_card in (False, True))
+    rest = without_pattern(outline, apart)
     for x, y, w, h in (panel.box for panel in shown):
         rest[max(0, y - 2) : y + h + 2, max(0, x - 2) : x + w + 2] = 0
-    for x, y, w, h in (panel.box for panel in panels if panel.kind == "card"):
+    for x, y, w, h in (card.box for card in cards):
         cv2.rectangle(rest, (x, y), (x + w - 1, y + h - 1), 0, 7)
     groups = lines(rest)
     changes = np.array([changes_along(rest, line) for line in groups], int)
     written = changes >= LEAST_CHANGES
     texts = [Block("text", box) for box in as_boxes(paragraphs(groups[written]))]
-    figures = [Block("image", box) for box in as_boxes(groups[~written]) if box[2] * box[3] >= LEAST_FIGURE * gray.size]
-    kept = (block for block in outermost([*shown, *figures]) + texts if block.box[2] * block.box[3] >= LEAST_AREA * gray.size)
-    blocks = sorted(kept, key=lambda block: (-block.box[2] * block.box[3], block.box))[:MOST_BLOCKS]
+    figures = [Block("image", box) for box in as_boxes(groups[~written]) if area(box) >= LEAST_FIGURE * gray.size]
+    empty = [
+        Block("panel", card.box)
+        for card in cards
+        if not any(lies_in(block.box, card.box) for block in [*shown, *figures, *texts])
+    ]
+    kept = (block for block in outermost([*shown, *figures, *empty]) + texts if area(block.box) >= LEAST_AREA * gray.size)
+    blocks = sorted(kept, key=lambda block: (-area(block.box), block.box))[:MOST_BLOCKS]
     scraps = groups[(changes >= LEAST_CHANGES // 2) & (groups[:, 3] < TALLEST_SCRAP * gray.shape[0])]
     return Found(blocks, as_boxes(groups[written]), as_boxes(scraps), tuple(panel.box for panel in shown))
+
+
+def from_ground(rgb: Mask, box: Box) -> Mask:
+    """Each pixel's distance from the ground of a box, in grey levels; 0 everywhere where it has none to speak of."""
+    ground = ground_along(rgb, box)
+    return ground.apart(rgb) if ground.share(rgb, box) > LEAST_GROUND else np.zeros(rgb.shape[:2], np.uint8)
+
+
+def find_panels(beside: Sequence[Box], outline: Mask, apart: Mask, rgb: Mask) -> list[Block]:
+    """Cards, panels and images; none in an image or a panel. `beside`: what fills the page beside its ground."""
+    panels: list[Block] = []
+    for box in [*beside, *rectangles(outline, apart)]:
+        if not any(lies_in(box, panel.box) for panel in panels if panel.kind != "card"):
+            panels.append(Block(kind_of(box, rgb), box))
+    return panels
+
+
+def without_pattern(outline: Mask, apart: Mask) -> Mask:
+    """Broad shapes that are faintly printed on the ground are part of it: their outlines are taken off."""
+    broad = cv2.morphologyEx(np.asarray(cv2.inRange(apart, NEAR + 1, FAINT), np.uint8), cv2.MORPH_OPEN, square(BROAD))
+    around = cv2.morphologyEx(broad, cv2.MORPH_GRADIENT, square(7))
+    faint = cv2.inRange(cv2.dilate(apart, square(3)), 0, FAINT)
+    return np.asarray(cv2.bitwise_and(outline, cv2.bitwise_not(cv2.bitwise_and(around, faint))), np.uint8)
+
+
+def square(side: int) -> Mask:
+    return np.ones((side, side), np.uint8)
+
+
+def area(box: Box) -> int:
+    return box[2] * box[3]
 
 
 def as_boxes(table: Boxes) -> list[Box]:
@@ -89,33 +131,58 @@ def changes_along(outline: Mask, line: Boxes) -> int:
 # ---------------------------------------------------------------- panels
 
 
-def halves(outline: Mask, rgb: Mask) -> list[Box]:
-    """The picture that lies beside the ground where an edge runs straight across the page: the ground is smooth, it is not."""
+def halves(outline: Mask, rgb: Mask) -> list[tuple[Box, Box]]:
+    """The page's ground and what fills the page beside it, where an edge runs straight across; [] where none does."""
     height, width = outline.shape
-    found: list[tuple[float, Box]] = []
+    found: list[tuple[float, Box, Box]] = []
     for axis, length in ((1, height), (0, width)):
+        turned = rgb if axis == 1 else rgb.transpose(1, 0, 2)
         for place in edges_of(cv2.reduce(outline, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() / 255, length):
             first = (0, 0, width, place) if axis == 1 else (0, 0, place, height)
             second = (0, place, width, height - place) if axis == 1 else (place, 0, width - place, height)
-            (smooth, _), (rough, box) = sorted((roughness(half, rgb), half) for half in (first, second))
-            if smooth < SMOOTH < rough:
-                found.append((rough - smooth, box))
-    return [max(found)[1]] if found else []
+            if crosses(turned, place):
+                found += [
+                    (share, *pair) for share, *pair in (as_ground(rgb, first, second), as_ground(rgb, second, first)) if share
+                ]
+    return [max(found)[1:]] if found else []
+
+
+def as_ground(rgb: Mask, half: Box, other: Box) -> tuple[float, Box, Box]:
+    """How much of a half is of its ground; 0 where that goes on in the other half, or the other one is rather the ground."""
+    ground, rival = ground_along(rgb, half), ground_along(rgb, other).share(rgb, other)
+    share = ground.share(rgb, half)
+    if share < PLAIN or ground.share(rgb, other) > BEYOND:
+        return 0.0, half, other
+    mine = area(half) >= area(other) if min(share, rival) > FLAT else share > rival
+    return share if mine else 0.0, half, other
+
+
+def crosses(rgb: Mask, row: int) -> bool:
+    """Whether the page's colour changes at this row, beside both its edges."""
+    for end in (rgb[:, :BESIDE], rgb[:, -BESIDE:]):
+        above, below = end[row - AWAY - BESIDE : row - AWAY], end[row + AWAY : row + AWAY + BESIDE]
+        if np.abs(np.median(above, axis=(0, 1)) - np.median(below, axis=(0, 1))).max() <= NEAR:
+            return False
+    return True
 
 
 def edges_of(covered: NDArray[np.float64], length: int) -> list[int]:
     """The places of the longest edges, away from the page's own: the last row or column of each, whose outline is thick."""
     places = np.flatnonzero(covered > ACROSS)
     last = places[np.diff(places, append=-9) != 1]
-    inner = last[(last > 0.2 * length) & (last < 0.8 * length)]
+    margin = max(0.2 * length, AWAY + BESIDE)
+    inner = last[(last > margin) & (last < length - margin)]
     return [int(place) for place in inner[np.argsort(-covered[inner], kind="stable")][:MOST_EDGES]]
 
 
-def rectangles(outline: Mask) -> list[Box]:
-    """Parts that fill their bounding box once what is thin is taken off them, outermost first."""
+def rectangles(outline: Mask, apart: Mask) -> list[Box]:
+    """What fills its bounding box once what is thin is taken off it, outermost first: inside a closed outline, or apart from the ground."""
     height, width = outline.shape
-    closed = cv2.morphologyEx(outline, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    shapes, _ = cv2.findContours(closed, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    closed = cv2.morphologyEx(outline, cv2.MORPH_CLOSE, square(3))
+    inside, _ = cv2.findContours(closed, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    others = cv2.morphologyEx(np.asarray(cv2.inRange(apart, NEAR + 1, 255), np.uint8), cv2.MORPH_OPEN, square(LETTER))
+    outside, _ = cv2.findContours(others, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    shapes = (*inside, *outside)
     least = (LEAST_PANEL[0] * width, LEAST_PANEL[1] * height)
     found = []
     for shape in shapes:
