@@ -51,8 +51,8 @@ from api.loading.memory import (
     OutOfMemory,
     apply_measure,
     classify,
-    in_gigabytes,
     modules_of,
+    readable_size,
     weight_bytes,
 )
 
@@ -233,7 +233,7 @@ class ModelLoader:
             process_bytes=max(0, self.device.used_memory() - before),
         )
         on_progress(1.0, f"{entry.name} is loaded")
-        logger.info("loaded %s: %s of weights in %.1f s", entry.id, in_gigabytes(slot.size), slot.load_seconds)
+        logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(slot.size), slot.load_seconds)
         return slot
 
     def _folder(self, entry: ModelEntry, on_progress: Progress) -> Path:
@@ -290,9 +290,9 @@ class ModelLoader:
             module.to(self.device.torch_device)
 
     def _too_large(self, entry: ModelEntry, needed: int) -> OutOfMemory:
-        need, limit = in_gigabytes(needed or entry.memory), in_gigabytes(self.memory_limit)
-        others = in_gigabytes(sum(slot.size for slot in self._slots.values()))
-        free = in_gigabytes(self.device.free_memory())
+        need, limit = readable_size(needed or entry.memory), readable_size(self.memory_limit)
+        others = readable_size(sum(slot.size for slot in self._slots.values()))
+        free = readable_size(self.device.free_memory())
         return OutOfMemory(
             f"{entry.name} needs {need} of memory; models may take {limit}, {others} are in use, "
             f"and the {self.device.type} device has {free} free."
@@ -378,7 +378,7 @@ def _download_progress(name: str, on_progress: Progress | None) -> Callable[[int
     def report(done: int, total: int) -> None:
         on_progress(
             min(DOWNLOAD_SHARE, DOWNLOAD_SHARE * done / max(total, 1)),
-            f"Downloading {name}: {in_gigabytes(done)} of {in_gigabytes(total)}",
+            f"Downloading {name}: {readable_size(done)} of {readable_size(total)}",
         )
 
     return report

@@ -73,8 +73,9 @@ def classify(error: BaseException) -> Literal["oom", "fault", "error"]:
     return "error"
 
 
-def in_gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+def readable_size(size: int) -> str:
+    """Of bytes: '4.2 GB', or '21.7 MB' below one."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 # -- Sizes -------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device, probe_device
 from api.downloads.store import ModelStore
-from api.loading.memory import MEASURES, classify, read_header, weight_bytes
+from api.loading.memory import MEASURES, classify, read_header, readable_size, weight_bytes
 from api.model_loader import DeviceFault, Lease, ModelLoader, OutOfMemory
 from tests.models.tiny import build_tiny_flux, build_tiny_sd
 
@@ -332,3 +332,18 @@ def test_on_cuda_a_model_over_the_budget_is_offloaded_from_the_start(catalog: Ca
     with loader.use("a", "text-to-image") as lease:
         assert len(make_pictures(loader, lease, 1)) == 1
         assert lease.measures == ["cpu_offload"]
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [(0, "0.0 MB"), (21_720_000, "21.7 MB"), (999_000_000, "999.0 MB"), (10**9, "1.0 GB"), (4_265_000_000, "4.3 GB")],
+)
+def test_a_size_below_a_gigabyte_is_told_in_megabytes(size: int, told: str) -> None:
+    assert readable_size(size) == told
+
+
+def test_the_log_tells_how_large_a_loaded_model_is(loader: ModelLoader, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="api.model_loader"):
+        loader.load("a")
+    [model] = loader.loaded()
+    assert f"loaded a: {model['bytes'] / 1e6:.1f} MB of weights" in caplog.text

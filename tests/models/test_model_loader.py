@@ -259,7 +259,7 @@ def test_a_model_that_can_never_fit_evicts_nothing(loader: ModelLoader) -> None:
 
 def test_a_model_over_the_budget_is_refused_with_both_figures(catalog: Catalog, store: ModelStore, device: Device) -> None:
     loader = ModelLoader(catalog, store, device, memory_limit=1000)
-    with pytest.raises(OutOfMemory, match=r"Tiny a needs .* models may take 0\.0 GB"):
+    with pytest.raises(OutOfMemory, match=r"Tiny a needs .* models may take 0\.0 MB"):
         loader.load("a")
 
 

@@ -1,5 +1,6 @@
 """What can't be scored is a 400 that names the field."""
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from api.access.services import create_key
+from api.files.decoding import encode_png
+from api.files.services import store_upload
 from api.jobs.models import Job
 from tests.scoring.conftest import ASYNC, encoded, poster
 
@@ -79,9 +83,28 @@ def test_a_box_that_reaches_past_the_edge_is_taken(post: Callable[..., Any]) -> 
     assert post({"image": IMAGE, "elements": [{**BOX, "x": -20, "w": 700}]}).status_code == 202
 
 
-def test_another_owners_image_is_not_found(post: Callable[..., Any]) -> None:
-    reply = post({"image": "0197c0de-0000-7000-8000-000000000000"})
-    assert (reply.status_code, reply.json()["errors"][0]["code"]) == (400, "not_found")
+@pytest.mark.parametrize(
+    ("path", "field", "body"),
+    [
+        ("/api/score/", "image", lambda image: {"image": image}),
+        ("/api/score/batch/", "items.0.image", lambda image: {"items": [{"image": image}]}),
+        ("/api/clip-score/", "images.0", lambda image: {"images": [image], "prompts": ["a boat"]}),
+        ("/api/img2img/", "image", lambda image: {"image": image, "prompt": "a boat"}),
+        ("/api/ratings/", "image", lambda image: {"image": image, "rating": 4}),
+    ],
+)
+def test_anothers_image_in_a_body_is_answered_as_one_that_is_not_there(
+    client: Client, path: str, field: str, body: Callable[[str], dict[str, Any]]
+) -> None:
+    """400 with the field named: 404 is for addresses. Nobody learns what there is of others."""
+    _, token = create_key(name="asker")
+    theirs = store_upload(owner_key="somebody", data=encode_png(poster()))
+    headers = {**ASYNC, "Authorization": f"Bearer {token}"}
+    identifiers = (str(theirs.pk), str(uuid.uuid4()))
+    replies = [client.post(path, body(one), content_type="application/json", headers=headers) for one in identifiers]
+    theirs_told, unknown = [(reply.status_code, reply.json()["detail"], reply.json()["errors"]) for reply in replies]
+    assert theirs_told == unknown
+    assert (unknown[0], [(error["field"], error["code"]) for error in unknown[2]]) == (400, [(field, "not_found")])
 
 
 def test_a_body_that_is_no_object_is_refused(client: Client) -> None:

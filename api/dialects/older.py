@@ -1,0 +1,73 @@
+"""What the older servers' APIs share: they answer what a job became in their own words, with no job and no 202 in them."""
+
+from collections.abc import Mapping
+from functools import update_wrapper
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from rest_framework.request import Request
+
+from api.jobs.submission import Submission, SubmitView
+
+KEPT_HEADERS = ("Retry-After", "WWW-Authenticate", "Location")
+
+
+class OlderView(SubmitView):
+    """A view of `/api/`'s whose requests and answers are translated. `thing`: what isn't ready yet, in a sentence."""
+
+    schema = None
+    thing: str
+    prefer: str = ""
+    """How long a client waits that doesn't say so itself (RFC 7240)."""
+
+    @classmethod
+    def translate_request(cls, data: Any) -> Any:
+        """Into the body that `serializer_class` reads. A body that is no object stays what it is, to be refused."""
+        raise NotImplementedError
+
+    @classmethod
+    def translate_result(cls, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the job that succeeded."""
+        raise NotImplementedError
+
+    @classmethod
+    def translate_error(cls, data: Mapping[str, Any]) -> str:
+        """Of a problem, or of a job that failed, in one text; '' where it says nothing."""
+        return (data.get("error") or data).get("detail") or ""
+
+    def get_submission(self, request: Request, **kwargs: Any) -> Submission:
+        context = {"request": request, "principal": request.auth}
+        serializer: Any = self.serializer_class(data=self.translate_request(request.data), context=context)
+        serializer.is_valid(raise_exception=True)
+        return serializer.resolve()  # type: ignore[no-any-return]
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        view = super().as_view(**initkwargs)
+
+        async def answer(request: HttpRequest) -> HttpResponseBase:
+            if cls.prefer:
+                request.META.setdefault("HTTP_PREFER", cls.prefer)
+            return cls.translate_response(await view(request))
+
+        wrapped = update_wrapper(answer, view)
+        wrapped.csrf_exempt = True  # type: ignore[attr-defined]
+        return wrapped
+
+    @classmethod
+    def translate_response(cls, response: Any) -> HttpResponseBase:
+        """A job that succeeded becomes 200 with its result; one that is not ready in time 504; what went wrong a `detail`."""
+        data = getattr(response, "data", None)
+        if not isinstance(data, Mapping):
+            return response  # type: ignore[no-any-return]
+        if response.status_code == 201:
+            translated = JsonResponse(cls.translate_result(data["result"]))
+        elif response.status_code == 202:
+            translated = JsonResponse({"detail": f"The {cls.thing} is not ready yet.", "job": data["id"]}, status=504)
+        else:
+            detail = cls.translate_error(data) or f"The {cls.thing} could not be made."
+            translated = JsonResponse({"detail": detail}, status=response.status_code)
+        for name in KEPT_HEADERS:
+            if name in response:
+                translated[name] = response[name]
+        return translated
