@@ -74,7 +74,7 @@ def remove_written(written: WrittenFile) -> None:
 
 def make_thumbnail(image: Image.Image) -> bytes:
     small = image.convert("RGB") if image.mode != "RGB" else image.copy()
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=1.0)  # whole pixels are averaged first: half the time
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=80, method=2)
     return buffer.getvalue()

@@ -22,7 +22,10 @@ Boxes = NDArray[np.int64]
 
 EDGE_STEP = 16  # grey levels between neighbours: the outline of something
 LEAST_PANEL = (0.06, 0.035)  # of the page's width and height
-FILLED = 0.9  # of its bounding box, what a panel fills
+FILLED, NEARLY_FILLED = (
+    0.9,
+    0.83,
+)  # of its bounding box, what a panel fills; and with what sticks out of it (of a disc it is 0.79)
 ACROSS = 0.45  # of the page's width or height, what the edge of a full-bleed picture is at least
 MOST_EDGES = 6
 SMOOTH = 3.0
@@ -31,6 +34,7 @@ FLAT = 0.8  # of a half that may as well be a panel: then the larger one is the 
 LEAST_GROUND = 0.25
 BESIDE, AWAY, LETTER, BROAD = 8, 4, 9, 15  # px
 FAINT = 64  # grey levels
+OUTSIDE = 3  # px
 ONE_COLOUR = 0.45  # of a card's inside
 MOST_PARTS, MOST_BLOCKS = 400, 60
 LEAST_AREA, LEAST_FIGURE = 0.0002, 0.015  # of the page
@@ -49,12 +53,13 @@ class Block:
 @dataclass(frozen=True)
 class Found:
     """`blocks`: the largest first; `lines`: of the writing; `scraps`: these and what may be the visible part of one; `panels`:
-    what is a rectangle of its own."""
+    what is a rectangle of its own; `crossed`: the most changes between outline and none right outside a side of one of them."""
 
     blocks: list[Block]
     lines: list[Box]
     scraps: list[Box]
     panels: tuple[Box, ...]
+    crossed: int
 
 
 def find_blocks(gray: Mask, rgb: Mask) -> Found:
@@ -82,7 +87,8 @@ def find_blocks(gray: Mask, rgb: Mask) -> Found:
     kept = (block for block in outermost([*shown, *figures, *empty]) + texts if area(block.box) >= LEAST_AREA * gray.size)
     blocks = sorted(kept, key=lambda block: (-area(block.box), block.box))[:MOST_BLOCKS]
     scraps = groups[(changes >= LEAST_CHANGES // 2) & (groups[:, 3] < TALLEST_SCRAP * gray.shape[0])]
-    return Found(blocks, as_boxes(groups[written]), as_boxes(scraps), tuple(panel.box for panel in shown))
+    crossed = max((crossings(outline, panel.box) for panel in shown), default=0)
+    return Found(blocks, as_boxes(groups[written]), as_boxes(scraps), tuple(panel.box for panel in shown), crossed)
 
 
 def from_ground(rgb: Mask, box: Box) -> Mask:
@@ -114,6 +120,13 @@ def square(side: int) -> Mask:
 
 def area(box: Box) -> int:
     return box[2] * box[3]
+
+
+def crossings(outline: Mask, panel: Box) -> int:
+    """Between outline and none, along the line right outside the side of a panel where they are most: strokes that cross it."""
+    x, y, w, h = panel
+    sides = (outline[row, x : x + w] for row in (y - OUTSIDE, y + h + OUTSIDE - 1) if 0 <= row < outline.shape[0])
+    return max((int(np.count_nonzero(side[1:] != side[:-1])) for side in sides), default=0)
 
 
 def as_boxes(table: Boxes) -> list[Box]:
@@ -184,26 +197,28 @@ def rectangles(outline: Mask, apart: Mask) -> list[Box]:
     outside, _ = cv2.findContours(others, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     shapes = (*inside, *outside)
     least = (LEAST_PANEL[0] * width, LEAST_PANEL[1] * height)
-    found = []
+    found = set()
     for shape in shapes:
         x, y, w, h = cv2.boundingRect(shape)
-        if w < least[0] or h < least[1] or w * h > 0.93 * width * height:
+        if w < least[0] or h < least[1] or w * h > 0.93 * width * height or cv2.contourArea(shape) < NEARLY_FILLED * w * h:
             continue
-        if cv2.contourArea(shape) > FILLED * w * h:
-            found.append(trimmed(np.asarray(shape, np.int32), (x, y, w, h)))
-    return sorted(set(found), key=lambda box: -box[2] * box[3])
+        box, filled = trimmed(np.asarray(shape, np.int32), (x, y, w, h))
+        if filled > FILLED:
+            found.add(box)
+    return sorted(found, key=lambda box: -area(box))
 
 
-def trimmed(shape: NDArray[np.int32], box: Box) -> Box:
-    """Without what sticks out of the panel: letters that lie across its border."""
+def trimmed(shape: NDArray[np.int32], box: Box) -> tuple[Box, float]:
+    """Without what sticks out of the panel: letters that lie across its border. And how much of that box is filled."""
     x, y, w, h = box
     mask = np.zeros((h, w), np.uint8)
     cv2.drawContours(mask, [shape - np.array([x, y])], -1, 1, -1)
     rows = np.flatnonzero(mask.mean(axis=1) > 0.8)
     columns = np.flatnonzero(mask.mean(axis=0) > 0.8)
     if not len(rows) or not len(columns):
-        return box
-    return x + int(columns[0]), y + int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
+        return box, float(mask.mean())
+    kept = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return (x + int(columns[0]), y + int(rows[0]), kept.shape[1], kept.shape[0]), float(kept.mean())
 
 
 def outermost(panels: Sequence[Block]) -> list[Block]:

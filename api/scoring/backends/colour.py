@@ -23,9 +23,15 @@ AA = {False: 4.5, True: 3.0}
 
 def colorfulness(page: Page) -> float:
     """Hasler & Süsstrunk 2003 (10.1117/12.477378): rg = R−G, yb = (R+G)/2−B; hypot(σ_rg, σ_yb) + 0.3·hypot(μ_rg, μ_yb)."""
-    opponent = cv2.transform(page.rgb.astype(np.float32), np.array([[1, -1, 0], [0.5, 0.5, -1]], np.float32))
-    mean, deviation = cv2.meanStdDev(opponent)
-    return float(np.hypot(*deviation[:, 0]) + 0.3 * np.hypot(*mean[:, 0]))
+    red, green, blue = cv2.split(page.rgb)
+    yellow = cv2.add(red, green, dtype=cv2.CV_16S)  # twice, so that whole numbers stay whole
+    opponents = (
+        (cv2.subtract(red, green, dtype=cv2.CV_16S), 1),
+        (cv2.subtract(yellow, cv2.add(blue, blue, dtype=cv2.CV_16S)), 2),
+    )
+    moments = [np.concatenate(cv2.meanStdDev(opponent))[:, 0] / scale for opponent, scale in opponents]
+    mean, deviation = zip(*moments, strict=True)
+    return float(np.hypot(*deviation) + 0.3 * np.hypot(*mean))
 
 
 def to_lab(colors: Sequence[RGB]) -> Floats:

@@ -17,6 +17,7 @@ CLEAN, SPREAD = 1.6, 0.4  # strokes above each other in clean type on average, a
 TALLEST, CROSSED = 3, 0.06  # the most of them in clean type, and the share of columns with more that is bad
 FAINT = 12  # grey levels
 NEAREST = 5  # px between writing and a panel
+LEAST_CROSSINGS = 10  # along its edge, two for each stroke
 
 
 Counts = NDArray[np.int64]
@@ -44,6 +45,9 @@ def find_covering(gray: Mask, found: Found) -> Covering | None:
     if crossed:
         said = f"in {100 * crossed:.0f} % of a line there are more than {TALLEST} strokes above each other"
         evidence.append(Covering(crossed / CROSSED, said))
+    if found.crossed >= LEAST_CROSSINGS:
+        said = f"writing runs across the edge of a picture or a button, with about {found.crossed // 2} strokes"
+        evidence.append(Covering(1 + found.crossed / 20, said))
     if touched:
         evidence.append(Covering(1 + touched / 100, f"writing runs into a picture or a button, along {touched} pixels"))
     return max(evidence, key=lambda found: found.value, default=None)

@@ -34,11 +34,10 @@ class Ground:
 
     def apart(self, rgb: Colours) -> NDArray[np.uint8]:
         """(H, W): each pixel's distance from this ground in grey levels, in the channel where that is largest."""
-        height, width = rgb.shape[:2]
-        along = self.level + self.across * np.arange(width, dtype=np.float32)[:, None]
-        below = self.down * np.arange(height, dtype=np.float32)[:, None]
-        ground = np.clip(along[None] + below[:, None], 0, 255).astype(np.uint8)
-        first, second, third = cv2.split(cv2.absdiff(rgb, ground))
+        x, y = np.arange(rgb.shape[1], dtype=np.float32), np.arange(rgb.shape[0], dtype=np.float32)
+        parts = zip(cv2.split(rgb), self.level, self.across, self.down, strict=True)
+        planes = ((part, np.add.outer(down * y, level + across * x)) for part, level, across, down in parts)
+        first, second, third = (cv2.absdiff(part, np.asarray(cv2.convertScaleAbs(plane))) for part, plane in planes)
         return np.asarray(cv2.max(cv2.max(first, second), third), np.uint8)
 
 
@@ -49,8 +48,10 @@ def ground_along(rgb: Colours, box: tuple[int, int, int, int]) -> Ground:
     strip = max(1, round(BORDER * min(page_height, page_width)))
     sides = [x for x in (0, page_width - strip) if left <= x < left + width]
     levels = [y for y in (0, page_height - strip) if top <= y < top + height]
-    columns = [np.median(rgb[top : top + height, x : x + strip], axis=1) for x in sides]  # (height, 3) each
-    rows = [np.median(rgb[y : y + strip, left : left + width], axis=0) for y in levels]
+    columns = [
+        cv2.reduce(rgb[top : top + height, x : x + strip], 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[:, 0] for x in sides
+    ]  # (height, 3) each
+    rows = [cv2.reduce(rgb[y : y + strip, left : left + width], 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[0] for y in levels]
     down, across = _slope(columns), _slope(rows)
     along = np.arange(top, top + height)[:, None] * down, np.arange(left, left + width)[:, None] * across
     flat = [column - along[0] - (x + strip / 2) * across for x, column in zip(sides, columns, strict=True)]

@@ -171,7 +171,7 @@ def draw_panel(canvas: Image.Image, left: int, verdict: Verdict, seen: Seen) -> 
     )
     draw.text((left + PANEL / 2, top), name, font=font(12), fill=QUIET, anchor="ma")
     top = draw_palette(draw, left, top + 24, seen.palette)
-    draw_legend(draw, left, top + 12)
+    canvas.paste(legend(), (left, top + 12))
 
 
 def draw_scores(draw: ImageDraw.ImageDraw, left: int, top: int, verdict: Verdict) -> int:
@@ -259,12 +259,15 @@ def hex_of(color: RGB) -> str:
     return f"#{color[0]:02x}{color[1]:02x}{color[2]:02x}"
 
 
-def draw_legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
-    draw.circle((left + 6, top + 7), 5, outline=MASS, width=2)
-    draw.text((left + 18, top), "centre of mass, from the middle (+)", font=font(12), fill=QUIET)
-    draw.polygon(
-        [(left + 6, top + 19), (left + 11, top + 24), (left + 6, top + 29), (left + 1, top + 24)], outline=PEAK, width=2
-    )
-    draw.text((left + 18, top + 17), "what stands out most; its glow, saliency", font=font(12), fill=QUIET)
-    draw.rectangle((left + 1, top + 36, left + 11, top + 46), outline=GOOD, width=2)
-    draw.text((left + 18, top + 34), "text and its contrast (AA 4.5:1, large 3:1)", font=font(12), fill=QUIET)
+@cache
+def legend() -> Image.Image:
+    """The same beside every picture."""
+    drawn = Image.new("RGB", (PANEL, 52), GROUND)
+    draw = ImageDraw.Draw(drawn)
+    draw.circle((6, 7), 5, outline=MASS, width=2)
+    draw.text((18, 0), "centre of mass, from the middle (+)", font=font(12), fill=QUIET)
+    draw.polygon([(6, 19), (11, 24), (6, 29), (1, 24)], outline=PEAK, width=2)
+    draw.text((18, 17), "what stands out most; its glow, saliency", font=font(12), fill=QUIET)
+    draw.rectangle((1, 36, 11, 46), outline=GOOD, width=2)
+    draw.text((18, 34), "text and its contrast (AA 4.5:1, large 3:1)", font=font(12), fill=QUIET)
+    return drawn
