@@ -7,6 +7,9 @@ from PIL import Image, ImageDraw, ImageFont
 from api.scoring.backends import composition
 from api.scoring.backends.blocks import Block, Box
 from api.scoring.backends.covering import Covering, find_covering
+from api.scoring.backends.ground import NEAR, ground_along
+from api.scoring.backends.heuristic import HeuristicScorer
+from api.scoring.backends.layout import Layout
 from api.scoring.backends.page import Page
 
 PAPER, INK, BLUE = (248, 250, 252), (30, 41, 59), (37, 99, 235)
@@ -99,6 +102,53 @@ def test_of_a_card_its_contents_count() -> None:
     assert [(block.kind, same(block.box, title)) for block in found(image)] == [("text", True)]
 
 
+def test_a_large_panel_of_one_colour_is_an_element() -> None:
+    image, draw = page((255, 255, 255))
+    draw.rectangle((120, 80, 519, 319), fill=BLUE)
+    [block] = found(image)
+    assert (block.kind, same(block.box, (120, 80, 400, 240))) == ("panel", True)
+    [verdict] = HeuristicScorer().score(image, [Layout()])
+    assert not any("empty" in sentence for sentence in verdict.reasoning)
+
+
+def test_a_panel_that_fills_a_part_of_the_page_is_the_smaller_one() -> None:
+    image, draw = page((255, 255, 255))
+    draw.rectangle((0, 260, 640, 400), fill=BLUE)
+    assert [(block.kind, same(block.box, (0, 260, 640, 140))) for block in found(image)] == [("panel", True)]
+
+
+def test_a_picture_whose_edge_runs_across_most_of_the_page_fills_no_half_of_it() -> None:
+    image, _ = page()
+    image.paste(photograph(500, 180), (10, 40))
+    assert [same(block.box, (10, 40, 500, 180)) for block in found(image)] == [True]
+
+
+def test_broad_shapes_that_are_faintly_printed_on_the_ground_are_no_elements() -> None:
+    image, draw = page()
+    for left in (40, 260, 480):
+        draw.ellipse((left, 220, left + 120, 340), fill=(226, 228, 230))
+    title = write(draw, (80, 60), "Midsummer Jazz", 44)
+    assert [same(block.box, title) for block in found(image)] == [True]
+
+
+def test_the_same_shapes_in_a_strong_colour_are() -> None:
+    image, draw = page()
+    draw.ellipse((260, 220, 380, 340), fill=BLUE)
+    assert [same(block.box, (260, 220, 121, 121)) for block in found(image)] == [True]
+
+
+@pytest.mark.parametrize("down", [(0, 0, 0), (40, -60, 80)])
+@pytest.mark.parametrize("across", [(0, 0, 0), (-50, 30, 20)])
+def test_the_ground_of_a_gradient_is_its_plane(across: tuple[int, int, int], down: tuple[int, int, int]) -> None:
+    x, y = np.linspace(0, 1, 640)[None, :, None], np.linspace(0, 1, 400)[:, None, None]
+    pixels = (np.array([120, 130, 90]) + x * np.array(across) + y * np.array(down)).astype(np.uint8)
+    pixels[100:200, 200:300] = (250, 10, 10)
+    ground = ground_along(pixels, (0, 0, 640, 400))
+    apart = ground.apart(pixels)
+    assert apart[100:200, 200:300].min() > NEAR >= np.delete(apart, slice(100, 200), axis=0).max()
+    assert ground.share(pixels, (0, 0, 640, 400)) == pytest.approx(1 - 100 * 100 / (640 * 400), abs=0.01)
+
+
 # ---------------------------------------------------------------- covering
 
 
@@ -131,6 +181,14 @@ def test_writing_across_the_edge_of_a_picture_is_told() -> None:
     write(draw, (80, 222), "Midsummer Jazz Night", 30)
     assert covering(image).value > 1
     assert covering(image).told.startswith("writing runs into a picture or a button")
+
+
+def test_letters_that_look_out_from_under_a_picture_are_told_with_their_strokes() -> None:
+    image, draw = page()
+    write(draw, (80, 40), "Midsummer Jazz Night", 30)
+    image.paste(photograph(360, 180), (60, 56))
+    assert covering(image).value > 1
+    assert covering(image).told.endswith("strokes across its edge")
 
 
 def test_writing_at_a_distance_from_a_picture_is_not() -> None:

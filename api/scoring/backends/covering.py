@@ -46,7 +46,7 @@ def find_covering(gray: Mask, found: Found) -> Covering | None:
         said = f"in {100 * crossed:.0f} % of a line there are more than {TALLEST} strokes above each other"
         evidence.append(Covering(crossed / CROSSED, said))
     if found.crossed >= LEAST_CROSSINGS:
-        said = f"writing runs across the edge of a picture or a button, with about {found.crossed // 2} strokes"
+        said = f"writing runs into a picture or a button, with about {found.crossed // 2} strokes across its edge"
         evidence.append(Covering(1 + found.crossed / 20, said))
     if touched:
         evidence.append(Covering(1 + touched / 100, f"writing runs into a picture or a button, along {touched} pixels"))
