@@ -154,20 +154,19 @@ def halves(outline: Mask, rgb: Mask) -> list[tuple[Box, Box]]:
             first = (0, 0, width, place) if axis == 1 else (0, 0, place, height)
             second = (0, place, width, height - place) if axis == 1 else (place, 0, width - place, height)
             if crosses(turned, place):
-                found += [
-                    (share, *pair) for share, *pair in (as_ground(rgb, first, second), as_ground(rgb, second, first)) if share
-                ]
+                pairs = ((first, second), (second, first))
+                found += [(share, half, other) for half, other in pairs if (share := as_ground(rgb, half, other))]
     return [max(found)[1:]] if found else []
 
 
-def as_ground(rgb: Mask, half: Box, other: Box) -> tuple[float, Box, Box]:
+def as_ground(rgb: Mask, half: Box, other: Box) -> float:
     """How much of a half is of its ground; 0 where that goes on in the other half, or the other one is rather the ground."""
     ground, rival = ground_along(rgb, half), ground_along(rgb, other).share(rgb, other)
     share = ground.share(rgb, half)
     if share < PLAIN or ground.share(rgb, other) > BEYOND:
-        return 0.0, half, other
+        return 0.0
     mine = area(half) >= area(other) if min(share, rival) > FLAT else share > rival
-    return share if mine else 0.0, half, other
+    return share if mine else 0.0
 
 
 def crosses(rgb: Mask, row: int) -> bool:

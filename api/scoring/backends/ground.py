@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,7 +61,7 @@ def ground_along(rgb: Colours, box: tuple[int, int, int, int]) -> Ground:
     return Ground(level.astype(np.float32), across.astype(np.float32), down.astype(np.float32))
 
 
-def _slope(profiles: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def _slope(profiles: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """The median change from pixel to pixel, taken over half a profile's length."""
     half = len(profiles[0]) // 2 if profiles else 0
     if not half:
