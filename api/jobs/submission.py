@@ -140,7 +140,7 @@ class SubmitView(APIView):
 
 def waiting(view: Callable[..., Any]) -> Callable[..., Awaitable[HttpResponseBase]]:
     async def submit_and_wait(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        preference = read_preference(request.headers.get("Prefer", ""))
+        preference = read_preference(request.META.get("HTTP_PREFER", ""))  # a dialect may have set it; `headers` is a copy
         response = await in_thread(call, view, request, args, kwargs, bool(preference.seconds))
         if not isinstance(response, JobResponse):
             return response
