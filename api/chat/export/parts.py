@@ -67,23 +67,30 @@ def parts_of(model: Any, *, half: bool = False) -> list[ExportPart]:
 
 
 class Vision(nn.Module):
-    """Idefics3: square tiles without padding, as its processor makes them. (1, tiles, 3, side, side) → (tiles, places, width)."""
+    """Idefics3: square tiles without padding, as its processor makes them. (rows, tiles, 3, side, side) → (all tiles, places, width).
+
+    The convolution over patches is written as the matrix product that it is: that is quantised with the others.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         seeing = model.model
-        self.embeddings, self.encoder = seeing.vision_model.embeddings, seeing.vision_model.encoder
-        self.norm, self.connector = seeing.vision_model.post_layernorm, seeing.connector
-        side = model.config.vision_config.image_size // self.embeddings.patch_size
-        empty = torch.zeros(1, 3, side * self.embeddings.patch_size, side * self.embeddings.patch_size)
-        with torch.no_grad():
-            placed = self.embeddings(empty, torch.ones(1, side, side, dtype=torch.bool))
-            plain = self.embeddings.patch_embedding(empty).flatten(2).transpose(1, 2)
-        self.register_buffer("positions", placed - plain)
+        self.encoder, self.norm, self.connector = seeing.vision_model.encoder, seeing.vision_model.post_layernorm, seeing.connector
+        embeddings = seeing.vision_model.embeddings
+        convolution = embeddings.patch_embedding
+        self.patch, self.channels = embeddings.patch_size, convolution.in_channels
+        self.weight = nn.Parameter(convolution.weight.detach().flatten(1).T.contiguous(), requires_grad=False)
+        self.side = side = model.config.vision_config.image_size // self.patch
+        empty = torch.zeros(1, self.channels, side * self.patch, side * self.patch)
+        with torch.no_grad():  # the bias, with each place's position
+            self.register_buffer("places", embeddings(empty, torch.ones(1, side, side, dtype=torch.bool)))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        patches = self.embeddings.patch_embedding(pixel_values.flatten(0, 1)).flatten(2).transpose(1, 2)
-        seen = self.encoder(inputs_embeds=patches + self.positions, attention_mask=None).last_hidden_state
+        tiles = pixel_values.flatten(0, 1)
+        side, patch = self.side, self.patch
+        patches = tiles.reshape(-1, self.channels, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
+        flat = patches.reshape(-1, side * side, self.weight.shape[0])
+        seen = self.encoder(inputs_embeds=flat @ self.weight + self.places, attention_mask=None).last_hidden_state
         return self.connector(self.norm(seen))  # type: ignore[no-any-return]
 
 
