@@ -51,6 +51,15 @@ ONNX_DECODERS = ("decoder_model_merged", "model")
 ONNX_PARTS = ("vision_encoder", "embed_tokens", *ONNX_DECODERS)
 ONNX_PRESETS = {"Q4_MIXED": {"vision_encoder": "quantized", "embed_tokens": "quantized", **dict.fromkeys(ONNX_DECODERS, "q4")}}
 """Variants whose parts are of different ones."""
+ONNX_PRECISIONS = {
+    "fp32": ("fp32",),
+    "fp16": ("fp16",),
+    "int8": ("int8", "quantized", "uint8"),
+    "int4": ("q4", "q4f16", "bnb4", "Q4_MIXED"),
+    "bf16": (),
+}
+ONNX_FAMILIES = ("idefics3", "smolvlm", "llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2")
+"""What `export_onnx` can write: transformers' model_types, which are the catalog's families here."""
 ONNX_WORDS = ("*.json", "*.jinja", "*.txt", "tokenizer.model")
 
 
@@ -89,9 +98,9 @@ class ModelEntry:
     onnx: tuple[str, ...] = ()
     """Variants in ONNX that its onnx/ folder has, the one to take first."""
     onnx_only: bool = False
-    """There are no other weights."""
+    """There are no other weights: this entry is the first of its variants."""
     onnx_variant: str = ""
-    """Not in the file: this entry is a variant of another (`Catalog.get("id@onnx-int8")`)."""
+    """Not in the file: the variant that is loaded, where the entry is one (`Catalog.get("id@onnx-int8")`)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,14 @@ class Catalog:
     def of_task(self, task: str) -> list[ModelEntry]:
         return [entry for entry in self.models.values() if entry.task == task]
 
+    def with_precision(self, precision: str, tasks: Iterable[str]) -> Catalog:
+        """The same, with this precision for the models of these tasks that name none."""
+        models = {
+            entry.id: dataclasses.replace(entry, precision=precision) if entry.task in tasks and not entry.precision else entry
+            for entry in self.models.values()
+        }
+        return dataclasses.replace(self, models=models)
+
     def with_base(self, entry: ModelEntry) -> list[ModelEntry]:
         """All that is needed to use it: the model, and the one that it stands on."""
         return [entry, self.models[entry.base]] if entry.base else [entry]
@@ -178,10 +195,12 @@ def onnx_variant(entry: ModelEntry, name: str) -> ModelEntry:
     origin, _, variant = name.partition("-")
     if origin not in ("onnx", "exported") or variant not in {*ONNX_SUFFIXES, *ONNX_PRESETS}:
         raise UnknownModel(f"{entry.id}@{name}", [f"{entry.id}@onnx-{known}" for known in entry.onnx])
+    return as_variant(entry, f"{entry.id}@{name}", variant)
+
+
+def as_variant(entry: ModelEntry, model_id: str, variant: str) -> ModelEntry:
     patterns = (f"onnx/{part_file(part, variant)}*" for part in ONNX_PARTS)
-    return dataclasses.replace(
-        entry, id=f"{entry.id}@{name}", onnx_variant=variant, variant=None, files=(*ONNX_WORDS, *patterns)
-    )
+    return dataclasses.replace(entry, id=model_id, onnx_variant=variant, variant=None, files=(*ONNX_WORDS, *patterns))
 
 
 def part_file(part: str, variant: str) -> str:
@@ -328,7 +347,12 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         raise table.wrong("default_steps", "must be from 1 to 150")
     if not 1 <= values.get("max_batch", 1) <= 64:
         raise table.wrong("max_batch", "must be from 1 to 64")
-    return ModelEntry(id=table.id, source=HUB + values["repo"] if "repo" in values else source, **values)
+    entry = ModelEntry(id=table.id, source=HUB + values["repo"] if "repo" in values else source, **values)
+    if not entry.onnx_only:
+        return entry
+    if not entry.onnx:
+        raise table.wrong("onnx_only", 'goes with "onnx", the variants that there are')
+    return as_variant(entry, entry.id, entry.onnx[0])
 
 
 def _adapter(table: _Table, *, base: Path) -> AdapterEntry:

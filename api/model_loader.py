@@ -155,16 +155,15 @@ class ModelLoader:
             pass
 
     def unload(self, model_id: str) -> bool:
-        """False when it was not loaded. Raises ModelBusy while it is in use."""
+        """With its variants (`id@…`). False when it was not loaded. Raises ModelBusy while it is in use."""
         entry = self.catalog.get(model_id)
         with self._loading, self._state:
-            slot = self._slots.get(entry.id)
-            if slot is None:
-                return False
-            if slot.pins:
+            mine = [name for name in self._slots if name == entry.id or name.startswith(f"{entry.id}@")]
+            if any(self._slots[name].pins for name in mine):
                 raise ModelBusy(entry.id)
-            self._drop(entry.id)
-        return True
+            for name in mine:
+                self._drop(name)
+        return bool(mine)
 
     def loaded(self) -> list[dict[str, Any]]:
         """JSON of what is in memory, the most recently used first. Never waits for a load."""

@@ -19,7 +19,7 @@ class Chat(JobKind):
 
     def batch_key(self, params: dict[str, Any]) -> str:
         """Chats with one model on one backend are written together."""
-        key = f"chat:{params['backend']}:{params['model']}"
+        key = f"chat:{params['backend']}:{loaded_id(params)}"
         return key if len(key) <= 64 else f"chat:{hashlib.sha256(key.encode()).hexdigest()[:48]}"
 
     def open_session(self, params: dict[str, Any]) -> Session:
@@ -27,7 +27,7 @@ class Chat(JobKind):
 
         slots = settings.CHAT_SLOTS if params["backend"] != "remote" else settings.CHAT_REMOTE_SLOTS
         with explained():
-            return ChatSession(make_backend(params["backend"], params["model"]), slots)
+            return ChatSession(make_backend(params["backend"], loaded_id(params)), slots)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         """The answers in their conversation, and the job's result: {conversation, backend, model, choices, usage}."""
@@ -52,3 +52,9 @@ class Chat(JobKind):
         """A retry is a conversation of its own, with the same messages."""
         turns = params["messages"]
         return keep_messages(turns=turns, new=len(turns), conversation=None, length=0, metadata=params["metadata"])
+
+
+def loaded_id(params: dict[str, Any]) -> str:
+    """What the loader is asked for: the model, and which variant of it."""
+    variant = params.get("variant")
+    return f"{params['model']}@{variant}" if variant else str(params["model"])

@@ -1,16 +1,16 @@
 """Which backend answers with which model, decided when a request is taken: a curated ONNX model first, then PyTorch, then remote."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from django.conf import settings
 from rest_framework.exceptions import ValidationError
 
-from api.catalog import ModelEntry, UnknownModel
+from api.catalog import ONNX_FAMILIES, ONNX_PRECISIONS, ModelEntry, UnknownModel
 from api.problems import Problem
-from config.catalog import get_catalog
+from config.catalog import CHAT_TASKS, get_catalog
 
-SEES, TALKS = "image-text-to-text", "text-generation"
-TASKS = (SEES, TALKS)
+SEES, TALKS = TASKS = CHAT_TASKS
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
 SUGGESTED = "HuggingFaceTB/SmolVLM-256M-Instruct"
 
@@ -21,6 +21,8 @@ class Selection:
     model: str
     """The catalog's id; for a model that only the remote server knows, its name there."""
     sees: bool
+    variant: str = ""
+    """Of a model on ONNX: what the loader is asked for behind the model's id (`onnx-int8`, `exported-int8`)."""
 
 
 def chat_models() -> list[ModelEntry]:
@@ -48,7 +50,7 @@ def select(model: str | None, backend: str) -> Selection:
     chosen = next((name for name in wanted if not reasons[name]), None)
     if chosen is None:
         raise ValidationError({"backend": [" ".join(reasons[name] for name in wanted)]}, code="unfit_backend")
-    return Selection(chosen, entry.id, entry.task == SEES)
+    return Selection(chosen, entry.id, entry.task == SEES, onnx_variant(entry) if chosen == "onnx" else "")
 
 
 def reason_against(backend: str, entry: ModelEntry) -> str:
@@ -57,13 +59,62 @@ def reason_against(backend: str, entry: ModelEntry) -> str:
         return "" if settings.CHAT_REMOTE_URL else "There is no remote server (CHAT_REMOTE_URL)."
     if not settings.USE_LOCAL_MODELS:
         return "Models don't run on this server (USE_LOCAL_MODELS is off)."
-    if backend == "onnx":
-        return f"{entry.id} can't be run on ONNX here."
-    return f"{entry.id} is published for ONNX only." if is_onnx(entry) else ""
+    return reason_against_onnx(entry) if backend == "onnx" else reason_against_torch(entry)
 
 
-def is_onnx(entry: ModelEntry) -> bool:
-    return any(".onnx" in pattern for pattern in entry.files)
+def reason_against_onnx(entry: ModelEntry) -> str:
+    """Only what is here as files, or is told by the catalog to be on the hub, can be run."""
+    if (entry.onnx_variant and fits(entry.onnx_variant, entry.precision)) or onnx_variant(entry):
+        return ""
+    if entry.precision == "bf16":
+        return "ONNX models don't come in bf16."
+    wanted = "" if entry.precision == "auto" else f" in {entry.precision}"
+    if entry.onnx_only:
+        return f"{entry.id} is not published{wanted}, only as {', '.join(entry.onnx)}."
+    if entry.family not in ONNX_FAMILIES:
+        return f"{entry.id} can't be run on ONNX here: there is no export of the family {entry.family}."
+    precision = entry.precision if entry.precision in EXPORTED else "int8"
+    return f"There is no ONNX export of {entry.id}{wanted} here: `{export_command(entry, precision)}` makes one."
+
+
+def reason_against_torch(entry: ModelEntry) -> str:
+    if entry.onnx_only:
+        return f"{entry.id} is published for ONNX only."
+    if entry.precision in ("int8", "int4") and not find_spec("bitsandbytes"):
+        instead = f"; on a processor: `{export_command(entry, entry.precision)}`" if entry.family in ONNX_FAMILIES else ""
+        return f"{entry.precision} on PyTorch needs CUDA and bitsandbytes, which is not installed{instead}."
+    return ""
+
+
+def export_command(entry: ModelEntry, precision: str) -> str:
+    return f"python manage.py export_onnx {entry.id} --precision {precision}"
+
+
+EXPORTED = {"int8": "int8", "fp32": "fp32", "int4": "q4", "fp16": "fp16"}
+"""The variants that `export_onnx` makes, by precision, the one to take first."""
+
+
+def onnx_variant(entry: ModelEntry) -> str:
+    """What was exported here before what is published; '' where there is neither, or the entry is a variant itself."""
+    from api.downloads.exports import is_exported
+
+    if entry.onnx_variant:
+        return ""
+    exported = (variant for variant in EXPORTED.values() if fits(variant, entry.precision))
+    if variant := next((each for each in exported if is_exported(settings.MODELS_DIR, entry, each)), None):
+        return f"exported-{variant}"
+    published = next((variant for variant in entry.onnx if fits(variant, entry.precision)), None)
+    return f"onnx-{published}" if published else ""
+
+
+def loaded_first(entry: ModelEntry) -> ModelEntry:
+    """What a request that leaves the choice to the server loads: the model itself, or a variant of it on ONNX."""
+    variant = onnx_variant(entry) if entry.task in TASKS else ""
+    return get_catalog().get(f"{entry.id}@{variant}") if variant else entry
+
+
+def fits(variant: str, precision: str) -> bool:
+    return precision in ("", "auto") or variant in ONNX_PRECISIONS[precision]
 
 
 def remote_only(name: str, backend: str) -> Selection:

@@ -160,6 +160,7 @@ class ChatSerializer(StrictSerializer):
             "messages": turns,
             "model": self.selection.model,
             "backend": self.selection.backend,
+            "variant": self.selection.variant,
             **{name: data[name] for name in SAMPLING if name in data},
             "max_tokens": data["limit"],
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),

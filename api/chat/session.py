@@ -66,10 +66,16 @@ def make_backend(name: str, model_id: str) -> Backend:
             timeout=settings.REMOTE_TIMEOUT_SECONDS,
         )
     from api.chat.backends.memory import Limits
-    from api.chat.backends.torch_backend import TorchBackend
     from api.model_loader import get_loader
 
-    return TorchBackend(get_loader(), model_id, Limits(settings.CHAT_PREFIX_CACHE_BYTES, settings.CHAT_IMAGE_CACHE_BYTES))
+    limits = Limits(settings.CHAT_PREFIX_CACHE_BYTES, settings.CHAT_IMAGE_CACHE_BYTES)
+    if name == "onnx":
+        from api.chat.backends.onnx_backend import OnnxBackend
+
+        return OnnxBackend(get_loader(), model_id, limits)
+    from api.chat.backends.torch_backend import TorchBackend
+
+    return TorchBackend(get_loader(), model_id, limits)
 
 
 class ChatSession(Session):

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from api.catalog import AdapterEntry, ModelEntry
+from api.downloads.exports import export_folder, is_exported
 from api.downloads.hub import Hub, explained
 from api.downloads.manifests import Manifest, read_manifest, size_of
 from api.downloads.snapshots import DownloadError, check_names, inspect_snapshot, select_files
@@ -52,10 +53,14 @@ class ModelStore:
 
     def folder(self, entry: ModelEntry) -> Path | None:
         """The model's folder when it is complete and right; no network. None when something must be fetched first."""
+        if "@exported-" in entry.id:
+            return export_folder(self.models_dir, entry) if is_exported(self.models_dir, entry, entry.onnx_variant) else None
         return self._local(entry) if entry.path is not None else self._complete(entry)
 
     def available(self, entry: ModelEntry) -> bool:
         """Is it here? Looks at sizes only, so that a list of models is quick."""
+        if "@exported-" in entry.id:
+            return self.folder(entry) is not None
         if entry.path is not None:
             return self._local(entry) is not None
         manifest, place = self._manifest(entry), self._place(entry)
@@ -69,6 +74,9 @@ class ModelStore:
         Raises DownloadError: gated, not_found, offline, damaged, disk_full, not_writable, unsafe_files,
         needs_remote_code.
         """
+        if "@exported-" in entry.id:
+            command = f"python manage.py export_onnx {entry.id.partition('@')[0]}"
+            raise DownloadError("not_found", 502, f"{entry.name} has not been exported: {command}")
         if entry.path is not None:
             if place := self._local(entry):
                 return place

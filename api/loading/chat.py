@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, GenerationConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+)
 
 from api.catalog import ModelEntry
 from api.devices import Device
@@ -17,6 +25,9 @@ from api.loading.builders import Builder
 from api.loading.memory import LoaderError, estimate_files
 
 SEES = "image-text-to-text"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PACKED = {"int8": torch.int8, "int4": torch.int8}
+"""For an estimate: 4 bits are packed by two, after they were read in 8."""
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 MEMORY = "memory"
 """Under this name `kept` has what serves to answer sooner, and can be done without."""
@@ -39,13 +50,17 @@ class ChatModel:
 
     @property
     def components(self) -> dict[str, torch.nn.Module]:
-        """What the loader moves and counts."""
-        return {"model": self.model}
+        """What the loader moves and counts. Weights that bitsandbytes packed are where they stay."""
+        return {} if getattr(self.model, "is_quantized", False) else {"model": self.model}
 
     @property
     def nbytes(self) -> int:
-        """What the loader counts where there is no torch module."""
-        return int(getattr(self.model, "nbytes", 0))
+        """What the loader counts where it has nothing to move."""
+        return (
+            self.model.get_memory_footprint()
+            if getattr(self.model, "is_quantized", False)
+            else getattr(self.model, "nbytes", 0)
+        )
 
     @property
     def spare_bytes(self) -> int:
@@ -83,7 +98,8 @@ def make_builder() -> Builder:
 def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
     """Load from the folder alone. Raises LoaderError where the tokenizer has no fast form."""
     kind = AutoModelForImageTextToText if entry.task == SEES else AutoModelForCausalLM
-    model = kind.from_pretrained(folder, dtype=choose_dtype(folder, device), use_safetensors=True, **LOCAL)
+    packed = {"quantization_config": packing(entry, device), "device_map": device.torch_device} if is_packed(entry) else {}
+    model = kind.from_pretrained(folder, dtype=choose_dtype(entry, folder, device), use_safetensors=True, **packed, **LOCAL)
     model = model.eval().requires_grad_(False)
     tokenizer, processor = read_words(entry, folder)
     return ChatModel(model, tokenizer, processor, model.config, model.generation_config)
@@ -99,8 +115,23 @@ def read_words(entry: ModelEntry, folder: Path) -> tuple[Any, Any]:
     return tokenizer, processor
 
 
-def choose_dtype(folder: Path, device: Device) -> torch.dtype:
-    """The device's dtype; bf16 instead of fp16 for weights that were trained in bf16 and overflow in fp16."""
+def is_packed(entry: ModelEntry) -> bool:
+    return entry.precision in ("int8", "int4")
+
+
+def packing(entry: ModelEntry, device: Device) -> Any:
+    """Weights in 8 or 4 bits, by bitsandbytes. Raises LoaderError (precision_unavailable) where that can't be had."""
+    if device.type != "cuda" or not find_spec("bitsandbytes"):
+        lacks = "the package bitsandbytes is not installed" if device.type == "cuda" else f"this is a {device.type} device"
+        detail = f"{entry.name} in {entry.precision} on PyTorch needs CUDA and bitsandbytes: {lacks}."
+        raise LoaderError("precision_unavailable", 400, detail)
+    return BitsAndBytesConfig(load_in_8bit=entry.precision == "int8", load_in_4bit=entry.precision == "int4")
+
+
+def choose_dtype(entry: ModelEntry, folder: Path, device: Device) -> torch.dtype:
+    """The entry's; else the device's, with bf16 instead of fp16 for weights that were trained in bf16 and overflow in fp16."""
+    if entry.precision in DTYPES:
+        return DTYPES[entry.precision]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     stored = {part.get("dtype") or part.get("torch_dtype") for part in (config, config.get("text_config") or {})}
     if device.dtype == torch.float16 and "bfloat16" in stored and device.is_fast(torch.bfloat16):
@@ -111,4 +142,4 @@ def choose_dtype(folder: Path, device: Device) -> torch.dtype:
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     """What the weights will take in memory. Raises LoaderError for a damaged file."""
     files = [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]
-    return estimate_files(entry, folder, files, choose_dtype(folder, device))
+    return estimate_files(entry, folder, files, PACKED.get(entry.precision) or choose_dtype(entry, folder, device))

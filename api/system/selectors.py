@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from api.catalog import ModelEntry
+from api.chat.selection import loaded_first
 from api.jobs.models import Job, Worker
 from api.jobs.states import ACTIVE, Status
 from config.catalog import get_catalog
@@ -122,7 +123,7 @@ def queue_length() -> dict[str, int]:
 
 def list_models() -> list[dict[str, Any]]:
     """Everything in the catalog, with what is here and what is in memory now."""
-    loaded = set(loaded_ids(live_workers()))
+    loaded = {name.partition("@")[0] for name in loaded_ids(live_workers())}
     return [describe_model(entry, loaded=entry.id in loaded) for entry in get_catalog().models.values()]
 
 
@@ -155,7 +156,7 @@ def is_available(entry: ModelEntry) -> bool:
     if not settings.USE_LOCAL_MODELS and entry.task not in JUDGING_TASKS:
         return entry.repo is not None
     store = model_store()
-    return all(store.available(part) for part in get_catalog().with_base(entry))
+    return all(store.available(loaded_first(part)) for part in get_catalog().with_base(entry))
 
 
 def model_store() -> Any:

@@ -44,6 +44,45 @@ def server(tmp_path_factory: pytest.TempPathFactory, chat_catalog: Path) -> Iter
         yield live
 
 
+ONNX_CATALOG = """
+[models."tiny/vlm"]
+name = "Tiny VLM"
+family = "idefics3"
+task = "image-text-to-text"
+path = "vlm"
+onnx = ["int8", "fp32"]
+
+[models.tiny-llama]
+name = "Tiny Llama"
+family = "llama"
+task = "text-generation"
+path = "llama"
+onnx = ["int8", "fp32"]
+"""
+Exported = tuple[Path, dict[str, dict[str, Any]]]
+"""A catalog file, and how each export compares with its original."""
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The two tiny models, traced, quantised and compared once: that takes a minute."""
+    import torch
+
+    from api.chat.export import export_onnx
+
+    folder = tmp_path_factory.mktemp("onnx")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    (folder / "models.toml").write_text(ONNX_CATALOG)
+    vlm, llama = build_tiny_vlm(folder / "vlm"), build_tiny_llama(folder / "llama")
+    found = {
+        "tiny/vlm": export_onnx(vlm, vlm, "fp32", "int8"),
+        "tiny-llama": export_onnx(llama, llama, "fp32", "int8", task="text-generation"),
+    }
+    torch.set_num_threads(threads)
+    return folder / "models.toml", found
+
+
 @pytest.fixture
 def sdk(server: LiveServer) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="not needed", max_retries=0, timeout=60) as sdk:

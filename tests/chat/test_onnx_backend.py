@@ -13,47 +13,15 @@ from api.catalog import load_catalog
 from api.chat.backends.onnx_backend import OnnxBackend, padding_of
 from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
-from api.chat.export import Comparison, ExportError, export_onnx
+from api.chat.export import ExportError, export_onnx
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.model_loader import LoaderError, ModelLoader
+from tests.chat.conftest import Exported
 from tests.chat.test_torch_backend import LLM, TEXTS, VLM, Hearing, request, text_of, tinted
-from tests.models.tiny_chat import build_tiny_llama, build_tiny_vlm
+from tests.models.tiny_chat import build_tiny_llama
 
 pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]
-
-CATALOG = """
-[models."{vlm}"]
-name = "Tiny VLM"
-family = "idefics3"
-task = "image-text-to-text"
-path = "vlm"
-onnx = ["int8", "fp32"]
-
-[models.{llm}]
-name = "Tiny Llama"
-family = "llama"
-task = "text-generation"
-path = "llama"
-onnx = ["int8", "fp32"]
-"""
-Exported = tuple[Path, dict[str, dict[str, Comparison]]]
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A catalog file, and how each export compares with its original."""
-    folder = tmp_path_factory.mktemp("onnx")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    (folder / "models.toml").write_text(CATALOG.format(vlm=VLM, llm=LLM))
-    vlm, llama = build_tiny_vlm(folder / "vlm"), build_tiny_llama(folder / "llama")
-    found = {
-        VLM: export_onnx(vlm, vlm, "fp32", "int8"),
-        LLM: export_onnx(llama, llama, "fp32", "int8", task="text-generation"),
-    }
-    torch.set_num_threads(threads)
-    return folder / "models.toml", found
 
 
 @pytest.fixture(scope="module", autouse=True)

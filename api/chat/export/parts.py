@@ -18,12 +18,12 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 from transformers.masking_utils import AttentionMaskInterface
 
+from api.catalog import ONNX_FAMILIES
 from api.loading.onnx import PAST, PRESENT
 
 IMPLEMENTATION = "darkroom_onnx"
 SEEING = ("idefics3", "smolvlm")
 """Architectures with pictures whose vision part is known here."""
-TALKING = ("llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2")
 ROWS, NEW, OLD = 2, 3, 5
 """Sizes of the example that is traced; every one of them may be another later."""
 
@@ -46,8 +46,8 @@ class ExportPart:
 def parts_of(model: Any, *, half: bool = False) -> list[ExportPart]:
     """Raises UnknownArchitecture. The model is changed: its attention can only be traced from then on."""
     kind, config = model.config.model_type, model.config.get_text_config(decoder=True)
-    if kind not in SEEING + TALKING:
-        known = ", ".join(SEEING + TALKING)
+    if kind not in ONNX_FAMILIES:
+        known = ", ".join(ONNX_FAMILIES)
         raise UnknownArchitecture(f"The architecture {kind} can't be written as ONNX here; these can: {known}.")
     window = getattr(config, "sliding_window", None)
     if window is not None and window < config.max_position_embeddings and getattr(config, "use_sliding_window", True):
@@ -75,7 +75,11 @@ class Vision(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         seeing = model.model
-        self.encoder, self.norm, self.connector = seeing.vision_model.encoder, seeing.vision_model.post_layernorm, seeing.connector
+        self.encoder, self.norm, self.connector = (
+            seeing.vision_model.encoder,
+            seeing.vision_model.post_layernorm,
+            seeing.connector,
+        )
         embeddings = seeing.vision_model.embeddings
         convolution = embeddings.patch_embedding
         self.patch, self.channels = embeddings.patch_size, convolution.in_channels
@@ -90,7 +94,7 @@ class Vision(nn.Module):
         side, patch = self.side, self.patch
         patches = tiles.reshape(-1, self.channels, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
         flat = patches.reshape(-1, side * side, self.weight.shape[0])
-        seen = self.encoder(inputs_embeds=flat @ self.weight + self.places, attention_mask=None).last_hidden_state
+        seen = self.encoder(inputs_embeds=flat @ self.weight + self.get_buffer("places"), attention_mask=None).last_hidden_state
         return self.connector(self.norm(seen))  # type: ignore[no-any-return]
 
 
@@ -139,6 +143,8 @@ class Decoder(nn.Module):
 
 def text_parts(model: Any, *, split: bool) -> list[ExportPart]:
     """embed_tokens and decoder_model_merged; without `split` one model that takes tokens."""
+    head = model.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)  # what is tied can't be packed for both of its uses
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
