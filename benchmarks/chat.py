@@ -1,20 +1,22 @@
 """Chats at SmolVLM-256M's size, with random weights: first token and tokens a second, alone and four at once.
 
-Everything is measured beside transformers' own `generate` in fp32, in the same run and in turns; the best of some rounds counts, since
-what else runs on a machine only ever slows down.
+Everything is measured beside transformers' own `generate` in fp32, in the same run; the best of some rounds counts, since what else runs
+on a machine only ever slows down. Each way has a process of its own: its memory is what that holds above what its libraries take.
 
     python -m benchmarks.chat --rounds 3 --tokens 48
 
+The first run writes the model and its int8 export (some minutes) to --folder, where they stay.
 `--clock cpu` counts this process's own processor time instead (with --threads 1 it is what a quiet machine would take).
 """
 
 import gc
+import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,20 +81,24 @@ class Deaf:
 
 
 class Ours:
-    def __init__(self, folder: Path, dtype: Any) -> None:
+    """`way`: a torch dtype, or int8 on ONNX."""
+
+    def __init__(self, folder: Path, way: str) -> None:
         import torch
 
         from api.catalog import Catalog, ModelEntry
+        from api.chat.backends.onnx_backend import OnnxBackend
         from api.chat.backends.torch_backend import TorchBackend
         from api.devices import Device
         from api.downloads.store import ModelStore
         from api.model_loader import ModelLoader
 
         entry = ModelEntry(id=MODEL, name=MODEL, task="image-text-to-text", path=folder)
+        dtype = torch.float32 if way == "int8" else getattr(torch, way)
         device = Device("cpu", 0, "", dtype, True, psutil.virtual_memory().total)
-        self.loader = ModelLoader(Catalog({MODEL: entry}, {}), ModelStore(folder), device)
-        self.loader.load(MODEL)
-        self.backend, self.torch = TorchBackend(self.loader, MODEL), torch
+        loader = ModelLoader(Catalog({MODEL: entry}, {}), ModelStore(folder), device)
+        self.backend = OnnxBackend(loader, f"{MODEL}@onnx-int8") if way == "int8" else TorchBackend(loader, MODEL)
+        loader.load(self.backend.entry.id)
 
     def run(self, image: Any, tokens: int, chats: int) -> tuple[float, float]:
         """Seconds to the first token of the first chat, and tokens a second once all are being written."""
@@ -101,7 +107,7 @@ class Ours:
         request = ChatRequest(
             model_id=MODEL,
             turns=(Turn("user", (Part(image=image), Part(text=QUESTION))),),
-            sampling=Sampling(temperature=0.0, max_tokens=tokens + chats),
+            sampling=Sampling(temperature=0.0, max_tokens=tokens + 4 * chats),
         )
         started = clock()
         self.backend.admit(request, Deaf())
@@ -110,6 +116,8 @@ class Ours:
         first = clock() - started
         for _ in range(chats - 1):
             self.backend.admit(request, Deaf())
+        while len(self.backend.engine.rows) < chats:
+            self.backend.step()
         written, begun = 0, clock()
         while written < tokens and self.backend.rows == chats:
             self.backend.step()
@@ -165,44 +173,58 @@ def resident() -> float:
 
 
 def main() -> None:
-    options = ArgumentParser(description=__doc__)
+    options = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--tokens", type=int, default=48)
     options.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    options.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    options.add_argument(
+        "--ways", nargs="+", default=["int8", "float32", "plain"], help="int8 is ONNX; float32, bfloat16; plain"
+    )
+    options.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / MODEL)
     options.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     given = options.parse_args()
-    globals()["clock"] = time.process_time if given.clock == "cpu" else time.perf_counter
+    prepare(given.folder, "int8" in given.ways)
+    print(f"{given.threads} threads, load {os.getloadavg()[0]:.1f}, best of {given.rounds}; one 512×512 picture a chat")
+    print(f"{'':44}{'first token':>12}{'tokens/s':>10}{'median':>8}{'MiB':>7}")
+    for way in given.ways:
+        process = multiprocessing.get_context("spawn").Process(target=show, args=(way, given))
+        process.start()
+        process.join()
+
+
+def prepare(folder: Path, exported: bool) -> None:
+    from api.chat.export import export_onnx
+
+    if not (folder / "model.safetensors").is_file():
+        build(folder)
+    if exported and not (folder / "onnx" / "decoder_model_merged_int8.onnx").is_file():
+        export_onnx(folder, folder, "int8", check=False)
+
+
+def show(way: str, given: Namespace) -> None:
     import torch
     from PIL import Image
     from transformers.utils import logging
 
+    import api.chat.backends.onnx_backend
+    import api.loading.chat  # noqa: F401  (what a worker has imported before it loads its first model)
+
+    globals()["clock"] = time.process_time if given.clock == "cpu" else time.perf_counter
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(given.threads)
     image = Image.effect_noise((512, 512), 80).convert("RGB")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "model"
-        build(folder)
-        print(f"{given.threads} threads, load {os.getloadavg()[0]:.1f}, best of {given.rounds}; one 512×512 picture a chat")
-        print(f"{'':44}{'first token':>12}{'tokens/s':>10}{'median':>8}{'MiB':>7}")
-        idle = resident()
-        makers: dict[str, Callable[[], Any]] = {
-            f"ours, {name}, detail auto": lambda name=name: Ours(folder, getattr(torch, name)) for name in given.dtypes
-        }
-        makers["transformers generate, fp32"] = lambda: Plain(folder)
-        for label, make in makers.items():
-            show(label, make(), image, given.rounds, given.tokens, idle)
-
-
-def show(label: str, runner: Any, image: Any, rounds: int, tokens: int, idle: float) -> None:
+    idle = resident()
+    runner = Plain(given.folder) if way == "plain" else Ours(given.folder, way)
+    label = {"plain": "transformers generate, fp32", "int8": "ours, ONNX int8"}.get(way, f"ours, {way}")
+    loaded = resident() - idle
     for chats in (1, 4):
-        report(
-            f"{label}, {chats} at once", best(lambda chats=chats: runner.run(image, tokens, chats), rounds), resident() - idle
-        )
+        found = best(lambda chats=chats: runner.run(image, given.tokens, chats), given.rounds)
+        report(f"{label}, {chats} at once", found, resident() - idle)
     if isinstance(runner, Plain):
         found = best(lambda: runner.run(image, 2, 1, one_tile=False), 1)
         report("transformers generate, fp32, its own 17 tiles", found, resident() - idle)
+    print(f"{'':44}{'after loading':>30}{loaded:7.0f}", flush=True)
 
 
 def report(label: str, found: tuple[float, float, float], memory: float) -> None:

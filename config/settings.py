@@ -62,13 +62,10 @@ HF_PROVIDER = env_str("HF_PROVIDER")  # empty: the hub chooses
 HF_INFERENCE_ENDPOINT = env_str("HF_INFERENCE_ENDPOINT")
 CHAT_SLOTS = env_int("CHAT_SLOTS", 8, low=1, high=256)  # answers that a worker writes at the same time with one model
 CHAT_MAX_TOKENS = env_int("CHAT_MAX_TOKENS", 1024, low=1, high=1_000_000)  # of an answer whose request names no limit
-<<<<<<< HEAD
 # What is kept of chats that end, of each model in memory, so that the next turn is read from there; 0 keeps nothing.
 CHAT_PREFIX_CACHE_BYTES = env_bytes("CHAT_PREFIX_CACHE_BYTES", 512 * 2**20, low=0) or 0
 CHAT_IMAGE_CACHE_BYTES = env_bytes("CHAT_IMAGE_CACHE_BYTES", 64 * 2**20, low=0) or 0
-=======
 CHAT_PRECISION = env_choice("CHAT_PRECISION", "auto", PRECISIONS)  # of chat models whose catalog entry names none
->>>>>>> e6f925d (Selection takes ONNX first where it is published or was exported; precisions; manage.py export_onnx)
 CHAT_REMOTE_SLOTS = env_int("CHAT_REMOTE_SLOTS", 32, low=1, high=1024)  # chats under way on the remote server, of each model
 CHAT_REMOTE_URL = env_str("CHAT_REMOTE_URL")  # any OpenAI-compatible server, for example http://gpu:8001/v1
 CHAT_REMOTE_KEY = env_secret("CHAT_REMOTE_KEY")

@@ -11,7 +11,8 @@ What the parts take and give is read from the sessions; nothing here knows a mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class Part:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Those of `inputs` that it takes, in its types."""
         given: dict[str, Array] = {name: np.asarray(inputs[name], kind) for name, kind in self.types.items() if name in inputs}
-        return dict(zip(self.outputs, self.session.run(None, given), strict=True))
+        with shortages_named():
+            return dict(zip(self.outputs, self.session.run(None, given), strict=True))
 
 
 class OnnxModel:
@@ -96,11 +98,19 @@ class OnnxModel:
         if self.embedder is None:
             return {"input_ids": inputs["input_ids"]}
         made = self.embedder.run(inputs)
-        if self.eyes is not None and "pixel_values" in inputs:
+        if self.sees(inputs):
             embeddings = made["inputs_embeds"]
-            features = self.eyes.run(inputs)[self.eyes.outputs[0]]
-            embeddings[inputs["input_ids"] == self.image_token] = features.reshape(-1, embeddings.shape[-1])
+            embeddings[inputs["input_ids"] == self.image_token] = self.look(inputs).reshape(-1, embeddings.shape[-1])
         return made
+
+    def sees(self, inputs: Mapping[str, Any]) -> bool:
+        """Are there pictures in it?"""
+        return self.eyes is not None and self.image_token is not None and "pixel_values" in inputs
+
+    def look(self, inputs: Mapping[str, Array]) -> Array:
+        """The features of a processor's pictures, in the order of the picture tokens."""
+        assert self.eyes is not None
+        return self.eyes.run(inputs)[self.eyes.outputs[0]]
 
     def no_caches(self) -> list[OrtValue]:
         """Of one row, without tokens."""
@@ -126,8 +136,20 @@ class OnnxModel:
         }
         feeds |= zip(self.caches, caches, strict=True)
         names = ["logits", *(PRESENT + past.removeprefix(PAST) for past in self.caches)]
-        logits, *grown = self.decoder.session.run_with_ort_values(names, feeds)
+        with shortages_named():
+            logits, *grown = self.decoder.session.run_with_ort_values(names, feeds)
         return logits.numpy()[:, -1].astype(np.float32), grown
+
+
+@contextmanager
+def shortages_named() -> Iterator[None]:
+    """onnxruntime's failed allocations as MemoryError, which the loader's ladder answers."""
+    try:
+        yield
+    except Exception as error:  # its errors have no base of their own
+        if any(sign in str(error) for sign in ("Failed to allocate memory", "bad_alloc")):
+            raise MemoryError(str(error)[:200]) from error
+        raise
 
 
 def part_name(file: Path) -> str:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
-from config.catalog import get_catalog
+from config.catalog import CHAT_TASKS, get_catalog
 
 MEASURES = (
     "vae_slicing",
@@ -25,7 +25,6 @@ MEASURES = (
 )  # the names in api/loading/memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
-CHAT_TASKS = ("image-text-to-text", "text-generation")
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")

@@ -1,21 +1,28 @@
 """Chats on onnxruntime, with real tiny checkpoints exported here: against the same checkpoints on PyTorch, alone and together."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper
 from PIL import Image
 
 from api.catalog import load_catalog
+from api.chat.backends import onnx_backend
+from api.chat.backends.memory import Limits
 from api.chat.backends.onnx_backend import OnnxBackend, padding_of
 from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
 from api.chat.export import ExportError, export_onnx
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.loading.onnx import OnnxModel
+from api.loading.onnx import Part as OnnxPart
 from api.model_loader import LoaderError, ModelLoader
 from tests.chat.conftest import Exported
 from tests.chat.test_torch_backend import LLM, TEXTS, VLM, Hearing, request, text_of, tinted
@@ -155,6 +162,39 @@ def test_log_probabilities_are_those_of_pytorch(loader: ModelLoader) -> None:
     assert np.abs(mine - theirs).max() < 1e-3
 
 
+# ---------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_a_prompt_read_in_pieces_is_answered_as_one_read_whole(
+    loader: ModelLoader, variant: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = several(3, "high" if size == 5 else "auto")
+    whole = text_of(on_onnx(loader, asked, variant=variant)[0])
+    monkeypatch.setattr(onnx_backend, "PIECE", {"cpu": size})
+    assert text_of(on_onnx(loader, asked, variant=variant)[0]) == whole
+
+
+def test_a_conversation_goes_on_where_it_was_and_its_pictures_are_looked_at_once(
+    loader: ModelLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    look = OnnxModel.look
+    monkeypatch.setattr(OnnxModel, "look", lambda self, inputs: (looks.append(1), look(self, inputs))[1])
+    first = several(2)
+    backend = OnnxBackend(loader, f"{VLM}@onnx-fp32", Limits(2**30, 2**30))
+    answer = text_of(run(backend, first)[0])
+    more = (Turn("assistant", (Part(text=answer),)), Turn("user", (Part(text="And now?"),)))
+    second = dataclasses.replace(first, turns=(*first.turns, *more))
+    heard = run(backend, second)[0]
+    assert looks == [1]
+    assert heard.reply is not None
+    assert heard.reply.cached_tokens > 10
+    loader.unload(f"{VLM}@onnx-fp32")
+    assert text_of(heard) == text_of(on_torch(loader, second)[0])
+
+
 # ---------------------------------------------------------------- memory
 
 
@@ -177,6 +217,16 @@ def test_it_is_pushed_out_for_another_model_and_pushes_that_out_again(exported: 
     for name in (f"{VLM}@onnx-fp32", LLM, f"{VLM}@onnx-fp32"):
         loader.load(name)
         assert [model["id"] for model in loader.loaded()] == [name]
+
+
+def test_a_failed_allocation_is_a_shortage_of_memory(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+    graph = helper.make_graph([node], "g", [value("x", 1, [1]), value("shape", 7, [2])], [value("y", 1, ["a", "b"])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "expand.onnx")
+    with pytest.raises(MemoryError, match="allocate"):
+        OnnxPart(tmp_path / "expand.onnx").run({"x": np.ones(1), "shape": np.array([2**30, 2**14])})
 
 
 # ---------------------------------------------------------------- the export

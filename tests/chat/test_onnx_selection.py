@@ -192,7 +192,7 @@ def test_a_server_answers_on_onnx_and_says_so(exported: Exported, tmp_path: Path
 
         def told(**fields: Any) -> Any:
             body = {"messages": ask("hello"), "max_tokens": 8, "temperature": 0, **fields}
-            return live.client.post("/v1/chat/completions", json=body).json()
+            return live.client.post("/v1/chat/completions", json=body, timeout=400).json()
 
         first, forced = told(), told(backend="pytorch")
         assert (first["backend"], forced["backend"]) == ("onnx", "pytorch")

@@ -10,9 +10,11 @@ import torch
 from onnxruntime import OrtValue
 
 from api.chat.backends.decode import Engine
+from api.chat.backends.memory import Layers, Limits, Memory, Prefix
+from api.chat.backends.prompting import Prompt
+from api.chat.backends.reading import PIECE, Tiles
 from api.chat.backends.torch_backend import TorchBackend
 from api.loading.onnx import Array, OnnxModel
-from api.model_loader import ModelLoader
 
 SAME = 0.2
 """Logits of a row in a batch may differ from those of the row alone by this part of their spread: int8 scales see the whole batch."""
@@ -23,12 +25,9 @@ class OnnxBackend(TorchBackend):
 
     name = "onnx"
 
-    def __init__(self, loader: ModelLoader, model_id: str) -> None:
-        super().__init__(loader, model_id)
-        self.engine = Engine(OnnxBatch())
-
     def close(self) -> None:
-        self.engine = Engine(OnnxBatch())
+        batch = OnnxBatch()
+        self.engine = Engine(batch, OnnxReader(batch))
 
 
 class OnnxRows:
@@ -87,12 +86,26 @@ class OnnxBatch:
     def add(self, model: OnnxModel, inputs: Mapping[str, torch.Tensor], copies: int) -> torch.Tensor:
         """Read a prompt; its rows come behind all others. (vocabulary,) float32: the logits of what comes first."""
         logits, caches, length = read(model, {name: value.numpy() for name, value in inputs.items()})
-        rows = OnnxRows(caches, length, copies)
+        self.take(model, OnnxRows(caches, length, copies))
+        return torch.from_numpy(logits[0])
+
+    def take(self, model: OnnxModel, rows: OnnxRows) -> None:
+        """They come behind all others."""
         if self.groups and (padding := padding_of(model)):
             self.groups[-1].join(rows, padding)
         else:
             self.groups.append(rows)
-        return torch.from_numpy(logits[0])
+
+    def cut(self, row: int) -> tuple[Layers, int]:
+        """One row's keys and values, (1, heads, length, size) each, and its length."""
+        for group in self.groups:
+            if row < len(group.lengths):
+                break
+            row -= len(group.lengths)
+        length = group.lengths[row]
+        first = group.width - length if group.padding == "left" else 0
+        mine = [torch.from_numpy(cache.numpy()[row : row + 1, :, first : first + length]) for cache in group.caches]
+        return list(zip(mine[::2], mine[1::2], strict=True)), length
 
     def step(self, model: OnnxModel, tokens: Sequence[int]) -> torch.Tensor:
         """(rows, vocabulary): one more token for each row, in order."""
@@ -115,6 +128,85 @@ class OnnxBatch:
                 groups.append(group)
             first += count
         self.groups = groups
+
+
+class OnnxReader:
+    """Begins and remembers for one batch. `memory`: the model's, set while that is pinned."""
+
+    def __init__(self, batch: OnnxBatch) -> None:
+        self.batch = batch
+        self.memory = Memory(Limits())
+
+    def begin(self, model: OnnxModel, prompt: Prompt, copies: int) -> OnnxReading | None:
+        """None where this model reads a prompt whole: its pictures can't be told tile from tile."""
+        tiles = OnnxTiles(prompt, model) if model.sees(prompt.inputs) else None
+        if tiles is not None and not tiles.fit:
+            return None
+        ids = prompt.inputs["input_ids"][0]
+        prompt.marks = ids if tiles is None else tiles.marked(ids)
+        return OnnxReading(self, model, prompt, prompt.marks, tiles, copies)
+
+    def remember(self, row: int, prompt: Prompt, tokens: list[int]) -> None:
+        """A row that is about to be forgotten; `tokens` were written, and all but the last few of them read again."""
+        if prompt.marks is None or not self.memory.prefixes.limit:
+            return
+        layers, length = self.batch.cut(row)
+        marks = torch.cat([prompt.marks, torch.tensor(tokens, dtype=torch.long)])[:length]
+        self.memory.keep(Prefix(prompt.owner, marks, layers))
+
+
+class OnnxReading:
+    """One prompt, as far as it is read. `cached`: its tokens that an earlier chat has read."""
+
+    def __init__(
+        self, reader: OnnxReader, model: OnnxModel, prompt: Prompt, marks: torch.Tensor, tiles: Tiles | None, copies: int
+    ) -> None:
+        self.reader, self.prompt, self.tiles, self.copies = reader, prompt, tiles, copies
+        known, shared = reader.memory.recall(prompt.owner, marks)
+        self.cached = self.done = min(shared, prompt.length - 1)  # the last one has to be read: what comes behind it is asked
+        self.caches = model.no_caches()
+        if self.done:
+            parts = [states[:, :, : self.done].numpy() for pair in known for states in pair]
+            self.caches = [OrtValue.ortvalue_from_numpy(np.ascontiguousarray(part)) for part in parts]
+
+    def go_on(self, model: OnnxModel) -> torch.Tensor | None:
+        """Read a piece; after the last one the rows are in the batch, and this gives (vocabulary,) float32.
+
+        May be called again after it failed.
+        """
+        end = min(self.done + PIECE["cpu"], self.prompt.length)
+        logits, caches = model.decode(
+            self.piece(model, self.done, end), np.ones((1, end), np.int64), np.arange(self.done, end)[None], self.caches
+        )
+        if end == self.prompt.length:
+            self.reader.batch.take(model, OnnxRows(caches, end, self.copies))
+        self.done, self.caches = end, caches
+        return torch.from_numpy(logits[0]) if end == self.prompt.length else None
+
+    def piece(self, model: OnnxModel, first: int, last: int) -> dict[str, Array]:
+        ids = self.prompt.inputs["input_ids"]
+        made = model.embed({"input_ids": ids[:, first:last].numpy()})
+        if self.tiles is None:
+            return made
+        shown = ids[:, first:last] == self.tiles.token
+        if shown.any():
+            before = int((ids[:, :first] == self.tiles.token).sum())
+            features = self.tiles.features(model, before, before + int(shown.sum()), self.reader.memory, self.prompt.owner)
+            made["inputs_embeds"][shown.numpy()] = features.numpy()
+        return made
+
+
+class OnnxTiles(Tiles):
+    def __init__(self, prompt: Prompt, model: OnnxModel) -> None:
+        assert model.eyes is not None
+        assert model.image_token is not None
+        super().__init__(prompt, tuple(name for name in model.eyes.types if name in prompt.inputs), model.image_token)
+
+    def look(self, model: OnnxModel, tiles: list[int]) -> torch.Tensor:
+        """(tiles, each, size)"""
+        given = {name: value[tiles].numpy() for name, value in self.inputs.items()}
+        found = model.look({name: value[None] for name, value in given.items()} if self.nested else given)
+        return torch.from_numpy(found).view(len(tiles), self.each, -1)
 
 
 def read(model: OnnxModel, inputs: Mapping[str, Any]) -> tuple[Array, list[OrtValue], int]:

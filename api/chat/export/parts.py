@@ -144,7 +144,9 @@ class Decoder(nn.Module):
 def text_parts(model: Any, *, split: bool) -> list[ExportPart]:
     """embed_tokens and decoder_model_merged; without `split` one model that takes tokens."""
     head = model.get_output_embeddings()
-    head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)  # what is tied can't be packed for both of its uses
+    head.weight = nn.Parameter(
+        head.weight.detach().clone(), requires_grad=False
+    )  # what is tied can't be packed for both of its uses
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
