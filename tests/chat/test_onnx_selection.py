@@ -197,5 +197,5 @@ def test_a_server_answers_on_onnx_and_says_so(exported: Exported, tmp_path: Path
         first, forced = told(), told(backend="pytorch")
         assert (first["backend"], forced["backend"]) == ("onnx", "pytorch")
         assert first["choices"][0]["message"]["content"]
-        loaded = {model["id"] for model in live.client.get("/api/models/").json()["results"] if model["loaded"]}
+        loaded = {model["id"] for model in live.client.get("/api/models/").json() if model["loaded"]}
         assert "tiny/vlm" in loaded
