@@ -24,7 +24,7 @@ from onnxruntime import InferenceSession, OrtValue
 from transformers import AutoConfig, GenerationConfig
 
 from api.catalog import ONNX_DECODERS, ModelEntry, onnx_files
-from api.devices import Device
+from api.devices import Device, give_back_freed_memory
 from api.loading.builders import Builder
 from api.loading.chat import LOCAL, ChatModel, read_words
 from api.loading.memory import LoaderError
@@ -44,6 +44,7 @@ class Part:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # it grows by doubling, and keeps what one large prompt took
         self.session = InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self.types = {given.name: TYPES.get(given.type[7:-1], np.float32) for given in self.session.get_inputs()}
         self.shapes = {given.name: given.shape for given in self.session.get_inputs()}
@@ -108,9 +109,20 @@ class OnnxModel:
         return self.eyes is not None and self.image_token is not None and "pixel_values" in inputs
 
     def look(self, inputs: Mapping[str, Array]) -> Array:
-        """The features of a processor's pictures, in the order of the picture tokens."""
+        """The features of a processor's pictures (rows, tiles, …), in the order of the picture tokens.
+
+        One tile after the other: together they would need the memory of all of them, and scales of 8 bits would depend on neighbours.
+        """
         assert self.eyes is not None
-        return self.eyes.run(inputs)[self.eyes.outputs[0]]
+        given = {name: np.asarray(inputs[name]) for name in self.eyes.types if name in inputs}
+        nested = given["pixel_values"].ndim == 5
+        tiles = {name: value.reshape(-1, *value.shape[2:]) if nested else value for name, value in given.items()}
+        seen = []
+        for tile in range(len(tiles["pixel_values"])):
+            one = {name: value[tile : tile + 1] for name, value in tiles.items()}
+            found = self.eyes.run({name: value[None] for name, value in one.items()} if nested else one)
+            seen.append(found[self.eyes.outputs[0]])
+        return np.concatenate([features.reshape(-1, features.shape[-1]) for features in seen])
 
     def no_caches(self) -> list[OrtValue]:
         """Of one row, without tokens."""
@@ -148,7 +160,7 @@ def shortages_named() -> Iterator[None]:
         yield
     except Exception as error:  # its errors have no base of their own
         if any(sign in str(error) for sign in ("Failed to allocate memory", "bad_alloc")):
-            raise MemoryError(str(error)[:200]) from error
+            raise MemoryError("onnxruntime could not allocate memory") from error
         raise
 
 
@@ -174,7 +186,9 @@ def build_onnx(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
     tokenizer, processor = read_words(entry, folder)
     has_own = (folder / "generation_config.json").is_file()
     generation = GenerationConfig.from_pretrained(folder, local_files_only=True) if has_own else GenerationConfig()
-    return ChatModel(OnnxModel(folder, entry.onnx_variant, entry.name, config), tokenizer, processor, config, generation)
+    model = OnnxModel(folder, entry.onnx_variant, entry.name, config)
+    give_back_freed_memory()  # weights were read, and packed anew: as much again has been freed
+    return ChatModel(model, tokenizer, processor, config, generation)
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:

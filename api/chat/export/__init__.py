@@ -90,7 +90,7 @@ def write_parts(entry: ModelEntry, target: Path, precisions: list[str], half: bo
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(f"Its part {part.name} can't be traced: {str(error)[:300]}") from error
         for precision in precisions:
-            save(quantise(graph, precision), target / part_file(part.name, VARIANTS[precision]))
+            save(quantise(graph, part.name, precision), target / part_file(part.name, VARIANTS[precision]))
 
 
 def original(entry: ModelEntry) -> ChatModel:
