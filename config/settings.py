@@ -1,5 +1,6 @@
 """Every setting, read from the environment or from .env (the environment wins). README has the table."""
 
+import os
 from pathlib import Path
 
 from dotenv import load_dotenv
@@ -12,6 +13,8 @@ from config.secret import read_or_make_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 load_dotenv(env_path("ENV_FILE", BASE_DIR / ".env"), override=False)
+# torch's threads sleep while they wait for each other: where anything else wants a core, spinning made a picture take 5-30 times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Where everything that changes lives. With the default, the pictures are in the checkout's media/.
 DATA_DIR = env_path("DATA_DIR") or BASE_DIR / ".data"

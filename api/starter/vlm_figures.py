@@ -189,8 +189,8 @@ def through(backend: Any, together: int = 8) -> Tell:
             sampling = Sampling(temperature=0.0, max_tokens=120)
             hearers.append(Hearer())
             backend.admit(ChatRequest(model_id=NAME, turns=(turn,), sampling=sampling), hearers[-1])
-        while backend.rows:
-            backend.step()
+        while backend.step():
+            pass
         return [hearer.text for hearer in hearers]
 
     return tell

@@ -18,6 +18,8 @@ from transformers import PreTrainedTokenizerFast
 
 from api.starter.architecture import WEIGHTS
 from api.starter.talk.dialogues import Dialogue, dialogue
+from api.starter.talk.looks import Look
+from api.starter.talk.looks import look as make_look
 from api.starter.training.judge import facts_loss, worn
 from api.starter.training.run import (
     Average,
@@ -51,6 +53,8 @@ from api.starter.world.facts import CHOICES, THINGS
 BATCH, PEAK, AVERAGE_EVERY, LONGEST = 16, 1.5e-3, 4, 256
 FACTS = 0.5
 """The weight of what the picture must tell by itself."""
+EYES_UNTIL, PICTURES = 0.25, 48
+"""For the first part of the time the eyes learn alone, from three times as many pictures: they are what limits the answers."""
 IGNORED = -100
 CORPUS = 20_000
 
@@ -187,9 +191,7 @@ class Pupil:
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Of the answers' tokens, and of the facts."""
-        model = self.vlm.model
-        eyes = model.vision_model(pixel_values=batch.pictures.to(self.device)).last_hidden_state
-        tokens = model.connector(eyes)
+        model, tokens = self.vlm.model, self.look_at(batch.pictures)
         words = model.text_model.get_input_embeddings()(batch.ids.to(self.device))
         here = (batch.ids == self.vlm.config.image_token_id).to(self.device)
         words = words.masked_scatter(here[..., None].expand_as(words), tokens.reshape(-1, tokens.shape[-1]).to(words.dtype))
@@ -207,15 +209,35 @@ class Pupil:
         return answers, facts_loss(choices, things, batch.facts, self.device)
 
     def learn(self, batch: Batch, rate: float) -> float:
-        set_learning_rate(self.optimizer, rate)
+        """One step of everything; the loss of the answers."""
         with autocast(self.device):
             answers, facts = self.losses(batch)
+        self._follow(answers + FACTS * facts, rate)
+        self.seen += len(batch.ids)
+        return answers.item()
+
+    def learn_to_see(self, looks: Sequence[Look], rate: float, rng: np.random.Generator) -> float:
+        """One step of the eyes; the loss of the facts."""
+        pictures = worn_a_little(to_tensor([look.pixels for look in looks]), rng)
+        with autocast(self.device):
+            tokens = self.look_at(pictures)
+            choices, things = self.head(tokens.float())
+        facts = facts_loss(choices, things, [look.facts for look in looks], self.device)
+        self._follow(FACTS * facts, rate)
+        return facts.item()
+
+    def _follow(self, loss: torch.Tensor, rate: float) -> None:
+        set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad()
-        (answers + FACTS * facts).backward()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
-        self.step, self.seen = self.step + 1, self.seen + len(batch.ids)
-        return answers.item()
+        self.step += 1
+
+    def look_at(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, 16, 192): what the language model gets of each."""
+        model = self.vlm.model
+        return model.connector(model.vision_model(pixel_values=pictures.to(self.device)).last_hidden_state)  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Any]:
         return {
@@ -279,8 +301,11 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
                 break
             if look():
                 keep()
-        batch = make_batch(pupil.writer, [dialogue(rng) for _ in range(BATCH)], rng)
-        losses.append(pupil.learn(batch, learning_rate(PEAK, pupil.step, budget.progress, warm_up=200, decay_from=0.5)))
+        rate = learning_rate(PEAK, pupil.step, budget.progress, warm_up=200, decay_from=0.5)
+        if budget.progress < EYES_UNTIL:
+            losses.append(pupil.learn_to_see([make_look(rng) for _ in range(PICTURES)], rate, rng))
+        else:
+            losses.append(pupil.learn(make_batch(pupil.writer, [dialogue(rng) for _ in range(BATCH)], rng), rate))
         if rank == 0 and pupil.step % 100 == 0:
             log(f"vlm step {pupil.step} {budget.spent:.1f} min loss {np.mean(losses[-100:]):.4f} rows {pupil.seen * processes}")
     keep()

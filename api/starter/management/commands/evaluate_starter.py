@@ -26,5 +26,12 @@ class Command(BaseCommand):
         from api.chat.session import make_backend
         from api.starter.vlm import NAME
         from api.starter.vlm_figures import evaluate
+        from api.system.runtime import start_runtime
 
-        evaluate({name: make_backend(name, NAME) for name in ("pytorch", "onnx")}, count)
+        start_runtime()
+        backends = {
+            "onnx int8": make_backend("onnx", f"{NAME}@onnx-int8"),
+            "onnx fp32": make_backend("onnx", f"{NAME}@onnx-fp32"),
+            "pytorch": make_backend("pytorch", NAME),
+        }
+        evaluate(backends, count)
