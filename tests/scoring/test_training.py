@@ -65,12 +65,12 @@ def measured_colour(file: StoredFile) -> float:
 @pytest.fixture
 def pictures() -> list[StoredFile]:
     rng = random.Random(3)
-    return [store(picture(rng)[0]) for _ in range(60)]
+    return [store(picture(rng)[0]) for _ in range(100)]
 
 
 @pytest.fixture
 def likes_colour(pictures: list[StoredFile]) -> list[StoredFile]:
-    """Thirty choices by somebody who prefers what is more colourful."""
+    """Fifty choices by somebody who prefers what is more colourful."""
     for first, second in zip(pictures[::2], pictures[1::2], strict=True):
         preferred = max(first, second, key=measured_colour)
         compare(owner_key="local", first=first, second=second, preferred=preferred)
@@ -102,14 +102,14 @@ def test_choices_become_a_scorer_that_learned(likes_colour: Any, train: Callable
     assert job.status == "succeeded", job.error
     result = job.result
     assert (result["name"], result["version"], result["backend"]) == ("mine", 1, "custom:mine@1")
-    assert (result["ratings"], result["comparisons"], result["raters"]) == (0, 30, ["local"])
+    assert (result["ratings"], result["comparisons"], result["raters"]) == (0, 50, ["local"])
     assert result["learned"] is True
     assert result["pair_accuracy"]["low"] > 0.5
-    assert result["pair_accuracy"]["count"] == 30
+    assert result["pair_accuracy"]["count"] == 50
     assert result["rank_correlation"]["value"] is None
     assert result["weights"]["colorfulness"] > 0
     assert result["learning_curve"][-1]["pair_accuracy"] == result["pair_accuracy"]
-    assert result["summary"].startswith("Learned from 30 comparisons: ")
+    assert result["summary"].startswith("Learned from 50 comparisons: ")
     assert {"look", "fit"} <= job.timings.keys()
 
 
@@ -118,7 +118,7 @@ def test_stars_become_a_scorer_with_a_rank_correlation(pictures: list[StoredFile
     for place, file in enumerate(order):
         file.ratings.give(owner_key="local", stars=1 + place * 5 // len(order))
     result = train().result
-    assert (result["ratings"], result["comparisons"]) == (60, 0)
+    assert (result["ratings"], result["comparisons"]) == (100, 0)
     assert result["rank_correlation"]["value"] > 0.6
     assert result["learned"] is True
 
@@ -130,13 +130,13 @@ def test_choices_at_random_teach_nothing_and_that_is_said(pictures: list[StoredF
     result = train().result
     assert result["learned"] is False
     assert result["pair_accuracy"]["low"] < 0.5
-    assert result["summary"].startswith("Nothing was learned from 30 comparisons: ")
+    assert result["summary"].startswith("Nothing was learned from 50 comparisons: ")
 
 
 def test_training_again_makes_a_new_version_and_looks_at_no_picture_twice(likes_colour: Any, train: Callable[..., Job]) -> None:
     train()
     kept = set(PictureFeatures.objects.values_list("pk", flat=True))
-    assert len(kept) == 60
+    assert len(kept) == 100
     assert train().result["version"] == 2
     assert set(PictureFeatures.objects.values_list("pk", flat=True)) == kept
 
@@ -207,7 +207,7 @@ def test_stars_that_are_all_the_same_are_refused(pictures: list[StoredFile], cli
 def test_judgements_that_were_taken_back_meanwhile_fail_the_job_with_the_numbers(likes_colour: Any, client: Client) -> None:
     job_id = client.post(SCORERS, {"name": "mine"}, content_type="application/json", headers=ASYNC).json()["id"]
     likes_colour[0].comparisons_a.all().delete()
-    StoredFile.objects.filter(pk__in=[file.pk for file in likes_colour[:40]]).delete()
+    StoredFile.objects.filter(pk__in=[file.pk for file in likes_colour[:80]]).delete()
     WorkerLoop().run_once()
     job = Job.objects.get(pk=job_id)
     assert (job.status, job.error["code"], job.error["status"]) == ("failed", "too_few", 400)
@@ -383,7 +383,7 @@ def test_the_command_trains_and_prints_the_figures(likes_colour: Any) -> None:
     said = StringIO()
     call_command("train_scorer", "mine", stdout=said, stderr=StringIO())
     printed = said.getvalue()
-    assert "Learned from 30 comparisons" in printed
+    assert "Learned from 50 comparisons" in printed
     assert "Learning curve" in printed
     assert 'backend "custom:mine@1"' in printed
 
