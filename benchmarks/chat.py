@@ -10,6 +10,7 @@ The first run writes the model and its int8 export (some minutes) to --folder, w
 """
 
 import gc
+import json
 import multiprocessing
 import os
 import statistics
@@ -32,16 +33,13 @@ QUESTION = "What is in this image? Describe everything that you see in it."
 def build(folder: Path) -> None:
     """SmolVLM-256M-Instruct's architecture, layer by layer."""
     import torch
-    from tokenizers import AddedToken
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessorPil, Idefics3Processor
 
     from tests.models.tiny_chat import SPECIAL, TEMPLATE, make_tokenizer, save
 
     torch.manual_seed(0)
     tiles = [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
-    tokenizer = make_tokenizer([*SPECIAL, *tiles])
-    words = [AddedToken(f"w{number}", normalized=False) for number in range(VOCABULARY - len(tokenizer))]
-    tokenizer.add_tokens(words)
+    tokenizer = with_words(make_tokenizer([*SPECIAL, *tiles]))
     text = {
         "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": LAYERS, "num_attention_heads": 9,
         "num_key_value_heads": 3, "vocab_size": VOCABULARY, "max_position_embeddings": 8192, "rope_theta": 100_000.0,
@@ -62,6 +60,20 @@ def build(folder: Path) -> None:
     images = Idefics3ImageProcessorPil(size={"longest_edge": 4 * TILE}, max_image_size={"longest_edge": TILE})
     length = (TILE // PATCH) ** 2 // SCALE**2
     Idefics3Processor(images, tokenizer, image_seq_len=length, chat_template=TEMPLATE).save_pretrained(folder)
+
+
+def with_words(tokenizer: Any) -> Any:
+    """The vocabulary filled up to its size, as a trained one would be."""
+    from tokenizers import Tokenizer
+
+    told = json.loads(tokenizer.backend_tokenizer.to_str())
+    told["model"]["vocab"] |= {f"w{number}": number for number in range(len(tokenizer), VOCABULARY)}
+    return type(tokenizer)(
+        tokenizer_object=Tokenizer.from_str(json.dumps(told)),
+        eos_token=tokenizer.eos_token,
+        pad_token=tokenizer.pad_token,
+        bos_token=tokenizer.bos_token,
+    )
 
 
 class Deaf:

@@ -122,6 +122,7 @@ class OnnxModel:
             one = {name: value[tile : tile + 1] for name, value in tiles.items()}
             found = self.eyes.run({name: value[None] for name, value in one.items()} if nested else one)
             seen.append(found[self.eyes.outputs[0]])
+        give_back_freed_memory()
         return np.concatenate([features.reshape(-1, features.shape[-1]) for features in seen])
 
     def no_caches(self) -> list[OrtValue]:
