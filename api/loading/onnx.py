@@ -44,6 +44,8 @@ class Part:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
+        # Threads that wait sleep: a token of a 256M takes 17 ms instead of 11, and beside other work 17 instead of 32.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # it grows by doubling, and keeps what one large prompt took
         self.session = InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self.types = {given.name: TYPES.get(given.type[7:-1], np.float32) for given in self.session.get_inputs()}
