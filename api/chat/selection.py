@@ -1,4 +1,7 @@
-"""Which backend answers with which model, decided when a request is taken: a curated ONNX model first, then PyTorch, then remote."""
+"""Which backend answers with which model, decided when a request is taken: a curated ONNX model first, then PyTorch, then remote.
+
+ONNX runs on the processor. Where a worker has an accelerator, PyTorch comes first.
+"""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -7,6 +10,7 @@ from django.conf import settings
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import ONNX_FAMILIES, ONNX_PRECISIONS, ModelEntry, UnknownModel
+from api.jobs.models import Worker
 from api.problems import Problem
 from config.catalog import CHAT_TASKS, get_catalog
 
@@ -46,11 +50,18 @@ def select(model: str | None, backend: str) -> Selection:
     if entry.task not in TASKS:
         raise ValidationError({"model": [f"'{name}' doesn't chat (its task is {entry.task})."]}, code="wrong_task")
     reasons = {name: reason_against(name, entry) for name in BACKENDS[1:]}
-    wanted = ["onnx", "pytorch", "remote"] if backend == "auto" else [backend]
+    local = ["pytorch", "onnx"] if is_accelerated() else ["onnx", "pytorch"]
+    wanted = [*local, "remote"] if backend == "auto" else [backend]
     chosen = next((name for name in wanted if not reasons[name]), None)
     if chosen is None:
         raise ValidationError({"backend": [" ".join(reasons[name] for name in wanted)]}, code="unfit_backend")
     return Selection(chosen, entry.id, entry.task == SEES, onnx_variant(entry) if chosen == "onnx" else "")
+
+
+def is_accelerated() -> bool:
+    """Does any worker that is alive run on something other than a processor?"""
+    devices = Worker.objects.exclude(state=Worker.State.STOPPED).values_list("device", flat=True)
+    return any(device["device"]["type"] != "cpu" for device in devices if "device" in device)
 
 
 def reason_against(backend: str, entry: ModelEntry) -> str:

@@ -15,6 +15,7 @@ from api.chat import selection
 from api.chat.selection import Selection, select
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.jobs.models import Worker
 from api.loading.chat import build_chat
 from api.loading.memory import LoaderError
 from api.model_loader import ModelLoader
@@ -22,7 +23,7 @@ from tests.chat.conftest import Exported, ask
 from tests.live import LiveServer
 from tests.models.hub_server import HubServer
 
-pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.models, pytest.mark.django_db, pytest.mark.timeout(600)]
 SMOL = "HuggingFaceTB/SmolVLM-256M-Instruct"
 PLAIN = """
 [models.plain]
@@ -63,6 +64,15 @@ def test_what_is_published_in_onnx_is_taken_first_and_pytorch_where_it_is_asked_
     assert select(SMOL, "pytorch") == Selection("pytorch", SMOL, True)
     assert select("llava-1.5-7b", "auto").backend == "pytorch"
     assert select("Gemma-3n-E2B-it-ONNX/Q4_MIXED", "auto") == Selection("onnx", "Gemma-3n-E2B-it-ONNX/Q4_MIXED", True)
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cuda", "pytorch"), ("mps", "pytorch"), ("cpu", "onnx")])
+def test_where_a_worker_has_an_accelerator_pytorch_comes_first(device: str, backend: str) -> None:
+    worker = Worker.objects.create(hostname="far", pid=1, device={"device": {"type": device}})
+    assert select(SMOL, "auto").backend == backend
+    assert select(SMOL, "onnx").backend == "onnx"
+    Worker.objects.filter(pk=worker.pk).update(state=Worker.State.STOPPED)
+    assert select(SMOL, "auto").backend == "onnx"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from api.starter.architecture import WEIGHTS
 from api.starter.evaluation import scene_prompts
 from api.starter.training.judge import load_judge, see
 from api.starter.training.run import to_tensor
+from api.starter.vlm import FOLDER
 from api.starter.world.scene import Scene
 from api.starter.world.styles import RISO_INKS
 from tests.starter.conftest import Similarity
@@ -61,8 +62,11 @@ def _likeness(one: Image.Image, other: Image.Image) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
-def test_all_weights_together_fit_in_35_megabytes() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) < 35_000_000
+def test_all_weights_fit_in_35_megabytes_and_the_chat_models_in_25() -> None:
+    sizes = {path: path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()}
+    chat = sum(size for path, size in sizes.items() if FOLDER in path.parents)
+    assert sum(sizes.values()) - chat < 35_000_000
+    assert chat < 25_000_000
 
 
 def test_weights_are_stored_in_half_precision() -> None:
