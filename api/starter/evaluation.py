@@ -19,7 +19,7 @@ from api.starter.training import data
 from api.starter.training.autoencoder import psnr
 from api.starter.training.clip import first_among_hundred, tokenize
 from api.starter.training.judge import Judge, accuracy, load_judge, see
-from api.starter.training.run import log, to_pictures, to_tensor
+from api.starter.training.run import log, quick_dtype, to_pictures, to_tensor
 from api.starter.world.facts import choices_of
 from api.starter.world.scene import Scene, describe_scene, held_out_things, sample_scene
 from api.starter.world.shapes import Group, Shapes, describe_shapes, is_held_out, sample_shapes
@@ -92,7 +92,7 @@ class Studio:
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
         start = time.perf_counter()
-        self.pipeline = StableDiffusionPipeline.from_pretrained(weights / "starter", dtype=torch.bfloat16)
+        self.pipeline = StableDiffusionPipeline.from_pretrained(weights / "starter", dtype=quick_dtype(torch.device("cpu")))
         self.loading_seconds = time.perf_counter() - start
         self.pipeline.set_progress_bar_config(disable=True)
         self.clip: CLIPModel = CLIPModel.from_pretrained(weights / "starter-clip").eval()
@@ -203,7 +203,7 @@ def autoencoder_psnr(studio: Studio, count: int) -> float:
     pictures = to_tensor([world.render(world.sample(rng), i) for i in range(count)])
     autoencoder = studio.pipeline.vae.float()
     value = float(np.mean([psnr(autoencoder, part) for part in pictures.split(16)]))
-    studio.pipeline.vae.to(torch.bfloat16)
+    studio.pipeline.vae.to(quick_dtype(torch.device("cpu")))
     return value
 
 

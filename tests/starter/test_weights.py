@@ -20,7 +20,7 @@ from api.starter import world
 from api.starter.architecture import WEIGHTS
 from api.starter.evaluation import scene_prompts
 from api.starter.training.judge import load_judge, see
-from api.starter.training.run import to_tensor
+from api.starter.training.run import autocast, to_tensor
 from api.starter.vlm import FOLDER
 from api.starter.world.scene import Scene
 from api.starter.world.styles import RISO_INKS
@@ -43,7 +43,7 @@ Draw = Callable[..., list[Image.Image]]
 def draw(starter: StableDiffusionPipeline) -> Draw:
     def one_each(prompts: list[str], guidance: float = 5.0, steps: int = 12, **more: object) -> list[Image.Image]:
         generators = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             return starter(prompts, num_inference_steps=steps, guidance_scale=guidance, generator=generators, **more).images
 
     return one_each
