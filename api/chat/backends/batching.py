@@ -136,11 +136,50 @@ def shaped_positions(model: Any, places: torch.Tensor) -> torch.Tensor:
     return places[None, :, None].expand(3, -1, -1) if "mrope_section" in rope else places[:, None]
 
 
-class TorchBatch:
-    """All answers of one model that are under way. The model itself is passed in at each call: it may be evicted in between."""
+class GroupedBatch:
+    """All answers of one model that are under way. The model itself is passed in at each call: it may be evicted in between.
+
+    Rows of one group are stepped in one call; the groups, one after the other.
+    """
 
     def __init__(self) -> None:
-        self.groups: list[Rows] = []
+        self.groups: list[Any] = []
+
+    @torch.inference_mode()
+    def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
+        """(rows, vocabulary): one more token for each row, in order."""
+        logits, first = [], 0
+        for group in self.groups:
+            count = len(group.lengths)
+            logits.append(group.step(model, tokens[first : first + count]))
+            first += count
+        return torch.cat(logits)
+
+    @torch.inference_mode()
+    def keep(self, rows: list[int]) -> None:
+        """Rows that are left, by their old numbers in order."""
+        first, groups = 0, []
+        for group in self.groups:
+            count = len(group.lengths)
+            mine = [row - first for row in rows if first <= row < first + count]
+            if mine and len(mine) < count:
+                group.keep(mine)
+            if mine:
+                groups.append(group)
+            first += count
+        self.groups = groups
+
+    def group_of(self, row: int) -> tuple[Any, int]:
+        """The group that a row is in, and its number there."""
+        for group in self.groups:
+            if row < len(group.lengths):
+                break
+            row -= len(group.lengths)
+        return group, row
+
+
+class TorchBatch(GroupedBatch):
+    groups: list[Rows]
 
     @torch.inference_mode()
     def add(self, model: Any, inputs: dict[str, torch.Tensor], copies: int) -> torch.Tensor:
@@ -166,37 +205,10 @@ class TorchBatch:
 
     def cut(self, row: int) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], int]:
         """One row's keys and values, (1, heads, length, size) each, and its length. Views: they change with the next step."""
-        for group in self.groups:
-            if row < len(group.lengths):
-                break
-            row -= len(group.lengths)
+        group, row = self.group_of(row)
         length = group.lengths[row]
         first = group.width - length
         return [tuple(states[row : row + 1, :, first:] for states in pair_of(layer)) for layer in group.layers], length  # type: ignore[misc]
-
-    @torch.inference_mode()
-    def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
-        """(rows, vocabulary): one more token for each row, in order."""
-        logits, first = [], 0
-        for group in self.groups:
-            count = len(group.lengths)
-            logits.append(group.step(model, tokens[first : first + count]))
-            first += count
-        return torch.cat(logits)
-
-    @torch.inference_mode()
-    def keep(self, rows: list[int]) -> None:
-        """Rows that are left, by their old numbers in order."""
-        first, groups = 0, []
-        for group in self.groups:
-            count = len(group.lengths)
-            mine = [row - first for row in rows if first <= row < first + count]
-            if mine and len(mine) < count:
-                group.keep(mine)
-            if mine:
-                groups.append(group)
-            first += count
-        self.groups = groups
 
 
 def place(value: torch.Tensor, model: Any) -> torch.Tensor:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from onnxruntime import OrtValue
 
+from api.chat.backends.batching import GroupedBatch
 from api.chat.backends.decode import Engine
-from api.chat.backends.memory import Layers, Limits, Memory, Prefix
+from api.chat.backends.memory import Layers
 from api.chat.backends.prompting import Prompt
-from api.chat.backends.reading import PIECE, Tiles
+from api.chat.backends.reading import PIECE, Reader, Tiles
 from api.chat.backends.torch_backend import TorchBackend
 from api.loading.onnx import Array, OnnxModel
 
@@ -77,11 +78,10 @@ def filled(cache: Array, width: int, padding: str) -> Array:
     return np.pad(cache, ((0, 0), (0, 0), places, (0, 0)))
 
 
-class OnnxBatch:
+class OnnxBatch(GroupedBatch):
     """All answers of one model that are under way, as `decode.Engine` wants them."""
 
-    def __init__(self) -> None:
-        self.groups: list[OnnxRows] = []
+    groups: list[OnnxRows]
 
     def add(self, model: OnnxModel, inputs: Mapping[str, torch.Tensor], copies: int) -> torch.Tensor:
         """Read a prompt; its rows come behind all others. (vocabulary,) float32: the logits of what comes first."""
@@ -98,45 +98,14 @@ class OnnxBatch:
 
     def cut(self, row: int) -> tuple[Layers, int]:
         """One row's keys and values, (1, heads, length, size) each, and its length."""
-        for group in self.groups:
-            if row < len(group.lengths):
-                break
-            row -= len(group.lengths)
+        group, row = self.group_of(row)
         length = group.lengths[row]
         first = group.width - length if group.padding == "left" else 0
         mine = [torch.from_numpy(cache.numpy()[row : row + 1, :, first : first + length]) for cache in group.caches]
         return list(zip(mine[::2], mine[1::2], strict=True)), length
 
-    def step(self, model: OnnxModel, tokens: Sequence[int]) -> torch.Tensor:
-        """(rows, vocabulary): one more token for each row, in order."""
-        logits, first = [], 0
-        for group in self.groups:
-            count = len(group.lengths)
-            logits.append(group.step(model, tokens[first : first + count]))
-            first += count
-        return torch.cat(logits)
 
-    def keep(self, rows: list[int]) -> None:
-        """Rows that are left, by their old numbers in order."""
-        first, groups = 0, []
-        for group in self.groups:
-            count = len(group.lengths)
-            mine = [row - first for row in rows if first <= row < first + count]
-            if mine and len(mine) < count:
-                group.keep(mine)
-            if mine:
-                groups.append(group)
-            first += count
-        self.groups = groups
-
-
-class OnnxReader:
-    """Begins and remembers for one batch. `memory`: the model's, set while that is pinned."""
-
-    def __init__(self, batch: OnnxBatch) -> None:
-        self.batch = batch
-        self.memory = Memory(Limits())
-
+class OnnxReader(Reader):
     def begin(self, model: OnnxModel, prompt: Prompt, copies: int) -> OnnxReading | None:
         """None where this model reads a prompt whole: its pictures can't be told tile from tile."""
         tiles = OnnxTiles(prompt, model) if model.sees(prompt.inputs) else None
@@ -145,14 +114,6 @@ class OnnxReader:
         ids = prompt.inputs["input_ids"][0]
         prompt.marks = ids if tiles is None else tiles.marked(ids)
         return OnnxReading(self, model, prompt, prompt.marks, tiles, copies)
-
-    def remember(self, row: int, prompt: Prompt, tokens: list[int]) -> None:
-        """A row that is about to be forgotten; `tokens` were written, and all but the last few of them read again."""
-        if prompt.marks is None or not self.memory.prefixes.limit:
-            return
-        layers, length = self.batch.cut(row)
-        marks = torch.cat([prompt.marks, torch.tensor(tokens, dtype=torch.long)])[:length]
-        self.memory.keep(Prefix(prompt.owner, marks, layers))
 
 
 class OnnxReading:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from api.chat.backends.batching import SPARE, TOGETHER, RoomyLayer, Rows, TorchBatch, place, takes
+from api.chat.backends.batching import SPARE, TOGETHER, RoomyLayer, Rows, place, takes
 from api.chat.backends.memory import Limits, Memory, Prefix
 from api.chat.backends.prompting import Prompt
 
@@ -28,13 +28,23 @@ SEEING = {
 """How the processors of these hand over pictures: as tiles, each of which is looked at by itself and becomes as many tokens."""
 
 
-class TorchReader:
+class Reader:
     """Begins and remembers for one batch. `memory`: the model's, set while that is pinned."""
 
-    def __init__(self, batch: TorchBatch) -> None:
+    def __init__(self, batch: Any) -> None:
         self.batch = batch
         self.memory = Memory(Limits())
 
+    def remember(self, row: int, prompt: Prompt, tokens: list[int]) -> None:
+        """A row that is about to be forgotten; `tokens` were written, and all but the last few of them read again."""
+        if prompt.marks is None or not self.memory.prefixes.limit:
+            return
+        layers, length = self.batch.cut(row)
+        marks = torch.cat([prompt.marks, torch.tensor(tokens, dtype=torch.long)])[:length]
+        self.memory.keep(Prefix(prompt.owner, marks, layers))
+
+
+class TorchReader(Reader):
     def begin(self, model: Any, prompt: Prompt, copies: int) -> TorchReading | None:
         """None where this model reads a prompt whole."""
         names = SEEING.get(model.config.model_type, ())
@@ -46,14 +56,6 @@ class TorchReader:
             return None
         prompt.marks = marks = ids if tiles is None else tiles.marked(ids)
         return TorchReading(self, model, prompt, marks, tiles, copies)
-
-    def remember(self, row: int, prompt: Prompt, tokens: list[int]) -> None:
-        """A row that is about to be forgotten; `tokens` were written, and all but the last few of them read again."""
-        if prompt.marks is None or not self.memory.prefixes.limit:
-            return
-        layers, length = self.batch.cut(row)
-        marks = torch.cat([prompt.marks, torch.tensor(tokens, dtype=torch.long)])[:length]
-        self.memory.keep(Prefix(prompt.owner, marks, layers))
 
 
 def sees_everything(model: Any) -> bool:
