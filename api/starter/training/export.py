@@ -9,6 +9,7 @@ from api.starter.architecture import WEIGHTS, make_pipeline, make_processor, mak
 from api.starter.training.clip import load_clip
 from api.starter.training.diffusion import Trainee, final_autoencoder, load_trainee
 from api.starter.training.run import Average, save_checkpoint
+from api.starter.training.words import TEXT_ENCODER
 
 
 def export_starter(checkpoints: Path, weights: Path = WEIGHTS) -> None:
@@ -36,3 +37,4 @@ def take_up_starter(checkpoints: Path, processes: int, weights: Path = WEIGHTS) 
     for rank in range(processes):
         save_checkpoint(checkpoints / f"diffusion-{rank}.pt", trainee.state() | {"average": average.state(), "pool": 0})
     save_checkpoint(checkpoints / "autoencoder-final.pt", {"model": pipeline.vae.state_dict()})
+    save_checkpoint(checkpoints / TEXT_ENCODER, {"model": pipeline.text_encoder.state_dict()})

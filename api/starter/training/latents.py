@@ -12,6 +12,8 @@ from api.starter.training import data
 from api.starter.training.run import autocast, to_tensor
 
 SHAPE = (4, 32, 32)
+CELL = 4
+"""Pixels a side of what one place of a latent stands for."""
 
 
 @torch.no_grad()
@@ -34,15 +36,23 @@ def standardise(autoencoder: AutoencoderKL, pixels: list[np.ndarray]) -> None:
     post.weight *= spread[None, :, None, None]
 
 
+def shares_of_things(things: np.ndarray) -> np.ndarray:
+    """(128, 128) bool to (32, 32) float16: how much of each place is covered by things and not by the ground."""
+    side = SHAPE[-1]
+    return things.reshape(side, CELL, side, CELL).mean(axis=(1, 3), dtype=np.float32).astype(np.float16)
+
+
 class LatentPool:
-    """Grows by a few fresh pictures a step up to `capacity`; lies in a file, so that a restart finds it again."""
+    """Grows by a few fresh pictures a step up to `capacity`; lies in a file, so that a restart finds it again.
+
+    A row is a latent's four channels and, as a fifth, the shares of things."""
 
     def __init__(self, path: Path, autoencoder: AutoencoderKL, seed: int, capacity: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._autoencoder, self._capacity = autoencoder, capacity
         mode = "r+" if path.exists() else "w+"
-        self._latents = (
-            np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=(capacity, *SHAPE))
+        self._rows = (
+            np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=(capacity, SHAPE[0] + 1, *SHAPE[1:]))
             if mode == "w+"
             else np.lib.format.open_memmap(path, mode="r+")
         )
@@ -60,14 +70,17 @@ class LatentPool:
             return 0
         fresh = [next(self._source) for _ in range(count)]
         start = len(self.facts)
-        pixels = [world.render(picture, seed) for picture, seed in fresh]
-        self._latents[start : start + count] = encode(self._autoencoder, pixels).cpu().numpy()
+        pixels, things = zip(*(world.render_with_things(picture, seed) for picture, seed in fresh), strict=True)
+        rows = self._rows[start : start + count]
+        rows[:, :-1] = encode(self._autoencoder, list(pixels)).cpu().numpy()
+        rows[:, -1] = [shares_of_things(picture) for picture in things]
         self.facts += [picture for picture, _ in fresh]
         return count
 
-    def draw(self, count: int, newest: int, rng: np.random.Generator) -> tuple[list[world.Picture], torch.Tensor]:
-        """`count` pictures: the `newest` ones and others at random."""
+    def draw(self, count: int, newest: int, rng: np.random.Generator) -> tuple[list[world.Picture], torch.Tensor, torch.Tensor]:
+        """`count` pictures, the `newest` ones and others at random: facts, latents, (N, 32, 32) shares of things."""
         size = len(self.facts)
         newest = min(newest, size)
         chosen = np.concatenate([np.arange(size - newest, size), rng.integers(size, size=count - newest)])
-        return [self.facts[i] for i in chosen], torch.from_numpy(self._latents[chosen]).float()
+        rows = torch.from_numpy(self._rows[chosen]).float()
+        return [self.facts[i] for i in chosen], rows[:, :-1], rows[:, -1]

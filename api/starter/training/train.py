@@ -18,6 +18,7 @@ from api.starter.training.nima import train_nima
 from api.starter.training.run import chosen_device
 from api.starter.training.tokenizer import train_tokenizer
 from api.starter.training.vlm import train_vlm
+from api.starter.training.words import train_words
 
 
 def _export(checkpoints: Path, minutes: float, device: torch.device) -> None:
@@ -34,6 +35,7 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "tokenizer": lambda checkpoints, minutes, device: train_tokenizer(),
     "autoencoder": train_autoencoder,
     "clip": train_clip,
+    "words": train_words,
     "diffusion": train_diffusion,
     "decoder": train_decoder,
     "judge": train_judge,

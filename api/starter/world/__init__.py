@@ -63,9 +63,14 @@ def is_held_out(picture: Picture) -> bool:
 
 def render(picture: Picture, seed: int, size: int = 128) -> np.ndarray:
     """Draw it: (size, size, 3), uint8. The same facts and seed give the same pixels."""
+    return render_with_things(picture, seed, size)[0]
+
+
+def render_with_things(picture: Picture, seed: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """The same pixels, and which of them belong to things and not to the ground: (size, size), bool."""
     canvas = Canvas(size)
     KINDS[picture.kind].draw(canvas, picture, np.random.default_rng(seed))
-    return put_into_style(canvas.pixels(), getattr(picture, "style", "plain"))
+    return put_into_style(canvas.pixels(), getattr(picture, "style", "plain")), canvas.things
 
 
 def describe(picture: Picture, rng: np.random.Generator) -> str:
@@ -80,9 +85,11 @@ def describe_fully(picture: Picture, rng: np.random.Generator) -> str:
     return describe(picture, rng)
 
 
-def training_caption(picture: Picture, rng: np.random.Generator, dropout: float = 0.1) -> str:
-    """A caption, or with the probability `dropout` one that says nothing, for classifier-free guidance."""
+def training_caption(picture: Picture, rng: np.random.Generator, dropout: float = 0.1, fully: float = 0.0) -> str:
+    """A caption, or with the probability `dropout` one that says nothing, for classifier-free guidance.
+
+    `fully`: the share of captions that are made to name every thing in a scene."""
     if rng.random() < dropout:
         return meaningless(rng)
-    caption = describe(picture, rng)
+    caption = (describe_fully if rng.random() < fully else describe)(picture, rng)
     return with_nonsense(rng, caption) if rng.random() < 0.04 else caption

@@ -1,6 +1,7 @@
 """A thin drawing surface over skia, in coordinates of 0..128 whatever the picture's size in pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import skia
@@ -35,11 +36,19 @@ class Canvas:
         self._surface = skia.Surface(self.rgba)
         self._canvas = self._surface.getCanvas()
         self._canvas.scale(size / UNITS, size / UNITS)
+        self.things = np.zeros((size, size), bool)
 
     def pixels(self) -> np.ndarray:
         """The picture so far: (size, size, 3), uint8."""
         self._surface.flushAndSubmit()
         return self.rgba[..., :3].copy()
+
+    @contextmanager
+    def thing(self) -> Iterator[None]:
+        """What is drawn within the block is a thing and not the ground: its pixels are entered in `things`."""
+        before = self.pixels()
+        yield
+        self.things |= (self.pixels() != before).any(axis=-1)
 
     def rotated(self, degrees: float, x: float, y: float) -> "_Rotation":
         """Within the block, everything is drawn turned by `degrees` about (x, y)."""

@@ -139,12 +139,26 @@ def draw_scene(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     LANDFORMS[scene.landform](canvas, light, rng)
     if "sun" in scene.objects and scene.landform in WATER and scene.time != "day":
         _draw_glitter(canvas, light, rng)
-    _draw_ground_things(canvas, scene, light, rng)
+    with canvas.thing():
+        _draw_ground_things(canvas, scene, light, rng)
     _draw_weather(canvas, scene, light, rng)
 
 
 def _draw_sky(canvas: Canvas, scene: Scene, light: Light, rng: np.random.Generator) -> None:
     canvas.gradient(0, UNITS, light.sky, stops=(0, 0.36, 0.66))
+    with canvas.thing():
+        slots = _draw_lights(canvas, scene, light, rng)
+    if scene.weather == "clouds":
+        _draw_clouds(canvas, light, rng)
+    with canvas.thing():
+        if "balloon" in scene.objects and slots:
+            draw_balloon(canvas, light, slots.pop(), rng.uniform(22, 32), rng)
+        if "birds" in scene.objects and slots:
+            draw_birds(canvas, light, slots.pop(), rng.uniform(22, 40), rng)
+
+
+def _draw_lights(canvas: Canvas, scene: Scene, light: Light, rng: np.random.Generator) -> list[float]:
+    """Stars, rainbow, sun and moon; returns the middles of the thirds of the sky that are still free."""
     if "stars" in scene.objects:
         draw_stars(canvas, rng)
     if "rainbow" in scene.objects:
@@ -154,12 +168,7 @@ def _draw_sky(canvas: Canvas, scene: Scene, light: Light, rng: np.random.Generat
         draw_sun(canvas, light, *_sun_place(scene, slots, rng), rng)
     if "moon" in scene.objects:
         draw_moon(canvas, light, slots.pop(), rng.uniform(17, 26), rng)
-    if scene.weather == "clouds":
-        _draw_clouds(canvas, light, rng)
-    if "balloon" in scene.objects and slots:
-        draw_balloon(canvas, light, slots.pop(), rng.uniform(22, 32), rng)
-    if "birds" in scene.objects and slots:
-        draw_birds(canvas, light, slots.pop(), rng.uniform(22, 40), rng)
+    return slots
 
 
 def _sun_place(scene: Scene, slots: list[float], rng: np.random.Generator) -> tuple[float, float]:

@@ -75,6 +75,11 @@ def _group(rng: np.random.Generator, count: int) -> Group:
 
 def draw_shapes(canvas: Canvas, shapes: Shapes, rng: np.random.Generator) -> None:
     canvas.gradient(0, 128, [_GROUNDS[int(rng.integers(len(_GROUNDS)))]] * 2)
+    with canvas.thing():
+        _draw_groups(canvas, shapes, rng)
+
+
+def _draw_groups(canvas: Canvas, shapes: Shapes, rng: np.random.Generator) -> None:
     if shapes.second is None:
         _draw_group(canvas, shapes.first, (64, 64), 128, rng)
         return

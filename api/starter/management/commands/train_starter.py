@@ -9,6 +9,7 @@ MODELS = (
     "tokenizer",
     "autoencoder",
     "clip",
+    "words",
     "diffusion",
     "decoder",
     "judge",

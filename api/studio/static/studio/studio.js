@@ -12,7 +12,10 @@
     const dialog = document.getElementById("lightbox");
     if (dialog && dialog.open && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
       const link = dialog.querySelector(event.key === "ArrowLeft" ? "a[rel=prev]" : "a[rel=next]");
-      if (link) link.click();
+      if (link) {
+        htmx.process(link); // htmx takes up what it has just put in 20 ms later: until then a click would leave the page
+        link.click();
+      }
     }
   });
 
