@@ -1,6 +1,9 @@
 """Who is told that there is work, and who is told that something happened. Best effort: queued rows are the truth."""
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -8,6 +11,16 @@ from django.db import DatabaseError, transaction
 from api.jobs.bell import Listener, ring
 
 log = logging.getLogger("darkroom.jobs")
+
+
+class OwedRing(threading.local):
+    """A worker's ring for the web that waits for its next claim, which rings the web anyway."""
+
+    waits = False
+    owed = False
+
+
+_ring = OwedRing()
 
 
 def ring_workers_on_commit(job_id: object) -> None:
@@ -21,7 +34,31 @@ def ring_keepers_on_commit() -> None:
 
 
 def ring_web_on_commit() -> None:
-    transaction.on_commit(lambda: ring_quietly("web"), robust=True)
+    transaction.on_commit(ring_web, robust=True)
+
+
+def ring_web() -> None:
+    if _ring.waits:
+        _ring.owed = True
+    else:
+        ring_quietly("web")
+
+
+@contextmanager
+def web_ring_waits(*, when: bool) -> Iterator[None]:
+    """Within the block this thread only notes that the web is to be rung; `give_owed_ring` must follow at once."""
+    _ring.waits = when
+    try:
+        yield
+    finally:
+        _ring.waits = False
+
+
+def give_owed_ring(*, rung: bool = False) -> None:
+    """`rung`: the web has been rung since, for another reason."""
+    owed, _ring.owed = _ring.owed, False
+    if owed and not rung:
+        ring_quietly("web")
 
 
 def wake_workers(job_id: str) -> None:

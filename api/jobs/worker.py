@@ -81,6 +81,7 @@ class WorkerLoop:
                 log.warning("The database didn't answer; trying again", exc_info=True)
                 connection.close()
                 self.stopping.wait(IDLE_SECONDS)
+        dispatch.give_owed_ring()
         self.drain()
         bell.close()
         self.end()
@@ -88,8 +89,12 @@ class WorkerLoop:
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
         jobs = services.claim_jobs(worker=self.worker, besides=list(self.sessions))
+        dispatch.give_owed_ring(rung=bool(jobs))  # a claim rings the web itself
         if jobs:
-            self.start(jobs)
+            with dispatch.web_ring_waits(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
+                self.start(jobs)
+        if self.sessions:
+            dispatch.give_owed_ring()  # their turns come before the next claim
         busy = bool(jobs or self.sessions)
         self.take_turns()
         return busy

@@ -1,5 +1,7 @@
 """What the worker's loop makes of a handler's ways to end."""
 
+from collections.abc import Iterator
+
 import pytest
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
@@ -7,6 +9,7 @@ from django.db import IntegrityError, OperationalError
 from api.files import storage
 from api.images.models import GeneratedImage
 from api.jobs import services
+from api.jobs.bell import Bell, open_bell
 from api.jobs.errors import JobError
 from api.jobs.models import Job, JobEvent
 from api.jobs.runs import JobRun
@@ -216,3 +219,41 @@ def test_deleting_a_job_takes_its_events_pictures_and_files(submit, loop, django
     with django_capture_on_commit_callbacks(execute=True):
         job.delete()
     assert (files(), GeneratedImage.objects.count(), JobEvent.objects.count()) == ([], 0, 0)
+
+
+@pytest.fixture
+def bell() -> Iterator[Bell]:
+    bell = open_bell("web")
+    yield bell
+    bell.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_web_hears_of_an_end_with_the_next_claim_and_not_twice(submit, loop, bell):
+    submit(), submit()
+    loop.run_once()
+    assert bell.wait(1)  # the first claim
+    assert not bell.wait(0.05)
+    loop.run_once()
+    assert bell.wait(1)  # the second, which tells of the first job's end
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_web_hears_of_an_end_when_nothing_else_waits(submit, loop, bell):
+    submit()
+    loop.run_once()
+    assert bell.wait(1)
+    assert not loop.run_once()
+    assert bell.wait(1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_web_hears_at_once_of_each_job_of_a_batch(submit, loop, bell):
+    submit("batched"), submit("batched")
+    loop.run_once()
+    rings = 0
+    while bell.wait(0.2):
+        rings += 1
+    assert rings >= 1
+    assert not loop.run_once()
+    assert not bell.wait(0.05)  # nothing was owed
