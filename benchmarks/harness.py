@@ -7,19 +7,18 @@ import atexit
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.live import ROOT, LiveServer
+
 SETTINGS = "tests.jobs.kinds_app.settings"
 
 
@@ -78,44 +77,9 @@ def drop_postgres_database(url: str, name: str) -> None:
 # ---------------------------------------------------------------- processes
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Server:
-    """gunicorn as start.sh runs it, on a port of its own, with this process's settings."""
-
-    def __init__(self, data: Path, **environment: str) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = data / "web.log"
-        self.environment = {**os.environ, "PORT": str(self.port), **environment}
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *, wait: bool = True) -> None:
-        command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.asgi:application"]
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
-        atexit.register(self.stop)
-        if wait:
-            until(self.answers, 30)
-
-    def answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/api/health/", timeout=2) as reply:
-                return reply.status == 200
-        except OSError:
-            return False
-
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(25)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
+def make_server(data: Path, **environment: str) -> LiveServer:
+    """The server of the tests, with this process's settings."""
+    return LiveServer(data, **{"JOB_RUNNER": os.environ["JOB_RUNNER"], **environment})
 
 
 class WorkerProcess:

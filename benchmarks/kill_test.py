@@ -23,7 +23,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.harness import Server, parser, prepare, print_machine, print_table
+from benchmarks.harness import make_server, parser, prepare, print_machine, print_table
+from tests.live import LiveServer
 
 CLIENTS = 8
 
@@ -31,7 +32,7 @@ CLIENTS = 8
 class Run:
     """The state that clients and killer share. `accepted` has every id that a client was ever told, by its key."""
 
-    def __init__(self, server: Server, kills: int, jobs: int, seed: int) -> None:
+    def __init__(self, server: LiveServer, kills: int, jobs: int, seed: int) -> None:
         self.server, self.kills, self.jobs = server, kills, jobs
         self.random = random.Random(seed)
         self.killed: collections.Counter[str] = collections.Counter()
@@ -191,7 +192,7 @@ def main() -> int:
     options = arguments.parse_args()
     data = prepare(options)
     print_machine(data)
-    server = Server(data, JOB_RUNNER="embedded")
+    server = make_server(data, JOB_RUNNER="embedded")
     server.start()
     run = Run(server, options.kills, options.jobs, options.seed)
     started = time.monotonic()

@@ -17,13 +17,14 @@ from typing import Any
 
 import psutil
 
-from benchmarks.harness import ROOT, Server, WorkerProcess, median, parser, prepare, print_machine, print_table, until
+from benchmarks.harness import WorkerProcess, make_server, median, parser, prepare, print_machine, print_table, until
+from tests.live import ROOT, LiveServer
 
 
 class Client:
     """One connection that is kept, as clients do."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: LiveServer) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
 
     def post(self, kind: str, prefer: str = "wait=60", **params: Any) -> dict[str, Any]:
@@ -43,7 +44,7 @@ class Client:
         return (time.monotonic() - started - job["timings"].get("sleep", 0)) * 1000
 
 
-def measure_overhead(server: Server, clients: int, each: int) -> list[float]:
+def measure_overhead(server: LiveServer, clients: int, each: int) -> list[float]:
     def one_client(_: int) -> list[float]:
         client = Client(server)
         client.milliseconds("picture")
@@ -53,7 +54,7 @@ def measure_overhead(server: Server, clients: int, each: int) -> list[float]:
         return [value for values in pool.map(one_client, range(clients)) for value in values]
 
 
-def measure_wake_ups(server: Server, count: int = 30) -> list[float]:
+def measure_wake_ups(server: LiveServer, count: int = 30) -> list[float]:
     client = Client(server)
     values = []
     for _ in range(count):
@@ -62,7 +63,7 @@ def measure_wake_ups(server: Server, count: int = 30) -> list[float]:
     return values
 
 
-def measure_waiters(server: Server, clients: int) -> dict[str, int]:
+def measure_waiters(server: LiveServer, clients: int) -> dict[str, int]:
     """Threads and database connections of the web process while `clients` wait for one job each that doesn't come."""
     process = serving(server)
     before = process.num_threads()
@@ -85,7 +86,7 @@ def threads_to_join(threads: list[threading.Thread]) -> int:
     return len(threads)
 
 
-def serving(server: Server) -> psutil.Process:
+def serving(server: LiveServer) -> psutil.Process:
     assert server.process is not None
     return psutil.Process(server.process.pid).children()[0]
 
@@ -100,7 +101,7 @@ def database_connections(process: psutil.Process) -> int:
     return sum(peer.raddr.port == port for peer in process.net_connections() if peer.raddr) if port in ports else 0
 
 
-def measure_start(server: Server) -> tuple[float, float, float]:
+def measure_start(server: LiveServer) -> tuple[float, float, float]:
     """Seconds from the command to the first answer, MiB of the process that serves, and processor seconds of its start."""
     started = time.monotonic()
     server.start()
@@ -122,7 +123,7 @@ def main() -> int:
     options = arguments.parse_args()
     data = prepare(options)
     print_machine(data)
-    server = Server(data)
+    server = make_server(data)
     seconds, memory, spent = measure_start(server)
     print_table(
         "Web process",
@@ -165,7 +166,7 @@ def main() -> int:
     return 0
 
 
-def measure_rate(server: Server, clients: int = 8, each: int = 30) -> str:
+def measure_rate(server: LiveServer, clients: int = 8, each: int = 30) -> str:
     def one_client(_: int) -> None:
         client = Client(server)
         for _ in range(each):

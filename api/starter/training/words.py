@@ -101,8 +101,8 @@ class Pupil:
         tokens = tokenize(self.tokenizer, told, TOKENS if self.step % 4 == 0 else None).to(self.device)
         set_learning_rate(self.optimizer, rate)
         with autocast(self.device):
-            answers = self.reader(self.encoder(tokens).last_hidden_state)
-        loss = facts_loss(*answers, facts, self.device)
+            choices, things = self.reader(self.encoder(tokens).last_hidden_state)
+        loss = facts_loss(choices, things, facts, self.device)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
