@@ -10,6 +10,11 @@ PYTHON = sys.executable
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "")
 CHROMIUM = shutil.which("chromium")
 
+CORES = os.cpu_count() or 1
+PROCESSES = min(4, CORES)  # each may hold models, and a server with a worker
+PYTEST = [PYTHON, "-m", "pytest", "-q", "-n", str(PROCESSES), "--dist", "loadfile"]
+SHARED_OUT = {"OMP_NUM_THREADS": str(max(1, CORES // PROCESSES))}
+
 CHECKS: list[tuple[str, list[str], dict[str, str]]] = [
     ("lint", ["ruff", "check", "."], {}),
     ("format", ["ruff", "format", "--check", "."], {}),
@@ -17,9 +22,13 @@ CHECKS: list[tuple[str, list[str], dict[str, str]]] = [
     ("migrations", [PYTHON, "manage.py", "makemigrations", "--check", "--dry-run"], {}),
     ("settings", [PYTHON, "manage.py", "check", "--deploy", "--fail-level", "WARNING"], {}),
     ("OpenAPI", [PYTHON, "manage.py", "spectacular", "--validate", "--fail-on-warn", "--file", os.devnull], {}),
-    ("tests on SQLite", [PYTHON, "-m", "pytest", "-q"], {}),
+    ("tests on SQLite", PYTEST, SHARED_OUT),
 ]
-ON_POSTGRES = ("tests on PostgreSQL", [PYTHON, "-m", "pytest", "-q", "-m", "not models"], {"DATABASE_URL": POSTGRES})
+ON_POSTGRES = (
+    "tests on PostgreSQL",
+    [*PYTEST, "-m", "not models and not own_database"],
+    {**SHARED_OUT, "DATABASE_URL": POSTGRES},
+)
 
 
 def main(arguments: list[str]) -> int:

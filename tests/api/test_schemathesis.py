@@ -28,6 +28,7 @@ headers = { Prefer = "respond-async" }
 CHATS = {"CHAT_REMOTE_URL": "http://127.0.0.1:9/v1", "CHAT_REMOTE_MODELS": "far", "DEFAULT_CHAT_MODEL": "far"}
 
 
+@pytest.mark.own_database
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_no_request_gives_a_server_error_or_an_answer_that_is_not_documented(tmp_path: Path):

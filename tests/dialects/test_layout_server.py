@@ -9,6 +9,8 @@ import pytest
 from tests.live import LiveServer
 from tests.scoring.conftest import encoded, poster
 
+pytestmark = pytest.mark.own_database
+
 EVENT = {"title": "Midsummer Jazz Night", "description": "Live on the lake stage", "venue": "Lakeside", "date": None}
 VARIANT = {
     "id": 3,

@@ -10,6 +10,8 @@ from PIL import Image
 from tests.backends.inference_server import InferenceServer
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.own_database
+
 
 @pytest.fixture(scope="module")
 def inference() -> Iterator[InferenceServer]:

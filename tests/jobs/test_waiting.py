@@ -11,6 +11,8 @@ import pytest
 from tests.jobs.conftest import TESTING_SETTINGS
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.own_database
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[LiveServer]:
