@@ -56,9 +56,11 @@ class Judge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, 40, 6, stride=4, padding=1),
-            nn.BatchNorm2d(40),
+            nn.Conv2d(3, 24, 4, stride=2, padding=1),  # birds are strokes of two pixels: at a stride of 4 it missed half of them
+            nn.BatchNorm2d(24),
             nn.ReLU(),
+            Block(24),
+            _smaller(24, 40),
             Block(40),
             _smaller(40, 80),
             Block(80),
@@ -112,7 +114,7 @@ def loss_of(judge: Judge, pictures: torch.Tensor, facts: list[world.Picture]) ->
 def worn(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Blur, shift the colours a little and add noise, each now and then."""
     if rng.random() < 0.5:
-        small = functional.interpolate(pictures, scale_factor=float(rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
+        small = functional.interpolate(pictures, scale_factor=float(rng.uniform(0.6, 0.95)), mode="bilinear", antialias=True)
         pictures = functional.interpolate(small, size=pictures.shape[-2:], mode="bilinear")
     if rng.random() < 0.6:
         pictures = pictures * rng.uniform(0.9, 1.05) + torch.randn(len(pictures), 3, 1, 1, device=pictures.device) * 0.06
