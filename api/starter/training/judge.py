@@ -56,7 +56,9 @@ class Judge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, 24, 4, stride=2, padding=1),  # birds are strokes of two pixels: at a stride of 4 it missed half of them
+            nn.Conv2d(
+                3, 24, 4, stride=2, padding=1
+            ),  # birds are strokes of two pixels: at a stride of 4 it missed half of them
             nn.BatchNorm2d(24),
             nn.ReLU(),
             Block(24),
@@ -150,6 +152,24 @@ def accuracy(judge: Judge, count: int, seed: int) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in right.items()}
 
 
+@torch.no_grad()
+def balance(judge: Judge, count: int, seed: int) -> None:
+    """Move each thing's threshold to where it is missed as often as it is seen in vain, on `count` drawings.
+
+    A picture that was asked for has the thing far oftener than a drawing of training, so what training made likely says nothing.
+    """
+    rng = np.random.default_rng(seed)
+    facts = [world.sample_for_training(rng) for _ in range(count)]
+    present = labels_of(facts)[1]
+    pixels = [world.render(picture, int(rng.integers(10**9))) for picture in facts]
+    logits = torch.cat([judge(to_tensor(pixels[start : start + 64]))[1] for start in range(0, count, 64)])
+    for place in range(len(THINGS)):
+        there, absent = logits[present[:, place] == 1, place].sort()[0], logits[present[:, place] == 0, place].sort()[0]
+        shares = torch.linspace(0, 1, 201)
+        missed, in_vain = there.quantile(shares), absent.quantile(1 - shares)
+        judge.head.bias[sum(judge.sizes) + place] -= missed[(missed >= in_vain).int().argmax()]
+
+
 def load_judge(weights: Path = WEIGHTS) -> Judge:
     judge = Judge()
     judge.load_state_dict(load_file(weights / "judge" / "model.safetensors"))
@@ -157,8 +177,11 @@ def load_judge(weights: Path = WEIGHTS) -> Judge:
 
 
 def export_judge(checkpoints: Path, weights: Path = WEIGHTS) -> None:
-    """weights/judge: fp16 on disk. Evaluation and tests look through it; the server does not."""
-    state = need_checkpoint(checkpoints / "judge.pt")["model"]
+    """weights/judge: fp16 on disk, balanced. Evaluation and tests look through it; the server does not."""
+    judge = Judge()
+    judge.load_state_dict(need_checkpoint(checkpoints / "judge.pt")["model"])
+    balance(judge.eval(), 4000, 310_000)
+    state = judge.state_dict()
     (weights / "judge").mkdir(exist_ok=True)
     half = {name: value.half().contiguous() if value.is_floating_point() else value for name, value in state.items()}
     save_file(half, weights / "judge" / "model.safetensors")
