@@ -22,7 +22,7 @@ from api.starter.evaluation import scene_prompts
 from api.starter.training.judge import load_judge, see
 from api.starter.training.run import autocast, to_tensor
 from api.starter.vlm import FOLDER
-from api.starter.world.scene import Scene
+from api.starter.world.scene import OBJECTS, Scene, sample_scene
 from api.starter.world.styles import RISO_INKS
 from tests.starter.conftest import Similarity
 
@@ -210,3 +210,15 @@ def test_clip_prefers_the_true_caption(similarity: Similarity) -> None:
     images = [Image.fromarray(world.render(picture, i)) for i, picture in enumerate(pictures)]
     cosines = similarity([world.describe_fully(picture, rng) for picture in pictures], images)
     assert (cosines.argmax(axis=0) == np.arange(30)).mean() >= 0.85
+
+
+def test_the_judge_misses_a_thing_about_as_often_as_it_sees_it_in_vain() -> None:
+    judge, rng = load_judge(), np.random.default_rng(77)
+    scenes = [sample_scene(rng) for _ in range(900)]
+    pictures = to_tensor([world.render(scene, seed) for seed, scene in enumerate(scenes)])
+    seen = [things for part in pictures.split(100) for _, things in see(judge, part)]
+    for thing in OBJECTS:
+        missed = np.mean([not things[thing] for scene, things in zip(scenes, seen, strict=True) if thing in scene.objects])
+        in_vain = np.mean([things[thing] for scene, things in zip(scenes, seen, strict=True) if thing not in scene.objects])
+        most = 0.3 if thing == "birds" else 0.15
+        assert (missed < most, in_vain < most) == (True, True), thing

@@ -34,7 +34,7 @@ from api.starter.training.together import average_over_processes, join_meeting, 
 from api.starter.world.facts import CHOICES, THINGS, choices_of, things_of
 
 BATCH, PEAK, AVERAGE_EVERY = 64, 8e-4, 4
-TEXT_ENCODER = "text-encoder.pt"
+TEXT_ENCODER = "words-final.pt"
 CPU = torch.device("cpu")
 
 
