@@ -34,10 +34,15 @@ def ring_keepers_on_commit() -> None:
 
 
 def ring_web_on_commit() -> None:
-    transaction.on_commit(ring_web, robust=True)
+    transaction.on_commit(lambda: ring_quietly("web"), robust=True)
 
 
-def ring_web() -> None:
+def ring_web_of_end_on_commit() -> None:
+    """A job has ended. Within `web_ring_waits` the ring is owed."""
+    transaction.on_commit(_ring_or_owe, robust=True)
+
+
+def _ring_or_owe() -> None:
     if _ring.waits:
         _ring.owed = True
     else:
@@ -46,7 +51,7 @@ def ring_web() -> None:
 
 @contextmanager
 def web_ring_waits(*, when: bool) -> Iterator[None]:
-    """Within the block this thread only notes that the web is to be rung; `give_owed_ring` must follow at once."""
+    """Within the block this thread only notes that the web is to hear of a job's end; `give_owed_ring` must follow at once."""
     _ring.waits = when
     try:
         yield

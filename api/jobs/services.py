@@ -211,7 +211,7 @@ def end_job(job: Job, status: Status, event: sql.Event | None, **changes: Any) -
     events = [*([event] if event else []), ("status", {"status": status})]
     over: dict[str, Any] = {"finished_at": sql.clock(), "lease_token": None, "lease_expires_at": None}
     transition(job, Status.RUNNING, events, alone="preview", status=status, **over, **changes)
-    dispatch.ring_web_on_commit()
+    dispatch.ring_web_of_end_on_commit()
 
 
 # ---------------------------------------------------------------- cancel

@@ -1,5 +1,6 @@
 """What the worker's loop makes of a handler's ways to end."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -245,6 +246,17 @@ def test_the_web_hears_of_an_end_when_nothing_else_waits(submit, loop, bell):
     assert bell.wait(1)
     assert not loop.run_once()
     assert bell.wait(1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_web_hears_of_progress_while_the_job_runs(submit, loop, bell):
+    heard = []
+    submit("sleep", {"steps": 3, "seconds": 0.3})
+    listening = threading.Thread(target=lambda: heard.extend(bell.wait(0.6) for _ in range(3)))
+    listening.start()
+    loop.run_once()
+    listening.join()
+    assert heard == [True, True, True]  # the claim, and two steps as they are done
 
 
 @pytest.mark.django_db(transaction=True)

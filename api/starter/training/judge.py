@@ -56,9 +56,7 @@ class Judge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(
-                3, 24, 4, stride=2, padding=1
-            ),  # birds are strokes of two pixels: at a stride of 4 it missed half of them
+            nn.Conv2d(3, 24, 4, stride=2, padding=1),  # birds are strokes of two pixels: a stride of 4 missed half of them
             nn.BatchNorm2d(24),
             nn.ReLU(),
             Block(24),
