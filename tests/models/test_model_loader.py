@@ -367,7 +367,10 @@ def test_a_folder_with_foreign_classes_is_never_built(broken: Path, store: Model
 # -- Other tasks, faults
 
 
-def test_another_capability_registers_how_its_task_is_loaded(store: ModelStore, device: Device, tmp_path: Path) -> None:
+def test_another_capability_registers_how_its_task_is_loaded(
+    store: ModelStore, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.loading.builders._builders", {})
     (tmp_path / "config.json").write_text("{}")
     builder = Builder(build=lambda entry, folder, device: torch.nn.Linear(4, 4), estimate=lambda entry, folder, device: 80)
     register_builder("text-generation", builder)
