@@ -12,7 +12,7 @@ CHROMIUM = shutil.which("chromium")
 
 CORES = os.cpu_count() or 1
 PROCESSES = min(4, CORES)  # each may hold models, and a server with a worker
-PYTEST = [PYTHON, "-m", "pytest", "-q", "-n", str(PROCESSES), "--dist", "loadfile"]
+PYTEST = [PYTHON, "-m", "pytest", "-q", "-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder"]
 SHARED_OUT = {"OMP_NUM_THREADS": str(max(1, CORES // PROCESSES))}
 
 CHECKS: list[tuple[str, list[str], dict[str, str]]] = [
