@@ -78,8 +78,10 @@ def drop_postgres_database(url: str, name: str) -> None:
 
 
 def make_server(data: Path, **environment: str) -> LiveServer:
-    """The server of the tests, with this process's settings."""
-    return LiveServer(data, **{"JOB_RUNNER": os.environ["JOB_RUNNER"], **environment})
+    """The server of the tests, with this process's settings; it ends with this process, whatever ends that."""
+    server = LiveServer(data, **{"JOB_RUNNER": os.environ["JOB_RUNNER"], **environment})
+    atexit.register(server.stop)
+    return server
 
 
 class WorkerProcess:
