@@ -56,9 +56,9 @@ def with_lifespan(application: Application) -> Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 if settings.JOB_RUNNER == "embedded":
-                    from api.jobs.supervisor import ensure_started
+                    from api.jobs.dispatch import start_embedded_worker
 
-                    ensure_started()
+                    start_embedded_worker()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 return await send({"type": "lifespan.shutdown.complete"})

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
@@ -11,6 +11,10 @@ from django.db import DatabaseError, transaction
 from api.jobs.bell import Listener, ring
 
 log = logging.getLogger("darkroom.jobs")
+
+
+start_embedded_worker: Callable[[], None]
+"""apps.py sets it: who supervises the worker changes jobs too, and each change of theirs rings from here."""
 
 
 class OwedRing(threading.local):
@@ -68,9 +72,7 @@ def give_owed_ring(*, rung: bool = False) -> None:
 
 def wake_workers(job_id: str) -> None:
     if settings.JOB_RUNNER == "embedded":
-        from api.jobs.supervisor import ensure_started
-
-        ensure_started()
+        start_embedded_worker()
     if settings.JOB_RUNNER == "celery":
         publish(job_id)
     ring_quietly("worker")

@@ -22,3 +22,12 @@ def test_without_new_pictures_all_are_drawn_alike(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     drawn = [pool.facts.index(pool.draw(1, 0, rng)[0][0]) for _ in range(200)]
     assert min(np.bincount(drawn, minlength=4)) > 25
+
+
+def test_a_kind_can_be_drawn_oftener_than_it_comes(tmp_path: Path) -> None:
+    pool = LatentPool(tmp_path / "latents.npy", make_autoencoder(), seed=1, capacity=32)
+    pool.grow(32)
+    rng = np.random.default_rng(0)
+    scenes = np.mean([picture.kind == "scene" for picture in pool.facts])
+    drawn = np.mean([picture.kind == "scene" for picture in pool.draw(1000, 0, rng, {"scene": 4.0})[0]])
+    assert drawn == pytest.approx(4 * scenes / (4 * scenes + 1 - scenes), abs=0.05)

@@ -11,15 +11,12 @@ from api.starter.training import data
 from api.starter.training.run import (
     Average,
     Budget,
+    Course,
     autocast,
     every,
     learning_rate,
-    load_checkpoint,
     log,
-    save_checkpoint,
     save_grid,
-    set_learning_rate,
-    steps_until_done,
     to_pictures,
     to_tensor,
 )
@@ -62,46 +59,30 @@ def train_autoencoder(checkpoints: Path, minutes: float, device: torch.device) -
     torch.manual_seed(1)
     autoencoder = make_autoencoder().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(autoencoder.parameters(), PEAK, betas=(0.9, 0.99), weight_decay=0)
-    average, path, step, spent = Average([autoencoder], 0.998), checkpoints / "autoencoder.pt", 0, 0.0
-    if state := load_checkpoint(path):
-        autoencoder.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.load(state["average"])
-        step, spent = state["step"], state["spent"]
+    average, path = Average([autoencoder], 0.998), checkpoints / "autoencoder.pt"
+    course = Course({"model": autoencoder}, optimizer, average)
+    course.resume(path)
     held_out = to_tensor([p for (_, p), _ in zip(data.pictures(data.EVALUATION_SEED), range(48), strict=False)]).to(device)
-    stream, rng = data.pictures(step + 1), np.random.default_rng(step)
-    budget, look, done = Budget(minutes, spent), every(180), step
+    stream, rng = data.pictures(course.step + 1), np.random.default_rng(course.step)
+    budget, look = Budget(minutes, course.spent), every(180)
 
     def keep() -> None:
         average.swap()
-        log(f"autoencoder step {done} {budget.spent:.1f} min PSNR {psnr(autoencoder, held_out):.2f} dB")
+        log(f"autoencoder step {course.step} {budget.spent:.1f} min PSNR {psnr(autoencoder, held_out):.2f} dB")
         pairs = np.concatenate([to_pictures(held_out[:8]), to_pictures(reconstruct(autoencoder, held_out[:8]))])
-        save_grid(pairs, checkpoints / "samples" / f"autoencoder-{done:06d}.png", 8)
+        save_grid(pairs, checkpoints / "samples" / f"autoencoder-{course.step:06d}.png", 8)
         average.swap()
-        save_checkpoint(
-            path,
-            {
-                "model": autoencoder.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "average": average.state(),
-                "step": done,
-                "spent": budget.spent,
-            },
-        )
+        course.keep(path, budget)
 
-    for done in steps_until_done(budget, step):
+    for step in course.steps(budget):
         batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)]).to(
             device, memory_format=torch.channels_last
         )
-        set_learning_rate(optimizer, learning_rate(PEAK, done, budget.progress, decay_from=0.35))
         loss = _step_loss(autoencoder, batch)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)
-        optimizer.step()
+        course.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.35))
         average.update()
-        if done % 50 == 0:
-            log(f"autoencoder step {done} {budget.spent:.1f} min loss {loss.item():.4f}")
+        if step % 50 == 0:
+            log(f"autoencoder step {step} {budget.spent:.1f} min loss {loss.item():.4f}")
         if look():
             keep()
     keep()

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
+from transformers import CLIPModel
 
 from api.starter.architecture import WEIGHTS, make_pipeline, make_processor, make_tokenizer, save_half
-from api.starter.training.clip import load_clip
+from api.starter.training.clip import Pupil, load_clip
 from api.starter.training.diffusion import Trainee, final_autoencoder, load_trainee
 from api.starter.training.run import Average, save_checkpoint
 from api.starter.training.words import TEXT_ENCODER
@@ -29,12 +30,16 @@ def export_clip(checkpoints: Path, weights: Path = WEIGHTS) -> None:
 
 
 def take_up_starter(checkpoints: Path, processes: int, weights: Path = WEIGHTS) -> None:
-    """Checkpoints from weights/starter, for training to go on where the old ones are lost: only the optimizer begins anew."""
+    """Checkpoints from the weights here, for training to go on where the old ones are lost: only optimizers begin anew."""
     pipeline, trainee = StableDiffusionPipeline.from_pretrained(weights / "starter"), Trainee()
     trainee.unet.load_state_dict(pipeline.unet.state_dict())
     trainee.text_encoder.load_state_dict(pipeline.text_encoder.state_dict())
-    average = Average([trainee.unet, trainee.text_encoder], 0.99)
+    trainee.average = Average([trainee.unet, trainee.text_encoder], 0.99)
     for rank in range(processes):
-        save_checkpoint(checkpoints / f"diffusion-{rank}.pt", trainee.state() | {"average": average.state(), "pool": 0})
+        save_checkpoint(checkpoints / f"diffusion-{rank}.pt", trainee.state() | {"pool": 0})
+    pupil = Pupil()
+    pupil.clip.load_state_dict(CLIPModel.from_pretrained(weights / "starter-clip").state_dict())
+    pupil.average = Average([pupil.clip], 0.995)
+    save_checkpoint(checkpoints / "clip.pt", pupil.state())
     save_checkpoint(checkpoints / "autoencoder-final.pt", {"model": pipeline.vae.state_dict()})
     save_checkpoint(checkpoints / TEXT_ENCODER, {"model": pipeline.text_encoder.state_dict()})

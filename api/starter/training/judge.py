@@ -14,15 +14,12 @@ from api.starter.architecture import WEIGHTS
 from api.starter.training import data
 from api.starter.training.run import (
     Budget,
+    Course,
     autocast,
     every,
     learning_rate,
-    load_checkpoint,
     log,
     need_checkpoint,
-    save_checkpoint,
-    set_learning_rate,
-    steps_until_done,
     to_tensor,
 )
 from api.starter.world.facts import CHOICES, THINGS, choices_of, things_of
@@ -103,6 +100,19 @@ def facts_loss(
     total = sum(functional.cross_entropy(choice_logits[name], choices[name], ignore_index=UNKNOWN) for name in asked)
     known = things != UNKNOWN
     return total + 4 * functional.binary_cross_entropy_with_logits(thing_logits[known], things[known])
+
+
+class FactsHead(nn.Module):
+    """(N, inputs) to the judge's questions, by one linear layer: what another model's sight must tell while it learns."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.sizes = [*(len(answers) for answers in CHOICES.values()), len(THINGS)]
+        self.linear = nn.Linear(inputs, sum(self.sizes))
+
+    def forward(self, seen: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        *choices, things = self.linear(seen).float().split(self.sizes, dim=1)
+        return dict(zip(CHOICES, choices, strict=True)), things
 
 
 def loss_of(judge: Judge, pictures: torch.Tensor, facts: list[world.Picture]) -> torch.Tensor:
@@ -188,35 +198,27 @@ def export_judge(checkpoints: Path, weights: Path = WEIGHTS) -> None:
 def train_judge(checkpoints: Path, minutes: float, device: torch.device) -> Judge:
     """Train for `minutes` in all, from the checkpoint if there is one."""
     torch.manual_seed(4)
-    judge, path, step, spent = Judge().to(device), checkpoints / "judge.pt", 0, 0.0
+    judge, path = Judge().to(device), checkpoints / "judge.pt"
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = torch.optim.AdamW(judge.parameters(), PEAK, weight_decay=0.05, fused=True)
-    if state := load_checkpoint(path):
-        judge.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-    stream, rng = data.pictures(300_000 + step), np.random.default_rng(300_000 + step)
-    budget, look, done = Budget(minutes, spent), every(90), step
+    course = Course({"model": judge}, optimizer)
+    course.resume(path)
+    stream, rng = data.pictures(300_000 + course.step), np.random.default_rng(300_000 + course.step)
+    budget, look = Budget(minutes, course.spent), every(90)
 
     def keep() -> None:
         judge.eval()
         shares = accuracy(judge, 400, data.EVALUATION_SEED)
         worst = ", ".join(f"{name} {share:.2f}" for name, share in sorted(shares.items(), key=lambda item: item[1])[:5])
-        log(f"judge step {done} {budget.spent:.1f} min mean {np.mean(list(shares.values())):.3f} worst: {worst}")
+        log(f"judge step {course.step} {budget.spent:.1f} min mean {np.mean(list(shares.values())):.3f} worst: {worst}")
         judge.train()
-        save_checkpoint(
-            path, {"model": judge.state_dict(), "optimizer": optimizer.state_dict(), "step": done, "spent": budget.spent}
-        )
+        course.keep(path, budget)
 
-    for done in steps_until_done(budget, step):
+    for step in course.steps(budget):
         facts, pixels = zip(*(next(stream) for _ in range(BATCH)), strict=True)
         pictures = worn(to_tensor(pixels).to(device, memory_format=torch.channels_last), rng)
         loss = loss_of(judge, pictures, list(facts))
-        set_learning_rate(optimizer, learning_rate(PEAK, done, budget.progress, decay_from=0.3))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 5.0)
-        optimizer.step()
+        course.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.3), clip=5.0)
         if look():
             keep()
     keep()

@@ -1,6 +1,6 @@
 """Pictures as latents: encoded once, while training goes on, and drawn again from the pool."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +77,16 @@ class LatentPool:
         self.facts += [picture for picture, _ in fresh]
         return count
 
-    def draw(self, count: int, newest: int, rng: np.random.Generator) -> tuple[list[world.Picture], torch.Tensor, torch.Tensor]:
-        """`count` pictures, the `newest` ones and others at random: facts, latents, (N, 32, 32) shares of things."""
+    def draw(
+        self, count: int, newest: int, rng: np.random.Generator, oftener: Mapping[str, float] | None = None
+    ) -> tuple[list[world.Picture], torch.Tensor, torch.Tensor]:
+        """`count` pictures, the `newest` ones and others at random: facts, latents, (N, 32, 32) shares of things.
+
+        `oftener`: how much likelier than others a kind of picture is to be among the others."""
         size = len(self.facts)
         newest = min(newest, size)
-        chosen = np.concatenate([np.arange(size - newest, size), rng.integers(size, size=count - newest)])
+        weights = np.array([(oftener or {}).get(picture.kind, 1.0) for picture in self.facts])
+        others = rng.choice(size, size=count - newest, p=weights / weights.sum())
+        chosen = np.concatenate([np.arange(size - newest, size), others])
         rows = torch.from_numpy(self._rows[chosen]).float()
         return [self.facts[i] for i in chosen], rows[:, :-1], rows[:, -1]

@@ -23,15 +23,12 @@ from api.starter.architecture import WEIGHTS as FOLDER
 from api.starter.training import data
 from api.starter.training.run import (
     Budget,
+    Course,
     autocast,
     every,
     learning_rate,
-    load_checkpoint,
     log,
     need_checkpoint,
-    save_checkpoint,
-    set_learning_rate,
-    steps_until_done,
 )
 from api.starter.world.posters import FAULTS, EventPoster, render_poster, sample_poster, spoil
 
@@ -155,35 +152,27 @@ def train_nima(checkpoints: Path, minutes: float, device: torch.device) -> Nima:
     from api.starter.nima_figures import evaluate_nima, write_card
 
     torch.manual_seed(6)
-    model, path, step, spent = make_model().to(device), checkpoints / "nima.pt", 0, 0.0
+    model, path = make_model().to(device), checkpoints / "nima.pt"
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = torch.optim.AdamW(model.parameters(), PEAK, weight_decay=0.05, fused=True)
-    if state := load_checkpoint(path):
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-    stream, budget, look, done = batches(500_000 + step), Budget(minutes, spent), every(60), step
+    course = Course({"model": model}, optimizer)
+    course.resume(path)
+    stream, budget, look = batches(500_000 + course.step), Budget(minutes, course.spent), every(60)
     losses: list[float] = []
 
     def keep() -> None:
-        log(f"nima step {done} {budget.spent:.1f} of {minutes:.0f} min, loss {np.mean(losses[-100:] or [0]):.4f}")
-        kept = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": done, "spent": budget.spent}
-        save_checkpoint(path, kept)
+        log(f"nima step {course.step} {budget.spent:.1f} of {minutes:.0f} min, loss {np.mean(losses[-100:] or [0]):.4f}")
+        course.keep(path, budget)
 
-    for done in steps_until_done(budget, step):
+    for step in course.steps(budget):
         model.train()
         loss = loss_of(model, next(stream), device)
-        set_learning_rate(optimizer, learning_rate(PEAK, done, budget.progress, decay_from=0.3))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-        optimizer.step()
+        course.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.3), clip=2.0)
         losses.append(float(loss.detach()))
         if look():
             keep()
     keep()
-    spent, folder = budget.spent, export_nima(checkpoints)
-    write_card(folder, evaluate_nima(model.eval()), steps=done, minutes=spent)
+    write_card(export_nima(checkpoints), evaluate_nima(model.eval()), steps=course.step, minutes=course.spent)
     return model
 
 

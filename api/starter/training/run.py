@@ -3,7 +3,7 @@
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +146,56 @@ def every(seconds: float) -> Callable[[], bool]:
     return due
 
 
-def steps_until_done(budget: Budget, start: int) -> Iterator[int]:
-    step = start
-    while budget.progress < 1:
-        yield step
-        step += 1
+class Course:
+    """What one process trains: modules by name, their optimizer, an average of weights (of none, unless given), and how far it is."""
+
+    def __init__(
+        self, modules: Mapping[str, torch.nn.Module], optimizer: torch.optim.Optimizer, average: Average | None = None
+    ) -> None:
+        self.modules, self.optimizer, self.average = modules, optimizer, average or Average((), 0.0)
+        self.step, self.spent = 0, 0.0
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        return [parameter for module in self.modules.values() for parameter in module.parameters()]
+
+    def follow(self, loss: torch.Tensor, rate: float, clip: float = 1.0) -> None:
+        """One step down this loss, at this learning rate, its gradient cut to a norm of `clip`."""
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.parameters, clip)
+        self.optimizer.step()
+        self.step += 1
+
+    def state(self) -> dict[str, Any]:
+        modules: dict[str, Any] = {name: module.state_dict() for name, module in self.modules.items()}
+        return modules | {
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state(),
+            "step": self.step,
+            "spent": self.spent,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        for name, module in self.modules.items():
+            module.load_state_dict(state[name])
+        if self.average.values:
+            self.average.load(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent = state["step"], state["spent"]
+
+    def resume(self, path: Path) -> dict[str, Any] | None:
+        """Go on from this checkpoint if it is there; what it holds."""
+        if state := load_checkpoint(path):
+            self.load(state)
+        return state
+
+    def keep(self, path: Path, budget: Budget, **more: Any) -> None:
+        self.spent = budget.spent
+        save_checkpoint(path, self.state() | more)
+
+    def steps(self, budget: Budget) -> Iterator[int]:
+        """The number of the step to take, until the time is up."""
+        while budget.progress < 1:
+            yield self.step

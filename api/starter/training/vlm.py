@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
@@ -20,18 +19,16 @@ from api.starter.architecture import WEIGHTS
 from api.starter.talk.dialogues import Dialogue, dialogue
 from api.starter.talk.looks import Look
 from api.starter.talk.looks import look as make_look
-from api.starter.training.judge import facts_loss, worn
+from api.starter.training.judge import FactsHead, facts_loss, worn
 from api.starter.training.run import (
     Average,
     Budget,
+    Course,
     autocast,
     every,
     learning_rate,
-    load_checkpoint,
     log,
     need_checkpoint,
-    save_checkpoint,
-    set_learning_rate,
     to_tensor,
 )
 from api.starter.training.together import average_over_processes, join_meeting, run_together, time_is_up
@@ -48,7 +45,6 @@ from api.starter.vlm import (
     take_over_eyes,
     train_vocabulary,
 )
-from api.starter.world.facts import CHOICES, THINGS
 
 BATCH, PEAK, AVERAGE_EVERY, LONGEST = 16, 1.5e-3, 4, 256
 FACTS = 0.5
@@ -157,37 +153,21 @@ def worn_a_little(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Ten
     return worn(pictures, rng) if rng.random() < 0.3 else pictures
 
 
-class FactsHead(nn.Module):
-    """(N, 16, 192) picture tokens to the judge's questions."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.sizes = [*(len(answers) for answers in CHOICES.values()), len(THINGS)]
-        self.linear = nn.Linear(IMAGE_TOKENS * width, sum(self.sizes))
-
-    def forward(self, tokens: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        *choices, things = self.linear(tokens.flatten(1)).float().split(self.sizes, dim=1)
-        return dict(zip(CHOICES, choices, strict=True)), things
-
-
-class Pupil:
-    """The model, the head beside it, their optimizer and the count of steps."""
+class Pupil(Course):
+    """The model, and the head beside it."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, device: torch.device) -> None:
         self.device, self.tokenizer, self.writer = device, tokenizer, Writer(tokenizer)
         self.vlm = make_vlm(tokenizer).to(device)
-        self.head = FactsHead(self.vlm.config.text_config.hidden_size).to(device)
-        decayed = [p for p in self.parameters if p.ndim > 1]
+        self.head = FactsHead(IMAGE_TOKENS * self.vlm.config.text_config.hidden_size).to(device)
+        parameters = [*self.vlm.parameters(), *self.head.parameters()]
         groups = [
-            {"params": decayed, "weight_decay": 0.05},
-            {"params": [p for p in self.parameters if p.ndim == 1], "weight_decay": 0.0},
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.05},
+            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.98), fused=True)
-        self.step, self.spent, self.seen = 0, 0.0, 0
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        return [*self.vlm.parameters(), *self.head.parameters()]
+        optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.98), fused=True)
+        super().__init__({"vlm": self.vlm, "head": self.head}, optimizer, Average([self.vlm], 0.99))
+        self.seen = 0
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Of the answers' tokens, and of the facts."""
@@ -205,14 +185,14 @@ class Pupil:
         learnt = targets != IGNORED
         logits = self.vlm.lm_head(hidden[:, :-1][learnt]).float()
         answers = functional.cross_entropy(logits, targets[learnt])
-        choices, things = self.head(tokens.float())
+        choices, things = self.head(tokens.float().flatten(1))
         return answers, facts_loss(choices, things, batch.facts, self.device)
 
     def learn(self, batch: Batch, rate: float) -> float:
         """One step of everything; the loss of the answers."""
         with autocast(self.device):
             answers, facts = self.losses(batch)
-        self._follow(answers + FACTS * facts, rate)
+        self.follow(answers + FACTS * facts, rate)
         self.seen += len(batch.ids)
         return answers.item()
 
@@ -221,18 +201,10 @@ class Pupil:
         pictures = worn_a_little(to_tensor([look.pixels for look in looks]), rng)
         with autocast(self.device):
             tokens = self.look_at(pictures)
-            choices, things = self.head(tokens.float())
+            choices, things = self.head(tokens.float().flatten(1))
         facts = facts_loss(choices, things, [look.facts for look in looks], self.device)
-        self._follow(FACTS * facts, rate)
+        self.follow(FACTS * facts, rate)
         return facts.item()
-
-    def _follow(self, loss: torch.Tensor, rate: float) -> None:
-        set_learning_rate(self.optimizer, rate)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.step += 1
 
     def look_at(self, pictures: torch.Tensor) -> torch.Tensor:
         """(N, 16, 192): what the language model gets of each."""
@@ -240,20 +212,11 @@ class Pupil:
         return model.connector(model.vision_model(pixel_values=pictures.to(self.device)).last_hidden_state)  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Any]:
-        return {
-            "vlm": self.vlm.state_dict(),
-            "head": self.head.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "spent": self.spent,
-            "seen": self.seen,
-        }
+        return super().state() | {"seen": self.seen}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.vlm.load_state_dict(state["vlm"])
-        self.head.load_state_dict(state["head"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent, self.seen = state["step"], state["spent"], state["seen"]
+        super().load(state)
+        self.seen = state["seen"]
 
 
 def need_vocabulary(checkpoints: Path) -> PreTrainedTokenizerFast:
@@ -272,31 +235,27 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
     join_meeting(rank, processes, meeting)
     torch.manual_seed(8)
     pupil = Pupil(need_vocabulary(checkpoints), device)
-    average, path = Average([pupil.vlm], 0.99), checkpoints / f"vlm-{rank}.pt"
-    if state := load_checkpoint(path):
-        pupil.load(state)
-        average.load(state["average"])
-    else:
+    path = checkpoints / f"vlm-{rank}.pt"
+    if not pupil.resume(path):
         take_over_eyes(pupil.vlm, CLIPModel.from_pretrained(WEIGHTS / "starter-clip"))
-        average = Average([pupil.vlm], 0.99)
+        pupil.average = Average([pupil.vlm], 0.99)
     torch.manual_seed(1000 * rank + pupil.step)
     rng = np.random.default_rng([rank, pupil.step])
     budget, look, losses = Budget(minutes, pupil.spent), every(300), []
 
     def keep() -> None:
-        pupil.spent = budget.spent
-        save_checkpoint(path, pupil.state() | {"average": average.state()})
+        pupil.keep(path, budget)
         if rank == 0:
             from api.starter.vlm_figures import quick_look
 
-            average.swap()
+            pupil.average.swap()
             log(f"vlm step {pupil.step} {budget.spent:.1f} min {quick_look(pupil.vlm, pupil.tokenizer)}")
-            average.swap()
+            pupil.average.swap()
 
     while True:
         if pupil.step % AVERAGE_EVERY == 0:
             average_over_processes(pupil.parameters)
-            average.update()
+            pupil.average.update()
             if time_is_up(budget):
                 break
             if look():
@@ -321,9 +280,7 @@ def train_vlm(checkpoints: Path, minutes: float, device: torch.device) -> None:
 
 def export_vlm(checkpoints: Path, folder: Path = FOLDER) -> None:
     """weights/starter-vlm: the averaged weights, fp16 on disk, with processor and template."""
-    pupil, state = Pupil(need_vocabulary(checkpoints), torch.device("cpu")), need_checkpoint(checkpoints / "vlm-0.pt")
-    pupil.load(state)
-    average = Average([pupil.vlm], 0.99)
-    average.load(state["average"])
-    average.swap()
+    pupil = Pupil(need_vocabulary(checkpoints), torch.device("cpu"))
+    pupil.load(need_checkpoint(checkpoints / "vlm-0.pt"))
+    pupil.average.swap()
     save_vlm(pupil.vlm, pupil.tokenizer, folder)

@@ -6,7 +6,6 @@ UNet learns that from its own loss very slowly. Captions cost nothing to draw, s
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +20,13 @@ from api.starter.training.clip import load_clip, tokenize
 from api.starter.training.judge import facts_loss
 from api.starter.training.run import (
     Budget,
+    Course,
     autocast,
     every,
     learning_rate,
-    load_checkpoint,
     log,
     need_checkpoint,
     save_checkpoint,
-    set_learning_rate,
 )
 from api.starter.training.together import average_over_processes, join_meeting, run_together, time_is_up
 from api.starter.world.facts import CHOICES, THINGS, choices_of, things_of
@@ -81,49 +79,25 @@ def misread(encoder: CLIPTextModel, reader: Reader, tokenizer: CLIPTokenizer, co
     return {name: float(np.mean(values)) for name, values in wrong.items()}
 
 
-class Pupil:
+class Pupil(Course):
     """The text encoder, what asks it questions, and their optimizer."""
 
     def __init__(self, encoder: CLIPTextModel, device: torch.device = CPU) -> None:
         self.device, self.tokenizer = device, make_tokenizer()
         self.encoder = encoder.to(device)
         self.reader = Reader(encoder.config.hidden_size).to(device)
-        self.step, self.spent = 0, 0.0
         groups = [{"params": self.encoder.parameters()}, {"params": self.reader.parameters()}]
-        self.optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-
-    @property
-    def parameters(self) -> list[torch.nn.Parameter]:
-        return [*self.encoder.parameters(), *self.reader.parameters()]
+        optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        super().__init__({"encoder": self.encoder, "reader": self.reader}, optimizer)
 
     def learn(self, facts: list[world.Picture], told: list[str], rate: float) -> float:
         """One step. Captions are padded to the longest: the encoder is causal, so what follows changes nothing before it."""
         tokens = tokenize(self.tokenizer, told, TOKENS if self.step % 4 == 0 else None).to(self.device)
-        set_learning_rate(self.optimizer, rate)
         with autocast(self.device):
             choices, things = self.reader(self.encoder(tokens).last_hidden_state)
         loss = facts_loss(choices, things, facts, self.device)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.step += 1
+        self.follow(loss, rate)
         return loss.item()
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "encoder": self.encoder.state_dict(),
-            "reader": self.reader.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "spent": self.spent,
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        self.encoder.load_state_dict(state["encoder"])
-        self.reader.load_state_dict(state["reader"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent = state["step"], state["spent"]
 
 
 def load_text_encoder(checkpoints: Path) -> CLIPTextModel:
@@ -146,14 +120,12 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
     join_meeting(rank, processes, meeting)
     torch.manual_seed(7)
     pupil, path = Pupil(_beginner(checkpoints), device), checkpoints / f"words-{rank}.pt"
-    if state := load_checkpoint(path):
-        pupil.load(state)
+    pupil.resume(path)
     stream = captions(700_000 + 1000 * rank + pupil.step)
     budget, look = Budget(minutes, pupil.spent), every(60)
 
     def keep() -> None:
-        pupil.spent = budget.spent
-        save_checkpoint(path, pupil.state())
+        pupil.keep(path, budget)
         if rank == 0:
             save_checkpoint(checkpoints / TEXT_ENCODER, {"model": pupil.encoder.state_dict()})
             wrong = misread(pupil.encoder, pupil.reader, pupil.tokenizer)

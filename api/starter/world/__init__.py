@@ -1,21 +1,22 @@
 """A world that can be drawn, and described in words.
 
 A picture is a small dataclass of facts; its drawing follows from the facts and a seed, and so do its captions. To add a
-kind, write a module with a dataclass (its `kind` names it), `sample_*`, `draw_*` and `describe_*`, and enter it in KINDS.
+kind, write a module with a dataclass (its `kind` names it), `sample_*`, `draw_*`, `describe_*` and `change_*`, and enter it in
+KINDS.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from api.starter.world import scene, shapes
 from api.starter.world.canvas import Canvas
-from api.starter.world.food import Food, describe_food, draw_food, sample_food
-from api.starter.world.poster import Poster, describe_poster, draw_poster, sample_poster
-from api.starter.world.scene import Scene, describe_scene, draw_scene, sample_scene
-from api.starter.world.shapes import Shapes, describe_shapes, draw_shapes, sample_shapes
+from api.starter.world.food import Food, change_food, describe_food, draw_food, sample_food
+from api.starter.world.poster import Poster, change_poster, describe_poster, draw_poster, sample_poster
+from api.starter.world.scene import Scene, change_scene, describe_scene, draw_scene, sample_scene
+from api.starter.world.shapes import Shapes, change_shapes, describe_shapes, draw_shapes, sample_shapes
 from api.starter.world.styles import put_into_style
 from api.starter.world.words import meaningless, with_nonsense
 
@@ -24,19 +25,20 @@ Picture = Scene | Shapes | Food | Poster
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of picture is made up, drawn and described; `share` is its part of the training pictures."""
+    """How one kind of picture is made up, drawn, described and changed by one fact; `share`: its part of the training pictures."""
 
     share: float
     sample: Callable[[np.random.Generator], Any]
     draw: Callable[[Canvas, Any, np.random.Generator], None]
     describe: Callable[[Any, np.random.Generator], str]
+    change: Callable[[Any, np.random.Generator], Any]
 
 
 KINDS = {
-    "scene": Kind(0.52, sample_scene, draw_scene, describe_scene),
-    "shapes": Kind(0.28, sample_shapes, draw_shapes, describe_shapes),
-    "food": Kind(0.12, sample_food, draw_food, describe_food),
-    "poster": Kind(0.08, sample_poster, draw_poster, describe_poster),
+    "scene": Kind(0.52, sample_scene, draw_scene, describe_scene, change_scene),
+    "shapes": Kind(0.28, sample_shapes, draw_shapes, describe_shapes, change_shapes),
+    "food": Kind(0.12, sample_food, draw_food, describe_food, change_food),
+    "poster": Kind(0.08, sample_poster, draw_poster, describe_poster, change_poster),
 }
 
 
@@ -51,6 +53,22 @@ def sample_for_training(rng: np.random.Generator) -> Picture:
     while is_held_out(picture := sample(rng)):
         pass
     return picture
+
+
+def change_for_training(picture: Picture, rng: np.random.Generator) -> Picture:
+    """A picture that differs in one fact, and isn't held out either."""
+    while (changed := KINDS[picture.kind].change(picture, rng)) == picture or is_held_out(changed):
+        pass
+    return changed
+
+
+def still_told(before: Picture, after: Picture) -> bool:
+    """Whether all that is said of `before` is true of `after`, too, since things were only added."""
+    if isinstance(before, Scene) and isinstance(after, Scene):
+        return set(before.objects) <= set(after.objects) and replace(before, objects=after.objects) == after
+    if isinstance(before, Food) and isinstance(after, Food):
+        return set(before.toppings) <= set(after.toppings) and replace(before, toppings=after.toppings) == after
+    return before == after
 
 
 def is_held_out(picture: Picture) -> bool:

@@ -1,11 +1,11 @@
 """Food and things on a table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from api.starter.world.canvas import Canvas, Colour, mix, shade
-from api.starter.world.words import article, dressed, listed, pick
+from api.starter.world.words import another, article, dressed, listed, pick
 
 DISHES = ("pizza", "cake", "cup", "apple", "fish")
 TOPPINGS = ("pepperoni", "mushrooms", "olives", "basil", "tomatoes")
@@ -46,6 +46,18 @@ def sample_food(rng: np.random.Generator) -> Food:
         toppings = tuple(topping for topping in TOPPINGS if topping in chosen)
     base = "plate" if dish == "fish" else pick(rng, BASES)
     return Food(dish, pick(rng, tuple(VARIANTS[dish])), base, pick(rng, tuple(TABLES)), toppings)
+
+
+def change_food(food: Food, rng: np.random.Generator) -> Food:
+    """The same with a topping more or less, in another variant, or on a table of another colour; may be the same."""
+    if food.dish == "pizza" and rng.random() < 0.75:
+        turned = pick(rng, TOPPINGS)
+        toppings = tuple(topping for topping in TOPPINGS if (topping in food.toppings) != (topping == turned))
+        return replace(food, toppings=toppings) if len(toppings) < 4 else food
+    variants = tuple(VARIANTS[food.dish])
+    if len(variants) > 1 and rng.random() < 0.7:
+        return replace(food, variant=another(rng, variants, food.variant))
+    return replace(food, table=another(rng, tuple(TABLES), food.table))
 
 
 def draw_food(canvas: Canvas, food: Food, rng: np.random.Generator) -> None:

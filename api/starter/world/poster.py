@@ -1,12 +1,12 @@
 """Backgrounds for event posters: two colours, a direction and a pattern."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from api.starter.world.canvas import Canvas, Colour, mix
 from api.starter.world.shapes import star_points
-from api.starter.world.words import article, dressed, pick
+from api.starter.world.words import another, article, dressed, pick
 
 TONES: dict[str, Colour] = {
     "red": (218, 52, 60),
@@ -59,6 +59,13 @@ def sample_poster(rng: np.random.Generator) -> Poster:
     if rng.random() < 0.25:
         bottom = top
     return Poster(top, bottom, pick(rng, PATTERNS), pick(rng, tuple(DIRECTIONS)))
+
+
+def change_poster(poster: Poster, rng: np.random.Generator) -> Poster:
+    """The same with another pattern, or another colour above or below."""
+    what = pick(rng, ("pattern", "top", "bottom"))
+    options = PATTERNS if what == "pattern" else tuple(TONES)
+    return replace(poster, **{what: another(rng, options, getattr(poster, what))})
 
 
 def draw_poster(canvas: Canvas, poster: Poster, rng: np.random.Generator) -> None:

@@ -1,7 +1,7 @@
 """Scenes: a landform at a time of day in some weather, with a few things in it."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from api.starter.world.objects import (
     draw_stars,
     draw_sun,
 )
-from api.starter.world.words import article, dressed, listed, pick
+from api.starter.world.words import another, article, dressed, listed, pick
 
 TIMES = ("sunrise", "day", "sunset", "night")
 WEATHERS = ("clear", "clouds", "rain", "snow", "fog")
@@ -131,6 +131,23 @@ def _lights(rng: np.random.Generator, time: str, weather: str) -> list[str]:
     if time != "night":
         return ["sun"] if rng.random() < 0.75 else []
     return [thing for thing, chance in (("moon", 0.65), ("stars", 0.7)) if rng.random() < chance]
+
+
+def change_scene(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The same with a thing less, a thing more, another thing, or at another time; may be the same where that can't be."""
+    lights = ("sun",) if scene.time != "night" else ("moon", "stars")
+    sky = lights if scene.weather in ("clear", "clouds") else ()
+    absent = [t for t in (*possible_things(scene.landform, scene.time, scene.weather), *sky) if t not in scene.objects]
+    there = list(scene.objects)
+    change = rng.choice(("less", "more", "other", "time"), p=(0.3, 0.25, 0.3, 0.15))
+    if change == "time":
+        kept = tuple(thing for thing in there if thing not in ("sun", "moon", "stars", "rainbow"))
+        return replace(scene, time=another(rng, TIMES, scene.time), objects=kept)
+    if change in ("less", "other") and there:
+        there.remove(pick(rng, there))
+    if change in ("more", "other") and absent:
+        there.append(pick(rng, absent))
+    return replace(scene, objects=tuple(thing for thing in OBJECTS if thing in there))
 
 
 def draw_scene(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:

@@ -1,12 +1,12 @@
 """Coloured shapes: one, several of a kind, or two kinds in a relation."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from api.starter.world.canvas import Canvas, Colour, mix
-from api.starter.world.words import article, dressed, pick
+from api.starter.world.words import another, article, dressed, pick
 
 COLOURS: dict[str, Colour] = {
     "red": (222, 44, 44),
@@ -71,6 +71,24 @@ def sample_shapes(rng: np.random.Generator) -> Shapes:
 
 def _group(rng: np.random.Generator, count: int) -> Group:
     return Group(pick(rng, FORMS), pick(rng, tuple(COLOURS)), count)
+
+
+def change_shapes(shapes: Shapes, rng: np.random.Generator) -> Shapes:
+    """The same with the two in each other's place, or a group in another form, colour or number; may be the same."""
+    if shapes.second and rng.random() < 0.4:
+        return replace(shapes, first=shapes.second, second=shapes.first)
+    group = shapes.second if shapes.second and rng.random() < 0.5 else shapes.first
+    what = pick(rng, ("form", "colour", "colour", "count") if shapes.second is None else ("form", "colour"))
+    if what == "form":
+        changed = replace(group, form=another(rng, FORMS, group.form))
+    elif what == "colour":
+        changed = replace(group, colour=another(rng, tuple(COLOURS), group.colour))
+    else:
+        changed = replace(group, count=int(rng.integers(1, 4)))
+    first, second = (changed, shapes.second) if group is shapes.first else (shapes.first, changed)
+    if second and (second.form, second.colour) == (first.form, first.colour):
+        return shapes
+    return replace(shapes, first=first, second=second)
 
 
 def draw_shapes(canvas: Canvas, shapes: Shapes, rng: np.random.Generator) -> None:

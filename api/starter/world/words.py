@@ -60,6 +60,10 @@ def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
+def another(rng: np.random.Generator, options: Sequence[str], than: str) -> str:
+    return pick(rng, [option for option in options if option != than])
+
+
 def article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
