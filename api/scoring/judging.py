@@ -96,8 +96,9 @@ def judge_run(run: JobRun, scorer: "PageScorer") -> list[Judged]:
         try:
             for places in by_picture(items):
                 run.raise_if_cancelled()
+                judgements = judge_picture(run, scorer, [items[place] for place in places])
                 wait(found.values())  # one picture is drawn while one is measured, no more: each takes some megabytes
-                for judged, place in zip(judge_picture(run, scorer, [items[place] for place in places]), places, strict=True):
+                for judged, place in zip(judgements, places, strict=True):
                     found[place] = writer.submit(keep_overlay, judged)
                     warn(run, judged.verdict, place, items)
                 run.progress(step=len(found), steps=len(items))

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from api.files.models import StoredFile
 from api.files.sweep import sweep_orphans
 from api.jobs.models import Job
 from api.jobs.worker import WorkerLoop
+from api.scoring import judging
 from api.scoring.backends import page
 from api.scoring.models import LayoutScore
 from tests.scoring.conftest import ASYNC, encoded, poster
@@ -138,6 +140,29 @@ def test_a_picture_that_several_items_share_is_looked_at_once(score: Score, monk
     job = score({"items": [*items, {"image": encoded(poster(paper=(254, 243, 199)))}]}, "/api/score/batch/")
     assert len(looked) == 2
     assert len(job.result["scores"]) == 6
+
+
+def test_one_overlay_is_drawn_while_the_next_picture_is_measured(score: Score, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It once waited for the overlay before it looked at the next: a batch took as long as its parts one by one."""
+    keep, judge, second_measured = judging.keep_overlay, judging.judge_picture, Event()
+    measured, waited = [], []
+
+    def judge_and_tell(*given: Any) -> Any:
+        found = judge(*given)
+        measured.append(found)
+        if len(measured) == 2:
+            second_measured.set()
+        return found
+
+    def keep_later(judged: judging.Judged) -> judging.Judged:
+        waited.append(second_measured.wait(20))
+        return keep(judged)
+
+    monkeypatch.setattr(judging, "judge_picture", judge_and_tell)
+    monkeypatch.setattr(judging, "keep_overlay", keep_later)
+    items = [{"image": encoded(poster(paper=paper))} for paper in ((255, 255, 255), (254, 243, 199), (236, 253, 245))]
+    assert len(score({"items": items}, "/api/score/batch/").result["scores"]) == 3
+    assert waited == [True] * 3
 
 
 def test_a_batch_says_which_item_a_warning_is_about(score: Score) -> None:
