@@ -13,7 +13,11 @@ from api.jobs.bell import Listener, ring
 log = logging.getLogger("darkroom.jobs")
 
 
-start_embedded_worker: Callable[[], None]
+def _nobody_supervises() -> None:
+    raise RuntimeError("django.setup() has not run: nobody supervises the embedded worker")
+
+
+start_embedded_worker: Callable[[], None] = _nobody_supervises
 """apps.py sets it: who supervises the worker changes jobs too, and each change of theirs rings from here."""
 
 
