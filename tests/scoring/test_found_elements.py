@@ -11,6 +11,7 @@ from api.scoring.backends.ground import NEAR, ground_along
 from api.scoring.backends.heuristic import HeuristicScorer
 from api.scoring.backends.layout import Layout
 from api.scoring.backends.page import Page
+from api.starter.world.posters import render_poster, sample_poster
 
 PAPER, INK, BLUE = (248, 250, 252), (30, 41, 59), (37, 99, 235)
 SIZE = (640, 400)
@@ -189,6 +190,22 @@ def test_letters_that_look_out_from_under_a_picture_are_told_with_their_strokes(
     image.paste(photograph(360, 180), (60, 56))
     assert covering(image).value > 1
     assert covering(image).told.endswith("strokes across its edge")
+
+
+def test_the_rim_of_a_picture_that_fades_into_its_ground_is_no_writing() -> None:
+    """A sky that begins as pale as the paper: the panel is seen from where it is darker on, and what is above it is left over."""
+    rng = np.random.default_rng([31, 30])
+    assert covering(Image.fromarray(render_poster(sample_poster(rng)))).value < 0.4
+
+
+def test_a_single_element_in_a_corner_is_out_of_balance_and_one_in_the_middle_is_not() -> None:
+    scores = []
+    for at in ((20, 20), (230, 190)):
+        image, draw = page()
+        write(draw, at, "Midsummer Jazz", 24)
+        [verdict] = HeuristicScorer().score(image, [Layout()])
+        scores.append({measure.name: measure.score for measure in verdict.measures}["box_equilibrium"])
+    assert scores[0] < 40 < 90 < scores[1]
 
 
 def test_writing_at_a_distance_from_a_picture_is_not() -> None:

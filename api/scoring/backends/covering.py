@@ -16,6 +16,7 @@ SHORTEST, LOWEST = 40, 7  # px: shorter lines and lower bands have too few strok
 CLEAN, SPREAD = 1.6, 0.4  # strokes above each other in clean type on average, and by how many more is bad
 TALLEST, CROSSED = 3, 0.06  # the most of them in clean type, and the share of columns with more that is bad
 FAINT = 12  # grey levels
+RIM = 1.15  # strokes above each other on average; type has 1.3 or more
 NEAREST = 5  # px between writing and a panel
 LEAST_CROSSINGS = 10  # along its edge, two for each stroke
 
@@ -37,7 +38,8 @@ def find_covering(gray: Mask, found: Found) -> Covering | None:
     counts = [count for line in widest for count in strokes(gray, line)]
     mean = max((float(count.mean()) for count in counts), default=0.0)
     crossed = max((float((count > TALLEST).mean()) for count in counts), default=0.0)
-    touched = max((touching(panel, line) for panel in found.panels for line in found.scraps), default=0)
+    near = ((touching(panel, line), line) for panel in found.panels for line in found.scraps)
+    touched = max((along for along, line in near if along and not is_rim(gray, line)), default=0)
     evidence = []
     if counts:
         said = f"a line has {mean:.2f} strokes above each other on average, clean type has {CLEAN}"
@@ -67,6 +69,12 @@ def strokes(gray: Mask, line: Box) -> list[Counts]:
     bands = [ink[start:end] for start, end in runs(rows > 0.06 * rows.max()) if end - start >= LOWEST]
     counted = (np.count_nonzero(band & ~np.pad(band, ((1, 0), (0, 0)))[:-1], axis=0) for band in bands)
     return [inked for counts in counted if len(inked := counts[counts > 0]) >= SHORTEST // 2]
+
+
+def is_rim(gray: Mask, line: Box) -> bool:
+    """Whether it is the rim of a picture that fades into its ground: all along it there is but one stroke."""
+    counts = strokes(gray, line)
+    return bool(counts) and max(float(count.mean()) for count in counts) < RIM
 
 
 def runs(on: NDArray[np.bool_]) -> list[tuple[int, int]]:

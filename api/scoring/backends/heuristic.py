@@ -60,8 +60,9 @@ class Sight:
     def found(self) -> list[Measure]:
         """Of the elements that are found in the pixels, for clients that name none."""
         page, boxes = self.page, self.boxes
-        several = [*judge_lines(boxes, page), judge_equilibrium(boxes, page)] if len(boxes) > 1 else []
-        return [judge_space(boxes, page), *several, *judge_cover(page), *judge_text(self.text, page)]
+        placed = [judge_equilibrium(boxes, page)] if boxes else []
+        several = judge_lines(boxes, page) if len(boxes) > 1 else []
+        return [judge_space(boxes, page), *placed, *several, *judge_cover(page), *judge_text(self.text, page)]
 
     @cached_property
     def boxes(self) -> list[Box]:
