@@ -9,6 +9,7 @@ from transformers import CLIPModel
 from api.starter.architecture import WEIGHTS, make_pipeline, make_processor, make_tokenizer, save_half
 from api.starter.training.clip import Pupil, load_clip
 from api.starter.training.diffusion import Trainee, final_autoencoder, load_trainee
+from api.starter.training.judge import course_of, load_judge
 from api.starter.training.run import Average, save_checkpoint
 from api.starter.training.words import TEXT_ENCODER
 
@@ -41,5 +42,6 @@ def take_up_starter(checkpoints: Path, processes: int, weights: Path = WEIGHTS) 
     pupil.clip.load_state_dict(CLIPModel.from_pretrained(weights / "starter-clip").state_dict())
     pupil.average = Average([pupil.clip], 0.995)
     save_checkpoint(checkpoints / "clip.pt", pupil.state())
+    save_checkpoint(checkpoints / "judge.pt", course_of(load_judge(weights)).state())
     save_checkpoint(checkpoints / "autoencoder-final.pt", {"model": pipeline.vae.state_dict()})
     save_checkpoint(checkpoints / TEXT_ENCODER, {"model": pipeline.text_encoder.state_dict()})

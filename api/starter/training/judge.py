@@ -195,13 +195,16 @@ def export_judge(checkpoints: Path, weights: Path = WEIGHTS) -> None:
     save_file(half, weights / "judge" / "model.safetensors")
 
 
+def course_of(judge: Judge) -> Course:
+    return Course({"model": judge}, torch.optim.AdamW(judge.parameters(), PEAK, weight_decay=0.05, fused=True))
+
+
 def train_judge(checkpoints: Path, minutes: float, device: torch.device) -> Judge:
     """Train for `minutes` in all, from the checkpoint if there is one."""
     torch.manual_seed(4)
     judge, path = Judge().to(device), checkpoints / "judge.pt"
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
-    optimizer = torch.optim.AdamW(judge.parameters(), PEAK, weight_decay=0.05, fused=True)
-    course = Course({"model": judge}, optimizer)
+    course = course_of(judge)
     course.resume(path)
     stream, rng = data.pictures(300_000 + course.step), np.random.default_rng(300_000 + course.step)
     budget, look = Budget(minutes, course.spent), every(90)

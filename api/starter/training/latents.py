@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from api.starter import world
 from api.starter.training import data
 from api.starter.training.run import autocast, to_tensor
+from api.starter.world.scene import Scene
 
 SHAPE = (4, 32, 32)
 CELL = 4
@@ -40,6 +41,13 @@ def shares_of_things(things: np.ndarray) -> np.ndarray:
     """(128, 128) bool to (32, 32) float16: how much of each place is covered by things and not by the ground."""
     side = SHAPE[-1]
     return things.reshape(side, CELL, side, CELL).mean(axis=(1, 3), dtype=np.float32).astype(np.float16)
+
+
+def _weight(picture: world.Picture, oftener: Mapping[str, float]) -> float:
+    weight = oftener.get(picture.kind, 1.0)
+    for thing in picture.objects if isinstance(picture, Scene) else ():
+        weight *= oftener.get(thing, 1.0)
+    return weight
 
 
 class LatentPool:
@@ -82,10 +90,10 @@ class LatentPool:
     ) -> tuple[list[world.Picture], torch.Tensor, torch.Tensor]:
         """`count` pictures, the `newest` ones and others at random: facts, latents, (N, 32, 32) shares of things.
 
-        `oftener`: how much likelier than others a kind of picture is to be among the others."""
+        `oftener`: how much likelier than others a picture of this kind, or with this thing in it, is to be among the others."""
         size = len(self.facts)
         newest = min(newest, size)
-        weights = np.array([(oftener or {}).get(picture.kind, 1.0) for picture in self.facts])
+        weights = np.array([_weight(picture, oftener or {}) for picture in self.facts])
         others = rng.choice(size, size=count - newest, p=weights / weights.sum())
         chosen = np.concatenate([np.arange(size - newest, size), others])
         rows = torch.from_numpy(self._rows[chosen]).float()
