@@ -13,8 +13,12 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _following(shares: dict[str, float]) -> str:
+def _following(shares: dict[str, Any]) -> str:
     return f"{_percent(shares['facts'])}; {_percent(shares['all'])}"
+
+
+def _things(shares: dict[str, float]) -> str:
+    return ", ".join(f"{thing} {_percent(shares[thing])}" for thing in sorted(shares, key=lambda thing: shares[thing]))
 
 
 def _best_of_five(best: dict[str, Any]) -> str:
@@ -33,6 +37,7 @@ def _starter_figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
     strengths = ", ".join(map(str, source["strengths"]))
     return [
         (f"{figures['prompts']} held-out scenes, guidance 5: landform / time of day / named things right", parts),
+        ("of the named things, one by one", _things(following["by_thing"])),
         ("of all facts asked for; all facts of a prompt at once", _following(following)),
         ("the same at guidance 1", _following(figures["following_without_guidance"])),
         (
@@ -58,7 +63,13 @@ def _starter_figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _clip_figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    return [("the true caption first among 100 different ones, 1,000 drawn pictures", _percent(figures["clip_first_of_100"]))]
+    return [
+        ("the true caption first among 100 different ones, 1,000 drawn pictures", _percent(figures["clip_first_of_100"])),
+        (
+            "of two drawings that differ in one fact, the one that the caption is true of fits better; 1,000 pairs",
+            _percent(figures["clip_told_apart"]),
+        ),
+    ]
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

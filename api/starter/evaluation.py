@@ -17,7 +17,7 @@ from api.starter import world
 from api.starter.architecture import WEIGHTS
 from api.starter.training import data
 from api.starter.training.autoencoder import psnr
-from api.starter.training.clip import first_among_hundred, tokenize
+from api.starter.training.clip import first_among_hundred, tokenize, told_apart
 from api.starter.training.judge import Judge, accuracy, load_judge, see
 from api.starter.training.run import log, quick_dtype, to_pictures, to_tensor
 from api.starter.world.facts import choices_of
@@ -129,17 +129,22 @@ def interval(right: Sequence[float]) -> tuple[float, float, float]:
     return float(values.mean()), float(low), float(high)
 
 
-def prompt_following(studio: Studio, count: int, guidance: float) -> dict[str, float]:
+def prompt_following(studio: Studio, count: int, guidance: float) -> dict[str, Any]:
+    """Shares of what was asked for that the judge sees; `by_thing`: of the named things one by one."""
     asked = scene_prompts(count)
     pictures = studio.draw([a.prompt for a in asked], [SEED + i for i in range(count)], guidance)
     found = [a.facts_found(seen) for a, seen in zip(asked, see(studio.judge, pictures), strict=True)]
-    things = [value for facts in found for value in facts[2:]]
+    by_thing: dict[str, list[bool]] = {}
+    for a, facts in zip(asked, found, strict=True):
+        for thing, there in zip(a.things, facts[2:], strict=True):
+            by_thing.setdefault(thing, []).append(there)
     return {
         "all": float(np.mean([all(f) for f in found])),
         "facts": float(np.mean([v for f in found for v in f])),
         "landform": float(np.mean([f[0] for f in found])),
         "time": float(np.mean([f[1] for f in found])),
-        "things": float(np.mean(things)),
+        "things": float(np.mean([there for values in by_thing.values() for there in values])),
+        "by_thing": {thing: float(np.mean(values)) for thing, values in sorted(by_thing.items())},
     }
 
 
@@ -268,11 +273,12 @@ def evaluate(prompts: int, weights: Path = WEIGHTS) -> dict[str, Any]:
     note("loading_seconds", studio.loading_seconds)
     note("psnr", autoencoder_psnr(studio, 200))
     note("clip_first_of_100", first_among_hundred(studio.clip, studio.tokenizer, SEED + 6, 10))
+    note("clip_told_apart", told_apart(studio.clip, studio.tokenizer, SEED + 7, 1000))
     note("shapes", shape_following(studio, prompts * 2 // 5))
     note("following", prompt_following(studio, prompts, GUIDANCE))
     note("following_without_guidance", prompt_following(studio, prompts, 1.0))
     note("img2img", img2img(studio, 40))
-    note("best_of_five", best_of_five(studio, prompts // 5))
+    note("best_of_five", best_of_five(studio, prompts * 2 // 5))
     figures["prompts"] = prompts
     (weights / "figures.json").write_text(json.dumps(figures, indent=1))
     save_contact_sheet(studio, weights / "contact_sheet.png")

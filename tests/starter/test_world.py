@@ -109,6 +109,15 @@ def test_the_shape_on_the_left_is_drawn_on_the_left() -> None:
     assert np.nonzero(reds)[1].mean() < 64 < np.nonzero(blues)[1].mean()
 
 
+@pytest.mark.parametrize("time", scene.TIMES)
+def test_birds_are_wide_enough_to_be_seen(time: str) -> None:
+    """Strokes of two pixels were lost between the places of a latent, 4 pixels wide: nine of ten were not drawn."""
+    for seed in range(20):
+        things = world.render_with_things(Scene("city", time, "clear", ("birds",)), seed)[1]
+        assert things.sum() > 90
+        assert things.any(axis=0).sum() > 40
+
+
 def test_nights_are_darker_than_days() -> None:
     for landform in scene.LANDFORMS:
         night, day = (world.render(Scene(landform, time, "clear", ()), 0).mean() for time in ("night", "day"))

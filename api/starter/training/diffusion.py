@@ -51,9 +51,9 @@ OFTENER = {"shapes": 0.7, "food": 1.3, "poster": 2.2, "birds": 1.6, "stars": 1.4
 """How much oftener than its share of the world a kind, or a thing, is learnt from: shapes are right early; posters are few and
 stay grey; birds and stars come last."""
 THINGS = 5.0
-"""How much more the places of things weigh than the ground, at no noise; with noise less, by the square of 1 - t / 1000, and at
-full noise nothing: there, to weigh the places that a picture happens to fill teaches that things are everywhere (seen: a caption's
-one balloon drawn three times)."""
+"""How much more the places of things weigh than the ground, at no noise; with noise less, by the fourth power of 1 - t / 1000: while
+noise hides where a thing is, to weigh the places that a picture happens to fill makes the likeliest picture one with things
+everywhere (seen, with no power and with the square: a caption's one balloon drawn three times)."""
 PROMPTS = (
     "A serene lake at sunset",
     "a calm lake at night with a full moon and stars",
@@ -101,7 +101,7 @@ class Loss:
         errors = functional.mse_loss(predict(noisy, steps).float(), target, reduction="none")
         if things is not None:
             clearness = 1 - steps.view(-1, 1, 1, 1) / len(self._alphas)
-            errors = errors * (1 + THINGS * clearness**2 * things[:, None])
+            errors = errors * (1 + THINGS * clearness**4 * things[:, None])
         errors = errors.mean(dim=(1, 2, 3))
         # SNR + 1 is 1 / (1 - signal), so the weight is min(1, 6 (1 - signal)).
         return (errors * (6 * (1 - signal.flatten())).clamp(max=1)).mean()

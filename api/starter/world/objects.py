@@ -25,19 +25,19 @@ def draw_moon(canvas: Canvas, light: Light, x: float, y: float, rng: np.random.G
 
 
 def draw_stars(canvas: Canvas, rng: np.random.Generator) -> None:
-    for x, y, r in zip(rng.uniform(2, 126, 34), rng.uniform(2, 62, 34), rng.uniform(0.7, 1.5, 34), strict=True):
+    for x, y, r in zip(rng.uniform(2, 126, 26), rng.uniform(2, 62, 26), rng.uniform(1.0, 1.9, 26), strict=True):
         canvas.circle(x, y, r, (255, 252, 226))
 
 
 def draw_birds(canvas: Canvas, light: Light, x: float, y: float, rng: np.random.Generator) -> None:
-    ink = mix(light.on((40, 44, 60)), (20, 20, 34), 0.6) if sum(light.sky[0]) > 200 else (206, 210, 232)
-    for dx, dy in ((-13, 3), (0, -6), (12, 2), (2, 8))[: rng.integers(3, 5)]:
-        bx, by, wing = x + dx + rng.uniform(-2, 2), y + dy + rng.uniform(-1, 1), rng.uniform(5, 6.5)
-        canvas.line(
-            ((bx - wing, by - 2.6), (bx - wing / 2, by - 3.4), (bx, by), (bx + wing / 2, by - 3.4), (bx + wing, by - 2.6)),
-            ink,
-            1.7,
-        )
+    """Three, as wide as a boat's sail: twelve pixels in strokes of two were lost between a latent's places."""
+    ink = mix(light.on((40, 44, 60)), (20, 20, 34), 0.6) if sum(light.sky[0]) > 200 else (186, 194, 228)
+    x = min(max(x, 26), 102)
+    for dx, dy in ((-14, 5), (1, -7), (14, 6)):
+        bx, by, wing = x + dx + rng.uniform(-2, 2), y + dy + rng.uniform(-1, 1), rng.uniform(7.5, 9.5)
+        body, tip = wing * 0.5, wing * 0.34
+        left, right = ((bx - wing, by - tip), (bx - body, by - body)), ((bx + body, by - body), (bx + wing, by - tip))
+        canvas.line((*left, (bx, by), *right), ink, 2.6)
 
 
 def draw_pine(canvas: Canvas, light: Light, x: float, y: float, rng: np.random.Generator) -> None:
