@@ -40,7 +40,7 @@ def test_a_screenshot_gets_four_scores_with_reasons_and_measures(score: Score) -
     assert result["reasoning"]
     assert {"center_of_mass", "hue_harmony", "text_contrast", "white_space"} <= result["measures"].keys()
     assert set(result["measures"]["center_of_mass"]) == {"value", "score", "band"}
-    assert (result["backend"], result["model"], result["device"]) == ("heuristic", "heuristic-3", "cpu")
+    assert (result["backend"], result["model"], result["device"]) == ("heuristic", "heuristic-4", "cpu")
     assert result["scored"] == ["image"]
     assert result["duration"] > 0
     assert "subband_entropy" not in result["measures"]

@@ -16,7 +16,7 @@ from api.scoring.backends.measures import BALANCE, COLOR, COMPOSITION, Measure, 
 from api.scoring.backends.page import Box, Floats, Page
 from api.scoring.backends.variant import judge_hues, judge_variant
 
-MODEL = "heuristic-3"
+MODEL = "heuristic-4"
 PARTS = {BALANCE: 0.25, COMPOSITION: 0.4, COLOR: 0.35}
 WORST_SHARE = 0.3  # one fault spoils a page: this much of a score is its worst part
 HEAVY = 3  # measures of this weight and more can spoil the whole alone
