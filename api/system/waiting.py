@@ -1,6 +1,7 @@
 """For commands: a worker to run one's job, and a way to follow it to its end."""
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -122,30 +123,47 @@ def run_and_close(loop: WorkerLoop) -> None:
 
 def follow_job(job: Job) -> Iterator[Job]:
     """The row as it moves, last when it has ended. Raises NoWorkerLeftError when no worker was alive for two leases."""
-    with watching() as wait:
+    with Watch() as watch:
         while True:
             now = Job.objects.get(pk=job.pk)
             yield now
             if now.is_final:
                 return
-            wait()
+            watch.wait()
 
 
-@contextmanager
-def watching() -> Iterator[Callable[[], None]]:
-    """A function that returns once some job may have moved, and raises NoWorkerLeftError when no worker was alive for two leases."""
-    bell = open_bell("web")
-    alive = time.monotonic()
+class Watch:
+    """Waits for jobs to move. Within it the first Ctrl-C is kept for `heed` and `wait` to raise: one that lands where a transaction
+    begins or ends leaves a connection that Django can't use any more, and nothing could be cancelled. The second is raised at once.
+    """
 
-    def wait() -> None:
-        nonlocal alive
+    def __enter__(self) -> "Watch":
+        self.bell, self.alive, self.interrupted = open_bell("web"), time.monotonic(), False
+        self.handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and self.handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self.interrupt)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if signal.getsignal(signal.SIGINT) == self.interrupt:
+            signal.signal(signal.SIGINT, self.handler)
+        self.bell.close()
+
+    def interrupt(self, *_: object) -> None:
+        self.interrupted = True
+        signal.signal(signal.SIGINT, self.handler)
+
+    def heed(self) -> None:
+        """Raises KeyboardInterrupt where Ctrl-C was pressed."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def wait(self) -> None:
+        """Returns once some job may have moved. Raises NoWorkerLeftError when no worker was alive for two leases."""
+        self.heed()
         if live_workers():
-            alive = time.monotonic()
-        elif time.monotonic() - alive > 2 * settings.JOB_LEASE_SECONDS:
+            self.alive = time.monotonic()
+        elif time.monotonic() - self.alive > 2 * settings.JOB_LEASE_SECONDS:
             raise NoWorkerLeftError
-        bell.wait(LOOK_SECONDS)
-
-    try:
-        yield wait
-    finally:
-        bell.close()
+        self.bell.wait(LOOK_SECONDS)
+        self.heed()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from io import StringIO
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.transaction import Atomic
 from PIL import Image
 
 from api import model_loader
@@ -111,6 +114,29 @@ class TestTheCommand:
             run(str(folder), *options)
         assert Job.objects.count() == 0
 
+    def test_ctrl_c_where_a_transaction_ends_does_no_harm(
+        self, folder: Path, model: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Raised there, it would leave the connection in a transaction that is over: no chat could be cancelled."""
+        leave, ends = Atomic.__exit__, 0
+
+        def interrupted(atomic: Atomic, *error: Any) -> None:
+            nonlocal ends
+            if threading.current_thread() is threading.main_thread():
+                ends += 1
+                if ends == 3:
+                    signal.raise_signal(signal.SIGINT)
+            leave(atomic, *error)
+
+        monkeypatch.setattr(Atomic, "__exit__", interrupted)
+        with pytest.raises(CommandError, match="goes on where this ended") as stopped:
+            run(str(folder), "--max-tokens", "200")
+        assert stopped.value.returncode == 130
+        assert not connection.in_atomic_block
+        assert ends >= 3
+        assert all(job.is_final for job in Job.objects.all())
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
     def test_from_python_a_picture_is_upright(self, folder: Path, model: None) -> None:
         tilted = Image.new("RGB", (64, 32), "red")
         exif = tilted.getexif()
@@ -154,7 +180,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(folder: Path, chat_catalog: Path
     kept = output.read_bytes()
     assert 1 <= kept.count(b"\n") < 6
     if sign == signal.SIGINT:
-        assert first.returncode == 130
+        assert first.returncode == 130, err
         assert "goes on where this ended" in err
         assert "Traceback" not in err
     second = begin(folder, chat_catalog, tmp_path / "data")

@@ -27,7 +27,7 @@ from api.jobs.services import cancel_job
 from api.jobs.states import Status
 from api.jobs.submission import submit
 from api.problems import Problem, field_errors
-from api.system.waiting import INTERRUPTED, NoWorkerLeftError, a_worker, checked, watching
+from api.system.waiting import INTERRUPTED, NoWorkerLeftError, Watch, a_worker, checked
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
 """What is taken for a picture by its name; those that this server doesn't read have a row that says so."""
@@ -99,7 +99,7 @@ class Captioner:
     def run(self, names: list[str], at_once: int) -> Iterator[dict[str, Any]]:
         """Raises Problem where the server can't take more, NoWorkerLeftError."""
         left = names[::-1]
-        with watching() as wait:
+        with Watch() as watch:
             while left or self.waiting:
                 while left and len(self.waiting) < at_once and (taken := self.begin(left[-1])) is not None:
                     name = left.pop()
@@ -108,9 +108,10 @@ class Captioner:
                     else:
                         self.failed += 1
                         yield {"file": name, "error": taken}
+                        watch.heed()
                 yield from self.ended()
                 if self.waiting:
-                    wait()
+                    watch.wait()
 
     def begin(self, name: str) -> Job | str | None:
         """Its chat, or what is wrong with the picture; None where the queue is full for now."""
