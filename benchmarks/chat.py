@@ -1,7 +1,8 @@
 """Chats at SmolVLM-256M's size, with random weights: first token and tokens a second, alone and four at once.
 
 Everything is measured beside transformers' own `generate` in fp32, in the same run; the best of some rounds counts, since what else runs
-on a machine only ever slows down. Each way has a process of its own: its memory is what that holds above what its libraries take.
+on a machine only ever slows down. Each way has a process of its own: its memory is what that holds above what its libraries take, after
+the chats (MiB) and at the most while they went on (peak).
 
     python -m benchmarks.chat --rounds 3 --tokens 48
 
@@ -16,6 +17,7 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
@@ -184,6 +186,27 @@ def resident() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
+class Peak(threading.Thread):
+    """The most memory that this process held, looked at every 10 ms."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.highest, self.over = 0.0, threading.Event()
+
+    def run(self) -> None:
+        process = psutil.Process()
+        while not self.over.wait(0.01):
+            self.highest = max(self.highest, process.memory_info().rss / 2**20)
+
+    def __enter__(self) -> "Peak":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        self.join()
+
+
 def main() -> None:
     options = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=3)
@@ -197,7 +220,7 @@ def main() -> None:
     given = options.parse_args()
     prepare(given.folder, "int8" in given.ways)
     print(f"{given.threads} threads, load {os.getloadavg()[0]:.1f}, best of {given.rounds}; one 512×512 picture a chat")
-    print(f"{'':44}{'first token':>12}{'tokens/s':>10}{'median':>8}{'MiB':>7}")
+    print(f"{'':44}{'first token':>12}{'tokens/s':>10}{'median':>8}{'MiB':>7}{'peak':>7}")
     for way in given.ways:
         process = multiprocessing.get_context("spawn").Process(target=show, args=(way, given))
         process.start()
@@ -231,17 +254,19 @@ def show(way: str, given: Namespace) -> None:
     label = {"plain": "transformers generate, fp32", "int8": "ours, ONNX int8"}.get(way, f"ours, {way}")
     loaded = resident() - idle
     for chats in (1, 4):
-        found = best(lambda chats=chats: runner.run(image, given.tokens, chats), given.rounds)
-        report(f"{label}, {chats} at once", found, resident() - idle)
+        with Peak() as peak:
+            found = best(lambda chats=chats: runner.run(image, given.tokens, chats), given.rounds)
+        report(f"{label}, {chats} at once", found, resident() - idle, peak.highest - idle)
     if isinstance(runner, Plain):
-        found = best(lambda: runner.run(image, 2, 1, one_tile=False), 1)
-        report("transformers generate, fp32, its own 17 tiles", found, resident() - idle)
+        with Peak() as peak:
+            found = best(lambda: runner.run(image, 2, 1, one_tile=False), 1)
+        report("transformers generate, fp32, its own 17 tiles", found, resident() - idle, peak.highest - idle)
     print(f"{'':44}{'after loading':>30}{loaded:7.0f}", flush=True)
 
 
-def report(label: str, found: tuple[float, float, float], memory: float) -> None:
+def report(label: str, found: tuple[float, float, float], memory: float, peak: float) -> None:
     first, speed, median = found
-    print(f"{label:44}{first:10.2f} s{speed:10.1f}{median:8.1f}{memory:7.0f}", flush=True)
+    print(f"{label:44}{first:10.2f} s{speed:10.1f}{median:8.1f}{memory:7.0f}{peak:7.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,11 @@ from api.chat.backends.memory import Layers
 from api.chat.backends.prompting import Prompt
 from api.chat.backends.reading import PIECE, Reader, Tiles
 from api.chat.backends.torch_backend import TorchBackend
+from api.devices import give_back_freed_memory
 from api.loading.onnx import Array, OnnxModel
 
+TIDY_TOKENS = 24
+"""Between two hand-backs of freed memory: caches that grow with each token leave gaps that none of them fits into any more."""
 SAME = 0.2
 """Logits of a row in a batch may differ from those of the row alone by this part of their spread: int8 scales see the whole batch."""
 
@@ -25,6 +28,12 @@ class OnnxBackend(TorchBackend):
     """The chats of one model that are under way. `model_id`: of a variant, such as `starter-vlm@onnx-int8`."""
 
     name = "onnx"
+
+    def step(self) -> bool:
+        wrote = super().step()
+        if wrote and not self.engine.answers:
+            give_back_freed_memory()
+        return wrote
 
     def close(self) -> None:
         batch = OnnxBatch()
@@ -50,6 +59,8 @@ class OnnxRows:
         embedded = model.embed({"input_ids": np.array(tokens, np.int64)[:, None]})
         logits, self.caches = model.decode(embedded, mask, np.array(self.lengths)[:, None], self.caches)
         self.lengths, self.width = [length + 1 for length in self.lengths], self.width + 1
+        if self.width % TIDY_TOKENS == 0:
+            give_back_freed_memory()
         return torch.from_numpy(logits)
 
     def join(self, other: OnnxRows, padding: str) -> None:
