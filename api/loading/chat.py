@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -17,6 +18,7 @@ from transformers import (
     BitsAndBytesConfig,
     GenerationConfig,
 )
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from api.catalog import ModelEntry
 from api.devices import Device
@@ -29,6 +31,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PACKED = {"int8": torch.int8, "int4": torch.int8}
 """For an estimate: 4 bits are packed by two, after they were read in 8."""
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+VIDEOS = "video_processor"
 MEMORY = "memory"
 """Under this name `kept` has what serves to answer sooner, and can be done without."""
 
@@ -107,12 +110,22 @@ def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
 
 def read_words(entry: ModelEntry, folder: Path) -> tuple[Any, Any]:
     """The tokenizer, and the processor of a model that sees. Raises LoaderError where the tokenizer has no fast form."""
-    # Pillow's image processors: they need no torchvision.
-    processor = AutoProcessor.from_pretrained(folder, **LOCAL) if entry.task == SEES else None
+    processor = read_processor(folder) if entry.task == SEES else None
     tokenizer = processor.tokenizer if processor is not None else AutoTokenizer.from_pretrained(folder, **LOCAL)
     if not getattr(tokenizer, "is_fast", False):
         raise LoaderError("broken_model", 500, f"{entry.name} has no tokenizer of the tokenizers library.")
     return tokenizer, processor
+
+
+def read_processor(folder: Path) -> Any:
+    """As AutoProcessor reads it, with Pillow's image processors; without what prepares videos, since that needs torchvision."""
+    config = AutoConfig.from_pretrained(folder, **LOCAL)
+    kind = PROCESSOR_MAPPING.get(type(config), None)
+    if kind is None or VIDEOS not in kind.get_attributes():
+        return AutoProcessor.from_pretrained(folder, **LOCAL)
+    kept = [name for name in kind.get_attributes() if name != VIDEOS]
+    silent: Any = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda cls: kept)})
+    return silent.from_pretrained(folder, **LOCAL)
 
 
 def is_packed(entry: ModelEntry) -> bool:

@@ -16,6 +16,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 TOGETHER = frozenset({"idefics3", "smolvlm", "llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2", "llava"})
 """model_types whose rows may share a batch: plain causal attention with rotary positions. Rows of others are stepped one by one."""
+WRITERS = {"blip-2": "language_model", "kosmos-2": "text_model"}
+"""Models whose forward always wants a picture, one: the part of each that goes on from there, and reads what has none."""
 SPARE = 256
 """Places for tokens to come, each time that a cache has to grow."""
 
@@ -83,13 +85,14 @@ class Rows:
 
     def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
         """(rows, vocabulary) float32 on the CPU, after one token for each row."""
-        device = model.device
+        told = model.config.model_type not in WRITERS and takes(model, "position_ids")  # those count in their own way
+        model, device = writer_of(model), model.device
         mask = torch.ones(len(tokens), self.width + 1, dtype=torch.long)
         for row, length in enumerate(self.lengths):
             mask[row, : self.width - length] = 0
-        places = torch.tensor(self.lengths) + torch.tensor(self.offsets)
         inputs: dict[str, Any] = {"input_ids": torch.tensor(tokens)[:, None].to(device), "attention_mask": mask.to(device)}
-        if takes(model, "position_ids"):
+        if told:
+            places = torch.tensor(self.lengths) + torch.tensor(self.offsets)
             inputs["position_ids"] = shaped_positions(model, places).to(device)
         logits = model(**inputs, past_key_values=self.cache, use_cache=True).logits
         self.lengths, self.width = [length + 1 for length in self.lengths], self.width + 1
@@ -124,6 +127,10 @@ def pair_of(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 def joined(mine: torch.Tensor, theirs: torch.Tensor, width: int) -> torch.Tensor:
     return torch.cat([pad(states, (0, 0, width - states.shape[-2], 0)) for states in (mine, theirs)])
+
+
+def writer_of(model: Any) -> Any:
+    return getattr(model, WRITERS[model.config.model_type]) if model.config.model_type in WRITERS else model
 
 
 def takes(model: Any, name: str) -> bool:
@@ -185,13 +192,13 @@ class TorchBatch(GroupedBatch):
     def add(self, model: Any, inputs: dict[str, torch.Tensor], copies: int) -> torch.Tensor:
         """Read a prompt; its rows come behind all others. (vocabulary,) float32 on the CPU: the logits of what comes first."""
         given = {name: place(value, model) for name, value in inputs.items()}
-        extra = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+        asked = model if "pixel_values" in inputs else writer_of(model)
+        extra = {"logits_to_keep": 1} if takes(asked, "logits_to_keep") else {}
         cache = DynamicCache(config=model.config)
-        output = model(**given, **extra, past_key_values=cache, use_cache=True)
+        output = asked(**given, **extra, past_key_values=cache, use_cache=True)
+        filled = getattr(output, "past_key_values", cache)  # BLIP-2 doesn't hand it out
         length = int(inputs["input_ids"].shape[1])
-        self.take(
-            model, Rows(output.past_key_values, output.past_key_values.get_seq_length() or length, offset_of(output), copies)
-        )
+        self.take(model, Rows(filled, filled.get_seq_length() or length, offset_of(model, inputs), copies))
         return output.logits[0, -1].float().cpu()
 
     @torch.inference_mode()
@@ -215,7 +222,7 @@ def place(value: torch.Tensor, model: Any) -> torch.Tensor:
     return value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
 
 
-def offset_of(output: Any) -> int:
-    """Qwen-VL: a picture takes fewer positions than it has tokens."""
-    deltas = getattr(output, "rope_deltas", None)
+def offset_of(model: Any, inputs: dict[str, torch.Tensor]) -> int:
+    """Qwen-VL: a picture takes fewer positions than it has tokens. The model keeps by how many, of the last prompt with pictures."""
+    deltas = getattr(model.base_model, "rope_deltas", None) if "image_grid_thw" in inputs else None
     return 0 if deltas is None else int(deltas.reshape(-1)[0])

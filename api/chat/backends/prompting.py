@@ -18,6 +18,7 @@ from PIL import Image
 from tokenizers import Encoding
 from transformers import BatchEncoding
 
+from api.chat.backends.batching import WRITERS
 from api.chat.backends.request import ChatError, ChatRequest, Turn
 from api.loading.chat import ChatModel
 
@@ -27,7 +28,7 @@ SMALL = 512
 PLAIN_TEMPLATES = {
     "blip-2": "{% for m in messages %}{% if m['role'] == 'assistant' %} {{ m['text'] }}\n{% else %}Question: {{ m['text'] }} Answer:"
     "{% endif %}{% endfor %}",
-    "kosmos-2": "<grounding>{% for m in messages %}{% if m['role'] == 'assistant' %} {{ m['text'] }}\n{% else %}Question: "
+    "kosmos-2": "{% for m in messages %}{% if m['role'] == 'assistant' %} {{ m['text'] }}\n{% else %}Question: "
     "{{ m['text'] }} Answer:{% endif %}{% endfor %}",
     "": "{% for m in messages %}{{ m['text'] }}\n{% endfor %}",
 }
@@ -58,6 +59,9 @@ def encode(chat: ChatModel, request: ChatRequest) -> Prompt:
     if chat.processor is None:
         found = tokenizer([text], add_special_tokens=special)
         return Prompt({name: torch.tensor(found[name]) for name in ("input_ids", "attention_mask")}, request.owner)
+    if chat.config.model_type in WRITERS and len(request.images) > 1:
+        detail = f"This model looks at one picture; there are {len(request.images)}."
+        raise ChatError("too_many_images", 400, detail, field="messages")
     processor = copy.copy(chat.processor)
     processor.tokenizer = tokenizer
     images, options = look(chat, request)
@@ -146,7 +150,7 @@ class FencedTokenizer:
         pieces = re.split(f"({'|'.join(map(re.escape, self.spellings))})", whole)
         specials = [add_special_tokens and not number for number in range(len(pieces))]
         encodings = [encoding for pair in zip(pieces, specials, strict=True) for encoding in self.encode(*pair)]
-        return MergedEncoding(Encoding.merge(encodings, growing_offsets=True))
+        return MergedEncoding(Encoding.merge(encodings, growing_offsets=True), batched=not isinstance(text, str))
 
     def encode(self, piece: str, special: bool) -> list[Encoding]:
         backend = self.tokenizer.backend_tokenizer
@@ -159,8 +163,9 @@ class FencedTokenizer:
 class MergedEncoding(BatchEncoding):
     """One text's pieces. A merged Encoding no longer knows which sequence its tokens are of, and so finds none by character."""
 
-    def __init__(self, merged: Encoding) -> None:
-        super().__init__({"input_ids": [merged.ids], "attention_mask": [merged.attention_mask]}, encoding=[merged])
+    def __init__(self, merged: Encoding, *, batched: bool) -> None:
+        told: dict[str, list[Any]] = {"input_ids": merged.ids, "attention_mask": merged.attention_mask}
+        super().__init__({name: [ids] if batched else ids for name, ids in told.items()}, encoding=[merged])
 
     def char_to_token(self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0) -> int | None:
         char = batch_or_char_index if char_index is None else char_index
