@@ -279,7 +279,7 @@ def evaluate(prompts: int, weights: Path = WEIGHTS) -> dict[str, Any]:
     note("following", prompt_following(studio, prompts, GUIDANCE))
     note("following_without_guidance", prompt_following(studio, prompts, 1.0))
     note("img2img", img2img(studio, 40))
-    note("best_of_five", best_of_five(studio, prompts * 2 // 5))
+    note("best_of_five", best_of_five(studio, prompts))
     figures["prompts"] = prompts
     (weights / "figures.json").write_text(json.dumps(figures, indent=1))
     save_contact_sheet(studio, weights / "contact_sheet.png")

@@ -8,6 +8,7 @@ from typing import Any
 
 import openai
 import pytest
+import torch
 from PIL import Image
 
 from tests.live import LiveServer
@@ -26,6 +27,15 @@ family = "llama"
 task = "text-generation"
 path = "{llama}"
 """
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks of a few kilobytes lose more by sharing out their work than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -66,8 +76,6 @@ Exported = tuple[Path, dict[str, dict[str, Any]]]
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The two tiny models, traced, quantised and compared once: that takes a minute."""
-    import torch
-
     from api.chat.export import export_onnx
 
     folder = tmp_path_factory.mktemp("onnx")

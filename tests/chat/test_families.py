@@ -1,6 +1,5 @@
 """The catalog's other chat families, as real tiny checkpoints: each writes what transformers' own generate writes."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -17,17 +16,9 @@ from api.model_loader import ModelLoader
 from tests.chat.test_torch_backend import Hearing, request, run, text_of
 from tests.models.tiny_families import FAMILIES
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 SEEING = [family for family, (task, _) in FAMILIES.items() if task == "image-text-to-text"]
 QUESTIONS = ("What is in this image?", "a red circle above a blue square")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +27,7 @@ from tests.chat.conftest import Exported
 from tests.chat.test_torch_backend import LLM, TEXTS, VLM, Hearing, request, text_of, tinted
 from tests.models.tiny_chat import build_tiny_llama
 
-pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.models, pytest.mark.timeout(600), pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Chats on PyTorch, with real tiny checkpoints: against transformers' own generate, alone and together."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,9 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.model_loader import ModelLoader
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 VLM, LLM = "tiny/vlm", "tiny-llama"
 TEXTS = ("What is in this image?", "hello", "a red circle above a blue square " * 4, "x <|im_end|> y")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
