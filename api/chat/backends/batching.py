@@ -17,7 +17,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 TOGETHER = frozenset({"idefics3", "smolvlm", "llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2", "llava"})
 """model_types whose rows may share a batch: plain causal attention with rotary positions. Rows of others are stepped one by one."""
 WRITERS = {"blip-2": "language_model", "kosmos-2": "text_model"}
-"""Models whose forward always wants a picture, one: the part of each that goes on from there, and reads what has none."""
+"""Models whose forward always wants a picture, one: the part of each that goes on from there, and reads what has none. Their rows are
+stepped one by one, and they count positions in their own way."""
 SPARE = 256
 """Places for tokens to come, each time that a cache has to grow."""
 
@@ -85,13 +86,13 @@ class Rows:
 
     def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
         """(rows, vocabulary) float32 on the CPU, after one token for each row."""
-        told = model.config.model_type not in WRITERS and takes(model, "position_ids")  # those count in their own way
+        counted_here = model.config.model_type not in WRITERS and takes(model, "position_ids")
         model, device = writer_of(model), model.device
         mask = torch.ones(len(tokens), self.width + 1, dtype=torch.long)
         for row, length in enumerate(self.lengths):
             mask[row, : self.width - length] = 0
         inputs: dict[str, Any] = {"input_ids": torch.tensor(tokens)[:, None].to(device), "attention_mask": mask.to(device)}
-        if told:
+        if counted_here:
             places = torch.tensor(self.lengths) + torch.tensor(self.offsets)
             inputs["position_ids"] = shaped_positions(model, places).to(device)
         logits = model(**inputs, past_key_values=self.cache, use_cache=True).logits
