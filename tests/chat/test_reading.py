@@ -16,9 +16,9 @@ from api.chat.backends.reading import TorchReader
 from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
 from api.model_loader import ModelLoader, OutOfMemory
-from tests.chat.test_torch_backend import LLM, VLM, Hearing, loader, one_thread, text_of  # noqa: F401  (fixtures)
+from tests.chat.test_torch_backend import LLM, VLM, Hearing, loader, text_of  # noqa: F401  (a fixture)
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 ALL = Limits(2**30, 2**30)
 NONE = Limits(0, 0)
 LONG = "a red circle above a blue square. " * 40
