@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,31 @@ def test_in_fp32_it_writes_what_pytorch_writes(loader: ModelLoader, model: str) 
 @pytest.mark.parametrize(("count", "detail"), [(0, "auto"), (1, "low"), (1, "high"), (3, "auto"), (2, "high")])
 def test_any_number_of_pictures_is_seen_as_on_pytorch(loader: ModelLoader, count: int, detail: str) -> None:
     asked = several(count, detail)
+    assert text_of(on_onnx(loader, asked)[0]) == text_of(on_torch(loader, asked)[0])
+
+
+@pytest.mark.parametrize(("count", "detail"), [(1, "auto"), (2, "high")])
+def test_an_encoder_that_wants_to_know_where_there_is_picture_is_told(
+    exported: Exported, tmp_path: Path, count: int, detail: str
+) -> None:
+    """As those on the hub: `pixel_attention_mask` (rows, tiles, height, width) beside the pixels."""
+    shutil.copytree(exported[0].parent, tmp_path / "hub")
+    file = tmp_path / "hub" / "vlm" / "onnx" / "vision_encoder.onnx"
+    model = onnx.load(file)
+    [found] = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["unmasked" if name == found.name else name for name in node.output]
+    shape = ["rows", "tiles", *(size.dim_value for size in model.graph.input[0].type.tensor_type.shape.dim[-2:])]
+    model.graph.input.append(helper.make_tensor_value_info("pixel_attention_mask", onnx.TensorProto.BOOL, shape))
+    model.graph.node.extend(
+        [
+            helper.make_node("Cast", ["pixel_attention_mask"], ["seen"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["seen"], ["share"], keepdims=0),
+            helper.make_node("Mul", ["unmasked", "share"], [found.name]),
+        ]
+    )
+    onnx.save(model, file)
+    loader, asked = make_loader(tmp_path / "hub" / "models.toml", tmp_path), several(count, detail)
     assert text_of(on_onnx(loader, asked)[0]) == text_of(on_torch(loader, asked)[0])
 
 
