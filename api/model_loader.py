@@ -113,8 +113,8 @@ class ModelLoader:
     def use(self, model_id: str, task: str, on_progress: Progress | None = None, *, load: bool = True) -> Iterator[Lease]:
         """Pin a model, loading it first if needed; without `load` one that is not in memory is an error (not_loaded).
 
-        Raises UnknownModel, DownloadError, LoaderError (codes unsupported_task, damaged, broken_model, out_of_memory) and,
-        when the device failed, DeviceFault.
+        Raises UnknownModel, DownloadError, LoaderError (codes unsupported_task, damaged, broken_model, missing_package,
+        out_of_memory) and, when the device failed, DeviceFault.
         """
         entry = self.catalog.get(model_id)
         builder = builder_for(entry, task)
@@ -273,6 +273,10 @@ class ModelLoader:
                 raise
             if verdict == "error":
                 logger.exception("could not load %s", entry.id)
+                if isinstance(error, ImportError):  # transformers tells which package, and how to get it
+                    raise LoaderError(
+                        "missing_package", 500, f"{entry.name} can't be loaded: {' '.join(str(error).split())}"
+                    ) from error
                 raise LoaderError(
                     "broken_model", 500, f"{entry.name} can't be loaded: its files don't fit together."
                 ) from error

@@ -381,6 +381,29 @@ def test_another_capability_registers_how_its_task_is_loaded(
         assert loader.loaded()[0]["bytes"] == weight_bytes(lease.pipeline) == 80
 
 
+def test_a_package_that_a_model_needs_is_named(
+    store: ModelStore, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*args: object) -> None:
+        raise ImportError(
+            "\nPackage `num2words` is required to run SmolVLM processor.\nInstall it with `pip install num2words`."
+        )
+
+    monkeypatch.setattr("api.loading.builders._builders", {})
+    (tmp_path / "config.json").write_text("{}")
+    register_builder("text-generation", Builder(build=build, estimate=lambda entry, folder, device: 80))
+    entry = ModelEntry(id="chat", name="Chat", task="text-generation", path=tmp_path)
+    with (
+        pytest.raises(LoaderError) as caught,
+        ModelLoader(Catalog({"chat": entry}, {}), store, device).use("chat", "text-generation"),
+    ):
+        pass
+    assert caught.value.code == "missing_package"
+    assert str(caught.value.detail) == (
+        "Chat can't be loaded: Package `num2words` is required to run SmolVLM processor. Install it with `pip install num2words`."
+    )
+
+
 def test_a_broken_device_a_shortage_and_an_error_are_told_apart(loader: ModelLoader) -> None:
     with pytest.raises(DeviceFault), loader.use("a", "text-to-image"):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
