@@ -65,7 +65,7 @@ def test_cosines_are_those_of_transformers_own_model(encoder: ClipEncoder, pictu
 def test_of_a_picture_that_is_cut_a_cosine_differs_by_the_rounding_of_single_pixels(
     encoder: ClipEncoder, pictures: list[Image.Image]
 ) -> None:
-    np.testing.assert_allclose(encoder.cosines(pictures, PROMPTS), by_transformers(pictures, PROMPTS), atol=1e-4)
+    np.testing.assert_allclose(encoder.cosines(pictures, PROMPTS), by_transformers(pictures, PROMPTS), atol=3e-4)
 
 
 def test_half_precision_moves_a_cosine_by_less_than_a_hundredth(tmp_path: Path, pictures: list[Image.Image]) -> None:

@@ -27,7 +27,7 @@ from tests.scoring.conftest import ASYNC, encoded
 from tests.scoring.people import draw_pictures, hidden_utility, prefers_first
 
 pytestmark = pytest.mark.models
-JUDGED, NEW = 200, 200
+JUDGED, NEW, PEOPLE = 200, 200, 16
 PAIRS = np.arange(JUDGED).reshape(-1, 2)
 NEW_PAIRS = np.arange(JUDGED, JUDGED + NEW).reshape(-1, 2)
 
@@ -63,7 +63,7 @@ def seen(loader: Any) -> Seen:
 
 def test_a_hundred_choices_teach_a_taste_that_agrees_in_four_of_five_new_pairs(seen: Seen) -> None:
     agreements = []
-    for person in range(4):
+    for person in range(PEOPLE):
         rng = np.random.default_rng(person)
         utility = hidden_utility(seen.measures, seen.embeddings, rng)
         learned = seen.learn(prefers_first(utility, PAIRS, rng))
@@ -74,7 +74,7 @@ def test_a_hundred_choices_teach_a_taste_that_agrees_in_four_of_five_new_pairs(s
 
 def test_shuffled_choices_teach_nothing_and_it_says_so(seen: Seen) -> None:
     found, agreements = [], []
-    for person in range(4):
+    for person in range(PEOPLE):
         rng = np.random.default_rng(person)
         utility = hidden_utility(seen.measures, seen.embeddings, rng)
         learned = seen.learn(rng.permutation(prefers_first(utility, PAIRS, rng)))
