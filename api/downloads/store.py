@@ -8,6 +8,7 @@ checked before it is used: its hash the first time, and whenever its size or tim
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import shutil
 import time
@@ -32,6 +33,7 @@ Progress = Callable[[int, int], None]
 
 SPARE_DISK = 256 * 1024 * 1024
 REPORT_SECONDS = 0.1
+VERSION_BYTES, VERSION_DIGITS = 1024 * 1024, 12
 
 
 class ModelStore:
@@ -84,6 +86,18 @@ class ModelStore:
         place = self._fetch(entry, on_progress)
         inspect_snapshot(place, entry.name)
         return place
+
+    def version(self, entry: ModelEntry) -> str:
+        """Which weights these are, in a few characters: of the commit, or of what a local folder's files hold. "" where none are here."""
+        if entry.path is None:
+            manifest = self._manifest(entry)
+            return manifest.commit[:VERSION_DIGITS] if manifest is not None else ""
+        digest, files = hashlib.sha256(), sorted(entry.path.rglob("*.safetensors"))
+        for file in files:
+            with file.open("rb") as stream:
+                stream.seek(max(0, file.stat().st_size - VERSION_BYTES))  # what was trained anew differs everywhere
+                digest.update(stream.read())
+        return digest.hexdigest()[:VERSION_DIGITS] if files else ""
 
     def size_on_disk(self, entry: ModelEntry) -> int:
         """Bytes, with what is half fetched."""

@@ -63,6 +63,22 @@ def test_what_is_complete_is_found_again_without_the_network(hub: HubServer, sto
     assert hub.seen == []
 
 
+def test_a_version_tells_weights_from_others(hub: HubServer, store: ModelStore, tmp_path: Path) -> None:
+    hub.add("team/tiny", TRANSFORMERS)
+    assert store.version(ENTRY) == ""
+    store.fetch(ENTRY)
+    commit = json.loads((store.models_dir / ".manifests" / "team--tiny.json").read_text())["commit"]
+    assert store.version(ENTRY) == commit[:12]
+    local, versions = ModelEntry(id="mine", name="Mine", path=tmp_path / "mine"), []
+    (tmp_path / "mine").mkdir()
+    assert store.version(local) == ""
+    for weights in (b"one" * 1_000_000, b"two" * 1_000_000, b"one" * 1_000_000):
+        (tmp_path / "mine" / "model.safetensors").write_bytes(weights)
+        versions.append(store.version(local))
+    assert versions[0] == versions[2] != versions[1]
+    assert len(versions[0]) == 12
+
+
 def test_progress_counts_up_to_the_whole(hub: HubServer, store: ModelStore, checkpoint: Path) -> None:
     hub.add("team/tiny", checkpoint)
     told: list[tuple[int, int]] = []

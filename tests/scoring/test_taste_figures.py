@@ -20,7 +20,7 @@ from api.scoring.backends.heuristic import HeuristicScorer
 from api.scoring.backends.layout import Layout
 from api.scoring.backends.taste import Floats, Judgements, Scaling
 from api.scoring.backends.taste_evaluation import Learned, learn
-from api.scoring.models import PictureFeatures
+from api.scoring.models import CustomScorer, PictureFeatures
 from api.scoring.taste.judgements import compare
 from config.catalog import get_catalog
 from tests.scoring.conftest import ASYNC, encoded
@@ -115,12 +115,23 @@ def test_from_choices_to_a_verdict_with_the_embedding_in_it(
     assert trained.result["encoder"] == "starter-clip"
     assert trained.result["learned"] is True
     assert len(bytes(PictureFeatures.objects.first().embedding)) == 192 * 4
-    for image in images:
-        client.post(
-            "/api/score/", {"image": image, "backend": "custom:outdoors"}, content_type="application/json", headers=ASYNC
-        )
-    while loop.run_once():
-        pass
-    scene, food = (job.result for job in Job.objects.filter(kind="layout_score", model_id="custom:outdoors@1").order_by("pk"))
+
+    def judge(image: str) -> Job:
+        body = {"image": image, "backend": "custom:outdoors"}
+        client.post("/api/score/", body, content_type="application/json", headers=ASYNC)
+        while loop.run_once():
+            pass
+        return Job.objects.filter(model_id="custom:outdoors@1").latest("pk")
+
+    judged = [judge(image) for image in images]
+    assert [job.warnings for job in judged] == [[], []]
+    scene, food = (job.result or {} for job in judged)
     assert scene["aesthetic_score"] > 60 > 40 > food["aesthetic_score"]
     assert any(sentence.startswith("What it shows, as starter-clip sees it, raises") for sentence in scene["reasoning"])
+    row = CustomScorer.objects.get()
+    version = loader.store.version(get_catalog().get("starter-clip"))
+    assert row.taste["extractor"].endswith(f" starter-clip {version}")
+    row.taste["extractor"] = row.taste["extractor"].replace(version, "0" * 12)  # it was trained before the weights were renewed
+    row.save()
+    [warning] = judge(images[0]).warnings
+    assert warning.endswith(f"starter-clip {'0' * 12} took them, which is no longer so: train it again.")

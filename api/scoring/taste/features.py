@@ -74,9 +74,14 @@ def as_judgements(said: Said, known: Sequence[uuid.UUID]) -> "Judgements":
 
 
 def extractor_name(encoder: str) -> str:
+    """Of the measures and, behind the encoder's name, of its weights where they are here: others see otherwise."""
+    from api.model_loader import get_loader
     from api.scoring.backends.heuristic import MODEL
 
-    return f"{MODEL} {encoder}".strip()
+    if not encoder:
+        return MODEL
+    loader = get_loader()
+    return f"{MODEL} {encoder} {loader.store.version(loader.catalog.get(encoder))}".strip()
 
 
 def see_subjects(

@@ -42,8 +42,8 @@ def make_scorer(name: str) -> "ServedScorer":
 
 def changed_since(row: CustomScorerRow) -> tuple[str, ...]:
     """What to say where the measures are taken otherwise than when it was trained."""
-    was = row.taste["extractor"]
-    if was == extractor_name(row.encoder):
+    was, now = row.taste["extractor"], extractor_name(row.encoder).split()
+    if was.split()[: len(now)] == now:  # shorter where the encoder's weights are not here yet
         return ()
     return (f"custom:{row} learned from measures as {was} took them, which is no longer so: train it again.",)
 
