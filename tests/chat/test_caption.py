@@ -67,6 +67,14 @@ def model(chat_catalog: Path, settings: Any, media: Path, monkeypatch: pytest.Mo
     get_catalog.cache_clear()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """As on a terminal: a shell that runs the tests in the background has them ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.models
 @pytest.mark.django_db(transaction=True)
 class TestTheCommand:
@@ -115,7 +123,7 @@ class TestTheCommand:
         assert Job.objects.count() == 0
 
     def test_ctrl_c_where_a_transaction_ends_does_no_harm(
-        self, folder: Path, model: None, monkeypatch: pytest.MonkeyPatch
+        self, folder: Path, model: None, interruptible: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Raised there, it would leave the connection in a transaction that is over: no chat could be cancelled."""
         leave, ends = Atomic.__exit__, 0
@@ -163,7 +171,7 @@ def begin(folder: Path, catalog: Path, data: Path) -> "subprocess.Popen[str]":
 
 
 def hear_interrupts() -> None:
-    """A shell that runs the tests in the background has their children ignore SIGINT."""
+    """As `interruptible`, for a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
