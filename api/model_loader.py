@@ -50,10 +50,11 @@ from api.loading.memory import (
     LoaderError,
     OutOfMemory,
     apply_measure,
+    broken_by,
     classify,
     modules_of,
     readable_size,
-    weight_bytes,
+    size_on_device,
 )
 
 __all__ = [
@@ -228,7 +229,7 @@ class ModelLoader:
             loaded=loaded,
             measures=measures,
             load_seconds=time.perf_counter() - started,
-            size=_size_on_device(loaded, measures),
+            size=size_on_device(loaded, measures),
             process_bytes=max(0, self.device.used_memory() - before),
         )
         on_progress(1.0, f"{entry.name} is loaded")
@@ -273,13 +274,7 @@ class ModelLoader:
                 raise
             if verdict == "error":
                 logger.exception("could not load %s", entry.id)
-                if isinstance(error, ImportError):  # transformers tells which package, and how to get it
-                    raise LoaderError(
-                        "missing_package", 500, f"{entry.name} can't be loaded: {' '.join(str(error).split())}"
-                    ) from error
-                raise LoaderError(
-                    "broken_model", 500, f"{entry.name} can't be loaded: its files don't fit together."
-                ) from error
+                raise broken_by(error, entry.name) from error
         self._evict_unpinned()
         try:
             return build()
@@ -366,12 +361,6 @@ def _named_errors(entry: ModelEntry, device: Device) -> Iterator[None]:
         if verdict == "oom":
             raise OutOfMemory(f"The {device.type} device ran out of memory with {entry.name}.") from error
         raise
-
-
-def _size_on_device(loaded: Any, measures: list[str]) -> int:
-    if "cpu_offload" in measures:  # one component at a time
-        return max(weight_bytes(module) for module in modules_of(loaded).values())
-    return weight_bytes(loaded) or int(getattr(loaded, "nbytes", 0))
 
 
 def _download_progress(name: str, on_progress: Progress | None) -> Callable[[int, int], None] | None:

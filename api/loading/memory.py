@@ -52,6 +52,13 @@ class OutOfMemory(LoaderError):
         super().__init__("out_of_memory", 507, detail)
 
 
+def broken_by(error: Exception, name: str) -> LoaderError:
+    """A checkpoint that can't be built is its own fault, except where a package is missing: the library that wants it tells which."""
+    if isinstance(error, ImportError):
+        return LoaderError("missing_package", 500, f"{name} can't be loaded: {' '.join(str(error).split())}")
+    return LoaderError("broken_model", 500, f"{name} can't be loaded: its files don't fit together.")
+
+
 class DeviceFault(Exception):
     """The device is in an undefined state (a CUDA error that is no shortage of memory): the process must end itself."""
 
@@ -94,6 +101,13 @@ def weight_bytes(loaded: Any) -> int:
     modules = modules_of(loaded).values()
     tensors = {id(tensor): tensor for module in modules for tensor in (*module.parameters(), *module.buffers())}
     return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def size_on_device(loaded: Any, measures: list[str]) -> int:
+    """Bytes of the device's memory that its weights take under these measures."""
+    if "cpu_offload" in measures:  # one component at a time
+        return max(weight_bytes(module) for module in modules_of(loaded).values())
+    return weight_bytes(loaded) or int(getattr(loaded, "nbytes", 0))
 
 
 def read_header(file: Path) -> dict[str, Any]:

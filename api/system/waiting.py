@@ -46,18 +46,20 @@ def checked(serializer: Any) -> Submission:
         raise CommandError(problem.detail) from None
 
 
-def run_to_end(command: BaseCommand, submission: Submission, follow: Callable[[Job], Job]) -> Job:
+def run_to_end(command: BaseCommand, submission: Submission, follow: Callable[[Iterator[Job]], Job]) -> Job:
     """The job, which succeeded; its warnings are told. Raises CommandError for every other end, and cancels it at Ctrl-C.
+
+    `follow` gets its row again and again as it moves, and returns the last.
 
     It is submitted where a worker is alive already: before that, submitting would make this process supervise one.
     """
-    with a_worker(command.stderr.write):
+    with a_worker(command.stderr.write), Watch() as watch:
         try:
             job = submit(submission, principal=LOCAL)
         except Problem as problem:
             raise CommandError(problem.detail) from None
         try:
-            job = follow(job)
+            job = follow(watch.follow(job))
         except KeyboardInterrupt:
             cancel_job(job=job)
             raise CommandError("Cancelled.", returncode=INTERRUPTED) from None
@@ -121,17 +123,6 @@ def run_and_close(loop: WorkerLoop) -> None:
         connection.close()
 
 
-def follow_job(job: Job) -> Iterator[Job]:
-    """The row as it moves, last when it has ended. Raises NoWorkerLeftError when no worker was alive for two leases."""
-    with Watch() as watch:
-        while True:
-            now = Job.objects.get(pk=job.pk)
-            yield now
-            if now.is_final:
-                return
-            watch.wait()
-
-
 class Watch:
     """Waits for jobs to move. Within it the first Ctrl-C is kept for `heed` and `wait` to raise: one that lands where a transaction
     begins or ends leaves a connection that Django can't use any more, and nothing could be cancelled. The second is raised at once.
@@ -167,3 +158,12 @@ class Watch:
             raise NoWorkerLeftError
         self.bell.wait(LOOK_SECONDS)
         self.heed()
+
+    def follow(self, job: Job) -> Iterator[Job]:
+        """The row as it moves, last when it has ended. Raises NoWorkerLeftError."""
+        while True:
+            now = Job.objects.get(pk=job.pk)
+            yield now
+            if now.is_final:
+                return
+            self.wait()

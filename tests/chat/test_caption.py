@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from io import StringIO
@@ -15,8 +14,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
-from django.db.transaction import Atomic
 from PIL import Image
 
 from api import model_loader
@@ -27,6 +24,7 @@ from api.jobs.models import Job
 from api.system.waiting import a_worker
 from config.catalog import get_catalog
 from tests.chat.conftest import picture
+from tests.interrupting import ctrl_c_as_a_transaction_ends
 
 COLORS = ("red", "green", "blue", "white", "black", "orange")
 
@@ -65,14 +63,6 @@ def model(chat_catalog: Path, settings: Any, media: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(model_loader, "_loader", None)
     yield
     get_catalog.cache_clear()
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """As on a terminal: a shell that runs the tests in the background has them ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.models
@@ -122,28 +112,15 @@ class TestTheCommand:
             run(str(folder), *options)
         assert Job.objects.count() == 0
 
-    def test_ctrl_c_where_a_transaction_ends_does_no_harm(
-        self, folder: Path, model: None, interruptible: None, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Raised there, it would leave the connection in a transaction that is over: no chat could be cancelled."""
-        leave, ends = Atomic.__exit__, 0
-
-        def interrupted(atomic: Atomic, *error: Any) -> None:
-            nonlocal ends
-            if threading.current_thread() is threading.main_thread():
-                ends += 1
-                if ends == 3:
-                    signal.raise_signal(signal.SIGINT)
-            leave(atomic, *error)
-
-        monkeypatch.setattr(Atomic, "__exit__", interrupted)
-        with pytest.raises(CommandError, match="goes on where this ended") as stopped:
+    @pytest.mark.parametrize("which", [1, 2, 3, 6])
+    def test_ctrl_c_where_a_transaction_ends_does_no_harm(self, folder: Path, model: None, which: int) -> None:
+        with (
+            ctrl_c_as_a_transaction_ends(which),
+            pytest.raises(CommandError, match="goes on where this ended") as stopped,
+        ):
             run(str(folder), "--max-tokens", "200")
         assert stopped.value.returncode == 130
-        assert not connection.in_atomic_block
-        assert ends >= 3
         assert all(job.is_final for job in Job.objects.all())
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def test_from_python_a_picture_is_upright(self, folder: Path, model: None) -> None:
         tilted = Image.new("RGB", (64, 32), "red")
@@ -171,7 +148,7 @@ def begin(folder: Path, catalog: Path, data: Path) -> "subprocess.Popen[str]":
 
 
 def hear_interrupts() -> None:
-    """As `interruptible`, for a process of its own."""
+    """A shell that runs the tests in the background has their children ignore SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -14,9 +14,7 @@ import torch
 from api.catalog import Catalog, ModelEntry, UnknownModel
 from api.devices import Device, probe_device
 from api.downloads.store import DownloadError, ModelStore
-from api.loading.memory import weight_bytes
 from api.model_loader import (
-    Builder,
     DeviceFault,
     LoaderError,
     ModelBusy,
@@ -24,7 +22,6 @@ from api.model_loader import (
     OutOfMemory,
     configure,
     get_loader,
-    register_builder,
 )
 from tests.models.tiny import build_tiny_flux, build_tiny_sd, build_tiny_sd2, build_tiny_sd3, build_tiny_sdxl
 
@@ -364,44 +361,7 @@ def test_a_folder_with_foreign_classes_is_never_built(broken: Path, store: Model
     assert caught.value.code == "unsafe_files"
 
 
-# -- Other tasks, faults
-
-
-def test_another_capability_registers_how_its_task_is_loaded(
-    store: ModelStore, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.loading.builders._builders", {})
-    (tmp_path / "config.json").write_text("{}")
-    builder = Builder(build=lambda entry, folder, device: torch.nn.Linear(4, 4), estimate=lambda entry, folder, device: 80)
-    register_builder("text-generation", builder)
-    entry = ModelEntry(id="chat", name="Chat", task="text-generation", path=tmp_path)
-    loader = ModelLoader(Catalog({"chat": entry}, {}), store, device)
-    with loader.use("chat", "text-generation") as lease:
-        assert isinstance(lease.pipeline, torch.nn.Linear)
-        assert loader.loaded()[0]["bytes"] == weight_bytes(lease.pipeline) == 80
-
-
-def test_a_package_that_a_model_needs_is_named(
-    store: ModelStore, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def build(*args: object) -> None:
-        raise ImportError(
-            "\nPackage `num2words` is required to run SmolVLM processor.\nInstall it with `pip install num2words`."
-        )
-
-    monkeypatch.setattr("api.loading.builders._builders", {})
-    (tmp_path / "config.json").write_text("{}")
-    register_builder("text-generation", Builder(build=build, estimate=lambda entry, folder, device: 80))
-    entry = ModelEntry(id="chat", name="Chat", task="text-generation", path=tmp_path)
-    with (
-        pytest.raises(LoaderError) as caught,
-        ModelLoader(Catalog({"chat": entry}, {}), store, device).use("chat", "text-generation"),
-    ):
-        pass
-    assert caught.value.code == "missing_package"
-    assert str(caught.value.detail) == (
-        "Chat can't be loaded: Package `num2words` is required to run SmolVLM processor. Install it with `pip install num2words`."
-    )
+# -- Faults
 
 
 def test_a_broken_device_a_shortage_and_an_error_are_told_apart(loader: ModelLoader) -> None:

@@ -15,6 +15,7 @@ from api.images.models import GeneratedImage
 from api.jobs.models import Job, Worker
 from api.system.selectors import model_store
 from config.catalog import get_catalog
+from tests.interrupting import ctrl_c_as_a_transaction_ends
 from tests.models.hub_server import HubServer
 from tests.models.tiny import build_tiny_sd
 
@@ -133,6 +134,16 @@ def test_generate_names_what_is_wrong_before_it_starts_anything() -> None:
         run("generate", "a lake", "--steps", "0")
     assert not Job.objects.exists()
     assert not Worker.objects.exists()
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_generate_is_cancelled_by_a_ctrl_c_where_a_transaction_ends(tmp_path: Path) -> None:
+    """The first is the one that submits the job."""
+    with ctrl_c_as_a_transaction_ends(1), pytest.raises(CommandError, match=r"Cancelled\.") as cancelled:
+        run("generate", "a lake", "--steps", "150", "--out", str(tmp_path / "lake.png"))
+    assert cancelled.value.returncode == 130
+    assert Job.objects.get().is_final
+    assert not (tmp_path / "lake.png").exists()
 
 
 @pytest.mark.usefixtures("no_worker")

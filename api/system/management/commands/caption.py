@@ -72,9 +72,13 @@ class Command(BaseCommand):
 
     def caption(self, captioner: "Captioner", names: list[str], at_once: int) -> int:
         """How many could not be."""
-        with a_worker(self.stderr.write), tqdm(total=len(names), unit="picture", file=sys.stderr) as bar:
+        with (
+            a_worker(self.stderr.write),
+            Watch() as watch,
+            tqdm(total=len(names), unit="picture", file=sys.stderr) as bar,
+        ):
             try:
-                for row in captioner.run(names, at_once):
+                for row in captioner.run(names, at_once, watch):
                     captioner.captions.add(row)
                     bar.update()
             except KeyboardInterrupt:
@@ -96,22 +100,21 @@ class Captioner:
         self.waiting: dict[str, Job] = {}
         self.failed = 0
 
-    def run(self, names: list[str], at_once: int) -> Iterator[dict[str, Any]]:
-        """Raises Problem where the server can't take more, NoWorkerLeftError."""
+    def run(self, names: list[str], at_once: int, watch: Watch) -> Iterator[dict[str, Any]]:
+        """Raises Problem where the server can't take more, NoWorkerLeftError, KeyboardInterrupt."""
         left = names[::-1]
-        with Watch() as watch:
-            while left or self.waiting:
-                while left and len(self.waiting) < at_once and (taken := self.begin(left[-1])) is not None:
-                    name = left.pop()
-                    if isinstance(taken, Job):
-                        self.waiting[name] = taken
-                    else:
-                        self.failed += 1
-                        yield {"file": name, "error": taken}
-                        watch.heed()
-                yield from self.ended()
-                if self.waiting:
-                    watch.wait()
+        while left or self.waiting:
+            while left and len(self.waiting) < at_once and (taken := self.begin(left[-1])) is not None:
+                name = left.pop()
+                if isinstance(taken, Job):
+                    self.waiting[name] = taken
+                else:
+                    self.failed += 1
+                    yield {"file": name, "error": taken}
+                    watch.heed()
+            yield from self.ended()
+            if self.waiting:
+                watch.wait()
 
     def begin(self, name: str) -> Job | str | None:
         """Its chat, or what is wrong with the picture; None where the queue is full for now."""

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from api.images.serializers import FORMATS, Txt2ImgSerializer
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.jobs.submission import Submission
-from api.system.waiting import checked, follow_job, run_to_end
+from api.system.waiting import checked, run_to_end
 
 FORMAT_OF_SUFFIX = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
@@ -69,16 +70,15 @@ def read_request(options: dict[str, Any], out: Path | None) -> Submission:
     return checked(Txt2ImgSerializer(data=wanted, context={"principal": LOCAL}))
 
 
-def follow_with_bar(job: Job) -> Job:
-    """The job once it has ended."""
-    with tqdm(total=job.params["steps"], unit="step", file=sys.stderr) as bar:
-        for now in follow_job(job):
+def follow_with_bar(rows: Iterator[Job]) -> Job:
+    """The last of them."""
+    with tqdm(unit="step", file=sys.stderr) as bar:
+        for now in rows:
             bar.set_description(now.progress.get("stage") or now.status, refresh=False)
-            bar.total = now.progress.get("steps", bar.total)
+            bar.total = now.progress.get("steps", now.params["steps"])
             bar.n = now.progress.get("step", 0) if now.status != Status.SUCCEEDED else bar.total
             bar.refresh()
-            job = now
-    return job
+    return now
 
 
 def place_for(out: Path, made: Path, number: int) -> Path:

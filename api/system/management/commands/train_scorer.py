@@ -2,6 +2,7 @@
 
 import re
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -10,7 +11,7 @@ from api.access.principals import LOCAL
 from api.jobs.models import Job
 from api.scoring.models import CustomScorer
 from api.scoring.taste.serializers import TrainScorerSerializer
-from api.system.waiting import checked, follow_job, run_to_end
+from api.system.waiting import checked, run_to_end
 
 WIDTH = 40
 
@@ -30,14 +31,13 @@ class Command(BaseCommand):
         assert job.result is not None
         self.report(job.result)
 
-    def follow(self, job: Job) -> Job:
+    def follow(self, rows: Iterator[Job]) -> Job:
         stage = ""
-        for now in follow_job(job):
+        for now in rows:
             if (new := str(now.progress.get("stage", ""))) != stage:
                 stage = new
                 self.stderr.write(f"{stage} …")
-            job = now
-        return job
+        return now
 
     def report(self, result: dict[str, Any]) -> None:
         style = self.style.SUCCESS if result["learned"] else self.style.WARNING
