@@ -215,6 +215,23 @@ def test_a_conversation_goes_on_where_it_was_and_its_pictures_are_looked_at_once
 # ---------------------------------------------------------------- memory
 
 
+def test_freed_memory_is_handed_back_as_answers_grow_and_once_they_have_ended(
+    loader: ModelLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_back: list[tuple[int, int]] = []
+    backend = OnnxBackend(loader, f"{LLM}@onnx-int8")
+    monkeypatch.setattr(
+        onnx_backend,
+        "give_back_freed_memory",
+        lambda: handed_back.append((backend.engine.answers, sum(group.width for group in backend.engine.batch.groups))),
+    )
+    run(backend, request("hello", max_tokens=3 * onnx_backend.TIDY_TOKENS))
+    *meanwhile, last = handed_back
+    assert len(meanwhile) == 3
+    assert {answers for answers, _ in meanwhile} == {1}
+    assert last == (0, 0)
+
+
 def test_its_weights_are_counted_and_it_goes_on_after_it_was_evicted(loader: ModelLoader) -> None:
     backend, heard, name = OnnxBackend(loader, f"{VLM}@onnx-int8"), Hearing(), f"{VLM}@onnx-int8"
     backend.admit(request("hello", VLM, tinted("hello", VLM)), heard)

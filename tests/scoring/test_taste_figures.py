@@ -131,6 +131,9 @@ def test_from_choices_to_a_verdict_with_the_embedding_in_it(
     row = CustomScorer.objects.get()
     version = loader.store.version(get_catalog().get("starter-clip"))
     assert row.taste["extractor"].endswith(f" starter-clip {version}")
+    assert set(PictureFeatures.objects.values_list("extractor", flat=True)) == {
+        row.taste["extractor"]
+    }  # and none of others is read
     row.taste["extractor"] = row.taste["extractor"].replace(version, "0" * 12)  # it was trained before the weights were renewed
     row.save()
     [warning] = judge(images[0]).warnings
