@@ -41,13 +41,12 @@ from api.catalog import AdapterEntry, Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError, DeviceFault
 from api.loading.builders import Builder, builder_for, register_builder
 from api.loading.leases import Lease, Slot
 from api.loading.memory import (
     MEASURES,
-    DeviceFault,
     Ladder,
-    LoaderError,
     OutOfMemory,
     apply_measure,
     broken_by,
@@ -62,7 +61,6 @@ __all__ = [
     "Builder",
     "DeviceFault",
     "Lease",
-    "LoaderError",
     "ModelBusy",
     "ModelLoader",
     "OutOfMemory",
@@ -83,7 +81,7 @@ USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
 """Without MODEL_MEMORY_LIMIT: the part of the device's memory that weights may take."""
 
 
-class ModelBusy(LoaderError):
+class ModelBusy(DarkroomError):
     def __init__(self, model_id: str) -> None:
         super().__init__("model_busy", 409, f"{model_id} is in use.")
 
@@ -114,7 +112,7 @@ class ModelLoader:
     def use(self, model_id: str, task: str, on_progress: Progress | None = None, *, load: bool = True) -> Iterator[Lease]:
         """Pin a model, loading it first if needed; without `load` one that is not in memory is an error (not_loaded).
 
-        Raises UnknownModel, DownloadError, LoaderError (codes unsupported_task, damaged, broken_model, missing_package,
+        Raises UnknownModel, DarkroomError (codes unsupported_task, damaged, broken_model, missing_package,
         out_of_memory) and, when the device failed, DeviceFault.
         """
         entry = self.catalog.get(model_id)
@@ -141,7 +139,7 @@ class ModelLoader:
         return Ladder(lease, batch_size, self._evict_unpinned)
 
     def adapter(self, adapter_id: str, on_progress: Progress | None = None) -> tuple[AdapterEntry, Path]:
-        """An adapter's entry and its safetensors file, fetched if needed. Raises UnknownAdapter, DownloadError."""
+        """An adapter's entry and its safetensors file, fetched if needed. Raises UnknownAdapter, DarkroomError."""
         entry = self.catalog.adapter(adapter_id)
         return entry, self.store.adapter_file(entry) or self.store.fetch_adapter(
             entry, _download_progress(entry.name, on_progress)
@@ -210,7 +208,7 @@ class ModelLoader:
                     slot.pins += 1
                     return slot, False
             if not load:
-                raise LoaderError("not_loaded", 503, f"{entry.name} is not in memory.")
+                raise DarkroomError("not_loaded", 503, f"{entry.name} is not in memory.")
             slot = self._load(entry, builder, on_progress or (lambda fraction, text: None))
             slot.pins = 1
             with self._state:
@@ -266,7 +264,7 @@ class ModelLoader:
         """A second try after making room where memory ran out; what else fails is the checkpoint's fault, and said so."""
         try:
             return build()
-        except LoaderError:
+        except DarkroomError:
             raise
         except Exception as error:
             verdict = classify(error)
@@ -352,7 +350,7 @@ def _named_errors(entry: ModelEntry, device: Device) -> Iterator[None]:
     """Faults, and shortages that no ladder caught, by their own names."""
     try:
         yield
-    except (DeviceFault, LoaderError):
+    except (DeviceFault, DarkroomError):
         raise
     except Exception as error:
         verdict = classify(error)

@@ -13,16 +13,10 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from api.errors import DarkroomError
+
 log = logging.getLogger("darkroom.request")
 CONTENT_TYPE = "application/problem+json"
-
-
-class Problem(Exception):
-    """A refusal with a code of its own, raised anywhere below a view. `status` is the HTTP status."""
-
-    def __init__(self, code: str, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.code, self.status, self.detail, self.headers = code, status, detail, dict(headers or {})
 
 
 def problem_body(status: int, code: str, detail: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
@@ -81,7 +75,7 @@ def as_drf(error: Exception) -> Exception:
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. None (an unexpected error) goes on to `server_error`, which tells a client nothing of it."""
-    if isinstance(error, Problem):
+    if isinstance(error, DarkroomError):
         set_rollback()
         body = problem_body(error.status, error.code, error.detail)
         return Response(body, status=error.status, headers=error.headers, content_type=CONTENT_TYPE)

@@ -51,8 +51,8 @@ def captions(count: int) -> list[str]:
 def run_job(loop: Any, fields: dict[str, Any]) -> tuple[float, float, Any]:
     """Seconds from the claim to the result by the clock and of the processor, and the job."""
     from api.images.serializers import Txt2ImgSerializer
+    from api.jobs.api.submission import submit
     from api.jobs.models import Job
-    from api.jobs.submission import submit
 
     serializer = Txt2ImgSerializer(data=fields)
     serializer.is_valid(raise_exception=True)
@@ -173,7 +173,7 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=20)
     chosen = options.parse_args()
     data = prepare(chosen, DJANGO_SETTINGS_MODULE="config.settings", SYNC_WAIT_SECONDS="0")
-    from api.jobs.worker import WorkerLoop
+    from api.jobs.worker.loop import WorkerLoop
     from api.system.runtime import start_runtime, warm_up
     from config.catalog import get_catalog
 

@@ -119,7 +119,7 @@ def second_turn(loader: Any, kept: bool) -> tuple[float, float, int]:
     """Seconds to the first token of the first turn and of the second, and the tokens that it didn't read."""
     from PIL import Image
 
-    from api.chat.backends.memory import Limits
+    from api.chat.backends.prefix_cache import Limits
     from api.chat.backends.request import Part, Turn
     from api.chat.backends.torch_backend import TorchBackend
 

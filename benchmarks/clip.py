@@ -50,7 +50,7 @@ def build_checkpoint(folder: Path) -> Path:
 
 
 def submit(images: Sequence[str]) -> None:
-    from api.jobs.services import submit_job
+    from api.jobs.lifecycle import submit_job
 
     params = {"images": list(images), "prompts": [PROMPT], "pairs": False, "model_id": "vit-b-32"}
     submit_job(kind="clip_score", params=params, model_id="vit-b-32", owner_key="local")
@@ -61,7 +61,7 @@ Spent = tuple[float, float]
 
 
 def submit_layouts(images: Sequence[str]) -> None:
-    from api.jobs.services import submit_job
+    from api.jobs.lifecycle import submit_job
 
     params = {"items": [item(image) for image in images], "backend": "clip", "model_id": "vit-b-32"}
     submit_job(kind="layout_score", params=params, model_id="vit-b-32", owner_key="local")
@@ -199,7 +199,7 @@ def main() -> None:
     folder = build_checkpoint(data / "vit-b-32")
     extra.write_text(CATALOG.format(folder=folder))
 
-    from api.jobs.worker import WorkerLoop
+    from api.jobs.worker.loop import WorkerLoop
     from api.system.runtime import start_runtime
 
     start_runtime()

@@ -67,8 +67,8 @@ class Studio:
 
 
 def train(studio: Studio, loop: Any, utility: np.ndarray, judge: Callable[[], None], rng: np.random.Generator) -> Outcome:
+    from api.jobs.lifecycle import submit_job
     from api.jobs.models import Job
-    from api.jobs.services import submit_job
     from api.scoring.models import Comparison, Rating
     from tests.scoring.people import prefers_first
 
@@ -164,7 +164,7 @@ def main() -> None:
     options.add_argument("--people", type=int, default=20, help="simulated, for each row of the table")
     chosen = options.parse_args()
     data = prepare(chosen, LOAD_MODELS="true")
-    from api.jobs.worker import WorkerLoop
+    from api.jobs.worker.loop import WorkerLoop
     from api.system.runtime import start_runtime
 
     print_machine(data)

@@ -16,10 +16,10 @@ def submit_many(kind: str, count: int) -> None:
     import django
 
     django.setup()
-    from api.jobs import services
+    from api.jobs import lifecycle
 
     for _ in range(count):
-        services.submit_job(kind=kind, params={}, owner_key="benchmark")
+        lifecycle.submit_job(kind=kind, params={}, owner_key="benchmark")
 
 
 def main() -> int:

@@ -59,7 +59,7 @@ def item(image: str) -> dict[str, Any]:
 
 
 def submit(params: dict[str, Any]) -> None:
-    from api.jobs.services import submit_job
+    from api.jobs.lifecycle import submit_job
 
     submit_job(kind="layout_score", params={**params, "backend": "heuristic"}, model_id="heuristic", owner_key="local")
 
@@ -163,7 +163,7 @@ def main() -> None:
     data = prepare(chosen)
     from api.files.models import StoredFile
     from api.files.storage import media_path
-    from api.jobs.worker import WorkerLoop
+    from api.jobs.worker.loop import WorkerLoop
 
     print_machine(data)
     loop = WorkerLoop()

@@ -56,7 +56,7 @@ def with_lifespan(application: Application) -> Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 if settings.JOB_RUNNER == "embedded":
-                    from api.jobs.dispatch import start_embedded_worker
+                    from api.jobs.notify.wakeups import start_embedded_worker
 
                     start_embedded_worker()
                 await send({"type": "lifespan.startup.complete"})

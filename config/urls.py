@@ -3,7 +3,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("api/", include("api.jobs.urls")),
+    path("api/", include("api.jobs.api.urls")),
     path("api/", include("api.images.urls")),
     path("api/", include("api.scoring.urls")),
     path("api/", include("api.chat.urls")),

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from api.chat.models import Conversation, Message
 from api.chat.services import saying
 from api.jobs.admin import ReadOnlyAdmin
-from api.jobs.admin_tools import MadeFilter, UsedModelFilter, newest, seconds_text
+from api.jobs.admin.tools import MadeFilter, UsedModelFilter, newest, seconds_text
 
 
 @admin.register(Conversation)

@@ -13,16 +13,17 @@ from rest_framework.exceptions import ValidationError
 from api.access.scopes import LOCAL
 from api.chat.messages import HERE
 from api.chat.serializers import ChatSerializer
+from api.errors import DarkroomError
 from api.files.decoding import encode_png, flatten
 from api.files.errors import InvalidImage
 from api.files.services import store_upload
-from api.jobs.bell import open_bell
-from api.jobs.events import is_final
+from api.jobs.api.submission import submit
+from api.jobs.api.waiting import is_final
+from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
-from api.jobs.services import cancel_job
+from api.jobs.notify.channels import subscribe
 from api.jobs.states import Status
-from api.jobs.submission import submit
-from api.problems import Problem, field_errors
+from api.problems import field_errors
 
 LOOK_SECONDS = 1.0  # the bell wakes it sooner
 
@@ -51,13 +52,13 @@ def submit_chat(body: dict[str, Any]) -> Job:
         return submit(serializer.resolve(), principal=LOCAL)
     except ValidationError as error:
         raise ValueError("; ".join(f"{each['field']}: {each['detail']}" for each in field_errors(error.detail))) from None
-    except Problem as problem:
+    except DarkroomError as problem:
         raise ValueError(problem.detail) from None
 
 
 def wait(job: Job, timeout: float | None) -> Job:
     deadline = None if timeout is None else time.monotonic() + timeout
-    bell = open_bell("web")
+    bell = subscribe("web")
     try:
         while not is_final(job.pk):
             if deadline is not None and time.monotonic() >= deadline:

@@ -10,8 +10,8 @@ from django.conf import settings
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import ONNX_FAMILIES, ONNX_PRECISIONS, ModelEntry, UnknownModel
+from api.errors import DarkroomError
 from api.jobs.models import Worker
-from api.problems import Problem
 from config.catalog import CHAT_TASKS, get_catalog
 
 SEES, TALKS = TASKS = CHAT_TASKS
@@ -39,7 +39,7 @@ def remote_models() -> list[str]:
 
 
 def select(model: str | None, backend: str) -> Selection:
-    """Raises Problem (404) for an unknown model, ValidationError for a backend that can't run it."""
+    """Raises DarkroomError (404) for an unknown model, ValidationError for a backend that can't run it."""
     name = model or settings.DEFAULT_CHAT_MODEL
     try:
         entry = get_catalog().get(name)
@@ -134,12 +134,12 @@ def remote_only(name: str, backend: str) -> Selection:
     return Selection("remote", name, True)
 
 
-def unknown_model(name: str, error: UnknownModel, *, is_default: bool) -> Problem:
+def unknown_model(name: str, error: UnknownModel, *, is_default: bool) -> DarkroomError:
     if not is_default:
-        return Problem("model_not_found", 404, f"{error} GET /v1/models lists those that this server knows.")
+        return DarkroomError("model_not_found", 404, f"{error} GET /v1/models lists those that this server knows.")
     fetched = f"fetch one with `python manage.py preload_models --models {SUGGESTED}` and set DEFAULT_CHAT_MODEL={SUGGESTED}"
     there = next((f"set DEFAULT_CHAT_MODEL={model}, which the remote server has" for model in remote_models()), fetched)
     detail = (
         f"No model was named, and DEFAULT_CHAT_MODEL ('{name}') is not on this server. Name one of GET /v1/models, or {there}."
     )
-    return Problem("model_not_found", 404, detail)
+    return DarkroomError("model_not_found", 404, detail)

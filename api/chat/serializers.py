@@ -16,7 +16,7 @@ from api.chat.schemas import schema_fault
 from api.chat.selection import BACKENDS, select
 from api.chat.services import Turn, find_conversation, images_of, keep_messages, next_position, read_turns, text_of
 from api.files.models import StoredFile
-from api.jobs.submission import Submission
+from api.jobs.api.submission import Submission
 from api.strict import FiniteFloatField, StrictSerializer
 
 KIND = "chat"

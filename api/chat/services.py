@@ -16,11 +16,11 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from api.chat.models import Conversation, Message
+from api.errors import DarkroomError
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE
-from api.problems import Problem
 
 MOST_WORDS = 10
 Turn = dict[str, Any]
@@ -78,7 +78,7 @@ def keep_messages(
 ) -> Callable[[Job], None]:
     """What ties a new job to its conversation, within the transaction that submits it. The last `new` turns were not heard before.
 
-    Problem 409 where the named conversation waits for an answer, or is no longer as long as it was when its turns were read.
+    DarkroomError 409 where the named conversation waits for an answer, or is no longer as long as it was when its turns were read.
     """
 
     def link(job: Job) -> None:
@@ -101,7 +101,9 @@ def lock_conversation(conversation: Conversation, length: int) -> Conversation:
     found = Conversation.objects.select_for_update().filter(pk=conversation.pk).first()
     waits = Job.objects.filter(messages__conversation=conversation, status__in=ACTIVE).exists()
     if found is None or waits or next_position(found) != length:
-        raise Problem("conversation_busy", 409, "This conversation waits for an answer already.", headers={"Retry-After": "1"})
+        raise DarkroomError(
+            "conversation_busy", 409, "This conversation waits for an answer already.", headers={"Retry-After": "1"}
+        )
     return found
 
 
@@ -172,11 +174,11 @@ def answer_turn(text: str) -> Turn:
 
 
 def delete_conversation(*, conversation: Conversation) -> None:
-    """With its jobs, which hold the same words. Problem 409 while one of them is active."""
+    """With its jobs, which hold the same words. DarkroomError 409 while one of them is active."""
     with transaction.atomic():
         jobs = Job.objects.filter(messages__conversation=conversation).distinct()
         if jobs.filter(status__in=ACTIVE).exists():
-            raise Problem(
+            raise DarkroomError(
                 "conversation_busy", 409, "An answer is under way; cancel its job first.", headers={"Retry-After": "1"}
             )
         for job in jobs:

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
-from api.chat.backends.request import ChatError, ChatRequest, Listener, Part, Reply, Sampling, Turn
+from api.chat.backends.request import ChatRequest, Listener, Part, Reply, Sampling, Turn
+from api.errors import DarkroomError, DeviceFault
 from api.files.errors import MissingFile
 from api.files.models import StoredFile
 from api.files.services import open_image
-from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, JobError, WorkerFault
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
-from api.jobs.runs import COALESCE_SECONDS, JobRun
+from api.jobs.worker.runs import COALESCE_SECONDS, JobRun
 
 log = logging.getLogger("darkroom.jobs")
 Progress = Callable[[float, str], None]
@@ -34,7 +35,7 @@ SAMPLED = (
 
 
 class Backend(Protocol):
-    """Works on the chats of one model. Both methods raise ChatError, the loader's and the store's errors."""
+    """Works on the chats of one model. Both methods raise DarkroomError, the loader's and the store's errors."""
 
     name: str
 
@@ -65,7 +66,7 @@ def make_backend(name: str, model_id: str) -> Backend:
             model=(entry.repo or entry.id) if entry else model_id,
             timeout=settings.REMOTE_TIMEOUT_SECONDS,
         )
-    from api.chat.backends.memory import Limits
+    from api.chat.backends.prefix_cache import Limits
     from api.model_loader import get_loader
 
     limits = Limits(settings.CHAT_PREFIX_CACHE_BYTES, settings.CHAT_IMAGE_CACHE_BYTES)
@@ -120,13 +121,13 @@ class ChatSession(Session):
                 self.backend.admit(chat_request(run), listener, listener.on_loading)
         except JobCancelled:
             run.stop()
-        except JobError as error:
+        except DarkroomError as error:
             run.fail(error)
-        except (WorkerFault, *CONNECTION_ERRORS):
+        except (DeviceFault, *CONNECTION_ERRORS):
             raise
         except Exception:  # one chat's trouble is not its neighbours'
             log.exception("Job %s failed", run.id)
-            run.fail(JobError("internal_error", 500, "The job failed; the log has the reason under its id."))
+            run.fail(DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id."))
         return True
 
 
@@ -169,7 +170,7 @@ class RunListener:
 
     def cancelled(self) -> bool:
         """Asked at every token, and while a long prompt is read: a sign of life."""
-        self.run.last_sign = time.monotonic()
+        self.run.last_activity = time.monotonic()
         return self.run.cancelled
 
     def on_end(self, reply: Reply) -> None:
@@ -200,8 +201,8 @@ class RunListener:
             }
         )
 
-    def on_error(self, error: ChatError) -> None:
-        self.run.fail(JobError(error.code, error.status, error.detail))
+    def on_error(self, error: DarkroomError) -> None:
+        self.run.fail(DarkroomError(error.code, error.status, error.detail))
 
 
 # ---------------------------------------------------------------- from a job to a request
@@ -247,21 +248,20 @@ def explained() -> Iterator[None]:
     """The backend's, the loader's and the store's errors as the job's."""
     try:
         yield
-    except (JobError, JobCancelled):
+    except (DarkroomError, JobCancelled):
         raise
-    except ChatError as error:
-        raise JobError(error.code, error.status, error.detail) from error
+    except DarkroomError as error:
+        raise DarkroomError(error.code, error.status, error.detail) from error
     except Exception as error:
         raise translated(error) from error
 
 
 def translated(error: Exception) -> Exception:
     from api.catalog import UnknownEntry
-    from api.downloads.store import DownloadError
-    from api.loading.memory import DeviceFault, LoaderError
+    from api.errors import DarkroomError, DeviceFault
 
-    if isinstance(error, LoaderError | DownloadError):
-        return JobError(error.code, error.status, error.detail)
+    if isinstance(error, DarkroomError):
+        return DarkroomError(error.code, error.status, error.detail)
     if isinstance(error, UnknownEntry):
-        return JobError("unknown_model", 400, str(error))
-    return WorkerFault(str(error)) if isinstance(error, DeviceFault) else error
+        return DarkroomError("unknown_model", 400, str(error))
+    return DeviceFault(str(error)) if isinstance(error, DeviceFault) else error

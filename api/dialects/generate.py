@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from api.dialects.older import OlderView
 from api.images.serializers import Txt2ImgSerializer
-from api.jobs.submission import LONGEST_WAIT
+from api.jobs.api.submission import LONGEST_WAIT
 
 NAMES = {name: name for name in ("prompt", "negative_prompt", "height", "width", "steps", "seed")} | {
     "guidance": "guidance_scale"

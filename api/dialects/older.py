@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
-from api.jobs.submission import Submission, SubmitView
+from api.jobs.api.submission import Submission, SubmitView
 
 KEPT_HEADERS = ("Retry-After", "WWW-Authenticate", "Location")
 

@@ -26,7 +26,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from api.catalog import AdapterEntry, ModelEntry
 from api.downloads.manifests import RequiredFile, size_of
-from api.downloads.snapshots import DownloadError
+from api.errors import DarkroomError
 
 logger = logging.getLogger("darkroom.models")
 
@@ -50,7 +50,7 @@ class Hub:
         api = HfApi(endpoint=self.endpoint, token=self._token or False)
         info = api.model_info(str(entry.repo), revision=revision, files_metadata=True, timeout=self._timeout)
         if revision is not None and info.sha != revision:
-            raise DownloadError("not_found", 502, f"The hub has another commit of {entry.name} than the one that is required.")
+            raise DarkroomError("not_found", 502, f"The hub has another commit of {entry.name} than the one that is required.")
         files = {
             file.rfilename: RequiredFile(
                 size=int(file.size or 0),
@@ -67,7 +67,7 @@ class Hub:
         try:
             return dict(response.json())
         except ValueError as error:
-            raise DownloadError("damaged", 502, f"{name} of {entry.name} is not valid JSON.") from error
+            raise DarkroomError("damaged", 502, f"{name} of {entry.name} is not valid JSON.") from error
 
     def transfer(self, entry: Entry, commit: str, name: str, part: Path, size: int, report: Report) -> None:
         """Write `part` to its full size, going on from what it holds."""
@@ -124,7 +124,7 @@ def explained(entry: Entry) -> Iterator[None]:
         if isinstance(error, GatedRepoError) or getattr(entry, "gated", False):
             raise _gated(entry) from None
         detail = f"The hub has no repository {entry.repo} at this revision, or keeps it private."
-        raise DownloadError("not_found", 502, detail) from None
+        raise DarkroomError("not_found", 502, detail) from None
     except HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise _gated(entry) from None
@@ -133,17 +133,17 @@ def explained(entry: Entry) -> Iterator[None]:
         raise _offline(entry, type(error).__name__) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DownloadError("disk_full", 507, f"The disk of the models folder is full; {entry.name} needs more.") from error
+            raise DarkroomError("disk_full", 507, f"The disk of the models folder is full; {entry.name} needs more.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise DownloadError("not_writable", 500, "The models folder can't be written.") from error
+            raise DarkroomError("not_writable", 500, "The models folder can't be written.") from error
         raise
 
 
-def _gated(entry: Entry) -> DownloadError:
+def _gated(entry: Entry) -> DarkroomError:
     cure = f"accept its licence on the hub's page of {entry.repo}, then set HF_TOKEN to a token that may read it."
-    return DownloadError("gated", 403, f"{entry.name} is gated: {cure}")
+    return DarkroomError("gated", 403, f"{entry.name} is gated: {cure}")
 
 
-def _offline(entry: Entry, reason: str) -> DownloadError:
+def _offline(entry: Entry, reason: str) -> DarkroomError:
     detail = f"{entry.name} can't be fetched now: {reason}. What is here is kept, and fetching goes on from there."
-    return DownloadError("offline", 503, detail)
+    return DarkroomError("offline", 503, detail)

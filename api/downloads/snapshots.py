@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from api.errors import DarkroomError
+
 DATA = re.compile(r"\.(safetensors|json|txt|jinja|model)$")
 ONNX = re.compile(r"\.(onnx|onnx_data(_\d+)?)$")
 PICKLES = re.compile(r"\.(bin|ckpt|pt|pth|pkl|msgpack|h5)$")
@@ -26,23 +28,15 @@ SAFE_LIBRARIES = ("diffusers", "transformers")
 LARGEST_CONFIG = 32 * 1024 * 1024
 
 
-class DownloadError(Exception):
-    """Why a model can't be had, in a form that a job can show: `code`, HTTP `status` and a sentence (never a token)."""
-
-    def __init__(self, code: str, status: int, detail: str) -> None:
-        self.code, self.status, self.detail = code, status, detail
-        super().__init__(detail)
-
-
-def unsafe(detail: str) -> DownloadError:
-    return DownloadError("unsafe_files", 422, detail)
+def unsafe(detail: str) -> DarkroomError:
+    return DarkroomError("unsafe_files", 422, detail)
 
 
 # -- Which files -------------------------------------------------------------------------------------------------------------
 
 
 def check_names(names: Iterable[str], model: str) -> None:
-    """Refuse a listing with a name that could leave its folder, or hide in it. Raises DownloadError (unsafe_files)."""
+    """Refuse a listing with a name that could leave its folder, or hide in it. Raises DarkroomError (unsafe_files)."""
     for name in names:
         parts = name.split("/")
         if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\x00-\x1f]", name) or len(name) > 400:
@@ -55,7 +49,7 @@ def select_files(
     """The files of a repository that are needed: one set of weights for each component, its configuration, and nothing else.
 
     `index` is the model_index.json of a diffusers repository, else None; `patterns` (globs) replace the rules where given.
-    Raises DownloadError (unsafe_files) where a component has pickled weights only.
+    Raises DarkroomError (unsafe_files) where a component has pickled weights only.
     """
     if patterns:
         chosen = [name for name in names if _is_data(name) or ONNX.search(name)]
@@ -126,7 +120,7 @@ def _require_safetensors(names: list[str], chosen: list[str], folder: str, model
 def inspect_snapshot(folder: Path, model: str) -> None:
     """Refuse a folder whose configuration would run code or leave the folder.
 
-    Raises DownloadError: `needs_remote_code` where `auto_map` names code that transformers has no own class for, `unsafe_files`
+    Raises DarkroomError: `needs_remote_code` where `auto_map` names code that transformers has no own class for, `unsafe_files`
     for an attention implementation from elsewhere, a class outside diffusers and transformers, or shards in another folder,
     `damaged` for a configuration that is not JSON.
     """
@@ -153,7 +147,7 @@ def _read(file: Path, model: str) -> dict[str, Any]:
             raise unsafe(f"{file.name} of {model} is too large for a configuration.")
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise DownloadError("damaged", 502, f"{file.name} of {model} is not valid JSON.") from error
+        raise DarkroomError("damaged", 502, f"{file.name} of {model} is not valid JSON.") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -186,7 +180,7 @@ def _check_auto_map(values: dict[str, Any], file: Path, folder: Path, model: str
         beside = [place / "config.json" for place in (file.parent, folder) if (place / "config.json").exists()]
         model_type = _read(beside[0], model).get("model_type") if beside else None
     if model_type not in CONFIG_MAPPING_NAMES:
-        raise DownloadError(
+        raise DarkroomError(
             "needs_remote_code", 422, f"{model} needs code from its repository (auto_map), which is never run here."
         )
 

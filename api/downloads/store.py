@@ -21,9 +21,10 @@ from api.catalog import AdapterEntry, ModelEntry
 from api.downloads.exports import export_folder, is_exported
 from api.downloads.hub import Hub, explained
 from api.downloads.manifests import Manifest, read_manifest, size_of
-from api.downloads.snapshots import DownloadError, check_names, inspect_snapshot, select_files
+from api.downloads.snapshots import check_names, inspect_snapshot, select_files
+from api.errors import DarkroomError
 
-__all__ = ["DownloadError", "ModelStore"]
+__all__ = ["ModelStore"]
 
 logger = logging.getLogger("darkroom.models")
 
@@ -73,16 +74,16 @@ class ModelStore:
     def fetch(self, entry: ModelEntry, on_progress: Progress | None = None) -> Path:
         """Fetch what is missing or damaged, and return the folder.
 
-        Raises DownloadError: gated, not_found, offline, damaged, disk_full, not_writable, unsafe_files,
+        Raises DarkroomError: gated, not_found, offline, damaged, disk_full, not_writable, unsafe_files,
         needs_remote_code.
         """
         if "@exported-" in entry.id:
             command = f"python manage.py export_onnx {entry.id.partition('@')[0]}"
-            raise DownloadError("not_found", 502, f"{entry.name} has not been exported: {command}")
+            raise DarkroomError("not_found", 502, f"{entry.name} has not been exported: {command}")
         if entry.path is not None:
             if place := self._local(entry):
                 return place
-            raise DownloadError("not_found", 502, f"The folder of {entry.name} is not there, or is no checkpoint.")
+            raise DarkroomError("not_found", 502, f"The folder of {entry.name} is not there, or is no checkpoint.")
         place = self._fetch(entry, on_progress)
         inspect_snapshot(place, entry.name)
         return place
@@ -123,11 +124,11 @@ class ModelStore:
         return place / str(entry.filename) if place is not None else None
 
     def fetch_adapter(self, entry: AdapterEntry, on_progress: Progress | None = None) -> Path:
-        """Raises DownloadError."""
+        """Raises DarkroomError."""
         if entry.path is None:
             return self._fetch(entry, on_progress) / str(entry.filename)
         if not entry.path.is_file():
-            raise DownloadError("not_found", 502, f"The file of the adapter {entry.name} is not there.")
+            raise DarkroomError("not_found", 502, f"The file of the adapter {entry.name} is not there.")
         return entry.path
 
     # -- Local folders -------------------------------------------------------------------------------------------------------
@@ -215,20 +216,20 @@ class ModelStore:
     def _choose(self, entry: Entry, commit: str, names: list[str]) -> list[str]:
         if isinstance(entry, AdapterEntry):
             if entry.filename not in names:
-                raise DownloadError("not_found", 502, f"The repository of {entry.name} has no file {entry.filename}.")
+                raise DarkroomError("not_found", 502, f"The repository of {entry.name} has no file {entry.filename}.")
             return [str(entry.filename)]
         is_pipeline = "model_index.json" in names and not entry.files
         index = self._hub.read_json(entry, commit, "model_index.json") if is_pipeline else None
         chosen = select_files(names, model=entry.name, variant=entry.variant, patterns=entry.files, index=index)
         if not any(name.endswith((".safetensors", ".onnx")) for name in chosen):
-            raise DownloadError("unsafe_files", 422, f"The repository of {entry.name} has no weights in safetensors form.")
+            raise DarkroomError("unsafe_files", 422, f"The repository of {entry.name} has no weights in safetensors form.")
         return chosen
 
     def _check_disk(self, entry: Entry, missing: int) -> None:
         free = shutil.disk_usage(self.models_dir).free
         if missing > 0 and missing + SPARE_DISK > free:
             sizes = f"needs {missing / 1e9:.1f} GB more on the disk of the models folder; {free / 1e9:.1f} GB are free."
-            raise DownloadError("disk_full", 507, f"{entry.name} {sizes}")
+            raise DarkroomError("disk_full", 507, f"{entry.name} {sizes}")
 
     def _fetch_file(self, entry: Entry, manifest: Manifest, place: Path, name: str, report: _Report) -> None:
         """Bring one file, twice if it came damaged; then it is given up by name."""
@@ -246,7 +247,7 @@ class ModelStore:
             logger.warning("%s of %s came damaged", name, entry.id)
             report.add(-(size_of(part) or 0))
             part.unlink()
-        raise DownloadError("damaged", 502, f"The file {name} of {entry.name} comes damaged from the hub: its hash is wrong.")
+        raise DarkroomError("damaged", 502, f"The file {name} of {entry.name} comes damaged from the hub: its hash is wrong.")
 
 
 class _Report:

@@ -1,7 +1,6 @@
 """What can be wrong with a file, in words that a client may read."""
 
-from api.jobs.errors import JobError
-from api.problems import Problem
+from api.errors import DarkroomError
 
 
 class InvalidImage(ValueError):
@@ -12,20 +11,12 @@ class InvalidImage(ValueError):
         self.detail, self.code = detail, code
 
 
-class FileProblem(Problem, JobError):
-    """The same refusal whether a request meets it (its reply) or a job (its end)."""
-
-    def __init__(self, code: str, status: int, detail: str) -> None:
-        Exception.__init__(self, detail)
-        self.code, self.status, self.detail, self.headers = code, status, detail, {}
-
-
-class DiskFull(FileProblem):
+class DiskFull(DarkroomError):
     def __init__(self) -> None:
         super().__init__("disk_full", 507, "The server's disk is full. Its owner has to free some space.")
 
 
-class MissingFile(FileProblem):
+class MissingFile(DarkroomError):
     """The row is there, its file is not."""
 
     def __init__(self) -> None:

@@ -12,11 +12,11 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST
 
 from api.access.principals import principal_of
-from api.files.stars import answer_stars, read_stars
+from api.files.rating_clicks import answer_rating, read_rating
 from api.images.models import GeneratedImage, Tag
 from api.images.services import delete_image, judge_image
-from api.jobs.admin_detail import pretty, readable
-from api.jobs.admin_tools import CappedPaginator, MadeFilter, UsedModelFilter, newest
+from api.jobs.admin.detail import pretty, readable
+from api.jobs.admin.tools import CappedPaginator, MadeFilter, UsedModelFilter, newest
 
 MOST_TAGS = 100
 MOST_DERIVED = 24
@@ -170,8 +170,8 @@ class GeneratedImageAdmin(admin.ModelAdmin):
             raise Http404
         if not self.has_change_permission(request, image):
             raise PermissionDenied
-        judge_image(image=image, rater=principal_of(request).owner_key, changes={"rating": read_stars(request)})
-        return answer_stars(request, image.rating, reverse("admin:images_generatedimage_changelist"))
+        judge_image(image=image, rater=principal_of(request).owner_key, changes={"rating": read_rating(request)})
+        return answer_rating(request, image.rating, reverse("admin:images_generatedimage_changelist"))
 
     def save_model(self, request: HttpRequest, obj: GeneratedImage, form: Any, change: bool) -> None:
         data = form.cleaned_data

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import UnknownModel
-from api.files.judges import UnknownJudge, is_judge, settle_judge
+from api.files.judge_registry import UnknownJudge, is_judge, settle_judge
 from api.images.ranking import FIGURES, RankBy, weights_of
 from api.strict import nearest
 from config.catalog import get_catalog
@@ -27,16 +27,16 @@ MODELS: dict[str, tuple[str, Collection[str]]] = {
     "aesthetic": ("DEFAULT_AESTHETIC_MODEL", AESTHETIC.keys()),
 }
 """The setting that names a criterion's model, and the tasks that it may have."""
-BROUGHT = r"^custom:[A-Za-z0-9_\-]{1,40}(@[1-9][0-9]{0,5})?$"
+REGISTERED = r"^custom:[A-Za-z0-9_\-]{1,40}(@[1-9][0-9]{0,5})?$"
 _WEIGHT = {"type": "number", "minimum": 0, "maximum": LARGEST_WEIGHT}
 SCHEMA = {
     "oneOf": [
         {"type": "string", "enum": list(FIGURES)},
-        {"type": "string", "pattern": BROUGHT},
+        {"type": "string", "pattern": REGISTERED},
         {
             "type": "object",
             "properties": dict.fromkeys(FIGURES, _WEIGHT),
-            "patternProperties": {BROUGHT: _WEIGHT},
+            "patternProperties": {REGISTERED: _WEIGHT},
             "additionalProperties": False,
             "minProperties": 1,
         },

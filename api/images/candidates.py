@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.files.judges import is_judge
+from api.files.judge_registry import is_judge
 from api.images.ranking import WEIGHTED, weights_of
 
 WIDTH, HEIGHT, MARGIN = 600, 34, 10

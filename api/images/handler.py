@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from PIL import Image
 
+from api.errors import DarkroomError, DeviceFault
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
 from api.files.services import attach_inputs, create_file, open_image
 from api.images.candidates import candidates_context
-from api.images.collectors import Choice, Contest, Keeper, Made, Panel
 from api.images.hooks import RunHooks
-from api.images.judges import make_judges, second_opinion
+from api.images.judges import independent_criteria, make_judges
 from api.images.models import GeneratedImage
+from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
 from api.images.ranking import weights_of
 from api.images.services import set_tags
-from api.jobs.errors import JobError, WorkerFault
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.runs import JobRun
+from api.jobs.worker.runs import JobRun
 from config.catalog import get_catalog
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ class Picture:
     """A picture on disk, before its row."""
 
     file: storage.WrittenFile
-    made: Made
+    made: GeneratedPicture
     index: int
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a job has come to; see `Choice`."""
+    """What a job has come to; see `SelectedPictures`."""
 
     pictures: list[Picture]
-    choice: Choice
+    choice: SelectedPictures
 
 
 class Txt2Img(JobKind):
@@ -69,15 +69,15 @@ class Txt2Img(JobKind):
 
     def run(self, runs: Sequence[JobRun]) -> None:
         requests = [image_request(run) for run in runs]
-        with open_panel(runs, requests) as panel:
-            fates = make_pictures(runs, requests, panel)
+        with open_sink(runs, requests) as sink:
+            fates = make_pictures(runs, requests, sink)
             for index, (run, fate) in enumerate(zip(runs, fates, strict=True)):
                 if run.cancelled:
                     run.stop()
                 elif isinstance(fate, bool):
-                    save_and_finish(run, panel.choose(index))
+                    save_and_finish(run, sink.choose(index))
                 else:
-                    run.fail(JobError(fate.code, fate.status, fate.detail))
+                    run.fail(DarkroomError(fate.code, fate.status, fate.detail))
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         source = find_source(job)
@@ -146,50 +146,49 @@ def open_input(identifier: str | None, mode: Any) -> Image.Image | None:
     return open_image(file, mode)
 
 
-def open_panel(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Panel:
+def open_sink(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> OutputSink:
     """What takes the pictures: with `best_of`, which is never batched, those that come first; else all of them."""
     params, hooks = runs[0].params, RunHooks(runs)
     prompt_scores = ["clip"] if settings.PROMPT_SCORES else []
     if not params.get("best_of"):
         judges = make_judges(prompt_scores, hooks.warn_about)
-        return Keeper(judges, [request.prompt for request in requests], [request.seeds for request in requests], hooks)
+        return CollectAll(judges, [request.prompt for request in requests], [request.seeds for request in requests], hooks)
     [request] = requests
     deciding = weights_of(params["rank_by"])
-    judges = make_judges([*deciding, *prompt_scores, *second_opinion(deciding)], hooks.warn_about)
-    return Contest(judges, request.prompt, request.seeds, params["rank_by"], params["num_images"], hooks)
+    judges = make_judges([*deciding, *prompt_scores, *independent_criteria(deciding)], hooks.warn_about)
+    return BestOfN(judges, request.prompt, request.seeds, params["rank_by"], params["num_images"], hooks)
 
 
-def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], panel: Panel) -> Sequence["Fate"]:
+def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
     """For each request whether its pictures were made, or the error that is its own.
 
-    Raises JobError for what ends them all, and WorkerFault when the device can't be used any more.
+    Raises DarkroomError for what ends them all, and DeviceFault when the device can't be used any more.
     """
     from api.catalog import UnknownEntry
-    from api.downloads.snapshots import DownloadError
-    from api.images.backends.request import BackendError
+    from api.errors import DarkroomError
 
     try:
-        return make_here(runs, requests, panel) if settings.USE_LOCAL_MODELS else make_remotely(runs, requests, panel)
-    except (BackendError, DownloadError) as error:
-        raise JobError(error.code, error.status, error.detail) from error
+        return make_here(runs, requests, sink) if settings.USE_LOCAL_MODELS else make_remotely(runs, requests, sink)
+    except DarkroomError as error:
+        raise DarkroomError(error.code, error.status, error.detail) from error
     except UnknownEntry as error:
-        raise JobError("unknown_model", 400, str(error)) from error
+        raise DarkroomError("unknown_model", 400, str(error)) from error
 
 
-def make_here(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], panel: Panel) -> Sequence["Fate"]:
+def make_here(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+    from api.errors import DarkroomError
     from api.images.backends.local import make_pictures
-    from api.loading.memory import DeviceFault, LoaderError
     from api.model_loader import get_loader
 
     try:
-        return make_pictures(get_loader(), requests, RunHooks(runs), panel)
+        return make_pictures(get_loader(), requests, RunHooks(runs), sink)
     except DeviceFault as error:
-        raise WorkerFault from error
-    except LoaderError as error:
-        raise JobError(error.code, error.status, error.detail) from error
+        raise DeviceFault from error
+    except DarkroomError as error:
+        raise DarkroomError(error.code, error.status, error.detail) from error
 
 
-def make_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], panel: Panel) -> Sequence["Fate"]:
+def make_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
     from api.images.backends.remote import RemoteBackend
 
     backend = RemoteBackend(
@@ -200,14 +199,14 @@ def make_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], pa
     )
     model = get_catalog().get(requests[0].model_id).repo
     fates = [
-        backend.make_pictures(request, RunHooks([run]), partial(panel.take, index), model=model)
+        backend.make_pictures(request, RunHooks([run]), partial(sink.take, index), model=model)
         for index, (run, request) in enumerate(zip(runs, requests, strict=True))
     ]
-    panel.close()
+    sink.close()
     return fates
 
 
-def save_and_finish(run: JobRun, choice: Choice) -> None:
+def save_and_finish(run: JobRun, choice: SelectedPictures) -> None:
     pictures: list[Picture] = []
     try:
         with run.measure("save"):
@@ -216,12 +215,12 @@ def save_and_finish(run: JobRun, choice: Choice) -> None:
     except DiskFull:
         for picture in pictures:
             storage.remove_written(picture.file)
-        run.fail(JobError("disk_full", 507, "The disk is full; the pictures could not be kept."))
+        run.fail(DarkroomError("disk_full", 507, "The disk is full; the pictures could not be kept."))
         return
     run.finish(Output(pictures, choice))
 
 
-def save_picture(run: JobRun, made: Made) -> storage.WrittenFile:
+def save_picture(run: JobRun, made: GeneratedPicture) -> storage.WrittenFile:
     from api.images.metadata import encode_image
 
     params = run.params

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from api.jobs.runs import JobRun
+from api.jobs.worker.runs import JobRun
 
 
 class RunHooks:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from django.conf import settings
 from PIL import Image
 
-from api.files.judges import UnknownJudge, is_judge, make_judge
+from api.errors import DeviceFault
+from api.files.judge_registry import UnknownJudge, is_judge, make_judge
 from api.images.best_of import AESTHETIC, missing
 from api.images.ranking import FIGURES
-from api.jobs.errors import WorkerFault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +139,7 @@ class LayoutJudge:
         return [{FIGURES[self.criterion]: mean_of(verdict.scores)} for verdict in verdicts]
 
 
-class BroughtJudge:
+class RegisteredJudge:
     """One that another capability brings (api/files/judges.py); 0-100."""
 
     def __init__(self, criterion: str) -> None:
@@ -162,18 +162,18 @@ def mean_of(scores: Mapping[str, float | None]) -> float | None:
 
 @contextmanager
 def as_unavailable() -> Iterator[None]:
-    """Whatever goes wrong with a judge's model; but a device that failed is a WorkerFault, which ends the process."""
+    """Whatever goes wrong with a judge's model; but a device that failed is a DeviceFault, which ends the process."""
     from api.catalog import UnknownEntry
-    from api.downloads.snapshots import DownloadError
-    from api.model_loader import DeviceFault, LoaderError, OutOfMemory
+    from api.errors import DarkroomError
+    from api.model_loader import OutOfMemory
 
     try:
         yield
     except DeviceFault as error:
-        raise WorkerFault from error
-    except LoaderError as error:
+        raise DeviceFault from error
+    except DarkroomError as error:
         raise Unavailable(error.detail, passing=isinstance(error, OutOfMemory) or error.code == "not_loaded") from error
-    except DownloadError as error:
+    except DarkroomError as error:
         raise Unavailable(error.detail) from error
     except (UnknownEntry, UnknownJudge) as error:
         raise Unavailable(str(error)) from error
@@ -191,11 +191,11 @@ def make_judges(criteria: Sequence[str], warn: Warn) -> list[Judge]:
         makers["clip"] = lambda: PromptJudge(get_loader(), settings.DEFAULT_CLIP_MODEL, warn)
         makers["aesthetic"] = lambda: AestheticJudge(get_loader(), settings.DEFAULT_AESTHETIC_MODEL)
     wanted = dict.fromkeys(criteria)
-    brought = [BroughtJudge(name) for name in wanted if is_judge(name)]
+    brought = [RegisteredJudge(name) for name in wanted if is_judge(name)]
     return [*(makers[name]() for name in wanted if name in makers), *brought]
 
 
-def second_opinion(criteria: Collection[str]) -> list[str]:
+def independent_criteria(criteria: Collection[str]) -> list[str]:
     """Who is asked beside `clip` when that alone decides: a choice that is told by the figure it was made by looks better than it is.
 
     None where the other model would have to be fetched first.

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from api.images.schedulers import SCHEDULERS, scheduler_label
+from api.images.scheduler_presets import SCHEDULERS, scheduler_label
 
 PNG_LEVEL = 2
 """zlib's; level 6 takes twice the time for some per cent (SPEED.md)."""

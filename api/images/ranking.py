@@ -118,7 +118,7 @@ def summarize(places: Sequence[Place], rank_by: RankBy) -> dict[str, Any]:
     return {**told, **{name: round(value, 6) + 0.0 for name, value in figures.items()}}  # no -0.0
 
 
-def may_win(candidates: Sequence[Candidate], rank_by: RankBy, places: int) -> set[int]:
+def still_eligible(candidates: Sequence[Candidate], rank_by: RankBy, places: int) -> set[int]:
     """Seeds of those that can still be among the first `places`, whatever comes after them.
 
     With one criterion: the first `places`. With weights the z-scores move with each new candidate, so one goes only when as

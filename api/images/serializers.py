@@ -15,9 +15,9 @@ from api.files.services import attach_inputs
 from api.images.best_of import MOST_CANDIDATES, RankByField, check_best_of
 from api.images.models import GeneratedImage
 from api.images.ranking import DEFAULT
-from api.images.schedulers import SCHEDULER_NAMES, SCHEDULERS
+from api.images.scheduler_presets import SCHEDULER_NAMES, SCHEDULERS
+from api.jobs.api.submission import Submission
 from api.jobs.models import Job
-from api.jobs.submission import Submission
 from api.strict import FiniteFloatField, StrictSerializer, nearest
 from config.catalog import get_catalog
 

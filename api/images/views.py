@@ -23,7 +23,7 @@ from api.files.services import visible_file
 from api.images.models import GeneratedImage
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
-from api.jobs.submission import SubmitView
+from api.jobs.api.submission import SubmitView
 from api.strict import NewestFirst, nearest
 
 ORDERS = {"newest": "-file_id", "oldest": "file_id", "clip_score": "-clip_score", "rating": "-rating"}

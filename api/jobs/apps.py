@@ -7,6 +7,7 @@ class JobsConfig(AppConfig):
     verbose_name = "History"
 
     def ready(self) -> None:
-        from api.jobs import dispatch, supervisor
+        from api.jobs.notify import wakeups
+        from api.jobs.worker import supervisor
 
-        dispatch.start_embedded_worker = supervisor.ensure_started
+        wakeups.start_embedded_worker = supervisor.ensure_started

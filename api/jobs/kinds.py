@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from api.jobs.errors import JobError
+from api.errors import DarkroomError
 
 if TYPE_CHECKING:
     from api.jobs.models import Job
-    from api.jobs.runs import JobRun
+    from api.jobs.worker.runs import JobRun
 
 
 class JobKind:
@@ -27,7 +27,7 @@ class JobKind:
         return ""
 
     def ensure_room(self) -> None:
-        """Raises a Problem where no new job of this kind can be taken: its results would find no place."""
+        """Raises a DarkroomError where no new job of this kind can be taken: its results would find no place."""
         return
 
     def open_session(self, params: dict[str, Any]) -> "Session | None":
@@ -92,17 +92,17 @@ class Session(ABC):
         return
 
 
-class ForgottenKind(JobKind):
+class UninstalledKind(JobKind):
     """Stands for a kind whose app is no longer installed: its history stays readable, and what still waits fails instead of blocking."""
 
     name = ""
 
     def run(self, runs: Sequence["JobRun"]) -> None:
-        raise JobError("unknown_kind", 501, "This server no longer knows this kind of job.")
+        raise DarkroomError("unknown_kind", 501, "This server no longer knows this kind of job.")
 
 
 _kinds: dict[str, JobKind] = {}
-_forgotten = ForgottenKind()
+_uninstalled = UninstalledKind()
 
 
 def register(kind: JobKind) -> None:
@@ -110,7 +110,7 @@ def register(kind: JobKind) -> None:
 
 
 def get_kind(name: str) -> JobKind:
-    return _kinds.get(name, _forgotten)
+    return _kinds.get(name, _uninstalled)
 
 
 def kind_names() -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.loading.memory import LoaderError
+from api.errors import DarkroomError
 
 MODULES = {
     "text-to-image": "api.loading.pipelines",
@@ -53,13 +53,13 @@ def register_builder(task: str, builder: Builder) -> None:
 
 
 def builder_for(entry: ModelEntry, task: str) -> Builder:
-    """How `entry` is loaded for `task`. Raises LoaderError (unsupported_task)."""
+    """How `entry` is loaded for `task`. Raises DarkroomError (unsupported_task)."""
     way = "onnx" if entry.onnx_variant else entry.task
     if way not in _builders and way in MODULES:
         register_builder(way, _import_builder(MODULES[way]))
     builder = _builders.get(way)
     if builder is None or task not in (entry.task, *builder.tasks):
-        raise LoaderError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
+        raise DarkroomError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
     return builder
 
 

@@ -23,8 +23,9 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.downloads.snapshots import WEIGHTS
+from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.memory import LoaderError, estimate_files
+from api.loading.memory import estimate_files
 
 SEES = "image-text-to-text"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -99,7 +100,7 @@ def make_builder() -> Builder:
 
 
 def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
-    """Load from the folder alone. Raises LoaderError where the tokenizer has no fast form."""
+    """Load from the folder alone. Raises DarkroomError where the tokenizer has no fast form."""
     kind = AutoModelForImageTextToText if entry.task == SEES else AutoModelForCausalLM
     packed = {"quantization_config": packing(entry, device), "device_map": device.torch_device} if is_packed(entry) else {}
     model = kind.from_pretrained(folder, dtype=choose_dtype(entry, folder, device), use_safetensors=True, **packed, **LOCAL)
@@ -109,11 +110,11 @@ def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
 
 
 def read_words(entry: ModelEntry, folder: Path) -> tuple[Any, Any]:
-    """The tokenizer, and the processor of a model that sees. Raises LoaderError where the tokenizer has no fast form."""
+    """The tokenizer, and the processor of a model that sees. Raises DarkroomError where the tokenizer has no fast form."""
     processor = read_processor(folder) if entry.task == SEES else None
     tokenizer = processor.tokenizer if processor is not None else AutoTokenizer.from_pretrained(folder, **LOCAL)
     if not getattr(tokenizer, "is_fast", False):
-        raise LoaderError("broken_model", 500, f"{entry.name} has no tokenizer of the tokenizers library.")
+        raise DarkroomError("broken_model", 500, f"{entry.name} has no tokenizer of the tokenizers library.")
     return tokenizer, processor
 
 
@@ -133,11 +134,11 @@ def is_packed(entry: ModelEntry) -> bool:
 
 
 def packing(entry: ModelEntry, device: Device) -> Any:
-    """Weights in 8 or 4 bits, by bitsandbytes. Raises LoaderError (precision_unavailable) where that can't be had."""
+    """Weights in 8 or 4 bits, by bitsandbytes. Raises DarkroomError (precision_unavailable) where that can't be had."""
     if device.type != "cuda" or not find_spec("bitsandbytes"):
         lacks = "the package bitsandbytes is not installed" if device.type == "cuda" else f"this is a {device.type} device"
         detail = f"{entry.name} in {entry.precision} on PyTorch needs CUDA and bitsandbytes: {lacks}."
-        raise LoaderError("precision_unavailable", 400, detail)
+        raise DarkroomError("precision_unavailable", 400, detail)
     return BitsAndBytesConfig(load_in_8bit=entry.precision == "int8", load_in_4bit=entry.precision == "int4")
 
 
@@ -153,6 +154,6 @@ def choose_dtype(entry: ModelEntry, folder: Path, device: Device) -> torch.dtype
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
-    """What the weights will take in memory. Raises LoaderError for a damaged file."""
+    """What the weights will take in memory. Raises DarkroomError for a damaged file."""
     files = [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]
     return estimate_files(entry, folder, files, PACKED.get(entry.precision) or choose_dtype(entry, folder, device))

@@ -13,8 +13,9 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.downloads.snapshots import WEIGHTS
+from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.memory import LoaderError, estimate_files
+from api.loading.memory import estimate_files
 from api.loading.pixels import Preparation
 
 
@@ -50,11 +51,11 @@ def make_builder() -> Builder:
 def build_clip(entry: ModelEntry, folder: Path, device: Device, base: Path | None = None) -> Clip:
     """Load from the folder alone, in the device's dtype; tokenizer and image processor are the base's, where it has one.
 
-    Raises LoaderError where the checkpoint is no CLIPModel, or prepares its pictures in a way that isn't known here.
+    Raises DarkroomError where the checkpoint is no CLIPModel, or prepares its pictures in a way that isn't known here.
     """
     model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if model_type != "clip":
-        raise LoaderError("broken_model", 500, f"{entry.name} is no CLIPModel: its model_type is {model_type!r}.")
+        raise DarkroomError("broken_model", 500, f"{entry.name} is no CLIPModel: its model_type is {model_type!r}.")
     options = {"local_files_only": True, "trust_remote_code": False}
     model = CLIPModel.from_pretrained(folder, dtype=device.dtype, use_safetensors=True, **options)
     processor = CLIPImageProcessorPil.from_pretrained(base or folder, **options)
@@ -62,11 +63,11 @@ def build_clip(entry: ModelEntry, folder: Path, device: Device, base: Path | Non
     try:
         preparation = Preparation.of(processor)
     except ValueError as error:
-        raise LoaderError("broken_model", 500, f"{entry.name} can't be used: {error}.") from error
+        raise DarkroomError("broken_model", 500, f"{entry.name} can't be used: {error}.") from error
     return Clip(model.eval().requires_grad_(False), processor, tokenizer, preparation)
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
-    """What the weights will take in memory. Raises LoaderError for a damaged file."""
+    """What the weights will take in memory. Raises DarkroomError for a damaged file."""
     files = [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]
     return estimate_files(entry, folder, files, device.dtype)

@@ -15,9 +15,10 @@ from safetensors import safe_open
 
 from api.catalog import ModelEntry
 from api.devices import Device
+from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.converting import NotConvertible, Recognised
-from api.loading.memory import LoaderError, bytes_in_dtype, read_header
+from api.loading.memory import bytes_in_dtype, read_header
 
 KEY = re.compile(r"(?:(?:predictor|head|model)\.)*(?P<name>(?:layers\.\d+\.)?(?:weight|bias))")
 
@@ -59,14 +60,14 @@ def make_builder() -> Builder:
 
 
 def build_head(entry: ModelEntry, folder: Path, device: Device) -> Head:
-    """Raises LoaderError where the file is damaged, or holds no head that is known here."""
+    """Raises DarkroomError where the file is damaged, or holds no head that is known here."""
     file = _file_of(entry, folder)
     try:
         with safe_open(file, framework="pt") as opened:
             names = find_head(opened.keys())
             return make_head({name: opened.get_tensor(key) for name, key in names.items()}).eval().requires_grad_(False)
     except UnknownHead as error:
-        raise LoaderError("broken_model", 500, f"{entry.name} can't be loaded: {error}") from error
+        raise DarkroomError("broken_model", 500, f"{entry.name} can't be loaded: {error}") from error
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
@@ -75,16 +76,16 @@ def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
         header = read_header(file)
         keys = set(find_head(header).values())
     except UnknownHead as error:
-        raise LoaderError("broken_model", 500, f"{entry.name} can't be loaded: {error}") from error
+        raise DarkroomError("broken_model", 500, f"{entry.name} can't be loaded: {error}") from error
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise LoaderError("damaged", 500, f"The file {file.name} of {entry.name} is damaged: {error}.") from error
+        raise DarkroomError("damaged", 500, f"The file {file.name} of {entry.name} is damaged: {error}.") from error
     return bytes_in_dtype({key: header[key] for key in keys}, torch.float32)
 
 
 def _file_of(entry: ModelEntry, folder: Path) -> Path:
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
-        raise LoaderError("broken_model", 500, f"{entry.name} must be one safetensors file; its folder has {len(files)}.")
+        raise DarkroomError("broken_model", 500, f"{entry.name} must be one safetensors file; its folder has {len(files)}.")
     return files[0]
 
 

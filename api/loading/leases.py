@@ -106,7 +106,7 @@ class Lease:
 
 
 class OnlyLoaded:
-    """A loader for a thread beside the one that runs models: it lends what is in memory, and else raises LoaderError (not_loaded).
+    """A loader for a thread beside the one that runs models: it lends what is in memory, and else raises DarkroomError (not_loaded).
 
     It never builds a model, since that patches torch process-wide while the other thread computes.
     """

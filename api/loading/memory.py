@@ -21,6 +21,7 @@ import torch
 
 from api.catalog import ModelEntry
 from api.devices import Device
+from api.errors import DarkroomError, DeviceFault
 
 if TYPE_CHECKING:
     from api.model_loader import Lease
@@ -39,28 +40,16 @@ OUT_OF_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "cannot allocat
 FAULT_SIGNS = ("cuda error", "cudnn error", "cublas_status", "cusolver_status", "hip error", "device-side assert")
 
 
-class LoaderError(Exception):
-    """What went wrong with a model, in a form that a job can show: `code`, HTTP `status` and a sentence."""
-
-    def __init__(self, code: str, status: int, detail: str) -> None:
-        self.code, self.status, self.detail = code, status, detail
-        super().__init__(detail)
-
-
-class OutOfMemory(LoaderError):
+class OutOfMemory(DarkroomError):
     def __init__(self, detail: str) -> None:
         super().__init__("out_of_memory", 507, detail)
 
 
-def broken_by(error: Exception, name: str) -> LoaderError:
+def broken_by(error: Exception, name: str) -> DarkroomError:
     """A checkpoint that can't be built is its own fault, except where a package is missing: the library that wants it tells which."""
     if isinstance(error, ImportError):
-        return LoaderError("missing_package", 500, f"{name} can't be loaded: {' '.join(str(error).split())}")
-    return LoaderError("broken_model", 500, f"{name} can't be loaded: its files don't fit together.")
-
-
-class DeviceFault(Exception):
-    """The device is in an undefined state (a CUDA error that is no shortage of memory): the process must end itself."""
+        return DarkroomError("missing_package", 500, f"{name} can't be loaded: {' '.join(str(error).split())}")
+    return DarkroomError("broken_model", 500, f"{name} can't be loaded: its files don't fit together.")
 
 
 def classify(error: BaseException) -> Literal["oom", "fault", "error"]:
@@ -137,14 +126,14 @@ def bytes_in_dtype(header: dict[str, Any], dtype: torch.dtype) -> int:
 
 
 def estimate_files(entry: ModelEntry, folder: Path, files: Iterable[Path], dtype: torch.dtype) -> int:
-    """Bytes of these safetensors files of a model once loaded in `dtype`. Raises LoaderError for one that is damaged."""
+    """Bytes of these safetensors files of a model once loaded in `dtype`. Raises DarkroomError for one that is damaged."""
     total = 0
     for file in files:
         try:
             total += bytes_in_dtype(read_header(file), dtype)
         except (ValueError, KeyError, TypeError, OSError) as error:
             name = file.relative_to(folder).as_posix()
-            raise LoaderError("damaged", 500, f"The file {name} of {entry.name} is damaged: {error}.") from error
+            raise DarkroomError("damaged", 500, f"The file {name} of {entry.name} is damaged: {error}.") from error
     return total
 
 

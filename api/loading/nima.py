@@ -25,9 +25,10 @@ from torch.nn import functional
 
 from api.catalog import ModelEntry
 from api.devices import Device
+from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.converting import NotConvertible, Recognised
-from api.loading.memory import LoaderError, estimate_files
+from api.loading.memory import estimate_files
 
 SCORES = 10
 WEIGHTS = "model.safetensors"
@@ -264,13 +265,13 @@ def make_builder() -> Builder:
 
 
 def build_nima(entry: ModelEntry, folder: Path, device: Device) -> Nima:
-    """In float32 on every device: these networks are small, and a mean is told to two decimals. Raises LoaderError."""
+    """In float32 on every device: these networks are small, and a mean is told to two decimals. Raises DarkroomError."""
     try:
         return load_nima(folder)
     except NotNima as error:
-        raise LoaderError("broken_model", 500, f"{entry.name} is no NIMA checkpoint: {error}.") from error
+        raise DarkroomError("broken_model", 500, f"{entry.name} is no NIMA checkpoint: {error}.") from error
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
-    """What the weights will take in memory. Raises LoaderError for a damaged file."""
+    """What the weights will take in memory. Raises DarkroomError for a damaged file."""
     return estimate_files(entry, folder, [folder / WEIGHTS], torch.float32)

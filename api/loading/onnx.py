@@ -25,9 +25,9 @@ from transformers import AutoConfig, GenerationConfig
 
 from api.catalog import ONNX_DECODERS, ModelEntry, onnx_files
 from api.devices import Device, give_back_freed_memory
+from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.chat import LOCAL, ChatModel, read_words
-from api.loading.memory import LoaderError
 
 Array = NDArray[Any]
 TYPES = {"float": np.float32, "float16": np.float16, "int64": np.int64, "int32": np.int32, "bool": np.bool_}
@@ -60,14 +60,14 @@ class Part:
 
 
 class OnnxModel:
-    """The sessions of one model. Raises LoaderError where its parts want what isn't known here."""
+    """The sessions of one model. Raises DarkroomError where its parts want what isn't known here."""
 
     def __init__(self, folder: Path, variant: str, name: str, config: Any) -> None:
         self.files = [file for file in onnx_files(folder, variant) if file.suffix == ".onnx"]
         parts = {part_name(file): Part(file) for file in self.files}
         decoder = next((parts[part] for part in ONNX_DECODERS if part in parts), None)
         if decoder is None:
-            raise LoaderError("broken_model", 500, f"{name} has no decoder of the ONNX variant {variant}.")
+            raise DarkroomError("broken_model", 500, f"{name} has no decoder of the ONNX variant {variant}.")
         self.decoder, self.embedder, self.eyes = decoder, parts.get("embed_tokens"), parts.get("vision_encoder")
         self.caches = [given for given in decoder.types if given.startswith(PAST)]
         self.image_token = next((value for key in PICTURE_TOKENS if (value := getattr(config, key, None)) is not None), None)
@@ -94,7 +94,7 @@ class OnnxModel:
         elif any(not isinstance(size, int) for past in self.caches for size in self.decoder.shapes[past][1::2]):
             fault = "the sizes of its caches aren't told"
         if fault:
-            raise LoaderError("broken_model", 500, f"{name} can't be run on ONNX here: {fault}.")
+            raise DarkroomError("broken_model", 500, f"{name} can't be run on ONNX here: {fault}.")
 
     def embed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """What the decoder takes of `input_ids` (rows, length), and of a processor's pictures where there are any."""
@@ -184,7 +184,7 @@ def make_builder() -> Builder:
 
 
 def build_onnx(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
-    """Load from the folder alone; on the processor, whatever the device. Raises LoaderError."""
+    """Load from the folder alone; on the processor, whatever the device. Raises DarkroomError."""
     config = AutoConfig.from_pretrained(folder, **LOCAL)
     tokenizer, processor = read_words(entry, folder)
     has_own = (folder / "generation_config.json").is_file()

@@ -20,8 +20,9 @@ from diffusers.utils import logging as diffusers_logging
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.downloads.snapshots import WEIGHTS, variant_of
+from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.memory import LoaderError, estimate_files, modules_of
+from api.loading.memory import estimate_files, modules_of
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
 
@@ -62,11 +63,13 @@ def build_pipeline(entry: ModelEntry, folder: Path, device: Device) -> Diffusion
 
 
 def view_for_task(pipeline: DiffusionPipeline, task: str) -> DiffusionPipeline:
-    """A pipeline of the task over the very same components. Raises LoaderError where the family has no such pipeline."""
+    """A pipeline of the task over the very same components. Raises DarkroomError where the family has no such pipeline."""
     try:
         view = TASKS[task].from_pipe(pipeline)
     except ValueError as error:
-        raise LoaderError("unsupported_task", 400, f"This kind of model ({type(pipeline).__name__}) has no {task}.") from error
+        raise DarkroomError(
+            "unsupported_task", 400, f"This kind of model ({type(pipeline).__name__}) has no {task}."
+        ) from error
     if type(view) is type(pipeline):
         return pipeline
     view.set_progress_bar_config(disable=True)
@@ -117,7 +120,7 @@ def _components(folder: Path) -> list[list[Path]]:
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
-    """What the weights will take in memory, from the headers of their files. Raises LoaderError for a damaged file."""
+    """What the weights will take in memory, from the headers of their files. Raises DarkroomError for a damaged file."""
     return estimate_files(entry, folder, weight_files(folder), choose_dtype(folder, device))
 
 

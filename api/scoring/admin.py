@@ -14,10 +14,10 @@ from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
 from api.access.principals import principal_of
-from api.files.stars import answer_stars, read_stars
+from api.files.rating_clicks import answer_rating, read_rating
 from api.jobs.admin import ReadOnlyAdmin
-from api.jobs.admin_detail import pretty
-from api.jobs.admin_tools import MadeFilter, newest, seconds_text
+from api.jobs.admin.detail import pretty
+from api.jobs.admin.tools import MadeFilter, newest, seconds_text
 from api.scoring.backends.figures import PromptScore as Figures
 from api.scoring.models import LayoutScore, PromptScore
 from api.scoring.scorers import CLIP, SCORERS
@@ -124,12 +124,12 @@ class LayoutScoreAdmin(ReadOnlyAdmin):
         score = LayoutScore.objects.filter(pk=pk).first()
         if score is None:
             raise Http404
-        rater, stars = principal_of(request).owner_key, read_stars(request)
+        rater, stars = principal_of(request).owner_key, read_rating(request)
         if stars is None:
             score.ratings.filter(owner_key=rater).delete()
         else:
             score.ratings.give(owner_key=rater, stars=stars)
-        return answer_stars(request, stars, reverse("admin:scoring_layoutscore_change", args=[pk]))
+        return answer_rating(request, stars, reverse("admin:scoring_layoutscore_change", args=[pk]))
 
     @admin.display(description="")
     def picture(self, score: LayoutScore) -> SafeString:

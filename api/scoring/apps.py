@@ -7,7 +7,7 @@ class ScoringConfig(AppConfig):
     verbose_name = "Scores"
 
     def ready(self) -> None:
-        from api.files import judges
+        from api.files import judge_registry
         from api.jobs import kinds
         from api.scoring import signals  # noqa: F401  (its receivers register themselves)
         from api.scoring.handler import LayoutScoring
@@ -18,4 +18,4 @@ class ScoringConfig(AppConfig):
         kinds.register(LayoutScoring())
         kinds.register(ClipScoring())
         kinds.register(TrainScorer())
-        judges.register("custom", CustomJudges())
+        judge_registry.register("custom", CustomJudges())

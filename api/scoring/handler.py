@@ -9,7 +9,7 @@ from api.files.models import StoredFile
 from api.files.services import attach_inputs, create_file
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.runs import JobRun
+from api.jobs.worker.runs import JobRun
 from api.scoring.judging import Judged, discard, items_of, judge_runs
 from api.scoring.models import LayoutScore
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
 from api.files.services import open_image
-from api.jobs.errors import JobError
-from api.jobs.runs import JobRun
-from api.jobs.using_models import explained, measured, raise_if_unwanted, report_to
+from api.jobs.worker.runs import JobRun
+from api.runtime.model_use import explained, measured, raise_if_unwanted, report_to
 from api.scoring.scorers import UnknownScorer, find_backend, get_scorer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Judged:
 
 
 def judge_runs(runs: Sequence[JobRun]) -> None:
-    """Of one backend and model. Every run gets its outcome. Raises JobError, WorkerFault for what ends them all."""
+    """Of one backend and model. Every run gets its outcome. Raises DarkroomError, DeviceFault for what ends them all."""
     from api.scoring.backends.layout import NetworkScorer
 
     scorer = make_scorer(runs[0].params)
@@ -52,14 +52,14 @@ def judge_runs(runs: Sequence[JobRun]) -> None:
             continue
         try:
             judged = judge_run(run, scorer)
-        except JobError as error:
+        except DarkroomError as error:
             run.fail(error)
         else:
             run.finish(judged)
 
 
 def make_scorer(params: dict[str, Any]) -> "PageScorer | NetworkScorer":
-    """Raises JobError."""
+    """Raises DarkroomError."""
     name = params["backend"]
     try:
         if "loader" not in find_backend(name).needs:
@@ -69,7 +69,7 @@ def make_scorer(params: dict[str, Any]) -> "PageScorer | NetworkScorer":
         with explained():
             return get_scorer(name, loader=get_loader(), model_id=params.get("model_id") or "")
     except UnknownScorer as error:
-        raise JobError("unknown_backend", 400, str(error)) from error
+        raise DarkroomError("unknown_backend", 400, str(error)) from error
 
 
 def items_of(params: dict[str, Any]) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def discard(output: Sequence[Judged]) -> None:
 
 
 def judge_run(run: JobRun, scorer: "PageScorer") -> list[Judged]:
-    """In the request's order. Raises JobError and JobCancelled, and leaves no file behind then.
+    """In the request's order. Raises DarkroomError and JobCancelled, and leaves no file behind then.
 
     Overlays are drawn and written by a thread of their own, while the next picture is looked at: a write waits for the disk.
     """
@@ -160,7 +160,7 @@ def make_layout(item: dict[str, Any]) -> "Layout":
 
 
 def keep_overlay(judged: Judged) -> Judged:
-    """With its overlay on disk, and without the page that it was drawn from. Touches no database. Raises JobError."""
+    """With its overlay on disk, and without the page that it was drawn from. Touches no database. Raises DarkroomError."""
     from api.scoring.backends.overlay import draw_overlay, encode_overlay
 
     if judged.verdict.seen is None:
@@ -170,7 +170,7 @@ def keep_overlay(judged: Judged) -> Judged:
     try:
         written = storage.write_image_files(encode_overlay(overlay), overlay, "jpg")
     except DiskFull:
-        raise JobError("disk_full", 507, "The disk is full; the overlay could not be kept.") from None
+        raise DarkroomError("disk_full", 507, "The disk is full; the overlay could not be kept.") from None
     saving = time.monotonic() - started
     verdict = replace(judged.verdict, seen=None)
     return replace(judged, verdict=verdict, overlay=written, saving=saving, duration=judged.duration + saving)
@@ -244,10 +244,10 @@ def show_pictures(run: JobRun, scorer: "NetworkScorer") -> list[Shown]:
                     return []
                 picture = open_picture(items[places[0]]["image"])
                 if picture is None:
-                    raise JobError("image_required", 400, f"The backend '{run.params['backend']}' judges pictures alone.")
+                    raise DarkroomError("image_required", 400, f"The backend '{run.params['backend']}' judges pictures alone.")
                 shown.append(Shown(run, places, scorer.prepare(picture)))
                 run.progress(step=len(shown), steps=len(items) + 1)
-    except JobError as error:
+    except DarkroomError as error:
         run.fail(error)
         return []
     return shown

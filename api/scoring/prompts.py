@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from api.errors import DarkroomError
 from api.files import storage
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
-from api.jobs.errors import JobError
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.runs import JobRun
-from api.jobs.using_models import explained, measured, raise_if_unwanted, report_to
+from api.jobs.worker.runs import JobRun
+from api.runtime.model_use import explained, measured, raise_if_unwanted, report_to
 from api.scoring.backends.figures import PromptScore as Figures
 from api.scoring.judging import open_file
 from api.scoring.models import PromptScore
@@ -153,7 +153,7 @@ def look_at(run: JobRun, encoder: "ClipEncoder") -> list["Look"]:
                     return []
                 found[identifier] = encoder.look(open_file(identifier))
                 run.progress(step=len(found), steps=len(images) + 1)
-    except JobError as error:
+    except DarkroomError as error:
         run.fail(error)
         return []
     return [found[identifier] for identifier in images]

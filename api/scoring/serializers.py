@@ -12,8 +12,8 @@ from api.catalog import UnknownModel
 from api.files.fields import ImageInputField
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
+from api.jobs.api.submission import Submission
 from api.jobs.models import Job
-from api.jobs.submission import Submission
 from api.scoring.models import LayoutScore
 from api.scoring.scorers import CLIP, DEFAULT, SCORERS, UnknownScorer, check_name, find_backend, find_model
 from api.strict import FiniteFloatField, StrictSerializer

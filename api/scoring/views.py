@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.principals import visible_to
 from api.access.scopes import Principal
-from api.jobs.submission import SubmitView
+from api.jobs.api.submission import SubmitView
 from api.scoring.models import LayoutScore
 from api.scoring.scorers import UnknownScorer, find_backend
 from api.scoring.serializers import ClipScoreSerializer, LayoutScoreSerializer, ScoreBatchSerializer, ScoreSerializer

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.jobs.admin_tools import seconds_text
+from api.jobs.admin.tools import seconds_text
 from api.studio.dashboard import STACK, Day, RunTime
 
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 620, 230, 44, 18, 28, 16

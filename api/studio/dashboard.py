@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from api.files.models import StoredFile
 from api.images.models import GeneratedImage
-from api.jobs.admin_tools import MOST_COUNTED, between, bytes_text, first_id_of, midnight, seconds_text, used_models
+from api.jobs.admin.tools import MOST_COUNTED, between, bytes_text, first_id_of, midnight, seconds_text, used_models
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 

@@ -11,7 +11,7 @@ from api.images.best_of import missing
 from api.images.candidates import CRITERIA
 from api.images.models import GeneratedImage
 from api.images.ranking import DEFAULT
-from api.images.schedulers import SCHEDULER_NAMES
+from api.images.scheduler_presets import SCHEDULER_NAMES
 from api.images.serializers import TASK, Txt2ImgSerializer
 from api.problems import field_errors
 from config.catalog import get_catalog

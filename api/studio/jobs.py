@@ -4,9 +4,9 @@ from typing import Any
 
 from api.images.candidates import candidates_context
 from api.images.models import GeneratedImage
-from api.jobs.admin_tools import between, seconds_text
+from api.jobs.admin.tools import between, seconds_text
+from api.jobs.api.selectors import queue_position
 from api.jobs.models import Job
-from api.jobs.selectors import queue_position
 from api.jobs.states import Status
 
 

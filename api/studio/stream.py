@@ -11,7 +11,7 @@ from rest_framework.exceptions import APIException
 
 from api.access.principals import principal_of, visible_to
 from api.access.scopes import READ
-from api.jobs.events import follow_events, in_thread
+from api.jobs.api.waiting import follow_events, in_thread
 from api.jobs.models import Job, JobEvent
 from api.studio.jobs import job_context
 

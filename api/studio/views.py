@@ -10,12 +10,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from api.access.principals import Principal, visible_to
 from api.access.scopes import READ, SUBMIT
+from api.errors import DarkroomError
 from api.files.errors import DiskFull
 from api.images.models import GeneratedImage
+from api.jobs.api.submission import submit
+from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
-from api.jobs.services import cancel_job
-from api.jobs.submission import submit
-from api.problems import Problem
 from api.studio.access import for_people, is_part
 from api.studio.forms import FIELDS, PromptForm, form_of, read_form
 from api.studio.jobs import job_context
@@ -45,7 +45,7 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
     if serializer is not None:
         try:
             job = submit(serializer.resolve(), principal=principal)
-        except Problem as problem:
+        except DarkroomError as problem:
             form.errors["form"] = problem.detail
         except DiskFull as error:
             form.errors["form"] = str(getattr(error, "detail", error))

@@ -5,8 +5,8 @@ from typing import Any
 
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
-from api.jobs.runs import JobRun
-from api.jobs.using_models import explained, report_to
+from api.jobs.worker.runs import JobRun
+from api.runtime.model_use import explained, report_to
 
 
 class LoadModel(JobKind):

@@ -25,9 +25,9 @@ from prometheus_client.utils import floatToGoString
 
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from api.system.counters import BUCKETS, count_ended_jobs
 from api.system.models import JobTally
 from api.system.selectors import live_workers, queue_length
-from api.system.tally import BUCKETS, count_finished
 
 disable_created_metrics()  # a second series beside each, which nobody here asks for
 VERSION = str(settings.SPECTACULAR_SETTINGS["VERSION"])
@@ -86,7 +86,7 @@ def queue_metrics() -> Iterator[Metric]:
 
 
 def history_metrics() -> Iterator[Metric]:
-    count_finished()
+    count_ended_jobs()
     labels = ["kind", "model_id"]
     finished = CounterMetricFamily("darkroom_jobs_finished", "Jobs that have ended.", labels=[*labels, "status"])
     runs = HistogramMetricFamily("darkroom_job_run_seconds", "What jobs that succeeded took a worker.", labels=labels)

@@ -87,7 +87,7 @@ class DarkroomSchema(AutoSchema):
 
     @cached_property
     def submits(self) -> bool:
-        from api.jobs.submission import SubmitView
+        from api.jobs.api.submission import SubmitView
 
         return self.method == "POST" and isinstance(self.view, SubmitView)
 
@@ -124,7 +124,7 @@ class DarkroomSchema(AutoSchema):
         return parameters
 
     def get_response_serializers(self) -> Any:
-        from api.jobs.serializers import JobSerializer
+        from api.jobs.api.serializers import JobSerializer
 
         return {201: JobSerializer, 202: JobSerializer} if self.submits else super().get_response_serializers()
 
@@ -192,7 +192,7 @@ Each has an `id`. After 15 s of silence comes a comment line."""
 def add_event_stream(result: dict[str, Any], generator: Any, **kwargs: Any) -> dict[str, Any]:
     """A drf-spectacular post-processing hook."""
     job_id = {"in": "path", "name": "id", "required": True, "schema": {"type": "string", "format": "uuid"}}
-    refused = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    refused = {"schema": {"$ref": "#/components/schemas/DarkroomError"}}
     result["paths"][EVENTS_PATH] = {
         "get": {
             "operationId": "jobs_events",

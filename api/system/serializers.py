@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework import serializers
 
 from api.catalog import UnknownModel, is_model_id
+from api.errors import DarkroomError
+from api.jobs.api.submission import Submission
 from api.jobs.models import Worker
-from api.jobs.submission import Submission
-from api.problems import Problem
 from api.strict import StrictSerializer
 from config.catalog import get_catalog
 
@@ -104,10 +104,12 @@ class ModelCommandSerializer(StrictSerializer):
 
 
 def find_model_id(asked: str) -> str:
-    """The catalog's id for what the address names; Problem: 400 for no id, 404 with the nearest ids for an unknown id."""
+    """The catalog's id for what the address names; DarkroomError: 400 for no id, 404 with the nearest ids for an unknown id."""
     if not is_model_id(asked):
-        raise Problem("invalid_model_id", 400, "A model's id is one to three segments of letters, digits, '_', '.' and '-'.")
+        raise DarkroomError(
+            "invalid_model_id", 400, "A model's id is one to three segments of letters, digits, '_', '.' and '-'."
+        )
     try:
         return get_catalog().get(asked).id
     except UnknownModel as error:
-        raise Problem("unknown_model", 404, str(error)) from None
+        raise DarkroomError("unknown_model", 404, str(error)) from None

@@ -16,8 +16,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.catalog import MODEL_ID_PATTERN
-from api.jobs.submission import Submission, SubmitView
-from api.problems import CONTENT_TYPE, Problem
+from api.errors import DarkroomError
+from api.jobs.api.submission import Submission, SubmitView
+from api.problems import CONTENT_TYPE
 from api.system import metrics
 from api.system.selectors import list_models, server_status, worker_can_be_had
 from api.system.serializers import HealthSerializer, ModelCommandSerializer, ModelSerializer, StatusSerializer
@@ -46,9 +47,9 @@ class ReadyView(APIView):
             ready = worker_can_be_had()
         except DatabaseError:
             connection.close()
-            raise Problem("no_database", 503, "The database does not answer.", headers={"Retry-After": "5"}) from None
+            raise DarkroomError("no_database", 503, "The database does not answer.", headers={"Retry-After": "5"}) from None
         if not ready:
-            raise Problem("no_worker", 503, "No worker is alive to run jobs.", headers={"Retry-After": "5"})
+            raise DarkroomError("no_worker", 503, "No worker is alive to run jobs.", headers={"Retry-After": "5"})
         return Response({"status": "ok"})
 
 

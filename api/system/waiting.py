@@ -16,13 +16,14 @@ from django.db import connection
 from rest_framework.exceptions import ValidationError
 
 from api.access.principals import LOCAL
-from api.jobs.bell import open_bell
+from api.errors import DarkroomError
+from api.jobs.api.submission import Submission, submit
+from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job, Worker
-from api.jobs.services import cancel_job
+from api.jobs.notify.channels import subscribe
 from api.jobs.states import Status
-from api.jobs.submission import Submission, submit
-from api.jobs.worker import WorkerLoop
-from api.problems import Problem, field_errors
+from api.jobs.worker.loop import WorkerLoop
+from api.problems import field_errors
 from api.system.selectors import live_workers
 
 LOOK_SECONDS = 0.5  # the bell wakes it sooner; this only bounds what a lost ring costs
@@ -42,7 +43,7 @@ def checked(serializer: Any) -> Submission:
         return serializer.resolve()  # type: ignore[no-any-return]
     except ValidationError as error:
         raise CommandError("\n".join(f"{wrong['field']}: {wrong['detail']}" for wrong in field_errors(error.detail))) from None
-    except Problem as problem:
+    except DarkroomError as problem:
         raise CommandError(problem.detail) from None
 
 
@@ -56,7 +57,7 @@ def run_to_end(command: BaseCommand, submission: Submission, follow: Callable[[I
     with a_worker(command.stderr.write), Watch() as watch:
         try:
             job = submit(submission, principal=LOCAL)
-        except Problem as problem:
+        except DarkroomError as problem:
             raise CommandError(problem.detail) from None
         try:
             job = follow(watch.follow(job))
@@ -129,7 +130,7 @@ class Watch:
     """
 
     def __enter__(self) -> "Watch":
-        self.bell, self.alive, self.interrupted = open_bell("web"), time.monotonic(), False
+        self.bell, self.alive, self.interrupted = subscribe("web"), time.monotonic(), False
         self.handler = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is threading.main_thread() and self.handler is signal.default_int_handler:
             signal.signal(signal.SIGINT, self.interrupt)

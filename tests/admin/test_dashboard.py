@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from api.jobs.admin_tools import first_id_of, midnight
+from api.jobs.admin.tools import first_id_of, midnight
 from api.jobs.models import Worker
 from api.studio.charts import days_chart, nice_ceiling, run_times_chart
 from api.studio.dashboard import Day, RunTime, jobs_by_day, queue_now, run_times

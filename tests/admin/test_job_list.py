@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from api.jobs.admin_tools import MOST_COUNTED, first_id_of, used_models
+from api.jobs.admin.tools import MOST_COUNTED, first_id_of, used_models
 from api.jobs.models import Job
 from tests.rows import PARAMS, make_job, make_picture
 
@@ -166,7 +166,7 @@ def test_a_long_history_is_counted_to_a_bound_and_says_so(staff: Client, long_hi
 def test_words_are_looked_for_in_a_bounded_part_which_a_date_moves(
     staff: Client, long_history: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.jobs.admin_tools.MOST_SEARCHED", 100)
+    monkeypatch.setattr("api.jobs.admin.tools.MOST_SEARCHED", 100)
     assert ">picture 19950</span>" in listed(staff, "?q=19950")
     assert ">picture 7</span>" not in listed(staff, "?q=picture+7")
     day = timezone.now() - timedelta(days=300)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.jobs.admin_tools import bytes_text, first_id_of, seconds_text
+from api.jobs.admin.tools import bytes_text, first_id_of, seconds_text
 from api.jobs.identifiers import uuid7
 
 

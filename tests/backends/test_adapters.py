@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from api.catalog import UnknownAdapter
+from api.errors import DarkroomError
 from api.images.backends.local import generate
-from api.images.backends.request import BackendError
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, request
 
@@ -31,7 +31,7 @@ def test_the_same_adapter_twice_in_a_row_gives_the_same_picture(loader: ModelLoa
 
 
 def test_an_adapter_of_another_family_is_an_error_that_names_the_field(loader: ModelLoader) -> None:
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(DarkroomError) as raised:
         picture(loader, loras=(("foreign", 1.0),))
 
     assert (raised.value.code, raised.value.status, raised.value.field) == ("lora_mismatch", 400, "loras")
@@ -40,7 +40,7 @@ def test_an_adapter_of_another_family_is_an_error_that_names_the_field(loader: M
 def test_an_adapter_whose_weights_do_not_fit_is_an_error_and_leaves_no_trace(loader: ModelLoader) -> None:
     before = picture(loader, model_id="sdxl")
 
-    with pytest.raises(BackendError, match="does not fit"):
+    with pytest.raises(DarkroomError, match="does not fit"):
         picture(loader, model_id="sdxl", loras=(("foreign", 1.0),))
 
     assert picture(loader, model_id="sdxl") == before

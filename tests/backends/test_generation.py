@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from api.catalog import UnknownModel
+from api.errors import DarkroomError, DeviceFault
 from api.images.backends.local import generate
-from api.images.backends.request import BackendError
-from api.loading.memory import DeviceFault
 from api.model_loader import ModelLoader
 from tests.backends.conftest import FAMILIES, MakeLoader
 from tests.backends.recorder import Recorder, psnr, request
@@ -153,7 +152,7 @@ def test_latents_that_are_not_numbers_are_an_error_not_a_black_picture(loader: M
     with loader.use("sd1", "text-to-image") as lease:
         hook = lease.pipeline.unet.register_forward_hook(lambda module, inputs, output: (output[0] * torch.nan,))
     try:
-        with pytest.raises(BackendError, match="not numbers"):
+        with pytest.raises(DarkroomError, match="not numbers"):
             generate(loader, [request()], hooks)
     finally:
         hook.remove()
@@ -162,7 +161,7 @@ def test_latents_that_are_not_numbers_are_an_error_not_a_black_picture(loader: M
 def test_a_prompt_that_can_not_be_made_takes_no_other_request_of_its_batch_down(loader: ModelLoader, hooks: Recorder) -> None:
     failed, kept = generate(loader, [request(prompt='("a","b").blend(0,0)'), request(seeds=(9,))], hooks)
 
-    assert isinstance(failed, BackendError)
+    assert isinstance(failed, DarkroomError)
     assert isinstance(kept, list)
     assert len(kept) == 1
 

@@ -10,7 +10,7 @@ from PIL import Image
 from api.images.backends.local import generate
 from api.images.backends.previews import Previewer, estimate_clean, projection
 from api.images.backends.schedulers import make_scheduler
-from api.images.schedulers import SCHEDULER_NAMES
+from api.images.scheduler_presets import SCHEDULER_NAMES
 from api.model_loader import ModelLoader
 from tests.backends.conftest import FAMILIES
 from tests.backends.recorder import Recorder, request

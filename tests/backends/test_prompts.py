@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from api.errors import DarkroomError
 from api.images.backends.local import generate
 from api.images.backends.prompts import PromptEncoder
-from api.images.backends.request import BackendError
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, request
 
@@ -86,7 +86,7 @@ def test_no_prompt_takes_long_to_read(pipeline: Any, hooks: Recorder, text: str)
     "text", ["a (red)99999999999999999999999999999999999999999 cat", '("a","b").blend(0,0)', "a+ b " * 100]
 )
 def test_weights_beyond_reason_are_an_error_that_names_the_prompt(loader: ModelLoader, hooks: Recorder, text: str) -> None:
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(DarkroomError) as raised:
         generate(loader, [request(prompt=text)], hooks)
 
     assert (raised.value.status, raised.value.field) == (400, "prompt")
@@ -122,7 +122,7 @@ def test_clip_skip_of_one_is_the_last_but_one_layer_normalised(loader: ModelLoad
 
 
 def test_more_layers_than_there_are_is_an_error_that_names_the_field(loader: ModelLoader, hooks: Recorder) -> None:
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(DarkroomError) as raised:
         generate(loader, [request(clip_skip=12)], hooks)
 
     assert (raised.value.status, raised.value.field) == (400, "clip_skip")

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
+from api.errors import DarkroomError
 from api.images.backends.remote import RemoteBackend, unsupported
-from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, BackendError
+from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING
 from tests.backends.inference_server import InferenceServer
 from tests.backends.recorder import Recorder, painting, request
 
@@ -89,7 +90,7 @@ def test_a_picture_becomes_a_picture(backend: RemoteBackend, server: InferenceSe
 def test_what_the_protocol_has_no_place_for_is_an_error(
     backend: RemoteBackend, server: InferenceServer, hooks: Recorder, fields: dict[str, object], named: str
 ) -> None:
-    with pytest.raises(BackendError, match=named) as raised:
+    with pytest.raises(DarkroomError, match=named) as raised:
         backend.generate(request(**fields), hooks)
 
     assert (raised.value.code, raised.value.status, raised.value.field) == ("unsupported_remotely", 400, named)
@@ -121,7 +122,7 @@ def test_a_server_that_does_not_answer_is_given_up(server: InferenceServer, hook
     server.script = [2.0, 2.0]
     backend = RemoteBackend(endpoint=server.url, timeout=0.2, retries=1, backoff=0)
 
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(DarkroomError) as raised:
         backend.generate(request(), hooks)
 
     assert (raised.value.code, raised.value.status, len(server.calls)) == ("remote_timeout", 504, 2)
@@ -142,7 +143,7 @@ def test_what_another_try_can_not_change_is_not_tried_again(
 ) -> None:
     server.script = [status]
 
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(DarkroomError) as raised:
         backend.generate(request(), hooks)
 
     assert (raised.value.code, raised.value.status, len(server.calls)) == (code, ours, 1)
@@ -154,7 +155,7 @@ def test_a_server_that_stays_busy_or_broken_is_an_error_after_the_last_try(
 ) -> None:
     server.script = [status] * 3
 
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(DarkroomError) as raised:
         backend.generate(request(), hooks)
 
     assert (raised.value.code, len(server.calls)) == (code, 3)
@@ -163,7 +164,7 @@ def test_a_server_that_stays_busy_or_broken_is_an_error_after_the_last_try(
 def test_an_answer_that_is_no_picture_is_an_error(backend: RemoteBackend, server: InferenceServer, hooks: Recorder) -> None:
     server.script = [b"<html>"]
 
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(DarkroomError) as raised:
         backend.generate(request(), hooks)
 
     assert (raised.value.code, raised.value.status) == ("remote_bad_answer", 502)
@@ -172,7 +173,7 @@ def test_an_answer_that_is_no_picture_is_an_error(backend: RemoteBackend, server
 def test_no_server_is_an_error(hooks: Recorder) -> None:
     backend = RemoteBackend(endpoint="http://127.0.0.1:9/", timeout=1, retries=0)
 
-    with pytest.raises(BackendError) as raised:
+    with pytest.raises(DarkroomError) as raised:
         backend.generate(request(), hooks)
 
     assert (raised.value.code, raised.value.status) == ("remote_unreachable", 502)
@@ -183,7 +184,7 @@ def test_neither_token_nor_address_nor_the_server_s_words_reach_an_error_or_the_
 ) -> None:
     server.script = [500, 500, 401]
 
-    with caplog.at_level(logging.INFO, "api"), pytest.raises(BackendError) as raised:
+    with caplog.at_level(logging.INFO, "api"), pytest.raises(DarkroomError) as raised:
         backend.generate(request(), hooks)
 
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("api")]

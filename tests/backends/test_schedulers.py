@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from diffusers import DDIMScheduler, PNDMScheduler
 
+from api.errors import DarkroomError
 from api.images.backends.local import generate
-from api.images.backends.request import BackendError
 from api.images.backends.schedulers import make_scheduler
-from api.images.schedulers import SCHEDULER_NAMES, scheduler_label, scheduler_names
+from api.images.scheduler_presets import SCHEDULER_NAMES, scheduler_label, scheduler_names
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, request
 
@@ -31,7 +31,7 @@ def test_flow_models_take_the_schedulers_listed_for_them(loader: ModelLoader, ho
 
 
 def test_a_scheduler_that_does_not_fit_the_family_names_those_that_do(loader: ModelLoader, hooks: Recorder) -> None:
-    with pytest.raises(BackendError, match="use one of heun, euler") as raised:
+    with pytest.raises(DarkroomError, match="use one of heun, euler") as raised:
         generate(loader, [request(model_id="sd3", scheduler="euler_a")], hooks)
 
     assert (raised.value.code, raised.value.status, raised.value.field) == ("scheduler_unsupported", 400, "scheduler")
@@ -74,7 +74,7 @@ def test_labels_are_those_of_automatic1111() -> None:
     assert [scheduler_label(name) for name in ("euler_a", "dpmpp_2m_karras", None)] == ["Euler a", "DPM++ 2M Karras", ""]
 
 
-@pytest.mark.parametrize("module", ["api.images.schedulers", "api.images.metadata", "api.images.backends.request"])
+@pytest.mark.parametrize("module", ["api.images.scheduler_presets", "api.images.metadata", "api.images.backends.request"])
 def test_what_a_web_process_reads_imports_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
 

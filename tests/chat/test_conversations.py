@@ -14,9 +14,9 @@ from api.catalog import load_catalog
 from api.chat.models import Conversation, Message
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.jobs.lifecycle import claim_jobs, finish_job
 from api.jobs.models import Job, Worker
-from api.jobs.services import claim_jobs, finish_job
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 from tests.chat.conftest import ask, data_url, picture
 
 pytestmark = pytest.mark.django_db(transaction=True)

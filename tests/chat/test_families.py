@@ -8,10 +8,10 @@ from PIL import Image
 
 from api.catalog import load_catalog
 from api.chat.backends.prompting import encode
-from api.chat.backends.request import ChatError
 from api.chat.backends.torch_backend import TorchBackend, picture_tokens
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.model_loader import ModelLoader
 from tests.chat.test_torch_backend import Hearing, request, run, text_of
 from tests.models.tiny_families import FAMILIES
@@ -85,7 +85,7 @@ def test_who_looks_at_one_picture_says_so(loader: ModelLoader, family: str) -> N
     one = request(QUESTIONS[0], family, shown(family))
     turn = one.turns[0]
     two = replace(one, turns=(replace(turn, parts=(turn.parts[0], *turn.parts)),))
-    with pytest.raises(ChatError, match="looks at one picture; there are 2"):
+    with pytest.raises(DarkroomError, match="looks at one picture; there are 2"):
         TorchBackend(loader, family).admit(two, Hearing())
 
 

@@ -14,16 +14,17 @@ from PIL import Image
 
 from api.catalog import load_catalog
 from api.chat.backends import onnx_backend
-from api.chat.backends.memory import Limits
 from api.chat.backends.onnx_backend import OnnxBackend, padding_of
+from api.chat.backends.prefix_cache import Limits
 from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
 from api.chat.export import ExportError, export_onnx
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.loading.onnx import OnnxModel
 from api.loading.onnx import Part as OnnxPart
-from api.model_loader import LoaderError, ModelLoader
+from api.model_loader import ModelLoader
 from tests.chat.conftest import Exported
 from tests.chat.test_torch_backend import LLM, TEXTS, VLM, Hearing, request, text_of, tinted
 from tests.models.tiny_chat import build_tiny_llama
@@ -287,6 +288,6 @@ def test_what_cant_be_exported_is_refused_with_a_reason_and_leaves_nothing(expor
     odd = tmp_path / "odd"
     build_tiny_llama(odd)
     (odd / "config.json").write_text(json.dumps(json.loads((odd / "config.json").read_text()) | {"model_type": "gpt2"}))
-    with pytest.raises((ExportError, LoaderError), match="gpt2"):
+    with pytest.raises((ExportError, DarkroomError), match="gpt2"):
         export_onnx(odd, tmp_path / "new", "int8", task="text-generation")
     assert not list((tmp_path / "new").iterdir())

@@ -15,9 +15,9 @@ from api.chat import selection
 from api.chat.selection import Selection, select
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.jobs.models import Worker
 from api.loading.chat import build_chat
-from api.loading.memory import LoaderError
 from api.model_loader import ModelLoader
 from tests.chat.conftest import Exported, ask
 from tests.live import LiveServer
@@ -129,7 +129,7 @@ def test_a_precision_is_the_dtype_on_pytorch(exported: Exported, precision: str,
 
 def test_eight_bits_on_pytorch_are_refused_on_a_processor(exported: Exported) -> None:
     entry = dataclasses.replace(load_catalog(exported[0]).get("tiny-llama"), precision="int8")
-    with pytest.raises(LoaderError, match="needs CUDA and bitsandbytes: this is a cpu device"):
+    with pytest.raises(DarkroomError, match="needs CUDA and bitsandbytes: this is a cpu device"):
         build_chat(entry, entry.path, processor())  # type: ignore[arg-type]
 
 

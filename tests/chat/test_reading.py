@@ -10,7 +10,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from api.chat.backends import reading
 from api.chat.backends.batching import TorchBatch
-from api.chat.backends.memory import Limits, Memory, Prefix, Shelf
+from api.chat.backends.prefix_cache import Limits, Memory, Prefix, Shelf
 from api.chat.backends.prompting import Prompt
 from api.chat.backends.reading import TorchReader
 from api.chat.backends.request import ChatRequest, Part, Sampling, Turn

@@ -10,7 +10,8 @@ import openai
 import pytest
 
 from api.chat.backends.remote_backend import RemoteBackend
-from api.chat.backends.request import ChatError, ChatRequest, Part, Sampling, Turn
+from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
+from api.errors import DarkroomError
 from tests.chat.conftest import ask, data_url, picture
 from tests.chat.test_torch_backend import Hearing
 from tests.live import LiveServer
@@ -163,7 +164,7 @@ def ask_remote(url: str, timeout: float = 2, **sampling: Any) -> Hearing:
 
 
 def code_of(heard: Hearing) -> str:
-    assert isinstance(heard.error, ChatError)
+    assert isinstance(heard.error, DarkroomError)
     return heard.error.code
 
 

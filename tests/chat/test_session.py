@@ -13,10 +13,10 @@ from api.chat.session import ChatSession
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.jobs.kinds import get_kind
+from api.jobs.lifecycle import cancel_job, claim_jobs, claim_joining
 from api.jobs.models import Job, Worker
-from api.jobs.runs import JobRun
-from api.jobs.services import cancel_job, claim_jobs, claim_joining
 from api.jobs.states import Status
+from api.jobs.worker.runs import JobRun
 from api.model_loader import ModelLoader
 from config.catalog import get_catalog
 from tests.chat.conftest import ask

@@ -10,10 +10,11 @@ from PIL import Image
 
 from api.catalog import load_catalog
 from api.chat.backends.prompting import encode
-from api.chat.backends.request import ChatError, ChatRequest, Part, Reply, Sampling, Turn
+from api.chat.backends.request import ChatRequest, Part, Reply, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.model_loader import ModelLoader
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
@@ -35,7 +36,7 @@ class Hearing:
     tokens: int = 0
     leave_after: int = 10**9
     reply: Reply | None = None
-    error: ChatError | None = None
+    error: DarkroomError | None = None
 
     def on_text(self, index: int, text: str, logprobs: list[dict[str, Any]]) -> None:
         self.texts[index] = self.texts.get(index, "") + text
@@ -47,7 +48,7 @@ class Hearing:
     def on_end(self, reply: Reply) -> None:
         self.reply = reply
 
-    def on_error(self, error: ChatError) -> None:
+    def on_error(self, error: DarkroomError) -> None:
         self.error = error
 
 
@@ -178,7 +179,7 @@ def test_detail_high_splits_a_picture_into_tiles(loader: ModelLoader) -> None:
 
 
 def test_a_request_that_does_not_fit_says_both_numbers(loader: ModelLoader) -> None:
-    with pytest.raises(ChatError, match=r"1024 tokens.* needs 1\d{3}: \d+ of the messages and 1000 of the answer") as error:
+    with pytest.raises(DarkroomError, match=r"1024 tokens.* needs 1\d{3}: \d+ of the messages and 1000 of the answer") as error:
         TorchBackend(loader, LLM).admit(request(TEXTS[2], max_tokens=1000), Hearing())
     assert error.value.code == "context_length_exceeded"
 

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull
 from api.files.storage import ensure_free_space, remove_written, write_file, write_image_files
-from api.jobs.errors import JobError
-from api.problems import Problem
 from tests.files.conftest import encode, files_below, picture
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (512, 512, 3), dtype=np.uint8))
@@ -139,7 +138,7 @@ def test_below_the_floor_new_work_is_refused_while_there_still_is_room(tiny_disk
 
 def test_a_full_disk_is_507_for_a_request_and_for_a_job() -> None:
     error = DiskFull()
-    assert isinstance(error, Problem)
-    assert isinstance(error, JobError)
+    assert isinstance(error, DarkroomError)
+    assert isinstance(error, DarkroomError)
     assert (error.status, error.code, error.headers) == (507, "disk_full", {})
     assert error.as_json() == {"code": "disk_full", "status": 507, "detail": str(error)}

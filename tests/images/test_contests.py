@@ -16,10 +16,11 @@ from PIL import Image
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.images.backends.local import make_pictures
-from api.images.collectors import MOST_WAITING, Contest, Keeper
 from api.images.judges import LayoutJudge, PromptJudge, Scores, Unavailable
-from api.model_loader import LoaderError, ModelLoader
+from api.images.output_sinks import MAX_UNSCORED, BestOfN, CollectAll
+from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, painting, request
 from tests.models.tiny import build_tiny_clip, build_tiny_sd
 
@@ -53,8 +54,8 @@ def picture(seed: int) -> Image.Image:
     return Image.new("RGB", (8, 8), (200 - 10 * abs(seed - 15), 0, 0))
 
 
-def contest(judge: object, hooks: Recorder, *, places: int = 1, rank_by: object = "clip") -> Contest:
-    return Contest([judge], "a lake", SEEDS, rank_by, places, hooks)  # type: ignore[arg-type, list-item]
+def contest(judge: object, hooks: Recorder, *, places: int = 1, rank_by: object = "clip") -> BestOfN:
+    return BestOfN([judge], "a lake", SEEDS, rank_by, places, hooks)  # type: ignore[arg-type, list-item]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -114,9 +115,9 @@ def test_making_waits_when_too_many_candidates_wait_for_their_score(hooks: Recor
 
         maker = threading.Thread(target=make)
         maker.start()
-        wait_until(lambda: len(taken) == MOST_WAITING)
+        wait_until(lambda: len(taken) == MAX_UNSCORED)
         time.sleep(0.2)
-        assert len(taken) == MOST_WAITING
+        assert len(taken) == MAX_UNSCORED
         gate.set()
         maker.join(20)
         panel.close()
@@ -170,7 +171,7 @@ def test_a_scorer_that_fails_in_the_middle_costs_no_scored_candidate(hooks: Reco
 
 def test_with_weights_a_candidate_stays_while_it_may_still_win(hooks: Recorder) -> None:
     judges = [Brightness(), LayoutJudge()]
-    with Contest(judges, "a lake", SEEDS, {"clip": 0.5, "layout": 0.5}, 1, hooks) as panel:  # type: ignore[arg-type]
+    with BestOfN(judges, "a lake", SEEDS, {"clip": 0.5, "layout": 0.5}, 1, hooks) as panel:  # type: ignore[arg-type]
         for number, seed in enumerate(SEEDS):
             image = painting() if seed == 20 else picture(seed).resize((64, 64))
             panel.take(0, number, image)
@@ -214,10 +215,10 @@ def hooks() -> Recorder:
     return Recorder()
 
 
-def best_of(loader: ModelLoader, hooks: Recorder, seeds: tuple[int, ...], places: int = 1) -> Contest:
+def best_of(loader: ModelLoader, hooks: Recorder, seeds: tuple[int, ...], places: int = 1) -> BestOfN:
     judge = PromptJudge(loader, "clip", lambda prompt, text: hooks.warn(text))
     asked = request(seeds=seeds)
-    with Contest([judge], asked.prompt, seeds, "clip", places, hooks) as panel:  # type: ignore[arg-type]
+    with BestOfN([judge], asked.prompt, seeds, "clip", places, hooks) as panel:  # type: ignore[arg-type]
         assert make_pictures(loader, [asked], hooks, panel) == [True]
     return panel
 
@@ -266,10 +267,10 @@ def test_a_clip_that_does_not_fit_beside_the_model_takes_its_place_afterwards(
     assert [slot["id"] for slot in small.loaded()] == ["clip"]
 
 
-def keep(loader: ModelLoader, model_id: str, hooks: Recorder) -> Keeper:
+def keep(loader: ModelLoader, model_id: str, hooks: Recorder) -> CollectAll:
     judge = PromptJudge(loader, model_id, lambda prompt, text: hooks.warn(text))
     asked = request(seeds=(1, 2))
-    panel = Keeper([judge], [asked.prompt], [asked.seeds], hooks)  # type: ignore[arg-type]
+    panel = CollectAll([judge], [asked.prompt], [asked.seeds], hooks)  # type: ignore[arg-type]
     assert make_pictures(loader, [asked], hooks, panel) == [True]
     return panel
 
@@ -294,7 +295,7 @@ def test_a_clip_that_can_not_be_had_costs_no_picture(loader: ModelLoader, hooks:
 
 
 def test_a_thread_beside_the_one_that_runs_models_builds_none(loader: ModelLoader) -> None:
-    with pytest.raises(LoaderError, match="not in memory"), loader.use("clip", CLIP, load=False):
+    with pytest.raises(DarkroomError, match="not in memory"), loader.use("clip", CLIP, load=False):
         pass
     loader.load("clip")
     with loader.use("clip", CLIP, load=False) as lease:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from api.files.errors import DiskFull
+from api.jobs.lifecycle import submit_job
 from api.jobs.models import Job
-from api.jobs.services import submit_job
 
 
 @pytest.mark.django_db

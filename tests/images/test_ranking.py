@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.images.ranking import Candidate, may_win, rank, summarize
+from api.images.ranking import Candidate, rank, still_eligible, summarize
 
 figures = st.integers(-20, 20).map(lambda number: number / 20)
 all_scores = st.fixed_dictionaries({"clip_cosine": figures, "layout_score": figures, "aesthetic_score": figures})
@@ -106,11 +106,11 @@ def test_the_gain_is_never_negative_and_everyone_has_a_rank(candidates: list[Can
 def test_the_winners_are_never_forgotten_on_the_way(candidates: list[Candidate], rank_by: object, places: int) -> None:
     held: list[Candidate] = []
     for candidate in candidates:
-        kept = may_win([*held, candidate], rank_by, places)  # type: ignore[arg-type]
+        kept = still_eligible([*held, candidate], rank_by, places)  # type: ignore[arg-type]
         held = [each for each in [*held, candidate] if each.seed in kept]
     assert set(seeds(candidates, rank_by)[:places]) <= {each.seed for each in held}
 
 
 @given(contests(), criteria, st.integers(1, 4))
 def test_by_one_criterion_no_more_than_the_winners_are_kept(candidates: list[Candidate], rank_by: str, places: int) -> None:
-    assert len(may_win(candidates, rank_by, places)) == min(places, len(candidates))
+    assert len(still_eligible(candidates, rank_by, places)) == min(places, len(candidates))

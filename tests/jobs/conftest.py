@@ -15,9 +15,9 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from api.jobs import kinds, services
+from api.jobs import kinds, lifecycle
 from api.jobs.models import Job, Worker
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 from tests.jobs.kinds_app.kinds import KINDS
 
 TESTING_SETTINGS = "tests.jobs.kinds_app.settings"
@@ -31,7 +31,7 @@ def test_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def submit() -> Callable[..., Job]:
     def submit_one(kind: str = "noop", params: dict[str, Any] | None = None, **fields: Any) -> Job:
-        return services.submit_job(kind=kind, params=params or {}, owner_key=fields.pop("owner_key", "alice"), **fields)
+        return lifecycle.submit_job(kind=kind, params=params or {}, owner_key=fields.pop("owner_key", "alice"), **fields)
 
     return submit_one
 
@@ -50,7 +50,7 @@ def loop() -> WorkerLoop:
 @pytest.fixture
 def claim(worker: Worker) -> Callable[[], Job]:
     """The head of the queue, claimed."""
-    return lambda: services.claim_jobs(worker=worker)[0]
+    return lambda: lifecycle.claim_jobs(worker=worker)[0]
 
 
 def now_as(job: Job) -> Job:

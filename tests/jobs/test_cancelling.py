@@ -2,40 +2,40 @@
 
 import pytest
 
-from api.jobs import services
+from api.jobs import lifecycle
 from api.jobs.models import Job
-from api.jobs.runs import JobRun
 from api.jobs.states import Status
+from api.jobs.worker.runs import JobRun
 from tests.jobs.conftest import now_as
 
 pytestmark = pytest.mark.django_db
 
 
 def test_a_queued_job_is_cancelled_at_once(submit, worker):
-    job = services.cancel_job(job=submit())
+    job = lifecycle.cancel_job(job=submit())
     assert job.status == Status.CANCELLED
     assert job.finished_at is not None
-    assert services.claim_jobs(worker=worker) == []
+    assert lifecycle.claim_jobs(worker=worker) == []
 
 
 def test_a_running_job_is_asked_to_stop(submit, claim):
     submit()
-    job = services.cancel_job(job=claim())
+    job = lifecycle.cancel_job(job=claim())
     assert job.status == Status.RUNNING
     assert job.cancel_requested_at is not None
-    assert services.cancelled_ids([job.lease_token]) == {job.pk}
+    assert lifecycle.cancelled_ids([job.lease_token]) == {job.pk}
 
 
 def test_asking_twice_changes_nothing(submit, claim):
     submit()
-    first = services.cancel_job(job=claim())
-    assert services.cancel_job(job=first).cancel_requested_at == first.cancel_requested_at
+    first = lifecycle.cancel_job(job=claim())
+    assert lifecycle.cancel_job(job=first).cancel_requested_at == first.cancel_requested_at
 
 
 def test_an_ended_job_stays_as_it_is(submit, loop):
     job = submit()
     loop.run_once()
-    assert services.cancel_job(job=job).status == Status.SUCCEEDED
+    assert lifecycle.cancel_job(job=job).status == Status.SUCCEEDED
 
 
 def test_a_job_that_stops_when_asked_is_cancelled(submit, loop, monkeypatch):
@@ -45,7 +45,7 @@ def test_a_job_that_stops_when_asked_is_cancelled(submit, loop, monkeypatch):
     def cancel_at_the_second_step(run: JobRun, *, step: int, **rest: object) -> None:
         progress(run, step=step, **rest)
         if step == 2:
-            services.cancel_job(job=run.job)
+            lifecycle.cancel_job(job=run.job)
             loop.keeper.turn()
 
     monkeypatch.setattr(JobRun, "progress", cancel_at_the_second_step)
@@ -57,28 +57,28 @@ def test_a_job_that_stops_when_asked_is_cancelled(submit, loop, monkeypatch):
 def test_a_job_handed_back_after_a_cancel_is_cancelled_not_run_again(submit, claim):
     submit()
     job = claim()
-    services.cancel_job(job=job)
-    services.hand_back(job=job, reason="r")
+    lifecycle.cancel_job(job=job)
+    lifecycle.hand_back(job=job, reason="r")
     assert now_as(job).status == Status.CANCELLED
 
 
 def test_a_cancel_that_comes_too_late_leaves_the_result(submit, claim):
     submit()
     job = claim()
-    services.cancel_job(job=job)
-    services.finish_job(job=job, record=lambda _: {})
+    lifecycle.cancel_job(job=job)
+    lifecycle.finish_job(job=job, record=lambda _: {})
     assert now_as(job).status == Status.SUCCEEDED
 
 
 def test_the_cancelled_tell_their_watchers_the_state_alone(submit, claim):
     submit()
-    services.acknowledge_cancel(job=(job := claim()))
+    lifecycle.acknowledge_cancel(job=(job := claim()))
     assert list(job.events.values_list("data__status", flat=True)) == ["queued", "running", "cancelled"]
 
 
 def test_cancelling_one_of_a_batch_hands_the_others_back_unblamed_when_the_kind_stops(submit, loop, worker):
     jobs = [submit("batched"), submit("batched")]
-    claimed = services.claim_jobs(worker=worker)
+    claimed = lifecycle.claim_jobs(worker=worker)
     runs = [JobRun(job, loop_kind()) for job in claimed]
     runs[0].cancel_asked.set()
     for run in runs:

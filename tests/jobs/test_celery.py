@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from celery.contrib.testing.worker import start_worker
 
-from api.jobs import tasks
 from api.jobs.states import Status
-from api.jobs.sweep import sweep
+from api.jobs.worker import tasks
+from api.jobs.worker.sweep import sweep
 from config.celery import app
 from tests.jobs.conftest import ends, now_as
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from api.jobs import services
+from api.jobs import lifecycle
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from tests.jobs.conftest import at_once, now_as
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.django_db
 
 
 def test_nothing_waiting_claims_nothing(worker):
-    assert services.claim_jobs(worker=worker) == []
+    assert lifecycle.claim_jobs(worker=worker) == []
 
 
 def test_a_claim_counts_the_attempt_and_takes_a_lease(submit, worker):
     submit()
-    job = services.claim_jobs(worker=worker)[0]
+    job = lifecycle.claim_jobs(worker=worker)[0]
     assert (job.status, job.attempt, job.worker) == (Status.RUNNING, 1, worker)
     assert job.lease_token is not None
     assert timedelta(seconds=28) < job.lease_expires_at - job.started_at <= timedelta(seconds=30.1)
@@ -39,12 +39,12 @@ def test_a_higher_priority_goes_before_age(submit, claim):
 def test_a_job_is_not_claimed_before_its_time(submit, worker):
     job = submit()
     Job.objects.filter(pk=job.pk).update(available_at=Now() + timedelta(seconds=60))
-    assert services.claim_jobs(worker=worker) == []
+    assert lifecycle.claim_jobs(worker=worker) == []
 
 
 def test_jobs_of_one_batch_key_are_claimed_together_up_to_the_kinds_limit(submit, worker):
     jobs = [submit(kind="batched") for _ in range(6)]
-    claimed = services.claim_jobs(worker=worker)
+    claimed = lifecycle.claim_jobs(worker=worker)
     assert claimed == jobs[:4]
     assert len({job.lease_token for job in claimed}) == 1
 
@@ -52,30 +52,30 @@ def test_jobs_of_one_batch_key_are_claimed_together_up_to_the_kinds_limit(submit
 def test_the_servers_limit_on_batches_holds_too(submit, worker, settings):
     settings.MAX_BATCH = 2
     [submit(kind="batched") for _ in range(3)]
-    assert len(services.claim_jobs(worker=worker)) == 2
+    assert len(lifecycle.claim_jobs(worker=worker)) == 2
 
 
 def test_another_batch_key_or_kind_is_left_for_later(submit, worker):
     first = submit(kind="batched", params={"key": "a"})
     submit(kind="batched", params={"key": "b"}), submit(kind="noop")
-    assert services.claim_jobs(worker=worker) == [first]
+    assert lifecycle.claim_jobs(worker=worker) == [first]
 
 
 def test_a_job_without_a_batch_key_is_claimed_alone(submit, worker):
     [submit(kind="noop") for _ in range(2)]
-    assert len(services.claim_jobs(worker=worker)) == 1
+    assert len(lifecycle.claim_jobs(worker=worker)) == 1
 
 
 def test_a_job_that_was_tried_before_is_claimed_alone(submit, worker):
     jobs = [submit(kind="batched") for _ in range(3)]
     Job.objects.filter(pk=jobs[0].pk).update(attempt=1)
-    assert services.claim_jobs(worker=worker) == [jobs[0]]
+    assert lifecycle.claim_jobs(worker=worker) == [jobs[0]]
 
 
 def test_a_job_that_was_tried_before_joins_no_batch(submit, worker):
     jobs = [submit(kind="batched") for _ in range(3)]
     Job.objects.filter(pk=jobs[1].pk).update(attempt=1)
-    assert services.claim_jobs(worker=worker) == [jobs[0], jobs[2]]
+    assert lifecycle.claim_jobs(worker=worker) == [jobs[0], jobs[2]]
 
 
 def test_a_job_of_a_kind_that_is_gone_fails_instead_of_blocking_the_queue(submit, loop):
@@ -90,7 +90,7 @@ def test_a_job_of_a_kind_that_is_gone_fails_instead_of_blocking_the_queue(submit
 def test_many_workers_never_claim_the_same_job(submit):
     jobs = {submit().pk for _ in range(60)}
     workers = [Worker.objects.create(hostname="here", pid=number) for number in range(8)]
-    claims = at_once([lambda worker=workers[number % 8]: services.claim_jobs(worker=worker) for number in range(80)], 8)
+    claims = at_once([lambda worker=workers[number % 8]: lifecycle.claim_jobs(worker=worker) for number in range(80)], 8)
     claimed = [job.pk for batch in claims for job in batch]
     assert sorted(claimed) == sorted(jobs)
     assert set(Job.objects.values_list("attempt", flat=True)) == {1}
@@ -99,8 +99,8 @@ def test_many_workers_never_claim_the_same_job(submit):
 @pytest.mark.django_db(transaction=True)
 def test_a_job_is_either_claimed_or_cancelled_never_both(submit, worker):
     jobs = [submit() for _ in range(50)]
-    cancels = [lambda job=job: services.cancel_job(job=job).status for job in jobs]
-    claims = [lambda: [job.pk for job in services.claim_jobs(worker=worker)]] * 50
+    cancels = [lambda job=job: lifecycle.cancel_job(job=job).status for job in jobs]
+    claims = [lambda: [job.pk for job in lifecycle.claim_jobs(worker=worker)]] * 50
     answers = at_once([call for pair in zip(cancels, claims, strict=True) for call in pair])
     claimed = [pk for answer in answers if isinstance(answer, list) for pk in answer]
     cancelled = Job.objects.filter(status=Status.CANCELLED).count()
@@ -112,12 +112,12 @@ def test_a_job_is_either_claimed_or_cancelled_never_both(submit, worker):
 def test_a_claim_takes_few_queries(submit, worker, django_assert_max_num_queries):
     submit()
     with django_assert_max_num_queries(8):
-        services.claim_jobs(worker=worker)
+        lifecycle.claim_jobs(worker=worker)
 
 
 def test_claims_stay_quick_beside_a_long_history(submit, worker):
     submit()
     Job.objects.bulk_create(Job(kind="noop", owner_key="bob", status=Status.SUCCEEDED) for _ in range(5000))
     started = time.monotonic()
-    services.claim_jobs(worker=worker)
+    lifecycle.claim_jobs(worker=worker)
     assert time.monotonic() - started < 0.5

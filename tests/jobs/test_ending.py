@@ -4,18 +4,19 @@ import uuid
 
 import pytest
 
-from api.jobs import services
-from api.jobs.errors import JobError, LeaseLost
+from api.errors import DarkroomError
+from api.jobs import lifecycle
+from api.jobs.errors import LeaseLost
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE, FINAL, Status
 from tests.jobs.conftest import at_once, expire_lease, now_as
 
 pytestmark = pytest.mark.django_db
-ERROR = JobError("refused", 422, "No.")
+ERROR = DarkroomError("refused", 422, "No.")
 
 
 def finish(job: Job) -> None:
-    services.finish_job(job=job, record=lambda _: {"ok": True}, warnings=["w"], timings={"save": 0.1})
+    lifecycle.finish_job(job=job, record=lambda _: {"ok": True}, warnings=["w"], timings={"save": 0.1})
 
 
 def test_finishing_records_result_warnings_and_timings_and_ends_the_lease(submit, claim):
@@ -29,7 +30,7 @@ def test_finishing_records_result_warnings_and_timings_and_ends_the_lease(submit
 
 def test_failing_records_the_error(submit, claim):
     submit()
-    services.fail_job(job=(job := claim()), error=ERROR)
+    lifecycle.fail_job(job=(job := claim()), error=ERROR)
     assert (now_as(job).status, now_as(job).error) == (Status.FAILED, {"code": "refused", "status": 422, "detail": "No."})
 
 
@@ -37,10 +38,10 @@ def test_failing_records_the_error(submit, claim):
     "end",
     [
         finish,
-        lambda job: services.fail_job(job=job, error=ERROR),
-        lambda job: services.acknowledge_cancel(job=job),
-        lambda job: services.hand_back(job=job, reason="r"),
-        lambda job: services.emit_event(job=job, type="token", data={}),
+        lambda job: lifecycle.fail_job(job=job, error=ERROR),
+        lambda job: lifecycle.acknowledge_cancel(job=job),
+        lambda job: lifecycle.hand_back(job=job, reason="r"),
+        lambda job: lifecycle.emit_event(job=job, type="token", data={}),
     ],
     ids=["finish", "fail", "acknowledge", "hand_back", "emit"],
 )
@@ -80,7 +81,7 @@ def test_rows_made_by_a_record_that_fails_are_undone(submit, claim):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        services.finish_job(job=job, record=record)
+        lifecycle.finish_job(job=job, record=record)
     assert now_as(job).status == Status.RUNNING
     assert not Job.objects.filter(owner_key="of the record").exists()
 
@@ -99,9 +100,9 @@ def test_finish_fail_cancel_and_hand_back_at_once_give_one_outcome(submit, claim
 
         calls = [
             finish_and_count,
-            lambda job=job: services.fail_job(job=job, error=ERROR),
-            lambda job=job: services.hand_back(job=job, reason="r"),
-            lambda job=job: services.cancel_job(job=job),
+            lambda job=job: lifecycle.fail_job(job=job, error=ERROR),
+            lambda job=job: lifecycle.hand_back(job=job, reason="r"),
+            lambda job=job: lifecycle.cancel_job(job=job),
         ]
         answers = at_once(calls * 3, 12)
         losers = [answer for answer in answers if isinstance(answer, Exception)]
@@ -118,22 +119,22 @@ def test_a_cancel_is_heard_even_when_the_job_is_handed_back_at_that_moment(submi
     for _ in range(15):
         submit()
         job = claim()
-        at_once([lambda job=job: services.hand_back(job=job, reason="r"), lambda job=job: services.cancel_job(job=job)], 2)
+        at_once([lambda job=job: lifecycle.hand_back(job=job, reason="r"), lambda job=job: lifecycle.cancel_job(job=job)], 2)
         assert now_as(job).status == Status.CANCELLED
 
 
 def test_a_finished_job_can_be_told_to_be_this_attempts_own(submit, claim):
     submit()
     job = claim()
-    assert not services.is_recorded(job)
+    assert not lifecycle.is_recorded(job)
     finish(job)
-    assert services.is_recorded(job)
+    assert lifecycle.is_recorded(job)
 
 
 def test_a_job_finished_by_the_next_attempt_is_not_this_ones(submit, claim):
     submit()
     first = claim()
     expire_lease(first)
-    services.hand_back(job=first, reason="r", if_expired=True)
+    lifecycle.hand_back(job=first, reason="r", if_expired=True)
     finish(claim())
-    assert not services.is_recorded(first)
+    assert not lifecycle.is_recorded(first)

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from api.jobs import services
+from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.states import Status
-from api.jobs.sweep import clean_history, sweep
+from api.jobs.worker.sweep import clean_history, sweep
 from tests.jobs.conftest import expire_lease, now_as
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +32,7 @@ def test_the_sweep_leaves_a_job_whose_lease_holds(submit, claim):
 def test_a_lease_that_was_extended_since_the_sweep_looked_is_left(submit, claim):
     submit()
     job = claim()
-    assert services.hand_back_all([job], "r", if_expired=True) == 0
+    assert lifecycle.hand_back_all([job], "r", if_expired=True) == 0
     assert now_as(job).status == Status.RUNNING
 
 
@@ -40,7 +40,7 @@ def test_an_extended_lease_lasts_from_then_on(submit, claim, settings):
     submit()
     job = claim()
     settings.JOB_LEASE_SECONDS = 500
-    assert services.extend_leases([job.lease_token]) == 1
+    assert lifecycle.extend_leases([job.lease_token]) == 1
     assert now_as(job).lease_expires_at - job.lease_expires_at > timedelta(seconds=400)
 
 
@@ -58,7 +58,7 @@ def test_each_attempt_waits_longer_before_the_next(submit, claim, attempt, secon
     submit()
     job = claim()
     Job.objects.filter(pk=job.pk).update(attempt=attempt)
-    services.hand_back(job=job, reason="r")
+    lifecycle.hand_back(job=job, reason="r")
     wait = Job.objects.annotate(wait=Now()).values_list("available_at", "wait").get(pk=job.pk)
     assert abs((wait[0] - wait[1]).total_seconds() - seconds) < 1
 
@@ -67,7 +67,7 @@ def test_a_job_is_given_up_when_its_attempts_are_used_up(submit, claim):
     submit()
     job = claim()
     Job.objects.filter(pk=job.pk).update(attempt=5)
-    services.hand_back(job=job, reason="The worker ended while it ran this job")
+    lifecycle.hand_back(job=job, reason="The worker ended while it ran this job")
     assert now_as(job).status == Status.FAILED
     assert now_as(job).error == {
         "code": "attempts_exhausted",
@@ -78,9 +78,9 @@ def test_a_job_is_given_up_when_its_attempts_are_used_up(submit, claim):
 
 def test_a_worker_that_is_told_to_stop_blames_no_job(submit, claim, worker):
     submit()
-    services.hand_back(job=(job := claim()), reason="r", blameless=True)
+    lifecycle.hand_back(job=(job := claim()), reason="r", blameless=True)
     assert (now_as(job).status, now_as(job).attempt) == (Status.QUEUED, 0)
-    assert services.claim_jobs(worker=worker) == [job]
+    assert lifecycle.claim_jobs(worker=worker) == [job]
 
 
 def test_the_rows_of_a_dead_worker_are_handed_back_at_once(submit, claim, worker):
@@ -88,8 +88,8 @@ def test_the_rows_of_a_dead_worker_are_handed_back_at_once(submit, claim, worker
     mine = [claim(), claim()]
     other = Worker.objects.create(hostname="there", pid=2)
     submit()
-    theirs = services.claim_jobs(worker=other)[0]
-    assert services.release_worker(worker.pk) == 2
+    theirs = lifecycle.claim_jobs(worker=other)[0]
+    assert lifecycle.release_worker(worker.pk) == 2
     assert {now_as(job).status for job in mine} == {Status.QUEUED}
     assert now_as(theirs).status == Status.RUNNING
     assert Worker.objects.get(pk=worker.pk).state == Worker.State.STOPPED

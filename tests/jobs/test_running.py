@@ -7,15 +7,15 @@ import pytest
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
 
+from api.errors import DarkroomError
 from api.files import storage
 from api.images.models import GeneratedImage
-from api.jobs import services
-from api.jobs.bell import Bell, open_bell
-from api.jobs.errors import JobError
+from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent
-from api.jobs.runs import JobRun
+from api.jobs.notify.channels import Subscription, subscribe
 from api.jobs.states import Status
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
+from api.jobs.worker.runs import JobRun
 from tests.jobs.conftest import now_as
 from tests.jobs.kinds_app.kinds import Picture
 
@@ -35,7 +35,7 @@ def run(submit, loop: WorkerLoop, kind: str, **params) -> Job:
 @pytest.fixture(autouse=True)
 def media(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(settings, "MEDIA_ROOT", tmp_path / "media")
-    monkeypatch.setattr("api.jobs.runs.FINISH_RETRIES", (0.0, 0.0))
+    monkeypatch.setattr("api.jobs.worker.runs.FINISH_RETRIES", (0.0, 0.0))
 
 
 def test_a_result_is_recorded_with_its_timings(submit, loop):
@@ -79,7 +79,7 @@ def test_rows_that_cant_be_made_leave_no_file_and_no_row(submit, loop):
 
 def test_the_files_of_a_job_that_was_taken_over_are_removed(submit, loop, monkeypatch):
     def write_and_lose(kind: Picture, runs: list[JobRun]) -> None:
-        services.hand_back(job=runs[0].job, reason="r")
+        lifecycle.hand_back(job=runs[0].job, reason="r")
         original(kind, runs)
 
     original = Picture.run
@@ -91,27 +91,27 @@ def test_the_files_of_a_job_that_was_taken_over_are_removed(submit, loop, monkey
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_fails_for_a_moment_costs_no_finished_work(submit, loop, monkeypatch):
     failures = iter([OperationalError("database is locked")] * 2)
-    original = services.finish_job
+    original = lifecycle.finish_job
 
     def finish(**arguments) -> None:
         if (error := next(failures, None)) is not None:
             raise error
         original(**arguments)
 
-    monkeypatch.setattr(services, "finish_job", finish)
+    monkeypatch.setattr(lifecycle, "finish_job", finish)
     assert run(submit, loop, "picture").status == Status.SUCCEEDED
     assert len(files()) == 2
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_commit_whose_answer_was_lost_keeps_its_files(submit, loop, monkeypatch):
-    original = services.finish_job
+    original = lifecycle.finish_job
 
     def commit_and_lose_the_answer(**arguments) -> None:
         original(**arguments)
         raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(services, "finish_job", commit_and_lose_the_answer)
+    monkeypatch.setattr(lifecycle, "finish_job", commit_and_lose_the_answer)
     assert run(submit, loop, "picture").status == Status.SUCCEEDED
     assert len(files()) == 2
     assert GeneratedImage.objects.count() == 1
@@ -131,7 +131,7 @@ def test_a_database_that_is_away_leaves_the_job_to_the_sweep(submit, loop, monke
     def away(**arguments) -> None:
         raise OperationalError
 
-    monkeypatch.setattr(services, "finish_job", away)
+    monkeypatch.setattr(lifecycle, "finish_job", away)
     job = submit("noop")
     with pytest.raises(OperationalError):
         loop.run_once()
@@ -189,7 +189,7 @@ def test_only_the_newest_preview_is_kept_and_none_after_the_end(submit, loop, cl
         runner.progress(step=step, steps=5, preview=b"jpeg")
     previews = runner.job.events.filter(type="preview")
     assert [event.data["step"] for event in previews] == [3]
-    services.fail_job(job=runner.job, error=JobError("x", 500, "x"))
+    lifecycle.fail_job(job=runner.job, error=DarkroomError("x", 500, "x"))
     assert not previews.all().exists()
 
 
@@ -207,7 +207,7 @@ def test_steps_within_50_ms_are_told_once_and_the_last_always(submit, claim):
 
 @pytest.mark.parametrize("after", range(8))
 def test_a_reader_resumes_after_any_event(after, submit, loop):
-    from api.jobs.events import read_events
+    from api.jobs.api.waiting import read_events
 
     job = run(submit, loop, "tokens", count=3)
     events, final = read_events(job.pk, after)
@@ -223,8 +223,8 @@ def test_deleting_a_job_takes_its_events_pictures_and_files(submit, loop, django
 
 
 @pytest.fixture
-def bell() -> Iterator[Bell]:
-    bell = open_bell("web")
+def bell() -> Iterator[Subscription]:
+    bell = subscribe("web")
     yield bell
     bell.close()
 

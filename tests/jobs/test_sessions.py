@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from api.jobs import kinds, worker
+from api.jobs import kinds
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
-from api.jobs.runs import JobRun
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker import loop as worker_loop
+from api.jobs.worker.loop import WorkerLoop
+from api.jobs.worker.runs import JobRun
 from tests.jobs.conftest import now_as
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +74,7 @@ class Whole(JobKind):
 def session_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {kind.name: kind for kind in (Stepped(), Whole())}
     monkeypatch.setattr(kinds, "_kinds", {**kinds._kinds, **known})
-    monkeypatch.setattr(worker, "JOIN_SECONDS", 0.0)
+    monkeypatch.setattr(worker_loop, "JOIN_SECONDS", 0.0)
     diary.clear()
 
 
@@ -104,7 +105,7 @@ def test_who_comes_later_joins_as_soon_as_there_is_room(stepped: Callable[..., J
 def test_a_batch_of_another_kind_waits_for_a_turn_and_not_for_the_end(
     stepped: Callable[..., Job], submit: Callable[..., Job], loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0001)
+    monkeypatch.setattr(worker_loop, "TURN_SECONDS", 0.0001)
     stepped("long", 10_000)
     pictures = [submit("whole", {"name": str(number)}) for number in range(3)]
     for _ in range(4):
@@ -115,7 +116,7 @@ def test_a_batch_of_another_kind_waits_for_a_turn_and_not_for_the_end(
 
 
 def test_two_keys_take_turns(stepped: Callable[..., Job], loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0001)
+    monkeypatch.setattr(worker_loop, "TURN_SECONDS", 0.0001)
     long = stepped("long", 10_000)
     short = stepped("short", 1, key="two")
     for _ in range(3):
@@ -135,7 +136,7 @@ def test_a_cancelled_job_leaves_the_others_at_work(stepped: Callable[..., Job], 
 
 
 def claimed(loop: WorkerLoop) -> list[Job]:
-    from api.jobs.services import claim_jobs
+    from api.jobs.lifecycle import claim_jobs
 
     return claim_jobs(worker=loop.worker)
 

@@ -7,11 +7,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from api.jobs import services
-from api.jobs.errors import JobError, LeaseLost
+from api.errors import DarkroomError
+from api.jobs import lifecycle
+from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.states import FINAL
-from api.jobs.sweep import sweep
+from api.jobs.worker.sweep import sweep
 from tests.jobs.invariants import broken_promises
 
 
@@ -29,36 +30,36 @@ class Queue(RuleBasedStateMachine):
 
     @rule(target=jobs, kind=st.sampled_from(["noop", "batched"]), priority=st.integers(-1, 1))
     def submit(self, kind: str, priority: int) -> Job:
-        return services.submit_job(kind=kind, params={}, owner_key="alice", priority=priority)
+        return lifecycle.submit_job(kind=kind, params={}, owner_key="alice", priority=priority)
 
     @rule(target=held)
     def claim(self) -> object:
         Job.objects.filter(status="queued").update(available_at="2020-01-01T00:00:00Z")
-        return multiple(*services.claim_jobs(worker=self.worker))
+        return multiple(*lifecycle.claim_jobs(worker=self.worker))
 
     @rule(job=held)
     def finish(self, job: Job) -> None:
-        self.attempt(lambda: services.finish_job(job=job, record=lambda _: {"attempt": job.attempt}))
+        self.attempt(lambda: lifecycle.finish_job(job=job, record=lambda _: {"attempt": job.attempt}))
 
     @rule(job=held)
     def fail(self, job: Job) -> None:
-        self.attempt(lambda: services.fail_job(job=job, error=JobError("refused", 422, "No.")))
+        self.attempt(lambda: lifecycle.fail_job(job=job, error=DarkroomError("refused", 422, "No.")))
 
     @rule(job=held, type=st.sampled_from(["progress", "preview", "token"]))
     def emit(self, job: Job, type: str) -> None:
-        self.attempt(lambda: services.emit_event(job=job, type=type, data={}, progress={"fraction": 0.5}))
+        self.attempt(lambda: lifecycle.emit_event(job=job, type=type, data={}, progress={"fraction": 0.5}))
 
     @rule(job=held, blameless=st.booleans())
     def hand_back(self, job: Job, blameless: bool) -> None:
-        self.attempt(lambda: services.hand_back(job=job, reason="It stopped", blameless=blameless))
+        self.attempt(lambda: lifecycle.hand_back(job=job, reason="It stopped", blameless=blameless))
 
     @rule(job=held)
     def acknowledge(self, job: Job) -> None:
-        self.attempt(lambda: services.acknowledge_cancel(job=job))
+        self.attempt(lambda: lifecycle.acknowledge_cancel(job=job))
 
     @rule(job=jobs)
     def cancel(self, job: Job) -> None:
-        services.cancel_job(job=job)
+        lifecycle.cancel_job(job=job)
 
     @rule(job=jobs)
     def lose_the_lease(self, job: Job) -> None:
@@ -67,7 +68,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def the_worker_dies(self) -> None:
-        services.release_worker(self.worker.pk)
+        lifecycle.release_worker(self.worker.pk)
 
     @invariant()
     def every_promise_holds(self) -> None:

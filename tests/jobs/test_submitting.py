@@ -5,10 +5,11 @@ import contextlib
 import pytest
 from django.db import DatabaseError
 
-from api.jobs import admission, services
+from api.errors import DarkroomError
+from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
-from api.problems import Problem
+from api.jobs.store import admission
 from tests.jobs.conftest import at_once
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ def test_equal_requests_with_one_key_are_one_job(submit):
 
 def test_a_key_used_with_another_body_is_refused(submit):
     submit(idempotency_key="k", body_hash="a")
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(DarkroomError) as refused:
         submit(idempotency_key="k", body_hash="b")
     assert (refused.value.status, refused.value.code) == (422, "idempotency_key_reused")
 
@@ -50,7 +51,7 @@ def test_a_replay_of_a_job_that_ended_gives_that_job(submit, loop):
 
 def test_one_more_than_the_owners_limit_is_refused_with_429(submit):
     submit(max_active=2), submit(max_active=2)
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(DarkroomError) as refused:
         submit(max_active=2)
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (429, "5")
     assert submit(max_active=2, owner_key="bob")
@@ -70,7 +71,7 @@ def test_jobs_that_ended_dont_count_towards_the_limit(submit, loop):
 def test_a_full_queue_is_refused_with_503(submit, settings):
     settings.MAX_QUEUED_JOBS = 2
     submit(owner_key="a"), submit(owner_key="b")
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(DarkroomError) as refused:
         submit(owner_key="c")
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "15")
 
@@ -88,7 +89,7 @@ def test_a_broken_bell_loses_no_job(submit, monkeypatch, django_capture_on_commi
     def broken(listener: str) -> None:
         raise DatabaseError
 
-    monkeypatch.setattr("api.jobs.dispatch.ring", broken)
+    monkeypatch.setattr("api.jobs.notify.wakeups.ring", broken)
     with django_capture_on_commit_callbacks(execute=True):
         assert submit().status == Status.QUEUED
 
@@ -96,7 +97,7 @@ def test_a_broken_bell_loses_no_job(submit, monkeypatch, django_capture_on_commi
 def test_a_retry_is_a_new_job_with_the_same_parameters_linked_to_the_old(submit, loop):
     old = submit(kind="refuse", params={"seed": 7}, model_id="m", prompt="p", priority=3, idempotency_key="k")
     loop.run_once()
-    new = services.retry_job(job=old, owner_key=old.owner_key)
+    new = lifecycle.retry_job(job=old, owner_key=old.owner_key)
     assert (new.kind, new.params, new.model_id, new.prompt, new.priority) == ("refuse", {"seed": 7}, "m", "p", 3)
     assert (new.retry_of, new.status, new.idempotency_key) == (old, Status.QUEUED, None)
 
@@ -118,7 +119,7 @@ def test_equal_requests_at_once_are_never_refused_for_a_quota_that_their_twin_fi
 def test_the_limit_is_exact_however_many_submit_at_once(submit):
     answers = at_once([lambda: submit(max_active=5)] * 60)
     assert Job.objects.count() == 5
-    assert sum(isinstance(answer, Problem) for answer in answers) == 55
+    assert sum(isinstance(answer, DarkroomError) for answer in answers) == 55
 
 
 @pytest.mark.parametrize(("moment", "admitted"), [(0.0, 5), (60.0, 8)])
@@ -129,7 +130,7 @@ def test_plenty_of_room_is_remembered_for_a_moment_and_no_longer(submit, setting
     monkeypatch.setattr(admission, "MOMENT", moment)
     settings.MAX_QUEUED_JOBS = 5
     for _ in range(8):
-        with contextlib.suppress(Problem):
+        with contextlib.suppress(DarkroomError):
             submit()
     assert Job.objects.count() == admitted
 

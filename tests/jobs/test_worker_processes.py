@@ -9,7 +9,7 @@ import time
 import pytest
 from django.conf import settings
 
-from api.jobs import services
+from api.jobs import lifecycle
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from tests.jobs.conftest import child_environment, ends, now_as, until
@@ -52,7 +52,7 @@ def test_a_cancel_is_heard_within_a_step(workers, submit):
     workers.start()
     job = submit("sleep", {"steps": 100, "seconds": 0.1})
     until(lambda: now_as(job).progress.get("step"))
-    services.cancel_job(job=job)
+    lifecycle.cancel_job(job=job)
     started = time.monotonic()
     assert ends(job).status == Status.CANCELLED
     assert time.monotonic() - started < 1.5
@@ -96,7 +96,7 @@ def test_a_job_that_hangs_ends_its_worker_and_is_run_again(workers, submit):
 
 HOST = (
     "import django, time; django.setup(); from django.conf import settings; settings.JOB_RUNNER = 'embedded'; "
-    "from api.jobs.supervisor import ensure_started; ensure_started(); time.sleep(600)"
+    "from api.jobs.worker.supervisor import ensure_started; ensure_started(); time.sleep(600)"
 )
 
 
@@ -164,7 +164,7 @@ def test_when_the_web_process_is_killed_its_worker_ends_and_another_takes_over(h
     replacement = hosts.worker(besides=(worker.pid,))
     until(lambda: now_as(job).worker_id == replacement.pk)
     assert now_as(job).attempt == 1  # the first worker handed it back, unblamed
-    services.cancel_job(job=job)
+    lifecycle.cancel_job(job=job)
     assert ends(job).status == Status.CANCELLED
 
 

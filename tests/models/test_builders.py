@@ -10,8 +10,9 @@ import torch
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.loading.memory import weight_bytes
-from api.model_loader import Builder, LoaderError, ModelLoader, register_builder
+from api.model_loader import Builder, ModelLoader, register_builder
 
 MakeLoader = Callable[[Callable[..., Any]], ModelLoader]
 
@@ -56,7 +57,7 @@ def test_what_cant_be_built_is_told_with_its_reason(loader_with: MakeLoader, err
         raise error
 
     loader = loader_with(build)
-    with pytest.raises(LoaderError) as caught, loader.use("chat", "text-generation"):
+    with pytest.raises(DarkroomError) as caught, loader.use("chat", "text-generation"):
         pass
     assert (caught.value.code, caught.value.detail) == (code, f"Chat can't be loaded: {words}")
     assert loader.loaded() == []

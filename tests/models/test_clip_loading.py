@@ -12,8 +12,9 @@ import torch
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device, probe_device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.loading.memory import weight_bytes
-from api.model_loader import LoaderError, ModelBusy, ModelLoader
+from api.model_loader import ModelBusy, ModelLoader
 from tests.models.hub_server import HubServer
 from tests.models.tiny import build_tiny_clip, build_tiny_sd
 
@@ -89,7 +90,7 @@ def test_it_is_not_unloaded_while_it_is_in_use(loader: ModelLoader) -> None:
 
 
 def test_it_makes_no_pictures(loader: ModelLoader) -> None:
-    with pytest.raises(LoaderError, match="can't do text-to-image") as caught, loader.use("one", "text-to-image"):
+    with pytest.raises(DarkroomError, match="can't do text-to-image") as caught, loader.use("one", "text-to-image"):
         pass
     assert caught.value.code == "unsupported_task"
 
@@ -104,12 +105,12 @@ def test_it_comes_from_the_hub(loader: ModelLoader, hub: HubServer, tmp_path: Pa
 def test_another_kind_of_checkpoint_is_named(loader: ModelLoader, catalog: Catalog) -> None:
     config = catalog.get("one").path / "config.json"  # type: ignore[operator]
     config.write_text(json.dumps({**json.loads(config.read_text()), "model_type": "siglip"}))
-    with pytest.raises(LoaderError, match="no CLIPModel: its model_type is 'siglip'"), loader.use("one", TASK):
+    with pytest.raises(DarkroomError, match="no CLIPModel: its model_type is 'siglip'"), loader.use("one", TASK):
         pass
 
 
 def test_a_damaged_file_is_named(loader: ModelLoader, catalog: Catalog) -> None:
     weights = catalog.get("one").path / "model.safetensors"  # type: ignore[operator]
     weights.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(LoaderError, match=r"The file model\.safetensors of Tiny one is damaged"), loader.use("one", TASK):
+    with pytest.raises(DarkroomError, match=r"The file model\.safetensors of Tiny one is damaged"), loader.use("one", TASK):
         pass

@@ -14,7 +14,8 @@ import huggingface_hub
 import pytest
 
 from api.catalog import AdapterEntry, ModelEntry
-from api.downloads.store import DownloadError, ModelStore
+from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from tests.models.hub_server import HubServer
 from tests.models.tiny import build_tiny_sd
 
@@ -97,7 +98,7 @@ def test_code_and_pickles_are_never_fetched(hub: HubServer, store: ModelStore) -
 
 def test_a_repository_of_pickles_alone_is_refused(hub: HubServer, store: ModelStore) -> None:
     hub.add("team/tiny", {"config.json": b"{}", "pytorch_model.bin": b"x"})
-    with pytest.raises(DownloadError, match="pickled weights only") as caught:
+    with pytest.raises(DarkroomError, match="pickled weights only") as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "unsafe_files"
 
@@ -127,7 +128,7 @@ def test_patterns_of_an_entry_choose_its_files(hub: HubServer, store: ModelStore
 
 def test_a_gated_model_without_a_token_names_hf_token(hub: HubServer, store: ModelStore) -> None:
     hub.add("team/tiny", TRANSFORMERS, token="hf_secret")
-    with pytest.raises(DownloadError, match="HF_TOKEN") as caught:
+    with pytest.raises(DarkroomError, match="HF_TOKEN") as caught:
         store.fetch(ENTRY)
     assert (caught.value.code, caught.value.status) == ("gated", 403)
 
@@ -137,7 +138,7 @@ def test_a_token_that_may_not_read_it_is_told_the_same_and_never_shown(
 ) -> None:
     hub.add("team/tiny", TRANSFORMERS, token="hf_right")
     store = ModelStore(tmp_path, token="hf_wrong_secret", endpoint=hub.endpoint)
-    with caplog.at_level("DEBUG"), pytest.raises(DownloadError) as caught:
+    with caplog.at_level("DEBUG"), pytest.raises(DarkroomError) as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "gated"
     assert "hf_wrong_secret" not in caplog.text + repr(caught.value) + repr(caught.value.__cause__)
@@ -161,21 +162,21 @@ def test_the_token_does_not_follow_a_redirect_to_another_host(hub: HubServer, tm
 
 
 def test_a_missing_repository_is_not_found(hub: HubServer, store: ModelStore) -> None:
-    with pytest.raises(DownloadError, match="no repository team/tiny") as caught:
+    with pytest.raises(DarkroomError, match="no repository team/tiny") as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "not_found"
 
 
 def test_a_commit_that_is_not_there_is_not_found(hub: HubServer, store: ModelStore) -> None:
     hub.add("team/tiny", TRANSFORMERS)
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         store.fetch(ModelEntry(id="tiny", name="Tiny", repo="team/tiny", revision="0" * 40))
     assert caught.value.code == "not_found"
 
 
 def test_a_hub_that_cannot_be_reached_is_offline(tmp_path: Path) -> None:
     store = ModelStore(tmp_path, endpoint="http://127.0.0.1:9", timeout=1, retry_seconds=0)
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         store.fetch(ENTRY)
     assert (caught.value.code, caught.value.status) == ("offline", 503)
 
@@ -188,7 +189,7 @@ def test_a_slow_hub_is_waited_for_as_long_as_bytes_come(hub: HubServer, store: M
 def test_a_hub_that_stalls_ends_as_offline(hub: HubServer, tmp_path: Path) -> None:
     hub.add("team/tiny", TRANSFORMERS, seconds_per_chunk=1.0)
     store = ModelStore(tmp_path, endpoint=hub.endpoint, timeout=0.1, retry_seconds=0)
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "offline"
 
@@ -202,7 +203,7 @@ def test_a_cut_is_taken_up_where_it_broke(hub: HubServer, store: ModelStore) -> 
 
 def test_what_a_dead_process_left_is_taken_up_by_the_next(hub: HubServer, store: ModelStore) -> None:
     hub.add("team/tiny", TRANSFORMERS, cuts={"model.safetensors": [3000, 0, 0, 0, 0, 0, 0]})
-    with pytest.raises(DownloadError, match="goes on from there") as caught:
+    with pytest.raises(DarkroomError, match="goes on from there") as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "offline"
     hub.repositories["team/tiny"].cuts.clear()
@@ -230,7 +231,7 @@ def test_a_file_that_comes_damaged_is_fetched_again(
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_file_that_always_comes_damaged_is_given_up_by_name(hub: HubServer, store: ModelStore, name: str) -> None:
     hub.add("team/tiny", TRANSFORMERS, damage={name: 9})
-    with pytest.raises(DownloadError, match=name) as caught:
+    with pytest.raises(DarkroomError, match=name) as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "damaged"
     assert store.folder(ENTRY) is None
@@ -271,7 +272,7 @@ def test_the_commit_of_the_first_use_stays_required(hub: HubServer, store: Model
     assert (manifest["commit"], manifest["pinned"]) == (first.commit, "first_use")
     hub.add("team/tiny", TRANSFORMERS | {"model.safetensors": b"another"})
     store.remove(ENTRY)
-    with pytest.raises(DownloadError):
+    with pytest.raises(DarkroomError):
         store.fetch(ENTRY)
     store.remove(ENTRY, forget=True)
     assert (store.fetch(ENTRY) / "model.safetensors").read_bytes() == b"another"
@@ -282,7 +283,7 @@ def test_a_hub_that_changes_a_file_of_the_same_commit_is_caught(hub: HubServer, 
     store.fetch(ENTRY)
     store.remove(ENTRY)
     hub.add("team/tiny", TRANSFORMERS | {"model.safetensors": b"another" * 1000}, commit=commit)
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "damaged"
 
@@ -301,7 +302,7 @@ def test_a_catalog_that_pins_another_commit_replaces_what_is_here(hub: HubServer
 @pytest.mark.parametrize("name", ["../evil.json", "unet/../../evil.json", "/etc/evil.json", "a\\..\\evil.json", "C:/evil.json"])
 def test_a_listing_that_leaves_its_folder_is_refused(hub: HubServer, store: ModelStore, name: str) -> None:
     hub.add("team/tiny", TRANSFORMERS | {name: b"{}"})
-    with pytest.raises(DownloadError, match="unsafe name") as caught:
+    with pytest.raises(DarkroomError, match="unsafe name") as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "unsafe_files"
     assert hub.fetched() == []
@@ -313,7 +314,7 @@ def test_a_full_disk_is_said_before_anything_is_fetched(
     hub.add("team/tiny", TRANSFORMERS)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 1000, 1000))
-    with pytest.raises(DownloadError, match="are free") as caught:
+    with pytest.raises(DarkroomError, match="are free") as caught:
         store.fetch(ENTRY)
     assert (caught.value.code, caught.value.status) == ("disk_full", 507)
     assert hub.fetched() == []
@@ -327,7 +328,7 @@ def test_a_disk_that_fills_up_on_the_way_is_the_same_error(
 
     hub.add("team/tiny", TRANSFORMERS)
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         store.fetch(ENTRY)
     assert caught.value.code == "disk_full"
 
@@ -352,5 +353,5 @@ def test_a_folder_of_the_owners_is_used_where_it_lies(store: ModelStore, checkpo
 def test_a_folder_of_the_owners_that_is_not_there_is_said(store: ModelStore, tmp_path: Path) -> None:
     entry = ModelEntry(id="mine", name="Mine", path=tmp_path / "nowhere")
     assert store.folder(entry) is None
-    with pytest.raises(DownloadError, match="not there"):
+    with pytest.raises(DarkroomError, match="not there"):
         store.fetch(entry)

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from api.catalog import Catalog, ModelEntry, load_catalog
 from api.devices import probe_device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.loading.heads import find_head, make_head, recognise
-from api.model_loader import LoaderError, ModelLoader
+from api.model_loader import ModelLoader
 from tests.models.hub_server import HubServer
 from tests.models.tiny import LINEAR_PLACES, RELU_PLACES, head_tensors
 
@@ -134,7 +135,7 @@ def test_a_head_comes_from_the_hub(add: Callable[..., ModelLoader], hub: HubServ
 def test_a_file_that_is_no_head_is_refused_in_words(
     add: Callable[..., ModelLoader], tensors: dict[str, torch.Tensor], said: str
 ) -> None:
-    with pytest.raises(LoaderError, match=said) as caught, add(tensors).use("head", TASK):
+    with pytest.raises(DarkroomError, match=said) as caught, add(tensors).use("head", TASK):
         pass
     assert caught.value.code == "broken_model"
 

@@ -14,8 +14,9 @@ from diffusers import AutoencoderKL
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device, probe_device
 from api.downloads.store import ModelStore
+from api.errors import DeviceFault
 from api.loading.memory import MEASURES, classify, read_header, readable_size, weight_bytes
-from api.model_loader import DeviceFault, Lease, ModelLoader, OutOfMemory
+from api.model_loader import Lease, ModelLoader, OutOfMemory
 from tests.models.tiny import build_tiny_flux, build_tiny_sd
 
 PROMPT: dict[str, Any] = {"prompt": "a red circle", "width": 64, "height": 64, "num_inference_steps": 1}

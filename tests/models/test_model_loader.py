@@ -13,16 +13,9 @@ import torch
 
 from api.catalog import Catalog, ModelEntry, UnknownModel
 from api.devices import Device, probe_device
-from api.downloads.store import DownloadError, ModelStore
-from api.model_loader import (
-    DeviceFault,
-    LoaderError,
-    ModelBusy,
-    ModelLoader,
-    OutOfMemory,
-    configure,
-    get_loader,
-)
+from api.downloads.store import ModelStore
+from api.errors import DarkroomError, DeviceFault
+from api.model_loader import ModelBusy, ModelLoader, OutOfMemory, configure, get_loader
 from tests.models.tiny import build_tiny_flux, build_tiny_sd, build_tiny_sd2, build_tiny_sd3, build_tiny_sdxl
 
 BUILDERS = {
@@ -178,7 +171,7 @@ def test_a_scheduler_of_a_call_leaves_the_shared_pipeline_alone(loader: ModelLoa
 
 
 def test_a_task_that_a_family_does_not_have_is_refused(loader: ModelLoader) -> None:
-    with pytest.raises(LoaderError) as caught, loader.use("a", "text-generation"):
+    with pytest.raises(DarkroomError) as caught, loader.use("a", "text-generation"):
         pass
     assert (caught.value.code, caught.value.status) == ("unsupported_task", 400)
 
@@ -321,14 +314,14 @@ def load_folder(folder: Path, store: ModelStore, device: Device) -> None:
 def test_a_weights_file_that_is_cut_off_is_named(broken: Path, store: ModelStore, device: Device) -> None:
     weights = broken / UNET
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(LoaderError, match=UNET) as caught:
+    with pytest.raises(DarkroomError, match=UNET) as caught:
         load_folder(broken, store, device)
     assert caught.value.code == "damaged"
 
 
 def test_a_weights_file_of_rubbish_is_named(broken: Path, store: ModelStore, device: Device) -> None:
     (broken / UNET).write_bytes(b"\x80\x04rubbish" * 100)
-    with pytest.raises(LoaderError, match=f"{UNET} of Broken is damaged"):
+    with pytest.raises(DarkroomError, match=f"{UNET} of Broken is damaged"):
         load_folder(broken, store, device)
 
 
@@ -337,7 +330,7 @@ def test_a_configuration_that_does_not_fit_the_weights_is_a_broken_model(
 ) -> None:
     config = broken / "unet/config.json"
     config.write_text(config.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48'))
-    with pytest.raises(LoaderError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         load_folder(broken, store, device)
     assert caught.value.code == "broken_model"
     assert str(broken) not in caught.value.detail
@@ -346,7 +339,7 @@ def test_a_configuration_that_does_not_fit_the_weights_is_a_broken_model(
 def test_a_failed_load_leaves_nothing_behind_and_others_work(loader: ModelLoader, broken: Path) -> None:
     (broken / UNET).write_bytes(b"rubbish")
     loader.catalog.models["broken"] = ModelEntry(id="broken", name="Broken", path=broken)
-    with pytest.raises(LoaderError):
+    with pytest.raises(DarkroomError):
         loader.load("broken")
     loader.load("a")
     assert loaded_ids(loader) == ["a"]
@@ -356,7 +349,7 @@ def test_a_folder_with_foreign_classes_is_never_built(broken: Path, store: Model
     index = broken / "model_index.json"
     index.write_text(index.read_text().replace('"diffusers",\n    "UNet2DConditionModel"', '"evil_module",\n    "Evil"'))
     (broken / "unet/evil_module.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(DownloadError, match=r"evil_module\.Evil") as caught:
+    with pytest.raises(DarkroomError, match=r"evil_module\.Evil") as caught:
         load_folder(broken, store, device)
     assert caught.value.code == "unsafe_files"
 

@@ -10,7 +10,8 @@ import pytest
 
 from api.catalog import ModelEntry
 from api.downloads.snapshots import inspect_snapshot, select_files
-from api.downloads.store import DownloadError, ModelStore
+from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from tests.models.hub_server import HubServer
 from tests.models.tiny import build_tiny_flux, build_tiny_sd, build_tiny_sd3, build_tiny_sdxl
 
@@ -25,7 +26,7 @@ INDEX: dict[str, Any] = {
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         inspect_snapshot(folder, "Evil")
     assert "Evil" in caught.value.detail
     return caught.value.code
@@ -69,7 +70,7 @@ def test_auto_map_in_a_tokenizer_counts_too(tmp_path: Path) -> None:
 def test_a_repository_with_an_unknown_auto_map_is_refused_when_fetched(hub: HubServer, store: ModelStore) -> None:
     config = json.dumps({"model_type": "evil", "auto_map": AUTO_MAP}).encode()
     hub.add("team/evil", {"config.json": config, "model.safetensors": b"x", "modeling_evil.py": b"raise SystemExit"})
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         store.fetch(ModelEntry(id="evil", name="Evil", repo="team/evil"))
     assert (caught.value.code, caught.value.status) == ("needs_remote_code", 422)
     assert "modeling_evil.py" not in hub.fetched()
@@ -150,7 +151,7 @@ def test_shards_come_with_the_index_of_their_variant() -> None:
 
 
 def test_a_component_in_pickles_alone_is_named() -> None:
-    with pytest.raises(DownloadError, match="pickled weights only for unet"):
+    with pytest.raises(DarkroomError, match="pickled weights only for unet"):
         choose(["unet/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.safetensors"])
 
 

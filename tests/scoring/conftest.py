@@ -11,7 +11,7 @@ from django.test import Client
 from PIL import Image, ImageDraw, ImageFont
 
 from api.jobs.models import Job
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 from tests.scoring.learned import loader, small_models  # noqa: F401  (fixtures)
 
 ASYNC = {"Prefer": "respond-async"}

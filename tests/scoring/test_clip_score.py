@@ -15,9 +15,9 @@ from PIL import Image
 
 from api.access.services import create_key
 from api.files.models import StoredFile
+from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
-from api.jobs.services import cancel_job
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 from api.model_loader import ModelLoader
 from api.scoring.backends.clip import ClipEncoder
 from api.scoring.models import PromptScore

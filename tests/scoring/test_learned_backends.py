@@ -11,9 +11,9 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
+from api.errors import DarkroomError
 from api.jobs.models import Job
-from api.jobs.worker import WorkerLoop
-from api.loading.memory import LoaderError
+from api.jobs.worker.loop import WorkerLoop
 from api.loading.pixels import scaled_size
 from api.model_loader import ModelLoader
 from api.scoring.backends import zero_shot
@@ -163,7 +163,7 @@ def test_a_rating_of_1_to_10_becomes_0_to_100(loader: ModelLoader, rating: float
 
 
 def test_a_head_on_a_clip_of_another_width_is_told(loader: ModelLoader) -> None:
-    with pytest.raises(LoaderError, match="wrong-head takes embeddings of 32, and starter-clip gives 192") as caught:
+    with pytest.raises(DarkroomError, match="wrong-head takes embeddings of 32, and starter-clip gives 192") as caught:
         LaionScorer(loader, "wrong-head").ratings([poster()])
     assert caught.value.code == "wrong_base"
 

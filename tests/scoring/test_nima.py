@@ -14,9 +14,9 @@ from api import model_loader
 from api.catalog import load_catalog
 from api.devices import probe_device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.loading.converting import NotConvertible, convert
-from api.loading.memory import LoaderError
 from api.loading.nima import DensenetNima, NotNima, ResnetNima, Stage, VggNima, load_nima, network_of
 from api.model_loader import ModelLoader
 from api.scoring.backends.layout import HEADLINES, Layout
@@ -183,7 +183,7 @@ def test_a_verdict_has_the_overall_score_alone_and_says_so(scorer: NimaScorer) -
 
 
 def test_a_damaged_checkpoint_is_named(loader: ModelLoader) -> None:
-    with pytest.raises(LoaderError, match="broken is no NIMA checkpoint"):
+    with pytest.raises(DarkroomError, match="broken is no NIMA checkpoint"):
         NimaScorer(loader, "broken").mean_score([poster()])
 
 

@@ -17,7 +17,7 @@ from api.files import storage
 from api.files.models import StoredFile
 from api.files.sweep import sweep_orphans
 from api.jobs.models import Job
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 from api.scoring import judging
 from api.scoring.backends import page
 from api.scoring.models import LayoutScore

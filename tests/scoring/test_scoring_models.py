@@ -104,7 +104,7 @@ def test_a_clip_is_loaded_and_unloaded_ahead_of_use(score: Callable[..., Job], l
 
 
 def test_a_hub_that_is_away_is_the_jobs_error(post: Callable[..., Any], media: Path, hub: HubServer, settings: Any) -> None:
-    from api.jobs.worker import WorkerLoop
+    from api.jobs.worker.loop import WorkerLoop
 
     settings.HF_ENDPOINT = "http://127.0.0.1:9"
     model_loader.configure(get_catalog(), model_store(), probe_device("cpu"))

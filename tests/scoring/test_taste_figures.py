@@ -13,7 +13,7 @@ from api.downloads.store import ModelStore
 from api.files.decoding import encode_png
 from api.files.services import store_upload
 from api.jobs.models import Job
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 from api.scoring.backends.clip import ClipEncoder
 from api.scoring.backends.custom import values_of
 from api.scoring.backends.heuristic import HeuristicScorer

@@ -14,10 +14,10 @@ from api.access.services import create_key
 from api.files import storage
 from api.files.models import StoredFile
 from api.files.services import store_upload
-from api.jobs import supervisor
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Job
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker import supervisor
+from api.jobs.worker.loop import WorkerLoop
 from api.scoring.models import CustomScorer, LayoutScore, PictureFeatures, Rating
 from api.scoring.taste.judgements import compare
 from tests.rows import PARAMS, make_job

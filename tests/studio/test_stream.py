@@ -8,9 +8,9 @@ from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
 from api.access.services import create_key
-from api.jobs.errors import JobError
+from api.errors import DarkroomError
+from api.jobs.lifecycle import claim_jobs, emit_event, fail_job
 from api.jobs.models import JobEvent, Worker
-from api.jobs.services import claim_jobs, emit_event, fail_job
 from tests.rows import make_job, make_picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,7 +48,7 @@ async def test_a_running_job_gives_its_step_and_its_preview_and_then_its_end() -
             await sync_to_async(emit_event)(job=job, type="preview", data={**progress, "preview": PREVIEW}, progress=progress)
         if "Step 5 of 10" in part and "event: state" in part:
             assert f'src="{PREVIEW}"' in part
-            await sync_to_async(fail_job)(job=job, error=JobError("x", 500, "It went wrong."))
+            await sync_to_async(fail_job)(job=job, error=DarkroomError("x", 500, "It went wrong."))
     assert seen[-1].startswith("event: done\n")
     assert "It went wrong." in seen[-1]
 

@@ -12,7 +12,7 @@ from api.access.services import create_key
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.jobs.models import Job
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 from api.system.runtime import describe_runtime
 from config.catalog import get_catalog
 from tests.system.conftest import bearer, listed_model

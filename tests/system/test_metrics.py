@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.access.services import create_key
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from api.system.counters import count_ended_jobs
 from api.system.models import TallyMark
-from api.system.tally import count_finished
 from tests.system.conftest import MakeJob, bearer
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def value(client: Client, name: str, **labels: str) -> float | None:
 @pytest.fixture
 def counting() -> None:
     """The count began an hour ago."""
-    count_finished()
+    count_ended_jobs()
     TallyMark.objects.update(counted_until=Now() - timedelta(hours=1))
 
 

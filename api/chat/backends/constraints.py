@@ -10,8 +10,8 @@ import torch
 from llguidance import LLMatcher, LLTokenizer
 from tokenizers import Tokenizer
 
-from api.chat.backends.request import ChatError
 from api.chat.schemas import grammar_of
+from api.errors import DarkroomError
 
 
 class JsonGrammar:
@@ -39,7 +39,7 @@ class JsonGrammar:
 
     def _check(self) -> None:
         if self.matcher.is_error():
-            raise ChatError("schema_failed", 400, "The JSON schema is too complex to be followed.", field="response_format")
+            raise DarkroomError("schema_failed", 400, "The JSON schema is too complex to be followed.", field="response_format")
 
 
 def make_tokenizer(tokenizer: Tokenizer, ends: Sequence[int], vocabulary: int) -> LLTokenizer:

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import torch
 from tokenizers import Tokenizer
 
-from api.chat.backends.memory import Memory
-from api.chat.backends.request import ChatError, Choice, Listener, Reply, Sampling
+from api.chat.backends.prefix_cache import Memory
+from api.chat.backends.request import Choice, Listener, Reply, Sampling
 from api.chat.backends.sampling import Grammar, Picked, Sampler, token_table
 from api.chat.backends.stopping import TextStream
+from api.errors import DarkroomError
 
 
 class Batch(Protocol):
@@ -135,7 +136,7 @@ class Chat:
     def take(self, answer: Answer, logits: torch.Tensor) -> None:
         try:
             said, logprobs = answer.take(logits)
-        except ChatError as error:
+        except DarkroomError as error:
             return self.fail(error)
         if said or logprobs:
             self.listener.on_text(answer.index, said, logprobs)
@@ -143,7 +144,7 @@ class Chat:
             self.ended = True
             self.listener.on_end(Reply([answer.choice for answer in self.answers], self.prompt.length, self.cached))
 
-    def fail(self, error: ChatError) -> None:
+    def fail(self, error: DarkroomError) -> None:
         self.ended = True
         self.listener.on_error(error)
 
@@ -163,7 +164,7 @@ class Engine:
         return len(self.rows) + sum(reading.copies for _, reading in self.reading)
 
     def admit(self, model: Any, voice: Voice, prompt: Any, sampling: Sampling, listener: Listener) -> None:
-        """Take a chat in; its prompt is next to be read. Raises ChatError for one that doesn't fit the context."""
+        """Take a chat in; its prompt is next to be read. Raises DarkroomError for one that doesn't fit the context."""
         limit = room_for(voice, prompt.length, sampling)
         sampling = with_defaults(sampling, voice)
         answers = [Answer(voice, sampling, index, limit) for index in range(sampling.n)]
@@ -201,7 +202,7 @@ class Engine:
                 chat.take(answer, logits)
         self.settle()
 
-    def give_up(self, error: ChatError) -> None:
+    def give_up(self, error: DarkroomError) -> None:
         """The prompt that `read` stumbled over."""
         self.reading.popleft()[0].fail(error)
 
@@ -234,12 +235,14 @@ class Engine:
 
 
 def room_for(voice: Voice, length: int, sampling: Sampling) -> int:
-    """Tokens that an answer may have. Raises ChatError (context_length_exceeded) with both numbers."""
+    """Tokens that an answer may have. Raises DarkroomError (context_length_exceeded) with both numbers."""
     asked = sampling.max_tokens
     if length + (asked or 1) > voice.context:
         wanted = f"{length} of the messages" + (f" and {asked} of the answer" if asked else "")
         detail = f"This model's context has {voice.context} tokens, and this request needs {length + (asked or 1)}: {wanted}."
-        raise ChatError("context_length_exceeded", 400, detail, field="messages" if length >= voice.context else "max_tokens")
+        raise DarkroomError(
+            "context_length_exceeded", 400, detail, field="messages" if length >= voice.context else "max_tokens"
+        )
     return asked or min(sampling.default_max_tokens, voice.context - length)
 
 

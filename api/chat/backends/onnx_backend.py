@@ -11,7 +11,7 @@ from onnxruntime import OrtValue
 
 from api.chat.backends.batching import GroupedBatch
 from api.chat.backends.decode import Engine
-from api.chat.backends.memory import Layers
+from api.chat.backends.prefix_cache import Layers
 from api.chat.backends.prompting import Prompt
 from api.chat.backends.reading import PIECE, Reader, Tiles
 from api.chat.backends.torch_backend import TorchBackend

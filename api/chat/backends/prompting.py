@@ -19,7 +19,8 @@ from tokenizers import Encoding
 from transformers import BatchEncoding
 
 from api.chat.backends.batching import WRITERS
-from api.chat.backends.request import ChatError, ChatRequest, Turn
+from api.chat.backends.request import ChatRequest, Turn
+from api.errors import DarkroomError
 from api.loading.chat import ChatModel
 
 PRIVATE_USE = range(0xE000, 0xF8FF)
@@ -50,7 +51,7 @@ class Prompt:
 
 
 def encode(chat: ChatModel, request: ChatRequest) -> Prompt:
-    """Raises ChatError for messages that the model's template refuses."""
+    """Raises DarkroomError for messages that the model's template refuses."""
     fence = Fence(chat.tokenizer, request)
     text = render(chat, request.turns, fence)
     tokenizer = FencedTokenizer(chat.tokenizer, fence.spellings) if fence.spellings else chat.tokenizer
@@ -61,7 +62,7 @@ def encode(chat: ChatModel, request: ChatRequest) -> Prompt:
         return Prompt({name: torch.tensor(found[name]) for name in ("input_ids", "attention_mask")}, request.owner)
     if chat.config.model_type in WRITERS and len(request.images) > 1:
         detail = f"This model looks at one picture; there are {len(request.images)}."
-        raise ChatError("too_many_images", 400, detail, field="messages")
+        raise DarkroomError("too_many_images", 400, detail, field="messages")
     processor = copy.copy(chat.processor)
     processor.tokenizer = tokenizer
     images, options = look(chat, request)
@@ -107,7 +108,7 @@ def render(chat: ChatModel, turns: tuple[Turn, ...], fence: Fence) -> str:
         return str(renderer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True))
     except TemplateError as error:
         reason = " ".join(str(error).split())[:200]
-        raise ChatError(
+        raise DarkroomError(
             "messages_refused", 400, f"This model's template refuses these messages: {reason}", field="messages"
         ) from None
 

@@ -13,7 +13,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from api.chat.backends.batching import SPARE, TOGETHER, RoomyLayer, Rows, place, takes
-from api.chat.backends.memory import Limits, Memory, Prefix
+from api.chat.backends.prefix_cache import Limits, Memory, Prefix
 from api.chat.backends.prompting import Prompt
 
 PIECE = {"cpu": 128}

@@ -19,7 +19,8 @@ from typing import Any
 import openai
 from PIL import Image
 
-from api.chat.backends.request import ChatError, ChatRequest, Choice, Listener, Part, Reply, Turn
+from api.chat.backends.request import ChatRequest, Choice, Listener, Part, Reply, Turn
+from api.errors import DarkroomError
 
 log = logging.getLogger("darkroom.models")
 WAIT_SECONDS = 0.05
@@ -137,11 +138,11 @@ class Reader(threading.Thread):
             return
         self.backend.forget(self)
         if not all(choice.finish_reason for choice in self.reply.choices):
-            self.listener.on_error(ChatError("remote_bad_answer", 502, "The remote chat server's answer broke off."))
+            self.listener.on_error(DarkroomError("remote_bad_answer", 502, "The remote chat server's answer broke off."))
         else:
             self.listener.on_end(self.reply)
 
-    def fail(self, error: ChatError) -> None:
+    def fail(self, error: DarkroomError) -> None:
         self.backend.forget(self)
         self.listener.on_error(error)
 
@@ -195,14 +196,14 @@ def picture_of(part: Part, image: Image.Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, "detail": part.detail}}
 
 
-def failure_of(error: Exception) -> ChatError:
+def failure_of(error: Exception) -> DarkroomError:
     """Never the server's own words: they may hold its address, or a key."""
     if isinstance(error, openai.APITimeoutError):
-        return ChatError("remote_timeout", 504, "The remote chat server did not answer in time.")
+        return DarkroomError("remote_timeout", 504, "The remote chat server did not answer in time.")
     if isinstance(error, openai.APIConnectionError):
-        return ChatError("remote_unreachable", 502, "The remote chat server can't be reached.")
+        return DarkroomError("remote_unreachable", 502, "The remote chat server can't be reached.")
     if isinstance(error, openai.APIStatusError):
         if error.status_code in (400, 422):
-            return ChatError("remote_refused", 400, "The remote chat server does not accept these messages or parameters.")
-        return ChatError(*ANSWERS.get(error.status_code, FAILED))
-    return ChatError(*FAILED)
+            return DarkroomError("remote_refused", 400, "The remote chat server does not accept these messages or parameters.")
+        return DarkroomError(*ANSWERS.get(error.status_code, FAILED))
+    return DarkroomError(*FAILED)

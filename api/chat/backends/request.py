@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from api.errors import DarkroomError
+
 
 @dataclass(frozen=True)
 class Part:
@@ -96,12 +98,4 @@ class Listener(Protocol):
 
     def on_end(self, reply: Reply) -> None: ...
 
-    def on_error(self, error: ChatError) -> None: ...
-
-
-class ChatError(Exception):
-    """An expected failure, in words that may be shown to a client. `field` names the request's field that is at fault."""
-
-    def __init__(self, code: str, status: int, detail: str, *, field: str | None = None) -> None:
-        super().__init__(detail)
-        self.code, self.status, self.detail, self.field = code, status, detail, field
+    def on_error(self, error: DarkroomError) -> None: ...

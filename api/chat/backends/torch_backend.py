@@ -11,12 +11,13 @@ from typing import Any
 from api.chat.backends.batching import TorchBatch
 from api.chat.backends.constraints import JsonGrammar, make_tokenizer
 from api.chat.backends.decode import Engine, Voice
-from api.chat.backends.memory import Limits, Memory
+from api.chat.backends.prefix_cache import Limits, Memory
 from api.chat.backends.prompting import encode
 from api.chat.backends.reading import TorchReader
-from api.chat.backends.request import ChatError, ChatRequest, Listener
+from api.chat.backends.request import ChatRequest, Listener
+from api.errors import DarkroomError, DeviceFault
 from api.loading.chat import MEMORY, ChatModel
-from api.model_loader import DeviceFault, Lease, LoaderError, ModelLoader, Progress
+from api.model_loader import Lease, ModelLoader, Progress
 
 log = logging.getLogger("darkroom.models")
 
@@ -40,7 +41,7 @@ class TorchBackend:
     def admit(self, request: ChatRequest, listener: Listener, on_progress: Progress | None = None) -> None:
         """Load the model where needed, read the prompt or a piece of it, and write the first token if that was all of it.
 
-        Raises ChatError, and what `ModelLoader.use` raises.
+        Raises DarkroomError, and what `ModelLoader.use` raises.
         """
         with self.using(on_progress) as lease:
             chat, voice = lease.pipeline, voice_of(lease.pipeline)
@@ -84,11 +85,11 @@ class TorchBackend:
                     self.engine.read(lease.pipeline.model)
         except DeviceFault:
             raise
-        except LoaderError as error:
-            self.engine.give_up(ChatError(error.code, error.status, error.detail))
+        except DarkroomError as error:
+            self.engine.give_up(DarkroomError(error.code, error.status, error.detail))
         except Exception:
             log.exception("A prompt could not be read")
-            self.engine.give_up(ChatError("internal_error", 500, "The job failed; the log has the reason."))
+            self.engine.give_up(DarkroomError("internal_error", 500, "The job failed; the log has the reason."))
         self.engine.begin_answers()
 
 

@@ -6,7 +6,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 
 from api.chat.serializers import ChatSerializer
-from api.jobs.serializers import JobSerializer
+from api.jobs.api.serializers import JobSerializer
 
 ERROR = (
     "OpenAIError",

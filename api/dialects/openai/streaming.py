@@ -11,9 +11,9 @@ from django.http import StreamingHttpResponse
 
 from api.dialects.openai import replies
 from api.dialects.openai.errors import envelope
-from api.jobs.events import call_and_close, in_thread
+from api.jobs.api.waiting import call_and_close, in_thread
+from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job, JobEvent
-from api.jobs.services import cancel_job
 from api.jobs.states import Status
 
 INTERRUPTED = envelope(500, "interrupted", "The answer broke off; what has come is its beginning.")

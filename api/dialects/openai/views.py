@@ -18,11 +18,11 @@ from api.chat.serializers import ChatSerializer
 from api.dialects.openai import document, replies
 from api.dialects.openai.errors import envelope, handler, job_error
 from api.dialects.openai.streaming import ChatStream, Narrator, leave, result_of
-from api.jobs.events import follow_events, in_thread, wait_until_final
+from api.errors import DarkroomError
+from api.jobs.api.submission import JobResponse, Preference, call, read_idempotency_key, read_preference, submit
+from api.jobs.api.waiting import follow_events, in_thread, wait_until_final
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
-from api.jobs.submission import JobResponse, Preference, call, read_idempotency_key, read_preference, submit
-from api.problems import Problem
 from api.strict import JsonParser
 from config.catalog import get_catalog
 
@@ -64,7 +64,7 @@ class ChatCompletionsView(OpenAIView):
         if not self.backend or not isinstance(request.data, dict):
             return request.data
         if request.data.get("backend") not in (None, "auto", self.backend):
-            raise Problem("unfit_backend", 400, f"This address answers with the backend {self.backend}.")
+            raise DarkroomError("unfit_backend", 400, f"This address answers with the backend {self.backend}.")
         return {**request.data, "backend": self.backend}
 
     @classmethod
@@ -193,9 +193,9 @@ class ModelView(OpenAIView):
         except UnknownModel as error:
             if model_id in remote_models():
                 return Response(card(model_id, owner="remote"))
-            raise Problem("model_not_found", 404, str(error)) from None
+            raise DarkroomError("model_not_found", 404, str(error)) from None
         if entry.task not in TASKS:
-            raise Problem("model_not_found", 404, f"'{model_id}' is no chat model.")
+            raise DarkroomError("model_not_found", 404, f"'{model_id}' is no chat model.")
         return Response(described(entry))
 
 

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from api.images.backends.request import BackendError
+from api.errors import DarkroomError
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ _put_on: WeakKeyDictionary[torch.nn.Module, tuple[Lora, ...]] = WeakKeyDictionar
 
 
 def apply_adapters(pipeline: Any, loras: Sequence[Lora]) -> None:
-    """Exactly `loras` act on the pipeline afterwards. Raises BackendError (lora_mismatch, 400) for one that doesn't fit it."""
+    """Exactly `loras` act on the pipeline afterwards. Raises DarkroomError (lora_mismatch, 400) for one that doesn't fit it."""
     wanted, denoiser = tuple(loras), _denoiser(pipeline)
     if _put_on.get(denoiser, ()) == wanted:
         return
@@ -66,8 +66,8 @@ def _load(pipeline: Any, lora: Lora, name: str) -> str:
     return name
 
 
-def _mismatch(lora: Lora) -> BackendError:
-    return BackendError("lora_mismatch", 400, f"The adapter '{lora.id}' does not fit this model.", field="loras")
+def _mismatch(lora: Lora) -> DarkroomError:
+    return DarkroomError("lora_mismatch", 400, f"The adapter '{lora.id}' does not fit this model.", field="loras")
 
 
 def _denoiser(pipeline: Any) -> torch.nn.Module:

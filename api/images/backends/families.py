@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from api.errors import DarkroomError
 from api.images.backends.prompts import Conditioning, PromptEncoder, Warn
-from api.images.backends.request import BackendError, ImageRequest
+from api.images.backends.request import ImageRequest
 
 CLIP_FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
 _WEIGHTS = re.compile(r'[)"](\+|-|\d)|\)\.(blend|and)\(')
@@ -57,14 +58,14 @@ class Prompts:
         return self.requests[0].guidance_scale > 1 and getattr(_unet_config(self.pipeline), "time_cond_proj_dim", None) is None
 
     def check(self) -> None:
-        """Warn of what will have no effect; raises BackendError where it would be a lie to go on."""
+        """Warn of what will have no effect; raises DarkroomError where it would be a lie to go on."""
         if self.family in CLIP_FAMILIES:
             if not self.guided and any(request.negative_prompt for request in self.requests):
                 self.warn("negative_prompt has no effect at a guidance_scale of 1 or below.")
             return
         rules = self._rules
         if self.requests[0].clip_skip is not None and not rules.clip_skip:
-            raise BackendError("clip_skip", 400, "This model has no CLIP layers to skip.", field="clip_skip")
+            raise DarkroomError("clip_skip", 400, "This model has no CLIP layers to skip.", field="clip_skip")
         if any(request.negative_prompt for request in self.requests) and not (rules.negative and self.guided):
             self.warn("negative_prompt has no effect with this model at this guidance_scale.")
         for request in self.requests:
@@ -114,7 +115,7 @@ class Prompts:
     @property
     def _rules(self) -> TextRules:
         if self.family not in RULES:
-            raise BackendError(
+            raise DarkroomError(
                 "unsupported_family", 400, f"Models of the family '{self.family}' can't be run here.", field="model_id"
             )
         return RULES[self.family]

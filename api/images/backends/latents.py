@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from api.images.backends.request import BackendError
+from api.errors import DarkroomError
 
 
 def spread_latents(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
@@ -31,7 +31,7 @@ def unscale_latents(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def decode_image(pipeline: Any, latents: torch.Tensor) -> Image.Image:
-    """One picture from one map of latents (1, channels, …), as of spread_latents. Raises BackendError (not_finite, 500)."""
+    """One picture from one map of latents (1, channels, …), as of spread_latents. Raises DarkroomError (not_finite, 500)."""
     vae = pipeline.vae
     with half_precision_guard(vae):
         pixels = _decode(pipeline, latents)
@@ -39,7 +39,7 @@ def decode_image(pipeline: Any, latents: torch.Tensor) -> Image.Image:
         with _in_float32(vae):
             pixels = _decode(pipeline, latents)
     if not torch.isfinite(pixels).all():
-        raise BackendError("not_finite", 500, "The model gave a picture with values that are not numbers.")
+        raise DarkroomError("not_finite", 500, "The model gave a picture with values that are not numbers.")
     return pipeline.image_processor.postprocess(pixels.float(), output_type="pil")[0]
 
 

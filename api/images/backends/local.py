@@ -20,25 +20,16 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 
+from api.errors import DarkroomError
 from api.images.backends.adapters import Lora, apply_adapters
 from api.images.backends.families import Prompts
 from api.images.backends.inputs import keep_outside_mask, source_image, source_mask
 from api.images.backends.latents import decode_image, spread_latents
 from api.images.backends.phases import Phases
 from api.images.backends.previews import Previewer, projection
-from api.images.backends.request import (
-    INPAINTING,
-    TEXT_TO_IMAGE,
-    Album,
-    BackendError,
-    Collector,
-    Fate,
-    Hooks,
-    ImageRequest,
-    Outcome,
-)
+from api.images.backends.request import INPAINTING, TEXT_TO_IMAGE, Collector, Fate, Hooks, ImageRequest, Outcome, PictureList
 from api.images.backends.schedulers import make_scheduler
-from api.images.schedulers import SCHEDULERS
+from api.images.scheduler_presets import SCHEDULERS
 from api.model_loader import Lease, ModelLoader
 
 diffusers_logging.set_verbosity_error()  # it warns of what is meant here, at every call
@@ -49,7 +40,7 @@ def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks
 
     Raises what `make_pictures` raises.
     """
-    album = Album()
+    album = PictureList()
     fates = make_pictures(loader, requests, hooks, album)
     return [album.outcome(index, fate) for index, fate in enumerate(fates)]
 
@@ -57,10 +48,10 @@ def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks
 def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector) -> list[Fate]:
     """Make the pictures of all seeds of all requests, and hand each to `collector`; none is kept here.
 
-    Where only one request of several is at fault (its prompt's weights, say) its fate is the BackendError, and the others
+    Where only one request of several is at fault (its prompt's weights, say) its fate is the DarkroomError, and the others
     get their pictures; a lone request's error is raised. The requests must agree in `batch_fields`.
-    Raises BackendError for what is wrong with all, and what the loader raises (LoaderError with OutOfMemory and DeviceFault,
-    UnknownModel, UnknownAdapter, DownloadError).
+    Raises DarkroomError for what is wrong with all, and what the loader raises (DarkroomError with OutOfMemory and DeviceFault,
+    UnknownModel, UnknownAdapter, DarkroomError).
     """
     if len({request.batch_fields for request in requests}) != 1:
         raise ValueError("The requests of a batch must agree in everything but prompts, seeds and pictures.")
@@ -77,7 +68,7 @@ def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: 
         for note in lease.notes:
             hooks.warn(note)
         collector.close()
-    if len(fates) == 1 and isinstance(fates[0], BackendError):
+    if len(fates) == 1 and isinstance(fates[0], DarkroomError):
         raise fates[0]
     return fates
 
@@ -124,7 +115,7 @@ class _Run:
         self._phases = Phases(hooks, lease.device.torch_device)
         self._warned: set[str] = set()
         self.made: set[tuple[int, int]] = set()
-        self.failed: dict[int, BackendError] = {}
+        self.failed: dict[int, DarkroomError] = {}
         self.waiting = [
             _Picture(index, request, number) for index, request in enumerate(requests) for number in range(len(request.seeds))
         ]
@@ -159,7 +150,7 @@ class _Run:
         """An expected failure inside is that request's alone."""
         try:
             yield
-        except BackendError as error:
+        except DarkroomError as error:
             self.failed[index] = error
 
     def make(self, chunk: list[_Picture]) -> None:
@@ -267,7 +258,7 @@ def _find_adapters(loader: ModelLoader, lease: Lease, wanted: Sequence[tuple[str
     for adapter_id, weight in wanted:
         entry, path = loader.adapter(adapter_id)
         if not entry.fits(lease.entry):
-            raise BackendError("lora_mismatch", 400, f"The adapter '{entry.id}' is not for {lease.entry.name}.", field="loras")
+            raise DarkroomError("lora_mismatch", 400, f"The adapter '{entry.id}' is not for {lease.entry.name}.", field="loras")
         found.append(Lora(entry.id, path, weight))
     return found
 

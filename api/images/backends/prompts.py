@@ -18,7 +18,7 @@ from compel import Compel
 from compel.embeddings_provider import EmbeddingsProvider, SplitLongTextMode
 from compel.prompt_parser import Blend, Conjunction, FlattenedPrompt, PromptParser
 
-from api.images.backends.request import BackendError
+from api.errors import DarkroomError
 
 pyparsing.ParserElement.enable_packrat(None)  # without it Compel's grammar takes time exponential in the depth of parentheses
 
@@ -84,7 +84,7 @@ class PromptEncoder:
         embeds = torch.cat(parts, dim=-1) if self._same_length(parts) else torch.cat(self._pad_each(parts), dim=-1)
         pooled = self._pool(conjunction) if self._is_xl else None
         if not torch.isfinite(embeds).all():
-            raise BackendError("prompt_weights", 400, "The prompt's weights are too large, or cancel out.", field="prompt")
+            raise DarkroomError("prompt_weights", 400, "The prompt's weights are too large, or cancel out.", field="prompt")
         return embeds, pooled
 
     def _embed(self, compel: Compel, conjunction: Conjunction, text: str) -> torch.Tensor:
@@ -177,7 +177,7 @@ def _words(fragment: Any) -> str:
 def _check_weights(conjunction: Conjunction) -> None:
     parts = [child for one in _flattened(conjunction) for child in one.children]
     if sum(getattr(part, "weight", 1.0) != 1.0 for part in parts) > MOST_WEIGHTED:
-        raise BackendError("prompt_weights", 400, f"A prompt may have {MOST_WEIGHTED} weighted parts.", field="prompt")
+        raise DarkroomError("prompt_weights", 400, f"A prompt may have {MOST_WEIGHTED} weighted parts.", field="prompt")
 
 
 def _defuse_special_tokens(prompt: str, tokenizers: list[Any]) -> str:
@@ -208,7 +208,7 @@ class _Provider(EmbeddingsProvider):
         self._layer = -(clip_skip or 0) - (2 if is_xl else 1)
         self._normalised = not is_xl
         if -self._layer > layers:
-            raise BackendError(
+            raise DarkroomError(
                 "clip_skip", 400, f"clip_skip may be {layers - (2 if is_xl else 1)} at most here.", field="clip_skip"
             )
 

@@ -17,8 +17,9 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 from PIL import Image
 
+from api.errors import DarkroomError
 from api.images.backends.inputs import source_image
-from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, BackendError, Hooks, ImageRequest
+from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, Hooks, ImageRequest
 
 logger = logging.getLogger("darkroom.models")
 
@@ -84,19 +85,19 @@ class RemoteBackend:
         """A picture for each seed, in as many calls, each handed to `take` with its place among the seeds; False when cancelled.
 
         `model` is the hub repository's name. `hooks` are for this request alone: it is their index 0.
-        Raises BackendError, with unsupported_remotely (400) for a field of `unsupported`.
+        Raises DarkroomError, with unsupported_remotely (400) for a field of `unsupported`.
         """
         fields = unsupported(request)
         if fields:
             detail = f"{', '.join(fields)} can't be used while models run remotely (USE_LOCAL_MODELS=false)."
-            raise BackendError("unsupported_remotely", 400, detail, field=fields[0])
+            raise DarkroomError("unsupported_remotely", 400, detail, field=fields[0])
         for number, seed in enumerate(request.seeds):
             if hooks.cancelled(0):
                 return False
             try:
                 with hooks.measure("remote"):
                     picture = self._make(request, seed, model or request.model_id, hooks)
-            except BackendError:
+            except DarkroomError:
                 if hooks.cancelled(0):
                     return False
                 raise
@@ -111,11 +112,11 @@ class RemoteBackend:
             except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError) as error:
                 logger.warning("inference server: %s, try %d", _name_of(error), attempt + 1)
                 if attempt == self.retries or not _may_pass(error) or hooks.cancelled(0):
-                    raise BackendError(*_answer_to(error)) from None  # its text may hold the URL, and the server's words
+                    raise DarkroomError(*_answer_to(error)) from None  # its text may hold the URL, and the server's words
                 self.sleep(min(LONGEST_WAIT, max(self.backoff * 2**attempt, _retry_after(error))))
             except (OSError, ValueError) as error:
                 logger.warning("inference server: %s", _name_of(error))
-                raise BackendError("remote_bad_answer", 502, "The inference server's answer is not a picture.") from None
+                raise DarkroomError("remote_bad_answer", 502, "The inference server's answer is not a picture.") from None
         raise AssertionError("unreachable")
 
     def _ask(self, request: ImageRequest, seed: int, model: str) -> Image.Image:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from PIL import Image
 
+from api.errors import DarkroomError
+
 TEXT_TO_IMAGE = "text-to-image"
 IMAGE_TO_IMAGE = "image-to-image"
 INPAINTING = "inpainting"
@@ -33,7 +35,7 @@ class ImageRequest:
     seeds: tuple[int, ...]
     """One per picture."""
     scheduler: str | None = None
-    """A name of api.images.schedulers, or None for the model's own."""
+    """A name of api.images.scheduler_presets, or None for the model's own."""
     strength: float = 1.0
     """How much of `image` is noised away, 0 (nothing) to 1 (all): `steps` × `strength` steps are run."""
     image: Image.Image | None = None
@@ -90,21 +92,13 @@ class Collector(Protocol):
         """All are made. The model that made them is still in memory: whatever is loaded now has to fit beside it."""
 
 
-class BackendError(Exception):
-    """An expected failure, in words that may be shown to a client. `field` names the request's field that is at fault."""
-
-    def __init__(self, code: str, status: int, detail: str, *, field: str | None = None) -> None:
-        super().__init__(detail)
-        self.code, self.status, self.detail, self.field = code, status, detail, field
-
-
-Fate = bool | BackendError
+Fate = bool | DarkroomError
 """What became of one request of a batch: whether all its pictures were made (not, when it was cancelled), or the error that is its own."""
-Outcome = list[Image.Image] | BackendError
+Outcome = list[Image.Image] | DarkroomError
 """The same, with the pictures: [] when it was cancelled."""
 
 
-class Album:
+class PictureList:
     """Keeps every picture."""
 
     def __init__(self) -> None:
@@ -117,6 +111,6 @@ class Album:
         return
 
     def outcome(self, index: int, fate: Fate) -> Outcome:
-        if isinstance(fate, BackendError):
+        if isinstance(fate, DarkroomError):
             return fate
         return [picture for _, picture in sorted(self._pictures[index].items())] if fate else []

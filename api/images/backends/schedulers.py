@@ -7,8 +7,8 @@ from typing import Any
 
 import diffusers
 
-from api.images.backends.request import BackendError
-from api.images.schedulers import FLOW_FAMILIES, SCHEDULERS, Preset, scheduler_names
+from api.errors import DarkroomError
+from api.images.scheduler_presets import FLOW_FAMILIES, SCHEDULERS, Preset, scheduler_names
 
 _SIGMA_SHAPES = {"use_exponential_sigmas": False, "use_beta_sigmas": False}
 """Shapes of the sigma schedule that exclude the Karras one, which a checkpoint's configuration may have switched on."""
@@ -19,13 +19,13 @@ def make_scheduler(name: str | None, original: Any, family: str) -> Any:
 
     Betas, prediction type, timestep spacing and offsets of `original` are kept where the new class knows them; only a rescaling
     to zero terminal SNR can be lost, with the classes that don't know it (lms, heun, dpm2, deis …).
-    Raises BackendError (scheduler_unsupported, 400) when it can't sample this family of models.
+    Raises DarkroomError (scheduler_unsupported, 400) when it can't sample this family of models.
     """
     if name is None:
         return type(original).from_config(original.config)
     preset = SCHEDULERS.get(name)
     if preset is None or not preset.fits(family):
-        raise BackendError(
+        raise DarkroomError(
             "scheduler_unsupported",
             400,
             f"The scheduler '{name}' does not work with this model; use one of {', '.join(scheduler_names(family))}.",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
-from api.loading.memory import LoaderError
+from api.errors import DarkroomError
 from api.scoring.backends.clip import ClipEncoder, Floats, normalized
 from api.scoring.backends.layout import Layout, Verdict
 from api.scoring.backends.learned import give_verdict, judged
@@ -34,7 +34,7 @@ class LaionScorer:
     def __init__(self, loader: ModelLoader, model_id: str) -> None:
         entry = loader.catalog.get(model_id)
         if not entry.base:
-            raise LoaderError("no_base", 500, f"{entry.name} stands on no CLIP: its table in the catalog needs a base.")
+            raise DarkroomError("no_base", 500, f"{entry.name} stands on no CLIP: its table in the catalog needs a base.")
         self.loader, self.model_id = loader, entry.id
         self.encoder = ClipEncoder(loader, entry.base)
 
@@ -57,7 +57,7 @@ class LaionScorer:
                 detail = (
                     f"{self.model_id} takes embeddings of {head.width}, and {self.encoder.model_id} gives {features.shape[1]}."
                 )
-                raise LoaderError("wrong_base", 500, detail)
+                raise DarkroomError("wrong_base", 500, detail)
             found = head(torch.from_numpy(normalized(features)).to(lease.device.torch_device))
             return [float(value) for value in found.cpu()]
 

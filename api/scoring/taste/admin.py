@@ -16,11 +16,12 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
 
 from api.access.principals import principal_of
+from api.errors import DarkroomError
 from api.files.models import StoredFile
 from api.jobs.admin import ReadOnlyAdmin
-from api.jobs.admin_tools import MadeFilter
-from api.jobs.submission import submit
-from api.problems import Problem, field_errors
+from api.jobs.admin.tools import MadeFilter
+from api.jobs.api.submission import submit
+from api.problems import field_errors
 from api.scoring.models import Comparison, CustomScorer, LayoutScore, Rating
 from api.scoring.taste.charts import correlation_text, curve_chart, share_text
 from api.scoring.taste.features import pair_of
@@ -249,7 +250,7 @@ class CustomScorerAdmin(ReadOnlyAdmin):
         except ValidationError as error:
             for wrong in field_errors(error.detail):
                 self.message_user(request, wrong["detail"], messages.ERROR)
-        except Problem as problem:
+        except DarkroomError as problem:
             self.message_user(request, problem.detail, messages.ERROR)
         else:
             return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[job.pk]))
@@ -263,7 +264,7 @@ class CustomScorerAdmin(ReadOnlyAdmin):
             raise Http404
         try:
             delete_scorers(str(scorer))
-        except Problem as problem:
+        except DarkroomError as problem:
             self.message_user(request, problem.detail, messages.ERROR)
             return HttpResponseRedirect(reverse("admin:scoring_customscorer_change", args=[pk]))
         self.message_user(request, f"custom:{scorer} is deleted.", messages.SUCCESS)

@@ -4,9 +4,9 @@ import re
 
 from django.db.models import Q, QuerySet
 
+from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE
-from api.problems import Problem
 from api.scoring.models import CustomScorer
 from api.strict import nearest
 
@@ -47,13 +47,13 @@ def names_near(reference: str) -> str:
 
 
 def delete_scorers(reference: str) -> None:
-    """All versions of NAME, or the one of NAME@VERSION. Raises UnknownCustomScorer, and a Problem 409 while jobs wait for one."""
+    """All versions of NAME, or the one of NAME@VERSION. Raises UnknownCustomScorer, and a DarkroomError 409 while jobs wait for one."""
     versions = list(versions_of(reference).only("pk", "name", "version"))
     if not versions:
         find_scorer(reference)
     if (waiting := jobs_with(versions)) is not None:
         detail = f"Job {waiting} waits for it or uses it now; cancel that, or wait for its end."
-        raise Problem("scorer_in_use", 409, detail)
+        raise DarkroomError("scorer_in_use", 409, detail)
     CustomScorer.objects.filter(pk__in=[version.pk for version in versions]).delete()
 
 

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.principals import Principal
-from api.jobs.submission import Submission
+from api.jobs.api.submission import Submission
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.taste.judgements import On, Subject, compare, subjects
 from api.scoring.taste.scorers import KIND, PREFIX

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from PIL import Image
 
-from api.files.judges import Progress, UnknownJudge
-from api.jobs.errors import JobError
-from api.jobs.using_models import explained
+from api.errors import DarkroomError
+from api.files.judge_registry import Progress, UnknownJudge
+from api.runtime.model_use import explained
 from api.scoring.models import CustomScorer as CustomScorerRow
 from api.scoring.scorers import UnknownScorer
 from api.scoring.taste.features import extractor_name
@@ -63,7 +63,7 @@ class Eyes:
 
 
 class ServedScorer:
-    """A PageScorer. Raises JobError where there is nothing that it could judge."""
+    """A PageScorer. Raises DarkroomError where there is nothing that it could judge."""
 
     def __init__(self, scorer: "CustomScorer") -> None:
         self.scorer = scorer
@@ -72,7 +72,7 @@ class ServedScorer:
         taste = self.scorer.taste
         if picture is None and taste.on == "images":
             detail = f"custom:{taste.name} was trained on images: it judges pictures alone, and there is none."
-            raise JobError("image_required", 400, detail)
+            raise DarkroomError("image_required", 400, detail)
         return self.scorer.score(picture, layouts)
 
 

@@ -7,10 +7,10 @@ from django.conf import settings
 from django.db.models import Max, QuerySet
 from rest_framework.exceptions import ValidationError
 
-from api.jobs.errors import JobError
+from api.errors import DarkroomError
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.runs import JobRun
+from api.jobs.worker.runs import JobRun
 from api.scoring.models import Comparison, CustomScorer
 from api.scoring.taste.features import as_judgements, extractor_name, read_judgements, see_subjects, subject_ids
 from api.scoring.taste.judgements import comparisons_on, ratings_on
@@ -84,13 +84,13 @@ def check_enough(on: str, raters: Sequence[str] | None) -> None:
 
 
 def train(run: JobRun) -> dict[str, Any]:
-    """A CustomScorer's fields. Raises JobError and JobCancelled."""
+    """A CustomScorer's fields. Raises DarkroomError and JobCancelled."""
     from api.scoring.backends.taste import Scaling
     from api.scoring.backends.taste_evaluation import learn
 
     params = run.params
     if reason := too_few(params["on"], params["raters"]):
-        raise JobError("too_few", 400, reason)
+        raise DarkroomError("too_few", 400, reason)
     said = read_judgements(params["on"], params["raters"])
     if said.left_out:
         run.warn(f"The newest are learned from; {said.left_out} older judgements are left out.")

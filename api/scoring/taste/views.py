@@ -15,8 +15,8 @@ from rest_framework.views import APIView
 
 from api.access.principals import visible_to
 from api.access.scopes import READ, STAFF, Principal
-from api.jobs.submission import SubmitView
-from api.problems import Problem
+from api.errors import DarkroomError
+from api.jobs.api.submission import SubmitView
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.taste.scorers import UnknownCustomScorer, delete_scorers, find_scorer
 from api.scoring.taste.serializers import (
@@ -167,5 +167,5 @@ class ScorerView(APIView):
         return Response(status=204)
 
 
-def not_found(error: UnknownCustomScorer) -> Problem:
-    return Problem("not_found", 404, str(error))
+def not_found(error: UnknownCustomScorer) -> DarkroomError:
+    return DarkroomError("not_found", 404, str(error))

@@ -7,14 +7,14 @@ from typing import Any
 
 from PIL import Image
 
+from api.errors import DarkroomError, DeviceFault
 from api.files import storage
 from api.files.services import create_file
 from api.images.models import GeneratedImage
 from api.jobs import kinds
-from api.jobs.errors import JobError, WorkerFault
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.runs import JobRun
+from api.jobs.worker.runs import JobRun
 
 
 class Noop(JobKind):
@@ -112,7 +112,7 @@ class Refuse(JobKind):
     name = "refuse"
 
     def run(self, runs: Sequence[JobRun]) -> None:
-        raise JobError("refused", 422, "This was refused.")
+        raise DarkroomError("refused", 422, "This was refused.")
 
 
 class Broken(JobKind):
@@ -149,7 +149,7 @@ class Fault(JobKind):
 
     def run(self, runs: Sequence[JobRun]) -> None:
         if runs[0].attempt == 1:
-            raise WorkerFault
+            raise DeviceFault
         runs[0].finish({"attempt": runs[0].attempt})
 
 

@@ -21,12 +21,13 @@ from api.chat.interface import keep_picture, messages_of
 from api.chat.messages import DETAILS
 from api.chat.selection import BACKENDS, select
 from api.chat.serializers import ChatSerializer
+from api.errors import DarkroomError
 from api.files.errors import InvalidImage
+from api.jobs.api.submission import submit
+from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
-from api.jobs.services import cancel_job
 from api.jobs.states import Status
-from api.jobs.submission import submit
-from api.problems import Problem, field_errors
+from api.problems import field_errors
 from api.system.waiting import INTERRUPTED, NoWorkerLeftError, Watch, a_worker, checked
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
@@ -85,7 +86,7 @@ class Command(BaseCommand):
                 raise CommandError("Stopped. The same command goes on where this ended.", returncode=INTERRUPTED) from None
             except NoWorkerLeftError:
                 raise CommandError("The worker is gone. The same command goes on where this ended.") from None
-            except Problem as problem:
+            except DarkroomError as problem:
                 raise CommandError(problem.detail) from None
             finally:
                 captioner.cancel()
@@ -101,7 +102,7 @@ class Captioner:
         self.failed = 0
 
     def run(self, names: list[str], at_once: int, watch: Watch) -> Iterator[dict[str, Any]]:
-        """Raises Problem where the server can't take more, NoWorkerLeftError, KeyboardInterrupt."""
+        """Raises DarkroomError where the server can't take more, NoWorkerLeftError, KeyboardInterrupt."""
         left = names[::-1]
         while left or self.waiting:
             while left and len(self.waiting) < at_once and (taken := self.begin(left[-1])) is not None:
@@ -126,7 +127,7 @@ class Captioner:
             return error.detail
         except OSError as error:
             return f"The file can't be read: {error.strerror}."
-        except Problem as problem:
+        except DarkroomError as problem:
             if problem.status in FULL and self.waiting:
                 return None
             raise
@@ -170,7 +171,7 @@ def check_model(options: dict[str, Any]) -> None:
         raise CommandError(
             "\n".join(f"--{wrong['field']}: {wrong['detail']}" for wrong in field_errors(error.detail))
         ) from None
-    except Problem as problem:
+    except DarkroomError as problem:
         raise CommandError(problem.detail) from None
     if not selection.sees:
         raise CommandError(f"'{selection.model}' reads text only; it can't see pictures.")

@@ -26,12 +26,12 @@ class Command(BaseCommand):
         parser.add_argument("--output", type=Path, metavar="DIR", help="another folder, which the server does not look into")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from api.downloads.store import DownloadError
+        from api.errors import DarkroomError
 
         entry = find_entry(options["model"])
         try:
             folder = self.fetched(entry)
-        except DownloadError as error:
+        except DarkroomError as error:
             raise CommandError(f"{entry.id}: {error.detail} ({error.code})") from None
         self.export(entry, folder, options["precision"], options["output"])
 
@@ -45,7 +45,7 @@ class Command(BaseCommand):
     def export(self, entry: ModelEntry, folder: Path, precision: str, output: Path | None) -> None:
         from api.chat.export import VARIANTS, ExportError, export_onnx
         from api.downloads.exports import export_folder, report_file
-        from api.loading.memory import LoaderError
+        from api.errors import DarkroomError
 
         target = output or export_folder(settings.MODELS_DIR, entry)
         assert target is not None  # it has weights, and so a revision
@@ -62,7 +62,7 @@ class Command(BaseCommand):
 
             try:
                 found = export_onnx(folder, target, precision, task=entry.task, on_progress=show)[precision]
-            except (ExportError, LoaderError) as error:
+            except (ExportError, DarkroomError) as error:
                 raise CommandError(f"{entry.id}: {error}") from None
         report.write_text(json.dumps({"model": entry.id, "precision": precision, **dataclasses.asdict(found)}, indent=1))
         size = sum(file.stat().st_size for file in (target / "onnx").iterdir()) / 1e6

@@ -14,9 +14,9 @@ from api.access.principals import LOCAL
 from api.files.models import StoredFile
 from api.files.storage import media_path
 from api.images.serializers import FORMATS, Txt2ImgSerializer
+from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.jobs.states import Status
-from api.jobs.submission import Submission
 from api.system.waiting import checked, run_to_end
 
 FORMAT_OF_SUFFIX = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}

@@ -31,13 +31,13 @@ class Command(BaseCommand):
 
     def preload(self, entry: ModelEntry) -> bool:
         """Whether the model is here now; the reason goes to standard error where it is not."""
-        from api.downloads.store import DownloadError
+        from api.errors import DarkroomError
 
         store = model_store()
         try:
             if store.folder(entry) is None:
                 fetch_with_bar(store, entry)
-        except DownloadError as error:
+        except DarkroomError as error:
             self.stderr.write(f"{entry.id}: {error.detail} ({error.code})", self.style.ERROR)
             return False
         self.stdout.write(f"{entry.id}: here, {store.size_on_disk(entry) / 1e9:.2f} GB at {store.folder(entry)}")

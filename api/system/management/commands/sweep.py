@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from api.jobs.sweep import sweep
-from api.system.housekeeping import clean
+from api.jobs.worker.sweep import sweep
+from api.system.maintenance import clean
 
 
 class Command(BaseCommand):

@@ -25,11 +25,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER") or "external"
-        from api.system.hosting import make_loop, prepare
+        from api.system.worker_factory import make_worker, prepare
 
         if options["parent_pipe"] is not None:
             wait_for_the_one_before()
-        loop = make_loop(options["worker_id"])
+        loop = make_worker(options["worker_id"])
         # In a thread, since a signal handler runs in the middle of whatever the loop is doing with the database.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=loop.stop).start())
         signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=loop.stop).start())

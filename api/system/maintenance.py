@@ -4,8 +4,8 @@ import logging
 import time
 
 from api.files.sweep import SweepReport, sweep_orphans
-from api.jobs.sweep import clean_history
-from api.system.tally import count_finished
+from api.jobs.worker.sweep import clean_history
+from api.system.counters import count_ended_jobs
 
 log = logging.getLogger("darkroom.worker")
 DAY_SECONDS = 86400.0
@@ -16,7 +16,7 @@ _next_full_sweep = time.monotonic() + DAY_SECONDS
 
 def clean() -> None:
     global _next_full_sweep
-    count_finished()  # before old jobs go
+    count_ended_jobs()  # before old jobs go
     clean_history()
     full = time.monotonic() >= _next_full_sweep
     if full:

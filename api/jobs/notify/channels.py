@@ -25,7 +25,7 @@ NOT_FOR_LISTENING = ("context", "cursor_factory", "options", "prepare_threshold"
 _numbers = itertools.count()
 
 
-class Bell(Protocol):
+class Subscription(Protocol):
     def wait(self, timeout: float, *others: socket.socket) -> bool:
         """Whether it rang within `timeout` seconds; rings that piled up count as one. What comes to one of `others` ends it too."""
 
@@ -43,11 +43,11 @@ def ring(listener: Listener) -> None:
         with connection.prepared_cursor() as cursor:  # type: ignore[attr-defined]
             cursor.execute("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel(listener)])
     else:
-        ring_sockets(listener)
+        notify_sockets(listener)
 
 
-def open_bell(listener: Listener) -> Bell:
-    return PostgresBell(listener) if connection.vendor == "postgresql" else SocketBell(listener)
+def subscribe(listener: Listener) -> Subscription:
+    return PostgresSubscription(listener) if connection.vendor == "postgresql" else SocketSubscription(listener)
 
 
 def socket_folder() -> Path:
@@ -59,7 +59,7 @@ def socket_folder() -> Path:
     return folder
 
 
-def ring_sockets(listener: Listener) -> None:
+def notify_sockets(listener: Listener) -> None:
     folder = str(socket_folder())
     try:
         names = os.listdir(folder)
@@ -90,7 +90,7 @@ def drain(readable: socket.socket) -> bool:
     return count > 0
 
 
-class SocketBell:
+class SocketSubscription:
     def __init__(self, listener: Listener) -> None:
         folder = socket_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class SocketBell:
         self.path.unlink(missing_ok=True)
 
 
-class PostgresBell:
+class PostgresSubscription:
     """A connection of its own that listens; a lost one is opened again, and counts as a ring."""
 
     def __init__(self, listener: Listener) -> None:

@@ -9,7 +9,7 @@ import threading
 from celery import shared_task
 from django.db import close_old_connections
 
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 
 _loop: WorkerLoop | None = None
 _running = threading.Lock()  # one thread runs models, whatever the pool's size

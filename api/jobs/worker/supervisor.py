@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from api.jobs.identifiers import uuid7
-from api.jobs.services import release_worker
+from api.jobs.lifecycle import release_worker
 
 log = logging.getLogger("darkroom.supervisor")
 TAKE_OVER_SECONDS = 0.5

@@ -10,9 +10,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from api.jobs import sql
+from api.errors import DarkroomError
 from api.jobs.models import Job
-from api.problems import Problem
+from api.jobs.store import transitions
 
 Limit = tuple[str, tuple[Any, ...], int]  # a condition with its parameters, and how many jobs may fit it
 AT_ONCE = 64  # more than can be inserting at once without having seen each other
@@ -29,13 +29,13 @@ def limits_of(job: Job, max_active: int | None) -> tuple[Limit, Limit]:
     return mine, ("status = 'queued'", (), settings.MAX_QUEUED_JOBS)
 
 
-def add_if_room(job: Job, told: list[sql.Event], limits: tuple[Limit, Limit]) -> Job | None:
+def add_if_room(job: Job, told: list[transitions.Event], limits: tuple[Limit, Limit]) -> Job | None:
     """The row; None where a limit is close, and `ensure_room` must decide."""
     now = time.monotonic()
     unsure = [limit for limit in limits if _plenty_until.get(limit, 0.0) < now]
-    row = sql.add_job(job, told, unless=sql.are_so_many(*unsure, less=PLENTY))
+    row = transitions.add_job(job, told, unless=transitions.count_reaches(*unsure, less=PLENTY))
     if row is None:
-        return sql.add_job(job, told, unless=sql.are_so_many(*limits, less=AT_ONCE))
+        return transitions.add_job(job, told, unless=transitions.count_reaches(*limits, less=AT_ONCE))
     if len(_plenty_until) > KEPT:
         _plenty_until.clear()
     _plenty_until.update(dict.fromkeys(unsure, now + MOMENT))
@@ -43,19 +43,19 @@ def add_if_room(job: Job, told: list[sql.Event], limits: tuple[Limit, Limit]) ->
 
 
 def ensure_room(job: Job, limits: tuple[Limit, Limit]) -> None:
-    """In the transaction that goes on to insert. Raises Problem (429, 503) where a limit is reached."""
+    """In the transaction that goes on to insert. Raises DarkroomError (429, 503) where a limit is reached."""
     mine, everybodys = limits
     if is_full(mine, job.owner_key):
         detail = f"You have {mine[2]} jobs queued or running, which is your limit; wait for some to end."
-        raise Problem("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
+        raise DarkroomError("too_many_jobs", 429, detail, headers={"Retry-After": "5"})
     if is_full(everybodys, ""):
-        raise Problem("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
+        raise DarkroomError("queue_full", 503, "The queue is full; try again later.", headers={"Retry-After": "15"})
 
 
 def is_full(limit: Limit, name: str) -> bool:
     """Exactly: close to the limit, those who submit under `name` go one after the other."""
-    if not sql.holds(*sql.are_so_many(limit, less=AT_ONCE)):
+    if not transitions.holds(*transitions.count_reaches(limit, less=AT_ONCE)):
         return False
     if connection.vendor == "postgresql":
-        sql.run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK, name])
-    return sql.holds(*sql.are_so_many(limit))
+        transitions.run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK, name])
+    return transitions.holds(*transitions.count_reaches(limit))

@@ -16,10 +16,10 @@ from typing import Any
 
 from django.db import connection
 
-from api.jobs import sql
-from api.jobs.bell import drain, open_bell
 from api.jobs.models import Job, JobEvent
+from api.jobs.notify.channels import drain, subscribe
 from api.jobs.states import FINAL
+from api.jobs.store import transitions
 
 log = logging.getLogger("darkroom.jobs")
 FALLBACK_SECONDS = 1.0  # what a lost ring costs
@@ -70,7 +70,7 @@ class EventHub(threading.Thread):
                 del self.watches[watch.job_id]
 
     def run(self) -> None:
-        bell = open_bell("web")
+        bell = subscribe("web")
         while True:
             self.wanted.wait()
             try:
@@ -89,7 +89,7 @@ class EventHub(threading.Thread):
             watches = [watch for group in self.watches.values() for watch in group]
             if not watches:
                 return self.wanted.clear()
-        standing = sql.where_they_stand([watch.job_id for watch in watches])
+        standing = transitions.statuses_by_id([watch.job_id for watch in watches])
         for watch in watches:
             watch.look(*standing.get(watch.job_id, (-2, None)))
 

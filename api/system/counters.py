@@ -36,7 +36,7 @@ class Growth:
 
 
 @transaction.atomic
-def count_finished() -> None:
+def count_ended_jobs() -> None:
     """Counts what has ended since the last time; the first call begins at now. Many may call it at once: they take turns.
 
     Reads from the oldest job that was open at the last call on, so it costs what has happened since, not the history's length.
@@ -59,7 +59,7 @@ def count_finished() -> None:
         seconds = (job.finished_at - job.started_at).total_seconds() if job.started_at else None
         growth[job.kind, job.model_id, job.status].add(seconds)
     for key, grown in growth.items():
-        add_to_tally(key, grown)
+        add_to_counter(key, grown)
     mark.counted_until, mark.oldest_open = until, oldest_open(later, until)
     mark.save(update_fields=["counted_until", "oldest_open"])
 
@@ -76,7 +76,7 @@ def first_id_at(moment: datetime) -> uuid.UUID:
     return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
-def add_to_tally(key: Key, grown: Growth) -> None:
+def add_to_counter(key: Key, grown: Growth) -> None:
     kind, model_id, status = key
     row, _ = JobTally.objects.get_or_create(kind=kind, model_id=model_id, status=status)
     before = row.buckets or [0] * len(BUCKETS)

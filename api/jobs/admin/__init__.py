@@ -18,8 +18,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
-from api.jobs.admin_detail import detail_context, live_context, pictures_of
-from api.jobs.admin_tools import (
+from api.errors import DarkroomError
+from api.jobs.admin.detail import detail_context, live_context, pictures_of
+from api.jobs.admin.tools import (
     CappedPaginator,
     MadeFilter,
     UsedModelFilter,
@@ -31,10 +32,9 @@ from api.jobs.admin_tools import (
     seconds_text,
 )
 from api.jobs.kinds import get_kind, kind_names
+from api.jobs.lifecycle import cancel_job, retry_job
 from api.jobs.models import Job, Worker
-from api.jobs.services import cancel_job, retry_job
 from api.jobs.states import ACTIVE, Status
-from api.problems import Problem
 
 MOST_AT_ONCE = 500
 SHORT_ID = re.compile(r"[0-9a-f]{12}")  # as the list shows it
@@ -231,7 +231,7 @@ class JobAdmin(ReadOnlyAdmin):
         for job in rows:
             try:
                 count += do(job)
-            except Problem as problem:
+            except DarkroomError as problem:
                 refusals.add(problem.detail)
         if done or not rows:
             self.message_user(request, f"{count} {done or 'retried'}.", messages.SUCCESS if count else messages.WARNING)

@@ -12,11 +12,11 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
-from api.jobs import services
-from api.jobs.bell import open_bell
+from api.jobs import lifecycle
 from api.jobs.models import Worker
-from api.jobs.runs import JobRun
-from api.jobs.sweep import clean_history, sweep
+from api.jobs.notify.channels import subscribe
+from api.jobs.worker.runs import JobRun
+from api.jobs.worker.sweep import clean_history, sweep
 
 log = logging.getLogger("darkroom.worker")
 SWEEP_SECONDS = 5.0
@@ -44,12 +44,12 @@ class LeaseKeeper(threading.Thread):
     def hold(self, runs: Sequence[JobRun]) -> None:
         self.runs = runs
 
-    def tell_soon(self) -> None:
+    def report_soon(self) -> None:
         """The state has changed: say so at the next turn, and not more than twice a second."""
         self.next_heartbeat = min(self.next_heartbeat, time.monotonic() + 0.5)
 
     def run(self) -> None:
-        bell = open_bell("keeper")
+        bell = subscribe("keeper")
         while not self.ended.is_set():
             bell.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
             try:
@@ -91,18 +91,18 @@ class LeaseKeeper(threading.Thread):
 
     def pass_on_cancellations(self) -> None:
         tokens = self.tokens()
-        asked = services.cancelled_ids(tokens) if tokens else set()
+        asked = lifecycle.cancelled_ids(tokens) if tokens else set()
         for run in self.runs:
             if run.id in asked:
                 run.cancel_asked.set()
 
     def beat(self) -> None:
-        services.extend_leases(self.tokens())
+        lifecycle.extend_leases(self.tokens())
         Worker.objects.filter(pk=self.worker.pk).update(heartbeat_at=Now(), **self.describe())
 
     def end_if_stuck(self) -> None:
         """Cooperative cancelling can't end a thread that hangs in the device: the process ends, and its rows are handed back."""
-        silent = [time.monotonic() - run.last_sign for run in self.runs if not run.resolved]
+        silent = [time.monotonic() - run.last_activity for run in self.runs if not run.resolved]
         if silent and min(silent) > settings.JOB_STUCK_SECONDS:
             log.critical("No step for %.0f s: this worker hangs and ends itself", min(silent))
             os._exit(STUCK_EXIT)

@@ -1,6 +1,6 @@
 """What becomes of pictures between the backend that makes them and the disk: scored, and with `best_of` chosen. No torch.
 
-See `api.images.backends.request.Collector`. `Keeper` keeps all and scores them in one pass at the end. `Contest` scores candidates in
+See `api.images.backends.request.Collector`. `CollectAll` keeps all and scores them in one pass at the end. `BestOfN` scores candidates in
 a thread while the next ones are made, and holds no more of them than may still be chosen.
 """
 
@@ -18,14 +18,14 @@ from PIL import Image
 
 from api.images.hooks import RunHooks
 from api.images.judges import Judge, Scores, Unavailable
-from api.images.ranking import Candidate, RankBy, may_win, rank, summarize, weights_of
+from api.images.ranking import Candidate, RankBy, rank, still_eligible, summarize, weights_of
 
-MOST_WAITING = 8
+MAX_UNSCORED = 8
 """Candidates that may wait for their scores; then the making waits for the judging."""
 
 
 @dataclass(frozen=True)
-class Made:
+class GeneratedPicture:
     """A picture that is kept. `rank` counts from 1; None where nothing was ranked."""
 
     picture: Image.Image
@@ -35,29 +35,29 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Choice:
+class SelectedPictures:
     """What is kept of one request, in the order in which it is told; with `best_of` all candidates beside it, as JSON."""
 
-    kept: list[Made]
+    kept: list[GeneratedPicture]
     candidates: list[dict[str, Any]] = field(default_factory=list)
     ranking: dict[str, Any] | None = None
 
 
-class Panel(Protocol):
+class OutputSink(Protocol):
     """A collector that can be asked what to keep, once its pictures are made and the model that made them is let go."""
 
     def take(self, index: int, number: int, picture: Image.Image) -> None: ...
 
     def close(self) -> None: ...
 
-    def choose(self, index: int) -> Choice: ...
+    def choose(self, index: int) -> SelectedPictures: ...
 
-    def __enter__(self) -> Panel: ...
+    def __enter__(self) -> OutputSink: ...
 
     def __exit__(self, *error: object) -> None: ...
 
 
-class Keeper:
+class CollectAll:
     """All pictures of a batch of requests. `prompts` and `seeds` are the requests'."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Keeper:
         self._pictures: dict[tuple[int, int], Image.Image] = {}
         self._scores: dict[tuple[int, int], Scores] = {}
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> CollectAll:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -89,12 +89,14 @@ class Keeper:
             for key, scores in zip(keys, found, strict=True):
                 self._scores.setdefault(key, {}).update(scores)
 
-    def choose(self, index: int) -> Choice:
+    def choose(self, index: int) -> SelectedPictures:
         keys = [(index, number) for number in range(len(self._seeds[index]))]
-        return Choice([Made(self._pictures[key], self._seeds[index][key[1]], self._scores.get(key, {})) for key in keys])
+        return SelectedPictures(
+            [GeneratedPicture(self._pictures[key], self._seeds[index][key[1]], self._scores.get(key, {})) for key in keys]
+        )
 
 
-class Contest:
+class BestOfN:
     """Best of K for one request: `places` pictures are kept. Used as a context manager, which ends its thread.
 
     A judge whose model has no place beside the one that makes the pictures judges at the end, when that may be evicted: until
@@ -116,7 +118,7 @@ class Contest:
         self._thread = ThreadPoolExecutor(1, "judges")
         self._futures: deque[Future[None]] = deque()
 
-    def __enter__(self) -> Contest:
+    def __enter__(self) -> BestOfN:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -126,12 +128,12 @@ class Contest:
 
     def take(self, index: int, number: int, picture: Image.Image) -> None:
         self._load()
-        while len(self._futures) >= MOST_WAITING:
+        while len(self._futures) >= MAX_UNSCORED:
             self._futures.popleft().result()
         with self._lock:
             self._held[self._seeds[number]] = picture
             self._waiting.append(self._seeds[number])
-        self._futures.append(self._thread.submit(self._judge_waiting))
+        self._futures.append(self._thread.submit(self._score_unscored))
 
     def close(self) -> None:
         while self._futures:
@@ -146,30 +148,30 @@ class Contest:
             try:
                 load(judge, self._hooks)
             except Unavailable as error:
-                self._excuse(judge, error)
+                self._postpone_or_drop(judge, error)
 
-    def _judge_waiting(self) -> None:
+    def _score_unscored(self) -> None:
         """All that wait, in one pass; whoever comes first does the work of those behind."""
         with self._lock:
             seeds, self._waiting = self._waiting, []
         started = time.monotonic()
         for judge in [judge for name, judge in self._judges.items() if name not in self._postponed]:
-            self._let_judge(judge, seeds)
-        self._drop_losers(seeds)
+            self._score_with(judge, seeds)
+        self._drop_eliminated(seeds)
         self._seconds += time.monotonic() - started
 
-    def _let_judge(self, judge: Judge, seeds: Sequence[int]) -> None:
+    def _score_with(self, judge: Judge, seeds: Sequence[int]) -> None:
         if not seeds:
             return
         try:
             found = judge.score([self._held[seed] for seed in seeds], [self._prompt] * len(seeds))
         except Unavailable as error:
-            self._excuse(judge, error)
+            self._postpone_or_drop(judge, error)
             return
         for seed, scores in zip(seeds, found, strict=True):
             self._scores.setdefault(seed, {}).update(scores)
 
-    def _excuse(self, judge: Judge, error: Unavailable) -> None:
+    def _postpone_or_drop(self, judge: Judge, error: Unavailable) -> None:
         """Postponed where its model may find a place later and its judgement decides; else missed, and said so."""
         if error.passing and judge.criterion in weights_of(self._rank_by) and judge.criterion not in self._postponed:
             self._postponed.append(judge.criterion)
@@ -177,21 +179,21 @@ class Contest:
         self._judges.pop(judge.criterion, None)
         self._hooks.warn(f"The candidates have no {judge.criterion} score, or not all of them: {error.detail}")
 
-    def _drop_losers(self, seeds: Sequence[int]) -> None:
+    def _drop_eliminated(self, seeds: Sequence[int]) -> None:
         for seed in seeds:
             self._scores.setdefault(seed, {})
         if self._postponed:
             return
         with self._lock:
             judged = [seed for seed in self._held if seed in self._scores]
-            kept = may_win([Candidate(seed, self._scores[seed]) for seed in judged], self._rank_by, self._places)
+            kept = still_eligible([Candidate(seed, self._scores[seed]) for seed in judged], self._rank_by, self._places)
             for seed in set(judged) - kept:
                 del self._held[seed]
 
     # -- When all are made ---------------------------------------------------------------------------------------------------
 
-    def choose(self, index: int) -> Choice:
-        self._judge_postponed()
+    def choose(self, index: int) -> SelectedPictures:
+        self._score_postponed()
         self._hooks.add_time("score", self._seconds)
         places = rank([Candidate(seed, scores) for seed, scores in self._scores.items()], self._rank_by)
         ranking = summarize(places, self._rank_by)
@@ -199,12 +201,12 @@ class Contest:
             self._hooks.warn(f"{len(places) - ranking['scored']} of {len(places)} candidates could not be ranked.")
         chosen = [place for place in places if place.candidate.seed in self._held][: self._places]
         kept = [
-            Made(self._held[place.candidate.seed], place.candidate.seed, dict(place.candidate.scores), place.rank)
+            GeneratedPicture(self._held[place.candidate.seed], place.candidate.seed, dict(place.candidate.scores), place.rank)
             for place in chosen
         ]
-        return Choice(kept, [place.as_json() for place in places], ranking)
+        return SelectedPictures(kept, [place.as_json() for place in places], ranking)
 
-    def _judge_postponed(self) -> None:
+    def _score_postponed(self) -> None:
         for name in list(self._postponed):
             judge = self._judges[name]
             started = time.monotonic()
@@ -212,9 +214,9 @@ class Contest:
             try:
                 load(judge, self._hooks)
             except Unavailable as error:
-                self._excuse(judge, error)
+                self._postpone_or_drop(judge, error)
             else:
-                self._let_judge(judge, seeds)
+                self._score_with(judge, seeds)
             self._seconds += time.monotonic() - started
 
 

@@ -21,12 +21,12 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from api.jobs import sql
-from api.jobs.events import in_thread, wait_until_final
+from api.jobs.api.serializers import JobSerializer
+from api.jobs.api.waiting import in_thread, wait_until_final
+from api.jobs.lifecycle import submit_job
 from api.jobs.models import Job
-from api.jobs.serializers import JobSerializer
-from api.jobs.services import submit_job
 from api.jobs.states import Status
+from api.jobs.store import transitions
 from api.strict import nearest
 
 LONGEST_WAIT = 300
@@ -168,7 +168,7 @@ def call(view: Callable[..., Any], request: HttpRequest, args: Any, kwargs: Any,
 
 def show_as_it_stands(response: JobResponse, request: HttpRequest) -> None:
     """Or as it was accepted, where it was deleted meanwhile."""
-    response.job = sql.find_job(response.job.pk) or response.job
+    response.job = transitions.find_job(response.job.pk) or response.job
     response.show(request)
 
 

@@ -16,15 +16,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.access.principals import Principal, principal_of, visible_to
-from api.jobs.events import follow_events, in_thread
+from api.errors import DarkroomError
+from api.jobs.api.selectors import JobFilter, queue_positions
+from api.jobs.api.serializers import JobSerializer, absolute_urls
+from api.jobs.api.submission import JobResponse, read_include
+from api.jobs.api.waiting import follow_events, in_thread
 from api.jobs.kinds import get_kind
+from api.jobs.lifecycle import cancel_job, retry_job
 from api.jobs.models import Job, JobEvent
-from api.jobs.selectors import JobFilter, queue_positions
-from api.jobs.serializers import JobSerializer, absolute_urls
-from api.jobs.services import cancel_job, retry_job
 from api.jobs.states import Status
-from api.jobs.submission import JobResponse, read_include
-from api.problems import Problem, problem_response
+from api.problems import problem_response
 from api.strict import NewestFirst
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -54,7 +55,7 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
     def perform_destroy(self, job: Job) -> None:
         job = cancel_job(job=job)
         if job.status == Status.RUNNING:
-            raise Problem("job_running", 409, "The job is running; it was asked to stop, delete it once it has.")
+            raise DarkroomError("job_running", 409, "The job is running; it was asked to stop, delete it once it has.")
         job.delete()
 
     @extend_schema(request=None, responses=JobSerializer)

@@ -1,6 +1,6 @@
 """The queue's hot statements, by hand: composing them takes Django several times as long as running them takes the database.
 
-SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `in_order`, `locking`, `run` and `change`. Statuses are written as
+SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `queue_index_hint`, `locking`, `run` and `change`. Statuses are written as
 literals, so that the partial indexes fit. Values go through the models' fields, and so are stored and read as the ORM does it.
 """
 
@@ -12,9 +12,9 @@ from typing import Any
 from django.db import connection, connections
 from django.db.models.fields import NOT_PROVIDED
 
-from api.jobs import dispatch
-from api.jobs.bell import channel
 from api.jobs.models import Job, JobEvent
+from api.jobs.notify import wakeups
+from api.jobs.notify.channels import channel
 from api.jobs.states import Status
 
 JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
@@ -26,18 +26,18 @@ EVENT_DATA = JobEvent._meta.get_field("data")
 Event = tuple[str, dict[str, Any]]  # type and data
 
 
-class Moment(str):
+class DatabaseTime(str):
     """SQL that the database's clock answers; never a parameter."""
 
 
-def clock(seconds: float = 0) -> Moment:
+def clock(seconds: float = 0) -> DatabaseTime:
     """The database's time, so many seconds from now, in the form in which the ORM stores it."""
     if connection.vendor == "postgresql":
-        return Moment(f"STATEMENT_TIMESTAMP() + INTERVAL '{seconds:.3f} seconds'")
-    return Moment(f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{seconds:+.3f} seconds')")
+        return DatabaseTime(f"STATEMENT_TIMESTAMP() + INTERVAL '{seconds:.3f} seconds'")
+    return DatabaseTime(f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{seconds:+.3f} seconds')")
 
 
-def in_order() -> str:
+def queue_index_hint() -> str:
     """SQLite, left alone, reads the whole queue by status and sorts it; PostgreSQL finds the index by itself."""
     return "INDEXED BY job_queue" if connection.vendor == "sqlite" else ""
 
@@ -79,7 +79,7 @@ def find_job(job_id: uuid.UUID) -> Job | None:
     return read_job(rows[0]) if rows else None
 
 
-def where_they_stand(job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
+def statuses_by_id(job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
     """event_sequence and status of those that exist."""
     ids = [stored("id", job_id) for job_id in job_ids]
     is_one, params = (
@@ -125,11 +125,11 @@ def change(
         for query, values in then:
             run(f"{changed} {query}", [*(row[0] for row in rows), *values])
         if not sync:
-            dispatch.ring_web_on_commit()
+            wakeups.notify_web_on_commit()
     return rows
 
 
-def telling(events: Sequence[Event]) -> tuple[str, list[Any]]:
+def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
     """The rows of `events` for each changed job, the last with the number that its row has reached."""
     rows = [f"SELECT id, event_sequence - {place}, %s, %s FROM changed" for place in reversed(range(len(events)))]
     values = [value for type, data in events for value in (type, EVENT_DATA.get_db_prep_save(data, connection))]
@@ -142,7 +142,7 @@ def add_job(job: Job, events: Sequence[Event], *, unless: tuple[str, Sequence[An
     values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in GIVEN]
     condition, params = unless
     statement = f"INSERT INTO {JOB} ({columns}) SELECT {', '.join(['%s'] * len(values))} WHERE NOT ({condition})"
-    rows = change(statement, [*values, *params], *telling(events), returning=COLUMNS)
+    rows = change(statement, [*values, *params], *event_rows(events), returning=COLUMNS)
     return read_job(rows[0]) if rows else None
 
 
@@ -164,12 +164,12 @@ def move(
 ) -> bool:
     """One UPDATE behind the fence, with the events that tell of it; False where the fence holds it back."""
     columns = {Job._meta.get_field(name).column: (name, value) for name, value in changes.items()}  # type: ignore[union-attr]
-    settings = [f"{column} = {value if isinstance(value, Moment) else '%s'}" for column, (_, value) in columns.items()]
-    values = [stored(name, value) for name, value in columns.values() if not isinstance(value, Moment)]
+    settings = [f"{column} = {value if isinstance(value, DatabaseTime) else '%s'}" for column, (_, value) in columns.items()]
+    values = [stored(name, value) for name, value in columns.values() if not isinstance(value, DatabaseTime)]
     condition, params = fence(job, status)
     settings.append(f"event_sequence = event_sequence + {len(events)}")
     statement = f"UPDATE {JOB} SET {', '.join(settings)} WHERE {condition}"
-    return bool(change(statement, [*values, *params], *telling(events), alone=alone, sync=sync))
+    return bool(change(statement, [*values, *params], *event_rows(events), alone=alone, sync=sync))
 
 
 def claim(
@@ -184,7 +184,7 @@ def claim(
     those = "= (SELECT id FROM picked)" if limit == 1 else "IN (SELECT id FROM picked)"
     rows = change(
         f"""WITH picked AS MATERIALIZED (
-                SELECT id FROM {JOB} {in_order()} WHERE status = 'queued' AND available_at <= {clock()} AND {only}
+                SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND available_at <= {clock()} AND {only}
                 ORDER BY priority DESC, id LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
@@ -198,7 +198,7 @@ def claim(
     return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (-job.priority, job.pk))
 
 
-def are_so_many(*counts: tuple[str, Sequence[Any], int], less: int = 0) -> tuple[str, list[Any]]:
+def count_reaches(*counts: tuple[str, Sequence[Any], int], less: int = 0) -> tuple[str, list[Any]]:
     """The condition that for one of (where, params, number) there are `number - less` such jobs, and its parameters.
 
     Answering it reads no more index entries than that.

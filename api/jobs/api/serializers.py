@@ -6,9 +6,9 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from api.jobs.api.selectors import queue_position
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job
-from api.jobs.selectors import queue_position
 from api.jobs.states import Status
 
 to_time: Any = serializers.DateTimeField().to_representation

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from api.jobs.admin_tools import between, seconds_text
+from api.jobs.admin.tools import between, seconds_text
+from api.jobs.api.selectors import queue_position
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job
-from api.jobs.selectors import queue_position
 from api.jobs.states import ACTIVE, Status
 
 BAR_WIDTH = 600

@@ -3,27 +3,26 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from api.jobs.errors import JobCancelled, JobError, WorkerFault
-from api.jobs.runs import JobRun
+from api.errors import DarkroomError, DeviceFault
+from api.jobs.errors import JobCancelled
+from api.jobs.worker.runs import JobRun
 
 LOADING_STEPS = 100
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """The loader's and the store's errors as the job's. Raises JobError, WorkerFault."""
+    """The loader's and the store's errors as the job's. Raises DarkroomError, DeviceFault."""
     from api.catalog import UnknownEntry
-    from api.downloads.store import DownloadError
-    from api.model_loader import DeviceFault, LoaderError
 
     try:
         yield
-    except (DownloadError, LoaderError) as error:
-        raise JobError(error.code, error.status, error.detail) from error
+    except DarkroomError as error:
+        raise DarkroomError(error.code, error.status, error.detail) from error
     except UnknownEntry as error:
-        raise JobError("unknown_model", 400, str(error)) from error
+        raise DarkroomError("unknown_model", 400, str(error)) from error
     except DeviceFault as error:
-        raise WorkerFault(str(error)) from error
+        raise DeviceFault(str(error)) from error
 
 
 def report_to(runs: Sequence[JobRun]) -> Callable[[float, str], None]:

@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
 
-def read_stars(request: HttpRequest) -> int | None:
+def read_rating(request: HttpRequest) -> int | None:
     """1-5; None for 0, which takes them back. Raises Http404 for what no star of ours sends."""
     value = request.POST.get("stars", "")
     if value not in ("0", "1", "2", "3", "4", "5"):
@@ -13,7 +13,7 @@ def read_stars(request: HttpRequest) -> int | None:
     return int(value) or None
 
 
-def answer_stars(request: HttpRequest, stars: int | None, otherwise: str) -> HttpResponse:
+def answer_rating(request: HttpRequest, stars: int | None, otherwise: str) -> HttpResponse:
     """The stars anew for htmx; without it, back to the page that they were on, or to `otherwise`."""
     if request.headers.get("HX-Request") == "true":
         return render(request, "admin/stars.html", {"stars": stars, "rate_url": request.path})

@@ -11,8 +11,9 @@ from typing import Any
 
 from django.db import connection
 
-from api.jobs import services
-from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, JobError, LeaseLost
+from api.errors import DarkroomError
+from api.jobs import lifecycle
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, LeaseLost
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 
@@ -36,7 +37,7 @@ class JobRun:
         self.resolved = False
         self.cancel_asked = threading.Event()
         self.interrupted = interrupted or threading.Event()  # the worker must stop: hand the job back
-        self.last_sign = time.monotonic()
+        self.last_activity = time.monotonic()
         self.at = 0, 0
         """The last step that was told, and of how many."""
         self._last_emit = 0.0
@@ -70,11 +71,11 @@ class JobRun:
 
     def progress(self, *, step: int, steps: int, preview: bytes | None = None, stage: str = "") -> None:
         """Step `step` of `steps` is done. Told to watchers at most every 50 ms, the last step always."""
-        self.last_sign = time.monotonic()
+        self.last_activity = time.monotonic()
         self.at = step, steps
-        if preview is None and step < steps and self.last_sign - self._last_emit < COALESCE_SECONDS:
+        if preview is None and step < steps and self.last_activity - self._last_emit < COALESCE_SECONDS:
             return
-        self._last_emit = self.last_sign
+        self._last_emit = self.last_activity
         progress: dict[str, float | str] = {"fraction": round(step / steps, 4), "step": step, "steps": steps}
         if stage:
             progress["stage"] = stage
@@ -85,11 +86,11 @@ class JobRun:
 
     def emit(self, type: str, data: dict[str, Any], *, progress: dict[str, Any] | None = None) -> None:
         """An event for those who watch. A lost lease stops the work; a database that is busy only costs this event."""
-        self.last_sign = time.monotonic()
+        self.last_activity = time.monotonic()
         if self.resolved:
             return
         try:
-            services.emit_event(job=self.job, type=type, data=data, progress=progress)
+            lifecycle.emit_event(job=self.job, type=type, data=data, progress=progress)
         except LeaseLost:
             self.abandon()
         except CONNECTION_ERRORS:
@@ -110,7 +111,7 @@ class JobRun:
             self.add_time(name, time.monotonic() - started)
 
     def add_time(self, name: str, seconds: float) -> None:
-        self.last_sign = time.monotonic()
+        self.last_activity = time.monotonic()
         self.timings[name] = round(self.timings.get(name, 0.0) + seconds, 4)
 
     def finish(self, output: Any) -> None:
@@ -129,11 +130,11 @@ class JobRun:
     def _record(self, output: Any) -> None:
         told: dict[str, Any] = {"warnings": self.warnings, "timings": self.timings}
         for delay in (*FINISH_RETRIES, None):
-            self.last_sign = time.monotonic()
+            self.last_activity = time.monotonic()
             try:
                 if self.kind.makes_rows:
-                    return services.finish_job(job=self.job, record=lambda job: self.kind.record(job, output), **told)
-                return services.finish_job(job=self.job, result=self.kind.record(self.job, output), **told)
+                    return lifecycle.finish_job(job=self.job, record=lambda job: self.kind.record(job, output), **told)
+                return lifecycle.finish_job(job=self.job, result=self.kind.record(self.job, output), **told)
             except CONNECTION_ERRORS:
                 if delay is None:
                     raise
@@ -144,7 +145,7 @@ class JobRun:
     def _discard_unless_recorded(self, output: Any) -> None:
         """A commit whose answer was lost on its way may have happened: what the row has stays on disk, and so does it in doubt."""
         try:
-            if services.is_recorded(self.job):
+            if lifecycle.is_recorded(self.job):
                 return
         except CONNECTION_ERRORS:
             log.warning("Whether job %s was recorded isn't known; the sweep of orphans will see", self.id)
@@ -152,17 +153,17 @@ class JobRun:
         log.warning("Job %s was taken over or cancelled; this result is thrown away", self.id)
         self.kind.discard(output)
 
-    def fail(self, error: JobError) -> None:
-        self._resolve(lambda: services.fail_job(job=self.job, error=error, warnings=self.warnings, timings=self.timings))
+    def fail(self, error: DarkroomError) -> None:
+        self._resolve(lambda: lifecycle.fail_job(job=self.job, error=error, warnings=self.warnings, timings=self.timings))
         log.info("Job %s failed: %s: %s", self.id, error.code, error.detail)
 
     def stop(self) -> None:
         """The work has stopped before its end: cancelled where that was asked for, else handed back."""
         if self.cancel_asked.is_set():
-            self._resolve(lambda: services.acknowledge_cancel(job=self.job))
+            self._resolve(lambda: lifecycle.acknowledge_cancel(job=self.job))
         else:
             reason = "The worker was told to stop"
-            self._resolve(lambda: services.hand_back(job=self.job, reason=reason, blameless=True))
+            self._resolve(lambda: lifecycle.hand_back(job=self.job, reason=reason, blameless=True))
 
     def abandon(self) -> None:
         """The row is somebody else's by now: nothing of this attempt may be written."""

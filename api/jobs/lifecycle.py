@@ -13,13 +13,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from api.jobs import admission, dispatch, sql
-from api.jobs.durability import atomic_change, atomic_without_sync
-from api.jobs.errors import JobError, LeaseLost
+from api.errors import DarkroomError
+from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job, Worker
+from api.jobs.notify import wakeups
 from api.jobs.states import Status
-from api.problems import Problem
+from api.jobs.store import admission, transitions
+from api.jobs.store.durability import atomic_change, atomic_without_sync
 
 BACKOFF_SECONDS = (0, 2, 10, 30, 60)
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
@@ -44,7 +45,7 @@ def submit_job(
 ) -> Job:
     """Commit a row, then ring. `link` runs in the same transaction (a capability ties its files to the job there).
 
-    The same idempotency key and body give the job that is there already; another body is a Problem 422. Problem 429 when the owner has
+    The same idempotency key and body give the job that is there already; another body is a DarkroomError 422. DarkroomError 429 when the owner has
     `max_active` jobs under way, 503 when the queue is full.
     """
     job = Job(
@@ -68,8 +69,8 @@ def submit_job(
             job = admit(job, max_active)
             if link is not None:
                 link(job)
-            dispatch.ring_workers_on_commit(job.id)
-    except (IntegrityError, Problem):  # its twin may have been committed meanwhile, and have filled the quota too
+            wakeups.notify_workers_on_commit(job.id)
+    except (IntegrityError, DarkroomError):  # its twin may have been committed meanwhile, and have filled the quota too
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
         raise
@@ -79,18 +80,20 @@ def submit_job(
 def find_same_request(job: Job) -> Job | None:
     earlier = Job.objects.filter(owner_key=job.owner_key, idempotency_key=job.idempotency_key).first()
     if earlier is not None and earlier.body_hash != job.body_hash:
-        raise Problem("idempotency_key_reused", 422, "This Idempotency-Key was used with another request; take a new one.")
+        raise DarkroomError(
+            "idempotency_key_reused", 422, "This Idempotency-Key was used with another request; take a new one."
+        )
     return earlier
 
 
 def admit(job: Job, max_active: int | None) -> Job:
-    """Its row, with the first event; or a Problem where a limit is reached."""
+    """Its row, with the first event; or a DarkroomError where a limit is reached."""
     limits, told = admission.limits_of(job, max_active), [("status", {"status": Status.QUEUED})]
     if (row := admission.add_if_room(job, told, limits)) is not None:
         return row
     with transaction.atomic():  # which holds the locks of `ensure_room`
         admission.ensure_room(job, limits)
-        return cast(Job, sql.add_job(job, told))
+        return cast(Job, transitions.add_job(job, told))
 
 
 def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = None) -> Job:
@@ -119,13 +122,13 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = ()) -> list[Job]:
     lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
     others = f"(batch_key NOT IN ({', '.join(['%s'] * len(besides))}) OR attempt > 0)" if besides else "TRUE"
     with atomic_without_sync():
-        jobs = sql.claim(**lease, limit=1, only=others, params=besides)
+        jobs = transitions.claim(**lease, limit=1, only=others, params=besides)
         if not jobs:
             return []
         head = jobs[0]
         mates = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
-            jobs += sql.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
+            jobs += transitions.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
     return jobs
 
 
@@ -136,7 +139,7 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
         return []
     lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
     with atomic_without_sync():
-        return sql.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
+        return transitions.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
@@ -161,10 +164,10 @@ def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str,
 
 
 def transition(
-    job: Job, from_status: str, events: Sequence[sql.Event] = (), *, alone: str = "", sync: bool = True, **changes: Any
+    job: Job, from_status: str, events: Sequence[transitions.Event] = (), *, alone: str = "", sync: bool = True, **changes: Any
 ) -> None:
     """The fence: one UPDATE on (id, status, lease_token) with its events, or LeaseLost. `alone`: the type whose older events go."""
-    if not sql.move(job, from_status, changes, events, alone=alone, sync=sync):
+    if not transitions.move(job, from_status, changes, events, alone=alone, sync=sync):
         raise LeaseLost(f"{job} is no longer {from_status} under this lease")
 
 
@@ -181,7 +184,7 @@ def finish_job(
     Raises LeaseLost (and undoes `record`).
     """
     with transaction.atomic() if record else atomic_change():
-        if record and not sql.lock(job, Status.RUNNING):  # before anything is made
+        if record and not transitions.lock(job, Status.RUNNING):  # before anything is made
             raise LeaseLost(f"{job} is no longer running under this lease")
         result = record(job) if record else result
         end_job(job, Status.SUCCEEDED, ("result", {}), result=result, warnings=list(warnings), timings=timings or {})
@@ -193,10 +196,10 @@ def is_recorded(job: Job) -> bool:
     return Job.objects.filter(pk=job.pk, status=Status.SUCCEEDED, **mine).exists()
 
 
-def fail_job(*, job: Job, error: JobError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:
+def fail_job(*, job: Job, error: DarkroomError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:
     """running → failed."""
     with atomic_change():
-        body = error.as_json()
+        body = error.to_json()
         end_job(job, Status.FAILED, ("error", body), error=body, warnings=list(warnings), timings=timings or {})
 
 
@@ -206,12 +209,12 @@ def acknowledge_cancel(*, job: Job) -> None:
         end_job(job, Status.CANCELLED, None)
 
 
-def end_job(job: Job, status: Status, event: sql.Event | None, **changes: Any) -> None:
+def end_job(job: Job, status: Status, event: transitions.Event | None, **changes: Any) -> None:
     """running → a final state, with its last events; inside the caller's transaction."""
     events = [*([event] if event else []), ("status", {"status": status})]
-    over: dict[str, Any] = {"finished_at": sql.clock(), "lease_token": None, "lease_expires_at": None}
+    over: dict[str, Any] = {"finished_at": transitions.clock(), "lease_token": None, "lease_expires_at": None}
     transition(job, Status.RUNNING, events, alone="preview", status=status, **over, **changes)
-    dispatch.ring_web_of_end_on_commit()
+    wakeups.notify_web_of_end_on_commit()
 
 
 # ---------------------------------------------------------------- cancel
@@ -223,11 +226,11 @@ def cancel_job(*, job: Job) -> Job:
         now = Job.objects.select_for_update().get(pk=job.pk)  # locked: a hand-back between two looks would hide it from both
         if now.status == Status.QUEUED:
             told = [("status", {"status": Status.CANCELLED})]
-            transition(now, Status.QUEUED, told, status=Status.CANCELLED, finished_at=sql.clock())
-            dispatch.ring_web_on_commit()
+            transition(now, Status.QUEUED, told, status=Status.CANCELLED, finished_at=transitions.clock())
+            wakeups.notify_web_on_commit()
         elif now.status == Status.RUNNING and now.cancel_requested_at is None:
-            transition(now, Status.RUNNING, cancel_requested_at=sql.clock())
-            dispatch.ring_keepers_on_commit()
+            transition(now, Status.RUNNING, cancel_requested_at=transitions.clock())
+            wakeups.notify_lease_keepers_on_commit()
     return Job.objects.get(pk=job.pk)
 
 
@@ -250,8 +253,8 @@ def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: boo
         if now["cancel_requested_at"]:
             return end_job(job, Status.CANCELLED, None)
         if now["attempt"] >= now["max_attempts"] and not blameless:
-            error = JobError("attempts_exhausted", 500, f"{reason}; it was tried {now['attempt']} times and given up.")
-            return end_job(job, Status.FAILED, ("error", error.as_json()), error=error.as_json())
+            error = DarkroomError("attempts_exhausted", 500, f"{reason}; it was tried {now['attempt']} times and given up.")
+            return end_job(job, Status.FAILED, ("error", error.to_json()), error=error.to_json())
         requeue(job, attempt=now["attempt"] - blameless, delay=0 if blameless else backoff(now["attempt"]))
 
 
@@ -268,10 +271,10 @@ def requeue(job: Job, *, attempt: int, delay: float) -> None:
         worker=None,
         started_at=None,
         progress={},
-        available_at=sql.clock(delay),
+        available_at=transitions.clock(delay),
     )
-    dispatch.ring_web_on_commit()
-    dispatch.ring_workers_on_commit(job.pk)
+    wakeups.notify_web_on_commit()
+    wakeups.notify_workers_on_commit(job.pk)
 
 
 def backoff(attempt: int) -> float:

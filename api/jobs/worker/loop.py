@@ -17,14 +17,16 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from api.jobs import dispatch, services
-from api.jobs.bell import open_bell
-from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, JobError, WorkerFault
+from api.errors import DarkroomError, DeviceFault
+from api.jobs import lifecycle
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import JobKind, Session, get_kind
-from api.jobs.lease import LeaseKeeper
 from api.jobs.models import Job, Worker
-from api.jobs.runs import JobRun
-from api.jobs.sweep import clean_history
+from api.jobs.notify import wakeups
+from api.jobs.notify.channels import subscribe
+from api.jobs.worker.leases import LeaseKeeper
+from api.jobs.worker.runs import JobRun
+from api.jobs.worker.sweep import clean_history
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
@@ -69,7 +71,7 @@ class WorkerLoop:
 
     def run(self) -> None:
         """Until `stop` is called."""
-        bell = open_bell("worker")
+        bell = subscribe("worker")
         self.keeper.start()
         log.info("Worker %s is ready", self.worker)
         while not self.stopping.is_set():
@@ -81,20 +83,20 @@ class WorkerLoop:
                 log.warning("The database didn't answer; trying again", exc_info=True)
                 connection.close()
                 self.stopping.wait(IDLE_SECONDS)
-        dispatch.give_owed_ring()
+        wakeups.flush_web_notification()
         self.drain()
         bell.close()
         self.end()
 
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
-        jobs = services.claim_jobs(worker=self.worker, besides=list(self.sessions))
-        dispatch.give_owed_ring(rung=bool(jobs))  # a claim rings the web itself
+        jobs = lifecycle.claim_jobs(worker=self.worker, besides=list(self.sessions))
+        wakeups.flush_web_notification(rung=bool(jobs))  # a claim rings the web itself
         if jobs:
-            with dispatch.web_ring_waits(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
+            with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
                 self.start(jobs)
         if self.sessions:
-            dispatch.give_owed_ring()  # their turns come before the next claim
+            wakeups.flush_web_notification()  # their turns come before the next claim
         busy = bool(jobs or self.sessions)
         self.take_turns()
         return busy
@@ -134,7 +136,9 @@ class WorkerLoop:
         session = kind.open_session(job.params)
         if session is None:
             kind.run(self.batch)
-            fail_unresolved(self.batch, JobError("internal_error", 500, "The job ended without a result; the log has more."))
+            fail_unresolved(
+                self.batch, DarkroomError("internal_error", 500, "The job ended without a result; the log has more.")
+            )
         else:
             session.join(self.batch)
             self.sessions[job.batch_key] = session
@@ -148,16 +152,16 @@ class WorkerLoop:
             yield
         except JobCancelled:
             stop_unresolved(runs)
-        except JobError as error:
+        except DarkroomError as error:
             fail_unresolved(runs, error)
-        except WorkerFault:
+        except DeviceFault:
             log.critical("The device failed; this worker ends, and another takes its jobs", exc_info=True)
             os._exit(FAULT_EXIT)
         except CONNECTION_ERRORS:
             raise  # the rows are still ours by lease; the sweep gives them to whoever reaches the database
         except Exception:
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
-            fail_unresolved(runs, JobError("internal_error", 500, "The job failed; the log has the reason under its id."))
+            fail_unresolved(runs, DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id."))
         finally:
             job_id_of_log.set("")
 
@@ -198,7 +202,7 @@ class WorkerLoop:
 
     def let_join(self, key: str, session: Session) -> None:
         kind = session.runs[0].kind
-        jobs = services.claim_joining(worker=self.worker, kind=kind.name, batch_key=key, limit=session.room())
+        jobs = lifecycle.claim_joining(worker=self.worker, kind=kind.name, batch_key=key, limit=session.room())
         if jobs:
             session.join([JobRun(job, kind, self.interrupted) for job in jobs])
             self.hold()
@@ -215,7 +219,7 @@ class WorkerLoop:
 
     def set_state(self, state: Worker.State) -> None:
         self.state = state
-        self.keeper.tell_soon()
+        self.keeper.report_soon()
 
     def stop(self, *, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Claim no more. What runs may end within `drain_seconds`; then it is handed back at its next step.
@@ -226,7 +230,7 @@ class WorkerLoop:
         timer = threading.Timer(drain_seconds, self.interrupted.set)
         timer.daemon = True
         timer.start()
-        dispatch.ring_quietly("worker")
+        wakeups.notify_quietly("worker")
         connection.close()
 
     def end(self) -> None:
@@ -237,7 +241,7 @@ class WorkerLoop:
         log.info("Worker %s has ended", self.worker)
 
 
-def fail_unresolved(runs: list[JobRun], error: JobError) -> None:
+def fail_unresolved(runs: list[JobRun], error: DarkroomError) -> None:
     for run in runs:
         if not run.resolved:
             run.stop() if run.cancelled else run.fail(error)

@@ -6,9 +6,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
-from api.jobs import dispatch
+from api.jobs.lifecycle import hand_back_all
 from api.jobs.models import Job, JobEvent, Worker
-from api.jobs.services import hand_back_all
+from api.jobs.notify import wakeups
 from api.jobs.states import FINAL, Status
 
 log = logging.getLogger("darkroom.jobs")
@@ -23,7 +23,7 @@ def sweep() -> int:
         log.warning("%d jobs had lost their worker and were handed back", count)
     waiting = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).values_list("pk", flat=True)[:1]
     for job_id in waiting:
-        dispatch.wake_workers(str(job_id))
+        wakeups.wake_workers(str(job_id))
     silent = Now() - timedelta(seconds=2 * settings.JOB_LEASE_SECONDS)
     Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED).update(
         state=Worker.State.STOPPED, loaded_models=[]

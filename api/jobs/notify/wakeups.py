@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
-from api.jobs.bell import Listener, ring
+from api.jobs.notify.channels import Listener, ring
 
 log = logging.getLogger("darkroom.jobs")
 
@@ -21,45 +21,45 @@ start_embedded_worker: Callable[[], None] = _nobody_supervises
 """apps.py sets it: who supervises the worker changes jobs too, and each change of theirs rings from here."""
 
 
-class OwedRing(threading.local):
+class DeferredNotification(threading.local):
     """A worker's ring for the web that waits for its next claim, which rings the web anyway."""
 
     waits = False
     owed = False
 
 
-_ring = OwedRing()
+_ring = DeferredNotification()
 
 
-def ring_workers_on_commit(job_id: object) -> None:
+def notify_workers_on_commit(job_id: object) -> None:
     """Once the row is committed: wake the workers, here or behind the broker."""
     transaction.on_commit(lambda: wake_workers(str(job_id)), robust=True)
 
 
-def ring_keepers_on_commit() -> None:
+def notify_lease_keepers_on_commit() -> None:
     """A cancellation was asked for: who keeps the leases passes it on."""
-    transaction.on_commit(lambda: ring_quietly("keeper"), robust=True)
+    transaction.on_commit(lambda: notify_quietly("keeper"), robust=True)
 
 
-def ring_web_on_commit() -> None:
-    transaction.on_commit(lambda: ring_quietly("web"), robust=True)
+def notify_web_on_commit() -> None:
+    transaction.on_commit(lambda: notify_quietly("web"), robust=True)
 
 
-def ring_web_of_end_on_commit() -> None:
-    """A job has ended. Within `web_ring_waits` the ring is owed."""
-    transaction.on_commit(_ring_or_owe, robust=True)
+def notify_web_of_end_on_commit() -> None:
+    """A job has ended. Within `deferred_web_notification` the ring is owed."""
+    transaction.on_commit(_notify_or_defer, robust=True)
 
 
-def _ring_or_owe() -> None:
+def _notify_or_defer() -> None:
     if _ring.waits:
         _ring.owed = True
     else:
-        ring_quietly("web")
+        notify_quietly("web")
 
 
 @contextmanager
-def web_ring_waits(*, when: bool) -> Iterator[None]:
-    """Within the block this thread only notes that the web is to hear of a job's end; `give_owed_ring` must follow at once."""
+def deferred_web_notification(*, when: bool) -> Iterator[None]:
+    """Within the block this thread only notes that the web is to hear of a job's end; `flush_web_notification` must follow at once."""
     _ring.waits = when
     try:
         yield
@@ -67,11 +67,11 @@ def web_ring_waits(*, when: bool) -> Iterator[None]:
         _ring.waits = False
 
 
-def give_owed_ring(*, rung: bool = False) -> None:
+def flush_web_notification(*, rung: bool = False) -> None:
     """`rung`: the web has been rung since, for another reason."""
     owed, _ring.owed = _ring.owed, False
     if owed and not rung:
-        ring_quietly("web")
+        notify_quietly("web")
 
 
 def wake_workers(job_id: str) -> None:
@@ -79,10 +79,10 @@ def wake_workers(job_id: str) -> None:
         start_embedded_worker()
     if settings.JOB_RUNNER == "celery":
         publish(job_id)
-    ring_quietly("worker")
+    notify_quietly("worker")
 
 
-def ring_quietly(listener: Listener) -> None:
+def notify_quietly(listener: Listener) -> None:
     try:
         ring(listener)
     except (OSError, DatabaseError) as error:

@@ -4,12 +4,12 @@ import uuid
 
 from django.conf import settings
 
-from api.jobs.worker import WorkerLoop
+from api.jobs.worker.loop import WorkerLoop
 
 
-def make_loop(worker_id: uuid.UUID | None = None) -> WorkerLoop:
+def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
     """Its row is there when this returns; call `prepare` before it claims."""
-    from api.system.housekeeping import clean
+    from api.system.maintenance import clean
     from api.system.runtime import describe_runtime, warm_up
 
     describe = describe_runtime if settings.LOAD_MODELS else dict
