@@ -25,6 +25,8 @@ HUB = "https://huggingface.co/"
 MODEL_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0,2}"
 REPO_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*"
 COMMIT_PATTERN = r"[0-9a-f]{40}"
+MOST_COMPARED = 200
+"""Characters of a wrong id that are compared with the known ones."""
 
 TASKS = (
     "text-to-image",
@@ -243,8 +245,12 @@ def _check_bases(file: Path, models: dict[str, ModelEntry]) -> None:
 
 
 def _nearest(wanted: str, known: Iterable[str]) -> list[str]:
+    """Up to three: first those that begin with what was written (a base model before what was made from it), then similar ones."""
     by_folded = {name.lower(): name for name in known}
-    return [by_folded[name] for name in difflib.get_close_matches(wanted.lower(), by_folded, n=3, cutoff=0.5)]
+    folded = wanted.lower()[:MOST_COMPARED]
+    begun = sorted((name for name in by_folded if folded and name.startswith(folded)), key=lambda name: "base" not in name)
+    similar = difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.5)
+    return [by_folded[name] for name in list(dict.fromkeys([*begun, *similar]))[:3]]
 
 
 def _read(file: Path, *, base: Path, source: str) -> tuple[dict[str, ModelEntry], dict[str, AdapterEntry]]:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import DisallowedHost, PermissionDenied, TooManyFieldsSent, TooManyFilesSent
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.urls import is_valid_path
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -19,14 +21,20 @@ log = logging.getLogger("darkroom.request")
 CONTENT_TYPE = "application/problem+json"
 
 
+def printable(text: str) -> str:
+    """A client's text as JSON in UTF-8 can carry it: half of a surrogate pair becomes its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def problem_body(status: int, code: str, detail: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
+    """Every error under /api/ is made here, and those of the dialects from it (`error_body` where there is no problem first)."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": printable(detail),
         "code": code,
-        "errors": errors or [],
+        "errors": [{name: printable(text) for name, text in error.items()} for error in errors or []],
     }
 
 
@@ -42,9 +50,9 @@ def register_form(prefix: str, form: Form) -> None:
 def error_body(path: str, status: int, code: str, detail: str) -> tuple[dict[str, Any], str]:
     """The body and its content type, in the form that the clients of an address read."""
     form = next((form for prefix, form in _forms.items() if path.startswith(prefix)), None)
-    return (
-        (problem_body(status, code, detail), CONTENT_TYPE) if form is None else (form(status, code, detail), "application/json")
-    )
+    if form is None:
+        return problem_body(status, code, detail), CONTENT_TYPE
+    return form(status, code, printable(detail)), "application/json"
 
 
 def problem_response(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
@@ -67,10 +75,23 @@ def field_errors(detail: Any, field: str = "") -> Iterator[dict[str, str]]:
         yield {"field": field, "code": getattr(detail, "code", None) or "invalid", "detail": str(detail)}
 
 
-def as_drf(error: Exception) -> Exception:
+def as_drf(error: Exception, context: dict[str, Any]) -> Exception:
+    """Django's own as DRF's; what DRF says less of than helps is said again."""
     if isinstance(error, Http404):
         return exceptions.NotFound()
-    return exceptions.PermissionDenied() if isinstance(error, PermissionDenied) else error
+    if isinstance(error, PermissionDenied):
+        return exceptions.PermissionDenied()
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        error.detail = exceptions.ErrorDetail(media_type_detail(context), error.default_code)
+    return error
+
+
+def media_type_detail(context: dict[str, Any]) -> str:
+    given = context["request"].content_type
+    begin = f"The Content-Type '{given[:100]}' is not read here" if given else "The request has a body and no Content-Type"
+    taken = [parser.media_type for parser in context["view"].parser_classes]
+    form = " (or a form as multipart/form-data)" if "multipart/form-data" in taken else ""
+    return f"{begin}: send JSON with the header Content-Type: application/json{form}."
 
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -79,18 +100,27 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Non
         set_rollback()
         body = problem_body(error.status, error.code, error.detail)
         return Response(body, status=error.status, headers=error.headers, content_type=CONTENT_TYPE)
-    error = as_drf(error)
+    error = as_drf(error, context)
     if not isinstance(error, exceptions.APIException):
         return None
     set_rollback()
-    if isinstance(error, exceptions.ValidationError):
-        errors = list(field_errors(error.detail))
-        first = f"{errors[0]['field']}: {errors[0]['detail']}" if errors and errors[0]["field"] else "The request is not valid."
-        body = problem_body(error.status_code, "invalid", first if len(errors) == 1 else "The request is not valid.", errors)
-    else:
+    return Response(refusal_body(error), status=error.status_code, headers=error_headers(error), content_type=CONTENT_TYPE)
+
+
+def refusal_response(error: exceptions.APIException) -> HttpResponse:
+    """The same for views outside DRF."""
+    body = json.dumps(refusal_body(error))
+    return HttpResponse(body, status=error.status_code, content_type=CONTENT_TYPE, headers=error_headers(error))
+
+
+def refusal_body(error: exceptions.APIException) -> dict[str, Any]:
+    if not isinstance(error, exceptions.ValidationError):
         code = error.get_codes() if isinstance(error.get_codes(), str) else error.default_code
-        body = problem_body(error.status_code, str(code), str(error.detail))
-    return Response(body, status=error.status_code, headers=error_headers(error), content_type=CONTENT_TYPE)
+        return problem_body(error.status_code, str(code), str(error.detail))
+    errors = list(field_errors(error.detail))
+    first = f"{errors[0]['field']}: {errors[0]['detail']}" if errors and errors[0]["field"] else "The request is not valid."
+    detail = first if len(errors) == 1 else "The request is not valid."
+    return problem_body(error.status_code, "invalid", detail, errors)
 
 
 def error_headers(error: exceptions.APIException) -> dict[str, str]:
@@ -106,7 +136,7 @@ def wants_page(request: HttpRequest) -> bool:
     return request.path == "/" or request.path.startswith(("/admin/", "/studio/"))
 
 
-def answer(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponseBase:
+def answer(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:
     if wants_page(request):
         return render(
             request, "error.html", {"status": status, "title": HTTPStatus(status).phrase, "detail": detail}, status=status
@@ -116,6 +146,14 @@ def answer(request: HttpRequest, status: int, code: str, detail: str) -> HttpRes
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
+    if isinstance(exception, DisallowedHost):
+        host = request.META.get("HTTP_HOST", "")[:100]
+        allowed = ", ".join(settings.ALLOWED_HOSTS)
+        detail = f"The host '{host}' is not one of this server's: the setting ALLOWED_HOSTS lists {allowed}."
+        return answer(request, 400, "unknown_host", detail)
+    if isinstance(exception, TooManyFieldsSent | TooManyFilesSent):
+        fields, files = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS, settings.DATA_UPLOAD_MAX_NUMBER_FILES
+        return answer(request, 400, "too_many", f"A form or a query has up to {fields} fields, and {files} files.")
     return answer(request, 400, "bad_request", "The request could not be read.")
 
 
@@ -124,7 +162,17 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
-    return answer(request, 404, "not_found", "There is nothing at this address.")
+    return answer(request, 404, "not_found", f"There is nothing at this address.{with_other_slash(request)}")
+
+
+def with_other_slash(request: HttpRequest) -> str:
+    """A hint where only the slash at the end is missing, or too much. A redirect would lose a POST's body."""
+    path = request.path_info
+    other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+    if request.resolver_match is not None or wants_page(request) or not is_valid_path(other):
+        return ""
+    what = "without the slash at the end" if path.endswith("/") else "with a slash at the end"
+    return f" Write it {what}: {other[:200]}"
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:

@@ -2,10 +2,11 @@
 
 import difflib
 import math
-import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, ClassVar
 
+from django.db.models import Model
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
@@ -13,10 +14,16 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
+from api.json_text import InvalidJson, read_json
+
+LONGEST_NAME = 100
+MOST_NAMED = 20
+"""Unknown fields that one answer names: a body of 32 MiB may have a million, and each is compared with the known ones."""
+
 
 def nearest(name: str, known: list[str]) -> str:
     """' Did you mean …?' for a word that is close to a known one, else the known ones."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(name[:LONGEST_NAME], known, n=3, cutoff=0.6)
     if close:
         return f" Did you mean {' or '.join(repr(word) for word in close)}?"
     return f" Known: {', '.join(known)}." if 0 < len(known) <= 40 else ""
@@ -34,13 +41,18 @@ class AlwaysJson(BaseContentNegotiation):
 
 
 class JsonParser(JSONParser):
-    """JSON that is nested more deeply than Python can follow is a 400, like any other that can't be read."""
+    """Every view's JSON is read by this one, or by a subclass of it (a test walks the URL configuration)."""
 
-    def parse(self, *args: Any, **kwargs: Any) -> Any:
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """UTF-8, whatever the Content-Type's charset is: RFC 8259 knows no other."""
         try:
-            return super().parse(*args, **kwargs)
-        except RecursionError:
-            raise ParseError("The JSON is nested too deeply.") from None
+            return read_json(stream.read())
+        except InvalidJson as error:
+            raise as_refusal(error) from None
+
+
+def as_refusal(error: InvalidJson) -> ParseError | ValidationError:
+    return ValidationError({error.field: [error.detail]}, error.code) if error.field else ParseError(error.detail)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -49,10 +61,15 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if isinstance(data, Mapping):
             known = [name for name, field in self.fields.items() if not field.read_only]
-            unknown = {str(name): [f"Unknown field.{nearest(str(name), known)}"] for name in data if name not in self.fields}
-            if unknown:
+            if unknown := unknown_names(data, known, "field"):
                 raise ValidationError(unknown, code="unknown_field")
         return super().to_internal_value(data)
+
+
+def unknown_names(given: Iterable[Any], known: list[str], what: str) -> dict[str, list[str]]:
+    """An error for each name that isn't known, the first MOST_NAMED of them."""
+    unknown = (str(name) for name in given if name not in known)
+    return {name[:LONGEST_NAME]: [f"Unknown {what}.{nearest(name, known)}"] for name in islice(unknown, MOST_NAMED)}
 
 
 class FiniteFloatField(serializers.FloatField):
@@ -73,6 +90,8 @@ class NewestFirst(CursorPagination):
     page_size_query_param = "limit"
     max_page_size = 100
     cursor_query_param = "cursor"
+    query_parameters: ClassVar[tuple[str, ...]] = ("limit", "cursor")
+    offset_cutoff = 1_000_000  # rows with the same value in the column that orders them
     invalid_cursor_message = "The cursor is not one that a page of ours gave."
 
     def get_page_size(self, request: Request) -> int:
@@ -83,14 +102,23 @@ class NewestFirst(CursorPagination):
             raise ValidationError({"limit": [f"Must be a whole number from 1 to {self.max_page_size}."]})
         return int(value)
 
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        self.model: type[Model] = queryset.model
+        return super().paginate_queryset(queryset, request, view)
+
     def decode_cursor(self, request: Request) -> Any:
         try:
             cursor = super().decode_cursor(request)
-            if cursor is not None and self.get_ordering_field() == "id" and cursor.position is not None:
-                uuid.UUID(str(cursor.position))
+            if cursor is not None and cursor.position is not None:
+                self.check_position(cursor.position)
         except Exception:
             raise ValidationError({"cursor": [self.invalid_cursor_message]}) from None
         return cursor
 
-    def get_ordering_field(self) -> str:
-        return (self.ordering if isinstance(self.ordering, str) else self.ordering[0]).lstrip("-")
+    def check_position(self, position: Any) -> None:
+        """Raises where it is no value of the column that orders the rows."""
+        first = self.ordering if isinstance(self.ordering, str) else self.ordering[0]
+        field: Any = self.model._meta.get_field(first.lstrip("-"))
+        value = field.to_python(position)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(position)

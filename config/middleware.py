@@ -46,6 +46,10 @@ def begin(request: HttpRequest) -> float:
     identifier = given if CLIENT_ID.fullmatch(given) else uuid.uuid4().hex
     request.request_id = identifier  # type: ignore[attr-defined]
     request_id.set(identifier)
+    if request.encoding is not None:
+        request.encoding = (
+            settings.DEFAULT_CHARSET
+        )  # every text is UTF-8; some of Python's other codecs raise on what they can't read
     return time.monotonic()
 
 

@@ -184,6 +184,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.strict.AlwaysJson",
     "DEFAULT_SCHEMA_CLASS": "api.system.schema.DarkroomSchema",
     "EXCEPTION_HANDLER": "api.problems.problem_handler",
+    "DEFAULT_THROTTLE_CLASSES": ["api.queries.KnownParameters"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

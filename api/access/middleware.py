@@ -9,6 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
 
+from api.access.principals import FOREIGN_ORIGIN
+from api.problems import answer
+
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED = "ETag, Location, Preference-Applied, Retry-After, X-Request-ID"
 MAX_AGE_SECONDS = 600
@@ -41,7 +44,7 @@ def answer_preflight(request: HttpRequest) -> HttpResponse | None:
     if request.method != "OPTIONS" or not {"Origin", "Access-Control-Request-Method"} <= set(request.headers):
         return None
     if not is_listed(request):
-        return HttpResponse(status=403)
+        return answer(request, 403, "permission_denied", FOREIGN_ORIGIN)
     response = mark_readable(request, HttpResponse(status=204))
     response["Access-Control-Allow-Methods"] = METHODS
     response["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")

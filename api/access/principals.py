@@ -17,6 +17,7 @@ from api.access.scopes import LOCAL, SCOPES, Principal
 from api.access.services import KEY_REQUIRED, any_key_exists, authenticate_token, not_authenticated
 
 __all__ = ["LOCAL", "Principal", "aprincipal_of", "principal_of", "visible_to"]
+FOREIGN_ORIGIN = "Requests from this web page's origin are not allowed; CORS_ORIGINS lists those that are."
 PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 M = TypeVar("M", bound=Model)
 
@@ -108,7 +109,7 @@ def is_forwarded(request: HttpRequest) -> bool:
 def refuse_foreign_origin(request: HttpRequest, *, host: str) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and not is_allowed_origin(origin, host):
-        raise PermissionDenied("Requests from this web page's origin are not allowed; CORS_ORIGINS lists those that are.")
+        raise PermissionDenied(FOREIGN_ORIGIN)
 
 
 def is_allowed_origin(origin: str, host: str) -> bool:

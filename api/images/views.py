@@ -11,7 +11,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.exceptions import ValidationError
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -24,9 +23,15 @@ from api.images.models import GeneratedImage
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
 from api.jobs.api.submission import SubmitView
-from api.strict import NewestFirst, nearest
+from api.queries import WholeNumberFilter, YesNoFilter
+from api.strict import JsonParser, NewestFirst, nearest
 
-ORDERS = {"newest": "-file_id", "oldest": "file_id", "clip_score": "-clip_score", "rating": "-rating"}
+ORDERS = {
+    "newest": ("-file_id",),
+    "oldest": ("file_id",),
+    "clip_score": ("-clip_score", "-file_id"),
+    "rating": ("-rating", "-file_id"),
+}
 
 
 class Txt2ImgView(SubmitView):
@@ -43,11 +48,11 @@ class Img2ImgView(SubmitView):
 
 class ImageFilter(django_filters.FilterSet):
     model_id = django_filters.CharFilter(max_length=200)
-    seed = django_filters.NumberFilter(min_value=0, max_value=2**53 - 1)
+    seed = WholeNumberFilter(min_value=0, max_value=2**53 - 1)
     min_clip_score = django_filters.NumberFilter(field_name="clip_score", lookup_expr="gte", min_value=0, max_value=100)
     tag = django_filters.CharFilter(field_name="tags__name", max_length=50)
-    rating = django_filters.NumberFilter(min_value=1, max_value=5)
-    favourite = django_filters.BooleanFilter()
+    rating = WholeNumberFilter(min_value=1, max_value=5)
+    favourite = YesNoFilter()
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200)
 
     class Meta:
@@ -58,14 +63,15 @@ class ImageFilter(django_filters.FilterSet):
 class ImagePages(NewestFirst):
     """`order`: newest (the default), oldest, clip_score or rating (the best first; pictures without one are left out)."""
 
-    ordering = "-file_id"
+    ordering = ORDERS["newest"]  # type: ignore[assignment]
+    query_parameters = (*NewestFirst.query_parameters, "order")
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         order = request.query_params.get("order", "newest")
         if order not in ORDERS:
             raise ValidationError({"order": [f"There is no order '{order}'.{nearest(order, list(ORDERS))}"]})
         self.ordering = ORDERS[order]
-        return (ORDERS[order],)
+        return ORDERS[order]
 
 
 class ImageViewSet(
@@ -78,7 +84,7 @@ class ImageViewSet(
     pagination_class = ImagePages
     filter_backends = [DjangoFilterBackend]
     filterset_class = ImageFilter
-    parser_classes = [JSONParser]
+    parser_classes = [JsonParser]
     lookup_url_kwarg = "id"
     lookup_value_converter = "uuid"
 

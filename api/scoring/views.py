@@ -11,6 +11,7 @@ from rest_framework.exceptions import ValidationError
 from api.access.principals import visible_to
 from api.access.scopes import Principal
 from api.jobs.api.submission import SubmitView
+from api.queries import TimeFilter
 from api.scoring.models import LayoutScore
 from api.scoring.scorers import UnknownScorer, find_backend
 from api.scoring.serializers import ClipScoreSerializer, LayoutScoreSerializer, ScoreBatchSerializer, ScoreSerializer
@@ -64,8 +65,8 @@ class LayoutScoreFilter(django_filters.FilterSet):
     max_color_harmony_score = bound("color_harmony_score", "lte")
     min_balance_score = bound("balance_score", "gte")
     max_balance_score = bound("balance_score", "lte")
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = LayoutScore

@@ -6,8 +6,11 @@ from django.utils.functional import cached_property
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent, build_parameter_type
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.permissions import AllowAny
+
+from api.queries import action_of, known_parameters
+from api.system.document import TAGS, examples_of, in_order, summary_of, tag_of
 
 PROBLEM_TYPE = "application/problem+json"
 PROBLEM = {
@@ -96,16 +99,23 @@ class DarkroomSchema(AutoSchema):
         return getattr(self.view, "action", None) or ""
 
     def get_tags(self) -> list[str]:
-        parts = [part for part in self.path.split("/") if part and not part.startswith("{")]
-        return [parts[1] if len(parts) > 1 and parts[0] == "api" else parts[0] if parts else "system"]
+        return [tag_of(self.method, self.path)]
+
+    def get_summary(self) -> str:
+        return summary_of(self.method, self.path, self.get_description() or "")
+
+    def get_examples(self) -> list[OpenApiExample]:
+        return examples_of(self.method, self.path)
 
     def get_override_parameters(self) -> list[Any]:
         if self.submits:
-            return [PREFER, IDEMPOTENCY_KEY, INCLUDE]
+            return [PREFER, IDEMPOTENCY_KEY, *self.extras()]
         if getattr(self.view, "waits", False) and self.method == "POST":
             return [PREFER, IDEMPOTENCY_KEY]
-        shows_jobs = self.path.startswith("/api/jobs/") and self.action in ("list", "retrieve", "cancel")
-        return [INCLUDE] if shows_jobs else []
+        return self.extras()
+
+    def extras(self) -> list[OpenApiParameter]:
+        return [INCLUDE] if "include" in known_parameters(self.view, action_of(self.view, self.method)) else []
 
     def _get_filter_parameters(self) -> list[dict[str, Any]]:
         """With the bounds that the filters hold clients to."""
@@ -196,10 +206,10 @@ def add_event_stream(result: dict[str, Any], generator: Any, **kwargs: Any) -> d
     result["paths"][EVENTS_PATH] = {
         "get": {
             "operationId": "jobs_events",
-            "summary": "Follow a job",
+            "summary": summary_of("GET", EVENTS_PATH, ""),
             "description": EVENTS_DESCRIPTION,
             "parameters": [LAST_EVENT_ID, job_id],
-            "tags": ["jobs"],
+            "tags": [tag_of("GET", EVENTS_PATH)],
             "security": [{KeyScheme.name: []}],
             "responses": {
                 "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -210,5 +220,6 @@ def add_event_stream(result: dict[str, Any], generator: Any, **kwargs: Any) -> d
             },
         }
     }
-    result["paths"] = dict(sorted(result["paths"].items()))
+    result["paths"] = in_order(result["paths"])
+    result["tags"] = TAGS
     return result

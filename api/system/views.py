@@ -120,6 +120,7 @@ class DocsView(SpectacularSwaggerView):
     """Swagger UI, its assets served from here. Who has no session is sent to log in; a wrong key is told so."""
 
     url_name = "schema"
+    http_method_names = ["get", "head"]  # an answer to OPTIONS would need a template of its own
 
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, APIException) and exc.status_code == 401 and "Authorization" not in self.request.headers:

@@ -226,4 +226,5 @@ def test_a_schema_with_an_infinite_number_is_refused(client: Client) -> None:
     format = '{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"number","maximum":1e999}}}'
     body = f'{{"model":"{MODEL}","messages":[{{"role":"user","content":"x"}}],"response_format":{format}}}'
     reply = client.post("/v1/chat/completions", body, content_type="application/json", headers=ASYNC)
-    assert refusal(reply)["code"] == "invalid_schema"
+    error = refusal(reply)
+    assert (error["code"], error["param"]) == ("too_large", "response_format.json_schema.schema.maximum")

@@ -11,6 +11,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from openapi_spec_validator import validate
 
+from api.system.document import LISTED, summary_of, tag_of
+
 pytestmark = pytest.mark.django_db
 SNAPSHOT = Path(__file__).with_name("openapi.yaml")
 REFRESH = "manage.py spectacular --file tests/system/openapi.yaml"
@@ -52,6 +54,45 @@ def test_the_copy_in_the_repository_is_current(document: dict[str, Any]) -> None
 def test_every_address_of_the_api_is_in_it(document: dict[str, Any]) -> None:
     documented = {re.sub(r"{[^}]*}", "{}", path) for path in document["paths"]}
     assert api_routes(get_resolver().url_patterns) - documented == {"/api/schema/", "/api/docs/"}
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(method, path, one) for path, methods in document["paths"].items() for method, one in methods.items()]
+
+
+def test_every_operation_has_a_short_summary(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        assert 8 < len(operation["summary"]) <= 60, (method, path)
+        assert not operation["summary"].endswith("."), (method, path)
+
+
+def test_no_two_operations_have_the_same_summary(document: dict[str, Any]) -> None:
+    summaries = [operation["summary"] for _, _, operation in operations(document)]
+    assert len(set(summaries)) == len(summaries)
+
+
+def test_pictures_come_first_and_every_operation_has_one_of_the_tags(document: dict[str, Any]) -> None:
+    names = [tag["name"] for tag in document["tags"]]
+    assert names == ["images", "scoring", "chat", "jobs", "models", "status"]
+    tags = [operation["tags"] for _, _, operation in operations(document)]
+    assert list(dict.fromkeys(name for one in tags for name in one)) == names
+    assert list(document["paths"])[:2] == ["/api/txt2img/", "/api/img2img/"]
+
+
+def test_the_table_of_contents_lists_only_operations_that_there_are(document: dict[str, Any]) -> None:
+    assert set(LISTED) - {(method.upper(), path) for method, path, _ in operations(document)} == set()
+
+
+def test_every_body_has_an_example(document: dict[str, Any]) -> None:
+    """Swagger UI fills in the first of them; without one it makes one of types, which no server takes."""
+    for method, path, operation in operations(document):
+        body = operation.get("requestBody", {"content": {}})["content"].get("application/json")
+        assert body is None or body["examples"], (method, path)
+
+
+def test_what_is_not_listed_has_its_docstrings_first_sentence() -> None:
+    assert summary_of("POST", "/api/own/", "Do one\nthing. Then another.\n\nMore.") == "Do one thing"
+    assert tag_of("POST", "/api/own/") == "others"
 
 
 def test_it_is_served(client: Client, document: dict[str, Any]) -> None:

@@ -154,7 +154,6 @@ data: [DONE]
 """,
 )
 chats = extend_schema(
-    summary="Ask a chat model",
     description="OpenAI's chat completions. The request waits for its answer, however long that takes; a client that leaves cancels it, "
     "unless it named an Idempotency-Key or preferred to be answered at once.",
     request=ChatSerializer,
@@ -165,5 +164,5 @@ chats = extend_schema(
         202: JobSerializer,
     },
 )
-lists_models = extend_schema(operation_id="v1_models_list", summary="The models that chat", responses=OpenAIModelListSerializer)
-shows_model = extend_schema(summary="One model that chats", responses=OpenAIModelSerializer)
+lists_models = extend_schema(operation_id="v1_models_list", responses=OpenAIModelListSerializer)
+shows_model = extend_schema(responses=OpenAIModelSerializer)

@@ -10,6 +10,7 @@ from rest_framework.exceptions import ValidationError
 from api.jobs.kinds import kind_names
 from api.jobs.models import Job
 from api.jobs.states import Status
+from api.queries import TimeFilter
 from api.strict import nearest
 
 POSITIONS_SHOWN = 1000
@@ -19,8 +20,8 @@ class JobFilter(django_filters.FilterSet):
     kind = django_filters.CharFilter(method="filter_kind")
     status = django_filters.ChoiceFilter(choices=Status.choices)
     model_id = django_filters.CharFilter(max_length=200)
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200, label="words in the prompt")
 
     class Meta:

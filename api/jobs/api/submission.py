@@ -6,7 +6,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import Any, ClassVar
@@ -121,6 +121,7 @@ class SubmitView(APIView):
 
     serializer_class: ClassVar[type[BaseSerializer[Any]]]
     required_scope = "submit"
+    query_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = {"post": ("include",)}
 
     def post(self, request: Request, **kwargs: Any) -> HttpResponseBase:
         key = read_idempotency_key(request)

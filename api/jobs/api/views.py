@@ -25,7 +25,8 @@ from api.jobs.kinds import get_kind
 from api.jobs.lifecycle import cancel_job, retry_job
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
-from api.problems import problem_response
+from api.problems import problem_response, refusal_response
+from api.queries import check_parameters
 from api.strict import NewestFirst
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -40,6 +41,7 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
     filter_backends = [DjangoFilterBackend]
     filterset_class = JobFilter
     lookup_value_converter = "uuid"
+    query_parameters = dict.fromkeys(("list", "retrieve", "cancel"), ("include",))
 
     def get_queryset(self) -> Any:
         return visible_to(cast(Principal, self.request.auth), super().get_queryset())
@@ -80,6 +82,7 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
 
 def find_job(request: HttpRequest, job_id: uuid.UUID) -> Job | None:
     principal: Principal = principal_of(request, scope="read")
+    check_parameters(request.GET, [])
     return visible_to(principal, Job.objects.filter(pk=job_id)).first()
 
 
@@ -98,8 +101,7 @@ async def job_events(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
         after = read_last_event_id(request)
         job = await in_thread(find_job, request, id)
     except APIException as error:
-        headers = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else {}
-        return problem_response(error.status_code, str(error.default_code), detail_of(error), headers)
+        return refusal_response(error)
     if job is None:
         return problem_response(404, "not_found", "There is no such job.")
     response: HttpResponse | StreamingHttpResponse = HttpResponse()
@@ -109,13 +111,6 @@ async def job_events(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"
     return response
-
-
-def detail_of(error: APIException) -> str:
-    detail = error.detail
-    if isinstance(detail, dict):
-        return "; ".join(f"{field}: {' '.join(map(str, texts))}" for field, texts in detail.items())
-    return str(detail)
 
 
 async def event_stream(request: HttpRequest, job: Job, after: int) -> AsyncIterator[bytes]:

@@ -8,7 +8,6 @@ from django.http import HttpResponseBase
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, mixins, viewsets
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,6 +16,7 @@ from api.access.principals import visible_to
 from api.access.scopes import READ, STAFF, Principal
 from api.errors import DarkroomError
 from api.jobs.api.submission import SubmitView
+from api.queries import WholeNumberFilter, YesNoFilter
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.taste.scorers import UnknownCustomScorer, delete_scorers, find_scorer
 from api.scoring.taste.serializers import (
@@ -28,13 +28,13 @@ from api.scoring.taste.serializers import (
     ScorerVersionsSerializer,
     TrainScorerSerializer,
 )
-from api.strict import NewestFirst
+from api.strict import JsonParser, NewestFirst
 
 
 class RatingFilter(django_filters.FilterSet):
     image = django_filters.UUIDFilter(field_name="file")
     layout = django_filters.UUIDFilter(field_name="layout")
-    rating = django_filters.NumberFilter(field_name="stars", min_value=1, max_value=5)
+    rating = WholeNumberFilter(field_name="stars", min_value=1, max_value=5)
     rater = django_filters.CharFilter(field_name="owner_key", max_length=64)
 
     class Meta:
@@ -65,7 +65,7 @@ class JudgementViewSet(
 
     pagination_class = NewestFirst
     filter_backends = [DjangoFilterBackend]
-    parser_classes = [JSONParser]
+    parser_classes = [JsonParser]
     lookup_value_converter = "uuid"
     writer: type[GiveRatingSerializer] | type[GiveComparisonSerializer]
 
@@ -108,7 +108,7 @@ class ComparisonViewSet(JudgementViewSet):
 class ScorerFilter(django_filters.FilterSet):
     name = django_filters.CharFilter(max_length=50)
     on = django_filters.ChoiceFilter(choices=CustomScorer.On.choices)
-    learned = django_filters.BooleanFilter()
+    learned = YesNoFilter()
 
     class Meta:
         model = CustomScorer
@@ -122,7 +122,7 @@ class ScorersView(mixins.ListModelMixin, SubmitView, generics.GenericAPIView[Cus
     pagination_class = NewestFirst
     filter_backends = [DjangoFilterBackend]
     filterset_class = ScorerFilter
-    parser_classes = [JSONParser]
+    parser_classes = [JsonParser]
     serializer_class = TrainScorerSerializer  # type: ignore[misc]
 
     @property

@@ -1,0 +1,91 @@
+"""Query parameters: every one that is sent is known to the address, is given once, and has a value of its type."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import django_filters
+from django import forms
+from django.core.exceptions import ValidationError as InvalidValue
+from django_filters.fields import IsoDateTimeField
+from rest_framework.exceptions import ValidationError
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from api.strict import unknown_names
+
+API = "/api/"
+
+
+class KnownParameters(BaseThrottle):
+    """In DEFAULT_THROTTLE_CLASSES: the one thing that DRF asks for every view after it has let the requester in.
+
+    Other servers' APIs are left out: their clients may send what says nothing here.
+    """
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        if request.path.startswith(API) and request.method != "OPTIONS":
+            check_parameters(request.query_params, known_parameters(view, action_of(view, request.method or "GET")))
+        return True
+
+
+def check_parameters(given: Any, known: list[str]) -> None:
+    """`given` is a QueryDict. Raises ValidationError."""
+    if unknown := unknown_names(given, known, "query parameter"):
+        raise ValidationError(unknown, code="unknown_parameter")
+    repeated = {name: ["Given more than once."] for name in given if len(given.getlist(name)) > 1}
+    if repeated:
+        raise ValidationError(repeated, code="repeated_parameter")
+
+
+def known_parameters(view: Any, action: str) -> list[str]:
+    """What an action reads of the query: `query_parameters` of its view, and of a list those of its filters and its pages."""
+    names = list(getattr(view, "query_parameters", {}).get(action, ()))
+    if action == "list" or (action == "get" and isinstance(view, ListModelMixin)):
+        names += [*view.filterset_class.base_filters, *view.pagination_class.query_parameters]
+    return names
+
+
+def action_of(view: Any, method: str) -> str:
+    """A view set's action, or the method in lower case."""
+    lower = method.lower()
+    return getattr(view, "action", None) or ("get" if lower == "head" else lower)
+
+
+# ---------------------------------------------------------------- filters
+
+
+class TimeField(IsoDateTimeField):
+    """A time in UTC. 9999-12-31T23:59:59-14:00 is well formed and has none."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        try:
+            moment: datetime | None = super().to_python(value)
+            return moment and moment.astimezone(UTC)
+        except OverflowError:
+            raise InvalidValue("This time is beyond the years 1 to 9999 in UTC.", code="invalid") from None
+
+
+class YesNoField(forms.Field):
+    """Django's NullBooleanField takes what it doesn't know for no answer."""
+
+    VALUES = {"true": True, "1": True, "false": False, "0": False}
+
+    def to_python(self, value: str | None) -> bool | None:
+        if not value:
+            return None
+        if value.lower() not in self.VALUES:
+            raise InvalidValue("Must be true or false.", code="invalid")
+        return self.VALUES[value.lower()]
+
+
+class TimeFilter(django_filters.IsoDateTimeFilter):
+    field_class = TimeField
+
+
+class WholeNumberFilter(django_filters.NumberFilter):
+    field_class = forms.IntegerField
+
+
+class YesNoFilter(django_filters.BooleanFilter):
+    field_class = YesNoField

@@ -1,0 +1,166 @@
+"""The OpenAPI document's table of contents: its operations in order, each with a summary and, where it takes a body, an example."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample
+
+PICTURE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAgMAAADXB5lNAAAACVBMVEXctFoUPHjmKCgz0wJyAAAAYElEQVR42mMMZUAFTAyDXEA0FFWA"
+    "0YEhAEWAhYGBBUVAgIGBEUXAAYphAoxQVbitZYETdPXtHziBS8V/BgYGhg/IKg5AMVzgA1QVXOAPzEyYwP8DDBuggYmeHEbBKMAHAMPqDlMzTVnnAAAAAElFTkSuQmCC"
+)
+"""64 × 64 pixels: a red circle over a yellow ground, on blue."""
+AN_ID, ANOTHER_ID = "0197c0de-0000-7000-8000-000000000000", "0197c0de-0000-7000-8000-000000000001"
+PUT_IDS = "Put the ids of pictures here in it; with these two the answer is 400, `not_found`."
+LAYOUT = {
+    "variant": {"gradient": "from-blue-500 to-purple-600", "font": "font-serif", "layout": "text-center"},
+    "event_data": {"title": "Summer Concert", "description": "Music by the lake, from seven in the evening."},
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`examples`: bodies by their names, each valid as it stands unless its `note` says what it lacks."""
+
+    method: str
+    path: str
+    summary: str
+    examples: dict[str, dict[str, Any]] | None = None
+    note: str = ""
+
+
+TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
+    ("images", "Make pictures, and look at those that were made."): (
+        Operation(
+            "POST",
+            "/api/txt2img/",
+            "Make pictures from a prompt",
+            {
+                "A prompt": {"prompt": "A serene lake at sunset"},
+                "The same picture each time": {"prompt": "a red circle above a blue square", "steps": 20, "seed": 7},
+                "The best of four": {"prompt": "a red circle above a blue square", "best_of": 4, "rank_by": "clip"},
+            },
+        ),
+        Operation(
+            "POST",
+            "/api/img2img/",
+            "Make pictures from a picture and a prompt",
+            {"A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6}},
+        ),
+        Operation("GET", "/api/images/", "List pictures"),
+        Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),
+        Operation("GET", "/api/images/{id}/file/", "Download a picture"),
+        Operation("GET", "/api/images/{id}/thumbnail/", "Download a picture's thumbnail"),
+        Operation(
+            "PATCH",
+            "/api/images/{id}/",
+            "Rate, mark or tag a picture",
+            {"Five stars": {"rating": 5, "favourite": True, "tags": ["lake"]}},
+        ),
+        Operation("DELETE", "/api/images/{id}/", "Delete a picture"),
+    ),
+    ("scoring", "Judge layouts and pictures, and train scorers on what people prefer."): (
+        Operation("POST", "/api/score/", "Judge a layout", {"Classes and texts": LAYOUT, "A picture": {"image": PICTURE}}),
+        Operation(
+            "POST",
+            "/api/score/batch/",
+            "Judge several layouts in one job",
+            {"A picture, and classes and texts": {"items": [{"image": PICTURE}, LAYOUT]}},
+        ),
+        Operation("GET", "/api/scores/", "List judged layouts"),
+        Operation("GET", "/api/scores/{id}/", "Show a judged layout"),
+        Operation(
+            "POST",
+            "/api/clip-score/",
+            "Score how well pictures fit prompts",
+            {"A picture and two prompts": {"images": [PICTURE], "prompts": ["a red circle", "a blue square"]}},
+        ),
+        Operation("GET", "/api/ratings/", "List ratings"),
+        Operation(
+            "POST", "/api/ratings/", "Rate a picture or a layout", {"Five stars": {"image": AN_ID, "rating": 5}}, PUT_IDS
+        ),
+        Operation("GET", "/api/ratings/{id}/", "Show a rating"),
+        Operation("DELETE", "/api/ratings/{id}/", "Delete a rating"),
+        Operation("GET", "/api/comparisons/", "List comparisons"),
+        Operation(
+            "POST",
+            "/api/comparisons/",
+            "Say which of two is preferred",
+            {"Two pictures": {"images": [AN_ID, ANOTHER_ID], "preferred": AN_ID}},
+            PUT_IDS,
+        ),
+        Operation("GET", "/api/comparisons/{id}/", "Show a comparison"),
+        Operation("DELETE", "/api/comparisons/{id}/", "Delete a comparison"),
+        Operation("GET", "/api/scorers/", "List trained scorers"),
+        Operation(
+            "POST",
+            "/api/scorers/",
+            "Train a scorer",
+            {"On ratings of images": {"name": "mine", "on": "images"}},
+            "Until enough was rated or compared, the answer is 400 and says how much is missing.",
+        ),
+        Operation("GET", "/api/scorers/{name}/", "Show a trained scorer"),
+        Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
+    ),
+    ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
+        Operation("POST", "/v1/chat/completions", "Ask a chat model"),
+        Operation("GET", "/v1/models", "List chat models"),
+        Operation("GET", "/v1/models/{model_id}", "Show a chat model"),
+        Operation("GET", "/api/conversations/", "List conversations"),
+        Operation("GET", "/api/conversations/{id}/", "Show a conversation with its messages"),
+        Operation("DELETE", "/api/conversations/{id}/", "Delete a conversation and its jobs"),
+        Operation("POST", "/chat-server/v1/chat/completions", "Ask a chat model, at the older chat server's address"),
+        Operation("POST", "/chat-server/v1/chat/completions/torch", "Ask a chat model that PyTorch runs"),
+    ),
+    ("jobs", "The history: every request that was accepted."): (
+        Operation("GET", "/api/jobs/", "List jobs"),
+        Operation("GET", "/api/jobs/{id}/", "Show a job"),
+        Operation("GET", "/api/jobs/{id}/events/", "Follow a job"),
+        Operation("POST", "/api/jobs/{id}/cancel/", "Cancel a job"),
+        Operation("POST", "/api/jobs/{id}/retry/", "Run a job again"),
+        Operation("DELETE", "/api/jobs/{id}/", "Delete a job with its files"),
+    ),
+    ("models", "What can be named as `model_id`."): (
+        Operation("GET", "/api/models/", "List models"),
+        Operation("POST", "/api/models/{model_id}/load/", "Load a model into memory"),
+        Operation("POST", "/api/models/{model_id}/unload/", "Free a model's memory"),
+    ),
+    ("status", "How the server is doing."): (
+        Operation("GET", "/api/status/", "Show what the server is doing"),
+        Operation("GET", "/api/health/", "Ask whether the process answers"),
+        Operation("GET", "/api/ready/", "Ask whether jobs can be run"),
+        Operation("GET", "/metrics", "Metrics for Prometheus"),
+    ),
+}
+TAGS = [{"name": name, "description": description} for name, description in TABLE]
+TAG_OF = {(one.method, one.path): tag for (tag, _), operations in TABLE.items() for one in operations}
+LISTED = {(one.method, one.path): one for operations in TABLE.values() for one in operations}
+OTHERS = "others"
+"""The tag of operations that aren't listed here: those of EXTRA_APPS."""
+
+
+def tag_of(method: str, path: str) -> str:
+    return TAG_OF.get((method, path), OTHERS)
+
+
+def summary_of(method: str, path: str, docstring: str) -> str:
+    """For what isn't listed, the first sentence of its docstring."""
+    listed = LISTED.get((method, path))
+    return listed.summary if listed else docstring.strip().split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")
+
+
+def examples_of(method: str, path: str) -> list[OpenApiExample]:
+    listed = LISTED.get((method, path))
+    if listed is None or listed.examples is None:
+        return []
+    return [
+        OpenApiExample(name, value=value, description=listed.note, request_only=True) for name, value in listed.examples.items()
+    ]
+
+
+def in_order(paths: dict[str, Any]) -> dict[str, Any]:
+    """As they are listed, and then the others by their names."""
+    places = {path: place for place, path in enumerate(dict.fromkeys(path for _, path in LISTED))}
+    ordered: Iterable[str] = sorted(paths, key=lambda path: (places.get(path, len(places)), path))
+    return {path: paths[path] for path in ordered}

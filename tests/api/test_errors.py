@@ -1,0 +1,145 @@
+"""Errors say what to do instead, in one form for everything under /api/ and in each dialect's own."""
+
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client
+from django.urls import resolve
+
+from api.problems import error_body, problem_body
+from tests.api.addresses import gets, json_endpoints
+
+pytestmark = pytest.mark.django_db
+POSTS = [address for method, address in json_endpoints() if method == "post"]
+
+
+@pytest.fixture(autouse=True)
+def answers_errors(client: Client) -> None:
+    """As a server does, instead of raising them in the test."""
+    client.raise_request_exception = False
+
+
+def problem(reply: Any, status: int) -> dict[str, Any]:
+    assert (reply.status_code, reply["Content-Type"]) == (status, "application/problem+json"), reply.content[:300]
+    body = reply.json()
+    assert body.keys() == {"type", "title", "status", "detail", "code", "errors"}
+    return body  # type: ignore[no-any-return]
+
+
+def detail_of(reply: Any) -> str:
+    """In whichever of the servers' forms."""
+    body = reply.json()
+    return str(body["error"]["message"] if "error" in body else body["detail"])
+
+
+# ---------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize("address", sorted({*gets(), *POSTS}))
+def test_an_address_without_its_slash_is_told_and_the_other_way_round(client: Client, address: str) -> None:
+    other = address.removesuffix("/") if address.endswith("/") else f"{address}/"
+    reply = client.post(other, {"prompt": "x"}, content_type="application/json")
+    assert reply.status_code == 404
+    if resolve(address).url_name != "openai-model":
+        assert detail_of(reply).endswith(f": {address}")
+
+
+def test_the_missing_slash_is_named(client: Client) -> None:
+    body = problem(client.post("/api/txt2img", {"prompt": "x"}, content_type="application/json"), 404)
+    assert body["detail"] == "There is nothing at this address. Write it with a slash at the end: /api/txt2img/"
+
+
+def test_where_a_slash_does_not_help_none_is_advised(client: Client) -> None:
+    assert problem(client.get("/api/txt3img"), 404)["detail"] == "There is nothing at this address."
+
+
+@pytest.mark.parametrize("address", ["/api/jobs/", "/api/docs/", "/api/health/", "/api/status/"])
+def test_a_wrong_host_names_the_setting(client: Client, address: str) -> None:
+    reply = client.get(address, headers={"Host": "darkroom.example"})
+    if reply.status_code == 200:
+        assert address == "/api/health/"  # open to everybody, under any name
+        return
+    detail = problem(reply, 400)["detail"]
+    assert "'darkroom.example'" in detail
+    assert "ALLOWED_HOSTS" in detail
+    assert all(host in detail for host in django_settings.ALLOWED_HOSTS)
+
+
+def test_a_wrong_host_is_told_to_openais_clients_in_their_form(client: Client) -> None:
+    reply = client.get("/v1/models", headers={"Host": "darkroom.example"})
+    assert reply.status_code == 400
+    assert "ALLOWED_HOSTS" in reply.json()["error"]["message"]
+
+
+# ---------------------------------------------------------------- media types
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "", "application/x-www-form-urlencode", "a\u00ff/b", "/"])
+@pytest.mark.parametrize("address", POSTS)
+def test_what_is_no_json_is_told_to_send_json(client: Client, address: str, content_type: str) -> None:
+    reply = client.generic("POST", address, b'{"prompt": "x"}', content_type=content_type)
+    assert reply.status_code == 415
+    assert "send JSON with the header Content-Type: application/json" in detail_of(reply)
+
+
+# ---------------------------------------------------------------- the documentation's own addresses
+
+
+@pytest.mark.parametrize("query", ["version=%00", "version=1", "lang=x", "lang=%0d%0a", "format=yaml", "format=%00"])
+@pytest.mark.parametrize("address", ["/api/schema/", "/api/docs/"])
+def test_the_documentations_libraries_read_no_parameters(client: Client, address: str, query: str) -> None:
+    assert problem(client.get(f"{address}?{query}"), 400)["errors"][0]["code"] == "unknown_parameter"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "POST", "FOO"])
+@pytest.mark.parametrize("address", gets())
+def test_no_method_of_any_address_is_an_error_of_the_server(client: Client, address: str, method: str) -> None:
+    reply = client.generic(method, address, b"{}", content_type="application/json")
+    assert reply.status_code < 500 or address == "/api/ready/"
+    if reply.status_code >= 400:
+        problem(reply, reply.status_code)
+
+
+def test_a_preflight_of_a_foreign_page_is_a_problem(client: Client) -> None:
+    headers = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    assert "CORS_ORIGINS" in problem(client.options("/api/txt2img/", headers=headers), 403)["detail"]
+
+
+# ---------------------------------------------------------------- what a client wrote, told to it again
+
+
+def test_every_text_in_a_problem_can_be_sent() -> None:
+    body = problem_body(400, "invalid", "a\ud800", [{"field": "\udfff", "code": "invalid", "detail": "é\udc80"}])
+    assert body["detail"] == "a\\ud800"
+    assert body["errors"] == [{"field": "\\udfff", "code": "invalid", "detail": "é\\udc80"}]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/chat-server/v1/chat/completions", "/api/jobs/", "/generate"])
+def test_every_text_in_a_dialects_error_can_be_sent(path: str) -> None:
+    assert "\\ud800" in str(error_body(path, 400, "invalid", "a\ud800")[0]).replace("\\\\", "\\")
+
+
+def test_too_many_query_parameters_are_a_problem_that_says_the_limit(client: Client) -> None:
+    query = "&".join(f"a{number}=1" for number in range(200))
+    assert "100 fields" in problem(client.get(f"/api/jobs/?{query}"), 400)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nearest"),
+    [
+        ("sdxl", ["sdxl-base-1.0", "sdxl-turbo"]),
+        ("SDXL", ["sdxl-base-1.0", "sdxl-turbo"]),
+        ("dreamshaper", ["dreamshaper-8"]),
+        ("flux", ["flux.1-schnell"]),
+        ("stable-diffusion", ["stable-diffusion-v1-5", "stable-diffusion-v2-1", "stable-diffusion-3.5-medium"]),
+        ("openjorney-v4", ["openjourney-v4"]),
+    ],
+)
+def test_an_unknown_model_suggests_those_that_begin_so_the_base_before_what_was_made_from_it(
+    client: Client, wanted: str, nearest: list[str]
+) -> None:
+    reply = client.post("/api/txt2img/", {"prompt": "x", "model_id": wanted}, content_type="application/json")
+    detail = problem(reply, 400)["errors"][0]["detail"]
+    assert detail == f"There is no model '{wanted}'. Did you mean {' or '.join(nearest)}?"
