@@ -90,7 +90,7 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 64
 
 INSTALLED_APPS = [
     "api.system",  # before admin and staticfiles: its runserver and its admin index win
-    "django.contrib.admin",
+    "config.apps.DarkroomAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -148,6 +148,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 
 from api.access.models import ApiKey, default_scopes
 from api.access.scopes import SCOPES
-from api.access.services import create_key, revoke_key
+from api.access.services import any_key_exists, create_key, revoke_key
 
 
 class ApiKeyForm(forms.ModelForm):
@@ -46,14 +46,30 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
+KNOWN_LATER = ["prefix", "state", "created_at", "last_used_at", "revoked_at"]
+LOCKED = (
+    "This was the first key: from now on the page at / asks for a log-in, and the API asks for a key "
+    "(Authorization: Bearer …) from every client, on this machine too."
+)
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):
     form = ApiKeyForm
     list_display = ["prefix", "name", "scope_list", "state", "last_used_at", "expires_at", "created_at"]
     list_filter = [StateFilter]
     search_fields = ["prefix", "name"]
-    readonly_fields = ["prefix", "state", "created_at", "last_used_at", "revoked_at"]
+    fields = ["name", "scopes", "expires_at", "max_active_jobs"]
+    change_form_template = "admin/access/apikey/change_form.html"
+    readonly_fields = KNOWN_LATER
     actions = ["revoke"]
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        return self.fields if obj is None else [*self.fields, *KNOWN_LATER]
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        is_first = not any_key_exists()
+        return super().add_view(request, form_url, {"is_first_key": is_first, **(extra_context or {})})
 
     @admin.display(description="scopes")
     def scope_list(self, key: ApiKey) -> str:
@@ -69,6 +85,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
+        is_first = not any_key_exists()
         made, token = create_key(
             name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at, max_active_jobs=obj.max_active_jobs
         )
@@ -76,6 +93,8 @@ class ApiKeyAdmin(admin.ModelAdmin):
         obj.__dict__.update({field.attname: getattr(made, field.attname) for field in ApiKey._meta.concrete_fields})
         obj._state.adding = False
         messages.success(request, format_html("Keep this token now, it can't be shown again: <code>{}</code>", token))
+        if is_first:
+            messages.warning(request, LOCKED)
 
     @admin.action(description="Revoke the selected keys")
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:

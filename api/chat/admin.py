@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from api.chat.models import Conversation, Message
 from api.chat.services import saying
 from api.jobs.admin import ReadOnlyAdmin
-from api.jobs.admin.tools import MadeFilter, UsedModelFilter, newest, seconds_text
+from api.jobs.admin.tools import MadeFilter, UsedModelFilter, date_text, newest, seconds_text
 
 
 @admin.register(Conversation)
@@ -43,9 +43,9 @@ class ConversationAdmin(ReadOnlyAdmin):
     def length(self, conversation: Any) -> int:
         return int(conversation.message_count)
 
-    @admin.display(description="begun")
+    @admin.display(description="started")
     def made(self, conversation: Conversation) -> str:
-        return f"{conversation.created_at:%-d %b %Y %H:%M}"
+        return date_text(conversation.created_at)
 
 
 def conversation_context(conversation: Conversation) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class StoredFileAdmin(admin.ModelAdmin):
 
     @admin.display
     def picture(self, file: StoredFile) -> str:
-        return format_html('<img src="{}" alt="" style="max-width: 100%">', self.address_of(file, "content"))
+        return format_html('<img src="{}" alt="" class="whole-picture">', self.address_of(file, "content"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -21,6 +21,10 @@ class PictureJudge(Protocol):
     def load(self, on_progress: Progress) -> None:
         """What it needs into memory; for the thread that runs models alone. Raises UnknownJudge, and the model loader's errors."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a job that is ranked by it must say, once it is loaded."""
+
     def score(self, pictures: Sequence[Image.Image]) -> list[float]:
         """0-100 each; for any thread, and the database is not asked. Raises the model loader's errors."""
 

@@ -1,12 +1,16 @@
 """The pictures for people: a wall to look at, and for each one everything that made it. Only judgements can be edited."""
 
 import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import quantiles
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST
@@ -20,6 +24,8 @@ from api.jobs.admin.tools import CappedPaginator, MadeFilter, UsedModelFilter, n
 
 MOST_TAGS = 100
 MOST_DERIVED = 24
+MOST_SAMPLED = 2_000
+QUARTILE_SECONDS = 60
 NOT_LISTED = ("parameters", "negative_prompt")
 COLUMNS = {field.name for field in GeneratedImage._meta.get_fields()}
 ORDERS = {"newest": "-pk", "oldest": "pk", "clip": "-clip_score", "rating": "-rating"}
@@ -63,22 +69,49 @@ class RatingFilter(admin.SimpleListFilter):
 
 
 class MatchFilter(admin.SimpleListFilter):
-    """By the prompt score, 0-100. The bands are those of OpenAI's CLIP models; other models' figures have another range."""
+    """By the quarter of its CLIP model's scores that a picture's is in: models differ in the range of their scores."""
 
     title = "prompt match"
     parameter_name = "match"
-    BANDS = {"30": (30, 101), "25": (25, 30), "20": (20, 25), "0": (0, 20)}
+    QUARTERS = {"4": "Best quarter", "3": "Second quarter", "2": "Third quarter", "1": "Lowest quarter"}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("30", "30 and more"), ("25", "25 to 30"), ("20", "20 to 25"), ("0", "Below 20"), ("none", "Not scored")]
+        quartiles = list(match_quartiles().values())
+        ends = [range_text(number, quartiles[0]) if len(quartiles) == 1 else "" for number in (4, 3, 2, 1)]
+        labels = [f"{label}{end}" for label, end in zip(self.QUARTERS.values(), ends, strict=True)]
+        return [*zip(self.QUARTERS, labels, strict=True), ("none", "Not scored")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> QuerySet[GeneratedImage]:
         if self.value() == "none":  # not as IS NULL: see RatingFilter
             return queryset.exclude(clip_score__gte=0)
-        if self.value() not in self.BANDS:
+        if self.value() not in self.QUARTERS:
             return queryset
-        low, high = self.BANDS[self.value() or ""]
-        return queryset.filter(clip_score__gte=low, clip_score__lt=high)
+        number, within = int(self.value() or ""), Q(pk__in=[])
+        for model_id, quartiles in match_quartiles().items():
+            bounds = [0.0, *quartiles, 101.0]
+            within |= Q(scores__clip_model=model_id, clip_score__gte=bounds[number - 1], clip_score__lt=bounds[number])
+        return queryset.filter(within)
+
+
+def range_text(number: int, quartiles: Sequence[float]) -> str:
+    """Of one quarter, the lowest being 1: ' (22.1 to 24.9)'."""
+    if number == 4:
+        return f" ({quartiles[2]:.1f} and more)"
+    return f" ({quartiles[number - 2]:.1f} to {quartiles[number - 1]:.1f})" if number > 1 else f" (below {quartiles[0]:.1f})"
+
+
+def match_quartiles() -> dict[str, list[float]]:
+    """By CLIP model the three quartiles of its scores among the newest pictures; of models with two pictures at least."""
+    return cache.get_or_set("images.match_quartiles", count_match_quartiles, QUARTILE_SECONDS)  # type: ignore[return-value]
+
+
+def count_match_quartiles() -> dict[str, list[float]]:
+    scores: dict[str, list[float]] = defaultdict(list)
+    newest_scores = GeneratedImage.objects.order_by("-pk").values_list("scores__clip_model", "clip_score")
+    for model_id, score in newest_scores[:MOST_SAMPLED]:
+        if model_id is not None and score is not None:
+            scores[model_id].append(score)
+    return {model_id: quantiles(found, n=4, method="inclusive") for model_id, found in scores.items() if len(found) > 1}
 
 
 class TagFilter(admin.SimpleListFilter):
@@ -156,7 +189,7 @@ class GeneratedImageAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         may_rate = self.has_change_permission(request)
-        return super().changelist_view(request, {"title": "Pictures", "may_rate": may_rate, **(extra_context or {})})
+        return super().changelist_view(request, {"may_rate": may_rate, **(extra_context or {})})
 
     # ------------------------------------------------------------ stars, with one click
 

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
@@ -142,8 +143,8 @@ class LayoutJudge:
 class RegisteredJudge:
     """One that another capability brings (api/files/judges.py); 0-100."""
 
-    def __init__(self, criterion: str) -> None:
-        self.criterion = criterion
+    def __init__(self, criterion: str, warn: Warn) -> None:
+        self.criterion, self._warn = criterion, warn
         self._judge = make_judge(criterion)
 
     def load(self, on_progress: Progress) -> None:
@@ -152,7 +153,10 @@ class RegisteredJudge:
 
     def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
         with as_unavailable():
-            return [{self.criterion: round(score, 4)} for score in self._judge.score(pictures)]
+            scores = self._judge.score(pictures)
+        for prompt, warning in product(dict.fromkeys(prompts), self._judge.warnings):
+            self._warn(prompt, warning)
+        return [{self.criterion: round(score, 4)} for score in scores]
 
 
 def mean_of(scores: Mapping[str, float | None]) -> float | None:
@@ -191,7 +195,7 @@ def make_judges(criteria: Sequence[str], warn: Warn) -> list[Judge]:
         makers["clip"] = lambda: PromptJudge(get_loader(), settings.DEFAULT_CLIP_MODEL, warn)
         makers["aesthetic"] = lambda: AestheticJudge(get_loader(), settings.DEFAULT_AESTHETIC_MODEL)
     wanted = dict.fromkeys(criteria)
-    brought = [RegisteredJudge(name) for name in wanted if is_judge(name)]
+    brought = [RegisteredJudge(name, warn) for name in wanted if is_judge(name)]
     return [*(makers[name]() for name in wanted if name in makers), *brought]
 
 

@@ -17,7 +17,7 @@ from api.access.principals import principal_of
 from api.files.rating_clicks import answer_rating, read_rating
 from api.jobs.admin import ReadOnlyAdmin
 from api.jobs.admin.detail import pretty
-from api.jobs.admin.tools import MadeFilter, newest, seconds_text
+from api.jobs.admin.tools import MadeFilter, date_text, newest, seconds_text
 from api.scoring.backends.figures import PromptScore as Figures
 from api.scoring.models import LayoutScore, PromptScore
 from api.scoring.scorers import CLIP, SCORERS
@@ -98,9 +98,6 @@ class LayoutScoreAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[LayoutScore], bool]:
         return super().get_search_results(request, queryset.defer(*NOT_LISTED), search_term)
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        return super().changelist_view(request, {"title": "Layout scores", **(extra_context or {})})
-
     def render_change_form(
         self, request: HttpRequest, context: Any, add: bool = False, change: bool = False, form_url: str = "", obj: Any = None
     ) -> Any:
@@ -158,14 +155,14 @@ class LayoutScoreAdmin(ReadOnlyAdmin):
     def balance(self, score: LayoutScore) -> str:
         return points(score.balance_score)
 
-    @admin.display(description="first of all")
+    @admin.display(description="first reason")
     def said(self, score: LayoutScore) -> SafeString:
         first = score.reasoning[0] if score.reasoning else ""
         return format_html('<span class="list-prompt" title="{}">{}</span>', first, Truncator(first).chars(90))
 
     @admin.display(description="made")
     def made(self, score: LayoutScore) -> str:
-        return f"{score.created_at:%-d %b %Y %H:%M}"
+        return date_text(score.created_at)
 
 
 def points(score: float | None) -> str:
@@ -261,7 +258,7 @@ class PromptScoreAdmin(ReadOnlyAdmin):
 
     @admin.display(description="made")
     def made(self, score: PromptScore) -> str:
-        return f"{score.created_at:%-d %b %Y %H:%M}"
+        return date_text(score.created_at)
 
 
 def figures_of(score: PromptScore) -> dict[str, Any]:

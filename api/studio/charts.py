@@ -9,7 +9,6 @@ from api.jobs.admin.tools import seconds_text
 from api.studio.dashboard import STACK, Day, RunTime
 
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 620, 230, 44, 18, 28, 16
-ROW_HEIGHT, VALUE_WIDTH = 50, 190
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ def days_chart(days: Sequence[Day]) -> dict[str, Any]:
             if count := day.counts.get(state, 0):
                 height = count * scale
                 y -= height
-                title = f"{day.date:%-d %b}: {count:,} {state}"
+                title = f"{day.date:%Y-%m-%d}: {count:,} {state}"
                 bars.append(Bar(state, round(x + slot * 0.14, 1), round(y, 2), round(slot * 0.72, 1), round(height, 2), title))
-        labels.append({"x": round(x + slot / 2, 1), "text": f"{day.date:%-d %b}", "shown": (len(days) - 1 - place) % 3 == 0})
+        labels.append({"x": round(x + slot / 2, 1), "text": f"{day.date:%m-%d}", "shown": (len(days) - 1 - place) % 3 == 0})
     lines = [{"y": round(HEIGHT - BOTTOM - top * part * scale, 1), "text": count_text(top * part)} for part in (0, 0.5, 1)]
     return {
         "width": WIDTH,
@@ -67,21 +66,17 @@ def count_text(value: float) -> str:
     return f"{value:g}"
 
 
-def run_times_chart(rows: Sequence[RunTime]) -> dict[str, Any]:
-    """Two lines a model: its name, and a bar to the median with a thin line on to the ninth decile."""
+def run_times_chart(rows: Sequence[RunTime]) -> list[dict[str, Any]]:
+    """A bar to the median and a line on to the ninth decile, in per cent of the longest; the words are HTML, which wraps on a phone."""
     longest = max((row.p90 for row in rows), default=0) or 1.0
-    scale = (WIDTH - VALUE_WIDTH) / longest
-    shown = [
+    return [
         {
             "model_id": row.model_id,
-            "y": place * ROW_HEIGHT + 34,
-            "median_width": round(max(row.median * scale, 1.5), 2),
-            "p90_end": round(row.p90 * scale, 2),
-            "value_x": round(row.p90 * scale + 8, 2),
+            "median_width": round(max(100 * row.median / longest, 0.3), 2),
+            "p90_width": round(100 * row.p90 / longest, 2),
             "median": seconds_text(row.median),
             "p90": seconds_text(row.p90),
             "runs": row.runs,
         }
-        for place, row in enumerate(rows)
+        for row in rows
     ]
-    return {"width": WIDTH, "height": ROW_HEIGHT * len(rows), "rows": shown}

@@ -66,6 +66,15 @@ def test_candidates_are_told_in_a_sentence_a_strip_and_a_table(staff: Client) ->
     ]
 
 
+def test_all_candidates_are_seen_at_once_with_the_pictures_that_were_kept(staff: Client) -> None:
+    job = make_contest()
+    page = page_of(staff, job)
+    assert "<details open><summary>All 3 candidates" in page
+    table = page.split("<tbody>")[1].split("</tbody>")[0]
+    assert table.count(f"/api/images/{job.images.get().pk}/thumbnail/") == 1
+    assert table.count("not kept") == 2
+
+
 def test_candidates_without_a_score_are_told_apart(staff: Client) -> None:
     assert "2 candidates; none of them could be ranked." in page_of(staff, make_contest(cosines=(None, None)))
     assert page_of(staff, make_contest(cosines=(None, 0.3))).count("<circle class=") == 1

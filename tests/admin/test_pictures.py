@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -28,6 +29,7 @@ def order_of(page: str, *pictures: GeneratedImage) -> list[int]:
 
 
 def queries_of(client: Client) -> int:
+    cache.clear()
     with CaptureQueriesContext(connection) as captured:
         listed(client)
     return len(captured)
@@ -62,10 +64,30 @@ def test_filters_and_search_leave_what_was_asked_for(staff: Client, query: str) 
     assert order_of(listed(staff, query), other, wanted) == [1]
 
 
-@pytest.mark.parametrize(("band", "expected"), [("30", [0]), ("25", [1]), ("0", [2]), ("none", [3])])
-def test_pictures_are_found_by_how_well_they_fit_their_prompt(staff: Client, band: str, expected: list[int]) -> None:
-    pictures = [make_picture(clip_score=score) for score in (30, 29.9, 0, None)]
-    assert order_of(listed(staff, f"?match={band}"), *pictures) == expected
+def scored(model: str, score: float) -> GeneratedImage:
+    return make_picture(scores={"clip_model": model, "clip_score": score}, clip_score=score)
+
+
+@pytest.mark.parametrize(("quarter", "place"), [("4", 3), ("3", 2), ("2", 1), ("1", 0)])
+def test_pictures_are_found_by_the_quarter_of_their_own_models_scores(staff: Client, quarter: str, place: int) -> None:
+    models = {"clip-b": (20, 24, 27, 31), "starter-clip": (0, 40, 80, 90), "narrow": (9.1, 9.2, 9.3, 9.4)}
+    pictures = [scored(model, scores[number]) for model, scores in models.items() for number in range(4)]
+    found = order_of(listed(staff, f"?match={quarter}"), *pictures)
+    assert sorted(found) == [place, 4 + place, 8 + place]
+
+
+def test_where_one_model_scored_all_the_quarters_say_where_they_end(staff: Client) -> None:
+    for score in (0, 40, 80, 100):
+        scored("starter-clip", score)
+    page = staff.get(WALL).content.decode()
+    labels = ["Best quarter (85.0 and more)", "Second quarter (60.0 to 85.0)", "Third quarter (30.0 to 60.0)"]
+    for label in (*labels, "Lowest quarter (below 30.0)"):
+        assert label in page
+
+
+def test_pictures_without_a_score_are_found(staff: Client) -> None:
+    without, with_one = make_picture(), scored("starter-clip", 0)
+    assert order_of(listed(staff, "?match=none"), without, with_one) == [0]
 
 
 def test_pictures_without_a_rating_are_found(staff: Client) -> None:

@@ -229,6 +229,28 @@ def test_a_pair_is_close_in_what_the_newest_scorer_expects() -> None:
     assert all(set(next_pair("images", "local", random.Random(seed)) or ()) in alike for seed in range(10))
 
 
+def test_pictures_of_one_prompt_are_compared_first_and_then_any_two() -> None:
+    lakes, trees = ({make_picture(prompt=prompt).file for _ in range(3)} for prompt in ("a lake", "a tree"))
+    files = {file.pk: file for file in lakes | trees}
+    seen = []
+    while (pair := next_pair("images", "local", random.Random(len(seen)))) is not None:
+        first, second = (files[identifier] for identifier in pair)
+        seen.append((first in lakes) == (second in lakes))
+        compare(owner_key="local", first=first, second=second, preferred=None)
+    assert seen == [True] * 6 + [False] * 9
+
+
+def test_the_prompt_is_shown_once_for_both_or_below_each(admin_client: Client) -> None:
+    for prompt in ("a lake", "a lake", "a tree"):
+        make_picture(prompt=prompt)
+    page = admin_client.get(COMPARE).content.decode()
+    assert re.search(r"Prompt of both:</span> a lake</p>", page)
+    admin_client.post(COMPARE, {"on": "images", "shown": shown_on(page), "choice": "1"})
+    page = admin_client.get(COMPARE).content.decode()
+    assert set(re.findall(r'class="compare-words">([^<]+)<', page)) == {"a lake", "a tree"}
+    assert "Prompt of both" not in page
+
+
 def test_overlays_and_uploads_are_not_offered() -> None:
     made = make_picture()
     StoredFile.objects.create(owner_key="local", purpose="upload", name="u.png", size=1, width=8, height=8)

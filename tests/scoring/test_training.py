@@ -127,8 +127,10 @@ def test_choices_at_random_teach_nothing_and_that_is_said(pictures: list[StoredF
     rng = random.Random(1)
     for first, second in zip(pictures[::2], pictures[1::2], strict=True):
         compare(owner_key="local", first=first, second=second, preferred=rng.choice((first, second)))
-    result = train().result
+    job = train()
+    result = job.result
     assert result["learned"] is False
+    assert job.warnings[-1] == result["summary"]
     assert result["pair_accuracy"]["low"] < 0.5
     assert result["summary"].startswith("Nothing was learned from 50 comparisons: ")
 

@@ -189,10 +189,10 @@ def test_a_click_on_a_star_rates_without_leaving_the_wall(page: "sync_api.Page",
     first = page.locator(".wall-picture").first
     image = first.locator("[name=_selected_action]").get_attribute("value")
     first.locator(".star").nth(2).click()
-    page.wait_for_function("document.querySelectorAll('.wall-picture:first-child .star.lit').length === 3")
+    sync_api.expect(first.locator(".star.lit")).to_have_count(3)
     assert server.client.get(f"/api/images/{image}/").json()["rating"] == 3
     first.locator(".star").nth(2).click()
-    page.wait_for_function("document.querySelectorAll('.wall-picture:first-child .star.lit').length === 0")
+    sync_api.expect(first.locator(".star.lit")).to_have_count(0)
     assert server.client.get(f"/api/ratings/?image={image}").json()["results"] == []
 
 
@@ -210,6 +210,86 @@ def test_two_pictures_are_compared_with_the_keyboard_alone(page: "sync_api.Page"
     with page.expect_navigation():
         page.keyboard.press("0")
     assert [row["preferred"] for row in server.client.get("/api/comparisons/").json()["results"]] == [None]
+
+
+LISTS = [
+    f"/admin/{name}/"
+    for name in (
+        "access/apikey", "auth/group", "auth/user", "chat/conversation", "files/storedfile", "images/generatedimage", "images/tag",
+        "jobs/job", "jobs/worker", "scoring/comparison", "scoring/customscorer", "scoring/layoutscore", "scoring/promptscore",
+        "scoring/rating",
+    )
+]  # fmt: skip
+CUT_OFF = """() => [...document.querySelectorAll("table, svg, pre")].filter((part) => {
+  if (part.getBoundingClientRect().right <= window.innerWidth + 1) return false;
+  for (let box = part.parentElement; box; box = box.parentElement)
+    if (["auto", "scroll"].includes(getComputedStyle(box).overflowX)) return false;
+  return true;
+}).map((part) => part.outerHTML.slice(0, 80))"""
+
+
+@pytest.fixture(scope="module")
+def one_of_everything(server: LiveServer) -> None:
+    """Something in each list."""
+    images = server.client.post("/api/txt2img/", json={"prompt": "judged", "num_images": 2}).json()["result"]["images"]
+    first, second = (image["id"] for image in images)
+    for address, body in (
+        ("/api/score/", {"image": first}),
+        ("/api/clip-score/", {"images": [first], "prompts": ["a lake"], "model_id": "starter-clip"}),
+        ("/api/ratings/", {"image": first, "rating": 3}),
+        ("/api/comparisons/", {"images": [first, second], "preferred": first}),
+        ("/v1/chat/completions", {"model": "starter-vlm", "messages": [{"role": "user", "content": "hello"}]}),
+    ):
+        reply = server.client.post(address, json=body)
+        assert reply.status_code in (200, 201), (address, reply.text)
+
+
+def test_no_page_of_the_admin_breaks_its_content_policy(page: "sync_api.Page", one_of_everything: None) -> None:
+    """A violation is a message in the console, which must stay silent."""
+    log_in(page)
+    seen = 0
+    for address in LISTS:
+        page.goto(address)
+        row = page.locator("#result_list tbody a[href*='/change/'], .wall-picture a").first
+        targets = [row.get_attribute("href")] if row.count() else []
+        if page.locator(".object-tools .addlink").count():
+            targets.append(f"{address}add/")
+        for target in targets:
+            reply = page.goto(str(target))
+            assert reply is not None
+            assert "default-src 'self'" in reply.headers["content-security-policy"]
+            seen += 1
+    assert seen >= 11
+    for address in ("/", "/admin/", "/admin/scoring/comparison/compare/", "/admin/password_change/"):
+        page.goto(address)
+
+
+def test_the_policy_stops_a_script_that_is_inline(browser: "sync_api.Browser", server: LiveServer) -> None:
+    context = browser.new_context(base_url=server.url)
+    page = context.new_page()
+    for address in ("/", "/admin/login/"):
+        page.goto(address)
+        page.evaluate(
+            "() => { const part = document.createElement('script'); part.textContent = 'window.ran = 1'; document.body.append(part) }"
+        )
+        assert page.evaluate("window.ran") is None
+    context.close()
+
+
+def test_every_value_of_a_list_is_seen_on_a_phone(
+    browser: "sync_api.Browser", server: LiveServer, one_of_everything: None
+) -> None:
+    context = browser.new_context(viewport=NARROW, base_url=server.url)
+    page = context.new_page()
+    log_in(page)
+    for address in LISTS:
+        page.goto(address)
+        ends = page.eval_on_selector_all(
+            "#result_list :is(td, th)", "cells => cells.map(cell => cell.getBoundingClientRect().right)"
+        )
+        assert max(ends, default=0) <= NARROW["width"], address
+        keep_screenshot(page, f"list-{address.strip('/').replace('/', '-')}")
+    context.close()
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
@@ -240,6 +320,7 @@ def test_every_page_fits_its_screen(
         page.evaluate("document.querySelectorAll('.candidates details').forEach(details => { details.open = true })")
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= viewport["width"], address
+        assert page.evaluate(CUT_OFF) == [], address
         keep_screenshot(page, f"{address.strip('/').replace('/', '-') or 'front'}-{viewport['width']}-{colours}")
     context.close()
 

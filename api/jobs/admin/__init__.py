@@ -27,6 +27,7 @@ from api.jobs.admin.tools import (
     between,
     bytes_text,
     chosen_only,
+    date_text,
     newest,
     pill,
     seconds_text,
@@ -61,10 +62,6 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     list_max_show_all = 0
     show_facets = admin.ShowFacets.NEVER  # a count for each choice reads the whole table
     sortable_by = ()
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        title = str(self.opts.verbose_name_plural).capitalize()
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -116,8 +113,8 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="job")
     def short_id(self, job: Job) -> SafeString:
-        shown = f"{job.created_at:%-d %b %Y %H:%M}"
-        made = format_html('<time datetime="{0}" title="{0}">{1}</time>', job.created_at.isoformat(timespec="seconds"), shown)
+        shown = date_text(job.created_at)
+        made = format_html('<time datetime="{}">{}</time>', job.created_at.isoformat(timespec="seconds"), shown)
         return format_html('<code title="{}">{}</code><br>{}', job.pk, str(job.pk)[-12:], made)
 
     @admin.display(description="status")
@@ -282,6 +279,6 @@ class WorkerAdmin(ReadOnlyAdmin):
         memory = worker.device.get("memory", {})
         return f"{bytes_text(memory.get('available'))} of {bytes_text(memory.get('total'))}" if memory else "–"
 
-    @admin.display(description="last sign of life")
+    @admin.display(description="last heartbeat")
     def heartbeat(self, worker: Worker) -> str:
         return f"{seconds_text(between(worker.heartbeat_at, timezone.now()))} ago"

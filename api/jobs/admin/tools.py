@@ -15,6 +15,7 @@ from django.db import connection, models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -72,9 +73,10 @@ class MadeFilter(admin.SimpleListFilter):
     def day(self) -> datetime | None:
         """The day that was asked for; None for one of the spans and for what is no date."""
         try:
-            return datetime.strptime(self.value() or "", "%Y-%m-%d").replace(tzinfo=UTC)
+            day = datetime.strptime(self.value() or "", "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
             return None
+        return day if day.year < datetime.max.year else None  # its end must be a date, too
 
     def choices(self, changelist: Any) -> Any:
         """Also keeps the list's other parameters, for the template's form."""
@@ -133,6 +135,11 @@ def newest(queryset: QuerySet[Any]) -> QuerySet[Any]:
 
 def pill(state: str) -> SafeString:
     return format_html('<span class="pill pill-{}">{}</span>', state, state)
+
+
+def date_text(moment: datetime) -> str:
+    """As every date of the pages (DATETIME_FORMAT)."""
+    return date_format(moment, "DATETIME_FORMAT")
 
 
 def seconds_text(seconds: float | None) -> str:

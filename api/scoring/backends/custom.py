@@ -23,11 +23,17 @@ MOST_TOLD = 4
 
 class CustomScorer:
     """`encoder` embeds pictures as `ClipEncoder.embed_images` does; None for a taste that was learned from measures alone. `notes` are
-    told as warnings of every verdict.
+    the first of its warnings.
     """
 
     def __init__(self, taste: Taste, encoder: Any = None, notes: tuple[str, ...] = ()) -> None:
         self.taste, self.encoder, self.notes = taste, encoder, notes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Of everything that it judges, one picture or the candidates of a request."""
+        nothing = f"custom:{self.taste.name} learned nothing, so that its scores say no more than chance. {self.taste.summary}"
+        return (*self.notes, *(() if self.taste.learned else (nothing.strip(),)))
 
     def score(self, picture: Image.Image | None, layouts: Sequence[Layout]) -> list[Verdict]:
         alone, *verdicts = HeuristicScorer().score(picture, [Layout(), *layouts])
@@ -53,13 +59,12 @@ class CustomScorer:
         utility = sum(pushes.values())
         score = taste.score(utility)
         points = {name: score - taste.score(utility - push) for name, push in pushes.items()}
-        warnings = () if taste.learned else (f"custom:{taste.name}: {taste.summary}",)
         return replace(
             verdict,
             scores={**verdict.scores, "aesthetic_score": round(score, 1)},
             measures=tuple(with_points(measure, points) for measure in verdict.measures),
             reasoning=tuple(reasons(score, points, values_of(measured.measures), taste)),
-            warnings=(*verdict.warnings, *self.notes, *warnings),
+            warnings=(*verdict.warnings, *self.warnings),
             model=f"custom:{taste.name}",
         )
 
@@ -77,6 +82,8 @@ def with_points(measure: Measure, points: dict[str, float]) -> Measure:
 
 def reasons(score: float, points: dict[str, float], values: dict[str, float], taste: Taste) -> list[str]:
     """The score first; then what moved it most, against a picture that is the mean of those that were judged."""
+    if not taste.learned:
+        return [f"{taste.name} learned nothing: its score of {score:.0f} does not say what its raters would prefer."]
     told = sorted(points, key=lambda name: -abs(points[name]))[:MOST_TOLD]
     sentences = [sentence(name, points[name], values, taste) for name in told if abs(points[name]) >= LEAST_TOLD]
     chance = f"By what {taste.name} learned, it would be preferred to {score:.0f} of 100 {taste.on} like those that were judged"

@@ -29,13 +29,13 @@ from api.scoring.taste.judgements import Subject, compare, comparisons_on
 from api.scoring.taste.pairs import next_pair
 from api.scoring.taste.scorers import delete_scorers
 from api.scoring.taste.serializers import TrainScorerSerializer
-from api.scoring.taste.training import LEAST, judgements_that_teach
+from api.scoring.taste.training import LEAST, advise, judgements_that_teach
 
 KINDS = ("images", "layouts")
 
 
 class OnFilter(admin.SimpleListFilter):
-    title = "what"
+    title = "subject"
     parameter_name = "on"
     field = ""
 
@@ -52,6 +52,11 @@ class RatedFilter(OnFilter):
 
 class ComparedFilter(OnFilter):
     field = "layout_a"
+
+
+class ScorerOnFilter(OnFilter):
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(on=self.value()) if self.value() in KINDS else queryset
 
 
 class SaidAdmin(ReadOnlyAdmin):
@@ -132,15 +137,19 @@ class ComparisonAdmin(SaidAdmin):
         pair = asked if len(asked) == 2 else next_pair(on, rater, random.Random())
         mine = comparisons_on(on, [rater])
         last = mine.order_by("-compared_at").first()
+        shown = [describe(find_subject(on, identifier)) for identifier in pair or ()]
+        advice, is_enough = advise(on)
         context = {
             "title": "Compare",
             "opts": self.opts,
             "kinds": KINDS,
             "on": on,
-            "pair": [describe(find_subject(on, identifier)) for identifier in pair or ()],
+            "pair": shown,
+            "same": shown[0]["words"] if len({one["words"] for one in shown}) == 1 else "",
             "last": pair_of(last) if last else None,
             "done": mine.count(),
-            "missing": max(0, LEAST - judgements_that_teach(on)),
+            "advice": advice,
+            "is_enough": is_enough,
         }
         page = TemplateResponse(
             request, "admin/scoring/comparison/compare.html", {**self.admin_site.each_context(request), **context}
@@ -169,7 +178,7 @@ def describe(subject: Subject) -> dict[str, Any]:
     assert file is not None
     words = subject.title if isinstance(subject, LayoutScore) else getattr(getattr(file, "generated", None), "prompt", "")
     size = {"width": file.width, "height": file.height}
-    return {"id": subject.pk, "url": reverse("image-file", args=[file.pk]), "alt": words[:200] or "A picture", **size}
+    return {"id": subject.pk, "url": reverse("image-file", args=[file.pk]), "words": words, **size}
 
 
 def thumbnail(file_id: uuid.UUID | None) -> SafeString:
@@ -185,7 +194,7 @@ def thumbnail(file_id: uuid.UUID | None) -> SafeString:
 @admin.register(CustomScorer)
 class CustomScorerAdmin(ReadOnlyAdmin):
     list_display = ["scorer", "on", "verdict", "accuracy", "correlation", "lessons", "created_at"]
-    list_filter = ["on", "learned"]
+    list_filter = [ScorerOnFilter, "learned"]
     search_fields = ["name"]
     change_list_template = "admin/scoring/customscorer/change_list.html"
     change_form_template = "admin/scoring/customscorer/change_form.html"
@@ -215,7 +224,7 @@ class CustomScorerAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         counted = {on: judgements_that_teach(on) for on in KINDS}
-        more = {"title": "Custom scorers", "may_train": self.may_train(request), "counted": counted, "least": LEAST}
+        more = {"may_train": self.may_train(request), "counted": counted, "least": LEAST}
         return super().changelist_view(request, {**more, **(extra_context or {})})
 
     def render_change_form(

@@ -1,8 +1,9 @@
 """Which two to show next: those whose comparison is likely to teach most.
 
-What was compared least comes first, so that none is forgotten; beside it stands, of the others that were compared least, one that the
-newest scorer finds about as good: of a pair that is far apart the answer is known before it is asked. Where no scorer knows the pictures
-yet, the second is drawn by chance.
+Two of the same prompt (of layouts: the same title) come first: between those a choice is about how they look, and not about what they
+show. What was compared least comes first, so that none is forgotten; beside it stands, of the others that were compared least, one that
+the newest scorer finds about as good: of a pair that is far apart the answer is known before it is asked. Where no scorer knows the
+pictures yet, the second is drawn by chance.
 """
 
 import random
@@ -39,23 +40,26 @@ class History:
 
 def next_pair(on: str, rater: str, rng: random.Random) -> tuple[uuid.UUID, uuid.UUID] | None:
     """In the order in which they are to be shown; None where nothing is left to compare among the newest POOL."""
-    pool = candidates(on)
+    subjects = candidates(on)
     history = History.of(comparisons_on(on, [rater]))
-    order = sorted(pool, key=lambda one: (history.counts[one], rng.random()))
-    for first in order:
-        others = [one for one in order if one != first and not history.has(one, first)]
-        if others:
-            least = [one for one in others if history.counts[one] == history.counts[others[0]]]
-            second = choose_other(on, first, least, rng)
-            return (first, second) if rng.random() < 0.5 else (second, first)
+    order = sorted(subjects, key=lambda one: (history.counts[one], rng.random()))
+    for groups in (subjects, dict.fromkeys(subjects, "all")):
+        for first in order:
+            others = [one for one in order if one != first and groups[one] == groups[first] and not history.has(one, first)]
+            if others:
+                least = [one for one in others if history.counts[one] == history.counts[others[0]]]
+                second = choose_other(on, first, least, rng)
+                return (first, second) if rng.random() < 0.5 else (second, first)
     return None
 
 
-def candidates(on: str) -> list[uuid.UUID]:
-    """Pictures that were made here; layouts that have a picture. Newest first."""
+def candidates(on: str) -> dict[uuid.UUID, str]:
+    """Pictures that were made here, with their prompts; layouts that have a picture, with their titles. Newest first."""
     if on == "layouts":
-        return list(LayoutScore.objects.filter(image__isnull=False).order_by("-pk").values_list("pk", flat=True)[:POOL])
-    return list(StoredFile.objects.filter(generated__isnull=False).order_by("-pk").values_list("pk", flat=True)[:POOL])
+        layouts = LayoutScore.objects.filter(image__isnull=False).order_by("-pk")
+        return dict(layouts.values_list("pk", "title")[:POOL])
+    made = StoredFile.objects.filter(generated__isnull=False).order_by("-pk")
+    return dict(made.values_list("pk", "generated__prompt")[:POOL])
 
 
 def choose_other(on: str, first: uuid.UUID, others: list[uuid.UUID], rng: random.Random) -> uuid.UUID:

@@ -1,4 +1,8 @@
-"""The scorers that were trained here, by their names: `custom:NAME` is the newest version, `custom:NAME@2` the second."""
+"""The scorers that were trained here, by their names: `NAME` is the newest version, `NAME@2` the second.
+
+Where something is to be judged, `custom:NAME` is the newest version that learned something: a training that learned nothing does not
+replace one that did.
+"""
 
 import re
 
@@ -26,6 +30,11 @@ def find_scorer(reference: str) -> CustomScorer:
     if found is None:
         raise UnknownCustomScorer(f"There is no scorer '{reference[:100]}' that was trained here.{names_near(reference)}")
     return found
+
+
+def find_for_judging(reference: str) -> CustomScorer:
+    """`NAME`: its newest version that learned something, or its newest where none did. Raises UnknownCustomScorer."""
+    return versions_of(reference).filter(learned=True).first() or find_scorer(reference)
 
 
 def versions_of(reference: str) -> QuerySet[CustomScorer]:

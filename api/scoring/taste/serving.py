@@ -12,7 +12,7 @@ from api.runtime.model_use import explained
 from api.scoring.models import CustomScorer as CustomScorerRow
 from api.scoring.scorers import UnknownScorer
 from api.scoring.taste.features import extractor_name
-from api.scoring.taste.scorers import UnknownCustomScorer, find_scorer
+from api.scoring.taste.scorers import UnknownCustomScorer, find_for_judging
 
 if TYPE_CHECKING:
     from api.scoring.backends.custom import CustomScorer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def settle_name(reference: str) -> str:
     """With its version, so that what is asked today is judged by today's scorer, whenever it is run. Raises UnknownScorer."""
     try:
-        return str(find_scorer(reference))
+        return str(find_for_judging(reference))
     except UnknownCustomScorer as error:
         raise UnknownScorer(str(error)) from None
 
@@ -33,7 +33,7 @@ def make_scorer(name: str) -> "ServedScorer":
     from api.scoring.backends.taste import Taste
 
     try:
-        row = find_scorer(name)
+        row = find_for_judging(name)
     except UnknownCustomScorer as error:
         raise UnknownScorer(str(error)) from None
     taste = Taste.from_json(str(row), row.taste)
@@ -92,7 +92,7 @@ class CustomJudges:
 def find_judge(name: str) -> CustomScorerRow:
     """Raises UnknownJudge."""
     try:
-        row = find_scorer(name)
+        row = find_for_judging(name)
     except UnknownCustomScorer as error:
         raise UnknownJudge(str(error)) from None
     if row.on != CustomScorerRow.On.IMAGES:
@@ -116,7 +116,13 @@ class CustomJudge:
         from api.scoring.backends.taste import Taste
 
         row = find_judge(self.name)
-        self.scorer = CustomScorer(Taste.from_json(str(row), row.taste), lent_encoder(row.encoder, on_progress))
+        taste = Taste.from_json(str(row), row.taste)
+        self.scorer = CustomScorer(taste, lent_encoder(row.encoder, on_progress), changed_since(row))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        assert self.scorer is not None, "load() comes first"
+        return self.scorer.warnings
 
     def score(self, pictures: Sequence[Image.Image]) -> list[float]:
         assert self.scorer is not None, "load() comes first"

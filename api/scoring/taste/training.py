@@ -74,6 +74,27 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def advise(on: str) -> tuple[str, bool]:
+    """Where the judgements of `on` stand, in a sentence, and whether a training is worth its while.
+
+    After one that learned nothing it is not, until a third as many judgements again are there.
+    """
+    have = judgements_that_teach(on)
+    if reason := too_few(on, None):
+        return reason, False
+    newest = CustomScorer.objects.filter(on=on).only("name", "version", "learned", "ratings", "comparisons").first()
+    if newest is None:
+        return f"There are {have} judgements of {on}: enough to train a scorer on. More make it more accurate.", True
+    read = newest.ratings + newest.comparisons
+    if newest.learned:
+        return f"custom:{newest} was trained on {read} judgements; there are {have} now.", True
+    wanted = max(LEAST, read * 4 // 3 + 1)
+    outcome = f"The newest training, custom:{newest}, learned nothing from {read} judgements"
+    if have < wanted:
+        return f"{outcome}: give {wanted - have} more before the next one.", False
+    return f"{outcome}; there are {have} now, enough to train again.", True
+
+
 def check_enough(on: str, raters: Sequence[str] | None) -> None:
     """Raises ValidationError."""
     if reason := too_few(on, raters):
@@ -103,6 +124,8 @@ def train(run: JobRun) -> dict[str, Any]:
         scaling = Scaling.of([seen[one][0] for one in known], [seen[one][1] for one in known])
         features = [scaling(*seen[one]) for one in known]
         learned = learn(stack(features), judged, tell=progress(run, LOOKING, STEPS, "fitting"))
+    if not learned.learned:
+        run.warn(summarise(learned, said))
     return describe_training(run, said, learned, scaling, name)
 
 

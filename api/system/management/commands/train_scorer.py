@@ -49,7 +49,7 @@ class Command(BaseCommand):
             bar = "█" * round(WIDTH * point["pair_accuracy"]["value"])
             self.stdout.write(f"  {point['judgements']:5}  {bar:{WIDTH}}  {text_of(point['pair_accuracy'])}")
         self.stdout.write(
-            f'It judges as backend "{result["backend"]}", or "{re.sub("@.*", "", result["backend"])}" for the newest.'
+            f'It judges as backend "{result["backend"]}"; "{re.sub("@.*", "", result["backend"])}" is the newest version that learned.'
         )
 
 
