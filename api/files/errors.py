@@ -1,6 +1,7 @@
 """What can be wrong with a file, in words that a client may read."""
 
-from api.errors import DarkroomError
+from api.jobs.disk import DiskFull as DiskFull
+from api.jobs.errors import Refusal
 
 
 class InvalidImage(ValueError):
@@ -11,12 +12,7 @@ class InvalidImage(ValueError):
         self.detail, self.code = detail, code
 
 
-class DiskFull(DarkroomError):
-    def __init__(self) -> None:
-        super().__init__("disk_full", 507, "The server's disk is full. Its owner has to free some space.")
-
-
-class MissingFile(DarkroomError):
+class MissingFile(Refusal):
     """The row is there, its file is not."""
 
     def __init__(self) -> None:

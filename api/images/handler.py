@@ -1,9 +1,7 @@
 """What a job that makes pictures is: its parameters → its batch key → run → files and rows. No torch outside `run`."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from api.images.models import GeneratedImage
 from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
 from api.images.ranking import weights_of
 from api.images.services import set_tags
-from api.jobs.kinds import JobKind
+from api.jobs.kinds import JobKind, batch_key_of
 from api.jobs.models import Job
 from api.jobs.worker.runs import JobRun
 from config.catalog import get_catalog
@@ -30,8 +28,6 @@ from config.catalog import get_catalog
 if TYPE_CHECKING:
     from api.images.backends.request import Fate, ImageRequest
 
-# Requests that agree in all of these can share a pass of the network; prompts, seeds and source pictures may differ.
-SHARED = ("width", "height", "steps", "guidance_scale", "scheduler", "strength", "loras", "clip_skip")
 EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
@@ -54,21 +50,29 @@ class Output:
 
 class Txt2Img(JobKind):
     name = "txt2img"
-    max_batch = 8
     template = "admin/images/candidates.html"
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         """'' for `deterministic`, and for a request of several pictures or candidates, which fills a batch by itself."""
         if params["deterministic"] or params["num_images"] > 1 or params.get("best_of"):
             return ""
-        shared = [self.name, bool(params.get("mask")), *(params.get(name) for name in SHARED)]
-        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
+        return batch_key_of(self.name, image_request(params, model_id).batch_fields)
 
-    def ensure_room(self) -> None:
-        storage.ensure_free_space()
+    def batch_limit(self) -> int:
+        return settings.MAX_BATCH  # type: ignore[no-any-return]
+
+    def without_models(self) -> bool:
+        return not settings.USE_LOCAL_MODELS
 
     def run(self, runs: Sequence[JobRun]) -> None:
-        requests = [image_request(run) for run in runs]
+        requests = [
+            replace(
+                image_request(run.params, run.job.model_id),
+                image=open_input(run.params.get("image"), "RGB"),
+                mask=open_input(run.params.get("mask"), "L"),
+            )
+            for run in runs
+        ]
         with open_sink(runs, requests) as sink:
             fates = make_pictures(runs, requests, sink)
             for index, (run, fate) in enumerate(zip(runs, fates, strict=True)):
@@ -110,10 +114,10 @@ class Img2Img(Txt2Img):
 # ---------------------------------------------------------------- run
 
 
-def image_request(run: JobRun) -> "ImageRequest":
+def image_request(params: dict[str, Any], model_id: str) -> "ImageRequest":
+    """What a backend is asked for, but for the pictures."""
     from api.images.backends.request import ImageRequest
 
-    params = run.params
     names = (
         "prompt",
         "negative_prompt",
@@ -127,11 +131,9 @@ def image_request(run: JobRun) -> "ImageRequest":
     )
     return ImageRequest(
         task="inpainting" if params.get("mask") else "image-to-image" if params.get("image") else "text-to-image",
-        model_id=run.job.model_id,
+        model_id=model_id,
         seeds=tuple(params["seed"] + index for index in range(params.get("best_of") or params["num_images"])),
         strength=1.0 if params.get("strength") is None else params["strength"],
-        image=open_input(params.get("image"), "RGB"),
-        mask=open_input(params.get("mask"), "L"),
         loras=tuple((lora["id"], lora["weight"]) for lora in params["loras"]),
         **{name: params[name] for name in names},
     )
@@ -197,9 +199,9 @@ def make_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], si
         provider=settings.HF_PROVIDER or None,
         timeout=settings.REMOTE_TIMEOUT_SECONDS,
     )
-    model = get_catalog().get(requests[0].model_id).repo
+    catalog = get_catalog()
     fates = [
-        backend.make_pictures(request, RunHooks([run]), partial(sink.take, index), model=model)
+        backend.make_pictures(request, RunHooks([run]), partial(sink.take, index), model=catalog.get(request.model_id).repo)
         for index, (run, request) in enumerate(zip(runs, requests, strict=True))
     ]
     sink.close()

@@ -1,7 +1,9 @@
 """The registry that capabilities sign up to: what the queue may know of a kind of job, and no more."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from api.errors import DarkroomError
@@ -19,16 +21,25 @@ class JobKind:
 
     name: ClassVar[str]
     max_batch: ClassVar[int] = 1
+    """How many jobs of one batch key are claimed together at most; see `batch_limit`."""
     template: ClassVar[str] = ""
     """Shows people what is particular to a result, on the job's page in the admin; it gets what `describe` gives."""
 
-    def batch_key(self, params: dict[str, Any]) -> str:
-        """Jobs with the same key (64 characters at most) may be run at once; '' is run alone."""
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
+        """Jobs with the same key (64 characters at most) may be run at once; '' is run alone.
+
+        Make it with `batch_key_of`, from everything that `run` reads of the first job alone.
+        """
         return ""
 
-    def ensure_room(self) -> None:
-        """Raises a DarkroomError where no new job of this kind can be taken: its results would find no place."""
-        return
+    def batch_limit(self) -> int:
+        return self.max_batch
+
+    def without_models(self) -> "bool | tuple[str, Collection[str]]":
+        """Which jobs of this kind a worker takes that loads no models (LOAD_MODELS=false): all, none, or those whose parameter of this
+        name has one of these values.
+        """
+        return True
 
     def open_session(self, params: dict[str, Any]) -> "Session | None":
         """For a kind whose jobs are worked on in steps, together: called with the params of the first job of a batch key."""
@@ -99,6 +110,12 @@ class UninstalledKind(JobKind):
 
     def run(self, runs: Sequence["JobRun"]) -> None:
         raise DarkroomError("unknown_kind", 501, "This server no longer knows this kind of job.")
+
+
+def batch_key_of(kind: str, *shared: Any) -> str:
+    """A key that jobs of `kind` have in common where all of `shared` (JSON) is equal."""
+    digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
+    return f"{kind[:31]}:{digest}"
 
 
 _kinds: dict[str, JobKind] = {}

@@ -42,7 +42,7 @@ def judge_runs(runs: Sequence[JobRun]) -> None:
     """Of one backend and model. Every run gets its outcome. Raises DarkroomError, DeviceFault for what ends them all."""
     from api.scoring.backends.layout import NetworkScorer
 
-    scorer = make_scorer(runs[0].params)
+    scorer = make_scorer(*scorer_of(runs[0].params))
     if isinstance(scorer, NetworkScorer):
         judge_together(runs, scorer)
         return
@@ -58,16 +58,20 @@ def judge_runs(runs: Sequence[JobRun]) -> None:
             run.finish(judged)
 
 
-def make_scorer(params: dict[str, Any]) -> "PageScorer | NetworkScorer":
+def scorer_of(params: dict[str, Any]) -> tuple[str, str]:
+    """The backend and its model: what the jobs of a batch have in common, and all that their scorer is made of."""
+    return params["backend"], params.get("model_id") or ""
+
+
+def make_scorer(name: str, model_id: str) -> "PageScorer | NetworkScorer":
     """Raises DarkroomError."""
-    name = params["backend"]
     try:
         if "loader" not in find_backend(name).needs:
             return get_scorer(name)
         from api.model_loader import get_loader
 
         with explained():
-            return get_scorer(name, loader=get_loader(), model_id=params.get("model_id") or "")
+            return get_scorer(name, loader=get_loader(), model_id=model_id)
     except UnknownScorer as error:
         raise DarkroomError("unknown_backend", 400, str(error)) from error
 

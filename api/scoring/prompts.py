@@ -1,15 +1,13 @@
 """What a job that holds pictures against prompts is. torch is imported inside `run`."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from api.errors import DarkroomError
-from api.files import storage
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
-from api.jobs.kinds import JobKind
+from api.jobs.kinds import JobKind, batch_key_of
 from api.jobs.models import Job
 from api.jobs.worker.runs import JobRun
 from api.runtime.model_use import explained, measured, raise_if_unwanted, report_to
@@ -37,14 +35,12 @@ class ClipScoring(JobKind):
     name = KIND
     max_batch = 32
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         """One claim for several requests of one picture; a request of several fills one by itself."""
-        if len(params["images"]) > 1:
-            return ""
-        return f"{self.name}:{hashlib.sha256(params['model_id'].encode()).hexdigest()[:32]}"
+        return "" if len(params["images"]) > 1 else batch_key_of(self.name, params["model_id"])
 
-    def ensure_room(self) -> None:
-        storage.ensure_free_space()
+    def without_models(self) -> bool:
+        return False
 
     def run(self, runs: Sequence[JobRun]) -> None:
         from api.model_loader import get_loader

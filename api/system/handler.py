@@ -14,6 +14,9 @@ class LoadModel(JobKind):
 
     name = "load_model"
 
+    def without_models(self) -> bool:
+        return False
+
     def run(self, runs: Sequence[JobRun]) -> None:
         from api.model_loader import get_loader
 
@@ -30,6 +33,9 @@ class UnloadModel(JobKind):
     """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that claims it."""
 
     name = "unload_model"
+
+    def without_models(self) -> bool:
+        return False
 
     def run(self, runs: Sequence[JobRun]) -> None:
         from api.model_loader import get_loader

@@ -104,6 +104,8 @@ class DarkroomSchema(AutoSchema):
             return [PREFER, IDEMPOTENCY_KEY, INCLUDE]
         if getattr(self.view, "waits", False) and self.method == "POST":
             return [PREFER, IDEMPOTENCY_KEY]
+        if self.action == "retry":
+            return [IDEMPOTENCY_KEY]
         shows_jobs = self.path.startswith("/api/jobs/") and self.action in ("list", "retrieve", "cancel")
         return [INCLUDE] if shows_jobs else []
 

@@ -53,7 +53,7 @@ class Counting(Session):
 class Stepped(JobKind):
     name = "stepped"
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         return params.get("key", "one")
 
     def open_session(self, params: dict[str, Any]) -> Session:
@@ -162,6 +162,7 @@ def test_a_session_that_can_not_be_opened_fails_its_job_and_not_the_worker(
 def test_a_job_that_was_tried_before_has_the_worker_to_itself(stepped: Callable[..., Job], loop: WorkerLoop) -> None:
     first, again, third = stepped("a", 3), stepped("again", 2), stepped("c", 1)
     Job.objects.filter(pk=again.pk).update(attempt=1, status="queued")
+    loop.has_claimed = True
     work(loop)
     assert diary == ["a+c", "a", "a", "closed", "again", "again", "closed"]
     assert [now_as(job).status for job in (first, again, third)] == ["succeeded"] * 3

@@ -15,7 +15,7 @@ from django.db.models.fields import NOT_PROVIDED
 from api.jobs.models import Job, JobEvent
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import channel
-from api.jobs.states import Status
+from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
 
 JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
@@ -35,6 +35,18 @@ def clock(seconds: float = 0) -> DatabaseTime:
     if connection.vendor == "postgresql":
         return DatabaseTime(f"STATEMENT_TIMESTAMP() + INTERVAL '{seconds:.3f} seconds'")
     return DatabaseTime(f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{seconds:+.3f} seconds')")
+
+
+def is_due(waited: float = 0) -> str:
+    """The condition that a row's time came at least `waited` seconds ago. A time further ahead than the longest back-off counts as
+    come, too: since it was written, the clock has been set back.
+    """
+    return f"(available_at <= {clock(-waited)} OR available_at > {clock(max(BACKOFF_SECONDS) + 1)})"
+
+
+def is_overdue() -> str:
+    """The condition that a row, tried before, has let others go first for long enough."""
+    return f"(attempt > 0 AND {is_due(RETRY_WAIT_SECONDS)})"
 
 
 def queue_index_hint() -> str:
@@ -77,6 +89,12 @@ def read_job(row: Sequence[Any]) -> Job:
 def find_job(job_id: uuid.UUID) -> Job | None:
     rows = run(f"SELECT {COLUMNS} FROM {JOB} WHERE id = %s", [stored("id", job_id)])
     return read_job(rows[0]) if rows else None
+
+
+def find_waiting() -> uuid.UUID | None:
+    """A queued job whose time has come."""
+    rows = run(f"SELECT id FROM {JOB} WHERE status = 'queued' AND {is_due()} LIMIT 1", [])
+    return uuid.UUID(str(rows[0][0])) if rows else None
 
 
 def statuses_by_id(job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
@@ -173,9 +191,18 @@ def move(
 
 
 def claim(
-    *, worker_id: uuid.UUID, token: uuid.UUID, lease: float, limit: int, only: str = "TRUE", params: Sequence[Any] = ()
+    *,
+    worker_id: uuid.UUID,
+    token: uuid.UUID,
+    lease: float,
+    limit: int,
+    only: str,
+    params: Sequence[Any] = (),
+    newest: bool = False,
 ) -> list[Job]:
     """Takes the first `limit` of the queued rows whose time has come, under `token`; on PostgreSQL none that others lock.
+
+    `newest`: of each priority the last that came instead of the first, for which the rows are sorted.
 
     The CTE is materialized: a plan that ran it twice would take more than `limit`. A single id is compared with `=`: for `IN` a plan
     that PostgreSQL made while the table was small reads all of it at every claim.
@@ -184,8 +211,8 @@ def claim(
     those = "= (SELECT id FROM picked)" if limit == 1 else "IN (SELECT id FROM picked)"
     rows = change(
         f"""WITH picked AS MATERIALIZED (
-                SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND available_at <= {clock()} AND {only}
-                ORDER BY priority DESC, id LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
+                SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND {is_due()} AND {only}
+                ORDER BY priority DESC, id {"DESC" if newest else ""} LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
             WHERE status = 'queued' AND id {those}""",

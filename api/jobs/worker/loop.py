@@ -19,6 +19,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
+from api.jobs.disk import DiskFull
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import JobKind, Session, get_kind
 from api.jobs.models import Job, Worker
@@ -27,6 +28,7 @@ from api.jobs.notify.channels import subscribe
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.runs import JobRun
 from api.jobs.worker.sweep import clean_history
+from api.problems import is_disk_full
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
@@ -65,6 +67,7 @@ class WorkerLoop:
         self.keeper = LeaseKeeper(row, self.report, clean)
         self.sessions: dict[str, Session] = {}  # by batch key
         self.batch: list[JobRun] = []  # what runs beside them
+        self.has_claimed = False
 
     def report(self) -> dict[str, Any]:
         return {"state": self.state, **self.describe()}
@@ -90,7 +93,8 @@ class WorkerLoop:
 
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
-        jobs = lifecycle.claim_jobs(worker=self.worker, besides=list(self.sessions))
+        jobs = lifecycle.claim_jobs(worker=self.worker, besides=list(self.sessions), is_first=not self.has_claimed)
+        self.has_claimed = True
         wakeups.flush_web_notification(rung=bool(jobs))  # a claim rings the web itself
         if jobs:
             with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
@@ -159,9 +163,10 @@ class WorkerLoop:
             os._exit(FAULT_EXIT)
         except CONNECTION_ERRORS:
             raise  # the rows are still ours by lease; the sweep gives them to whoever reaches the database
-        except Exception:
+        except Exception as error:
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
-            fail_unresolved(runs, DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id."))
+            unexpected = DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
+            fail_unresolved(runs, DiskFull() if is_disk_full(error) else unexpected)
         finally:
             job_id_of_log.set("")
 

@@ -42,7 +42,8 @@ class JobRun:
         """The last step that was told, and of how many."""
         self._last_emit = 0.0
         if job.started_at is not None:
-            self.timings["queue"] = round((job.started_at - job.created_at).total_seconds(), 4)
+            waited = (job.started_at - job.created_at).total_seconds()
+            self.timings["queue"] = round(max(0.0, waited), 4)  # less than nothing where the clock was set back
 
     @property
     def id(self) -> uuid.UUID:
@@ -128,7 +129,7 @@ class JobRun:
         self.resolved = True
 
     def _record(self, output: Any) -> None:
-        told: dict[str, Any] = {"warnings": self.warnings, "timings": self.timings}
+        told: dict[str, Any] = {"warnings": self.warnings, "timings": self.timings, "steps": self.at[1]}
         for delay in (*FINISH_RETRIES, None):
             self.last_activity = time.monotonic()
             try:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db.models import Max, QuerySet
 from rest_framework.exceptions import ValidationError
 
@@ -28,6 +27,9 @@ LOOKING = 60
 
 class TrainScorer(JobKind):
     name = KIND
+
+    def without_models(self) -> tuple[str, list[str]]:
+        return "encoder", [""]
 
     def run(self, runs: Sequence[JobRun]) -> None:
         for run in runs:
@@ -121,9 +123,9 @@ def progress(run: JobRun, start: int, end: int, stage: str) -> Callable[[float],
 
 
 def make_encoder(run: JobRun) -> tuple[Any, str]:
-    """None and '' where this worker has no models."""
-    if not settings.LOAD_MODELS:
-        run.warn("This worker loads no models: only measures were learned from, no embeddings.")
+    """None and '' where the workers load no models."""
+    if not run.params["encoder"]:
+        run.warn("This server's workers load no models: only measures were learned from, no embeddings.")
         return None, ""
     from api.model_loader import get_loader
     from api.scoring.backends.clip import ClipEncoder

@@ -31,7 +31,7 @@ class Batched(JobKind):
     name = "batched"
     max_batch = 4
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         return str(params.get("key", "same"))
 
     def run(self, runs: Sequence[JobRun]) -> None:
