@@ -19,7 +19,6 @@ import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
 from typing import Any, ClassVar, NewType, Self, Union, get_args, get_origin, get_type_hints
 
 InputImage = NewType("InputImage", str)
@@ -77,13 +76,17 @@ class SpecField:
         return self.default is MISSING and not self.rule.decided
 
 
-@cache
+_fields: dict[Any, tuple[SpecField, ...]] = {}  # by class: type hints take long to evaluate
+
+
 def fields_of(cls: type[Any]) -> tuple[SpecField, ...]:
     """The fields of a spec, or of a dataclass inside one, in their order."""
-    hints = get_type_hints(cls)
-    return tuple(
-        SpecField(one.name, *_unwrap(hints[one.name]), one.default, one.metadata.get(RULE, Rule())) for one in fields(cls)
-    )
+    if cls not in _fields:
+        hints = get_type_hints(cls)
+        _fields[cls] = tuple(
+            SpecField(one.name, *_unwrap(hints[one.name]), one.default, one.metadata.get(RULE, Rule())) for one in fields(cls)
+        )
+    return _fields[cls]
 
 
 def _unwrap(hint: Any) -> tuple[Any, bool]:
@@ -151,5 +154,9 @@ def read_dataclass(cls: type[Any], data: Mapping[str, Any]) -> Any:
 def _read(field: SpecField, data: Any) -> Any:
     if get_origin(field.type) is tuple:
         member = get_args(field.type)[0]
-        return tuple(read_dataclass(member, item) if dataclasses.is_dataclass(member) else item for item in data)
-    return read_dataclass(field.type, data) if dataclasses.is_dataclass(field.type) else data
+        return tuple(read_dataclass(member, item) for item in data) if is_nested(member) else tuple(data)
+    return read_dataclass(field.type, data) if is_nested(field.type) else data
+
+
+def is_nested(type: Any) -> bool:
+    return dataclasses.is_dataclass(type)

@@ -96,4 +96,5 @@ def test_a_valid_request_carries_defaults_and_leaves_open_what_the_server_decide
     serializer = ExampleSerializer(data={"text": "a", "points": [{"x": 1}]})
     assert serializer.is_valid(), serializer.errors
     data = serializer.validated_data
-    assert data["ratio"] == 0.5 and data["points"] == [{"x": 1, "label": ""}] and "size" not in data and "origin" not in data
+    assert (data["ratio"], data["points"]) == (0.5, [{"x": 1, "label": ""}])
+    assert {"size", "origin"}.isdisjoint(data)
