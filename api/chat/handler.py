@@ -24,11 +24,10 @@ class Chat(JobKind):
         return "backend", ["remote"]
 
     def open_session(self, params: dict[str, Any]) -> Session:
-        from api.chat.session import ChatSession, explained, make_backend
+        from api.chat.session import ChatSession, make_backend
 
         slots = settings.CHAT_SLOTS if params["backend"] != "remote" else settings.CHAT_REMOTE_SLOTS
-        with explained():
-            return ChatSession(make_backend(params["backend"], loaded_id(params)), slots)
+        return ChatSession(make_backend(params["backend"], loaded_id(params)), slots)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         """The answers in their conversation, and the job's result: {conversation, backend, model, choices, usage}."""

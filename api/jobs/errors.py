@@ -1,17 +1,9 @@
-"""How a job ends badly, in words that a client may read."""
+"""What interrupts a job's work, for the worker to handle. What a client may read is a DarkroomError (api/errors.py)."""
 
 from django.db import InterfaceError, OperationalError
 
 # The database is away, busy or restarted: what was tried may be tried again. (InterfaceError is no DatabaseError in Django.)
 CONNECTION_ERRORS = (OperationalError, InterfaceError)
-
-
-class RefusalDarkroomError:
-    """The same refusal whether a request meets it (its reply) or a job (its end)."""
-
-    def __init__(self, code: str, status: int, detail: str) -> None:
-        Exception.__init__(self, detail)
-        self.code, self.status, self.detail, self.headers = code, status, detail, {}
 
 
 class JobCancelled(Exception):

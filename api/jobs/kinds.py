@@ -3,14 +3,12 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, ClassVar
 
 from api.errors import DarkroomError
-
-if TYPE_CHECKING:
-    from api.jobs.models import Job
-    from api.jobs.worker.runs import JobRun
+from api.jobs.models import Job
+from api.jobs.running import Outcome, RunningJob
 
 
 class JobKind:
@@ -35,7 +33,7 @@ class JobKind:
     def batch_limit(self) -> int:
         return self.max_batch
 
-    def without_models(self) -> "bool | tuple[str, Collection[str]]":
+    def without_models(self) -> bool | tuple[str, Collection[str]]:
         """Which jobs of this kind a worker takes that loads no models (LOAD_MODELS=false): all, none, or those whose parameter of this
         name has one of these values.
         """
@@ -45,14 +43,14 @@ class JobKind:
         """For a kind whose jobs are worked on in steps, together: called with the params of the first job of a batch key."""
         return None
 
-    def run(self, runs: Sequence["JobRun"]) -> None:
-        """Do the work, and call `finish(output)` or `fail(error)` of each run. An exception fails those that are left.
+    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
+        """Do the work, and yield an Outcome for each job as soon as it is known. An exception fails those that have none yet.
 
         Every kind has this or `open_session`.
         """
         raise NotImplementedError
 
-    def record(self, job: "Job", output: Any) -> dict[str, Any]:
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
         """Create the rows of the output, and return the job's `result`. Files are on disk already."""
         return dict(output)
 
@@ -64,15 +62,15 @@ class JobKind:
         """The job was cancelled or taken over meanwhile: remove what `run` left on disk."""
         return
 
-    def link_inputs(self, params: dict[str, Any]) -> Callable[["Job"], None] | None:
+    def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None] | None:
         """What ties the files named in `params` to a new job, within its transaction; None where there are none."""
         return None
 
-    def render(self, job: "Job", *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""
         return job.result
 
-    def describe(self, job: "Job") -> dict[str, Any]:
+    def describe(self, job: Job) -> dict[str, Any]:
         """For `template`; nothing where there is nothing to show."""
         return {}
 
@@ -84,19 +82,24 @@ class Session(ABC):
     from one step to the next.
     """
 
-    runs: "list[JobRun]"
-    """Those that have joined and have not ended."""
+    @property
+    @abstractmethod
+    def running(self) -> Sequence[RunningJob]:
+        """Those that have joined and have not ended."""
 
     @abstractmethod
     def room(self) -> int:
         """How many more may join now."""
 
     @abstractmethod
-    def join(self, runs: "Sequence[JobRun]") -> None: ...
+    def join(self, batch: Sequence[RunningJob]) -> None: ...
+
+    worked = True
+    """Whether the last step did anything but wait."""
 
     @abstractmethod
-    def step(self) -> bool:
-        """A little work, and the end of those that are done. False where there was nothing to do but wait. Raises as `run` does."""
+    def step(self) -> Iterable[Outcome]:
+        """A little work; yields the outcomes of those that are done. An exception fails all that have none yet."""
 
     def close(self) -> None:
         """Nothing is left to do, or the session has failed: let go of what it holds."""
@@ -108,7 +111,7 @@ class UninstalledKind(JobKind):
 
     name = ""
 
-    def run(self, runs: Sequence["JobRun"]) -> None:
+    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
         raise DarkroomError("unknown_kind", 501, "This server no longer knows this kind of job.")
 
 

@@ -47,8 +47,8 @@ def submit_job(
 ) -> Job:
     """Commit a row, then ring. `link` runs in the same transaction (a capability ties its files to the job there).
 
-    The same idempotency key and body give the job that is there already; another body is a DarkroomError 422. DarkroomError 429 when the owner has
-    `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
+    The same idempotency key and body give the job that is there already; another body is an error 422. 429
+    when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
     """
     job = Job(
         kind=kind,

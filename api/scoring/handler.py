@@ -1,6 +1,6 @@
 """What a job that judges layouts is. How it is run: judging.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from api.files import storage
@@ -8,8 +8,8 @@ from api.files.models import StoredFile
 from api.files.services import attach_inputs, create_file
 from api.jobs.kinds import JobKind, batch_key_of
 from api.jobs.models import Job
-from api.jobs.worker.runs import JobRun
-from api.scoring.judging import Judged, discard, items_of, judge_runs, scorer_of
+from api.jobs.running import Outcome, RunningJob
+from api.scoring.judging import Judged, discard, items_of, score_batch, scorer_of
 from api.scoring.models import CustomScorer, LayoutScore
 from api.scoring.taste.scorers import PREFIX
 
@@ -27,8 +27,8 @@ class LayoutScoring(JobKind):
         trained = CustomScorer.objects.filter(encoder="")
         return "backend", ["heuristic", *(f"{PREFIX}{scorer}" for scorer in trained.only("name", "version"))]
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        judge_runs(runs)
+    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
+        return score_batch(batch)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         scores = [describe(record_score(job, index, judged)) for index, judged in enumerate(output)]

@@ -193,4 +193,4 @@ def test_a_job_that_finds_the_disk_full_says_so(submit: Any, loop: Any, monkeypa
     job = submit()
     loop.run_once()
     assert now_as(job).status == Status.FAILED
-    assert now_as(job).error == DiskFull().as_json()
+    assert now_as(job).error == DiskFull().to_json()

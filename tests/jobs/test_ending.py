@@ -1,13 +1,16 @@
 """One final state for each job, by whoever holds its lease and nobody else."""
 
 import uuid
+from collections.abc import Callable
 
 import pytest
 
 from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.errors import LeaseLost
+from api.jobs.kinds import get_kind
 from api.jobs.models import Job
+from api.jobs.running import Finished
 from api.jobs.states import ACTIVE, FINAL, Status
 from tests.jobs.conftest import at_once, expire_lease, now_as
 
@@ -191,10 +194,10 @@ def test_every_end_passes_through_one_function(submit, claim, monkeypatch, end):
 
 @pytest.mark.parametrize("told", [(), (1,), (1, 2), (2,)])
 def test_a_job_that_succeeded_is_done_whatever_it_told_last(submit, loop, monkeypatch, told):
-    def run(runs):
+    def run(batch):
         for step in told:
-            runs[0].progress(step=step, steps=2, stage="looking")
-        runs[0].finish({})
+            batch[0].progress(step=step, steps=2, stage="looking")
+        yield Finished(batch[0], {})
 
     monkeypatch.setattr(get_kind("noop"), "run", run)
     job = submit()

@@ -7,10 +7,9 @@ import pytest
 from django.db.models.functions import Now
 
 from api.jobs import lifecycle
-from api.jobs.kinds import get_kind
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.states import Status
-from api.jobs.worker.runs import JobRun
+from api.jobs.worker.endings import start_running
 from api.jobs.worker.sweep import clean_history, sweep
 from tests.jobs.conftest import expire_lease, now_as
 
@@ -134,7 +133,7 @@ def test_a_job_that_began_before_it_was_made_waited_for_nothing(submit, claim):
     submit()
     job = claim()
     job.started_at = job.created_at - timedelta(hours=1)
-    assert JobRun(job, get_kind("noop")).timings == {"queue": 0.0}
+    assert start_running(job).timings == {"queue": 0.0}
 
 
 # ----------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The queue's hot statements, by hand: composing them takes Django several times as long as running them takes the database.
 
-SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `queue_index_hint`, `locking`, `run` and `change`. Statuses are written as
-literals, so that the partial indexes fit. Values go through the models' fields, and so are stored and read as the ORM does it.
+SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `queue_index_hint`, `locking`, `run` and `change`. Statuses are
+written as literals, so that the partial indexes fit. Values go through the models' fields, and so are stored and read as the ORM does it.
 """
 
 import uuid

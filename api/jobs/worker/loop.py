@@ -25,8 +25,9 @@ from api.jobs.kinds import JobKind, Session, get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import subscribe
+from api.jobs.running import RunningJob
+from api.jobs.worker.endings import end, fail_remaining, start_running, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
-from api.jobs.worker.runs import JobRun
 from api.jobs.worker.sweep import clean_history
 from api.problems import is_disk_full
 from config.logs import job_id as job_id_of_log
@@ -66,7 +67,7 @@ class WorkerLoop:
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
         self.sessions: dict[str, Session] = {}  # by batch key
-        self.batch: list[JobRun] = []  # what runs beside them
+        self.batch: list[RunningJob] = []  # what runs beside them
         self.has_claimed = False
 
     def report(self) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class WorkerLoop:
     def start(self, jobs: list[Job]) -> None:
         """Run a batch to its end, or open a session with it. What was tried before has the worker to itself."""
         kind, alone = get_kind(jobs[0].kind), jobs[0].attempt > 1
-        self.batch = [JobRun(job, kind, self.interrupted) for job in jobs]
+        self.batch = [start_running(job, self.interrupted) for job in jobs]
         self.hold()
         try:
             if alone:
@@ -139,8 +140,9 @@ class WorkerLoop:
         job = self.batch[0].job
         session = kind.open_session(job.params)
         if session is None:
-            kind.run(self.batch)
-            fail_unresolved(
+            for outcome in kind.run(self.batch):
+                end(outcome)
+            fail_remaining(
                 self.batch, DarkroomError("internal_error", 500, "The job ended without a result; the log has more.")
             )
         else:
@@ -148,16 +150,16 @@ class WorkerLoop:
             self.sessions[job.batch_key] = session
 
     @contextmanager
-    def guarded(self, runs: list[JobRun]) -> Iterator[None]:
+    def guarded(self, runs: list[RunningJob]) -> Iterator[None]:
         """What a handler raises ends these runs, each in its way."""
         job_id_of_log.set(str(runs[0].id) if runs else "")
         runs = list(runs)
         try:
             yield
         except JobCancelled:
-            stop_unresolved(runs)
+            stop_remaining(runs)
         except DarkroomError as error:
-            fail_unresolved(runs, error)
+            fail_remaining(runs, error)
         except DeviceFault:
             log.critical("The device failed; this worker ends, and another takes its jobs", exc_info=True)
             os._exit(FAULT_EXIT)
@@ -166,13 +168,13 @@ class WorkerLoop:
         except Exception as error:
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
             unexpected = DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
-            fail_unresolved(runs, DiskFull() if is_disk_full(error) else unexpected)
+            fail_remaining(runs, DiskFull() if is_disk_full(error) else unexpected)
         finally:
             job_id_of_log.set("")
 
     def hold(self) -> None:
         """Tell the lease keeper what is ours."""
-        runs = [*self.batch, *(run for session in self.sessions.values() for run in session.runs)]
+        runs = [*self.batch, *(run for session in self.sessions.values() for run in session.running)]
         self.keeper.hold(runs)
         state = Worker.State.BUSY if runs else Worker.State.IDLE
         if state != self.state:
@@ -187,29 +189,28 @@ class WorkerLoop:
             except CONNECTION_ERRORS:
                 self.close_session(key)
                 raise
-            if not self.sessions[key].runs:
+            if not self.sessions[key].running:
                 self.close_session(key)
 
     def take_turn(self, key: str, joining: bool) -> None:
         """Steps of one session, for TURN_SECONDS at most and as long as it has something to do."""
         session, deadline, next_look = self.sessions[key], time.monotonic() + TURN_SECONDS, 0.0
-        while session.runs and time.monotonic() < deadline:
+        while session.running and time.monotonic() < deadline:
             if joining and not self.stopping.is_set() and time.monotonic() >= next_look:
                 self.let_join(key, session)
                 next_look = time.monotonic() + JOIN_SECONDS
-            runs = list(session.runs)
-            worked = False
-            with self.guarded(runs):
-                worked = session.step()
+            with self.guarded(list(session.running)):
+                for outcome in session.step():
+                    end(outcome)
             self.hold()
-            if not worked:
+            if not session.worked:
                 return
 
     def let_join(self, key: str, session: Session) -> None:
-        kind = session.runs[0].kind
+        kind = get_kind(session.running[0].job.kind)
         jobs = lifecycle.claim_joining(worker=self.worker, kind=kind.name, batch_key=key, limit=session.room())
         if jobs:
-            session.join([JobRun(job, kind, self.interrupted) for job in jobs])
+            session.join([start_running(job, self.interrupted) for job in jobs])
             self.hold()
 
     def drain(self) -> None:
@@ -244,15 +245,3 @@ class WorkerLoop:
             self.keeper.join(LONGEST_TURN_SECONDS)
         Worker.objects.filter(pk=self.worker.pk).update(state=Worker.State.STOPPED, loaded_models=[])
         log.info("Worker %s has ended", self.worker)
-
-
-def fail_unresolved(runs: list[JobRun], error: DarkroomError) -> None:
-    for run in runs:
-        if not run.resolved:
-            run.stop() if run.cancelled else run.fail(error)
-
-
-def stop_unresolved(runs: list[JobRun]) -> None:
-    for run in runs:
-        if not run.resolved:
-            run.stop()
