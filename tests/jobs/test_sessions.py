@@ -171,7 +171,7 @@ def test_leases_are_kept_of_all_that_is_under_way(stepped: Callable[..., Job], l
     jobs = [stepped("a", 10), stepped("b", 10, key="two")]
     loop.start(claimed(loop))
     loop.start(claimed(loop))
-    assert {run.id for run in loop.keeper.running} == {job.pk for job in jobs}
+    assert {run.id for run in loop.keeper.runs} == {job.pk for job in jobs}
 
 
 def test_a_worker_that_must_stop_hands_back_what_it_can_not_end(stepped: Callable[..., Job], loop: WorkerLoop) -> None:
