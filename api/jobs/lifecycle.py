@@ -45,7 +45,7 @@ def submit_job(
     retry_of: Job | None = None,
     link: Callable[[Job], None] | None = None,
 ) -> Job:
-    """Commit a row, then ring. `link` runs in the same transaction (a capability ties its files to the job there).
+    """Commit a row, then wake a worker. `link` runs in the same transaction (a capability ties its files to the job there).
 
     The same idempotency key and body give the job that is there already; another body is an error 422. 429
     when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
@@ -129,10 +129,11 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
     (`is_first`) is of the newest row never tried, while rows tried before wait: what ended the one before may have its like at the head.
     Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`).
     """
-    lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
+    lease = new_lease(worker)
     able, params = runnable()
     untried = f"attempt = 0 AND batch_key NOT IN ({', '.join(['%s'] * len(besides))})" if besides else "attempt = 0"
     with atomic_without_sync():
+        lease["beside"] = wakeups.notify_web_in_statement()
         jobs: list[Job] = []
         if is_first and tried_rows_wait():
             jobs = transitions.claim(**lease, limit=1, only=f"{untried} AND {able}", params=[*besides, *params], newest=True)
@@ -147,6 +148,10 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
         if head.batch_key and head.attempt == 1 and mates > 0:
             jobs += transitions.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
     return jobs
+
+
+def new_lease(worker: Worker) -> dict[str, Any]:
+    return {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
 
 
 def tried_rows_wait() -> bool:
@@ -173,9 +178,9 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
     alike = Job.objects.filter(status=Status.QUEUED, kind=kind, batch_key=batch_key, attempt=0)
     if limit < 1 or not alike.order_by().exists():
         return []
-    lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
     with atomic_without_sync():
-        return transitions.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
+        beside = wakeups.notify_web_in_statement()
+        return transitions.claim(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key], beside=beside)
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
@@ -196,14 +201,23 @@ def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str,
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
     changes = {} if progress is None else {"progress": progress}
     with atomic_without_sync():
-        transition(job, Status.RUNNING, [(type, data)], alone="preview" if type == "preview" else "", sync=False, **changes)
+        exclusive, beside = "preview" if type == "preview" else "", wakeups.notify_web_in_statement()
+        transition(job, Status.RUNNING, [(type, data)], exclusive_type=exclusive, sync=False, beside=beside, **changes)
 
 
 def transition(
-    job: Job, from_status: str, events: Sequence[transitions.Event] = (), *, alone: str = "", sync: bool = True, **changes: Any
+    job: Job,
+    from_status: str,
+    events: Sequence[transitions.Event] = (),
+    *,
+    exclusive_type: str = "",
+    sync: bool = True,
+    beside: str = "",
+    **changes: Any,
 ) -> None:
-    """The fence: one UPDATE on (id, status, lease_token) with its events, or LeaseLost. `alone`: the type whose older events go."""
-    if not transitions.move(job, from_status, changes, events, alone=alone, sync=sync):
+    """One UPDATE on (id, status, lease_token) with its events, or LeaseLost. See `store.transitions.change` for the options."""
+    options: dict[str, Any] = {"exclusive_type": exclusive_type, "sync": sync, "beside": beside}
+    if not transitions.move(job, from_status, changes, events, **options):
         raise LeaseLost(f"{job} is no longer {from_status} under this lease")
 
 
@@ -257,7 +271,7 @@ def end_job(
     """To a final state, with its last events; inside the caller's transaction. Every job that ends passes through here, once."""
     events = [*([event] if event else []), ("status", {"status": status})]
     over: dict[str, Any] = {"finished_at": transitions.clock(), "lease_token": None, "lease_expires_at": None}
-    transition(job, from_status, events, alone="preview", status=status, **over, **changes)
+    transition(job, from_status, events, exclusive_type="preview", status=status, **over, **changes)
     wakeups.notify_web_of_end_on_commit()
 
 
@@ -305,7 +319,7 @@ def requeue(job: Job, *, attempt: int, delay: float) -> None:
         job,
         Status.RUNNING,
         [("status", {"status": Status.QUEUED, "attempt": attempt})],
-        alone="preview",
+        exclusive_type="preview",
         status=Status.QUEUED,
         attempt=attempt,
         lease_token=None,

@@ -13,8 +13,6 @@ from django.db import connection, connections
 from django.db.models.fields import NOT_PROVIDED
 
 from api.jobs.models import Job, JobEvent
-from api.jobs.notify import wakeups
-from api.jobs.notify.channels import channel
 from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
 
 JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
@@ -113,37 +111,38 @@ def statuses_by_id(job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[int, s
 def change(
     statement: str,
     params: Sequence[Any],
-    told: str,
-    told_params: Sequence[Any],
+    events: str,
+    event_params: Sequence[Any],
     *,
     returning: str = f"{JOB}.id",
-    alone: str = "",
+    exclusive_type: str = "",
     sync: bool = True,
+    beside: str = "",
 ) -> list[tuple[Any, ...]]:
-    """Runs an INSERT or UPDATE of jobs, adds the events that `told` selects from `changed`, and returns the jobs as they are now.
+    """Runs an INSERT or UPDATE of jobs, adds the events that `events` selects from `changed`, and returns the jobs as they are now.
 
-    One statement on PostgreSQL; on SQLite up to three, inside the caller's transaction. `returning` begins with the id. `alone`: the
-    type of which older events go. Without `sync` the web is rung too, and PostgreSQL's commit doesn't wait for the disk (for SQLite's
-    see durability.py); with it the ring is a commit of its own, since commits that ring go one after the other.
+    One statement on PostgreSQL; on SQLite up to three, inside the caller's transaction. `returning` begins with the id.
+    `exclusive_type`: events of this type that are older are deleted. Without `sync` PostgreSQL's commit doesn't wait for the disk (for
+    SQLite's see durability.py). `beside`: SQL that PostgreSQL evaluates in the same statement, once for each row.
     """
-    delete = f"DELETE FROM {EVENT} WHERE type = '{alone}' AND job_id IN (SELECT id FROM changed)"
-    insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {told}"
-    then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(alone) + [(insert, told_params)] * bool(told)
+    delete = f"DELETE FROM {EVENT} WHERE type = '{exclusive_type}' AND job_id IN (SELECT id FROM changed)"
+    insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {events}"
+    then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(exclusive_type) + [(insert, event_params)] * bool(events)
     if connection.vendor == "postgresql":
         parts = [
             f"changed AS ({statement} RETURNING *)",
             *(f"then{place} AS ({query})" for place, (query, _) in enumerate(then)),
         ]
-        late = "" if connection.in_atomic_block else ", set_config('synchronous_commit', 'off', true)"
-        also = "" if sync else f", pg_notify('{channel('web')}', ''){late}"
-        return run(f"WITH {', '.join(parts)} SELECT {returning}{also} FROM changed AS {JOB}", [*params, *told_params])
+        extra = [beside] if beside else []
+        if not sync and not connection.in_atomic_block:
+            extra.append("set_config('synchronous_commit', 'off', true)")
+        selected = ", ".join([returning, *extra])
+        return run(f"WITH {', '.join(parts)} SELECT {selected} FROM changed AS {JOB}", [*params, *event_params])
     rows = run(f"{statement} RETURNING {returning}", params)
     if rows:
         changed = f"WITH changed AS (SELECT * FROM {JOB} WHERE id IN ({', '.join(['%s'] * len(rows))}))"
         for query, values in then:
             run(f"{changed} {query}", [*(row[0] for row in rows), *values])
-        if not sync:
-            wakeups.notify_web_on_commit()
     return rows
 
 
@@ -178,7 +177,14 @@ def lock(job: Job, status: str) -> bool:
 
 
 def move(
-    job: Job, status: str, changes: dict[str, Any], events: Sequence[Event], *, alone: str = "", sync: bool = True
+    job: Job,
+    status: str,
+    changes: dict[str, Any],
+    events: Sequence[Event],
+    *,
+    exclusive_type: str = "",
+    sync: bool = True,
+    beside: str = "",
 ) -> bool:
     """One UPDATE behind the fence, with the events that tell of it; False where the fence holds it back."""
     columns = {Job._meta.get_field(name).column: (name, value) for name, value in changes.items()}  # type: ignore[union-attr]
@@ -187,7 +193,9 @@ def move(
     condition, params = fence(job, status)
     settings.append(f"event_sequence = event_sequence + {len(events)}")
     statement = f"UPDATE {JOB} SET {', '.join(settings)} WHERE {condition}"
-    return bool(change(statement, [*values, *params], *event_rows(events), alone=alone, sync=sync))
+    return bool(
+        change(statement, [*values, *params], *event_rows(events), exclusive_type=exclusive_type, sync=sync, beside=beside)
+    )
 
 
 def claim(
@@ -199,6 +207,7 @@ def claim(
     only: str,
     params: Sequence[Any] = (),
     newest: bool = False,
+    beside: str = "",
 ) -> list[Job]:
     """Takes the first `limit` of the queued rows whose time has come, under `token`; on PostgreSQL none that others lock.
 
@@ -221,6 +230,7 @@ def claim(
         [],
         returning=COLUMNS,
         sync=False,
+        beside=beside,
     )
     return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (-job.priority, job.pk))
 

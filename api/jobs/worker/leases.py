@@ -49,9 +49,9 @@ class LeaseKeeper(threading.Thread):
         self.next_heartbeat = min(self.next_heartbeat, time.monotonic() + 0.5)
 
     def run(self) -> None:
-        bell = subscribe("keeper")
+        subscription = subscribe("lease_keeper")
         while not self.ended.is_set():
-            bell.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
+            subscription.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
             try:
                 close_old_connections()
                 self.turn()
@@ -59,7 +59,7 @@ class LeaseKeeper(threading.Thread):
                 log.warning("The lease keeper stumbled; it goes on", exc_info=True)
                 connection.close()
                 time.sleep(0.5)
-        bell.close()
+        subscription.close()
         connection.close()
 
     def turn(self) -> None:

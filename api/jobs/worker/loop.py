@@ -33,7 +33,7 @@ from api.problems import is_disk_full
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
-IDLE_SECONDS = 1.0  # the bell wakes it sooner; this only bounds what a lost ring costs
+IDLE_SECONDS = 1.0  # a notification wakes it sooner; this only bounds what a lost one costs
 DRAIN_SECONDS = 20.0
 LONGEST_TURN_SECONDS = 5.0
 TURN_SECONDS = 2.0
@@ -44,7 +44,7 @@ FAULT_EXIT = 70
 class WorkerLoop:
     """One process's claim on the queue.
 
-    `describe` reports the device and the loaded models for the Worker row; `clean` is the slow housekeeping; `warm_up` is
+    `describe` reports the device and the loaded models for the Worker row; `clean` is the slow maintenance; `warm_up` is
     called once, as soon as no job waits.
     """
 
@@ -75,28 +75,28 @@ class WorkerLoop:
 
     def run(self) -> None:
         """Until `stop` is called."""
-        bell = subscribe("worker")
+        subscription = subscribe("worker")
         self.keeper.start()
         log.info("Worker %s is ready", self.worker)
         while not self.stopping.is_set():
             try:
                 if not self.run_once() and not self.warm_up_once():
                     close_old_connections()  # not at each turn: to open one takes longer than to claim
-                    bell.wait(IDLE_SECONDS)
+                    subscription.wait(IDLE_SECONDS)
             except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)
                 connection.close()
                 self.stopping.wait(IDLE_SECONDS)
         wakeups.flush_web_notification()
         self.drain()
-        bell.close()
+        subscription.close()
         self.end()
 
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
         jobs = lifecycle.claim_jobs(worker=self.worker, besides=list(self.sessions), is_first=not self.has_claimed)
         self.has_claimed = True
-        wakeups.flush_web_notification(rung=bool(jobs))  # a claim rings the web itself
+        wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
             with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
                 self.start(jobs)

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -29,6 +29,12 @@ FAULT_EXIT = 70
 
 _started: "Supervisor | None" = None
 _starting = threading.Lock()
+
+
+def start_if_embedded(**_: Any) -> None:
+    """A receiver of `work_waiting`."""
+    if settings.JOB_RUNNER == "embedded":
+        ensure_started()
 
 
 def ensure_started() -> None:

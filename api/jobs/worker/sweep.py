@@ -17,7 +17,7 @@ CHUNK = 500
 
 
 def sweep() -> int:
-    """Hand back the rows whose lease has ended, and ring again for those that wait. Returns how many were handed back."""
+    """Hand back the rows whose lease has ended, and wake workers again for those that wait. Returns how many were handed back."""
     forget_the_future()
     lost = Job.objects.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")[:CHUNK]
     count = hand_back_all(lost, "Its worker stopped answering", if_expired=True)
