@@ -133,7 +133,6 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
     able, params = runnable()
     untried = f"attempt = 0 AND batch_key NOT IN ({', '.join(['%s'] * len(besides))})" if besides else "attempt = 0"
     with atomic_without_sync():
-        lease["beside"] = wakeups.notify_web_in_statement()
         jobs: list[Job] = []
         if is_first and tried_rows_wait():
             jobs = transitions.claim(**lease, limit=1, only=f"{untried} AND {able}", params=[*besides, *params], newest=True)
@@ -143,6 +142,7 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
         jobs = jobs or transitions.claim(**lease, limit=1, only=f"attempt > 0 AND {able}", params=params)
         if not jobs:
             return []
+        wakeups.notify_web_after_statement()
         head = jobs[0]
         mates = get_kind(head.kind).batch_limit() - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
@@ -151,7 +151,9 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
 
 
 def new_lease(worker: Worker) -> dict[str, Any]:
-    return {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
+    """What all rows of one claim have in common."""
+    lease = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
+    return {**lease, "beside": wakeups.web_notification_sql()}
 
 
 def tried_rows_wait() -> bool:
@@ -179,8 +181,10 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
     if limit < 1 or not alike.order_by().exists():
         return []
     with atomic_without_sync():
-        beside = wakeups.notify_web_in_statement()
-        return transitions.claim(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key], beside=beside)
+        jobs = transitions.claim(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key])
+        if jobs:
+            wakeups.notify_web_after_statement()
+        return jobs
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
@@ -201,8 +205,9 @@ def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str,
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
     changes = {} if progress is None else {"progress": progress}
     with atomic_without_sync():
-        exclusive, beside = "preview" if type == "preview" else "", wakeups.notify_web_in_statement()
+        exclusive, beside = "preview" if type == "preview" else "", wakeups.web_notification_sql()
         transition(job, Status.RUNNING, [(type, data)], exclusive_type=exclusive, sync=False, beside=beside, **changes)
+        wakeups.notify_web_after_statement()
 
 
 def transition(

@@ -224,36 +224,36 @@ def test_deleting_a_job_takes_its_events_pictures_and_files(submit, loop, django
 
 
 @pytest.fixture
-def bell() -> Iterator[Subscription]:
-    bell = subscribe("web")
-    yield bell
-    bell.close()
+def notifications() -> Iterator[Subscription]:
+    notifications = subscribe("web")
+    yield notifications
+    notifications.close()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_web_hears_of_an_end_with_the_next_claim_and_not_twice(submit, loop, bell):
+def test_the_web_hears_of_an_end_with_the_next_claim_and_not_twice(submit, loop, notifications):
     submit(), submit()
     loop.run_once()
-    assert bell.wait(1)  # the first claim
-    assert not bell.wait(0.05)
+    assert notifications.wait(1)  # the first claim
+    assert not notifications.wait(0.05)
     loop.run_once()
-    assert bell.wait(1)  # the second, which tells of the first job's end
+    assert notifications.wait(1)  # the second, which tells of the first job's end
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_web_hears_of_an_end_when_nothing_else_waits(submit, loop, bell):
+def test_the_web_hears_of_an_end_when_nothing_else_waits(submit, loop, notifications):
     submit()
     loop.run_once()
-    assert bell.wait(1)
+    assert notifications.wait(1)
     assert not loop.run_once()
-    assert bell.wait(1)
+    assert notifications.wait(1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_web_hears_of_progress_while_the_job_runs(submit, loop, bell):
+def test_the_web_hears_of_progress_while_the_job_runs(submit, loop, notifications):
     heard = []
     submit("sleep", {"steps": 3, "seconds": 0.3})
-    listening = threading.Thread(target=lambda: heard.extend(bell.wait(0.6) for _ in range(3)))
+    listening = threading.Thread(target=lambda: heard.extend(notifications.wait(0.6) for _ in range(3)))
     listening.start()
     loop.run_once()
     listening.join()
@@ -261,12 +261,12 @@ def test_the_web_hears_of_progress_while_the_job_runs(submit, loop, bell):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_web_hears_at_once_of_each_job_of_a_batch(submit, loop, bell):
+def test_the_web_hears_at_once_of_each_job_of_a_batch(submit, loop, notifications):
     submit("batched"), submit("batched")
     loop.run_once()
-    rings = 0
-    while bell.wait(0.2):
-        rings += 1
-    assert rings >= 1
+    count = 0
+    while notifications.wait(0.2):
+        count += 1
+    assert count >= 1
     assert not loop.run_once()
-    assert not bell.wait(0.05)  # nothing was owed
+    assert not notifications.wait(0.05)  # nothing was postponed

@@ -85,11 +85,11 @@ def test_a_link_that_fails_leaves_no_job(submit):
     assert not Job.objects.exists()
 
 
-def test_a_broken_bell_loses_no_job(submit, monkeypatch, django_capture_on_commit_callbacks):
+def test_a_broken_notification_loses_no_job(submit, monkeypatch, django_capture_on_commit_callbacks):
     def broken(listener: str) -> None:
         raise DatabaseError
 
-    monkeypatch.setattr("api.jobs.notify.wakeups.ring", broken)
+    monkeypatch.setattr("api.jobs.notify.wakeups.notify", broken)
     with django_capture_on_commit_callbacks(execute=True):
         assert submit().status == Status.QUEUED
 

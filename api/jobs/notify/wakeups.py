@@ -46,13 +46,15 @@ def notify_web_of_end_on_commit() -> None:
     transaction.on_commit(_notify_or_defer, robust=True)
 
 
-def notify_web_in_statement() -> str:
-    """SQL that notifies the web as part of a statement on PostgreSQL, which spares a round trip; on SQLite '', and a notification at
-    the commit."""
-    if connection.vendor == "postgresql":
-        return f"pg_notify('{channel_name('web')}', '')"
-    notify_web_on_commit()
-    return ""
+def web_notification_sql() -> str:
+    """SQL that notifies the web as part of a statement on PostgreSQL, which spares a round trip; '' on SQLite."""
+    return f"pg_notify('{channel_name('web')}', '')" if connection.vendor == "postgresql" else ""
+
+
+def notify_web_after_statement() -> None:
+    """After a statement with `web_notification_sql` that has changed something: what is left to do on SQLite."""
+    if connection.vendor != "postgresql":
+        notify_web_on_commit()
 
 
 def _notify_or_defer() -> None:
