@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from api.errors import DarkroomError
+
 API_FOLDER = Path(__file__).resolve().parent
 BUILT_IN = API_FOLDER / "catalog.toml"
 HUB = "https://huggingface.co/"
@@ -130,7 +132,7 @@ class CatalogError(ValueError):
     """A catalog file is wrong; the sentence names the file, the table and the key."""
 
 
-class UnknownEntry(LookupError):
+class UnknownEntry(DarkroomError):
     """No such id; `nearest` holds the known ids most like it."""
 
     kind = "entry"
@@ -138,7 +140,7 @@ class UnknownEntry(LookupError):
     def __init__(self, wanted: str, nearest: list[str]) -> None:
         self.id, self.nearest = wanted, nearest
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
-        super().__init__(f"There is no {self.kind} '{wanted}'.{hint}")
+        super().__init__(f"unknown_{self.kind}", 400, f"There is no {self.kind} '{wanted}'.{hint}")
 
 
 class UnknownModel(UnknownEntry):

@@ -1,7 +1,10 @@
 """Errors as `application/problem+json` (RFC 9457): one shape for everything under /api/, and never an exception's own text."""
 
+import errno
 import json
 import logging
+import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -36,6 +39,22 @@ def problem_body(status: int, code: str, detail: str, errors: list[dict[str, str
         "code": code,
         "errors": [{name: printable(text) for name, text in error.items()} for error in errors or []],
     }
+
+
+DISK_FULL = ("disk_full", 507, "The server's disk is full. Its owner has to free some space.")
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+POSTGRES_DISK_FULL = "53100"
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether it is because a disk has no room: for a file, or for the database."""
+    while error is not None:
+        if (isinstance(error, OSError) and error.errno in NO_SPACE) or getattr(error, "sqlstate", "") == POSTGRES_DISK_FULL:
+            return True
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 Form = Callable[[int, str, str], dict[str, Any]]
@@ -96,6 +115,8 @@ def media_type_detail(context: dict[str, Any]) -> str:
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. None (an unexpected error) goes on to `server_error`, which tells a client nothing of it."""
+    if is_disk_full(error):
+        error = DarkroomError(*DISK_FULL)
     if isinstance(error, DarkroomError):
         set_rollback()
         body = problem_body(error.status, error.code, error.detail)
@@ -176,5 +197,8 @@ def with_other_slash(request: HttpRequest) -> str:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
+    if is_disk_full(sys.exc_info()[1]):  # Django calls this while it handles the error
+        code, status, detail = DISK_FULL
+        return answer(request, status, code, detail)
     identifier = getattr(request, "request_id", "")
     return answer(request, 500, "internal_error", f"Something went wrong here; the log has it under request {identifier}.")

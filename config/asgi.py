@@ -56,9 +56,9 @@ def with_lifespan(application: Application) -> Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 if settings.JOB_RUNNER == "embedded":
-                    from api.jobs.notify.wakeups import start_embedded_worker
+                    from api.jobs.worker.supervisor import ensure_started
 
-                    start_embedded_worker()
+                    ensure_started()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 return await send({"type": "lifespan.shutdown.complete"})

@@ -1,4 +1,4 @@
-"""Celery as a bell: a message carries a job's id and wakes a worker, which claims rows as every worker does.
+"""Celery wakes workers: a message carries a job's id and wakes a worker, which claims rows as every worker does.
 
 Pool `threads` with concurrency 1 (prefork breaks CUDA, solo blocks heartbeats), prefetch 1, late acknowledgement, no result backend.
 """

@@ -46,6 +46,11 @@ def create_key(
     return key, tokens.format_token(key.prefix, secret)
 
 
+def limit_of(owner_key: str) -> int | None:
+    """How many jobs the owner may have under way; None where only the server's general limit holds."""
+    return ApiKey.objects.filter(prefix=owner_key).values_list("max_active_jobs", flat=True).first()
+
+
 def unknown_scopes(scopes: Collection[str]) -> set[str]:
     return set(scopes) - set(SCOPES)
 

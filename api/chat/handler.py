@@ -1,6 +1,5 @@
 """What a chat is as a job: a session that others join, an answer told token by token, and a conversation that keeps it. No torch."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ from django.conf import settings
 
 from api.chat.serializers import KIND
 from api.chat.services import keep_messages, record_answer
-from api.jobs.kinds import JobKind, Session
+from api.jobs.kinds import JobKind, Session, batch_key_of
 from api.jobs.models import Job
 
 ANSWERED = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
@@ -17,17 +16,18 @@ ANSWERED = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
 class Chat(JobKind):
     name = KIND
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         """Chats with one model on one backend are written together."""
-        key = f"chat:{params['backend']}:{loaded_id(params)}"
-        return key if len(key) <= 64 else f"chat:{hashlib.sha256(key.encode()).hexdigest()[:48]}"
+        return batch_key_of(self.name, params["backend"], loaded_id(params))
+
+    def without_models(self) -> tuple[str, list[str]]:
+        return "backend", ["remote"]
 
     def open_session(self, params: dict[str, Any]) -> Session:
-        from api.chat.session import ChatSession, explained, make_backend
+        from api.chat.session import ChatSession, make_backend
 
         slots = settings.CHAT_SLOTS if params["backend"] != "remote" else settings.CHAT_REMOTE_SLOTS
-        with explained():
-            return ChatSession(make_backend(params["backend"], loaded_id(params)), slots)
+        return ChatSession(make_backend(params["backend"], loaded_id(params)), slots)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         """The answers in their conversation, and the job's result: {conversation, backend, model, choices, usage}."""

@@ -25,7 +25,7 @@ from api.jobs.notify.channels import subscribe
 from api.jobs.states import Status
 from api.problems import field_errors
 
-LOOK_SECONDS = 1.0  # the bell wakes it sooner
+LOOK_SECONDS = 1.0  # a notification wakes it sooner
 
 
 class ChatFailed(RuntimeError):
@@ -58,17 +58,17 @@ def submit_chat(body: dict[str, Any]) -> Job:
 
 def wait(job: Job, timeout: float | None) -> Job:
     deadline = None if timeout is None else time.monotonic() + timeout
-    bell = subscribe("web")
+    subscription = subscribe("web")
     try:
         while not is_final(job.pk):
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"There was no answer within {timeout:g} seconds.")
-            bell.wait(LOOK_SECONDS if deadline is None else max(0.0, min(LOOK_SECONDS, deadline - time.monotonic())))
+            subscription.wait(LOOK_SECONDS if deadline is None else max(0.0, min(LOOK_SECONDS, deadline - time.monotonic())))
     except BaseException:
         cancel_job(job=job)
         raise
     finally:
-        bell.close()
+        subscription.close()
     return Job.objects.get(pk=job.pk)
 
 

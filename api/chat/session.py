@@ -4,7 +4,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -16,7 +15,7 @@ from api.files.models import StoredFile
 from api.files.services import open_image
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
-from api.jobs.worker.runs import COALESCE_SECONDS, JobRun
+from api.jobs.running import COALESCE_SECONDS, Failed, Finished, Outcome, RunningJob, Stopped
 
 log = logging.getLogger("darkroom.jobs")
 Progress = Callable[[float, str], None]
@@ -82,60 +81,64 @@ def make_backend(name: str, model_id: str) -> Backend:
 class ChatSession(Session):
     def __init__(self, backend: Backend, slots: int) -> None:
         self.backend, self.slots = backend, slots
-        self.waiting: deque[JobRun] = deque()
-        self.writing: list[JobRun] = []
+        self.waiting: deque[RunningJob] = deque()
+        self.writing: list[RunningJob] = []
+        self.outcomes: deque[Outcome] = deque()  # known, and not yet handed to the worker
 
     @property
-    def runs(self) -> list[JobRun]:  # type: ignore[override]
-        return [run for run in (*self.waiting, *self.writing) if not run.resolved]
+    def running(self) -> list[RunningJob]:
+        return [run for run in (*self.waiting, *self.writing) if not run.ended]
 
     def room(self) -> int:
         return max(0, self.slots - self.backend.rows - len(self.waiting))
 
-    def join(self, runs: Sequence[JobRun]) -> None:
-        self.waiting += runs
+    def join(self, batch: Sequence[RunningJob]) -> None:
+        self.waiting += batch
 
-    def step(self) -> bool:
+    def step(self) -> Iterator[Outcome]:
         """Take in one chat that waits, and write one token of all: those who write already are never kept from it for long."""
-        worked = self.admit(self.waiting.popleft()) if self.waiting and self.backend.rows < self.slots else False
-        with explained():
-            worked = self.backend.step() or worked
-        for run in self.runs:
-            if run.cancelled:
-                run.stop()
-        self.waiting = deque(run for run in self.waiting if not run.resolved)
-        self.writing = [run for run in self.writing if not run.resolved]
-        return worked
+        self.worked = bool(self.waiting) and self.backend.rows < self.slots
+        if self.worked:
+            self.admit(self.waiting.popleft())
+        try:
+            self.worked = self.backend.step() or self.worked
+        finally:
+            yield from self.take_outcomes()
+        self.waiting = deque(run for run in self.waiting if not run.ended)
+        self.writing = [run for run in self.writing if not run.ended]
+
+    def take_outcomes(self) -> Iterator[Outcome]:
+        while self.outcomes:
+            yield self.outcomes.popleft()
+        yield from (Stopped(run) for run in self.running if run.cancelled)
 
     def close(self) -> None:
         self.backend.close()
 
-    def admit(self, run: JobRun) -> bool:
-        if run.cancelled:
-            run.stop()
-            return True
+    def admit(self, run: RunningJob) -> None:
         self.writing.append(run)
-        listener = RunListener(run, self.backend.name)
+        if run.cancelled:
+            return
+        listener = RunListener(run, self.backend.name, self.outcomes.append)
         try:
-            with explained():
-                self.backend.admit(chat_request(run), listener, listener.on_loading)
+            self.backend.admit(chat_request(run), listener, listener.on_loading)
         except JobCancelled:
-            run.stop()
+            self.outcomes.append(Stopped(run))
         except DarkroomError as error:
-            run.fail(error)
+            self.outcomes.append(Failed(run, error))
         except (DeviceFault, *CONNECTION_ERRORS):
             raise
         except Exception:  # one chat's trouble is not its neighbours'
             log.exception("Job %s failed", run.id)
-            run.fail(DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id."))
-        return True
+            unexpected = DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
+            self.outcomes.append(Failed(run, unexpected))
 
 
 class RunListener:
     """Tells a job's watchers what is written: the first text at once, then all that came within 50 ms together."""
 
-    def __init__(self, run: JobRun, backend: str) -> None:
-        self.run, self.backend = run, backend
+    def __init__(self, run: RunningJob, backend: str, report: Callable[[Outcome], None]) -> None:
+        self.run, self.backend, self.report = run, backend, report
         self.started = time.monotonic()
         self.loading = 0.0
         self.first_token: float | None = None
@@ -189,26 +192,29 @@ class RunListener:
             }
             for choice in reply.choices
         ]
-        self.run.finish(
-            {
-                "backend": self.backend,
-                "model": reply.model or self.run.job.model_id,
-                "choices": choices,
-                "prompt_tokens": reply.prompt_tokens,
-                "cached_tokens": reply.cached_tokens,
-                "first_token_seconds": round(first, 4),
-                "seconds": round(seconds, 4),
-            }
+        self.report(
+            Finished(
+                self.run,
+                {
+                    "backend": self.backend,
+                    "model": reply.model or self.run.job.model_id,
+                    "choices": choices,
+                    "prompt_tokens": reply.prompt_tokens,
+                    "cached_tokens": reply.cached_tokens,
+                    "first_token_seconds": round(first, 4),
+                    "seconds": round(seconds, 4),
+                },
+            )
         )
 
     def on_error(self, error: DarkroomError) -> None:
-        self.run.fail(DarkroomError(error.code, error.status, error.detail))
+        self.report(Failed(self.run, error))
 
 
 # ---------------------------------------------------------------- from a job to a request
 
 
-def chat_request(run: JobRun) -> ChatRequest:
+def chat_request(run: RunningJob) -> ChatRequest:
     params = run.params
     given = {name: params[name] for name in SAMPLED if params.get(name) is not None}
     sampling = Sampling(
@@ -241,27 +247,3 @@ def part_of(part: dict[str, Any]) -> Part:
     if file is None:
         raise MissingFile
     return Part(image=open_image(file), detail=part["detail"])
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """The backend's, the loader's and the store's errors as the job's."""
-    try:
-        yield
-    except (DarkroomError, JobCancelled):
-        raise
-    except DarkroomError as error:
-        raise DarkroomError(error.code, error.status, error.detail) from error
-    except Exception as error:
-        raise translated(error) from error
-
-
-def translated(error: Exception) -> Exception:
-    from api.catalog import UnknownEntry
-    from api.errors import DarkroomError, DeviceFault
-
-    if isinstance(error, DarkroomError):
-        return DarkroomError(error.code, error.status, error.detail)
-    if isinstance(error, UnknownEntry):
-        return DarkroomError("unknown_model", 400, str(error))
-    return DeviceFault(str(error)) if isinstance(error, DeviceFault) else error

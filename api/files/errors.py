@@ -1,6 +1,7 @@
 """What can be wrong with a file, in words that a client may read."""
 
 from api.errors import DarkroomError
+from api.jobs.disk import DiskFull as DiskFull
 
 
 class InvalidImage(ValueError):
@@ -9,11 +10,6 @@ class InvalidImage(ValueError):
     def __init__(self, detail: str, code: str) -> None:
         super().__init__(detail)
         self.detail, self.code = detail, code
-
-
-class DiskFull(DarkroomError):
-    def __init__(self) -> None:
-        super().__init__("disk_full", 507, "The server's disk is full. Its owner has to free some space.")
 
 
 class MissingFile(DarkroomError):

@@ -1,10 +1,8 @@
 """Files below MEDIA_ROOT: written whole or not at all, and durable when the function returns."""
 
-import errno
 import hashlib
 import io
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +13,15 @@ from pathlib import Path
 from django.conf import settings
 from PIL import Image
 
-from api.files.errors import DiskFull
+from api.jobs.disk import DiskFull, ensure_free_space, free_space
 from api.jobs.identifiers import uuid7
+from api.problems import is_disk_full
 
+__all__ = ["DiskFull", "ensure_free_space", "free_space"]
 UPLOAD, OUTPUT = "upload", "output"
 PURPOSES = (UPLOAD, OUTPUT)
 CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 THUMBNAIL_SIDE = 384
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def no_space_is_disk_full() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in NO_SPACE:
+        if is_disk_full(error):
             raise DiskFull from error
         raise
 
@@ -139,17 +138,3 @@ def media_path(name: str) -> Path:
 def remove_file(name: str) -> None:
     if name:
         media_path(name).unlink(missing_ok=True)
-
-
-def ensure_free_space() -> None:
-    """Raises DiskFull (507) below MIN_FREE_DISK_BYTES: new work is refused while there is still room to finish the old."""
-    if free_space() < settings.MIN_FREE_DISK_BYTES:
-        raise DiskFull
-
-
-def free_space() -> int:
-    """Bytes free where the pictures go."""
-    folder = Path(settings.MEDIA_ROOT)
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

@@ -1,16 +1,14 @@
 """What a job that makes pictures is: its parameters → its batch key → run → files and rows. No torch outside `run`."""
 
-import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from PIL import Image
 
-from api.errors import DarkroomError, DeviceFault
+from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
@@ -22,16 +20,14 @@ from api.images.models import GeneratedImage
 from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
 from api.images.ranking import weights_of
 from api.images.services import set_tags
-from api.jobs.kinds import JobKind
+from api.jobs.kinds import JobKind, batch_key_of
 from api.jobs.models import Job
-from api.jobs.worker.runs import JobRun
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from config.catalog import get_catalog
 
 if TYPE_CHECKING:
     from api.images.backends.request import Fate, ImageRequest
 
-# Requests that agree in all of these can share a pass of the network; prompts, seeds and source pictures may differ.
-SHARED = ("width", "height", "steps", "guidance_scale", "scheduler", "strength", "loras", "clip_skip")
 EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
@@ -54,30 +50,38 @@ class Output:
 
 class Txt2Img(JobKind):
     name = "txt2img"
-    max_batch = 8
     template = "admin/images/candidates.html"
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         """'' for `deterministic`, and for a request of several pictures or candidates, which fills a batch by itself."""
         if params["deterministic"] or params["num_images"] > 1 or params.get("best_of"):
             return ""
-        shared = [self.name, bool(params.get("mask")), *(params.get(name) for name in SHARED)]
-        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
+        return batch_key_of(self.name, image_request(params, model_id).batch_fields)
 
-    def ensure_room(self) -> None:
-        storage.ensure_free_space()
+    def batch_limit(self) -> int:
+        return settings.MAX_BATCH  # type: ignore[no-any-return]
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        requests = [image_request(run) for run in runs]
-        with open_sink(runs, requests) as sink:
-            fates = make_pictures(runs, requests, sink)
-            for index, (run, fate) in enumerate(zip(runs, fates, strict=True)):
+    def without_models(self) -> bool:
+        return not settings.USE_LOCAL_MODELS
+
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        requests = [
+            replace(
+                image_request(run.params, run.job.model_id),
+                image=open_input(run.params.get("image"), "RGB"),
+                mask=open_input(run.params.get("mask"), "L"),
+            )
+            for run in batch
+        ]
+        with open_sink(batch, requests) as sink:
+            fates = make_pictures(batch, requests, sink)
+            for index, (run, fate) in enumerate(zip(batch, fates, strict=True)):
                 if run.cancelled:
-                    run.stop()
-                elif isinstance(fate, bool):
-                    save_and_finish(run, sink.choose(index))
+                    yield Stopped(run)
+                elif isinstance(fate, DarkroomError):
+                    yield Failed(run, fate)
                 else:
-                    run.fail(DarkroomError(fate.code, fate.status, fate.detail))
+                    yield save(run, sink.choose(index))
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         source = find_source(job)
@@ -110,10 +114,10 @@ class Img2Img(Txt2Img):
 # ---------------------------------------------------------------- run
 
 
-def image_request(run: JobRun) -> "ImageRequest":
+def image_request(params: dict[str, Any], model_id: str) -> "ImageRequest":
+    """What a backend is asked for, but for the pictures."""
     from api.images.backends.request import ImageRequest
 
-    params = run.params
     names = (
         "prompt",
         "negative_prompt",
@@ -127,11 +131,9 @@ def image_request(run: JobRun) -> "ImageRequest":
     )
     return ImageRequest(
         task="inpainting" if params.get("mask") else "image-to-image" if params.get("image") else "text-to-image",
-        model_id=run.job.model_id,
+        model_id=model_id,
         seeds=tuple(params["seed"] + index for index in range(params.get("best_of") or params["num_images"])),
         strength=1.0 if params.get("strength") is None else params["strength"],
-        image=open_input(params.get("image"), "RGB"),
-        mask=open_input(params.get("mask"), "L"),
         loras=tuple((lora["id"], lora["weight"]) for lora in params["loras"]),
         **{name: params[name] for name in names},
     )
@@ -146,7 +148,7 @@ def open_input(identifier: str | None, mode: Any) -> Image.Image | None:
     return open_image(file, mode)
 
 
-def open_sink(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> OutputSink:
+def open_sink(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"]) -> OutputSink:
     """What takes the pictures: with `best_of`, which is never batched, those that come first; else all of them."""
     params, hooks = runs[0].params, RunHooks(runs)
     prompt_scores = ["clip"] if settings.PROMPT_SCORES else []
@@ -159,36 +161,22 @@ def open_sink(runs: Sequence[JobRun], requests: Sequence["ImageRequest"]) -> Out
     return BestOfN(judges, request.prompt, request.seeds, params["rank_by"], params["num_images"], hooks)
 
 
-def make_pictures(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+def make_pictures(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
     """For each request whether its pictures were made, or the error that is its own.
 
     Raises DarkroomError for what ends them all, and DeviceFault when the device can't be used any more.
     """
-    from api.catalog import UnknownEntry
-    from api.errors import DarkroomError
-
-    try:
-        return make_here(runs, requests, sink) if settings.USE_LOCAL_MODELS else make_remotely(runs, requests, sink)
-    except DarkroomError as error:
-        raise DarkroomError(error.code, error.status, error.detail) from error
-    except UnknownEntry as error:
-        raise DarkroomError("unknown_model", 400, str(error)) from error
+    return make_here(runs, requests, sink) if settings.USE_LOCAL_MODELS else make_remotely(runs, requests, sink)
 
 
-def make_here(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
-    from api.errors import DarkroomError
+def make_here(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
     from api.images.backends.local import make_pictures
     from api.model_loader import get_loader
 
-    try:
-        return make_pictures(get_loader(), requests, RunHooks(runs), sink)
-    except DeviceFault as error:
-        raise DeviceFault from error
-    except DarkroomError as error:
-        raise DarkroomError(error.code, error.status, error.detail) from error
+    return make_pictures(get_loader(), requests, RunHooks(runs), sink)
 
 
-def make_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+def make_remotely(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
     from api.images.backends.remote import RemoteBackend
 
     backend = RemoteBackend(
@@ -197,16 +185,16 @@ def make_remotely(runs: Sequence[JobRun], requests: Sequence["ImageRequest"], si
         provider=settings.HF_PROVIDER or None,
         timeout=settings.REMOTE_TIMEOUT_SECONDS,
     )
-    model = get_catalog().get(requests[0].model_id).repo
+    catalog = get_catalog()
     fates = [
-        backend.make_pictures(request, RunHooks([run]), partial(sink.take, index), model=model)
+        backend.make_pictures(request, RunHooks([run]), partial(sink.take, index), model=catalog.get(request.model_id).repo)
         for index, (run, request) in enumerate(zip(runs, requests, strict=True))
     ]
     sink.close()
     return fates
 
 
-def save_and_finish(run: JobRun, choice: SelectedPictures) -> None:
+def save(run: RunningJob, choice: SelectedPictures) -> Outcome:
     pictures: list[Picture] = []
     try:
         with run.measure("save"):
@@ -215,12 +203,11 @@ def save_and_finish(run: JobRun, choice: SelectedPictures) -> None:
     except DiskFull:
         for picture in pictures:
             storage.remove_written(picture.file)
-        run.fail(DarkroomError("disk_full", 507, "The disk is full; the pictures could not be kept."))
-        return
-    run.finish(Output(pictures, choice))
+        return Failed(run, DarkroomError("disk_full", 507, "The disk is full; the pictures could not be kept."))
+    return Finished(run, Output(pictures, choice))
 
 
-def save_picture(run: JobRun, made: GeneratedPicture) -> storage.WrittenFile:
+def save_picture(run: RunningJob, made: GeneratedPicture) -> storage.WrittenFile:
     from api.images.metadata import encode_image
 
     params = run.params

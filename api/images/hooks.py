@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from api.jobs.worker.runs import JobRun
+from api.jobs.running import RunningJob
 
 
 class RunHooks:
     """See `api.images.backends.request.Hooks`; index i is the i-th run of the batch."""
 
-    def __init__(self, runs: Sequence[JobRun]) -> None:
+    def __init__(self, runs: Sequence[RunningJob]) -> None:
         self.runs = runs
 
     def on_step(self, step: int, steps: int, previews: Sequence[bytes | None]) -> None:
@@ -19,7 +19,7 @@ class RunHooks:
     def on_load(self, fraction: float, text: str) -> None:
         """Told beside the steps that are done, until it is loaded."""
         for run in self.runs:
-            step, steps = run.at
+            step, steps = run.step_reached
             run.progress(step=step, steps=steps or run.params["steps"], stage=text if fraction < 1 else "")
 
     def cancelled(self, index: int) -> bool:

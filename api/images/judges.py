@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from django.conf import settings
 from PIL import Image
 
-from api.errors import DeviceFault
+from api.errors import DarkroomError, DeviceFault
 from api.files.judge_registry import UnknownJudge, is_judge, make_judge
 from api.images.best_of import AESTHETIC, missing
 from api.images.ranking import FIGURES
@@ -167,19 +167,15 @@ def mean_of(scores: Mapping[str, float | None]) -> float | None:
 @contextmanager
 def as_unavailable() -> Iterator[None]:
     """Whatever goes wrong with a judge's model; but a device that failed is a DeviceFault, which ends the process."""
-    from api.catalog import UnknownEntry
-    from api.errors import DarkroomError
     from api.model_loader import OutOfMemory
 
     try:
         yield
-    except DeviceFault as error:
-        raise DeviceFault from error
+    except DeviceFault:
+        raise
     except DarkroomError as error:
         raise Unavailable(error.detail, passing=isinstance(error, OutOfMemory) or error.code == "not_loaded") from error
-    except DarkroomError as error:
-        raise Unavailable(error.detail) from error
-    except (UnknownEntry, UnknownJudge) as error:
+    except UnknownJudge as error:
         raise Unavailable(str(error)) from error
     except Exception as error:
         log.exception("A picture could not be scored")

@@ -7,7 +7,9 @@ class JobsConfig(AppConfig):
     verbose_name = "History"
 
     def ready(self) -> None:
-        from api.jobs.notify import wakeups
+        from api.jobs.notify import broker
+        from api.jobs.notify.wakeups import work_waiting
         from api.jobs.worker import supervisor
 
-        wakeups.start_embedded_worker = supervisor.ensure_started
+        work_waiting.connect(supervisor.start_if_embedded, dispatch_uid="supervisor")
+        work_waiting.connect(broker.publish_if_celery, dispatch_uid="broker")

@@ -1,4 +1,4 @@
-"""How a job ends badly, in words that a client may read."""
+"""What interrupts a job's work, for the worker to handle. What a client may read is a DarkroomError (api/errors.py)."""
 
 from django.db import InterfaceError, OperationalError
 

@@ -1,14 +1,14 @@
 """The registry that capabilities sign up to: what the queue may know of a kind of job, and no more."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, ClassVar
 
 from api.errors import DarkroomError
-
-if TYPE_CHECKING:
-    from api.jobs.models import Job
-    from api.jobs.worker.runs import JobRun
+from api.jobs.models import Job
+from api.jobs.running import Outcome, RunningJob
 
 
 class JobKind:
@@ -19,29 +19,38 @@ class JobKind:
 
     name: ClassVar[str]
     max_batch: ClassVar[int] = 1
+    """How many jobs of one batch key are claimed together at most; see `batch_limit`."""
     template: ClassVar[str] = ""
     """Shows people what is particular to a result, on the job's page in the admin; it gets what `describe` gives."""
 
-    def batch_key(self, params: dict[str, Any]) -> str:
-        """Jobs with the same key (64 characters at most) may be run at once; '' is run alone."""
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
+        """Jobs with the same key (64 characters at most) may be run at once; '' is run alone.
+
+        Make it with `batch_key_of`, from everything that `run` reads of the first job alone.
+        """
         return ""
 
-    def ensure_room(self) -> None:
-        """Raises a DarkroomError where no new job of this kind can be taken: its results would find no place."""
-        return
+    def batch_limit(self) -> int:
+        return self.max_batch
+
+    def without_models(self) -> bool | tuple[str, Collection[str]]:
+        """Which jobs of this kind a worker takes that loads no models (LOAD_MODELS=false): all, none, or those whose parameter of this
+        name has one of these values.
+        """
+        return True
 
     def open_session(self, params: dict[str, Any]) -> "Session | None":
         """For a kind whose jobs are worked on in steps, together: called with the params of the first job of a batch key."""
         return None
 
-    def run(self, runs: Sequence["JobRun"]) -> None:
-        """Do the work, and call `finish(output)` or `fail(error)` of each run. An exception fails those that are left.
+    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
+        """Do the work, and yield an Outcome for each job as soon as it is known. An exception fails those that have none yet.
 
         Every kind has this or `open_session`.
         """
         raise NotImplementedError
 
-    def record(self, job: "Job", output: Any) -> dict[str, Any]:
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
         """Create the rows of the output, and return the job's `result`. Files are on disk already."""
         return dict(output)
 
@@ -53,15 +62,15 @@ class JobKind:
         """The job was cancelled or taken over meanwhile: remove what `run` left on disk."""
         return
 
-    def link_inputs(self, params: dict[str, Any]) -> Callable[["Job"], None] | None:
+    def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None] | None:
         """What ties the files named in `params` to a new job, within its transaction; None where there are none."""
         return None
 
-    def render(self, job: "Job", *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""
         return job.result
 
-    def describe(self, job: "Job") -> dict[str, Any]:
+    def describe(self, job: Job) -> dict[str, Any]:
         """For `template`; nothing where there is nothing to show."""
         return {}
 
@@ -73,19 +82,24 @@ class Session(ABC):
     from one step to the next.
     """
 
-    runs: "list[JobRun]"
-    """Those that have joined and have not ended."""
+    @property
+    @abstractmethod
+    def running(self) -> Sequence[RunningJob]:
+        """Those that have joined and have not ended."""
 
     @abstractmethod
     def room(self) -> int:
         """How many more may join now."""
 
     @abstractmethod
-    def join(self, runs: "Sequence[JobRun]") -> None: ...
+    def join(self, batch: Sequence[RunningJob]) -> None: ...
+
+    worked = True
+    """Whether the last step did anything but wait."""
 
     @abstractmethod
-    def step(self) -> bool:
-        """A little work, and the end of those that are done. False where there was nothing to do but wait. Raises as `run` does."""
+    def step(self) -> Iterable[Outcome]:
+        """A little work; yields the outcomes of those that are done. An exception fails all that have none yet."""
 
     def close(self) -> None:
         """Nothing is left to do, or the session has failed: let go of what it holds."""
@@ -97,8 +111,14 @@ class UninstalledKind(JobKind):
 
     name = ""
 
-    def run(self, runs: Sequence["JobRun"]) -> None:
+    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
         raise DarkroomError("unknown_kind", 501, "This server no longer knows this kind of job.")
+
+
+def batch_key_of(kind: str, *shared: Any) -> str:
+    """A key that jobs of `kind` have in common where all of `shared` (JSON) is equal."""
+    digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
+    return f"{kind[:31]}:{digest}"
 
 
 _kinds: dict[str, JobKind] = {}

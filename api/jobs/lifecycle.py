@@ -4,6 +4,7 @@ Each transition is one UPDATE on (id, status, lease_token) whose row count must 
 SQLite (where transactions begin IMMEDIATE) and on PostgreSQL (where candidates are locked, those that others hold skipped).
 """
 
+import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -13,16 +14,17 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from api.access.services import limit_of
 from api.errors import DarkroomError
+from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
-from api.jobs.kinds import get_kind
+from api.jobs.kinds import get_kind, kind_names
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
-from api.jobs.states import Status
+from api.jobs.states import BACKOFF_SECONDS, Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change, atomic_without_sync
 
-BACKOFF_SECONDS = (0, 2, 10, 30, 60)
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 
 
@@ -43,10 +45,10 @@ def submit_job(
     retry_of: Job | None = None,
     link: Callable[[Job], None] | None = None,
 ) -> Job:
-    """Commit a row, then ring. `link` runs in the same transaction (a capability ties its files to the job there).
+    """Commit a row, then wake a worker. `link` runs in the same transaction (a capability ties its files to the job there).
 
-    The same idempotency key and body give the job that is there already; another body is a DarkroomError 422. DarkroomError 429 when the owner has
-    `max_active` jobs under way, 503 when the queue is full.
+    The same idempotency key and body give the job that is there already; another body is an error 422. 429
+    when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
     """
     job = Job(
         kind=kind,
@@ -57,12 +59,12 @@ def submit_job(
         priority=priority,
         idempotency_key=idempotency_key,
         body_hash=body_hash,
-        batch_key=get_kind(kind).batch_key(params),
+        batch_key=get_kind(kind).batch_key(params, model_id),
         retry_of=retry_of,
         event_sequence=1,
     )
-    get_kind(kind).ensure_room()
     try:
+        ensure_free_space()
         with transaction.atomic() if link or idempotency_key else atomic_change():
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier
@@ -96,40 +98,81 @@ def admit(job: Job, max_active: int | None) -> Job:
         return cast(Job, transitions.add_job(job, told))
 
 
-def retry_job(*, job: Job, owner_key: str, link: Callable[[Job], None] | None = None) -> Job:
-    """A new job with the same resolved parameters (the seeds too), linked to the old one."""
+def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
+    """A new job of the same owner with the same resolved parameters (the seeds too), linked to the old one.
+
+    It is refused where a first submission would be, whoever asks for it: by the limit of the owner's key.
+    """
     return submit_job(
         kind=job.kind,
         params=job.params,
-        owner_key=owner_key,
+        owner_key=job.owner_key,
         model_id=job.model_id,
         prompt=job.prompt,
         priority=job.priority,
+        idempotency_key=idempotency_key,
+        body_hash=hashlib.sha256(f"retry {job.pk}".encode()).hexdigest(),
+        max_active=limit_of(job.owner_key),
         retry_of=job,
-        link=link,
+        link=get_kind(job.kind).link_inputs(job.params),
     )
 
 
 # ---------------------------------------------------------------- claim and hold
 
 
-def claim_jobs(*, worker: Worker, besides: Sequence[str] = ()) -> list[Job]:
+def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = False) -> list[Job]:
     """The head of the queue, and up to N-1 more with its batch key; [] when nothing waits. All share one new lease token.
 
-    A row that was tried before is claimed alone, so that a job which kills workers can't take its neighbours with it. Jobs with a
-    batch key in `besides` are left: they join a session of this worker (`claim_joining`).
+    Rows never tried come before rows tried before, which wait for that for a bounded time, and are claimed alone: so a job that ends
+    its worker takes no neighbours with it, and others wait for one start of a worker. That is why the first claim of a worker
+    (`is_first`) is of the newest row never tried, while rows tried before wait: what ended the one before may have its like at the head.
+    Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`).
     """
-    lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
-    others = f"(batch_key NOT IN ({', '.join(['%s'] * len(besides))}) OR attempt > 0)" if besides else "TRUE"
+    lease = new_lease(worker)
+    able, params = runnable()
+    untried = f"attempt = 0 AND batch_key NOT IN ({', '.join(['%s'] * len(besides))})" if besides else "attempt = 0"
     with atomic_without_sync():
-        jobs = transitions.claim(**lease, limit=1, only=others, params=besides)
+        jobs: list[Job] = []
+        if is_first and tried_rows_wait():
+            jobs = transitions.claim(**lease, limit=1, only=f"{untried} AND {able}", params=[*besides, *params], newest=True)
+        jobs = jobs or transitions.claim(
+            **lease, limit=1, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
+        )
+        jobs = jobs or transitions.claim(**lease, limit=1, only=f"attempt > 0 AND {able}", params=params)
         if not jobs:
             return []
+        wakeups.notify_web_after_statement()
         head = jobs[0]
-        mates = min(get_kind(head.kind).max_batch, settings.MAX_BATCH) - 1
+        mates = get_kind(head.kind).batch_limit() - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
             jobs += transitions.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
     return jobs
+
+
+def new_lease(worker: Worker) -> dict[str, Any]:
+    """What all rows of one claim have in common."""
+    lease = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
+    return {**lease, "beside": wakeups.web_notification_sql()}
+
+
+def tried_rows_wait() -> bool:
+    return Job.objects.filter(status=Status.QUEUED, attempt__gt=0).order_by().exists()
+
+
+def runnable() -> tuple[str, list[Any]]:
+    """The condition of the rows that this worker can run, and its parameters. A kind that nobody knows any more is anybody's to fail."""
+    conditions, params = ["TRUE"], list[Any]()
+    for name in kind_names() if not settings.LOAD_MODELS else ():
+        able = get_kind(name).without_models()
+        if able is False:
+            conditions.append("kind <> %s")
+            params.append(name)
+        elif able is not True:
+            parameter, values = able
+            conditions.append(f"(kind <> %s OR params ->> '{parameter}' IN ({', '.join(['%s'] * len(values))}))")
+            params += [name, *values]
+    return " AND ".join(conditions), params
 
 
 def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> list[Job]:
@@ -137,9 +180,11 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
     alike = Job.objects.filter(status=Status.QUEUED, kind=kind, batch_key=batch_key, attempt=0)
     if limit < 1 or not alike.order_by().exists():
         return []
-    lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
     with atomic_without_sync():
-        return transitions.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
+        jobs = transitions.claim(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key])
+        if jobs:
+            wakeups.notify_web_after_statement()
+        return jobs
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
@@ -160,14 +205,24 @@ def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str,
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
     changes = {} if progress is None else {"progress": progress}
     with atomic_without_sync():
-        transition(job, Status.RUNNING, [(type, data)], alone="preview" if type == "preview" else "", sync=False, **changes)
+        exclusive, beside = "preview" if type == "preview" else "", wakeups.web_notification_sql()
+        transition(job, Status.RUNNING, [(type, data)], exclusive_type=exclusive, sync=False, beside=beside, **changes)
+        wakeups.notify_web_after_statement()
 
 
 def transition(
-    job: Job, from_status: str, events: Sequence[transitions.Event] = (), *, alone: str = "", sync: bool = True, **changes: Any
+    job: Job,
+    from_status: str,
+    events: Sequence[transitions.Event] = (),
+    *,
+    exclusive_type: str = "",
+    sync: bool = True,
+    beside: str = "",
+    **changes: Any,
 ) -> None:
-    """The fence: one UPDATE on (id, status, lease_token) with its events, or LeaseLost. `alone`: the type whose older events go."""
-    if not transitions.move(job, from_status, changes, events, alone=alone, sync=sync):
+    """One UPDATE on (id, status, lease_token) with its events, or LeaseLost. See `store.transitions.change` for the options."""
+    options: dict[str, Any] = {"exclusive_type": exclusive_type, "sync": sync, "beside": beside}
+    if not transitions.move(job, from_status, changes, events, **options):
         raise LeaseLost(f"{job} is no longer {from_status} under this lease")
 
 
@@ -178,16 +233,22 @@ def finish_job(
     record: Callable[[Job], dict[str, Any]] | None = None,
     warnings: Sequence[str] = (),
     timings: dict[str, float] | None = None,
+    steps: int = 0,
 ) -> None:
     """running → succeeded, with `result`, or with the rows that `record` makes and what it returns, in one transaction.
 
-    Raises LeaseLost (and undoes `record`).
+    `steps`: how many it took, by its last progress. Raises LeaseLost (and undoes `record`).
     """
     with transaction.atomic() if record else atomic_change():
         if record and not transitions.lock(job, Status.RUNNING):  # before anything is made
             raise LeaseLost(f"{job} is no longer running under this lease")
         result = record(job) if record else result
-        end_job(job, Status.SUCCEEDED, ("result", {}), result=result, warnings=list(warnings), timings=timings or {})
+        told: dict[str, Any] = {"result": result, "warnings": list(warnings), "timings": timings or {}}
+        end_job(job, Status.SUCCEEDED, ("result", {}), progress=all_done(steps), **told)
+
+
+def all_done(steps: int) -> dict[str, float]:
+    return {"fraction": 1.0, **({"step": steps, "steps": steps} if steps else {})}
 
 
 def is_recorded(job: Job) -> bool:
@@ -209,11 +270,13 @@ def acknowledge_cancel(*, job: Job) -> None:
         end_job(job, Status.CANCELLED, None)
 
 
-def end_job(job: Job, status: Status, event: transitions.Event | None, **changes: Any) -> None:
-    """running → a final state, with its last events; inside the caller's transaction."""
+def end_job(
+    job: Job, status: Status, event: transitions.Event | None, *, from_status: Status = Status.RUNNING, **changes: Any
+) -> None:
+    """To a final state, with its last events; inside the caller's transaction. Every job that ends passes through here, once."""
     events = [*([event] if event else []), ("status", {"status": status})]
     over: dict[str, Any] = {"finished_at": transitions.clock(), "lease_token": None, "lease_expires_at": None}
-    transition(job, Status.RUNNING, events, alone="preview", status=status, **over, **changes)
+    transition(job, from_status, events, exclusive_type="preview", status=status, **over, **changes)
     wakeups.notify_web_of_end_on_commit()
 
 
@@ -225,9 +288,7 @@ def cancel_job(*, job: Job) -> Job:
     with transaction.atomic():
         now = Job.objects.select_for_update().get(pk=job.pk)  # locked: a hand-back between two looks would hide it from both
         if now.status == Status.QUEUED:
-            told = [("status", {"status": Status.CANCELLED})]
-            transition(now, Status.QUEUED, told, status=Status.CANCELLED, finished_at=transitions.clock())
-            wakeups.notify_web_on_commit()
+            end_job(now, Status.CANCELLED, None, from_status=Status.QUEUED)
         elif now.status == Status.RUNNING and now.cancel_requested_at is None:
             transition(now, Status.RUNNING, cancel_requested_at=transitions.clock())
             wakeups.notify_lease_keepers_on_commit()
@@ -263,7 +324,7 @@ def requeue(job: Job, *, attempt: int, delay: float) -> None:
         job,
         Status.RUNNING,
         [("status", {"status": Status.QUEUED, "attempt": attempt})],
-        alone="preview",
+        exclusive_type="preview",
         status=Status.QUEUED,
         attempt=attempt,
         lease_token=None,

@@ -1,31 +1,15 @@
-"""What handlers that run models share: the loader's errors as the job's, its progress and its times as the runs'."""
+"""What handlers that use a model share: loading reported as the jobs' progress, times measured for a whole batch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from api.errors import DarkroomError, DeviceFault
 from api.jobs.errors import JobCancelled
-from api.jobs.worker.runs import JobRun
+from api.jobs.running import RunningJob
 
 LOADING_STEPS = 100
 
 
-@contextmanager
-def explained() -> Iterator[None]:
-    """The loader's and the store's errors as the job's. Raises DarkroomError, DeviceFault."""
-    from api.catalog import UnknownEntry
-
-    try:
-        yield
-    except DarkroomError as error:
-        raise DarkroomError(error.code, error.status, error.detail) from error
-    except UnknownEntry as error:
-        raise DarkroomError("unknown_model", 400, str(error)) from error
-    except DeviceFault as error:
-        raise DeviceFault(str(error)) from error
-
-
-def report_to(runs: Sequence[JobRun]) -> Callable[[float, str], None]:
+def report_to(runs: Sequence[RunningJob]) -> Callable[[float, str], None]:
     """For `on_progress` of the loader. Loading stops when nobody wants the model any more."""
 
     def report(fraction: float, text: str) -> None:
@@ -36,14 +20,14 @@ def report_to(runs: Sequence[JobRun]) -> Callable[[float, str], None]:
     return report
 
 
-def raise_if_unwanted(runs: Sequence[JobRun]) -> None:
+def raise_if_unwanted(runs: Sequence[RunningJob]) -> None:
     """Raises JobCancelled when all of them are to stop."""
     if all(run.cancelled for run in runs):
         raise JobCancelled
 
 
 @contextmanager
-def measured(runs: Sequence[JobRun], name: str) -> Iterator[None]:
+def measured(runs: Sequence[RunningJob], name: str) -> Iterator[None]:
     """Adds the seconds of the block to `timings[name]` of each run: all of them waited for it."""
     with ExitStack() as stack:
         for run in runs:

@@ -1,33 +1,34 @@
 """What a job that judges layouts is. How it is run: judging.py."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from api.files import storage
 from api.files.models import StoredFile
 from api.files.services import attach_inputs, create_file
-from api.jobs.kinds import JobKind
+from api.jobs.kinds import JobKind, batch_key_of
 from api.jobs.models import Job
-from api.jobs.worker.runs import JobRun
-from api.scoring.judging import Judged, discard, items_of, judge_runs
-from api.scoring.models import LayoutScore
+from api.jobs.running import Outcome, RunningJob
+from api.scoring.judging import Judged, discard, items_of, score_batch, scorer_of
+from api.scoring.models import CustomScorer, LayoutScore
+from api.scoring.taste.scorers import PREFIX
 
 
 class LayoutScoring(JobKind):
     name = "layout_score"
     max_batch = 32
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         """One claim for several single requests; a batch request fills one by itself."""
-        shared = f"{params['backend']} {params.get('model_id')}"
-        return "" if "items" in params else f"{self.name}:{hashlib.sha256(shared.encode()).hexdigest()[:32]}"
+        return "" if "items" in params else batch_key_of(self.name, scorer_of(params))
 
-    def ensure_room(self) -> None:
-        storage.ensure_free_space()
+    def without_models(self) -> tuple[str, list[str]]:
+        """Those that measure pages: the heuristics, and the scorers that were trained without an encoder."""
+        trained = CustomScorer.objects.filter(encoder="")
+        return "backend", ["heuristic", *(f"{PREFIX}{scorer}" for scorer in trained.only("name", "version"))]
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        judge_runs(runs)
+    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
+        return score_batch(batch)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         scores = [describe(record_score(job, index, judged)) for index, judged in enumerate(output)]

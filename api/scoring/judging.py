@@ -16,8 +16,8 @@ from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
 from api.files.services import open_image
-from api.jobs.worker.runs import JobRun
-from api.runtime.model_use import explained, measured, raise_if_unwanted, report_to
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.runtime.model_use import measured, raise_if_unwanted, report_to
 from api.scoring.scorers import UnknownScorer, find_backend, get_scorer
 
 if TYPE_CHECKING:
@@ -38,36 +38,38 @@ class Judged:
     saving: float = 0.0
 
 
-def judge_runs(runs: Sequence[JobRun]) -> None:
-    """Of one backend and model. Every run gets its outcome. Raises DarkroomError, DeviceFault for what ends them all."""
+def score_batch(batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+    """Of one backend and model. Raises DarkroomError, DeviceFault for what ends them all."""
     from api.scoring.backends.layout import NetworkScorer
 
-    scorer = make_scorer(runs[0].params)
+    scorer = make_scorer(*scorer_of(batch[0].params))
     if isinstance(scorer, NetworkScorer):
-        judge_together(runs, scorer)
+        yield from score_together(batch, scorer)
         return
-    for run in runs:
-        if run.cancelled:
-            run.stop()
-            continue
-        try:
-            judged = judge_run(run, scorer)
-        except DarkroomError as error:
-            run.fail(error)
-        else:
-            run.finish(judged)
+    for run in batch:
+        yield Stopped(run) if run.cancelled else score_alone(run, scorer)
 
 
-def make_scorer(params: dict[str, Any]) -> "PageScorer | NetworkScorer":
+def score_alone(run: RunningJob, scorer: "PageScorer") -> Outcome:
+    try:
+        return Finished(run, judge_run(run, scorer))
+    except DarkroomError as error:
+        return Failed(run, error)
+
+
+def scorer_of(params: dict[str, Any]) -> tuple[str, str]:
+    """The backend and its model: what the jobs of a batch have in common, and all that their scorer is made of."""
+    return params["backend"], params.get("model_id") or ""
+
+
+def make_scorer(name: str, model_id: str) -> "PageScorer | NetworkScorer":
     """Raises DarkroomError."""
-    name = params["backend"]
     try:
         if "loader" not in find_backend(name).needs:
             return get_scorer(name)
         from api.model_loader import get_loader
 
-        with explained():
-            return get_scorer(name, loader=get_loader(), model_id=params.get("model_id") or "")
+        return get_scorer(name, loader=get_loader(), model_id=model_id)
     except UnknownScorer as error:
         raise DarkroomError("unknown_backend", 400, str(error)) from error
 
@@ -85,7 +87,7 @@ def discard(output: Sequence[Judged]) -> None:
 # ---------------------------------------------------------------- one page after the other
 
 
-def judge_run(run: JobRun, scorer: "PageScorer") -> list[Judged]:
+def judge_run(run: RunningJob, scorer: "PageScorer") -> list[Judged]:
     """In the request's order. Raises DarkroomError and JobCancelled, and leaves no file behind then.
 
     Overlays are drawn and written by a thread of their own, while the next picture is looked at: a write waits for the disk.
@@ -119,7 +121,7 @@ def by_picture(items: Sequence[dict[str, Any]]) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def judge_picture(run: JobRun, scorer: "PageScorer", items: Sequence[dict[str, Any]]) -> list[Judged]:
+def judge_picture(run: RunningJob, scorer: "PageScorer", items: Sequence[dict[str, Any]]) -> list[Judged]:
     """Of items that share a picture: `duration` is each one's share of what was done for all."""
     started = time.monotonic()
     with run.measure("decode"):
@@ -130,7 +132,7 @@ def judge_picture(run: JobRun, scorer: "PageScorer", items: Sequence[dict[str, A
     return [Judged(item, verdict, None, share) for item, verdict in zip(items, verdicts, strict=True)]
 
 
-def warn(run: JobRun, verdict: "Verdict", place: int, items: Sequence[dict[str, Any]]) -> None:
+def warn(run: RunningJob, verdict: "Verdict", place: int, items: Sequence[dict[str, Any]]) -> None:
     about = "" if len(items) == 1 else f"Item {place + 1}: "
     for warning in verdict.warnings:
         run.warn(about + warning)
@@ -180,38 +182,38 @@ def keep_overlay(judged: Judged) -> Judged:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PreparedPicture:
     """What the network sees of one picture, and whose it is: the run's items in these places."""
 
-    run: JobRun
+    run: RunningJob
     places: list[int]
     prepared: Any
 
 
-def judge_together(runs: Sequence[JobRun], scorer: "NetworkScorer") -> None:
-    """The pictures of all runs in one pass of the network. A run whose picture can't be had fails alone."""
-    with explained(), measured(runs, "load"):
-        scorer.load(report_to(runs))
+def score_together(batch: Sequence[RunningJob], scorer: "NetworkScorer") -> Iterator[Outcome]:
+    """The pictures of all jobs in one pass of the network. A job whose picture can't be had fails alone."""
+    with measured(batch, "load"):
+        scorer.load(report_to(batch))
     started = time.monotonic()
-    with explained():
-        shown = [one for run in runs for one in show_pictures(run, scorer)]
-    kept = [one for one in shown if not one.run.resolved and not one.run.cancelled]
-    if kept:
-        whose = list({one.run.id: one.run for one in kept}.values())
-        layouts = [[make_layout(items_of(one.run.params)[place]) for place in one.places] for one in kept]
-        with explained(), measured(whose, "score"):
-            verdicts = score_in_passes(whose, scorer, [one.prepared for one in kept], layouts)
-        share = (time.monotonic() - started) / sum(len(one.places) for one in kept)
-        for run in whose:
-            warn_of_unread(run, scorer)
-            finish_run(run, [(one, found) for one, found in zip(kept, verdicts, strict=True) if one.run is run], share)
-    for run in runs:
-        if not run.resolved:
-            run.stop()
+    opened = [(run, open_pictures(run, scorer)) for run in batch]
+    yield from (found for _, found in opened if not isinstance(found, list))
+    yield from (Stopped(run) for run, found in opened if isinstance(found, list) and run.cancelled)
+    kept = [one for run, found in opened if isinstance(found, list) and not run.cancelled for one in found]
+    if not kept:
+        return
+    going = list({one.run.id: one.run for one in kept}.values())
+    layouts = [[make_layout(items_of(one.run.params)[place]) for place in one.places] for one in kept]
+    with measured(going, "score"):
+        verdicts = score_in_passes(going, scorer, [one.prepared for one in kept], layouts)
+    share = (time.monotonic() - started) / sum(len(one.places) for one in kept)
+    for run in going:
+        warn_of_unread(run, scorer)
+        mine = [(one, found) for one, found in zip(kept, verdicts, strict=True) if one.run is run]
+        yield Finished(run, judgements_of(run, mine, share))
 
 
 def score_in_passes(
-    runs: Sequence[JobRun], scorer: "NetworkScorer", prepared: Sequence[Any], layouts: Sequence[list["Layout"]]
+    runs: Sequence[RunningJob], scorer: "NetworkScorer", prepared: Sequence[Any], layouts: Sequence[list["Layout"]]
 ) -> list["list[Verdict]"]:
     """Stops between two passes when nobody wants the result any more."""
     verdicts: list[list[Verdict]] = []
@@ -222,7 +224,7 @@ def score_in_passes(
     return verdicts
 
 
-def warn_of_unread(run: JobRun, scorer: "NetworkScorer") -> None:
+def warn_of_unread(run: RunningJob, scorer: "NetworkScorer") -> None:
     """What was sent and did not count is never silent."""
     names = [name for name in ("variant", "event_data", "elements", "deep") if name not in scorer.reads]
     unread = [name for name in names if any(is_given(item[name]) for item in items_of(run.params))]
@@ -234,26 +236,27 @@ def is_given(value: Any) -> bool:
     return any(value.values()) if isinstance(value, dict) else bool(value)
 
 
-def show_pictures(run: JobRun, scorer: "NetworkScorer") -> list[Shown]:
-    """[] when the run was cancelled, or failed."""
-    items, shown = items_of(run.params), []
+def open_pictures(run: RunningJob, scorer: "NetworkScorer") -> "list[PreparedPicture] | Outcome":
+    """What the network sees of the job's pictures, or the job's end."""
+    items = items_of(run.params)
+    prepared: list[PreparedPicture] = []
     try:
         with run.measure("decode"):
             for places in by_picture(items):
                 if run.cancelled:
-                    return []
+                    return Stopped(run)
                 picture = open_picture(items[places[0]]["image"])
                 if picture is None:
                     raise DarkroomError("image_required", 400, f"The backend '{run.params['backend']}' judges pictures alone.")
-                shown.append(Shown(run, places, scorer.prepare(picture)))
-                run.progress(step=len(shown), steps=len(items) + 1)
+                prepared.append(PreparedPicture(run, places, scorer.prepare(picture)))
+                run.progress(step=len(prepared), steps=len(items) + 1)
     except DarkroomError as error:
-        run.fail(error)
-        return []
-    return shown
+        return Failed(run, error)
+    return prepared
 
 
-def finish_run(run: JobRun, found: Sequence[tuple[Shown, "Sequence[Verdict]"]], share: float) -> None:
+def judgements_of(run: RunningJob, found: Sequence[tuple[PreparedPicture, "Sequence[Verdict]"]], share: float) -> list[Judged]:
+    """In the order of the job's items."""
     items = items_of(run.params)
     judged: dict[int, Judged] = {}
     for one, verdicts in found:
@@ -261,4 +264,4 @@ def finish_run(run: JobRun, found: Sequence[tuple[Shown, "Sequence[Verdict]"]], 
             judged[place] = Judged(items[place], verdict, None, share)
     for place in sorted(judged):
         warn(run, judged[place].verdict, place, items)
-    run.finish([judged[place] for place in range(len(items))])
+    return [judged[place] for place in range(len(items))]

@@ -1,18 +1,16 @@
 """What a job that holds pictures against prompts is. torch is imported inside `run`."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from api.errors import DarkroomError
-from api.files import storage
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
-from api.jobs.kinds import JobKind
+from api.jobs.kinds import JobKind, batch_key_of
 from api.jobs.models import Job
-from api.jobs.worker.runs import JobRun
-from api.runtime.model_use import explained, measured, raise_if_unwanted, report_to
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.runtime.model_use import measured, raise_if_unwanted, report_to
 from api.scoring.backends.figures import PromptScore as Figures
 from api.scoring.judging import open_file
 from api.scoring.models import PromptScore
@@ -37,24 +35,21 @@ class ClipScoring(JobKind):
     name = KIND
     max_batch = 32
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         """One claim for several requests of one picture; a request of several fills one by itself."""
-        if len(params["images"]) > 1:
-            return ""
-        return f"{self.name}:{hashlib.sha256(params['model_id'].encode()).hexdigest()[:32]}"
+        return "" if len(params["images"]) > 1 else batch_key_of(self.name, params["model_id"])
 
-    def ensure_room(self) -> None:
-        storage.ensure_free_space()
+    def without_models(self) -> bool:
+        return False
 
-    def run(self, runs: Sequence[JobRun]) -> None:
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         from api.model_loader import get_loader
         from api.scoring.backends.clip import ClipEncoder
 
-        with explained():
-            encoder = ClipEncoder(get_loader(), runs[0].params["model_id"])
-            with measured(runs, "load"):
-                encoder.load(report_to(runs))
-            measure_runs(runs, encoder)
+        encoder = ClipEncoder(get_loader(), batch[0].params["model_id"])
+        with measured(batch, "load"):
+            encoder.load(report_to(batch))
+        yield from compare_batch(batch, encoder)
 
     def record(self, job: Job, output: Measured) -> dict[str, Any]:
         here = set(map(str, StoredFile.objects.filter(pk__in=job.params["images"]).values_list("pk", flat=True)))
@@ -104,32 +99,34 @@ def make_row(job: Job, output: Measured, here: set[str], image: int, prompt: int
 # ---------------------------------------------------------------- run
 
 
-def measure_runs(runs: Sequence[JobRun], encoder: "ClipEncoder") -> None:
-    """The pictures of all runs together, and all their prompts. A run whose picture can't be had fails alone."""
-    looks = [look_at(run, encoder) for run in runs]
-    going = [(run, seen) for run, seen in zip(runs, looks, strict=True) if not run.resolved and not run.cancelled]
+def compare_batch(batch: Sequence[RunningJob], encoder: "ClipEncoder") -> Iterator[Outcome]:
+    """The pictures of all jobs together, and all their prompts. A job whose picture can't be had fails alone."""
+    opened = [(run, look_at(run, encoder)) for run in batch]
+    yield from (found for _, found in opened if not isinstance(found, list))
+    yield from (Stopped(run) for run, found in opened if isinstance(found, list) and run.cancelled)
+    going = [(run, found) for run, found in opened if isinstance(found, list) and not run.cancelled]
     if going:
-        compare(going, encoder)
-    for run in runs:
-        if not run.resolved:
-            run.stop()
+        yield from compare(going, encoder)
 
 
-def compare(going: Sequence[tuple[JobRun, list["Look"]]], encoder: "ClipEncoder") -> None:
-    whose = [run for run, _ in going]
-    with measured(whose, "score"):
-        images = embed(whose, [look for _, seen in going for look in seen], encoder)
-        prompts = [prompt for run in whose for prompt in run.params["prompts"]]
+def compare(going: Sequence[tuple[RunningJob, list["Look"]]], encoder: "ClipEncoder") -> Iterator[Outcome]:
+    runs = [run for run, _ in going]
+    with measured(runs, "score"):
+        images = embed(runs, [look for _, seen in going for look in seen], encoder)
+        prompts = [prompt for run in runs for prompt in run.params["prompts"]]
         texts, cut = encoder.embed_texts(prompts), encoder.truncated(prompts)
     image = prompt = 0
     for run, seen in going:
         mine, asked = slice(image, image + len(seen)), slice(prompt, prompt + len(run.params["prompts"]))
         cosines = (images[mine] @ texts[asked].T).astype(float).round(6).tolist()
-        finish(run, Measured(cosines, [place for place, is_cut in enumerate(cut[asked]) if is_cut]))
+        truncated = [place for place, is_cut in enumerate(cut[asked]) if is_cut]
+        for place in truncated:
+            run.warn(f"Prompt {place + 1} is longer than {run.params['model_id']} reads: its end did not count.")
+        yield Finished(run, Measured(cosines, truncated))
         image, prompt = mine.stop, asked.stop
 
 
-def embed(runs: Sequence[JobRun], looks: Sequence["Look"], encoder: "ClipEncoder") -> "Floats":
+def embed(runs: Sequence[RunningJob], looks: Sequence["Look"], encoder: "ClipEncoder") -> "Floats":
     """(N, D), each of length 1. Stops between two passes when nobody wants the result any more."""
     import numpy as np
 
@@ -142,24 +139,17 @@ def embed(runs: Sequence[JobRun], looks: Sequence["Look"], encoder: "ClipEncoder
     return normalized(np.concatenate(found))
 
 
-def look_at(run: JobRun, encoder: "ClipEncoder") -> list["Look"]:
-    """[] when the run was cancelled, or failed. Equal pictures are looked at once."""
+def look_at(run: RunningJob, encoder: "ClipEncoder") -> "list[Look] | Outcome":
+    """What the model sees of the job's pictures, or the job's end. Equal pictures are looked at once."""
     found: dict[str, Look] = {}
     images = run.params["images"]
     try:
         with run.measure("decode"):
             for identifier in dict.fromkeys(images):
                 if run.cancelled:
-                    return []
+                    return Stopped(run)
                 found[identifier] = encoder.look(open_file(identifier))
                 run.progress(step=len(found), steps=len(images) + 1)
     except DarkroomError as error:
-        run.fail(error)
-        return []
+        return Failed(run, error)
     return [found[identifier] for identifier in images]
-
-
-def finish(run: JobRun, output: Measured) -> None:
-    for place in output.cut:
-        run.warn(f"Prompt {place + 1} is longer than {run.params['model_id']} reads: its end did not count.")
-    run.finish(output)

@@ -10,7 +10,17 @@ from PIL import Image
 from api.loading.nima import Nima
 from api.scoring.backends.nima import spread_of, squeeze, to_tensor
 from api.starter.training import data
-from api.starter.training.nima import RUINS, drawn, picture_of_something, poster_pair, ruined
+from api.starter.training.nima import (
+    POSTER_PAIRS,
+    RUINS,
+    SCENE_PAIRS,
+    SIZE,
+    drawn,
+    make_network,
+    picture_of_something,
+    poster_pair,
+    ruined,
+)
 from api.starter.training.run import log
 from api.starter.world.posters import FAULTS
 
@@ -77,8 +87,6 @@ its own: compare its means with each other, not with another NIMA's.
 
 
 def write_card(folder: Path, figures: Figures, *, steps: int, minutes: float) -> None:
-    from api.starter.training.nima import POSTER_PAIRS, SCENE_PAIRS, SIZE, make_network
-
     rows = "\n".join(
         f"| {fault} | {100 * figures[fault]:.1f} % | {figures[f'{fault} good']:.2f} | {figures[f'{fault} spoiled']:.2f} |"
         for fault in (*FAULTS, *RUINS)

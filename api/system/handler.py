@@ -1,12 +1,12 @@
 """Loading and unloading a model ahead of use, as jobs: with progress, in the history, in the worker that claims them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
-from api.jobs.worker.runs import JobRun
-from api.runtime.model_use import explained, report_to
+from api.jobs.running import Finished, Outcome, RunningJob
+from api.runtime.model_use import report_to
 
 
 class LoadModel(JobKind):
@@ -14,13 +14,16 @@ class LoadModel(JobKind):
 
     name = "load_model"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
+    def without_models(self) -> bool:
+        return False
+
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         from api.model_loader import get_loader
 
-        for run in runs:
-            with explained(), run.measure("load"):
+        for run in batch:
+            with run.measure("load"):
                 get_loader().load(run.params["model_id"], report_to([run]))
-            run.finish({"model_id": run.params["model_id"], "loaded": True, "memory": get_loader().loaded()})
+            yield Finished(run, {"model_id": run.params["model_id"], "loaded": True, "memory": get_loader().loaded()})
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         return record_memory(job, output)
@@ -31,13 +34,15 @@ class UnloadModel(JobKind):
 
     name = "unload_model"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
+    def without_models(self) -> bool:
+        return False
+
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         from api.model_loader import get_loader
 
-        for run in runs:
-            with explained():
-                unloaded = get_loader().unload(run.params["model_id"])
-            run.finish({"model_id": run.params["model_id"], "unloaded": unloaded, "memory": get_loader().loaded()})
+        for run in batch:
+            unloaded = get_loader().unload(run.params["model_id"])
+            yield Finished(run, {"model_id": run.params["model_id"], "unloaded": unloaded, "memory": get_loader().loaded()})
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         return record_memory(job, output)

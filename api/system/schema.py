@@ -112,7 +112,8 @@ class DarkroomSchema(AutoSchema):
             return [PREFER, IDEMPOTENCY_KEY, *self.extras()]
         if getattr(self.view, "waits", False) and self.method == "POST":
             return [PREFER, IDEMPOTENCY_KEY]
-        return self.extras()
+        retried = [IDEMPOTENCY_KEY] if self.action == "retry" else []
+        return [*retried, *self.extras()]
 
     def extras(self) -> list[OpenApiParameter]:
         return [INCLUDE] if "include" in known_parameters(self.view, action_of(self.view, self.method)) else []

@@ -12,11 +12,10 @@ from api.chat.interface import submit_chat
 from api.chat.session import ChatSession
 from api.devices import Device
 from api.downloads.store import ModelStore
-from api.jobs.kinds import get_kind
 from api.jobs.lifecycle import cancel_job, claim_jobs, claim_joining
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
-from api.jobs.worker.runs import JobRun
+from api.jobs.worker.endings import end, start_running
 from api.model_loader import ModelLoader
 from config.catalog import get_catalog
 from tests.chat.conftest import ask
@@ -39,14 +38,19 @@ def session(chat_catalog: Path, tmp_path: Path, settings: Any, monkeypatch: pyte
     device = Device("cpu", 0, "a processor", torch.float32, True, 8 * 2**30)
     loader = ModelLoader(load_catalog(chat_catalog), ModelStore(tmp_path), device)
     session = ChatSession(TorchBackend(loader, "tiny-llama"), 2)
-    session.join([JobRun(job, get_kind("chat")) for job in jobs])
+    session.join([start_running(job) for job in jobs])
     return session
+
+
+def step(session: ChatSession) -> None:
+    for outcome in session.step():
+        end(outcome)
 
 
 def test_no_more_answers_are_written_than_there_are_slots(session: ChatSession) -> None:
     most = 0
-    while session.runs:
-        session.step()
+    while session.running:
+        step(session)
         most = max(most, session.backend.rows)
     assert most == 2
     assert {job.status for job in Job.objects.all()} == {Status.SUCCEEDED}
@@ -55,10 +59,10 @@ def test_no_more_answers_are_written_than_there_are_slots(session: ChatSession) 
 
 
 def test_who_waits_for_a_slot_is_cancelled_at_once(session: ChatSession) -> None:
-    session.step()
+    step(session)
     waiting = session.waiting[-1]
     cancel_job(job=waiting.job)
     waiting.cancel_asked.set()  # as the lease keeper does
-    session.step()
+    step(session)
     assert Job.objects.get(pk=waiting.id).status == Status.CANCELLED
-    assert waiting not in session.runs
+    assert waiting not in session.running

@@ -4,8 +4,9 @@ import pytest
 
 from api.jobs import lifecycle
 from api.jobs.models import Job
+from api.jobs.running import RunningJob
 from api.jobs.states import Status
-from api.jobs.worker.runs import JobRun
+from api.jobs.worker.endings import start_running, stop_remaining
 from tests.jobs.conftest import now_as
 
 pytestmark = pytest.mark.django_db
@@ -40,15 +41,15 @@ def test_an_ended_job_stays_as_it_is(submit, loop):
 
 def test_a_job_that_stops_when_asked_is_cancelled(submit, loop, monkeypatch):
     job = submit("sleep", {"steps": 5, "seconds": 0.06})
-    progress = JobRun.progress
+    progress = RunningJob.progress
 
-    def cancel_at_the_second_step(run: JobRun, *, step: int, **rest: object) -> None:
+    def cancel_at_the_second_step(run: RunningJob, *, step: int, **rest: object) -> None:
         progress(run, step=step, **rest)
         if step == 2:
             lifecycle.cancel_job(job=run.job)
             loop.keeper.turn()
 
-    monkeypatch.setattr(JobRun, "progress", cancel_at_the_second_step)
+    monkeypatch.setattr(RunningJob, "progress", cancel_at_the_second_step)
     loop.run_once()
     assert now_as(job).status == Status.CANCELLED
     assert now_as(job).progress["step"] == 2
@@ -79,15 +80,8 @@ def test_the_cancelled_tell_their_watchers_the_state_alone(submit, claim):
 def test_cancelling_one_of_a_batch_hands_the_others_back_unblamed_when_the_kind_stops(submit, loop, worker):
     jobs = [submit("batched"), submit("batched")]
     claimed = lifecycle.claim_jobs(worker=worker)
-    runs = [JobRun(job, loop_kind()) for job in claimed]
-    runs[0].cancel_asked.set()
-    for run in runs:
-        run.stop()
+    batch = [start_running(job) for job in claimed]
+    batch[0].cancel_asked.set()
+    stop_remaining(batch)
     assert [now_as(job).status for job in jobs] == [Status.CANCELLED, Status.QUEUED]
     assert Job.objects.get(pk=jobs[1].pk).attempt == 0
-
-
-def loop_kind():
-    from tests.jobs.kinds_app.kinds import Batched
-
-    return Batched()

@@ -1,4 +1,4 @@
-"""Celery as a bell: it wakes, and decides nothing."""
+"""Celery wakes workers, and decides nothing."""
 
 import time
 from collections.abc import Iterator

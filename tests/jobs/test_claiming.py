@@ -4,11 +4,17 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from api.jobs import lifecycle
+from api.jobs.api.selectors import queue_position, queue_positions
+from api.jobs.kinds import JobKind, get_kind, kind_names
 from api.jobs.models import Job, Worker
-from api.jobs.states import Status
+from api.jobs.states import RETRY_WAIT_SECONDS, Status
+from api.jobs.store import transitions
+from api.scoring.models import CustomScorer
 from tests.jobs.conftest import at_once, now_as
 
 pytestmark = pytest.mark.django_db
@@ -49,10 +55,12 @@ def test_jobs_of_one_batch_key_are_claimed_together_up_to_the_kinds_limit(submit
     assert len({job.lease_token for job in claimed}) == 1
 
 
-def test_the_servers_limit_on_batches_holds_too(submit, worker, settings):
+def test_the_limit_on_batches_of_pictures_is_not_that_of_other_kinds(submit, worker, settings):
     settings.MAX_BATCH = 2
-    [submit(kind="batched") for _ in range(3)]
-    assert len(lifecycle.claim_jobs(worker=worker)) == 2
+    assert get_kind("txt2img").batch_limit() == get_kind("img2img").batch_limit() == 2
+    assert get_kind("layout_score").batch_limit() == get_kind("clip_score").batch_limit() == 32
+    jobs = [submit(kind="batched") for _ in range(3)]
+    assert lifecycle.claim_jobs(worker=worker) == jobs
 
 
 def test_another_batch_key_or_kind_is_left_for_later(submit, worker):
@@ -68,8 +76,156 @@ def test_a_job_without_a_batch_key_is_claimed_alone(submit, worker):
 
 def test_a_job_that_was_tried_before_is_claimed_alone(submit, worker):
     jobs = [submit(kind="batched") for _ in range(3)]
-    Job.objects.filter(pk=jobs[0].pk).update(attempt=1)
-    assert lifecycle.claim_jobs(worker=worker) == [jobs[0]]
+    Job.objects.update(attempt=1)
+    assert [lifecycle.claim_jobs(worker=worker) for _ in range(3)] == [[job] for job in jobs]
+
+
+# ---------------------------------------------------------------- a bad job costs itself
+
+
+def test_a_job_that_was_never_tried_goes_before_one_that_was(submit, claim):
+    tried, fresh = submit(priority=5), submit()
+    Job.objects.filter(pk=tried.pk).update(attempt=1)
+    assert [claim(), claim()] == [fresh, tried]
+
+
+def test_a_job_that_let_others_go_first_for_long_enough_takes_its_turn(submit, claim):
+    tried, fresh = submit(), submit()
+    Job.objects.filter(pk=tried.pk).update(attempt=1, available_at=Now() - timedelta(seconds=RETRY_WAIT_SECONDS + 1))
+    assert [claim(), claim()] == [tried, fresh]
+
+
+def test_a_worker_begins_with_the_newest_while_tried_ones_wait_and_goes_on_in_order(submit, worker):
+    """What ended the worker before may have its like at the head of the queue."""
+    tried, *rest = [submit() for _ in range(4)]
+    Job.objects.filter(pk=tried.pk).update(attempt=1)
+    claimed = lifecycle.claim_jobs(worker=worker, is_first=True)
+    assert claimed + [lifecycle.claim_jobs(worker=worker)[0] for _ in range(3)] == [rest[2], rest[0], rest[1], tried]
+
+
+def test_a_worker_begins_with_the_oldest_where_none_was_tried_before(submit, worker):
+    jobs = [submit() for _ in range(2)]
+    assert lifecycle.claim_jobs(worker=worker, is_first=True) == jobs[:1]
+
+
+def test_only_the_first_claim_of_a_worker_is_its_first(loop, monkeypatch):
+    said = []
+    monkeypatch.setattr(lifecycle, "claim_jobs", lambda *, is_first, **rest: said.append(is_first) or [])
+    loop.run_once(), loop.run_once()
+    assert said == [True, False]
+
+
+def test_the_place_in_the_queue_says_who_goes_first(submit):
+    tried, fresh = submit(), submit()
+    Job.objects.filter(pk=tried.pk).update(attempt=1)
+    jobs = [now_as(tried), now_as(fresh)]
+    assert queue_positions(jobs) == {tried.pk: 1, fresh.pk: 0}
+    assert [queue_position(job) for job in jobs] == [1, 0]
+
+
+# ---------------------------------------------------------------- what this worker can do
+
+
+@pytest.fixture
+def modelless(settings):
+    settings.LOAD_MODELS = False
+    settings.USE_LOCAL_MODELS = True
+    for name, encoder in (("plain", ""), ("seeing", "starter-clip")):
+        row = {
+            "on": "layouts",
+            "encoder": encoder,
+            "ratings": 0,
+            "comparisons": 20,
+            "learned": True,
+            "taste": {},
+            "figures": {},
+        }
+        CustomScorer.objects.create(name=name, version=1, owner_key="alice", **row)
+
+
+PICTURE = {"deterministic": True, "num_images": 1, "seed": 1}
+NEED_MODELS = [
+    ("txt2img", PICTURE),
+    ("img2img", PICTURE),
+    ("clip_score", {"images": ["a"], "prompts": ["b"], "model_id": "starter-clip", "pairs": False}),
+    ("layout_score", {"backend": "nima", "model_id": "starter-nima"}),
+    ("layout_score", {"backend": "custom:seeing@1", "model_id": None}),
+    ("train_scorer", {"name": "mine", "on": "images", "encoder": "starter-clip"}),
+    ("chat", {"backend": "pytorch", "model": "starter-vlm"}),
+    ("chat", {"backend": "onnx", "model": "starter-vlm"}),
+    ("load_model", {"model_id": "starter"}),
+    ("unload_model", {"model_id": "starter"}),
+]
+NEED_NONE = [
+    ("noop", {}),
+    ("layout_score", {"backend": "heuristic", "model_id": None}),
+    ("layout_score", {"backend": "custom:plain@1", "model_id": None}),
+    ("train_scorer", {"name": "mine", "on": "images", "encoder": ""}),
+    ("chat", {"backend": "remote", "model": "starter-vlm"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "params"), NEED_MODELS)
+def test_a_worker_without_models_leaves_what_needs_some_to_others(modelless, submit, worker, settings, kind, params):
+    needs, needs_none = submit(kind, params), submit("noop")
+    assert [lifecycle.claim_jobs(worker=worker) for _ in range(2)] == [[needs_none], []]
+    settings.LOAD_MODELS = True
+    assert lifecycle.claim_jobs(worker=worker) == [needs]
+
+
+@pytest.mark.parametrize(("kind", "params"), NEED_NONE)
+def test_a_worker_without_models_takes_what_needs_none(modelless, submit, worker, kind, params):
+    job = submit(kind, params)
+    assert lifecycle.claim_jobs(worker=worker) == [job]
+
+
+def test_a_worker_without_models_makes_pictures_where_another_server_has_the_models(modelless, submit, worker, settings):
+    settings.USE_LOCAL_MODELS = False
+    job = submit("txt2img", PICTURE)
+    assert lifecycle.claim_jobs(worker=worker) == [job]
+
+
+def test_every_kind_of_the_server_says_which_of_its_jobs_need_models():
+    ours = [get_kind(name) for name in kind_names() if type(get_kind(name)).__module__.startswith("api.")]
+    assert len(ours) == 8
+    assert [kind.name for kind in ours if type(kind).without_models is JobKind.without_models] == []
+
+
+# ---------------------------------------------------------------- the clock is set back
+
+
+@pytest.mark.parametrize("attempt", [0, 1])
+def test_a_job_whose_time_lies_further_ahead_than_any_back_off_is_claimed_now(submit, worker, attempt):
+    job = submit()
+    Job.objects.update(attempt=attempt, available_at=Now() + timedelta(hours=1))
+    assert transitions.find_waiting() == job.pk
+    assert lifecycle.claim_jobs(worker=worker) == [job]
+
+
+# ---------------------------------------------------------------- indexes
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_no_claim_reads_the_whole_table(submit, worker, is_first):
+    """Every statement that looks for queued rows uses an index of those alone."""
+    tried, *_ = submit(), submit("batched"), submit("batched")
+    Job.objects.filter(pk=tried.pk).update(attempt=1)
+    with CaptureQueriesContext(connection) as seen:
+        lifecycle.claim_jobs(worker=worker, is_first=is_first)
+        lifecycle.claim_jobs(worker=worker)
+    statements = [query["sql"] for query in seen if "'queued'" in query["sql"] and "SELECT" in query["sql"]]
+    assert len(statements) >= 4
+    for statement in statements if connection.vendor == "sqlite" else ():
+        plan = [row[3] for row in explain(statement)]
+        assert all(
+            "USING INDEX job_" in step or "COVERING INDEX job_" in step for step in plan if step.startswith("SCAN jobs_job")
+        )
+
+
+def explain(statement: str) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {statement.replace('%', '%%')}")
+        return cursor.fetchall()
 
 
 def test_a_job_that_was_tried_before_joins_no_batch(submit, worker):

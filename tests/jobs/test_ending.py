@@ -1,13 +1,16 @@
 """One final state for each job, by whoever holds its lease and nobody else."""
 
 import uuid
+from collections.abc import Callable
 
 import pytest
 
 from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.errors import LeaseLost
+from api.jobs.kinds import get_kind
 from api.jobs.models import Job
+from api.jobs.running import Finished
 from api.jobs.states import ACTIVE, FINAL, Status
 from tests.jobs.conftest import at_once, expire_lease, now_as
 
@@ -138,3 +141,73 @@ def test_a_job_finished_by_the_next_attempt_is_not_this_ones(submit, claim):
     lifecycle.hand_back(job=first, reason="r", if_expired=True)
     finish(claim())
     assert not lifecycle.is_recorded(first)
+
+
+# ---------------------------------------------------------------- what every end has in common
+
+
+def is_cancelled_in_the_queue(submit: Callable[..., Job], claim: Callable[[], Job]) -> None:
+    lifecycle.cancel_job(job=submit())
+
+
+def is_cancelled_while_it_runs(submit: Callable[..., Job], claim: Callable[[], Job]) -> None:
+    submit()
+    lifecycle.acknowledge_cancel(job=claim())
+
+
+def is_cancelled_as_it_is_handed_back(submit: Callable[..., Job], claim: Callable[[], Job]) -> None:
+    submit()
+    lifecycle.cancel_job(job=(job := claim()))
+    lifecycle.hand_back(job=job, reason="r")
+
+
+def is_given_up(submit: Callable[..., Job], claim: Callable[[], Job]) -> None:
+    submit()
+    job = claim()
+    Job.objects.update(max_attempts=1)
+    lifecycle.hand_back(job=job, reason="r")
+
+
+def fails(submit: Callable[..., Job], claim: Callable[[], Job]) -> None:
+    submit()
+    lifecycle.fail_job(job=claim(), error=DarkroomError("refused", 422, "No."))
+
+
+def succeeds(submit: Callable[..., Job], claim: Callable[[], Job]) -> None:
+    submit()
+    lifecycle.finish_job(job=claim(), result={})
+
+
+ENDS = [is_cancelled_in_the_queue, is_cancelled_while_it_runs, is_cancelled_as_it_is_handed_back, is_given_up, fails, succeeds]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_every_end_passes_through_one_function(submit, claim, monkeypatch, end):
+    ended = []
+    real = lifecycle.end_job
+    monkeypatch.setattr(lifecycle, "end_job", lambda job, *rest, **more: ended.append(job.pk) or real(job, *rest, **more))
+    end(submit, claim)
+    job = Job.objects.get()
+    assert job.is_final
+    assert ended == [job.pk]
+
+
+@pytest.mark.parametrize("told", [(), (1,), (1, 2), (2,)])
+def test_a_job_that_succeeded_is_done_whatever_it_told_last(submit, loop, monkeypatch, told):
+    def run(batch):
+        for step in told:
+            batch[0].progress(step=step, steps=2, stage="looking")
+        yield Finished(batch[0], {})
+
+    monkeypatch.setattr(get_kind("noop"), "run", run)
+    job = submit()
+    loop.run_once()
+    assert now_as(job).progress == {"fraction": 1.0, **({"step": 2, "steps": 2} if told else {})}
+
+
+@pytest.mark.parametrize("kind", ["noop", "batched", "sleep", "picture", "tokens"])
+def test_each_way_to_work_ends_with_all_of_the_progress(submit, loop, kind, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    job = submit(kind, {"steps": 3, "seconds": 0})
+    loop.run_once()
+    assert now_as(job).progress["fraction"] == 1

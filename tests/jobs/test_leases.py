@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.states import Status
+from api.jobs.worker.endings import start_running
 from api.jobs.worker.sweep import clean_history, sweep
 from tests.jobs.conftest import expire_lease, now_as
 
@@ -100,6 +101,42 @@ def test_two_sweeps_hand_a_job_back_once(submit, claim):
     expire_lease(job := claim())
     assert (sweep(), sweep()) == (1, 0)
     assert job.events.filter(data__status="queued").count() == 2
+
+
+# ---------------------------------------------------------------- the clock is set back
+
+
+def set_back(job: Job, worker: Worker) -> None:
+    """An hour: what was written before now lies as far ahead."""
+    Job.objects.filter(pk=job.pk).update(lease_expires_at=job.lease_expires_at + timedelta(hours=1))
+    Worker.objects.filter(pk=worker.pk).update(heartbeat_at=Now() + timedelta(hours=1))
+
+
+def test_a_worker_that_died_as_the_clock_was_set_back_loses_its_job_within_a_lease(submit, claim, worker):
+    submit()
+    set_back(job := claim(), worker)
+    assert sweep() == 0
+    assert now_as(job).lease_expires_at - job.lease_expires_at < timedelta(seconds=5)
+
+
+def test_a_worker_that_lives_as_the_clock_is_set_back_keeps_its_job(submit, claim, worker):
+    submit()
+    set_back(job := claim(), worker)
+    sweep()
+    lifecycle.extend_leases([job.lease_token])
+    assert sweep() == 0
+    assert now_as(job).status == Status.RUNNING
+    assert Worker.objects.get(pk=worker.pk).heartbeat_at <= now_as(job).lease_expires_at
+
+
+def test_a_job_that_began_before_it_was_made_waited_for_nothing(submit, claim):
+    submit()
+    job = claim()
+    job.started_at = job.created_at - timedelta(hours=1)
+    assert start_running(job).timings == {"queue": 0.0}
+
+
+# ----------------------------------------------------------------
 
 
 def test_a_worker_silent_for_two_leases_is_told_to_have_stopped(worker):

@@ -13,9 +13,10 @@ from api.images.models import GeneratedImage
 from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent
 from api.jobs.notify.channels import Subscription, subscribe
+from api.jobs.running import Outcome, RunningJob
 from api.jobs.states import Status
+from api.jobs.worker.endings import start_running
 from api.jobs.worker.loop import WorkerLoop
-from api.jobs.worker.runs import JobRun
 from tests.jobs.conftest import now_as
 from tests.jobs.kinds_app.kinds import Picture
 
@@ -35,7 +36,7 @@ def run(submit, loop: WorkerLoop, kind: str, **params) -> Job:
 @pytest.fixture(autouse=True)
 def media(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(settings, "MEDIA_ROOT", tmp_path / "media")
-    monkeypatch.setattr("api.jobs.worker.runs.FINISH_RETRIES", (0.0, 0.0))
+    monkeypatch.setattr("api.jobs.worker.endings.FINISH_RETRIES", (0.0, 0.0))
 
 
 def test_a_result_is_recorded_with_its_timings(submit, loop):
@@ -78,9 +79,9 @@ def test_rows_that_cant_be_made_leave_no_file_and_no_row(submit, loop):
 
 
 def test_the_files_of_a_job_that_was_taken_over_are_removed(submit, loop, monkeypatch):
-    def write_and_lose(kind: Picture, runs: list[JobRun]) -> None:
-        lifecycle.hand_back(job=runs[0].job, reason="r")
-        original(kind, runs)
+    def write_and_lose(kind: Picture, batch: list[RunningJob]) -> Iterator[Outcome]:
+        lifecycle.hand_back(job=batch[0].job, reason="r")
+        return original(kind, batch)
 
     original = Picture.run
     monkeypatch.setattr(Picture, "run", write_and_lose)
@@ -184,7 +185,7 @@ def test_events_are_numbered_without_gaps_and_end_with_result_and_state(submit, 
 
 def test_only_the_newest_preview_is_kept_and_none_after_the_end(submit, loop, claim):
     submit("sleep")
-    runner = JobRun(claim(), Picture())
+    runner = start_running(claim())
     for step in (1, 2, 3):
         runner.progress(step=step, steps=5, preview=b"jpeg")
     previews = runner.job.events.filter(type="preview")
@@ -195,7 +196,7 @@ def test_only_the_newest_preview_is_kept_and_none_after_the_end(submit, loop, cl
 
 def test_steps_within_50_ms_are_told_once_and_the_last_always(submit, claim):
     submit("sleep")
-    runner = JobRun(claim(), Picture())
+    runner = start_running(claim())
     for step in range(1, 21):
         runner.progress(step=step, steps=20)
     told = [event.data["step"] for event in runner.job.events.filter(type="progress")]
@@ -223,36 +224,36 @@ def test_deleting_a_job_takes_its_events_pictures_and_files(submit, loop, django
 
 
 @pytest.fixture
-def bell() -> Iterator[Subscription]:
-    bell = subscribe("web")
-    yield bell
-    bell.close()
+def notifications() -> Iterator[Subscription]:
+    notifications = subscribe("web")
+    yield notifications
+    notifications.close()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_web_hears_of_an_end_with_the_next_claim_and_not_twice(submit, loop, bell):
+def test_the_web_hears_of_an_end_with_the_next_claim_and_not_twice(submit, loop, notifications):
     submit(), submit()
     loop.run_once()
-    assert bell.wait(1)  # the first claim
-    assert not bell.wait(0.05)
+    assert notifications.wait(1)  # the first claim
+    assert not notifications.wait(0.05)
     loop.run_once()
-    assert bell.wait(1)  # the second, which tells of the first job's end
+    assert notifications.wait(1)  # the second, which tells of the first job's end
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_web_hears_of_an_end_when_nothing_else_waits(submit, loop, bell):
+def test_the_web_hears_of_an_end_when_nothing_else_waits(submit, loop, notifications):
     submit()
     loop.run_once()
-    assert bell.wait(1)
+    assert notifications.wait(1)
     assert not loop.run_once()
-    assert bell.wait(1)
+    assert notifications.wait(1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_web_hears_of_progress_while_the_job_runs(submit, loop, bell):
+def test_the_web_hears_of_progress_while_the_job_runs(submit, loop, notifications):
     heard = []
     submit("sleep", {"steps": 3, "seconds": 0.3})
-    listening = threading.Thread(target=lambda: heard.extend(bell.wait(0.6) for _ in range(3)))
+    listening = threading.Thread(target=lambda: heard.extend(notifications.wait(0.6) for _ in range(3)))
     listening.start()
     loop.run_once()
     listening.join()
@@ -260,12 +261,12 @@ def test_the_web_hears_of_progress_while_the_job_runs(submit, loop, bell):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_web_hears_at_once_of_each_job_of_a_batch(submit, loop, bell):
+def test_the_web_hears_at_once_of_each_job_of_a_batch(submit, loop, notifications):
     submit("batched"), submit("batched")
     loop.run_once()
-    rings = 0
-    while bell.wait(0.2):
-        rings += 1
-    assert rings >= 1
+    count = 0
+    while notifications.wait(0.2):
+        count += 1
+    assert count >= 1
     assert not loop.run_once()
-    assert not bell.wait(0.05)  # nothing was owed
+    assert not notifications.wait(0.05)  # nothing was postponed

@@ -1,6 +1,6 @@
 """Jobs that are worked on in steps: they join while others run, and take turns with what is run in one piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -8,9 +8,9 @@ import pytest
 from api.jobs import kinds
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
+from api.jobs.running import Finished, Outcome, RunningJob, Stopped
 from api.jobs.worker import loop as worker_loop
 from api.jobs.worker.loop import WorkerLoop
-from api.jobs.worker.runs import JobRun
 from tests.jobs.conftest import now_as
 
 pytestmark = pytest.mark.django_db
@@ -21,30 +21,29 @@ class Counting(Session):
     """Each job counts to its `steps`; two at most at a time."""
 
     def __init__(self) -> None:
-        self.counts: dict[JobRun, int] = {}
+        self.counts: dict[RunningJob, int] = {}
         self.on_step: Callable[[], None] = lambda: None
 
     @property
-    def runs(self) -> list[JobRun]:  # type: ignore[override]
-        return [run for run in self.counts if not run.resolved]
+    def running(self) -> list[RunningJob]:
+        return [run for run in self.counts if not run.ended]
 
     def room(self) -> int:
-        return 2 - len(self.runs)
+        return 2 - len(self.running)
 
-    def join(self, runs: Any) -> None:
-        self.counts |= dict.fromkeys(runs, 0)
+    def join(self, batch: Sequence[RunningJob]) -> None:
+        self.counts |= dict.fromkeys(batch, 0)
 
-    def step(self) -> bool:
-        diary.append("+".join(str(run.params["name"]) for run in self.runs))
-        for run in self.runs:
+    def step(self) -> Iterator[Outcome]:
+        diary.append("+".join(str(run.params["name"]) for run in self.running))
+        for run in self.running:
             self.counts[run] += 1
             if run.cancelled:
-                run.stop()
+                yield Stopped(run)
             elif run.params.get("broken"):
                 raise ValueError(run.params["name"])
             elif self.counts[run] == run.params["steps"]:
-                run.finish({"counted": self.counts[run]})
-        return True
+                yield Finished(run, {"counted": self.counts[run]})
 
     def close(self) -> None:
         diary.append("closed")
@@ -53,7 +52,7 @@ class Counting(Session):
 class Stepped(JobKind):
     name = "stepped"
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         return params.get("key", "one")
 
     def open_session(self, params: dict[str, Any]) -> Session:
@@ -65,9 +64,9 @@ class Stepped(JobKind):
 class Whole(JobKind):
     name = "whole"
 
-    def run(self, runs: Any) -> None:
-        diary.append(f"whole {runs[0].params['name']}")
-        runs[0].finish({})
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        diary.append(f"whole {batch[0].params['name']}")
+        yield Finished(batch[0], {})
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +129,7 @@ def test_a_cancelled_job_leaves_the_others_at_work(stepped: Callable[..., Job], 
     session = loop.sessions["one"]
     loop.let_join("one", session)
     session.step()
-    session.runs[0].cancel_asked.set()
+    session.running[0].cancel_asked.set()
     work(loop)
     assert [now_as(job).status for job in jobs] == ["cancelled", "succeeded"]
 
@@ -162,6 +161,7 @@ def test_a_session_that_can_not_be_opened_fails_its_job_and_not_the_worker(
 def test_a_job_that_was_tried_before_has_the_worker_to_itself(stepped: Callable[..., Job], loop: WorkerLoop) -> None:
     first, again, third = stepped("a", 3), stepped("again", 2), stepped("c", 1)
     Job.objects.filter(pk=again.pk).update(attempt=1, status="queued")
+    loop.has_claimed = True
     work(loop)
     assert diary == ["a+c", "a", "a", "closed", "again", "again", "closed"]
     assert [now_as(job).status for job in (first, again, third)] == ["succeeded"] * 3

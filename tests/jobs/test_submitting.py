@@ -85,11 +85,11 @@ def test_a_link_that_fails_leaves_no_job(submit):
     assert not Job.objects.exists()
 
 
-def test_a_broken_bell_loses_no_job(submit, monkeypatch, django_capture_on_commit_callbacks):
+def test_a_broken_notification_loses_no_job(submit, monkeypatch, django_capture_on_commit_callbacks):
     def broken(listener: str) -> None:
         raise DatabaseError
 
-    monkeypatch.setattr("api.jobs.notify.wakeups.ring", broken)
+    monkeypatch.setattr("api.jobs.notify.wakeups.notify", broken)
     with django_capture_on_commit_callbacks(execute=True):
         assert submit().status == Status.QUEUED
 
@@ -97,7 +97,7 @@ def test_a_broken_bell_loses_no_job(submit, monkeypatch, django_capture_on_commi
 def test_a_retry_is_a_new_job_with_the_same_parameters_linked_to_the_old(submit, loop):
     old = submit(kind="refuse", params={"seed": 7}, model_id="m", prompt="p", priority=3, idempotency_key="k")
     loop.run_once()
-    new = lifecycle.retry_job(job=old, owner_key=old.owner_key)
+    new = lifecycle.retry_job(job=old)
     assert (new.kind, new.params, new.model_id, new.prompt, new.priority) == ("refuse", {"seed": 7}, "m", "p", 3)
     assert (new.retry_of, new.status, new.idempotency_key) == (old, Status.QUEUED, None)
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from api.jobs import lifecycle
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from api.jobs.worker.supervisor import Supervisor
 from tests.jobs.conftest import child_environment, ends, now_as, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -179,3 +180,39 @@ def is_alive(pid: int) -> bool:
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+# ---------------------------------------------------------------- how soon the next worker starts
+
+
+def test_an_end_that_a_row_pays_for_is_never_waited_for():
+    supervisor = Supervisor()
+    assert [supervisor.delay_after(139, lived=0.5, paid=1) for _ in range(20)] == [0.0] * 20
+
+
+def test_ends_that_nothing_explains_are_waited_for_longer_and_longer():
+    supervisor = Supervisor()
+    delays = [supervisor.delay_after(1, lived=0.5, paid=0) for _ in range(12)]
+    assert delays[:4] == [0.0, 0.8, 1.6, 3.2]
+    assert delays[-1] == 30.0
+
+
+def test_a_row_that_pays_ends_the_waiting():
+    supervisor = Supervisor()
+    for _ in range(5):
+        supervisor.delay_after(1, lived=0.5, paid=0)
+    assert supervisor.delay_after(139, lived=0.5, paid=1) == 0.0
+    assert supervisor.delay_after(1, lived=0.5, paid=0) == 0.0
+
+
+def test_jobs_that_kill_their_worker_hold_nobody_up(hosts, submit):
+    """The four come first, and each harmless one waits for one start of a worker at most."""
+    poison = [submit("crash") for _ in range(4)]
+    hosts.start()
+    hosts.worker()
+    for _ in range(4):
+        started = time.monotonic()
+        ends(submit("noop"), 40)
+        assert time.monotonic() - started < 15
+        time.sleep(1)
+    assert all(now_as(job).attempt > 1 for job in poison)

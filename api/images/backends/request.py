@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from PIL import Image
@@ -13,6 +13,8 @@ from api.errors import DarkroomError
 TEXT_TO_IMAGE = "text-to-image"
 IMAGE_TO_IMAGE = "image-to-image"
 INPAINTING = "inpainting"
+MAY_DIFFER = frozenset({"prompt", "negative_prompt", "seeds", "image", "mask"})
+"""The fields in which the requests of a batch may differ. All others agree: the queue's batch key is made of those."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +51,8 @@ class ImageRequest:
 
     @property
     def batch_fields(self) -> tuple[object, ...]:
-        """What must be equal in all requests of a batch; prompts, seeds and pictures may differ."""
-        return (
-            self.task,
-            self.model_id,
-            self.width,
-            self.height,
-            self.steps,
-            self.guidance_scale,
-            self.scheduler,
-            self.strength,
-            self.loras,
-            self.clip_skip,
-        )
+        """What must be equal in all requests of a batch."""
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in MAY_DIFFER)
 
 
 class Hooks(Protocol):

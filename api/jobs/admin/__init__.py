@@ -32,7 +32,7 @@ from api.jobs.admin.tools import (
     pill,
     seconds_text,
 )
-from api.jobs.kinds import get_kind, kind_names
+from api.jobs.kinds import kind_names
 from api.jobs.lifecycle import cancel_job, retry_job
 from api.jobs.models import Job, Worker
 from api.jobs.states import ACTIVE, Status
@@ -200,7 +200,7 @@ class JobAdmin(ReadOnlyAdmin):
     @admin.action(description="Retry: new jobs with the same parameters", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         def again(job: Job) -> bool:
-            made = retry_job(job=job, owner_key=job.owner_key, link=get_kind(job.kind).link_inputs(job.params))
+            made = retry_job(job=job)
             address = reverse("admin:jobs_job_change", args=[made.pk])
             self.message_user(request, format_html('<a href="{}">{}</a> is queued.', address, made), messages.SUCCESS)
             return True

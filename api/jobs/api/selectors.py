@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 
 import django_filters
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, When
 from rest_framework.exceptions import ValidationError
 
 from api.jobs.kinds import kind_names
@@ -14,6 +14,8 @@ from api.queries import TimeFilter
 from api.strict import nearest
 
 POSITIONS_SHOWN = 1000
+TRIED = Case(When(attempt=0, then=0), default=1)
+"""Rows never tried are claimed first; for how long is left out here."""
 
 
 class JobFilter(django_filters.FilterSet):
@@ -39,7 +41,7 @@ def queue_positions(jobs: Iterable[Job]) -> dict[uuid.UUID, int]:
     waiting = {job.id for job in jobs if job.status == Status.QUEUED}
     if not waiting:
         return {}
-    queue = Job.objects.filter(status=Status.QUEUED).order_by("-priority", "id").values_list("id", flat=True)
+    queue = Job.objects.filter(status=Status.QUEUED).order_by(TRIED, "-priority", "id").values_list("id", flat=True)
     return {job_id: place for place, job_id in enumerate(queue[:POSITIONS_SHOWN]) if job_id in waiting}
 
 
@@ -47,4 +49,5 @@ def queue_position(job: Job) -> int | None:
     if job.status != Status.QUEUED:
         return None
     before = Q(priority__gt=job.priority) | Q(priority=job.priority, id__lt=job.id)
+    before = Q(attempt=0) | (Q(attempt__gt=0) & before) if job.attempt else Q(attempt=0) & before
     return Job.objects.filter(before, status=Status.QUEUED).order_by().count()

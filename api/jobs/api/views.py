@@ -19,7 +19,7 @@ from api.access.principals import Principal, principal_of, visible_to
 from api.errors import DarkroomError
 from api.jobs.api.selectors import JobFilter, queue_positions
 from api.jobs.api.serializers import JobSerializer, absolute_urls
-from api.jobs.api.submission import JobResponse, read_include
+from api.jobs.api.submission import JobResponse, read_idempotency_key, read_include
 from api.jobs.api.waiting import follow_events, in_thread
 from api.jobs.kinds import get_kind
 from api.jobs.lifecycle import cancel_job, retry_job
@@ -27,7 +27,7 @@ from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 from api.problems import problem_response, refusal_response
 from api.queries import check_parameters
-from api.strict import NewestFirst
+from api.strict import NewestFirst, StrictSerializer
 
 KEEP_ALIVE_SECONDS = 15.0
 
@@ -64,17 +64,26 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, **kwargs: Any) -> Response:
         """Queued: at once. Running: at the next step. Ended: no change."""
+        refuse_fields(request)
         return Response(self.get_serializer(cancel_job(job=self.get_object())).data)
 
     @extend_schema(request=None, responses={202: JobSerializer})
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, **kwargs: Any) -> HttpResponse:
-        """A new job with the same resolved parameters, seeds included, linked to the old one."""
-        old = self.get_object()
-        link = get_kind(old.kind).link_inputs(old.params)
-        response = JobResponse(retry_job(job=old, owner_key=old.owner_key, link=link))
+        """A new job with the same resolved parameters, seeds included, linked to the old one. There are no fields to change."""
+        refuse_fields(request)
+        response = JobResponse(retry_job(job=self.get_object(), idempotency_key=read_idempotency_key(request)))
         response.show(request)
         return response
+
+
+class NoFields(StrictSerializer):
+    """A body may be left out, or be empty."""
+
+
+def refuse_fields(request: Request) -> None:
+    """Raises ValidationError, which names them: what a client sent and we ignored would be lost in silence."""
+    NoFields(data=request.data).is_valid(raise_exception=True)
 
 
 # ---------------------------------------------------------------- events

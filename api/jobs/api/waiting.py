@@ -1,6 +1,6 @@
 """Waiting for a job without holding a thread or a database connection.
 
-One thread in each web process hears the bell and asks the database once about all jobs that anybody waits for; it wakes the coroutines
+One thread in each web process hears notifications and asks the database once about all jobs that anybody waits for; it wakes the coroutines
 whose job has moved. Streams read the events that are new to them by (job, sequence), so that a reader can leave and come back.
 """
 
@@ -22,7 +22,7 @@ from api.jobs.states import FINAL
 from api.jobs.store import transitions
 
 log = logging.getLogger("darkroom.jobs")
-FALLBACK_SECONDS = 1.0  # what a lost ring costs
+FALLBACK_SECONDS = 1.0  # what a lost notification costs
 
 
 class Watch:
@@ -70,11 +70,11 @@ class EventHub(threading.Thread):
                 del self.watches[watch.job_id]
 
     def run(self) -> None:
-        bell = subscribe("web")
+        subscription = subscribe("web")
         while True:
             self.wanted.wait()
             try:
-                bell.wait(FALLBACK_SECONDS, self.poked)
+                subscription.wait(FALLBACK_SECONDS, self.poked)
                 drain(self.poked)
                 self.look_at_all()
             except Exception:  # whatever it was: without this thread everybody would wait in vain

@@ -1,7 +1,7 @@
-"""Bells without payload: they wake a process that waits, and carry nothing. A lost ring only delays, since rows are the truth.
+"""Notifications without payload: they wake a process that waits. A lost one only delays, since rows decide.
 
-On SQLite every process is on one machine: each listener binds a Unix datagram socket in the data folder. On PostgreSQL the database
-itself carries the ring (LISTEN/NOTIFY), to other machines too.
+On SQLite every process is on one machine: each subscriber binds a Unix datagram socket in the data folder. On PostgreSQL the database
+itself carries notifications (LISTEN/NOTIFY), to other machines too.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-Listener = Literal["worker", "keeper", "web"]
+Channel = Literal["worker", "lease_keeper", "web"]
 RECONNECT_SECONDS = 1.0
 # What Django adds to the connection's parameters for itself (the adapters, the cursor class, timeouts of statements).
 NOT_FOR_LISTENING = ("context", "cursor_factory", "options", "prepare_threshold")
@@ -27,54 +27,54 @@ _numbers = itertools.count()
 
 class Subscription(Protocol):
     def wait(self, timeout: float, *others: socket.socket) -> bool:
-        """Whether it rang within `timeout` seconds; rings that piled up count as one. What comes to one of `others` ends it too."""
+        """Whether a notification came within `timeout` seconds; pending ones are coalesced. What comes to `others` ends it, too."""
 
     def close(self) -> None: ...
 
 
-def channel(listener: Listener) -> str:
-    return f"darkroom_{listener}"
+def channel_name(channel: Channel) -> str:
+    return f"darkroom_{channel}"
 
 
-def ring(listener: Listener) -> None:
-    """Wake every process that listens. Never blocks on a listener and never raises for one that is gone."""
+def notify(channel: Channel) -> None:
+    """Wake every subscriber. Never blocks on one, and never raises for one that is gone."""
     if connection.vendor == "postgresql":
-        # A transaction that notifies writes a commit record; it needn't wait for the disk, since a lost ring only delays.
+        # A transaction that notifies writes a commit record; it needn't wait for the disk, since a lost notification only delays.
         with connection.prepared_cursor() as cursor:  # type: ignore[attr-defined]
-            cursor.execute("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel(listener)])
+            cursor.execute("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel_name(channel)])
     else:
-        notify_sockets(listener)
+        notify_sockets(channel)
 
 
-def subscribe(listener: Listener) -> Subscription:
-    return PostgresSubscription(listener) if connection.vendor == "postgresql" else SocketSubscription(listener)
+def subscribe(channel: Channel) -> Subscription:
+    return PostgresSubscription(channel) if connection.vendor == "postgresql" else SocketSubscription(channel)
 
 
 def socket_folder() -> Path:
-    """`bells/` in the data folder; in the system's temporary folder where that path is too long for a socket's address."""
-    folder = Path(settings.DATA_DIR) / "bells"
+    """`wakeups/` in the data folder; in the system's temporary folder where that path is too long for a socket's address."""
+    folder = Path(settings.DATA_DIR) / "wakeups"
     if len(str(folder)) > 70:
         digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
         folder = Path(tempfile.gettempdir()) / f"darkroom-{os.getuid()}-{digest}"
     return folder
 
 
-def notify_sockets(listener: Listener) -> None:
+def notify_sockets(channel: Channel) -> None:
     folder = str(socket_folder())
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
-        return  # nobody has listened yet
+        return  # nobody has subscribed yet
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         for name in names:
-            if not name.startswith(f"{listener}."):
+            if not name.startswith(f"{channel}."):
                 continue
             path = os.path.join(folder, name)
             try:
                 sender.sendto(b"!", path)
             except BlockingIOError:
-                pass  # its buffer is full of rings: it will wake
+                pass  # its buffer is full of notifications: it will wake
             except (ConnectionRefusedError, FileNotFoundError):
                 Path(path).unlink(missing_ok=True)  # its process has ended
 
@@ -91,10 +91,10 @@ def drain(readable: socket.socket) -> bool:
 
 
 class SocketSubscription:
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, channel: Channel) -> None:
         folder = socket_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path = folder / f"{listener}.{os.getpid()}.{next(_numbers)}"
+        self.path = folder / f"{channel}.{os.getpid()}.{next(_numbers)}"
         self.path.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
@@ -110,10 +110,10 @@ class SocketSubscription:
 
 
 class PostgresSubscription:
-    """A connection of its own that listens; a lost one is opened again, and counts as a ring."""
+    """A connection of its own that listens; a lost one is opened again, and counts as a notification."""
 
-    def __init__(self, listener: Listener) -> None:
-        self.channel = channel(listener)
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel_name(channel)
         self.connection: psycopg.Connection | None = None
         try:
             self.connect()

@@ -1,34 +1,30 @@
-"""Who is told that there is work, and who is told that something happened. Best effort: queued rows are the truth."""
+"""Sends wake-ups to workers and web processes. Best effort: a lost wake-up only delays a job, since the sweep finds its row."""
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
+from django.dispatch import Signal
 
-from api.jobs.notify.channels import Listener, ring
+from api.jobs.notify.channels import Channel, channel_name, notify
 
 log = logging.getLogger("darkroom.jobs")
 
-
-def _nobody_supervises() -> None:
-    raise RuntimeError("django.setup() has not run: nobody supervises the embedded worker")
-
-
-start_embedded_worker: Callable[[], None] = _nobody_supervises
-"""apps.py sets it: who supervises the worker changes jobs too, and each change of theirs rings from here."""
+work_waiting = Signal()
+"""Sent with `job_id` when a queued row may need a worker. Receivers start one (worker/supervisor.py) or tell the broker of one
+(notify/broker.py)."""
 
 
 class DeferredNotification(threading.local):
-    """A worker's ring for the web that waits for its next claim, which rings the web anyway."""
+    """A notification to the web that waits for this thread's next claim, which sends one anyway."""
 
-    waits = False
-    owed = False
+    active = False
+    pending = False
 
 
-_ring = DeferredNotification()
+_deferred = DeferredNotification()
 
 
 def notify_workers_on_commit(job_id: object) -> None:
@@ -37,8 +33,8 @@ def notify_workers_on_commit(job_id: object) -> None:
 
 
 def notify_lease_keepers_on_commit() -> None:
-    """A cancellation was asked for: who keeps the leases passes it on."""
-    transaction.on_commit(lambda: notify_quietly("keeper"), robust=True)
+    """A cancellation was asked for: the lease keepers pass it on."""
+    transaction.on_commit(lambda: notify_quietly("lease_keeper"), robust=True)
 
 
 def notify_web_on_commit() -> None:
@@ -46,54 +42,52 @@ def notify_web_on_commit() -> None:
 
 
 def notify_web_of_end_on_commit() -> None:
-    """A job has ended. Within `deferred_web_notification` the ring is owed."""
+    """A job has ended. Within `deferred_web_notification` it is postponed."""
     transaction.on_commit(_notify_or_defer, robust=True)
 
 
+def web_notification_sql() -> str:
+    """SQL that notifies the web as part of a statement on PostgreSQL, which spares a round trip; '' on SQLite."""
+    return f"pg_notify('{channel_name('web')}', '')" if connection.vendor == "postgresql" else ""
+
+
+def notify_web_after_statement() -> None:
+    """After a statement with `web_notification_sql` that has changed something: what is left to do on SQLite."""
+    if connection.vendor != "postgresql":
+        notify_web_on_commit()
+
+
 def _notify_or_defer() -> None:
-    if _ring.waits:
-        _ring.owed = True
+    if _deferred.active:
+        _deferred.pending = True
     else:
         notify_quietly("web")
 
 
 @contextmanager
 def deferred_web_notification(*, when: bool) -> Iterator[None]:
-    """Within the block this thread only notes that the web is to hear of a job's end; `flush_web_notification` must follow at once."""
-    _ring.waits = when
+    """Within the block this thread postpones notifications of a job's end; `flush_web_notification` must follow at once."""
+    _deferred.active = when
     try:
         yield
     finally:
-        _ring.waits = False
+        _deferred.active = False
 
 
-def flush_web_notification(*, rung: bool = False) -> None:
-    """`rung`: the web has been rung since, for another reason."""
-    owed, _ring.owed = _ring.owed, False
-    if owed and not rung:
+def flush_web_notification(*, already_sent: bool = False) -> None:
+    """`already_sent`: the web has been notified since, for another reason."""
+    pending, _deferred.pending = _deferred.pending, False
+    if pending and not already_sent:
         notify_quietly("web")
 
 
 def wake_workers(job_id: str) -> None:
-    if settings.JOB_RUNNER == "embedded":
-        start_embedded_worker()
-    if settings.JOB_RUNNER == "celery":
-        publish(job_id)
+    work_waiting.send(sender=None, job_id=job_id)
     notify_quietly("worker")
 
 
-def notify_quietly(listener: Listener) -> None:
+def notify_quietly(channel: Channel) -> None:
     try:
-        ring(listener)
+        notify(channel)
     except (OSError, DatabaseError) as error:
         log.warning("A wake-up was lost (%s); the sweep will find the row", error.__class__.__name__)
-
-
-def publish(job_id: str) -> None:
-    """A wake-up through the broker that carries only the job's id. A broker that is down costs a delay, never a job."""
-    from config.celery import app
-
-    try:
-        app.send_task("darkroom.wake", args=[job_id], retry=False)
-    except Exception as error:  # every transport has exceptions of its own
-        log.warning("The broker took no wake-up (%s); the sweep will ring again", error.__class__.__name__)

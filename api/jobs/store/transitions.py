@@ -1,7 +1,7 @@
 """The queue's hot statements, by hand: composing them takes Django several times as long as running them takes the database.
 
-SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `queue_index_hint`, `locking`, `run` and `change`. Statuses are written as
-literals, so that the partial indexes fit. Values go through the models' fields, and so are stored and read as the ORM does it.
+SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `queue_index_hint`, `locking`, `run` and `change`. Statuses are
+written as literals, so that the partial indexes fit. Values go through the models' fields, and so are stored and read as the ORM does it.
 """
 
 import uuid
@@ -13,9 +13,7 @@ from django.db import connection, connections
 from django.db.models.fields import NOT_PROVIDED
 
 from api.jobs.models import Job, JobEvent
-from api.jobs.notify import wakeups
-from api.jobs.notify.channels import channel
-from api.jobs.states import Status
+from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
 
 JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
@@ -35,6 +33,18 @@ def clock(seconds: float = 0) -> DatabaseTime:
     if connection.vendor == "postgresql":
         return DatabaseTime(f"STATEMENT_TIMESTAMP() + INTERVAL '{seconds:.3f} seconds'")
     return DatabaseTime(f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{seconds:+.3f} seconds')")
+
+
+def is_due(waited: float = 0) -> str:
+    """The condition that a row's time came at least `waited` seconds ago. A time further ahead than the longest back-off counts as
+    come, too: since it was written, the clock has been set back.
+    """
+    return f"(available_at <= {clock(-waited)} OR available_at > {clock(max(BACKOFF_SECONDS) + 1)})"
+
+
+def is_overdue() -> str:
+    """The condition that a row, tried before, has let others go first for long enough."""
+    return f"(attempt > 0 AND {is_due(RETRY_WAIT_SECONDS)})"
 
 
 def queue_index_hint() -> str:
@@ -79,6 +89,12 @@ def find_job(job_id: uuid.UUID) -> Job | None:
     return read_job(rows[0]) if rows else None
 
 
+def find_waiting() -> uuid.UUID | None:
+    """A queued job whose time has come."""
+    rows = run(f"SELECT id FROM {JOB} WHERE status = 'queued' AND {is_due()} LIMIT 1", [])
+    return uuid.UUID(str(rows[0][0])) if rows else None
+
+
 def statuses_by_id(job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
     """event_sequence and status of those that exist."""
     ids = [stored("id", job_id) for job_id in job_ids]
@@ -95,37 +111,38 @@ def statuses_by_id(job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[int, s
 def change(
     statement: str,
     params: Sequence[Any],
-    told: str,
-    told_params: Sequence[Any],
+    events: str,
+    event_params: Sequence[Any],
     *,
     returning: str = f"{JOB}.id",
-    alone: str = "",
+    exclusive_type: str = "",
     sync: bool = True,
+    beside: str = "",
 ) -> list[tuple[Any, ...]]:
-    """Runs an INSERT or UPDATE of jobs, adds the events that `told` selects from `changed`, and returns the jobs as they are now.
+    """Runs an INSERT or UPDATE of jobs, adds the events that `events` selects from `changed`, and returns the jobs as they are now.
 
-    One statement on PostgreSQL; on SQLite up to three, inside the caller's transaction. `returning` begins with the id. `alone`: the
-    type of which older events go. Without `sync` the web is rung too, and PostgreSQL's commit doesn't wait for the disk (for SQLite's
-    see durability.py); with it the ring is a commit of its own, since commits that ring go one after the other.
+    One statement on PostgreSQL; on SQLite up to three, inside the caller's transaction. `returning` begins with the id.
+    `exclusive_type`: events of this type that are older are deleted. Without `sync` PostgreSQL's commit doesn't wait for the disk (for
+    SQLite's see durability.py). `beside`: SQL that PostgreSQL evaluates in the same statement, once for each row.
     """
-    delete = f"DELETE FROM {EVENT} WHERE type = '{alone}' AND job_id IN (SELECT id FROM changed)"
-    insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {told}"
-    then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(alone) + [(insert, told_params)] * bool(told)
+    delete = f"DELETE FROM {EVENT} WHERE type = '{exclusive_type}' AND job_id IN (SELECT id FROM changed)"
+    insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {events}"
+    then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(exclusive_type) + [(insert, event_params)] * bool(events)
     if connection.vendor == "postgresql":
         parts = [
             f"changed AS ({statement} RETURNING *)",
             *(f"then{place} AS ({query})" for place, (query, _) in enumerate(then)),
         ]
-        late = "" if connection.in_atomic_block else ", set_config('synchronous_commit', 'off', true)"
-        also = "" if sync else f", pg_notify('{channel('web')}', ''){late}"
-        return run(f"WITH {', '.join(parts)} SELECT {returning}{also} FROM changed AS {JOB}", [*params, *told_params])
+        extra = [beside] if beside else []
+        if not sync and not connection.in_atomic_block:
+            extra.append("set_config('synchronous_commit', 'off', true)")
+        selected = ", ".join([returning, *extra])
+        return run(f"WITH {', '.join(parts)} SELECT {selected} FROM changed AS {JOB}", [*params, *event_params])
     rows = run(f"{statement} RETURNING {returning}", params)
     if rows:
         changed = f"WITH changed AS (SELECT * FROM {JOB} WHERE id IN ({', '.join(['%s'] * len(rows))}))"
         for query, values in then:
             run(f"{changed} {query}", [*(row[0] for row in rows), *values])
-        if not sync:
-            wakeups.notify_web_on_commit()
     return rows
 
 
@@ -160,7 +177,14 @@ def lock(job: Job, status: str) -> bool:
 
 
 def move(
-    job: Job, status: str, changes: dict[str, Any], events: Sequence[Event], *, alone: str = "", sync: bool = True
+    job: Job,
+    status: str,
+    changes: dict[str, Any],
+    events: Sequence[Event],
+    *,
+    exclusive_type: str = "",
+    sync: bool = True,
+    beside: str = "",
 ) -> bool:
     """One UPDATE behind the fence, with the events that tell of it; False where the fence holds it back."""
     columns = {Job._meta.get_field(name).column: (name, value) for name, value in changes.items()}  # type: ignore[union-attr]
@@ -169,13 +193,25 @@ def move(
     condition, params = fence(job, status)
     settings.append(f"event_sequence = event_sequence + {len(events)}")
     statement = f"UPDATE {JOB} SET {', '.join(settings)} WHERE {condition}"
-    return bool(change(statement, [*values, *params], *event_rows(events), alone=alone, sync=sync))
+    return bool(
+        change(statement, [*values, *params], *event_rows(events), exclusive_type=exclusive_type, sync=sync, beside=beside)
+    )
 
 
 def claim(
-    *, worker_id: uuid.UUID, token: uuid.UUID, lease: float, limit: int, only: str = "TRUE", params: Sequence[Any] = ()
+    *,
+    worker_id: uuid.UUID,
+    token: uuid.UUID,
+    lease: float,
+    limit: int,
+    only: str,
+    params: Sequence[Any] = (),
+    newest: bool = False,
+    beside: str = "",
 ) -> list[Job]:
     """Takes the first `limit` of the queued rows whose time has come, under `token`; on PostgreSQL none that others lock.
+
+    `newest`: of each priority the last that came instead of the first, for which the rows are sorted.
 
     The CTE is materialized: a plan that ran it twice would take more than `limit`. A single id is compared with `=`: for `IN` a plan
     that PostgreSQL made while the table was small reads all of it at every claim.
@@ -184,8 +220,8 @@ def claim(
     those = "= (SELECT id FROM picked)" if limit == 1 else "IN (SELECT id FROM picked)"
     rows = change(
         f"""WITH picked AS MATERIALIZED (
-                SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND available_at <= {clock()} AND {only}
-                ORDER BY priority DESC, id LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
+                SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND {is_due()} AND {only}
+                ORDER BY priority DESC, id {"DESC" if newest else ""} LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
             WHERE status = 'queued' AND id {those}""",
@@ -194,6 +230,7 @@ def claim(
         [],
         returning=COLUMNS,
         sync=False,
+        beside=beside,
     )
     return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (-job.priority, job.pk))
 

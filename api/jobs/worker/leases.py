@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from api.jobs import lifecycle
 from api.jobs.models import Worker
 from api.jobs.notify.channels import subscribe
-from api.jobs.worker.runs import JobRun
+from api.jobs.running import RunningJob
 from api.jobs.worker.sweep import clean_history, sweep
 
 log = logging.getLogger("darkroom.worker")
@@ -36,12 +36,12 @@ class LeaseKeeper(threading.Thread):
         super().__init__(name="lease-keeper", daemon=True)
         self.worker, self.describe, self.clean = worker, describe, clean
         self.ended = threading.Event()
-        self.runs: Sequence[JobRun] = ()
+        self.runs: Sequence[RunningJob] = ()
         self.next_heartbeat = self.next_sweep = 0.0
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
         self.cleaner = threading.Thread()
 
-    def hold(self, runs: Sequence[JobRun]) -> None:
+    def hold(self, runs: Sequence[RunningJob]) -> None:
         self.runs = runs
 
     def report_soon(self) -> None:
@@ -49,9 +49,9 @@ class LeaseKeeper(threading.Thread):
         self.next_heartbeat = min(self.next_heartbeat, time.monotonic() + 0.5)
 
     def run(self) -> None:
-        bell = subscribe("keeper")
+        subscription = subscribe("lease_keeper")
         while not self.ended.is_set():
-            bell.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
+            subscription.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
             try:
                 close_old_connections()
                 self.turn()
@@ -59,7 +59,7 @@ class LeaseKeeper(threading.Thread):
                 log.warning("The lease keeper stumbled; it goes on", exc_info=True)
                 connection.close()
                 time.sleep(0.5)
-        bell.close()
+        subscription.close()
         connection.close()
 
     def turn(self) -> None:
@@ -87,7 +87,7 @@ class LeaseKeeper(threading.Thread):
             connection.close()
 
     def tokens(self) -> list[uuid.UUID]:
-        return list({run.job.lease_token for run in self.runs if not run.resolved and run.job.lease_token})
+        return list({run.job.lease_token for run in self.runs if not run.ended and run.job.lease_token})
 
     def pass_on_cancellations(self) -> None:
         tokens = self.tokens()
@@ -102,7 +102,7 @@ class LeaseKeeper(threading.Thread):
 
     def end_if_stuck(self) -> None:
         """Cooperative cancelling can't end a thread that hangs in the device: the process ends, and its rows are handed back."""
-        silent = [time.monotonic() - run.last_activity for run in self.runs if not run.resolved]
+        silent = [time.monotonic() - run.last_activity for run in self.runs if not run.ended]
         if silent and min(silent) > settings.JOB_STUCK_SECONDS:
             log.critical("No step for %.0f s: this worker hangs and ends itself", min(silent))
             os._exit(STUCK_EXIT)

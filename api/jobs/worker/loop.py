@@ -19,18 +19,21 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
+from api.jobs.disk import DiskFull
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import JobKind, Session, get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import subscribe
+from api.jobs.running import RunningJob
+from api.jobs.worker.endings import end, fail_remaining, start_running, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
-from api.jobs.worker.runs import JobRun
 from api.jobs.worker.sweep import clean_history
+from api.problems import is_disk_full
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
-IDLE_SECONDS = 1.0  # the bell wakes it sooner; this only bounds what a lost ring costs
+IDLE_SECONDS = 1.0  # a notification wakes it sooner; this only bounds what a lost one costs
 DRAIN_SECONDS = 20.0
 LONGEST_TURN_SECONDS = 5.0
 TURN_SECONDS = 2.0
@@ -41,7 +44,7 @@ FAULT_EXIT = 70
 class WorkerLoop:
     """One process's claim on the queue.
 
-    `describe` reports the device and the loaded models for the Worker row; `clean` is the slow housekeeping; `warm_up` is
+    `describe` reports the device and the loaded models for the Worker row; `clean` is the slow maintenance; `warm_up` is
     called once, as soon as no job waits.
     """
 
@@ -64,34 +67,36 @@ class WorkerLoop:
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
         self.sessions: dict[str, Session] = {}  # by batch key
-        self.batch: list[JobRun] = []  # what runs beside them
+        self.batch: list[RunningJob] = []  # what runs beside them
+        self.has_claimed = False
 
     def report(self) -> dict[str, Any]:
         return {"state": self.state, **self.describe()}
 
     def run(self) -> None:
         """Until `stop` is called."""
-        bell = subscribe("worker")
+        subscription = subscribe("worker")
         self.keeper.start()
         log.info("Worker %s is ready", self.worker)
         while not self.stopping.is_set():
             try:
                 if not self.run_once() and not self.warm_up_once():
                     close_old_connections()  # not at each turn: to open one takes longer than to claim
-                    bell.wait(IDLE_SECONDS)
+                    subscription.wait(IDLE_SECONDS)
             except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)
                 connection.close()
                 self.stopping.wait(IDLE_SECONDS)
         wakeups.flush_web_notification()
         self.drain()
-        bell.close()
+        subscription.close()
         self.end()
 
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
-        jobs = lifecycle.claim_jobs(worker=self.worker, besides=list(self.sessions))
-        wakeups.flush_web_notification(rung=bool(jobs))  # a claim rings the web itself
+        jobs = lifecycle.claim_jobs(worker=self.worker, besides=list(self.sessions), is_first=not self.has_claimed)
+        self.has_claimed = True
+        wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
             with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
                 self.start(jobs)
@@ -117,7 +122,7 @@ class WorkerLoop:
     def start(self, jobs: list[Job]) -> None:
         """Run a batch to its end, or open a session with it. What was tried before has the worker to itself."""
         kind, alone = get_kind(jobs[0].kind), jobs[0].attempt > 1
-        self.batch = [JobRun(job, kind, self.interrupted) for job in jobs]
+        self.batch = [start_running(job, self.interrupted) for job in jobs]
         self.hold()
         try:
             if alone:
@@ -135,8 +140,9 @@ class WorkerLoop:
         job = self.batch[0].job
         session = kind.open_session(job.params)
         if session is None:
-            kind.run(self.batch)
-            fail_unresolved(
+            for outcome in kind.run(self.batch):
+                end(outcome)
+            fail_remaining(
                 self.batch, DarkroomError("internal_error", 500, "The job ended without a result; the log has more.")
             )
         else:
@@ -144,30 +150,31 @@ class WorkerLoop:
             self.sessions[job.batch_key] = session
 
     @contextmanager
-    def guarded(self, runs: list[JobRun]) -> Iterator[None]:
+    def guarded(self, runs: list[RunningJob]) -> Iterator[None]:
         """What a handler raises ends these runs, each in its way."""
         job_id_of_log.set(str(runs[0].id) if runs else "")
         runs = list(runs)
         try:
             yield
         except JobCancelled:
-            stop_unresolved(runs)
+            stop_remaining(runs)
         except DarkroomError as error:
-            fail_unresolved(runs, error)
+            fail_remaining(runs, error)
         except DeviceFault:
             log.critical("The device failed; this worker ends, and another takes its jobs", exc_info=True)
             os._exit(FAULT_EXIT)
         except CONNECTION_ERRORS:
             raise  # the rows are still ours by lease; the sweep gives them to whoever reaches the database
-        except Exception:
+        except Exception as error:
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
-            fail_unresolved(runs, DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id."))
+            unexpected = DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
+            fail_remaining(runs, DiskFull() if is_disk_full(error) else unexpected)
         finally:
             job_id_of_log.set("")
 
     def hold(self) -> None:
         """Tell the lease keeper what is ours."""
-        runs = [*self.batch, *(run for session in self.sessions.values() for run in session.runs)]
+        runs = [*self.batch, *(run for session in self.sessions.values() for run in session.running)]
         self.keeper.hold(runs)
         state = Worker.State.BUSY if runs else Worker.State.IDLE
         if state != self.state:
@@ -182,29 +189,28 @@ class WorkerLoop:
             except CONNECTION_ERRORS:
                 self.close_session(key)
                 raise
-            if not self.sessions[key].runs:
+            if not self.sessions[key].running:
                 self.close_session(key)
 
     def take_turn(self, key: str, joining: bool) -> None:
         """Steps of one session, for TURN_SECONDS at most and as long as it has something to do."""
         session, deadline, next_look = self.sessions[key], time.monotonic() + TURN_SECONDS, 0.0
-        while session.runs and time.monotonic() < deadline:
+        while session.running and time.monotonic() < deadline:
             if joining and not self.stopping.is_set() and time.monotonic() >= next_look:
                 self.let_join(key, session)
                 next_look = time.monotonic() + JOIN_SECONDS
-            runs = list(session.runs)
-            worked = False
-            with self.guarded(runs):
-                worked = session.step()
+            with self.guarded(list(session.running)):
+                for outcome in session.step():
+                    end(outcome)
             self.hold()
-            if not worked:
+            if not session.worked:
                 return
 
     def let_join(self, key: str, session: Session) -> None:
-        kind = session.runs[0].kind
+        kind = get_kind(session.running[0].job.kind)
         jobs = lifecycle.claim_joining(worker=self.worker, kind=kind.name, batch_key=key, limit=session.room())
         if jobs:
-            session.join([JobRun(job, kind, self.interrupted) for job in jobs])
+            session.join([start_running(job, self.interrupted) for job in jobs])
             self.hold()
 
     def drain(self) -> None:
@@ -239,15 +245,3 @@ class WorkerLoop:
             self.keeper.join(LONGEST_TURN_SECONDS)
         Worker.objects.filter(pk=self.worker.pk).update(state=Worker.State.STOPPED, loaded_models=[])
         log.info("Worker %s has ended", self.worker)
-
-
-def fail_unresolved(runs: list[JobRun], error: DarkroomError) -> None:
-    for run in runs:
-        if not run.resolved:
-            run.stop() if run.cancelled else run.fail(error)
-
-
-def stop_unresolved(runs: list[JobRun]) -> None:
-    for run in runs:
-        if not run.resolved:
-            run.stop()

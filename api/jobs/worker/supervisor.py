@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -28,6 +29,12 @@ FAULT_EXIT = 70
 
 _started: "Supervisor | None" = None
 _starting = threading.Lock()
+
+
+def start_if_embedded(**_: Any) -> None:
+    """A receiver of `work_waiting`."""
+    if settings.JOB_RUNNER == "embedded":
+        ensure_started()
 
 
 def ensure_started() -> None:
@@ -71,11 +78,19 @@ class Supervisor(threading.Thread):
         worker_id = uuid7()
         started = time.monotonic()
         code = self.spawn_and_wait(str(worker_id))
-        self.failures = 0 if time.monotonic() - started > HEALTHY_SECONDS else self.failures + 1
+        lived = time.monotonic() - started
+        time.sleep(self.delay_after(code, lived=lived, paid=self.hand_back_rows(worker_id)))
+
+    def delay_after(self, code: int, *, lived: float, paid: int) -> float:
+        """Seconds until the next worker starts. `paid`: the rows that it held, each of which pays for its end with an attempt.
+
+        Since a row has few of those, such ends are few; those that no row explains could go on for ever, and so are slowed down.
+        """
+        self.failures = 0 if paid or lived > HEALTHY_SECONDS else self.failures + 1
         delay = min(LONGEST_BACKOFF, 0.2 * 2 ** min(self.failures, 10)) if self.failures > 1 else 0.0
-        log.error("The worker ended (%s); the next one starts in %.1f s", describe_exit(code), delay)
-        self.hand_back_rows(worker_id)
-        time.sleep(delay)
+        held = f" with {paid} {'job' if paid == 1 else 'jobs'}" if paid else ""
+        log.error("The worker ended (%s)%s; the next one starts in %.1f s", describe_exit(code), held, delay)
+        return delay
 
     def spawn_and_wait(self, worker_id: str) -> int:
         """Popen.wait and not a signal handler: this runs beside whatever server is in this process."""
@@ -93,11 +108,13 @@ class Supervisor(threading.Thread):
             os.close(read_end)
             os.close(write_end)
 
-    def hand_back_rows(self, worker_id: object) -> None:
+    def hand_back_rows(self, worker_id: uuid.UUID) -> int:
+        """How many there were, as far as that is known."""
         try:
-            release_worker(worker_id)  # type: ignore[arg-type]
+            return release_worker(worker_id)
         except (DatabaseError, InterfaceError):
             log.warning("The dead worker's rows could not be handed back; the sweep will do it", exc_info=True)
+            return 0
         finally:
             connection.close()
 

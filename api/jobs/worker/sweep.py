@@ -10,25 +10,33 @@ from api.jobs.lifecycle import hand_back_all
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.notify import wakeups
 from api.jobs.states import FINAL, Status
+from api.jobs.store import transitions
 
 log = logging.getLogger("darkroom.jobs")
 CHUNK = 500
 
 
 def sweep() -> int:
-    """Hand back the rows whose lease has ended, and ring again for those that wait. Returns how many were handed back."""
+    """Hand back the rows whose lease has ended, and wake workers again for those that wait. Returns how many were handed back."""
+    forget_the_future()
     lost = Job.objects.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")[:CHUNK]
     count = hand_back_all(lost, "Its worker stopped answering", if_expired=True)
     if count:
         log.warning("%d jobs had lost their worker and were handed back", count)
-    waiting = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).values_list("pk", flat=True)[:1]
-    for job_id in waiting:
+    if (job_id := transitions.find_waiting()) is not None:
         wakeups.wake_workers(str(job_id))
     silent = Now() - timedelta(seconds=2 * settings.JOB_LEASE_SECONDS)
     Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED).update(
         state=Worker.State.STOPPED, loaded_models=[]
     )
     return count
+
+
+def forget_the_future() -> None:
+    """Where the clock was set back: a lease is cut to the length that leases have, a heartbeat to now. Who lives renews them soon."""
+    longest = Now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)
+    Job.objects.filter(status=Status.RUNNING, lease_expires_at__gt=longest).update(lease_expires_at=longest)
+    Worker.objects.filter(heartbeat_at__gt=longest).update(heartbeat_at=Now())
 
 
 def clean_history() -> None:

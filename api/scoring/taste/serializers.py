@@ -218,5 +218,6 @@ class TrainScorerSerializer(StrictSerializer):
 
     def resolve(self) -> Submission:
         data = self.validated_data
-        params = {"name": data["name"], "on": data["on"], "raters": data.get("raters"), "encoder": settings.DEFAULT_CLIP_MODEL}
+        encoder = settings.DEFAULT_CLIP_MODEL if settings.LOAD_MODELS else ""
+        params = {"name": data["name"], "on": data["on"], "raters": data.get("raters"), "encoder": encoder}
         return Submission(kind=KIND, params=params, model_id=params["encoder"], prompt=data["name"])

@@ -8,7 +8,6 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.files.judge_registry import Progress, UnknownJudge
-from api.runtime.model_use import explained
 from api.scoring.models import CustomScorer as CustomScorerRow
 from api.scoring.scorers import UnknownScorer
 from api.scoring.taste.features import extractor_name
@@ -49,17 +48,16 @@ def changed_since(row: CustomScorerRow) -> tuple[str, ...]:
 
 
 class Eyes:
-    """`embed_images` of the worker's own CLIP model, its errors told as a job's."""
+    """`embed_images` of the worker's own CLIP model."""
 
     def __init__(self, model_id: str) -> None:
         self.model_id = model_id
 
     def embed_images(self, pictures: Sequence[Image.Image]) -> Any:
-        with explained():
-            from api.model_loader import get_loader
-            from api.scoring.backends.clip import ClipEncoder
+        from api.model_loader import get_loader
+        from api.scoring.backends.clip import ClipEncoder
 
-            return ClipEncoder(get_loader(), self.model_id).embed_images(pictures)
+        return ClipEncoder(get_loader(), self.model_id).embed_images(pictures)
 
 
 class ServedScorer:

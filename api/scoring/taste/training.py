@@ -1,16 +1,15 @@
 """What a job that trains a scorer is. numpy and the models are imported inside `run`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db.models import Max, QuerySet
 from rest_framework.exceptions import ValidationError
 
 from api.errors import DarkroomError
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.worker.runs import JobRun
+from api.jobs.running import Finished, Outcome, RunningJob
 from api.scoring.models import Comparison, CustomScorer
 from api.scoring.taste.features import as_judgements, extractor_name, read_judgements, see_subjects, subject_ids
 from api.scoring.taste.judgements import comparisons_on, ratings_on
@@ -29,9 +28,12 @@ LOOKING = 60
 class TrainScorer(JobKind):
     name = KIND
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        for run in runs:
-            run.finish(train(run))
+    def without_models(self) -> tuple[str, list[str]]:
+        return "encoder", [""]
+
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        for run in batch:
+            yield Finished(run, train(run))
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         newest = CustomScorer.objects.filter(name=job.params["name"]).aggregate(newest=Max("version"))["newest"] or 0
@@ -104,7 +106,7 @@ def check_enough(on: str, raters: Sequence[str] | None) -> None:
 # ---------------------------------------------------------------- run
 
 
-def train(run: JobRun) -> dict[str, Any]:
+def train(run: RunningJob) -> dict[str, Any]:
     """A CustomScorer's fields. Raises DarkroomError and JobCancelled."""
     from api.scoring.backends.taste import Scaling
     from api.scoring.backends.taste_evaluation import learn
@@ -135,7 +137,7 @@ def stack(features: Sequence[Any]) -> Any:
     return np.stack(features)
 
 
-def progress(run: JobRun, start: int, end: int, stage: str) -> Callable[[float], None]:
+def progress(run: RunningJob, start: int, end: int, stage: str) -> Callable[[float], None]:
     def tell(fraction: float) -> None:
         run.raise_if_cancelled()
         run.progress(step=round(start + fraction * (end - start)), steps=STEPS, stage=stage)
@@ -143,10 +145,10 @@ def progress(run: JobRun, start: int, end: int, stage: str) -> Callable[[float],
     return tell
 
 
-def make_encoder(run: JobRun) -> tuple[Any, str]:
-    """None and '' where this worker has no models."""
-    if not settings.LOAD_MODELS:
-        run.warn("This worker loads no models: only measures were learned from, no embeddings.")
+def make_encoder(run: RunningJob) -> tuple[Any, str]:
+    """None and '' where the workers load no models."""
+    if not run.params["encoder"]:
+        run.warn("This server's workers load no models: only measures were learned from, no embeddings.")
         return None, ""
     from api.model_loader import get_loader
     from api.scoring.backends.clip import ClipEncoder
@@ -154,14 +156,14 @@ def make_encoder(run: JobRun) -> tuple[Any, str]:
     return ClipEncoder(get_loader(), run.params["encoder"]), run.params["encoder"]
 
 
-def see(run: JobRun, ids: Sequence[Any], encoder: Any, name: str) -> dict[Any, Any]:
+def see(run: RunningJob, ids: Sequence[Any], encoder: Any, name: str) -> dict[Any, Any]:
     seen = see_subjects(run.params["on"], ids, encoder, name, progress(run, 0, LOOKING, "looking at pictures"))
     if gone := len(ids) - len(seen):
         run.warn(f"{count(gone, 'picture')} could not be looked at: the file is gone. What was said of it is left out.")
     return seen
 
 
-def describe_training(run: JobRun, said: Any, learned: "Learned", scaling: Any, encoder: str) -> dict[str, Any]:
+def describe_training(run: RunningJob, said: Any, learned: "Learned", scaling: Any, encoder: str) -> dict[str, Any]:
     from api.scoring.backends.taste import Taste
 
     summary = summarise(learned, said)

@@ -147,10 +147,17 @@ def loss_of(model: Nima, examples: Sequence[Example], device: torch.device) -> t
     return emd(shares, targets).mean() + 0.05 * torch.relu(short).mean()
 
 
-def train_nima(checkpoints: Path, minutes: float, device: torch.device) -> Nima:
-    """Train for `minutes` in all, from the checkpoint if there is one; then measure, export and write the card."""
-    from api.starter.nima_figures import evaluate_nima, write_card
+@dataclass(frozen=True)
+class TrainedNima:
+    model: Nima
+    folder: Path
+    """Where its weights were written."""
+    steps: int
+    minutes: float
 
+
+def train_nima(checkpoints: Path, minutes: float, device: torch.device) -> TrainedNima:
+    """Train for `minutes` in all, from the checkpoint if there is one; then export the weights."""
     torch.manual_seed(6)
     model, path = make_model().to(device), checkpoints / "nima.pt"
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
@@ -172,8 +179,7 @@ def train_nima(checkpoints: Path, minutes: float, device: torch.device) -> Nima:
         if look():
             keep()
     keep()
-    write_card(export_nima(checkpoints), evaluate_nima(model.eval()), steps=course.step, minutes=course.spent)
-    return model
+    return TrainedNima(model.eval(), export_nima(checkpoints), course.step, course.spent)
 
 
 def export_nima(checkpoints: Path, weights: Path = FOLDER) -> Path:

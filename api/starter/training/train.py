@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from api.starter.nima_figures import evaluate_nima, write_card
 from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
 from api.starter.training.decoder import train_decoder
@@ -31,6 +32,12 @@ def _take_up(checkpoints: Path, minutes: float, device: torch.device) -> None:
     take_up_starter(checkpoints, os.cpu_count() or 1)
 
 
+def _train_nima(checkpoints: Path, minutes: float, device: torch.device) -> None:
+    """Train, then measure and write the card."""
+    trained = train_nima(checkpoints, minutes, device)
+    write_card(trained.folder, evaluate_nima(trained.model), steps=trained.steps, minutes=trained.minutes)
+
+
 MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "tokenizer": lambda checkpoints, minutes, device: train_tokenizer(),
     "autoencoder": train_autoencoder,
@@ -39,7 +46,7 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "diffusion": train_diffusion,
     "decoder": train_decoder,
     "judge": train_judge,
-    "nima": train_nima,
+    "nima": _train_nima,
     "starter-vlm": train_vlm,
     "lora": train_lora,
     "export": _export,

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from PIL import Image
@@ -14,15 +14,15 @@ from api.images.models import GeneratedImage
 from api.jobs import kinds
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.worker.runs import JobRun
+from api.jobs.running import Finished, Outcome, RunningJob
 
 
 class Noop(JobKind):
     name = "noop"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        for run in runs:
-            run.finish({"attempt": run.attempt})
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        for run in batch:
+            yield Finished(run, {"attempt": run.attempt})
 
 
 class Batched(JobKind):
@@ -31,12 +31,12 @@ class Batched(JobKind):
     name = "batched"
     max_batch = 4
 
-    def batch_key(self, params: dict[str, Any]) -> str:
+    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         return str(params.get("key", "same"))
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        for run in runs:
-            run.finish({"batch": len(runs)})
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        for run in batch:
+            yield Finished(run, {"batch": len(batch)})
 
 
 class Sleep(JobKind):
@@ -44,15 +44,15 @@ class Sleep(JobKind):
 
     name = "sleep"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        for run in runs:
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        for run in batch:
             steps = run.params.get("steps", 1)
             with run.measure("sleep"):
                 for step in range(1, steps + 1):
                     run.raise_if_cancelled()
                     time.sleep(run.params.get("seconds", 0.1))
                     run.progress(step=step, steps=steps, preview=b"jpeg" if run.params.get("preview") else None)
-            run.finish({})
+            yield Finished(run, {})
 
 
 class Stubborn(JobKind):
@@ -60,9 +60,9 @@ class Stubborn(JobKind):
 
     name = "stubborn"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        time.sleep(runs[0].params["seconds"])
-        runs[0].finish({"attempt": runs[0].attempt})
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        time.sleep(batch[0].params["seconds"])
+        yield Finished(batch[0], {"attempt": batch[0].attempt})
 
 
 class Picture(JobKind):
@@ -70,13 +70,13 @@ class Picture(JobKind):
 
     name = "picture"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        for run in runs:
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        for run in batch:
             time.sleep(run.params.get("seconds", 0))
             with run.measure("save"):
                 image = Image.new("RGB", (16, 16), "teal")
                 written = storage.write_image_files(run.params.get("data", "not a real png").encode(), image, "png")
-            run.finish(written)
+            yield Finished(run, written)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         image = GeneratedImage.objects.create(
@@ -111,14 +111,14 @@ class Unrecordable(Picture):
 class Refuse(JobKind):
     name = "refuse"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         raise DarkroomError("refused", 422, "This was refused.")
 
 
 class Broken(JobKind):
     name = "broken"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         raise RuntimeError("a secret of the inside")
 
 
@@ -127,8 +127,8 @@ class Silent(JobKind):
 
     name = "silent"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        return
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        return iter(())
 
 
 class Crash(JobKind):
@@ -136,10 +136,10 @@ class Crash(JobKind):
 
     name = "crash"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        if runs[0].attempt <= runs[0].params.get("times", 1000):
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        if batch[0].attempt <= batch[0].params.get("times", 1000):
             os._exit(139)
-        runs[0].finish({"attempt": runs[0].attempt})
+        yield Finished(batch[0], {"attempt": batch[0].attempt})
 
 
 class Fault(JobKind):
@@ -147,10 +147,10 @@ class Fault(JobKind):
 
     name = "fault"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        if runs[0].attempt == 1:
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        if batch[0].attempt == 1:
             raise DeviceFault
-        runs[0].finish({"attempt": runs[0].attempt})
+        yield Finished(batch[0], {"attempt": batch[0].attempt})
 
 
 class Hang(JobKind):
@@ -158,19 +158,19 @@ class Hang(JobKind):
 
     name = "hang"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        if runs[0].attempt == 1:
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        if batch[0].attempt == 1:
             time.sleep(3600)
-        runs[0].finish({"attempt": runs[0].attempt})
+        yield Finished(batch[0], {"attempt": batch[0].attempt})
 
 
 class Tokens(JobKind):
     name = "tokens"
 
-    def run(self, runs: Sequence[JobRun]) -> None:
-        for number in range(runs[0].params.get("count", 3)):
-            runs[0].emit("token", {"text": str(number)})
-        runs[0].finish({})
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        for number in range(batch[0].params.get("count", 3)):
+            batch[0].emit("token", {"text": str(number)})
+        yield Finished(batch[0], {})
 
 
 KINDS: tuple[JobKind, ...] = (

@@ -1,0 +1,24 @@
+"""Wake-ups through Celery's broker, for workers on other machines (JOB_RUNNER=celery)."""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+
+log = logging.getLogger("darkroom.jobs")
+
+
+def publish_if_celery(*, job_id: str, **_: Any) -> None:
+    """A receiver of `work_waiting`."""
+    if settings.JOB_RUNNER == "celery":
+        publish(job_id)
+
+
+def publish(job_id: str) -> None:
+    """The message carries only the job's id; a broker that is down costs a delay, never a job."""
+    from config.celery import app
+
+    try:
+        app.send_task("darkroom.wake", args=[job_id], retry=False)
+    except Exception as error:  # every transport has exceptions of its own
+        log.warning("The broker took no wake-up (%s); the sweep sends another", error.__class__.__name__)

@@ -1,0 +1,128 @@
+"""How a running job's end is written: the only place that records, fails, stops or hands back what a worker has claimed."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.db import connection
+
+from api.errors import DarkroomError
+from api.jobs import lifecycle
+from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
+from api.jobs.kinds import JobKind, get_kind
+from api.jobs.models import Job
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+
+log = logging.getLogger("darkroom.jobs")
+FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that restarts must not cost the work that is done
+
+
+def start_running(job: Job, interrupted: threading.Event | None = None) -> RunningJob:
+    return RunningJob(job, emit_quietly, interrupted)
+
+
+def emit_quietly(running: RunningJob, type: str, data: dict[str, Any], *, progress: dict[str, Any] | None) -> None:
+    """An event of a running job. A lost lease ends the attempt; a database that is busy only costs this event."""
+    try:
+        lifecycle.emit_event(job=running.job, type=type, data=data, progress=progress)
+    except LeaseLost:
+        running.ended = True  # nothing of this attempt may be written any more
+    except CONNECTION_ERRORS:
+        log.warning("An event of job %s was not recorded", running.id, exc_info=True)
+        connection.close()
+
+
+def end(outcome: Outcome) -> None:
+    """Write what became of a job; nothing where it has ended already. Raises CONNECTION_ERRORS where the database stays away."""
+    running = outcome.running
+    if isinstance(outcome, Finished):
+        finish(running, get_kind(running.job.kind), outcome.output)
+    elif isinstance(outcome, Failed):
+        fail(running, outcome.error)
+    else:
+        stop(running)
+
+
+def finish(running: RunningJob, kind: JobKind, output: Any) -> None:
+    """running → succeeded, with the rows of `output`; its files are removed where the job is no longer this attempt's."""
+    try:
+        record(running, kind, output)
+    except (LeaseLost, *CONNECTION_ERRORS) as error:
+        discard_unless_recorded(running, kind, output)
+        if not isinstance(error, LeaseLost):
+            raise
+    except BaseException:
+        kind.discard(output)
+        raise
+    running.ended = True
+
+
+def record(running: RunningJob, kind: JobKind, output: Any) -> None:
+    values: dict[str, Any] = {"warnings": running.warnings, "timings": running.timings, "steps": running.step_reached[1]}
+    for delay in (*FINISH_RETRIES, None):
+        running.last_activity = time.monotonic()
+        try:
+            if kind.makes_rows:
+                return lifecycle.finish_job(job=running.job, record=lambda job: kind.record(job, output), **values)
+            return lifecycle.finish_job(job=running.job, result=kind.record(running.job, output), **values)
+        except CONNECTION_ERRORS:
+            if delay is None:
+                raise
+            log.warning("The result of job %s could not be written; trying again", running.id, exc_info=True)
+            connection.close()
+            time.sleep(delay)
+
+
+def discard_unless_recorded(running: RunningJob, kind: JobKind, output: Any) -> None:
+    """A commit whose answer was lost may have happened: files that the row names stay, and so they do in doubt."""
+    try:
+        if lifecycle.is_recorded(running.job):
+            return
+    except CONNECTION_ERRORS:
+        log.warning("Whether job %s was recorded isn't known; the sweep of orphans removes its files if not", running.id)
+        return
+    log.warning("Job %s was taken over or cancelled; this result is discarded", running.id)
+    kind.discard(output)
+
+
+def fail(running: RunningJob, error: DarkroomError) -> None:
+    """running → failed."""
+    write_end(
+        running,
+        lambda: lifecycle.fail_job(job=running.job, error=error, warnings=running.warnings, timings=running.timings),
+    )
+    log.info("Job %s failed: %s: %s", running.id, error.code, error.detail)
+
+
+def stop(running: RunningJob) -> None:
+    """running → cancelled where that was asked for, else → queued."""
+    if running.cancel_asked.is_set():
+        write_end(running, lambda: lifecycle.acknowledge_cancel(job=running.job))
+    else:
+        reason = "The worker was told to stop"
+        write_end(running, lambda: lifecycle.hand_back(job=running.job, reason=reason, blameless=True))
+
+
+def write_end(running: RunningJob, write: Callable[[], None]) -> None:
+    if running.ended:
+        return
+    running.ended = True
+    try:
+        write()
+    except LeaseLost:
+        log.warning("Job %s was no longer this worker's to end", running.id)
+
+
+def fail_remaining(batch: Iterable[RunningJob], error: DarkroomError) -> None:
+    """Those that have not ended: cancelled where that was asked for, else failed."""
+    for running in batch:
+        if not running.ended:
+            end(Stopped(running) if running.cancelled else Failed(running, error))
+
+
+def stop_remaining(batch: Iterable[RunningJob]) -> None:
+    for running in batch:
+        if not running.ended:
+            end(Stopped(running))

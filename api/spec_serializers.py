@@ -1,0 +1,103 @@
+"""Serializers made from specs: what a client may send is read off the dataclass, and written nowhere else."""
+
+from collections.abc import Callable
+from dataclasses import MISSING, is_dataclass
+from typing import Any, ClassVar, get_args, get_origin
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from api.specs import SpecField, fields_of
+from api.strict import FiniteFloatField, StrictSerializer
+
+Builder = Callable[..., serializers.Field[Any, Any, Any, Any]]
+"""Called with the options of a DRF field (required, default, allow_null, help_text …)."""
+
+_builders: dict[Any, Builder] = {}
+
+
+def register_field(type: Any, builder: Builder) -> None:
+    """How a type that only one app knows is read, e.g. an input picture."""
+    _builders[type] = builder
+
+
+class SpecSerializer(StrictSerializer):
+    """The serializer of `spec`; fields that a subclass declares besides, or differently, come before the derived ones."""
+
+    spec: ClassVar[type[Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if spec := getattr(cls, "spec", None):
+            declared = cls._declared_fields  # type: ignore[attr-defined]
+            cls._declared_fields = {**build_fields(spec), **declared}  # type: ignore[attr-defined]
+
+
+def build_fields(spec: type[Any]) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+    return {one.name: build_field(one) for one in fields_of(spec) if not one.rule.internal}
+
+
+def build_field(field: SpecField) -> serializers.Field[Any, Any, Any, Any]:
+    """Raises TypeError for a type that nobody has registered."""
+    if builder := _builders.get(field.type):
+        return builder(**options_of(field))
+    if get_origin(field.type) is tuple:
+        return build_list(field, get_args(field.type)[0])
+    if is_dataclass(field.type):
+        return nested(field.type)(**options_of(field))  # type: ignore[arg-type]
+    return build_plain(field, **options_of(field))
+
+
+def options_of(field: SpecField) -> dict[str, Any]:
+    options: dict[str, Any] = {"help_text": field.rule.help} if field.rule.help else {}
+    if field.required:
+        return options
+    options["allow_null"] = True  # null means "not given" in every optional field
+    return (
+        {**options, "required": False}
+        if field.default is MISSING or field.default is None
+        else {**options, "default": field.default}
+    )
+
+
+def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
+    rule = field.rule
+    if rule.choices:
+        return serializers.ChoiceField(choices=rule.choices, **options)
+    if field.type is str:
+        return serializers.CharField(max_length=rule.max_length, allow_blank=rule.blank, **options)
+    if field.type is bool:
+        return serializers.BooleanField(**options)
+    if field.type is float:
+        return FiniteFloatField(min_value=rule.minimum, max_value=rule.maximum, **options)
+    if field.type is int:
+        if rule.multiple_of:
+            options["validators"] = [multiple_of(rule.multiple_of, rule.minimum, rule.maximum)]
+        return serializers.IntegerField(min_value=rule.minimum, max_value=rule.maximum, **options)  # type: ignore[arg-type]
+    raise TypeError(f"{field.name}: no serializer field is registered for {field.type}")
+
+
+def build_list(field: SpecField, member: Any) -> serializers.Field[Any, Any, Any, Any]:
+    options = options_of(field)
+    if field.default == ():
+        options["default"] = list
+    if is_dataclass(member):
+        return nested(member)(many=True, max_length=field.rule.max_items, **options)  # type: ignore[arg-type, call-arg]
+    child = build_plain(SpecField(field.name, member, False, MISSING, field.rule))
+    return serializers.ListField(child=child, max_length=field.rule.max_items, **options)
+
+
+def nested(cls: type[Any]) -> type[StrictSerializer]:
+    return type(f"{cls.__name__}Serializer", (SpecSerializer,), {"spec": cls, "__doc__": cls.__doc__})
+
+
+def multiple_of(step: int, low: float | None, high: float | None) -> Callable[[int], None]:
+    def check(value: int) -> None:
+        if value % step:
+            below = value // step * step
+            raise ValidationError(
+                f"Must be a multiple of {step} from {low} to {high}; {below} and {below + step} are the nearest.",
+                code="invalid",
+            )
+
+    return check

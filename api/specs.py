@@ -1,0 +1,162 @@
+"""The request of a kind of job as one frozen dataclass: the only list of its fields, their types, ranges and defaults.
+
+    @dataclass(frozen=True, kw_only=True)
+    class UpscaleSpec(Spec):
+        kind = "upscale"
+
+        image: InputImage
+        scale: int = param(minimum=2, maximum=4, default=2, shared=True, help="How many times as wide and high.")
+
+A spec holds a request after submission, with nothing left open. Serializers (api/spec_serializers.py), the OpenAPI document, the row's
+JSON, the batch key and a job's retry are derived from it. No Django, no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, NewType, Self, Union, get_args, get_origin, get_type_hints
+
+InputImage = NewType("InputImage", str)
+"""The id of a StoredFile whose pixels are read as RGB."""
+InputMask = NewType("InputMask", str)
+"""The id of a StoredFile whose pixels are read as one channel."""
+
+RULE = "rule"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What a client may send for a field. Bounds are inclusive."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    multiple_of: int | None = None
+    max_length: int | None = None
+    """Of a text, in characters."""
+    max_items: int | None = None
+    """Of a list."""
+    blank: bool = False
+    """Whether an empty text is allowed."""
+    choices: tuple[str, ...] = ()
+    shared: bool = False
+    """Requests that run as one batch are equal in this field."""
+    decided: bool = False
+    """A client may leave the field out; the submission then decides its value."""
+    local_only: bool = False
+    """Only a model that runs on this server honours the field; a hosted one does not."""
+    internal: bool = False
+    """Set by the submission alone; a client can't send it."""
+    help: str = ""
+
+
+def param(*, default: Any = MISSING, **rule: Any) -> Any:
+    """A field of a spec. Without a default the client must send it, unless it is `decided` or `internal`."""
+    return dataclasses.field(default=default, metadata={RULE: Rule(**rule)})
+
+
+@dataclass(frozen=True)
+class SpecField:
+    """One field of a spec, as serializers and forms read it."""
+
+    name: str
+    type: Any
+    """Without `| None`."""
+    nullable: bool
+    default: Any
+    """MISSING where there is none."""
+    rule: Rule
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING and not self.rule.decided
+
+
+_fields: dict[Any, tuple[SpecField, ...]] = {}  # by class: type hints take long to evaluate
+
+
+def fields_of(cls: type[Any]) -> tuple[SpecField, ...]:
+    """The fields of a spec, or of a dataclass inside one, in their order."""
+    if cls not in _fields:
+        hints = get_type_hints(cls)
+        _fields[cls] = tuple(
+            SpecField(one.name, *_unwrap(hints[one.name]), one.default, one.metadata.get(RULE, Rule())) for one in fields(cls)
+        )
+    return _fields[cls]
+
+
+def _unwrap(hint: Any) -> tuple[Any, bool]:
+    """`X | None` gives (X, True)."""
+    if get_origin(hint) not in (Union, types.UnionType):
+        return hint, False
+    members = [member for member in get_args(hint) if member is not type(None)]
+    return (members[0] if len(members) == 1 else Union[tuple(members)]), len(members) < len(get_args(hint))  # noqa: UP007
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The base of every request. Subclasses are frozen dataclasses with keyword-only fields."""
+
+    kind: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored in the job's row; `from_json` reads it back."""
+        return {one.name: _to_json(getattr(self, one.name)) for one in fields_of(type(self))}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], **defaults: Any) -> Self:
+        """`defaults` stand for what rows of earlier versions lack. Raises ValueError that names a missing field."""
+        return read_dataclass(cls, {**defaults, **data})
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether this request is never run as one batch with others."""
+        return False
+
+    def shared_values(self) -> dict[str, Any]:
+        """What is equal in all requests of a batch: the fields marked as shared, and what subclasses derive."""
+        return {one.name: _to_json(getattr(self, one.name)) for one in fields_of(type(self)) if one.rule.shared}
+
+    def batch_key(self) -> str:
+        """Jobs with equal keys may run as one batch; '' runs alone. At most 64 characters."""
+        if self.runs_alone:
+            return ""
+        shared = json.dumps([self.kind, self.shared_values()], sort_keys=True)
+        return f"{self.kind[:24]}:{hashlib.sha256(shared.encode()).hexdigest()[:32]}"
+
+
+def _to_json(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _to_json(getattr(value, one.name)) for one in fields_of(type(value))}
+    if isinstance(value, Mapping):
+        return {key: _to_json(item) for key, item in value.items()}
+    return [_to_json(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def read_dataclass(cls: type[Any], data: Mapping[str, Any]) -> Any:
+    """An instance from JSON. Keys that are not fields are left out: rows of earlier versions have some."""
+    given: dict[str, Any] = {}
+    for one in fields_of(cls):
+        if data.get(one.name) is not None:
+            given[one.name] = _read(one, data[one.name])
+        elif one.nullable and (one.name in data or one.default is MISSING):
+            given[one.name] = None
+    missing = [one.name for one in fields_of(cls) if one.name not in given and one.default is MISSING]
+    if missing:
+        raise ValueError(f"{cls.__name__} lacks {', '.join(missing)}.")
+    return cls(**given)
+
+
+def _read(field: SpecField, data: Any) -> Any:
+    if get_origin(field.type) is tuple:
+        member = get_args(field.type)[0]
+        return tuple(read_dataclass(member, item) for item in data) if is_nested(member) else tuple(data)
+    return read_dataclass(field.type, data) if is_nested(field.type) else data
+
+
+def is_nested(type: Any) -> bool:
+    return dataclasses.is_dataclass(type)

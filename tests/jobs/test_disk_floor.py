@@ -1,0 +1,196 @@
+"""Below the floor of free space no new job is taken, of whatever kind and by whatever entrance; and what is full is a 507."""
+
+import base64
+import errno
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection
+from django.db.backends.signals import connection_created
+from django.test import Client, RequestFactory
+from django.urls import URLResolver, get_resolver
+from PIL import Image
+
+from api.jobs import kinds, lifecycle
+from api.jobs.api.submission import SubmitView
+from api.jobs.disk import DiskFull
+from api.jobs.models import Job
+from api.jobs.states import Status
+from api.problems import DISK_FULL, is_disk_full, problem_handler, server_error
+from tests.jobs.conftest import now_as
+
+pytestmark = pytest.mark.django_db
+ANY_PARAMS = {
+    "deterministic": True,
+    "backend": "heuristic",
+    "images": ["a"],
+    "model_id": "starter-clip",
+    "model": "starter-vlm",
+}
+CHAT = {"model": "starter-vlm", "messages": [{"role": "user", "content": "What is a darkroom?"}]}
+PICTURE = {"prompt": "a red circle"}
+SCORED = {"event_data": {"title": "A fair"}}
+
+
+def picture() -> str:
+    written = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()
+
+
+BODIES: dict[str, Any] = {
+    "api/txt2img/": PICTURE,
+    "api/img2img/": {**PICTURE, "image": picture()},
+    "api/score/": SCORED,
+    "api/score/batch/": {"items": [SCORED]},
+    "api/clip-score/": {"images": [picture()], "prompts": ["a red square"]},
+    "v1/chat/completions": CHAT,
+    "chat-server/v1/chat/completions": CHAT,
+    "chat-server/v1/chat/completions/torch": CHAT,
+    "generate": PICTURE,
+    "score": {"variant": {"gradient": "bg-blue-600"}},
+    "api/models/<path:model_id>/load/": {},
+    "api/models/<path:model_id>/unload/": {},
+}
+NEEDS_JUDGEMENTS = "api/scorers/"
+"""A training is refused before, where there is nothing to learn from; it is one of the kinds above."""
+
+
+@pytest.fixture
+def full(settings: Any) -> None:
+    settings.MIN_FREE_DISK_BYTES = 2**62
+
+
+@pytest.mark.parametrize("name", kinds.kind_names())
+def test_no_kind_of_job_is_taken(name: str, full: None) -> None:
+    with pytest.raises(DiskFull) as refused:
+        lifecycle.submit_job(kind=name, params=ANY_PARAMS, owner_key="local")
+    assert (refused.value.status, refused.value.code) == (507, "disk_full")
+    assert not Job.objects.exists()
+
+
+def test_a_retry_is_not_taken_either(submit: Any, full: None, settings: Any) -> None:
+    settings.MIN_FREE_DISK_BYTES, floor = 0, settings.MIN_FREE_DISK_BYTES
+    job = submit()
+    settings.MIN_FREE_DISK_BYTES = floor
+    with pytest.raises(DiskFull):
+        lifecycle.retry_job(job=job)
+
+
+def test_a_replay_is_answered_with_the_job_that_is_there(submit: Any, settings: Any) -> None:
+    job = submit(idempotency_key="k")
+    settings.MIN_FREE_DISK_BYTES = 2**62
+    assert submit(idempotency_key="k") == job
+
+
+def addresses(found: list[Any], prefix: str = "") -> Iterator[str]:
+    """Of all views that submit jobs."""
+    for one in found:
+        if isinstance(one, URLResolver):
+            yield from addresses(one.url_patterns, prefix + str(one.pattern))
+        elif (view := getattr(one.callback, "cls", None)) and (issubclass(view, SubmitView) or getattr(view, "waits", False)):
+            yield prefix + str(one.pattern)
+
+
+def post(client: Client, address: str) -> Any:
+    path = address.replace("<path:model_id>", "starter")
+    headers = {"Prefer": "respond-async"}
+    return client.post(f"/{path}", json.dumps(BODIES[address]), content_type="application/json", headers=headers)
+
+
+def test_these_are_all_the_entrances() -> None:
+    assert set(addresses(get_resolver().url_patterns)) - {NEEDS_JUDGEMENTS} == set(BODIES)
+
+
+@pytest.mark.parametrize("address", BODIES)
+def test_no_entrance_takes_a_job(address: str, client: Client, full: None) -> None:
+    reply = post(client, address)
+    assert reply.status_code == 507, reply.content
+    assert b"disk is full" in reply.content
+    assert not Job.objects.exists()
+
+
+# ---------------------------------------------------------------- what is full
+
+
+def sqlite_error(code: int) -> OperationalError:
+    import sqlite3
+
+    cause = sqlite3.OperationalError("database or disk is full")
+    cause.sqlite_errorcode = code
+    error = OperationalError("database or disk is full")
+    error.__cause__ = cause
+    return error
+
+
+def postgres_error() -> OperationalError:
+    error = OperationalError("could not extend file: No space left on device")
+    error.__cause__ = psycopg.errors.DiskFull("could not extend file: No space left on device")
+    return error
+
+
+FULL = [
+    sqlite_error(13),
+    postgres_error(),
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EDQUOT, "Disk quota exceeded"),
+]
+OTHER = [sqlite_error(5), OperationalError("away"), OSError(errno.EIO, "I/O error"), ValueError("13"), None]
+
+
+@pytest.mark.parametrize("error", FULL, ids=repr)
+def test_each_way_of_a_disk_to_be_full_is_507_inside_and_outside_of_rest(error: Exception) -> None:
+    assert problem_handler(error, {}).status_code == 507  # type: ignore[union-attr]
+    for address in ("/api/jobs/", "/v1/chat/completions", "/admin/"):
+        try:
+            raise error
+        except Exception:
+            reply = server_error(RequestFactory().get(address))
+        assert reply.status_code == 507
+        assert DISK_FULL[2].encode() in getattr(reply, "content").replace(b"&#x27;", b"'")  # noqa: B009
+
+
+@pytest.mark.parametrize("error", OTHER, ids=repr)
+def test_what_failed_otherwise_is_not_taken_for_a_full_disk(error: Exception | None) -> None:
+    assert not is_disk_full(error)
+
+
+@pytest.fixture
+def no_page_more(transactional_db: None) -> Iterator[None]:
+    """SQLite may take no page more than the database has; a few rows fit into those."""
+
+    def limit(*, connection: Any, **_: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA page_count")
+            cursor.execute(f"PRAGMA max_page_count = {cursor.fetchone()[0]}")
+
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM")
+    connection_created.connect(limit)
+    limit(connection=connection)
+    yield
+    connection_created.disconnect(limit)
+    connection.close()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's own limit")
+@pytest.mark.parametrize("address", BODIES)
+def test_a_truly_full_database_is_507_at_every_entrance(address: str, client: Client, no_page_more: None) -> None:
+    statuses = [post(client, address).status_code for _ in range(30)]
+    assert statuses[-1] == 507
+    assert set(statuses) <= {202, 504, 507}
+
+
+def test_a_job_that_finds_the_disk_full_says_so(submit: Any, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kinds.get_kind("noop"), "run", full)
+    job = submit()
+    loop.run_once()
+    assert now_as(job).status == Status.FAILED
+    assert now_as(job).error == DiskFull().to_json()

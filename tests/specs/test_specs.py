@@ -1,0 +1,100 @@
+"""A request as one frozen dataclass: its JSON, its batch key, its serializer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from api.spec_serializers import SpecSerializer
+from api.specs import Spec, param
+
+
+@dataclass(frozen=True)
+class Point:
+    x: int = param(minimum=0)
+    label: str = param(default="", blank=True, max_length=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleSpec(Spec):
+    kind = "example"
+
+    text: str = param(max_length=5)
+    size: int = param(decided=True, shared=True, minimum=8, maximum=64, multiple_of=8)
+    mode: str | None = param(default=None, shared=True, choices=("fast", "good"))
+    ratio: float = param(default=0.5, minimum=0, maximum=1)
+    points: tuple[Point, ...] = param(default=(), max_items=2)
+    tags: tuple[str, ...] = param(default=(), max_items=2, max_length=3)
+    origin: str = param(default="", internal=True)
+
+
+class ExampleSerializer(SpecSerializer):
+    spec = ExampleSpec
+
+
+def errors_of(**data: object) -> dict[str, object]:
+    serializer = ExampleSerializer(data=data)
+    serializer.is_valid()
+    return dict(serializer.errors)
+
+
+def test_what_is_stored_reads_back_as_the_same_spec() -> None:
+    spec = ExampleSpec(text="a", size=8, points=(Point(x=1, label="p"),), tags=("t",), mode="fast")
+    assert ExampleSpec.from_json(spec.to_json()) == spec
+    assert spec.to_json()["points"] == [{"x": 1, "label": "p"}]
+
+
+def test_a_row_of_an_earlier_version_gets_defaults_and_loses_what_no_longer_exists() -> None:
+    spec = ExampleSpec.from_json({"text": "a", "retired": 1}, size=16)
+    assert (spec.size, spec.ratio, spec.mode) == (16, 0.5, None)
+
+
+def test_a_row_that_lacks_a_value_without_default_is_an_error_that_names_it() -> None:
+    with pytest.raises(ValueError, match="ExampleSpec lacks text"):
+        ExampleSpec.from_json({"size": 8})
+
+
+def test_null_in_a_nullable_field_is_kept() -> None:
+    assert ExampleSpec.from_json({"text": "a", "size": 8, "mode": None}).mode is None
+
+
+def test_the_batch_key_depends_on_the_shared_fields_alone() -> None:
+    one = ExampleSpec(text="a", size=8)
+    assert one.batch_key() == ExampleSpec(text="b", size=8, ratio=1.0).batch_key()
+    assert one.batch_key() != ExampleSpec(text="a", size=16).batch_key()
+    assert one.batch_key() != ExampleSpec(text="a", size=8, mode="good").batch_key()
+    assert len(one.batch_key()) <= 64
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({}, "text"),
+        ({"text": "toolong"}, "text"),
+        ({"text": "a", "size": 72}, "size"),
+        ({"text": "a", "size": 9}, "size"),
+        ({"text": "a", "mode": "other"}, "mode"),
+        ({"text": "a", "ratio": "nan"}, "ratio"),
+        ({"text": "a", "ratio": 1.5}, "ratio"),
+        ({"text": "a", "points": [{"x": -1}]}, "points"),
+        ({"text": "a", "points": [{"x": 1}] * 3}, "points"),
+        ({"text": "a", "tags": ["four"]}, "tags"),
+        ({"text": "a", "origin": "client"}, "origin"),
+        ({"text": "a", "other": 1}, "other"),
+    ],
+)
+def test_a_value_outside_the_spec_is_an_error_that_names_the_field(data: dict[str, object], field: str) -> None:
+    assert list(errors_of(**data)) == [field]
+
+
+def test_a_size_between_two_multiples_names_both() -> None:
+    assert "8 and 16 are the nearest" in str(errors_of(text="a", size=9)["size"])
+
+
+def test_a_valid_request_carries_defaults_and_leaves_open_what_the_server_decides() -> None:
+    serializer = ExampleSerializer(data={"text": "a", "points": [{"x": 1}]})
+    assert serializer.is_valid(), serializer.errors
+    data = serializer.validated_data
+    assert (data["ratio"], data["points"]) == (0.5, [{"x": 1, "label": ""}])
+    assert {"size", "origin"}.isdisjoint(data)
