@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, get_session, hf_hub_url
+from huggingface_hub import HfApi, constants, get_session, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -39,21 +41,28 @@ TRIES = 5
 
 
 class Hub:
-    """`token` is for gated repositories, `endpoint` another hub; neither appears in an error or a log."""
+    """`token` is for gated repositories, `endpoint` another hub, of which errors tell the host alone."""
 
     def __init__(self, token: str | None, endpoint: str | None, *, timeout: float, retry_seconds: float) -> None:
         self.endpoint, self._token = endpoint, token or None
         self._timeout, self._retry_seconds = timeout, retry_seconds
 
+    @property
+    def host(self) -> str:
+        return urlsplit(self.endpoint or constants.ENDPOINT).hostname or "the hub"
+
     def list_files(self, entry: Entry, revision: str | None) -> tuple[str, dict[str, RequiredFile]]:
         """The commit, and every file of the repository with its size and hash."""
         api = HfApi(endpoint=self.endpoint, token=self._token or False)
-        info = api.model_info(str(entry.repo), revision=revision, files_metadata=True, timeout=self._timeout)
+        try:
+            info = api.model_info(str(entry.repo), revision=revision, files_metadata=True, timeout=self._timeout)
+        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise DarkroomError("bad_answer", 502, f"The hub's answer about {entry.name} can't be read.") from error
         if revision is not None and info.sha != revision:
             raise DarkroomError("not_found", 502, f"The hub has another commit of {entry.name} than the one that is required.")
         files = {
             file.rfilename: RequiredFile(
-                size=int(file.size or 0),
+                size=file.size if isinstance(file.size, int) else -1,
                 sha256=file.lfs.sha256 if file.lfs else None,
                 blob=None if file.lfs else file.blob_id,
             )
@@ -66,7 +75,7 @@ class Hub:
         hf_raise_for_status(response)
         try:
             return dict(response.json())
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise DarkroomError("damaged", 502, f"{name} of {entry.name} is not valid JSON.") from error
 
     def transfer(self, entry: Entry, commit: str, name: str, part: Path, size: int, report: Report) -> None:
@@ -116,8 +125,8 @@ class Hub:
 
 
 @contextlib.contextmanager
-def explained(entry: Entry) -> Iterator[None]:
-    """The hub's errors as ours. Nothing of the request (its token, its addresses) is carried over."""
+def explained(entry: Entry, host: str) -> Iterator[None]:
+    """The hub's errors as ours. Nothing of the request (its token, its addresses) is carried over but the host."""
     try:
         yield
     except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError, HFValidationError) as error:
@@ -128,15 +137,17 @@ def explained(entry: Entry) -> Iterator[None]:
     except HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise _gated(entry) from None
-        raise _offline(entry, f"the hub answered {error.response.status_code}") from None
-    except (httpx2.HTTPError, OfflineModeIsEnabled) as error:
-        raise _offline(entry, type(error).__name__) from None
+        raise _offline(entry, f"{host} answered {error.response.status_code}", "try again later") from None
+    except OfflineModeIsEnabled:
+        raise _offline(entry, "HF_HUB_OFFLINE is set", f"unset it, or {_fetch_elsewhere(entry)}") from None
+    except httpx2.HTTPError as error:
+        cure = f"check this server's network, DNS and proxy (HTTPS_PROXY), or {_fetch_elsewhere(entry)}"
+        raise _offline(entry, _reason(error, host), cure) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DarkroomError("disk_full", 507, f"The disk of the models folder is full; {entry.name} needs more.") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise DarkroomError("not_writable", 500, "The models folder can't be written.") from error
-        raise
+        detail = f"{entry.name} can't be written to the models folder: {error.strerror or type(error).__name__}."
+        raise DarkroomError("not_writable", 500, detail) from error
 
 
 def _gated(entry: Entry) -> DarkroomError:
@@ -144,6 +155,25 @@ def _gated(entry: Entry) -> DarkroomError:
     return DarkroomError("gated", 403, f"{entry.name} is gated: {cure}")
 
 
-def _offline(entry: Entry, reason: str) -> DarkroomError:
-    detail = f"{entry.name} can't be fetched now: {reason}. What is here is kept, and fetching goes on from there."
+def _reason(error: httpx2.HTTPError, host: str) -> str:
+    """Of the host that did not answer: files may lie on another one than the hub's own."""
+    with contextlib.suppress(RuntimeError):  # an error without a request
+        host = error.request.url.host or host
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
+        return f"{host} can't be reached"
+    if isinstance(error, httpx2.TimeoutException):
+        return f"{host} did not answer in time"
+    return f"the connection to {host} broke ({type(error).__name__})"
+
+
+def _fetch_elsewhere(entry: Entry) -> str:
+    if isinstance(entry, AdapterEntry):
+        return "put its file here and name it as `path` in CATALOG_EXTRA"
+    return f"run `python manage.py preload_models {entry.id}` on a machine with one and copy the models folder"
+
+
+def _offline(entry: Entry, reason: str, cure: str) -> DarkroomError:
+    detail = (
+        f"{entry.name} can't be fetched now: {reason}. To mend it, {cure}. What is here is kept; fetching goes on from there."
+    )
     return DarkroomError("offline", 503, detail)

@@ -25,6 +25,7 @@ WEIGHTS = re.compile(
 INDEX = re.compile(r".*\.safetensors\.index(\.(?P<variant>\w+))?\.json")
 CONFIG_NAMES = ("config.json", "model_index.json")
 SAFE_LIBRARIES = ("diffusers", "transformers")
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 LARGEST_CONFIG = 32 * 1024 * 1024
 
 
@@ -114,6 +115,12 @@ def _require_safetensors(names: list[str], chosen: list[str], folder: str, model
         )
 
 
+def is_lfs_pointer(file: Path) -> bool:
+    """Is it the note that git keeps in the place of a large file, in a checkout made without Git LFS?"""
+    with file.open("rb") as stream:
+        return stream.read(len(LFS_POINTER)) == LFS_POINTER
+
+
 # -- Which snapshots ---------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +152,10 @@ def _read(file: Path, model: str) -> dict[str, Any]:
     try:
         if file.stat().st_size > LARGEST_CONFIG:
             raise unsafe(f"{file.name} of {model} is too large for a configuration.")
+        if is_lfs_pointer(file):
+            raise DarkroomError(
+                "damaged", 422, f"{file.name} of {model} is a Git LFS pointer, not the file itself: `git lfs pull` fetches it."
+            )
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise DarkroomError("damaged", 502, f"{file.name} of {model} is not valid JSON.") from error

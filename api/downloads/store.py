@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from api.catalog import AdapterEntry, ModelEntry
 from api.downloads.exports import export_folder, is_exported
+from api.downloads.folders import find_folder, missing_checkpoint
 from api.downloads.hub import Hub, explained
 from api.downloads.manifests import Manifest, read_manifest, size_of
 from api.downloads.snapshots import check_names, inspect_snapshot, select_files
@@ -58,14 +59,14 @@ class ModelStore:
         """The model's folder when it is complete and right; no network. None when something must be fetched first."""
         if "@exported-" in entry.id:
             return export_folder(self.models_dir, entry) if is_exported(self.models_dir, entry, entry.onnx_variant) else None
-        return self._local(entry) if entry.path is not None else self._complete(entry)
+        return find_folder(entry) if entry.path is not None else self._complete(entry)
 
     def available(self, entry: ModelEntry) -> bool:
         """Is it here? Looks at sizes only, so that a list of models is quick."""
         if "@exported-" in entry.id:
             return self.folder(entry) is not None
         if entry.path is not None:
-            return self._local(entry) is not None
+            return find_folder(entry) is not None
         manifest, place = self._manifest(entry), self._place(entry)
         if manifest is None or not manifest.complete:
             return False
@@ -74,16 +75,16 @@ class ModelStore:
     def fetch(self, entry: ModelEntry, on_progress: Progress | None = None) -> Path:
         """Fetch what is missing or damaged, and return the folder.
 
-        Raises DarkroomError: gated, not_found, offline, damaged, disk_full, not_writable, unsafe_files,
-        needs_remote_code.
+        Raises DarkroomError: gated, not_found, offline, bad_answer, damaged, disk_full, not_writable, unsafe_files,
+        needs_remote_code, unsupported_checkpoint.
         """
         if "@exported-" in entry.id:
             command = f"python manage.py export_onnx {entry.id.partition('@')[0]}"
             raise DarkroomError("not_found", 502, f"{entry.name} has not been exported: {command}")
         if entry.path is not None:
-            if place := self._local(entry):
+            if place := find_folder(entry):
                 return place
-            raise DarkroomError("not_found", 502, f"The folder of {entry.name} is not there, or is no checkpoint.")
+            raise missing_checkpoint(entry, entry.path)
         place = self._fetch(entry, on_progress)
         inspect_snapshot(place, entry.name)
         return place
@@ -102,7 +103,7 @@ class ModelStore:
 
     def size_on_disk(self, entry: ModelEntry) -> int:
         """Bytes, with what is half fetched."""
-        place = self._local(entry) if entry.path is not None else self._place(entry)
+        place = find_folder(entry) if entry.path is not None else self._place(entry)
         return sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if place is not None else 0
 
     def remove(self, entry: ModelEntry, *, forget: bool = False) -> None:
@@ -130,12 +131,6 @@ class ModelStore:
         if not entry.path.is_file():
             raise DarkroomError("not_found", 502, f"The file of the adapter {entry.name} is not there.")
         return entry.path
-
-    # -- Local folders -------------------------------------------------------------------------------------------------------
-
-    def _local(self, entry: ModelEntry) -> Path | None:
-        place, marks = entry.path, ("model_index.json", "config.json", "model.safetensors")
-        return place if place and any((place / mark).is_file() for mark in marks) else None
 
     # -- Places and manifests ------------------------------------------------------------------------------------------------
 
@@ -181,7 +176,7 @@ class ModelStore:
 
     def _fetch(self, entry: Entry, on_progress: Progress | None) -> Path:
         place = self._place(entry)
-        with explained(entry), self._locked(entry):
+        with explained(entry, self._hub.host), self._locked(entry):
             manifest = self._manifest(entry) or self._resolve(entry)
             wrong = self._wrong_files(entry, manifest) if manifest.complete else list(manifest.files)
             manifest.complete = manifest.complete and not wrong
@@ -211,6 +206,11 @@ class ModelStore:
             selection=_selection(entry),
         )
         manifest.files = {name: files[name] for name in self._choose(entry, commit, list(files))}
+        if wrong := [name for name, file in manifest.files.items() if file.size < 0]:
+            detail = (
+                f"The hub's list of the files of {entry.name} is wrong: it gives no size, or a negative one, for {wrong[0]}."
+            )
+            raise DarkroomError("bad_answer", 502, detail)
         return manifest
 
     def _choose(self, entry: Entry, commit: str, names: list[str]) -> list[str]:

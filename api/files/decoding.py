@@ -30,6 +30,7 @@ DAMAGED = (
     struct.error,
     zlib.error,
 )
+ONE_SHADE = 16  # of 255: how far the grey values of one colour lie apart once a lossy format has kept it
 # Pictures decoded at the same time in this process, each up to about 300 MB.
 _decoders = threading.BoundedSemaphore(2)
 
@@ -37,7 +38,8 @@ _decoders = threading.BoundedSemaphore(2)
 def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
     """Upright pixels in `mode`, without any metadata. Raises InvalidImage and nothing else.
 
-    RGB: transparency is laid on white. L (masks): on black, which is "not painted".
+    RGB: transparency is laid on white. L (masks): on black, which is "not painted"; of a stroke of one colour on transparency
+    the alpha channel is taken.
     """
     if not data:
         raise InvalidImage("The image is empty.", "empty")
@@ -75,12 +77,30 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        if mode == "L" and has_its_shape_in_alpha(image):
+            return image.getchannel("A")
         opaque = Image.new("RGB", image.size, "white" if mode == "RGB" else "black")
         opaque.paste(image, mask=image.getchannel("A"))
         image = opaque
     pixels = image.convert(mode)
     pixels.info = {}
     return pixels
+
+
+def has_its_shape_in_alpha(mask: Image.Image) -> bool:
+    """Is this RGBA mask a stroke of one colour on transparency? Its colour, which may be black, then says nothing.
+
+    Pixels that are hardly there are left out: their colours are rounded away.
+    """
+    alpha = mask.getchannel("A")
+    levels = values_in(alpha.histogram())
+    visible = alpha.point(lambda value: 255 if 2 * value >= levels[-1] else 0)
+    shades = values_in(mask.convert("L").histogram(visible))
+    return levels[0] < levels[-1] and shades[-1] - shades[0] <= ONE_SHADE
+
+
+def values_in(histogram: list[int]) -> list[int]:
+    return [value for value, count in enumerate(histogram) if count]
 
 
 def encode_png(image: Image.Image) -> bytes:

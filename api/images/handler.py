@@ -212,7 +212,7 @@ def save_picture(run: RunningJob, made: GeneratedPicture) -> storage.WrittenFile
 
     params = run.params
     described = {**params, "seed": made.seed, "model_id": run.job.model_id, "job": str(run.id), "scores": made.scores}
-    data = encode_image(made.picture, params["output_format"], described if settings.IMAGE_METADATA else None)
+    data = encode_image(made.picture, params["output_format"], described if settings.IMAGE_METADATA else None, run.warn)
     return storage.write_image_files(data, made.picture, EXTENSIONS[params["output_format"]])
 
 

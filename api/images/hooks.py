@@ -41,6 +41,6 @@ class RunHooks:
             if run.params["prompt"] == prompt:
                 run.warn(text)
 
-    def warn(self, text: str) -> None:
-        for run in self.runs:
+    def warn(self, text: str, index: int | None = None) -> None:
+        for run in self.runs if index is None else [self.runs[index]]:
             run.warn(text)

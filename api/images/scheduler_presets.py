@@ -13,6 +13,8 @@ from typing import Any
 
 FLOW_FAMILIES = frozenset({"sd3", "flux", "qwen-image", "z-image"})
 """Families of flow-matching models: their samplers follow other equations than those of noise-predicting models."""
+MOST_STEPS = 150
+"""Of any request."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Preset:
     flow_families: frozenset[str] = FLOW_FAMILIES
     eta: float = 0.0
     """How much noise each step adds again, for the schedulers that leave it to the caller (0 is deterministic)."""
+    max_steps: int = MOST_STEPS
+    """How many steps it can be run with: those for distilled models take theirs out of the schedule of the distillation."""
 
     def fits(self, family: str) -> bool:
         if family in FLOW_FAMILIES:
@@ -70,8 +74,8 @@ SCHEDULERS: MappingProxyType[str, Preset] = MappingProxyType(
         "unipc": Preset("UniPC", "UniPCMultistepScheduler", _PLAIN),
         "unipc_karras": Preset("UniPC Karras", "UniPCMultistepScheduler", _KARRAS),
         "deis": Preset("DEIS", "DEISMultistepScheduler", _PLAIN),
-        "lcm": Preset("LCM", "LCMScheduler", _UNCLIPPED),
-        "tcd": Preset("TCD", "TCDScheduler", _UNCLIPPED, eta=0.3),
+        "lcm": Preset("LCM", "LCMScheduler", _UNCLIPPED, max_steps=50),
+        "tcd": Preset("TCD", "TCDScheduler", _UNCLIPPED, eta=0.3, max_steps=50),
     }
 )
 
@@ -81,6 +85,11 @@ SCHEDULER_NAMES: tuple[str, ...] = tuple(SCHEDULERS)
 def scheduler_names(family: str) -> tuple[str, ...]:
     """The names that work with models of `family`."""
     return tuple(name for name, preset in SCHEDULERS.items() if preset.fits(family))
+
+
+def most_steps(name: str | None) -> int:
+    """How many steps a request with this scheduler may ask for; None is the model's own."""
+    return SCHEDULERS[name].max_steps if name else MOST_STEPS
 
 
 def scheduler_label(name: str | None) -> str:

@@ -15,7 +15,7 @@ from api.files.services import attach_inputs
 from api.images.best_of import MOST_CANDIDATES, RankByField, check_best_of
 from api.images.models import GeneratedImage
 from api.images.ranking import DEFAULT
-from api.images.scheduler_presets import SCHEDULER_NAMES, SCHEDULERS
+from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES, SCHEDULERS, most_steps
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.strict import FiniteFloatField, StrictSerializer, nearest
@@ -45,7 +45,7 @@ class Txt2ImgSerializer(StrictSerializer):
     model_id = serializers.CharField(required=False, max_length=200)
     width = side_field("Width")
     height = side_field("Height")
-    steps = serializers.IntegerField(required=False, min_value=1, max_value=150)
+    steps = serializers.IntegerField(required=False, min_value=1, max_value=MOST_STEPS)
     guidance_scale = FiniteFloatField(required=False, min_value=0, max_value=30)
     seed = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_SEED, help_text="Image i uses seed + i.")
     num_images = serializers.IntegerField(default=1, min_value=1, max_value=16)
@@ -93,6 +93,10 @@ class Txt2ImgSerializer(StrictSerializer):
             raise ValidationError(
                 {"scheduler": [f"'{scheduler}' does not work with {self.entry.name}."]}, code="unfit_scheduler"
             )
+        if (data.get("steps") or 1) > most_steps(scheduler):
+            raise ValidationError(
+                {"steps": [f"'{scheduler}' takes at most {most_steps(scheduler)} steps."]}, code="too_many_steps"
+            )
         self.check_loras(data["loras"])
         check_best_of(data)
         if not settings.USE_LOCAL_MODELS:
@@ -129,7 +133,7 @@ class Txt2ImgSerializer(StrictSerializer):
         return {
             "width": data.get("width") or width,
             "height": data.get("height") or height,
-            "steps": data.get("steps") or entry.default_steps,
+            "steps": data.get("steps") or min(entry.default_steps, most_steps(data.get("scheduler"))),
             "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
             "best_of": data.get("best_of"),

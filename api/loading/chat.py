@@ -25,6 +25,7 @@ from api.devices import Device
 from api.downloads.snapshots import WEIGHTS
 from api.errors import DarkroomError
 from api.loading.builders import Builder
+from api.loading.checkpoints import load_whole
 from api.loading.memory import estimate_files
 
 SEES = "image-text-to-text"
@@ -103,7 +104,8 @@ def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
     """Load from the folder alone. Raises DarkroomError where the tokenizer has no fast form."""
     kind = AutoModelForImageTextToText if entry.task == SEES else AutoModelForCausalLM
     packed = {"quantization_config": packing(entry, device), "device_map": device.torch_device} if is_packed(entry) else {}
-    model = kind.from_pretrained(folder, dtype=choose_dtype(entry, folder, device), use_safetensors=True, **packed, **LOCAL)
+    dtype = choose_dtype(entry, folder, device)
+    model = load_whole(kind, entry, folder, dtype=dtype, use_safetensors=True, **packed, **LOCAL)
     model = model.eval().requires_grad_(False)
     tokenizer, processor = read_words(entry, folder)
     return ChatModel(model, tokenizer, processor, model.config, model.generation_config)
@@ -114,7 +116,7 @@ def read_words(entry: ModelEntry, folder: Path) -> tuple[Any, Any]:
     processor = read_processor(folder) if entry.task == SEES else None
     tokenizer = processor.tokenizer if processor is not None else AutoTokenizer.from_pretrained(folder, **LOCAL)
     if not getattr(tokenizer, "is_fast", False):
-        raise DarkroomError("broken_model", 500, f"{entry.name} has no tokenizer of the tokenizers library.")
+        raise DarkroomError("broken_model", 422, f"{entry.name} has no tokenizer of the tokenizers library.")
     return tokenizer, processor
 
 

@@ -15,6 +15,7 @@ from api.devices import Device
 from api.downloads.snapshots import WEIGHTS
 from api.errors import DarkroomError
 from api.loading.builders import Builder
+from api.loading.checkpoints import load_whole
 from api.loading.memory import estimate_files
 from api.loading.pixels import Preparation
 
@@ -55,15 +56,15 @@ def build_clip(entry: ModelEntry, folder: Path, device: Device, base: Path | Non
     """
     model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if model_type != "clip":
-        raise DarkroomError("broken_model", 500, f"{entry.name} is no CLIPModel: its model_type is {model_type!r}.")
+        raise DarkroomError("broken_model", 422, f"{entry.name} is no CLIPModel: its model_type is {model_type!r}.")
     options = {"local_files_only": True, "trust_remote_code": False}
-    model = CLIPModel.from_pretrained(folder, dtype=device.dtype, use_safetensors=True, **options)
+    model = load_whole(CLIPModel, entry, folder, dtype=device.dtype, use_safetensors=True, **options)
     processor = CLIPImageProcessorPil.from_pretrained(base or folder, **options)
     tokenizer = CLIPTokenizer.from_pretrained(base or folder, **options)
     try:
         preparation = Preparation.of(processor)
     except ValueError as error:
-        raise DarkroomError("broken_model", 500, f"{entry.name} can't be used: {error}.") from error
+        raise DarkroomError("broken_model", 422, f"{entry.name} can't be used: {error}.") from error
     return Clip(model.eval().requires_grad_(False), processor, tokenizer, preparation)
 
 

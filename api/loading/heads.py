@@ -67,7 +67,7 @@ def build_head(entry: ModelEntry, folder: Path, device: Device) -> Head:
             names = find_head(opened.keys())
             return make_head({name: opened.get_tensor(key) for name, key in names.items()}).eval().requires_grad_(False)
     except UnknownHead as error:
-        raise DarkroomError("broken_model", 500, f"{entry.name} can't be loaded: {error}") from error
+        raise DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: {error}") from error
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
@@ -76,16 +76,16 @@ def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
         header = read_header(file)
         keys = set(find_head(header).values())
     except UnknownHead as error:
-        raise DarkroomError("broken_model", 500, f"{entry.name} can't be loaded: {error}") from error
+        raise DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: {error}") from error
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise DarkroomError("damaged", 500, f"The file {file.name} of {entry.name} is damaged: {error}.") from error
+        raise DarkroomError("damaged", 422, f"The file {file.name} of {entry.name} is damaged: {error}.") from error
     return bytes_in_dtype({key: header[key] for key in keys}, torch.float32)
 
 
 def _file_of(entry: ModelEntry, folder: Path) -> Path:
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
-        raise DarkroomError("broken_model", 500, f"{entry.name} must be one safetensors file; its folder has {len(files)}.")
+        raise DarkroomError("broken_model", 422, f"{entry.name} must be one safetensors file; its folder has {len(files)}.")
     return files[0]
 
 

@@ -21,6 +21,7 @@ import torch
 
 from api.catalog import ModelEntry
 from api.devices import Device
+from api.downloads.snapshots import is_lfs_pointer
 from api.errors import DarkroomError, DeviceFault
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def broken_by(error: Exception, name: str) -> DarkroomError:
     """A checkpoint that can't be built is its own fault, except where a package is missing: the library that wants it tells which."""
     if isinstance(error, ImportError):
         return DarkroomError("missing_package", 500, f"{name} can't be loaded: {' '.join(str(error).split())}")
-    return DarkroomError("broken_model", 500, f"{name} can't be loaded: its files don't fit together.")
+    return DarkroomError("broken_model", 422, f"{name} can't be loaded: its files don't fit together.")
 
 
 def classify(error: BaseException) -> Literal["oom", "fault", "error"]:
@@ -100,19 +101,25 @@ def size_on_device(loaded: Any, measures: list[str]) -> int:
 
 
 def read_header(file: Path) -> dict[str, Any]:
-    """The table of tensors of a safetensors file. Raises ValueError when the file is cut off or no safetensors file."""
+    """The table of tensors of a safetensors file. Raises ValueError, in words, when the file is cut off or no safetensors file."""
+    if is_lfs_pointer(file):
+        raise ValueError("it is a Git LFS pointer, not the weights themselves, which `git lfs pull` fetches")
     size = file.stat().st_size
     with file.open("rb") as stream:
         prefix = stream.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
         if 8 + length > size:
             raise ValueError("it is cut off, or no safetensors file")
-        header = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        content = stream.read(length)
+    try:
+        header = dict(json.loads(content))
+        header.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError("it is no safetensors file") from error
     if 8 + length + end != size:
         raise ValueError(f"it should have {8 + length + end} bytes and has {size}")
-    return dict(header)
+    return header
 
 
 def bytes_in_dtype(header: dict[str, Any], dtype: torch.dtype) -> int:
@@ -133,7 +140,7 @@ def estimate_files(entry: ModelEntry, folder: Path, files: Iterable[Path], dtype
             total += bytes_in_dtype(read_header(file), dtype)
         except (ValueError, KeyError, TypeError, OSError) as error:
             name = file.relative_to(folder).as_posix()
-            raise DarkroomError("damaged", 500, f"The file {name} of {entry.name} is damaged: {error}.") from error
+            raise DarkroomError("damaged", 422, f"The file {name} of {entry.name} is damaged: {error}.") from error
     return total
 
 

@@ -269,7 +269,7 @@ def build_nima(entry: ModelEntry, folder: Path, device: Device) -> Nima:
     try:
         return load_nima(folder)
     except NotNima as error:
-        raise DarkroomError("broken_model", 500, f"{entry.name} is no NIMA checkpoint: {error}.") from error
+        raise DarkroomError("broken_model", 422, f"{entry.name} is no NIMA checkpoint: {error}.") from error
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:

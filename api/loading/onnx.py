@@ -67,7 +67,7 @@ class OnnxModel:
         parts = {part_name(file): Part(file) for file in self.files}
         decoder = next((parts[part] for part in ONNX_DECODERS if part in parts), None)
         if decoder is None:
-            raise DarkroomError("broken_model", 500, f"{name} has no decoder of the ONNX variant {variant}.")
+            raise DarkroomError("broken_model", 422, f"{name} has no decoder of the ONNX variant {variant}.")
         self.decoder, self.embedder, self.eyes = decoder, parts.get("embed_tokens"), parts.get("vision_encoder")
         self.caches = [given for given in decoder.types if given.startswith(PAST)]
         self.image_token = next((value for key in PICTURE_TOKENS if (value := getattr(config, key, None)) is not None), None)
@@ -94,7 +94,7 @@ class OnnxModel:
         elif any(not isinstance(size, int) for past in self.caches for size in self.decoder.shapes[past][1::2]):
             fault = "the sizes of its caches aren't told"
         if fault:
-            raise DarkroomError("broken_model", 500, f"{name} can't be run on ONNX here: {fault}.")
+            raise DarkroomError("broken_model", 422, f"{name} can't be run on ONNX here: {fault}.")
 
     def embed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """What the decoder takes of `input_ids` (rows, length), and of a processor's pictures where there are any."""

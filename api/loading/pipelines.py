@@ -22,6 +22,7 @@ from api.devices import Device
 from api.downloads.snapshots import WEIGHTS, variant_of
 from api.errors import DarkroomError
 from api.loading.builders import Builder
+from api.loading.checkpoints import check_checkpoint
 from api.loading.memory import estimate_files, modules_of
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
@@ -41,8 +42,9 @@ def make_builder() -> Builder:
 def build_pipeline(entry: ModelEntry, folder: Path, device: Device) -> DiffusionPipeline:
     """Load from the folder alone (no network, no pickle, no repository's code) in the dtype and layout that fit the device.
 
-    The pipeline is still in main memory: the loader moves it, or has it offloaded.
+    The pipeline is still in main memory: the loader moves it, or has it offloaded. Raises DarkroomError for a damaged checkpoint.
     """
+    check_checkpoint(entry, folder, weight_files(folder))
     index = _read_json(folder / "model_index.json")
     options: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
     pipeline = DiffusionPipeline.from_pretrained(

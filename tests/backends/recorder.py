@@ -21,6 +21,8 @@ class Recorder:
         self.previews: list[tuple[int, bytes]] = []
         self.timings: dict[str, float] = defaultdict(float)
         self.warnings: list[str] = []
+        self.warned: list[int | None] = []
+        """Which request each of them is for."""
         self.loads: list[tuple[float, str]] = []
         self._cancel_when = cancel_when
 
@@ -45,8 +47,9 @@ class Recorder:
         finally:
             self.timings[name] += time.perf_counter() - started
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, index: int | None = None) -> None:
         self.warnings.append(text)
+        self.warned.append(index)
 
 
 def request(**fields: Any) -> ImageRequest:

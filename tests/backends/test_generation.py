@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from api.catalog import UnknownModel
+from api.catalog import Catalog, ModelEntry, UnknownModel
+from api.devices import Device
+from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
 from api.images.backends.local import generate
 from api.model_loader import ModelLoader
@@ -156,6 +162,25 @@ def test_latents_that_are_not_numbers_are_an_error_not_a_black_picture(loader: M
             generate(loader, [request()], hooks)
     finally:
         hook.remove()
+
+
+@pytest.mark.parametrize(("component", "key"), [("unet", "conv_out.bias"), ("vae", "decoder.conv_in.bias")])
+def test_a_checkpoint_with_values_that_are_not_numbers_is_named(
+    tmp_path: Path, hooks: Recorder, sd1_folder: Path, component: str, key: str
+) -> None:
+    folder = tmp_path / "sd1"
+    shutil.copytree(sd1_folder, folder)
+    file = folder / component / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors[key][0] = torch.nan
+    save_file(tensors, file, metadata={"format": "pt"})
+    catalog = Catalog({"sd1": ModelEntry(id="sd1", name="sd1", family="sd1", path=folder)}, {})
+    loader = ModelLoader(catalog, ModelStore(tmp_path), Device("cpu", 0, "test", torch.float32, True, 2**33))
+
+    with pytest.raises(DarkroomError, match=f"the tensor {key} of {component} has values that are not numbers") as raised:
+        generate(loader, [request()], hooks)
+
+    assert (raised.value.code, raised.value.status) == ("broken_model", 422)
 
 
 def test_a_prompt_that_can_not_be_made_takes_no_other_request_of_its_batch_down(loader: ModelLoader, hooks: Recorder) -> None:

@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import pytest
-from diffusers import DDIMScheduler, PNDMScheduler
+import torch
+from diffusers import DDIMScheduler, LCMScheduler, PNDMScheduler
+from PIL import Image
 
+from api.catalog import BUILT_IN, load_catalog
+from api.devices import Device
+from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.local import generate
-from api.images.backends.schedulers import make_scheduler
-from api.images.scheduler_presets import SCHEDULER_NAMES, scheduler_label, scheduler_names
+from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE
+from api.images.backends.schedulers import check_steps, make_scheduler
+from api.images.scheduler_presets import SCHEDULER_NAMES, most_steps, scheduler_label, scheduler_names
 from api.model_loader import ModelLoader
-from tests.backends.recorder import Recorder, request
+from tests.backends.conftest import FAMILIES
+from tests.backends.recorder import Recorder, painting, request
+
+STARTER = BUILT_IN.parent / "starter" / "weights" / "starter"
+STEPS = (1, 2, 20, 25, 61, 150)
 
 
 @pytest.mark.parametrize("name", SCHEDULER_NAMES)
@@ -22,6 +36,89 @@ def test_every_scheduler_makes_a_picture(loader: ModelLoader, hooks: Recorder, n
 
     assert picture.size == (32, 32)
     assert hooks.steps[-1][0] == hooks.steps[-1][1]
+
+
+@pytest.fixture(scope="session")
+def own_schedulers(loader: ModelLoader) -> dict[str, Any]:
+    """Of the starter and of a checkpoint of each family."""
+    found = {"starter": _read_scheduler(STARTER)}
+    for family in FAMILIES:
+        folder = loader.catalog.get(family).path
+        assert folder is not None
+        found[family] = _read_scheduler(folder)
+    return found
+
+
+def _read_scheduler(folder: Path) -> Any:
+    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    return getattr(diffusers, config["_class_name"]).from_config(config)
+
+
+def run_loop(scheduler: Any, steps: int, strength: float | None) -> torch.Tensor:
+    """As the pipelines do it, with a network that answers noise; from `strength` on where it is given."""
+    torch.manual_seed(0)
+    scheduler.set_timesteps(steps)
+    begin = 0
+    if strength is not None:
+        begin = (steps - int(steps * strength)) * scheduler.order
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(begin)
+    sample = torch.randn(1, 4, 2, 2)
+    for timestep in scheduler.timesteps[begin:]:
+        if hasattr(scheduler, "scale_model_input"):
+            scheduler.scale_model_input(sample, timestep)
+        sample = scheduler.step(torch.randn(1, 4, 2, 2), timestep, sample, return_dict=False)[0]
+    return sample
+
+
+@pytest.mark.parametrize("name", [None, *SCHEDULER_NAMES])
+def test_every_scheduler_runs_all_its_steps_with_every_family(own_schedulers: dict[str, Any], name: str | None) -> None:
+    for family, own in own_schedulers.items():
+        if name is not None and name not in scheduler_names(family):
+            continue
+        scheduler = make_scheduler(name, own, family)
+        for steps, strength in itertools.product([steps for steps in STEPS if steps <= most_steps(name)], (None, 0.6)):
+            sample = run_loop(scheduler, steps, strength)
+
+            assert torch.isfinite(sample).all(), (family, steps, strength)
+            done = getattr(scheduler, "step_index", None)
+            assert done in (None, len(scheduler.timesteps)), (family, steps, strength)
+
+
+@pytest.fixture(scope="session")
+def starter_loader(tmp_path_factory: pytest.TempPathFactory) -> ModelLoader:
+    device = Device("cpu", 0, "test", torch.float32, channels_last=True, memory_total=2**33)
+    return ModelLoader(load_catalog(), ModelStore(tmp_path_factory.mktemp("models")), device)
+
+
+@pytest.mark.parametrize("task", [TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING])
+@pytest.mark.parametrize("name", ["dpmpp_2m_karras", "dpmpp_2m_sde_karras", "unipc_karras"])
+def test_karras_schedulers_whose_first_timesteps_are_equal_make_pictures_with_the_starter(
+    starter_loader: ModelLoader, hooks: Recorder, name: str, task: str
+) -> None:
+    pictures = {} if task == TEXT_TO_IMAGE else {"image": painting()}
+    pictures |= {"mask": Image.new("L", (64, 64), 255)} if task == INPAINTING else {}
+
+    asked = request(task=task, model_id="starter", scheduler=name, steps=25, strength=0.9, **pictures)
+
+    assert generate(starter_loader, [asked], hooks)[0]
+    assert hooks.steps[-1][0] == hooks.steps[-1][1]
+
+
+@pytest.mark.parametrize("name", ["lcm", "tcd"])
+def test_the_table_s_limit_of_steps_is_the_scheduler_s_own(name: str) -> None:
+    scheduler = make_scheduler(name, DDIMScheduler(), "sd1")
+
+    check_steps(scheduler, most_steps(name))
+    with pytest.raises(DarkroomError, match=f"at most {most_steps(name)} steps") as raised:
+        check_steps(scheduler, most_steps(name) + 1)
+
+    assert (raised.value.status, raised.value.field) == (400, "steps")
+
+
+def test_a_model_s_own_scheduler_may_have_a_lower_limit() -> None:
+    with pytest.raises(DarkroomError, match="at most 20 steps"):
+        check_steps(make_scheduler(None, LCMScheduler(original_inference_steps=20), "sd1"), 25)
 
 
 @pytest.mark.parametrize("family", ["sd3", "flux"])

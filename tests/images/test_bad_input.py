@@ -62,6 +62,14 @@ def test_a_wrong_value_is_a_400_that_names_the_field(server: LiveServer, field: 
     assert said in body["errors"][0]["detail"]
 
 
+@pytest.mark.parametrize("name", ["lcm", "tcd"])
+def test_more_steps_than_a_scheduler_can_take_is_a_400_that_names_its_limit(server: LiveServer, name: str) -> None:
+    body = problem(server, {"prompt": "a lake", "scheduler": name, "steps": 51})
+
+    assert body["errors"][0]["field"] == "steps"
+    assert f"'{name}' takes at most 50 steps" in body["errors"][0]["detail"]
+
+
 def test_a_missing_prompt_is_named(server: LiveServer) -> None:
     assert problem(server, {})["errors"][0] == {"field": "prompt", "code": "required", "detail": "This field is required."}
 

@@ -60,6 +60,26 @@ def test_a_mask_leaves_what_is_black_as_it_was(server: LiveServer) -> None:
     assert not np.array_equal(made[:, 36:], before[:, 36:])
 
 
+def test_a_black_mask_leaves_the_picture_as_it_is_and_says_so(server: LiveServer) -> None:
+    body = {"prompt": "a sea", "image": as_base64(source()), "mask": as_base64(Image.new("L", (64, 64), 0)), "strength": 1.0}
+    job = server.client.post("/api/img2img/", json=body).json()
+    assert job["status"] == "succeeded", job
+    assert np.array_equal(pixels(server, job), np.asarray(source(), float))
+    assert "The mask paints nothing" in job["warnings"][0]
+    assert "denoise" not in job["timings"]
+
+
+def test_a_black_stroke_on_transparency_is_painted(server: LiveServer) -> None:
+    mask = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    mask.paste((0, 0, 0, 255), (32, 0, 64, 64))
+    body = {"prompt": "a sea", "image": as_base64(source()), "mask": as_base64(mask), "strength": 1.0}
+    job = server.client.post("/api/img2img/", json=body).json()
+    assert job["status"] == "succeeded", job
+    made, before = pixels(server, job), np.asarray(source(), float)
+    assert np.array_equal(made[:, :28], before[:, :28])
+    assert not np.array_equal(made[:, 36:], before[:, 36:])
+
+
 def test_a_multipart_upload_works_like_base64(server: LiveServer) -> None:
     buffer = io.BytesIO()
     source().save(buffer, "PNG")

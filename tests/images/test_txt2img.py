@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from api.images.metadata import read_parameters
 from tests.live import LiveServer
 
 pytestmark = [pytest.mark.models]
@@ -51,6 +52,21 @@ def test_other_formats_are_what_they_say(server: LiveServer, output_format: str,
     reply = server.client.get(job["result"]["images"][0]["url"])
     assert reply.headers["content-type"] == content_type
     assert Image.open(io.BytesIO(reply.content)).format == output_format.upper()
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_the_longest_request_is_finished_and_its_file_tells_all_of_it(server: LiveServer, output_format: str) -> None:
+    longest = {
+        "prompt": "🌅" * 2000,
+        "negative_prompt": "🌊" * 2000,
+        "tags": [f"{number:02}" + "🏷" * 48 for number in range(20)],
+    }
+    job = server.client.post("/api/txt2img/", json={**LAKE, **longest, "output_format": output_format}).json()
+    assert job["status"] == "succeeded", job
+    assert not any("shortened" in warning for warning in job["warnings"])
+    told = read_parameters(server.client.get(job["result"]["images"][0]["url"]).content)
+    assert told is not None
+    assert {name: told[name] for name in longest} == longest
 
 
 def test_a_seed_that_is_not_given_is_drawn_and_told(server: LiveServer) -> None:

@@ -34,6 +34,10 @@ class Repository:
     damage: dict[str, int] = field(default_factory=dict)
     """For a file: how many of the next answers have a wrong byte."""
     ranges: bool = True
+    sizes: dict[str, Any] = field(default_factory=dict)
+    """For a file: the size that the listing gives instead of its own."""
+    answer: bytes | None = None
+    """What is answered instead of the listing."""
     redirect: str | None = None
     """Files are answered with a redirect to the same path at this address, as the hub does to its CDN."""
 
@@ -138,8 +142,12 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 self._file(repository, path[match.end() :])
             elif match[2] == "tree":
                 self._json([_tree_entry(*item) for item in repository.files.items()])
+            elif repository.answer is not None:
+                self._send(200, repository.answer, {"Content-Type": "application/json"})
             else:
                 siblings = [_sibling(*item) for item in repository.files.items()]
+                for sibling in siblings:
+                    sibling["size"] = repository.sizes.get(sibling["rfilename"], sibling["size"])
                 self._json({"id": match[1], "modelId": match[1], "sha": repository.commit, "siblings": siblings, "tags": []})
 
         def _file(self, repository: Repository, name: str) -> None:

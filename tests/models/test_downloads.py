@@ -175,10 +175,57 @@ def test_a_commit_that_is_not_there_is_not_found(hub: HubServer, store: ModelSto
 
 
 def test_a_hub_that_cannot_be_reached_is_offline(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path, endpoint="http://127.0.0.1:9", timeout=1, retry_seconds=0)
+    store = ModelStore(tmp_path, endpoint="http://127.0.0.1:9/secret", timeout=1, retry_seconds=0)
     with pytest.raises(DarkroomError) as caught:
         store.fetch(ENTRY)
     assert (caught.value.code, caught.value.status) == ("offline", 503)
+    assert "127.0.0.1 can't be reached" in caught.value.detail
+    assert "HTTPS_PROXY" in caught.value.detail
+    assert "manage.py preload_models team/tiny" in caught.value.detail
+    assert "secret" not in caught.value.detail
+
+
+def test_an_adapter_of_a_hub_that_cannot_be_reached_has_a_cure_of_its_own(tmp_path: Path) -> None:
+    adapter = AdapterEntry(id="ink", name="Ink", family="sd1", repo="team/ink", filename="ink.safetensors")
+    with pytest.raises(DarkroomError, match="name it as `path` in CATALOG_EXTRA"):
+        ModelStore(tmp_path, endpoint="http://127.0.0.1:9", timeout=1, retry_seconds=0).fetch_adapter(adapter)
+
+
+def test_the_switch_that_keeps_the_hub_s_client_offline_is_named(
+    hub: HubServer, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("team/tiny", TRANSFORMERS)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DarkroomError, match=r"HF_HUB_OFFLINE is set\. To mend it, unset it") as caught:
+        store.fetch(ENTRY)
+    assert caught.value.code == "offline"
+
+
+@pytest.mark.parametrize("size", [-5, None, "many", 1.5])
+def test_a_size_that_is_none_is_named_with_its_file(hub: HubServer, store: ModelStore, size: object) -> None:
+    hub.add("team/tiny", TRANSFORMERS, sizes={"model.safetensors": size})
+    with pytest.raises(DarkroomError, match=r"negative one, for model\.safetensors") as caught:
+        store.fetch(ENTRY)
+    assert (caught.value.code, caught.value.status) == ("bad_answer", 502)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"<html>", b"[]", b"null", b'{"siblings": 5}', b'{"siblings": [{}]}', b'{"siblings": [{"size": 1}]}']
+)
+def test_an_answer_that_is_no_listing_is_an_error_of_the_hub(hub: HubServer, store: ModelStore, answer: bytes) -> None:
+    hub.add("team/tiny", TRANSFORMERS, answer=answer)
+    with pytest.raises(DarkroomError) as caught:
+        store.fetch(ENTRY)
+    assert (caught.value.code, caught.value.status) == ("bad_answer", 502)
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error_of_the_disk(hub: HubServer, store: ModelStore, checkpoint: Path) -> None:
+    hub.add("team/tiny", checkpoint)
+    (store.models_dir / "team--tiny").mkdir(parents=True)
+    (store.models_dir / "team--tiny" / "unet").write_text("in the way")
+    with pytest.raises(DarkroomError, match="can't be written to the models folder") as caught:
+        store.fetch(ENTRY)
+    assert caught.value.code == "not_writable"
 
 
 def test_a_slow_hub_is_waited_for_as_long_as_bytes_come(hub: HubServer, store: ModelStore) -> None:

@@ -39,8 +39,18 @@ def decode_image(pipeline: Any, latents: torch.Tensor) -> Image.Image:
         with _in_float32(vae):
             pixels = _decode(pipeline, latents)
     if not torch.isfinite(pixels).all():
-        raise DarkroomError("not_finite", 500, "The model gave a picture with values that are not numbers.")
+        raise _not_finite(pipeline)
     return pipeline.image_processor.postprocess(pixels.float(), output_type="pil")[0]
+
+
+def _not_finite(pipeline: Any) -> DarkroomError:
+    """A checkpoint with such values is named: it can't make a picture, however often it is tried."""
+    for component, module in pipeline.components.items():
+        for name, weight in module.named_parameters() if isinstance(module, torch.nn.Module) else ():
+            if not torch.isfinite(weight).all():
+                detail = f"The checkpoint is damaged: the tensor {name} of {component} has values that are not numbers."
+                return DarkroomError("broken_model", 422, detail)
+    return DarkroomError("not_finite", 500, "The model gave a picture with values that are not numbers.")
 
 
 @contextmanager

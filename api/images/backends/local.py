@@ -23,12 +23,12 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.images.backends.adapters import Lora, apply_adapters
 from api.images.backends.families import Prompts
-from api.images.backends.inputs import keep_outside_mask, source_image, source_mask
+from api.images.backends.inputs import keep_outside_mask, network_mask, notes_on_mask, paints_nothing, source_image
 from api.images.backends.latents import decode_image, spread_latents
 from api.images.backends.phases import Phases
 from api.images.backends.previews import Previewer, projection
 from api.images.backends.request import INPAINTING, TEXT_TO_IMAGE, Collector, Fate, Hooks, ImageRequest, Outcome, PictureList
-from api.images.backends.schedulers import make_scheduler
+from api.images.backends.schedulers import check_steps, make_scheduler
 from api.images.scheduler_presets import SCHEDULERS
 from api.model_loader import Lease, ModelLoader
 
@@ -56,15 +56,21 @@ def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: 
     if len({request.batch_fields for request in requests}) != 1:
         raise ValueError("The requests of a batch must agree in everything but prompts, seeds and pictures.")
     first = requests[0]
-    if first.task != TEXT_TO_IMAGE and int(first.steps * first.strength) < 1:
-        hooks.warn("steps × strength is less than one step: the picture was left as it is.")
-        return _take_sources(requests, collector)
+    for index, request in enumerate(requests):
+        for note in notes_on_mask(request):
+            hooks.warn(note, index)
+    unchanged = _find_unchanged(requests, hooks)
+    _take_sources(requests, unchanged, collector)
+    if len(unchanged) == len(requests):
+        collector.close()
+        return [True for _ in requests]
     with ExitStack() as stack:
         with hooks.measure("load"):
             lease = stack.enter_context(loader.use(first.model_id, first.task, hooks.on_load))
-            apply_adapters(lease.pipeline, _find_adapters(loader, lease, first.loras))
+            for note in apply_adapters(lease.pipeline, _find_adapters(loader, lease, first.loras)):
+                hooks.warn(note)
         stack.enter_context(_determinism(first.deterministic))
-        fates = _make_all(loader, lease, requests, hooks, collector)
+        fates = _make_all(loader, lease, requests, hooks, collector, unchanged)
         for note in lease.notes:
             hooks.warn(note)
         collector.close()
@@ -73,12 +79,19 @@ def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: 
     return fates
 
 
-def _take_sources(requests: Sequence[ImageRequest], collector: Collector) -> list[Fate]:
-    for index, request in enumerate(requests):
-        for number in range(len(request.seeds)):
-            collector.take(index, number, source_image(request))
-    collector.close()
-    return [True for _ in requests]
+def _find_unchanged(requests: Sequence[ImageRequest], hooks: Hooks) -> frozenset[int]:
+    """The requests whose pictures stay as they are, so that no step is run for them."""
+    first = requests[0]
+    if first.task != TEXT_TO_IMAGE and int(first.steps * first.strength) < 1:
+        hooks.warn("steps × strength is less than one step: the picture was left as it is.")
+        return frozenset(range(len(requests)))
+    return frozenset(index for index, request in enumerate(requests) if paints_nothing(request))
+
+
+def _take_sources(requests: Sequence[ImageRequest], unchanged: frozenset[int], collector: Collector) -> None:
+    for index in unchanged:
+        for number in range(len(requests[index].seeds)):
+            collector.take(index, number, source_image(requests[index]))
 
 
 @dataclass(frozen=True)
@@ -95,9 +108,14 @@ class _Picture:
 
 
 def _make_all(
-    loader: ModelLoader, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector
+    loader: ModelLoader,
+    lease: Lease,
+    requests: Sequence[ImageRequest],
+    hooks: Hooks,
+    collector: Collector,
+    unchanged: frozenset[int],
 ) -> list[Fate]:
-    run = _Run(lease, requests, hooks, collector)
+    run = _Run(lease, requests, hooks, collector, unchanged)
     largest = 1 if requests[0].deterministic else max(1, lease.entry.max_batch)
     for attempt in loader.ladder(lease, batch_size=min(largest, len(run.waiting))):
         with attempt:
@@ -109,16 +127,24 @@ def _make_all(
 class _Run:
     """The pictures of one call to `generate`: which wait, which are made, which requests failed."""
 
-    def __init__(self, lease: Lease, requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        requests: Sequence[ImageRequest],
+        hooks: Hooks,
+        collector: Collector,
+        unchanged: frozenset[int],
+    ) -> None:
         self._lease, self._requests, self._hooks, self._collector = lease, requests, hooks, collector
         self._first = requests[0]
         self._phases = Phases(hooks, lease.device.torch_device)
         self._warned: set[str] = set()
-        self.made: set[tuple[int, int]] = set()
         self.failed: dict[int, DarkroomError] = {}
-        self.waiting = [
+        pictures = [
             _Picture(index, request, number) for index, request in enumerate(requests) for number in range(len(request.seeds))
         ]
+        self.waiting = [picture for picture in pictures if picture.index not in unchanged]
+        self.made = {(picture.index, picture.number) for picture in pictures if picture.index in unchanged}
         self._prompts = Prompts(lease.pipeline, lease.entry.family, requests, self._warn)
         self._prompts.check()
 
@@ -172,6 +198,7 @@ class _Run:
     def _pipeline(self) -> Any:
         """A pipeline of the lease's modules with a scheduler of its own, for one call."""
         scheduler = make_scheduler(self._first.scheduler, self._lease.pipeline.scheduler, self._lease.entry.family)
+        check_steps(scheduler, self._first.steps)
         pipeline = self._lease.pipeline_with(scheduler=scheduler)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
@@ -200,7 +227,7 @@ class _Run:
             told["image"] = [source_image(picture.request) for picture in chunk]
             told["strength"] = first.strength
         if first.task == INPAINTING:
-            told["mask_image"] = [source_mask(picture.request) for picture in chunk]
+            told["mask_image"] = [network_mask(picture.request, pipeline.vae_scale_factor) for picture in chunk]
         return told
 
     def _decode(self, pipeline: Any, latents: torch.Tensor, request: ImageRequest) -> Image.Image:

@@ -70,8 +70,8 @@ class Hooks(Protocol):
     def measure(self, name: str) -> AbstractContextManager[object]:
         """The seconds inside are added to the timing `name`: load, encode, denoise, decode, remote."""
 
-    def warn(self, text: str) -> None:
-        """A sentence for the people who read the job."""
+    def warn(self, text: str, index: int | None = None) -> None:
+        """A sentence for the people who read the job of request `index`; of all of the call where it is None."""
 
 
 class Collector(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -21,6 +22,20 @@ def make_scheduler(name: str | None, original: Any, family: str) -> Any:
     to zero terminal SNR can be lost, with the classes that don't know it (lms, heun, dpm2, deis …).
     Raises DarkroomError (scheduler_unsupported, 400) when it can't sample this family of models.
     """
+    return _begin_at_first_step(_build(name, original, family))
+
+
+def check_steps(scheduler: Any, steps: int) -> None:
+    """Raises DarkroomError (steps, 400) for more steps than the scheduler can take with this model's configuration.
+
+    A submission can only ask the table (`most_steps`): a model's own scheduler may have a limit, too.
+    """
+    most = scheduler.config.get("original_inference_steps")
+    if most is not None and steps > most:
+        raise DarkroomError("steps", 400, f"This scheduler takes at most {most} steps with this model.", field="steps")
+
+
+def _build(name: str | None, original: Any, family: str) -> Any:
     if name is None:
         return type(original).from_config(original.config)
     preset = SCHEDULERS.get(name)
@@ -36,6 +51,26 @@ def make_scheduler(name: str | None, original: Any, family: str) -> Any:
     known = inspect.signature(scheduler_class.__init__).parameters
     overrides = {key: value for key, value in {**_SIGMA_SHAPES, **options}.items() if key in known}
     return scheduler_class.from_config(original.config, **overrides)
+
+
+def _begin_at_first_step(scheduler: Any) -> Any:
+    """Start at index 0 of the timesteps, whatever the pipeline does.
+
+    Where nobody says at which index sampling begins, diffusers looks the first timestep up and takes the second of two equal
+    ones: Karras sigmas rounded to whole timesteps begin with equal ones, and the last step then runs off the table. Pipelines
+    that start later (image-to-image, inpainting) set their own index after `set_timesteps`.
+    """
+    if not hasattr(scheduler, "set_begin_index"):
+        return scheduler
+    set_timesteps = scheduler.set_timesteps
+
+    @functools.wraps(set_timesteps)  # pipelines look at its parameters
+    def set_timesteps_and_begin(*args: Any, **options: Any) -> None:
+        set_timesteps(*args, **options)
+        scheduler.set_begin_index(0)
+
+    scheduler.set_timesteps = set_timesteps_and_begin
+    return scheduler
 
 
 def _choose(preset: Preset, family: str) -> tuple[str, dict[str, Any]]:
