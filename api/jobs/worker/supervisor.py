@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from api.jobs.identifiers import uuid7
 from api.jobs.lifecycle import release_worker
+from api.jobs.start_failures import record_death_at_start
 
 log = logging.getLogger("darkroom.supervisor")
 TAKE_OVER_SECONDS = 0.5
@@ -74,7 +76,7 @@ class Supervisor(threading.Thread):
         self.failures = 0 if time.monotonic() - started > HEALTHY_SECONDS else self.failures + 1
         delay = min(LONGEST_BACKOFF, 0.2 * 2 ** min(self.failures, 10)) if self.failures > 1 else 0.0
         log.error("The worker ended (%s); the next one starts in %.1f s", describe_exit(code), delay)
-        self.hand_back_rows(worker_id)
+        self.hand_back_rows(worker_id, code)
         time.sleep(delay)
 
     def spawn_and_wait(self, worker_id: str) -> int:
@@ -93,9 +95,11 @@ class Supervisor(threading.Thread):
             os.close(read_end)
             os.close(write_end)
 
-    def hand_back_rows(self, worker_id: object) -> None:
+    def hand_back_rows(self, worker_id: uuid.UUID, code: int) -> None:
         try:
-            release_worker(worker_id)  # type: ignore[arg-type]
+            if code != 0:
+                record_death_at_start(worker_id, describe_exit(code))
+            release_worker(worker_id)
         except (DatabaseError, InterfaceError):
             log.warning("The dead worker's rows could not be handed back; the sweep will do it", exc_info=True)
         finally:
