@@ -1,5 +1,7 @@
 """Celery wakes workers: a message carries a job's id and wakes a worker, which claims rows as every worker does.
 
+A worker starts with `celery -A config worker`, on every machine that has a device, with the same settings as the web process.
+
 Pool `threads` with concurrency 1 (prefork breaks CUDA, solo blocks heartbeats), prefetch 1, late acknowledgement, no result backend.
 """
 

@@ -9,10 +9,13 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+setting_names: set[str] = set()
+"""Every variable that one of these readers was asked for: the names that mean something in .env."""
 
 
 def env_str(name: str, default: str = "") -> str:
     """The variable without surrounding space; an empty one counts as unset, as it does in a compose file."""
+    setting_names.add(name)
     return os.environ.get(name, "").strip() or default
 
 
@@ -73,10 +76,26 @@ def env_path(name: str, default: Path | None = None) -> Path | None:
 
 def env_secret(name: str) -> str:
     """A secret from NAME, or from the file that NAME_FILE names (as container secrets are given)."""
-    file = env_path(f"{name}_FILE")
+    value, file = env_str(name), env_path(f"{name}_FILE")
     if file is None:
-        return env_str(name)
+        return value
     try:
         return file.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE can't be read: {error.strerror}.") from None
+
+
+def make_folder(name: str, folder: Path) -> Path:
+    """The folder that the setting `name` gives, which exists afterwards."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "there is a file of that name" if isinstance(error, FileExistsError) else (error.strerror or "").lower()
+        raise ImproperlyConfigured(
+            f"{name} ({folder}) can't be made: {reason}. Set {name} to a folder that this account may write to."
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ImproperlyConfigured(
+            f"{name} ({folder}) can't be written to. Give this account the right, or set {name} to another folder."
+        )
+    return folder

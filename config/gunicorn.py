@@ -1,6 +1,17 @@
 """gunicorn's configuration, in start.sh and in the container alike. One process serves hundreds of clients that wait: it is all async."""
 
-from config.settings import HOST, PORT
+import sys
+from typing import Any
+
+try:
+    from config.settings import HOST, PORT
+except Exception as error:
+    from config.failures import sentence_for
+
+    sentence = sentence_for(error)
+    if sentence is None:
+        raise
+    sys.exit(sentence)
 
 bind = f"[{HOST}]:{PORT}" if ":" in HOST else f"{HOST}:{PORT}"
 worker_class = "asgi"
@@ -12,3 +23,11 @@ timeout = 60
 accesslog = None  # our own log line carries the request's id
 loglevel = "warning"
 proc_name = "darkroom"
+
+
+def when_ready(server: Any) -> None:
+    """The port is bound: from now on the addresses are true."""
+    from api.system.addresses import address_lines
+
+    for host, port in server.cfg.address:
+        print(address_lines(host, port), flush=True)

@@ -65,6 +65,9 @@ def logging_config(style: str, level: str) -> dict[str, Any]:
         "loggers": {
             "darkroom": {"level": level},
             "django": {"level": "INFO"},
+            "psycopg.pool": {
+                "level": "ERROR"
+            },  # it warns of each try, in several lines; who asked for a connection says so once
             "django.request": {"level": "ERROR", "filters": ["exceptions"]},
         },
     }

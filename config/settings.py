@@ -1,26 +1,28 @@
 """Every setting, read from the environment or from .env (the environment wins). README has the table."""
 
+import importlib.util
 import os
 from pathlib import Path
 
-from dotenv import load_dotenv
+from django.core.exceptions import ImproperlyConfigured
 
 from api.catalog import PRECISIONS
 from config.databases import read_database
-from config.env import env_bool, env_bytes, env_choice, env_int, env_list, env_path, env_secret, env_str
+from config.env import env_bool, env_bytes, env_choice, env_int, env_list, env_path, env_secret, env_str, make_folder
+from config.env_file import read_env_file
 from config.logs import logging_config
 from config.secret import read_or_make_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-load_dotenv(env_path("ENV_FILE", BASE_DIR / ".env"), override=False)
+ENV_FILE = env_path("ENV_FILE") or BASE_DIR / ".env"
+ENV_FILE_LINES = read_env_file(ENV_FILE)  # the line of each name, for the check of unknown ones
 # torch's threads sleep while they wait for each other: where anything else wants a core, spinning made a picture take 5-30 times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Where everything that changes lives. With the default, the pictures are in the checkout's media/.
-DATA_DIR = env_path("DATA_DIR") or BASE_DIR / ".data"
+DATA_DIR = make_folder("DATA_DIR", env_path("DATA_DIR") or BASE_DIR / ".data")
 MEDIA_ROOT = env_path("MEDIA_ROOT") or (DATA_DIR / "media" if env_str("DATA_DIR") else BASE_DIR / "media")
 MODELS_DIR = env_path("MODELS_DIR") or DATA_DIR / "models"
-DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY") or read_or_make_secret_key(DATA_DIR / "secret_key")
@@ -88,6 +90,12 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 DATA_UPLOAD_MAX_NUMBER_FILES = 64
 
+EXTRA_APPS = env_list("EXTRA_APPS")  # an owner's own capabilities: Django apps that register job kinds
+for app in EXTRA_APPS:
+    if importlib.util.find_spec(app.partition(".")[0]) is None:
+        raise ImproperlyConfigured(
+            f"EXTRA_APPS names {app!r}, which can't be imported from here: install it, or correct the name."
+        )
 INSTALLED_APPS = [
     "api.system",  # before admin and staticfiles: its runserver and its admin index win
     "config.apps.DarkroomAdminConfig",  # django.contrib.admin
@@ -109,7 +117,7 @@ INSTALLED_APPS = [
     "api.dialects",
     "api.studio",
     "api.starter",
-    *env_list("EXTRA_APPS"),  # an owner's own capabilities: Django apps that register job kinds
+    *EXTRA_APPS,
 ]
 # Every one of these is native to async, or runs for pages only (config/middleware.py): a waiting request holds no thread.
 MIDDLEWARE = [
@@ -150,8 +158,7 @@ USE_I18N = False
 USE_TZ = True
 FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)
+STATIC_ROOT = make_folder("DATA_DIR", DATA_DIR / "static")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -175,7 +182,10 @@ SILENCED_SYSTEM_CHECKS = (
 SILENCED_SYSTEM_CHECKS += ["security.W001", "security.W002", "security.W003"]
 SILENCED_SYSTEM_CHECKS += ["security.W005", "security.W021"]  # HSTS for subdomains and preload: the owner's to decide
 
-LOGGING = logging_config(env_choice("LOG_FORMAT", "auto", ["auto", "text", "json"]), env_str("LOG_LEVEL", "INFO").upper())
+LOGGING = logging_config(
+    env_choice("LOG_FORMAT", "auto", ["auto", "text", "json"]),
+    env_choice("LOG_LEVEL", "info", ["debug", "info", "warning", "error", "critical"]).upper(),
+)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.access.authentication.PrincipalAuthentication"],

@@ -9,6 +9,14 @@ import time
 PYTHON = sys.executable
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "")
 CHROMIUM = shutil.which("chromium")
+REDIS = shutil.which("redis-server")
+
+SERVERS = {
+    "PostgreSQL (set TEST_DATABASE_URL)": POSTGRES,
+    "the browser (no chromium)": CHROMIUM,
+    "Redis (no redis-server)": REDIS,
+}
+IN_CI = os.environ.get("CI") == "true"
 
 CORES = os.cpu_count() or 1
 PROCESSES = min(4, CORES)  # each may hold models, and a server with a worker
@@ -36,13 +44,9 @@ def main(arguments: list[str]) -> int:
         return subprocess.call([PYTHON, "-m", "pytest", *arguments])
     checks = CHECKS + ([ON_POSTGRES] if POSTGRES else [])
     failed = [name for name, command, environment in checks if not passes(name, command, environment)]
-    left_out = [
-        name
-        for name, here in (("PostgreSQL (set TEST_DATABASE_URL)", POSTGRES), ("the browser (no chromium)", CHROMIUM))
-        if not here
-    ]
-    if left_out:
-        print(f"Left out here: {'; '.join(left_out)}.")
+    if missing := [name for name, here in SERVERS.items() if not here]:
+        print(f"Left out here: {'; '.join(missing)}.")
+        failed += [f"{name}, which CI has to have" for name in missing if IN_CI]
     print(f"Failed: {', '.join(failed)}." if failed else "All checks passed.", flush=True)
     return 1 if failed else 0
 

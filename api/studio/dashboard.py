@@ -19,6 +19,7 @@ from api.files.models import StoredFile
 from api.images.models import GeneratedImage
 from api.jobs.admin.tools import MOST_COUNTED, between, bytes_text, first_id_of, midnight, seconds_text, used_models
 from api.jobs.models import Job, Worker
+from api.jobs.start_failures import start_failure
 from api.jobs.states import Status
 
 CACHE_SECONDS = 10
@@ -63,6 +64,7 @@ def build_dashboard() -> dict[str, Any]:
         "days": days_chart(jobs_by_day()),
         "run_times": run_times_chart(run_times()),
         "queue": queue_now(),
+        "worker_error": start_failure(),
         "workers": [describe_worker(worker) for worker in Worker.objects.exclude(state=Worker.State.STOPPED)[:8]],
         "disk": disk(),
         "latest": list(GeneratedImage.objects.order_by("-pk").only("pk", "prompt", "model_id")[:LATEST]),

@@ -4,6 +4,7 @@ from api.studio import stream, views
 
 urlpatterns = [
     path("", views.index, name="studio"),
+    path("studio/server-state", views.server_state, name="studio-server-state"),
     path("studio/generate", views.generate, name="studio-generate"),
     path("studio/jobs/<uuid:id>/", views.job_page, name="studio-job"),
     path("studio/jobs/<uuid:id>/cancel", views.cancel, name="studio-cancel"),

@@ -16,9 +16,11 @@ from api.images.models import GeneratedImage
 from api.jobs.api.submission import submit
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
+from api.jobs.start_failures import start_failure
 from api.studio.access import for_people, is_part
 from api.studio.forms import FIELDS, PromptForm, form_of, read_form
 from api.studio.jobs import job_context
+from api.system.selectors import readiness
 
 PAGE = 24
 
@@ -33,8 +35,20 @@ def index(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 
 def render_index(request: HttpRequest, principal: Principal, form: PromptForm, status: int = 200) -> HttpResponse:
-    context = {"form": form, "fields": FIELDS, **images_context(principal, None)}
+    context = {"form": form, "fields": FIELDS, **images_context(principal, None), **server_state_context()}
     return render(request, "studio/index.html", context, status=status)
+
+
+@require_safe
+@for_people(READ)
+def server_state(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """The sentence above the form, which is asked for again while it says that pictures have to wait."""
+    return render(request, "studio/server_state.html", server_state_context())
+
+
+def server_state_context() -> dict[str, Any]:
+    state = readiness()
+    return {"server_state": state, "worker_error": start_failure() if state == "no_worker" else ""}
 
 
 @require_POST

@@ -3,6 +3,7 @@
 E: the server would not work as it is set. W: it works, and its owner should know. None asks the database or the network.
 """
 
+import importlib
 import ipaddress
 import os
 import sqlite3
@@ -16,6 +17,8 @@ from django.core.checks import CheckMessage, Error, Info, Tags, Warning, registe
 
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
 from config.catalog import CHAT_TASKS, get_catalog
+from config.env import setting_names
+from config.env_file import unknown_names
 
 MEASURES = (
     "vae_slicing",
@@ -172,14 +175,21 @@ def is_writable(folder: Path) -> bool:
     return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
 
+@check(Tags.files)
+def check_env_file() -> Iterator[CheckMessage]:
+    for name, nearest in unknown_names(settings.ENV_FILE_LINES, setting_names).items():
+        message = f"{settings.ENV_FILE}, line {settings.ENV_FILE_LINES[name]}: there is no setting {name}."
+        hint = f"Did you mean {nearest}?" if nearest else "README.md has the table of settings."
+        yield Warning(message, hint=hint, id="darkroom.W008")
+
+
 # ---------------------------------------------------------------- jobs
 
 
 @check()
 def check_jobs() -> Iterator[CheckMessage]:
-    if settings.JOB_RUNNER == "celery" and not settings.CELERY_BROKER_URL:
-        hint = "Set CELERY_BROKER_URL, for example to redis://localhost:6379/0, or JOB_RUNNER=embedded."
-        yield Error("JOB_RUNNER is celery, and there is no CELERY_BROKER_URL.", hint=hint, id="darkroom.E011")
+    if settings.JOB_RUNNER == "celery":
+        yield from check_broker()
     lease, heartbeat = settings.JOB_LEASE_SECONDS, settings.JOB_HEARTBEAT_SECONDS
     if heartbeat >= lease:
         message = f"JOB_HEARTBEAT_SECONDS ({heartbeat}) is not below JOB_LEASE_SECONDS ({lease}): every lease would be lost."
@@ -189,6 +199,30 @@ def check_jobs() -> Iterator[CheckMessage]:
             f"JOB_HEARTBEAT_SECONDS ({heartbeat}) is over half of JOB_LEASE_SECONDS ({lease}): a late one loses its lease."
         )
         yield Warning(message, hint="A lease of six heartbeats is usual (30 and 5).", id="darkroom.W005")
+
+
+def check_broker() -> Iterator[CheckMessage]:
+    """Whether wake-ups can be sent by its kind of broker. That it answers is for doctor to try."""
+    url = settings.CELERY_BROKER_URL
+    hint = "Set CELERY_BROKER_URL, for example to redis://localhost:6379/0, or JOB_RUNNER=embedded."
+    if not url:
+        yield Error("JOB_RUNNER is celery, and there is no CELERY_BROKER_URL.", hint=hint, id="darkroom.E011")
+    elif reason := why_no_transport(url.partition("://")[0]):
+        yield Error(f"CELERY_BROKER_URL can't be used: {reason}.", hint=hint, id="darkroom.E022")
+
+
+def why_no_transport(scheme: str) -> str:
+    from kombu.transport import resolve_transport  # for those that use Celery alone
+
+    try:
+        resolve_transport(scheme)
+        if scheme in ("redis", "rediss"):
+            importlib.import_module("redis")  # kombu's transport can be imported without it
+    except KeyError:
+        return f"Celery knows no broker whose address begins with {scheme!r}"
+    except ImportError as error:
+        return f"for {scheme!r} the Python package of the module '{error.name}' must be installed"
+    return ""
 
 
 @check(Tags.database, deploy=True)

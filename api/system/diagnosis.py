@@ -4,13 +4,9 @@ A finding is `fine`, `note` (works, but worth knowing) or `wrong` (something wou
 """
 
 import importlib.util
-import json
 import platform
 import shutil
-import socket
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -26,13 +22,23 @@ from api.access.services import any_key_exists
 from api.catalog import CatalogError, UnknownModel
 from api.files.storage import free_space
 from api.files.sweep import missing_files
-from api.system.checks import is_loopback
-from api.system.selectors import is_available, live_workers, model_store, queue_length
+from api.jobs.start_failures import start_failure
+from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
+from api.system.checks import check_broker, is_loopback
+from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
+from api.system.worker_start import DEVICE_CURE, DRIVER_CURE
 from config.catalog import get_catalog
+from config.failures import INSTALL, database_failure
 
 Level = Literal["fine", "note", "wrong"]
 OLDEST_PYTHON = (3, 11)
 MISSING_SHOWN = 3
+BROKER_SECONDS = 3
+WORKER_COMMANDS = {
+    "embedded": "./start.sh",
+    "external": ".venv/bin/python manage.py worker",
+    "celery": ".venv/bin/celery -A config worker",
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,12 @@ def wrong(text: str, cure: str) -> Finding:
     return Finding("wrong", text, cure)
 
 
-def gigabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB"
+def bytes_text(size: float) -> str:
+    """'21.7 MB', '7.5 GB': with the unit that leaves something before the point."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6)):
+        if size >= least:
+            return f"{size / least:.1f} {unit}"
+    return f"{size / 1e3:.1f} kB"
 
 
 # ---------------------------------------------------------------- the machine
@@ -69,14 +79,14 @@ def examine_machine() -> Iterator[Finding]:
         yield fine(python)
     memory = psutil.virtual_memory()
     yield fine(
-        f"{psutil.cpu_count()} processors, {gigabytes(memory.total)} of memory, {gigabytes(memory.available)} of it free"
+        f"{psutil.cpu_count()} processors, {bytes_text(memory.total)} of memory, {bytes_text(memory.available)} of it free"
     )
 
 
 def examine_device() -> Iterator[Finding]:
     for package in ("torch", "diffusers", "transformers"):
         if importlib.util.find_spec(package) is None:
-            yield wrong(f"{package} is not installed: no model can run here.", "pip install -r requirements.txt")
+            yield wrong(f"{package} is not installed: no model can run here.", f"{INSTALL} requirements.txt")
             return
     import torch
 
@@ -85,15 +95,15 @@ def examine_device() -> Iterator[Finding]:
     try:
         device = probe_device(settings.DEVICE)
     except DeviceUnavailable as error:
-        yield wrong(str(error), "Set DEVICE=auto, or install the build of PyTorch for your device (pytorch.org/get-started).")
+        yield wrong(str(error), DEVICE_CURE)
         return
     except Exception as error:
-        yield wrong(f"PyTorch can't use this device: {error}", "Update the GPU's driver, or set DEVICE=cpu.")
+        yield wrong(f"PyTorch can't use this device: {error}", DRIVER_CURE)
         return
     tried = ", ".join(
         f"{name} {taken:.1f} ms" if taken is not None else f"{name} not possible" for name, taken in device.probe.items()
     )
-    yield fine(f"PyTorch {torch.__version__} on {device.type}: {device.name}, {gigabytes(device.memory_total)}")
+    yield fine(f"PyTorch {torch.__version__} on {device.type}: {device.name}, {bytes_text(device.memory_total)}")
     yield fine(f"Models run in {dtype_name(device.dtype)} (a trial took: {tried})")
     if settings.DEVICE == "auto" and device.type == "cpu" and shutil.which("nvidia-smi"):
         cure = "Install PyTorch's CUDA build (pytorch.org/get-started); if it is installed, check that `nvidia-smi` runs."
@@ -102,10 +112,10 @@ def examine_device() -> Iterator[Finding]:
 
 def examine_disk() -> Iterator[Finding]:
     free, floor = free_space(), settings.MIN_FREE_DISK_BYTES
-    where = f"{gigabytes(free)} free for pictures in {settings.MEDIA_ROOT}"
+    where = f"{bytes_text(free)} free for pictures in {settings.MEDIA_ROOT}"
     if free < floor:
         yield wrong(
-            f"{where}: below MIN_FREE_DISK_BYTES ({gigabytes(floor)}), so requests are refused (507).", "Free some space."
+            f"{where}: below MIN_FREE_DISK_BYTES ({bytes_text(floor)}), so requests are refused (507).", "Free some space."
         )
     else:
         yield fine(where)
@@ -132,18 +142,18 @@ def examine_database() -> Iterator[Finding]:
         connection.ensure_connection()
         plan = pending_migrations()
     except DatabaseError as error:
-        reason = str(error).splitlines()[0] if str(error) else error.__class__.__name__
-        yield wrong(f"The database does not answer: {reason}", "Start it, or correct DATABASE_URL.")
+        yield wrong(database_failure(error) or f"The database does not answer: {error}", "")
         return
     yield fine(f"{connection.display_name} {'.'.join(map(str, connection.get_database_version()))} answers")
     if plan:
-        yield wrong(f"{plan} migrations are not applied.", "python manage.py migrate")
+        yield wrong(f"{plan} migrations are not applied.", ".venv/bin/python manage.py migrate")
         return
     yield fine("Every migration is applied")
     yield from examine_workers()
+    yield from examine_broker()
     yield from examine_files()
     if not is_loopback(settings.HOST) and not any_key_exists():
-        yield note("No API key exists: only this machine itself can use the API.", "python manage.py create_key NAME")
+        yield note("No API key exists: only this machine itself can use the API.", ".venv/bin/python manage.py create_key NAME")
 
 
 def pending_migrations() -> int:
@@ -154,15 +164,36 @@ def pending_migrations() -> int:
 def examine_workers() -> Iterator[Finding]:
     queue = queue_length()
     waiting = f"{queue['queued']} jobs wait, {queue['running']} run"
-    workers = live_workers()
+    failure = start_failure()
+    if failure:
+        yield wrong(
+            f"The worker that was started last could not start: {failure}", "Correct that, then start the server again."
+        )
+    workers = usable_workers(live_workers(), failure)
     for worker in workers:
         loaded = ", ".join(model["id"] for model in worker.loaded_models) or "no model"
         yield fine(f"Worker {worker} is {worker.state} with {loaded} in memory; {waiting}")
     if not workers and queue["queued"] + queue["running"]:
-        yield wrong(f"No worker is alive, and {waiting}.", "./start.sh, or python manage.py worker")
+        yield wrong(f"No worker is alive, and {waiting}.", WORKER_COMMANDS[settings.JOB_RUNNER])
     elif not workers:
         starts = " The server starts one." if settings.JOB_RUNNER == "embedded" else ""
-        yield note(f"No worker is alive.{starts}", "./start.sh, or python manage.py worker")
+        yield note(f"No worker is alive.{starts}", WORKER_COMMANDS[settings.JOB_RUNNER])
+
+
+def examine_broker() -> Iterator[Finding]:
+    """Without it wake-ups are lost, and workers find rows by their sweep alone."""
+    if settings.JOB_RUNNER != "celery" or list(check_broker()):
+        return  # not used; or the settings' check has said why it can't be
+    from kombu import Connection
+
+    with Connection(settings.CELERY_BROKER_URL, connect_timeout=BROKER_SECONDS) as broker:
+        where = broker.as_uri()  # without its password
+        try:
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+        except Exception as error:  # every transport has exceptions of its own
+            yield wrong(f"The broker {where} does not answer: {error}", "Start it, or correct CELERY_BROKER_URL.")
+            return
+    yield fine(f"The broker {where} answers")
 
 
 def examine_files() -> Iterator[Finding]:
@@ -184,39 +215,27 @@ def examine_models() -> Iterator[Finding]:
         return  # the settings' check says it already
     store = model_store()
     here = [entry for entry in catalog.models.values() if store.available(entry)]
-    sizes = ", ".join(f"{entry.id} ({gigabytes(store.size_on_disk(entry))})" for entry in here) or "none"
+    sizes = ", ".join(f"{entry.id} ({bytes_text(store.size_on_disk(entry))})" for entry in here) or "none"
     yield fine(f"{len(catalog.models)} models in the catalog; here: {sizes}")
-    fetch = f"python manage.py preload_models --models {default.id}"
+    fetch = f".venv/bin/python manage.py preload_models --models {default.id}"
     if not is_available(default):
         yield note(f"DEFAULT_IMAGE_MODEL {default.id} is not here: the first request fetches it.", fetch)
     memory = psutil.virtual_memory().total
     if default.memory > memory:
         yield wrong(
-            f"DEFAULT_IMAGE_MODEL {default.id} takes {gigabytes(default.memory)}; this machine has {gigabytes(memory)}.",
+            f"DEFAULT_IMAGE_MODEL {default.id} takes {bytes_text(default.memory)}; this machine has {bytes_text(memory)}.",
             "Choose a smaller DEFAULT_IMAGE_MODEL.",
         )
 
 
 def examine_port() -> Iterator[Finding]:
     host = settings.HOST if is_loopback(settings.HOST) else "127.0.0.1"
-    address = f"{host}:{settings.PORT}"
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.settimeout(1)
-        if probe.connect_ex((host, settings.PORT)) != 0:
-            yield fine(f"Nothing listens at {address}: ./start.sh can")
-            return
-    if is_darkroom(address):
-        yield fine(f"Darkroom answers at http://{address}/")
+    if is_darkroom(host, settings.PORT):
+        yield fine(f"Darkroom answers at http://{reachable_name(host)}:{settings.PORT}/")
+    elif sentence := why_not_to_listen(settings.HOST, settings.PORT):
+        yield wrong(sentence, "")
     else:
-        yield wrong(f"Something that is not Darkroom listens at {address}.", "Stop it, or set PORT to another one.")
-
-
-def is_darkroom(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{address}/api/health/", timeout=3) as reply:
-            return bool(json.load(reply) == {"status": "ok"})
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
+        yield fine(f"Nothing listens at {settings.HOST}:{settings.PORT}: ./start.sh can")
 
 
 EXAMINATIONS: dict[str, Callable[[], Iterator[Any]]] = {

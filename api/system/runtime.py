@@ -41,11 +41,11 @@ def describe_runtime() -> dict[str, Any]:
 
 
 def warm_up() -> None:
-    """What pictures need, where it is on disk already: the first request then finds it loaded. Never downloads.
+    """What pictures need, where it is on disk already: the first request then finds it loaded, and used once. Never downloads.
 
     The image model comes last: where both don't fit, it is the one that stays.
     """
-    from api.images.backends import local  # noqa: F401  (what it imports takes seconds)
+    from api.images.backends.warming import make_smallest_picture
     from api.model_loader import get_loader
 
     loader = get_loader()
@@ -54,3 +54,5 @@ def warm_up() -> None:
         if loader.store.available(entry):
             loader.load(entry.id)
             log.info("%s is loaded", entry.name)
+    if loader.store.available(get_catalog().get(settings.DEFAULT_IMAGE_MODEL)):
+        make_smallest_picture(loader, settings.DEFAULT_IMAGE_MODEL)

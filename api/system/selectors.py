@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from api.catalog import ModelEntry
 from api.chat.selection import loaded_first
 from api.jobs.models import Job, Worker
+from api.jobs.start_failures import start_failure
 from api.jobs.states import ACTIVE, Status
 from config.catalog import get_catalog
 
@@ -33,19 +34,30 @@ def live_workers() -> list[Worker]:
     return list(Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED))
 
 
-def worker_can_be_had() -> bool:
-    """A worker is alive; or this process has only just started, and brings its embedded worker up."""
-    starting = settings.JOB_RUNNER == "embedded" and time.monotonic() - _process_started < STARTING_SECONDS
-    return bool(live_workers()) or starting
+def usable_workers(workers: list[Worker], failure: str) -> list[Worker]:
+    """Those that run jobs, or can be expected to: where the last start failed, one that starts again most likely fails as well."""
+    return [worker for worker in workers if not failure or worker.state != Worker.State.STARTING]
 
 
-def server_state(workers: list[Worker], kinds: dict[uuid.UUID | None, str]) -> str:
+def readiness() -> str:
+    """loading, ready, busy or no_worker. A process that has only just started is loading: it brings its embedded worker up."""
+    failure = start_failure()
+    return server_state(usable_workers(live_workers(), failure), dict(running_jobs()), failure)
+
+
+def running_jobs() -> list[tuple[uuid.UUID | None, str]]:
+    """The worker and the kind of each job that runs."""
+    return list(Job.objects.filter(status=Status.RUNNING).order_by().values_list("worker_id", "kind"))
+
+
+def server_state(workers: list[Worker], kinds: dict[uuid.UUID | None, str], failure: str) -> str:
     """no_worker, loading, busy or ready (somebody is free).
 
     `kinds` is what each worker runs, from the rows of running jobs: they know it at once, heartbeats come every few seconds.
     """
     if not workers:
-        return "no_worker"
+        starting = settings.JOB_RUNNER == "embedded" and time.monotonic() - _process_started < STARTING_SECONDS
+        return "loading" if starting and not failure else "no_worker"
     states = [state_of(worker, kinds.get(worker.pk)) for worker in workers]
     return next(state for state in ("ready", "busy", "loading") if state in states)
 
@@ -75,10 +87,12 @@ def describe_worker(worker: Worker) -> dict[str, Any]:
 
 
 def server_status() -> dict[str, Any]:
-    workers = live_workers()
-    running = list(Job.objects.filter(status=Status.RUNNING).order_by().values_list("worker_id", "kind"))
+    failure = start_failure()
+    workers = usable_workers(live_workers(), failure)
+    running = running_jobs()
     return {
-        "status": server_state(workers, dict(running)),
+        "status": server_state(workers, dict(running), failure),
+        "worker_error": failure or None,
         "inference_available": any(worker.state != Worker.State.STARTING for worker in workers),
         "loaded_models": loaded_ids(workers),
         "queue": {"queued": Job.objects.filter(status=Status.QUEUED).order_by().count(), "running": len(running)},

@@ -16,6 +16,12 @@ class HealthSerializer(serializers.Serializer[Any]):
     status = serializers.CharField(help_text="ok")
 
 
+class ReadySerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(
+        choices=["ok", "loading"], help_text="loading: requests are accepted, and wait until the default models are in memory."
+    )
+
+
 class QueueSerializer(serializers.Serializer[Any]):
     queued = serializers.IntegerField()
     running = serializers.IntegerField()
@@ -69,6 +75,7 @@ class SystemInfoSerializer(serializers.Serializer[Any]):
 
 class StatusSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["ready", "loading", "busy", "no_worker"])
+    worker_error = serializers.CharField(allow_null=True, help_text="Why the worker that was started last could not start.")
     inference_available = serializers.BooleanField()
     loaded_models = serializers.ListField(child=serializers.CharField())
     queue = QueueSerializer()

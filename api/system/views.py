@@ -20,8 +20,14 @@ from api.errors import DarkroomError
 from api.jobs.api.submission import Submission, SubmitView
 from api.problems import CONTENT_TYPE
 from api.system import metrics
-from api.system.selectors import list_models, server_status, worker_can_be_had
-from api.system.serializers import HealthSerializer, ModelCommandSerializer, ModelSerializer, StatusSerializer
+from api.system.selectors import list_models, readiness, server_status
+from api.system.serializers import (
+    HealthSerializer,
+    ModelCommandSerializer,
+    ModelSerializer,
+    ReadySerializer,
+    StatusSerializer,
+)
 
 
 class HealthView(APIView):
@@ -36,21 +42,24 @@ class HealthView(APIView):
 
 
 class ReadyView(APIView):
-    """The database answers and a worker can be had: requests may be sent here. Open to everybody; says no more than that."""
+    """The database answers and a worker can be had: requests may be sent here. Open to everybody; says no more than that.
+
+    Where no worker can start, /api/status/ has the reason.
+    """
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    @extend_schema(responses=HealthSerializer)
+    @extend_schema(responses=ReadySerializer)
     def get(self, request: Request) -> Response:
         try:
-            ready = worker_can_be_had()
+            state = readiness()
         except DatabaseError:
             connection.close()
             raise DarkroomError("no_database", 503, "The database does not answer.", headers={"Retry-After": "5"}) from None
-        if not ready:
+        if state == "no_worker":
             raise DarkroomError("no_worker", 503, "No worker is alive to run jobs.", headers={"Retry-After": "5"})
-        return Response({"status": "ok"})
+        return Response({"status": "loading" if state == "loading" else "ok"})
 
 
 class StatusView(APIView):

@@ -30,6 +30,7 @@ LOOK_SECONDS = 0.5  # the bell wakes it sooner; this only bounds what a lost rin
 
 
 INTERRUPTED = 130
+WHOLE_SENTENCES = {"too_few"}  # codes whose detail needs no field's name before it
 
 
 class NoWorkerLeftError(Exception):
@@ -42,9 +43,13 @@ def checked(serializer: Any) -> Submission:
         serializer.is_valid(raise_exception=True)
         return serializer.resolve()  # type: ignore[no-any-return]
     except ValidationError as error:
-        raise CommandError("\n".join(f"{wrong['field']}: {wrong['detail']}" for wrong in field_errors(error.detail))) from None
+        raise CommandError("\n".join(sentence_of(wrong) for wrong in field_errors(error.detail))) from None
     except DarkroomError as problem:
         raise CommandError(problem.detail) from None
+
+
+def sentence_of(wrong: dict[str, Any]) -> str:
+    return wrong["detail"] if wrong["code"] in WHOLE_SENTENCES else f"{wrong['field']}: {wrong['detail']}"
 
 
 def run_to_end(command: BaseCommand, submission: Submission, follow: Callable[[Iterator[Job]], Job]) -> Job:

@@ -1,6 +1,7 @@
 """Every wrong setting has an id, a sentence and a cure."""
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.E021", {"DEFAULT_AESTHETIC_MODEL": "starter"}, "text-to-image"),
         ("darkroom.W006", {"CHAT_REMOTE_MODELS": ["there"], "CHAT_REMOTE_URL": ""}, "CHAT_REMOTE_URL"),
         ("darkroom.W007", {"DEFAULT_IMAGE_MODEL": "sdxl-base-1.0"}, "sdxl-base-1.0"),
+        ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "sqs://queue"}, "'sqs'"),
+        ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "localhost:6379"}, "'localhost:6379'"),
+        ("darkroom.W008", {"ENV_FILE_LINES": {"DEVIEC": 3}, "ENV_FILE": Path("/here/.env")}, "/here/.env, line 3: "),
         ("darkroom.W001", {"HOST": "0.0.0.0"}, "ALLOWED_HOSTS"),
         ("darkroom.W002", {"HOST": "0.0.0.0", "DEBUG": True}, "DEBUG"),
         ("darkroom.W003", {"DEFAULT_IMAGE_MODEL": "flux.1-schnell"}, "flux.1-schnell"),
@@ -77,6 +81,13 @@ def test_a_wrong_setting_is_named_with_its_cure(settings: Any, identifier: str, 
     message = ours()[identifier]
     assert named in message.msg
     assert message.hint
+
+
+def test_a_broker_whose_package_is_missing_is_an_error(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.JOB_RUNNER, settings.CELERY_BROKER_URL = "celery", "redis://localhost:6379/0"
+    assert ours() == {}
+    monkeypatch.setitem(sys.modules, "redis", None)
+    assert "the Python package of the module 'redis' must be installed" in ours()["darkroom.E022"].msg
 
 
 def test_a_default_model_that_makes_no_pictures_is_an_error(settings: Any, tmp_path: Path) -> None:

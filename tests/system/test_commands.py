@@ -148,13 +148,25 @@ def test_a_foreign_server_on_the_port_is_wrong(settings: Any) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         settings.PORT = server.getsockname()[1]
-        assert level_of(list(diagnosis.examine_port()), "not Darkroom") == "wrong"
+        assert level_of(list(diagnosis.examine_port()), "another program listens there") == "wrong"
+
+
+def test_sizes_have_a_unit_in_which_they_can_be_read() -> None:
+    assert "; here: starter (" in (models := next(diagnosis.examine_models()).text)
+    assert "(0.0" not in models
+    assert [diagnosis.bytes_text(size) for size in (7_200_000, 4_500, 6_940_000_000)] == ["7.2 MB", "4.5 kB", "6.9 GB"]
+
+
+@pytest.mark.parametrize(("url", "level"), [("redis://127.0.0.1:9/0", "wrong"), ("memory://", "fine")])
+def test_whether_the_broker_answers(settings: Any, url: str, level: str) -> None:
+    settings.JOB_RUNNER, settings.CELERY_BROKER_URL = "celery", url
+    assert [finding.level for finding in diagnosis.examine_broker()] == [level]
 
 
 def test_a_default_model_that_must_be_fetched_is_noted(settings: Any, own_catalog: Path) -> None:
     settings.DEFAULT_IMAGE_MODEL = "sd-turbo"
     note = next(finding for finding in diagnosis.examine_models() if finding.level == "note")
-    assert note.cure == "python manage.py preload_models --models sd-turbo"
+    assert note.cure == ".venv/bin/python manage.py preload_models --models sd-turbo"
 
 
 # ---------------------------------------------------------------- sweep

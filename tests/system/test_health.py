@@ -41,7 +41,7 @@ def test_a_server_that_starts_its_own_worker_is_ready_while_that_comes_up(
 ) -> None:
     settings.JOB_RUNNER = "embedded"
     monkeypatch.setattr("api.system.selectors._process_started", time.monotonic())
-    assert client.get("/api/ready/").status_code == 200
+    assert (client.get("/api/ready/").status_code, client.get("/api/status/").json()["status"]) == (200, "loading")
 
 
 @pytest.mark.django_db

@@ -62,7 +62,7 @@ class WorkerLoop:
         self.worker = row
         self.describe = describe
         self.warm_up = warm_up
-        self.state = Worker.State.IDLE
+        self.state = Worker.State.LOADING if warm_up else Worker.State.IDLE
         self.stopping = threading.Event()  # claim no more
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)

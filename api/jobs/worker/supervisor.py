@@ -20,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from api.jobs.identifiers import uuid7
 from api.jobs.lifecycle import release_worker
+from api.jobs.start_failures import record_death_at_start
 
 log = logging.getLogger("darkroom.supervisor")
 TAKE_OVER_SECONDS = 0.5
@@ -79,7 +80,7 @@ class Supervisor(threading.Thread):
         started = time.monotonic()
         code = self.spawn_and_wait(str(worker_id))
         lived = time.monotonic() - started
-        time.sleep(self.delay_after(code, lived=lived, paid=self.hand_back_rows(worker_id)))
+        time.sleep(self.delay_after(code, lived=lived, paid=self.hand_back_rows(worker_id, code)))
 
     def delay_after(self, code: int, *, lived: float, paid: int) -> float:
         """Seconds until the next worker starts. `paid`: the rows that it held, each of which pays for its end with an attempt.
@@ -108,9 +109,11 @@ class Supervisor(threading.Thread):
             os.close(read_end)
             os.close(write_end)
 
-    def hand_back_rows(self, worker_id: uuid.UUID) -> int:
+    def hand_back_rows(self, worker_id: uuid.UUID, code: int) -> int:
         """How many there were, as far as that is known."""
         try:
+            if code != 0:
+                record_death_at_start(worker_id, describe_exit(code))
             return release_worker(worker_id)
         except (DatabaseError, InterfaceError):
             log.warning("The dead worker's rows could not be handed back; the sweep will do it", exc_info=True)

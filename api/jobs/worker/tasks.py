@@ -20,6 +20,7 @@ def host(loop: WorkerLoop) -> None:
     global _loop
     _loop = loop
     loop.keeper.start()
+    loop.warm_up_once()
 
 
 def stop_hosting() -> None:
@@ -33,9 +34,7 @@ def wake(job_id: str) -> None:
     """Claim and run until nothing waits."""
     loop = _loop
     if loop is None:
-        raise RuntimeError(
-            "Start the Celery worker with `celery -A config.celery worker`: only that makes it a worker of the queue."
-        )
+        raise RuntimeError("Start the Celery worker with `celery -A config worker`: only that makes it a worker of the queue.")
     with _running:
         close_old_connections()
         while not loop.stopping.is_set() and loop.run_once():

@@ -1,25 +1,68 @@
-"""What `./start.sh` does before the server starts: tables, the admin account, a key where one is needed. Safe to run again."""
+"""What `./start.sh` does before the server starts: tables, the admin account, a key where one is needed. Safe to run again.
 
+What would keep the server from working is said before anything is changed: a sentence for each thing, and exit status 1.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import WARNING, run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
+from django.db import Error, connection
 
 from api.access.services import any_key_exists, create_key
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from api.jobs.start_failures import forget_start_failures
+from api.system.addresses import LOOPBACK, why_not_to_listen
+from api.system.worker_start import device_failure
+from config.failures import database_failure, postgres_failure
 
 
 class Command(BaseCommand):
     help = __doc__
+    requires_system_checks = []  # run in `obstacles`, which says them in its own form
 
     def handle(self, *args: Any, **options: Any) -> None:
-        call_command("migrate", verbosity=0)
-        call_command("make_admin")
+        found = list(self.obstacles())
+        for sentence in found:
+            self.stderr.write(f"Darkroom can't start: {sentence}", self.style.ERROR)
+        if found:
+            raise SystemExit(1)
+        call_command("migrate", verbosity=0, skip_checks=True)
+        forget_start_failures()
+        call_command("make_admin", stdout=self.stdout, stderr=self.stderr)
         if settings.HOST not in LOOPBACK and not any_key_exists():
             _, token = create_key(name="first key", scopes=["read", "submit", "staff"])
             self.stdout.write(f"API key (shown this once): {token}")
-        host = "localhost" if settings.HOST in (*LOOPBACK, "0.0.0.0", "::") else settings.HOST  # noqa: S104
-        address = f"http://{host}:{settings.PORT}"
-        self.stdout.write(f"Darkroom  {address}/\n  admin   {address}/admin/\n  API     {address}/api/docs/")
+
+    def obstacles(self) -> Iterator[str]:
+        """Warnings are written as they are found; they stop nothing."""
+        for message in run_checks():
+            sentence = f"{message.msg} {message.hint or ''}".strip()
+            if message.is_silenced():
+                continue
+            if message.is_serious():
+                yield sentence
+            elif message.level >= WARNING:
+                self.stderr.write(f"Note: {sentence}", self.style.WARNING)
+        if sentence := why_not_to_listen(settings.HOST, settings.PORT):
+            yield sentence
+        if sentence := why_no_database():
+            yield sentence
+        if settings.JOB_RUNNER == "embedded" and settings.LOAD_MODELS and (sentence := device_failure(settings.DEVICE)):
+            yield sentence
+
+
+def why_no_database() -> str:
+    if connection.vendor == "postgresql":
+        return postgres_failure(connection)
+    try:
+        with connection.cursor() as cursor:  # writes: a file that may only be read is opened without an error
+            cursor.execute("PRAGMA user_version = 0")
+    except Error as error:
+        sentence = database_failure(error)
+        if sentence is None:
+            raise
+        return sentence
+    return ""

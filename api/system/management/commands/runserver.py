@@ -14,6 +14,8 @@ from django.core.management.commands.runserver import naiveip_re
 from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from api.system.addresses import why_not_to_listen
+
 
 class Command(BaseCommand):
     help = __doc__
@@ -26,8 +28,9 @@ class Command(BaseCommand):
         address = read_address(addrport)
         if warning := warn_of_migrations():
             self.stderr.write(warning, self.style.WARNING)
-        self.stdout.write(f"Darkroom at http://{address}/  (Ctrl-C ends it)")
-        self.stdout.flush()
+        host, _, port = address.rpartition(":")
+        if sentence := why_not_to_listen(host.strip("[]"), int(port)):
+            raise CommandError(sentence)
         os.chdir(settings.BASE_DIR)
         os.execv(sys.executable, server_command(address, reload=reload))  # noqa: S606
 

@@ -5,10 +5,15 @@ import signal
 import threading
 import uuid
 from argparse import ArgumentParser
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+
+from api.jobs.start_failures import record_start_failure
+from api.system.worker_start import sentence_for_start
 
 PARENT_GONE_DRAIN_SECONDS = 1.0
 LAST_EXIT_SECONDS = 15.0
@@ -22,10 +27,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--parent-pipe", type=int, default=None, help="given by the supervisor: the worker ends when it closes"
         )
+        parser.add_argument("--trial", action="store_true", help="only try the device: exit status 0 where a worker can start")
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER") or "external"
-        from api.system.worker_factory import make_worker, prepare
+        from api.system.worker_factory import make_worker
+
+        if options["trial"]:
+            self.prepare_or_tell(self.stdout.write)
+            return
 
         if options["parent_pipe"] is not None:
             wait_for_the_one_before()
@@ -35,8 +45,19 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=loop.stop).start())
         if options["parent_pipe"] is not None:
             threading.Thread(target=end_with_parent, args=(options["parent_pipe"], loop), daemon=True).start()
-        prepare()
+        self.prepare_or_tell(partial(record_start_failure, loop.worker.pk))
         loop.run()
+
+    def prepare_or_tell(self, record: Callable[[str], None]) -> None:
+        """Raises CommandError with what keeps a worker from starting here."""
+        from api.system.worker_factory import prepare
+
+        try:
+            prepare()
+        except Exception as error:
+            reason = sentence_for_start(error)
+            record(reason)
+            raise CommandError(reason) from None
 
 
 def wait_for_the_one_before() -> None:

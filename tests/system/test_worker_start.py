@@ -1,0 +1,191 @@
+"""A worker that can't start is told everywhere, with the reason; one that loads is told as loading."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from api.jobs.identifiers import uuid7
+from api.jobs.models import Worker
+from api.jobs.start_failures import forget_start_failures, record_death_at_start, record_start_failure, start_failure
+from api.jobs.states import Status
+from api.jobs.worker.loop import WorkerLoop
+from api.system import diagnosis
+from api.system.worker_start import sentence_for_start
+from tests.live import LiveServer
+from tests.system.conftest import MakeJob
+
+MakeWorker = Callable[..., Worker]
+REASON = "DEVICE is cuda, and this machine has none that PyTorch 2.13.0 can use. Set DEVICE=auto."
+
+
+@pytest.fixture
+def failed(db: None) -> None:
+    record_start_failure(uuid7(), REASON)
+
+
+@pytest.fixture
+def restarting(failed: None, make_worker: MakeWorker) -> Worker:
+    """The next try: its row is young, and it will most likely end as the one before did."""
+    return make_worker(state=Worker.State.STARTING, device={}, loaded_models=[])
+
+
+@pytest.mark.usefixtures("restarting")
+def test_ready_is_503_while_the_worker_is_started_again_and_again(client: Client) -> None:
+    reply = client.get("/api/ready/")
+    assert (reply.status_code, reply.json()["code"]) == (503, "no_worker")
+    assert "DEVICE" not in reply.content.decode()  # open to everybody, who need not know
+
+
+@pytest.mark.usefixtures("restarting")
+def test_status_has_the_reason(client: Client) -> None:
+    status = client.get("/api/status/").json()
+    assert (status["status"], status["worker_error"], status["inference_available"]) == ("no_worker", REASON, False)
+
+
+@pytest.mark.usefixtures("restarting")
+def test_the_page_has_the_reason_and_asks_again(client: Client) -> None:
+    page = client.get("/").content.decode()
+    assert f"No worker can start, so no picture can be made: {REASON}" in page
+    assert 'hx-get="/studio/server-state"' in page
+    assert REASON in client.get("/studio/server-state").content.decode()
+
+
+@pytest.mark.usefixtures("restarting")
+def test_the_admin_has_the_reason(admin_client: Client) -> None:
+    cache.clear()
+    assert REASON in admin_client.get("/admin/").content.decode()
+
+
+@pytest.mark.usefixtures("restarting")
+def test_the_doctor_has_the_reason() -> None:
+    assert [finding.level for finding in diagnosis.examine_workers() if REASON in finding.text] == ["wrong"]
+
+
+@pytest.mark.usefixtures("failed")
+def test_one_that_starts_after_all_takes_the_reason_back(client: Client, make_worker: MakeWorker) -> None:
+    make_worker()
+    assert start_failure() == ""
+    assert client.get("/api/ready/").json() == {"status": "ok"}
+    assert client.get("/api/status/").json()["worker_error"] is None
+
+
+def test_one_that_runs_is_ready_although_another_could_not_start(client: Client, make_worker: MakeWorker) -> None:
+    make_worker()
+    record_start_failure(uuid7(), REASON)
+    assert client.get("/api/ready/").json() == {"status": "ok"}
+    assert client.get("/api/status/").json()["worker_error"] == REASON
+
+
+@pytest.mark.usefixtures("failed")
+def test_of_many_tries_one_row_is_kept_and_none_after_a_new_start() -> None:
+    for _ in range(3):
+        record_start_failure(uuid7(), REASON)
+    assert Worker.objects.count() == 1
+    forget_start_failures()
+    assert Worker.objects.count() == 0
+
+
+def test_a_process_that_is_killed_as_it_starts_is_a_start_failure(make_worker: MakeWorker) -> None:
+    record_death_at_start(make_worker(state=Worker.State.STARTING).pk, "signal 9")
+    assert start_failure() == "The worker ended with signal 9 while it started; the server's log has more."
+
+
+@pytest.mark.django_db
+def test_a_process_that_ends_before_its_row_is_made_is_a_start_failure() -> None:
+    record_death_at_start(uuid7(), "exit code 1")
+    assert "exit code 1" in start_failure()
+
+
+def test_a_process_that_is_killed_by_its_job_is_none(make_worker: MakeWorker, make_job: MakeJob) -> None:
+    worker = make_worker(state=Worker.State.STARTING)
+    make_job(status=Status.RUNNING, worker=worker)
+    record_death_at_start(worker.pk, "signal 9")
+    record_death_at_start(make_worker(state=Worker.State.BUSY).pk, "signal 9")
+    assert start_failure() == ""
+
+
+# ---------------------------------------------------------------- the worker's own words
+
+
+@pytest.mark.django_db
+def test_the_command_ends_with_one_sentence_and_keeps_it(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_WORKER", "external")  # which the command sets, and nobody after it is to see
+    settings.DEVICE = "mps"
+    with pytest.raises(CommandError, match=r"DEVICE is mps, and this machine has none .* Set DEVICE=auto"):
+        call_command("worker")
+    assert start_failure().startswith("DEVICE is mps")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            "This installs it: .venv/bin/python -m pip install -r req",
+        ),
+        (
+            ImportError("libcudart.so.13: cannot open shared object file", name="torch"),
+            "torch can't be loaded: install it anew",
+        ),
+        (
+            RuntimeError("CUDA driver version is insufficient\nmore"),
+            "can't use this device: CUDA driver version is insufficient. ",
+        ),
+        (KeyError("a secret"), "The worker fails with KeyError as it starts; its log has the reason."),
+    ],
+)
+def test_why_a_worker_could_not_start_in_one_sentence(error: Exception, sentence: str) -> None:
+    assert sentence in sentence_for_start(error)
+
+
+@pytest.fixture
+def server_without_its_device(tmp_path: Path) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path / "data", DATABASE_URL="", DEVICE="mps") as live:
+        yield live
+
+
+@pytest.mark.own_database
+def test_a_server_whose_device_is_not_there_is_not_ready(server_without_its_device: LiveServer) -> None:
+    server = server_without_its_device
+    server.wait_until(lambda: server.client.get("/api/ready/").status_code == 503, "the worker has failed once")
+    states = {server.client.get("/api/ready/").status_code for _ in range(200)}  # also while the next one starts
+    assert states == {503}
+    assert server.client.get("/api/status/").json()["worker_error"].startswith("DEVICE is mps")
+
+
+# ---------------------------------------------------------------- loading
+
+
+def test_a_worker_with_something_to_warm_up_is_loading_from_its_first_report_on(db: None) -> None:
+    assert WorkerLoop(warm_up=lambda: None).report()["state"] == Worker.State.LOADING
+    assert WorkerLoop().report()["state"] == Worker.State.IDLE
+
+
+def test_ready_says_loading_until_the_models_are_in_memory(client: Client, make_worker: MakeWorker) -> None:
+    worker = make_worker(state=Worker.State.LOADING)
+    reply = client.get("/api/ready/")
+    assert (reply.status_code, reply.json()) == (200, {"status": "loading"})
+    assert "The model is being loaded" in client.get("/").content.decode()
+    Worker.objects.filter(pk=worker.pk).update(state=Worker.State.IDLE)
+    assert client.get("/api/ready/").json() == {"status": "ok"}
+    part = client.get("/studio/server-state").content.decode()
+    assert "loaded" not in part
+    assert "hx-get" not in part
+
+
+@pytest.mark.models
+@pytest.mark.own_database
+def test_once_the_status_is_ready_the_first_picture_waits_for_no_model(tmp_path: Path) -> None:
+    with LiveServer(tmp_path / "data", DATABASE_URL="") as live:
+        assert live.client.get("/api/ready/").json() == {"status": "loading"}
+        live.wait_until(lambda: live.client.get("/api/ready/").json() == {"status": "ok"}, "the models are loaded")
+        loaded = live.client.get("/api/status/").json()["loaded_models"]
+        job = live.client.post("/api/txt2img/", json={"prompt": "a lake", "steps": 2}).json()
+    assert loaded == ["starter", "starter-clip"]
+    assert job["timings"]["load"] < 0.1
+    assert job["timings"]["queue"] < 1
