@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from api.errors import DarkroomError
+from api.outages import outage_of
 
 log = logging.getLogger("darkroom.request")
 CONTENT_TYPE = "application/problem+json"
@@ -73,8 +75,20 @@ def as_drf(error: Exception) -> Exception:
     return exceptions.PermissionDenied() if isinstance(error, PermissionDenied) else error
 
 
+def as_problem(error: Exception) -> Exception:
+    """An error that says that something is away or full, as the DarkroomError that it is to a client."""
+    if isinstance(error, DarkroomError | exceptions.APIException | Http404 | PermissionDenied):
+        return error
+    outage = outage_of(error)
+    if outage is None:
+        return error
+    log.warning("%s: %s", outage.code, " ".join(str(error).split())[:200])
+    return DarkroomError(outage.code, outage.status, outage.detail, headers=outage.headers)
+
+
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. None (an unexpected error) goes on to `server_error`, which tells a client nothing of it."""
+    error = as_problem(error)
     if isinstance(error, DarkroomError):
         set_rollback()
         body = problem_body(error.status, error.code, error.detail)
@@ -128,5 +142,13 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
+    error = sys.exc_info()[1]
+    problem = as_problem(error) if isinstance(error, Exception) else None
+    if isinstance(problem, DarkroomError):
+        response = answer(request, problem.status, problem.code, problem.detail)
+        for name, value in problem.headers.items():
+            response[name] = value
+        response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark; its traceback would say no more
+        return response
     identifier = getattr(request, "request_id", "")
     return answer(request, 500, "internal_error", f"Something went wrong here; the log has it under request {identifier}.")
