@@ -1,9 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457): one shape for everything under /api/, and never an exception's own text."""
 
-import errno
 import json
 import logging
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
@@ -19,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from api.errors import DarkroomError
+from api.outages import outage_of
 
 log = logging.getLogger("darkroom.request")
 CONTENT_TYPE = "application/problem+json"
@@ -39,22 +38,6 @@ def problem_body(status: int, code: str, detail: str, errors: list[dict[str, str
         "code": code,
         "errors": [{name: printable(text) for name, text in error.items()} for error in errors or []],
     }
-
-
-DISK_FULL = ("disk_full", 507, "The server's disk is full. Its owner has to free some space.")
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-POSTGRES_DISK_FULL = "53100"
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether it is because a disk has no room: for a file, or for the database."""
-    while error is not None:
-        if (isinstance(error, OSError) and error.errno in NO_SPACE) or getattr(error, "sqlstate", "") == POSTGRES_DISK_FULL:
-            return True
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-            return True
-        error = error.__cause__
-    return False
 
 
 Form = Callable[[int, str, str], dict[str, Any]]
@@ -113,10 +96,20 @@ def media_type_detail(context: dict[str, Any]) -> str:
     return f"{begin}: send JSON with the header Content-Type: application/json{form}."
 
 
+def as_problem(error: Exception) -> Exception:
+    """An error that says that something is away or full, as the DarkroomError that it is to a client."""
+    if isinstance(error, DarkroomError | exceptions.APIException | Http404 | PermissionDenied):
+        return error
+    outage = outage_of(error)
+    if outage is None:
+        return error
+    log.warning("%s: %s", outage.code, " ".join(str(error).split())[:200])
+    return DarkroomError(outage.code, outage.status, outage.detail, headers=outage.headers)
+
+
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. None (an unexpected error) goes on to `server_error`, which tells a client nothing of it."""
-    if is_disk_full(error):
-        error = DarkroomError(*DISK_FULL)
+    error = as_problem(error)
     if isinstance(error, DarkroomError):
         set_rollback()
         body = problem_body(error.status, error.code, error.detail)
@@ -197,8 +190,13 @@ def with_other_slash(request: HttpRequest) -> str:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    if is_disk_full(sys.exc_info()[1]):  # Django calls this while it handles the error
-        code, status, detail = DISK_FULL
-        return answer(request, status, code, detail)
+    error = sys.exc_info()[1]
+    problem = as_problem(error) if isinstance(error, Exception) else None
+    if isinstance(problem, DarkroomError):
+        response = answer(request, problem.status, problem.code, problem.detail)
+        for name, value in problem.headers.items():
+            response[name] = value
+        response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark; its traceback would say no more
+        return response
     identifier = getattr(request, "request_id", "")
     return answer(request, 500, "internal_error", f"Something went wrong here; the log has it under request {identifier}.")

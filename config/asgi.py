@@ -1,8 +1,9 @@
 """The server's entrance: Django's ASGI application behind a limit on bodies, which must be refused before they are read."""
 
 import json
+import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -12,23 +13,28 @@ from django.conf import settings
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
+from api.outages import outage_of
+
+log = logging.getLogger("darkroom.request")
 Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+
+async def refuse(
+    scope: dict[str, Any], send: Any, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+) -> None:
+    """Outside Django, in the form that the address's clients read."""
+    from api.problems import error_body
+
+    told, content_type = error_body(scope["path"], status, code, detail)
+    body = json.dumps(told).encode()
+    named = {"content-type": content_type, "content-length": str(len(body)), "connection": "close", **(headers or {})}
+    lines = [(name.lower().encode(), value.encode()) for name, value in named.items()]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
 
 
 def limit_bodies(application: Application) -> Application:
     """413 for a body over MAX_BODY_BYTES, 411 for one that doesn't say its length (Django would write it all to disk first)."""
-    from api.problems import error_body
-
-    async def refuse(scope: dict[str, Any], send: Any, status: int, code: str, detail: str) -> None:
-        told, content_type = error_body(scope["path"], status, code, detail)
-        body = json.dumps(told).encode()
-        headers = [
-            (b"content-type", content_type.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
 
     async def limited(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -44,6 +50,32 @@ def limit_bodies(application: Application) -> Application:
         await application(scope, receive, send)
 
     return limited
+
+
+def answer_failures(application: Application) -> Application:
+    """For what fails before Django has a request, and after its own handlers: a body that fits on no disk, no thread to be had."""
+
+    async def guarded(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        begun = False
+
+        async def watched(message: dict[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await application(scope, receive, watched)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            if (outage := outage_of(error)) is None:
+                log.exception("%s %s", scope["method"], scope["path"])
+                await refuse(scope, send, 500, "internal_error", "Something went wrong here; the log has it.")
+            else:
+                log.warning("%s %s: %s", scope["method"], scope["path"], outage.code)
+                await refuse(scope, send, outage.status, outage.code, outage.detail, outage.headers)
+
+    return guarded
 
 
 def with_lifespan(application: Application) -> Application:
@@ -75,4 +107,4 @@ django.setup(set_prefix=False)
 
 from config.threads import Handler
 
-application = with_lifespan(limit_bodies(Handler()))
+application = with_lifespan(answer_failures(limit_bodies(Handler())))

@@ -3,6 +3,8 @@
 import sys
 from typing import Any
 
+from config.descriptors import most_connections, raise_limit
+
 try:
     from config.settings import HOST, PORT
 except Exception as error:
@@ -13,10 +15,12 @@ except Exception as error:
         raise
     sys.exit(sentence)
 
+raise_limit()
+
 bind = f"[{HOST}]:{PORT}" if ":" in HOST else f"{HOST}:{PORT}"
-worker_class = "asgi"
+worker_class = "config.web_worker.WebWorker"
 workers = 1
-asgi_lifespan = "on"
+worker_connections = most_connections()
 graceful_timeout = 20
 keepalive = 30
 timeout = 60

@@ -1,6 +1,8 @@
-"""Threads for Django's sync code that outlive a request.
+"""Threads for Django's sync code, which all requests share.
 
-Django gives each request two new threads, one to close its response and one to end the first: a quarter of a request's time (measured).
+Django gives each request two new threads, one to close its response and one to end the first: a quarter of a request's time (measured),
+and as many threads, each with a connection to the database, as there are requests. Here a call waits until one of a few threads is free,
+and gives its connection back when it ends.
 """
 
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -9,39 +11,22 @@ from typing import Any
 from asgiref.sync import ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler
 
-KEPT = 8
-_free: list[ThreadPoolExecutor] = []  # used by the event loop's thread alone
+from api.jobs.api.waiting import call_and_close
+from config.descriptors import most_threads
 
 
-class LentThread(Executor):
-    """One thread for all sync parts of one request, lent when the first of them comes."""
+class SharedThreads(Executor):
+    """One request's way to the pool. Its sync parts run one after the other, since the request waits for each of them."""
 
-    thread: ThreadPoolExecutor | None = None
-    last: "Future[Any] | None" = None
+    pool = ThreadPoolExecutor(most_threads(), thread_name_prefix="sync")
 
-    def submit(self, *call: Any) -> "Future[Any]":  # type: ignore[override]
-        if self.thread is None:
-            self.thread = _free.pop() if _free else ThreadPoolExecutor(1, thread_name_prefix="sync")
-        self.last = self.thread.submit(*call)
-        return self.last
-
-    def give_back(self) -> None:
-        """The request has ended. A thread that is still busy, its client gone, ends by itself."""
-        if self.thread is None:
-            return
-        if len(_free) < KEPT and self.last is not None and self.last.done():
-            _free.append(self.thread)
-        else:
-            self.thread.shutdown(wait=False)
+    def submit(self, function: Any, *arguments: Any) -> "Future[Any]":  # type: ignore[override]
+        return self.pool.submit(call_and_close, function, *arguments)
 
 
 class Handler(ASGIHandler):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             raise ValueError(f"Only HTTP is served here, not {scope['type']}.")
-        thread = LentThread()
-        try:
-            async with ThreadSensitiveContext(executor=thread):
-                await self.handle(scope, receive, send)
-        finally:
-            thread.give_back()
+        async with ThreadSensitiveContext(executor=SharedThreads()):
+            await self.handle(scope, receive, send)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ def free_port() -> int:
 
 class LiveServer:
     """`with LiveServer(folder, JOB_RUNNER="external") as server: server.client.post(…)`. Keywords are environment variables."""
+
+    prefix: Sequence[str] = ()
+    """Before its command: what sets limits."""
 
     def __init__(self, folder: Path, **environment: Any) -> None:
         self.folder = folder
@@ -47,7 +51,7 @@ class LiveServer:
 
     def start(self, *, wait: bool = True) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.asgi:application"]
+        command = [*self.prefix, sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.asgi:application"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
         if wait:

@@ -9,22 +9,27 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
+from api.chat.nothing import is_empty
 from api.chat.openapi import MESSAGES
+from api.chat.selection import context_of
 from api.chat.services import Turn
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
 from api.strict import nearest
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "user"}
+"""What models know; they are told what a tool answered as what a user says."""
 DETAILS = ("auto", "low", "high")
 MOST_IMAGES = 20
 MOST_MESSAGES = 1_000
 MOST_CHARACTERS = 400_000
 HERE = "darkroom://images/"
+UNREAD = ("cache_control",)
+"""Of a part: it asks for no other answer."""
 DATA_URL = re.compile(r"data:image/(png|jpe?g|webp);base64,", re.IGNORECASE)
-ECHOED = ("refusal", "annotations", "audio", "function_call", "tool_calls")
-"""What OpenAI's SDK has in an answer, as null, and sends back with it."""
+ECHOED = ("refusal", "annotations", "audio", "function_call", "reasoning_content", "reasoning")
+"""What SDKs have in an answer, as null, and send back with it."""
 
 
 @extend_schema_field(MESSAGES)
@@ -33,20 +38,18 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> list[Turn]:
         self.files: dict[str, StoredFile] = {}
-        self.details: set[str] = set()
+        self.called: dict[str, str] = {}
         if not isinstance(data, list) or not data:
             raise ValidationError("Must be a list of at least one message.", code="empty")
         if len(data) > MOST_MESSAGES:
             raise ValidationError(f"There are {len(data)} messages; {MOST_MESSAGES} is the limit.", code="too_many")
-        check_amounts(data)
+        check_amounts(data, self.root.initial_data.get("model"))
         turns = []
         for place, message in enumerate(data):
             try:
                 turns.append(self.read_message(message))
             except ValidationError as error:
                 raise ValidationError({str(place): error.detail}) from None
-        if {"low", "high"} <= self.details:
-            raise ValidationError("The pictures of one request have the same detail, low or high.", code="mixed_detail")
         return turns
 
     def to_representation(self, value: Any) -> Any:
@@ -55,20 +58,44 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
     def read_message(self, message: Any) -> Turn:
         if not isinstance(message, Mapping):
             raise ValidationError("Must be an object with a role and a content.")
-        refuse_unknown(message, ("role", "content", *ECHOED))
-        for name in ECHOED:
-            if message.get(name) not in (None, []):
-                raise ValidationError({name: "Is not supported here."}, code="unsupported")
         role = ROLES.get(str(message.get("role")))
         if role is None:
             raise ValidationError(
                 {"role": f"There is no role {message.get('role')!r}.{nearest(str(message.get('role')), list(ROLES))}"},
                 code="unknown_role",
             )
+        refuse_unknown(message, ("role", "content", "name", "tool_calls", "tool_call_id", *ECHOED))
+        for name in ECHOED:
+            if not is_empty(message.get(name)):
+                raise ValidationError({name: "Is not supported here."}, code="unsupported")
+        for name in ("name", "tool_call_id"):
+            if not isinstance(message.get(name) or "", str):
+                raise ValidationError({name: "Must be a text."})
+        calls = self.read_calls(message)
+        if message.get("content") is None and message["role"] == "assistant":
+            return {"role": role, "parts": calls or [{"type": "text", "text": ""}]}
         try:
-            return {"role": role, "parts": self.read_content(message.get("content"), role)}
+            parts = self.read_content(message.get("content"), str(message["role"]))
         except ValidationError as error:
             raise ValidationError({"content": error.detail}) from None
+        if message["role"] == "tool":
+            called = self.called.get(message.get("tool_call_id") or "") or message.get("name") or "a tool"
+            parts = [{"type": "text", "text": f"Result of {clean_text(called)}:"}, *parts]
+        return {"role": role, "parts": [*parts, *calls]}
+
+    def read_calls(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Calls of tools that another model made, as text: the models here call none, and go on with what came of it."""
+        calls: Any = message.get("tool_calls")
+        if is_empty(calls):
+            return []
+        try:
+            told = [(call["function"]["name"], call["function"]["arguments"], call["id"]) for call in calls]
+        except (KeyError, TypeError):
+            told = [(None, None, None)]
+        if message["role"] != "assistant" or not all(isinstance(text, str) for call in told for text in call):
+            raise ValidationError({"tool_calls": "Are not supported here, except as an assistant's that were answered."})
+        self.called |= {id: name for name, _, id in told}
+        return [{"type": "text", "text": clean_text(f"Call of {name}: {arguments}")} for name, arguments, _ in told]
 
     def read_content(self, content: Any, role: str) -> list[dict[str, Any]]:
         if isinstance(content, str):
@@ -86,12 +113,12 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
     def read_part(self, part: Any, role: str) -> dict[str, Any]:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text":
-            refuse_unknown(part, ("type", "text"))
+            refuse_unknown(part, ("type", "text", *UNREAD))
             if not isinstance(part.get("text"), str):
                 raise ValidationError({"text": "Must be a text."})
             return {"type": "text", "text": clean_text(part["text"])}
         if kind == "image_url":
-            refuse_unknown(part, ("type", "image_url"))
+            refuse_unknown(part, ("type", "image_url", *UNREAD))
             if role != "user":
                 raise ValidationError(
                     f"Only a user's message may show a picture, not one of the role {role}.", code="image_role"
@@ -108,7 +135,6 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
             raise ValidationError({"image_url": {"detail": f"Must be one of {', '.join(DETAILS)}."}})
         file = self.find_image(value.get("url"))
         self.files[str(file.pk)] = file
-        self.details.add(detail)
         return {"type": "image", "image": str(file.pk), "detail": detail}
 
     def find_image(self, url: Any) -> StoredFile:
@@ -119,17 +145,22 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
             raise ValidationError({"image_url": {"url": error.detail}}, code=error.code) from None
 
 
-def check_amounts(messages: list[Any]) -> None:
+def check_amounts(messages: list[Any], model: Any) -> None:
     """Before a picture is decoded, or a text looked at."""
     contents = [message.get("content") for message in messages if isinstance(message, Mapping)]
     parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, Mapping)]
     images = sum(part.get("type") == "image_url" for part in parts)
     if images > MOST_IMAGES:
         raise ValidationError(f"There are {images} pictures; {MOST_IMAGES} is the limit.", code="too_many_images")
-    texts = [*contents, *(part.get("text") for part in parts)]
+    calls = [str(message.get("tool_calls") or "") for message in messages if isinstance(message, Mapping)]
+    texts = [*contents, *(part.get("text") for part in parts), *calls]
     characters = sum(len(text) for text in texts if isinstance(text, str))
     if characters > MOST_CHARACTERS:
-        raise ValidationError(f"There are {characters} characters; {MOST_CHARACTERS} is the limit.", code="too_long")
+        raise ValidationError(
+            f"This model's maximum context length is {context_of(model) or MOST_CHARACTERS} tokens. However, your messages have "
+            f"{characters} characters; {MOST_CHARACTERS} is the limit here.",
+            code="context_length_exceeded",
+        )
 
 
 def image_value(url: Any) -> str:
@@ -154,6 +185,10 @@ def clean_text(text: str) -> str:
 
 
 def refuse_unknown(value: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    unknown = {str(name): f"Unknown field.{nearest(str(name), list(known))}" for name in value if name not in known}
+    unknown = {
+        str(name): f"Unknown field.{nearest(str(name), list(known))}"
+        for name in value
+        if name not in known and not is_empty(value[name])
+    }
     if unknown:
         raise ValidationError(unknown, code="unknown_field")

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+UNREAD: dict[str, Any] = {"cache_control": {"type": ["object", "null"], "description": "Taken, and not read."}}
 TEXT_PART: dict[str, Any] = {
     "type": "object",
     "required": ["type", "text"],
     "additionalProperties": False,
-    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+    "properties": {"type": {"const": "text"}, "text": {"type": "string"}, **UNREAD},
 }
 IMAGE_PART: dict[str, Any] = {
     "type": "object",
@@ -14,6 +15,7 @@ IMAGE_PART: dict[str, Any] = {
     "additionalProperties": False,
     "description": "Of a user's message only; up to 20 in a request.",
     "properties": {
+        **UNREAD,
         "type": {"const": "image_url"},
         "image_url": {
             "type": "object",
@@ -38,13 +40,21 @@ MESSAGE: dict[str, Any] = {
     "type": "object",
     "required": ["role", "content"],
     "properties": {
-        "role": {"type": "string", "enum": ["system", "developer", "user", "assistant"]},
+        "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
         "content": {
             "oneOf": [
                 {"type": "string"},
                 {"type": "array", "minItems": 1, "items": {"oneOf": [TEXT_PART, IMAGE_PART]}},
+                {"type": "null", "description": "Of an assistant's message only."},
             ]
         },
+        "name": {"type": ["string", "null"], "description": "Taken, and not read."},
+        "tool_calls": {
+            "type": ["array", "null"],
+            "items": {"type": "object"},
+            "description": "Of an assistant's message: calls that another model made; the model is told of them as text.",
+        },
+        "tool_call_id": {"type": ["string", "null"], "description": "Of a tool's message: the call that it answers."},
     },
 }
 MESSAGES: dict[str, Any] = {

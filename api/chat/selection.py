@@ -3,8 +3,10 @@
 ONNX runs on the processor. Where a worker has an accelerator, PyTorch comes first.
 """
 
+import json
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from django.conf import settings
 from rest_framework.exceptions import ValidationError
@@ -17,6 +19,9 @@ from config.catalog import CHAT_TASKS, get_catalog
 SEES, TALKS = TASKS = CHAT_TASKS
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
 SUGGESTED = "HuggingFaceTB/SmolVLM-256M-Instruct"
+UNNAMED = "dummy"
+"""huggingface_hub's word where it was given no model, or a URL."""
+CONTEXT = ("max_position_embeddings", "n_positions", "max_target_positions")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ def remote_models() -> list[str]:
 
 def select(model: str | None, backend: str) -> Selection:
     """Raises DarkroomError (404) for an unknown model, ValidationError for a backend that can't run it."""
+    model = None if model == UNNAMED else model
     name = model or settings.DEFAULT_CHAT_MODEL
     try:
         entry = get_catalog().get(name)
@@ -56,6 +62,20 @@ def select(model: str | None, backend: str) -> Selection:
     if chosen is None:
         raise ValidationError({"backend": [" ".join(reasons[name] for name in wanted)]}, code="unfit_backend")
     return Selection(chosen, entry.id, entry.task == SEES, onnx_variant(entry) if chosen == "onnx" else "")
+
+
+def context_of(model: Any) -> int | None:
+    """Tokens of a model's context by its config.json, where its files are here; for a message alone, what counts is the worker's."""
+    from api.downloads.store import ModelStore  # the hub's client takes a third of a second to import
+
+    try:
+        entry = get_catalog().get(str(settings.DEFAULT_CHAT_MODEL if model in (None, UNNAMED) else model))
+        folder = ModelStore(settings.MODELS_DIR).folder(entry)
+        config = json.loads((folder / "config.json").read_text()) if folder else {}
+    except (UnknownModel, OSError, ValueError):
+        return None
+    config = config.get("text_config", config)
+    return next((config[name] for name in CONTEXT if isinstance(config.get(name), int)), None)
 
 
 def is_accelerated() -> bool:

@@ -11,6 +11,7 @@ from rest_framework.exceptions import ValidationError
 from api.access.scopes import Principal
 from api.chat.messages import MessagesField, clean_text
 from api.chat.models import Conversation
+from api.chat.nothing import STREAM_OPTIONS, without_nothing
 from api.chat.openapi import STOP
 from api.chat.schemas import schema_fault
 from api.chat.selection import BACKENDS, select
@@ -23,7 +24,19 @@ KIND = "chat"
 LARGEST_SEED = 2**53
 MOST_CHOICES = 8
 MOST_STOPS, LONGEST_STOP = 4, 200
-SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "stop", "n", "logprobs", "top_logprobs")
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "stop",
+    "n",
+    "logprobs",
+    "top_logprobs",
+)
 
 
 @extend_schema_field(STOP)
@@ -81,6 +94,9 @@ def check_schema(schema: dict[str, Any]) -> dict[str, Any]:
 class StreamOptionsSerializer(StrictSerializer):
     include_usage = serializers.BooleanField(required=False, allow_null=True)
 
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        return super().to_internal_value(without_nothing(data, self.fields, STREAM_OPTIONS))
+
 
 def number(low: float, high: float) -> FiniteFloatField:
     return FiniteFloatField(required=False, allow_null=True, min_value=low, max_value=high)
@@ -99,7 +115,8 @@ class ChatSerializer(StrictSerializer):
     stream_options = StreamOptionsSerializer(required=False, allow_null=True)
     temperature = number(0, 2)
     top_p = number(0, 1)
-    top_k = whole(1, 1_000_000)
+    top_k = whole(-1, 1_000_000)
+    min_p = number(0, 1)
     max_tokens = whole(1, 1_000_000)
     max_completion_tokens = whole(1, 1_000_000)
     stop = StopField(required=False, allow_null=True)
@@ -107,6 +124,7 @@ class ChatSerializer(StrictSerializer):
     seed = whole(-LARGEST_SEED, LARGEST_SEED)
     presence_penalty = number(-2, 2)
     frequency_penalty = number(-2, 2)
+    repetition_penalty = number(0.01, 10)
     logprobs = serializers.BooleanField(required=False, allow_null=True)
     top_logprobs = whole(0, 20)
     response_format = ResponseFormatSerializer(required=False, allow_null=True)
@@ -116,6 +134,9 @@ class ChatSerializer(StrictSerializer):
     )
     backend = serializers.ChoiceField(choices=BACKENDS, required=False, allow_null=True)
     conversation = serializers.UUIDField(required=False, allow_null=True)
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        return super().to_internal_value(without_nothing(data, self.fields))
 
     def validate_metadata(self, value: dict[str, str] | None) -> dict[str, str] | None:
         if value is not None and (len(value) > 16 or any(len(key) > 64 for key in value)):
@@ -129,9 +150,13 @@ class ChatSerializer(StrictSerializer):
         limits = {data[name] for name in ("max_tokens", "max_completion_tokens") if name in data}
         if len(limits) > 1:
             raise ValidationError({"max_tokens": ["Differs from max_completion_tokens, which is the same by its newer name."]})
-        if data.get("top_logprobs") is not None and not data.get("logprobs"):
+        for name in [name for name in ("top_k", "min_p") if data.get(name, 1) <= 0]:  # as vLLM and SillyTavern say "off"
+            del data[name]
+        if data.get("repetition_penalty") == 1:
+            del data["repetition_penalty"]
+        if data.get("top_logprobs") and not data.get("logprobs"):
             raise ValidationError({"top_logprobs": ["Needs logprobs: true."]})
-        if "stream_options" in data and not data.get("stream"):
+        if data.get("stream_options", {}).get("include_usage") and not data.get("stream"):
             raise ValidationError({"stream_options": ["Only with stream: true."]})
         self.selection = select(data.get("model"), data.get("backend", "auto"))
         self.named, self.turns, self.length = self.find_history(data)

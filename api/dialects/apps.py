@@ -7,8 +7,11 @@ class DialectsConfig(AppConfig):
     verbose_name = "Other servers' APIs"
 
     def ready(self) -> None:
-        from api.dialects.openai.errors import PREFIXES, envelope
+        from api.dialects import older
+        from api.dialects.openai import errors
         from api.problems import register_form
 
-        for prefix in PREFIXES:
-            register_form(prefix, envelope)
+        for prefix in errors.PREFIXES:
+            register_form(prefix, errors.envelope)
+        for prefix in older.PREFIXES:
+            register_form(prefix, older.detail_alone)

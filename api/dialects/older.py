@@ -7,9 +7,15 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework.request import Request
 
-from api.jobs.api.submission import Submission, SubmitView
+from api.jobs.api.submission import Submission, SubmitView, read_preference
 
 KEPT_HEADERS = ("Retry-After", "WWW-Authenticate", "Location")
+PREFIXES = ("/generate", "/score", "/health")
+
+
+def detail_alone(status: int, code: str, detail: str) -> dict[str, Any]:
+    """Their errors."""
+    return {"detail": detail}
 
 
 class OlderView(SubmitView):
@@ -46,24 +52,32 @@ class OlderView(SubmitView):
         view = super().as_view(**initkwargs)
 
         async def answer(request: HttpRequest) -> HttpResponseBase:
-            if cls.prefer:
-                request.META.setdefault("HTTP_PREFER", cls.prefer)
-            return cls.translate_response(await view(request))
+            preference = read_preference(request.META.get("HTTP_PREFER", "")).applied
+            if cls.prefer and not preference:
+                request.META["HTTP_PREFER"] = cls.prefer
+            response = cls.translate_response(await view(request), knows_202=bool(preference))
+            if preference:
+                response["Preference-Applied"] = preference
+            return response
 
         wrapped = update_wrapper(answer, view)
         wrapped.csrf_exempt = True  # type: ignore[attr-defined]
         return wrapped
 
     @classmethod
-    def translate_response(cls, response: Any) -> HttpResponseBase:
-        """A job that succeeded becomes 200 with its result; one that is not ready in time 504; what went wrong a `detail`."""
+    def translate_response(cls, response: Any, *, knows_202: bool) -> HttpResponseBase:
+        """A job that succeeded becomes 200 with its result; what went wrong a `detail`.
+
+        One that is not ready is 202 to a client that said how long it waits (RFC 7240), and 504 to one that knows only these servers.
+        """
         data = getattr(response, "data", None)
         if not isinstance(data, Mapping):
             return response  # type: ignore[no-any-return]
         if response.status_code == 201:
             translated = JsonResponse(cls.translate_result(data["result"]))
         elif response.status_code == 202:
-            translated = JsonResponse({"detail": f"The {cls.thing} is not ready yet.", "job": data["id"]}, status=504)
+            told = {"detail": f"The {cls.thing} is not ready yet.", "job": data["id"]}
+            translated = JsonResponse(told, status=202 if knows_202 else 504)
         else:
             detail = cls.translate_error(data) or f"The {cls.thing} could not be made."
             translated = JsonResponse({"detail": detail}, status=response.status_code)

@@ -8,6 +8,8 @@ import io
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from django.conf import settings
@@ -31,8 +33,8 @@ DAMAGED = (
     zlib.error,
 )
 ONE_SHADE = 16  # of 255: how far the grey values of one colour lie apart once a lossy format has kept it
-# Pictures decoded at the same time in this process, each up to about 300 MB.
-_decoders = threading.BoundedSemaphore(2)
+LARGE = 1_200_000  # pixels; a picture of 25 million takes up to about 300 MB
+_one_large = threading.RLock()
 
 
 def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
@@ -43,7 +45,7 @@ def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
     """
     if not data:
         raise InvalidImage("The image is empty.", "empty")
-    with _decoders:
+    with room_for(data):
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 check_header(image)
@@ -57,6 +59,25 @@ def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
             raise InvalidImage("This is not a PNG, JPEG or WebP image.", "not_an_image") from None
         except DAMAGED:
             raise InvalidImage("The image is damaged or cut off.", "damaged_image") from None
+
+
+@contextmanager
+def room_for(data: bytes) -> Iterator[None]:
+    """One large picture at a time in this process, for as long as its pixels are needed."""
+    if count_pixels(data) <= LARGE:
+        yield
+        return
+    with _one_large:
+        yield
+
+
+def count_pixels(data: bytes) -> int:
+    """By the header; 0 for what is no picture, which `decode_image` says."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.width * image.height
+    except (*DAMAGED, UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return 0
 
 
 def check_header(image: Image.Image) -> None:

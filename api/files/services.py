@@ -13,7 +13,7 @@ from PIL import Image
 
 from api.access.principals import Principal, visible_to
 from api.files import storage
-from api.files.decoding import Mode, decode_image, encode_png, flatten
+from api.files.decoding import Mode, decode_image, encode_png, flatten, room_for
 from api.files.errors import InvalidImage, MissingFile
 from api.files.inputs import decode_input, parse_id
 from api.files.models import JobInput, StoredFile, StoredFileQuerySet
@@ -42,7 +42,11 @@ def store_upload(*, owner_key: str, data: bytes, mode: Mode = "RGB") -> StoredFi
     The same pixels of the same owner are kept once, so that a retried request names the same file.
     """
     storage.ensure_free_space()
-    image = decode_image(data, mode)
+    with room_for(data):
+        return keep_pixels(owner_key, decode_image(data, mode))
+
+
+def keep_pixels(owner_key: str, image: Image.Image) -> StoredFile:
     png = encode_png(image)
     known = StoredFile.objects.uploads().filter(owner_key=owner_key, sha256=hashlib.sha256(png).hexdigest())
     file = mark_used(known)

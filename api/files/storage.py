@@ -15,7 +15,7 @@ from PIL import Image
 
 from api.jobs.disk import DiskFull, ensure_free_space, free_space
 from api.jobs.identifiers import uuid7
-from api.problems import is_disk_full
+from api.outages import is_disk_full
 
 __all__ = ["DiskFull", "ensure_free_space", "free_space"]
 UPLOAD, OUTPUT = "upload", "output"

@@ -7,12 +7,12 @@ from django.conf import settings
 from django.db import connection
 
 from api.errors import DarkroomError
-from api.problems import DISK_FULL
+from api.outages import DISK_FULL
 
 
 class DiskFull(DarkroomError):
     def __init__(self) -> None:
-        super().__init__(*DISK_FULL)
+        super().__init__(DISK_FULL.code, DISK_FULL.status, DISK_FULL.detail)
 
 
 def ensure_free_space() -> None:

@@ -11,7 +11,7 @@ from rest_framework.exceptions import APIException
 
 from api.access.principals import principal_of, visible_to
 from api.access.scopes import READ
-from api.jobs.api.waiting import follow_events, in_thread
+from api.jobs.api.waiting import follow_events, in_thread, in_thread_when_back
 from api.jobs.models import Job, JobEvent
 from api.studio.jobs import job_context
 
@@ -42,17 +42,17 @@ async def job_stream(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
 async def parts(job_id: uuid.UUID) -> AsyncIterator[bytes]:
     """`state` while it goes on, and one `done` with the pictures or the reason. The past is not replayed."""
     yield b": Darkroom\n\n"
-    after, preview = await in_thread(where_it_stands, job_id)
-    if (part := await in_thread(render_part, job_id, preview)) is not None:
+    after, preview = await in_thread_when_back(where_it_stands, job_id)
+    if (part := await in_thread_when_back(render_part, job_id, preview)) is not None:
         yield part
     async for event in follow_events(job_id, after, KEEP_ALIVE_SECONDS):
         if event is None:
             yield b": still here\n\n"
         elif event.type in SHOWN:
             preview = read_preview(event, preview)
-            if (part := await in_thread(render_part, job_id, preview)) is not None:
+            if (part := await in_thread_when_back(render_part, job_id, preview)) is not None:
                 yield part
-    yield format_part("done", await in_thread(render_end, job_id))
+    yield format_part("done", await in_thread_when_back(render_end, job_id))
 
 
 def where_it_stands(job_id: uuid.UUID) -> tuple[int, str]:

@@ -39,6 +39,7 @@ REFUSALS = {
     401: "A key is required, or this one is not valid.",
     403: "The key lacks the scope, or the page's origin is not allowed.",
     404: "There is nothing here for this key.",
+    408: "The request took too long to arrive.",
     409: "Not while things are as they are: the job is still running, or was cancelled while it was waited for.",
     410: "The picture's file is no longer here.",
     411: "The body's length is missing.",
@@ -48,7 +49,7 @@ REFUSALS = {
     429: "Too many jobs of this key are queued or running; Retry-After says when to try again.",
     500: "Something went wrong here.",
     502: "The model's hub, or the remote server, failed.",
-    503: "Not able to take this now; Retry-After says when to try again.",
+    503: "Not able to take this now, or the database is away; Retry-After says when to try again.",
     504: "The remote server did not answer in time.",
     507: "The disk or the device's memory is full.",
 }
@@ -157,11 +158,11 @@ class DarkroomSchema(AutoSchema):
         """The statuses under which this operation may answer with a problem."""
         statuses = {400}  # also a foreign Host
         if AllowAny not in self.view.permission_classes:
-            statuses |= {401, 403}
+            statuses |= {401, 403, 503}  # who may is asked of the database
         if "{" in self.path:
             statuses.add(404)
         if self.method in ("POST", "PUT", "PATCH", "DELETE"):
-            statuses |= {411, 413, 415}
+            statuses |= {408, 411, 413, 415, 507}
         if self.method == "DELETE":
             statuses.add(409)
         if self.submits or self.action == "retry":

@@ -7,20 +7,30 @@ one is asked once.
 And it has cursors whose statements are prepared, for the few that decide how fast the queue is.
 """
 
+import threading
 from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
-from psycopg_pool import PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
+
+_renewing = threading.Lock()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        asked = self.pool
         try:
             return super().get_new_connection(conn_params)
-        except PoolTimeout:
-            self.close_pool()
+        except (PoolTimeout, PoolClosed):
+            self.renew_pool(asked)
             return super().get_new_connection(conn_params)
+
+    def renew_pool(self, dead: Any) -> None:
+        """Once, however many threads have waited for it in vain."""
+        with _renewing:
+            if self._connection_pools.get(self.alias) is dead:  # type: ignore[attr-defined]
+                self.close_pool()
 
     def prepared_cursor(self) -> Any:
         """Its statements are read and planned once for each connection, where Django's are at each execution."""

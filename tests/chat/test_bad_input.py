@@ -48,7 +48,8 @@ def test_a_good_request_is_taken(post: Post) -> None:
         ({"messages": [{"role": "user"}]}, "messages[0].content", "text"),
         ({"messages": [{"role": "user", "content": [{"type": "video"}]}]}, "messages[0].content[0].type", "image_url"),
         ({"messages": [{"role": "user", "content": "a\x00b"}]}, "messages[0].content", "NUL"),
-        ({"messages": [{"role": "user", "content": "x", "name": "Al"}]}, "messages[0].name", "Unknown"),
+        ({"messages": [{"role": "user", "content": "x", "nmae": "Al"}]}, "messages[0].nmae", "'name'"),
+        ({"messages": [{"role": "user", "content": "x", "name": 5}]}, "messages[0].name", "text"),
         ({"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]}, "messages[0].tool_calls", "not supported"),
         ({"temperature": -1}, "temperature", "0"),
         ({"temperature": 2.5}, "temperature", "2"),
@@ -68,7 +69,11 @@ def test_a_good_request_is_taken(post: Post) -> None:
         ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage", "include_usage"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "xml"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "json_schema"),
-        ({"tools": []}, "tools", "Unknown"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "can't be used"),
+        ({"logit_bias": {"5": -100}}, "logit_bias", "can't be used"),
+        ({"ignore_eos": True}, "ignore_eos", "can't be used"),
+        ({"min_p": 2}, "min_p", "1"),
+        ({"repetition_penalty": 0}, "repetition_penalty", "0.01"),
         ({"temprature": 1}, "temprature", "'temperature'"),
         ({"metadata": {"k": "v" * 600}}, "metadata.k", "512"),
         ({"backend": "cuda"}, "backend", "cuda"),
@@ -162,10 +167,11 @@ def test_a_picture_that_is_none_is_named(post: Post, media: None, url: str | Non
     assert words in error["message"]
 
 
-def test_pictures_of_one_request_are_looked_at_alike(post: Post, media: None) -> None:
-    url = data_url(picture())
-    content = [{"type": "image_url", "image_url": {"url": url, "detail": detail}} for detail in ("low", "high")]
-    assert refusal(post(messages=[{"role": "user", "content": content}]))["param"] == "messages"
+def test_too_many_characters_are_told_as_openai_tells_of_too_many_tokens(post: Post) -> None:
+    """LiteLLM and LangChain look for the words and the code."""
+    error = refusal(post(model="starter-vlm", messages=ask("x" * 400_001)))
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
+    assert "This model's maximum context length is 2048 tokens." in error["message"]
 
 
 def test_an_allowed_url_that_leads_inside_is_refused_still(post: Post, settings: Any, media: None) -> None:

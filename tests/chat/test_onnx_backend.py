@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,13 @@ def test_in_fp32_it_writes_what_pytorch_writes(loader: ModelLoader, model: str) 
 @pytest.mark.parametrize(("count", "detail"), [(0, "auto"), (1, "low"), (1, "high"), (3, "auto"), (2, "high")])
 def test_any_number_of_pictures_is_seen_as_on_pytorch(loader: ModelLoader, count: int, detail: str) -> None:
     asked = several(count, detail)
+    assert text_of(on_onnx(loader, asked)[0]) == text_of(on_torch(loader, asked)[0])
+
+
+def test_pictures_that_are_looked_at_differently_are_seen_as_on_pytorch(loader: ModelLoader) -> None:
+    [turn] = several(2).turns
+    parts = tuple(replace(part, detail=detail) for part, detail in zip(turn.parts, ("low", "high", "auto"), strict=True))
+    asked = replace(several(2), turns=(replace(turn, parts=parts),))
     assert text_of(on_onnx(loader, asked)[0]) == text_of(on_torch(loader, asked)[0])
 
 

@@ -237,3 +237,25 @@ def test_the_older_servers_paths_answer_too(server: LiveServer) -> None:
 
 def newest(server: LiveServer) -> dict[str, Any]:
     return server.client.get("/api/jobs/?kind=chat&limit=1").json()["results"][0]
+
+
+def test_an_answer_that_is_there_is_given_also_to_a_client_that_would_not_have_waited(server: LiveServer) -> None:
+    headers = {"Prefer": "respond-async", "Idempotency-Key": "asked-twice"}
+
+    def ask_for(**more: Any) -> Any:
+        return server.client.post("/v1/chat/completions", json={**SHORT, "seed": 5, **more}, headers=headers)
+
+    first = ask_for()
+    assert (first.status_code, first.headers["Preference-Applied"]) == (202, "respond-async")
+    server.wait_until(lambda: server.client.get(first.headers["Location"]).json()["status"] == "succeeded", "it is answered")
+    second, stream = ask_for(), ask_for(stream=True)
+    assert (second.status_code, second.json()["object"]) == (200, "chat.completion")
+    assert second.json()["job"] == first.json()["id"]
+    assert "Preference-Applied" not in second.headers
+    assert (stream.status_code, stream.text.endswith("data: [DONE]\n\n")) == (200, True)
+
+
+def test_a_text_beyond_the_context_is_told_in_the_words_that_clients_look_for(sdk: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="This model's maximum context length is 1024 tokens") as error:
+        sdk.chat.completions.create(**{**SHORT, "messages": ask("far too long " * 2000)})
+    assert error.value.code == "context_length_exceeded"

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from scipy.stats import chisquare
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from api.chat.backends.request import Sampling
-from api.chat.backends.sampling import Sampler, nucleus
+from api.chat.backends.sampling import ROUNDS, Sampler, is_going_round, nucleus
 
 LOGITS = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
 
@@ -77,3 +78,54 @@ def test_log_probabilities_are_the_models_own_whatever_is_drawn_by() -> None:
 def test_a_token_that_stands_for_a_picture_is_never_drawn() -> None:
     sampler = Sampler(Sampling(temperature=0.0), 0, banned=(0,))
     assert sampler.pick(LOGITS).token == 1
+
+
+class OpenString:
+    """Inside a JSON string over the tokens a, b, '"', end: everything but the end may come."""
+
+    complete = False
+
+    def allowed(self, size: int) -> torch.Tensor:
+        return torch.tensor([True, True, True, False])
+
+    def closing(self, size: int) -> torch.Tensor:
+        return torch.tensor([False, False, True, False])
+
+    def take(self, token: int) -> None: ...
+
+
+A, B, QUOTE, END = range(4)
+
+
+def test_a_model_that_would_end_inside_a_string_ends_the_string() -> None:
+    sampler = Sampler(Sampling(temperature=0.0), 0, grammar=OpenString(), ends=frozenset({END}))
+    assert sampler.pick(torch.tensor([2.0, 1.0, 0.0, 3.0])).token == QUOTE
+    assert sampler.pick(torch.tensor([2.0, 1.0, 0.0, 1.5])).token == A
+
+
+@pytest.mark.parametrize("piece", [[A], [A, B]])
+def test_a_model_that_goes_round_in_a_string_ends_it(piece: list[int]) -> None:
+    sampler = Sampler(Sampling(temperature=0.0), 0, grammar=OpenString(), ends=frozenset({END}))
+    wanted = [torch.nn.functional.one_hot(torch.tensor(token), 4).float() for token in piece * 200]
+    picked = [sampler.pick(logits).token for logits in wanted]
+    assert picked.index(QUOTE) == len(piece) * ROUNDS
+
+
+def test_a_piece_that_comes_a_few_times_is_text() -> None:
+    assert not is_going_round([A, B] * (ROUNDS - 1))
+    assert not is_going_round([B] + [A] * (ROUNDS - 1))
+
+
+def test_repetition_penalty_counts_the_prompt_and_the_answer() -> None:
+    """As transformers' RepetitionPenaltyLogitsProcessor."""
+    logits = torch.tensor([2.0, -1.0, 1.5, 1.4])
+    expected = RepetitionPenaltyLogitsProcessor(penalty=2.0)(torch.tensor([[0, 1]]), logits[None].clone())[0]
+    sampler = Sampler(Sampling(temperature=0.0, repetition_penalty=2.0), 0, asked=[0, 1])
+    assert torch.equal(sampler._penalise(logits.clone()), expected)
+    assert [sampler.pick(logits).token for _ in range(3)] == [2, 3, 0]
+
+
+def test_min_p_leaves_out_what_is_much_less_likely() -> None:
+    probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05])
+    drawn = {Sampler(Sampling(temperature=1.0, min_p=0.4), seed).pick(probabilities.log()).token for seed in range(200)}
+    assert drawn == {0, 1}

@@ -117,3 +117,15 @@ def test_it_can_be_told_any_text_and_write_it(sdk: openai.OpenAI) -> None:
     format = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema}}
     answer = told(sdk, "Что это? 🍕", shape("circle", "red"), response_format=format, max_tokens=200)
     assert json.loads(answer) == {"ключ": "søt 寿司 🍕"}
+
+
+@pytest.mark.parametrize("name", ["shapes", "things", "answer", "what_you_see", "a"])
+@pytest.mark.parametrize("kind", [{"type": "string"}, {"type": "array", "items": {"type": "string"}}], ids=["text", "list"])
+def test_a_schema_of_one_field_is_filled_in_a_few_words(sdk: openai.OpenAI, name: str, kind: dict[str, object]) -> None:
+    """It wrote "shapeshapeshape" to the end of its context: a string ends where it has nothing more to say, or goes round."""
+    schema = {"type": "object", "properties": {name: kind}, "required": [name], "additionalProperties": False}
+    format = {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}
+    messages = ask("What is in this image?", data_url(shape("circle", "red")))
+    reply = sdk.chat.completions.create(model=MODEL, messages=messages, temperature=0, response_format=format)  # type: ignore[call-overload]
+    assert list(json.loads(reply.choices[0].message.content)) == [name]
+    assert reply.usage.completion_tokens < 150

@@ -178,8 +178,28 @@ def test_detail_high_splits_a_picture_into_tiles(loader: ModelLoader) -> None:
     assert tiles == {"low": 1, "auto": 1, "high": 13}
 
 
+def test_pictures_of_one_request_are_looked_at_each_as_closely_as_asked(loader: ModelLoader) -> None:
+    """As alone: the same tiles, and as many marks in the text."""
+    images = [Image.effect_noise((90, 60), 60 + place).convert("RGB") for place in range(3)]
+    parts = [Part(image=image, detail=detail) for image, detail in zip(images, ("low", "high", "auto"), strict=True)]
+    with loader.use(VLM, "image-text-to-text") as lease:
+        chat = lease.pipeline
+
+        def seen(*shown: Part) -> dict[str, torch.Tensor]:
+            return encode(chat, ChatRequest(model_id=VLM, turns=(Turn("user", shown),))).inputs
+
+        alone, together = [seen(part) for part in parts], seen(*parts)
+        marks = [int((each["input_ids"] == chat.config.image_token_id).sum()) for each in (*alone, together)]
+    assert torch.equal(together["pixel_values"], torch.cat([each["pixel_values"] for each in alone], dim=1))
+    assert [each["pixel_values"].shape[1] for each in alone] == [1, 13, 1]
+    assert marks[3] == sum(marks[:3])
+
+
 def test_a_request_that_does_not_fit_says_both_numbers(loader: ModelLoader) -> None:
-    with pytest.raises(DarkroomError, match=r"1024 tokens.* needs 1\d{3}: \d+ of the messages and 1000 of the answer") as error:
+    with pytest.raises(
+        DarkroomError,
+        match=r"^This model's maximum context length is 1024 tokens\..* needs 1\d{3}: \d+ of the messages and 1000 of the answer",
+    ) as error:
         TorchBackend(loader, LLM).admit(request(TEXTS[2], max_tokens=1000), Hearing())
     assert error.value.code == "context_length_exceeded"
 

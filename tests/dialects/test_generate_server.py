@@ -83,7 +83,9 @@ def test_what_cannot_be_made_is_a_400_with_a_detail(server: LiveServer, body: An
 
 def test_a_client_that_does_not_wait_is_told_that_it_is_too_early(server: LiveServer) -> None:
     reply = post(server, ASKED, headers={"Prefer": "respond-async"})
-    assert (reply.status_code, reply.json()["detail"]) == (504, "The picture is not ready yet.")
+    assert (reply.status_code, reply.json()["detail"]) == (202, "The picture is not ready yet.")
+    assert reply.headers["Preference-Applied"] == "respond-async"
+    assert server.client.get(reply.headers["Location"]).json()["id"] == reply.json()["job"]
 
 
 def test_a_client_that_leaves_cancels_nothing(server: LiveServer) -> None:

@@ -82,7 +82,9 @@ def test_what_cannot_be_scored_is_a_400_with_a_detail(server: LiveServer, body: 
 
 def test_a_client_that_does_not_wait_is_told_that_it_is_too_early(server: LiveServer) -> None:
     reply = server.client.post("/score", json={"variant": VARIANT}, headers={"Prefer": "respond-async"})
-    assert (reply.status_code, reply.json()["detail"]) == (504, "The score is not ready yet.")
+    assert (reply.status_code, reply.json()["detail"]) == (202, "The score is not ready yet.")
+    assert reply.headers["Preference-Applied"] == "respond-async"
+    assert server.client.get(reply.headers["Location"]).json()["id"] == reply.json()["job"]
 
 
 def test_health_is_as_it_was(server: LiveServer) -> None:

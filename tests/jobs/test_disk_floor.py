@@ -20,7 +20,8 @@ from api.jobs.api.submission import SubmitView
 from api.jobs.disk import DiskFull
 from api.jobs.models import Job
 from api.jobs.states import Status
-from api.problems import DISK_FULL, is_disk_full, problem_handler, server_error
+from api.outages import DISK_FULL, is_disk_full
+from api.problems import problem_handler, server_error
 from tests.jobs.conftest import now_as
 
 pytestmark = pytest.mark.django_db
@@ -151,7 +152,7 @@ def test_each_way_of_a_disk_to_be_full_is_507_inside_and_outside_of_rest(error: 
         except Exception:
             reply = server_error(RequestFactory().get(address))
         assert reply.status_code == 507
-        assert DISK_FULL[2].encode() in getattr(reply, "content").replace(b"&#x27;", b"'")  # noqa: B009
+        assert DISK_FULL.detail.encode() in getattr(reply, "content").replace(b"&#x27;", b"'")  # noqa: B009
 
 
 @pytest.mark.parametrize("error", OTHER, ids=repr)

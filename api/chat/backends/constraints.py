@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ class JsonGrammar:
     """One answer's place in the grammar of its schema."""
 
     def __init__(self, tokenizer: LLTokenizer, schema: dict[str, Any]) -> None:
+        self.tokenizer = tokenizer
         self.matcher = LLMatcher(tokenizer, grammar_of(schema))
         self._check()
 
@@ -28,6 +30,9 @@ class JsonGrammar:
         known = min(size, len(bits))
         mask[:known] = torch.from_numpy(bits[:known]).bool()
         return mask
+
+    def closing(self, size: int) -> torch.Tensor:
+        return quotation_marks(self.tokenizer, size)
 
     def take(self, token: int) -> None:
         self.matcher.consume_token(token)
@@ -40,6 +45,15 @@ class JsonGrammar:
     def _check(self) -> None:
         if self.matcher.is_error():
             raise DarkroomError("schema_failed", 400, "The JSON schema is too complex to be followed.", field="response_format")
+
+
+@lru_cache(maxsize=4)
+def quotation_marks(tokenizer: LLTokenizer, size: int) -> torch.Tensor:
+    """(size,) bool: which tokens begin with one."""
+    mask = torch.zeros(size, dtype=torch.bool)
+    known = range(min(size, tokenizer.vocab_size))
+    mask[[token for token in known if tokenizer.decode_bytes([token]).startswith(b'"')]] = True
+    return mask
 
 
 def make_tokenizer(tokenizer: Tokenizer, ends: Sequence[int], vocabulary: int) -> LLTokenizer:

@@ -73,10 +73,11 @@ class Voice:
 class Answer:
     """One choice of a chat, while it is written."""
 
-    def __init__(self, voice: Voice, sampling: Sampling, index: int, limit: int) -> None:
+    def __init__(self, voice: Voice, sampling: Sampling, index: int, limit: int, asked: Sequence[int] = ()) -> None:
         grammar = voice.grammar(sampling.schema) if sampling.schema is not None else None
         self.voice, self.sampling, self.index, self.limit, self.grammar = voice, sampling, index, limit, grammar
-        self.sampler = Sampler(sampling, sampling.seed + index, grammar=grammar, banned=voice.banned)
+        options: dict[str, Any] = {"grammar": grammar, "banned": voice.banned, "ends": voice.ends, "asked": asked}
+        self.sampler = Sampler(sampling, sampling.seed + index, **options)
         self.stream = TextStream(voice.tokenizer, sampling.stop)
         self.choice = Choice()
         self.last = -1
@@ -167,7 +168,8 @@ class Engine:
         """Take a chat in; its prompt is next to be read. Raises DarkroomError for one that doesn't fit the context."""
         limit = room_for(voice, prompt.length, sampling)
         sampling = with_defaults(sampling, voice)
-        answers = [Answer(voice, sampling, index, limit) for index in range(sampling.n)]
+        asked = prompt.inputs["input_ids"].flatten().tolist() if sampling.repetition_penalty else ()
+        answers = [Answer(voice, sampling, index, limit, asked) for index in range(sampling.n)]
         chat = Chat(listener, answers, prompt)
         reading = self.reader.begin(model, prompt, sampling.n) if self.reader else None
         if reading is not None:
@@ -239,7 +241,9 @@ def room_for(voice: Voice, length: int, sampling: Sampling) -> int:
     asked = sampling.max_tokens
     if length + (asked or 1) > voice.context:
         wanted = f"{length} of the messages" + (f" and {asked} of the answer" if asked else "")
-        detail = f"This model's context has {voice.context} tokens, and this request needs {length + (asked or 1)}: {wanted}."
+        detail = (  # the first words are OpenAI's: LiteLLM and LangChain look for them
+            f"This model's maximum context length is {voice.context} tokens. However, this request needs {length + (asked or 1)}: {wanted}."
+        )
         raise DarkroomError(
             "context_length_exceeded", 400, detail, field="messages" if length >= voice.context else "max_tokens"
         )

@@ -16,7 +16,7 @@ import torch
 from jinja2 import TemplateError
 from PIL import Image
 from tokenizers import Encoding
-from transformers import BatchEncoding
+from transformers import BatchEncoding, BatchFeature
 
 from api.chat.backends.batching import WRITERS
 from api.chat.backends.request import ChatRequest, Turn
@@ -65,22 +65,51 @@ def encode(chat: ChatModel, request: ChatRequest) -> Prompt:
         raise DarkroomError("too_many_images", 400, detail, field="messages")
     processor = copy.copy(chat.processor)
     processor.tokenizer = tokenizer
-    images, options = look(chat, request)
-    found = processor(text=[text], images=[images] if images else None, return_tensors="pt", **options)
+    images = look(processor, request)
+    found = processor(text=[text], images=[images] if images else None, return_tensors="pt")
     return Prompt({name: value for name, value in found.items() if isinstance(value, torch.Tensor)}, request.owner)
 
 
 # ---------------------------------------------------------------- pictures
 
 
-def look(chat: ChatModel, request: ChatRequest) -> tuple[list[Image.Image], dict[str, Any]]:
-    """The pictures, and how the processor takes them: `detail` low and auto give one tile, high the model's own splitting."""
-    images, vision = request.images, chat.processor.image_processor
-    if any(part.detail == "high" for turn in request.turns for part in turn.parts):
-        return images, {}
-    if hasattr(vision, "do_image_splitting"):  # size: not blown up to four tiles' width first
-        return images, {"do_image_splitting": False, "size": dict(vision.max_image_size)}
-    return [shrink(image) for image in images], {}
+def look(processor: Any, request: ChatRequest) -> list[Image.Image]:
+    """The pictures as the processor is to take them: at `detail` low and auto each as one tile, at high as the model's own splitting."""
+    closely = [part.detail == "high" for turn in request.turns for part in turn.parts if part.image is not None]
+    if all(closely):
+        return request.images
+    if hasattr(processor.image_processor, "do_image_splitting"):
+        processor.image_processor = Tiler(processor.image_processor, closely)
+        return request.images
+    return [image if high else shrink(image) for image, high in zip(request.images, closely, strict=True)]
+
+
+class Tiler:
+    """Stands in for an image processor in one call: splits the pictures that are looked at `closely`, takes the others as one tile.
+
+    All tiles have one size, so those of several calls go into one tensor.
+    """
+
+    def __init__(self, vision: Any, closely: list[bool]) -> None:
+        self.vision, self.closely = vision, closely
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.vision, name)
+
+    def __call__(self, images: Any, **options: Any) -> BatchFeature:
+        whole = {
+            "do_image_splitting": False,
+            "size": dict(self.vision.max_image_size),
+        }  # size: not blown up to four tiles' width first
+        flat = [image for group in images for image in group]
+        found = [
+            self.vision([[image]], **{**options, **({} if high else whole)})
+            for image, high in zip(flat, self.closely, strict=True)
+        ]
+        merged: dict[str, Any] = {name: [[each[name][0][0] for each in found]] for name in ("rows", "cols")}
+        for name in self.vision.model_input_names:
+            merged[name] = torch.cat([torch.as_tensor(each[name]) for each in found], dim=1)
+        return BatchFeature(merged)
 
 
 def shrink(image: Image.Image) -> Image.Image:

@@ -150,6 +150,9 @@ class Reader(threading.Thread):
 # ---------------------------------------------------------------- the request
 
 
+BEYOND_OPENAI = ("top_k", "min_p", "repetition_penalty")
+
+
 def asked(request: ChatRequest, model: str) -> dict[str, Any]:
     sampling = request.sampling
     given = {
@@ -164,7 +167,7 @@ def asked(request: ChatRequest, model: str) -> dict[str, Any]:
         "logprobs": sampling.logprobs or None,
         "top_logprobs": sampling.top_logprobs or None,
         "response_format": format_of(sampling.schema),
-        "extra_body": {"top_k": sampling.top_k} if sampling.top_k else None,
+        "extra_body": {name: value for name in BEYOND_OPENAI if (value := getattr(sampling, name))} or None,
     }
     return {
         "model": model,

@@ -38,8 +38,12 @@ class Sampling:
     """0 takes the likeliest token each time."""
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
+    """Tokens less likely than this share of the likeliest one's probability are left out."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    repetition_penalty: float | None = None
+    """CTRL's: the logits of tokens that the prompt or the answer has are divided by it (multiplied where negative)."""
     seed: int = 0
     """Choice i draws from a generator of its own, seeded with seed + i."""
     max_tokens: int | None = None

@@ -39,7 +39,7 @@ ERROR = (
     },
 )
 """Its name in the document, its media type and its schema."""
-REFUSALS = (404, 409, 410, 422, 429, 500, 502, 503, 504, 507)
+REFUSALS = (404, 408, 409, 410, 422, 429, 500, 502, 503, 504, 507)
 STREAM = {
     "type": "string",
     "description": "With `stream: true`: Server-Sent Events. Each `data:` line has a chunk, the last one is `data: [DONE]`, or an error in "
@@ -155,7 +155,10 @@ data: [DONE]
 )
 chats = extend_schema(
     description="OpenAI's chat completions. The request waits for its answer, however long that takes; a client that leaves cancels it, "
-    "unless it named an Idempotency-Key or preferred to be answered at once.",
+    "unless it named an Idempotency-Key or preferred to be answered at once (`Prefer: respond-async`): then a chat that is under way is "
+    "answered with 202 and its job, one that has ended (an Idempotency-Key's) with its answer. A body without a Content-Type is read as "
+    "JSON. Fields of OpenAI's that aren't listed are taken where they ask for nothing (null, [], {}, or the value by which they change "
+    "nothing), and refused by name where they ask for something.",
     request=ChatSerializer,
     examples=[QUESTION, CHUNKS],
     responses={

@@ -11,7 +11,7 @@ from django.http import StreamingHttpResponse
 
 from api.dialects.openai import replies
 from api.dialects.openai.errors import envelope
-from api.jobs.api.waiting import call_and_close, in_thread
+from api.jobs.api.waiting import call_and_close, in_thread_when_back
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
@@ -107,7 +107,7 @@ async def narrate(narrator: Narrator, events: AsyncIterator[JobEvent | None], fi
         if narrator.ended:
             return
     if not narrator.ended:  # the job was deleted; or only its events, which go before it does
-        for chunk in narrator.end(await in_thread(result_of, narrator.job) or {}):
+        for chunk in narrator.end(await in_thread_when_back(result_of, narrator.job) or {}):
             yield chunk
 
 
@@ -115,7 +115,7 @@ async def told(narrator: Narrator, event: JobEvent | None) -> list[bytes]:
     """A comment where nothing has come for a while."""
     if event is None:
         return [b": still here\n\n"]
-    result = await in_thread(result_of, narrator.job) if event.type == "result" else None
+    result = await in_thread_when_back(result_of, narrator.job) if event.type == "result" else None
     return list(narrator.chunks(event, result))
 
 

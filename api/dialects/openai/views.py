@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial, update_wrapper
 from typing import Any
 
@@ -20,10 +20,10 @@ from api.dialects.openai.errors import envelope, handler, job_error
 from api.dialects.openai.streaming import ChatStream, Narrator, leave, result_of
 from api.errors import DarkroomError
 from api.jobs.api.submission import JobResponse, Preference, call, read_idempotency_key, read_preference, submit
-from api.jobs.api.waiting import follow_events, in_thread, wait_until_final
+from api.jobs.api.waiting import follow_events, in_thread, in_thread_when_back, wait_until_final
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
-from api.strict import JsonParser
+from api.strict import AlwaysJson, JsonParser
 from config.catalog import get_catalog
 
 PATIENCE_SECONDS = 86_400.0
@@ -33,8 +33,16 @@ QUIET = ("status", "progress", "preview")
 """Events that come before the first word. Until one of another kind comes, a failure can still be told by its status."""
 
 
+class JsonWhereNothingIsSaid(AlwaysJson):
+    """A body without a Content-Type is read as JSON, which is all that these addresses take."""
+
+    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
+        return super().select_parser(request, parsers) if request.content_type else JsonParser()
+
+
 class OpenAIView(APIView):
     error_form = document.ERROR
+    content_negotiation_class = JsonWhereNothingIsSaid
 
     def get_exception_handler(self) -> Any:
         return handler
@@ -97,7 +105,9 @@ def answering(view: Any) -> Any:
         asked: Asked | None = getattr(response, "asked", None)
         if asked is None:
             return response
-        if asked.preference.applied == "respond-async":
+        if (
+            asked.preference.applied == "respond-async" and not asked.job.is_final
+        ):  # an earlier request's may have ended long ago
             return with_preference(response, asked)
         try:
             answer = await (begin_stream(asked) if asked.stream else wait_for_answer(asked))
@@ -113,7 +123,7 @@ def answering(view: Any) -> Any:
 
 
 def with_preference(response: HttpResponseBase, asked: Asked) -> HttpResponseBase:
-    if asked.preference.applied:
+    if asked.preference.applied and (asked.preference.seconds or response.status_code == 202):
         response["Preference-Applied"] = asked.preference.applied
     return response
 
@@ -123,7 +133,7 @@ _leaving: set[asyncio.Task[None]] = set()
 
 def go_later(job: Job) -> None:
     """Cancel it in a task of its own: the request's is being cancelled itself."""
-    task = asyncio.get_running_loop().create_task(in_thread(leave, job))
+    task = asyncio.get_running_loop().create_task(in_thread_when_back(leave, job))
     _leaving.add(task)
     task.add_done_callback(_leaving.discard)
 
@@ -141,7 +151,7 @@ async def wait_for_answer(asked: Asked) -> HttpResponseBase | None:
     """None where the client wanted to wait no longer."""
     if not asked.job.is_final and not await wait_until_final(asked.job.pk, asked.preference.seconds):
         return None
-    return await in_thread(whole_answer, asked.job)
+    return await in_thread_when_back(whole_answer, asked.job)
 
 
 def whole_answer(job: Job) -> HttpResponseBase:
@@ -158,8 +168,8 @@ async def begin_stream(asked: Asked) -> HttpResponseBase:
     """Once the first word is there, or has been waited for so long that the client must hear something."""
     events = follow_events(asked.job.pk, 0, SILENCE_SECONDS)
     first, over = await first_word(events)
-    if over and await in_thread(result_of, asked.job) is None:
-        return await in_thread(whole_answer, asked.job)
+    if over and await in_thread_when_back(result_of, asked.job) is None:
+        return await in_thread_when_back(whole_answer, asked.job)
     narrator = Narrator(asked.job, asked.conversation, include_usage=asked.include_usage)
     return ChatStream(narrator, events, first, kept=asked.kept)
 

@@ -9,7 +9,7 @@ from api.model_loader import ModelLoader
 SIDE = 64
 
 
-class Unheard:
+class SilentHooks:
     """Hooks of a picture that nobody waits for."""
 
     def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None: ...
@@ -22,7 +22,7 @@ class Unheard:
     def measure(self, name: str) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def warn(self, text: str) -> None: ...
+    def warn(self, text: str, index: int | None = None) -> None: ...
 
 
 def make_smallest_picture(loader: ModelLoader, model_id: str) -> None:
@@ -37,4 +37,4 @@ def make_smallest_picture(loader: ModelLoader, model_id: str) -> None:
         guidance_scale=loader.catalog.get(model_id).default_guidance_scale,
         seeds=(0,),
     )
-    generate(loader, [request], Unheard())
+    generate(loader, [request], SilentHooks())

@@ -22,7 +22,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from api.jobs.api.serializers import JobSerializer
-from api.jobs.api.waiting import in_thread, wait_until_final
+from api.jobs.api.waiting import in_thread, in_thread_when_back, wait_until_final
 from api.jobs.lifecycle import submit_job
 from api.jobs.models import Job
 from api.jobs.states import Status
@@ -147,7 +147,7 @@ def waiting(view: Callable[..., Any]) -> Callable[..., Awaitable[HttpResponseBas
             return response
         if not response.content:
             await wait_until_final(response.job.id, preference.seconds)
-            await in_thread(show_as_it_stands, response, request)
+            await in_thread_when_back(show_as_it_stands, response, request)
         if preference.applied:
             response["Preference-Applied"] = preference.applied
         return response

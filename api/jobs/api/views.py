@@ -20,7 +20,7 @@ from api.errors import DarkroomError
 from api.jobs.api.selectors import JobFilter, queue_positions
 from api.jobs.api.serializers import JobSerializer, absolute_urls
 from api.jobs.api.submission import JobResponse, read_idempotency_key, read_include
-from api.jobs.api.waiting import follow_events, in_thread
+from api.jobs.api.waiting import follow_events, in_thread, in_thread_when_back
 from api.jobs.kinds import get_kind
 from api.jobs.lifecycle import cancel_job, retry_job
 from api.jobs.models import Job, JobEvent
@@ -129,7 +129,7 @@ async def event_stream(request: HttpRequest, job: Job, after: int) -> AsyncItera
         if event is None:
             yield b": still here\n\n"
         else:
-            data = await in_thread(event_data, event, job, request)
+            data = await in_thread_when_back(event_data, event, job, request)
             yield format_event(event.sequence, event_name(event), data)
 
 

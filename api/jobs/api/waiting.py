@@ -20,9 +20,11 @@ from api.jobs.models import Job, JobEvent
 from api.jobs.notify.channels import drain, subscribe
 from api.jobs.states import FINAL
 from api.jobs.store import transitions
+from api.outages import is_away, outage_of
 
 log = logging.getLogger("darkroom.jobs")
 FALLBACK_SECONDS = 1.0  # what a lost notification costs
+OUTAGE_SECONDS = 60.0  # a database that restarts is back by then
 
 
 class Watch:
@@ -77,8 +79,9 @@ class EventHub(threading.Thread):
                 subscription.wait(FALLBACK_SECONDS, self.poked)
                 drain(self.poked)
                 self.look_at_all()
-            except Exception:  # whatever it was: without this thread everybody would wait in vain
-                log.warning("The event hub stumbled; those who wait are asked to be patient", exc_info=True)
+            except Exception as error:  # whatever it was: without this thread everybody would wait in vain
+                known = outage_of(error)
+                log.warning("The event hub stumbled (%s); those who wait go on waiting", known or error, exc_info=not known)
                 time.sleep(FALLBACK_SECONDS)
                 connection.close()
             finally:
@@ -128,6 +131,18 @@ async def in_thread(function: Any, *args: Any) -> Any:
     return await asyncio.to_thread(call_and_close, function, *args)
 
 
+async def in_thread_when_back(function: Any, *args: Any, seconds: float = OUTAGE_SECONDS) -> Any:
+    """`in_thread`, for up to `seconds` again and again while the database is away: its job was accepted, so its client goes on waiting."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return await in_thread(function, *args)
+        except Exception as error:
+            if not is_away(error) or time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(FALLBACK_SECONDS)
+
+
 def is_final(job_id: uuid.UUID) -> bool:
     """Whether the job has ended, or is gone."""
     status = Job.objects.filter(pk=job_id).values_list("status", flat=True).first()
@@ -154,12 +169,18 @@ def read_events(job_id: uuid.UUID, after: int) -> tuple[list[JobEvent], bool]:
 
 
 async def follow_events(job_id: uuid.UUID, after: int, idle_seconds: float) -> AsyncIterator[JobEvent | None]:
-    """Events as they come, until the job has ended; None whenever nothing came for `idle_seconds`."""
+    """Events as they come, until the job has ended; None whenever nothing came for `idle_seconds`. Waits for a database that is away."""
     hub, watch = get_hub(), Watch(job_id)
     hub.add(watch)
     try:
         while True:
-            events, final = await in_thread(read_events, job_id, after)
+            try:
+                events, final = await in_thread_when_back(read_events, job_id, after, seconds=idle_seconds)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                yield None
+                continue
             for event in events:
                 after = event.sequence
                 yield event

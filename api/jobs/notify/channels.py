@@ -7,10 +7,10 @@ itself carries notifications (LISTEN/NOTIFY), to other machines too.
 import hashlib
 import itertools
 import os
-import select
 import socket
 import tempfile
 import time
+from multiprocessing.connection import wait as wait_for_any  # unlike select: descriptors above 1,023, too
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -101,7 +101,7 @@ class SocketSubscription:
         self.socket.bind(str(self.path))
 
     def wait(self, timeout: float, *others: socket.socket) -> bool:
-        ready, _, _ = select.select([self.socket, *others], [], [], timeout)
+        ready = wait_for_any([self.socket, *others], timeout)
         return self.socket in ready and drain(self.socket)
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class PostgresSubscription:
                 self.connect()
                 return True
             readable: list[Any] = [self.connection, *others]
-            select.select(readable, [], [], timeout)
+            wait_for_any(readable, timeout)
             return bool(list(self.connection.notifies(timeout=0)))
         except psycopg.Error:
             self.close()

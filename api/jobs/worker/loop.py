@@ -29,7 +29,7 @@ from api.jobs.running import RunningJob
 from api.jobs.worker.endings import end, fail_remaining, start_running, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.sweep import clean_history
-from api.problems import is_disk_full
+from api.outages import is_disk_full
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")

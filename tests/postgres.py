@@ -1,0 +1,52 @@
+"""A PostgreSQL of a test's own, which it may stop, kill and start again."""
+
+import getpass
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.live import free_port
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+class OwnPostgres:
+    """`with OwnPostgres() as server: server.restart()`. As root it runs under the account postgres, since it refuses root."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="darkroom-postgres-"))
+        self.url = f"postgresql://darkroom@127.0.0.1:{self.port}/postgres"
+        self.as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+
+    @staticmethod
+    def can_be_had() -> bool:
+        return bool(BINARIES) and (os.geteuid() != 0 or shutil.which("runuser") is not None)
+
+    def run(self, program: str, *arguments: str) -> None:
+        command = [*self.as_other, str(BINARIES[-1] / program), "-D", str(self.folder / "data"), *arguments]
+        subprocess.run(command, cwd="/", check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=100"
+        self.run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """As a crash does: every connection is cut, nothing is written."""
+        self.run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> "OwnPostgres":
+        shutil.chown(self.folder, "postgres" if self.as_other else getpass.getuser())
+        self.run("initdb", "-A", "trust", "-U", "darkroom", "--no-sync")
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
