@@ -40,7 +40,7 @@ def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
     RGB: transparency is laid on white. L (masks): on black, which is "not painted".
     """
     if not data:
-        raise InvalidImage("The image is empty.", "empty")
+        raise InvalidImage("The image is empty: send base64, a data URL, a file, or the id of an image here.", "empty")
     with _decoders:
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
 from api.images.judges import independent_criteria, make_judges
 from api.images.models import GeneratedImage
+from api.images.no_effect import find_warnings
 from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
 from api.images.ranking import weights_of
 from api.images.services import set_tags
@@ -64,6 +65,9 @@ class Txt2Img(JobKind):
         shared = [self.name, bool(params.get("mask")), *(params.get(name) for name in SHARED)]
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
 
+    def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterator[str]:
+        return find_warnings(params, model_id)
+
     def ensure_room(self) -> None:
         storage.ensure_free_space()
 
@@ -92,6 +96,9 @@ class Txt2Img(JobKind):
     def link_inputs(self, params: dict[str, Any]) -> Any:
         ids = [params[name] for name in ("image", "mask") if params.get(name)]
         return (lambda job: attach_inputs(job, StoredFile.objects.filter(pk__in=ids))) if ids else None
+
+    def render_params(self, job: Job) -> dict[str, Any]:
+        return {"model_id": job.model_id, **job.params}
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         if not job.result:

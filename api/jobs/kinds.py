@@ -1,7 +1,7 @@
 """The registry that capabilities sign up to: what the queue may know of a kind of job, and no more."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from api.errors import DarkroomError
@@ -25,6 +25,10 @@ class JobKind:
     def batch_key(self, params: dict[str, Any]) -> str:
         """Jobs with the same key (64 characters at most) may be run at once; '' is run alone."""
         return ""
+
+    def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterable[str]:
+        """What of a request will have no effect, in sentences: known when it is submitted, and told from then on."""
+        return ()
 
     def ensure_room(self) -> None:
         """Raises a DarkroomError where no new job of this kind can be taken: its results would find no place."""
@@ -56,6 +60,10 @@ class JobKind:
     def link_inputs(self, params: dict[str, Any]) -> Callable[["Job"], None] | None:
         """What ties the files named in `params` to a new job, within its transaction; None where there are none."""
         return None
+
+    def render_params(self, job: "Job") -> dict[str, Any]:
+        """The `params` as a client sees them: posted again to the same address, they are a request for the same result."""
+        return job.params
 
     def render(self, job: "Job", *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""

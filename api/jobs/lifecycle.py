@@ -62,6 +62,7 @@ def submit_job(
         event_sequence=1,
     )
     get_kind(kind).ensure_room()
+    job.warnings = list(get_kind(kind).find_warnings(params, model_id))
     try:
         with transaction.atomic() if link or idempotency_key else atomic_change():
             if idempotency_key and (earlier := find_same_request(job)):

@@ -1,7 +1,7 @@
 """What a job that judges layouts is. How it is run: judging.py."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.files import storage
@@ -22,6 +22,13 @@ class LayoutScoring(JobKind):
         """One claim for several single requests; a batch request fills one by itself."""
         shared = f"{params['backend']} {params.get('model_id')}"
         return "" if "items" in params else f"{self.name}:{hashlib.sha256(shared.encode()).hexdigest()[:32]}"
+
+    def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterator[str]:
+        items = items_of(params)
+        for place, item in enumerate(items):
+            if item["deep"] and not item["image"]:
+                about = "" if len(items) == 1 else f"Item {place + 1}: "
+                yield f"{about}deep has no effect without an image."
 
     def ensure_room(self) -> None:
         storage.ensure_free_space()

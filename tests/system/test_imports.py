@@ -12,7 +12,7 @@ LAZILY_HEAVY = {
 }  # inside a function, of a command and of what only a worker calls
 DJANGO = {"django", "rest_framework", "config"}
 CAPABILITIES = {"images", "scoring", "chat", "vision"}
-EVERYBODYS = {"problems", "strict", "catalog"}
+EVERYBODYS = {"problems", "strict", "form_data", "catalog"}
 # What each part may import besides itself and what is everybody's. Capabilities: also their own backends, inside a function.
 ALLOWED: dict[str, set[str]] = {
     "access": set(),

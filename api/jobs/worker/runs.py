@@ -33,7 +33,7 @@ class JobRun:
         self.job = job
         self.kind = kind
         self.timings: dict[str, float] = {}
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(job.warnings)  # those that the submission knew
         self.resolved = False
         self.cancel_asked = threading.Event()
         self.interrupted = interrupted or threading.Event()  # the worker must stop: hand the job back
