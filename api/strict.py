@@ -1,12 +1,14 @@
 """What every request of ours has in common: unknown fields are errors, pages have bounds, text has no NUL."""
 
 import difflib
+import io
 import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
 from django.db.models import Model
+from django.utils.datastructures import MultiValueDict
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
@@ -14,6 +16,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
+from api.form_data import read_form
 from api.json_text import InvalidJson, read_json
 
 LONGEST_NAME = 100
@@ -55,14 +58,36 @@ def as_refusal(error: InvalidJson) -> ParseError | ValidationError:
     return ValidationError({error.field: [error.detail]}, error.code) if error.field else ParseError(error.detail)
 
 
+def parse_json_text(text: str) -> Any:
+    """A field of a form that holds JSON, by the rules of a body. Raises ParseError."""
+    return JsonParser().parse(io.BytesIO(text.encode()))
+
+
 class StrictSerializer(serializers.Serializer[Any]):
-    """A field that is not declared is a 400 that names it: silently dropped parameters are what people complain about most."""
+    """A field that is not declared is a 400 that names it: silently dropped parameters are what people complain about most.
+
+    A form is read as the JSON that it stands for. Null means "not given" in every optional field; the few to which null says something
+    else declare `allow_null`.
+    """
+
+    default_error_messages = {"invalid": "Must be a JSON object, not {datatype}."}
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        optional = {name: field for name, field in fields.items() if not field.required and not field.read_only}
+        self.absent_if_null = {name for name, field in optional.items() if not field.allow_null}
+        for name in self.absent_if_null:
+            fields[name].allow_null = True  # so that the documentation says it, too
+        return fields
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, MultiValueDict):
+            data = read_form(data, self.fields, parse_json_text)
         if isinstance(data, Mapping):
             known = [name for name, field in self.fields.items() if not field.read_only]
             if unknown := unknown_names(data, known, "field"):
                 raise ValidationError(unknown, code="unknown_field")
+            data = {name: value for name, value in data.items() if value is not None or name not in self.absent_if_null}
         return super().to_internal_value(data)
 
 

@@ -87,7 +87,7 @@ MIN_FREE_DISK_BYTES = env_bytes("MIN_FREE_DISK_BYTES", 512 * 2**20) or 0
 ALLOW_IMAGE_URLS = env_bool("ALLOW_IMAGE_URLS", False)
 MEDIA_ACCEL_PREFIX = env_str("MEDIA_ACCEL_PREFIX")
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200  # 64 pictures as text and 64 prompts are one request
 DATA_UPLOAD_MAX_NUMBER_FILES = 64
 
 EXTRA_APPS = env_list("EXTRA_APPS")  # an owner's own capabilities: Django apps that register job kinds
@@ -190,7 +190,11 @@ LOGGING = logging_config(
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.access.authentication.PrincipalAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["api.access.permissions.HasScope"],
-    "DEFAULT_PARSER_CLASSES": ["api.strict.JsonParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_PARSER_CLASSES": [
+        "api.strict.JsonParser",
+        "api.form_data.MultiPartParser",
+        "api.form_data.FormParser",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.strict.AlwaysJson",
     "DEFAULT_SCHEMA_CLASS": "api.system.schema.DarkroomSchema",

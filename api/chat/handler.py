@@ -6,7 +6,8 @@ from typing import Any
 from django.conf import settings
 
 from api.chat.serializers import KIND
-from api.chat.services import keep_messages, record_answer
+from api.chat.services import Turn, keep_messages, record_answer
+from api.files.inputs import HERE
 from api.jobs.kinds import JobKind, Session, batch_key_of
 from api.jobs.models import Job
 
@@ -48,6 +49,11 @@ class Chat(JobKind):
             },
         }
 
+    def render_params(self, job: Job) -> dict[str, Any]:
+        """As a chat completion is asked for, its pictures named by their ids. The variant is this server's choice, made anew."""
+        asked = {name: value for name, value in job.params.items() if name != "variant"}
+        return {**asked, "messages": [as_message(turn) for turn in job.params["messages"]]}
+
     def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None]:
         """A retry is a conversation of its own, with the same messages."""
         turns = params["messages"]
@@ -58,3 +64,16 @@ def loaded_id(params: dict[str, Any]) -> str:
     """What the loader is asked for: the model, and which variant of it."""
     variant = params.get("variant")
     return f"{params['model']}@{variant}" if variant else str(params["model"])
+
+
+def as_message(turn: Turn) -> dict[str, Any]:
+    """A turn as its client sent it."""
+    content = [as_part(part) for part in turn["parts"]]
+    is_text = len(content) == 1 and content[0]["type"] == "text"
+    return {"role": turn["role"], "content": content[0]["text"] if is_text else content}
+
+
+def as_part(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"] == "text":
+        return {"type": "text", "text": part["text"]}
+    return {"type": "image_url", "image_url": {"url": f"{HERE}{part['image']}", "detail": part["detail"]}}

@@ -11,11 +11,11 @@ from PIL import ImageOps
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import LOCAL
-from api.chat.messages import HERE
 from api.chat.serializers import ChatSerializer
 from api.errors import DarkroomError
 from api.files.decoding import encode_png, flatten
 from api.files.errors import InvalidImage
+from api.files.inputs import HERE
 from api.files.services import store_upload
 from api.jobs.api.submission import submit
 from api.jobs.api.waiting import is_final

@@ -1,6 +1,5 @@
 """What a client may say: OpenAI's messages, turned into texts and pictures that are kept here."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,10 +23,8 @@ DETAILS = ("auto", "low", "high")
 MOST_IMAGES = 20
 MOST_MESSAGES = 1_000
 MOST_CHARACTERS = 400_000
-HERE = "darkroom://images/"
 UNREAD = ("cache_control",)
 """Of a part: it asks for no other answer."""
-DATA_URL = re.compile(r"data:image/(png|jpe?g|webp);base64,", re.IGNORECASE)
 ECHOED = ("refusal", "annotations", "audio", "function_call", "reasoning_content", "reasoning")
 """What SDKs have in an answer, as null, and send back with it."""
 
@@ -140,7 +137,7 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
     def find_image(self, url: Any) -> StoredFile:
         principal: Principal = self.context["principal"]
         try:
-            return resolve_image(owner_key=principal.owner_key, value=image_value(url), see_all=principal.is_staff)
+            return resolve_image(owner_key=principal.owner_key, value=url, see_all=principal.is_staff)
         except InvalidImage as error:
             raise ValidationError({"image_url": {"url": error.detail}}, code=error.code) from None
 
@@ -161,18 +158,6 @@ def check_amounts(messages: list[Any], model: Any) -> None:
             f"{characters} characters; {MOST_CHARACTERS} is the limit here.",
             code="context_length_exceeded",
         )
-
-
-def image_value(url: Any) -> str:
-    """What `resolve_image` understands: an id, a data URL or a web address."""
-    if isinstance(url, str):
-        if url.startswith(HERE):
-            return url.removeprefix(HERE).strip("/")
-        if DATA_URL.match(url) or re.match(r"https?://", url, re.IGNORECASE):
-            return url
-        if url[:5].lower() == "data:":
-            raise InvalidImage("A data URL of a picture begins with data:image/png;base64, (or jpeg, webp).", "wrong_type")
-    raise InvalidImage(f"Send a data URL, an http(s) URL, or {HERE}ID for a picture that is here.", "invalid")
 
 
 def clean_text(text: str) -> str:

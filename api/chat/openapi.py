@@ -24,7 +24,8 @@ IMAGE_PART: dict[str, Any] = {
             "properties": {
                 "url": {
                     "type": "string",
-                    "description": "`data:image/png;base64,…` (or jpeg, webp); `darkroom://images/{id}` for a picture that is here; "
+                    "description": "`data:image/png;base64,…` (or jpeg, webp), or base64 alone; "
+                    "`darkroom://images/{id}` for a picture that is here; "
                     "an http(s) URL where the server allows those.",
                 },
                 "detail": {

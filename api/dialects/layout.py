@@ -5,10 +5,10 @@ Its clients send `{"image", "variant", "eventData"}` and read `{"aestheticScore"
 left out here instead of refused.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from api.dialects.older import OlderView
 from api.scoring.scorers import DEFAULT
 from api.scoring.serializers import EventDataSerializer, ScoreSerializer, VariantSerializer
+from api.strict import parse_json_text
 
 NAMES = {
     "aestheticScore": "aesthetic_score",
@@ -38,7 +39,10 @@ class LayoutScoreView(OlderView):
         if not isinstance(data, Mapping):
             return data
         event = data.get("eventData", data.get("event_data"))
-        known = {"variant": pick(data.get("variant"), VariantSerializer), "event_data": pick(event, EventDataSerializer)}
+        known = {
+            "variant": pick("variant", data.get("variant"), VariantSerializer),
+            "event_data": pick("eventData", event, EventDataSerializer),
+        }
         return {**known, "image": data["image"]} if data.get("image") else known
 
     @classmethod
@@ -60,17 +64,19 @@ class LayoutHealthView(APIView):
         return Response({"status": "healthy", "model": DEFAULT, "device": "cpu"})
 
 
-def pick(value: Any, serializer: Any) -> dict[str, str]:
-    """The texts that we read of an object (JSON in a form); '' for what is null."""
+def pick(name: str, value: Any, serializer: Any) -> dict[str, str]:
+    """The texts that we read of an object (JSON text in a form); none of null. Raises ValidationError for what is no object."""
     if isinstance(value, str):
-        value = read_object(value)
-    if not isinstance(value, Mapping):
+        value = read_object(name, value)
+    if value is None:
         return {}
+    if not isinstance(value, Mapping):
+        raise ValidationError({name: ["Must be a JSON object."]})
     return {name: value[name] for name in serializer().fields if isinstance(value.get(name), str)}
 
 
-def read_object(text: str) -> Any:
+def read_object(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
-        return None
+        return parse_json_text(text)
+    except ParseError as error:
+        raise ValidationError({name: [f"Must be JSON: {error.detail}"]}) from None

@@ -5,9 +5,12 @@ from functools import update_wrapper
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.datastructures import MultiValueDict
 from rest_framework.request import Request
 
+from api.form_data import read_form
 from api.jobs.api.submission import Submission, SubmitView, read_preference
+from api.strict import parse_json_text
 
 KEPT_HEADERS = ("Retry-After", "WWW-Authenticate", "Location")
 PREFIXES = ("/generate", "/score", "/health")
@@ -43,7 +46,10 @@ class OlderView(SubmitView):
 
     def get_submission(self, request: Request, **kwargs: Any) -> Submission:
         context = {"request": request, "principal": request.auth}
-        serializer: Any = self.serializer_class(data=self.translate_request(request.data), context=context)
+        data = request.data
+        if isinstance(data, MultiValueDict):
+            data = read_form(data, {}, parse_json_text)  # one value a field; what is JSON in it, the translation knows
+        serializer: Any = self.serializer_class(data=self.translate_request(data), context=context)
         serializer.is_valid(raise_exception=True)
         return serializer.resolve()  # type: ignore[no-any-return]
 

@@ -44,7 +44,7 @@ def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
     the alpha channel is taken.
     """
     if not data:
-        raise InvalidImage("The image is empty.", "empty")
+        raise InvalidImage("The image is empty: send base64, a data URL, a file, or the id of an image here.", "empty")
     with room_for(data):
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -1,6 +1,5 @@
 """What a request may say of `best_of` and `rank_by`, and what this server can rank by."""
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -51,11 +50,11 @@ SCHEMA = {
 
 @extend_schema_field(SCHEMA)
 class RankByField(serializers.Field[RankBy, Any, RankBy, Any]):
-    """A criterion's name, or weights by name; in a form the weights are JSON."""
+    """A criterion's name, or weights by name; in a form the weights are JSON text."""
+
+    may_be_object = True
 
     def to_internal_value(self, data: Any) -> RankBy:
-        if isinstance(data, str) and data.lstrip().startswith("{"):
-            data = read_object(data)
         if isinstance(data, str):
             return check_name(data)
         if not isinstance(data, Mapping) or not data:
@@ -67,13 +66,6 @@ class RankByField(serializers.Field[RankBy, Any, RankBy, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return value
-
-
-def read_object(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def check_name(name: Any) -> str:
@@ -99,8 +91,6 @@ def check_best_of(data: dict[str, Any]) -> None:
     """`data` are a request's fields, each valid by itself."""
     best_of = data.get("best_of")
     if best_of is None:
-        if "rank_by" in data:
-            raise ValidationError({"rank_by": ["Nothing is ranked without best_of."]}, code="no_best_of")
         return
     if data["num_images"] > best_of:
         raise ValidationError({"num_images": [f"Of {best_of} candidates {best_of} can be kept at most."]}, code="too_many")

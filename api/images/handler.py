@@ -17,6 +17,7 @@ from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
 from api.images.judges import independent_criteria, make_judges
 from api.images.models import GeneratedImage
+from api.images.no_effect import find_warnings
 from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
 from api.images.ranking import weights_of
 from api.images.services import set_tags
@@ -61,6 +62,9 @@ class Txt2Img(JobKind):
     def batch_limit(self) -> int:
         return settings.MAX_BATCH  # type: ignore[no-any-return]
 
+    def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterator[str]:
+        return find_warnings(params, model_id)
+
     def without_models(self) -> bool:
         return not settings.USE_LOCAL_MODELS
 
@@ -96,6 +100,9 @@ class Txt2Img(JobKind):
     def link_inputs(self, params: dict[str, Any]) -> Any:
         ids = [params[name] for name in ("image", "mask") if params.get(name)]
         return (lambda job: attach_inputs(job, StoredFile.objects.filter(pk__in=ids))) if ids else None
+
+    def render_params(self, job: Job) -> dict[str, Any]:
+        return {"model_id": job.model_id, **job.params}
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         if not job.result:

@@ -99,6 +99,7 @@ class Txt2ImgSerializer(StrictSerializer):
             )
         self.check_loras(data["loras"])
         check_best_of(data)
+        check_seeds(data)
         if not settings.USE_LOCAL_MODELS:
             refuse_remote(self.entry, data)
         return data
@@ -137,7 +138,7 @@ class Txt2ImgSerializer(StrictSerializer):
             "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
             "best_of": data.get("best_of"),
-            "rank_by": data.get("rank_by", DEFAULT) if data.get("best_of") else None,
+            "rank_by": data.get("rank_by", DEFAULT if data.get("best_of") else None),
             "scheduler": data.get("scheduler"),
             "clip_skip": data.get("clip_skip"),
         }
@@ -158,6 +159,14 @@ class Img2ImgSerializer(Txt2ImgSerializer):
         file = files["image"]
         scale = self.entry.default_size / math.sqrt(file.width * file.height)
         return nearest_side(file.width * scale), nearest_side(file.height * scale)
+
+
+def check_seeds(data: dict[str, Any]) -> None:
+    """Every picture has a seed of its own, and all of them are in the range."""
+    largest = LARGEST_SEED + 1 - (data.get("best_of") or data["num_images"])
+    if data.get("seed", 0) > largest:
+        detail = f"With so many pictures it must be from 0 to {largest}: image i uses seed + i, up to {LARGEST_SEED}."
+        raise ValidationError({"seed": [detail]}, code="max_value")
 
 
 def nearest_side(pixels: float) -> int:

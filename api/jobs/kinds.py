@@ -39,6 +39,10 @@ class JobKind:
         """
         return True
 
+    def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterable[str]:
+        """What of a request will have no effect, in sentences: known when it is submitted, and told from then on."""
+        return ()
+
     def open_session(self, params: dict[str, Any]) -> "Session | None":
         """For a kind whose jobs are worked on in steps, together: called with the params of the first job of a batch key."""
         return None
@@ -65,6 +69,10 @@ class JobKind:
     def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None] | None:
         """What ties the files named in `params` to a new job, within its transaction; None where there are none."""
         return None
+
+    def render_params(self, job: Job) -> dict[str, Any]:
+        """The `params` as a client sees them: posted again to the same address, they are a request for the same result."""
+        return job.params
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""

@@ -63,6 +63,7 @@ def submit_job(
         retry_of=retry_of,
         event_sequence=1,
     )
+    job.warnings = list(get_kind(kind).find_warnings(params, model_id))
     try:
         ensure_free_space()
         with transaction.atomic() if link or idempotency_key else atomic_change():

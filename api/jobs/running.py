@@ -32,7 +32,7 @@ class RunningJob:
     def __init__(self, job: Job, emit: Emit, interrupted: threading.Event | None = None) -> None:
         self.job = job
         self.timings: dict[str, float] = {}
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(job.warnings)  # those that the submission knew
         self.ended = False
         """The worker has written its end, or the row belongs to another attempt."""
         self.cancel_asked = threading.Event()

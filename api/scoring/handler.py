@@ -1,6 +1,6 @@
 """What a job that judges layouts is. How it is run: judging.py."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from api.files import storage
@@ -26,6 +26,13 @@ class LayoutScoring(JobKind):
         """Those that measure pages: the heuristics, and the scorers that were trained without an encoder."""
         trained = CustomScorer.objects.filter(encoder="")
         return "backend", ["heuristic", *(f"{PREFIX}{scorer}" for scorer in trained.only("name", "version"))]
+
+    def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterator[str]:
+        items = items_of(params)
+        for place, item in enumerate(items):
+            if item["deep"] and not item["image"]:
+                about = "" if len(items) == 1 else f"Item {place + 1}: "
+                yield f"{about}deep has no effect without an image."
 
     def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
         return score_batch(batch)

@@ -1,7 +1,5 @@
 """What may be asked of a scorer."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -24,7 +22,6 @@ MOST_ITEMS, MOST_ELEMENTS, MOST_COMPARED = 64, 200, 64
 LONGEST_PROMPT = 2000
 LONGEST_CLASSES, LONGEST_TEXT = 1000, 10_000
 FARTHEST = 100_000
-NESTED = ("variant", "event_data", "elements")
 
 
 class VariantSerializer(StrictSerializer):
@@ -49,19 +46,13 @@ class ElementSerializer(StrictSerializer):
 
 
 class ScoreItemSerializer(StrictSerializer):
-    """One layout. In a multipart form, `variant`, `event_data` and `elements` are JSON."""
+    """One layout. In a form, `variant`, `event_data` and `elements` are JSON text."""
 
     image = ImageInputField(required=False)
     variant = VariantSerializer(required=False)
     event_data = EventDataSerializer(required=False)
     elements = ElementSerializer(many=True, required=False, max_length=MOST_ELEMENTS)  # type: ignore[call-arg]
     deep = serializers.BooleanField(default=False, help_text="Also the slow measure of clutter, subband entropy.")
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if isinstance(data, Mapping):
-            plain = {name: data[name] for name in data}
-            data = plain | {name: read_json(name, plain[name]) for name in NESTED if isinstance(plain.get(name), str)}
-        return super().to_internal_value(data)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         words = {**data.get("variant", {}), **data.get("event_data", {})}
@@ -73,13 +64,6 @@ class ScoreItemSerializer(StrictSerializer):
         if data.get("elements"):
             check_elements(data["elements"], image)
         return data
-
-
-def read_json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ValidationError({name: ["Must be JSON."]}, code="invalid") from None
 
 
 def check_elements(elements: list[dict[str, Any]], image: StoredFile | None) -> None:
@@ -160,8 +144,22 @@ class ScoreBatchSerializer(ByBackend):
         return make_submission(data["items"], {"items": [describe(item) for item in data["items"]]}, data)
 
 
+def check_clip(model_id: str) -> str:
+    """The catalog's id. Raises ValidationError for what is no CLIP of the catalog."""
+    try:
+        entry = get_catalog().get(model_id)
+    except UnknownModel as error:
+        raise ValidationError(str(error), code="unknown_model") from None
+    if entry.task != CLIP:
+        known = ", ".join(model.id for model in get_catalog().of_task(CLIP))
+        raise ValidationError(
+            f"'{model_id}' compares no pictures with words (its task is {entry.task}). Known: {known}.", "wrong_task"
+        )
+    return entry.id
+
+
 class ClipScoreSerializer(StrictSerializer):
-    """Pictures against prompts. In a multipart form, `images` and `prompts` are given several times."""
+    """Pictures against prompts. In a form, `images` and `prompts` are repeated, or JSON lists."""
 
     images = serializers.ListField(child=ImageInputField(), min_length=1, max_length=MOST_COMPARED)
     prompts = serializers.ListField(
@@ -175,16 +173,7 @@ class ClipScoreSerializer(StrictSerializer):
     )
 
     def validate_model_id(self, value: str) -> str:
-        try:
-            entry = get_catalog().get(value)
-        except UnknownModel as error:
-            raise ValidationError(str(error), code="unknown_model") from None
-        if entry.task != CLIP:
-            known = ", ".join(model.id for model in get_catalog().of_task(CLIP))
-            raise ValidationError(
-                f"'{value}' compares no pictures with words (its task is {entry.task}). Known: {known}.", "wrong_task"
-            )
-        return entry.id
+        return check_clip(value)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         if data["pairs"] and len(data["images"]) != len(data["prompts"]):

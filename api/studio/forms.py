@@ -59,6 +59,8 @@ def read_form(data: QueryDict) -> tuple[PromptForm, Txt2ImgSerializer | None]:
     values = {name: data.get(name, "").strip() for name in FIELDS}
     serializer = Txt2ImgSerializer(data={name: value for name, value in values.items() if value or name == "prompt"})
     if serializer.is_valid():
+        if values["rank_by"] and not values["best_of"]:  # the API takes it, with a warning
+            return PromptForm(values, {"rank_by": "Nothing is ranked without best_of."}), None
         return PromptForm(values), serializer
     return PromptForm(values, read_errors(serializer.errors)), None
 

@@ -44,7 +44,7 @@ REFUSALS = {
     410: "The picture's file is no longer here.",
     411: "The body's length is missing.",
     413: "The body is over the limit.",
-    415: "Neither JSON nor multipart.",
+    415: "Neither JSON nor a form.",
     422: "This Idempotency-Key was used with another body; or the model can't be run here.",
     429: "Too many jobs of this key are queued or running; Retry-After says when to try again.",
     500: "Something went wrong here.",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 
 from api.catalog import UnknownModel, is_model_id
 from api.errors import DarkroomError
@@ -103,10 +104,15 @@ class ModelSerializer(serializers.Serializer[Any]):
 
 
 class ModelCommandSerializer(StrictSerializer):
-    """Loading and unloading take no fields: the model is named by the address. `context` has `kind` and `model_id`."""
+    """The model is named by the address; whoever names it here too, as a job's params do, must mean the same. `context`: kind, model_id."""
+
+    model_id = serializers.CharField(required=False, max_length=200, help_text="The model of the address; may be left out.")
 
     def resolve(self) -> Submission:
         model_id = find_model_id(self.context["model_id"])
+        named = self.validated_data.get("model_id", model_id)
+        if find_model_id(named) != model_id:
+            raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")
         return Submission(kind=self.context["kind"], params={"model_id": model_id}, model_id=model_id)
 
 

@@ -203,7 +203,6 @@ def test_the_marks_of_weights_are_no_words_for_the_score(server: LiveServer) -> 
         ({"best_of": 65}, "best_of"),
         ({"best_of": 10**400}, "best_of"),
         ({"best_of": 2, "num_images": 3}, "num_images"),
-        ({"rank_by": "clip"}, "rank_by"),
         ({"best_of": 3, "rank_by": "aestetic"}, "rank_by"),
         ({"best_of": 3, "rank_by": {}}, "rank_by"),
         ({"best_of": 3, "rank_by": {"clip": 0, "layout": 0}}, "rank_by"),
@@ -226,3 +225,9 @@ def test_in_a_form_weights_are_json(server: LiveServer) -> None:
     reply = server.client.post("/api/txt2img/", files={name: (None, value) for name, value in form.items()})
     assert reply.status_code == 201, reply.text
     assert reply.json()["params"]["rank_by"] == {"clip": 0.7, "layout": 0.3}
+
+
+def test_a_criterion_without_candidates_is_said_to_have_no_effect(server: LiveServer) -> None:
+    job = make(server, rank_by="clip")
+    assert job["warnings"] == ["rank_by has no effect without best_of: nothing is ranked."]
+    assert "ranking" not in job["result"]

@@ -96,3 +96,22 @@ def test_an_id_that_is_not_here_names_the_field(server: LiveServer) -> None:
     reply = server.client.post("/api/img2img/", json={"prompt": "a lake", "image": "01a1fc7f-d591-74fd-aa3e-b0b90dcc2aa8"})
     assert reply.status_code == 400
     assert reply.json()["errors"][0]["field"] == "image"
+
+
+def test_a_jobs_params_posted_again_give_the_same_picture_and_the_same_warnings(server: LiveServer) -> None:
+    body = {"prompt": "a (red:1.5) sea", "image": as_base64(source()), "strength": 0.7, "deterministic": True}
+    first = server.client.post("/api/img2img/", json=body).json()
+    again = server.client.post("/api/img2img/", json=first["params"]).json()
+    assert (again["status"], again["params"]) == ("succeeded", first["params"])
+    assert np.array_equal(pixels(server, again), pixels(server, first))
+    assert [warning.split(",")[0] for warning in first["warnings"]] == ["prompt has AUTOMATIC1111's notation"]
+    assert again["warnings"] == first["warnings"]
+
+
+def test_a_lora_in_a_form_changes_the_picture(server: LiveServer) -> None:
+    form = {"prompt": "a sea", "seed": "1", "loras": '[{"id": "tiny-style", "weight": 2}]', "tags": '["a", "b"]'}
+    file = {"image": ("a.png", base64.b64decode(as_base64(source())))}
+    with_it = server.client.post("/api/img2img/", data=form, files=file).json()
+    without = server.client.post("/api/img2img/", data={**form, "loras": "[]"}, files=file).json()
+    assert (with_it["params"]["loras"], with_it["params"]["tags"]) == ([{"id": "tiny-style", "weight": 2.0}], ["a", "b"])
+    assert not np.array_equal(pixels(server, with_it), pixels(server, without))

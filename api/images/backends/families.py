@@ -66,6 +66,8 @@ class Prompts:
         rules = self._rules
         if self.requests[0].clip_skip is not None and not rules.clip_skip:
             raise DarkroomError("clip_skip", 400, "This model has no CLIP layers to skip.", field="clip_skip")
+        if self.requests[0].guidance_scale and not self._takes_guidance:
+            self.warn("guidance_scale has no effect with this model: it was distilled without guidance.")
         if any(request.negative_prompt for request in self.requests) and not (rules.negative and self.guided):
             self.warn("negative_prompt has no effect with this model at this guidance_scale.")
         for request in self.requests:
@@ -121,11 +123,14 @@ class Prompts:
         return RULES[self.family]
 
     @property
+    def _takes_guidance(self) -> bool:
+        """FLUX.1-schnell was distilled without a guidance input."""
+        return self.family != "flux" or bool(self.pipeline.transformer.config.guidance_embeds)
+
+    @property
     def _window(self) -> int:
-        """FLUX.1-schnell was distilled without a guidance input and with half the window of its sibling."""
-        if self.family == "flux" and not self.pipeline.transformer.config.guidance_embeds:
-            return 256
-        return self._rules.window
+        """FLUX.1-schnell has half the window of its sibling, too."""
+        return self._rules.window if self._takes_guidance else 256
 
     def _check_text(self, prompt: str) -> None:
         if _WEIGHTS.search(prompt):

@@ -62,7 +62,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "kind": job.kind,
             "status": job.status,
             "model_id": job.model_id,
-            "params": job.params,
+            "params": get_kind(job.kind).render_params(job),
             "progress": job.progress,
             "queue_position": self.get_queue_position(job),
             "result": self.get_result(job),

@@ -10,6 +10,7 @@ from rest_framework.exceptions import ValidationError
 from api.access.principals import Principal
 from api.jobs.api.submission import Submission
 from api.scoring.models import Comparison, CustomScorer, Rating
+from api.scoring.serializers import check_clip
 from api.scoring.taste.judgements import On, Subject, compare, subjects
 from api.scoring.taste.scorers import KIND, PREFIX
 from api.scoring.taste.training import check_enough
@@ -211,6 +212,14 @@ class TrainScorerSerializer(StrictSerializer):
         max_length=MOST_RATERS,
         help_text="Their judgements alone, as /api/ratings/ names them; default: everybody's.",
     )
+    encoder = serializers.CharField(
+        required=False,
+        max_length=200,
+        help_text="Whose embeddings are learned from: a CLIP of the catalog; else DEFAULT_CLIP_MODEL.",
+    )
+
+    def validate_encoder(self, value: str) -> str:
+        return check_clip(value)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         check_enough(data["on"], data.get("raters"))
@@ -218,6 +227,6 @@ class TrainScorerSerializer(StrictSerializer):
 
     def resolve(self) -> Submission:
         data = self.validated_data
-        encoder = settings.DEFAULT_CLIP_MODEL if settings.LOAD_MODELS else ""
+        encoder = data.get("encoder", settings.DEFAULT_CLIP_MODEL if settings.LOAD_MODELS else "")
         params = {"name": data["name"], "on": data["on"], "raters": data.get("raters"), "encoder": encoder}
         return Submission(kind=KIND, params=params, model_id=params["encoder"], prompt=data["name"])

@@ -1,0 +1,153 @@
+"""Forms (multipart and urlencoded) in the shape of JSON: what a client can say in the one it can say in the other.
+
+A list is its field repeated, or one JSON text; an object is JSON text. A field that is left empty is not given. What can't be read is an
+error of its field, never dropped.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent, TooManyFilesSent
+from django.http.multipartparser import MultiPartParser as DjangoMultiPartParser
+from django.http.multipartparser import MultiPartParserError
+from django.utils.datastructures import MultiValueDict
+from rest_framework import parsers, serializers
+from rest_framework.exceptions import ParseError, ValidationError
+
+REPLACEMENT = "\ufffd"
+"""What Django's parsers put in the place of bytes that are not UTF-8."""
+
+ReadJson = Callable[[str], Any]
+
+
+def read_form(form: "MultiValueDict[str, Any]", fields: Mapping[str, Any], read_json: ReadJson) -> dict[str, Any]:
+    """What the same request would be as JSON. Raises ValidationError with every field that can't be read."""
+    plain: dict[str, Any] = {}
+    errors: dict[str, Any] = {}
+    for name, values in form.lists():
+        field = fields.get(name)
+        if values == [""] and field is not None and not takes_empty(field):
+            continue
+        try:
+            plain[name] = FieldReader(field, read_json).read(values)
+        except ValidationError as error:
+            errors[name] = error.detail
+    if errors:
+        raise ValidationError(errors)
+    return plain
+
+
+def takes_empty(field: Any) -> bool:
+    """An empty value means something, or is an error: everywhere else it is how a form leaves a field out."""
+    return field.required or getattr(field, "allow_blank", False)
+
+
+class FieldReader:
+    """Reads the values that a form has for one field. An unknown field (None) is left for its serializer to refuse."""
+
+    def __init__(self, field: Any, read_json: ReadJson) -> None:
+        self.field, self.read_json = field, read_json
+
+    def read(self, values: Sequence[Any]) -> Any:
+        for value in values:
+            check_encoding(value)
+        if isinstance(self.field, serializers.ListSerializer):
+            return self.objects(values)
+        if isinstance(self.field, serializers.ListField):
+            return self.texts(values)
+        value = self.only(values)
+        if isinstance(self.field, serializers.BaseSerializer | serializers.DictField | serializers.JSONField):
+            return self.json(value)
+        may_be_object = getattr(self.field, "may_be_object", False)
+        return self.json(value) if may_be_object and begins_with(value, "{") else value
+
+    def only(self, values: Sequence[Any]) -> Any:
+        if len(values) > 1:
+            raise ValidationError(f"This field was sent {len(values)} times; it takes one value.", code="repeated")
+        return values[0]
+
+    def objects(self, values: Sequence[Any]) -> Any:
+        """One JSON list, or one JSON object each time."""
+        read = [self.json(value) for value in values]
+        if len(read) == 1 and (read[0] is None or isinstance(read[0], list)):
+            return read[0]
+        if any(isinstance(one, list) for one in read):
+            raise ValidationError("Send one JSON list, or the field once for each object.", code="repeated")
+        return read
+
+    def texts(self, values: Sequence[Any]) -> Any:
+        """One JSON list, or one value each time."""
+        if len(values) == 1 and begins_with(values[0], "["):
+            try:
+                return self.json(values[0])
+            except ValidationError:
+                detail = 'What begins with "[" must be a JSON list; a text that does is sent inside of one: ["[…] …"].'
+                raise ValidationError(detail, code="invalid") from None
+        if len(values) == 1:
+            return values
+        if any(begins_with(value, "[") and self.is_list(value) for value in values):
+            raise ValidationError("Send one JSON list, or the field once for each value.", code="repeated")
+        return values
+
+    def is_list(self, text: str) -> bool:
+        try:
+            return isinstance(self.json(text), list)
+        except ValidationError:
+            return False
+
+    def json(self, text: Any) -> Any:
+        if not isinstance(text, str):
+            raise ValidationError("Must be JSON text, not a file.", code="invalid")
+        try:
+            return self.read_json(text)
+        except ParseError as error:
+            raise ValidationError(f"Must be JSON: {error.detail}", code="invalid") from None
+
+
+def begins_with(value: Any, mark: str) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith(mark)
+
+
+def check_encoding(value: Any) -> None:
+    if isinstance(value, str) and REPLACEMENT in value:
+        raise ValidationError("The text of a form must be UTF-8.", code="not_utf8")
+
+
+# ---------------------------------------------------------------- from bytes
+
+
+class FormParser(parsers.FormParser):
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        with too_many_is_named():
+            return super().parse(*args, **kwargs)
+
+
+class MultiPartParser(parsers.MultiPartParser):
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> parsers.DataAndFiles:
+        request = parser_context["request"]
+        meta = {**request.META, "CONTENT_TYPE": media_type}
+        try:
+            with too_many_is_named():
+                data, files = Parts(meta, stream, request.upload_handlers, parser_context["encoding"]).parse()
+        except MultiPartParserError as error:
+            raise ParseError(f"The multipart form can't be read: {error}") from None
+        return parsers.DataAndFiles(data, files)
+
+
+class Parts(DjangoMultiPartParser):
+    """Django's leaves out a file whose name comes to nothing ('..', '/'); nobody here uses the name."""
+
+    def sanitize_file_name(self, file_name: str) -> str:
+        return super().sanitize_file_name(file_name) or "file"
+
+
+@contextmanager
+def too_many_is_named() -> Iterator[None]:
+    try:
+        yield
+    except TooManyFieldsSent:
+        raise ParseError(f"The form has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} fields.") from None
+    except TooManyFilesSent:
+        raise ParseError(f"The form has more than {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files.") from None

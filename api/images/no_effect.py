@@ -1,0 +1,38 @@
+"""What a request for pictures says that will change nothing: known before the work begins, and told with the job."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from api.catalog import UnknownModel
+from api.images.prompt_notation import describe_notation
+from api.images.scheduler_presets import FLOW_FAMILIES
+from config.catalog import get_catalog
+
+# The backends say these two as well, for callers without a job: the same words, so that a job has them once.
+NO_STEPS = "steps × strength is less than one step: the picture was left as it is."
+NO_GUIDANCE = "negative_prompt has no effect at a guidance_scale of 1 or below."
+NO_GUIDANCE_FLOW = "negative_prompt has no effect with this model at this guidance_scale."
+NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
+
+
+def find_warnings(params: dict[str, Any], model_id: str) -> Iterator[str]:
+    """Sentences about a job's params."""
+    for field in ("prompt", "negative_prompt"):
+        if sentence := describe_notation(field, params[field]):
+            yield sentence
+    if params["negative_prompt"] and params["guidance_scale"] <= 1:
+        yield NO_GUIDANCE_FLOW if is_flow(model_id) else NO_GUIDANCE
+    if params.get("strength") is not None and int(params["steps"] * params["strength"]) < 1:
+        yield NO_STEPS
+    if params.get("rank_by") and not params.get("best_of"):
+        yield NOT_RANKED
+    for lora in params["loras"]:
+        if lora["weight"] == 0:
+            yield f"loras: '{lora['id']}' has the weight 0, and so no effect."
+
+
+def is_flow(model_id: str) -> bool:
+    try:
+        return get_catalog().get(model_id).family in FLOW_FAMILIES
+    except UnknownModel:  # retried after it left the catalog
+        return False

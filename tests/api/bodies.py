@@ -1,0 +1,72 @@
+"""A valid body for every request that takes one, by its path in the OpenAPI document; and which of them take pictures, and forms."""
+
+import base64
+import random
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from api.files.decoding import encode_png
+from api.files.models import StoredFile
+from api.files.services import store_upload
+from api.scoring.models import Rating
+from tests.rows import make_picture
+
+ASYNC = {"Prefer": "respond-async"}
+CHATS = ("/v1/chat/completions", "/chat-server/v1/chat/completions", "/chat-server/v1/chat/completions/torch")
+VLM = "HuggingFaceTB/SmolVLM-256M-Instruct"
+
+
+def picture(seed: int = 0) -> Image.Image:
+    """Noise, so that its base64 has every character of the alphabet."""
+    return Image.frombytes("RGB", (32, 32), random.Random(seed).randbytes(32 * 32 * 3))
+
+
+def png(seed: int = 0) -> bytes:
+    return encode_png(picture(seed))
+
+
+def text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def stored(seed: int = 0) -> StoredFile:
+    return store_upload(owner_key="local", data=png(seed))
+
+
+def training() -> dict[str, Any]:
+    """With as many ratings as one asks for."""
+    for seed in range(20):
+        Rating.objects.give(owner_key="local", file=stored(seed), stars=1 + seed % 5)
+    return {"name": "mine"}
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    return {"model": VLM, "messages": [{"role": "user", "content": "What is it?"}], **fields}
+
+
+BODIES: dict[str, Callable[[], dict[str, Any]]] = {
+    "/api/txt2img/": lambda: {"prompt": "a lake"},
+    "/api/img2img/": lambda: {"prompt": "a lake", "image": text(png())},
+    "/api/score/": lambda: {"image": text(png())},
+    "/api/score/batch/": lambda: {"items": [{"image": text(png())}]},
+    "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},
+    "/api/scorers/": training,
+    "/api/ratings/": lambda: {"image": str(stored().pk), "rating": 4},
+    "/api/comparisons/": lambda: {"images": [str(stored(1).pk), str(stored(2).pk)], "preferred": None},
+    "/api/images/{id}/": dict,
+    "/api/models/{model_id}/load/": dict,
+    "/api/models/{model_id}/unload/": dict,
+    **dict.fromkeys(CHATS, chat),
+}
+FORMS = [
+    path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in ("txt2img", "img2img", "score", "clip-score")
+]
+
+
+def address(path: str) -> str:
+    """With what the document's path leaves open filled in."""
+    if path == "/api/images/{id}/":
+        return f"/api/images/{make_picture().pk}/"
+    return path.replace("{model_id}", "starter")

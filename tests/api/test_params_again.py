@@ -1,0 +1,108 @@
+"""What comes out goes in again: a job's own params, posted to the same address, are a valid request for the same result."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from api.jobs.models import Job
+from tests.api.bodies import BODIES, VLM, address, png, stored, text
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Send = Callable[..., Any]
+BOX = {"kind": "title", "x": 1.5, "y": 2, "w": 9, "h": 9}
+TXT2IMG = {
+    "prompt": " a lake ",
+    "negative_prompt": "rain",
+    "model_id": "dreamshaper-8",
+    "num_images": 2,
+    "best_of": 3,
+    "rank_by": {"clip": 1, "layout": 2},
+    "scheduler": "euler_a",
+    "clip_skip": 1,
+    "output_format": "webp",
+    "tags": ["a", "b"],
+    "deterministic": True,
+    "guidance_scale": 3,
+    "width": 512,
+}
+FULL: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+    ("/api/txt2img/", lambda: TXT2IMG),
+    ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso"}], "rank_by": "clip", "seed": 2**53 - 1}),
+    ("/api/img2img/", lambda: {**TXT2IMG, "image": text(png(1)), "mask": text(png(2)), "strength": 0.5}),
+    ("/api/score/", lambda: {"image": text(png()), "elements": [BOX], "event_data": {"title": "x"}, "deep": True}),
+    ("/api/score/", lambda: {"image": text(png()), "backend": "nima"}),
+    ("/api/score/", lambda: {"variant": {"gradient": "bg-blue-600"}}),
+    ("/api/score/batch/", lambda: {"items": [{"image": text(png())}, {"event_data": {"title": "x"}}]}),
+    ("/api/clip-score/", lambda: {"images": [text(png(1)), text(png(2))], "prompts": ["a", "b"], "pairs": True}),
+    ("/v1/chat/completions", lambda: full_chat()),
+]
+
+
+def full_chat() -> dict[str, Any]:
+    picture = {"type": "image_url", "image_url": {"url": f"darkroom://images/{stored(4).pk}", "detail": "high"}}
+    messages = [
+        {"role": "developer", "content": "Be short."},
+        {"role": "user", "content": [picture, {"type": "text", "text": "What is it?"}]},
+        {"role": "assistant", "content": "Noise."},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    ]
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    return {
+        "model": VLM,
+        "messages": messages,
+        "temperature": 0.5,
+        "stop": "x",
+        "n": 2,
+        "max_tokens": 9,
+        "logprobs": True,
+        "top_logprobs": 2,
+        "response_format": schema,
+        "metadata": {"a": "b"},
+        "backend": "pytorch",
+    }
+
+
+CASES = [
+    (path, body) for path, body in BODIES.items() if path not in ("/api/ratings/", "/api/comparisons/", "/api/images/{id}/")
+]
+
+
+@pytest.mark.parametrize(("path", "body"), [*CASES, *FULL], ids=[path for path, _ in [*CASES, *FULL]])
+def test_a_jobs_params_are_a_request_for_the_same_job(send: Send, path: str, body: Callable[[], dict[str, Any]]) -> None:
+    first = send(address(path), body())
+    assert first.status_code == 202, first.content
+    again = send(address(path), first.json()["params"])
+    assert again.status_code == 202, again.content
+    assert again.json()["params"] == first.json()["params"]
+    one, other = (Job.objects.get(pk=reply.json()["id"]) for reply in (first, again))
+    assert (one.params, one.model_id, one.kind, one.prompt) == (other.params, other.model_id, other.kind, other.prompt)
+
+
+def test_a_job_of_an_earlier_version_names_its_model_too(send: Send) -> None:
+    job = send("/api/txt2img/", {"prompt": "a", "model_id": "dreamshaper-8"}).json()
+    assert "model_id" not in Job.objects.get(pk=job["id"]).params
+    assert job["params"]["model_id"] == "dreamshaper-8"
+
+
+def test_a_load_of_another_model_than_the_addresss_is_an_error(send: Send) -> None:
+    reply = send("/api/models/starter/load/", {"model_id": "dreamshaper-8"})
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (400, "model_id")
+
+
+@pytest.mark.parametrize(
+    ("fields", "largest"),
+    [
+        ({"num_images": 3}, 2**53 - 3),
+        ({"best_of": 64}, 2**53 - 64),
+        ({"best_of": 4, "num_images": 2}, 2**53 - 4),
+        ({}, 2**53 - 1),
+    ],
+)
+def test_the_seeds_of_all_pictures_are_in_the_range(send: Send, fields: dict[str, Any], largest: int) -> None:
+    assert send("/api/txt2img/", {"prompt": "a", **fields, "seed": largest}).status_code == 202
+    refused = send("/api/txt2img/", {"prompt": "a", **fields, "seed": largest + 1})
+    assert refused.status_code == 400
+    [error] = refused.json()["errors"]
+    assert error["field"] == "seed"
+    assert str(largest) in error["detail"] or fields == {}
