@@ -1,8 +1,9 @@
 """What this machine is good at: cuda, mps or cpu, the dtype that is fast on it, and its free memory.  [torch; no Django]
 
-The dtype is found by probing, not by a device's name (SPEED.md): a small convolution and a small matrix product, the two things
-that a denoiser consists of, are timed in fp32, bf16 and fp16. Half precision is taken when it is clearly faster, and fp16 is
-preferred to bf16 when both are about as fast, since it keeps three more bits of mantissa.
+On CUDA the dtype follows from what the chip supports (`half_precisions`), never from a timing: a small piece of work takes as long
+as its launch in every dtype, so that an H200 once ran in fp32. On CPU and MPS it is probed: a small convolution and a small matrix
+product, the two things that a denoiser consists of, are timed in fp32, bf16 and fp16. Half precision is taken when it is clearly
+faster. fp16 is preferred to bf16 when both are about as fast, since it keeps three more bits of mantissa.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +29,13 @@ CLEARLY_FASTER = 1.25
 """A half precision must beat fp32 by this factor; noise on a shared machine is about 10 %."""
 ABOUT_AS_FAST = 1.15
 ROUNDS = 5
+FAST_BF16 = (8, 0)
+"""CUDA's compute capability from which on bf16 has arithmetic of its own (Ampere); before, it is emulated."""
+FAST_FP16 = (5, 3)
+SLOW_FP16 = (6, 1)
+"""Consumer Pascal (GTX 1000): its fp16 runs at a sixty-fourth of fp32's rate."""
+BROKEN_FP16 = re.compile(r"\b(GTX 16\d0|T[56][05]0|T1[02]00|T2000|MX[45]50|CMP 30HX)\b")
+"""Turing chips without tensor cores, whose convolutions give NaN in fp16."""
 
 
 class DeviceUnavailable(RuntimeError):
@@ -43,7 +52,11 @@ class Device:
     memory_total: int
     """Bytes: the accelerator's own memory; main memory on cpu and mps."""
     probe: dict[str, float | None] = field(default_factory=dict)
-    """Milliseconds by dtype's name; None where the dtype failed or gave values that are not finite."""
+    """Milliseconds by dtype's name; None where the dtype failed or gave values that are not finite. Empty on CUDA."""
+    halves: frozenset[torch.dtype] = frozenset()
+    """On CUDA, the half precisions that the chip has fast arithmetic for."""
+    fused_attention: bool = True
+    """Attention that needs no memory for the whole matrix of scores; computing it in slices would need more, and is slower."""
 
     @property
     def torch_device(self) -> torch.device:
@@ -70,8 +83,23 @@ class Device:
         else:
             give_back_freed_memory()
 
+    @property
+    def runs_in_slow_fp32(self) -> bool:
+        """An accelerator that no half precision is fast on: half the speed and twice the memory of what people expect of one."""
+        return self.type != "cpu" and self.dtype == torch.float32
+
+    @property
+    def why_dtype(self) -> str:
+        """How `dtype` was found, in words."""
+        if self.type == "cuda":
+            return "by what the chip supports"
+        taken = [f"{name} {'not possible' if spent is None else f'{spent:.1f} ms'}" for name, spent in self.probe.items()]
+        return f"a trial took: {', '.join(taken)}"
+
     def is_fast(self, dtype: torch.dtype) -> bool:
         """Is `dtype` about as fast here as the dtype that was chosen?"""
+        if self.halves:
+            return dtype in self.halves
         mine, chosen = self.probe.get(dtype_name(dtype)), self.probe.get(dtype_name(self.dtype))
         return mine is not None and chosen is not None and mine <= chosen * ABOUT_AS_FAST
 
@@ -101,17 +129,40 @@ class Device:
 def probe_device(preference: Preference = "auto") -> Device:
     """The device to run models on; probed once a process (well under a second). Raises DeviceUnavailable."""
     kind = _choose(preference)
-    device = torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
-    timings = _time_dtypes(device)
+    if kind == "cuda":
+        return cuda_device(0, torch.cuda.get_device_properties(0))
+    timings = _time_dtypes(torch.device(kind))
     return Device(
         type=kind,
         index=0,
-        name={"cuda": lambda: torch.cuda.get_device_name(0), "mps": lambda: "Apple GPU", "cpu": _cpu_name}[kind](),
+        name="Apple GPU" if kind == "mps" else _cpu_name(),
         dtype=torch.float16 if kind == "mps" else fastest_dtype(timings),
         channels_last=kind != "mps",
-        memory_total=torch.cuda.mem_get_info(0)[1] if kind == "cuda" else main_memory()[0],
+        memory_total=main_memory()[0],
         probe={dtype_name(dtype): milliseconds for dtype, milliseconds in timings.items()},
+        fused_attention=kind != "mps",
     )
+
+
+def cuda_device(index: int, properties: Any) -> Device:
+    """A CUDA device by its properties (`torch.cuda.get_device_properties`): name, major, minor, total_memory."""
+    halves = half_precisions((properties.major, properties.minor), properties.name)
+    return Device(
+        type="cuda",
+        index=index,
+        name=properties.name,
+        dtype=torch.float16 if torch.float16 in halves else torch.float32,
+        channels_last=True,
+        memory_total=properties.total_memory,
+        halves=halves,
+    )
+
+
+def half_precisions(capability: tuple[int, int], name: str) -> frozenset[torch.dtype]:
+    """Those that a CUDA chip has fast, correct arithmetic for."""
+    if capability < FAST_FP16 or capability == SLOW_FP16 or BROKEN_FP16.search(name):
+        return frozenset()
+    return frozenset({torch.float16, torch.bfloat16} if capability >= FAST_BF16 else {torch.float16})
 
 
 def fastest_dtype(milliseconds: dict[torch.dtype, float | None]) -> torch.dtype:

@@ -38,20 +38,22 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry
-from api.devices import Device
+from api.devices import Device, dtype_name
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
 from api.loading.builders import Builder, builder_for, register_builder
+from api.loading.ladder import Ladder
 from api.loading.leases import Lease, Slot
 from api.loading.memory import (
     MEASURES,
-    Ladder,
     OutOfMemory,
     apply_measure,
     broken_by,
     classify,
+    dtypes_of,
     modules_of,
+    named_errors,
     readable_size,
     size_on_device,
 )
@@ -79,6 +81,8 @@ DOWNLOAD_SHARE = 0.9
 """The part of a progress bar that a download takes, when there is one."""
 USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
 """Without MODEL_MEMORY_LIMIT: the part of the device's memory that weights may take."""
+
+SLOW_FP32 = "{device} has no fast half precision: models run in float32, slowly and with twice the memory."
 
 
 class ModelBusy(DarkroomError):
@@ -118,15 +122,21 @@ class ModelLoader:
         entry = self.catalog.get(model_id)
         builder = builder_for(entry, task)
         started = time.perf_counter()
-        with _named_errors(entry, self.device):
+        with named_errors(entry, self.device):
             slot, loaded_now = self._pin(entry, builder, on_progress, load)
             try:
                 with slot.in_use:
                     slot.view(task)
                     lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, slot)
                     lease.notes += [MEASURES[name] for name in slot.measures if name not in self.forced]
+                    if self.device.runs_in_slow_fp32:
+                        lease.notes.append(SLOW_FP32.format(device=self.device.name))
                     try:
                         yield lease
+                    except Exception as error:
+                        if classify(error) == "oom":
+                            lease.restore_offload()
+                        raise
                     finally:
                         self._settle(lease)
             finally:
@@ -177,6 +187,7 @@ class ModelLoader:
                     "pinned": slot.pins > 0,
                     "last_used": slot.last_used,
                     "measures": list(slot.measures),
+                    "dtypes": {name: dtype_name(dtype) for name, dtype in slot.dtypes.items()},
                     "load_seconds": round(slot.load_seconds, 3),
                 }
                 for slot in slots
@@ -226,6 +237,7 @@ class ModelLoader:
             builder=builder,
             loaded=loaded,
             measures=measures,
+            dtypes=dtypes_of(loaded),
             load_seconds=time.perf_counter() - started,
             size=size_on_device(loaded, measures),
             process_bytes=max(0, self.device.used_memory() - before),
@@ -335,30 +347,17 @@ class ModelLoader:
         self.device.empty_cache()
 
     def _settle(self, lease: Lease) -> None:
-        """End the lease's own measures. A model that no longer fits the device whole is dropped, and loaded anew next time."""
+        """End the lease's own measures. A model that no longer fits the device whole is dropped, and loaded anew next time;
+        whoever waits for it already gets it offloaded."""
         try:
             lease.release_measures()
         except Exception as error:
             if classify(error) != "oom":
                 raise
+            lease.slot.measures.append("cpu_offload")
+            lease.restore_offload()
             with self._state:
                 self._slots.pop(lease.entry.id, None)
-
-
-@contextlib.contextmanager
-def _named_errors(entry: ModelEntry, device: Device) -> Iterator[None]:
-    """Faults, and shortages that no ladder caught, by their own names."""
-    try:
-        yield
-    except (DeviceFault, DarkroomError):
-        raise
-    except Exception as error:
-        verdict = classify(error)
-        if verdict == "fault":
-            raise DeviceFault(f"{type(error).__name__} on {device.name}") from error
-        if verdict == "oom":
-            raise OutOfMemory(f"The {device.type} device ran out of memory with {entry.name}.") from error
-        raise
 
 
 def _download_progress(name: str, on_progress: Progress | None) -> Callable[[int, int], None] | None:

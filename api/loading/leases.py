@@ -14,7 +14,7 @@ import torch
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.loading.builders import Builder
-from api.loading.memory import apply_measure, modules_of, undo_measure
+from api.loading.memory import DENOISERS, apply_measure, dtypes_of, offload, undo_measure
 
 if TYPE_CHECKING:
     from api.model_loader import ModelLoader
@@ -34,6 +34,8 @@ class Slot:
     """Bytes of weights on the device, measured."""
     process_bytes: int
     """By how much the process (or CUDA's allocations) grew while it was loaded."""
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    """Of its modules by name, as it was loaded."""
     views: dict[str, Any] = field(default_factory=dict)
     pins: int = 0
     last_used: float = field(default_factory=time.time)
@@ -82,8 +84,9 @@ class Lease:
 
     @property
     def dtype(self) -> torch.dtype:
-        modules = list(modules_of(self.slot.loaded).values())
-        return next((parameter.dtype for module in modules for parameter in module.parameters()), self.device.dtype)
+        """Of a single model, or of a pipeline's denoiser."""
+        dtypes = dtypes_of(self.slot.loaded)
+        return next((dtypes[name] for name in (*DENOISERS, *dtypes) if name in dtypes), self.device.dtype)
 
     def pipeline_with(self, **components: Any) -> Any:
         """The pipeline with some components (a scheduler, say) replaced for one call; the weights are shared."""
@@ -100,9 +103,17 @@ class Lease:
         return True
 
     def release_measures(self) -> None:
-        while self.taken:
-            undo_measure(self.taken.pop(), self.slot.loaded, self.device)
+        """Offloading ends last: it alone can run out of memory."""
+        taken, self.taken = sorted(self.taken, key="cpu_offload".__eq__), []
         self.slot.views.clear()
+        for name in taken:
+            undo_measure(name, self.slot.loaded, self.device)
+
+    def restore_offload(self) -> None:
+        """After a shortage: where parts are offloaded, none is left half moved."""
+        if "cpu_offload" in self.measures:
+            offload(self.slot.loaded, self.device)
+            self.slot.views.clear()
 
 
 class OnlyLoaded:

@@ -1,21 +1,16 @@
-"""When memory runs out: what an error means, what can be done about it, and in which order.  [torch; no Django]
+"""Memory: what an error means, how much weights take, and the measures against a shortage.  [torch; no Django]
 
-The ladder: empty the cache → evict other models → halve the batch → VAE slicing and tiling → attention slicing → offload to the
-CPU → give up with `out_of_memory`. Slicing is an answer to a shortage, never a default: it makes a CPU step 2.5 times slower.
+Which measure is taken when is in api/loading/ladder.py.
 """
 
 from __future__ import annotations
 
-import gc
 import json
-import logging
 import struct
-import traceback
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
@@ -24,11 +19,6 @@ from api.devices import Device
 from api.downloads.snapshots import is_lfs_pointer
 from api.errors import DarkroomError, DeviceFault
 
-if TYPE_CHECKING:
-    from api.model_loader import Lease
-
-logger = logging.getLogger("darkroom.models")
-
 MEASURES = {
     "vae_slicing": "The VAE decoded one picture at a time.",
     "vae_tiling": "The VAE decoded the picture in tiles.",
@@ -36,6 +26,9 @@ MEASURES = {
     "cpu_offload": "Parts of the model were kept in main memory, which is slower.",
 }
 """Every measure that an owner can force by setting, and what it says on a job."""
+
+DENOISERS = ("unet", "transformer")
+"""The names of a pipeline's component that runs at every step."""
 
 OUT_OF_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")
 FAULT_SIGNS = ("cuda error", "cudnn error", "cublas_status", "cusolver_status", "hip error", "device-side assert")
@@ -70,6 +63,22 @@ def classify(error: BaseException) -> Literal["oom", "fault", "error"]:
     return "error"
 
 
+@contextmanager
+def named_errors(entry: ModelEntry, device: Device) -> Iterator[None]:
+    """Faults, and shortages that no ladder caught, by their own names."""
+    try:
+        yield
+    except (DeviceFault, DarkroomError):
+        raise
+    except Exception as error:
+        verdict = classify(error)
+        if verdict == "fault":
+            raise DeviceFault(f"{type(error).__name__} on {device.name}") from error
+        if verdict == "oom":
+            raise OutOfMemory(f"The {device.type} device ran out of memory with {entry.name}.") from error
+        raise
+
+
 def readable_size(size: int) -> str:
     """Of bytes: '4.2 GB', or '21.7 MB' below one."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
@@ -84,6 +93,12 @@ def modules_of(loaded: Any) -> dict[str, torch.nn.Module]:
         return {"model": loaded}
     parts = loaded if isinstance(loaded, dict) else getattr(loaded, "components", {})
     return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
+
+
+def dtypes_of(loaded: Any) -> dict[str, torch.dtype]:
+    """What the weights of each module are held in."""
+    first = {name: next(module.parameters(), None) for name, module in modules_of(loaded).items()}
+    return {name: parameter.dtype for name, parameter in first.items() if parameter is not None}
 
 
 def weight_bytes(loaded: Any) -> int:
@@ -158,8 +173,21 @@ def apply_measure(name: str, pipeline: Any, device: Device) -> bool:
         return True
     if device.type == "cpu" or not getattr(pipeline, "model_cpu_offload_seq", None):
         return False
-    pipeline.enable_model_cpu_offload(device=device.torch_device)
+    offload(pipeline, device)
     return True
+
+
+def offload(pipeline: Any, device: Device) -> None:
+    """Every module whole in main memory, with a fresh hook that brings it to the device when it is called.
+
+    Also after a shortage: that can stop a hook in the middle of a move, and accelerate takes a module to be where its first
+    parameter is.
+    """
+    pipeline.remove_all_hooks()
+    for module in modules_of(pipeline).values():
+        module.to("cpu")
+    device.empty_cache()
+    pipeline.enable_model_cpu_offload(device=device.torch_device)
 
 
 def undo_measure(name: str, pipeline: Any, device: Device) -> None:
@@ -177,100 +205,3 @@ def _switch_vae(vae: Any, kind: str) -> bool:
         return False
     getattr(vae, f"enable_{kind}")()
     return True
-
-
-# -- The ladder --------------------------------------------------------------------------------------------------------------
-
-
-class Ladder:
-    """Runs a body again after each step down until it ends without running out of memory; see api/model_loader.py."""
-
-    def __init__(self, lease: Lease, batch_size: int, evict_others: Callable[[], list[str]]) -> None:
-        self.lease, self.batch_size = lease, batch_size
-        self._evict_others = evict_others
-        self._done = False
-        self._rungs: deque[Callable[[], bool]] = deque(
-            (self._empty_cache, self._evict, self._halve, self._slice_vae, self._slice_attention, self._offload)
-        )
-
-    def __iter__(self) -> Iterator[Attempt]:
-        while not self._done:
-            yield Attempt(self)
-
-    def finish(self) -> None:
-        self._done = True
-
-    def step_down(self, error: BaseException) -> None:
-        """Do the next thing that helps. Raises OutOfMemory when nothing is left."""
-        while self._rungs:
-            rung = self._rungs[0]
-            helped = rung()
-            if not helped or rung != self._halve or self.batch_size == 1:
-                self._rungs.popleft()
-            if helped:
-                gc.collect()
-                self.lease.device.empty_cache()
-                return
-        raise OutOfMemory(
-            f"The {self.lease.device.type} device ran out of memory with {self.lease.entry.name}, and nothing more can be done "
-            "about it: ask for a smaller picture."
-        ) from error
-
-    def _note(self, text: str) -> bool:
-        logger.warning("out of memory with %s: %s", self.lease.entry.id, text)
-        self.lease.notes.append(text)
-        return True
-
-    def _empty_cache(self) -> bool:
-        self.lease.slot.forget()
-        return self._note("Memory ran out; the cache was emptied.")
-
-    def _evict(self) -> bool:
-        evicted = self._evict_others()
-        return bool(evicted) and self._note(f"Memory ran out; unloaded {', '.join(evicted)}.")
-
-    def _halve(self) -> bool:
-        if self.batch_size == 1:
-            return False
-        self.batch_size //= 2
-        return self._note(f"Memory ran out; at most {self.batch_size} at a time.")
-
-    def _slice_vae(self) -> bool:
-        return any([self._measure("vae_slicing"), self._measure("vae_tiling")])
-
-    def _slice_attention(self) -> bool:
-        return self._measure("attention_slicing")
-
-    def _offload(self) -> bool:
-        return self._measure("cpu_offload")
-
-    def _measure(self, name: str) -> bool:
-        return self.lease.take_measure(name) and self._note(f"Memory ran out. {MEASURES[name]}")
-
-
-class Attempt:
-    """One try on the ladder. Running out of memory inside its `with` is swallowed after a step down."""
-
-    def __init__(self, ladder: Ladder) -> None:
-        self._ladder = ladder
-
-    @property
-    def batch_size(self) -> int:
-        """At most so many pictures in one call."""
-        return self._ladder.batch_size
-
-    def __enter__(self) -> Attempt:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None) -> bool:
-        if error is None:
-            self._ladder.finish()
-            return False
-        verdict = classify(error)
-        if verdict == "error":
-            return False
-        if verdict == "fault":
-            raise DeviceFault(f"{type(error).__name__} on {self._ladder.lease.device.name}") from error
-        traceback.clear_frames(frames)  # the failed call's tensors live in its frames
-        self._ladder.step_down(error)
-        return True

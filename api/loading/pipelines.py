@@ -49,14 +49,23 @@ def build_pipeline(entry: ModelEntry, folder: Path, device: Device) -> Diffusion
     options: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
     pipeline = DiffusionPipeline.from_pretrained(
         folder,
-        dtype=choose_dtype(folder, device),
+        dtype=choose_dtypes(folder, device),
         variant=installed_variant(folder),
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=False,
         **options,
     )
+    return prepare_pipeline(pipeline, device)
+
+
+def prepare_pipeline(pipeline: DiffusionPipeline, device: Device) -> DiffusionPipeline:
+    """What every pipeline of ours gets, wherever its weights came from."""
     pipeline.set_progress_bar_config(disable=True)
+    vae = getattr(pipeline, "vae", None)
+    if vae is not None and vae.dtype != torch.float16:
+        vae.register_to_config(force_upcast=False)  # the pipelines would take it to fp32 and then to the denoiser's dtype
+        take_any_dtype(vae)
     if device.channels_last:
         for name in modules_of(pipeline).keys() & {"unet", "vae"}:
             with contextlib.suppress(RuntimeError):  # a VAE with three-dimensional convolutions has no such layout
@@ -81,20 +90,35 @@ def view_for_task(pipeline: DiffusionPipeline, task: str) -> DiffusionPipeline:
     return view
 
 
-def choose_dtype(folder: Path, device: Device) -> torch.dtype:
-    """The device's dtype, with two exceptions at half precision.
+def take_any_dtype(vae: Any) -> None:
+    """Pictures come to the encoder in the denoiser's dtype, latents to the decoder in the scheduler's: each is cast to the VAE's."""
 
-    Diffusion transformers (FLUX, SD 3, Qwen-Image …) are trained in bf16 and overflow in fp16. SDXL's first VAE overflows in
-    fp16 too and says so (`force_upcast`): in bf16 it does not; where bf16 is slow, the pipeline itself decodes in fp32.
+    def cast(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            value.to(vae.dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value for value in inputs
+        )
+
+    for name in ("encoder", "post_quant_conv", "decoder"):
+        if isinstance(part := getattr(vae, name, None), torch.nn.Module):
+            part.register_forward_pre_hook(cast)
+
+
+def choose_dtypes(folder: Path, device: Device) -> dict[str, torch.dtype]:
+    """By component's name, with "default" for the others: what diffusers' `from_pretrained` takes as `dtype`.
+
+    Half precision has two exceptions. Diffusion transformers (FLUX, SD 3, Qwen-Image …) are trained in bf16 and overflow in fp16.
+    SDXL's first VAE overflows in fp16 too and says so (`force_upcast`): it runs in bf16, or in fp32 where bf16 is slow.
     """
     if device.dtype == torch.float32:
-        return device.dtype
+        return {"default": torch.float32}
     index = _read_json(folder / "model_index.json")
     if "transformer" in index:
-        return torch.bfloat16
-    vae = folder / "vae" / "config.json"
-    overflows = str(index.get("_class_name", "")).startswith("StableDiffusionXL") and _read_json(vae).get("force_upcast", True)
-    return torch.bfloat16 if overflows and device.is_fast(torch.bfloat16) else device.dtype
+        return {"default": torch.bfloat16}
+    dtypes = {"default": device.dtype}
+    is_xl = str(index.get("_class_name", "")).startswith("StableDiffusionXL")
+    if is_xl and device.dtype == torch.float16 and _read_json(folder / "vae" / "config.json").get("force_upcast", True):
+        dtypes["vae"] = torch.bfloat16 if device.is_fast(torch.bfloat16) else torch.float32
+    return dtypes
 
 
 def installed_variant(folder: Path) -> str | None:
@@ -107,7 +131,7 @@ def installed_variant(folder: Path) -> str | None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that a load would read."""
+    """The safetensors files that a load would read; each lies in its component's folder."""
     variant = installed_variant(folder)
     chosen = []
     for component in _components(folder):
@@ -123,7 +147,10 @@ def _components(folder: Path) -> list[list[Path]]:
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     """What the weights will take in memory, from the headers of their files. Raises DarkroomError for a damaged file."""
-    return estimate_files(entry, folder, weight_files(folder), choose_dtype(folder, device))
+    dtypes = choose_dtypes(folder, device)
+    return sum(
+        estimate_files(entry, folder, [file], dtypes.get(file.parent.name, dtypes["default"])) for file in weight_files(folder)
+    )
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -100,11 +100,11 @@ def examine_device() -> Iterator[Finding]:
     except Exception as error:
         yield wrong(f"PyTorch can't use this device: {error}", DRIVER_CURE)
         return
-    tried = ", ".join(
-        f"{name} {taken:.1f} ms" if taken is not None else f"{name} not possible" for name, taken in device.probe.items()
-    )
     yield fine(f"PyTorch {torch.__version__} on {device.type}: {device.name}, {bytes_text(device.memory_total)}")
-    yield fine(f"Models run in {dtype_name(device.dtype)} (a trial took: {tried})")
+    if device.runs_in_slow_fp32:
+        yield note(f"{device.name} has no fast half precision: models run in float32, slowly and with twice the memory.")
+    else:
+        yield fine(f"Models run in {dtype_name(device.dtype)} ({device.why_dtype})")
     if settings.DEVICE == "auto" and device.type == "cpu" and shutil.which("nvidia-smi"):
         cure = "Install PyTorch's CUDA build (pytorch.org/get-started); if it is installed, check that `nvidia-smi` runs."
         yield wrong("This machine has an NVIDIA driver, and PyTorch does not see a GPU.", cure)

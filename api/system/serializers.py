@@ -48,6 +48,11 @@ class LoadedModelSerializer(serializers.Serializer[Any]):
     pinned = serializers.BooleanField(help_text="In use now.")
     last_used = serializers.FloatField(help_text="Seconds since 1970.")
     measures = serializers.ListField(child=serializers.CharField(), help_text="Measures in force against a shortage of memory.")
+    dtypes = serializers.DictField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="What each of its parts is held in. Not told by workers of a version before.",
+    )
 
 
 class WorkerSerializer(serializers.Serializer[Any]):
@@ -55,7 +60,9 @@ class WorkerSerializer(serializers.Serializer[Any]):
     hostname = serializers.CharField()
     state = serializers.ChoiceField(choices=Worker.State.choices)
     device = DeviceSerializer(allow_null=True)
-    dtype = serializers.CharField(allow_null=True)
+    dtype = serializers.CharField(
+        allow_null=True, help_text="What models run in where they have no need of their own: float32 on a GPU is slow."
+    )
     memory = MemorySerializer(allow_null=True)
     models = LoadedModelSerializer(many=True)
     started_at = serializers.DateTimeField()

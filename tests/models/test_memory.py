@@ -119,11 +119,24 @@ def test_then_the_vae_is_sliced_and_tiled(loader: ModelLoader, lease: Lease) -> 
     assert "tiles" in lease.notes[-1]
 
 
-def test_then_attention_is_sliced(loader: ModelLoader, lease: Lease) -> None:
+def needs_slices(lease: Lease) -> Shortage:
     attention = lease.pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn1
-    Shortage(lease.pipeline.unet, lambda inputs: "Sliced" not in type(attention.processor).__name__)
-    assert len(make_pictures(loader, lease, 1)) == 1
-    assert lease.measures == ["vae_slicing", "vae_tiling", "attention_slicing"]
+    return Shortage(lease.pipeline.unet, lambda inputs: "Sliced" not in type(attention.processor).__name__)
+
+
+def test_attention_is_sliced_where_the_device_has_no_fused_attention(catalog: Catalog, tmp_path: Path, device: Device) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), dataclasses.replace(device, fused_attention=False))
+    with loader.use("a", "text-to-image") as lease:
+        needs_slices(lease)
+        assert len(make_pictures(loader, lease, 1)) == 1
+        assert lease.measures == ["attention_slicing"]
+
+
+def test_fused_attention_is_never_replaced_by_slices(loader: ModelLoader, lease: Lease) -> None:
+    needs_slices(lease)
+    with pytest.raises(OutOfMemory):
+        make_pictures(loader, lease, 2)
+    assert lease.measures == []
 
 
 def test_when_nothing_is_left_the_job_fails_as_out_of_memory(loader: ModelLoader, lease: Lease) -> None:
@@ -131,7 +144,7 @@ def test_when_nothing_is_left_the_job_fails_as_out_of_memory(loader: ModelLoader
     with pytest.raises(OutOfMemory, match="smaller picture") as caught:
         make_pictures(loader, lease, 2)
     assert (caught.value.code, caught.value.status) == ("out_of_memory", 507)
-    assert len(lease.notes) == 5
+    assert lease.notes == ["Memory ran out; the cache was emptied.", "Memory ran out; at most 1 at a time."]
 
 
 def test_measures_of_a_lease_end_with_it(loader: ModelLoader) -> None:
@@ -261,7 +274,7 @@ class CpuAsAccelerator(Device):
 
 @pytest.fixture
 def accelerator(device: Device) -> Device:
-    return CpuAsAccelerator(**{**vars(device), "type": "mps"})
+    return CpuAsAccelerator(**{**vars(device), "type": "mps", "dtype": torch.bfloat16})
 
 
 def test_on_an_accelerator_the_last_rung_offloads_to_main_memory(catalog: Catalog, tmp_path: Path, accelerator: Device) -> None:

@@ -271,24 +271,6 @@ def test_weights_are_held_in_the_devices_dtype_and_layout(catalog: Catalog, stor
         assert lease.pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize(
-    ("model_id", "bf16_milliseconds", "expected"),
-    [
-        ("a", 1.0, torch.float16),
-        ("xl", 1.0, torch.bfloat16),  # its VAE overflows in fp16
-        ("xl", 9.0, torch.float16),  # bf16 is slow: the pipeline decodes in fp32
-        ("flux", 9.0, torch.bfloat16),  # trained in bf16
-    ],
-)
-def test_half_precision_is_one_that_the_model_does_not_overflow_in(
-    folders: dict[str, Path], device: Device, model_id: str, bf16_milliseconds: float, expected: torch.dtype
-) -> None:
-    from api.loading.pipelines import choose_dtype
-
-    probe = {"float32": 9.0, "bfloat16": bf16_milliseconds, "float16": 1.0}
-    assert choose_dtype(folders[model_id], dataclasses.replace(device, dtype=torch.float16, probe=probe)) == expected
-
-
 def test_a_checkpoint_in_a_variant_alone_is_loaded(tmp_path: Path, store: ModelStore, device: Device) -> None:
     folder = build_tiny_sd(tmp_path / "half")
     for component in ("unet", "vae"):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,6 +142,28 @@ def test_too_little_disk_is_wrong(settings: Any) -> None:
 def test_a_device_that_is_not_there_is_wrong(settings: Any) -> None:
     settings.DEVICE = "mps"
     assert level_of(list(diagnosis.examine_device()), "DEVICE is mps") == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "level", "text"),
+    [
+        ("NVIDIA H200", (9, 0), "fine", "Models run in float16 (by what the chip supports)"),
+        ("NVIDIA GeForce GTX 1080", (6, 1), "note", "GTX 1080 has no fast half precision: models run in float32"),
+    ],
+)
+def test_the_dtype_of_a_gpu_is_said_and_fp32_is_noted(
+    monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int], level: str, text: str
+) -> None:
+    from api import devices
+
+    major, minor = capability
+    properties = SimpleNamespace(name=name, major=major, minor=minor, total_memory=2**34)
+    monkeypatch.setattr(devices, "probe_device", lambda preference: devices.cuda_device(0, properties))
+    assert level_of(list(diagnosis.examine_device()), text) == level
+
+
+def test_the_dtype_of_a_processor_is_said_with_what_was_measured() -> None:
+    assert level_of(list(diagnosis.examine_device()), "(a trial took: float32 ") == "fine"
 
 
 def test_a_foreign_server_on_the_port_is_wrong(settings: Any) -> None:

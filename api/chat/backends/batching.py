@@ -6,13 +6,17 @@ that padding changes nothing in what it computes.
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from api.loading.memory import classify
 
 TOGETHER = frozenset({"idefics3", "smolvlm", "llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2", "llava"})
 """model_types whose rows may share a batch: plain causal attention with rotary positions. Rows of others are stepped one by one."""
@@ -24,7 +28,8 @@ SPARE = 256
 
 
 class RoomyLayer(DynamicLayer):
-    """A cache that is written in place: DynamicLayer copies all of it at each token. `room`: places for tokens to come."""
+    """A cache that is written in place: DynamicLayer copies all of it at each token. `room`: places for tokens to come; 0 where memory
+    is short, and then it grows by no more than SPARE at a time."""
 
     def __init__(self, keys: torch.Tensor | None = None, values: torch.Tensor | None = None, *, room: int = SPARE) -> None:
         super().__init__()
@@ -46,7 +51,8 @@ class RoomyLayer(DynamicLayer):
             self._adopt(key_states[..., :0, :], value_states[..., :0, :])
         end = self.length + key_states.shape[-2]
         if end > self.buffers[0].shape[-2]:
-            self.buffers = tuple(pad(buffer, (0, 0, 0, max(SPARE, end))) for buffer in self.buffers)
+            more = max(SPARE, end) if self.room else SPARE + end - self.length
+            self.buffers = tuple(pad(buffer, (0, 0, 0, more)) for buffer in self.buffers)
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[..., self.length : end, :] = states
         self.length = end
@@ -85,7 +91,19 @@ class Rows:
         return rows
 
     def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
-        """(rows, vocabulary) float32 on the CPU, after one token for each row."""
+        """(rows, vocabulary) float32 on the CPU, after one token for each row. May be called again after it failed."""
+        kept = [] if self.plain else [dict(vars(layer)) for layer in self.layers]  # these layers never write in place
+        try:
+            return self._step(model, tokens)
+        except Exception:
+            for layer, state in zip(self.layers, kept, strict=False):
+                vars(layer).clear()
+                vars(layer).update(state)
+            for layer in self.layers if self.plain else ():
+                layer.cut(self.width)
+            raise
+
+    def _step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
         counted_here = model.config.model_type not in WRITERS and takes(model, "position_ids")
         model, device = writer_of(model), model.device
         mask = torch.ones(len(tokens), self.width + 1, dtype=torch.long)
@@ -99,6 +117,20 @@ class Rows:
         self.lengths, self.width = [length + 1 for length in self.lengths], self.width + 1
         return logits[:, -1].float().cpu()
 
+    def parts(self, chosen: Sequence[slice]) -> list[Rows]:
+        """Some of the rows each, in memory of their own; this is used no more."""
+        layers = [parted(layer, chosen) for layer in self.layers]
+        made = []
+        for number, rows in enumerate(chosen):
+            part, part_cache = copy.copy(self), copy.copy(self.cache)
+            part.layers = part_cache.layers = [parts[number] for parts in layers]
+            part.cache, part.lengths, part.offsets = part_cache, self.lengths[rows], self.offsets[rows]
+            made.append(part)
+        return made
+
+    def drop(self) -> None:
+        self.layers, self.cache = [], Cache(layers=[])
+
     def join(self, other: Rows) -> None:
         """Both plain. The other's rows come behind these."""
         width = max(self.width, other.width)
@@ -110,16 +142,31 @@ class Rows:
         self.lengths, self.offsets, self.width = self.lengths + other.lengths, self.offsets + other.offsets, width
 
     def keep(self, rows: list[int]) -> None:
-        """Forget the others, and the padding that only they needed."""
-        self.lengths, self.offsets = [self.lengths[row] for row in rows], [self.offsets[row] for row in rows]
-        if not self.plain:
+        """Forget the others, and the padding that only they needed. Layer by layer: the old one is freed before the next is copied."""
+        lengths = [self.lengths[row] for row in rows]
+        if self.plain:
+            first = self.width - max(lengths)
+            for number, layer in enumerate(self.layers):
+                self.layers[number] = RoomyLayer(*(states[rows, :, first:] for states in pair_of(layer)))
+                del layer
+            self.cache, self.width = Cache(layers=self.layers), max(lengths)
+        else:
             self.cache.batch_select_indices(torch.tensor(rows))
-            return
-        width = max(self.lengths)
-        self.layers = [
-            RoomyLayer(*(states[rows, :, self.width - width :] for states in pair_of(layer))) for layer in self.layers
-        ]
-        self.cache, self.width = Cache(layers=self.layers), width
+        self.lengths, self.offsets = lengths, [self.offsets[row] for row in rows]
+
+
+def parted(layer: Any, chosen: Sequence[slice]) -> list[Any]:
+    """A layer of the cache for each of some rows. By way of main memory: where this is wanted the device has no room for copies."""
+    device = layer.keys.device
+    copies = [tuple(states[rows].to("cpu", copy=True) for states in pair_of(layer)) for rows in chosen]
+    layer.buffers = layer.keys = layer.values = None
+    parts = []
+    for pair in copies:
+        part = copy.copy(layer)
+        part.room = 0
+        part.keys, part.values = part.buffers = tuple(states.to(device) for states in pair)
+        parts.append(part)
+    return parts
 
 
 def pair_of(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,6 +191,11 @@ def shaped_positions(model: Any, places: torch.Tensor) -> torch.Tensor:
     return places[None, :, None].expand(3, -1, -1) if "mrope_section" in rope else places[:, None]
 
 
+def refuse(error: Exception) -> bool:
+    """There is nothing to make room with."""
+    return False
+
+
 class GroupedBatch:
     """All answers of one model that are under way. The model itself is passed in at each call: it may be evicted in between.
 
@@ -154,14 +206,32 @@ class GroupedBatch:
         self.groups: list[Any] = []
 
     @torch.inference_mode()
-    def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
-        """(rows, vocabulary): one more token for each row, in order."""
-        logits, first = [], 0
-        for group in self.groups:
+    def step(self, model: Any, tokens: Sequence[int], free: Callable[[Exception], bool] = refuse) -> list[torch.Tensor | None]:
+        """(vocabulary,) for each row, in order, after one more token of it.
+
+        When memory runs out, `free` is asked to make room, as long as it finds any; then the rows are stepped in smaller groups.
+        None for a row that doesn't fit alone.
+        """
+        logits: list[torch.Tensor | None] = []
+        number = 0
+        while number < len(self.groups):
+            group = self.groups[number]
             count = len(group.lengths)
-            logits.append(group.step(model, tokens[first : first + count]))
-            first += count
-        return torch.cat(logits)
+            try:
+                logits += group.step(model, tokens[len(logits) : len(logits) + count])
+            except Exception as error:
+                if classify(error) != "oom":
+                    raise
+                traceback.clear_frames(error.__traceback__)  # the failed call's tensors live in its frames
+                if free(error):
+                    continue
+                if count > 1:
+                    self.groups[number : number + 1] = group.parts([slice(0, count // 2), slice(count // 2, count)])
+                    continue
+                group.drop()  # at once: the next one may need its memory
+                logits.append(None)
+            number += 1
+        return logits
 
     @torch.inference_mode()
     def keep(self, rows: list[int]) -> None:
@@ -171,11 +241,20 @@ class GroupedBatch:
             count = len(group.lengths)
             mine = [row - first for row in rows if first <= row < first + count]
             if mine and len(mine) < count:
-                group.keep(mine)
-            if mine:
+                groups += self._kept(group, mine)
+            elif mine:
                 groups.append(group)
             first += count
         self.groups = groups
+
+    def _kept(self, group: Any, rows: list[int]) -> list[Any]:
+        try:
+            group.keep(rows)
+        except Exception as error:
+            if classify(error) != "oom":
+                raise
+            return list(group.parts([slice(row, row + 1) for row in rows]))
+        return [group]
 
     def group_of(self, row: int) -> tuple[Any, int]:
         """The group that a row is in, and its number there."""

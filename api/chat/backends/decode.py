@@ -20,6 +20,10 @@ from api.chat.backends.sampling import Grammar, Picked, Sampler, token_table
 from api.chat.backends.stopping import TextStream
 from api.errors import DarkroomError
 
+Free = Callable[[Exception], bool]
+"""Makes room after a shortage of memory. False where nothing is left to do."""
+TOO_LARGE = "Memory ran out while the answer was written: ask for fewer choices, or shorten the messages."
+
 
 class Batch(Protocol):
     """What a backend has to do. `model` is passed in each time: it may have been evicted and loaded anew since."""
@@ -27,8 +31,8 @@ class Batch(Protocol):
     def add(self, model: Any, inputs: Any, copies: int) -> torch.Tensor:
         """Read a prompt, and make `copies` rows of it behind all others. The logits of the first token: (vocabulary,) float32."""
 
-    def step(self, model: Any, tokens: Sequence[int]) -> torch.Tensor:
-        """One token for each row. (rows, vocabulary) float32."""
+    def step(self, model: Any, tokens: Sequence[int], free: Free = ...) -> Sequence[torch.Tensor | None]:
+        """One token for each row: (vocabulary,) float32, or None where its memory doesn't suffice."""
 
     def keep(self, rows: list[int]) -> None:
         """Forget the rows that aren't named."""
@@ -132,7 +136,7 @@ class Chat:
     def __init__(self, listener: Listener, answers: list[Answer], prompt: Any) -> None:
         self.listener, self.answers, self.prompt = listener, answers, prompt
         self.cached = 0
-        self.ended = False
+        self.ended = self.failed = False
 
     def take(self, answer: Answer, logits: torch.Tensor) -> None:
         try:
@@ -146,7 +150,7 @@ class Chat:
             self.listener.on_end(Reply([answer.choice for answer in self.answers], self.prompt.length, self.cached))
 
     def fail(self, error: DarkroomError) -> None:
-        self.ended = True
+        self.ended = self.failed = True
         self.listener.on_error(error)
 
 
@@ -208,16 +212,20 @@ class Engine:
         """The prompt that `read` stumbled over."""
         self.reading.popleft()[0].fail(error)
 
-    def step(self, model: Any) -> None:
-        """One more token of every answer."""
+    def step(self, model: Any, free: Free) -> None:
+        """One more token of every answer. A chat that memory doesn't suffice for fails alone."""
         for chat in {id(chat): chat for chat, _ in self.rows}.values():
             chat.ended = chat.ended or chat.listener.cancelled()
         self.settle()
         if not self.rows:
             return
-        logits = self.batch.step(model, [answer.last for _, answer in self.rows])
+        logits = self.batch.step(model, [answer.last for _, answer in self.rows], free)
         for (chat, answer), row in zip(list(self.rows), logits, strict=True):
-            if not chat.ended:
+            if chat.ended:
+                continue
+            if row is None:
+                chat.fail(DarkroomError("out_of_memory", 507, TOO_LARGE))
+            else:
                 chat.take(answer, row)
         self.settle()
 
@@ -230,9 +238,9 @@ class Engine:
             self.rows = [self.rows[number] for number in kept]
 
     def remember(self, kept: list[int]) -> None:
-        """Of several answers the first is what goes on."""
+        """Of several answers the first is what goes on. Of a chat that failed nothing is left."""
         for number, (chat, answer) in enumerate(self.rows):
-            if self.reader and number not in kept and answer.index == 0:
+            if self.reader and number not in kept and answer.index == 0 and not chat.failed:
                 self.reader.remember(number, chat.prompt, answer.stream.tokens)
 
 

@@ -63,6 +63,18 @@ class OnnxRows:
             give_back_freed_memory()
         return torch.from_numpy(logits)
 
+    def parts(self, chosen: Sequence[slice]) -> list[OnnxRows]:
+        """Some of the rows each; this is used no more."""
+        made = []
+        for rows in chosen:
+            part = OnnxRows(changed(self.caches, lambda cache, rows=rows: cache[rows]), self.width)  # type: ignore[misc]
+            part.lengths, part.padding = self.lengths[rows], self.padding
+            made.append(part)
+        return made
+
+    def drop(self) -> None:
+        self.caches = []
+
     def join(self, other: OnnxRows, padding: str) -> None:
         """The other's rows come behind these. `padding`: the side on which this model's shorter rows are filled up."""
         width = max(self.width, other.width)
@@ -73,10 +85,11 @@ class OnnxRows:
 
     def keep(self, rows: list[int]) -> None:
         """Forget the others, and the padding that only they needed."""
-        self.lengths = [self.lengths[row] for row in rows]
-        spare, self.width = self.width - max(self.lengths), max(self.lengths)
-        place = slice(spare, None) if self.padding == "left" else slice(0, self.width)
+        lengths = [self.lengths[row] for row in rows]
+        width = max(lengths)
+        place = slice(self.width - width, None) if self.padding == "left" else slice(0, width)
         self.caches = changed(self.caches, lambda cache: cache[rows, :, place])
+        self.lengths, self.width = lengths, width
 
 
 def changed(caches: Sequence[OrtValue], change: Callable[[Array], Array]) -> list[OrtValue]:

@@ -15,6 +15,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from api.chat.backends.batching import SPARE, TOGETHER, RoomyLayer, Rows, place, takes
 from api.chat.backends.prefix_cache import Limits, Memory, Prefix
 from api.chat.backends.prompting import Prompt
+from api.loading.memory import classify
 
 PIECE = {"cpu": 128}
 """Tokens of a prompt that are read between two tokens of everybody else; on other devices LARGE_PIECE."""
@@ -41,7 +42,12 @@ class Reader:
             return
         layers, length = self.batch.cut(row)
         marks = torch.cat([prompt.marks, torch.tensor(tokens, dtype=torch.long)])[:length]
-        self.memory.keep(Prefix(prompt.owner, marks, layers))
+        try:
+            self.memory.keep(Prefix(prompt.owner, marks, layers))
+        except Exception as error:  # what is only kept to be quicker gives way
+            if classify(error) != "oom":
+                raise
+            self.memory.clear()
 
 
 class TorchReader(Reader):

@@ -9,15 +9,16 @@ from functools import partial
 from typing import Any
 
 from api.chat.backends.batching import TorchBatch
-from api.chat.backends.constraints import JsonGrammar, make_tokenizer
 from api.chat.backends.decode import Engine, Voice
 from api.chat.backends.prefix_cache import Limits, Memory
 from api.chat.backends.prompting import encode
 from api.chat.backends.reading import TorchReader
 from api.chat.backends.request import ChatRequest, Listener
+from api.chat.backends.sampling import Grammar
 from api.errors import DarkroomError, DeviceFault
 from api.loading.chat import MEMORY, ChatModel
-from api.model_loader import Lease, ModelLoader, Progress
+from api.loading.ladder import Ladder
+from api.model_loader import Lease, ModelLoader, OutOfMemory, Progress
 
 log = logging.getLogger("darkroom.models")
 
@@ -57,7 +58,15 @@ class TorchBackend:
             return False
         with self.using() as lease:
             self.read(lease)
-            self.engine.step(lease.pipeline.model)
+            self.engine.step(lease.pipeline.model, partial(self.free, self.loader.ladder(lease, batch_size=1)))
+        return True
+
+    def free(self, ladder: Ladder, error: Exception) -> bool:
+        """Empty caches, then unload other models; each once a step. False where nothing is left to do."""
+        try:
+            ladder.step_down(error)
+        except OutOfMemory:
+            return False
         return True
 
     def close(self) -> None:
@@ -110,7 +119,9 @@ def voice_of(chat: ChatModel) -> Voice:
     return chat.kept["voice"]  # type: ignore[no-any-return]
 
 
-def grammar_for(chat: ChatModel, schema: dict[str, Any]) -> JsonGrammar:
+def grammar_for(chat: ChatModel, schema: dict[str, Any]) -> Grammar:
+    from api.chat.backends.constraints import JsonGrammar, make_tokenizer  # llguidance, which only JSON under a schema needs
+
     if "grammar" not in chat.kept:
         chat.kept["grammar"] = make_tokenizer(chat.tokenizer.backend_tokenizer, chat.ends, chat.vocabulary)
     return JsonGrammar(chat.kept["grammar"], schema)

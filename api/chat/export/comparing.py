@@ -49,7 +49,7 @@ def compare(original: ChatModel, exported: ChatModel, requests: Sequence[ChatReq
     for request in requests or own_requests(sees=original.processor is not None):
         mine, theirs = TorchBatch(), OnnxBatch()
         inputs = encode(original, request).inputs
-        logits = mine.add(original.model, inputs, 1)[None], theirs.add(exported.model, inputs, 1)[None]
+        logits = mine.add(original.model, inputs, 1), theirs.add(exported.model, inputs, 1)
         same = 0
         for place in range(TOKENS):
             found.largest_difference = max(found.largest_difference, float((logits[0] - logits[1]).abs().max()))
@@ -57,7 +57,10 @@ def compare(original: ChatModel, exported: ChatModel, requests: Sequence[ChatReq
             token = int(logits[0].argmax())
             same += token == int(logits[1].argmax())
             if place < TOKENS - 1:
-                logits = mine.step(original.model, [token]), theirs.step(exported.model, [token])
+                [one], [other] = mine.step(original.model, [token]), theirs.step(exported.model, [token])
+                assert one is not None
+                assert other is not None
+                logits = one, other
         found.answers, found.same_answers = found.answers + 1, found.same_answers + (same == TOKENS)
         found.tokens, found.same_tokens = found.tokens + TOKENS, found.same_tokens + same
     return found

@@ -33,8 +33,7 @@ def unscale_latents(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 def decode_image(pipeline: Any, latents: torch.Tensor) -> Image.Image:
     """One picture from one map of latents (1, channels, …), as of spread_latents. Raises DarkroomError (not_finite, 500)."""
     vae = pipeline.vae
-    with half_precision_guard(vae):
-        pixels = _decode(pipeline, latents)
+    pixels = _decode(pipeline, latents)
     if not torch.isfinite(pixels).all() and vae.dtype != torch.float32:
         with _in_float32(vae):
             pixels = _decode(pipeline, latents)
@@ -51,16 +50,6 @@ def _not_finite(pipeline: Any) -> DarkroomError:
                 detail = f"The checkpoint is damaged: the tensor {name} of {component} has values that are not numbers."
                 return DarkroomError("broken_model", 422, detail)
     return DarkroomError("not_finite", 500, "The model gave a picture with values that are not numbers.")
-
-
-@contextmanager
-def half_precision_guard(vae: Any) -> Iterator[None]:
-    """SDXL's first autoencoder overflows in fp16; its configuration says so, and inside it runs in fp32."""
-    if vae.dtype == torch.float16 and vae.config.get("force_upcast"):
-        with _in_float32(vae):
-            yield
-    else:
-        yield
 
 
 @contextmanager

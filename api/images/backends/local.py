@@ -10,6 +10,7 @@ on the CPU, so that its noise depends on its seed alone: not on its neighbours, 
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ def _make_all(
     largest = 1 if requests[0].deterministic else max(1, lease.entry.max_batch)
     for attempt in loader.ladder(lease, batch_size=min(largest, len(run.waiting))):
         with attempt:
+            run.decode_denoised()  # of a try whose decoding ran out of memory
             while chunk := run.next_chunk(attempt.batch_size):
                 run.make(chunk)
     return [run.fate(index) for index in range(len(requests))]
@@ -140,6 +142,7 @@ class _Run:
         self._phases = Phases(hooks, lease.device.torch_device)
         self._warned: set[str] = set()
         self.failed: dict[int, DarkroomError] = {}
+        self._denoised: deque[tuple[_Picture, torch.Tensor]] = deque()
         pictures = [
             _Picture(index, request, number) for index, request in enumerate(requests) for number in range(len(request.seeds))
         ]
@@ -187,13 +190,19 @@ class _Run:
         if latents is None:
             return
         spread = spread_latents(pipeline, latents, self._first.width, self._first.height)
-        for row, picture in enumerate(chunk):
+        self._denoised.extend(zip(chunk, spread.split(1), strict=True))
+        self.decode_denoised()
+
+    def decode_denoised(self) -> None:
+        while self._denoised:
+            picture, latents = self._denoised[0]
             if self._is_wanted(picture):
                 with self._failing(picture.index):
                     with self._phases.phase("decode"):
-                        image = self._decode(pipeline, spread[row : row + 1], picture.request)
+                        image = self._decode(self._lease.pipeline, latents, picture.request)
                     self._collector.take(picture.index, picture.number, image)
                     self.made.add((picture.index, picture.number))
+            self._denoised.popleft()
 
     def _pipeline(self) -> Any:
         """A pipeline of the lease's modules with a scheduler of its own, for one call."""

@@ -18,7 +18,7 @@ import torch.nn.functional as functional
 from diffusers.utils.torch_utils import is_compiled_module
 from PIL import Image
 
-from api.images.backends.latents import half_precision_guard, spread_latents, unscale_latents
+from api.images.backends.latents import spread_latents, unscale_latents
 
 INTERVAL = 0.25
 """Seconds between previews, at least."""
@@ -125,9 +125,8 @@ def _synthetic_picture() -> torch.Tensor:
 def _encode_picture(pipeline: Any, picture: torch.Tensor) -> torch.Tensor:
     """(1, channels, h, w) at the autoencoder's own scale."""
     vae = pipeline.vae
-    with half_precision_guard(vae):
-        pixels = picture.to(pipeline._execution_device, vae.dtype)
-        encoded = vae.encode(pixels.unsqueeze(2) if _is_video(vae) else pixels)
+    pixels = picture.to(pipeline._execution_device, vae.dtype)
+    encoded = vae.encode(pixels.unsqueeze(2) if _is_video(vae) else pixels)
     latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
     latents = torch.nan_to_num(latents.float())
     return latents[:, :, 0] if latents.ndim == 5 else latents

@@ -31,7 +31,6 @@ class Command(BaseCommand):
         start_runtime()
         backends = {
             "onnx int8": make_backend("onnx", f"{NAME}@onnx-int8"),
-            "onnx fp32": make_backend("onnx", f"{NAME}@onnx-fp32"),
             "pytorch": make_backend("pytorch", NAME),
         }
         evaluate(backends, count)
