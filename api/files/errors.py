@@ -1,7 +1,7 @@
 """What can be wrong with a file, in words that a client may read."""
 
+from api.errors import DarkroomError
 from api.jobs.disk import DiskFull as DiskFull
-from api.jobs.errors import Refusal
 
 
 class InvalidImage(ValueError):
@@ -12,7 +12,7 @@ class InvalidImage(ValueError):
         self.detail, self.code = detail, code
 
 
-class MissingFile(Refusal):
+class MissingFile(DarkroomError):
     """The row is there, its file is not."""
 
     def __init__(self) -> None:

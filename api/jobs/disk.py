@@ -6,11 +6,11 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
-from api.jobs.errors import Refusal
+from api.errors import DarkroomError
 from api.problems import DISK_FULL
 
 
-class DiskFull(Refusal):
+class DiskFull(DarkroomError):
     def __init__(self) -> None:
         super().__init__(*DISK_FULL)
 

@@ -6,14 +6,6 @@ from django.db import InterfaceError, OperationalError
 CONNECTION_ERRORS = (OperationalError, InterfaceError)
 
 
-class RefusalDarkroomError:
-    """The same refusal whether a request meets it (its reply) or a job (its end)."""
-
-    def __init__(self, code: str, status: int, detail: str) -> None:
-        Exception.__init__(self, detail)
-        self.code, self.status, self.detail, self.headers = code, status, detail, {}
-
-
 class JobCancelled(Exception):
     """Raised at a step or token of a job whose cancellation was asked for."""
 

@@ -135,17 +135,15 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
     with atomic_without_sync():
         jobs: list[Job] = []
         if is_first and tried_rows_wait():
-            jobs = transitions.claim(**lease, limit=1, only=f"{untried} AND {able}", params=[*besides, *params], newest=True)
-        jobs = jobs or transitions.claim(
-            **lease, limit=1, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
-        )
-        jobs = jobs or transitions.claim(**lease, limit=1, only=f"attempt > 0 AND {able}", params=params)
+            jobs = transitions.claim(**lease, limit=1, only=[f"{untried} AND {able}"], params=[*besides, *params], newest=True)
+        tiers = [f"({untried} OR {transitions.is_overdue()}) AND {able}", f"attempt > 0 AND {able}"]
+        jobs = jobs or transitions.claim(**lease, limit=1, only=tiers, params=[*besides, *params, *params])
         if not jobs:
             return []
         head = jobs[0]
         mates = get_kind(head.kind).batch_limit() - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
-            jobs += transitions.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
+            jobs += transitions.claim(**lease, limit=mates, only=[ALIKE], params=[head.kind, head.batch_key])
     return jobs
 
 
@@ -175,7 +173,7 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
         return []
     lease: dict[str, Any] = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
     with atomic_without_sync():
-        return transitions.claim(**lease, limit=limit, only=ALIKE, params=[kind, batch_key])
+        return transitions.claim(**lease, limit=limit, only=[ALIKE], params=[kind, batch_key])
 
 
 def extend_leases(tokens: Sequence[uuid.UUID]) -> int:

@@ -1,12 +1,14 @@
 """One final state for each job, by whoever holds its lease and nobody else."""
 
 import uuid
+from collections.abc import Callable
 
 import pytest
 
 from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.errors import LeaseLost
+from api.jobs.kinds import get_kind
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE, FINAL, Status
 from tests.jobs.conftest import at_once, expire_lease, now_as
