@@ -136,18 +136,16 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
     with atomic_without_sync():
         jobs: list[Job] = []
         if is_first and tried_rows_wait():
-            jobs = transitions.claim(**lease, limit=1, only=f"{untried} AND {able}", params=[*besides, *params], newest=True)
-        jobs = jobs or transitions.claim(
-            **lease, limit=1, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
-        )
-        jobs = jobs or transitions.claim(**lease, limit=1, only=f"attempt > 0 AND {able}", params=params)
+            jobs = transitions.claim(**lease, limit=1, only=[f"{untried} AND {able}"], params=[*besides, *params], newest=True)
+        tiers = [f"({untried} OR {transitions.is_overdue()}) AND {able}", f"attempt > 0 AND {able}"]
+        jobs = jobs or transitions.claim(**lease, limit=1, only=tiers, params=[*besides, *params, *params])
         if not jobs:
             return []
         wakeups.notify_web_after_statement()
         head = jobs[0]
         mates = get_kind(head.kind).batch_limit() - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
-            jobs += transitions.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
+            jobs += transitions.claim(**lease, limit=mates, only=[ALIKE], params=[head.kind, head.batch_key])
     return jobs
 
 
@@ -182,7 +180,7 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
     if limit < 1 or not alike.order_by().exists():
         return []
     with atomic_without_sync():
-        jobs = transitions.claim(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key])
+        jobs = transitions.claim(**new_lease(worker), limit=limit, only=[ALIKE], params=[kind, batch_key])
         if jobs:
             wakeups.notify_web_after_statement()
         return jobs

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_save
 
 
 class ScoringConfig(AppConfig):
@@ -15,7 +16,9 @@ class ScoringConfig(AppConfig):
         from api.scoring.taste.serving import CustomJudges
         from api.scoring.taste.training import TrainScorer
 
-        kinds.register(LayoutScoring())
+        layouts = LayoutScoring()
+        kinds.register(layouts)
+        post_save.connect(layouts.look_again, sender="scoring.CustomScorer")
         kinds.register(ClipScoring())
         kinds.register(TrainScorer())
         judge_registry.register("custom", CustomJudges())

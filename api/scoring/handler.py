@@ -1,5 +1,6 @@
 """What a job that judges layouts is. How it is run: judging.py."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,19 +14,34 @@ from api.scoring.judging import Judged, discard, items_of, score_batch, scorer_o
 from api.scoring.models import CustomScorer, LayoutScore
 from api.scoring.taste.scorers import PREFIX
 
+NAMES_SECONDS = 1.0
+
 
 class LayoutScoring(JobKind):
     name = "layout_score"
     max_batch = 32
+    next_look = 0.0
+    page_scorers: list[str]
 
     def batch_key(self, params: dict[str, Any], model_id: str) -> str:
         """One claim for several single requests; a batch request fills one by itself."""
         return "" if "items" in params else batch_key_of(self.name, scorer_of(params))
 
     def without_models(self) -> tuple[str, list[str]]:
-        """Those that measure pages: the heuristics, and the scorers that were trained without an encoder."""
-        trained = CustomScorer.objects.filter(encoder="")
-        return "backend", ["heuristic", *(f"{PREFIX}{scorer}" for scorer in trained.only("name", "version"))]
+        """Those that measure pages: the heuristics, and the scorers that were trained without an encoder.
+
+        Asked at each claim; the scorers' names are read once in NAMES_SECONDS.
+        """
+        now = time.monotonic()
+        if now >= self.next_look:
+            trained = CustomScorer.objects.filter(encoder="").only("name", "version")
+            self.page_scorers = ["heuristic", *(f"{PREFIX}{scorer}" for scorer in trained)]
+            self.next_look = now + NAMES_SECONDS
+        return "backend", self.page_scorers
+
+    def look_again(self, **_: Any) -> None:
+        """A scorer was trained here: its jobs may follow at once."""
+        self.next_look = 0.0
 
     def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterator[str]:
         items = items_of(params)

@@ -130,6 +130,7 @@ def test_the_place_in_the_queue_says_who_goes_first(submit):
 def modelless(settings):
     settings.LOAD_MODELS = False
     settings.USE_LOCAL_MODELS = True
+    get_kind("layout_score").next_look = 0.0
     for name, encoder in (("plain", ""), ("seeing", "starter-clip")):
         row = {
             "on": "layouts",
@@ -205,6 +206,7 @@ def test_a_job_whose_time_lies_further_ahead_than_any_back_off_is_claimed_now(su
 # ---------------------------------------------------------------- indexes
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite tells its plan in these words")
 @pytest.mark.parametrize("is_first", [False, True])
 def test_no_claim_reads_the_whole_table(submit, worker, is_first):
     """Every statement that looks for queued rows uses an index of those alone."""
@@ -214,8 +216,8 @@ def test_no_claim_reads_the_whole_table(submit, worker, is_first):
         lifecycle.claim_jobs(worker=worker, is_first=is_first)
         lifecycle.claim_jobs(worker=worker)
     statements = [query["sql"] for query in seen if "'queued'" in query["sql"] and "SELECT" in query["sql"]]
-    assert len(statements) >= 4
-    for statement in statements if connection.vendor == "sqlite" else ():
+    assert len(statements) >= 2
+    for statement in statements:
         plan = [row[3] for row in explain(statement)]
         assert all(
             "USING INDEX job_" in step or "COVERING INDEX job_" in step for step in plan if step.startswith("SCAN jobs_job")

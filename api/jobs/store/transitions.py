@@ -30,7 +30,12 @@ class DatabaseTime(str):
 
 def clock(seconds: float = 0) -> DatabaseTime:
     """The database's time, so many seconds from now, in the form in which the ORM stores it."""
-    if connection.vendor == "postgresql":
+    return moment(connection.vendor, seconds)
+
+
+@cache
+def moment(vendor: str, seconds: float) -> DatabaseTime:
+    if vendor == "postgresql":
         return DatabaseTime(f"STATEMENT_TIMESTAMP() + INTERVAL '{seconds:.3f} seconds'")
     return DatabaseTime(f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{seconds:+.3f} seconds')")
 
@@ -204,13 +209,14 @@ def claim(
     token: uuid.UUID,
     lease: float,
     limit: int,
-    only: str,
+    only: Sequence[str],
     params: Sequence[Any] = (),
     newest: bool = False,
     beside: str = "",
 ) -> list[Job]:
     """Takes the first `limit` of the queued rows whose time has come, under `token`; on PostgreSQL none that others lock.
 
+    `only`: conditions, with their `params`; rows that fit a later one are read where none (or too few) fit those before.
     `newest`: of each priority the last that came instead of the first, for which the rows are sorted.
 
     The CTE is materialized: a plan that ran it twice would take more than `limit`. A single id is compared with `=`: for `IN` a plan
@@ -218,10 +224,18 @@ def claim(
     """
     to_json = "jsonb_build_object" if connection.vendor == "postgresql" else "JSON_OBJECT"
     those = "= (SELECT id FROM picked)" if limit == 1 else "IN (SELECT id FROM picked)"
+    picks = [
+        f"""SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND {is_due()} AND {condition}
+            ORDER BY priority DESC, id {"DESC" if newest else ""} LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")}"""
+        for condition in only
+    ]
+    picked = (
+        picks[0]
+        if len(picks) == 1
+        else f"{' UNION ALL '.join(f'SELECT id FROM ({pick}) AS one' for pick in picks)} LIMIT {limit:d}"
+    )
     rows = change(
-        f"""WITH picked AS MATERIALIZED (
-                SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND {is_due()} AND {only}
-                ORDER BY priority DESC, id {"DESC" if newest else ""} LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
+        f"""WITH picked AS MATERIALIZED ({picked})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
             WHERE status = 'queued' AND id {those}""",
