@@ -123,8 +123,8 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ),
     ("models", "What can be named as `model_id`."): (
         Operation("GET", "/api/models/", "List models"),
-        Operation("POST", "/api/models/{model_id}/load/", "Load a model into memory"),
-        Operation("POST", "/api/models/{model_id}/unload/", "Free a model's memory"),
+        Operation("POST", "/api/models/{model_id}/load/", "Load a model into memory", {"No fields": {}}),
+        Operation("POST", "/api/models/{model_id}/unload/", "Free a model's memory", {"No fields": {}}),
     ),
     ("status", "How the server is doing."): (
         Operation("GET", "/api/status/", "Show what the server is doing"),

@@ -29,10 +29,11 @@ ALLOWED: dict[str, set[str]] = {
     "access": set(),
     "jobs": {"access"},
     "files": {"jobs", "access"},
-    **{name: {"files", "jobs", "access"} for name in CAPABILITIES},
+    "runtime": {"files", "jobs", "access"},
+    **{name: {"runtime", "files", "jobs", "access"} for name in CAPABILITIES},
     "dialects": {"files", "jobs", "access", *CAPABILITIES},
     "studio": {"files", "jobs", "access", "system", *CAPABILITIES},
-    "system": {"files", "jobs", "access", *CAPABILITIES},
+    "system": {"runtime", "files", "jobs", "access", *CAPABILITIES},
 }
 LENT = {"images": "api.scoring.backends."}
 """Best of K asks scoring's backends: inside a run, and nothing else of that capability."""
