@@ -1,31 +1,18 @@
 """What a request may say of `best_of` and `rank_by`, and what this server can rank by."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from api.catalog import UnknownModel
-from api.files.judge_registry import UnknownJudge, is_judge, settle_judge
-from api.images.ranking import FIGURES, RankBy, weights_of
+from api.images.ranking import RankBy, weights_of
+from api.runtime.judge_registry import FIGURES, UnknownJudge, has_prefix, kind_of, settle
 from api.strict import nearest
-from config.catalog import get_catalog
 
 MOST_CANDIDATES = 64
 LARGEST_WEIGHT = 1000.0
-AESTHETIC = {
-    "image-aesthetics": ("api.scoring.backends.nima", "NimaScorer"),
-    "aesthetic-head": ("api.scoring.backends.laion", "LaionScorer"),
-}
-"""Who scores with a model, by its task."""
-MODELS: dict[str, tuple[str, Collection[str]]] = {
-    "clip": ("DEFAULT_CLIP_MODEL", {"zero-shot-image-classification"}),
-    "aesthetic": ("DEFAULT_AESTHETIC_MODEL", AESTHETIC.keys()),
-}
-"""The setting that names a criterion's model, and the tasks that it may have."""
 REGISTERED = r"^custom:[A-Za-z0-9_\-]{1,40}(@[1-9][0-9]{0,5})?$"
 _WEIGHT = {"type": "number", "minimum": 0, "maximum": LARGEST_WEIGHT}
 SCHEMA = {
@@ -70,9 +57,9 @@ class RankByField(serializers.Field[RankBy, Any, RankBy, Any]):
 
 def check_name(name: Any) -> str:
     """With nothing left open: custom:NAME becomes custom:NAME@VERSION. Raises ValidationError."""
-    if isinstance(name, str) and is_judge(name):
+    if isinstance(name, str) and has_prefix(name):
         try:
-            return settle_judge(name)
+            return settle(name)
         except UnknownJudge as error:
             raise ValidationError(str(error), code="unknown") from None
     if name not in FIGURES:
@@ -95,19 +82,5 @@ def check_best_of(data: dict[str, Any]) -> None:
     if data["num_images"] > best_of:
         raise ValidationError({"num_images": [f"Of {best_of} candidates {best_of} can be kept at most."]}, code="too_many")
     for name in weights_of(data.get("rank_by", "clip")):
-        if reason := missing(name):
+        if reason := kind_of(name).missing():
             raise ValidationError({"rank_by": [f"{name}: {reason}"]}, code="unavailable")
-
-
-def missing(criterion: str) -> str:
-    """Why this server can't rank by it; empty where it can."""
-    if criterion == "layout" or is_judge(criterion):
-        return ""
-    if not settings.LOAD_MODELS:
-        return "the workers of this server load no models (LOAD_MODELS is off)."
-    setting, tasks = MODELS[criterion]
-    try:
-        entry = get_catalog().get(getattr(settings, setting))
-    except UnknownModel as error:
-        return f"{setting}: {error}"
-    return "" if entry.task in tasks else f"{setting}: {entry.id} can't judge that, its task is {entry.task}."

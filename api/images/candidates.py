@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.files.judge_registry import is_judge
 from api.images.ranking import WEIGHTED, weights_of
+from api.runtime.judge_registry import has_prefix
 
 WIDTH, HEIGHT, MARGIN = 600, 34, 10
 SHOWN = {"clip_score": "match", "aesthetic_score": "looks", "layout_score": "layout"}
@@ -52,7 +52,7 @@ def candidates_context(result: Mapping[str, Any] | None) -> dict[str, Any] | Non
 def columns_of(candidates: list[Mapping[str, Any]]) -> list[str]:
     """Those of SHOWN that are there, and those that other judges brought."""
     there = {name: None for candidate in candidates for name, score in candidate["scores"].items() if score is not None}
-    return [name for name in SHOWN if name in there] + [name for name in there if is_judge(name)]
+    return [name for name in SHOWN if name in there] + [name for name in there if has_prefix(name)]
 
 
 class Scale:

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 from PIL import Image
 
 from api.images.hooks import RunHooks
-from api.images.judges import Judge, Scores, Unavailable
+from api.images.judges import Unavailable
 from api.images.ranking import Candidate, RankBy, rank, still_eligible, summarize, weights_of
+from api.runtime.judge_registry import Judge, Scores
 
 MAX_UNSCORED = 8
 """Candidates that may wait for their scores; then the making waits for the judging."""

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-FIGURES = {"clip": "clip_cosine", "aesthetic": "aesthetic_score", "layout": "layout_score"}
-"""The criteria, and which of a picture's scores each one reads; a judge that others bring (custom:NAME) has a score of its own name."""
+from api.runtime.judge_registry import FIGURES
+
 DEFAULT = "clip"
 WEIGHTED = "weighted_z"
 

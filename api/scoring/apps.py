@@ -8,12 +8,13 @@ class ScoringConfig(AppConfig):
     verbose_name = "Scores"
 
     def ready(self) -> None:
-        from api.files import judge_registry
         from api.jobs import kinds
+        from api.runtime import judge_registry
         from api.scoring import signals  # noqa: F401  (its receivers register themselves)
         from api.scoring.handler import LayoutScoring
+        from api.scoring.picture_judges import AestheticKind, ClipKind, LayoutKind
         from api.scoring.prompts import ClipScoring
-        from api.scoring.taste.serving import CustomJudges
+        from api.scoring.taste.serving import CustomKind
         from api.scoring.taste.training import TrainScorer
 
         layouts = LayoutScoring()
@@ -21,4 +22,7 @@ class ScoringConfig(AppConfig):
         post_save.connect(layouts.look_again, sender="scoring.CustomScorer")
         kinds.register(ClipScoring())
         kinds.register(TrainScorer())
-        judge_registry.register("custom", CustomJudges())
+        judge_registry.register("clip", ClipKind())
+        judge_registry.register("aesthetic", AestheticKind())
+        judge_registry.register("layout", LayoutKind())
+        judge_registry.register("custom", CustomKind())

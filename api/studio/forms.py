@@ -7,13 +7,13 @@ from django.conf import settings
 from django.http import QueryDict
 
 from api.catalog import ModelEntry
-from api.images.best_of import missing
 from api.images.candidates import CRITERIA
 from api.images.models import GeneratedImage
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULER_NAMES
 from api.images.serializers import TASK, Txt2ImgSerializer
 from api.problems import field_errors
+from api.runtime.judge_registry import kind_of
 from config.catalog import get_catalog
 
 NUMBERS = ("width", "height", "steps", "guidance_scale", "seed", "num_images", "best_of")
@@ -45,7 +45,7 @@ class PromptForm:
     @property
     def criteria(self) -> list[tuple[str, str]]:
         """What this server can rank by, with its words for people; the default is left to the server."""
-        others = [(name, words) for name, words in CRITERIA.items() if name != DEFAULT and not missing(name)]
+        others = [(name, words) for name, words in CRITERIA.items() if name != DEFAULT and not kind_of(name).missing()]
         return [("", CRITERIA[DEFAULT]), *others]
 
     @property

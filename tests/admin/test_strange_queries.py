@@ -94,7 +94,9 @@ def test_an_action_answers_whatever_rows_are_named(admin_client: Client, rows: N
             assert admin_client.post(changelist(model), body).status_code in (200, 302, 400, 403), (chosen, action)
 
 
-@pytest.mark.parametrize("query", ["on=%00", "on=x", "a=x&b=y", "a=%00&b=%00", f"a={uuid.UUID(int=1)}&b={uuid.UUID(int=2)}", "foo=1"])
+@pytest.mark.parametrize(
+    "query", ["on=%00", "on=x", "a=x&b=y", "a=%00&b=%00", f"a={uuid.UUID(int=1)}&b={uuid.UUID(int=2)}", "foo=1"]
+)
 def test_the_page_that_compares_answers_whatever_it_is_asked(admin_client: Client, rows: None, query: str) -> None:
     admin_client.raise_request_exception = False
     assert admin_client.get(f"/admin/scoring/comparison/compare/?{query}").status_code in (200, 400, 404)

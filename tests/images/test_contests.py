@@ -18,9 +18,11 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.local import make_pictures
-from api.images.judges import LayoutJudge, PromptJudge, Scores, Unavailable
+from api.images.judges import GuardedJudge, Unavailable
 from api.images.output_sinks import MAX_UNSCORED, BestOfN, CollectAll
 from api.model_loader import ModelLoader
+from api.runtime.judge_registry import Scores
+from api.scoring.picture_judges import LayoutJudge, PromptJudge
 from tests.backends.recorder import Recorder, painting, request
 from tests.models.tiny import build_tiny_clip, build_tiny_sd
 
@@ -216,7 +218,7 @@ def hooks() -> Recorder:
 
 
 def best_of(loader: ModelLoader, hooks: Recorder, seeds: tuple[int, ...], places: int = 1) -> BestOfN:
-    judge = PromptJudge(loader, "clip", lambda prompt, text: hooks.warn(text))
+    judge = GuardedJudge("clip", lambda prompt, text: hooks.warn(text), lambda warn: PromptJudge(loader, "clip", warn))
     asked = request(seeds=seeds)
     with BestOfN([judge], asked.prompt, seeds, "clip", places, hooks) as panel:  # type: ignore[arg-type]
         assert make_pictures(loader, [asked], hooks, panel) == [True]
@@ -268,7 +270,7 @@ def test_a_clip_that_does_not_fit_beside_the_model_takes_its_place_afterwards(
 
 
 def keep(loader: ModelLoader, model_id: str, hooks: Recorder) -> CollectAll:
-    judge = PromptJudge(loader, model_id, lambda prompt, text: hooks.warn(text))
+    judge = GuardedJudge("clip", lambda prompt, text: hooks.warn(text), lambda warn: PromptJudge(loader, model_id, warn))
     asked = request(seeds=(1, 2))
     panel = CollectAll([judge], [asked.prompt], [asked.seeds], hooks)  # type: ignore[arg-type]
     assert make_pictures(loader, [asked], hooks, panel) == [True]

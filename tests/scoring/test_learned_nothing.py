@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 from PIL import Image
 
-from api.files.judge_registry import settle_judge
 from api.images.judges import make_judges
 from api.images.ranking import weights_of
+from api.runtime.judge_registry import settle
 from api.scoring.backends.heuristic import MODEL
 from api.scoring.backends.layout import Layout
 from api.scoring.models import CustomScorer
@@ -86,15 +86,15 @@ def test_a_picture_scored_by_it_brings_the_same_warning_and_no_reason_that_claim
 def test_it_does_not_replace_the_version_that_learned() -> None:
     make_scorer(1)
     make_failed(2)
-    assert (settle_judge("custom:mine"), check_name("custom:mine")) == ("custom:mine@1", "custom:mine@1")
-    assert (settle_judge("custom:mine@2"), check_name("custom:mine@2")) == ("custom:mine@2", "custom:mine@2")
+    assert (settle("custom:mine"), check_name("custom:mine")) == ("custom:mine@1", "custom:mine@1")
+    assert (settle("custom:mine@2"), check_name("custom:mine@2")) == ("custom:mine@2", "custom:mine@2")
     assert str(find_scorer("mine")) == "mine@2"  # to look at, and to delete
 
 
 def test_where_none_learned_the_newest_is_used_and_says_so() -> None:
     make_failed(1)
     make_failed(2)
-    assert settle_judge("custom:mine") == "custom:mine@2"
+    assert settle("custom:mine") == "custom:mine@2"
     assert "custom:mine@2 learned nothing" in warnings_of_ranking("custom:mine@2")[0]
 
 

@@ -32,11 +32,9 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": {"files", "jobs", "access"},
     **{name: {"runtime", "files", "jobs", "access"} for name in CAPABILITIES},
     "dialects": {"files", "jobs", "access", *CAPABILITIES},
-    "studio": {"files", "jobs", "access", "system", *CAPABILITIES},
+    "studio": {"runtime", "files", "jobs", "access", "system", *CAPABILITIES},
     "system": {"runtime", "files", "jobs", "access", *CAPABILITIES},
 }
-LENT = {"images": "api.scoring.backends."}
-"""Best of K asks scoring's backends: inside a run, and nothing else of that capability."""
 WORKERS = ({path.stem for path in (ROOT / "api").glob("*.py")} | {"downloads", "loading"}) - EVERYBODYS - {"__init__"}
 """model_loader and what stands around it: imported inside a handler's `run`, or by commands, never as a web process starts."""
 
@@ -87,10 +85,6 @@ def parts() -> list[tuple[Path, str]]:
     return [(path, part) for path in modules() if (part := path.relative_to(ROOT).parts[1]) in ALLOWED]
 
 
-def is_lent(name: str, part: str) -> bool:
-    return part in LENT and name.startswith(LENT[part])
-
-
 def offences(found: dict[Path, set[str]]) -> dict[str, set[str]]:
     return {name_of(path): names for path, names in found.items() if names}
 
@@ -100,7 +94,7 @@ def test_a_part_imports_only_what_is_below_it() -> None:
         path: {
             name
             for name in imports(path, everywhere=True)
-            if part_of(name) not in ALLOWED[part] | EVERYBODYS | WORKERS | {part, None} and not is_lent(name, part)
+            if part_of(name) not in ALLOWED[part] | EVERYBODYS | WORKERS | {part, None}
         }
         for path, part in parts()
     }
@@ -109,7 +103,7 @@ def test_a_part_imports_only_what_is_below_it() -> None:
 
 def test_what_only_a_worker_needs_is_imported_inside_functions() -> None:
     found = {
-        path: {name for name in imports(path, everywhere=False) if part_of(name) in WORKERS or is_lent(name, part)}
+        path: {name for name in imports(path, everywhere=False) if part_of(name) in WORKERS}
         for path, part in parts()
         if not is_marked(path)
     }

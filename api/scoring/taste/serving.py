@@ -1,13 +1,14 @@
 """`backend: "custom:NAME"`, and `rank_by: "custom:NAME"`: from a name to a scorer that a worker can judge with."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from PIL import Image
 
 from api.errors import DarkroomError
-from api.files.judge_registry import Progress, UnknownJudge
+from api.runtime.judge_registry import Progress, Scores, UnknownJudge, Warn
 from api.scoring.models import CustomScorer as CustomScorerRow
 from api.scoring.scorers import UnknownScorer
 from api.scoring.taste.features import extractor_name
@@ -77,14 +78,17 @@ class ServedScorer:
 # ---------------------------------------------------------------- best of K
 
 
-class CustomJudges:
+class CustomKind:
     """A JudgeKind: images are ranked by scorers that were trained on images."""
 
     def settle(self, name: str) -> str:
         return str(find_judge(name))
 
-    def make(self, name: str) -> "CustomJudge":
-        return CustomJudge(name)
+    def missing(self) -> str:
+        return ""
+
+    def make(self, criterion: str, warn: Warn) -> "CustomJudge":
+        return CustomJudge(criterion, warn)
 
 
 def find_judge(name: str) -> CustomScorerRow:
@@ -103,28 +107,27 @@ def find_judge(name: str) -> CustomScorerRow:
 
 
 class CustomJudge:
-    """A PictureJudge. Its CLIP model is loaded by `load`, and only lent to `score`, which may be called by another thread."""
+    """A Judge. Its CLIP model is loaded by `load`, and only lent to `score`, which may be called by another thread."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    reads_prompts = False
+
+    def __init__(self, criterion: str, warn: Warn) -> None:
+        self.criterion, self._warn = criterion, warn
         self.scorer: CustomScorer | None = None
 
     def load(self, on_progress: Progress) -> None:
         from api.scoring.backends.custom import CustomScorer
         from api.scoring.backends.taste import Taste
 
-        row = find_judge(self.name)
+        row = find_judge(self.criterion.partition(":")[2])
         taste = Taste.from_json(str(row), row.taste)
         self.scorer = CustomScorer(taste, lent_encoder(row.encoder, on_progress), changed_since(row))
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
+    def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
         assert self.scorer is not None, "load() comes first"
-        return self.scorer.warnings
-
-    def score(self, pictures: Sequence[Image.Image]) -> list[float]:
-        assert self.scorer is not None, "load() comes first"
-        return self.scorer.score_pictures(pictures)
+        for prompt, warning in product(dict.fromkeys(prompts), self.scorer.warnings):
+            self._warn(prompt, warning)
+        return [{self.criterion: round(score, 4)} for score in self.scorer.score_pictures(pictures)]
 
 
 def lent_encoder(model_id: str, on_progress: Progress) -> Any:
