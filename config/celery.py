@@ -6,10 +6,8 @@ Pool `threads` with concurrency 1 (prefork breaks CUDA, solo blocks heartbeats),
 """
 
 import os
-from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -30,22 +28,3 @@ app.conf.update(
     broker_transport_options={"max_retries": 1, "interval_start": 0, "interval_max": 0.5},
 )
 app.autodiscover_tasks(["api.jobs.worker"])
-
-
-@worker_init.connect
-def start_hosting(**_: Any) -> None:
-    """In `celery -A config worker` alone: its process becomes a worker of the queue, with a row, leases and a sweep of its own."""
-    os.environ.setdefault("DARKROOM_WORKER", "celery")
-    from api.jobs.worker import tasks
-    from api.system.worker_factory import make_worker, prepare
-
-    loop = make_worker()
-    prepare()
-    tasks.host(loop)
-
-
-@worker_shutdown.connect
-def stop_hosting(**_: Any) -> None:
-    from api.jobs.worker import tasks
-
-    tasks.stop_hosting()

@@ -39,6 +39,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Jobs
 JOB_RUNNER = env_choice("JOB_RUNNER", "embedded", ["embedded", "external", "celery"])
+WORKER_FACTORY = "api.system.worker_factory.make_prepared_worker"  # what makes a process of Celery's a worker of the queue
 CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL")
 SYNC_WAIT_SECONDS = env_int("SYNC_WAIT_SECONDS", 60, low=0, high=300)
 JOB_LEASE_SECONDS = env_int("JOB_LEASE_SECONDS", 30, low=1, high=3600)

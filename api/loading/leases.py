@@ -7,17 +7,14 @@ import threading
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
-from api.catalog import ModelEntry
+from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.loading.builders import Builder
 from api.loading.memory import DENOISERS, apply_measure, dtypes_of, offload, undo_measure
-
-if TYPE_CHECKING:
-    from api.model_loader import ModelLoader
 
 
 @dataclass
@@ -116,13 +113,25 @@ class Lease:
             self.slot.views.clear()
 
 
+class Loader(Protocol):
+    """What `OnlyLoaded` asks of a ModelLoader."""
+
+    catalog: Catalog
+    device: Device
+
+    @property
+    def ladder(self) -> Any: ...
+
+    def use(self, model_id: str, task: str, on_progress: Any = None, *, load: bool = True) -> AbstractContextManager[Lease]: ...
+
+
 class OnlyLoaded:
     """A loader for a thread beside the one that runs models: it lends what is in memory, and else raises DarkroomError (not_loaded).
 
     It never builds a model, since that patches torch process-wide while the other thread computes.
     """
 
-    def __init__(self, loader: ModelLoader) -> None:
+    def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self.catalog, self.device, self.ladder = loader.catalog, loader.device, loader.ladder
 

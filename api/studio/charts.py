@@ -3,12 +3,34 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from api.jobs.admin.tools import seconds_text
-from api.studio.dashboard import STACK, Day, RunTime
+from api.jobs.states import Status
 
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 620, 230, 44, 18, 28, 16
+STACK = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.RUNNING, Status.QUEUED)
+
+
+@dataclass(frozen=True)
+class Day:
+    date: datetime
+    counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class RunTime:
+    """Seconds from claim to end over a model's latest jobs that succeeded."""
+
+    model_id: str
+    runs: int
+    median: float
+    p90: float
 
 
 @dataclass(frozen=True)

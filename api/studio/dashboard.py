@@ -4,7 +4,6 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -21,6 +20,7 @@ from api.jobs.admin.tools import MOST_COUNTED, between, bytes_text, first_id_of,
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure
 from api.jobs.states import Status
+from api.studio.charts import Day, RunTime, days_chart, run_times_chart
 
 CACHE_SECONDS = 10
 PAST_DAY_SECONDS = 3600
@@ -30,27 +30,6 @@ MOST_A_DAY = 20_000
 RECENT_RUNS = 1_000
 MOST_MODELS = 10
 LATEST = 12
-STACK = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.RUNNING, Status.QUEUED)
-
-
-@dataclass(frozen=True)
-class Day:
-    date: datetime
-    counts: dict[str, int]
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
-
-
-@dataclass(frozen=True)
-class RunTime:
-    """Seconds from claim to end over a model's latest jobs that succeeded."""
-
-    model_id: str
-    runs: int
-    median: float
-    p90: float
 
 
 def dashboard() -> dict[str, Any]:
@@ -58,8 +37,6 @@ def dashboard() -> dict[str, Any]:
 
 
 def build_dashboard() -> dict[str, Any]:
-    from api.studio.charts import days_chart, run_times_chart
-
     return {
         "days": days_chart(jobs_by_day()),
         "run_times": run_times_chart(run_times()),

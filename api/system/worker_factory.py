@@ -22,3 +22,10 @@ def prepare() -> None:
 
     if settings.LOAD_MODELS:
         start_runtime()
+
+
+def make_prepared_worker() -> WorkerLoop:
+    """What the setting WORKER_FACTORY names: for processes that something else has started, such as Celery."""
+    worker = make_worker()
+    prepare()
+    return worker

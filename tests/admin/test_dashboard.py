@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from api.jobs.admin.tools import first_id_of, midnight
 from api.jobs.models import Worker
-from api.studio.charts import days_chart, nice_ceiling, run_times_chart
-from api.studio.dashboard import Day, RunTime, jobs_by_day, ninth_decile, queue_now, run_times
+from api.studio.charts import Day, RunTime, days_chart, nice_ceiling, run_times_chart
+from api.studio.dashboard import jobs_by_day, ninth_decile, queue_now, run_times
 from tests.rows import make_job, make_picture
 
 pytestmark = pytest.mark.django_db

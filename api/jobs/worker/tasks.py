@@ -4,15 +4,27 @@ The message carries a job's id and decides nothing: rows are claimed as every wo
 or never only costs a look at the table.
 """
 
+import os
 import threading
+from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_init, worker_shutdown
+from django.conf import settings
 from django.db import close_old_connections
+from django.utils.module_loading import import_string
 
 from api.jobs.worker.loop import WorkerLoop
 
 _loop: WorkerLoop | None = None
 _running = threading.Lock()  # one thread runs models, whatever the pool's size
+
+
+@worker_init.connect
+def start_hosting(**_: Any) -> None:
+    """In `celery -A config worker` alone: its process becomes a worker of the queue, with a row, leases and a sweep of its own."""
+    os.environ.setdefault("DARKROOM_WORKER", "celery")
+    host(import_string(settings.WORKER_FACTORY)())
 
 
 def host(loop: WorkerLoop) -> None:
@@ -23,7 +35,8 @@ def host(loop: WorkerLoop) -> None:
     loop.warm_up_once()
 
 
-def stop_hosting() -> None:
+@worker_shutdown.connect
+def stop_hosting(**_: Any) -> None:
     if _loop is not None:
         _loop.stop()
         _loop.end()
