@@ -216,12 +216,13 @@ def transition(
     events: Sequence[transitions.Event] = (),
     *,
     exclusive_type: str = "",
+    ends: bool = False,
     sync: bool = True,
     beside: str = "",
     **changes: Any,
 ) -> None:
     """One UPDATE on (id, status, lease_token) with its events, or LeaseLost. See `store.transitions.change` for the options."""
-    options: dict[str, Any] = {"exclusive_type": exclusive_type, "sync": sync, "beside": beside}
+    options: dict[str, Any] = {"exclusive_type": exclusive_type, "ends": ends, "sync": sync, "beside": beside}
     if not transitions.move(job, from_status, changes, events, **options):
         raise LeaseLost(f"{job} is no longer {from_status} under this lease")
 
@@ -273,10 +274,13 @@ def acknowledge_cancel(*, job: Job) -> None:
 def end_job(
     job: Job, status: Status, event: transitions.Event | None, *, from_status: Status = Status.RUNNING, **changes: Any
 ) -> None:
-    """To a final state, with its last events; inside the caller's transaction. Every job that ends passes through here, once."""
+    """To a final state, with its last events and its row in the outbox; inside the caller's transaction.
+
+    Every job that ends passes through here, once.
+    """
     events = [*([event] if event else []), ("status", {"status": status})]
     over: dict[str, Any] = {"finished_at": transitions.clock(), "lease_token": None, "lease_expires_at": None}
-    transition(job, from_status, events, exclusive_type="preview", status=status, **over, **changes)
+    transition(job, from_status, events, exclusive_type="preview", ends=True, status=status, **over, **changes)
     wakeups.notify_web_of_end_on_commit()
 
 
