@@ -89,6 +89,11 @@ class Job(models.Model):
     def is_final(self) -> bool:
         return self.status in FINAL
 
+    @property
+    def is_waiting(self) -> bool:
+        """For its children: it is under way, and no worker has it."""
+        return self.status == Status.RUNNING and self.lease_token is None
+
 
 class JobEvent(models.Model):
     """What happened to a job, in order, for those who watch it: status, progress, preview, token, result, error.

@@ -239,10 +239,10 @@ def claim(
         f"""WITH picked AS MATERIALIZED (
                 SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND {is_due()} AND {only}
                 ORDER BY priority DESC, id {"DESC" if newest else ""} LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")})
-            UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
-                worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
+            UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1,
+                worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()})
             WHERE status = 'queued' AND id {those}""",
-        [*params, stored("progress", {}), stored("worker", worker_id), stored("lease_token", token)],
+        [*params, stored("worker", worker_id), stored("lease_token", token)],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",
         [],
         returning=COLUMNS,

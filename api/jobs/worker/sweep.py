@@ -48,7 +48,8 @@ def clean_history() -> None:
         JobEvent.objects.filter(pk__in=ids).delete()
     delete_read_endings()
     if settings.JOB_RETENTION_DAYS:
-        old = Job.objects.filter(status__in=FINAL, created_at__lt=Now() - timedelta(days=settings.JOB_RETENTION_DAYS))
+        past = Now() - timedelta(days=settings.JOB_RETENTION_DAYS)
+        old = Job.objects.filter(status__in=FINAL, created_at__lt=past, parent=None)  # children go with their parents
         while jobs := list(old.order_by("created_at")[:CHUNK]):
             for job in jobs:
                 job.delete()
