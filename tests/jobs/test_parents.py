@@ -524,8 +524,8 @@ POINTS: dict[str, Callable[[Job], bool]] = {
 @pytest.mark.parametrize("point", POINTS)
 def test_a_worker_that_is_killed_loses_doubles_and_blocks_nothing(workers: Workers, submit: Submit, point):
     child = {"child": "sleep", "child_params": {"seconds": 0.1}}
-    parent = submit("parent", {"count": 20, "seconds": 0.3, **child})
     first = workers.start()
+    parent = submit("parent", {"count": 20, "seconds": 0.3, **child})
     until(lambda: POINTS[point](parent))
     kill(first)
     workers.start()
@@ -536,9 +536,9 @@ def test_a_worker_that_is_killed_loses_doubles_and_blocks_nothing(workers: Worke
 
 @pytest.mark.slow
 def test_two_workers_share_a_parents_children(workers: Workers, submit: Submit):
+    workers.start()
+    workers.start()
     parents = [submit("parent", {"count": 20, "child": child}) for child in ("noop", "batched", "refuse")]
-    workers.start()
-    workers.start()
     for parent in parents:
         ends(parent, 60)
         assert_complete_alone(parent)
@@ -553,8 +553,8 @@ def assert_complete_alone(parent: Job) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["crash_before", "crash_after"])
 def test_a_half_that_ends_its_worker_pays_for_itself_alone(workers: Workers, submit: Submit, where):
-    parent = submit("parent", {"count": 3, where: 1})
     first = workers.start()
+    parent = submit("parent", {"count": 3, where: 1})
     first.wait(20)
     lifecycle.release_worker(Worker.objects.get(pid=first.pid).pk)
     workers.start()
