@@ -211,7 +211,7 @@ def cancelled_ids(tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
 
 def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str, Any] | None = None) -> None:
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
-    changes = {} if progress is None else {"progress": progress}
+    changes: dict[str, Any] = {} if progress is None else {"progress": progress}
     with atomic_without_sync():
         exclusive, beside = "preview" if type == "preview" else "", wakeups.web_notification_sql()
         transition(job, Status.RUNNING, [(type, data)], exclusive_type=exclusive, sync=False, beside=beside, **changes)
