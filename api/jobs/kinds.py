@@ -50,7 +50,7 @@ class JobKind:
     def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
         """Do the work, and yield an Outcome for each job as soon as it is known. An exception fails those that have none yet.
 
-        Every kind has this or `open_session`.
+        A job that yields `Waiting` is run again when its children have ended. Every kind has this or `open_session`.
         """
         raise NotImplementedError
 

@@ -7,6 +7,7 @@ SQLite (where transactions begin IMMEDIATE) and on PostgreSQL (where candidates 
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, cast
 
@@ -21,9 +22,10 @@ from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind, kind_names
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
-from api.jobs.states import BACKOFF_SECONDS, Status
+from api.jobs.states import ACTIVE, BACKOFF_SECONDS, Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change, atomic_without_sync
+from api.jobs.store.parents import lock_ancestors, progress_of_children
 
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 
@@ -69,10 +71,7 @@ def submit_job(
         with transaction.atomic() if link or idempotency_key else atomic_change():
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier
-            job = admit(job, max_active)
-            if link is not None:
-                link(job)
-            wakeups.notify_workers_on_commit(job.id)
+            job = add(job, max_active, link)
     except (IntegrityError, DarkroomError):  # its twin may have been committed meanwhile, and have filled the quota too
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
@@ -87,6 +86,15 @@ def find_same_request(job: Job) -> Job | None:
             "idempotency_key_reused", 422, "This Idempotency-Key was used with another request; take a new one."
         )
     return earlier
+
+
+def add(job: Job, max_active: int | None, link: Callable[[Job], None] | None) -> Job:
+    """Its row and what is linked to it, in the caller's transaction, which wakes a worker when it is committed."""
+    job = admit(job, max_active)
+    if link is not None:
+        link(job)
+    wakeups.notify_workers_on_commit(job.id)
+    return job
 
 
 def admit(job: Job, max_active: int | None) -> Job:
@@ -202,7 +210,7 @@ def cancelled_ids(tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
 
 def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str, Any] | None = None) -> None:
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
-    changes = {} if progress is None else {"progress": progress}
+    changes: dict[str, Any] = {} if progress is None else {"progress": progress}
     with atomic_without_sync():
         exclusive, beside = "preview" if type == "preview" else "", wakeups.web_notification_sql()
         transition(job, Status.RUNNING, [(type, data)], exclusive_type=exclusive, sync=False, beside=beside, **changes)
@@ -215,12 +223,13 @@ def transition(
     events: Sequence[transitions.Event] = (),
     *,
     exclusive_type: str = "",
+    ends: bool = False,
     sync: bool = True,
     beside: str = "",
     **changes: Any,
 ) -> None:
     """One UPDATE on (id, status, lease_token) with its events, or LeaseLost. See `store.transitions.change` for the options."""
-    options: dict[str, Any] = {"exclusive_type": exclusive_type, "sync": sync, "beside": beside}
+    options: dict[str, Any] = {"exclusive_type": exclusive_type, "ends": ends, "sync": sync, "beside": beside}
     if not transitions.move(job, from_status, changes, events, **options):
         raise LeaseLost(f"{job} is no longer {from_status} under this lease")
 
@@ -238,7 +247,8 @@ def finish_job(
 
     `steps`: how many it took, by its last progress. Raises LeaseLost (and undoes `record`).
     """
-    with transaction.atomic() if record else atomic_change():
+    with transaction.atomic() if record else atomic_end(job):
+        lock_ancestors(job)
         if record and not transitions.lock(job, Status.RUNNING):  # before anything is made
             raise LeaseLost(f"{job} is no longer running under this lease")
         result = record(job) if record else result
@@ -258,39 +268,76 @@ def is_recorded(job: Job) -> bool:
 
 def fail_job(*, job: Job, error: DarkroomError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:
     """running → failed."""
-    with atomic_change():
+    with atomic_end(job):
         body = error.to_json()
         end_job(job, Status.FAILED, ("error", body), error=body, warnings=list(warnings), timings=timings or {})
 
 
 def acknowledge_cancel(*, job: Job) -> None:
     """running → cancelled, once the work has stopped."""
-    with atomic_change():
+    with atomic_end(job):
         end_job(job, Status.CANCELLED, None)
+
+
+def atomic_end(job: Job) -> AbstractContextManager[Any]:
+    """A child's end changes its parent too."""
+    return transaction.atomic() if job.parent_id else atomic_change()
 
 
 def end_job(
     job: Job, status: Status, event: transitions.Event | None, *, from_status: Status = Status.RUNNING, **changes: Any
 ) -> None:
-    """To a final state, with its last events; inside the caller's transaction. Every job that ends passes through here, once."""
+    """To a final state, with its last events and its row in the outbox; inside the caller's transaction.
+
+    Every job that ends passes through here, once. A caller that locks the row before this locks its ancestors first.
+    """
+    lock_ancestors(job)
     events = [*([event] if event else []), ("status", {"status": status})]
     over: dict[str, Any] = {"finished_at": transitions.clock(), "lease_token": None, "lease_expires_at": None}
-    transition(job, from_status, events, exclusive_type="preview", status=status, **over, **changes)
+    transition(job, from_status, events, exclusive_type="preview", ends=True, status=status, **over, **changes)
     wakeups.notify_web_of_end_on_commit()
+    if job.parent_id:
+        tell_parent(job.parent_id)
+
+
+def tell_parent(parent_id: uuid.UUID) -> None:
+    """A child has ended in this transaction, which has locked the parent: so the last of several that end at once sees all the others.
+
+    The last one queues the parent again, where it stood before, or ends it where its cancellation was asked for.
+    """
+    parent = Job.objects.filter(pk=parent_id).first()
+    if parent is None or not parent.is_waiting:
+        return
+    progress = progress_of_children(parent_id)
+    if progress["step"] < progress["steps"]:
+        transition(parent, Status.RUNNING, [("progress", progress)], progress=progress)
+    elif parent.cancel_requested_at:
+        end_job(parent, Status.CANCELLED, None, progress=progress)
+    else:
+        events = [("progress", progress), ("status", {"status": Status.QUEUED, "attempt": parent.attempt})]
+        again: dict[str, Any] = {"status": Status.QUEUED, "available_at": transitions.clock()}
+        transition(parent, Status.RUNNING, events, progress=progress, **again)
+        wakeups.notify_workers_on_commit(parent_id)
 
 
 # ---------------------------------------------------------------- cancel
 
 
 def cancel_job(*, job: Job) -> Job:
-    """Queued: cancelled at once. Running: asked to stop at its next step. Ended: as it is. Returns the job as it now stands."""
+    """Queued: cancelled at once. Running: asked to stop at its next step. Ended: as it is. Returns the job as it now stands.
+
+    A job that waits passes it on to its children, and is cancelled with the last of them.
+    """
     with transaction.atomic():
+        lock_ancestors(job)
         now = Job.objects.select_for_update().get(pk=job.pk)  # locked: a hand-back between two looks would hide it from both
         if now.status == Status.QUEUED:
             end_job(now, Status.CANCELLED, None, from_status=Status.QUEUED)
         elif now.status == Status.RUNNING and now.cancel_requested_at is None:
             transition(now, Status.RUNNING, cancel_requested_at=transitions.clock())
             wakeups.notify_lease_keepers_on_commit()
+            for child in now.children.filter(status__in=ACTIVE).order_by("pk"):
+                cancel_job(job=child)
     return Job.objects.get(pk=job.pk)
 
 
@@ -304,6 +351,7 @@ def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: boo
     the lease is (still) over. Raises LeaseLost where the row is no longer under the lease of `job`.
     """
     with transaction.atomic():
+        lock_ancestors(job)
         row = Job.objects.select_for_update().filter(pk=job.pk, status=Status.RUNNING, lease_token=job.lease_token)
         if if_expired:
             row = row.filter(lease_expires_at__lt=Now())

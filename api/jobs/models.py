@@ -19,10 +19,11 @@ class Job(models.Model):
         queued ──claim──▶ running ──▶ succeeded
           ▲  │               │  └────▶ failed
           │  └─▶ cancelled ◀─┤
-          └── lease lost, attempt < max_attempts, after a backoff
+          └── lease lost, attempt < max_attempts, after a backoff; or its last child has ended
 
-    Every transition is one UPDATE on (id, status, lease_token) in services.py; a final state is never left. `attempt` is raised at the
-    claim, so that a job which kills its worker counts. Times that decide anything are the database's clock.
+    Every transition is one UPDATE on (id, status, lease_token) in lifecycle.py; a final state is never left. `attempt` is raised at the
+    claim, so that a job which kills its worker counts. Times that decide anything are the database's clock. A job that waits for its
+    children is running without a lease.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -42,6 +43,9 @@ class Job(models.Model):
     attempt = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=max_attempts)
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children", db_index=False, editable=False
+    )
 
     owner_key = models.CharField(max_length=64)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
@@ -75,6 +79,7 @@ class Job(models.Model):
             models.Index(F("priority").desc(), "id", name="job_queue", condition=Q(status=Status.QUEUED)),
             models.Index(fields=["lease_expires_at"], name="job_leases", condition=Q(status=Status.RUNNING)),
             models.Index(fields=["owner_key"], name="job_active_owner", condition=Q(status__in=ACTIVE)),
+            models.Index(fields=["parent", "id"], name="job_children", condition=Q(parent__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -83,6 +88,11 @@ class Job(models.Model):
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
+
+    @property
+    def is_waiting(self) -> bool:
+        """For its children: it is under way, and no worker has it."""
+        return self.status == Status.RUNNING and self.lease_token is None
 
 
 class JobEvent(models.Model):
@@ -104,6 +114,30 @@ class JobEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sequence} {self.type}"
+
+
+class JobEnding(models.Model):
+    """The outbox: one row for each job that has ended, written in the transaction that ends it, and kept when the job is deleted.
+
+    Each reader marks the rows that it has processed in a column of its own (see outbox.py). A position would not do: on PostgreSQL a
+    row can be committed after rows with higher ids.
+    """
+
+    job_id = models.UUIDField()
+    kind = models.CharField(max_length=40)
+    model_id = models.CharField(max_length=200, blank=True)
+    owner_key = models.CharField(max_length=64)
+    status = models.CharField(max_length=12, choices=[(status, status) for status in FINAL])
+    seconds = models.FloatField(null=True, help_text="From its start to its end; null where no worker had begun it.")
+    created_at = models.DateTimeField()
+    counted = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["id"], name="ending_uncounted", condition=Q(counted=False))]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {str(self.job_id)[-12:]} {self.status}"
 
 
 class Worker(models.Model):

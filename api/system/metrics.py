@@ -26,7 +26,7 @@ from prometheus_client.utils import floatToGoString
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from api.system.counters import BUCKETS, count_ended_jobs
-from api.system.models import JobTally
+from api.system.models import JobCounter
 from api.system.selectors import live_workers, queue_length
 
 disable_created_metrics()  # a second series beside each, which nobody here asks for
@@ -90,7 +90,7 @@ def history_metrics() -> Iterator[Metric]:
     labels = ["kind", "model_id"]
     finished = CounterMetricFamily("darkroom_jobs_finished", "Jobs that have ended.", labels=[*labels, "status"])
     runs = HistogramMetricFamily("darkroom_job_run_seconds", "What jobs that succeeded took a worker.", labels=labels)
-    for row in JobTally.objects.order_by("pk"):
+    for row in JobCounter.objects.order_by("pk"):
         finished.add_metric([row.kind, row.model_id, row.status], row.count)
         if row.status == Status.SUCCEEDED:
             runs.add_metric([row.kind, row.model_id], cumulative(row.buckets), row.seconds)

@@ -1,6 +1,6 @@
 """Which requests for pictures are made together: the queue's batch key and the backend agree on it."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from PIL import Image
 from api.images import handler
 from api.images.backends import remote
 from api.images.backends.local import make_pictures
-from api.images.backends.request import MAY_DIFFER, ImageRequest, PictureList
+from api.images.backends.request import INPAINTING, MAY_DIFFER, TEXT_TO_IMAGE, ImageRequest, PictureList
 from api.jobs import lifecycle
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job, Worker
@@ -95,6 +95,12 @@ class Door:
         raise Reached
 
 
+def with_pictures(request: ImageRequest) -> ImageRequest:
+    """As the handler opens them."""
+    image = None if request.task == TEXT_TO_IMAGE else Image.new("RGB", (8, 8))
+    return replace(request, image=image, mask=Image.new("L", (8, 8), 255) if request.task == INPAINTING else None)
+
+
 sides = st.sampled_from([64, 128])
 params_of_any_request = st.fixed_dictionaries(
     {
@@ -125,7 +131,7 @@ def test_requests_of_one_key_are_always_taken_as_one_batch(asked: list[tuple[str
     for kind, given_params, model_id in asked:
         params = {**PARAMS, **given_params}
         if key := key_of(kind, params, model_id):
-            batches.setdefault((kind, key), []).append(handler.image_request(params, model_id))
+            batches.setdefault((kind, key), []).append(with_pictures(handler.image_request(params, model_id)))
     for batch in batches.values():
         with pytest.raises(Reached):
             make_pictures(Door(), batch, Recorder(), PictureList())  # type: ignore[arg-type]

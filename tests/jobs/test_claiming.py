@@ -144,13 +144,23 @@ def modelless(settings):
         CustomScorer.objects.create(name=name, version=1, owner_key="alice", **row)
 
 
-PICTURE = {"deterministic": True, "num_images": 1, "seed": 1}
+PICTURE = {
+    "prompt": "a",
+    "negative_prompt": "",
+    "guidance_scale": 5.0,
+    "steps": 2,
+    "loras": [],
+    "deterministic": True,
+    "num_images": 1,
+    "seed": 1,
+}
+LAYOUT = {"image": None, "deep": False}
 NEED_MODELS = [
     ("txt2img", PICTURE),
     ("img2img", PICTURE),
     ("clip_score", {"images": ["a"], "prompts": ["b"], "model_id": "starter-clip", "pairs": False}),
-    ("layout_score", {"backend": "nima", "model_id": "starter-nima"}),
-    ("layout_score", {"backend": "custom:seeing@1", "model_id": None}),
+    ("layout_score", {**LAYOUT, "backend": "nima", "model_id": "starter-nima"}),
+    ("layout_score", {**LAYOUT, "backend": "custom:seeing@1", "model_id": None}),
     ("train_scorer", {"name": "mine", "on": "images", "encoder": "starter-clip"}),
     ("chat", {"backend": "pytorch", "model": "starter-vlm"}),
     ("chat", {"backend": "onnx", "model": "starter-vlm"}),
@@ -159,8 +169,8 @@ NEED_MODELS = [
 ]
 NEED_NONE = [
     ("noop", {}),
-    ("layout_score", {"backend": "heuristic", "model_id": None}),
-    ("layout_score", {"backend": "custom:plain@1", "model_id": None}),
+    ("layout_score", {**LAYOUT, "backend": "heuristic", "model_id": None}),
+    ("layout_score", {**LAYOUT, "backend": "custom:plain@1", "model_id": None}),
     ("train_scorer", {"name": "mine", "on": "images", "encoder": ""}),
     ("chat", {"backend": "remote", "model": "starter-vlm"}),
 ]

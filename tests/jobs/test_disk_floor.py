@@ -26,6 +26,13 @@ from tests.jobs.conftest import now_as
 
 pytestmark = pytest.mark.django_db
 ANY_PARAMS = {
+    "prompt": "a",
+    "negative_prompt": "",
+    "guidance_scale": 5.0,
+    "steps": 2,
+    "loras": [],
+    "image": None,
+    "deep": False,
     "deterministic": True,
     "backend": "heuristic",
     "images": ["a"],

@@ -12,10 +12,10 @@ from typing import Any
 from django.db import connection, connections
 from django.db.models.fields import NOT_PROVIDED
 
-from api.jobs.models import Job, JobEvent
+from api.jobs.models import Job, JobEnding, JobEvent
 from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
 
-JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
+JOB, EVENT, ENDING = Job._meta.db_table, JobEvent._meta.db_table, JobEnding._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
 GIVEN = [field for field in FIELDS if field.db_default is NOT_PROVIDED]  # the others are the database's own
 NAMES = [field.attname for field in FIELDS]
@@ -50,6 +50,13 @@ def is_due(waited: float = 0) -> str:
 def is_overdue() -> str:
     """The condition that a row, tried before, has let others go first for long enough."""
     return f"(attempt > 0 AND {is_due(RETRY_WAIT_SECONDS)})"
+
+
+def seconds_run() -> str:
+    """The difference between a row's start and its end; NULL where it never started."""
+    if connection.vendor == "postgresql":
+        return "EXTRACT(EPOCH FROM finished_at - started_at)"
+    return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
 
 
 def queue_index_hint() -> str:
@@ -121,18 +128,21 @@ def change(
     *,
     returning: str = f"{JOB}.id",
     exclusive_type: str = "",
+    ends: bool = False,
     sync: bool = True,
     beside: str = "",
 ) -> list[tuple[Any, ...]]:
     """Runs an INSERT or UPDATE of jobs, adds the events that `events` selects from `changed`, and returns the jobs as they are now.
 
-    One statement on PostgreSQL; on SQLite up to three, inside the caller's transaction. `returning` begins with the id.
-    `exclusive_type`: events of this type that are older are deleted. Without `sync` PostgreSQL's commit doesn't wait for the disk (for
-    SQLite's see durability.py). `beside`: SQL that PostgreSQL evaluates in the same statement, once for each row.
+    One statement on PostgreSQL; on SQLite up to four, inside the caller's transaction. `returning` begins with the id.
+    `exclusive_type`: events of this type that are older are deleted. `ends`: the outbox gets a row for each job. Without `sync`
+    PostgreSQL's commit doesn't wait for the disk (for SQLite's see durability.py). `beside`: SQL that PostgreSQL evaluates in the same
+    statement, once for each row.
     """
     delete = f"DELETE FROM {EVENT} WHERE type = '{exclusive_type}' AND job_id IN (SELECT id FROM changed)"
     insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {events}"
     then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(exclusive_type) + [(insert, event_params)] * bool(events)
+    then += [(ending_rows(), [])] * ends
     if connection.vendor == "postgresql":
         parts = [
             f"changed AS ({statement} RETURNING *)",
@@ -149,6 +159,13 @@ def change(
         for query, values in then:
             run(f"{changed} {query}", [*(row[0] for row in rows), *values])
     return rows
+
+
+def ending_rows() -> str:
+    """The INSERT of a row of the outbox for each changed job."""
+    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, counted"
+    return f"""INSERT INTO {ENDING} ({columns})
+        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, FALSE FROM changed"""
 
 
 def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
@@ -188,6 +205,7 @@ def move(
     events: Sequence[Event],
     *,
     exclusive_type: str = "",
+    ends: bool = False,
     sync: bool = True,
     beside: str = "",
 ) -> bool:
@@ -198,9 +216,8 @@ def move(
     condition, params = fence(job, status)
     settings.append(f"event_sequence = event_sequence + {len(events)}")
     statement = f"UPDATE {JOB} SET {', '.join(settings)} WHERE {condition}"
-    return bool(
-        change(statement, [*values, *params], *event_rows(events), exclusive_type=exclusive_type, sync=sync, beside=beside)
-    )
+    options: dict[str, Any] = {"exclusive_type": exclusive_type, "ends": ends, "sync": sync, "beside": beside}
+    return bool(change(statement, [*values, *params], *event_rows(events), **options))
 
 
 def claim(
@@ -236,10 +253,10 @@ def claim(
     )
     rows = change(
         f"""WITH picked AS MATERIALIZED ({picked})
-            UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
-                worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
+            UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1,
+                worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()})
             WHERE status = 'queued' AND id {those}""",
-        [*params, stored("progress", {}), stored("worker", worker_id), stored("lease_token", token)],
+        [*params, stored("worker", worker_id), stored("lease_token", token)],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",
         [],
         returning=COLUMNS,

@@ -14,7 +14,7 @@ from api.images.models import GeneratedImage
 from api.jobs import kinds
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.running import Finished, Outcome, RunningJob
+from api.jobs.running import ChildJob, Finished, Outcome, RunningJob, Waiting
 
 
 class Noop(JobKind):
@@ -173,8 +173,33 @@ class Tokens(JobKind):
         yield Finished(batch[0], {})
 
 
+class Parent(JobKind):
+    """Asks for `count` children of the kind `child`, waits, and tells what became of them; `rounds` times, where that is said.
+
+    Before each outcome it takes `seconds`. On its attempt `crash` of what it does before or after its children it ends the process.
+    """
+
+    name = "parent"
+
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        for run in batch:
+            children, count = run.children, run.params.get("count", 1)
+            with run.measure("parent"):
+                time.sleep(run.params.get("seconds", 0))
+            run.raise_if_cancelled()
+            if run.attempt == run.params.get("crash_after" if children else "crash_before"):
+                os._exit(139)
+            if len(children) < count * run.params.get("rounds", 1):
+                run.warn(f"It waits for {count} more.")
+                child = ChildJob(run.params.get("child", "noop"), run.params.get("child_params", {}), prompt="a child")
+                yield Waiting(run, [child] * count)
+            else:
+                yield Finished(run, {"children": [[str(child.pk), child.status, child.result] for child in children]})
+
+
 KINDS: tuple[JobKind, ...] = (
     Noop(), Batched(), Sleep(), Stubborn(), Picture(), Unrecordable(), Refuse(), Broken(), Silent(), Crash(), Fault(), Hang(), Tokens(),
+    Parent(),
 )  # fmt: skip
 
 
