@@ -7,7 +7,7 @@ from dotenv import load_dotenv
 
 from api.catalog import PRECISIONS
 from config.databases import read_database
-from config.env import env_bool, env_bytes, env_choice, env_int, env_list, env_path, env_secret, env_str
+from config.env import env_bool, env_bytes, env_choice, env_int, env_json_object, env_list, env_path, env_secret, env_str
 from config.logs import logging_config
 from config.secret import read_or_make_secret_key
 
@@ -152,7 +152,10 @@ STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {
+        "BACKEND": env_str("MEDIA_STORAGE", "api.files.durable.DurableFileSystemStorage"),
+        "OPTIONS": env_json_object("MEDIA_STORAGE_OPTIONS"),
+    },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 # WhiteNoise serves straight from the apps' folders: no collectstatic before the first page.

@@ -23,7 +23,7 @@ class StoredFileQuerySet(models.QuerySet["StoredFile"]):
 
 
 class StoredFile(models.Model):
-    """A picture below MEDIA_ROOT. Deleting the row removes the file and its thumbnail once the deletion is committed."""
+    """A picture in the storage of media. Deleting the row removes the file and its thumbnail once the deletion is committed."""
 
     class Purpose(models.TextChoices):
         UPLOAD = storage.UPLOAD

@@ -46,7 +46,7 @@ def store_upload(*, owner_key: str, data: bytes, mode: Mode = "RGB") -> StoredFi
     png = encode_png(image)
     known = StoredFile.objects.uploads().filter(owner_key=owner_key, sha256=hashlib.sha256(png).hexdigest())
     file = mark_used(known)
-    if file is not None and storage.media_path(file.name).exists():
+    if file is not None and storage.file_exists(file.name):
         return file
     written = storage.write_image_files(png, image, "png", purpose=storage.UPLOAD)
     try:
@@ -100,9 +100,17 @@ def visible_file(principal: Principal, identifier: uuid.UUID | str) -> StoredFil
 def open_image(file: StoredFile, mode: Mode = "RGB") -> Image.Image:
     """The pixels of a picture that is here. Raises MissingFile."""
     try:
-        with Image.open(storage.media_path(file.name)) as image:
+        with storage.open_file(file.name) as opened, Image.open(opened) as image:
             image.load()
             return flatten(image, mode)
+    except FileNotFoundError:
+        raise MissingFile from None
+
+
+def read_file(file: StoredFile) -> bytes:
+    """As it is stored. Raises MissingFile."""
+    try:
+        return storage.read_bytes(file.name)
     except FileNotFoundError:
         raise MissingFile from None
 

@@ -12,7 +12,7 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
-from api.files.services import attach_inputs, create_file, open_image
+from api.files.services import attach_inputs, create_file, open_image, read_file
 from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
 from api.images.judges import independent_criteria, make_judges
@@ -275,6 +275,6 @@ def read_base64(identifier: str) -> str | None:
 
     file = StoredFile.objects.filter(pk=identifier).first()
     try:
-        return base64.b64encode(storage.media_path(file.name).read_bytes()).decode() if file else None
-    except FileNotFoundError:
+        return base64.b64encode(read_file(file)).decode() if file else None
+    except MissingFile:
         return None

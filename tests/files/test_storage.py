@@ -141,4 +141,4 @@ def test_a_full_disk_is_507_for_a_request_and_for_a_job() -> None:
     assert isinstance(error, DarkroomError)
     assert isinstance(error, DarkroomError)
     assert (error.status, error.code, error.headers) == (507, "disk_full", {})
-    assert error.as_json() == {"code": "disk_full", "status": 507, "detail": str(error)}
+    assert error.to_json() == {"code": "disk_full", "status": 507, "detail": str(error)}

@@ -1,10 +1,9 @@
 """Makes pictures from the shell. A job in the history like any other: run by a worker that is alive, else by this process."""
 
-import shutil
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -12,7 +11,8 @@ from tqdm import tqdm
 
 from api.access.principals import LOCAL
 from api.files.models import StoredFile
-from api.files.storage import media_path
+from api.files.services import read_file
+from api.files.storage import describe_place
 from api.images.serializers import FORMATS, Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
@@ -47,10 +47,13 @@ class Command(BaseCommand):
         assert job.result is not None
         images = job.result["images"]
         for number, image in enumerate(images, start=1):
-            path = media_path(StoredFile.objects.get(pk=image["id"]).name)
+            file = StoredFile.objects.get(pk=image["id"])
+            place = describe_place(file.name)
             if out is not None:
-                path = Path(shutil.copyfile(path, place_for(out, path, number if len(images) > 1 else 0)))
-            self.stdout.write(f"{path}  {image['width']}x{image['height']}, seed {image['seed']}")
+                copy = place_for(out, file, number if len(images) > 1 else 0)
+                copy.write_bytes(read_file(file))
+                place = str(copy)
+            self.stdout.write(f"{place}  {image['width']}x{image['height']}, seed {image['seed']}")
 
 
 def read_size(text: str) -> tuple[int, int]:
@@ -81,10 +84,10 @@ def follow_with_bar(rows: Iterator[Job]) -> Job:
     return now
 
 
-def place_for(out: Path, made: Path, number: int) -> Path:
+def place_for(out: Path, file: StoredFile, number: int) -> Path:
     """`number` is 0 for the only picture. Folders are made as needed."""
     if out.is_dir() or not out.suffix:
-        out = out / made.name
+        out = out / PurePosixPath(file.name).name
     elif number:
         out = out.with_stem(f"{out.stem}-{number}")
     out.parent.mkdir(parents=True, exist_ok=True)
