@@ -8,14 +8,16 @@ import io
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from django.conf import settings
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from api.files.errors import InvalidImage
+from api.files.formats import ANIMATED_CODECS, CODECS, UPLOAD, encode, list_labels
 
-FORMATS = ("PNG", "JPEG", "WEBP")
 Mode = Literal["RGB", "L"]
 # What Pillow raises for damaged files, apart from OSError.
 DAMAGED = (
@@ -27,23 +29,26 @@ DAMAGED = (
     TypeError,
     AttributeError,
     ArithmeticError,
+    RuntimeError,  # libavif's
     struct.error,
     zlib.error,
 )
-# Pictures decoded at the same time in this process, each up to about 300 MB.
-_decoders = threading.BoundedSemaphore(2)
+ONE_SHADE = 16  # of 255: how far the grey values of one colour lie apart once a lossy format has kept it
+LARGE = 1_200_000  # pixels; a picture of 25 million takes up to about 300 MB
+_one_large = threading.RLock()
 
 
 def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
     """Upright pixels in `mode`, without any metadata. Raises InvalidImage and nothing else.
 
-    RGB: transparency is laid on white. L (masks): on black, which is "not painted".
+    RGB: transparency is laid on white. L (masks): on black, which is "not painted"; of a stroke of one colour on transparency
+    the alpha channel is taken.
     """
     if not data:
-        raise InvalidImage("The image is empty.", "empty")
-    with _decoders:
+        raise InvalidImage("The image is empty: send base64, a data URL, a file, or the id of an image here.", "empty")
+    with room_for(data):
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=CODECS) as image:
                 check_header(image)
                 image.load()
                 return flatten(ImageOps.exif_transpose(image), mode)
@@ -52,16 +57,35 @@ def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise too_many_pixels() from None
         except UnidentifiedImageError:
-            raise InvalidImage("This is not a PNG, JPEG or WebP image.", "not_an_image") from None
+            raise InvalidImage(f"This is not a {list_labels()} image.", "not_an_image") from None
         except DAMAGED:
             raise InvalidImage("The image is damaged or cut off.", "damaged_image") from None
+
+
+@contextmanager
+def room_for(data: bytes) -> Iterator[None]:
+    """One large picture at a time in this process, for as long as its pixels are needed."""
+    if count_pixels(data) <= LARGE:
+        yield
+        return
+    with _one_large:
+        yield
+
+
+def count_pixels(data: bytes) -> int:
+    """By the header; 0 for what is no picture, which `decode_image` says."""
+    try:
+        with Image.open(io.BytesIO(data), formats=CODECS) as image:
+            return image.width * image.height
+    except (*DAMAGED, UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return 0
 
 
 def check_header(image: Image.Image) -> None:
     """An MPO (a phone's JPEG with a second picture behind the first) is taken as the JPEG that it begins with."""
     if image.width * image.height > settings.MAX_IMAGE_PIXELS:
         raise too_many_pixels()
-    if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+    if image.format in ANIMATED_CODECS and getattr(image, "is_animated", False):
         raise InvalidImage("Animated images are not supported.", "animated")
 
 
@@ -75,6 +99,8 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        if mode == "L" and has_its_shape_in_alpha(image):
+            return image.getchannel("A")
         opaque = Image.new("RGB", image.size, "white" if mode == "RGB" else "black")
         opaque.paste(image, mask=image.getchannel("A"))
         image = opaque
@@ -83,8 +109,22 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
     return pixels
 
 
+def has_its_shape_in_alpha(mask: Image.Image) -> bool:
+    """Is this RGBA mask a stroke of one colour on transparency? Its colour, which may be black, then says nothing.
+
+    Pixels that are hardly there are left out: their colours are rounded away.
+    """
+    alpha = mask.getchannel("A")
+    levels = values_in(alpha.histogram())
+    visible = alpha.point(lambda value: 255 if 2 * value >= levels[-1] else 0)
+    shades = values_in(mask.convert("L").histogram(visible))
+    return levels[0] < levels[-1] and shades[-1] - shades[0] <= ONE_SHADE
+
+
+def values_in(histogram: list[int]) -> list[int]:
+    return [value for value, count in enumerate(histogram) if count]
+
+
 def encode_png(image: Image.Image) -> bytes:
     """Level 1: a third of the time of Pillow's default, for files that are a little larger."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return encode(image, UPLOAD, compress_level=1)

@@ -11,6 +11,7 @@ from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
 from api.files import storage
+from api.files.formats import THUMBNAIL
 from api.files.models import StoredFile
 
 CHUNK = 256 * 1024
@@ -45,7 +46,7 @@ def file_response(request: HttpRequest | Request, stored: StoredFile, thumbnail:
 
 
 def content_type(stored: StoredFile, name: str) -> str:
-    return "image/webp" if name == stored.thumbnail_name else stored.content_type
+    return THUMBNAIL.content_type if name == stored.thumbnail_name else stored.content_type
 
 
 def build_response(request: HttpRequest, name: str) -> HttpResponseBase:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from api.access.principals import Principal, visible_to
 from api.files import storage
-from api.files.decoding import Mode, decode_image, encode_png, flatten
+from api.files.decoding import Mode, decode_image, encode_png, flatten, room_for
 from api.files.errors import InvalidImage, MissingFile
+from api.files.formats import UPLOAD
 from api.files.inputs import decode_input, parse_id
 from api.files.models import JobInput, StoredFile, StoredFileQuerySet
 from api.files.storage import WrittenFile
@@ -42,13 +43,17 @@ def store_upload(*, owner_key: str, data: bytes, mode: Mode = "RGB") -> StoredFi
     The same pixels of the same owner are kept once, so that a retried request names the same file.
     """
     storage.ensure_free_space()
-    image = decode_image(data, mode)
+    with room_for(data):
+        return keep_pixels(owner_key, decode_image(data, mode))
+
+
+def keep_pixels(owner_key: str, image: Image.Image) -> StoredFile:
     png = encode_png(image)
     known = StoredFile.objects.uploads().filter(owner_key=owner_key, sha256=hashlib.sha256(png).hexdigest())
     file = mark_used(known)
     if file is not None and storage.file_exists(file.name):
         return file
-    written = storage.write_image_files(png, image, "png", purpose=storage.UPLOAD)
+    written = storage.write_image_files(png, image, UPLOAD.name, purpose=storage.UPLOAD)
     try:
         return create_file(written, owner_key=owner_key, purpose=storage.UPLOAD)
     except BaseException:

@@ -4,7 +4,6 @@ Nothing outside api/files/ knows how a file is kept: it has the name from a row,
 """
 
 import hashlib
-import io
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
 from PIL import Image
 
+from api.files.formats import FORMATS, THUMBNAIL, encode
 from api.jobs.disk import DiskFull, disk_usage, ensure_free_space, free_space
 from api.jobs.identifiers import uuid7
 from api.problems import is_disk_full
@@ -24,7 +24,6 @@ from api.problems import is_disk_full
 __all__ = ["DiskFull", "ensure_free_space", "free_space"]
 UPLOAD, OUTPUT = "upload", "output"
 PURPOSES = (UPLOAD, OUTPUT)
-CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 THUMBNAIL_SIDE = 384
 
 
@@ -43,17 +42,17 @@ class WrittenFile:
 
 
 def write_image_files(
-    data: bytes, image: Image.Image, extension: str, *, purpose: str = OUTPUT, id: uuid.UUID | None = None
+    data: bytes, image: Image.Image, format: str, *, purpose: str = OUTPUT, id: uuid.UUID | None = None
 ) -> WrittenFile:
-    """Writes `data` (an encoded picture, whose pixels are `image`) and a thumbnail; `extension` is png, jpg or webp.
+    """Writes `data` (an encoded picture, whose pixels are `image`) and a thumbnail; `format` is a name of FORMATS.
 
     Raises DiskFull, and leaves nothing behind then. The caller makes the row with `create_file`, or calls `remove_written`.
     """
-    identifier = id or uuid7()
+    row, identifier = FORMATS[format], id or uuid7()
     folder = f"{purpose}/{datetime.now(UTC):%Y/%m/%d}"
-    name = write_file(folder, data, extension, stem=str(identifier))
+    name = write_file(folder, data, row.suffixes[0], stem=str(identifier))
     try:
-        thumbnail_name = write_file(folder, make_thumbnail(image), "webp", stem=f"{identifier}_t")
+        thumbnail_name = write_file(folder, make_thumbnail(image), THUMBNAIL.suffixes[0], stem=f"{identifier}_t")
     except BaseException:
         remove_file(name)
         raise
@@ -63,7 +62,7 @@ def write_image_files(
         thumbnail_name=thumbnail_name,
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),
-        content_type=CONTENT_TYPES[extension],
+        content_type=row.content_type,
         width=image.width,
         height=image.height,
     )
@@ -78,15 +77,13 @@ def remove_written(written: WrittenFile) -> None:
 def make_thumbnail(image: Image.Image) -> bytes:
     small = image.convert("RGB") if image.mode != "RGB" else image.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=1.0)  # whole pixels are averaged first: half the time
-    buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=80, method=2)
-    return buffer.getvalue()
+    return encode(small, THUMBNAIL, quality=80, method=2)
 
 
-def write_file(folder: str, data: bytes, extension: str, *, stem: str | None = None) -> str:
+def write_file(folder: str, data: bytes, suffix: str, *, stem: str | None = None) -> str:
     """The name under which the storage keeps `data`. Raises DiskFull."""
     with no_space_is_disk_full():
-        return default_storage.save(f"{folder}/{stem or uuid7()}.{extension}", ContentFile(data))
+        return default_storage.save(f"{folder}/{stem or uuid7()}{suffix}", ContentFile(data))
 
 
 @contextmanager

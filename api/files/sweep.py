@@ -10,12 +10,14 @@ from django.utils import timezone
 
 from api.files import storage
 from api.files.durable import PART
+from api.files.formats import STORED_SUFFIXES
 from api.files.models import StoredFile
 from api.files.services import delete_unused_uploads
 
 # Only what storage.py names like this, in folders that it names like this, is ever touched.
 FOLDERS = [re.compile(digits) for digits in ("[0-9]{4}", "[0-9]{2}", "[0-9]{2}")]
-FILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(_t)?\.(png|jpg|webp)(\.part)?")
+SUFFIXES = "|".join(map(re.escape, STORED_SUFFIXES))
+FILE = re.compile(rf"[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}(_t)?({SUFFIXES})(\.part)?")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BATCH = 500
 

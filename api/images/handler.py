@@ -28,8 +28,6 @@ from config.catalog import get_catalog
 if TYPE_CHECKING:
     from api.images.backends.request import Fate, ImageRequest
 
-EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -212,8 +210,8 @@ def save_picture(run: RunningJob, made: GeneratedPicture) -> storage.WrittenFile
 
     params = run.params
     described = {**params, "seed": made.seed, "model_id": run.job.model_id, "job": str(run.id), "scores": made.scores}
-    data = encode_image(made.picture, params["output_format"], described if settings.IMAGE_METADATA else None)
-    return storage.write_image_files(data, made.picture, EXTENSIONS[params["output_format"]])
+    data = encode_image(made.picture, params["output_format"], described if settings.IMAGE_METADATA else None, run.warn)
+    return storage.write_image_files(data, made.picture, params["output_format"])
 
 
 # ---------------------------------------------------------------- record and render

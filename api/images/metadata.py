@@ -1,7 +1,7 @@
 """A picture's file and the parameters that it carries. No torch.
 
 PNG: a `parameters` text in AUTOMATIC1111's form, which the tools of this field read, and `darkroom`, all of it as JSON.
-JPEG and WebP: the text as EXIF UserComment, the JSON as EXIF MakerNote.
+The other formats: the text as EXIF UserComment, the JSON as EXIF MakerNote.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from api.files.decoding import DAMAGED
+from api.files.formats import CODECS, FORMATS, TEXT_CODECS, encode
 from api.images.scheduler_presets import SCHEDULERS, scheduler_label
 
-PNG_LEVEL = 2
-"""zlib's; level 6 takes twice the time for some per cent (SPEED.md)."""
-QUALITY = 92
+SHORTER = (1000, 300, 100, 30)
+"""Characters to which each text is cut, one after the other, until all fits."""
 
 _EXIF_FOLDER, _USER_COMMENT, _MAKER_NOTE = 0x8769, 0x9286, 0x927C
 _UNICODE, _MAKER = b"UNICODE\x00", b"darkroom\x00"
@@ -35,28 +36,34 @@ _FIELDS: tuple[tuple[str, str, type], ...] = (
 )
 
 
-def encode_image(image: Image.Image, output_format: str, parameters: Mapping[str, Any] | None) -> bytes:
-    """The file's bytes; `output_format` is png, jpeg or webp. Without parameters the file carries none.
+def encode_image(
+    image: Image.Image, output_format: str, parameters: Mapping[str, Any] | None, warn: Callable[[str], None]
+) -> bytes:
+    """The file's bytes; `output_format` is a name of FORMATS. Without parameters the file carries none.
 
     `parameters` is JSON in the names of the API (prompt, negative_prompt, steps, guidance_scale, seed, scheduler, model_id,
-    strength, clip_skip, loras …).
+    strength, clip_skip, loras …). What the format has no room for is shortened and told to `warn`: a picture that is made is
+    never lost by what is said of it.
     """
-    written = io.BytesIO()
-    if output_format == "png":
-        image.save(written, "PNG", compress_level=PNG_LEVEL, pnginfo=_png_info(parameters, image))
-    elif output_format == "jpeg":
-        image.convert("RGB").save(written, "JPEG", quality=QUALITY, exif=_exif(parameters, image))
-    else:
-        image.save(written, "WEBP", quality=QUALITY, method=4, exif=_exif(parameters, image))
-    return written.getvalue()
+    row = FORMATS[output_format]
+    if row.parameters == "text":
+        return encode(image, row, pnginfo=_png_info(parameters, image))
+    exif, limit = _exif(parameters, image), row.max_exif_bytes
+    if parameters is not None and limit is not None and len(exif) > limit:
+        exif = _short_exif(parameters, image, limit)
+        warn(
+            f"The parameters in the file were shortened, as a {row.label} holds {round(limit / 1024)} KiB of them; "
+            "the history has them in full."
+        )
+    return encode(image, row, exif=exif)
 
 
 def read_parameters(data: bytes) -> dict[str, Any] | None:
     """The parameters in a file of ours, or what can be read of AUTOMATIC1111's text; None where there are none."""
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            whole, text = _read_png(image) if image.format == "PNG" else _read_exif(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with Image.open(io.BytesIO(data), formats=CODECS) as image:
+            whole, text = _read_png(image) if image.format in TEXT_CODECS else _read_exif(image)
+    except (*DAMAGED, Image.DecompressionBombError):
         return None
     return _from_json(whole) or (parse_infotext(text) if text else None)
 
@@ -110,8 +117,25 @@ def _exif(parameters: Mapping[str, Any] | None, image: Image.Image) -> bytes:
     exif = Image.Exif()
     folder = exif.get_ifd(_EXIF_FOLDER)
     folder[_USER_COMMENT] = _UNICODE + infotext(parameters, *image.size).encode("utf-16-be")
-    folder[_MAKER_NOTE] = _MAKER + json.dumps(parameters).encode()
+    folder[_MAKER_NOTE] = _MAKER + json.dumps(parameters, ensure_ascii=False).encode()
     return exif.tobytes()
+
+
+def _short_exif(parameters: Mapping[str, Any], image: Image.Image, limit: int) -> bytes:
+    """As much of the parameters as fits into `limit` bytes; none where even their shortest form does not."""
+    for length in SHORTER:
+        exif = _exif({**_cut(parameters, length), "shortened": True}, image)
+        if len(exif) <= limit:
+            return exif
+    return b""
+
+
+def _cut(value: Any, length: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= length else value[: length - 1] + "…"
+    if isinstance(value, Mapping):
+        return {name: _cut(item, length) for name, item in value.items()}
+    return [_cut(item, length) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _read_png(image: Image.Image) -> tuple[str, str]:

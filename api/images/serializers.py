@@ -10,6 +10,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import ImageInputField
+from api.files.formats import FORMAT_NAMES
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
 from api.images.best_of import MOST_CANDIDATES, RankByField, check_best_of
@@ -23,7 +24,6 @@ from config.catalog import get_catalog
 
 TASK = "text-to-image"
 LARGEST_SEED = 2**53 - 1
-FORMATS = ("png", "jpeg", "webp")
 
 
 class LoraSerializer(StrictSerializer):
@@ -56,7 +56,7 @@ class Txt2ImgSerializer(StrictSerializer):
     scheduler = serializers.CharField(required=False, max_length=40, help_text=f"One of {', '.join(SCHEDULER_NAMES)}.")
     loras = LoraSerializer(many=True, default=list, max_length=8)  # type: ignore[call-arg]
     clip_skip = serializers.IntegerField(required=False, min_value=1, max_value=12)
-    output_format = serializers.ChoiceField(choices=FORMATS, default="png")
+    output_format = serializers.ChoiceField(choices=FORMAT_NAMES, default="png")
     tags = serializers.ListField(child=serializers.CharField(max_length=50), default=list, max_length=20)
     priority = serializers.IntegerField(default=0, min_value=-100, max_value=100)
     deterministic = serializers.BooleanField(default=False)

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from api.files.formats import FORMAT_NAMES
 from api.images.metadata import encode_image, infotext, parse_infotext, read_parameters
 from tests.backends.recorder import painting
 
-FORMATS = ("png", "jpeg", "webp")
+FORMATS = FORMAT_NAMES
 PARAMETERS: dict[str, Any] = {
     "prompt": "озеро, 湖 at sunset: (red)++ 🌅",
     "negative_prompt": "blurry,\nlow quality",
@@ -24,14 +25,69 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
+def encode(output_format: str, parameters: dict[str, Any] | None, warnings: list[str] | None = None) -> bytes:
+    """A file; it must come without a warning where no list is given for them."""
+    told: list[str] = [] if warnings is None else warnings
+    data = encode_image(painting(), output_format, parameters, told.append)
+    assert warnings is not None or not told
+    return data
+
+
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_file_carries_its_parameters_in_any_script(output_format: str) -> None:
-    assert read_parameters(encode_image(painting(), output_format, PARAMETERS)) == PARAMETERS
+    assert read_parameters(encode(output_format, PARAMETERS)) == PARAMETERS
+
+
+LARGEST: dict[str, Any] = {
+    **PARAMETERS,
+    "prompt": "🌅" * 2000,
+    "negative_prompt": "🌊" * 2000,
+    "tags": ["🏷" * 50 for _ in range(20)],
+    "loras": [{"id": "x" * 200, "weight": 1.0} for _ in range(8)],
+}
+"""The longest that a request may say."""
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_the_longest_request_fits_a_file_in_full(output_format: str) -> None:
+    assert read_parameters(encode(output_format, LARGEST)) == LARGEST
+
+
+@pytest.mark.parametrize("output_format", ["png", "webp"])
+def test_png_and_webp_hold_more_than_a_request_can_say(output_format: str) -> None:
+    long = {**PARAMETERS, "prompt": "🌅" * 100_000}
+
+    assert read_parameters(encode(output_format, long)) == long
+
+
+@pytest.mark.parametrize("length", [12_000, 100_000, 1_000_000])
+def test_what_a_jpeg_has_no_room_for_is_shortened_and_told(length: int) -> None:
+    warnings: list[str] = []
+    long = {**PARAMETERS, "prompt": "🌅" * length, "extra": [{"words": "x" * length}]}
+
+    found = read_parameters(encode("jpeg", long, warnings))
+
+    assert found is not None
+    assert found["prompt"] == "🌅" * 999 + "…"
+    assert {name: found[name] for name in ("seed", "steps", "scheduler", "shortened")} == {
+        "seed": 42, "steps": 20, "scheduler": "dpmpp_2m_karras", "shortened": True,
+    }  # fmt: skip
+    assert len(warnings) == 1
+    assert "shortened" in warnings[0]
+
+
+def test_a_jpeg_comes_without_parameters_where_even_their_shortest_form_is_too_long() -> None:
+    warnings: list[str] = []
+
+    data = encode("jpeg", {**PARAMETERS, "scores": dict.fromkeys(map(str, range(20_000)), 0.5)}, warnings)
+
+    assert read_parameters(data) is None
+    assert len(warnings) == 1
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_file_without_parameters_carries_none(output_format: str) -> None:
-    data = encode_image(painting(), output_format, None)
+    data = encode(output_format, None)
 
     assert read_parameters(data) is None
     with Image.open(io.BytesIO(data)) as image:
@@ -39,7 +95,7 @@ def test_a_file_without_parameters_carries_none(output_format: str) -> None:
 
 
 def test_a_png_keeps_every_pixel() -> None:
-    with Image.open(io.BytesIO(encode_image(painting(), "png", PARAMETERS))) as image:
+    with Image.open(io.BytesIO(encode("png", PARAMETERS))) as image:
         assert image.tobytes() == painting().tobytes()
 
 
@@ -77,7 +133,7 @@ def test_automatic1111_s_own_text_is_read() -> None:
     }
 
 
-@pytest.mark.parametrize("data", [b"", b"not a picture", encode_image(Image.new("RGB", (8, 8)), "png", {})[:60]])
+@pytest.mark.parametrize("data", [b"", b"not a picture", encode("png", {})[:60]])
 def test_what_is_no_picture_has_no_parameters(data: bytes) -> None:
     assert read_parameters(data) is None
 

@@ -25,8 +25,10 @@ def pixel(data: bytes, mode: Any = "RGB", at: tuple[int, int] = (0, 0)) -> Any:
 # What must work
 
 
-@pytest.mark.parametrize(("format", "options"), [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {"lossless": True})])
-def test_the_three_formats_are_read(format: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("format", "options"), [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {"lossless": True}), ("AVIF", {"quality": 100})]
+)
+def test_the_four_formats_are_read(format: str, options: dict[str, Any]) -> None:
     image = decode_image(encode(picture(colour=(250, 250, 250)), format, **options))
     assert (image.mode, image.size) == ("RGB", (32, 16))
     assert min(image.getpixel((3, 3))) >= 248
@@ -72,6 +74,38 @@ def test_a_mask_keeps_its_grey() -> None:
 
 def test_what_is_transparent_in_a_mask_is_not_painted() -> None:
     assert pixel(encode(picture(colour=(255, 255, 255, 0), mode="RGBA")), "L") == 0
+
+
+def stroke(colour: tuple[int, int, int], *, ground: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Image.Image:
+    """A stroke in the left half, its edge half transparent."""
+    image = Image.new("RGBA", (32, 16), ground)
+    image.paste((*colour, 255), (0, 0, 15, 16))
+    image.paste((*colour, 128), (15, 0, 16, 16))
+    return image
+
+
+@pytest.mark.parametrize(("format", "options"), [("PNG", {}), ("WEBP", {"quality": 80})])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 40)])
+def test_a_stroke_of_any_colour_on_transparency_is_painted(
+    colour: tuple[int, int, int], format: str, options: dict[str, Any]
+) -> None:
+    mask = decode_image(encode(stroke(colour), format, **options), "L")
+
+    assert [mask.getpixel((column, 8)) for column in (3, 28)] == [255, 0]
+    assert 100 < mask.getpixel((15, 8)) < 156
+
+
+def test_a_mask_of_black_and_white_with_a_hole_is_not_painted_in_the_hole() -> None:
+    mask = stroke((255, 255, 255))
+    mask.paste((0, 0, 0, 255), (20, 0, 32, 16))
+
+    found = decode_image(encode(mask), "L")
+
+    assert [found.getpixel((column, 8)) for column in (3, 18, 28)] == [255, 0, 0]
+
+
+def test_an_opaque_black_mask_with_an_alpha_channel_stays_black() -> None:
+    assert decode_image(encode(Image.new("RGBA", (8, 8), (0, 0, 0, 255))), "L").getextrema() == (0, 0)
 
 
 def test_a_photo_is_turned_upright() -> None:
@@ -190,6 +224,7 @@ def test_a_bomb_in_a_text_chunk_is_refused() -> None:
 # Properties
 
 SEEDS = [encode(NOISE, "PNG"), encode(NOISE, "JPEG"), encode(NOISE, "WEBP"), encode(NOISE, "WEBP", lossless=True)]
+SEEDS += [encode(NOISE, "AVIF")]
 SEEDS += [encode(NOISE.quantize(8), "PNG", transparency=0), encode(NOISE, "MPO", save_all=True, append_images=[NOISE])]
 MAGIC = [
     b"\x89PNG\r\n\x1a\n",
@@ -197,6 +232,7 @@ MAGIC = [
     b"\xff\xd8\xff\xe1\x00\x20Exif\0\0",
     b"RIFF\x40\0\0\0WEBPVP8 ",
     b"RIFF\x40\0\0\0WEBPVP8L",
+    b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miafMA1B",
 ]
 
 

@@ -10,16 +10,15 @@ from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
 from api.access.principals import LOCAL
+from api.files.formats import FORMAT_NAMES, FORMAT_OF_SUFFIX
 from api.files.models import StoredFile
 from api.files.services import read_file
 from api.files.storage import describe_place
-from api.images.serializers import FORMATS, Txt2ImgSerializer
+from api.images.serializers import Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.system.waiting import checked, run_to_end
-
-FORMAT_OF_SUFFIX = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
 class Command(BaseCommand):
@@ -36,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--size", type=read_size, metavar="N or WxH", help="in pixels (default: the model's own)")
         parser.add_argument("--scheduler", metavar="NAME")
         parser.add_argument("--number", dest="num_images", type=int, metavar="N", help="of pictures, from consecutive seeds")
-        parser.add_argument("--format", dest="output_format", choices=FORMATS, help="default: what FILE ends in, else png")
+        parser.add_argument("--format", dest="output_format", choices=FORMAT_NAMES, help="default: what FILE ends in, else png")
 
     def handle(self, *args: Any, out: Path | None, **options: Any) -> None:
         submission = read_request(options, out)
