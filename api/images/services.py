@@ -1,17 +1,26 @@
 """What changes a picture's row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
 
-from api.images.models import GeneratedImage, Tag
+from api.images.models import GeneratedImage, ImageSource, Tag
 
 
 def set_tags(image: GeneratedImage, names: Iterable[str]) -> None:
     wanted = {name.strip() for name in names if name.strip()}
     Tag.objects.bulk_create([Tag(name=name) for name in wanted], ignore_conflicts=True)
     image.tags.set(Tag.objects.filter(name__in=wanted))
+
+
+def link_sources(image: GeneratedImage, sources: Mapping[str, GeneratedImage]) -> None:
+    """`sources` by their role, the first of them first."""
+    links = [
+        ImageSource(image=image, source=source, role=role, position=position)
+        for position, (role, source) in enumerate(sources.items())
+    ]
+    ImageSource.objects.bulk_create(links)
 
 
 def judge_image(*, image: GeneratedImage, rater: str, changes: dict[str, Any]) -> GeneratedImage:

@@ -20,7 +20,7 @@ from api.access.principals import visible_to
 from api.access.scopes import Principal
 from api.files.responses import file_response
 from api.files.services import visible_file
-from api.images.models import GeneratedImage
+from api.images.models import GeneratedImage, ImageSource
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
 from api.jobs.api.submission import SubmitView
@@ -48,11 +48,16 @@ class ImageFilter(django_filters.FilterSet):
     tag = django_filters.CharFilter(field_name="tags__name", max_length=50)
     rating = django_filters.NumberFilter(min_value=1, max_value=5)
     favourite = django_filters.BooleanFilter()
+    source = django_filters.UUIDFilter(method="filter_source", label="Pictures that were made from this one.")
+    origin = django_filters.ChoiceFilter(choices=GeneratedImage.Origin.choices)
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200)
 
     class Meta:
         model = GeneratedImage
         fields: list[str] = []
+
+    def filter_source(self, queryset: QuerySet[GeneratedImage], name: str, value: uuid.UUID) -> QuerySet[GeneratedImage]:
+        return queryset.filter(pk__in=ImageSource.objects.filter(source=value).values("image"))
 
 
 class ImagePages(NewestFirst):
@@ -73,7 +78,7 @@ class ImageViewSet(
 ):
     """The pictures that were made."""
 
-    queryset = GeneratedImage.objects.select_related("file").prefetch_related("tags")
+    queryset = GeneratedImage.objects.select_related("file").prefetch_related("tags", "source_links")
     serializer_class = GeneratedImageSerializer
     pagination_class = ImagePages
     filter_backends = [DjangoFilterBackend]

@@ -63,7 +63,7 @@ def build_dashboard() -> dict[str, Any]:
         "queue": queue_now(),
         "workers": [describe_worker(worker) for worker in Worker.objects.exclude(state=Worker.State.STOPPED)[:8]],
         "disk": disk(),
-        "latest": list(GeneratedImage.objects.order_by("-pk").only("pk", "prompt", "model_id")[:LATEST]),
+        "latest": list(GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "model_id")[:LATEST]),
         "made_at": timezone.now(),
     }
 
