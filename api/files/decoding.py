@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from api.files.errors import InvalidImage
 from api.files.formats import ANIMATED_CODECS, CODECS, UPLOAD, encode, list_labels
 
-Mode = Literal["RGB", "L"]
+Mode = Literal["RGB", "L", "RGBA"]
 # What Pillow raises for damaged files, apart from OSError.
 DAMAGED = (
     OSError,
@@ -42,7 +42,7 @@ def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
     """Upright pixels in `mode`, without any metadata. Raises InvalidImage and nothing else.
 
     RGB: transparency is laid on white. L (masks): on black, which is "not painted"; of a stroke of one colour on transparency
-    the alpha channel is taken.
+    the alpha channel is taken. RGBA: transparency is kept, and a picture without any is RGB.
     """
     if not data:
         raise InvalidImage("The image is empty: send base64, a data URL, a file, or the id of an image here.", "empty")
@@ -94,10 +94,12 @@ def too_many_pixels() -> InvalidImage:
 
 
 def flatten(image: Image.Image, mode: Mode) -> Image.Image:
-    """Eight bits a channel, opaque."""
+    """Eight bits a channel; opaque, but for RGBA."""
     if image.mode.startswith("I"):  # 16 bits of grey: convert() would clip them instead of scaling
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if image.has_transparency_data:
+    if mode == "RGBA":
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
         if mode == "L" and has_its_shape_in_alpha(image):
             return image.getchannel("A")

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models.functions import Now
+from django.db.models import Value
+from django.db.models.functions import Coalesce, Greatest, Now
 from django.http import Http404
 from PIL import Image
 
@@ -59,6 +60,12 @@ def keep_pixels(owner_key: str, image: Image.Image) -> StoredFile:
     except BaseException:
         storage.remove_written(written)
         raise
+
+
+def keep_until(file: StoredFile, moment: datetime) -> None:
+    """An upload that was to be kept longer already is."""
+    later = Greatest(Coalesce("expires_at", Value(moment)), Value(moment))
+    StoredFile.objects.filter(pk=file.pk).update(expires_at=later)
 
 
 def mark_used(files: StoredFileQuerySet) -> StoredFile | None:
@@ -121,7 +128,7 @@ def read_file(file: StoredFile) -> bytes:
 
 
 def delete_unused_uploads(files: StoredFileQuerySet, *, unused_since: datetime, limit: int = 500) -> int:
-    """Deletes up to `limit` of `files` that are uploads, that no job uses, and that nobody sent or named since then."""
+    """Deletes up to `limit` of `files` that are uploads, that nothing refers to, and that nobody sent or named since then."""
     with transaction.atomic():
         unused = list(files.unused_since(unused_since).select_for_update()[:limit])
         for file in unused:

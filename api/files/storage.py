@@ -16,6 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
 from PIL import Image
 
+from api.files.decoding import flatten
 from api.files.formats import FORMATS, THUMBNAIL, encode
 from api.jobs.disk import DiskFull, disk_usage, ensure_free_space, free_space
 from api.jobs.identifiers import uuid7
@@ -75,7 +76,7 @@ def remove_written(written: WrittenFile) -> None:
 
 
 def make_thumbnail(image: Image.Image) -> bytes:
-    small = image.convert("RGB") if image.mode != "RGB" else image.copy()
+    small = flatten(image, "RGB") if image.mode != "RGB" else image.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=1.0)  # whole pixels are averaged first: half the time
     return encode(small, THUMBNAIL, quality=80, method=2)
 

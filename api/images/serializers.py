@@ -239,6 +239,12 @@ class GeneratedImageSerializer(serializers.ModelSerializer[GeneratedImage]):
     prompt = GenerationText()
     negative_prompt = GenerationText()
     scheduler = GenerationText()
+    expires_at = serializers.DateTimeField(
+        source="file.expires_at",
+        read_only=True,
+        allow_null=True,
+        help_text="Of an upload: it may go then, if nothing refers to it.",
+    )
     tags = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
     thumbnail_url = serializers.SerializerMethodField()
@@ -248,7 +254,7 @@ class GeneratedImageSerializer(serializers.ModelSerializer[GeneratedImage]):
         fields = (
             "id", "origin", "job", "index", "source", "sources", "url", "thumbnail_url", "model_id", "prompt", "negative_prompt",
             "seed", "steps", "guidance_scale", "scheduler", "strength", "width", "height", "parameters", "rank", "scores",
-            "clip_score", "rating", "favourite", "tags", "created_at",
+            "clip_score", "rating", "favourite", "tags", "created_at", "expires_at",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -8,6 +8,7 @@ class ScoringConfig(AppConfig):
 
     def ready(self) -> None:
         from api.files import judge_registry
+        from api.files.references import register_reference
         from api.jobs import kinds
         from api.scoring import signals  # noqa: F401  (its receivers register themselves)
         from api.scoring.handler import LayoutScoring
@@ -18,4 +19,5 @@ class ScoringConfig(AppConfig):
         kinds.register(LayoutScoring())
         kinds.register(ClipScoring())
         kinds.register(TrainScorer())
+        register_reference("ratings", "comparisons_a", "comparisons_b")
         judge_registry.register("custom", CustomJudges())

@@ -194,7 +194,7 @@ Each has an `id`. After 15 s of silence comes a comment line."""
 def add_event_stream(result: dict[str, Any], generator: Any, **kwargs: Any) -> dict[str, Any]:
     """A drf-spectacular post-processing hook."""
     job_id = {"in": "path", "name": "id", "required": True, "schema": {"type": "string", "format": "uuid"}}
-    refused = {"schema": {"$ref": "#/components/schemas/DarkroomError"}}
+    refused = {"schema": {"$ref": "#/components/schemas/Problem"}}
     result["paths"][EVENTS_PATH] = {
         "get": {
             "operationId": "jobs_events",

@@ -69,7 +69,7 @@ def test_a_capability_answers_201_or_202_with_the_job(txt2img: dict[str, Any]) -
 @pytest.mark.parametrize("status", ["400", "401", "403", "411", "413", "415", "422", "429", "503", "507"])
 def test_a_capabilitys_refusals_are_problems(txt2img: dict[str, Any], status: str) -> None:
     problem = txt2img["responses"][status]["content"]["application/problem+json"]
-    assert problem == {"schema": {"$ref": "#/components/schemas/DarkroomError"}}
+    assert problem == {"schema": {"$ref": "#/components/schemas/Problem"}}
 
 
 @pytest.mark.parametrize("status", ["409", "500", "503", "507"])
