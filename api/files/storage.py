@@ -3,6 +3,7 @@
 Nothing outside api/files/ knows how a file is kept: it has the name from a row, and these functions.
 """
 
+import errno
 import hashlib
 import uuid
 from collections.abc import Iterator
@@ -83,18 +84,21 @@ def make_thumbnail(image: Image.Image) -> bytes:
 
 def write_file(folder: str, data: bytes, suffix: str, *, stem: str | None = None) -> str:
     """The name under which the storage keeps `data`. Raises DiskFull."""
-    with no_space_is_disk_full():
+    with storage_errors():
         return default_storage.save(f"{folder}/{stem or uuid7()}{suffix}", ContentFile(data))
 
 
 @contextmanager
-def no_space_is_disk_full() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
+    """A full disk is DiskFull. What the library of a storage elsewhere raises is an OSError, as a network disk's that went away."""
     try:
         yield
     except OSError as error:
         if is_disk_full(error):
             raise DiskFull from error
         raise
+    except Exception as error:
+        raise OSError(errno.ENOTCONN, "The storage of pictures does not answer.") from error
 
 
 # ---------------------------------------------------------------- what is there, by a row's name
@@ -102,7 +106,8 @@ def no_space_is_disk_full() -> Iterator[None]:
 
 def open_file(name: str) -> File:
     """For reading bytes. Raises FileNotFoundError."""
-    return default_storage.open(name, "rb")
+    with storage_errors():
+        return default_storage.open(name, "rb")
 
 
 def read_bytes(name: str) -> bytes:
@@ -113,16 +118,19 @@ def read_bytes(name: str) -> bytes:
 
 def file_size(name: str) -> int:
     """In bytes. Raises FileNotFoundError."""
-    return default_storage.size(name)
+    with storage_errors():
+        return default_storage.size(name)
 
 
 def file_exists(name: str) -> bool:
-    return default_storage.exists(name)
+    with storage_errors():
+        return default_storage.exists(name)
 
 
 def remove_file(name: str) -> None:
     if name:
-        default_storage.delete(name)
+        with storage_errors():
+            default_storage.delete(name)
 
 
 # ---------------------------------------------------------------- where it is, for people and for the proxy in front

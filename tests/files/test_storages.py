@@ -2,12 +2,13 @@
 
 import ast
 import asyncio
+import errno
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.storage import default_storage
+from django.core.files.storage import InMemoryStorage, default_storage
 from django.core.management import call_command
 from django.test import AsyncRequestFactory, Client, RequestFactory
 from django.utils import timezone
@@ -102,6 +103,33 @@ def test_no_disk_of_this_machine_is_watched_for_it(client: Client) -> None:
     storage.ensure_free_space()
     assert client.get("/metrics").status_code == 200
     call_command("check")
+
+
+class Away(InMemoryStorage):
+    """As the library of an object store whose server is down: with errors of its own."""
+
+    def _open(self, *args: Any, **kwargs: Any) -> Any:
+        raise LookupError("could not connect")
+
+    _save = size = exists = delete = _open  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: storage.write_file("output/2026", b"x", ".png"),
+        lambda: storage.open_file("a.png"),
+        lambda: storage.read_bytes("a.png"),
+        lambda: storage.file_size("a.png"),
+        lambda: storage.file_exists("a.png"),
+        lambda: storage.remove_file("a.png"),
+    ],
+)
+def test_a_storage_that_does_not_answer_is_an_error_of_the_system(settings: Any, call: Any) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "tests.files.test_storages.Away"}}
+    with pytest.raises(OSError, match="storage of pictures does not answer") as caught:
+        call()
+    assert caught.value.errno == errno.ENOTCONN
 
 
 def test_a_file_has_a_place_to_tell_people(settings: Any, media: Path) -> None:
