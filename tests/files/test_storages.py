@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import InMemoryStorage, default_storage
 from django.core.management import call_command
 from django.test import AsyncRequestFactory, Client, RequestFactory
@@ -21,6 +22,7 @@ from api.files.services import open_image, read_file, store_upload
 from api.files.storage import write_image_files
 from api.files.sweep import SweepReport, missing_files, sweep_orphans
 from api.jobs.api.serializers import JobSerializer
+from config.env import env_json_object
 from tests.files.conftest import OWNER, encode, files_below, picture, store
 from tests.rows import make_picture
 
@@ -159,3 +161,13 @@ def test_the_default_storage_is_the_durable_one() -> None:
     import config.settings
 
     assert config.settings.STORAGES["default"]["BACKEND"] == "api.files.durable.DurableFileSystemStorage"
+
+
+def test_the_options_of_a_storage_are_a_json_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env_json_object("MEDIA_STORAGE_OPTIONS") == {}
+    monkeypatch.setenv("MEDIA_STORAGE_OPTIONS", '{"bucket_name": "pictures"}')
+    assert env_json_object("MEDIA_STORAGE_OPTIONS") == {"bucket_name": "pictures"}
+    for wrong in ("pictures", "[]", '"secret"'):
+        monkeypatch.setenv("MEDIA_STORAGE_OPTIONS", wrong)
+        with pytest.raises(ImproperlyConfigured, match=r"MEDIA_STORAGE_OPTIONS must be a JSON object\.$"):
+            env_json_object("MEDIA_STORAGE_OPTIONS")
