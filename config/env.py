@@ -1,8 +1,10 @@
 """Typed readers of environment variables. A wrong value stops the start with a sentence that names the variable."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -26,6 +28,18 @@ def env_bool(name: str, default: bool) -> bool:
     if value in TRUE | FALSE:
         return value in TRUE
     raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+
+
+def env_json_object(name: str) -> dict[str, Any]:
+    """{} where it is unset."""
+    value = env_str(name, "{}")
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ImproperlyConfigured(f"{name} must be a JSON object.")  # without its value, which may hold a secret
+    return found
 
 
 def env_int(name: str, default: int, *, low: int, high: int) -> int:

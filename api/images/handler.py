@@ -12,7 +12,7 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
-from api.files.services import attach_inputs, create_file, open_image
+from api.files.services import attach_inputs, create_file, open_image, read_file
 from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
 from api.images.judges import independent_criteria, make_judges
@@ -20,7 +20,7 @@ from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
 from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
 from api.images.ranking import weights_of
-from api.images.services import set_tags
+from api.images.services import link_sources, set_tags
 from api.jobs.kinds import JobKind, batch_key_of
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
@@ -29,7 +29,9 @@ from config.catalog import get_catalog
 if TYPE_CHECKING:
     from api.images.backends.request import Fate, ImageRequest
 
-EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+Origin = GeneratedImage.Origin
+INPUT_ROLES = ("image", "mask")
+"""Fields of a request that name a picture which the others are made from."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ class Txt2Img(JobKind):
                     yield save(run, sink.choose(index))
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
-        source = find_source(job)
-        images = [describe(record_picture(job, picture, source)) for picture in output.pictures]
+        sources = find_sources(job)
+        images = [describe(record_picture(job, picture, sources)) for picture in output.pictures]
         ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
         return {"images": images, "candidates": output.choice.candidates, **ranking}
 
@@ -98,7 +100,7 @@ class Txt2Img(JobKind):
             storage.remove_written(picture.file)
 
     def link_inputs(self, params: dict[str, Any]) -> Any:
-        ids = [params[name] for name in ("image", "mask") if params.get(name)]
+        ids = [params[name] for name in INPUT_ROLES if params.get(name)]
         return (lambda job: attach_inputs(job, StoredFile.objects.filter(pk__in=ids))) if ids else None
 
     def render_params(self, job: Job) -> dict[str, Any]:
@@ -220,25 +222,27 @@ def save_picture(run: RunningJob, made: GeneratedPicture) -> storage.WrittenFile
     params = run.params
     described = {**params, "seed": made.seed, "model_id": run.job.model_id, "job": str(run.id), "scores": made.scores}
     data = encode_image(made.picture, params["output_format"], described if settings.IMAGE_METADATA else None, run.warn)
-    return storage.write_image_files(data, made.picture, EXTENSIONS[params["output_format"]])
+    return storage.write_image_files(data, made.picture, params["output_format"])
 
 
 # ---------------------------------------------------------------- record and render
 
 
-def find_source(job: Job) -> GeneratedImage | None:
-    source = job.params.get("image")
-    return GeneratedImage.objects.filter(pk=source).first() if source else None
+def find_sources(job: Job) -> dict[str, GeneratedImage]:
+    """By role, those that are pictures here; what a request brought with it is a file of the job alone."""
+    ids = {role: job.params[role] for role in INPUT_ROLES if job.params.get(role)}
+    found = {str(image.pk): image for image in GeneratedImage.objects.filter(pk__in=ids.values())}
+    return {role: found[pk] for role, pk in ids.items() if pk in found}
 
 
-def record_picture(job: Job, picture: Picture, source: GeneratedImage | None) -> GeneratedImage:
+def record_picture(job: Job, picture: Picture, sources: dict[str, GeneratedImage]) -> GeneratedImage:
     params = job.params
     image = GeneratedImage.objects.create(
         file=create_file(picture.file, owner_key=job.owner_key, purpose=storage.OUTPUT),
         job=job,
         index=picture.index,
         owner_key=job.owner_key,
-        source=source,
+        origin=Origin.EDITED if params.get("image") else Origin.GENERATED,
         model_id=job.model_id,
         prompt=params["prompt"],
         negative_prompt=params["negative_prompt"],
@@ -254,6 +258,7 @@ def record_picture(job: Job, picture: Picture, source: GeneratedImage | None) ->
         scores=picture.made.scores,
         clip_score=picture.made.scores.get("clip_score"),
     )
+    link_sources(image, sources)
     if params["tags"]:
         set_tags(image, params["tags"])
     return image
@@ -282,6 +287,6 @@ def read_base64(identifier: str) -> str | None:
 
     file = StoredFile.objects.filter(pk=identifier).first()
     try:
-        return base64.b64encode(storage.media_path(file.name).read_bytes()).decode() if file else None
-    except FileNotFoundError:
+        return base64.b64encode(read_file(file)).decode() if file else None
+    except MissingFile:
         return None

@@ -10,10 +10,11 @@ from rest_framework.exceptions import ValidationError
 
 from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import ImageInputField
+from api.files.formats import FORMAT_NAMES
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
 from api.images.best_of import MOST_CANDIDATES, RankByField, check_best_of
-from api.images.models import GeneratedImage
+from api.images.models import GeneratedImage, ImageSource
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES, SCHEDULERS, most_steps
 from api.jobs.api.submission import Submission
@@ -23,7 +24,6 @@ from config.catalog import get_catalog
 
 TASK = "text-to-image"
 LARGEST_SEED = 2**53 - 1
-FORMATS = ("png", "jpeg", "webp")
 
 
 class LoraSerializer(StrictSerializer):
@@ -56,7 +56,7 @@ class Txt2ImgSerializer(StrictSerializer):
     scheduler = serializers.CharField(required=False, max_length=40, help_text=f"One of {', '.join(SCHEDULER_NAMES)}.")
     loras = LoraSerializer(many=True, default=list, max_length=8)  # type: ignore[call-arg]
     clip_skip = serializers.IntegerField(required=False, min_value=1, max_value=12)
-    output_format = serializers.ChoiceField(choices=FORMATS, default="png")
+    output_format = serializers.ChoiceField(choices=FORMAT_NAMES, default="png")
     tags = serializers.ListField(child=serializers.CharField(max_length=50), default=list, max_length=20)
     priority = serializers.IntegerField(default=0, min_value=-100, max_value=100)
     deterministic = serializers.BooleanField(default=False)
@@ -220,10 +220,44 @@ def link_files(files: list[StoredFile]) -> Any:
 # ---------------------------------------------------------------- what is read
 
 
+class GenerationText(serializers.CharField):
+    """A text of the request that made the picture; null where no prompt made it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **kwargs)
+
+    def get_attribute(self, image: GeneratedImage) -> str | None:
+        return super().get_attribute(image) if image.is_generated else None  # type: ignore[no-any-return]
+
+
+class ImageSourceSerializer(serializers.ModelSerializer[ImageSource]):
+    id = serializers.UUIDField(source="source_id", read_only=True)
+
+    class Meta:
+        model = ImageSource
+        fields = ("id", "role")
+
+
 class GeneratedImageSerializer(serializers.ModelSerializer[GeneratedImage]):
     id = serializers.UUIDField(source="pk", read_only=True)
-    job = serializers.UUIDField(source="job_id", read_only=True)
-    source = serializers.UUIDField(source="source_id", read_only=True, allow_null=True)  # type: ignore[assignment]
+    job = serializers.UUIDField(source="job_id", read_only=True, allow_null=True)
+    source = serializers.UUIDField(
+        source="source_id",
+        read_only=True,
+        allow_null=True,
+        help_text="The first of `sources`.",  # type: ignore[assignment]
+    )
+    sources = ImageSourceSerializer(source="source_links", many=True, read_only=True)
+    model_id = GenerationText()
+    prompt = GenerationText()
+    negative_prompt = GenerationText()
+    scheduler = GenerationText()
+    expires_at = serializers.DateTimeField(
+        source="file.expires_at",
+        read_only=True,
+        allow_null=True,
+        help_text="Of an upload: it may go then, if nothing refers to it.",
+    )
     tags = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
     thumbnail_url = serializers.SerializerMethodField()
@@ -231,9 +265,9 @@ class GeneratedImageSerializer(serializers.ModelSerializer[GeneratedImage]):
     class Meta:
         model = GeneratedImage
         fields = (
-            "id", "job", "index", "source", "url", "thumbnail_url", "model_id", "prompt", "negative_prompt", "seed", "steps",
-            "guidance_scale", "scheduler", "strength", "width", "height", "parameters", "rank", "scores", "clip_score", "rating",
-            "favourite", "tags", "created_at",
+            "id", "origin", "job", "index", "source", "sources", "url", "thumbnail_url", "model_id", "prompt", "negative_prompt",
+            "seed", "steps", "guidance_scale", "scheduler", "strength", "width", "height", "parameters", "rank", "scores",
+            "clip_score", "rating", "favourite", "tags", "created_at", "expires_at",
         )  # fmt: skip
         read_only_fields = fields
 

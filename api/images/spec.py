@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from api.files.formats import FORMAT_NAMES
 from api.specs import InputImage, InputMask, Spec, param
 
 LARGEST_SEED = 2**53 - 1
 MAX_CANDIDATES = 64
-FORMATS = ("png", "jpeg", "webp")
 
 Task: TypeAlias = Literal["text-to-image", "image-to-image", "inpainting"]
 RankBy: TypeAlias = str | Mapping[str, float]
@@ -51,7 +51,7 @@ class Txt2ImgSpec(Spec):
     scheduler: str | None = param(default=None, shared=True, max_length=40, local_only=True)
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=8, local_only=True)
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
-    output_format: str = param(default="png", choices=FORMATS)
+    output_format: str = param(default="png", choices=FORMAT_NAMES)
     tags: tuple[str, ...] = param(default=(), max_items=20, max_length=50)
     deterministic: bool = param(default=False, local_only=True)
 

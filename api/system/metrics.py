@@ -6,11 +6,9 @@ PROMETHEUS_MULTIPROC_DIR names a folder where they are added up (prometheus_clie
 """
 
 import os
-import shutil
 from collections import Counter as Count
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from pathlib import Path
 
 from django.conf import settings
 from django.db.models import DurationField, F, Max
@@ -23,6 +21,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from api.files.storage import media_folder
+from api.jobs.disk import disk_usage
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from api.system.counters import BUCKETS, count_ended_jobs
@@ -117,10 +117,5 @@ def worker_metrics() -> Iterator[Metric]:
 
 
 def free_bytes() -> dict[str, float]:
-    folders = {"data": settings.DATA_DIR, "media": settings.MEDIA_ROOT, "models": settings.MODELS_DIR}
-    return {name: free_space(Path(folder)) for name, folder in folders.items()}
-
-
-def free_space(folder: Path) -> int:
-    """Bytes; of the nearest folder above where it is not there yet."""
-    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    folders = {"data": settings.DATA_DIR, "media": media_folder(), "models": settings.MODELS_DIR}
+    return {name: disk_usage(folder).free for name, folder in folders.items() if folder}

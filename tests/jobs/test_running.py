@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
 
 from api.errors import DarkroomError
-from api.files import storage
 from api.images.models import GeneratedImage
 from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def files() -> list[str]:
-    return sorted(path.name for path in storage.media_path("output").rglob("*.*"))
+    return sorted(path.name for path in (Path(settings.MEDIA_ROOT) / "output").rglob("*.*"))
 
 
 def run(submit, loop: WorkerLoop, kind: str, **params) -> Job:
@@ -34,8 +34,8 @@ def run(submit, loop: WorkerLoop, kind: str, **params) -> Job:
 
 
 @pytest.fixture(autouse=True)
-def media(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(settings, "MEDIA_ROOT", tmp_path / "media")
+def media(tmp_path, monkeypatch, settings) -> None:
+    settings.MEDIA_ROOT = tmp_path / "media"
     monkeypatch.setattr("api.jobs.worker.endings.FINISH_RETRIES", (0.0, 0.0))
 
 

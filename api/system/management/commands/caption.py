@@ -23,6 +23,7 @@ from api.chat.selection import BACKENDS, select
 from api.chat.serializers import ChatSerializer
 from api.errors import DarkroomError
 from api.files.errors import InvalidImage
+from api.files.formats import FORMAT_OF_SUFFIX
 from api.jobs.api.submission import submit
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
@@ -30,7 +31,7 @@ from api.jobs.states import Status
 from api.problems import field_errors
 from api.system.waiting import INTERRUPTED, NoWorkerLeftError, Watch, a_worker, checked
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+PICTURES = frozenset({*FORMAT_OF_SUFFIX, ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif"})
 """What is taken for a picture by its name; those that this server doesn't read have a row that says so."""
 QUESTION = "Describe this image."
 FULL = (429, 503)
