@@ -30,7 +30,7 @@ def add_uncounted_endings(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("system", "0001_initial"),
-        ("jobs", "0003_outbox_and_parents"),
+        ("jobs", "0002_outbox_and_parents"),
     ]
 
     operations = [
