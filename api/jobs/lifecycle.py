@@ -24,6 +24,7 @@ from api.jobs.notify import wakeups
 from api.jobs.states import BACKOFF_SECONDS, Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change, atomic_without_sync
+from api.jobs.store.fair_order import earliest_start
 
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 
@@ -91,11 +92,12 @@ def find_same_request(job: Job) -> Job | None:
 def admit(job: Job, max_active: int | None) -> Job:
     """Its row, with the first event; or a DarkroomError where a limit is reached."""
     limits, told = admission.limits_of(job, max_active), [("status", {"status": Status.QUEUED})]
-    if (row := admission.add_if_room(job, told, limits)) is not None:
+    cost = get_kind(job.kind).cost(job.params)
+    if (row := admission.add_if_room(job, told, limits, cost)) is not None:
         return row
     with transaction.atomic():  # which holds the locks of `ensure_room`
         admission.ensure_room(job, limits)
-        return cast(Job, transitions.add_job(job, told))
+        return cast(Job, transitions.add_job(job, told, cost=cost))
 
 
 def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
@@ -122,7 +124,8 @@ def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
 
 
 def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = False) -> list[Job]:
-    """The head of the queue, and up to N-1 more with its batch key; [] when nothing waits. All share one new lease token.
+    """The job whose turn it is (store/fair_order.py), and up to N-1 more with its batch key; [] when nothing waits. All share one new
+    lease token.
 
     Rows never tried come before rows tried before, which wait for that for a bounded time, and are claimed alone: so a job that ends
     its worker takes no neighbours with it, and others wait for one start of a worker. That is why the first claim of a worker
@@ -135,18 +138,20 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
     with atomic_without_sync():
         jobs: list[Job] = []
         if is_first and tried_rows_wait():
-            jobs = transitions.claim(**lease, limit=1, only=f"{untried} AND {able}", params=[*besides, *params], newest=True)
-        jobs = jobs or transitions.claim(
-            **lease, limit=1, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
+            present = earliest_start(able), params
+            jobs = transitions.claim_newest(**lease, only=f"{untried} AND {able}", params=[*besides, *params], start=present)
+        jobs = jobs or transitions.claim_turn(
+            **lease, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
         )
-        jobs = jobs or transitions.claim(**lease, limit=1, only=f"attempt > 0 AND {able}", params=params)
+        jobs = jobs or transitions.claim_turn(**lease, only=f"attempt > 0 AND {able}", params=params)
         if not jobs:
             return []
         wakeups.notify_web_after_statement()
         head = jobs[0]
         mates = get_kind(head.kind).batch_limit() - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
-            jobs += transitions.claim(**lease, limit=mates, only=ALIKE, params=[head.kind, head.batch_key])
+            alike = {"only": ALIKE, "params": [head.kind, head.batch_key], "start": ("%s", [head.virtual_start])}
+            jobs += transitions.claim_first(**lease, limit=mates, **alike)
     return jobs
 
 
@@ -180,8 +185,10 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
     alike = Job.objects.filter(status=Status.QUEUED, kind=kind, batch_key=batch_key, attempt=0)
     if limit < 1 or not alike.order_by().exists():
         return []
+    able, params = runnable()
     with atomic_without_sync():
-        jobs = transitions.claim(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key])
+        present = earliest_start(able), params
+        jobs = transitions.claim_first(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key], start=present)
         if jobs:
             wakeups.notify_web_after_statement()
         return jobs
