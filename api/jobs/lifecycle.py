@@ -143,7 +143,8 @@ def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = 
         jobs = jobs or transitions.claim_turn(
             **lease, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
         )
-        jobs = jobs or transitions.claim_turn(**lease, only=f"attempt > 0 AND {able}", params=params)
+        if not jobs and not transitions.is_queue_empty():
+            jobs = transitions.claim_turn(**lease, only=f"attempt > 0 AND {able}", params=params)
         if not jobs:
             return []
         wakeups.notify_web_after_statement()

@@ -62,7 +62,9 @@ def new_slot(job: Job, cost: float) -> tuple[str, list[Any]]:
 
 
 class Turn:
-    """Whose turn it is among the queued rows that fit `only`: the first slot (`head`), and the row of its owner that goes first (`best`)."""
+    """Whose turn it is among the queued rows that fit `only`: the first slot is that of `head`, and `best` is the row of the same
+    owner that goes first.
+    """
 
     def __init__(self, only: str, params: Sequence[Any]) -> None:
         columns, lock = "id, owner_key, virtual_start, virtual_finish", locking("FOR UPDATE SKIP LOCKED")

@@ -198,23 +198,24 @@ def claim_turn(*, only: str, params: Sequence[Any], **lease: Any) -> list[Job]:
     turn = Turn(f"{is_due()} AND {only}", params)
     while True:
         jobs = claim(turn.picked, turn.params, limit=1, **lease)
-        if jobs or not exchange_slots(turn):
+        if jobs or not run(turn.both, turn.params):
             return jobs
+        exchange_slots(turn)
 
 
-def exchange_slots(turn: Turn) -> bool:
-    """Gives the first slot to the row of its owner that goes first, which leaves its own for it. False where nothing waits."""
+def exchange_slots(turn: Turn) -> None:
+    """Gives the first slot to the row of its owner that goes first, which leaves its own for it."""
     with transaction.atomic():
-        rows = run(turn.both, turn.params)
-        if not rows:
-            return False
-        head, start, finish, best, other_start, other_finish = rows[0]
-        if head != best:
-            later = max(other_start, finish)  # two that were inserted at once may have had the same slot
-            statement = f"UPDATE {JOB} SET virtual_start = %s, virtual_finish = %s WHERE id = %s RETURNING id"
-            run(statement, [start, finish, best])
-            run(statement, [later, later + other_finish - other_start, head])
-        return True
+        for head, start, finish, best, other_start, other_finish in run(turn.both, turn.params):
+            if head != best:
+                later = max(other_start, finish)  # two that were inserted at once may have had the same slot
+                statement = f"UPDATE {JOB} SET virtual_start = %s, virtual_finish = %s WHERE id = %s RETURNING id"
+                run(statement, [start, finish, best])
+                run(statement, [later, later + other_finish - other_start, head])
+
+
+def is_queue_empty() -> bool:
+    return not run(f"SELECT 1 FROM {JOB} {index_hint('job_queue')} WHERE status = 'queued' LIMIT 1", [])
 
 
 def claim_first(*, only: str, params: Sequence[Any], limit: int, **options: Any) -> list[Job]:
