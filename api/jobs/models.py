@@ -49,6 +49,7 @@ class Job(models.Model):
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
     body_hash = models.CharField(max_length=64, blank=True)
 
+    only_worker_id = models.UUIDField(null=True, blank=True)  # a job for one worker alone
     worker = models.ForeignKey("Worker", null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -125,6 +126,7 @@ class Worker(models.Model):
     hostname = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State, default=State.STARTING)
+    kinds = models.JSONField(default=list, blank=True)
     device = models.JSONField(default=dict, blank=True)
     loaded_models = models.JSONField(default=list, blank=True)
     started_at = models.DateTimeField(db_default=Now())

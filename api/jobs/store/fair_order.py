@@ -35,6 +35,10 @@ def least(*values: str) -> str:
     return f"{'MIN' if connection.vendor == 'sqlite' else 'LEAST'}({', '.join(values)})"
 
 
+def greatest(*values: str) -> str:
+    return f"{'MAX' if connection.vendor == 'sqlite' else 'GREATEST'}({', '.join(values)})"
+
+
 def earliest_start(only: str = "TRUE") -> str:
     """The start of the first slot of the rows that were never tried; NULL where there is none."""
     return f"""(SELECT virtual_start FROM {JOB} {index_hint("job_queue")} WHERE status = 'queued' AND attempt = 0 AND {only}
@@ -48,16 +52,16 @@ def new_slot(job: Job, cost: float) -> tuple[str, list[Any]]:
     queue), else of the next in the queue. A row that was tried before runs out of order and says nothing of it. An owner of whom nothing
     is under way may have had a slot at present: the next one begins after it, so that jobs sent one by one get no more than a share.
     """
+    finish = f"""COALESCE(
+            (SELECT virtual_finish FROM {JOB} {index_hint("job_active_owner")}
+                WHERE owner_key = %s AND status IN ('queued', 'running') ORDER BY virtual_finish DESC LIMIT 1),
+            (SELECT {least("virtual_finish", "time + cost")} FROM {JOB} {index_hint("job_owner")}
+                WHERE owner_key = %s ORDER BY id DESC LIMIT 1), 0.0)"""
     sql = f"""WITH present AS MATERIALIZED (SELECT COALESCE(
             (SELECT virtual_start FROM {JOB} WHERE status = 'running' AND attempt = 1
                 ORDER BY CASE WHEN kind = %s THEN 0 ELSE 1 END, virtual_start DESC LIMIT 1),
             {earliest_start()}, 0.0) AS time, CAST(%s AS DOUBLE PRECISION) AS cost),
-        own AS MATERIALIZED (SELECT time, cost, COALESCE(
-            (SELECT virtual_finish FROM {JOB} {index_hint("job_active_owner")}
-                WHERE owner_key = %s AND status IN ('queued', 'running') ORDER BY virtual_finish DESC LIMIT 1),
-            (SELECT {least("virtual_finish", "time + cost")} FROM {JOB} {index_hint("job_owner")}
-                WHERE owner_key = %s ORDER BY id DESC LIMIT 1), 0.0) AS finish FROM present),
-        slot AS MATERIALIZED (SELECT CASE WHEN finish > time THEN finish ELSE time END AS virtual_start, cost FROM own)"""
+        slot AS MATERIALIZED (SELECT {greatest("time", finish)} AS virtual_start, cost FROM present)"""
     return sql, [job.kind, cost, job.owner_key, job.owner_key]
 
 

@@ -214,6 +214,16 @@ def exchange_slots(turn: Turn) -> None:
                 run(statement, [later, later + other_finish - other_start, head])
 
 
+def head_of_queue(only: str, params: Sequence[Any], length: int = 8) -> list[tuple[uuid.UUID, str]]:
+    """id and model of the first rows that fit `only` and whose time has come."""
+    rows = run(
+        f"""SELECT id, model_id FROM {JOB} {index_hint("job_queue")} WHERE status = 'queued' AND {is_due()} AND {only}
+            ORDER BY virtual_start, id LIMIT {length:d}""",
+        params,
+    )
+    return [(uuid.UUID(str(job_id)), model_id) for job_id, model_id in rows]
+
+
 def is_queue_empty() -> bool:
     return not run(f"SELECT 1 FROM {JOB} {index_hint('job_queue')} WHERE status = 'queued' LIMIT 1", [])
 
