@@ -7,7 +7,7 @@ from dotenv import load_dotenv
 
 from api.catalog import PRECISIONS
 from config.databases import read_database
-from config.env import env_bool, env_bytes, env_choice, env_int, env_list, env_path, env_secret, env_str
+from config.env import env_bool, env_bytes, env_choice, env_devices, env_int, env_list, env_path, env_secret, env_str
 from config.logs import logging_config
 from config.secret import read_or_make_secret_key
 
@@ -48,7 +48,7 @@ MAX_QUEUED_JOBS = env_int("MAX_QUEUED_JOBS", 10_000, low=1, high=10_000_000)
 MAX_ACTIVE_JOBS_PER_KEY = env_int("MAX_ACTIVE_JOBS_PER_KEY", 1_000, low=1, high=10_000_000)
 MAX_BATCH = env_int("MAX_BATCH", 4, low=1, high=64)
 PLACEMENT_SECONDS = env_int("PLACEMENT_SECONDS", 5, low=0, high=3600)  # how long a job is left to a worker that holds its model
-WORKER_DEVICES = env_list("WORKER_DEVICES", ["auto"])  # one embedded worker for each: auto, or of cpu, mps, cuda:0, cuda:1 ...
+WORKER_DEVICES = env_devices("WORKER_DEVICES")  # one embedded worker for each: auto, or of cpu, mps, cuda:0, cuda:1 ...
 JOB_STUCK_SECONDS = env_int("JOB_STUCK_SECONDS", 600, low=10, high=86400)
 
 # Models

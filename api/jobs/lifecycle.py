@@ -48,8 +48,9 @@ def submit_job(
     only_worker_id: uuid.UUID | None = None,
     link: Callable[[Job], None] | None = None,
 ) -> Job:
-    """Commit a row, then wake a worker. `only_worker_id`: the worker that it is for. `link` runs in the same transaction (a capability ties its files to the job there).
+    """Commit a row, then wake a worker; `only_worker_id` names the one that it is for.
 
+    `link` runs in the same transaction (a capability ties its files to the job there).
     The same idempotency key and body give the job that is there already; another body is an error 422. 429
     when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
     """

@@ -1,5 +1,6 @@
 """The shapes of what this server says of itself. They document; selectors.py makes the values."""
 
+import uuid
 from typing import Any
 
 from rest_framework import serializers
@@ -9,6 +10,7 @@ from api.errors import DarkroomError
 from api.jobs.api.submission import Submission
 from api.jobs.models import Worker
 from api.strict import StrictSerializer
+from api.system.selectors import live_workers
 from config.catalog import get_catalog
 
 
@@ -47,6 +49,7 @@ class WorkerSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     hostname = serializers.CharField()
     state = serializers.ChoiceField(choices=Worker.State.choices)
+    kinds = serializers.ListField(child=serializers.CharField(), help_text="Kinds of job of which it can run some or all.")
     device = DeviceSerializer(allow_null=True)
     dtype = serializers.CharField(allow_null=True)
     memory = MemorySerializer(allow_null=True)
@@ -96,11 +99,26 @@ class ModelSerializer(serializers.Serializer[Any]):
 
 
 class ModelCommandSerializer(StrictSerializer):
-    """Loading and unloading take no fields: the model is named by the address. `context` has `kind` and `model_id`."""
+    """The model is named by the address. `context` has `kind` and `model_id`."""
+
+    worker = serializers.UUIDField(
+        default=None,
+        allow_null=True,
+        help_text="The worker that it is for (`workers` of /api/status/); null: whichever is free first.",
+    )
+
+    def validate_worker(self, value: uuid.UUID | None) -> uuid.UUID | None:
+        workers = {worker.pk: worker for worker in live_workers()} if value else {}
+        if value and value not in workers:
+            raise serializers.ValidationError("No worker that is alive has this id; /api/status/ lists them.")
+        if value and self.context["kind"] not in workers[value].kinds:
+            raise serializers.ValidationError("This worker loads no models.")
+        return value
 
     def resolve(self) -> Submission:
-        model_id = find_model_id(self.context["model_id"])
-        return Submission(kind=self.context["kind"], params={"model_id": model_id}, model_id=model_id)
+        model_id, worker = find_model_id(self.context["model_id"]), self.validated_data["worker"]
+        params = {"model_id": model_id, **({"worker": str(worker)} if worker else {})}
+        return Submission(kind=self.context["kind"], params=params, model_id=model_id, only_worker_id=worker)
 
 
 def find_model_id(asked: str) -> str:

@@ -4,11 +4,13 @@ import os
 import signal
 import threading
 import uuid
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
+
+from config.env import DEVICE_NAME
 
 PARENT_GONE_DRAIN_SECONDS = 1.0
 LAST_EXIT_SECONDS = 15.0
@@ -22,13 +24,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--parent-pipe", type=int, default=None, help="given by the supervisor: the worker ends when it closes"
         )
+        parser.add_argument("--number", type=int, default=0, help="given by the supervisor: which of its workers this is")
+        parser.add_argument("--device", type=read_device, default=None, help="cpu, mps, cuda or cuda:1; without it, DEVICE")
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER") or "external"
         from api.system.worker_factory import make_worker, prepare
 
+        settings.DEVICE = options["device"] or settings.DEVICE
         if options["parent_pipe"] is not None:
-            wait_for_the_one_before()
+            wait_for_the_one_before(options["number"])
         loop = make_worker(options["worker_id"])
         # In a thread, since a signal handler runs in the middle of whatever the loop is doing with the database.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=loop.stop).start())
@@ -39,11 +44,17 @@ class Command(BaseCommand):
         loop.run()
 
 
-def wait_for_the_one_before() -> None:
-    """One embedded worker a data folder: a worker whose web process was killed may still be ending."""
+def read_device(text: str) -> str:
+    if not DEVICE_NAME.fullmatch(text):
+        raise ArgumentTypeError(f"{text} is no device; cpu, mps, cuda and cuda:1 are.")
+    return text
+
+
+def wait_for_the_one_before(number: int) -> None:
+    """One embedded worker of each number a data folder: a worker whose web process was killed may still be ending."""
     import fcntl
 
-    file = open(settings.DATA_DIR / "worker.lock", "a")
+    file = open(settings.DATA_DIR / (f"worker-{number}.lock" if number else "worker.lock"), "a")
     fcntl.flock(file, fcntl.LOCK_EX)
     globals()["_lock"] = file
 
