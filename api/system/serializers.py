@@ -99,7 +99,7 @@ class ModelSerializer(serializers.Serializer[Any]):
 
 
 class ModelCommandSerializer(StrictSerializer):
-    """The model is named by the address. `context` has `kind` and `model_id`."""
+    """The model is named by the address."""  # and `context` has `kind` and `model_id`
 
     worker = serializers.UUIDField(
         default=None,
