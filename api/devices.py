@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 import torch
 
-Preference = Literal["auto", "cuda", "mps", "cpu"]
+Preference = str
+"""auto, cuda, mps or cpu; or one of several CUDA devices: cuda:1."""
 
 PROBED = (torch.float32, torch.bfloat16, torch.float16)
 CLEARLY_FASTER = 1.25
@@ -128,13 +129,14 @@ class Device:
 @functools.cache
 def probe_device(preference: Preference = "auto") -> Device:
     """The device to run models on; probed once a process (well under a second). Raises DeviceUnavailable."""
-    kind = _choose(preference)
+    kind, index = _choose(preference)
     if kind == "cuda":
-        return cuda_device(0, torch.cuda.get_device_properties(0))
+        torch.cuda.set_device(index)  # for what allocates on "cuda" without saying which
+        return cuda_device(index, torch.cuda.get_device_properties(index))
     timings = _time_dtypes(torch.device(kind))
     return Device(
         type=kind,
-        index=0,
+        index=index,
         name="Apple GPU" if kind == "mps" else _cpu_name(),
         dtype=torch.float16 if kind == "mps" else fastest_dtype(timings),
         channels_last=kind != "mps",
@@ -204,13 +206,15 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _choose(preference: Preference) -> str:
+def _choose(preference: Preference) -> tuple[str, int]:
+    """Type and index."""
+    kind, _, index = preference.partition(":")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if preference == "auto":
-        return next(kind for kind, there in available.items() if there)
-    if not available[preference]:
+        return next(kind for kind, there in available.items() if there), 0
+    if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
         raise DeviceUnavailable(f"DEVICE is {preference}, and this machine has none that PyTorch {torch.__version__} can use.")
-    return preference
+    return kind, int(index or 0)
 
 
 @torch.inference_mode()

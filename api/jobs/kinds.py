@@ -33,6 +33,10 @@ class JobKind:
     def batch_limit(self) -> int:
         return self.max_batch
 
+    def cost(self, params: dict[str, Any]) -> float:
+        """How much of an owner's share of the workers a job takes, beside other jobs; 1 for what is done in one piece."""
+        return 1.0
+
     def without_models(self) -> bool | tuple[str, Collection[str]]:
         """Which jobs of this kind a worker takes that loads no models (LOAD_MODELS=false): all, none, or those whose parameter of this
         name has one of these values.

@@ -5,8 +5,9 @@ SQLite (where transactions begin IMMEDIATE) and on PostgreSQL (where candidates 
 """
 
 import hashlib
+import itertools
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, cast
@@ -25,6 +26,7 @@ from api.jobs.notify import wakeups
 from api.jobs.states import ACTIVE, BACKOFF_SECONDS, Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change, atomic_without_sync
+from api.jobs.store.fair_order import earliest_start
 from api.jobs.store.parents import lock_ancestors, progress_of_children
 
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
@@ -45,10 +47,12 @@ def submit_job(
     body_hash: str = "",
     max_active: int | None = None,
     retry_of: Job | None = None,
+    only_worker_id: uuid.UUID | None = None,
     link: Callable[[Job], None] | None = None,
 ) -> Job:
-    """Commit a row, then wake a worker. `link` runs in the same transaction (a capability ties its files to the job there).
+    """Commit a row, then wake a worker; `only_worker_id` names the one that it is for.
 
+    `link` runs in the same transaction (a capability ties its files to the job there).
     The same idempotency key and body give the job that is there already; another body is an error 422. 429
     when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
     """
@@ -63,6 +67,7 @@ def submit_job(
         body_hash=body_hash,
         batch_key=get_kind(kind).batch_key(params, model_id),
         retry_of=retry_of,
+        only_worker_id=only_worker_id,
         event_sequence=1,
     )
     job.warnings = list(get_kind(kind).find_warnings(params, model_id))
@@ -100,11 +105,12 @@ def add(job: Job, max_active: int | None, link: Callable[[Job], None] | None) ->
 def admit(job: Job, max_active: int | None) -> Job:
     """Its row, with the first event; or a DarkroomError where a limit is reached."""
     limits, told = admission.limits_of(job, max_active), [("status", {"status": Status.QUEUED})]
-    if (row := admission.add_if_room(job, told, limits)) is not None:
+    cost = get_kind(job.kind).cost(job.params)
+    if (row := admission.add_if_room(job, told, limits, cost)) is not None:
         return row
     with transaction.atomic():  # which holds the locks of `ensure_room`
         admission.ensure_room(job, limits)
-        return cast(Job, transitions.add_job(job, told))
+        return cast(Job, transitions.add_job(job, told, cost=cost))
 
 
 def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
@@ -123,6 +129,7 @@ def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
         body_hash=hashlib.sha256(f"retry {job.pk}".encode()).hexdigest(),
         max_active=limit_of(job.owner_key),
         retry_of=job,
+        only_worker_id=job.only_worker_id,
         link=get_kind(job.kind).link_inputs(job.params),
     )
 
@@ -130,30 +137,48 @@ def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
 # ---------------------------------------------------------------- claim and hold
 
 
-def claim_jobs(*, worker: Worker, besides: Sequence[str] = (), is_first: bool = False) -> list[Job]:
-    """The head of the queue, and up to N-1 more with its batch key; [] when nothing waits. All share one new lease token.
+def claim_jobs(
+    *,
+    worker: Worker,
+    besides: Sequence[str] = (),
+    is_first: bool = False,
+    placement: tuple[str, list[Any]] = ("TRUE", []),
+) -> list[Job]:
+    """The job whose turn it is (store/fair_order.py), and up to N-1 more with its batch key; [] when nothing waits. All share one new
+    lease token.
 
     Rows never tried come before rows tried before, which wait for that for a bounded time, and are claimed alone: so a job that ends
     its worker takes no neighbours with it, and others wait for one start of a worker. That is why the first claim of a worker
     (`is_first`) is of the newest row never tried, while rows tried before wait: what ended the one before may have its like at the head.
-    Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`).
+    Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`). `placement`: a condition of the
+    rows that this worker takes now (worker/placement.py).
     """
+    if transitions.is_queue_empty():  # which takes a tenth of what a claim takes that finds nothing
+        return []
     lease = new_lease(worker)
-    able, params = runnable()
+    able, params = runnable(worker, placement)
     untried = f"attempt = 0 AND batch_key NOT IN ({', '.join(['%s'] * len(besides))})" if besides else "attempt = 0"
     with atomic_without_sync():
         jobs: list[Job] = []
         if is_first and tried_rows_wait():
-            jobs = transitions.claim(**lease, limit=1, only=[f"{untried} AND {able}"], params=[*besides, *params], newest=True)
-        tiers = [f"({untried} OR {transitions.is_overdue()}) AND {able}", f"attempt > 0 AND {able}"]
-        jobs = jobs or transitions.claim(**lease, limit=1, only=tiers, params=[*besides, *params, *params])
+            present = earliest_start(able), params
+            jobs = transitions.claim_newest(**lease, only=f"{untried} AND {able}", params=[*besides, *params], start=present)
+        jobs = jobs or transitions.claim_turn(
+            **lease, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
+        )
+        jobs = jobs or transitions.claim_turn(**lease, only=f"attempt > 0 AND {able}", params=params)
         if not jobs:
             return []
         wakeups.notify_web_after_statement()
         head = jobs[0]
         mates = get_kind(head.kind).batch_limit() - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
-            jobs += transitions.claim(**lease, limit=mates, only=[ALIKE], params=[head.kind, head.batch_key])
+            alike: dict[str, Any] = {
+                "only": ALIKE,
+                "params": [head.kind, head.batch_key],
+                "start": ("%s", [head.virtual_start]),
+            }
+            jobs += transitions.claim_first(**lease, limit=mates, **alike)
     return jobs
 
 
@@ -167,9 +192,9 @@ def tried_rows_wait() -> bool:
     return Job.objects.filter(status=Status.QUEUED, attempt__gt=0).order_by().exists()
 
 
-def runnable() -> tuple[str, list[Any]]:
+def runnable(worker: Worker, placement: tuple[str, list[Any]] = ("TRUE", [])) -> tuple[str, list[Any]]:
     """The condition of the rows that this worker can run, and its parameters. A kind that nobody knows any more is anybody's to fail."""
-    conditions, params = ["TRUE"], list[Any]()
+    conditions, params = ["(only_worker_id IS NULL OR only_worker_id = %s)"], [transitions.stored("only_worker_id", worker.pk)]
     for name in kind_names() if not settings.LOAD_MODELS else ():
         able = get_kind(name).without_models()
         if able is False:
@@ -179,7 +204,23 @@ def runnable() -> tuple[str, list[Any]]:
             parameter, values = able
             conditions.append(f"(kind <> %s OR params ->> '{parameter}' IN ({', '.join(['%s'] * len(values))}))")
             params += [name, *values]
-    return " AND ".join(conditions), params
+    return " AND ".join([*conditions, placement[0]]), [*params, *placement[1]]
+
+
+def leaving(models: Collection[str], *, but: Sequence[uuid.UUID]) -> tuple[str, list[Any]]:
+    """The condition of all rows but those of `models`; of the rows `but` in any case."""
+    condition = f"model_id NOT IN ({', '.join(['%s'] * len(models))})"
+    if not but:
+        return condition, [*models]
+    ids = [transitions.stored("id", job_id) for job_id in but]
+    return f"({condition} OR id IN ({', '.join(['%s'] * len(ids))}))", [*models, *ids]
+
+
+def rows_before_others(*, worker: Worker, models: Collection[str]) -> list[uuid.UUID]:
+    """Queued rows of `models` that this worker could run, and whose turn comes before any other row's."""
+    able, params = runnable(worker)
+    head = transitions.head_of_queue(f"attempt = 0 AND {able}", params)
+    return [job_id for job_id, _ in itertools.takewhile(lambda row: row[1] in models, head)]
 
 
 def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> list[Job]:
@@ -187,8 +228,10 @@ def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> l
     alike = Job.objects.filter(status=Status.QUEUED, kind=kind, batch_key=batch_key, attempt=0)
     if limit < 1 or not alike.order_by().exists():
         return []
+    able, params = runnable(worker)
     with atomic_without_sync():
-        jobs = transitions.claim(**new_lease(worker), limit=limit, only=[ALIKE], params=[kind, batch_key])
+        present = earliest_start(able), params
+        jobs = transitions.claim_first(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key], start=present)
         if jobs:
             wakeups.notify_web_after_statement()
         return jobs
@@ -394,6 +437,20 @@ def release_worker(worker_id: uuid.UUID) -> int:
     jobs = list(Job.objects.filter(worker_id=worker_id, status=Status.RUNNING))
     Worker.objects.filter(pk=worker_id).update(state=Worker.State.STOPPED, loaded_models=[])
     return hand_back_all(jobs, "The worker ended while it ran this job")
+
+
+def fail_jobs_of_ended_workers() -> int:
+    """Queued jobs that were for one worker alone, which has ended. Returns how many there were."""
+    alive = Worker.objects.exclude(state=Worker.State.STOPPED)
+    lost = Job.objects.filter(status=Status.QUEUED, only_worker_id__isnull=False).exclude(only_worker_id__in=alive.values("pk"))
+    for job in lost:
+        error = DarkroomError("worker_gone", 409, "The worker that this job was for has ended.").to_json()
+        try:
+            with transaction.atomic():
+                end_job(job, Status.FAILED, ("error", error), from_status=Status.QUEUED, error=error)
+        except LeaseLost:
+            pass  # it was cancelled meanwhile
+    return len(lost)
 
 
 def hand_back_all(jobs: Iterable[Job], reason: str, *, if_expired: bool = False) -> int:

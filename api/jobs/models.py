@@ -39,6 +39,8 @@ class Job(models.Model):
     timings = models.JSONField(default=dict, blank=True)
 
     priority = models.SmallIntegerField(default=0)
+    virtual_start = models.FloatField(db_default=0.0, editable=False)  # its place in the queue: see store/fair_order.py
+    virtual_finish = models.FloatField(db_default=0.0, editable=False)
     batch_key = models.CharField(max_length=64, blank=True)
     attempt = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=max_attempts)
@@ -51,6 +53,7 @@ class Job(models.Model):
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
     body_hash = models.CharField(max_length=64, blank=True)
 
+    only_worker_id = models.UUIDField(null=True, blank=True)  # a job for one worker alone
     worker = models.ForeignKey("Worker", null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -76,9 +79,12 @@ class Job(models.Model):
             models.Index(fields=["owner_key", "-id"], name="job_owner"),
             models.Index(fields=["created_at"], name="job_created"),
             # Small, since only active rows are in them: the queue stays fast whatever the history's length.
-            models.Index(F("priority").desc(), "id", name="job_queue", condition=Q(status=Status.QUEUED)),
+            models.Index(fields=["virtual_start", "id"], name="job_queue", condition=Q(status=Status.QUEUED)),
+            models.Index(
+                F("owner_key"), F("priority").desc(), F("id"), name="job_owner_queue", condition=Q(status=Status.QUEUED)
+            ),
             models.Index(fields=["lease_expires_at"], name="job_leases", condition=Q(status=Status.RUNNING)),
-            models.Index(fields=["owner_key"], name="job_active_owner", condition=Q(status__in=ACTIVE)),
+            models.Index(fields=["owner_key", "virtual_finish"], name="job_active_owner", condition=Q(status__in=ACTIVE)),
             models.Index(fields=["parent", "id"], name="job_children", condition=Q(parent__isnull=False)),
         ]
 
@@ -154,6 +160,7 @@ class Worker(models.Model):
     hostname = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State, default=State.STARTING)
+    kinds = models.JSONField(default=list, blank=True)
     device = models.JSONField(default=dict, blank=True)
     loaded_models = models.JSONField(default=list, blank=True)
     started_at = models.DateTimeField(db_default=Now())

@@ -30,7 +30,9 @@ class LoadModel(JobKind):
 
 
 class UnloadModel(JobKind):
-    """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that claims it."""
+    """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that it is for, else in
+    the one that claims it.
+    """
 
     name = "unload_model"
 

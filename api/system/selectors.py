@@ -74,6 +74,7 @@ def describe_worker(worker: Worker) -> dict[str, Any]:
         "id": worker.pk,
         "hostname": worker.hostname,
         "state": worker.state,
+        "kinds": worker.kinds,
         "device": known.get("device"),
         "dtype": known.get("dtype"),
         "memory": known.get("memory"),

@@ -1,5 +1,6 @@
 """The shapes of what this server says of itself. They document; selectors.py makes the values."""
 
+import uuid
 from typing import Any
 
 from rest_framework import serializers
@@ -10,6 +11,7 @@ from api.errors import DarkroomError
 from api.jobs.api.submission import Submission
 from api.jobs.models import Worker
 from api.strict import StrictSerializer
+from api.system.selectors import live_workers
 from config.catalog import get_catalog
 
 
@@ -59,6 +61,7 @@ class WorkerSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     hostname = serializers.CharField()
     state = serializers.ChoiceField(choices=Worker.State.choices)
+    kinds = serializers.ListField(child=serializers.CharField(), help_text="Kinds of job of which it can run some or all.")
     device = DeviceSerializer(allow_null=True)
     dtype = serializers.CharField(
         allow_null=True, help_text="What models run in where they have no need of their own: float32 on a GPU is slow."
@@ -115,12 +118,27 @@ class ModelCommandSerializer(StrictSerializer):
 
     model_id = serializers.CharField(required=False, max_length=200, help_text="The model of the address; may be left out.")
 
+    worker = serializers.UUIDField(
+        default=None,
+        allow_null=True,
+        help_text="The worker that it is for (`workers` of /api/status/); null: whichever is free first.",
+    )
+
+    def validate_worker(self, value: uuid.UUID | None) -> uuid.UUID | None:
+        workers = {worker.pk: worker for worker in live_workers()} if value else {}
+        if value and value not in workers:
+            raise serializers.ValidationError("No worker that is alive has this id; /api/status/ lists them.")
+        if value and self.context["kind"] not in workers[value].kinds:
+            raise serializers.ValidationError("This worker loads no models.")
+        return value
+
     def resolve(self) -> Submission:
-        model_id = find_model_id(self.context["model_id"])
+        model_id, worker = find_model_id(self.context["model_id"]), self.validated_data["worker"]
         named = self.validated_data.get("model_id", model_id)
         if find_model_id(named) != model_id:
             raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")
-        return Submission(kind=self.context["kind"], params={"model_id": model_id}, model_id=model_id)
+        params = {"model_id": model_id, **({"worker": str(worker)} if worker else {})}
+        return Submission(kind=self.context["kind"], params=params, model_id=model_id, only_worker_id=worker)
 
 
 def find_model_id(asked: str) -> str:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from api.devices import DeviceUnavailable, cuda_device, fastest_dtype, main_memory, probe_device
+from api.devices import DeviceUnavailable, _choose, cuda_device, fastest_dtype, main_memory, probe_device
 
 
 def timings(single: float | None, bf16: float | None, fp16: float | None) -> dict[torch.dtype, float | None]:
@@ -129,3 +129,11 @@ def test_the_description_is_json_with_what_the_status_shows() -> None:
     described = json.loads(json.dumps(probe_device("cpu").describe()))
     wanted = {"pytorch_version", "cuda_available", "cuda_version", "device_count", "devices", "cpu", "memory", "dtype", "probe"}
     assert wanted <= set(described)
+
+
+def test_one_of_several_devices_is_chosen_by_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [_choose("cuda"), _choose("cuda:1")] == [("cuda", 0), ("cuda", 1)]
+    with pytest.raises(DeviceUnavailable, match="DEVICE is cuda:2"):
+        _choose("cuda:2")

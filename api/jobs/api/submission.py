@@ -6,6 +6,7 @@
 import hashlib
 import json
 import re
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
@@ -43,6 +44,7 @@ class Submission:
     model_id: str = ""
     prompt: str = ""
     priority: int = 0
+    only_worker_id: uuid.UUID | None = None  # the worker that it is for
     fingerprint: Any = None  # what the client asked, before seeds were drawn: equal requests have equal ones
     link: Callable[[Job], None] | None = field(default=None, compare=False)
 
@@ -93,6 +95,7 @@ def submit(submission: Submission, *, principal: Any, idempotency_key: str | Non
         model_id=submission.model_id,
         prompt=submission.prompt,
         priority=submission.priority,
+        only_worker_id=submission.only_worker_id,
         owner_key=principal.owner_key,
         max_active=principal.max_active_jobs,
         idempotency_key=idempotency_key,

@@ -1,6 +1,6 @@
 """The queue's hot statements, by hand: composing them takes Django several times as long as running them takes the database.
 
-SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `queue_index_hint`, `locking`, `run` and `change`. Statuses are
+SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `run`, `change` and fair_order.py. Statuses are
 written as literals, so that the partial indexes fit. Values go through the models' fields, and so are stored and read as the ORM does it.
 """
 
@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.db.models.fields import NOT_PROVIDED
 
 from api.jobs.models import Job, JobEnding, JobEvent
 from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
+from api.jobs.store.fair_order import SLOT_COLUMNS, Turn, index_hint, least, locking, new_slot
 
 JOB, EVENT, ENDING = Job._meta.db_table, JobEvent._meta.db_table, JobEnding._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
@@ -57,16 +58,6 @@ def seconds_run() -> str:
     if connection.vendor == "postgresql":
         return "EXTRACT(EPOCH FROM finished_at - started_at)"
     return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
-
-
-def queue_index_hint() -> str:
-    """SQLite, left alone, reads the whole queue by status and sorts it; PostgreSQL finds the index by itself."""
-    return "INDEXED BY job_queue" if connection.vendor == "sqlite" else ""
-
-
-def locking(clause: str) -> str:
-    """SQLite's transactions begin IMMEDIATE: they hold the whole database."""
-    return clause if connection.features.has_select_for_update else ""
 
 
 def run(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -175,13 +166,17 @@ def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
     return " UNION ALL ".join(rows), values
 
 
-def add_job(job: Job, events: Sequence[Event], *, unless: tuple[str, Sequence[Any]] = ("FALSE", [])) -> Job | None:
-    """As it is stored, with what the database itself fills in; None where the condition holds."""
-    columns, database = ", ".join(field.column for field in GIVEN), connections[connection.alias]
+def add_job(
+    job: Job, events: Sequence[Event], *, cost: float = 1.0, unless: tuple[str, Sequence[Any]] = ("FALSE", [])
+) -> Job | None:
+    """As it is stored, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot."""
+    columns, database = ", ".join([*(field.column for field in GIVEN), *SLOT_COLUMNS]), connections[connection.alias]
     values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in GIVEN]
+    slot, slot_params = new_slot(job, cost)
     condition, params = unless
-    statement = f"INSERT INTO {JOB} ({columns}) SELECT {', '.join(['%s'] * len(values))} WHERE NOT ({condition})"
-    rows = change(statement, [*values, *params], *event_rows(events), returning=COLUMNS)
+    statement = f"""{slot} INSERT INTO {JOB} ({columns})
+        SELECT {", ".join(["%s"] * len(values))}, slot.virtual_start, slot.virtual_start + slot.cost FROM slot WHERE NOT ({condition})"""
+    rows = change(statement, [*slot_params, *values, *params], *event_rows(events), returning=COLUMNS)
     return read_job(rows[0]) if rows else None
 
 
@@ -220,50 +215,90 @@ def move(
     return bool(change(statement, [*values, *params], *event_rows(events), **options))
 
 
+def claim_turn(*, only: str, params: Sequence[Any], **lease: Any) -> list[Job]:
+    """Takes the queued row whose turn it is, of those that fit `only` and whose time has come."""
+    turn = Turn(f"{is_due()} AND {only}", params)
+    while True:
+        jobs = claim(turn.picked, turn.params, limit=1, **lease)
+        if jobs or not run(turn.both, turn.params):
+            return jobs
+        exchange_slots(turn)
+
+
+def exchange_slots(turn: Turn) -> None:
+    """Gives the first slot to the row of its owner that goes first, which leaves its own for it."""
+    with transaction.atomic():
+        for head, start, finish, best, other_start, other_finish in run(turn.both, turn.params):
+            if head != best:
+                later = max(other_start, finish)  # two that were inserted at once may have had the same slot
+                statement = f"UPDATE {JOB} SET virtual_start = %s, virtual_finish = %s WHERE id = %s RETURNING id"
+                run(statement, [start, finish, best])
+                run(statement, [later, later + other_finish - other_start, head])
+
+
+def head_of_queue(only: str, params: Sequence[Any], length: int = 8) -> list[tuple[uuid.UUID, str]]:
+    """id and model of the first rows that fit `only` and whose time has come."""
+    rows = run(
+        f"""SELECT id, model_id FROM {JOB} {index_hint("job_queue")} WHERE status = 'queued' AND {is_due()} AND {only}
+            ORDER BY virtual_start, id LIMIT {length:d}""",
+        params,
+    )
+    return [(uuid.UUID(str(job_id)), model_id) for job_id, model_id in rows]
+
+
+def is_queue_empty() -> bool:
+    return not run(f"SELECT 1 FROM {JOB} {index_hint('job_queue')} WHERE status = 'queued' LIMIT 1", [])
+
+
+def claim_first(*, only: str, params: Sequence[Any], limit: int, **options: Any) -> list[Job]:
+    """Takes the first `limit` of the queued rows that fit `only` and whose time has come, whoever's turn it is."""
+    picked = f"""SELECT id FROM {JOB} {index_hint("job_queue")} WHERE status = 'queued' AND {is_due()} AND {only}
+        ORDER BY virtual_start, id LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")}"""
+    return claim(picked, params, limit=limit, **options)
+
+
+def claim_newest(*, only: str, params: Sequence[Any], **options: Any) -> list[Job]:
+    """Takes the row that came last."""
+    picked = f"""SELECT id FROM {JOB} {index_hint("job_status")} WHERE status = 'queued' AND {is_due()} AND {only}
+        ORDER BY id DESC LIMIT 1 {locking("FOR UPDATE SKIP LOCKED")}"""
+    return claim(picked, params, limit=1, **options)
+
+
 def claim(
+    picked: str,
+    params: Sequence[Any],
     *,
+    limit: int,
     worker_id: uuid.UUID,
     token: uuid.UUID,
     lease: float,
-    limit: int,
-    only: Sequence[str],
-    params: Sequence[Any] = (),
-    newest: bool = False,
     beside: str = "",
+    start: tuple[str, Sequence[Any]] | None = None,
 ) -> list[Job]:
-    """Takes the first `limit` of the queued rows whose time has come, under `token`; on PostgreSQL none that others lock.
+    """Takes the queued rows that `picked` selects, under `token`; on PostgreSQL none that others lock. The first slots come first.
 
-    `only`: conditions, with their `params`; rows that fit a later one are read where none (or too few) fit those before.
-    `newest`: of each priority the last that came instead of the first, for which the rows are sorted.
+    `start`: SQL with its parameters for the present of virtual time, where rows are taken before their turn: they leave it there.
 
     The CTE is materialized: a plan that ran it twice would take more than `limit`. A single id is compared with `=`: for `IN` a plan
     that PostgreSQL made while the table was small reads all of it at every claim.
     """
     to_json = "jsonb_build_object" if connection.vendor == "postgresql" else "JSON_OBJECT"
     those = "= (SELECT id FROM picked)" if limit == 1 else "IN (SELECT id FROM picked)"
-    picks = [
-        f"""SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND {is_due()} AND {condition}
-            ORDER BY priority DESC, id {"DESC" if newest else ""} LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")}"""
-        for condition in only
-    ]
-    picked = (
-        picks[0]
-        if len(picks) == 1
-        else f"{' UNION ALL '.join(f'SELECT id FROM ({pick}) AS one' for pick in picks)} LIMIT {limit:d}"
-    )
+    sql, start_params = start or ("virtual_start", [])
     rows = change(
         f"""WITH picked AS MATERIALIZED ({picked})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1,
-                worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()})
+                worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()}),
+                virtual_start = {least("virtual_start", sql) if start else "virtual_start"}
             WHERE status = 'queued' AND id {those}""",
-        [*params, stored("worker", worker_id), stored("lease_token", token)],
+        [*params, stored("worker", worker_id), stored("lease_token", token), *start_params],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",
         [],
         returning=COLUMNS,
         sync=False,
         beside=beside,
     )
-    return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (-job.priority, job.pk))
+    return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (job.virtual_start, job.pk))
 
 
 def count_reaches(*counts: tuple[str, Sequence[Any], int], less: int = 0) -> tuple[str, list[Any]]:

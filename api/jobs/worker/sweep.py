@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
-from api.jobs.lifecycle import hand_back_all
+from api.jobs.lifecycle import fail_jobs_of_ended_workers, hand_back_all
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.notify import wakeups
 from api.jobs.outbox import delete_read_endings
@@ -30,6 +30,7 @@ def sweep() -> int:
     Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED).update(
         state=Worker.State.STOPPED, loaded_models=[]
     )
+    fail_jobs_of_ended_workers()
     return count
 
 
