@@ -1,4 +1,4 @@
-"""What a chat is as a job: a session that others join, an answer told token by token, and a conversation that keeps it. No torch."""
+"""The job kind "chat": jobs run in a shared session, stream token events, and are recorded in a conversation. No torch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 from django.conf import settings
 
 from api.chat.serializers import KIND
-from api.chat.services import Turn, keep_messages, record_answer
+from api.chat.services import TurnParams, link_messages, record_answer
 from api.files.inputs import HERE
 from api.jobs.kinds import JobKind, Session, batch_key_of
 from api.jobs.models import Job
 
-ANSWERED = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
+ANSWER_FIELDS = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
 
 
-class Chat(JobKind):
+class ChatKind(JobKind):
     name = KIND
 
     def batch_key(self, params: dict[str, Any], model_id: str) -> str:
-        """Chats with one model on one backend are written together."""
+        """Chats with the same model and backend share a session."""
         return batch_key_of(self.name, params["backend"], loaded_id(params))
 
     def without_models(self) -> tuple[str, list[str]]:
@@ -31,9 +31,9 @@ class Chat(JobKind):
         return ChatSession(make_backend(params["backend"], loaded_id(params)), slots)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
-        """The answers in their conversation, and the job's result: {conversation, backend, model, choices, usage}."""
-        told = {name: output[name] for name in ANSWERED}
-        conversation = record_answer(job, output["choices"], **told)
+        """Store the answers in their conversation. Returns the job's result: {conversation, backend, model, choices, usage}."""
+        fields = {name: output[name] for name in ANSWER_FIELDS}
+        conversation = record_answer(job, output["choices"], **fields)
         completion = sum(choice["completion_tokens"] for choice in output["choices"])
         prompt = output["prompt_tokens"]
         return {
@@ -50,24 +50,24 @@ class Chat(JobKind):
         }
 
     def render_params(self, job: Job) -> dict[str, Any]:
-        """As a chat completion is asked for, its pictures named by their ids. The variant is this server's choice, made anew."""
-        asked = {name: value for name, value in job.params.items() if name != "variant"}
-        return {**asked, "messages": [as_message(turn) for turn in job.params["messages"]]}
+        """The body of an equal chat completion request, images by id. Without the ONNX variant, which the server selects again."""
+        params = {name: value for name, value in job.params.items() if name != "variant"}
+        return {**params, "messages": [as_message(turn) for turn in job.params["messages"]]}
 
     def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None]:
-        """A retry is a conversation of its own, with the same messages."""
+        """A retry starts a new conversation with the same messages."""
         turns = params["messages"]
-        return keep_messages(turns=turns, new=len(turns), conversation=None, length=0, metadata=params["metadata"])
+        return link_messages(turns=turns, new=len(turns), conversation=None, length=0, metadata=params["metadata"])
 
 
 def loaded_id(params: dict[str, Any]) -> str:
-    """What the loader is asked for: the model, and which variant of it."""
+    """The loader's model id: the model, with its ONNX variant if there is one."""
     variant = params.get("variant")
     return f"{params['model']}@{variant}" if variant else str(params["model"])
 
 
-def as_message(turn: Turn) -> dict[str, Any]:
-    """A turn as its client sent it."""
+def as_message(turn: TurnParams) -> dict[str, Any]:
+    """A turn as an OpenAI message."""
     content = [as_part(part) for part in turn["parts"]]
     is_text = len(content) == 1 and content[0]["type"] == "text"
     return {"role": turn["role"], "content": content[0]["text"] if is_text else content}

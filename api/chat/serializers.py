@@ -9,22 +9,22 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
+from api.chat.backend_selection import BACKENDS, select
+from api.chat.json_schemas import schema_fault
 from api.chat.messages import MessagesField, clean_text
 from api.chat.models import Conversation
-from api.chat.nothing import STREAM_OPTIONS, without_nothing
+from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
-from api.chat.schemas import schema_fault
-from api.chat.selection import BACKENDS, select
-from api.chat.services import Turn, find_conversation, images_of, keep_messages, next_position, read_turns, text_of
+from api.chat.services import TurnParams, find_conversation, images_of, link_messages, next_position, read_turns, text_of
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.strict import FiniteFloatField, StrictSerializer
 
 KIND = "chat"
 LARGEST_SEED = 2**53
-MOST_CHOICES = 8
-MOST_STOPS, LONGEST_STOP = 4, 200
-SAMPLING = (
+MAX_CHOICES = 8
+MAX_STOP_STRINGS, MAX_STOP_LENGTH = 4, 200
+SAMPLING_FIELDS = (
     "temperature",
     "top_p",
     "top_k",
@@ -45,10 +45,10 @@ class StopField(serializers.Field[list[str], Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> list[str]:
         texts = [data] if isinstance(data, str) else data
-        if not isinstance(texts, list) or len(texts) > MOST_STOPS or not all(isinstance(text, str) for text in texts):
-            raise ValidationError(f"Must be a text, or a list of up to {MOST_STOPS} texts.")
-        if not all(0 < len(text) <= LONGEST_STOP for text in texts):
-            raise ValidationError(f"Each must have 1 to {LONGEST_STOP} characters.")
+        if not isinstance(texts, list) or len(texts) > MAX_STOP_STRINGS or not all(isinstance(text, str) for text in texts):
+            raise ValidationError(f"Must be a text, or a list of up to {MAX_STOP_STRINGS} texts.")
+        if not all(0 < len(text) <= MAX_STOP_LENGTH for text in texts):
+            raise ValidationError(f"Each must have 1 to {MAX_STOP_LENGTH} characters.")
         return [clean_text(text) for text in texts]
 
     def to_representation(self, value: Any) -> Any:
@@ -95,7 +95,7 @@ class StreamOptionsSerializer(StrictSerializer):
     include_usage = serializers.BooleanField(required=False, allow_null=True)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        return super().to_internal_value(without_nothing(data, self.fields, STREAM_OPTIONS))
+        return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
 def number(low: float, high: float) -> FiniteFloatField:
@@ -120,7 +120,7 @@ class ChatSerializer(StrictSerializer):
     max_tokens = whole(1, 1_000_000)
     max_completion_tokens = whole(1, 1_000_000)
     stop = StopField(required=False, allow_null=True)
-    n = whole(1, MOST_CHOICES)
+    n = whole(1, MAX_CHOICES)
     seed = whole(-LARGEST_SEED, LARGEST_SEED)
     presence_penalty = number(-2, 2)
     frequency_penalty = number(-2, 2)
@@ -136,7 +136,7 @@ class ChatSerializer(StrictSerializer):
     conversation = serializers.UUIDField(required=False, allow_null=True)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        return super().to_internal_value(without_nothing(data, self.fields))
+        return super().to_internal_value(drop_neutral_fields(data, self.fields))
 
     def validate_metadata(self, value: dict[str, str] | None) -> dict[str, str] | None:
         if value is not None and (len(value) > 16 or any(len(key) > 64 for key in value)):
@@ -160,14 +160,14 @@ class ChatSerializer(StrictSerializer):
             raise ValidationError({"stream_options": ["Only with stream: true."]})
         self.selection = select(data.get("model"), data.get("backend", "auto"))
         self.named, self.turns, self.length = self.find_history(data)
-        if not self.selection.sees and images_of(self.turns):
+        if not self.selection.accepts_images and images_of(self.turns):
             raise ValidationError(
                 {"messages": [f"'{self.selection.model}' reads text only; it can't see pictures."]}, code="blind_model"
             )
         data["limit"] = limits.pop() if limits else None
         return data
 
-    def find_history(self, data: dict[str, Any]) -> tuple[Conversation | None, list[Turn], int]:
+    def find_history(self, data: dict[str, Any]) -> tuple[Conversation | None, list[TurnParams], int]:
         """A conversation that is named, all that the model is told (what that holds, and what is new), and its length before."""
         if "conversation" not in data:
             return None, data["messages"], 0
@@ -180,13 +180,13 @@ class ChatSerializer(StrictSerializer):
 
     def resolve(self) -> Submission:
         data, turns = self.validated_data, self.turns
-        asked = [text_of(turn) for turn in data["messages"] if turn["role"] == "user"]
+        questions = [text_of(turn) for turn in data["messages"] if turn["role"] == "user"]
         params = {
             "messages": turns,
             "model": self.selection.model,
             "backend": self.selection.backend,
             "variant": self.selection.variant,
-            **{name: data[name] for name in SAMPLING if name in data},
+            **{name: data[name] for name in SAMPLING_FIELDS if name in data},
             "max_tokens": data["limit"],
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
             "response_format": data.get("response_format"),
@@ -197,14 +197,14 @@ class ChatSerializer(StrictSerializer):
             kind=KIND,
             params=params,
             model_id=self.selection.model,
-            prompt=(asked[-1] if asked else "")[:2000],
+            prompt=(questions[-1] if questions else "")[:2000],
             fingerprint={
                 **params,
                 "messages": self.fingerprint(),
                 "seed": data.get("seed"),
                 "conversation": str(data.get("conversation", "")),
             },
-            link=keep_messages(
+            link=link_messages(
                 turns=turns,
                 new=len(data["messages"]),
                 conversation=self.named,
@@ -219,4 +219,4 @@ class ChatSerializer(StrictSerializer):
         hashes = dict(StoredFile.objects.filter(pk__in=images_of(turns)).values_list("pk", "sha256"))
         known = {str(pk): sha256 for pk, sha256 in hashes.items()}
         parts = [[{**part, "image": known.get(part.get("image", ""))} for part in turn["parts"]] for turn in turns]
-        return [[turn["role"], said] for turn, said in zip(turns, parts, strict=True)]
+        return [[turn["role"], of_turn] for turn, of_turn in zip(turns, parts, strict=True)]

@@ -16,7 +16,7 @@ from api.scoring.judging import open_file
 from api.scoring.models import PromptScore
 
 if TYPE_CHECKING:
-    from api.loading.pixels import Look
+    from api.loading.clip_preprocessing import PixelArray
     from api.scoring.backends.clip import ClipEncoder, Floats
 
 KIND = "clip_score"
@@ -109,7 +109,7 @@ def compare_batch(batch: Sequence[RunningJob], encoder: "ClipEncoder") -> Iterat
         yield from compare(going, encoder)
 
 
-def compare(going: Sequence[tuple[RunningJob, list["Look"]]], encoder: "ClipEncoder") -> Iterator[Outcome]:
+def compare(going: Sequence[tuple[RunningJob, list["PixelArray"]]], encoder: "ClipEncoder") -> Iterator[Outcome]:
     runs = [run for run, _ in going]
     with measured(runs, "score"):
         images = embed(runs, [look for _, seen in going for look in seen], encoder)
@@ -126,7 +126,7 @@ def compare(going: Sequence[tuple[RunningJob, list["Look"]]], encoder: "ClipEnco
         image, prompt = mine.stop, asked.stop
 
 
-def embed(runs: Sequence[RunningJob], looks: Sequence["Look"], encoder: "ClipEncoder") -> "Floats":
+def embed(runs: Sequence[RunningJob], looks: Sequence["PixelArray"], encoder: "ClipEncoder") -> "Floats":
     """(N, D), each of length 1. Stops between two passes when nobody wants the result any more."""
     import numpy as np
 
@@ -139,9 +139,9 @@ def embed(runs: Sequence[RunningJob], looks: Sequence["Look"], encoder: "ClipEnc
     return normalized(np.concatenate(found))
 
 
-def look_at(run: RunningJob, encoder: "ClipEncoder") -> "list[Look] | Outcome":
+def look_at(run: RunningJob, encoder: "ClipEncoder") -> "list[PixelArray] | Outcome":
     """What the model sees of the job's pictures, or the job's end. Equal pictures are looked at once."""
-    found: dict[str, Look] = {}
+    found: dict[str, PixelArray] = {}
     images = run.params["images"]
     try:
         with run.measure("decode"):

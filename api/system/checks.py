@@ -27,7 +27,7 @@ MEASURES = (
     "vae_tiling",
     "attention_slicing",
     "cpu_offload",
-)  # the names in api/loading/memory.py, which needs torch
+)  # the names in api/loading/device_memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do

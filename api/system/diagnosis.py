@@ -104,7 +104,7 @@ def examine_device() -> Iterator[Finding]:
     if device.runs_in_slow_fp32:
         yield note(f"{device.name} has no fast half precision: models run in float32, slowly and with twice the memory.")
     else:
-        yield fine(f"Models run in {dtype_name(device.dtype)} ({device.why_dtype})")
+        yield fine(f"Models run in {dtype_name(device.dtype)} ({device.dtype_reason})")
     if settings.DEVICE == "auto" and device.type == "cpu" and shutil.which("nvidia-smi"):
         cure = "Install PyTorch's CUDA build (pytorch.org/get-started); if it is installed, check that `nvidia-smi` runs."
         yield wrong("This machine has an NVIDIA driver, and PyTorch does not see a GPU.", cure)

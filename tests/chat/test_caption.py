@@ -18,7 +18,7 @@ from PIL import Image
 
 from api import model_loader
 from api.chat import generate_text
-from api.chat.captions import COLUMNS, CaptionFile, CaptionsError, line_of
+from api.chat.caption_files import COLUMNS, CaptionFile, CaptionsError, line_of
 from api.chat.models import Conversation
 from api.jobs.models import Job
 from api.system.waiting import a_worker

@@ -40,7 +40,7 @@ HALF, BRAIN = torch.float16, torch.bfloat16
 
 
 @pytest.mark.parametrize(
-    ("name", "capability", "halves"),
+    ("name", "capability", "half_dtypes"),
     [
         ("Tesla M40", (5, 2), set()),
         ("Tesla P100-PCIE-16GB", (6, 0), {HALF}),
@@ -58,13 +58,13 @@ HALF, BRAIN = torch.float16, torch.bfloat16
         ("NVIDIA GeForce RTX 5090", (12, 0), {HALF, BRAIN}),
     ],
 )
-def test_on_cuda_the_dtype_follows_from_the_chip(name: str, capability: tuple[int, int], halves: set[torch.dtype]) -> None:
+def test_on_cuda_the_dtype_follows_from_the_chip(name: str, capability: tuple[int, int], half_dtypes: set[torch.dtype]) -> None:
     properties = SimpleNamespace(name=name, major=capability[0], minor=capability[1], total_memory=2**34)
     device = cuda_device(0, properties)
-    assert device.halves == halves
-    assert device.dtype == (HALF if halves else torch.float32)
-    assert device.runs_in_slow_fp32 == (not halves)
-    assert (device.is_fast(HALF), device.is_fast(BRAIN)) == (HALF in halves, BRAIN in halves)
+    assert device.half_dtypes == half_dtypes
+    assert device.dtype == (HALF if half_dtypes else torch.float32)
+    assert device.runs_in_slow_fp32 == (not half_dtypes)
+    assert (device.is_fast(HALF), device.is_fast(BRAIN)) == (HALF in half_dtypes, BRAIN in half_dtypes)
     assert (device.type, device.name, device.memory_total) == ("cuda", name, 2**34)
 
 

@@ -12,8 +12,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.catalog import ModelEntry, UnknownModel
+from api.chat.backend_selection import TASKS, chat_models, remote_models
 from api.chat.models import Message
-from api.chat.selection import TASKS, chat_models, remote_models
 from api.chat.serializers import ChatSerializer
 from api.dialects.openai import document, replies
 from api.dialects.openai.errors import envelope, handler, job_error

@@ -16,10 +16,10 @@ from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
 from api.access.principals import LOCAL
-from api.chat.captions import SUFFIXES, CaptionFile, CaptionsError
-from api.chat.interface import keep_picture, messages_of
+from api.chat.backend_selection import BACKENDS, select
+from api.chat.caption_files import SUFFIXES, CaptionFile, CaptionsError
 from api.chat.messages import DETAILS
-from api.chat.selection import BACKENDS, select
+from api.chat.python_api import messages_of, store_picture
 from api.chat.serializers import ChatSerializer
 from api.errors import DarkroomError
 from api.files.errors import InvalidImage
@@ -121,7 +121,7 @@ class Captioner:
     def begin(self, name: str) -> Job | str | None:
         """Its chat, or what is wrong with the picture; None where the queue is full for now."""
         try:
-            picture = keep_picture(self.folder / name)
+            picture = store_picture(self.folder / name)
             submission = chat_about(picture, self.options)
             return submit(submission, principal=LOCAL)
         except InvalidImage as error:
@@ -174,7 +174,7 @@ def check_model(options: dict[str, Any]) -> None:
         ) from None
     except DarkroomError as problem:
         raise CommandError(problem.detail) from None
-    if not selection.sees:
+    if not selection.accepts_images:
         raise CommandError(f"'{selection.model}' reads text only; it can't see pictures.")
     checked(ChatSerializer(data=request_for([], options), context={"principal": LOCAL}))
 

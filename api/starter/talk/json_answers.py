@@ -1,11 +1,11 @@
-"""The same facts as a JSON object, under keys that a question names, in the order in which it names them."""
+"""JSON answers: a picture's facts under the keys that the question names, in its order."""
 
 import json
 from typing import Any
 
 import numpy as np
 
-from api.starter.talk.looks import Look
+from api.starter.talk.labelled_pictures import LabelledPicture
 from api.starter.talk.names import LANDS, THINGS, WEATHERS, pattern_name
 from api.starter.talk.questions import KINDS, closed_questions, things_that_can_be_told
 from api.starter.talk.sentences import describe
@@ -20,16 +20,16 @@ _TYPES = {str: "string", int: "integer", bool: "boolean", list: "array"}
 _EMPTY = {str: "", int: 0, bool: False, list: []}
 
 
-def json_exchange(look: Look, rng: np.random.Generator) -> tuple[str, str]:
+def json_exchange(sample: LabelledPicture, rng: np.random.Generator) -> tuple[str, str]:
     """A question that asks for JSON, and the answer."""
     if rng.random() < 0.15:
-        asked = closed_questions(look, rng)[0]
+        asked = closed_questions(sample, rng)[0]
         key = pick(rng, ("answer", "answer", "result", "value"))
         wording = pick(
             rng, (f"Answer in JSON with the key {key}", f"Reply as JSON with the key {key}", f'Answer as {{"{key}": ...}}')
         )
         return f"{asked.text} {wording}.", written({key: asked.answer.rstrip(".").lower()}, rng)
-    fields = _fields(look, rng)
+    fields = _fields(sample, rng)
     chosen = [fields[place] for place in rng.permutation(len(fields))[: int(rng.integers(1, 5))]]
     value = {pick(rng, names): content for names, content in chosen}
     return request_for(value, rng), written(value, rng)
@@ -67,8 +67,8 @@ Field = tuple[tuple[str, ...], Any]
 """Names that mean the same, and the value."""
 
 
-def _fields(look: Look, rng: np.random.Generator) -> list[Field]:
-    facts = look.facts
+def _fields(sample: LabelledPicture, rng: np.random.Generator) -> list[Field]:
+    facts = sample.facts
     common: list[Field] = [
         (("kind", "type", "category"), KINDS[facts.kind].removeprefix("a ")),
         (("description", "caption", "text", "summary", "title", "alt"), describe(facts)),

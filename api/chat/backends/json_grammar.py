@@ -11,7 +11,7 @@ import torch
 from llguidance import LLMatcher, LLTokenizer
 from tokenizers import Tokenizer
 
-from api.chat.schemas import grammar_of
+from api.chat.json_schemas import grammar_of
 from api.errors import DarkroomError
 
 
@@ -31,10 +31,10 @@ class JsonGrammar:
         mask[:known] = torch.from_numpy(bits[:known]).bool()
         return mask
 
-    def closing(self, size: int) -> torch.Tensor:
-        return quotation_marks(self.tokenizer, size)
+    def closing_quotes(self, size: int) -> torch.Tensor:
+        return opening_quote_tokens(self.tokenizer, size)
 
-    def take(self, token: int) -> None:
+    def accept(self, token: int) -> None:
         self.matcher.consume_token(token)
         self._check()
 
@@ -48,7 +48,7 @@ class JsonGrammar:
 
 
 @lru_cache(maxsize=4)
-def quotation_marks(tokenizer: LLTokenizer, size: int) -> torch.Tensor:
+def opening_quote_tokens(tokenizer: LLTokenizer, size: int) -> torch.Tensor:
     """(size,) bool: which tokens begin with one."""
     mask = torch.zeros(size, dtype=torch.bool)
     known = range(min(size, tokenizer.vocab_size))
@@ -56,7 +56,7 @@ def quotation_marks(tokenizer: LLTokenizer, size: int) -> torch.Tensor:
     return mask
 
 
-def make_tokenizer(tokenizer: Tokenizer, ends: Sequence[int], vocabulary: int) -> LLTokenizer:
+def make_grammar_tokenizer(tokenizer: Tokenizer, ends: Sequence[int], vocabulary: int) -> LLTokenizer:
     """Takes about a second with a large vocabulary: keep it."""
     plain = Tokenizer.from_str(tokenizer.to_str())
     plain.no_padding()

@@ -1,4 +1,4 @@
-"""JSON schemas that an answer must fit: checked when they are sent, followed while the answer is written. No torch, no Django.
+"""JSON schemas for structured output: validated at submission, enforced while sampling. No torch, no Django.
 
 Whitespace is fixed (`{"a": 1, "b": 2}`), so that a model which doesn't know how to end can't write spaces for ever.
 """
@@ -18,7 +18,7 @@ def grammar_of(schema: dict[str, Any]) -> str:
 
 
 def schema_fault(schema: dict[str, Any]) -> str:
-    """Why a schema can't be followed, in one line; '' where it can. What llguidance doesn't know is a fault, never ignored."""
+    """Why a schema can't be enforced, in one line; '' if it can. Unsupported keywords are errors."""
     from llguidance import LLMatcher
 
     try:

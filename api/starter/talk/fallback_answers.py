@@ -1,4 +1,4 @@
-"""What a small model must say when it can't answer: that it doesn't know, that there is no such thing, that there is no picture."""
+"""Training answers for questions without one: refusals, false premises, missing pictures, greetings."""
 
 import numpy as np
 
@@ -97,19 +97,19 @@ _WHO = ("Who are you?", "What are you?", "What can you do?", "What is your name?
 _THANKS = ("Thank you.", "Thanks!", "Thank you!", "Great, thanks.")
 
 
-def beyond(rng: np.random.Generator) -> str:
+def out_of_scope_question(rng: np.random.Generator) -> str:
     """A question that nothing in the world answers."""
     if rng.random() < 0.35:
         return pick(rng, _BEYOND)
-    noun = pick(rng, _NOUNS) if rng.random() < 0.8 else made_up(rng)
-    return about(noun, rng)
+    noun = pick(rng, _NOUNS) if rng.random() < 0.8 else made_up_word(rng)
+    return question_about_unseen(noun, rng)
 
 
-def about(noun: str, rng: np.random.Generator) -> str:
+def question_about_unseen(noun: str, rng: np.random.Generator) -> str:
     return pick(rng, _ABOUT_NOUNS).format(n=noun, a=article(noun))
 
 
-def made_up(rng: np.random.Generator) -> str:
+def made_up_word(rng: np.random.Generator) -> str:
     return "".join(pick(rng, "bcdfghjklmnprstvwz") + pick(rng, "aeiou") for _ in range(int(rng.integers(2, 4)))) + pick(
         rng, "nrlst"
     )

@@ -1,4 +1,4 @@
-"""Where `manage.py export_onnx` keeps what it makes: by model, revision and variant. No torch, no Django."""
+"""The folders of `manage.py export_onnx`, by model, revision and variant. No torch, no Django."""
 
 from __future__ import annotations
 

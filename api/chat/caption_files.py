@@ -1,4 +1,4 @@
-"""Captions as rows of a file, JSON Lines or CSV, that a run which was killed can go on with. No torch, no database."""
+"""Caption files (JSON Lines or CSV) that an interrupted run can resume. No torch, no database."""
 
 import csv
 import fcntl
@@ -13,7 +13,7 @@ SUFFIXES = (".jsonl", ".csv")
 
 
 class CaptionsError(Exception):
-    """A file that can't be gone on with, in words for people."""
+    """A caption file that can't be resumed. The message is for people."""
 
 
 class CaptionFile:

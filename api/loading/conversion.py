@@ -1,4 +1,4 @@
-"""Pickled weights of a scorer (.pth) made into safetensors: once, by its owner's command, never while serving.  [torch; no Django]
+"""Converts a scorer's pickled weights (.pth) to safetensors, by an owner's command, never while serving.  [torch; no Django]
 
 `torch.load` is used here alone, with `weights_only=True`, which unpickles tensors and plain containers and nothing else.
 """
@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-RECOGNISERS = ("api.loading.heads:recognise_tensors", "api.loading.nima:recognise_tensors")
-"""'module:function', each from tensors by name to a `Recognised`, or None."""
+RECOGNISERS = ("api.loading.heads:recognise_checkpoint", "api.loading.nima:recognise_checkpoint")
+"""'module:function', each from tensors by name to a `RecognisedCheckpoint`, or None."""
 
 
 @dataclass(frozen=True)
-class Recognised:
+class RecognisedCheckpoint:
     layout: str
     """In words."""
     task: str
@@ -38,7 +38,7 @@ class NotConvertible(ValueError):
     """The message says why, in words for the owner of the file."""
 
 
-def convert(source: Path, target: Path) -> Recognised:
+def convert(source: Path, target: Path) -> RecognisedCheckpoint:
     """Write `target` (safetensors) from `source` (a pickled state dict). Raises NotConvertible, OSError."""
     tensors = read_state_dict(source)
     found = recognise(tensors)
@@ -57,16 +57,16 @@ def read_state_dict(source: Path) -> dict[str, torch.Tensor]:
         raise NotConvertible(f"{source.name} is no file of weights alone; it is not read any further.") from error
     if not isinstance(content, Mapping) or not content:
         raise NotConvertible(f"{source.name} holds a {type(content).__name__}, not a state dict.")
-    strange = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))]
-    if strange:
-        raise NotConvertible(f"{source.name} is no plain state dict: {strange[0]!r} is no tensor.")
+    invalid = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))]
+    if invalid:
+        raise NotConvertible(f"{source.name} is no plain state dict: {invalid[0]!r} is no tensor.")
     return {name: value.detach().clone() for name, value in content.items()}
 
 
-def recognise(tensors: Mapping[str, torch.Tensor]) -> Recognised:
-    for place in RECOGNISERS:
-        module, function = place.split(":")
-        found: Recognised | None = getattr(importlib.import_module(module), function)(tensors)
+def recognise(tensors: Mapping[str, torch.Tensor]) -> RecognisedCheckpoint:
+    for path in RECOGNISERS:
+        module, function = path.split(":")
+        found: RecognisedCheckpoint | None = getattr(importlib.import_module(module), function)(tensors)
         if found is not None:
             return found
     names = ", ".join(sorted(tensors)[:4])

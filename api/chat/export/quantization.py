@@ -26,19 +26,19 @@ ACCURACY_INT8 = 4
 """MatMulNBits' accuracy_level: products of 8-bit numbers."""
 
 
-def quantise(graph: onnx.ModelProto, part: str, precision: str) -> onnx.ModelProto:
+def quantize(graph: onnx.ModelProto, part: str, precision: str) -> onnx.ModelProto:
     """A graph of its own; the one given stays as it is."""
     if precision not in BITS:
         return graph
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # both tell of every node
     try:
-        return quantise_pictures(graph) if part == "vision_encoder" else quantise_text(graph, precision)
+        return quantize_vision(graph) if part == "vision_encoder" else quantize_text(graph, precision)
     finally:
         logging.disable(before)
 
 
-def quantise_pictures(graph: onnx.ModelProto) -> onnx.ModelProto:
+def quantize_vision(graph: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder:
@@ -48,12 +48,12 @@ def quantise_pictures(graph: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.load(target)
 
 
-def quantise_text(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+def quantize_text(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
-    quantise_embeddings(copy.graph)
+    quantize_embeddings(copy.graph)
     quantizer = MatMulNBitsQuantizer(
         copy, bits=BITS[precision], block_size=BLOCK, is_symmetric=True, accuracy_level=ACCURACY_INT8
     )
@@ -61,7 +61,7 @@ def quantise_text(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     return quantizer.model.model
 
 
-def quantise_embeddings(graph: onnx.GraphProto) -> None:
+def quantize_embeddings(graph: onnx.GraphProto) -> None:
     """Gather of a table of floats: of one with 8-bit numbers, times the gathered scale of each row."""
     tables = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == FLOAT and len(tensor.dims) == 2}
     nodes: list[onnx.NodeProto] = []

@@ -1,4 +1,4 @@
-"""An exported model held against its original: the same prompts, and both follow the words that the original would write.  [torch]"""
+"""Compares an exported model with its original along the original's greedy answers.  [torch]"""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from api.chat.backends.batching import TorchBatch
-from api.chat.backends.onnx_backend import OnnxBatch
+from api.chat.backends.onnx_backend import OnnxSequenceBatch
 from api.chat.backends.prompting import encode
-from api.chat.backends.request import ChatRequest, Part, Turn
+from api.chat.backends.request import ChatRequest, MessagePart, Turn
+from api.chat.backends.sequence_groups import TorchSequenceBatch
 from api.loading.chat import ChatModel
 
 TOKENS = 16
@@ -46,8 +46,8 @@ class Comparison:
 def compare(original: ChatModel, exported: ChatModel, requests: Sequence[ChatRequest] = ()) -> Comparison:
     """`requests`: instead of some questions of our own, with and without pictures."""
     found = Comparison(0, 0, 0, 0, 0.0, 0.0)
-    for request in requests or own_requests(sees=original.processor is not None):
-        mine, theirs = TorchBatch(), OnnxBatch()
+    for request in requests or default_requests(sees=original.processor is not None):
+        mine, theirs = TorchSequenceBatch(), OnnxSequenceBatch()
         inputs = encode(original, request).inputs
         logits = mine.add(original.model, inputs, 1), theirs.add(exported.model, inputs, 1)
         same = 0
@@ -66,15 +66,15 @@ def compare(original: ChatModel, exported: ChatModel, requests: Sequence[ChatReq
     return found
 
 
-def own_requests(*, sees: bool) -> list[ChatRequest]:
+def default_requests(*, sees: bool) -> list[ChatRequest]:
     return [
-        ChatRequest(model_id="", turns=(Turn("user", (*(pictures(count) if sees else ()), Part(text=text))),))
+        ChatRequest(model_id="", turns=(Turn("user", (*(pictures(count) if sees else ()), MessagePart(text=text))),))
         for count, text in enumerate(TEXTS)
     ]
 
 
-def pictures(count: int) -> list[Part]:
+def pictures(count: int) -> list[MessagePart]:
     """Noise and planes, the same each time."""
     noise = torch.randint(0, 256, (96, 128, 3), generator=torch.Generator().manual_seed(count), dtype=torch.uint8)
     images = [Image.fromarray(noise.numpy()), Image.new("RGB", (200, 120), (200, 40, 30)), Image.new("RGB", (64, 64), "white")]
-    return [Part(image=image) for image in images[:count]]
+    return [MessagePart(image=image) for image in images[:count]]

@@ -1,6 +1,6 @@
-"""Memory: what an error means, how much weights take, and the measures against a shortage.  [torch; no Django]
+"""Memory of models: classification of errors, sizes of weights, and memory measures.  [torch; no Django]
 
-Which measure is taken when is in api/loading/ladder.py.
+Which measure is taken when is in api/loading/oom_retry.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MEASURES = {
     "attention_slicing": "Attention was computed in slices, which is slower.",
     "cpu_offload": "Parts of the model were kept in main memory, which is slower.",
 }
-"""Every measure that an owner can force by setting, and what it says on a job."""
+"""Every measure (MEMORY_MEASURES can force them), with the sentence for the job's warnings."""
 
 DENOISERS = ("unet", "transformer")
 """The names of a pipeline's component that runs at every step."""
@@ -39,39 +39,39 @@ class OutOfMemory(DarkroomError):
         super().__init__("out_of_memory", 507, detail)
 
 
-def broken_by(error: Exception, name: str) -> DarkroomError:
-    """A checkpoint that can't be built is its own fault, except where a package is missing: the library that wants it tells which."""
+def loading_error_of(error: Exception, name: str) -> DarkroomError:
+    """broken_model, or missing_package with the library's own message."""
     if isinstance(error, ImportError):
         return DarkroomError("missing_package", 500, f"{name} can't be loaded: {' '.join(str(error).split())}")
     return DarkroomError("broken_model", 422, f"{name} can't be loaded: its files don't fit together.")
 
 
-def classify(error: BaseException) -> Literal["oom", "fault", "error"]:
-    """Is this a shortage of memory, a broken device, or an ordinary error? Looks at the errors that caused it, too."""
-    seen: BaseException | None = error
-    while seen is not None:
-        text = str(seen).lower()
-        if isinstance(seen, (MemoryError, torch.OutOfMemoryError, OutOfMemory)):
+def classify_error(error: BaseException) -> Literal["oom", "fault", "error"]:
+    """Out of memory, a device fault, or an ordinary error, by the exception and its causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).lower()
+        if isinstance(cause, (MemoryError, torch.OutOfMemoryError, OutOfMemory)):
             return "oom"
-        if isinstance(seen, RuntimeError) and any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
+        if isinstance(cause, RuntimeError) and any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
             return "oom"
-        if isinstance(seen, (DeviceFault, torch.AcceleratorError)):
+        if isinstance(cause, (DeviceFault, torch.AcceleratorError)):
             return "fault"
-        if isinstance(seen, RuntimeError) and any(sign in text for sign in FAULT_SIGNS):
+        if isinstance(cause, RuntimeError) and any(sign in text for sign in FAULT_SIGNS):
             return "fault"
-        seen = seen.__cause__
+        cause = cause.__cause__
     return "error"
 
 
 @contextmanager
-def named_errors(entry: ModelEntry, device: Device) -> Iterator[None]:
-    """Faults, and shortages that no ladder caught, by their own names."""
+def translate_device_errors(entry: ModelEntry, device: Device) -> Iterator[None]:
+    """Raise device errors as DeviceFault, and out of memory as OutOfMemory."""
     try:
         yield
     except (DeviceFault, DarkroomError):
         raise
     except Exception as error:
-        verdict = classify(error)
+        verdict = classify_error(error)
         if verdict == "fault":
             raise DeviceFault(f"{type(error).__name__} on {device.name}") from error
         if verdict == "oom":
@@ -96,7 +96,7 @@ def modules_of(loaded: Any) -> dict[str, torch.nn.Module]:
 
 
 def dtypes_of(loaded: Any) -> dict[str, torch.dtype]:
-    """What the weights of each module are held in."""
+    """The dtype of each module's weights."""
     first = {name: next(module.parameters(), None) for name, module in modules_of(loaded).items()}
     return {name: parameter.dtype for name, parameter in first.items() if parameter is not None}
 

@@ -1,4 +1,4 @@
-"""Which backend answers with which model, decided when a request is taken: a curated ONNX model first, then PyTorch, then remote.
+"""Selects the backend of a chat at submission: a curated ONNX model first, then PyTorch, then remote.
 
 ONNX runs on the processor. Where a worker has an accelerator, PyTorch comes first.
 """
@@ -16,20 +16,20 @@ from api.errors import DarkroomError
 from api.jobs.models import Worker
 from config.catalog import CHAT_TASKS, get_catalog
 
-SEES, TALKS = TASKS = CHAT_TASKS
+VISION_TASK, TEXT_TASK = TASKS = CHAT_TASKS
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
-SUGGESTED = "HuggingFaceTB/SmolVLM-256M-Instruct"
-UNNAMED = "dummy"
+SUGGESTED_MODEL = "HuggingFaceTB/SmolVLM-256M-Instruct"
+PLACEHOLDER_MODEL = "dummy"
 """huggingface_hub's word where it was given no model, or a URL."""
-CONTEXT = ("max_position_embeddings", "n_positions", "max_target_positions")
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_target_positions")
 
 
 @dataclass(frozen=True)
-class Selection:
+class BackendSelection:
     backend: str
     model: str
     """The catalog's id; for a model that only the remote server knows, its name there."""
-    sees: bool
+    accepts_images: bool
     variant: str = ""
     """Of a model on ONNX: what the loader is asked for behind the model's id (`onnx-int8`, `exported-int8`)."""
 
@@ -43,9 +43,9 @@ def remote_models() -> list[str]:
     return settings.CHAT_REMOTE_MODELS if settings.CHAT_REMOTE_URL else []
 
 
-def select(model: str | None, backend: str) -> Selection:
+def select(model: str | None, backend: str) -> BackendSelection:
     """Raises DarkroomError (404) for an unknown model, ValidationError for a backend that can't run it."""
-    model = None if model == UNNAMED else model
+    model = None if model == PLACEHOLDER_MODEL else model
     name = model or settings.DEFAULT_CHAT_MODEL
     try:
         entry = get_catalog().get(name)
@@ -61,7 +61,7 @@ def select(model: str | None, backend: str) -> Selection:
     chosen = next((name for name in wanted if not reasons[name]), None)
     if chosen is None:
         raise ValidationError({"backend": [" ".join(reasons[name] for name in wanted)]}, code="unfit_backend")
-    return Selection(chosen, entry.id, entry.task == SEES, onnx_variant(entry) if chosen == "onnx" else "")
+    return BackendSelection(chosen, entry.id, entry.task == VISION_TASK, onnx_variant(entry) if chosen == "onnx" else "")
 
 
 def context_of(model: Any) -> int | None:
@@ -69,13 +69,13 @@ def context_of(model: Any) -> int | None:
     from api.downloads.store import ModelStore  # the hub's client takes a third of a second to import
 
     try:
-        entry = get_catalog().get(str(settings.DEFAULT_CHAT_MODEL if model in (None, UNNAMED) else model))
+        entry = get_catalog().get(str(settings.DEFAULT_CHAT_MODEL if model in (None, PLACEHOLDER_MODEL) else model))
         folder = ModelStore(settings.MODELS_DIR).folder(entry)
         config = json.loads((folder / "config.json").read_text()) if folder else {}
     except (UnknownModel, OSError, ValueError):
         return None
     config = config.get("text_config", config)
-    return next((config[name] for name in CONTEXT if isinstance(config.get(name), int)), None)
+    return next((config[name] for name in CONTEXT_KEYS if isinstance(config.get(name), int)), None)
 
 
 def is_accelerated() -> bool:
@@ -127,7 +127,7 @@ EXPORTED = {"int8": "int8", "fp32": "fp32", "int4": "q4", "fp16": "fp16"}
 
 def onnx_variant(entry: ModelEntry) -> str:
     """What was exported here before what is published; '' where there is neither, or the entry is a variant itself."""
-    from api.downloads.exports import is_exported
+    from api.downloads.onnx_exports import is_exported
 
     if entry.onnx_variant:
         return ""
@@ -138,7 +138,7 @@ def onnx_variant(entry: ModelEntry) -> str:
     return f"onnx-{published}" if published else ""
 
 
-def loaded_first(entry: ModelEntry) -> ModelEntry:
+def preferred_entry(entry: ModelEntry) -> ModelEntry:
     """What a request that leaves the choice to the server loads: the model itself, or a variant of it on ONNX."""
     variant = onnx_variant(entry) if entry.task in TASKS else ""
     return get_catalog().get(f"{entry.id}@{variant}") if variant else entry
@@ -148,16 +148,16 @@ def fits(variant: str, precision: str) -> bool:
     return precision in ("", "auto") or variant in ONNX_PRECISIONS[precision]
 
 
-def remote_only(name: str, backend: str) -> Selection:
+def remote_only(name: str, backend: str) -> BackendSelection:
     if backend not in ("auto", "remote"):
         raise ValidationError({"backend": [f"{name} is only on the remote server."]}, code="unfit_backend")
-    return Selection("remote", name, True)
+    return BackendSelection("remote", name, True)
 
 
 def unknown_model(name: str, error: UnknownModel, *, is_default: bool) -> DarkroomError:
     if not is_default:
         return DarkroomError("model_not_found", 404, f"{error} GET /v1/models lists those that this server knows.")
-    fetched = f"fetch one with `python manage.py preload_models --models {SUGGESTED}` and set DEFAULT_CHAT_MODEL={SUGGESTED}"
+    fetched = f"fetch one with `python manage.py preload_models --models {SUGGESTED_MODEL}` and set DEFAULT_CHAT_MODEL={SUGGESTED_MODEL}"
     there = next((f"set DEFAULT_CHAT_MODEL={model}, which the remote server has" for model in remote_models()), fetched)
     detail = (
         f"No model was named, and DEFAULT_CHAT_MODEL ('{name}') is not on this server. Name one of GET /v1/models, or {there}."

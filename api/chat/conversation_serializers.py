@@ -1,4 +1,4 @@
-"""A conversation as a client sees it."""
+"""Serializers of conversations and their messages."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""What OpenAI's clients send besides, and what of it asks for nothing: null, [] and {}, and the values by which a field changes nothing.
+"""OpenAI and vLLM fields that this server does not implement, with their neutral values: null, [], {}, and values that change nothing.
 
-Those are left out before a request is read. Another value is a demand that can't be met, and is refused by name; never ignored.
+Neutral values are removed before validation. Any other value is refused by name, never ignored.
 """
 
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from typing import Any
 
 from rest_framework.exceptions import ValidationError
 
-ANY = object()
-"""Whatever it is, it says nothing about the answer."""
-FIELDS: dict[str, tuple[Any, ...]] = {
+ANY_VALUE = object()
+"""Every value of the field is neutral."""
+NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "tools": (),
     "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (ANY,),
+    "parallel_tool_calls": (ANY_VALUE,),
     "functions": (),
     "function_call": ("none", "auto"),
     "logit_bias": (),
-    "store": (ANY,),  # every chat is kept in the history
+    "store": (ANY_VALUE,),  # every chat is kept in the history
     "service_tier": ("auto", "default"),
     "modalities": (["text"],),
     "reasoning_effort": ("none",),
@@ -25,9 +25,9 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "prediction": (),
     "web_search_options": (),
-    "prompt_cache_key": (ANY,),
-    "prompt_cache_retention": (ANY,),
-    "safety_identifier": (ANY,),
+    "prompt_cache_key": (ANY_VALUE,),
+    "prompt_cache_retention": (ANY_VALUE,),
+    "safety_identifier": (ANY_VALUE,),
     # vLLM's, llama.cpp's, text-generation-inference's
     "best_of": (1,),
     "use_beam_search": (False,),
@@ -57,34 +57,34 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "prompt_logprobs": (False,),
     "truncate_prompt_tokens": (),
     "priority": (0,),
-    "request_id": (ANY,),
-    "cache_salt": (ANY,),
+    "request_id": (ANY_VALUE,),
+    "cache_salt": (ANY_VALUE,),
 }
-STREAM_OPTIONS = {"include_obfuscation": (ANY,), "continuous_usage_stats": (False,)}
+STREAM_OPTIONS = {"include_obfuscation": (ANY_VALUE,), "continuous_usage_stats": (False,)}
 
 
 def is_empty(value: Any) -> bool:
     return value is None or value == [] or value == {}
 
 
-def without_nothing(data: Any, known: Mapping[str, Any], fields: Mapping[str, tuple[Any, ...]] = FIELDS) -> Any:
-    """The request without what asks for nothing. `known`: the fields that are read. Raises ValidationError for what can't be met."""
+def drop_neutral_fields(data: Any, known: Mapping[str, Any], fields: Mapping[str, tuple[Any, ...]] = NEUTRAL_VALUES) -> Any:
+    """The request without neutral values of unimplemented fields. `known`: implemented fields. Raises ValidationError (unsupported)."""
     if not isinstance(data, Mapping):
         return data
     refused = {
         name: [f"'{name}' can't be used here; leave it out."]
         for name, value in data.items()
-        if name in fields and name not in known and not asks_nothing(value, fields[name])
+        if name in fields and name not in known and not is_neutral(value, fields[name])
     }
     if refused:
         raise ValidationError(refused, code="unsupported")
     return {name: value for name, value in data.items() if name in known or not (name in fields or is_empty(value))}
 
 
-def asks_nothing(value: Any, harmless: tuple[Any, ...]) -> bool:
-    return is_empty(value) or any(each is ANY or equal(each, value) for each in harmless)
+def is_neutral(value: Any, neutral_values: tuple[Any, ...]) -> bool:
+    return is_empty(value) or any(neutral is ANY_VALUE or is_same_json(neutral, value) for neutral in neutral_values)
 
 
-def equal(one: Any, other: Any) -> bool:
+def is_same_json(one: Any, other: Any) -> bool:
     """1 and 1.0 are, 1 and true are not."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)

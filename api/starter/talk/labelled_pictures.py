@@ -1,4 +1,4 @@
-"""Pictures to talk about: the world's own, and single plain shapes on white at any place and size, as other programs draw them."""
+"""Labelled pictures for dialogues: rendered from the world, and single plain shapes on white."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from api.starter.world.words import pick
 
 SIZE = 128
 SHARES = {"world": 0.6, "plain": 0.18, "counted": 0.22}
-MOST = 4
-WIDER: dict[str, tuple[Colour, ...]] = {
+MAX_COUNT = 4
+OTHER_SHADES: dict[str, tuple[Colour, ...]] = {
     "red": ((255, 0, 0), (200, 30, 30), (222, 44, 44)),
     "orange": ((255, 165, 0), (255, 140, 0), (248, 146, 30)),
     "yellow": ((255, 255, 0), (250, 218, 52), (255, 230, 0)),
@@ -21,7 +21,7 @@ WIDER: dict[str, tuple[Colour, ...]] = {
     "purple": ((128, 0, 128), (140, 66, 182), (110, 40, 170)),
     "black": ((0, 0, 0), (30, 30, 34)),
 }
-"""What programs call by these names, beside the world's own."""
+"""Further RGB values that these colour names stand for."""
 CORNERS = {
     (0, 0): "in the top left corner",
     (1, 0): "at the top",
@@ -33,35 +33,37 @@ CORNERS = {
     (1, 2): "at the bottom",
     (2, 2): "in the bottom right corner",
 }
-_MIDDLES = (26, 64, 102)
+_CENTERS = (26, 64, 102)
 
 
 @dataclass(frozen=True)
-class Look:
-    """A picture, (128, 128, 3) uint8, with its facts; `place` is where a single plain shape stands."""
+class LabelledPicture:
+    """A picture, (128, 128, 3) uint8, with its facts. `place`: the position of a single plain shape, in words."""
 
     pixels: np.ndarray
     facts: world.Picture
     place: str = ""
 
 
-def look(rng: np.random.Generator, *, held_out: bool = False) -> Look:
-    """One of any sort. Training sees none with a held-out combination; `held_out` gives pictures of the world with one."""
+def sample_picture(rng: np.random.Generator, *, held_out: bool = False) -> LabelledPicture:
+    """A random picture. Those with a held-out combination of facts come only with `held_out`, and never in training."""
     if held_out:
         while not world.is_held_out(picture := world.sample(rng)):
             pass
-        return Look(world.render(picture, int(rng.integers(2**31))), picture)
+        return LabelledPicture(world.render(picture, int(rng.integers(2**31))), picture)
     sort = str(rng.choice(list(SHARES), p=list(SHARES.values())))
     if sort == "plain":
-        return plain_look(rng)
-    picture = counted(rng) if sort == "counted" else world.sample_for_training(rng)
-    return Look(world.render(picture, int(rng.integers(2**31))), picture)
+        return plain_shape_picture(rng)
+    picture = counted_shapes(rng) if sort == "counted" else world.sample_for_training(rng)
+    return LabelledPicture(world.render(picture, int(rng.integers(2**31))), picture)
 
 
-def counted(rng: np.random.Generator) -> Shapes:
+def counted_shapes(rng: np.random.Generator) -> Shapes:
     """One to four of a form, or two groups of them: the world's own shapes come alone or in pairs."""
     while True:
-        first, second = (Group(pick(rng, FORMS), pick(rng, tuple(COLOURS)), int(rng.integers(1, MOST + 1))) for _ in range(2))
+        first, second = (
+            Group(pick(rng, FORMS), pick(rng, tuple(COLOURS)), int(rng.integers(1, MAX_COUNT + 1))) for _ in range(2)
+        )
         if rng.random() < 0.5:
             return Shapes(first)
         relation = pick(rng, tuple(RELATIONS))
@@ -70,13 +72,13 @@ def counted(rng: np.random.Generator) -> Shapes:
             return Shapes(first, second, relation)
 
 
-def plain_look(rng: np.random.Generator) -> Look:
+def plain_shape_picture(rng: np.random.Generator) -> LabelledPicture:
     form, colour = pick(rng, FORMS), pick(rng, tuple(COLOURS))
     column, row = (int(rng.choice(3, p=(0.2, 0.6, 0.2))) for _ in range(2))
-    x, y = (_MIDDLES[place] + rng.uniform(-8, 8) for place in (column, row))
+    x, y = (_CENTERS[place] + rng.uniform(-8, 8) for place in (column, row))
     most = (min(x, y, SIZE - x, SIZE - y) - 2) / 1.12  # a star reaches out farther than its radius
     canvas = Canvas(SIZE)
     canvas.gradient(0, SIZE, [(255, 255, 255)] * 2)
-    shade = WIDER[colour][int(rng.integers(len(WIDER[colour])))]
+    shade = OTHER_SHADES[colour][int(rng.integers(len(OTHER_SHADES[colour])))]
     draw_form(canvas, form, x, y, rng.uniform(min(11, most), max(min(most, 54), 11)), shade)
-    return Look(canvas.pixels(), Shapes(Group(form, colour)), CORNERS[column, row])
+    return LabelledPicture(canvas.pixels(), Shapes(Group(form, colour)), CORNERS[column, row])

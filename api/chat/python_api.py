@@ -1,4 +1,4 @@
-"""Asking from Python what clients ask over HTTP: the same checks, the same job, the same history."""
+"""`generate_text` for Python code: the same validation, job and history as over HTTP."""
 
 import time
 import uuid
@@ -25,19 +25,21 @@ from api.jobs.notify.channels import subscribe
 from api.jobs.states import Status
 from api.problems import field_errors
 
-LOOK_SECONDS = 1.0  # a notification wakes it sooner
+POLL_SECONDS = 1.0  # a notification wakes it sooner
 
 
 class ChatFailed(RuntimeError):
-    """The job did not end well: `code` for programs."""
+    """The job failed or was cancelled. `code`: the error code."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
 
 
-def ask(*, text: str, images: Sequence[Any], system: str | None, timeout: float | None, parameters: dict[str, Any]) -> str:
-    messages = messages_of(text, [keep_picture(image) for image in images], system=system)
+def generate_text(
+    *, text: str, images: Sequence[Any], system: str | None, timeout: float | None, parameters: dict[str, Any]
+) -> str:
+    messages = messages_of(text, [store_picture(image) for image in images], system=system)
     job = wait(submit_chat({**parameters, "messages": messages}), timeout)
     if job.status != Status.SUCCEEDED or job.result is None:
         error = job.error or {"code": "cancelled", "detail": "The chat was cancelled."}
@@ -63,7 +65,7 @@ def wait(job: Job, timeout: float | None) -> Job:
         while not is_final(job.pk):
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"There was no answer within {timeout:g} seconds.")
-            subscription.wait(LOOK_SECONDS if deadline is None else max(0.0, min(LOOK_SECONDS, deadline - time.monotonic())))
+            subscription.wait(POLL_SECONDS if deadline is None else max(0.0, min(POLL_SECONDS, deadline - time.monotonic())))
     except BaseException:
         cancel_job(job=job)
         raise
@@ -73,14 +75,14 @@ def wait(job: Job, timeout: float | None) -> Job:
 
 
 def messages_of(text: str, pictures: Sequence[uuid.UUID], *, system: str | None = None, detail: str = "auto") -> list[Any]:
-    """As a client would send them: one question, behind pictures that are here."""
-    shown = [{"type": "image_url", "image_url": {"url": f"{HERE}{picture}", "detail": detail}} for picture in pictures]
-    asked = {"role": "user", "content": [*shown, {"type": "text", "text": text}]}
-    return [{"role": "system", "content": system}, asked] if system else [asked]
+    """OpenAI messages: one question after stored images."""
+    images = [{"type": "image_url", "image_url": {"url": f"{HERE}{picture}", "detail": detail}} for picture in pictures]
+    question = {"role": "user", "content": [*images, {"type": "text", "text": text}]}
+    return [{"role": "system", "content": system}, question] if system else [question]
 
 
-def keep_picture(image: Any) -> uuid.UUID:
-    """A PIL picture, or a file (PNG, JPEG, WebP) by its path, kept like one that a client sends; an id stays what it is.
+def store_picture(image: Any) -> uuid.UUID:
+    """Store a PIL image or a file (PNG, JPEG, WebP) as an upload. An id is returned unchanged.
 
     Raises InvalidImage, DiskFull, and OSError for a file that can't be read.
     """

@@ -1,4 +1,4 @@
-"""From tokens to the text that a client may read: whole characters only, and never a stop string or the beginning of one."""
+"""Incremental detokenization: whole characters only, and never a stop string or the start of one."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from tokenizers.decoders import DecodeStream
 
 
 class StopFilter:
-    """Passes text on, except what may yet turn out to be a stop string."""
+    """Withholds text that may turn out to be a stop string."""
 
     def __init__(self, stop: Sequence[str]) -> None:
         self.stop = tuple(stop)
-        self.held = ""
+        self.pending = ""
         self.stopped = False
 
     def push(self, piece: str) -> str:
-        """What can be said now. After the first stop string nothing comes any more."""
+        """The text that can be sent now; '' after the first stop string."""
         if self.stopped:
             return ""
-        self.held += piece
-        places = [place for text in self.stop if (place := self.held.find(text)) >= 0]
+        self.pending += piece
+        places = [place for stop_string in self.stop if (place := self.pending.find(stop_string)) >= 0]
         if places:
             self.stopped = True
-            said, self.held = self.held[: min(places)], ""
-            return said
-        keep = max((overlap(self.held, text) for text in self.stop), default=0)
-        said, self.held = self.held[: len(self.held) - keep], self.held[len(self.held) - keep :]
-        return said
+            text, self.pending = self.pending[: min(places)], ""
+            return text
+        keep = max((overlap(self.pending, stop_string) for stop_string in self.stop), default=0)
+        text, self.pending = self.pending[: len(self.pending) - keep], self.pending[len(self.pending) - keep :]
+        return text
 
     def flush(self) -> str:
-        """The answer has ended: what was held back was no stop string."""
-        said, self.held = ("" if self.stopped else self.held), ""
-        return said
+        """The withheld text, at the end of the sequence."""
+        text, self.pending = ("" if self.stopped else self.pending), ""
+        return text
 
 
 def overlap(text: str, stop: str) -> int:
-    """Characters at the end of `text` that `stop` begins with."""
+    """The number of characters at the end of `text` that are the start of `stop`."""
     return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)
 
 
-class TextStream:
-    """The tokens of one answer as text. Bytes of a character that is not whole yet are held back."""
+class Detokenizer:
+    """The tokens of one sequence as text. Bytes of an incomplete character are withheld."""
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
         self.tokenizer, self.filter = tokenizer, StopFilter(stop)
@@ -61,7 +61,7 @@ class TextStream:
         return self.filter.push(piece)
 
     def flush(self) -> str:
-        """What is left at the end: half a character becomes U+FFFD."""
+        """The rest, at the end of the sequence; an incomplete character becomes U+FFFD."""
         whole = self.tokenizer.decode(self.tokens, skip_special_tokens=True)
         rest = whole[len(self.decoded) :] if whole.startswith(self.decoded) else ""
         return self.filter.push(rest) + self.filter.flush()
