@@ -22,7 +22,7 @@ from api.files.services import visible_file
 from api.images.models import GeneratedImage
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
-from api.jobs.api.submission import SubmitView
+from api.jobs.api.dialect import SubmitView
 from api.queries import WholeNumberFilter, YesNoFilter
 from api.strict import JsonParser, NewestFirst, nearest
 
