@@ -1,6 +1,5 @@
 """`generate_text` for Python code: the same validation, job and history as over HTTP."""
 
-import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,11 @@ from api.files.errors import InvalidImage
 from api.files.inputs import HERE
 from api.files.services import store_upload
 from api.jobs.api.submission import submit
-from api.jobs.api.waiting import is_final
+from api.jobs.api.waiting import block_until_final
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
-from api.jobs.notify.channels import subscribe
 from api.jobs.states import Status
 from api.problems import field_errors
-
-POLL_SECONDS = 1.0  # a notification wakes it sooner
 
 
 class ChatFailed(RuntimeError):
@@ -59,18 +55,12 @@ def submit_chat(body: dict[str, Any]) -> Job:
 
 
 def wait(job: Job, timeout: float | None) -> Job:
-    deadline = None if timeout is None else time.monotonic() + timeout
-    subscription = subscribe("web")
     try:
-        while not is_final(job.pk):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"There was no answer within {timeout:g} seconds.")
-            subscription.wait(POLL_SECONDS if deadline is None else max(0.0, min(POLL_SECONDS, deadline - time.monotonic())))
+        if not block_until_final(job.pk, timeout):
+            raise TimeoutError(f"There was no answer within {timeout:g} seconds.")
     except BaseException:
         cancel_job(job=job)
         raise
-    finally:
-        subscription.close()
     return Job.objects.get(pk=job.pk)
 
 

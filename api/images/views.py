@@ -23,7 +23,7 @@ from api.images.models import GeneratedImage, ImageSource
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
 from api.images.uploads import ImageUploadSerializer
-from api.jobs.api.submission import SubmitView
+from api.jobs.api.dialect import SubmitView
 from api.queries import WholeNumberFilter, YesNoFilter
 from api.strict import JsonParser, NewestFirst, nearest
 

@@ -36,8 +36,8 @@ def wait_for_children(
             submit_child(job, child)
         progress = progress_of_children(job.pk)
         over: dict[str, Any] = {"attempt": 0, "worker": None, "lease_token": None, "lease_expires_at": None}
-        told: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
-        transition(job, Status.RUNNING, [("progress", progress)], exclusive_type="preview", **over, **told)
+        recorded: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
+        transition(job, Status.RUNNING, [("progress", progress)], exclusive_type="preview", **over, **recorded)
         wakeups.notify_web_on_commit()
 
 

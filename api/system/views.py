@@ -17,7 +17,8 @@ from rest_framework.views import APIView
 
 from api.catalog import MODEL_ID_PATTERN
 from api.errors import DarkroomError
-from api.jobs.api.submission import Submission, SubmitView
+from api.jobs.api.dialect import SubmitView
+from api.jobs.api.submission import Submission
 from api.problems import CONTENT_TYPE
 from api.system import metrics
 from api.system.selectors import list_models, readiness, server_status
@@ -92,10 +93,8 @@ class ModelCommandView(SubmitView):
     required_scope = "staff"
     kind: str
 
-    def get_submission(self, request: Request, **kwargs: Any) -> Submission:
-        serializer = ModelCommandSerializer(data=request.data, context={"kind": self.kind, **kwargs})
-        serializer.is_valid(raise_exception=True)
-        return serializer.resolve()
+    def parse_body(self, request: Request) -> Submission:
+        return self.validated(ModelCommandSerializer, request.data, kind=self.kind, **self.kwargs).resolve()  # type: ignore[no-any-return]
 
 
 class LoadModelView(ModelCommandView):
