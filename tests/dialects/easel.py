@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
@@ -18,7 +18,7 @@ from config.urls import handler400, handler403, handler404, handler500, urlpatte
 
 class Paint(Dialect):
     def parse(self, request: Request) -> Submission:
-        self.asked: Any = request.data
+        self.asked = cast(Any, request.data)
         body = {"prompt": self.asked.get("text"), "steps": self.asked.get("strokes")}
         return self.validated(Txt2ImgSerializer, body).resolve()
 
