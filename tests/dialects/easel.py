@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
@@ -18,8 +18,8 @@ from config.urls import handler400, handler403, handler404, handler500, urlpatte
 
 class Paint(Dialect):
     def parse(self, request: Request) -> Submission:
-        self.live = request.data.get("live")
-        body = {"prompt": request.data.get("text"), "steps": request.data.get("strokes")}
+        self.asked = cast(Any, request.data)
+        body = {"prompt": self.asked.get("text"), "steps": self.asked.get("strokes")}
         return self.validated(Txt2ImgSerializer, body).resolve()
 
     def render(self, job: Job) -> HttpResponse:
@@ -29,7 +29,7 @@ class Paint(Dialect):
         return {"spilt": problem["detail"]}
 
     def stream(self, job: Job) -> JobStream | None:
-        return Strokes(job.pk) if self.live else None
+        return Strokes(job.pk) if self.asked.get("live") else None
 
 
 class Strokes(JobStream):

@@ -13,7 +13,7 @@ from tests.dialects import easel
 from tests.live import LiveServer
 
 pytestmark = [pytest.mark.models]
-ASKED = {"text": "a red circle", "strokes": 2}
+ASKED: dict[str, Any] = {"text": "a red circle", "strokes": 2}
 
 
 @pytest.fixture(scope="module")
