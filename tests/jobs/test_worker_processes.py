@@ -83,7 +83,7 @@ def test_a_worker_stopped_past_its_lease_and_continued_gives_no_second_result(wo
     frozen.send_signal(signal.SIGCONT)
     after = submit()
     ends(after)
-    until(lambda: "thrown away" in workers.log.read_text())
+    until(lambda: "discarded" in workers.log.read_text())
     job = now_as(job)
     assert (job.status, job.attempt, job.images.count()) == (Status.SUCCEEDED, 2, 1)
     assert job.events.filter(type="result").count() == 1
