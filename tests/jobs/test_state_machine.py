@@ -69,7 +69,9 @@ class Queue(RuleBasedStateMachine):
 
     @rule(job=jobs)
     def lose_the_lease(self, job: Job) -> None:
-        leased = Job.objects.filter(pk=job.pk, status="running", lease_token__isnull=False)  # a job that waits for children has none
+        leased = Job.objects.filter(
+            pk=job.pk, status="running", lease_token__isnull=False
+        )  # a job that waits for children has none
         leased.update(lease_expires_at="2020-01-01T00:00:00Z")
         sweep()
 
