@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
+
 _folder = tempfile.mkdtemp(prefix="darkroom-")
 os.environ["DATA_DIR"] = os.environ.get("DARKROOM_TEST_DATA") or _folder
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -15,3 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import django
 
 django.setup()  # here, since the conftests of folders import models
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Each process of a run has a data folder of its own, too: with this name in its environment, pytest-django would read the settings
+    before the lines above are run there, with the folder of the process that started it."""
+    del os.environ["DJANGO_SETTINGS_MODULE"]
