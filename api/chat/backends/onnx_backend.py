@@ -67,7 +67,7 @@ class OnnxSequenceGroup:
         """New groups with copies of the selected rows. This group must not be used afterwards."""
         groups = []
         for rows in selections:
-            group = OnnxSequenceGroup(map_caches(self.caches, lambda cache, rows=rows: cache[rows]), self.width)  # type: ignore[misc]
+            group = OnnxSequenceGroup(map_caches(self.caches, lambda cache, rows=rows: cache[rows].copy()), self.width)  # type: ignore[misc]
             group.lengths, group.padding = self.lengths[rows], self.padding
             groups.append(group)
         return groups
