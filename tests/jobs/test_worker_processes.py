@@ -228,7 +228,7 @@ def test_jobs_that_kill_their_worker_hold_nobody_up(hosts, submit):
 def test_each_device_has_a_worker_of_its_own_and_a_killed_one_is_replaced(hosts, submit):
     hosts.start(WORKER_DEVICES="cpu,cpu")
     until(lambda: Worker.objects.filter(state="idle").count() == 2, 40)
-    first, second = Worker.objects.all()
+    first, second = Worker.objects.filter(state="idle")
     jobs = [submit("stubborn", {"seconds": 1.5}) for _ in range(2)]
     until(lambda: all(is_running(job) for job in jobs))
     assert {now_as(job).worker_id for job in jobs} == {first.pk, second.pk}
