@@ -11,7 +11,9 @@ from api.files import storage
 from api.files.services import create_file
 from api.images.models import GeneratedImage
 from api.images.ranking import Candidate, rank, summarize
+from api.jobs.kinds import get_kind
 from api.jobs.models import Job
+from api.specs import Spec
 
 PARAMS = {
     "prompt": "a red circle above a blue square",
@@ -29,6 +31,11 @@ PARAMS = {
     "tags": [],
     "deterministic": False,
 }
+
+
+def spec_of(kind: str, params: dict[str, Any] | None = None, *, model_id: str = "", prompt: str = "") -> Spec:
+    """The request that a row with these columns holds."""
+    return get_kind(kind).read_spec(Job(kind=kind, params=params or {}, model_id=model_id, prompt=prompt))
 
 
 def make_job(status: str = "succeeded", **fields: Any) -> Job:

@@ -5,35 +5,32 @@ from typing import Any
 
 from django.conf import settings
 
-from api.chat.serializers import KIND
-from api.chat.services import Turn, keep_messages, record_answer
+from api.chat.services import keep_messages, record_answer
+from api.chat.spec import ChatSpec, Turn
 from api.files.inputs import HERE
-from api.jobs.kinds import JobKind, Session, batch_key_of
+from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
 
 ANSWERED = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
 
 
-class Chat(JobKind):
-    name = KIND
-
-    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
-        """Chats with one model on one backend are written together."""
-        return batch_key_of(self.name, params["backend"], loaded_id(params))
+class Chat(JobKind[ChatSpec]):
+    name = ChatSpec.kind
+    spec_class = ChatSpec
 
     def without_models(self) -> tuple[str, list[str]]:
         return "backend", ["remote"]
 
-    def open_session(self, params: dict[str, Any]) -> Session:
+    def open_session(self, spec: ChatSpec) -> Session:
         from api.chat.session import ChatSession, make_backend
 
-        slots = settings.CHAT_SLOTS if params["backend"] != "remote" else settings.CHAT_REMOTE_SLOTS
-        return ChatSession(make_backend(params["backend"], loaded_id(params)), slots)
+        slots = settings.CHAT_SLOTS if spec.backend != "remote" else settings.CHAT_REMOTE_SLOTS
+        return ChatSession(make_backend(spec.backend, spec.loaded_id), slots)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         """The answers in their conversation, and the job's result: {conversation, backend, model, choices, usage}."""
         told = {name: output[name] for name in ANSWERED}
-        conversation = record_answer(job, output["choices"], **told)
+        conversation = record_answer(job, self.read_spec(job).messages, output["choices"], **told)
         completion = sum(choice["completion_tokens"] for choice in output["choices"])
         prompt = output["prompt_tokens"]
         return {
@@ -49,21 +46,14 @@ class Chat(JobKind):
             },
         }
 
-    def render_params(self, job: Job) -> dict[str, Any]:
+    def render_params(self, spec: ChatSpec) -> dict[str, Any]:
         """As a chat completion is asked for, its pictures named by their ids. The variant is this server's choice, made anew."""
-        asked = {name: value for name, value in job.params.items() if name != "variant"}
-        return {**asked, "messages": [as_message(turn) for turn in job.params["messages"]]}
+        asked = {name: value for name, value in spec.to_json().items() if name != "variant"}
+        return {**asked, "messages": [as_message(turn) for turn in spec.messages]}
 
-    def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None]:
+    def link_inputs(self, spec: ChatSpec) -> Callable[[Job], None]:
         """A retry is a conversation of its own, with the same messages."""
-        turns = params["messages"]
-        return keep_messages(turns=turns, new=len(turns), conversation=None, length=0, metadata=params["metadata"])
-
-
-def loaded_id(params: dict[str, Any]) -> str:
-    """What the loader is asked for: the model, and which variant of it."""
-    variant = params.get("variant")
-    return f"{params['model']}@{variant}" if variant else str(params["model"])
+        return keep_messages(spec, new=len(spec.messages), conversation=None, length=0)
 
 
 def as_message(turn: Turn) -> dict[str, Any]:

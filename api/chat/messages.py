@@ -11,7 +11,7 @@ from api.access.scopes import Principal
 from api.chat.nothing import is_empty
 from api.chat.openapi import MESSAGES
 from api.chat.selection import context_of
-from api.chat.services import Turn
+from api.chat.spec import Turn
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
@@ -31,7 +31,7 @@ ECHOED = ("refusal", "annotations", "audio", "function_call", "reasoning_content
 
 @extend_schema_field(MESSAGES)
 class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
-    """Validates to turns (api.chat.services.Turn), pictures by the id under which they are kept. `files` are those, by id."""
+    """Validates to turns (api.chat.spec.Turn), pictures by the id under which they are kept. `files` are those, by id."""
 
     def to_internal_value(self, data: Any) -> list[Turn]:
         self.files: dict[str, StoredFile] = {}

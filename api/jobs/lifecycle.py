@@ -18,12 +18,13 @@ from api.access.services import limit_of
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
-from api.jobs.kinds import get_kind, kind_names
+from api.jobs.kinds import get_kind, kind_names, read_spec
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.states import BACKOFF_SECONDS, Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change, atomic_without_sync
+from api.specs import Spec
 
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 
@@ -33,11 +34,8 @@ ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 
 def submit_job(
     *,
-    kind: str,
-    params: dict[str, Any],
+    spec: Spec,
     owner_key: str,
-    model_id: str = "",
-    prompt: str = "",
     priority: int = 0,
     idempotency_key: str | None = None,
     body_hash: str = "",
@@ -45,25 +43,27 @@ def submit_job(
     retry_of: Job | None = None,
     link: Callable[[Job], None] | None = None,
 ) -> Job:
-    """Commit a row, then wake a worker. `link` runs in the same transaction (a capability ties its files to the job there).
+    """Commit a row, then wake a worker. `link` runs in the same transaction: by default the kind ties the input files to the job there.
 
     The same idempotency key and body give the job that is there already; another body is an error 422. 429
     when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
     """
+    kind = get_kind(spec.kind)
+    link = link or kind.link_inputs(spec)
     job = Job(
-        kind=kind,
-        params=params,
+        kind=spec.kind,
+        params=spec.to_json(),
         owner_key=owner_key,
-        model_id=model_id,
-        prompt=prompt.replace("\x00", ""),
+        model_id=spec.history_model,
+        prompt=spec.history_prompt.replace("\x00", ""),
         priority=priority,
         idempotency_key=idempotency_key,
         body_hash=body_hash,
-        batch_key=get_kind(kind).batch_key(params, model_id),
+        batch_key=spec.batch_key(),
         retry_of=retry_of,
         event_sequence=1,
     )
-    job.warnings = list(get_kind(kind).find_warnings(params, model_id))
+    job.warnings = list(kind.find_warnings(spec))
     try:
         ensure_free_space()
         with transaction.atomic() if link or idempotency_key else atomic_change():
@@ -105,17 +105,13 @@ def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
     It is refused where a first submission would be, whoever asks for it: by the limit of the owner's key.
     """
     return submit_job(
-        kind=job.kind,
-        params=job.params,
+        spec=read_spec(job),
         owner_key=job.owner_key,
-        model_id=job.model_id,
-        prompt=job.prompt,
         priority=job.priority,
         idempotency_key=idempotency_key,
         body_hash=hashlib.sha256(f"retry {job.pk}".encode()).hexdigest(),
         max_active=limit_of(job.owner_key),
         retry_of=job,
-        link=get_kind(job.kind).link_inputs(job.params),
     )
 
 

@@ -9,7 +9,8 @@ from api.catalog import UnknownModel, is_model_id
 from api.errors import DarkroomError
 from api.jobs.api.submission import Submission
 from api.jobs.models import Worker
-from api.strict import StrictSerializer
+from api.spec_serializers import SpecSerializer
+from api.system.spec import ModelSpec
 from config.catalog import get_catalog
 
 
@@ -110,17 +111,17 @@ class ModelSerializer(serializers.Serializer[Any]):
     adapters = serializers.ListField(child=serializers.CharField(), help_text="Ids of the LoRAs that fit it.")
 
 
-class ModelCommandSerializer(StrictSerializer):
-    """The model is named by the address; whoever names it here too, as a job's params do, must mean the same. `context`: kind, model_id."""
+class ModelCommandSerializer(SpecSerializer):
+    """The model is named by the address; whoever names it here too, as a job's params do, must mean the same. `context`: spec, model_id."""
 
-    model_id = serializers.CharField(required=False, max_length=200, help_text="The model of the address; may be left out.")
+    spec = ModelSpec
 
     def resolve(self) -> Submission:
         model_id = find_model_id(self.context["model_id"])
         named = self.validated_data.get("model_id", model_id)
         if find_model_id(named) != model_id:
             raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")
-        return Submission(kind=self.context["kind"], params={"model_id": model_id}, model_id=model_id)
+        return Submission(self.context["spec"](model_id=model_id))
 
 
 def find_model_id(asked: str) -> str:

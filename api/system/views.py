@@ -28,6 +28,7 @@ from api.system.serializers import (
     ReadySerializer,
     StatusSerializer,
 )
+from api.system.spec import LoadModelSpec, ModelSpec, UnloadModelSpec
 
 
 class HealthView(APIView):
@@ -90,10 +91,10 @@ MODEL_ID = OpenApiParameter(
 class ModelCommandView(SubmitView):
     serializer_class = ModelCommandSerializer
     required_scope = "staff"
-    kind: str
+    spec: type[ModelSpec]
 
     def get_submission(self, request: Request, **kwargs: Any) -> Submission:
-        serializer = ModelCommandSerializer(data=request.data, context={"kind": self.kind, **kwargs})
+        serializer = ModelCommandSerializer(data=request.data, context={"spec": self.spec, **kwargs})
         serializer.is_valid(raise_exception=True)
         return serializer.resolve()
 
@@ -101,13 +102,13 @@ class ModelCommandView(SubmitView):
 class LoadModelView(ModelCommandView):
     """Bring a model into a worker's memory ahead of use; its weights are fetched where they are missing."""
 
-    kind = "load_model"
+    spec = LoadModelSpec
 
 
 class UnloadModelView(ModelCommandView):
     """Free a model's memory. 409 while it is in use."""
 
-    kind = "unload_model"
+    spec = UnloadModelSpec
 
 
 class MetricsView(APIView):

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from api.access.principals import LOCAL
 from api.files.models import StoredFile
 from api.files.storage import media_path
-from api.images.serializers import FORMATS, Txt2ImgSerializer
+from api.images.serializers import Txt2ImgSerializer
+from api.images.spec import FORMATS
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.jobs.states import Status
