@@ -89,7 +89,7 @@ def build_list(field: SpecField, member: Any) -> serializers.Field[Any, Any, Any
     if field.default == ():
         options["default"] = list
     if is_dataclass(member):
-        return nested(member)(many=True, **options)  # type: ignore[arg-type, call-arg]
+        return nested(member)(many=True, **options)  # type: ignore[arg-type]
     child = build_field(replace(field, type=member, default=MISSING, rule=replace(field.rule, help="", decided=False)))
     return serializers.ListField(child=child, **options)
 

@@ -19,7 +19,7 @@ import json
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar, NewType, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 InputImage = NewType("InputImage", str)
 """The id of a StoredFile whose pixels are read as RGB."""
@@ -27,6 +27,7 @@ InputMask = NewType("InputMask", str)
 """The id of a StoredFile whose pixels are read as one channel."""
 
 RULE = "rule"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +218,7 @@ def as_json(value: Any) -> Any:
     return [as_json(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def read_dataclass(cls: type[Any], data: Mapping[str, Any]) -> Any:
+def read_dataclass(cls: type[T], data: Mapping[str, Any]) -> T:
     """An instance from JSON. Keys that are not fields are left out: rows of earlier versions have some."""
     given: dict[str, Any] = {}
     for one in fields_of(cls):

@@ -15,6 +15,7 @@ from api.jobs.kinds import get_kind
 from api.jobs.models import Job
 from api.specs import Spec
 
+NO_IMAGE = "0197c0de-0000-7000-8000-000000000000"
 PARAMS = {
     "prompt": "a red circle above a blue square",
     "negative_prompt": "blurry",
@@ -31,6 +32,22 @@ PARAMS = {
     "tags": [],
     "deterministic": False,
 }
+
+
+ANY_PARAMS: dict[str, Any] = {
+    **PARAMS,
+    "image": NO_IMAGE,
+    "images": [NO_IMAGE],
+    "prompts": ["a lake"],
+    "messages": [],
+    "metadata": {},
+    "model": "starter-vlm",
+    "model_id": "starter-clip",
+    "backend": "heuristic",
+    "name": "mine",
+    "encoder": "",
+}
+"""A valid request of any kind; each reads its own fields."""
 
 
 def spec_of(kind: str, params: dict[str, Any] | None = None, *, model_id: str = "", prompt: str = "") -> Spec:

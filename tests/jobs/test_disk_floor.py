@@ -23,16 +23,9 @@ from api.jobs.states import Status
 from api.outages import DISK_FULL, is_disk_full
 from api.problems import problem_handler, server_error
 from tests.jobs.conftest import now_as
-from tests.rows import spec_of
+from tests.rows import ANY_PARAMS, spec_of
 
 pytestmark = pytest.mark.django_db
-ANY_PARAMS = {
-    "deterministic": True,
-    "backend": "heuristic",
-    "images": ["a"],
-    "model_id": "starter-clip",
-    "model": "starter-vlm",
-}
 CHAT = {"model": "starter-vlm", "messages": [{"role": "user", "content": "What is a darkroom?"}]}
 PICTURE = {"prompt": "a red circle"}
 SCORED = {"event_data": {"title": "A fair"}}
