@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, is_dataclass, replace
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -52,8 +52,8 @@ def build_field(field: SpecField) -> serializers.Field[Any, Any, Any, Any]:
     """Raises TypeError for a type that nobody has registered."""
     if builder := _builders.get(field.type):
         return builder(**options_of(field))
-    if get_origin(field.type) is tuple:
-        return build_list(field, get_args(field.type)[0])
+    if field.member is not None:
+        return build_list(field, field.member)
     if is_dataclass(field.type):
         return nested(field.type)(**options_of(field))  # type: ignore[arg-type]
     return build_plain(field, **options_of(field))

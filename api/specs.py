@@ -17,8 +17,9 @@ import dataclasses
 import hashlib
 import json
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 InputImage = NewType("InputImage", str)
@@ -27,6 +28,7 @@ InputMask = NewType("InputMask", str)
 """The id of a StoredFile whose pixels are read as one channel."""
 
 RULE = "rule"
+PLAIN = frozenset({str, int, float, bool, type(None)})
 T = TypeVar("T")
 
 
@@ -78,6 +80,21 @@ class SpecField:
     @property
     def required(self) -> bool:
         return self.default is MISSING and not self.rule.decided
+
+    @cached_property
+    def member(self) -> Any:
+        """Of a list: the type of what is in it; None for anything else."""
+        return get_args(self.type)[0] if get_origin(self.type) is tuple else None
+
+    @cached_property
+    def read(self) -> Callable[[Any], Any]:
+        """Makes a value of JSON. Looked up once: every row is read by it, and a page of the history has a hundred."""
+        if self.member is not None:
+            member = self.member
+            return (lambda data: tuple(read_dataclass(member, item) for item in data)) if is_nested(member) else tuple
+        if is_nested(self.type):
+            return lambda data: read_dataclass(self.type, data)
+        return float if self.type is float else lambda data: data
 
 
 _fields: dict[Any, tuple[SpecField, ...]] = {}  # by class: type hints take long to evaluate
@@ -191,10 +208,8 @@ class StoredSpec(Spec):
 def _input_ids(value: Any) -> Iterator[str]:
     """Of a dataclass: its values whose type is a picture, and those of the dataclasses inside it."""
     for one in fields_of(type(value)):
-        found = getattr(value, one.name)
-        in_list = get_origin(one.type) is tuple
-        member = get_args(one.type)[0] if in_list else one.type
-        items = found if in_list else () if found is None else (found,)
+        found, member = getattr(value, one.name), one.member or one.type
+        items = () if found is None else found if one.member else (found,)
         if member in (InputImage, InputMask):
             yield from items
         elif is_nested(member):
@@ -209,7 +224,7 @@ def _fields_to_json(value: Any) -> dict[str, Any]:
 
 def as_json(value: Any) -> Any:
     """Of what a field of a spec holds."""
-    if value is None or isinstance(value, str | int | float):
+    if type(value) in PLAIN:
         return value
     if dataclasses.is_dataclass(value):
         return _fields_to_json(value)
@@ -221,24 +236,17 @@ def as_json(value: Any) -> Any:
 def read_dataclass(cls: type[T], data: Mapping[str, Any]) -> T:
     """An instance from JSON. Keys that are not fields are left out: rows of earlier versions have some."""
     given: dict[str, Any] = {}
+    missing: list[str] = []
     for one in fields_of(cls):
-        if data.get(one.name) is not None:
-            given[one.name] = _read(one, data[one.name])
-        elif one.nullable and (one.name in data or one.default is MISSING):
+        if (value := data.get(one.name)) is not None:
+            given[one.name] = one.read(value)
+        elif one.nullable and (one.default is MISSING or one.name in data):
             given[one.name] = None
-    missing = [one.name for one in fields_of(cls) if one.name not in given and one.default is MISSING]
+        elif one.default is MISSING:
+            missing.append(one.name)
     if missing:
         raise ValueError(f"{cls.__name__} lacks {', '.join(missing)}.")
     return cls(**given)
-
-
-def _read(field: SpecField, data: Any) -> Any:
-    if get_origin(field.type) is tuple:
-        member = get_args(field.type)[0]
-        return tuple(read_dataclass(member, item) for item in data) if is_nested(member) else tuple(data)
-    if field.type is float:
-        return float(data)
-    return read_dataclass(field.type, data) if is_nested(field.type) else data
 
 
 def is_nested(type: Any) -> bool:
