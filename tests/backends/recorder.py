@@ -66,7 +66,7 @@ def request(*, image: Image.Image | None = None, mask: Image.Image | None = None
     }
     seeds = fields.pop("seeds", (1,))
     assert tuple(seeds) == tuple(range(seeds[0], seeds[0] + len(seeds)))
-    loras = tuple(LoraUse(id, weight) for id, weight in fields.pop("loras", ()))
+    loras = tuple(LoraUse(id=id, weight=weight) for id, weight in fields.pop("loras", ()))
     values: dict[str, Any] = {**defaults, **fields, "seed": seeds[0], "num_images": len(seeds), "loras": loras}
     if image is None:
         return ImageRequest(Txt2ImgSpec(**values))
