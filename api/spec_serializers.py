@@ -102,7 +102,8 @@ def nested(cls: type[Any]) -> type["SpecSerializer"]:
 
 def multiple_of(step: int, low: float | None, high: float | None) -> Callable[[int], None]:
     def check(value: int) -> None:
-        if value % step:
+        in_range = (low is None or value >= low) and (high is None or value <= high)  # else that is the error
+        if in_range and value % step:
             below = value // step * step
             raise ValidationError(
                 f"Must be a multiple of {step} from {low} to {high}; {below} and {below + step} are the nearest.",
