@@ -1,7 +1,7 @@
-"""What this machine is good at: cuda, mps or cpu, the dtype that is fast on it, and its free memory.  [torch; no Django]
+"""The device that models run on: cuda, mps or cpu, its fastest dtype, and its free memory.  [torch; no Django]
 
-On CUDA the dtype follows from what the chip supports (`half_precisions`), never from a timing: a small piece of work takes as long
-as its launch in every dtype, so that an H200 once ran in fp32. On CPU and MPS it is probed: a small convolution and a small matrix
+On CUDA the dtype follows from the chip's compute capability (`half_precisions`), never from a timing: a small kernel takes as long as
+its launch in every dtype, so that an H200 once ran in fp32. On CPU and MPS it is probed: a small convolution and a small matrix
 product, the two things that a denoiser consists of, are timed in fp32, bf16 and fp16. Half precision is taken when it is clearly
 faster. fp16 is preferred to bf16 when both are about as fast, since it keeps three more bits of mantissa.
 """
@@ -17,17 +17,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 import torch
 
-Preference = Literal["auto", "cuda", "mps", "cpu"]
+Preference = str
+"""auto, cuda, mps or cpu; or one of several CUDA devices: cuda:1."""
 
 PROBED = (torch.float32, torch.bfloat16, torch.float16)
-CLEARLY_FASTER = 1.25
+MIN_SPEEDUP = 1.25
 """A half precision must beat fp32 by this factor; noise on a shared machine is about 10 %."""
-ABOUT_AS_FAST = 1.15
+SPEED_TOLERANCE = 1.15
 ROUNDS = 5
 FAST_BF16 = (8, 0)
 """CUDA's compute capability from which on bf16 has arithmetic of its own (Ampere); before, it is emulated."""
@@ -53,7 +54,7 @@ class Device:
     """Bytes: the accelerator's own memory; main memory on cpu and mps."""
     probe: dict[str, float | None] = field(default_factory=dict)
     """Milliseconds by dtype's name; None where the dtype failed or gave values that are not finite. Empty on CUDA."""
-    halves: frozenset[torch.dtype] = frozenset()
+    half_dtypes: frozenset[torch.dtype] = frozenset()
     """On CUDA, the half precisions that the chip has fast arithmetic for."""
     fused_attention: bool = True
     """Attention that needs no memory for the whole matrix of scores; computing it in slices would need more, and is slower."""
@@ -81,27 +82,27 @@ class Device:
         elif self.type == "mps":
             torch.mps.empty_cache()
         else:
-            give_back_freed_memory()
+            trim_heap()
 
     @property
     def runs_in_slow_fp32(self) -> bool:
-        """An accelerator that no half precision is fast on: half the speed and twice the memory of what people expect of one."""
+        """True for an accelerator without fast half precision: half the speed and twice the memory that users expect."""
         return self.type != "cpu" and self.dtype == torch.float32
 
     @property
-    def why_dtype(self) -> str:
-        """How `dtype` was found, in words."""
+    def dtype_reason(self) -> str:
+        """Why `dtype` was chosen, as a sentence for people."""
         if self.type == "cuda":
             return "by what the chip supports"
-        taken = [f"{name} {'not possible' if spent is None else f'{spent:.1f} ms'}" for name, spent in self.probe.items()]
-        return f"a trial took: {', '.join(taken)}"
+        timings_ms = [f"{name} {'not possible' if spent is None else f'{spent:.1f} ms'}" for name, spent in self.probe.items()]
+        return f"a trial took: {', '.join(timings_ms)}"
 
     def is_fast(self, dtype: torch.dtype) -> bool:
         """Is `dtype` about as fast here as the dtype that was chosen?"""
-        if self.halves:
-            return dtype in self.halves
-        mine, chosen = self.probe.get(dtype_name(dtype)), self.probe.get(dtype_name(self.dtype))
-        return mine is not None and chosen is not None and mine <= chosen * ABOUT_AS_FAST
+        if self.half_dtypes:
+            return dtype in self.half_dtypes
+        own, chosen = self.probe.get(dtype_name(dtype)), self.probe.get(dtype_name(self.dtype))
+        return own is not None and chosen is not None and own <= chosen * SPEED_TOLERANCE
 
     def describe(self) -> dict[str, Any]:
         """JSON for the Worker row and /api/status/."""
@@ -128,13 +129,14 @@ class Device:
 @functools.cache
 def probe_device(preference: Preference = "auto") -> Device:
     """The device to run models on; probed once a process (well under a second). Raises DeviceUnavailable."""
-    kind = _choose(preference)
+    kind, index = _choose(preference)
     if kind == "cuda":
-        return cuda_device(0, torch.cuda.get_device_properties(0))
+        torch.cuda.set_device(index)  # for what allocates on "cuda" without saying which
+        return cuda_device(index, torch.cuda.get_device_properties(index))
     timings = _time_dtypes(torch.device(kind))
     return Device(
         type=kind,
-        index=0,
+        index=index,
         name="Apple GPU" if kind == "mps" else _cpu_name(),
         dtype=torch.float16 if kind == "mps" else fastest_dtype(timings),
         channels_last=kind != "mps",
@@ -146,15 +148,15 @@ def probe_device(preference: Preference = "auto") -> Device:
 
 def cuda_device(index: int, properties: Any) -> Device:
     """A CUDA device by its properties (`torch.cuda.get_device_properties`): name, major, minor, total_memory."""
-    halves = half_precisions((properties.major, properties.minor), properties.name)
+    half_dtypes = half_precisions((properties.major, properties.minor), properties.name)
     return Device(
         type="cuda",
         index=index,
         name=properties.name,
-        dtype=torch.float16 if torch.float16 in halves else torch.float32,
+        dtype=torch.float16 if torch.float16 in half_dtypes else torch.float32,
         channels_last=True,
         memory_total=properties.total_memory,
-        halves=halves,
+        half_dtypes=half_dtypes,
     )
 
 
@@ -168,17 +170,17 @@ def half_precisions(capability: tuple[int, int], name: str) -> frozenset[torch.d
 def fastest_dtype(milliseconds: dict[torch.dtype, float | None]) -> torch.dtype:
     """fp32 unless a half precision is clearly faster; fp16 before bf16 when both are about as fast."""
     single = milliseconds[torch.float32]
-    halves = {
-        dtype: taken
-        for dtype, taken in milliseconds.items()
-        if dtype != torch.float32 and taken is not None and (single is None or taken * CLEARLY_FASTER <= single)
+    half_dtypes = {
+        dtype: timings_ms
+        for dtype, timings_ms in milliseconds.items()
+        if dtype != torch.float32 and timings_ms is not None and (single is None or timings_ms * MIN_SPEEDUP <= single)
     }
-    if not halves:
+    if not half_dtypes:
         return torch.float32
-    best = min(halves.values())
-    if halves.get(torch.float16, float("inf")) <= best * ABOUT_AS_FAST:
+    best = min(half_dtypes.values())
+    if half_dtypes.get(torch.float16, float("inf")) <= best * SPEED_TOLERANCE:
         return torch.float16
-    return min(halves, key=lambda dtype: halves[dtype])
+    return min(half_dtypes, key=lambda dtype: half_dtypes[dtype])
 
 
 def main_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
@@ -194,8 +196,8 @@ def main_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
     return min(limit, machine.total), max(0, min(available, machine.available))
 
 
-def give_back_freed_memory() -> None:
-    """To the system: glibc keeps what lies between blocks that are still in use. Nothing on systems with another C library."""
+def trim_heap() -> None:
+    """Return freed heap memory to the system (malloc_trim). No effect with C libraries other than glibc."""
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -204,13 +206,15 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _choose(preference: Preference) -> str:
+def _choose(preference: Preference) -> tuple[str, int]:
+    """Type and index."""
+    kind, _, index = preference.partition(":")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if preference == "auto":
-        return next(kind for kind, there in available.items() if there)
-    if not available[preference]:
+        return next(kind for kind, exists in available.items() if exists), 0
+    if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
         raise DeviceUnavailable(f"DEVICE is {preference}, and this machine has none that PyTorch {torch.__version__} can use.")
-    return preference
+    return kind, int(index or 0)
 
 
 @torch.inference_mode()
@@ -224,14 +228,14 @@ def _time_dtypes(device: torch.device) -> dict[torch.dtype, float | None]:
         clock = time.thread_time
         torch.set_num_threads(1)
     try:
-        works = {dtype: _workload(device, dtype) for dtype in PROBED}
-        rounds = [{dtype: _milliseconds(work, clock) for dtype, work in works.items()} for _ in range(ROUNDS)]
+        workloads = {dtype: _workload(device, dtype) for dtype in PROBED}
+        rounds = [{dtype: _milliseconds(workload, clock) for dtype, workload in workloads.items()} for _ in range(ROUNDS)]
     finally:
         torch.set_num_threads(threads)
     best: dict[torch.dtype, float | None] = {}
     for dtype in PROBED:
-        taken = [timings[dtype] for timings in rounds[1:]]  # the first round warms up
-        best[dtype] = None if None in taken else min(time for time in taken if time is not None)
+        timings_ms = [timings[dtype] for timings in rounds[1:]]  # the first round warms up
+        best[dtype] = None if None in timings_ms else min(time for time in timings_ms if time is not None)
     return best
 
 
@@ -242,18 +246,18 @@ def _workload(device: torch.device, dtype: torch.dtype) -> Callable[[], torch.Te
     tokens = torch.randn(1024, 640, generator=generator).to(device, dtype)
     weight = torch.randn(1280, 640, generator=generator).to(device, dtype)
 
-    def work() -> torch.Tensor:
+    def workload() -> torch.Tensor:
         convolved = torch.nn.functional.conv2d(pixels, kernel, padding=1)
         return convolved.float().mean() + torch.nn.functional.linear(tokens, weight).float().mean()
 
-    return work
+    return workload
 
 
-def _milliseconds(work: Callable[[], torch.Tensor], clock: Callable[[], float]) -> float | None:
+def _milliseconds(workload: Callable[[], torch.Tensor], clock: Callable[[], float]) -> float | None:
     """None when the dtype is not implemented on the device, or gives no finite number."""
     started = clock()
     try:
-        finite = bool(torch.isfinite(work()))  # also waits for the device
+        finite = bool(torch.isfinite(workload()))  # also waits for the device
     except RuntimeError:
         return None
     return round((clock() - started) * 1000, 3) if finite else None

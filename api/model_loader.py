@@ -1,4 +1,4 @@
-"""The one owner of every model in memory: load, pin, share, evict, recover.  [torch; no Django]
+"""Owns every model in memory: load, pin, share, evict, retry on out of memory.  [torch; no Django]
 
     loader = get_loader()                                   # after configure(...) once in the worker
     with loader.use("sdxl-base-1.0", "image-to-image", on_progress) as lease:
@@ -11,19 +11,18 @@
         for note in lease.notes:
             hooks.warn(note)
 
-The body of `with attempt` is run again after each rung of the ladder until it ends without running out of memory, so what is
-already done (`images` above) lives outside it. `attempt.batch_size` only ever falls. When no rung is left, `OutOfMemory`
-(code "out_of_memory") is raised; any other exception passes through; a CUDA error that is no shortage of memory becomes
-`DeviceFault`, after which the process must end itself. What was done stands in words in `lease.notes`, for the job's warnings.
-A lease's own measures end with the lease, so one large picture does not slow down all that follow.
+The body of `with attempt` runs again after each memory measure until it ends without running out of memory, so finished results
+(`images` above) are kept outside it. `attempt.batch_size` never grows. When no measure is left, `OutOfMemory` (code
+"out_of_memory") is raised. A CUDA error other than out of memory becomes `DeviceFault`, after which the process must exit. Other
+exceptions pass through. `lease.notes` says what was done, for the job's warnings. Measures applied during a lease end with it.
 
-`lease.pipeline` is what the task's builder made (api/loading/builders.py). For "text-to-image", "image-to-image" and "inpainting":
+`lease.pipeline` is what the task's builder returned (api/loading/builders.py). For "text-to-image", "image-to-image" and "inpainting":
 a diffusers pipeline of the task, over one set of components. Never change `pipeline.scheduler`: make one per call, and
 `lease.pipeline_with(scheduler=...)` gives a pipeline of the same components with those replaced. For
 "zero-shot-image-classification": a `Clip` with `model`, `processor` and `tokenizer` (api/loading/clip.py).
 
-Rules: loading is exclusive (construction patches torch process-wide). A model is never evicted while it is pinned. A pipeline
-is never run by two threads: a second one that wants the same model waits. `loaded()` never waits, so a heartbeat may call it.
+Thread rules: loading is exclusive (construction patches torch process-wide). A pinned model is never evicted. One thread at a time
+uses a model; `use` blocks until it is free. `loaded()` never blocks, so a heartbeat may call it.
 """
 
 from __future__ import annotations
@@ -43,20 +42,20 @@ from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
 from api.loading.builders import Builder, builder_for, register_builder
-from api.loading.ladder import Ladder
-from api.loading.leases import Lease, Slot
-from api.loading.memory import (
+from api.loading.device_memory import (
     MEASURES,
     OutOfMemory,
     apply_measure,
-    broken_by,
-    classify,
+    classify_error,
     dtypes_of,
+    loading_error_of,
     modules_of,
-    named_errors,
     readable_size,
     size_on_device,
+    translate_device_errors,
 )
+from api.loading.model_leases import Lease, LoadedModel
+from api.loading.oom_retry import OomRetry
 
 __all__ = [
     "MEASURES",
@@ -66,7 +65,7 @@ __all__ = [
     "ModelBusy",
     "ModelLoader",
     "OutOfMemory",
-    "classify",
+    "classify_error",
     "configure",
     "get_loader",
     "register_builder",
@@ -75,12 +74,12 @@ __all__ = [
 logger = logging.getLogger("darkroom.models")
 
 Progress = Callable[[float, str], None]
-"""Called with a fraction from 0 to 1 and what is being done."""
+"""Called with a fraction from 0 to 1 and a description of the current step."""
 
 DOWNLOAD_SHARE = 0.9
-"""The part of a progress bar that a download takes, when there is one."""
+"""The share of the progress that a download takes."""
 USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
-"""Without MODEL_MEMORY_LIMIT: the part of the device's memory that weights may take."""
+"""By device type: the share of the device's memory that weights may take without MODEL_MEMORY_LIMIT."""
 
 SLOW_FP32 = "{device} has no fast half precision: models run in float32, slowly and with twice the memory."
 
@@ -99,16 +98,16 @@ class ModelLoader:
         store: ModelStore,
         device: Device,
         memory_limit: int | None = None,
-        forced: frozenset[str] = frozenset(),
+        forced_measures: frozenset[str] = frozenset(),
     ) -> None:
-        unknown = forced - MEASURES.keys()
+        unknown = forced_measures - MEASURES.keys()
         if unknown:
             raise ValueError(f"Unknown memory measure {min(unknown)}; there are {', '.join(MEASURES)}.")
-        self.catalog, self.store, self.device, self.forced = catalog, store, device, forced
+        self.catalog, self.store, self.device, self.forced_measures = catalog, store, device, forced_measures
         self.memory_limit = memory_limit or int(device.memory_total * USABLE[device.type])
-        self._slots: dict[str, Slot] = {}
-        self._state = threading.Lock()  # for the table of slots, held for moments
-        self._loading = threading.Lock()  # held while a model is loaded or unloaded
+        self._models: dict[str, LoadedModel] = {}
+        self._table_lock = threading.Lock()  # guards _models; held briefly
+        self._loading_lock = threading.Lock()  # held while a model is loaded or unloaded
 
     # -- Use -----------------------------------------------------------------------------------------------------------------
 
@@ -122,31 +121,31 @@ class ModelLoader:
         entry = self.catalog.get(model_id)
         builder = builder_for(entry, task)
         started = time.perf_counter()
-        with named_errors(entry, self.device):
-            slot, loaded_now = self._pin(entry, builder, on_progress, load)
+        with translate_device_errors(entry, self.device):
+            loaded_model, loaded_now = self._pin(entry, builder, on_progress, load)
             try:
-                with slot.in_use:
-                    slot.view(task)
-                    lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, slot)
-                    lease.notes += [MEASURES[name] for name in slot.measures if name not in self.forced]
+                with loaded_model.in_use:
+                    loaded_model.pipeline_for(task)
+                    lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, loaded_model)
+                    lease.notes += [MEASURES[name] for name in loaded_model.measures if name not in self.forced_measures]
                     if self.device.runs_in_slow_fp32:
                         lease.notes.append(SLOW_FP32.format(device=self.device.name))
                     try:
                         yield lease
                     except Exception as error:
-                        if classify(error) == "oom":
+                        if classify_error(error) == "oom":
                             lease.restore_offload()
                         raise
                     finally:
-                        self._settle(lease)
+                        self._end_lease(lease)
             finally:
-                with self._state:
-                    slot.pins -= 1
-                    slot.last_used = time.time()
+                with self._table_lock:
+                    loaded_model.pins -= 1
+                    loaded_model.last_used = time.time()
 
-    def ladder(self, lease: Lease, *, batch_size: int) -> Ladder:
-        """What to do when memory runs out in the middle of the work; see the module's docstring."""
-        return Ladder(lease, batch_size, self._evict_unpinned)
+    def retry_on_oom(self, lease: Lease, *, batch_size: int) -> OomRetry:
+        """Attempts that apply one memory measure after each out-of-memory error; see the module's docstring."""
+        return OomRetry(lease, batch_size, self._evict_unpinned)
 
     def adapter(self, adapter_id: str, on_progress: Progress | None = None) -> tuple[AdapterEntry, Path]:
         """An adapter's entry and its safetensors file, fetched if needed. Raises UnknownAdapter, DarkroomError."""
@@ -158,52 +157,52 @@ class ModelLoader:
     # -- Load, unload, list --------------------------------------------------------------------------------------------------
 
     def load(self, model_id: str, on_progress: Progress | None = None) -> None:
-        """Load ahead of use; it may be evicted again like any other."""
+        """Load a model before it is needed. It can be evicted like any other."""
         entry = self.catalog.get(model_id)
         with self.use(model_id, entry.task, on_progress):
             pass
 
     def unload(self, model_id: str) -> bool:
-        """With its variants (`id@…`). False when it was not loaded. Raises ModelBusy while it is in use."""
+        """Unload a model and its variants (`id@…`). False when it was not loaded. Raises ModelBusy while it is in use."""
         entry = self.catalog.get(model_id)
-        with self._loading, self._state:
-            mine = [name for name in self._slots if name == entry.id or name.startswith(f"{entry.id}@")]
-            if any(self._slots[name].pins for name in mine):
+        with self._loading_lock, self._table_lock:
+            mine = [name for name in self._models if name == entry.id or name.startswith(f"{entry.id}@")]
+            if any(self._models[name].pins for name in mine):
                 raise ModelBusy(entry.id)
             for name in mine:
-                self._drop(name)
+                self._unload(name)
         return bool(mine)
 
     def loaded(self) -> list[dict[str, Any]]:
-        """JSON of what is in memory, the most recently used first. Never waits for a load."""
-        with self._state:
-            slots = sorted(self._slots.values(), key=lambda slot: slot.last_used, reverse=True)
+        """JSON of the models in memory, the most recently used first. Never blocks."""
+        with self._table_lock:
+            models = sorted(self._models.values(), key=lambda loaded_model: loaded_model.last_used, reverse=True)
             return [
                 {
-                    "id": slot.entry.id,
-                    "bytes": slot.size,
-                    "process_bytes": slot.process_bytes,
-                    "spare_bytes": slot.spare_bytes,
-                    "pinned": slot.pins > 0,
-                    "last_used": slot.last_used,
-                    "measures": list(slot.measures),
-                    "dtypes": {name: dtype_name(dtype) for name, dtype in slot.dtypes.items()},
-                    "load_seconds": round(slot.load_seconds, 3),
+                    "id": loaded_model.entry.id,
+                    "bytes": loaded_model.size,
+                    "process_bytes": loaded_model.process_bytes,
+                    "spare_bytes": loaded_model.cache_bytes,
+                    "pinned": loaded_model.pins > 0,
+                    "last_used": loaded_model.last_used,
+                    "measures": list(loaded_model.measures),
+                    "dtypes": {name: dtype_name(dtype) for name, dtype in loaded_model.dtypes.items()},
+                    "load_seconds": round(loaded_model.load_seconds, 3),
                 }
-                for slot in slots
+                for loaded_model in models
             ]
 
     def make_room(self, needed: int) -> bool:
-        """Evict the least recently used models that nobody uses until `needed` bytes fit.
+        """Evict unpinned models, least recently used first, until `needed` bytes fit.
 
-        False when they don't fit even so; nothing is evicted where the budget alone says that it would not help.
+        False when they can't fit; nothing is evicted when pinned models alone exceed the limit.
         """
-        with self._state:
-            pinned = sum(slot.size for slot in self._slots.values() if slot.pins)
+        with self._table_lock:
+            pinned = sum(loaded_model.size for loaded_model in self._models.values() if loaded_model.pins)
         if pinned + needed > self.memory_limit:
             return False
         if not self._fits(needed):
-            self._forget_spare()
+            self._release_idle_caches()
         while not self._fits(needed):
             if not self._evict_one():
                 return False
@@ -211,28 +210,28 @@ class ModelLoader:
 
     # -- Inside --------------------------------------------------------------------------------------------------------------
 
-    def _pin(self, entry: ModelEntry, builder: Builder, on_progress: Progress | None, load: bool) -> tuple[Slot, bool]:
-        with self._loading:
-            with self._state:
-                slot = self._slots.get(entry.id)
-                if slot is not None:
-                    slot.pins += 1
-                    return slot, False
+    def _pin(self, entry: ModelEntry, builder: Builder, on_progress: Progress | None, load: bool) -> tuple[LoadedModel, bool]:
+        with self._loading_lock:
+            with self._table_lock:
+                loaded_model = self._models.get(entry.id)
+                if loaded_model is not None:
+                    loaded_model.pins += 1
+                    return loaded_model, False
             if not load:
                 raise DarkroomError("not_loaded", 503, f"{entry.name} is not in memory.")
-            slot = self._load(entry, builder, on_progress or (lambda fraction, text: None))
-            slot.pins = 1
-            with self._state:
-                self._slots[entry.id] = slot
-        return slot, True
+            loaded_model = self._load(entry, builder, on_progress or (lambda fraction, text: None))
+            loaded_model.pins = 1
+            with self._table_lock:
+                self._models[entry.id] = loaded_model
+        return loaded_model, True
 
-    def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> Slot:
+    def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> LoadedModel:
         folder = self._folder(entry, on_progress)
         bases = [self._folder(self.catalog.get(entry.base), on_progress)] if builder.takes_base and entry.base else []
         on_progress(DOWNLOAD_SHARE, f"Loading {entry.name}")
         started, before = time.perf_counter(), self.device.used_memory()
         loaded, measures = self._build(entry, builder, folder, *bases)
-        slot = Slot(
+        loaded_model = LoadedModel(
             entry=entry,
             builder=builder,
             loaded=loaded,
@@ -243,53 +242,55 @@ class ModelLoader:
             process_bytes=max(0, self.device.used_memory() - before),
         )
         on_progress(1.0, f"{entry.name} is loaded")
-        logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(slot.size), slot.load_seconds)
-        return slot
+        logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(loaded_model.size), loaded_model.load_seconds)
+        return loaded_model
 
     def _folder(self, entry: ModelEntry, on_progress: Progress) -> Path:
-        """Its files, fetched where they are missing, and looked through."""
+        """The model's folder, fetched if needed and checked for unsafe files."""
         folder = self.store.folder(entry) or self.store.fetch(entry, _download_progress(entry.name, on_progress))
         inspect_snapshot(folder, entry.name)
         return folder
 
     def _build(self, entry: ModelEntry, builder: Builder, folder: Path, *bases: Path) -> tuple[Any, list[str]]:
-        """Build, and put on the device; when it does not fit there, with its parts offloaded where that is possible."""
+        """Build and move to the device. When it does not fit, offload its components if that is possible."""
         needed = builder.estimate(entry, folder, self.device)
-        offload = "cpu_offload" in self.forced or not self.make_room(needed)
+        offload = "cpu_offload" in self.forced_measures or not self.make_room(needed)
         if offload and self.device.type == "cpu" and not self.make_room(needed):
             raise self._too_large(entry, needed)
-        loaded = self._guarded(entry, lambda: builder.build(entry, folder, self.device, *bases))
+        loaded = self._build_or_retry(entry, lambda: builder.build(entry, folder, self.device, *bases))
         if not offload:
             try:
                 self._move(loaded)
             except Exception as error:
-                if classify(error) != "oom":
+                if classify_error(error) != "oom":
                     raise
                 offload = True
         measures = ["cpu_offload"] if offload and apply_measure("cpu_offload", loaded, self.device) else []
         if offload and not measures and self.device.type != "cpu":
             raise self._too_large(entry, needed)
-        measures += [name for name in sorted(self.forced - {"cpu_offload"}) if apply_measure(name, loaded, self.device)]
+        measures += [
+            name for name in sorted(self.forced_measures - {"cpu_offload"}) if apply_measure(name, loaded, self.device)
+        ]
         return loaded, measures
 
-    def _guarded(self, entry: ModelEntry, build: Callable[[], Any]) -> Any:
-        """A second try after making room where memory ran out; what else fails is the checkpoint's fault, and said so."""
+    def _build_or_retry(self, entry: ModelEntry, build: Callable[[], Any]) -> Any:
+        """Build; after out of memory, evict every unpinned model and build again. Other errors become DarkroomError (broken_model)."""
         try:
             return build()
         except DarkroomError:
             raise
         except Exception as error:
-            verdict = classify(error)
-            if verdict == "fault":
+            kind = classify_error(error)
+            if kind == "fault":
                 raise
-            if verdict == "error":
+            if kind == "error":
                 logger.exception("could not load %s", entry.id)
-                raise broken_by(error, entry.name) from error
+                raise loading_error_of(error, entry.name) from error
         self._evict_unpinned()
         try:
             return build()
         except Exception as error:
-            if classify(error) == "oom":
+            if classify_error(error) == "oom":
                 raise self._too_large(entry, 0) from error
             raise
 
@@ -299,33 +300,37 @@ class ModelLoader:
 
     def _too_large(self, entry: ModelEntry, needed: int) -> OutOfMemory:
         need, limit = readable_size(needed or entry.memory), readable_size(self.memory_limit)
-        others = readable_size(sum(slot.size for slot in self._slots.values()))
+        in_use_bytes = readable_size(sum(loaded_model.size for loaded_model in self._models.values()))
         free = readable_size(self.device.free_memory())
         return OutOfMemory(
-            f"{entry.name} needs {need} of memory; models may take {limit}, {others} are in use, "
+            f"{entry.name} needs {need} of memory; models may take {limit}, {in_use_bytes} are in use, "
             f"and the {self.device.type} device has {free} free."
         )
 
     def _fits(self, needed: int) -> bool:
-        with self._state:
-            held = sum(slot.size for slot in self._slots.values())
+        with self._table_lock:
+            held = sum(loaded_model.size for loaded_model in self._models.values())
         return held + needed <= self.memory_limit and needed <= self.device.free_memory()
 
-    def _forget_spare(self) -> None:
-        """What models that nobody uses keep to be quicker goes before one of them does."""
-        with self._state:
-            forgot = [slot.entry.id for slot in self._slots.values() if not slot.pins and slot.forget()]
-        if forgot:
+    def _release_idle_caches(self) -> None:
+        """Free the caches of unpinned models (prompt caches) before a model is evicted."""
+        with self._table_lock:
+            released = [
+                loaded_model.entry.id
+                for loaded_model in self._models.values()
+                if not loaded_model.pins and loaded_model.clear_cache()
+            ]
+        if released:
             gc.collect()
             self.device.empty_cache()
 
     def _evict_one(self) -> str | None:
-        with self._state:
-            idle = [slot for slot in self._slots.values() if not slot.pins]
-            if not idle:
+        with self._table_lock:
+            unpinned = [loaded_model for loaded_model in self._models.values() if not loaded_model.pins]
+            if not unpinned:
                 return None
-            oldest = min(idle, key=lambda slot: slot.last_used).entry.id
-            self._drop(oldest)
+            oldest = min(unpinned, key=lambda loaded_model: loaded_model.last_used).entry.id
+            self._unload(oldest)
         logger.info("evicted %s", oldest)
         return oldest
 
@@ -335,29 +340,29 @@ class ModelLoader:
             evicted.append(model_id)
         return evicted
 
-    def _drop(self, model_id: str) -> None:
-        """Free a model's memory; the caller holds the state lock and knows that it is not pinned."""
-        slot = self._slots.pop(model_id)
-        slot.views.clear()
-        if slot.measures and hasattr(slot.loaded, "remove_all_hooks"):
-            slot.loaded.remove_all_hooks()
-        slot.loaded = None
-        del slot
+    def _unload(self, model_id: str) -> None:
+        """Free a model's memory. The caller holds `_table_lock` and knows that the model is not pinned."""
+        loaded_model = self._models.pop(model_id)
+        loaded_model.pipelines.clear()
+        if loaded_model.measures and hasattr(loaded_model.loaded, "remove_all_hooks"):
+            loaded_model.loaded.remove_all_hooks()
+        loaded_model.loaded = None
+        del loaded_model
         gc.collect()
         self.device.empty_cache()
 
-    def _settle(self, lease: Lease) -> None:
-        """End the lease's own measures. A model that no longer fits the device whole is dropped, and loaded anew next time;
-        whoever waits for it already gets it offloaded."""
+    def _end_lease(self, lease: Lease) -> None:
+        """End the lease's own measures. A model that no longer fits the device is removed and reloaded at its next use; a thread that
+        waits for it already gets it offloaded."""
         try:
             lease.release_measures()
         except Exception as error:
-            if classify(error) != "oom":
+            if classify_error(error) != "oom":
                 raise
-            lease.slot.measures.append("cpu_offload")
+            lease.loaded_model.measures.append("cpu_offload")
             lease.restore_offload()
-            with self._state:
-                self._slots.pop(lease.entry.id, None)
+            with self._table_lock:
+                self._models.pop(lease.entry.id, None)
 
 
 def _download_progress(name: str, on_progress: Progress | None) -> Callable[[int, int], None] | None:
@@ -381,11 +386,11 @@ def configure(
     store: ModelStore,
     device: Device,
     memory_limit: int | None = None,
-    forced: frozenset[str] = frozenset(),
+    forced_measures: frozenset[str] = frozenset(),
 ) -> ModelLoader:
-    """Make the worker's one loader."""
+    """Create the worker's loader."""
     global _loader
-    _loader = ModelLoader(catalog, store, device, memory_limit, forced)
+    _loader = ModelLoader(catalog, store, device, memory_limit, forced_measures)
     return _loader
 
 

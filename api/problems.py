@@ -40,21 +40,29 @@ def problem_body(status: int, code: str, detail: str, errors: list[dict[str, str
     }
 
 
-Form = Callable[[int, str, str], dict[str, Any]]
+Form = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""A problem in another server's words."""
 _forms: dict[str, Form] = {}
 
 
 def register_form(prefix: str, form: Form) -> None:
-    """A dialect's own shape of errors (status, code, detail), for addresses that begin with `prefix`."""
+    """A dialect's own shape of errors, for all addresses that begin with `prefix`, whatever answers there."""
     _forms[prefix] = form
 
 
-def error_body(path: str, status: int, code: str, detail: str) -> tuple[dict[str, Any], str]:
+def form_of(path: str) -> Form | None:
+    return next((form for prefix, form in _forms.items() if path.startswith(prefix)), None)
+
+
+def error_body(path: str, status: int, code: str, detail: str) -> tuple[Mapping[str, Any], str]:
     """The body and its content type, in the form that the clients of an address read."""
-    form = next((form for prefix, form in _forms.items() if path.startswith(prefix)), None)
-    if form is None:
-        return problem_body(status, code, detail), CONTENT_TYPE
-    return form(status, code, printable(detail)), "application/json"
+    return in_form(form_of(path), problem_body(status, code, detail))
+
+
+def in_form(form: Form | None, problem: dict[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The body and its content type."""
+    body = form(problem) if form else problem
+    return body, CONTENT_TYPE if body is problem else "application/json"
 
 
 def problem_response(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
@@ -111,14 +119,21 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Non
     """DRF's EXCEPTION_HANDLER. None (an unexpected error) goes on to `server_error`, which tells a client nothing of it."""
     error = as_problem(error)
     if isinstance(error, DarkroomError):
-        set_rollback()
-        body = problem_body(error.status, error.code, error.detail)
-        return Response(body, status=error.status, headers=error.headers, content_type=CONTENT_TYPE)
-    error = as_drf(error, context)
-    if not isinstance(error, exceptions.APIException):
-        return None
+        problem, headers = problem_body(error.status, error.code, error.detail), error.headers
+    else:
+        error = as_drf(error, context)
+        if not isinstance(error, exceptions.APIException):
+            return None
+        problem, headers = refusal_body(error), error_headers(error)
     set_rollback()
-    return Response(refusal_body(error), status=error.status_code, headers=error_headers(error), content_type=CONTENT_TYPE)
+    body, content_type = in_form(view_form(context), problem)
+    return Response(body, status=problem["status"], headers=headers, content_type=content_type)
+
+
+def view_form(context: dict[str, Any]) -> Form | None:
+    """A dialect's view has its own form, any other that of its address."""
+    form: Form | None = getattr(context.get("view"), "render_error", None)
+    return form or form_of(getattr(context.get("request"), "path", ""))
 
 
 def refusal_response(error: exceptions.APIException) -> HttpResponse:

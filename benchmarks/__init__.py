@@ -1,9 +1,16 @@
-"""Measurements, each a command: `python -m benchmarks.NAME`. They use the tests' packages."""
+"""Measurements, each a command: `python -m benchmarks.NAME`. All but `gpu` use the tests' packages."""
 
-import importlib.util
 import sys
+from types import TracebackType
 
-if importlib.util.find_spec("httpx") is None:
-    sys.exit(
-        "The benchmarks need the tests' packages. This installs them: .venv/bin/python -m pip install -r requirements-dev.txt"
-    )
+INSTALL = "This installs what the benchmarks need: .venv/bin/python -m pip install -r requirements-dev.txt"
+
+
+def explain_missing_package(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, ModuleNotFoundError):
+        print(f"There is no package {error.name}. {INSTALL}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = explain_missing_package

@@ -93,7 +93,7 @@ def micro_batches(model_id: str, size: int) -> Iterator[None]:
 
     loader = get_loader()
     with loader.use(model_id, "text-to-image") as lease:
-        slot, entry = lease.slot, loader.catalog.models[model_id]
+        slot, entry = lease.loaded_model, loader.catalog.models[model_id]
     loader.catalog.models[model_id] = slot.entry = dataclasses.replace(entry, max_batch=size)
     try:
         yield

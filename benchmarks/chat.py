@@ -116,21 +116,21 @@ class Ours:
 
     def run(self, image: Any, tokens: int, chats: int) -> tuple[float, float]:
         """Seconds to the first token of the first chat, and tokens a second once all are being written."""
-        from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
+        from api.chat.backends.request import ChatRequest, MessagePart, Sampling, Turn
 
         request = ChatRequest(
             model_id=MODEL,
-            turns=(Turn("user", (Part(image=image), Part(text=QUESTION))),),
+            turns=(Turn("user", (MessagePart(image=image), MessagePart(text=QUESTION))),),
             sampling=Sampling(temperature=0.0, max_tokens=tokens + 4 * chats),
         )
         started = clock()
         self.backend.admit(request, Deaf())
-        while self.backend.engine.reading:
+        while self.backend.decode_loop.prefilling:
             self.backend.step()
         first = clock() - started
         for _ in range(chats - 1):
             self.backend.admit(request, Deaf())
-        while len(self.backend.engine.rows) < chats:
+        while len(self.backend.decode_loop.rows) < chats:
             self.backend.step()
         written, begun = 0, clock()
         while written < tokens and self.backend.rows == chats:

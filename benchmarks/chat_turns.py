@@ -92,24 +92,24 @@ def ask(backend: Any, turns: Any, watch: Watch, tokens: int) -> None:
 
 def long_prompt(loader: Any, tokens: int, piece: int) -> tuple[float, float, float]:
     """Of a chat that is being written: its median gap alone, and its longest while the long prompt is read; then that one's first token."""
-    from api.chat.backends import reading
-    from api.chat.backends.request import Part, Turn
+    from api.chat.backends import prefill
+    from api.chat.backends.request import MessagePart, Turn
     from api.chat.backends.torch_backend import TorchBackend
 
-    reading.PIECE["cpu"] = piece
+    prefill.CHUNK_TOKENS["cpu"] = piece
     backend = TorchBackend(loader, LONG)
     text = "a red circle " * (tokens // 3)
     with loader.use(LONG, "text-generation") as lease:
         words = lease.pipeline.tokenizer(text)["input_ids"]
         text = lease.pipeline.tokenizer.decode(words[:tokens])
     writing, long = Watch(), Watch()
-    ask(backend, (Turn("user", (Part(text="hello"),)),), writing, 2000)
+    ask(backend, (Turn("user", (MessagePart(text="hello"),)),), writing, 2000)
     for _ in range(40):
         backend.step()
     alone = statistics.median(writing.gaps)
     long.moments = [clock()]
     before = len(writing.gaps)
-    ask(backend, (Turn("user", (Part(text=text),)),), long, 2)
+    ask(backend, (Turn("user", (MessagePart(text=text),)),), long, 2)
     while not long.ended:
         backend.step()
     return alone, max(writing.gaps[before:]), long.first
@@ -119,15 +119,20 @@ def second_turn(loader: Any, kept: bool) -> tuple[float, float, int]:
     """Seconds to the first token of the first turn and of the second, and the tokens that it didn't read."""
     from PIL import Image
 
-    from api.chat.backends.prefix_cache import Limits
-    from api.chat.backends.request import Part, Turn
+    from api.chat.backends.prefix_cache import CacheLimits
+    from api.chat.backends.request import MessagePart, Turn
     from api.chat.backends.torch_backend import TorchBackend
 
     loader.unload(MODEL)
     loader.load(MODEL)
-    backend = TorchBackend(loader, MODEL, Limits(2**29, 2**26) if kept else Limits())
+    backend = TorchBackend(loader, MODEL, CacheLimits(2**29, 2**26) if kept else CacheLimits())
     image = Image.linear_gradient("L").resize((512, 512)).convert("RGB")
-    turns = [Turn("user", (Part(image=image), Part(text="What is in this image? Describe everything that you see in it.")))]
+    turns = [
+        Turn(
+            "user",
+            (MessagePart(image=image), MessagePart(text="What is in this image? Describe everything that you see in it.")),
+        )
+    ]
     seconds = []
     for question in ("And what is behind it?", ""):
         watch = Watch()
@@ -135,7 +140,7 @@ def second_turn(loader: Any, kept: bool) -> tuple[float, float, int]:
         while backend.step():
             pass
         seconds.append(watch.first)
-        turns += [Turn("assistant", (Part(text=watch.text),)), Turn("user", (Part(text=question),))]
+        turns += [Turn("assistant", (MessagePart(text=watch.text),)), Turn("user", (MessagePart(text=question),))]
     return seconds[0], seconds[1], watch.cached
 
 

@@ -142,12 +142,12 @@ class Figures:
 def measure(loop: Any, images: Sequence[str], folder: Path, single: int) -> Figures:
     """Ours and transformers' plain use in turns, so that a moment's noise meets both."""
     from api.files.models import StoredFile
-    from api.files.storage import media_path
+    from api.files.storage import describe_place
 
     first = turn(loop, images[:1])
     turn(loop, images)  # the first batch of its shape
     plain = plain_use(folder)
-    paths = [media_path(StoredFile.objects.get(pk=image).name) for image in images]
+    paths = [Path(describe_place(StoredFile.objects.get(pk=image).name)) for image in images]
     plain(paths[:2])
     pairs = spread(images, paths, single)
     singles = [(turn(loop, [image]), timed(lambda path=path: plain([path]))) for image, path in pairs]

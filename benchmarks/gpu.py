@@ -248,7 +248,7 @@ def measure_vae(run: Run, pipeline: Any, family: Family, count: int) -> None:
 # ---------------------------------------------------------------- small memories
 
 
-def ladder(run: Run) -> None:
+def small_memories(run: Run) -> None:
     """Four pictures on a device that has only so much memory: what was done about it, and what it cost."""
     for gigabytes in MEMORIES:
         limited = "" if run.device.type == "cuda" else " (no CUDA: nothing is limited)"
@@ -326,16 +326,16 @@ def talk(loader: ModelLoader, count: int, tokens: int) -> tuple[float, float]:
     """Seconds until every chat has its first token, and tokens a second of all together from then on."""
     from PIL import Image
 
-    from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
+    from api.chat.backends.request import ChatRequest, MessagePart, Sampling, Turn
     from api.chat.backends.torch_backend import TorchBackend
     from benchmarks.chat import QUESTION, Deaf
 
-    turn = Turn("user", (Part(image=Image.effect_noise((512, 512), 80).convert("RGB")), Part(text=QUESTION)))
+    turn = Turn("user", (MessagePart(image=Image.effect_noise((512, 512), 80).convert("RGB")), MessagePart(text=QUESTION)))
     request = ChatRequest(model_id="vlm", turns=(turn,), sampling=Sampling(temperature=0.0, max_tokens=tokens + 8 * count))
     backend, started = TorchBackend(loader, "vlm"), time.perf_counter()
     for _ in range(count):
         backend.admit(request, Deaf())
-    while len(backend.engine.rows) < count and backend.step():
+    while len(backend.decode_loop.rows) < count and backend.step():
         pass
     begun, written = time.perf_counter(), 0
     while written < tokens and backend.rows == count:
@@ -351,7 +351,7 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "sdxl": lambda run: pictures(run, "sdxl"),
     "unet": unets,
     "vae": vaes,
-    "ladder": ladder,
+    "ladder": small_memories,
     "chat": chats,
 }
 

@@ -26,8 +26,8 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.loading.builders import Builder, register_builder
-from api.loading.memory import modules_of, weight_bytes
-from api.loading.pipelines import TASKS, choose_dtypes, prepare_pipeline, view_for_task
+from api.loading.device_memory import modules_of, weight_bytes
+from api.loading.pipelines import TASKS, choose_dtypes, pipeline_for_task, prepare_pipeline
 from api.model_loader import ModelLoader
 
 TOKENIZER = Path(__file__).parent.parent / "api" / "starter" / "weights" / "starter" / "tokenizer"
@@ -124,7 +124,7 @@ class Models:
             (path / "vae" / "config.json").write_text(json.dumps({"force_upcast": family.is_xl}))
             entries[family.id] = ModelEntry(id=family.id, name=family.id, family=family.family, path=path, max_batch=16)
         self.catalog = Catalog(entries, {})
-        register_builder("text-to-image", Builder(self._build, self._estimate, view_for_task, tuple(TASKS)))
+        register_builder("text-to-image", Builder(self._build, self._estimate, pipeline_for_task, tuple(TASKS)))
 
     def loader(self, memory: int | None = None) -> ModelLoader:
         """`memory`: as if the device had so many bytes."""

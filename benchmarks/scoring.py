@@ -164,7 +164,7 @@ def main() -> None:
     chosen = options.parse_args()
     data = prepare(chosen)
     from api.files.models import StoredFile
-    from api.files.storage import media_path
+    from api.files.storage import describe_place
     from api.jobs.worker.loop import WorkerLoop
 
     print_machine(data)
@@ -180,7 +180,7 @@ def main() -> None:
     submit({"items": [item(image) for image in images[: chosen.batch]]})
     batch_wall, batch_processor, batch_timings = claim_to_result(loop)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    paths = [media_path(StoredFile.objects.get(pk=image).name) for image in images[:5]]
+    paths = [Path(describe_place(StoredFile.objects.get(pk=image).name)) for image in images[:5]]
     plain = [milliseconds(PLAIN, path) for path in paths]
     harmony = milliseconds([plain_harmony], paths[0])
     each = {name: batch_timings[name] * 1000 / chosen.batch for name in ("decode", "score", "save")}

@@ -25,8 +25,8 @@ async def refuse(
     """Outside Django, in the form that the address's clients read."""
     from api.problems import error_body
 
-    told, content_type = error_body(scope["path"], status, code, detail)
-    body = json.dumps(told).encode()
+    document, content_type = error_body(scope["path"], status, code, detail)
+    body = json.dumps(document).encode()
     named = {"content-type": content_type, "content-length": str(len(body)), "connection": "close", **(headers or {})}
     lines = [(name.lower().encode(), value.encode()) for name, value in named.items()]
     await send({"type": "http.response.start", "status": status, "headers": lines})

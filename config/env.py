@@ -1,13 +1,17 @@
 """Typed readers of environment variables. A wrong value stops the start with a sentence that names the variable."""
 
+import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+DEVICE_NAME = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?")
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 setting_names: set[str] = set()
 """Every variable that one of these readers was asked for: the names that mean something in .env."""
@@ -26,6 +30,18 @@ def env_bool(name: str, default: bool) -> bool:
     if value in TRUE | FALSE:
         return value in TRUE
     raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+
+
+def env_json_object(name: str) -> dict[str, Any]:
+    """{} where it is unset."""
+    value = env_str(name, "{}")
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ImproperlyConfigured(f"{name} must be a JSON object.")  # without its value, which may hold a secret
+    return found
 
 
 def env_int(name: str, default: int, *, low: int, high: int) -> int:
@@ -67,6 +83,16 @@ def env_list(name: str, default: Sequence[str] = ()) -> list[str]:
     """Comma-separated values."""
     value = env_str(name)
     return [part.strip() for part in value.split(",") if part.strip()] if value else list(default)
+
+
+def env_devices(name: str) -> list[str]:
+    """['auto'], or names of devices."""
+    devices = env_list(name, ["auto"])
+    if devices != ["auto"] and not all(DEVICE_NAME.fullmatch(device) for device in devices):
+        raise ImproperlyConfigured(
+            f"{name} must be auto, or a list of cpu, mps, cuda:0, cuda:1 ..., not {','.join(devices)!r}."
+        )
+    return devices
 
 
 def env_path(name: str, default: Path | None = None) -> Path | None:

@@ -8,7 +8,19 @@ from django.core.exceptions import ImproperlyConfigured
 
 from api.catalog import PRECISIONS
 from config.databases import read_database
-from config.env import env_bool, env_bytes, env_choice, env_int, env_list, env_path, env_secret, env_str, make_folder
+from config.env import (
+    env_bool,
+    env_bytes,
+    env_choice,
+    env_devices,
+    env_int,
+    env_json_object,
+    env_list,
+    env_path,
+    env_secret,
+    env_str,
+    make_folder,
+)
 from config.env_file import read_env_file
 from config.logs import logging_config
 from config.secret import read_or_make_secret_key
@@ -49,7 +61,10 @@ JOB_RETENTION_DAYS = env_int("JOB_RETENTION_DAYS", 0, low=0, high=36500)  # 0: k
 EVENT_RETENTION_HOURS = env_int("EVENT_RETENTION_HOURS", 24, low=1, high=87600)
 MAX_QUEUED_JOBS = env_int("MAX_QUEUED_JOBS", 10_000, low=1, high=10_000_000)
 MAX_ACTIVE_JOBS_PER_KEY = env_int("MAX_ACTIVE_JOBS_PER_KEY", 1_000, low=1, high=10_000_000)
+MAX_UPLOADS_PER_KEY = env_int("MAX_UPLOADS_PER_KEY", 1_000, low=1, high=10_000_000)
 MAX_BATCH = env_int("MAX_BATCH", 4, low=1, high=64)
+PLACEMENT_SECONDS = env_int("PLACEMENT_SECONDS", 5, low=0, high=3600)  # how long a job is left to a worker that holds its model
+WORKER_DEVICES = env_devices("WORKER_DEVICES")  # one embedded worker for each: auto, or of cpu, mps, cuda:0, cuda:1 ...
 JOB_STUCK_SECONDS = env_int("JOB_STUCK_SECONDS", 600, low=10, high=86400)
 
 # Models
@@ -161,7 +176,10 @@ FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
 STATIC_ROOT = make_folder("DATA_DIR", DATA_DIR / "static")
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {
+        "BACKEND": env_str("MEDIA_STORAGE", "api.files.durable.DurableFileSystemStorage"),
+        "OPTIONS": env_json_object("MEDIA_STORAGE_OPTIONS"),
+    },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 # WhiteNoise serves straight from the apps' folders: no collectstatic before the first page.

@@ -11,7 +11,7 @@ from typing import Any
 from asgiref.sync import ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler
 
-from api.jobs.api.waiting import call_and_close
+from api.jobs.api.database_calls import call_and_close
 from config.descriptors import most_threads
 
 

@@ -17,7 +17,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
 from config.descriptors import most_threads
-from config.memory import return_large_blocks
+from config.malloc import return_large_blocks
 
 log = logging.getLogger("darkroom.server")
 READ_SECONDS = 20.0
@@ -65,20 +65,20 @@ class Connection(ASGIProtocol):
     def expect(self) -> None:
         self.stop_timer()
         self.since, self.arrived = self.worker.loop.time(), 0
-        self.timer = self.worker.loop.call_later(READ_SECONDS, self.look)
+        self.timer = self.worker.loop.call_later(READ_SECONDS, self.check_deadline)
 
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
 
-    def look(self) -> None:
+    def check_deadline(self) -> None:
         """Has enough arrived since? While we read no further ourselves, the client has time."""
         left = self.since + READ_SECONDS + self.arrived / MIN_RATE - self.worker.loop.time()
         if self._reading_paused:
             left = READ_SECONDS
         if left > 0:
-            self.timer = self.worker.loop.call_later(left, self.look)
+            self.timer = self.worker.loop.call_later(left, self.check_deadline)
             return
         self.timer = None
         if self.arrived or self._current_request is not None:
@@ -106,8 +106,8 @@ class Connection(ASGIProtocol):
 
         path = self._current_request.path if self._current_request is not None else ""
         code = HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
-        told, content_type = error_body(path, status, code, message)
-        body = json.dumps(told).encode()
+        document, content_type = error_body(path, status, code, message)
+        body = json.dumps(document).encode()
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {content_type}"]
         lines += [f"Content-Length: {len(body)}", *(f"{name}: {value}" for name, value in extra_headers), "Connection: close"]
         self._safe_write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)

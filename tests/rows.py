@@ -11,6 +11,7 @@ from api.files import storage
 from api.files.services import create_file
 from api.images.models import GeneratedImage
 from api.images.ranking import Candidate, rank, summarize
+from api.images.services import link_sources
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job
 from api.specs import Spec
@@ -80,6 +81,7 @@ def make_contest(rank_by: str | dict[str, float] = "clip", cosines: tuple[float 
 
 
 def make_picture(job: Job | None = None, **fields: Any) -> GeneratedImage:
+    source = fields.pop("source", None)
     job = job or make_job(prompt=fields.get("prompt", PARAMS["prompt"]))
     image = Image.new("RGB", (16, 16), "teal")
     buffer = io.BytesIO()
@@ -92,6 +94,7 @@ def make_picture(job: Job | None = None, **fields: Any) -> GeneratedImage:
     copied = {name: params[name] for name in ("negative_prompt", "seed", "steps", "guidance_scale", "width", "height")}
     defaults = {**copied, "prompt": job.prompt, "model_id": job.model_id, "parameters": params, "owner_key": job.owner_key}
     picture = GeneratedImage.objects.create(file=file, job=job, index=index, **{**defaults, **fields})
+    link_sources(picture, {"image": source} if source else {})
     described = {"id": str(picture.pk), "width": 16, "height": 16, "seed": picture.seed, "rank": None, "scores": {}}
     job.result = {"images": [*(job.result or {"images": []})["images"], described], "candidates": []}
     job.save(update_fields=["result"])

@@ -86,11 +86,11 @@ class ApiKeyAdmin(admin.ModelAdmin):
             super().save_model(request, obj, form, change)
             return
         is_first = not any_key_exists()
-        made, token = create_key(
+        created, token = create_key(
             name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at, max_active_jobs=obj.max_active_jobs
         )
         # The admin goes on with its own object: let it be the row that was made.
-        obj.__dict__.update({field.attname: getattr(made, field.attname) for field in ApiKey._meta.concrete_fields})
+        obj.__dict__.update({field.attname: getattr(created, field.attname) for field in ApiKey._meta.concrete_fields})
         obj._state.adding = False
         messages.success(request, format_html("Keep this token now, it can't be shown again: <code>{}</code>", token))
         if is_first:

@@ -1,4 +1,4 @@
-"""Chats. `from api.chat import generate_text` is the way for code in the same project; HTTP speaks OpenAI's language."""
+"""Chats. Python code of this project calls `generate_text`; HTTP clients use OpenAI's API (api/dialects/openai)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def generate_text(
     timeout: float | None = None,
     **parameters: Any,
 ) -> str:
-    """Ask a chat model, and wait for its answer. It is a job like any other: in the history, with a conversation.
+    """Ask a chat model and wait for its answer, as a job in the history, with a conversation.
 
     `model_name`: of the catalog, or DEFAULT_CHAT_MODEL. `images`: PIL pictures, paths of PNG, JPEG or WebP files, or ids (UUID) of
     pictures that are here.
@@ -23,7 +23,7 @@ def generate_text(
     Raises ValueError for a request that is not valid, ChatFailed where the job failed, TimeoutError after `timeout` seconds (the job
     is cancelled then).
     """
-    from api.chat.interface import ask  # models can't be imported while Django's apps are being loaded
+    from api.chat.python_api import generate_text as _generate_text  # models can't be imported while apps are being loaded
 
-    told = {"model": model_name, "backend": backend, **parameters}
-    return ask(text=text, images=images, system=system, timeout=timeout, parameters=told)
+    fields = {"model": model_name, "backend": backend, **parameters}
+    return _generate_text(text=text, images=images, system=system, timeout=timeout, parameters=fields)

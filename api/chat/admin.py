@@ -1,4 +1,4 @@
-"""The conversations for people: each as it was, with its pictures, and what every answer took."""
+"""Admin pages of conversations: messages with images, token counts and times."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from api.chat.models import Conversation, Message
-from api.chat.services import saying
+from api.chat.services import containing_words
 from api.jobs.admin import ReadOnlyAdmin
 from api.jobs.admin.tools import MadeFilter, UsedModelFilter, date_text, newest, seconds_text
 
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
-    list_display = ["asked", "model_id", "length", "owner_key", "made"]
+    list_display = ["conversation_title", "model_id", "length", "owner_key", "started"]
     list_filter = [UsedModelFilter, MadeFilter]
     search_fields = ["title"]
     search_help_text = "Words of any message, in the newest 20,000 conversations that the filters leave."
@@ -28,7 +28,7 @@ class ConversationAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        return (saying(newest(queryset), search_term), False) if search_term.strip() else (queryset, False)
+        return (containing_words(newest(queryset), search_term), False) if search_term.strip() else (queryset, False)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, add: bool = False, change: bool = False, form_url: str = "", obj: Any = None
@@ -36,7 +36,7 @@ class ConversationAdmin(ReadOnlyAdmin):
         return super().render_change_form(request, {**context, **conversation_context(obj)}, add, change, form_url, obj)
 
     @admin.display(description="conversation")
-    def asked(self, conversation: Conversation) -> SafeString:
+    def conversation_title(self, conversation: Conversation) -> SafeString:
         return format_html('<span class="list-prompt">{}</span>', str(conversation))
 
     @admin.display(description="messages")
@@ -44,7 +44,7 @@ class ConversationAdmin(ReadOnlyAdmin):
         return int(conversation.message_count)
 
     @admin.display(description="started")
-    def made(self, conversation: Conversation) -> str:
+    def started(self, conversation: Conversation) -> str:
         return date_text(conversation.created_at)
 
 

@@ -8,7 +8,7 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from api.chat import signals  # noqa: F401  (its receivers register themselves)
-        from api.chat.handler import Chat
+        from api.chat.handler import ChatKind
         from api.jobs import kinds
 
-        kinds.register(Chat())
+        kinds.register(ChatKind())

@@ -1,20 +1,20 @@
-"""What a chat is as a job: a session that others join, an answer told token by token, and a conversation that keeps it. No torch."""
+"""The job kind "chat": jobs run in a shared session, stream token events, and are recorded in a conversation. No torch."""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 
-from api.chat.services import keep_messages, record_answer
-from api.chat.spec import ChatSpec, Turn
+from api.chat.services import link_messages, record_answer
+from api.chat.spec import ChatSpec, TurnParams
 from api.files.inputs import HERE
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
 
-ANSWERED = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
+ANSWER_FIELDS = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
 
 
-class Chat(JobKind[ChatSpec]):
+class ChatKind(JobKind[ChatSpec]):
     name = ChatSpec.kind
     spec_class = ChatSpec
 
@@ -28,9 +28,9 @@ class Chat(JobKind[ChatSpec]):
         return ChatSession(make_backend(spec.backend, spec.loaded_id), slots)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
-        """The answers in their conversation, and the job's result: {conversation, backend, model, choices, usage}."""
-        told = {name: output[name] for name in ANSWERED}
-        conversation = record_answer(job, self.read_spec(job).messages, output["choices"], **told)
+        """Store the answers in their conversation. Returns the job's result: {conversation, backend, model, choices, usage}."""
+        fields = {name: output[name] for name in ANSWER_FIELDS}
+        conversation = record_answer(job, self.read_spec(job).messages, output["choices"], **fields)
         completion = sum(choice["completion_tokens"] for choice in output["choices"])
         prompt = output["prompt_tokens"]
         return {
@@ -47,17 +47,17 @@ class Chat(JobKind[ChatSpec]):
         }
 
     def render_params(self, spec: ChatSpec) -> dict[str, Any]:
-        """As a chat completion is asked for, its pictures named by their ids. The variant is this server's choice, made anew."""
-        asked = {name: value for name, value in spec.to_json().items() if name != "variant"}
-        return {**asked, "messages": [as_message(turn) for turn in spec.messages]}
+        """The body of an equal chat completion request, images by id. Without the ONNX variant, which the server selects again."""
+        params = {name: value for name, value in spec.to_json().items() if name != "variant"}
+        return {**params, "messages": [as_message(turn) for turn in spec.messages]}
 
     def link_inputs(self, spec: ChatSpec) -> Callable[[Job], None]:
-        """A retry is a conversation of its own, with the same messages."""
-        return keep_messages(spec, new=len(spec.messages), conversation=None, length=0)
+        """A retry starts a new conversation with the same messages."""
+        return link_messages(spec, new=len(spec.messages), conversation=None, length=0)
 
 
-def as_message(turn: Turn) -> dict[str, Any]:
-    """A turn as its client sent it."""
+def as_message(turn: TurnParams) -> dict[str, Any]:
+    """A turn as an OpenAI message."""
     content = [as_part(part) for part in turn["parts"]]
     is_text = len(content) == 1 and content[0]["type"] == "text"
     return {"role": turn["role"], "content": content[0]["text"] if is_text else content}

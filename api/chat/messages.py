@@ -1,4 +1,4 @@
-"""What a client may say: OpenAI's messages, turned into texts and pictures that are kept here."""
+"""The serializer field for OpenAI messages: validates them into turns, and stores their images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,39 +8,39 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
-from api.chat.nothing import is_empty
+from api.chat.backend_selection import context_of
+from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.selection import context_of
-from api.chat.spec import Turn
+from api.chat.spec import TurnParams
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
 from api.strict import nearest
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "user"}
-"""What models know; they are told what a tool answered as what a user says."""
+"""From OpenAI's roles to those of chat templates; a tool's answer is sent as a user's message."""
 DETAILS = ("auto", "low", "high")
-MOST_IMAGES = 20
-MOST_MESSAGES = 1_000
-MOST_CHARACTERS = 400_000
-UNREAD = ("cache_control",)
-"""Of a part: it asks for no other answer."""
-ECHOED = ("refusal", "annotations", "audio", "function_call", "reasoning_content", "reasoning")
-"""What SDKs have in an answer, as null, and send back with it."""
+MAX_IMAGES = 20
+MAX_MESSAGES = 1_000
+MAX_CHARACTERS = 400_000
+IGNORED_PART_FIELDS = ("cache_control",)
+"""Fields of a part that are accepted and ignored."""
+ECHOED_NULL_FIELDS = ("refusal", "annotations", "audio", "function_call", "reasoning_content", "reasoning")
+"""Fields that SDKs copy from an answer, as null, into the next request."""
 
 
 @extend_schema_field(MESSAGES)
-class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
-    """Validates to turns (api.chat.spec.Turn), pictures by the id under which they are kept. `files` are those, by id."""
+class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
+    """Validates to turns (api.chat.spec.TurnParams), pictures by the id under which they are kept. `files` are those, by id."""
 
-    def to_internal_value(self, data: Any) -> list[Turn]:
+    def to_internal_value(self, data: Any) -> list[TurnParams]:
         self.files: dict[str, StoredFile] = {}
-        self.called: dict[str, str] = {}
+        self.call_names: dict[str, str] = {}
         if not isinstance(data, list) or not data:
             raise ValidationError("Must be a list of at least one message.", code="empty")
-        if len(data) > MOST_MESSAGES:
-            raise ValidationError(f"There are {len(data)} messages; {MOST_MESSAGES} is the limit.", code="too_many")
-        check_amounts(data, self.root.initial_data.get("model"))
+        if len(data) > MAX_MESSAGES:
+            raise ValidationError(f"There are {len(data)} messages; {MAX_MESSAGES} is the limit.", code="too_many")
+        check_limits(data, self.root.initial_data.get("model"))
         turns = []
         for place, message in enumerate(data):
             try:
@@ -52,7 +52,7 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
     def to_representation(self, value: Any) -> Any:
         return value
 
-    def read_message(self, message: Any) -> Turn:
+    def read_message(self, message: Any) -> TurnParams:
         if not isinstance(message, Mapping):
             raise ValidationError("Must be an object with a role and a content.")
         role = ROLES.get(str(message.get("role")))
@@ -61,8 +61,8 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
                 {"role": f"There is no role {message.get('role')!r}.{nearest(str(message.get('role')), list(ROLES))}"},
                 code="unknown_role",
             )
-        refuse_unknown(message, ("role", "content", "name", "tool_calls", "tool_call_id", *ECHOED))
-        for name in ECHOED:
+        refuse_unknown(message, ("role", "content", "name", "tool_calls", "tool_call_id", *ECHOED_NULL_FIELDS))
+        for name in ECHOED_NULL_FIELDS:
             if not is_empty(message.get(name)):
                 raise ValidationError({name: "Is not supported here."}, code="unsupported")
         for name in ("name", "tool_call_id"):
@@ -76,23 +76,23 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
         except ValidationError as error:
             raise ValidationError({"content": error.detail}) from None
         if message["role"] == "tool":
-            called = self.called.get(message.get("tool_call_id") or "") or message.get("name") or "a tool"
-            parts = [{"type": "text", "text": f"Result of {clean_text(called)}:"}, *parts]
+            call_names = self.call_names.get(message.get("tool_call_id") or "") or message.get("name") or "a tool"
+            parts = [{"type": "text", "text": f"Result of {clean_text(call_names)}:"}, *parts]
         return {"role": role, "parts": [*parts, *calls]}
 
     def read_calls(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Calls of tools that another model made, as text: the models here call none, and go on with what came of it."""
+        """An assistant message's tool calls as text: models here call no tools but can continue such conversations."""
         calls: Any = message.get("tool_calls")
         if is_empty(calls):
             return []
         try:
-            told = [(call["function"]["name"], call["function"]["arguments"], call["id"]) for call in calls]
+            fields = [(call["function"]["name"], call["function"]["arguments"], call["id"]) for call in calls]
         except (KeyError, TypeError):
-            told = [(None, None, None)]
-        if message["role"] != "assistant" or not all(isinstance(text, str) for call in told for text in call):
+            fields = [(None, None, None)]
+        if message["role"] != "assistant" or not all(isinstance(text, str) for call in fields for text in call):
             raise ValidationError({"tool_calls": "Are not supported here, except as an assistant's that were answered."})
-        self.called |= {id: name for name, _, id in told}
-        return [{"type": "text", "text": clean_text(f"Call of {name}: {arguments}")} for name, arguments, _ in told]
+        self.call_names |= {id: name for name, _, id in fields}
+        return [{"type": "text", "text": clean_text(f"Call of {name}: {arguments}")} for name, arguments, _ in fields]
 
     def read_content(self, content: Any, role: str) -> list[dict[str, Any]]:
         if isinstance(content, str):
@@ -110,12 +110,12 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
     def read_part(self, part: Any, role: str) -> dict[str, Any]:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text":
-            refuse_unknown(part, ("type", "text", *UNREAD))
+            refuse_unknown(part, ("type", "text", *IGNORED_PART_FIELDS))
             if not isinstance(part.get("text"), str):
                 raise ValidationError({"text": "Must be a text."})
             return {"type": "text", "text": clean_text(part["text"])}
         if kind == "image_url":
-            refuse_unknown(part, ("type", "image_url", *UNREAD))
+            refuse_unknown(part, ("type", "image_url", *IGNORED_PART_FIELDS))
             if role != "user":
                 raise ValidationError(
                     f"Only a user's message may show a picture, not one of the role {role}.", code="image_role"
@@ -142,26 +142,26 @@ class MessagesField(serializers.Field[list[Turn], Any, Any, Any]):
             raise ValidationError({"image_url": {"url": error.detail}}, code=error.code) from None
 
 
-def check_amounts(messages: list[Any], model: Any) -> None:
-    """Before a picture is decoded, or a text looked at."""
+def check_limits(messages: list[Any], model: Any) -> None:
+    """Check the number of images and characters before anything is decoded. Raises ValidationError."""
     contents = [message.get("content") for message in messages if isinstance(message, Mapping)]
     parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, Mapping)]
     images = sum(part.get("type") == "image_url" for part in parts)
-    if images > MOST_IMAGES:
-        raise ValidationError(f"There are {images} pictures; {MOST_IMAGES} is the limit.", code="too_many_images")
+    if images > MAX_IMAGES:
+        raise ValidationError(f"There are {images} pictures; {MAX_IMAGES} is the limit.", code="too_many_images")
     calls = [str(message.get("tool_calls") or "") for message in messages if isinstance(message, Mapping)]
     texts = [*contents, *(part.get("text") for part in parts), *calls]
     characters = sum(len(text) for text in texts if isinstance(text, str))
-    if characters > MOST_CHARACTERS:
+    if characters > MAX_CHARACTERS:
         raise ValidationError(
-            f"This model's maximum context length is {context_of(model) or MOST_CHARACTERS} tokens. However, your messages have "
-            f"{characters} characters; {MOST_CHARACTERS} is the limit here.",
+            f"This model's maximum context length is {context_of(model) or MAX_CHARACTERS} tokens. However, your messages have "
+            f"{characters} characters; {MAX_CHARACTERS} is the limit here.",
             code="context_length_exceeded",
         )
 
 
 def clean_text(text: str) -> str:
-    """Raises ValidationError for what no database keeps: NUL, and halves of surrogate pairs."""
+    """Raises ValidationError for characters that databases refuse: NUL and lone surrogates."""
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ValidationError(
             "The text has a character that can't be kept (NUL, or half of a surrogate pair).", code="bad_text"

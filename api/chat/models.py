@@ -1,4 +1,4 @@
-"""What was said, by whom, with which pictures, and what it took to answer."""
+"""Conversations and their messages, with images, token counts and times."""
 
 from django.db import models
 from django.db.models.functions import Now

@@ -1,13 +1,13 @@
-"""What the OpenAPI document says of fields that are more than one type. Their own checks are in messages.py and serializers.py."""
+"""OpenAPI schemas of fields with more than one type. Validation is in messages.py and serializers.py."""
 
 from typing import Any
 
-UNREAD: dict[str, Any] = {"cache_control": {"type": ["object", "null"], "description": "Taken, and not read."}}
+CACHE_CONTROL: dict[str, Any] = {"cache_control": {"type": ["object", "null"], "description": "Taken, and not read."}}
 TEXT_PART: dict[str, Any] = {
     "type": "object",
     "required": ["type", "text"],
     "additionalProperties": False,
-    "properties": {"type": {"const": "text"}, "text": {"type": "string"}, **UNREAD},
+    "properties": {"type": {"const": "text"}, "text": {"type": "string"}, **CACHE_CONTROL},
 }
 IMAGE_PART: dict[str, Any] = {
     "type": "object",
@@ -15,7 +15,7 @@ IMAGE_PART: dict[str, Any] = {
     "additionalProperties": False,
     "description": "Of a user's message only; up to 20 in a request.",
     "properties": {
-        **UNREAD,
+        **CACHE_CONTROL,
         "type": {"const": "image_url"},
         "image_url": {
             "type": "object",

@@ -9,21 +9,21 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
+from api.chat.backend_selection import BACKENDS, select
+from api.chat.json_schemas import schema_fault
 from api.chat.messages import MessagesField, clean_text
 from api.chat.models import Conversation
-from api.chat.nothing import STREAM_OPTIONS, without_nothing
+from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
-from api.chat.schemas import schema_fault
-from api.chat.selection import BACKENDS, select
-from api.chat.services import find_conversation, keep_messages, next_position, read_turns
-from api.chat.spec import ChatSpec, Turn, images_of
+from api.chat.services import find_conversation, link_messages, next_position, read_turns
+from api.chat.spec import ChatSpec, TurnParams, images_of
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.spec_serializers import SpecSerializer, build_field
 from api.specs import field_of
 from api.strict import StrictSerializer
 
-MOST_STOPS, LONGEST_STOP = 4, 200
+MAX_STOP_STRINGS, MAX_STOP_LENGTH = 4, 200
 
 
 @extend_schema_field(STOP)
@@ -32,10 +32,10 @@ class StopField(serializers.Field[list[str], Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> list[str]:
         texts = [data] if isinstance(data, str) else data
-        if not isinstance(texts, list) or len(texts) > MOST_STOPS or not all(isinstance(text, str) for text in texts):
-            raise ValidationError(f"Must be a text, or a list of up to {MOST_STOPS} texts.")
-        if not all(0 < len(text) <= LONGEST_STOP for text in texts):
-            raise ValidationError(f"Each must have 1 to {LONGEST_STOP} characters.")
+        if not isinstance(texts, list) or len(texts) > MAX_STOP_STRINGS or not all(isinstance(text, str) for text in texts):
+            raise ValidationError(f"Must be a text, or a list of up to {MAX_STOP_STRINGS} texts.")
+        if not all(0 < len(text) <= MAX_STOP_LENGTH for text in texts):
+            raise ValidationError(f"Each must have 1 to {MAX_STOP_LENGTH} characters.")
         return [clean_text(text) for text in texts]
 
     def to_representation(self, value: Any) -> Any:
@@ -82,7 +82,7 @@ class StreamOptionsSerializer(StrictSerializer):
     include_usage = serializers.BooleanField(required=False, allow_null=True)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        return super().to_internal_value(without_nothing(data, self.fields, STREAM_OPTIONS))
+        return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
 class ChatSerializer(SpecSerializer):
@@ -101,7 +101,7 @@ class ChatSerializer(SpecSerializer):
     conversation = serializers.UUIDField(required=False)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        return super().to_internal_value(without_nothing(data, self.fields))
+        return super().to_internal_value(drop_neutral_fields(data, self.fields))
 
     def validate_metadata(self, value: dict[str, str] | None) -> dict[str, str] | None:
         if value is not None and (len(value) > 16 or any(len(key) > 64 for key in value)):
@@ -125,14 +125,14 @@ class ChatSerializer(SpecSerializer):
             raise ValidationError({"stream_options": ["Only with stream: true."]})
         self.selection = select(data.get("model"), data.get("backend", "auto"))
         self.named, self.turns, self.length = self.find_history(data)
-        if not self.selection.sees and images_of(self.turns):
+        if not self.selection.accepts_images and images_of(self.turns):
             raise ValidationError(
                 {"messages": [f"'{self.selection.model}' reads text only; it can't see pictures."]}, code="blind_model"
             )
         data["limit"] = limits.pop() if limits else None
         return data
 
-    def find_history(self, data: dict[str, Any]) -> tuple[Conversation | None, list[Turn], int]:
+    def find_history(self, data: dict[str, Any]) -> tuple[Conversation | None, list[TurnParams], int]:
         """A conversation that is named, all that the model is told (what that holds, and what is new), and its length before."""
         if "conversation" not in data:
             return None, data["messages"], 0
@@ -165,7 +165,7 @@ class ChatSerializer(SpecSerializer):
                 "seed": data.get("seed"),
                 "conversation": str(data.get("conversation", "")),
             },
-            link=keep_messages(spec, new=len(data["messages"]), conversation=self.named, length=self.length),
+            link=link_messages(spec, new=len(data["messages"]), conversation=self.named, length=self.length),
         )
 
     def fingerprint(self) -> list[Any]:
@@ -174,4 +174,4 @@ class ChatSerializer(SpecSerializer):
         hashes = dict(StoredFile.objects.filter(pk__in=images_of(turns)).values_list("pk", "sha256"))
         known = {str(pk): sha256 for pk, sha256 in hashes.items()}
         parts = [[{**part, "image": known.get(part.get("image", ""))} for part in turn["parts"]] for turn in turns]
-        return [[turn["role"], said] for turn, said in zip(turns, parts, strict=True)]
+        return [[turn["role"], of_turn] for turn, of_turn in zip(turns, parts, strict=True)]

@@ -1,4 +1,4 @@
-"""Everything that changes a conversation: begin, continue, answer, delete.
+"""All changes of conversations: start, continue, answer, delete.
 
 A client of OpenAI's API sends the whole history each time. So that a chat of ten turns is one conversation and not ten, each
 conversation keeps a digest of its messages: a request that begins with exactly those goes on with it. A client may also name a
@@ -16,23 +16,23 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from api.chat.models import Conversation, Message
-from api.chat.spec import ChatSpec, Turn, images_of, text_of
+from api.chat.spec import ChatSpec, TurnParams, images_of, text_of
 from api.errors import DarkroomError
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE
 
-MOST_WORDS = 10
+MAX_SEARCH_WORDS = 10
 
 
-def extend_digest(digest: str, turn: Turn) -> str:
+def extend_digest(digest: str, turn: TurnParams) -> str:
     """`detail` and empty texts don't count: clients differ in how they send a message back."""
-    said = [part.get("text") or part.get("image") for part in turn["parts"] if part.get("text") or part.get("image")]
-    return hashlib.sha256(json.dumps([digest, turn["role"], said]).encode()).hexdigest()
+    content = [part.get("text") or part.get("image") for part in turn["parts"] if part.get("text") or part.get("image")]
+    return hashlib.sha256(json.dumps([digest, turn["role"], content]).encode()).hexdigest()
 
 
-def digests(turns: Sequence[Turn]) -> list[str]:
+def digests(turns: Sequence[TurnParams]) -> list[str]:
     """The digest after each of the turns."""
     found, digest = [], ""
     for turn in turns:
@@ -41,11 +41,11 @@ def digests(turns: Sequence[Turn]) -> list[str]:
     return found
 
 
-def saying(conversations: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
-    """Those in which each of the words was said, in whichever message."""
-    for word in dict.fromkeys(words.split()[:MOST_WORDS]):
-        said = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=word)
-        conversations = conversations.filter(Exists(said))
+def containing_words(conversations: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
+    """Conversations that contain every word, each in any message."""
+    for word in dict.fromkeys(words.split()[:MAX_SEARCH_WORDS]):
+        content = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=word)
+        conversations = conversations.filter(Exists(content))
     return conversations
 
 
@@ -57,19 +57,19 @@ def find_conversation(*, owner_key: str, identifier: uuid.UUID, see_all: bool = 
     return (found if see_all else found.filter(owner_key=owner_key)).first()
 
 
-def read_turns(conversation: Conversation) -> list[Turn]:
-    """What a model is told of it: questions that were answered, with their answers."""
+def read_turns(conversation: Conversation) -> list[TurnParams]:
+    """The turns that a model gets: answered questions with their first answer."""
     messages = conversation.messages.filter(choice=0)
     answered = messages.exclude(backend="").values("job")
     return list(messages.filter(job__in=answered).values("role", "parts"))  # type: ignore[arg-type]
 
 
-def keep_messages(spec: ChatSpec, *, new: int, conversation: Conversation | None, length: int) -> Callable[[Job], None]:
+def link_messages(spec: ChatSpec, *, new: int, conversation: Conversation | None, length: int) -> Callable[[Job], None]:
     """What ties a new job to its conversation, within the transaction that submits it. The last `new` turns were not heard before.
 
     DarkroomError 409 where the named conversation waits for an answer, or is no longer as long as it was when its turns were read.
     """
-    turns: Sequence[Turn] = spec.messages
+    turns: Sequence[TurnParams] = spec.messages
 
     def link(job: Job) -> None:
         attach_inputs(job, StoredFile.objects.filter(pk__in=spec.input_ids))
@@ -97,15 +97,15 @@ def lock_conversation(conversation: Conversation, length: int) -> Conversation:
     return found
 
 
-def begin_conversation(job: Job, turns: Sequence[Turn], metadata: Mapping[str, str]) -> Conversation:
-    asked = next((text_of(turn) for turn in turns if turn["role"] == "user" and text_of(turn)), "")
-    title = " ".join(asked.split())
+def begin_conversation(job: Job, turns: Sequence[TurnParams], metadata: Mapping[str, str]) -> Conversation:
+    question = next((text_of(turn) for turn in turns if turn["role"] == "user" and text_of(turn)), "")
+    title = " ".join(question.split())
     title = title if len(title) <= 80 else f"{title[:79]}…"
     return Conversation.objects.create(owner_key=job.owner_key, title=title, model_id=job.model_id, metadata=dict(metadata))
 
 
-def match_conversation(owner_key: str, turns: Sequence[Turn]) -> tuple[Conversation | None, Sequence[Turn]]:
-    """The conversation that holds the longest beginning of `turns` and nothing else, and what is new to it."""
+def match_conversation(owner_key: str, turns: Sequence[TurnParams]) -> tuple[Conversation | None, Sequence[TurnParams]]:
+    """The conversation whose messages are the longest prefix of `turns`, and the remaining turns."""
     known = digests(turns)
     places = {known[place]: place for place, turn in enumerate(turns[:-1]) if turn["role"] == "assistant"}
     if not places:
@@ -120,7 +120,7 @@ def next_position(conversation: Conversation) -> int:
     return 0 if last is None else last + 1
 
 
-def add_message(conversation: Conversation, job: Job, turn: Turn, *, position: int, **fields: Any) -> Message:
+def add_message(conversation: Conversation, job: Job, turn: TurnParams, *, position: int, **fields: Any) -> Message:
     message = Message.objects.create(
         conversation=conversation,
         job=job,
@@ -138,25 +138,27 @@ def add_message(conversation: Conversation, job: Job, turn: Turn, *, position: i
 # ---------------------------------------------------------------- answer
 
 
-def record_answer(job: Job, turns: Sequence[Turn], choices: Sequence[dict[str, Any]], **fields: Any) -> Conversation | None:
+def record_answer(
+    job: Job, turns: Sequence[TurnParams], choices: Sequence[dict[str, Any]], **fields: Any
+) -> Conversation | None:
     """The answers of a job to `turns`, behind its question; None where the conversation was deleted meanwhile.
 
     `choices` have `text`, `finish_reason` and `completion_tokens`.
     """
-    asked = Message.objects.filter(job=job).select_related("conversation").last()
-    if asked is None:
+    question = Message.objects.filter(job=job).select_related("conversation").last()
+    if question is None:
         return None
-    conversation, position = asked.conversation, next_position(asked.conversation)
+    conversation, position = question.conversation, next_position(question.conversation)
     for number, choice in enumerate(choices):
         turn = answer_turn(choice["text"])
         numbers = {name: choice[name] for name in ("finish_reason", "completion_tokens")}
         add_message(conversation, job, turn, position=position, choice=number, model_id=job.model_id, **numbers, **fields)
-    told = [*turns, answer_turn(choices[0]["text"])]
-    Conversation.objects.filter(pk=conversation.pk).update(digest=digests(told)[-1], updated_at=Now())
+    answered = [*turns, answer_turn(choices[0]["text"])]
+    Conversation.objects.filter(pk=conversation.pk).update(digest=digests(answered)[-1], updated_at=Now())
     return conversation
 
 
-def answer_turn(text: str) -> Turn:
+def answer_turn(text: str) -> TurnParams:
     return {"role": "assistant", "parts": [{"type": "text", "text": text}]}
 
 

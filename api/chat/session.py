@@ -1,4 +1,4 @@
-"""Chats of one model on one backend, for the worker: each is a job, whose tokens become events as they are written."""
+"""The worker's session of chats with one model: each chat is a job, and its text is written as token events."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
-from api.chat.backends.request import ChatRequest, Listener, Part, Reply, Sampling, Turn
+from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, MessagePart, Sampling, Turn
 from api.chat.spec import ChatSpec
 from api.errors import DarkroomError, DeviceFault
 from api.files.errors import MissingFile
@@ -25,27 +25,26 @@ Progress = Callable[[float, str], None]
 PROGRESS_STEPS = 100
 
 
-class Backend(Protocol):
-    """Works on the chats of one model. Both methods raise DarkroomError, the loader's and the store's errors."""
+class ChatBackend(Protocol):
+    """Runs the chats of one model. `admit` and `step` raise DarkroomError and the errors of loader and store."""
 
     name: str
 
     @property
     def rows(self) -> int:
-        """Answers that are being written."""
+        """Sequences that are being generated."""
 
-    def admit(self, request: ChatRequest, listener: Listener, on_progress: Progress | None = None) -> None:
-        """Take one chat in."""
+    def admit(self, request: ChatRequest, callbacks: ChatCallbacks, on_progress: Progress | None = None) -> None:
+        """Add one chat."""
 
     def step(self) -> bool:
-        """A piece of a prompt, and one more token of every answer. False where there was nothing to do (after waiting a little for a
-        remote server)."""
+        """Run one prefill chunk and one decode step. False when there was nothing to do (a remote backend waits briefly first)."""
 
     def close(self) -> None:
-        """Nobody listens any more: let go of what is still being written."""
+        """Drop all running chats."""
 
 
-def make_backend(name: str, model_id: str) -> Backend:
+def make_backend(name: str, model_id: str) -> ChatBackend:
     if name == "remote":
         from api.chat.backends.remote_backend import RemoteBackend
         from config.catalog import get_catalog
@@ -57,10 +56,10 @@ def make_backend(name: str, model_id: str) -> Backend:
             model=(entry.repo or entry.id) if entry else model_id,
             timeout=settings.REMOTE_TIMEOUT_SECONDS,
         )
-    from api.chat.backends.prefix_cache import Limits
+    from api.chat.backends.prefix_cache import CacheLimits
     from api.model_loader import get_loader
 
-    limits = Limits(settings.CHAT_PREFIX_CACHE_BYTES, settings.CHAT_IMAGE_CACHE_BYTES)
+    limits = CacheLimits(settings.CHAT_PREFIX_CACHE_BYTES, settings.CHAT_IMAGE_CACHE_BYTES)
     if name == "onnx":
         from api.chat.backends.onnx_backend import OnnxBackend
 
@@ -71,15 +70,15 @@ def make_backend(name: str, model_id: str) -> Backend:
 
 
 class ChatSession(Session):
-    def __init__(self, backend: Backend, slots: int) -> None:
+    def __init__(self, backend: ChatBackend, slots: int) -> None:
         self.backend, self.slots = backend, slots
         self.waiting: deque[Run] = deque()
-        self.writing: list[Run] = []
+        self.generating: list[Run] = []
         self.outcomes: deque[Outcome] = deque()  # known, and not yet handed to the worker
 
     @property
     def running(self) -> list[Run]:
-        return [run for run in (*self.waiting, *self.writing) if not run.ended]
+        return [run for run in (*self.waiting, *self.generating) if not run.ended]
 
     def room(self) -> int:
         return max(0, self.slots - self.backend.rows - len(self.waiting))
@@ -88,18 +87,18 @@ class ChatSession(Session):
         self.waiting += batch
 
     def step(self) -> Iterator[Outcome]:
-        """Take in one chat that waits, and write one token of all: those who write already are never kept from it for long."""
+        """Admit at most one waiting chat, then run one decode step, so that running chats never stall for long."""
         self.worked = bool(self.waiting) and self.backend.rows < self.slots
         if self.worked:
             self.admit(self.waiting.popleft())
         try:
             self.worked = self.backend.step() or self.worked
         finally:
-            yield from self.take_outcomes()
+            yield from self.pending_outcomes()
         self.waiting = deque(run for run in self.waiting if not run.ended)
-        self.writing = [run for run in self.writing if not run.ended]
+        self.generating = [run for run in self.generating if not run.ended]
 
-    def take_outcomes(self) -> Iterator[Outcome]:
+    def pending_outcomes(self) -> Iterator[Outcome]:
         while self.outcomes:
             yield self.outcomes.popleft()
         yield from (Stopped(run) for run in self.running if run.cancelled)
@@ -108,33 +107,33 @@ class ChatSession(Session):
         self.backend.close()
 
     def admit(self, run: Run) -> None:
-        self.writing.append(run)
+        self.generating.append(run)
         if run.cancelled:
             return
-        listener = RunListener(run, self.backend.name, self.outcomes.append)
+        callbacks = JobCallbacks(run, self.backend.name, self.outcomes.append)
         try:
-            self.backend.admit(chat_request(run), listener, listener.on_loading)
+            self.backend.admit(chat_request_of(run), callbacks, callbacks.on_loading)
         except JobCancelled:
             self.outcomes.append(Stopped(run))
         except DarkroomError as error:
             self.outcomes.append(Failed(run, error))
         except (DeviceFault, *CONNECTION_ERRORS):
             raise
-        except Exception:  # one chat's trouble is not its neighbours'
+        except Exception:  # one chat's error must not end the others
             log.exception("Job %s failed", run.id)
             unexpected = DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
             self.outcomes.append(Failed(run, unexpected))
 
 
-class RunListener:
-    """Tells a job's watchers what is written: the first text at once, then all that came within 50 ms together."""
+class JobCallbacks:
+    """Writes a chat's text as token events of its job: the first text at once, later text coalesced over 50 ms."""
 
     def __init__(self, run: Run, backend: str, report: Callable[[Outcome], None]) -> None:
         self.run, self.backend, self.report = run, backend, report
         self.started = time.monotonic()
         self.loading = 0.0
         self.first_token: float | None = None
-        self.told = 0.0
+        self.last_sent = 0.0
         self.texts: dict[int, str] = {}
         self.logprobs: dict[int, list[dict[str, Any]]] = {}
         self.offsets: dict[int, int] = {}
@@ -150,8 +149,8 @@ class RunListener:
             self.first_token = now - self.started
         self.texts[index] = self.texts.get(index, "") + text
         self.logprobs.setdefault(index, []).extend(logprobs)
-        if now - self.told >= COALESCE_SECONDS:
-            self.told = now
+        if now - self.last_sent >= COALESCE_SECONDS:
+            self.last_sent = now
             self.flush()
 
     def flush(self) -> None:
@@ -164,11 +163,11 @@ class RunListener:
         self.texts, self.logprobs = {}, {}
 
     def cancelled(self) -> bool:
-        """Asked at every token, and while a long prompt is read: a sign of life."""
+        """Called at every token and prefill chunk, so it also records activity for the hang detection."""
         self.run.last_activity = time.monotonic()
         return self.run.cancelled
 
-    def on_end(self, reply: Reply) -> None:
+    def on_end(self, result: ChatResult) -> None:
         if self.texts:
             self.flush()
         seconds = time.monotonic() - self.started
@@ -182,17 +181,17 @@ class RunListener:
                 "completion_tokens": choice.completion_tokens,
                 "logprobs": choice.logprobs or None,
             }
-            for choice in reply.choices
+            for choice in result.choices
         ]
         self.report(
             Finished(
                 self.run,
                 {
                     "backend": self.backend,
-                    "model": reply.model or self.run.job.model_id,
+                    "model": result.model or self.run.job.model_id,
                     "choices": choices,
-                    "prompt_tokens": reply.prompt_tokens,
-                    "cached_tokens": reply.cached_tokens,
+                    "prompt_tokens": result.prompt_tokens,
+                    "cached_tokens": result.cached_tokens,
                     "first_token_seconds": round(first, 4),
                     "seconds": round(seconds, 4),
                 },
@@ -206,10 +205,10 @@ class RunListener:
 # ---------------------------------------------------------------- from a job to a request
 
 
-def chat_request(run: Run) -> ChatRequest:
+def chat_request_of(run: Run) -> ChatRequest:
     spec = run.spec
-    named = {one.name for one in fields(Sampling)} & {one.name for one in fields(ChatSpec)}
-    given = {name: value for name in named if (value := getattr(spec, name)) is not None}
+    names = {one.name for one in fields(Sampling)} & {one.name for one in fields(ChatSpec)}
+    given = {name: value for name in names if (value := getattr(spec, name)) is not None}
     sampling = Sampling(**given, default_max_tokens=settings.CHAT_MAX_TOKENS, schema=schema_of(spec.response_format))
     return ChatRequest(model_id=spec.model, turns=tuple(map(turn_of, spec.messages)), sampling=sampling, owner=run.owner_key)
 
@@ -225,10 +224,10 @@ def turn_of(turn: dict[str, Any]) -> Turn:
     return Turn(turn["role"], tuple(part_of(part) for part in turn["parts"]))
 
 
-def part_of(part: dict[str, Any]) -> Part:
+def part_of(part: dict[str, Any]) -> MessagePart:
     if part["type"] == "text":
-        return Part(text=part["text"])
+        return MessagePart(text=part["text"])
     file = StoredFile.objects.filter(pk=part["image"]).first()
     if file is None:
         raise MissingFile
-    return Part(image=open_image(file), detail=part["detail"])
+    return MessagePart(image=open_image(file), detail=part["detail"])

@@ -1,4 +1,4 @@
-"""A conversation goes with the last of its messages, whatever deleted that: its job, retention."""
+"""Deletes a conversation when its last message is deleted, with a job or by retention."""
 
 from typing import Any
 

@@ -10,15 +10,15 @@ from api.specs import Spec, param
 
 LARGEST_SEED = 2**53
 LARGEST_COUNT = 1_000_000
-Turn = dict[str, Any]
+TurnParams = dict[str, Any]
 """`{"role", "parts"}`; a part is `{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
 
 
-def text_of(turn: Turn) -> str:
+def text_of(turn: TurnParams) -> str:
     return "\n".join(part["text"] for part in turn["parts"] if part["type"] == "text")
 
 
-def images_of(turns: Iterable[Turn]) -> list[str]:
+def images_of(turns: Iterable[TurnParams]) -> list[str]:
     return [part["image"] for turn in turns for part in turn["parts"] if part["type"] == "image"]
 
 
@@ -33,7 +33,7 @@ class ChatSpec(Spec):
 
     kind = "chat"
 
-    messages: tuple[Turn, ...]
+    messages: tuple[TurnParams, ...]
     model: str = param(decided=True, shared=True, max_length=200)
     backend: str = param(decided=True, shared=True)
     variant: str | None = param(default=None, shared=True, internal=True)

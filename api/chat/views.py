@@ -1,4 +1,4 @@
-"""The history of chats over HTTP. Asking is OpenAI's language: api/dialects/openai."""
+"""Conversations over HTTP. Chat completions are in api/dialects/openai."""
 
 from typing import Any, cast
 
@@ -12,9 +12,9 @@ from rest_framework.response import Response
 
 from api.access.principals import visible_to
 from api.access.scopes import Principal
-from api.chat.history import ConversationDetailSerializer, ConversationSerializer
+from api.chat.conversation_serializers import ConversationDetailSerializer, ConversationSerializer
 from api.chat.models import Conversation, Message
-from api.chat.services import delete_conversation, saying
+from api.chat.services import containing_words, delete_conversation
 from api.strict import NewestFirst
 
 
@@ -27,7 +27,7 @@ class ConversationFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def filter_words(self, queryset: QuerySet[Conversation], name: str, value: str) -> QuerySet[Conversation]:
-        return saying(queryset, value)
+        return containing_words(queryset, value)
 
 
 class ConversationViewSet(

@@ -12,6 +12,6 @@ class DialectsConfig(AppConfig):
         from api.problems import register_form
 
         for prefix in errors.PREFIXES:
-            register_form(prefix, errors.envelope)
+            register_form(prefix, errors.render_error)
         for prefix in older.PREFIXES:
             register_form(prefix, older.detail_alone)

@@ -8,12 +8,12 @@ else they send is left out here instead of refused. A client that leaves does no
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import HttpResponseBase
-from rest_framework.request import Request
+from django.http import HttpResponse, JsonResponse
 
 from api.dialects.older import OlderView
 from api.images.serializers import Txt2ImgSerializer
 from api.jobs.api.submission import LONGEST_WAIT
+from api.jobs.models import Job
 
 NAMES = {name: name for name in ("prompt", "negative_prompt", "height", "width", "steps", "seed")} | {
     "guidance": "guidance_scale"
@@ -27,15 +27,9 @@ class GenerateView(OlderView):
 
     serializer_class = Txt2ImgSerializer
     thing = "picture"
-    prefer = f"wait={LONGEST_WAIT}"  # its clients know no 202, and that server had no limit
+    default_wait = LONGEST_WAIT  # its clients know no 202, and that server had no limit
 
-    def post(self, request: Request, **kwargs: Any) -> HttpResponseBase:
-        response: Any = super().post(request, **kwargs)
-        response.include = frozenset({"base64"})
-        return response  # type: ignore[no-any-return]
-
-    @classmethod
-    def translate_request(cls, data: Any) -> Any:
+    def translate_request(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
         told = {ours: data[theirs] for theirs, ours in NAMES.items() if data.get(theirs) is not None}
@@ -43,19 +37,14 @@ class GenerateView(OlderView):
             del told["seed"]
         return told
 
-    @classmethod
-    def translate_result(cls, result: Mapping[str, Any]) -> dict[str, Any]:
-        image = result["images"][0]
-        return {
-            "image_base64": image["image_base64"],
-            "seed": image["seed"],
-            "clip_score": image["scores"].get("clip_score_hessel"),
-        }
+    def render(self, job: Job) -> HttpResponse:
+        image = self.result(job, "base64")["images"][0]
+        score = image["scores"].get("clip_score_hessel")
+        return JsonResponse({"image_base64": image["image_base64"], "seed": image["seed"], "clip_score": score})
 
-    @classmethod
-    def translate_error(cls, data: Mapping[str, Any]) -> str:
+    def render_error(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields by their own names."""
         theirs = {ours: name for name, ours in NAMES.items()}
-        errors = [error for error in data.get("errors", ()) if error["field"]]
-        named = [f"{theirs.get(error['field'], error['field'])}: {error['detail']}" for error in errors]
-        return " ".join(named) or super().translate_error(data)
+        errors = [error for error in problem["errors"] if error["field"]]
+        named = " ".join(f"{theirs.get(error['field'], error['field'])}: {error['detail']}" for error in errors)
+        return {"detail": named} if named else super().render_error(problem)

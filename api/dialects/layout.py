@@ -8,6 +8,7 @@ left out here instead of refused.
 from collections.abc import Mapping
 from typing import Any
 
+from django.http import HttpResponse, JsonResponse
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -15,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.dialects.older import OlderView
+from api.jobs.models import Job
 from api.scoring.scorers import DEFAULT
 from api.scoring.serializers import EventDataSerializer, ScoreSerializer, VariantSerializer
 from api.strict import parse_json_text
@@ -34,8 +36,7 @@ class LayoutScoreView(OlderView):
     serializer_class = ScoreSerializer
     thing = "score"
 
-    @classmethod
-    def translate_request(cls, data: Any) -> Any:
+    def translate_request(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
         event = data.get("eventData", data.get("event_data"))
@@ -45,12 +46,12 @@ class LayoutScoreView(OlderView):
         }
         return {**known, "image": data["image"]} if data.get("image") else known
 
-    @classmethod
-    def translate_result(cls, result: Mapping[str, Any]) -> dict[str, Any]:
+    def render(self, job: Job) -> HttpResponse:
+        result = self.result(job)
         overall = result["aesthetic_score"]
         instead = UNDECIDED if overall is None else overall
         scores = {name: instead if result[ours] is None else result[ours] for name, ours in NAMES.items()}
-        return {**scores, "reasoning": " ".join(result["reasoning"])}
+        return JsonResponse({**scores, "reasoning": " ".join(result["reasoning"])})
 
 
 class LayoutHealthView(APIView):

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what a repository holds, and its files, resumed where a cut left off. No torch, no Django."""
+"""Client of the Hugging Face hub: list a repository's files and download them with resume. No torch, no Django."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ logger = logging.getLogger("darkroom.models")
 
 Entry = ModelEntry | AdapterEntry
 Report = Callable[[int], None]
-"""Called with the bytes that came; with a negative number when they have to come again."""
+"""Called with the number of bytes received; negative when bytes have to be downloaded again."""
 
-TRIES = 5
-"""How often a broken connection is taken up again without a new byte before giving up; what is here is kept."""
+MAX_ATTEMPTS = 5
+"""Attempts without a new byte before a broken download fails; the partial file is kept."""
 
 
-class Hub:
-    """`token` is for gated repositories, `endpoint` another hub, of which errors tell the host alone."""
+class HubClient:
+    """`token`: for gated repositories. `endpoint`: another hub; errors name its host only."""
 
     def __init__(self, token: str | None, endpoint: str | None, *, timeout: float, retry_seconds: float) -> None:
         self.endpoint, self._token = endpoint, token or None
@@ -79,12 +79,12 @@ class Hub:
             raise DarkroomError("damaged", 502, f"{name} of {entry.name} is not valid JSON.") from error
 
     def transfer(self, entry: Entry, commit: str, name: str, part: Path, size: int, report: Report) -> None:
-        """Write `part` to its full size, going on from what it holds."""
-        held = size_of(part) or 0
-        if held > size:
+        """Download into `part` up to its full size, resuming at its current size."""
+        present = size_of(part) or 0
+        if present > size:
             part.unlink()
-            report(-held)
-        tries, url = TRIES, self._url(entry, commit, name)
+            report(-present)
+        attempts, url = MAX_ATTEMPTS, self._url(entry, commit, name)
         with part.open("ab") as stream:
             while stream.tell() < size:
                 before = stream.tell()
@@ -93,8 +93,8 @@ class Hub:
                 except httpx2.TransportError as error:
                     reason = type(error).__name__
                     logger.warning("%s: the connection broke at %d of %d bytes (%s)", entry.id, stream.tell(), size, reason)
-                    tries = TRIES if stream.tell() > before else tries - 1
-                    if tries == 0:
+                    attempts = MAX_ATTEMPTS if stream.tell() > before else attempts - 1
+                    if attempts == 0:
                         raise
                     time.sleep(self._retry_seconds)
             stream.flush()
@@ -125,8 +125,8 @@ class Hub:
 
 
 @contextlib.contextmanager
-def explained(entry: Entry, host: str) -> Iterator[None]:
-    """The hub's errors as ours. Nothing of the request (its token, its addresses) is carried over but the host."""
+def translate_hub_errors(entry: Entry, host: str) -> Iterator[None]:
+    """Raise the hub client's errors as DarkroomError. Of the request, only the host is named: never the token or a URL."""
     try:
         yield
     except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError, HFValidationError) as error:
@@ -141,8 +141,8 @@ def explained(entry: Entry, host: str) -> Iterator[None]:
     except OfflineModeIsEnabled:
         raise _offline(entry, "HF_HUB_OFFLINE is set", f"unset it, or {_fetch_elsewhere(entry)}") from None
     except httpx2.HTTPError as error:
-        cure = f"check this server's network, DNS and proxy (HTTPS_PROXY), or {_fetch_elsewhere(entry)}"
-        raise _offline(entry, _reason(error, host), cure) from None
+        remedy = f"check this server's network, DNS and proxy (HTTPS_PROXY), or {_fetch_elsewhere(entry)}"
+        raise _offline(entry, _reason(error, host), remedy) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DarkroomError("disk_full", 507, f"The disk of the models folder is full; {entry.name} needs more.") from error
@@ -151,8 +151,8 @@ def explained(entry: Entry, host: str) -> Iterator[None]:
 
 
 def _gated(entry: Entry) -> DarkroomError:
-    cure = f"accept its licence on the hub's page of {entry.repo}, then set HF_TOKEN to a token that may read it."
-    return DarkroomError("gated", 403, f"{entry.name} is gated: {cure}")
+    remedy = f"accept its licence on the hub's page of {entry.repo}, then set HF_TOKEN to a token that may read it."
+    return DarkroomError("gated", 403, f"{entry.name} is gated: {remedy}")
 
 
 def _reason(error: httpx2.HTTPError, host: str) -> str:
@@ -172,8 +172,8 @@ def _fetch_elsewhere(entry: Entry) -> str:
     return f"run `python manage.py preload_models {entry.id}` on a machine with one and copy the models folder"
 
 
-def _offline(entry: Entry, reason: str, cure: str) -> DarkroomError:
+def _offline(entry: Entry, reason: str, remedy: str) -> DarkroomError:
     detail = (
-        f"{entry.name} can't be fetched now: {reason}. To mend it, {cure}. What is here is kept; fetching goes on from there."
+        f"{entry.name} can't be fetched now: {reason}. To mend it, {remedy}. What is here is kept; fetching goes on from there."
     )
     return DarkroomError("offline", 503, detail)

@@ -1,4 +1,4 @@
-"""What a fetched model must consist of: the record of its commit and of every file's size and hash. No torch, no Django."""
+"""The manifest of a fetched model: its commit, and the size and hash of every file. No torch, no Django."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RequiredFile:
     """Modification time (ns) of the file on disk when its hash was last found right."""
 
     def matches(self, path: Path) -> bool:
-        """Is this the file on disk, by size and hash?"""
+        """True if the file on disk has this size and hash."""
         if size_of(path) != self.size:
             return False
         if self.sha256 is not None:
@@ -31,8 +31,8 @@ class RequiredFile:
         content = path.read_bytes()
         return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == self.blob
 
-    def remember(self, path: Path) -> None:
-        """Record that the file was found right."""
+    def mark_checked(self, path: Path) -> None:
+        """Record that the file is valid, with its modification time."""
         self.sha256, self.checked = self.sha256 or sha256_of(path), path.stat().st_mtime_ns
 
 
@@ -57,25 +57,25 @@ class Manifest:
         part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
         part.replace(file)
 
-    def wrong_files(self, place: Path) -> list[str]:
-        """Names of the files that are missing or damaged below `place`; what was found right is remembered.
+    def invalid_files(self, folder: Path) -> list[str]:
+        """Names of the files that are missing or damaged below `folder`; what was found right is remembered.
 
         A file is hashed when its size or time is not the one of its last check, so a model is not read twice at every load.
         """
-        return [name for name, file in self.files.items() if not self._is_right(place / name, file)]
+        return [name for name, file in self.files.items() if not self._is_valid(folder / name, file)]
 
-    def _is_right(self, path: Path, file: RequiredFile) -> bool:
+    def _is_valid(self, path: Path, file: RequiredFile) -> bool:
         if size_of(path) == file.size and path.stat().st_mtime_ns == file.checked:
             return True
         if file.sha256 is None or not file.matches(path):
             return False
-        file.remember(path)
+        file.mark_checked(path)
         return True
 
-    def delete_strangers(self, place: Path) -> None:
-        """Files of an earlier commit or selection could be loaded by mistake."""
-        for file in list(place.rglob("*")):
-            if file.is_file() and file.relative_to(place).as_posix() not in self.files:
+    def delete_unlisted_files(self, folder: Path) -> None:
+        """Delete files that the manifest does not list: those of an earlier commit could be loaded by mistake."""
+        for file in list(folder.rglob("*")):
+            if file.is_file() and file.relative_to(folder).as_posix() not in self.files:
                 file.unlink()
 
 

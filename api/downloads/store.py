@@ -1,4 +1,4 @@
-"""Weights on disk: fetched from the hub, pinned, checked, resumed. No torch, no Django.
+"""Weights on disk: download from the hub with a pinned commit, verification and resume. No torch, no Django.
 
 A model is a plain folder below `models_dir`, with a manifest beside it (never inside: a snapshot must not be able to write it).
 The manifest records the commit and the size and sha256 of every file; from then on exactly those are required. A file is
@@ -18,10 +18,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from api.catalog import AdapterEntry, ModelEntry
-from api.downloads.exports import export_folder, is_exported
-from api.downloads.folders import find_folder, missing_checkpoint
-from api.downloads.hub import Hub, explained
+from api.downloads.hub import HubClient, translate_hub_errors
+from api.downloads.local_folders import find_folder, missing_checkpoint
 from api.downloads.manifests import Manifest, read_manifest, size_of
+from api.downloads.onnx_exports import export_folder, is_exported
 from api.downloads.snapshots import check_names, inspect_snapshot, select_files
 from api.errors import DarkroomError
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("darkroom.models")
 
 Entry = ModelEntry | AdapterEntry
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes of the whole."""
+"""Called with the bytes on disk and the total bytes."""
 
 SPARE_DISK = 256 * 1024 * 1024
 REPORT_SECONDS = 0.1
@@ -51,26 +51,26 @@ class ModelStore:
         retry_seconds: float = 1.0,
     ) -> None:
         self.models_dir = Path(models_dir)
-        self._hub = Hub(token, endpoint, timeout=timeout, retry_seconds=retry_seconds)
+        self._hub = HubClient(token, endpoint, timeout=timeout, retry_seconds=retry_seconds)
 
     # -- Models --------------------------------------------------------------------------------------------------------------
 
     def folder(self, entry: ModelEntry) -> Path | None:
-        """The model's folder when it is complete and right; no network. None when something must be fetched first."""
+        """The model's folder if it is complete and valid, without network access; None otherwise."""
         if "@exported-" in entry.id:
             return export_folder(self.models_dir, entry) if is_exported(self.models_dir, entry, entry.onnx_variant) else None
         return find_folder(entry) if entry.path is not None else self._complete(entry)
 
     def available(self, entry: ModelEntry) -> bool:
-        """Is it here? Looks at sizes only, so that a list of models is quick."""
+        """True if the model is on disk. Compares sizes only, so that listing models is fast."""
         if "@exported-" in entry.id:
             return self.folder(entry) is not None
         if entry.path is not None:
             return find_folder(entry) is not None
-        manifest, place = self._manifest(entry), self._place(entry)
+        manifest, model_folder = self._manifest(entry), self._model_folder(entry)
         if manifest is None or not manifest.complete:
             return False
-        return all(size_of(place / name) == file.size for name, file in manifest.files.items())
+        return all(size_of(model_folder / name) == file.size for name, file in manifest.files.items())
 
     def fetch(self, entry: ModelEntry, on_progress: Progress | None = None) -> Path:
         """Fetch what is missing or damaged, and return the folder.
@@ -82,15 +82,15 @@ class ModelStore:
             command = f"python manage.py export_onnx {entry.id.partition('@')[0]}"
             raise DarkroomError("not_found", 502, f"{entry.name} has not been exported: {command}")
         if entry.path is not None:
-            if place := find_folder(entry):
-                return place
+            if model_folder := find_folder(entry):
+                return model_folder
             raise missing_checkpoint(entry, entry.path)
-        place = self._fetch(entry, on_progress)
-        inspect_snapshot(place, entry.name)
-        return place
+        model_folder = self._fetch(entry, on_progress)
+        inspect_snapshot(model_folder, entry.name)
+        return model_folder
 
     def version(self, entry: ModelEntry) -> str:
-        """Which weights these are, in a few characters: of the commit, or of what a local folder's files hold. "" where none are here."""
+        """A short id of the weights: the start of the commit, or of a hash of a local folder's files; "" when there are none."""
         if entry.path is None:
             manifest = self._manifest(entry)
             return manifest.commit[:VERSION_DIGITS] if manifest is not None else ""
@@ -103,15 +103,15 @@ class ModelStore:
 
     def size_on_disk(self, entry: ModelEntry) -> int:
         """Bytes, with what is half fetched."""
-        place = find_folder(entry) if entry.path is not None else self._place(entry)
-        return sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if place is not None else 0
+        model_folder = find_folder(entry) if entry.path is not None else self._model_folder(entry)
+        return sum(file.stat().st_size for file in model_folder.rglob("*") if file.is_file()) if model_folder is not None else 0
 
     def remove(self, entry: ModelEntry, *, forget: bool = False) -> None:
         """Delete the files of a fetched model. Its commit stays required, unless it is to be forgotten."""
         if entry.path is not None:
             return
         with self._locked(entry):
-            shutil.rmtree(self._place(entry), ignore_errors=True)
+            shutil.rmtree(self._model_folder(entry), ignore_errors=True)
             if forget:
                 self._manifest_file(entry).unlink(missing_ok=True)
 
@@ -121,8 +121,8 @@ class ModelStore:
         """The adapter's safetensors file when it is here and right; no network."""
         if entry.path is not None:
             return entry.path if entry.path.is_file() else None
-        place = self._complete(entry)
-        return place / str(entry.filename) if place is not None else None
+        model_folder = self._complete(entry)
+        return model_folder / str(entry.filename) if model_folder is not None else None
 
     def fetch_adapter(self, entry: AdapterEntry, on_progress: Progress | None = None) -> Path:
         """Raises DarkroomError."""
@@ -134,7 +134,7 @@ class ModelStore:
 
     # -- Places and manifests ------------------------------------------------------------------------------------------------
 
-    def _place(self, entry: Entry) -> Path:
+    def _model_folder(self, entry: Entry) -> Path:
         return self.models_dir / _folder_name(entry)
 
     def _manifest_file(self, entry: Entry) -> Path:
@@ -149,20 +149,20 @@ class ModelStore:
 
     def _complete(self, entry: Entry) -> Path | None:
         manifest = self._manifest(entry)
-        if manifest is None or not manifest.complete or self._wrong_files(entry, manifest):
+        if manifest is None or not manifest.complete or self._invalid_files(entry, manifest):
             return None
-        return self._place(entry)
+        return self._model_folder(entry)
 
-    def _wrong_files(self, entry: Entry, manifest: Manifest) -> list[str]:
+    def _invalid_files(self, entry: Entry, manifest: Manifest) -> list[str]:
         """Missing and damaged files, named in the log."""
         before = [file.checked for file in manifest.files.values()]
-        wrong = manifest.wrong_files(self._place(entry))
-        for name in wrong:
-            state = "damaged" if (self._place(entry) / name).exists() else "missing"
+        invalid = manifest.invalid_files(self._model_folder(entry))
+        for name in invalid:
+            state = "damaged" if (self._model_folder(entry) / name).exists() else "missing"
             logger.warning("the file %s of %s is %s", name, entry.id, state)
         if before != [file.checked for file in manifest.files.values()]:
             manifest.save(self._manifest_file(entry))
-        return wrong
+        return invalid
 
     @contextlib.contextmanager
     def _locked(self, entry: Entry) -> Iterator[None]:
@@ -175,21 +175,21 @@ class ModelStore:
     # -- Fetching ------------------------------------------------------------------------------------------------------------
 
     def _fetch(self, entry: Entry, on_progress: Progress | None) -> Path:
-        place = self._place(entry)
-        with explained(entry, self._hub.host), self._locked(entry):
+        model_folder = self._model_folder(entry)
+        with translate_hub_errors(entry, self._hub.host), self._locked(entry):
             manifest = self._manifest(entry) or self._resolve(entry)
-            wrong = self._wrong_files(entry, manifest) if manifest.complete else list(manifest.files)
-            manifest.complete = manifest.complete and not wrong
+            invalid = self._invalid_files(entry, manifest) if manifest.complete else list(manifest.files)
+            manifest.complete = manifest.complete and not invalid
             manifest.save(self._manifest_file(entry))
-            report = _Report(manifest, wrong, place, on_progress)
+            report = _ProgressReport(manifest, invalid, model_folder, on_progress)
             self._check_disk(entry, manifest.size - report.done)
-            for name in wrong:
-                self._fetch_file(entry, manifest, place, name, report)
+            for name in invalid:
+                self._fetch_file(entry, manifest, model_folder, name, report)
             manifest.complete = True
             manifest.save(self._manifest_file(entry))
-            manifest.delete_strangers(place)
+            manifest.delete_unlisted_files(model_folder)
             report.finish()
-        return place
+        return model_folder
 
     def _resolve(self, entry: Entry) -> Manifest:
         """Ask the hub for the commit and the files. A commit that was recorded at the first use stays required."""
@@ -205,25 +205,25 @@ class ModelStore:
             pinned="catalog" if entry.revision else "first_use",
             selection=_selection(entry),
         )
-        manifest.files = {name: files[name] for name in self._choose(entry, commit, list(files))}
-        if wrong := [name for name, file in manifest.files.items() if file.size < 0]:
+        manifest.files = {name: files[name] for name in self._select(entry, commit, list(files))}
+        if invalid := [name for name, file in manifest.files.items() if file.size < 0]:
             detail = (
-                f"The hub's list of the files of {entry.name} is wrong: it gives no size, or a negative one, for {wrong[0]}."
+                f"The hub's list of the files of {entry.name} is wrong: it gives no size, or a negative one, for {invalid[0]}."
             )
             raise DarkroomError("bad_answer", 502, detail)
         return manifest
 
-    def _choose(self, entry: Entry, commit: str, names: list[str]) -> list[str]:
+    def _select(self, entry: Entry, commit: str, names: list[str]) -> list[str]:
         if isinstance(entry, AdapterEntry):
             if entry.filename not in names:
                 raise DarkroomError("not_found", 502, f"The repository of {entry.name} has no file {entry.filename}.")
             return [str(entry.filename)]
         is_pipeline = "model_index.json" in names and not entry.files
         index = self._hub.read_json(entry, commit, "model_index.json") if is_pipeline else None
-        chosen = select_files(names, model=entry.name, variant=entry.variant, patterns=entry.files, index=index)
-        if not any(name.endswith((".safetensors", ".onnx")) for name in chosen):
+        selected = select_files(names, model=entry.name, variant=entry.variant, patterns=entry.files, index=index)
+        if not any(name.endswith((".safetensors", ".onnx")) for name in selected):
             raise DarkroomError("unsafe_files", 422, f"The repository of {entry.name} has no weights in safetensors form.")
-        return chosen
+        return selected
 
     def _check_disk(self, entry: Entry, missing: int) -> None:
         free = shutil.disk_usage(self.models_dir).free
@@ -231,43 +231,45 @@ class ModelStore:
             sizes = f"needs {missing / 1e9:.1f} GB more on the disk of the models folder; {free / 1e9:.1f} GB are free."
             raise DarkroomError("disk_full", 507, f"{entry.name} {sizes}")
 
-    def _fetch_file(self, entry: Entry, manifest: Manifest, place: Path, name: str, report: _Report) -> None:
-        """Bring one file, twice if it came damaged; then it is given up by name."""
-        file, target = manifest.files[name], place / name
+    def _fetch_file(self, entry: Entry, manifest: Manifest, model_folder: Path, name: str, report: _ProgressReport) -> None:
+        """Download one file; a second time if its hash is wrong, then raise DarkroomError (damaged)."""
+        file, target = manifest.files[name], model_folder / name
         part = _part_of(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         if file.matches(target):
             report.add(file.size - (size_of(part) or 0))
-            return file.remember(target)
+            return file.mark_checked(target)
         for _ in range(2):
             self._hub.transfer(entry, manifest.commit, name, part, file.size, report.add)
             if file.matches(part):
                 part.replace(target)
-                return file.remember(target)
+                return file.mark_checked(target)
             logger.warning("%s of %s came damaged", name, entry.id)
             report.add(-(size_of(part) or 0))
             part.unlink()
         raise DarkroomError("damaged", 502, f"The file {name} of {entry.name} comes damaged from the hub: its hash is wrong.")
 
 
-class _Report:
-    """Adds up what is here and tells it, at most ten times a second."""
+class _ProgressReport:
+    """Adds up the downloaded bytes and calls `on_progress` at most ten times a second."""
 
-    def __init__(self, manifest: Manifest, wrong: list[str], place: Path, on_progress: Progress | None) -> None:
+    def __init__(self, manifest: Manifest, invalid: list[str], model_folder: Path, on_progress: Progress | None) -> None:
         self.total = manifest.size
-        self.done = self.total - sum(manifest.files[name].size - (size_of(_part_of(place / name)) or 0) for name in wrong)
-        self._tell, self._told = on_progress, 0.0
+        self.done = self.total - sum(
+            manifest.files[name].size - (size_of(_part_of(model_folder / name)) or 0) for name in invalid
+        )
+        self._on_progress, self._last_report = on_progress, 0.0
         self.add(0)
 
     def add(self, count: int) -> None:
         self.done += count
-        if self._tell is not None and time.monotonic() - self._told >= REPORT_SECONDS:
-            self._told = time.monotonic()
-            self._tell(min(self.done, self.total), self.total)
+        if self._on_progress is not None and time.monotonic() - self._last_report >= REPORT_SECONDS:
+            self._last_report = time.monotonic()
+            self._on_progress(min(self.done, self.total), self.total)
 
     def finish(self) -> None:
-        if self._tell is not None:
-            self._tell(self.total, self.total)
+        if self._on_progress is not None:
+            self._on_progress(self.total, self.total)
 
 
 def _folder_name(entry: Entry) -> str:

@@ -7,4 +7,9 @@ class FilesConfig(AppConfig):
     verbose_name = "Files"
 
     def ready(self) -> None:
-        from api.files import signals  # noqa: F401  (connects them)
+        from api.files import signals, storage  # noqa: F401  (connects them)
+        from api.files.references import register_reference
+        from api.jobs.disk import watch_free_space
+
+        register_reference("job_inputs")
+        watch_free_space(storage.free_media_bytes)

@@ -16,9 +16,9 @@ from django.conf import settings
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from api.files.errors import InvalidImage
+from api.files.formats import ANIMATED_CODECS, CODECS, UPLOAD, encode, list_labels
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-Mode = Literal["RGB", "L"]
+Mode = Literal["RGB", "L", "RGBA"]
 # What Pillow raises for damaged files, apart from OSError.
 DAMAGED = (
     OSError,
@@ -29,6 +29,7 @@ DAMAGED = (
     TypeError,
     AttributeError,
     ArithmeticError,
+    RuntimeError,  # libavif's
     struct.error,
     zlib.error,
 )
@@ -41,13 +42,13 @@ def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
     """Upright pixels in `mode`, without any metadata. Raises InvalidImage and nothing else.
 
     RGB: transparency is laid on white. L (masks): on black, which is "not painted"; of a stroke of one colour on transparency
-    the alpha channel is taken.
+    the alpha channel is taken. RGBA: transparency is kept, and a picture without any is RGB.
     """
     if not data:
         raise InvalidImage("The image is empty: send base64, a data URL, a file, or the id of an image here.", "empty")
     with room_for(data):
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=CODECS) as image:
                 check_header(image)
                 image.load()
                 return flatten(ImageOps.exif_transpose(image), mode)
@@ -56,7 +57,7 @@ def decode_image(data: bytes, mode: Mode = "RGB") -> Image.Image:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise too_many_pixels() from None
         except UnidentifiedImageError:
-            raise InvalidImage("This is not a PNG, JPEG or WebP image.", "not_an_image") from None
+            raise InvalidImage(f"This is not a {list_labels()} image.", "not_an_image") from None
         except DAMAGED:
             raise InvalidImage("The image is damaged or cut off.", "damaged_image") from None
 
@@ -74,7 +75,7 @@ def room_for(data: bytes) -> Iterator[None]:
 def count_pixels(data: bytes) -> int:
     """By the header; 0 for what is no picture, which `decode_image` says."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=CODECS) as image:
             return image.width * image.height
     except (*DAMAGED, UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return 0
@@ -84,7 +85,7 @@ def check_header(image: Image.Image) -> None:
     """An MPO (a phone's JPEG with a second picture behind the first) is taken as the JPEG that it begins with."""
     if image.width * image.height > settings.MAX_IMAGE_PIXELS:
         raise too_many_pixels()
-    if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+    if image.format in ANIMATED_CODECS and getattr(image, "is_animated", False):
         raise InvalidImage("Animated images are not supported.", "animated")
 
 
@@ -93,10 +94,12 @@ def too_many_pixels() -> InvalidImage:
 
 
 def flatten(image: Image.Image, mode: Mode) -> Image.Image:
-    """Eight bits a channel, opaque."""
+    """Eight bits a channel; opaque, but for RGBA."""
     if image.mode.startswith("I"):  # 16 bits of grey: convert() would clip them instead of scaling
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if image.has_transparency_data:
+    if mode == "RGBA":
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
         if mode == "L" and has_its_shape_in_alpha(image):
             return image.getchannel("A")
@@ -126,6 +129,4 @@ def values_in(histogram: list[int]) -> list[int]:
 
 def encode_png(image: Image.Image) -> bytes:
     """Level 1: a third of the time of Pillow's default, for files that are a little larger."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return encode(image, UPLOAD, compress_level=1)

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from api.files.addresses import is_global_address
 from api.files.errors import InvalidImage
+from api.files.formats import CONTENT_TYPES
 
 MAX_SECONDS = 10.0
 CHUNK = 64 * 1024
@@ -118,7 +119,7 @@ def cut(sock: socket.socket) -> None:
 def read_body(connection: http.client.HTTPConnection, parts: SplitResult, max_bytes: int) -> bytes:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     connection.auto_open = 0  # never a connection of http.client's own, which would resolve the name again
-    connection.request("GET", path, headers={"User-Agent": USER_AGENT, "Accept": "image/png, image/jpeg, image/webp"})
+    connection.request("GET", path, headers={"User-Agent": USER_AGENT, "Accept": ", ".join(CONTENT_TYPES)})
     response = connection.getresponse()
     if response.status != http.client.OK:
         raise fetch_failed(f"The image's URL answered with status {response.status}; redirects are not followed.")

@@ -10,12 +10,13 @@ from rest_framework import serializers
 from api.access.principals import Principal
 from api.files.decoding import Mode
 from api.files.errors import InvalidImage
+from api.files.formats import list_labels
 from api.files.models import StoredFile
 from api.files.services import resolve_image
 from api.spec_serializers import register_field
 from api.specs import InputImage, InputMask
 
-DESCRIPTION = "An image (PNG, JPEG or WebP): base64, a data URL, a multipart file, or the id of an image here."
+DESCRIPTION = f"An image ({list_labels()}): base64, a data URL, a multipart file, or the id of an image here."
 
 
 @extend_schema_field({"type": "string", "description": DESCRIPTION, "examples": ["0197c0de-0000-7000-8000-000000000000"]})

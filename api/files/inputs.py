@@ -59,7 +59,9 @@ def decode_data_url(value: str) -> bytes:
     if not comma or "base64" not in parameters:
         raise InvalidImage("A data URL has the form data:image/png;base64,….", "not_base64")
     if not MEDIA_TYPE.fullmatch(media_type):
-        raise InvalidImage("A data URL of an image begins with data:image/png;base64, (or jpeg, webp).", "wrong_type")
+        raise InvalidImage(
+            "A data URL of an image begins with data:image/png;base64, (or another format that is read here).", "wrong_type"
+        )
     return decode_base64(unquote(body))
 
 

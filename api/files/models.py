@@ -1,15 +1,20 @@
 """Every picture on the server, sent by a client or made here, under one kind of id."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from api.files import storage
+from api.files.references import references
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Job
+
+# A request may have named the upload just now, and be about to make its job: the sweep comes back to it.
+GRACE = timedelta(minutes=1)
 
 
 class StoredFileQuerySet(models.QuerySet["StoredFile"]):
@@ -17,13 +22,16 @@ class StoredFileQuerySet(models.QuerySet["StoredFile"]):
         return self.filter(purpose=StoredFile.Purpose.UPLOAD)
 
     def unused_since(self, moment: datetime) -> Self:
-        """Uploads that no job uses and that nobody sent or named since then."""
-        used = JobInput.objects.filter(file=OuterRef("pk"))
-        return self.uploads().filter(~Exists(used), used_at__lt=moment)
+        """Uploads that nothing refers to, and that nobody sent or named since then; or that were to be kept until now."""
+        this = StoredFile.objects.filter(pk=OuterRef("pk"))
+        unreferenced = [~Exists(this.filter(**{f"{relation}__isnull": False})) for relation in references()]
+        not_in_use = Q(expires_at__isnull=True, used_at__lt=moment)
+        expired = Q(expires_at__lt=Now(), used_at__lt=timezone.now() - GRACE)
+        return self.uploads().filter(not_in_use | expired, *unreferenced)
 
 
 class StoredFile(models.Model):
-    """A picture below MEDIA_ROOT. Deleting the row removes the file and its thumbnail once the deletion is committed."""
+    """A picture in the storage of media. Deleting the row removes the file and its thumbnail once the deletion is committed."""
 
     class Purpose(models.TextChoices):
         UPLOAD = storage.UPLOAD
@@ -41,6 +49,7 @@ class StoredFile(models.Model):
     height = models.PositiveIntegerField()
     created_at = models.DateTimeField(db_default=Now())
     used_at = models.DateTimeField(db_default=Now(), help_text="When it was last sent or named in a request.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Of an upload that was to be kept until then.")
 
     objects = StoredFileQuerySet.as_manager()
 
@@ -48,6 +57,7 @@ class StoredFile(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["owner_key", "sha256"], name="file_owner_content"),
+            models.Index(fields=["expires_at"], name="file_upload_end", condition=models.Q(purpose=storage.UPLOAD)),
             models.Index(fields=["used_at"], name="file_upload_age", condition=models.Q(purpose=storage.UPLOAD)),
         ]
 
@@ -56,7 +66,7 @@ class StoredFile(models.Model):
 
 
 class JobInput(models.Model):
-    """A picture that a job starts from. An upload is kept as long as one such row is there."""
+    """A picture that a job starts from. An upload is kept as long as one such row is there (references.py)."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="inputs")
     file = models.ForeignKey(StoredFile, on_delete=models.CASCADE, related_name="job_inputs")

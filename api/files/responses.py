@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
@@ -10,8 +10,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
+from api.files import storage
+from api.files.formats import THUMBNAIL
 from api.files.models import StoredFile
-from api.files.storage import media_path
 
 CHUNK = 256 * 1024
 HEADERS = {
@@ -32,34 +33,33 @@ def file_response(request: HttpRequest | Request, stored: StoredFile, thumbnail:
         request = request._request
     name = (thumbnail and stored.thumbnail_name) or stored.name
     try:
-        size = media_path(name).stat().st_size
+        size = storage.file_size(name)
     except FileNotFoundError:
         raise Http404 from None
     etag = f'"{stored.sha256}{"-t" if thumbnail else ""}"'
     response = build_response(request, name)
     headers = {"ETag": etag, "Content-Type": content_type(stored, name), "Content-Length": str(size)}
-    headers["Content-Disposition"] = f'inline; filename="{Path(name).name}"'
+    headers["Content-Disposition"] = f'inline; filename="{PurePosixPath(name).name}"'
     for header, value in {**HEADERS, **headers}.items():
         response[header] = value
     return get_conditional_response(request, etag=etag, response=response) or response  # type: ignore[arg-type]
 
 
 def content_type(stored: StoredFile, name: str) -> str:
-    return "image/webp" if name == stored.thumbnail_name else stored.content_type
+    return THUMBNAIL.content_type if name == stored.thumbnail_name else stored.content_type
 
 
 def build_response(request: HttpRequest, name: str) -> HttpResponseBase:
-    if settings.MEDIA_ACCEL_PREFIX:
+    if settings.MEDIA_ACCEL_PREFIX and storage.media_folder():
         return HttpResponse(headers={"X-Accel-Redirect": f"{settings.MEDIA_ACCEL_PREFIX.rstrip('/')}/{name}"})
     if request.method == "HEAD":
         return HttpResponse()
-    path = media_path(name)
-    return StreamingHttpResponse(read_async(path) if isinstance(request, ASGIRequest) else read(path))
+    return StreamingHttpResponse(read_async(name) if isinstance(request, ASGIRequest) else read(name))
 
 
-async def read_async(path: Path) -> AsyncIterator[bytes]:
+async def read_async(name: str) -> AsyncIterator[bytes]:
     """Django's own FileResponse would read the whole file into memory under ASGI."""
-    file = await asyncio.to_thread(path.open, "rb")
+    file = await asyncio.to_thread(storage.open_file, name)
     try:
         while chunk := await asyncio.to_thread(file.read, CHUNK):
             yield chunk
@@ -67,7 +67,7 @@ async def read_async(path: Path) -> AsyncIterator[bytes]:
         file.close()
 
 
-def read(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+def read(name: str) -> Iterator[bytes]:
+    with storage.open_file(name) as file:
         while chunk := file.read(CHUNK):
             yield chunk

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models.functions import Now
+from django.db.models import Value
+from django.db.models.functions import Coalesce, Greatest, Now
 from django.http import Http404
 from PIL import Image
 
@@ -15,6 +16,7 @@ from api.access.principals import Principal, visible_to
 from api.files import storage
 from api.files.decoding import Mode, decode_image, encode_png, flatten, room_for
 from api.files.errors import InvalidImage, MissingFile
+from api.files.formats import UPLOAD
 from api.files.inputs import decode_input, parse_id
 from api.files.models import JobInput, StoredFile, StoredFileQuerySet
 from api.files.storage import WrittenFile
@@ -51,14 +53,20 @@ def keep_pixels(owner_key: str, image: Image.Image) -> StoredFile:
     png = encode_png(image)
     known = StoredFile.objects.uploads().filter(owner_key=owner_key, sha256=hashlib.sha256(png).hexdigest())
     file = mark_used(known)
-    if file is not None and storage.media_path(file.name).exists():
+    if file is not None and storage.file_exists(file.name):
         return file
-    written = storage.write_image_files(png, image, "png", purpose=storage.UPLOAD)
+    written = storage.write_image_files(png, image, UPLOAD.name, purpose=storage.UPLOAD)
     try:
         return create_file(written, owner_key=owner_key, purpose=storage.UPLOAD)
     except BaseException:
         storage.remove_written(written)
         raise
+
+
+def keep_until(file: StoredFile, moment: datetime) -> None:
+    """An upload that was to be kept longer already is."""
+    later = Greatest(Coalesce("expires_at", Value(moment)), Value(moment))
+    StoredFile.objects.filter(pk=file.pk).update(expires_at=later)
 
 
 def mark_used(files: StoredFileQuerySet) -> StoredFile | None:
@@ -111,15 +119,23 @@ def visible_file(principal: Principal, identifier: uuid.UUID | str) -> StoredFil
 def open_image(file: StoredFile, mode: Mode = "RGB") -> Image.Image:
     """The pixels of a picture that is here. Raises MissingFile."""
     try:
-        with Image.open(storage.media_path(file.name)) as image:
+        with storage.open_file(file.name) as opened, Image.open(opened) as image:
             image.load()
             return flatten(image, mode)
     except FileNotFoundError:
         raise MissingFile from None
 
 
+def read_file(file: StoredFile) -> bytes:
+    """As it is stored. Raises MissingFile."""
+    try:
+        return storage.read_bytes(file.name)
+    except FileNotFoundError:
+        raise MissingFile from None
+
+
 def delete_unused_uploads(files: StoredFileQuerySet, *, unused_since: datetime, limit: int = 500) -> int:
-    """Deletes up to `limit` of `files` that are uploads, that no job uses, and that nobody sent or named since then."""
+    """Deletes up to `limit` of `files` that are uploads, that nothing refers to, and that nobody sent or named since then."""
     with transaction.atomic():
         unused = list(files.unused_since(unused_since).select_for_update()[:limit])
         for file in unused:

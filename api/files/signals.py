@@ -1,6 +1,5 @@
 """Files follow their rows: removed when, and only when, the deletion of the row is committed."""
 
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -9,12 +8,9 @@ from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils import timezone
 
-from api.files.models import JobInput, StoredFile
+from api.files.models import GRACE, JobInput, StoredFile
 from api.files.services import delete_unused_uploads
 from api.files.storage import remove_file
-
-# A request may have named the upload just now, and be about to make its job: the sweep comes back to it.
-GRACE = timedelta(minutes=1)
 
 
 @receiver(post_delete, sender=StoredFile)

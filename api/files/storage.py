@@ -1,8 +1,10 @@
-"""Files below MEDIA_ROOT: written whole or not at all, and durable when the function returns."""
+"""The media: pictures and thumbnails in Django's default storage (STORAGES), which is a folder or an object store.
 
+Nothing outside api/files/ knows how a file is kept: it has the name from a row, and these functions.
+"""
+
+import errno
 import hashlib
-import io
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,23 +12,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from django.conf import settings
+from django.core.files import File
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage, default_storage
 from PIL import Image
 
-from api.jobs.disk import DiskFull, ensure_free_space, free_space
+from api.files.decoding import flatten
+from api.files.formats import FORMATS, THUMBNAIL, encode
+from api.jobs.disk import DiskFull, disk_usage, ensure_free_space, free_space
 from api.jobs.identifiers import uuid7
 from api.outages import is_disk_full
 
 __all__ = ["DiskFull", "ensure_free_space", "free_space"]
 UPLOAD, OUTPUT = "upload", "output"
 PURPOSES = (UPLOAD, OUTPUT)
-CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 THUMBNAIL_SIDE = 384
 
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A picture and its thumbnail on disk, before there is a row. Names are paths below MEDIA_ROOT."""
+    """A picture and its thumbnail in the storage, before there is a row. Names are the storage's."""
 
     id: uuid.UUID
     name: str
@@ -39,17 +44,17 @@ class WrittenFile:
 
 
 def write_image_files(
-    data: bytes, image: Image.Image, extension: str, *, purpose: str = OUTPUT, id: uuid.UUID | None = None
+    data: bytes, image: Image.Image, format: str, *, purpose: str = OUTPUT, id: uuid.UUID | None = None
 ) -> WrittenFile:
-    """Writes `data` (an encoded picture, whose pixels are `image`) and a thumbnail; `extension` is png, jpg or webp.
+    """Writes `data` (an encoded picture, whose pixels are `image`) and a thumbnail; `format` is a name of FORMATS.
 
     Raises DiskFull, and leaves nothing behind then. The caller makes the row with `create_file`, or calls `remove_written`.
     """
-    identifier = id or uuid7()
+    row, identifier = FORMATS[format], id or uuid7()
     folder = f"{purpose}/{datetime.now(UTC):%Y/%m/%d}"
-    name = write_file(folder, data, extension, stem=str(identifier))
+    name = write_file(folder, data, row.suffixes[0], stem=str(identifier))
     try:
-        thumbnail_name = write_file(folder, make_thumbnail(image), "webp", stem=f"{identifier}_t")
+        thumbnail_name = write_file(folder, make_thumbnail(image), THUMBNAIL.suffixes[0], stem=f"{identifier}_t")
     except BaseException:
         remove_file(name)
         raise
@@ -59,7 +64,7 @@ def write_image_files(
         thumbnail_name=thumbnail_name,
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),
-        content_type=CONTENT_TYPES[extension],
+        content_type=row.content_type,
         width=image.width,
         height=image.height,
     )
@@ -72,69 +77,77 @@ def remove_written(written: WrittenFile) -> None:
 
 
 def make_thumbnail(image: Image.Image) -> bytes:
-    small = image.convert("RGB") if image.mode != "RGB" else image.copy()
+    small = flatten(image, "RGB") if image.mode != "RGB" else image.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=1.0)  # whole pixels are averaged first: half the time
-    buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=80, method=2)
-    return buffer.getvalue()
+    return encode(small, THUMBNAIL, quality=80, method=2)
 
 
-def write_file(folder: str, data: bytes, extension: str, *, stem: str | None = None) -> str:
-    """`.part` → fsync → rename → fsync of the folder. Returns the name below MEDIA_ROOT. Raises DiskFull."""
-    name = f"{folder}/{stem or uuid7()}.{extension}"
-    path = media_path(name)
-    part = path.with_name(path.name + ".part")
-    with no_space_is_disk_full():
-        make_folder(path.parent)
-        try:
-            write_durably(part, data)
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-    return name
+def write_file(folder: str, data: bytes, suffix: str, *, stem: str | None = None) -> str:
+    """The name under which the storage keeps `data`. Raises DiskFull."""
+    with storage_errors():
+        return default_storage.save(f"{folder}/{stem or uuid7()}{suffix}", ContentFile(data))
 
 
 @contextmanager
-def no_space_is_disk_full() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
+    """A full disk is DiskFull. What the library of a storage elsewhere raises is an OSError, as a network disk's that went away."""
     try:
         yield
     except OSError as error:
         if is_disk_full(error):
             raise DiskFull from error
         raise
+    except Exception as error:
+        raise OSError(errno.ENOTCONN, "The storage of pictures does not answer.") from error
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+# ---------------------------------------------------------------- what is there, by a row's name
 
 
-def make_folder(folder: Path) -> None:
-    """The folder and its parents, each name durable in the one above it."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+def open_file(name: str) -> File:
+    """For reading bytes. Raises FileNotFoundError."""
+    with storage_errors():
+        return default_storage.open(name, "rb")
 
 
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def read_bytes(name: str) -> bytes:
+    """Raises FileNotFoundError."""
+    with open_file(name) as file:
+        return file.read()  # type: ignore[no-any-return]
 
 
-def media_path(name: str) -> Path:
-    """Where a row's file is. Names come from rows alone, never from a URL."""
-    return Path(settings.MEDIA_ROOT) / name
+def file_size(name: str) -> int:
+    """In bytes. Raises FileNotFoundError."""
+    with storage_errors():
+        return default_storage.size(name)
+
+
+def file_exists(name: str) -> bool:
+    with storage_errors():
+        return default_storage.exists(name)
 
 
 def remove_file(name: str) -> None:
     if name:
-        media_path(name).unlink(missing_ok=True)
+        with storage_errors():
+            default_storage.delete(name)
+
+
+# ---------------------------------------------------------------- where it is, for people and for the proxy in front
+
+
+def media_folder() -> Path | None:
+    """The folder on this machine that holds the media; None where the storage is elsewhere."""
+    return Path(default_storage.location) if isinstance(default_storage, FileSystemStorage) else None
+
+
+def describe_place(name: str) -> str:
+    """Where a person finds the file: its path, or its name in a storage without paths."""
+    folder = media_folder()
+    return str(folder / name) if folder else name
+
+
+def free_media_bytes() -> int | None:
+    """None where the storage tells no end of its room."""
+    folder = media_folder()
+    return disk_usage(folder).free if folder else None

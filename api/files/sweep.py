@@ -1,23 +1,23 @@
 """Brings files and rows together again after a crash: files that never got a row, uploads that no job uses, halves of files."""
 
-import os
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from django.conf import settings
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from api.files import storage
+from api.files.durable import PART
+from api.files.formats import STORED_SUFFIXES
 from api.files.models import StoredFile
 from api.files.services import delete_unused_uploads
 
 # Only what storage.py names like this, in folders that it names like this, is ever touched.
-FOLDERS = "[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]"
-FILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(_t)?\.(png|jpg|webp)(\.part)?")
+FOLDERS = [re.compile(digits) for digits in ("[0-9]{4}", "[0-9]{2}", "[0-9]{2}")]
+SUFFIXES = "|".join(map(re.escape, STORED_SUFFIXES))
+FILE = re.compile(rf"[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}(_t)?({SUFFIXES})(\.part)?")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BATCH = 500
 
@@ -30,6 +30,12 @@ class SweepReport:
     parts: int = 0
     uploads: int = 0
 
+    def count(self, name: str) -> None:
+        if name.endswith(PART):
+            self.parts += 1
+        else:
+            self.files += 1
+
 
 def sweep_orphans(older_than: timedelta = HOUR, uploads_older_than: timedelta = DAY, *, days: int | None = None) -> SweepReport:
     """Safe beside running work: a file younger than `older_than` may still be about to get its row.
@@ -41,44 +47,51 @@ def sweep_orphans(older_than: timedelta = HOUR, uploads_older_than: timedelta = 
     unused_since = timezone.now() - uploads_older_than
     while deleted := delete_unused_uploads(StoredFile.objects.all(), unused_since=unused_since):
         report.uploads += deleted
-    for names in old_names(time.time() - older_than.total_seconds(), days):
-        parts = [name for name in names if name.endswith(".part")]
-        orphans = without_row(set(names) - set(parts))
-        for name in [*parts, *orphans]:
-            storage.remove_file(name)
-        report.parts += len(parts)
-        report.files += len(orphans)
+    for names in names_of_ours(days):
+        for name in without_row(set(names)):
+            if is_older(name, timezone.now() - older_than):
+                storage.remove_file(name)
+                report.count(name)
     return report
 
 
 def missing_files() -> Iterator[StoredFile]:
     """Rows whose file is gone. They are told (by doctor), not deleted: the disk may just not be mounted."""
     for file in StoredFile.objects.order_by("pk").iterator(BATCH):
-        if not storage.media_path(file.name).exists():
+        if not storage.file_exists(file.name):
             yield file
 
 
-def old_names(before: float, days: int | None) -> Iterator[list[str]]:
-    """Names below MEDIA_ROOT of files last changed before then, some hundred at a time."""
-    root = Path(settings.MEDIA_ROOT)
+def names_of_ours(days: int | None) -> Iterator[list[str]]:
+    """Names that we may have given, some hundred at a time."""
     first_day = "" if days is None else f"{datetime.now(UTC) - timedelta(days=days):%Y/%m/%d}"
     for purpose in storage.PURPOSES:
-        for folder in sorted(root.glob(f"{purpose}/{FOLDERS}")):
-            if folder.relative_to(root / purpose).as_posix() < first_day:
+        for folder in folders_of_days(purpose):
+            if folder.removeprefix(f"{purpose}/") < first_day:
                 continue
-            names = [f"{folder.relative_to(root).as_posix()}/{name}" for name in old_entries(folder, before)]
+            names = [f"{folder}/{name}" for name in sorted(list_folder(folder)[1]) if FILE.fullmatch(name)]
             for start in range(0, len(names), BATCH):
                 yield names[start : start + BATCH]
 
 
-def old_entries(folder: Path, before: float) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if FILE.fullmatch(entry.name) and is_older(entry, before))
+def folders_of_days(purpose: str) -> Iterator[str]:
+    found = [purpose]
+    for pattern in FOLDERS:
+        found = [f"{folder}/{name}" for folder in found for name in sorted(list_folder(folder)[0]) if pattern.fullmatch(name)]
+    yield from found
 
 
-def is_older(entry: "os.DirEntry[str]", before: float) -> bool:
+def list_folder(folder: str) -> tuple[list[str], list[str]]:
+    """The names of the folders and the files in it; none where it is not there."""
     try:
-        return entry.stat(follow_symlinks=False).st_mtime < before
+        return default_storage.listdir(folder)
+    except FileNotFoundError:
+        return [], []
+
+
+def is_older(name: str, moment: datetime) -> bool:
+    try:
+        return default_storage.get_modified_time(name) < moment
     except FileNotFoundError:  # deleted while we look
         return False
 

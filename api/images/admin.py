@@ -156,7 +156,7 @@ class GeneratedImageAdmin(admin.ModelAdmin):
     form = JudgementForm
     fields = ["rating", "favourite", "tag_names"]
     list_display = ["prompt"]
-    list_filter = [SortFilter, UsedModelFilter, MatchFilter, RatingFilter, "favourite", TagFilter, MadeFilter]
+    list_filter = [SortFilter, "origin", UsedModelFilter, MatchFilter, RatingFilter, "favourite", TagFilter, MadeFilter]
     search_fields = ["prompt"]
     search_help_text = "Words of the prompt (in the newest 20,000 that the filters leave), or a seed as seed:42."
     list_per_page = 48
@@ -234,7 +234,8 @@ def picture_context(image: GeneratedImage) -> dict[str, Any]:
     return {
         "title": "Picture",
         "subtitle": None,
-        "derived": image.derived.order_by("pk")[:MOST_DERIVED],
+        "sources": image.source_links.all(),
+        "derived": image.derived.order_by("pk").distinct()[:MOST_DERIVED],
         "others": [(name, readable(value)) for name, value in others.items()],
         "parameters_json": pretty(image.parameters),
         "scores": sorted(image.scores.items()),

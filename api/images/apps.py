@@ -7,9 +7,11 @@ class ImagesConfig(AppConfig):
     verbose_name = "Pictures"
 
     def ready(self) -> None:
+        from api.files.references import register_reference
         from api.images import signals  # noqa: F401  (its receivers register themselves)
         from api.images.handler import Img2Img, Txt2Img
         from api.jobs import kinds
 
+        register_reference("generated__derived_links")
         kinds.register(Txt2Img())
         kinds.register(Img2Img())

@@ -14,7 +14,7 @@ from api.files import storage
 from api.files.decoding import Mode
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
-from api.files.services import create_file, link_inputs, open_image
+from api.files.services import create_file, link_inputs, open_image, read_file
 from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
 from api.images.judges import independent_criteria, make_judges
@@ -22,7 +22,7 @@ from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
 from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
 from api.images.ranking import DEFAULT, weights_of
-from api.images.services import set_tags
+from api.images.services import link_sources, set_tags
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from api.images.backends.request import Fate, ImageRequest
 
 Run = RunningJob[Txt2ImgSpec]
-EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+Origin = GeneratedImage.Origin
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
                     yield save(run, sink.choose(index))
 
     def record(self, job: Job, output: Output) -> dict[str, Any]:
-        source = find_source(output.spec)
-        images = [describe(record_picture(job, output.spec, picture, source)) for picture in output.pictures]
+        sources = find_sources(output.spec)
+        images = [describe(record_picture(job, output.spec, picture, sources)) for picture in output.pictures]
         ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
         return {"images": images, "candidates": output.choice.candidates, **ranking}
 
@@ -197,23 +197,28 @@ def save_picture(run: Run, made: GeneratedPicture) -> storage.WrittenFile:
     spec = run.spec
     described = {**spec.to_json(), "seed": made.seed, "job": str(run.id), "scores": made.scores}
     data = encode_image(made.picture, spec.output_format, described if settings.IMAGE_METADATA else None, run.warn)
-    return storage.write_image_files(data, made.picture, EXTENSIONS[spec.output_format])
+    return storage.write_image_files(data, made.picture, spec.output_format)
 
 
 # ---------------------------------------------------------------- record and render
 
 
-def find_source(spec: Txt2ImgSpec) -> GeneratedImage | None:
-    return GeneratedImage.objects.filter(pk=UUID(spec.image)).first() if isinstance(spec, Img2ImgSpec) else None
+def find_sources(spec: Txt2ImgSpec) -> dict[str, GeneratedImage]:
+    """By role, those that are pictures here; what a request brought with it is a file of the job alone."""
+    if not isinstance(spec, Img2ImgSpec):
+        return {}
+    ids = {role: UUID(pk) for role, pk in (("image", spec.image), ("mask", spec.mask)) if pk}
+    found = GeneratedImage.objects.in_bulk(list(ids.values()))
+    return {role: found[pk] for role, pk in ids.items() if pk in found}
 
 
-def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, source: GeneratedImage | None) -> GeneratedImage:
+def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, sources: dict[str, GeneratedImage]) -> GeneratedImage:
     image = GeneratedImage.objects.create(
         file=create_file(picture.file, owner_key=job.owner_key, purpose=storage.OUTPUT),
         job=job,
         index=picture.index,
         owner_key=job.owner_key,
-        source=source,
+        origin=Origin.EDITED if isinstance(spec, Img2ImgSpec) else Origin.GENERATED,
         model_id=spec.model_id,
         prompt=spec.prompt,
         negative_prompt=spec.negative_prompt,
@@ -229,6 +234,7 @@ def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, source: Genera
         scores=picture.made.scores,
         clip_score=picture.made.scores.get("clip_score"),
     )
+    link_sources(image, sources)
     if spec.tags:
         set_tags(image, spec.tags)
     return image
@@ -257,6 +263,6 @@ def read_base64(identifier: str) -> str | None:
 
     file = StoredFile.objects.filter(pk=identifier).first()
     try:
-        return base64.b64encode(storage.media_path(file.name).read_bytes()).decode() if file else None
-    except FileNotFoundError:
+        return base64.b64encode(read_file(file)).decode() if file else None
+    except MissingFile:
         return None

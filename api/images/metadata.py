@@ -1,7 +1,7 @@
 """A picture's file and the parameters that it carries. No torch.
 
 PNG: a `parameters` text in AUTOMATIC1111's form, which the tools of this field read, and `darkroom`, all of it as JSON.
-JPEG and WebP: the text as EXIF UserComment, the JSON as EXIF MakerNote.
+The other formats: the text as EXIF UserComment, the JSON as EXIF MakerNote.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from api.files.decoding import DAMAGED
+from api.files.formats import CODECS, FORMATS, TEXT_CODECS, encode
 from api.images.scheduler_presets import SCHEDULERS, scheduler_label
 
-PNG_LEVEL = 2
-"""zlib's; level 6 takes twice the time for some per cent (SPEED.md)."""
-QUALITY = 92
-JPEG_EXIF_BYTES = 65_533
-"""What one marker of a JPEG holds; PNG and WebP have room for gigabytes."""
 SHORTER = (1000, 300, 100, 30)
 """Characters to which each text is cut, one after the other, until all fits."""
 
@@ -42,32 +39,31 @@ _FIELDS: tuple[tuple[str, str, type], ...] = (
 def encode_image(
     image: Image.Image, output_format: str, parameters: Mapping[str, Any] | None, warn: Callable[[str], None]
 ) -> bytes:
-    """The file's bytes; `output_format` is png, jpeg or webp. Without parameters the file carries none.
+    """The file's bytes; `output_format` is a name of FORMATS. Without parameters the file carries none.
 
     `parameters` is JSON in the names of the API (prompt, negative_prompt, steps, guidance_scale, seed, scheduler, model_id,
     strength, clip_skip, loras …). What the format has no room for is shortened and told to `warn`: a picture that is made is
     never lost by what is said of it.
     """
-    written = io.BytesIO()
-    if output_format == "png":
-        image.save(written, "PNG", compress_level=PNG_LEVEL, pnginfo=_png_info(parameters, image))
-    elif output_format == "jpeg":
-        exif = _exif(parameters, image)
-        if parameters is not None and len(exif) > JPEG_EXIF_BYTES:
-            exif = _short_exif(parameters, image)
-            warn("The parameters in the file were shortened, as a JPEG holds 64 KiB of them; the history has them in full.")
-        image.convert("RGB").save(written, "JPEG", quality=QUALITY, exif=exif)
-    else:
-        image.save(written, "WEBP", quality=QUALITY, method=4, exif=_exif(parameters, image))
-    return written.getvalue()
+    row = FORMATS[output_format]
+    if row.parameters == "text":
+        return encode(image, row, pnginfo=_png_info(parameters, image))
+    exif, limit = _exif(parameters, image), row.max_exif_bytes
+    if parameters is not None and limit is not None and len(exif) > limit:
+        exif = _short_exif(parameters, image, limit)
+        warn(
+            f"The parameters in the file were shortened, as a {row.label} holds {round(limit / 1024)} KiB of them; "
+            "the history has them in full."
+        )
+    return encode(image, row, exif=exif)
 
 
 def read_parameters(data: bytes) -> dict[str, Any] | None:
     """The parameters in a file of ours, or what can be read of AUTOMATIC1111's text; None where there are none."""
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            whole, text = _read_png(image) if image.format == "PNG" else _read_exif(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with Image.open(io.BytesIO(data), formats=CODECS) as image:
+            whole, text = _read_png(image) if image.format in TEXT_CODECS else _read_exif(image)
+    except (*DAMAGED, Image.DecompressionBombError):
         return None
     return _from_json(whole) or (parse_infotext(text) if text else None)
 
@@ -125,11 +121,11 @@ def _exif(parameters: Mapping[str, Any] | None, image: Image.Image) -> bytes:
     return exif.tobytes()
 
 
-def _short_exif(parameters: Mapping[str, Any], image: Image.Image) -> bytes:
-    """As much of the parameters as fits a JPEG; none where even their shortest form does not."""
+def _short_exif(parameters: Mapping[str, Any], image: Image.Image, limit: int) -> bytes:
+    """As much of the parameters as fits into `limit` bytes; none where even their shortest form does not."""
     for length in SHORTER:
         exif = _exif({**_cut(parameters, length), "shortened": True}, image)
-        if len(exif) <= JPEG_EXIF_BYTES:
+        if len(exif) <= limit:
             return exif
     return b""
 

@@ -1,4 +1,7 @@
-"""The pictures that were made, with everything that made them."""
+"""Pictures: where each comes from, what made it, and what people say of it."""
+
+import uuid
+from typing import Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -20,21 +23,41 @@ class Tag(models.Model):
         return self.name
 
 
+class ImageQuerySet(models.QuerySet["GeneratedImage"]):
+    def made_here(self) -> Self:
+        """All but uploads. Not as `origin IN …`, for which SQLite would sort nearly the whole table."""
+        return self.exclude(origin=GeneratedImage.Origin.UPLOADED)
+
+
 class GeneratedImage(models.Model):
-    """One picture of a job. Its id is its file's, so that it can be named wherever an image is asked for."""
+    """One picture. Its id is its file's, so that it can be named wherever an image is asked for.
+
+    What only some origins have is null in the others, or empty where it is text.
+    """
+
+    class Origin(models.TextChoices):
+        GENERATED = "generated"
+        EDITED = "edited"
+        UPSCALED = "upscaled"
+        PREPROCESSED = "preprocessed"
+        ANNOTATED = "annotated"
+        UPLOADED = "uploaded"
 
     file = models.OneToOneField(StoredFile, primary_key=True, on_delete=models.CASCADE, related_name="generated")
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="images")
-    index = models.PositiveSmallIntegerField(help_text="Its place in the job's request.")
+    origin = models.CharField(max_length=12, choices=Origin, default=Origin.GENERATED)
+    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.CASCADE, related_name="images")
+    index = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Its place in the job's request.")
     owner_key = models.CharField(max_length=64)
-    source = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="derived")
+    sources = models.ManyToManyField(
+        "self", through="ImageSource", through_fields=("image", "source"), symmetrical=False, related_name="derived"
+    )
 
-    model_id = models.CharField(max_length=200)
-    prompt = models.TextField()
+    model_id = models.CharField(max_length=200, blank=True)
+    prompt = models.TextField(blank=True)
     negative_prompt = models.TextField(blank=True)
-    seed = models.BigIntegerField()
-    steps = models.PositiveSmallIntegerField()
-    guidance_scale = models.FloatField()
+    seed = models.BigIntegerField(null=True, blank=True)
+    steps = models.PositiveSmallIntegerField(null=True, blank=True)
+    guidance_scale = models.FloatField(null=True, blank=True)
     scheduler = models.CharField(max_length=40, blank=True)
     strength = models.FloatField(null=True, blank=True)
     width = models.PositiveIntegerField()
@@ -49,6 +72,8 @@ class GeneratedImage(models.Model):
     tags = models.ManyToManyField(Tag, blank=True, related_name="images")
     created_at = models.DateTimeField(db_default=Now())
 
+    objects = ImageQuerySet.as_manager()
+
     class Meta:
         ordering = ["-pk"]
         verbose_name = "picture"
@@ -56,10 +81,42 @@ class GeneratedImage(models.Model):
         indexes = [
             models.Index(fields=["owner_key", "-file"], name="image_owner"),
             models.Index(fields=["model_id", "-file"], name="image_model"),
+            models.Index(fields=["origin", "-file"], name="image_origin"),
             models.Index(fields=["seed"], name="image_seed"),
             models.Index(fields=["-clip_score"], name="image_score"),
             models.Index(fields=["-rating"], name="image_rating"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.prompt[:60]} ({self.seed})"
+        return self.origin if self.seed is None else f"{self.prompt[:60]} ({self.seed})"
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether a prompt made it, so that it can be made again."""
+        return self.origin in (self.Origin.GENERATED, self.Origin.EDITED)
+
+    @property
+    def source_id(self) -> uuid.UUID | None:
+        """The first picture that it was made from. For lists, prefetch `source_links`."""
+        return next((link.source_id for link in self.source_links.all()), None)
+
+
+class ImageSource(models.Model):
+    """A picture that another one was made from, and what for."""
+
+    class Role(models.TextChoices):
+        IMAGE = "image"
+        MASK = "mask"
+        CONTROL = "control"
+
+    image = models.ForeignKey(GeneratedImage, on_delete=models.CASCADE, related_name="source_links")
+    source = models.ForeignKey(GeneratedImage, on_delete=models.CASCADE, related_name="derived_links")
+    role = models.CharField(max_length=8, choices=Role, default=Role.IMAGE)
+    position = models.PositiveSmallIntegerField(default=0, help_text="Its place among the sources of the picture.")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["image", "position"], name="image_source_once")]
+
+    def __str__(self) -> str:
+        return f"{self.source_id} as {self.role} of {self.image_id}"

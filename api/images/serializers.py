@@ -12,7 +12,7 @@ from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
-from api.images.models import GeneratedImage
+from api.images.models import GeneratedImage, ImageSource
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULER_NAMES, SCHEDULERS, most_steps
 from api.images.spec import LARGEST_SEED, TEXT_TO_IMAGE, Img2ImgSpec, LoraUse, Txt2ImgSpec
@@ -151,10 +151,44 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
 # ---------------------------------------------------------------- what is read
 
 
+class GenerationText(serializers.CharField):
+    """A text of the request that made the picture; null where no prompt made it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **kwargs)
+
+    def get_attribute(self, image: GeneratedImage) -> str | None:
+        return super().get_attribute(image) if image.is_generated else None  # type: ignore[no-any-return]
+
+
+class ImageSourceSerializer(serializers.ModelSerializer[ImageSource]):
+    id = serializers.UUIDField(source="source_id", read_only=True)
+
+    class Meta:
+        model = ImageSource
+        fields = ("id", "role")
+
+
 class GeneratedImageSerializer(serializers.ModelSerializer[GeneratedImage]):
     id = serializers.UUIDField(source="pk", read_only=True)
-    job = serializers.UUIDField(source="job_id", read_only=True)
-    source = serializers.UUIDField(source="source_id", read_only=True, allow_null=True)  # type: ignore[assignment]
+    job = serializers.UUIDField(source="job_id", read_only=True, allow_null=True)
+    source = serializers.UUIDField(
+        source="source_id",
+        read_only=True,
+        allow_null=True,
+        help_text="The first of `sources`.",  # type: ignore[assignment]
+    )
+    sources = ImageSourceSerializer(source="source_links", many=True, read_only=True)
+    model_id = GenerationText()
+    prompt = GenerationText()
+    negative_prompt = GenerationText()
+    scheduler = GenerationText()
+    expires_at = serializers.DateTimeField(
+        source="file.expires_at",
+        read_only=True,
+        allow_null=True,
+        help_text="Of an upload: it may go then, if nothing refers to it.",
+    )
     tags = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
     thumbnail_url = serializers.SerializerMethodField()
@@ -162,9 +196,9 @@ class GeneratedImageSerializer(serializers.ModelSerializer[GeneratedImage]):
     class Meta:
         model = GeneratedImage
         fields = (
-            "id", "job", "index", "source", "url", "thumbnail_url", "model_id", "prompt", "negative_prompt", "seed", "steps",
-            "guidance_scale", "scheduler", "strength", "width", "height", "parameters", "rank", "scores", "clip_score", "rating",
-            "favourite", "tags", "created_at",
+            "id", "origin", "job", "index", "source", "sources", "url", "thumbnail_url", "model_id", "prompt", "negative_prompt",
+            "seed", "steps", "guidance_scale", "scheduler", "strength", "width", "height", "parameters", "rank", "scores",
+            "clip_score", "rating", "favourite", "tags", "created_at", "expires_at",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -1,17 +1,54 @@
 """What changes a picture's row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
 
-from api.images.models import GeneratedImage, Tag
+from api.errors import DarkroomError
+from api.files.services import keep_until, store_upload
+from api.images.models import GeneratedImage, ImageSource, Tag
 
 
 def set_tags(image: GeneratedImage, names: Iterable[str]) -> None:
     wanted = {name.strip() for name in names if name.strip()}
     Tag.objects.bulk_create([Tag(name=name) for name in wanted], ignore_conflicts=True)
     image.tags.set(Tag.objects.filter(name__in=wanted))
+
+
+def link_sources(image: GeneratedImage, sources: Mapping[str, GeneratedImage]) -> None:
+    """`sources` by their role, the first of them first."""
+    links = [
+        ImageSource(image=image, source=source, role=role, position=position)
+        for position, (role, source) in enumerate(sources.items())
+    ]
+    ImageSource.objects.bulk_create(links)
+
+
+def upload_image(*, owner_key: str, data: bytes, expires_in: timedelta) -> GeneratedImage:
+    """A picture that its owner keeps here to name it in requests. Raises InvalidImage, DiskFull and DarkroomError (429).
+
+    The same pixels are one picture, kept as long as the latest upload asked. Its transparency is kept: as a mask it may matter.
+    """
+    with transaction.atomic():
+        file = store_upload(owner_key=owner_key, data=data, mode="RGBA")
+        keep_until(file, timezone.now() + expires_in)
+        fields = {"origin": GeneratedImage.Origin.UPLOADED, "owner_key": owner_key, "width": file.width, "height": file.height}
+        return GeneratedImage.objects.get_or_create(file=file, defaults=fields)[0]
+
+
+def ensure_room_for_upload(owner_key: str) -> None:
+    """Raises DarkroomError (429) where the owner keeps as many uploads as one may. Those that pictures refer to don't count."""
+    kept = GeneratedImage.objects.filter(owner_key=owner_key, origin=GeneratedImage.Origin.UPLOADED, file__expires_at__gt=Now())
+    if kept[: settings.MAX_UPLOADS_PER_KEY].count() >= settings.MAX_UPLOADS_PER_KEY:
+        detail = (
+            f"You keep {settings.MAX_UPLOADS_PER_KEY} uploads, which is your limit; delete some, or wait until they expire."
+        )
+        raise DarkroomError("too_many_uploads", 429, detail, headers={"Retry-After": "60"})
 
 
 def judge_image(*, image: GeneratedImage, rater: str, changes: dict[str, Any]) -> GeneratedImage:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from api.files.formats import FORMAT_NAMES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
 from api.specs import InputImage, InputMask, Spec, param
 
 LARGEST_SEED = 2**53 - 1
 MOST_CANDIDATES = 64
-FORMATS = ("png", "jpeg", "webp")
 
 Task: TypeAlias = Literal["text-to-image", "image-to-image", "inpainting"]
 TEXT_TO_IMAGE: Task = "text-to-image"
@@ -56,7 +56,7 @@ class Txt2ImgSpec(Spec):
     )
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=8, local_only=True)
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
-    output_format: str = param(default="png", choices=FORMATS)
+    output_format: str = param(default="png", choices=FORMAT_NAMES)
     tags: tuple[str, ...] = param(default=(), max_items=20, max_length=50)
     deterministic: bool = param(default=False, shared=True, local_only=True)
 

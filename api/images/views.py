@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import django_filters
 from django.db.models import QuerySet
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -19,10 +19,11 @@ from api.access.principals import visible_to
 from api.access.scopes import Principal
 from api.files.responses import file_response
 from api.files.services import visible_file
-from api.images.models import GeneratedImage
+from api.images.models import GeneratedImage, ImageSource
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
-from api.jobs.api.submission import SubmitView
+from api.images.uploads import ImageUploadSerializer
+from api.jobs.api.dialect import SubmitView
 from api.queries import WholeNumberFilter, YesNoFilter
 from api.strict import JsonParser, NewestFirst, nearest
 
@@ -53,11 +54,16 @@ class ImageFilter(django_filters.FilterSet):
     tag = django_filters.CharFilter(field_name="tags__name", max_length=50)
     rating = WholeNumberFilter(min_value=1, max_value=5)
     favourite = YesNoFilter()
+    source = django_filters.UUIDFilter(method="filter_source", label="Pictures that were made from this one.")
+    origin = django_filters.ChoiceFilter(choices=GeneratedImage.Origin.choices)
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200)
 
     class Meta:
         model = GeneratedImage
         fields: list[str] = []
+
+    def filter_source(self, queryset: QuerySet[GeneratedImage], name: str, value: uuid.UUID) -> QuerySet[GeneratedImage]:
+        return queryset.filter(pk__in=ImageSource.objects.filter(source=value).values("image"))
 
 
 class ImagePages(NewestFirst):
@@ -77,14 +83,13 @@ class ImagePages(NewestFirst):
 class ImageViewSet(
     mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[GeneratedImage]
 ):
-    """The pictures that were made."""
+    """The pictures that were made, and those that were uploaded."""
 
-    queryset = GeneratedImage.objects.select_related("file").prefetch_related("tags")
+    queryset = GeneratedImage.objects.select_related("file").prefetch_related("tags", "source_links")
     serializer_class = GeneratedImageSerializer
     pagination_class = ImagePages
     filter_backends = [DjangoFilterBackend]
     filterset_class = ImageFilter
-    parser_classes = [JsonParser]
     lookup_url_kwarg = "id"
     lookup_value_converter = "uuid"
 
@@ -98,6 +103,25 @@ class ImageViewSet(
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
+
+    @property
+    def refusals(self) -> tuple[int, ...]:
+        """For the OpenAPI document."""
+        return (429, 507) if self.action == "create" else ()
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """A form is for uploads alone."""
+        self.parser_classes = APIView.parser_classes if request.method == "POST" else [JsonParser]
+        return super().initialize_request(request, *args, **kwargs)
+
+    @extend_schema(request=ImageUploadSerializer, responses={201: GeneratedImageSerializer})
+    def create(self, request: Request) -> Response:
+        """Upload a picture once, to use it by its id in every request."""
+        serializer = ImageUploadSerializer(data=request.data, context={"principal": request.auth})
+        serializer.is_valid(raise_exception=True)
+        image = serializer.save()
+        shown = self.get_serializer(self.get_queryset().get(pk=image.pk)).data
+        return Response(shown, status=201, headers={"Location": request.build_absolute_uri(f"/api/images/{image.pk}/")})
 
     @extend_schema(request=ImagePatchSerializer, responses=GeneratedImageSerializer)
     def partial_update(self, request: Request, **kwargs: Any) -> Response:

@@ -1,6 +1,7 @@
 """Room for new work. Asked once, where a job is submitted (services.py) or a picture is uploaded: no kind of job can forget it."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
@@ -8,6 +9,8 @@ from django.db import connection
 
 from api.errors import DarkroomError
 from api.outages import DISK_FULL
+
+_watched: list[Callable[[], int | None]] = []
 
 
 class DiskFull(DarkroomError):
@@ -17,19 +20,24 @@ class DiskFull(DarkroomError):
 
 def ensure_free_space() -> None:
     """Raises DiskFull (507) below MIN_FREE_DISK_BYTES: new work is refused while there is still room to finish the old."""
-    if free_space() < settings.MIN_FREE_DISK_BYTES:
+    free = free_space()
+    if free is not None and free < settings.MIN_FREE_DISK_BYTES:
         raise DiskFull
 
 
-def free_space() -> int:
-    """Bytes free where the pictures go; where SQLite's file is, if it has less."""
-    folders = [Path(settings.MEDIA_ROOT)]
+def watch_free_space(free: Callable[[], int | None]) -> None:
+    """`free` counts the bytes that are left somewhere else that work needs; None where there is no end to them."""
+    _watched.append(free)
+
+
+def free_space() -> int | None:
+    """Bytes free where there are least: with SQLite's file, and wherever else is watched. None where no disk here fills."""
+    free = [found for count in _watched if (found := count()) is not None]
     if connection.vendor == "sqlite":
-        folders.append(Path(connection.settings_dict["NAME"]).parent)
-    return min(map(free_below, folders))
+        free.append(disk_usage(Path(connection.settings_dict["NAME"]).parent).free)
+    return min(free, default=None)
 
 
-def free_below(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+def disk_usage(folder: Path) -> "shutil._ntuple_diskusage":
+    """Of the disk that the folder is on, or will be on once it is made."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists()))

@@ -31,6 +31,10 @@ class JobKind(Generic[S]):
     def batch_limit(self) -> int:
         return self.max_batch
 
+    def cost(self, spec: S) -> float:
+        """How much of an owner's share of the workers a job takes, beside other jobs; 1 for what is done in one piece."""
+        return 1.0
+
     def without_models(self) -> bool | tuple[str, Collection[str]]:
         """Which jobs of this kind a worker takes that loads no models (LOAD_MODELS=false): all, none, or those whose parameter of this
         name has one of these values.
@@ -48,7 +52,7 @@ class JobKind(Generic[S]):
     def run(self, batch: Sequence[RunningJob[S]]) -> Iterable[Outcome]:
         """Do the work, and yield an Outcome for each job as soon as it is known. An exception fails those that have none yet.
 
-        Every kind has this or `open_session`.
+        A job that yields `Waiting` is run again when its children have ended. Every kind has this or `open_session`.
         """
         raise NotImplementedError
 

@@ -19,10 +19,11 @@ class Job(models.Model):
         queued ──claim──▶ running ──▶ succeeded
           ▲  │               │  └────▶ failed
           │  └─▶ cancelled ◀─┤
-          └── lease lost, attempt < max_attempts, after a backoff
+          └── lease lost, attempt < max_attempts, after a backoff; or its last child has ended
 
-    Every transition is one UPDATE on (id, status, lease_token) in services.py; a final state is never left. `attempt` is raised at the
-    claim, so that a job which kills its worker counts. Times that decide anything are the database's clock.
+    Every transition is one UPDATE on (id, status, lease_token) in lifecycle.py; a final state is never left. `attempt` is raised at the
+    claim, so that a job which kills its worker counts. Times that decide anything are the database's clock. A job that waits for its
+    children is running without a lease.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -38,15 +39,21 @@ class Job(models.Model):
     timings = models.JSONField(default=dict, blank=True)
 
     priority = models.SmallIntegerField(default=0)
+    virtual_start = models.FloatField(db_default=0.0, editable=False)  # its place in the queue: see store/fair_order.py
+    virtual_finish = models.FloatField(db_default=0.0, editable=False)
     batch_key = models.CharField(max_length=64, blank=True)
     attempt = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=max_attempts)
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children", db_index=False, editable=False
+    )
 
     owner_key = models.CharField(max_length=64)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
     body_hash = models.CharField(max_length=64, blank=True)
 
+    only_worker_id = models.UUIDField(null=True, blank=True)  # a job for one worker alone
     worker = models.ForeignKey("Worker", null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -72,9 +79,13 @@ class Job(models.Model):
             models.Index(fields=["owner_key", "-id"], name="job_owner"),
             models.Index(fields=["created_at"], name="job_created"),
             # Small, since only active rows are in them: the queue stays fast whatever the history's length.
-            models.Index(F("priority").desc(), "id", name="job_queue", condition=Q(status=Status.QUEUED)),
+            models.Index(fields=["virtual_start", "id"], name="job_queue", condition=Q(status=Status.QUEUED)),
+            models.Index(
+                F("owner_key"), F("priority").desc(), F("id"), name="job_owner_queue", condition=Q(status=Status.QUEUED)
+            ),
             models.Index(fields=["lease_expires_at"], name="job_leases", condition=Q(status=Status.RUNNING)),
-            models.Index(fields=["owner_key"], name="job_active_owner", condition=Q(status__in=ACTIVE)),
+            models.Index(fields=["owner_key", "virtual_finish"], name="job_active_owner", condition=Q(status__in=ACTIVE)),
+            models.Index(fields=["parent", "id"], name="job_children", condition=Q(parent__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -83,6 +94,11 @@ class Job(models.Model):
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
+
+    @property
+    def is_waiting(self) -> bool:
+        """For its children: it is under way, and no worker has it."""
+        return self.status == Status.RUNNING and self.lease_token is None
 
 
 class JobEvent(models.Model):
@@ -106,6 +122,30 @@ class JobEvent(models.Model):
         return f"{self.sequence} {self.type}"
 
 
+class JobEnding(models.Model):
+    """The outbox: one row for each job that has ended, written in the transaction that ends it, and kept when the job is deleted.
+
+    Each reader marks the rows that it has processed in a column of its own (see outbox.py). A position would not do: on PostgreSQL a
+    row can be committed after rows with higher ids.
+    """
+
+    job_id = models.UUIDField()
+    kind = models.CharField(max_length=40)
+    model_id = models.CharField(max_length=200, blank=True)
+    owner_key = models.CharField(max_length=64)
+    status = models.CharField(max_length=12, choices=[(status, status) for status in FINAL])
+    seconds = models.FloatField(null=True, help_text="From its start to its end; null where no worker had begun it.")
+    created_at = models.DateTimeField()
+    counted = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["id"], name="ending_uncounted", condition=Q(counted=False))]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {str(self.job_id)[-12:]} {self.status}"
+
+
 class Worker(models.Model):
     """A process that runs models, and what it says of itself: the only source of what web pages show of devices and models."""
 
@@ -120,6 +160,7 @@ class Worker(models.Model):
     hostname = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State, default=State.STARTING)
+    kinds = models.JSONField(default=list, blank=True)
     device = models.JSONField(default=dict, blank=True)
     loaded_models = models.JSONField(default=list, blank=True)
     started_at = models.DateTimeField(db_default=Now())

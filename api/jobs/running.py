@@ -4,7 +4,7 @@ import base64
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -33,14 +33,15 @@ def as_data_url(jpeg: bytes) -> str:
 class RunningJob(Generic[S]):
     """One attempt at one job, whose request is `spec`.
 
-    Used by the thread that runs models; `cancel_asked` is set by the thread that keeps the lease."""
+    Used by the thread that runs models; `cancel_asked` is set by the thread that keeps the lease.
+    """
 
     def __init__(self, job: Job, spec: S, emit: Emit, interrupted: threading.Event | None = None) -> None:
         self.job, self.spec = job, spec
-        self.timings: dict[str, float] = {}
+        self.timings: dict[str, float] = dict(job.timings)  # empty, unless it has waited for children
         self.warnings: list[str] = list(job.warnings)  # those that the submission knew
         self.ended = False
-        """The worker has written its end, or the row belongs to another attempt."""
+        """The worker has written its end, or that it waits for its children, or the row belongs to another attempt."""
         self.cancel_asked = threading.Event()
         self.interrupted = interrupted or threading.Event()  # the worker must stop: hand the job back
         self.last_activity = time.monotonic()
@@ -63,6 +64,11 @@ class RunningJob(Generic[S]):
     @property
     def attempt(self) -> int:
         return self.job.attempt
+
+    @property
+    def children(self) -> list[Job]:
+        """The jobs that it has waited for, in the order in which it asked for them; all have ended. [] before it asks."""
+        return list(self.job.children.order_by("pk"))
 
     @property
     def cancelled(self) -> bool:
@@ -138,5 +144,29 @@ class Stopped:
     running: RunningJob[Any]
 
 
-Outcome = Finished | Failed | Stopped
+@dataclass(frozen=True)
+class ChildJob:
+    """A job that another asks for: of the same owner, with the same priority, a row like any other."""
+
+    kind: str
+    params: dict[str, Any]
+    model_id: str = ""
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The job waits for `children`, and no worker for it. When all have ended, however, `run` is called again and finds them in
+    `running.children`. What this attempt holds in memory is lost; warnings and timings are kept.
+    """
+
+    running: RunningJob[Any]
+    children: Sequence[ChildJob]
+
+    def __post_init__(self) -> None:
+        if not self.children:
+            raise ValueError("Without children nothing would end this wait.")
+
+
+Outcome = Finished | Failed | Stopped | Waiting
 """What a handler says of each job of its batch. Only the worker writes it down."""

@@ -3,7 +3,9 @@
 queued ──claim──▶ running ──▶ succeeded
   ▲  │               │  └────▶ failed
   │  └─▶ cancelled ◀─┤
-  └── lease lost, attempt < max_attempts, after a backoff
+  └── lease lost, attempt < max_attempts, after a backoff; or its last child has ended
+
+A job that waits for its children is running, without a lease.
 """
 
 from django.db.models import TextChoices

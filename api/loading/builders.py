@@ -1,4 +1,4 @@
-"""How models are loaded, by the task of their catalog entry: one module of this folder for each.  [torch; no Django]
+"""The registry of builders: how a model is loaded, by its catalog entry's task.  [torch; no Django]
 
 A new task is a line in `MODULES` and a module beside this one with `make_builder() -> Builder`. It is imported when a model of
 its task is first wanted: some libraries take seconds.
@@ -36,8 +36,8 @@ class Builder:
     parts, or any object with `components` (a dict of parts) or `nbytes`. Modules are moved to the device by the loader."""
     estimate: Callable[[ModelEntry, Path, Device], int]
     """Bytes that the weights will take, before they are loaded; room is made for them."""
-    view: Callable[[Any, str], Any] = lambda loaded, task: loaded
-    """What a lease of a task gets; it shares the weights of `loaded`."""
+    pipeline_for: Callable[[Any, str], Any] = lambda loaded, task: loaded
+    """(loaded, task): what `lease.pipeline` is for a task; shares the weights of `loaded`."""
     tasks: tuple[str, ...] = ()
     """The lease's tasks beside the entry's own."""
     takes_base: bool = False
@@ -54,10 +54,10 @@ def register_builder(task: str, builder: Builder) -> None:
 
 def builder_for(entry: ModelEntry, task: str) -> Builder:
     """How `entry` is loaded for `task`. Raises DarkroomError (unsupported_task)."""
-    way = "onnx" if entry.onnx_variant else entry.task
-    if way not in _builders and way in MODULES:
-        register_builder(way, _import_builder(MODULES[way]))
-    builder = _builders.get(way)
+    key = "onnx" if entry.onnx_variant else entry.task
+    if key not in _builders and key in MODULES:
+        register_builder(key, _import_builder(MODULES[key]))
+    builder = _builders.get(key)
     if builder is None or task not in (entry.task, *builder.tasks):
         raise DarkroomError("unsupported_task", 400, f"{entry.name} is for {entry.task}; it can't do {task}.")
     return builder

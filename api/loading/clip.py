@@ -15,33 +15,33 @@ from api.devices import Device
 from api.downloads.snapshots import WEIGHTS
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.checkpoints import load_whole
-from api.loading.memory import estimate_files
-from api.loading.pixels import Preparation
+from api.loading.checkpoints import load_complete
+from api.loading.clip_preprocessing import ClipPreprocessor
+from api.loading.device_memory import estimate_files
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What a lease of a CLIP model gets as `pipeline`."""
+    """`lease.pipeline` of a CLIP model."""
 
     model: Any
     """transformers' CLIPModel, on the device and in its dtype."""
     processor: Any
     """The checkpoint's own image processor: PIL pictures in, `pixel_values` (N, 3, H, W) float32 out, on the CPU."""
     tokenizer: Any
-    preparation: Preparation
-    """The same as the processor, faster."""
-    kept_texts: dict[str, Any] = field(default_factory=dict)
+    preprocessor: ClipPreprocessor
+    """A faster equivalent of `processor`."""
+    cached_texts: dict[str, Any] = field(default_factory=dict)
     """Embeddings of sentences that a scorer asks for each time; they live as long as the model is loaded."""
 
     @property
     def components(self) -> dict[str, torch.nn.Module]:
-        """What the loader moves and counts."""
+        """Modules that the loader moves and counts."""
         return {"model": self.model}
 
     @property
-    def context(self) -> int:
-        """Tokens that a text may have, its two marks included; what is longer is cut."""
+    def context_length(self) -> int:
+        """The most tokens of a text, with its start and end tokens; longer texts are truncated."""
         return min(int(self.tokenizer.model_max_length), int(self.model.config.text_config.max_position_embeddings))
 
 
@@ -58,14 +58,14 @@ def build_clip(entry: ModelEntry, folder: Path, device: Device, base: Path | Non
     if model_type != "clip":
         raise DarkroomError("broken_model", 422, f"{entry.name} is no CLIPModel: its model_type is {model_type!r}.")
     options = {"local_files_only": True, "trust_remote_code": False}
-    model = load_whole(CLIPModel, entry, folder, dtype=device.dtype, use_safetensors=True, **options)
+    model = load_complete(CLIPModel, entry, folder, dtype=device.dtype, use_safetensors=True, **options)
     processor = CLIPImageProcessorPil.from_pretrained(base or folder, **options)
     tokenizer = CLIPTokenizer.from_pretrained(base or folder, **options)
     try:
-        preparation = Preparation.of(processor)
+        preprocessor = ClipPreprocessor.of(processor)
     except ValueError as error:
         raise DarkroomError("broken_model", 422, f"{entry.name} can't be used: {error}.") from error
-    return Clip(model.eval().requires_grad_(False), processor, tokenizer, preparation)
+    return Clip(model.eval().requires_grad_(False), processor, tokenizer, preprocessor)
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:

@@ -17,18 +17,18 @@ from api.catalog import ModelEntry
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.converting import NotConvertible, Recognised
-from api.loading.memory import bytes_in_dtype, read_header
+from api.loading.conversion import NotConvertible, RecognisedCheckpoint
+from api.loading.device_memory import bytes_in_dtype, read_header
 
 KEY = re.compile(r"(?:(?:predictor|head|model)\.)*(?P<name>(?:layers\.\d+\.)?(?:weight|bias))")
 
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """`places`: the numbers of its linear layers in the file; () for a single one without a number."""
+    """`indices`: the numbers of its linear layers in the file; () for a single one without a number."""
 
     name: str
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     relu: bool = False
     widths: tuple[int, ...] = ()
     """What the layers between give; () where there are none."""
@@ -47,12 +47,12 @@ class Head(torch.nn.Module):
     def __init__(self, layout: HeadLayout, linears: Sequence[torch.nn.Linear]) -> None:
         super().__init__()
         self.layout, self.width = layout, linears[0].in_features
-        between = [torch.nn.ReLU()] if layout.relu else []
-        steps = [step for linear in linears[:-1] for step in (linear, *between)]
-        self.steps = torch.nn.Sequential(*steps, linears[-1])
+        activations = [torch.nn.ReLU()] if layout.relu else []
+        layers = [step for linear in linears[:-1] for step in (linear, *activations)]
+        self.layers = torch.nn.Sequential(*layers, linears[-1])
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(self.steps(embeddings)).squeeze(-1)
+        return torch.as_tensor(self.layers(embeddings)).squeeze(-1)
 
 
 def make_builder() -> Builder:
@@ -107,17 +107,17 @@ def find_head(keys: Iterable[str]) -> dict[str, str]:
 
 def recognise(names: Iterable[str]) -> HeadLayout:
     """By its names alone. Raises UnknownHead."""
-    have = set(names)
+    present = set(names)
     for layout in LAYOUTS:
-        places = [f"layers.{place}." for place in layout.places] or [""]
-        if have == {place + part for place in places for part in ("weight", "bias")}:
+        indices = [f"layers.{index}." for index in layout.indices] or [""]
+        if present == {index + part for index in indices for part in ("weight", "bias")}:
             return layout
     known = ", ".join(layout.name for layout in LAYOUTS)
-    raise UnknownHead(f"its keys ({', '.join(sorted(have)[:4])} …) are of no head that is known here ({known}).")
+    raise UnknownHead(f"its keys ({', '.join(sorted(present)[:4])} …) are of no head that is known here ({known}).")
 
 
-def recognise_tensors(tensors: Mapping[str, torch.Tensor]) -> Recognised | None:
-    """For `api.loading.converting`. None where the keys are of no head; raises NotConvertible where the shapes don't fit."""
+def recognise_checkpoint(tensors: Mapping[str, torch.Tensor]) -> RecognisedCheckpoint | None:
+    """For `api.loading.conversion`. None where the keys are of no head; raises NotConvertible where the shapes don't fit."""
     try:
         names = find_head(tensors)
     except UnknownHead:
@@ -127,15 +127,15 @@ def recognise_tensors(tensors: Mapping[str, torch.Tensor]) -> Recognised | None:
         head = make_head(kept)
     except UnknownHead as error:
         raise NotConvertible(f"It has the keys of {recognise(kept).name}, but {error}") from error
-    return Recognised(head.layout.name, "aesthetic-head", "laion", kept, needs_base=True, width=head.width)
+    return RecognisedCheckpoint(head.layout.name, "aesthetic-head", "laion", kept, needs_base=True, width=head.width)
 
 
 def make_head(tensors: Mapping[str, torch.Tensor]) -> Head:
     """From the head's own names. Raises UnknownHead where the shapes don't fit each other."""
     layout = recognise(tensors)
     linears: list[torch.nn.Linear] = []
-    for place in layout.places or ("",):
-        prefix = f"layers.{place}." if place != "" else ""
+    for index in layout.indices or ("",):
+        prefix = f"layers.{index}." if index != "" else ""
         linears.append(_linear(tensors[prefix + "weight"], tensors[prefix + "bias"]))
     outputs = [linear.out_features for linear in linears]
     inputs = [linear.in_features for linear in linears[1:]]

@@ -27,8 +27,8 @@ from api.catalog import ModelEntry
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.converting import NotConvertible, Recognised
-from api.loading.memory import estimate_files
+from api.loading.conversion import NotConvertible, RecognisedCheckpoint
+from api.loading.device_memory import estimate_files
 
 SCORES = 10
 WEIGHTS = "model.safetensors"
@@ -249,15 +249,15 @@ def load_nima(folder: Path) -> Nima:
     return Nima(network, size, config.get("mean", mean), config.get("std", std)).eval().requires_grad_(False)
 
 
-def recognise_tensors(tensors: Mapping[str, torch.Tensor]) -> Recognised | None:
-    """For `api.loading.converting`. None where the keys are of no layout; raises NotConvertible where the rest doesn't fit."""
+def recognise_checkpoint(tensors: Mapping[str, torch.Tensor]) -> RecognisedCheckpoint | None:
+    """For `api.loading.conversion`. None where the keys are of no layout; raises NotConvertible where the rest doesn't fit."""
     if not set(LAYOUTS) & set(tensors):
         return None
     try:
         network = network_of(tensors)
     except NotNima as error:
         raise NotConvertible(f"It has the head of a NIMA, but {error}.") from error
-    return Recognised(f"NIMA ({type(network).__name__})", "image-aesthetics", "nima", dict(tensors))
+    return RecognisedCheckpoint(f"NIMA ({type(network).__name__})", "image-aesthetics", "nima", dict(tensors))
 
 
 def make_builder() -> Builder:

@@ -24,21 +24,21 @@ from onnxruntime import InferenceSession, OrtValue
 from transformers import AutoConfig, GenerationConfig
 
 from api.catalog import ONNX_DECODERS, ModelEntry, onnx_files
-from api.devices import Device, give_back_freed_memory
+from api.devices import Device, trim_heap
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.chat import LOCAL, ChatModel, read_words
+from api.loading.chat import LOCAL_ONLY, ChatModel, load_tokenizer
 
 Array = NDArray[Any]
 TYPES = {"float": np.float32, "float16": np.float16, "int64": np.int64, "int32": np.int32, "bool": np.bool_}
 PAST, PRESENT = "past_key_values.", "present."
-SINGLES = {"num_logits_to_keep": 1}
+SCALAR_INPUTS = {"num_logits_to_keep": 1}
 """Inputs that are one number."""
-PICTURE_TOKENS = ("image_token_id", "image_token_index")
+IMAGE_TOKEN_KEYS = ("image_token_id", "image_token_index")
 
 
-class Part:
-    """One session, and what it takes."""
+class OnnxSession:
+    """One onnxruntime session with its input types and shapes."""
 
     def __init__(self, file: Path) -> None:
         options = onnxruntime.SessionOptions()
@@ -53,9 +53,9 @@ class Part:
         self.outputs = [given.name for given in self.session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Those of `inputs` that it takes, in its types."""
+        """Run with those of `inputs` that the graph has, cast to its types."""
         given: dict[str, Array] = {name: np.asarray(inputs[name], kind) for name, kind in self.types.items() if name in inputs}
-        with shortages_named():
+        with translate_allocation_errors():
             return dict(zip(self.outputs, self.session.run(None, given), strict=True))
 
 
@@ -64,13 +64,13 @@ class OnnxModel:
 
     def __init__(self, folder: Path, variant: str, name: str, config: Any) -> None:
         self.files = [file for file in onnx_files(folder, variant) if file.suffix == ".onnx"]
-        parts = {part_name(file): Part(file) for file in self.files}
+        parts = {part_name(file): OnnxSession(file) for file in self.files}
         decoder = next((parts[part] for part in ONNX_DECODERS if part in parts), None)
         if decoder is None:
             raise DarkroomError("broken_model", 422, f"{name} has no decoder of the ONNX variant {variant}.")
-        self.decoder, self.embedder, self.eyes = decoder, parts.get("embed_tokens"), parts.get("vision_encoder")
+        self.decoder, self.embedder, self.vision_encoder = decoder, parts.get("embed_tokens"), parts.get("vision_encoder")
         self.caches = [given for given in decoder.types if given.startswith(PAST)]
-        self.image_token = next((value for key in PICTURE_TOKENS if (value := getattr(config, key, None)) is not None), None)
+        self.image_token = next((value for key in IMAGE_TOKEN_KEYS if (value := getattr(config, key, None)) is not None), None)
         self.padding: str | None = None
         """Where rows of a batch are padded ("left", "right", "" for not at all); None until the backend has found out."""
         self._check(name)
@@ -82,53 +82,53 @@ class OnnxModel:
 
     def _check(self, name: str) -> None:
         made = {"input_ids", *(self.embedder.outputs if self.embedder else ())}
-        known = {*made, *self.caches, *SINGLES, "attention_mask", "position_ids"}
+        known = {*made, *self.caches, *SCALAR_INPUTS, "attention_mask", "position_ids"}
         missing = [PRESENT + past.removeprefix(PAST) for past in self.caches]
-        fault = ""
-        if strange := self.decoder.types.keys() - known:
-            fault = f"its decoder takes {min(strange)}"
+        problem = ""
+        if unknown := self.decoder.types.keys() - known:
+            problem = f"its decoder takes {min(unknown)}"
         elif not self.caches or set(missing) - set(self.decoder.outputs):
-            fault = "its decoder has no key-value caches"
+            problem = "its decoder has no key-value caches"
         elif len(self.decoder.shapes.get("position_ids", (0, 0))) != 2:
-            fault = "its positions have more than one axis"
+            problem = "its positions have more than one axis"
         elif any(not isinstance(size, int) for past in self.caches for size in self.decoder.shapes[past][1::2]):
-            fault = "the sizes of its caches aren't told"
-        if fault:
-            raise DarkroomError("broken_model", 422, f"{name} can't be run on ONNX here: {fault}.")
+            problem = "the sizes of its caches aren't told"
+        if problem:
+            raise DarkroomError("broken_model", 422, f"{name} can't be run on ONNX here: {problem}.")
 
     def embed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """What the decoder takes of `input_ids` (rows, length), and of a processor's pictures where there are any."""
         if self.embedder is None:
             return {"input_ids": inputs["input_ids"]}
         made = self.embedder.run(inputs)
-        if self.sees(inputs):
+        if self.has_images(inputs):
             embeddings = made["inputs_embeds"]
-            embeddings[inputs["input_ids"] == self.image_token] = self.look(inputs).reshape(-1, embeddings.shape[-1])
+            embeddings[inputs["input_ids"] == self.image_token] = self.encode_images(inputs).reshape(-1, embeddings.shape[-1])
         return made
 
-    def sees(self, inputs: Mapping[str, Any]) -> bool:
-        """Are there pictures in it?"""
-        return self.eyes is not None and self.image_token is not None and "pixel_values" in inputs
+    def has_images(self, inputs: Mapping[str, Any]) -> bool:
+        """True if the inputs contain images."""
+        return self.vision_encoder is not None and self.image_token is not None and "pixel_values" in inputs
 
-    def look(self, inputs: Mapping[str, Array]) -> Array:
+    def encode_images(self, inputs: Mapping[str, Array]) -> Array:
         """The features of a processor's pictures (rows, tiles, …), in the order of the picture tokens.
 
         One tile after the other: together they would need the memory of all of them, and scales of 8 bits would depend on neighbours.
         """
-        assert self.eyes is not None
-        given = {name: np.asarray(inputs[name]) for name in self.eyes.types if name in inputs}
+        assert self.vision_encoder is not None
+        given = {name: np.asarray(inputs[name]) for name in self.vision_encoder.types if name in inputs}
         nested = given["pixel_values"].ndim == 5
         tiles = {name: value.reshape(-1, *value.shape[2:]) if nested else value for name, value in given.items()}
-        seen = []
+        features_by_tile = []
         for tile in range(len(tiles["pixel_values"])):
             one = {name: value[tile : tile + 1] for name, value in tiles.items()}
-            found = self.eyes.run({name: value[None] for name, value in one.items()} if nested else one)
-            seen.append(found[self.eyes.outputs[0]])
-        give_back_freed_memory()
-        return np.concatenate([features.reshape(-1, features.shape[-1]) for features in seen])
+            found = self.vision_encoder.run({name: value[None] for name, value in one.items()} if nested else one)
+            features_by_tile.append(found[self.vision_encoder.outputs[0]])
+        trim_heap()
+        return np.concatenate([features.reshape(-1, features.shape[-1]) for features in features_by_tile])
 
-    def no_caches(self) -> list[OrtValue]:
-        """Of one row, without tokens."""
+    def empty_caches(self) -> list[OrtValue]:
+        """KV caches of one row with no tokens."""
         sizes = [[self.decoder.shapes[name][axis] for axis in (1, 3)] for name in self.caches]
         return [
             OrtValue.ortvalue_from_numpy(np.zeros((1, heads, 0, width), self.decoder.types[name]))
@@ -143,7 +143,7 @@ class OnnxModel:
         `mask`: (rows, past and new) 1 where there is a token. `positions`: (rows, new).
         """
         types = self.decoder.types
-        given = {**embedded, "attention_mask": mask, "position_ids": positions, **SINGLES}
+        given = {**embedded, "attention_mask": mask, "position_ids": positions, **SCALAR_INPUTS}
         feeds = {
             name: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(given[name], kind))
             for name, kind in types.items()
@@ -151,13 +151,13 @@ class OnnxModel:
         }
         feeds |= zip(self.caches, caches, strict=True)
         names = ["logits", *(PRESENT + past.removeprefix(PAST) for past in self.caches)]
-        with shortages_named():
-            logits, *grown = self.decoder.session.run_with_ort_values(names, feeds)
-        return logits.numpy()[:, -1].astype(np.float32), grown
+        with translate_allocation_errors():
+            logits, *present = self.decoder.session.run_with_ort_values(names, feeds)
+        return logits.numpy()[:, -1].astype(np.float32), present
 
 
 @contextmanager
-def shortages_named() -> Iterator[None]:
+def translate_allocation_errors() -> Iterator[None]:
     """onnxruntime's failed allocations as MemoryError, which the loader's ladder answers."""
     try:
         yield
@@ -185,12 +185,12 @@ def make_builder() -> Builder:
 
 def build_onnx(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
     """Load from the folder alone; on the processor, whatever the device. Raises DarkroomError."""
-    config = AutoConfig.from_pretrained(folder, **LOCAL)
-    tokenizer, processor = read_words(entry, folder)
+    config = AutoConfig.from_pretrained(folder, **LOCAL_ONLY)
+    tokenizer, processor = load_tokenizer(entry, folder)
     has_own = (folder / "generation_config.json").is_file()
     generation = GenerationConfig.from_pretrained(folder, local_files_only=True) if has_own else GenerationConfig()
     model = OnnxModel(folder, entry.onnx_variant, entry.name, config)
-    give_back_freed_memory()  # weights were read, and packed anew: as much again has been freed
+    trim_heap()  # weights were read, and packed anew: as much again has been freed
     return ChatModel(model, tokenizer, processor, config, generation)
 
 

@@ -23,7 +23,7 @@ from api.downloads.snapshots import WEIGHTS, variant_of
 from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.checkpoints import check_checkpoint
-from api.loading.memory import estimate_files, modules_of
+from api.loading.device_memory import estimate_files, modules_of
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
 
@@ -36,7 +36,7 @@ OFFLOAD_STATE = ("_all_hooks", "_offload_device", "_offload_gpu_id")
 
 
 def make_builder() -> Builder:
-    return Builder(build=build_pipeline, estimate=estimate_bytes, view=view_for_task, tasks=tuple(TASKS))
+    return Builder(build=build_pipeline, estimate=estimate_bytes, pipeline_for=pipeline_for_task, tasks=tuple(TASKS))
 
 
 def build_pipeline(entry: ModelEntry, folder: Path, device: Device) -> DiffusionPipeline:
@@ -65,7 +65,7 @@ def prepare_pipeline(pipeline: DiffusionPipeline, device: Device) -> DiffusionPi
     vae = getattr(pipeline, "vae", None)
     if vae is not None and vae.dtype != torch.float16:
         vae.register_to_config(force_upcast=False)  # the pipelines would take it to fp32 and then to the denoiser's dtype
-        take_any_dtype(vae)
+        cast_inputs_to_own_dtype(vae)
     if device.channels_last:
         for name in modules_of(pipeline).keys() & {"unet", "vae"}:
             with contextlib.suppress(RuntimeError):  # a VAE with three-dimensional convolutions has no such layout
@@ -73,24 +73,24 @@ def prepare_pipeline(pipeline: DiffusionPipeline, device: Device) -> DiffusionPi
     return pipeline
 
 
-def view_for_task(pipeline: DiffusionPipeline, task: str) -> DiffusionPipeline:
+def pipeline_for_task(pipeline: DiffusionPipeline, task: str) -> DiffusionPipeline:
     """A pipeline of the task over the very same components. Raises DarkroomError where the family has no such pipeline."""
     try:
-        view = TASKS[task].from_pipe(pipeline)
+        pipeline_for = TASKS[task].from_pipe(pipeline)
     except ValueError as error:
         raise DarkroomError(
             "unsupported_task", 400, f"This kind of model ({type(pipeline).__name__}) has no {task}."
         ) from error
-    if type(view) is type(pipeline):
+    if type(pipeline_for) is type(pipeline):
         return pipeline
-    view.set_progress_bar_config(disable=True)
+    pipeline_for.set_progress_bar_config(disable=True)
     for name in OFFLOAD_STATE:
         if hasattr(pipeline, name):
-            setattr(view, name, getattr(pipeline, name))
-    return view
+            setattr(pipeline_for, name, getattr(pipeline, name))
+    return pipeline_for
 
 
-def take_any_dtype(vae: Any) -> None:
+def cast_inputs_to_own_dtype(vae: Any) -> None:
     """Pictures come to the encoder in the denoiser's dtype, latents to the decoder in the scheduler's: each is cast to the VAE's."""
 
     def cast(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ class ScoringConfig(AppConfig):
     verbose_name = "Scores"
 
     def ready(self) -> None:
+        from api.files.references import register_reference
         from api.jobs import kinds
         from api.runtime import judge_registry
         from api.scoring import signals  # noqa: F401  (its receivers register themselves)
@@ -22,6 +23,7 @@ class ScoringConfig(AppConfig):
         post_save.connect(layouts.look_again, sender="scoring.CustomScorer")
         kinds.register(ClipScoring())
         kinds.register(TrainScorer())
+        register_reference("ratings", "comparisons_a", "comparisons_b")
         judge_registry.register("clip", ClipKind())
         judge_registry.register("aesthetic", AestheticKind())
         judge_registry.register("layout", LayoutKind())

@@ -164,7 +164,7 @@ def keep_overlay(judged: Judged) -> Judged:
     started = time.monotonic()
     overlay = draw_overlay(judged.verdict)
     try:
-        written = storage.write_image_files(encode_overlay(overlay), overlay, "jpg")
+        written = storage.write_image_files(encode_overlay(overlay), overlay, "jpeg")
     except DiskFull:
         raise DarkroomError("disk_full", 507, "The disk is full; the overlay could not be kept.") from None
     saving = time.monotonic() - started

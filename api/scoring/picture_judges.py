@@ -43,10 +43,10 @@ class PromptJudge:
         self._loader.load(self._model_id, on_progress)
 
     def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
-        from api.loading.leases import OnlyLoaded
+        from api.loading.model_leases import LoadedModelsOnly
         from api.scoring.backends.clip import ClipEncoder, PromptScore
 
-        lender: Any = OnlyLoaded(self._loader)
+        lender: Any = LoadedModelsOnly(self._loader)
         encoder = ClipEncoder(lender, self._model_id)
         self._embed(encoder, prompts)
         seen = encoder.embed_images(pictures)
@@ -76,10 +76,10 @@ class AestheticJudge:
         self._scorer(self._loader).load(on_progress)
 
     def score(self, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Scores]:
-        from api.loading.leases import OnlyLoaded
+        from api.loading.model_leases import LoadedModelsOnly
         from api.scoring.backends.layout import Layout
 
-        scorer = self._scorer(OnlyLoaded(self._loader))
+        scorer = self._scorer(LoadedModelsOnly(self._loader))
         verdicts = scorer.score_prepared([scorer.prepare(picture) for picture in pictures], [[Layout()]] * len(pictures))
         return [{FIGURES[self.criterion]: unrounded(verdict)} for [verdict] in verdicts]
 

@@ -17,7 +17,7 @@ from api.scoring.models import PromptScore
 from api.scoring.spec import ClipScoreSpec
 
 if TYPE_CHECKING:
-    from api.loading.pixels import Look
+    from api.loading.clip_preprocessing import PixelArray
     from api.scoring.backends.clip import ClipEncoder, Floats
 
 Run = RunningJob[ClipScoreSpec]
@@ -102,7 +102,7 @@ def compare_batch(batch: Sequence[Run], encoder: "ClipEncoder") -> Iterator[Outc
         yield from compare(going, encoder)
 
 
-def compare(going: Sequence[tuple[Run, list["Look"]]], encoder: "ClipEncoder") -> Iterator[Outcome]:
+def compare(going: Sequence[tuple[Run, list["PixelArray"]]], encoder: "ClipEncoder") -> Iterator[Outcome]:
     runs = [run for run, _ in going]
     with measured(runs, "score"):
         images = embed(runs, [look for _, seen in going for look in seen], encoder)
@@ -119,7 +119,7 @@ def compare(going: Sequence[tuple[Run, list["Look"]]], encoder: "ClipEncoder") -
         image, prompt = mine.stop, asked.stop
 
 
-def embed(runs: Sequence[Run], looks: Sequence["Look"], encoder: "ClipEncoder") -> "Floats":
+def embed(runs: Sequence[Run], looks: Sequence["PixelArray"], encoder: "ClipEncoder") -> "Floats":
     """(N, D), each of length 1. Stops between two passes when nobody wants the result any more."""
     import numpy as np
 
@@ -132,9 +132,9 @@ def embed(runs: Sequence[Run], looks: Sequence["Look"], encoder: "ClipEncoder") 
     return normalized(np.concatenate(found))
 
 
-def look_at(run: Run, encoder: "ClipEncoder") -> "list[Look] | Outcome":
+def look_at(run: Run, encoder: "ClipEncoder") -> "list[PixelArray] | Outcome":
     """What the model sees of the job's pictures, or the job's end. Equal pictures are looked at once."""
-    found: dict[str, Look] = {}
+    found: dict[str, PixelArray] = {}
     images = run.spec.images
     try:
         with run.measure("decode"):

@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.principals import visible_to
 from api.access.scopes import Principal
-from api.jobs.api.submission import SubmitView
+from api.jobs.api.dialect import SubmitView
 from api.queries import TimeFilter
 from api.scoring.models import LayoutScore
 from api.scoring.scorers import UnknownScorer, find_backend

@@ -30,7 +30,7 @@ Seen = tuple[dict[str, str], dict[str, bool]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptCase:
     """A prompt for a held-out scene, and what it names."""
 
     prompt: str
@@ -43,31 +43,31 @@ class Asked:
         return [choices["landform"] == self.landform, choices["time"] == self.time, *(things[thing] for thing in self.things)]
 
 
-def scene_prompts(count: int) -> list[Asked]:
+def scene_prompts(count: int) -> list[PromptCase]:
     """Each names a landform, a time and one or two things, at least one of them in a triple kept out of training."""
     rng = np.random.default_rng(SEED + 1)
-    asked: list[Asked] = []
-    while len(asked) < count:
+    cases: list[PromptCase] = []
+    while len(cases) < count:
         scene = sample_scene(rng)
         if not (held_out := held_out_things(scene)):
             continue
         others = [thing for thing in scene.objects if thing not in held_out]
         named = (held_out[0], *others[: int(rng.integers(2))])
         plain = Scene(scene.landform, scene.time, "clear", named)
-        asked.append(Asked(describe_scene(plain, rng, named), scene.landform, scene.time, named))
-    return asked
+        cases.append(PromptCase(describe_scene(plain, rng, named), scene.landform, scene.time, named))
+    return cases
 
 
 def shape_prompts(count: int) -> list[tuple[str, Shapes]]:
     """Single shapes in a relation, of pairs of coloured shapes kept out of training."""
     rng = np.random.default_rng(SEED + 2)
-    asked: list[tuple[str, Shapes]] = []
-    while len(asked) < count:
+    cases: list[tuple[str, Shapes]] = []
+    while len(cases) < count:
         shapes = sample_shapes(rng)
         if shapes.second and is_held_out(shapes.first, shapes.second):
-            alone = Shapes(shapes.first, Group(shapes.second.form, shapes.second.colour), shapes.relation)
-            asked.append((describe_shapes(alone, rng), alone))
-    return asked
+            single = Shapes(shapes.first, Group(shapes.second.form, shapes.second.colour), shapes.relation)
+            cases.append((describe_shapes(single, rng), single))
+    return cases
 
 
 def colours_found(shapes: Shapes, seen: dict[str, str]) -> list[bool]:
@@ -78,12 +78,12 @@ def colours_found(shapes: Shapes, seen: dict[str, str]) -> list[bool]:
 
 def relation_found(shapes: Shapes, seen: dict[str, str]) -> bool:
     """The right arrangement, and more right in the asked order than in the other."""
-    asked = choices_of(shapes)
-    if seen["arrangement"] != asked["arrangement"]:
+    cases = choices_of(shapes)
+    if seen["arrangement"] != cases["arrangement"]:
         return False
     names, swapped = [f"{what}_{place}" for what in ("form", "colour") for place in "ab"], str.maketrans("ab", "ba")
-    straight = sum(seen[name] == asked[name] for name in names)
-    turned = sum(seen[name] == asked[name[:-1] + name[-1].translate(swapped)] for name in names)
+    straight = sum(seen[name] == cases[name] for name in names)
+    turned = sum(seen[name] == cases[name[:-1] + name[-1].translate(swapped)] for name in names)
     return straight > turned
 
 
@@ -132,11 +132,11 @@ def interval(right: Sequence[float]) -> tuple[float, float, float]:
 
 def prompt_following(studio: Studio, count: int, guidance: float) -> dict[str, Any]:
     """Shares of what was asked for that the judge sees; `by_thing`: of the named things one by one."""
-    asked = scene_prompts(count)
-    pictures = studio.draw([a.prompt for a in asked], [SEED + i for i in range(count)], guidance)
-    found = [a.facts_found(seen) for a, seen in zip(asked, see(studio.judge, pictures), strict=True)]
+    cases = scene_prompts(count)
+    pictures = studio.draw([a.prompt for a in cases], [SEED + i for i in range(count)], guidance)
+    found = [a.facts_found(seen) for a, seen in zip(cases, see(studio.judge, pictures), strict=True)]
     by_thing: dict[str, list[bool]] = {}
-    for a, facts in zip(asked, found, strict=True):
+    for a, facts in zip(cases, found, strict=True):
         for thing, there in zip(a.things, facts[2:], strict=True):
             by_thing.setdefault(thing, []).append(there)
     return {
@@ -150,9 +150,9 @@ def prompt_following(studio: Studio, count: int, guidance: float) -> dict[str, A
 
 
 def shape_following(studio: Studio, count: int) -> dict[str, float]:
-    asked = shape_prompts(count)
-    seen = [choices for choices, _ in see(studio.judge, studio.draw([p for p, _ in asked], [SEED + i for i in range(count)]))]
-    pairs = [(shapes, s) for (_, shapes), s in zip(asked, seen, strict=True)]
+    cases = shape_prompts(count)
+    seen = [choices for choices, _ in see(studio.judge, studio.draw([p for p, _ in cases], [SEED + i for i in range(count)]))]
+    pairs = [(shapes, s) for (_, shapes), s in zip(cases, seen, strict=True)]
     return {
         "colours": float(np.mean([v for shapes, s in pairs for v in colours_found(shapes, s)])),
         "relations": float(np.mean([relation_found(shapes, s) for shapes, s in pairs])),
@@ -161,9 +161,9 @@ def shape_following(studio: Studio, count: int) -> dict[str, float]:
 
 def best_of_five(studio: Studio, count: int) -> dict[str, Any]:
     """All asked facts right: the first of five samples, and the one of five that starter-clip likes best."""
-    asked = scene_prompts(count)
+    cases = scene_prompts(count)
     one, best = [], []
-    for index, a in enumerate(asked):
+    for index, a in enumerate(cases):
         pictures = studio.draw([a.prompt] * 5, [SEED + 5 * index + i for i in range(5)])
         right = [float(all(a.facts_found(seen))) for seen in see(studio.judge, pictures)]
         one.append(float(np.mean(right)))
@@ -179,14 +179,14 @@ def img2img(studio: Studio, count: int, strengths: Sequence[float] = (0.2, 0.4, 
     """Drawn pictures turned towards prompts for another landform and time: PSNR to the source, share of facts found."""
     pipeline = StableDiffusionImg2ImgPipeline(**studio.pipeline.components, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
-    asked, rng = scene_prompts(count), np.random.default_rng(SEED + 3)
+    cases, rng = scene_prompts(count), np.random.default_rng(SEED + 3)
     sources = to_tensor([world.render(sample_scene(rng), i) for i in range(count)])
     likeness, found = [], []
     for strength in strengths:
         generators = [torch.Generator().manual_seed(SEED + i) for i in range(count)]
         images = (
             pipeline(
-                [a.prompt for a in asked],
+                [a.prompt for a in cases],
                 image=(sources + 1) / 2,
                 strength=strength,
                 guidance_scale=GUIDANCE,
@@ -199,7 +199,7 @@ def img2img(studio: Studio, count: int, strengths: Sequence[float] = (0.2, 0.4, 
         )
         error = ((images - sources) / 2).square().mean(dim=(1, 2, 3))
         likeness.append(float((-10 * error.log10()).mean()))
-        facts = [v for a, s in zip(asked, see(studio.judge, images), strict=True) for v in a.facts_found(s)]
+        facts = [v for a, s in zip(cases, see(studio.judge, images), strict=True) for v in a.facts_found(s)]
         found.append(float(np.mean(facts)))
     return {"strengths": list(strengths), "psnr_to_source": likeness, "facts_found": found}
 

@@ -1,11 +1,9 @@
 """The figures of the admin's first page: every query has a bound, and together they run once in CACHE_SECONDS."""
 
 import math
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -15,8 +13,10 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from api.files.models import StoredFile
+from api.files.storage import media_folder
 from api.images.models import GeneratedImage
 from api.jobs.admin.tools import MOST_COUNTED, between, bytes_text, first_id_of, midnight, seconds_text, used_models
+from api.jobs.disk import disk_usage
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure
 from api.jobs.states import Status
@@ -44,7 +44,7 @@ def build_dashboard() -> dict[str, Any]:
         "worker_error": start_failure(),
         "workers": [describe_worker(worker) for worker in Worker.objects.exclude(state=Worker.State.STOPPED)[:8]],
         "disk": disk(),
-        "latest": list(GeneratedImage.objects.order_by("-pk").only("pk", "prompt", "model_id")[:LATEST]),
+        "latest": list(GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "model_id")[:LATEST]),
         "made_at": timezone.now(),
     }
 
@@ -109,16 +109,14 @@ def media_size() -> int:
 
 
 def disk() -> dict[str, Any]:
-    folder = Path(settings.MEDIA_ROOT)
-    while not folder.exists():
-        folder = folder.parent
-    usage = shutil.disk_usage(folder)
+    """Of the disk that holds the pictures; where they are elsewhere, of the data folder's."""
+    usage = disk_usage(media_folder() or settings.DATA_DIR)
     media = cache.get_or_set("studio.media", media_size, DISK_SECONDS) or 0
     return {
         "media": bytes_text(media),
         "free": bytes_text(usage.free),
         "total": bytes_text(usage.total),
-        "media_percent": round(100 * media / usage.total, 2),
+        "media_percent": round(100 * media / usage.total, 2) if media_folder() else 0,
         "used_percent": round(100 * (usage.total - usage.free) / usage.total, 2),
         "low": usage.free < 2 * settings.MIN_FREE_DISK_BYTES,
     }

@@ -1,21 +1,21 @@
 """A job's progress as parts of a page, pushed: an event's data is HTML for the old part's place (htmx's `sse-swap`)."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from rest_framework.exceptions import APIException
 
 from api.access.principals import principal_of, visible_to
 from api.access.scopes import READ
-from api.jobs.api.waiting import follow_events, in_thread, in_thread_when_back
+from api.jobs.api.database_calls import in_thread
+from api.jobs.api.streaming import JobStream, StreamResponse
 from api.jobs.models import Job, JobEvent
 from api.studio.jobs import job_context
 
-KEEP_ALIVE_SECONDS = 15.0
 SHOWN = ("status", "progress", "preview")
 
 
@@ -33,26 +33,24 @@ async def job_stream(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
         return HttpResponse(status=error.status_code)
     if not found:
         return HttpResponse(status=404)
-    response = StreamingHttpResponse(parts(id), content_type="text/event-stream")
-    response["Cache-Control"] = "no-cache"
-    response["X-Accel-Buffering"] = "no"
-    return response
+    return StreamResponse(PartStream(id))
 
 
-async def parts(job_id: uuid.UUID) -> AsyncIterator[bytes]:
+class PartStream(JobStream):
     """`state` while it goes on, and one `done` with the pictures or the reason. The past is not replayed."""
-    yield b": Darkroom\n\n"
-    after, preview = await in_thread_when_back(where_it_stands, job_id)
-    if (part := await in_thread_when_back(render_part, job_id, preview)) is not None:
-        yield part
-    async for event in follow_events(job_id, after, KEEP_ALIVE_SECONDS):
-        if event is None:
-            yield b": still here\n\n"
-        elif event.type in SHOWN:
-            preview = read_preview(event, preview)
-            if (part := await in_thread_when_back(render_part, job_id, preview)) is not None:
-                yield part
-    yield format_part("done", await in_thread_when_back(render_end, job_id))
+
+    def begin(self) -> Iterator[bytes]:
+        self.after, self.preview = where_it_stands(self.job_id)
+        yield b": Darkroom\n\n"
+        yield from render_part(self.job_id, self.preview)
+
+    def encode(self, event: JobEvent) -> Iterator[bytes]:
+        if event.type in SHOWN:
+            self.preview = read_preview(event, self.preview)
+            yield from render_part(self.job_id, self.preview)
+
+    def finish(self) -> Iterator[bytes]:
+        yield format_part("done", render_end(self.job_id))
 
 
 def where_it_stands(job_id: uuid.UUID) -> tuple[int, str]:
@@ -69,12 +67,11 @@ def read_preview(event: JobEvent, latest: str) -> str:
     return event.data.get("preview") or latest
 
 
-def render_part(job_id: uuid.UUID, preview: str) -> bytes | None:
-    """None where the job has ended or is gone: `done` comes next."""
+def render_part(job_id: uuid.UUID, preview: str) -> Iterator[bytes]:
+    """Nothing where the job has ended or is gone: `done` comes next."""
     job = Job.objects.filter(pk=job_id).first()
-    if job is None or job.is_final:
-        return None
-    return format_part("state", render_to_string("studio/job_state.html", job_context(job, preview)))
+    if job is not None and not job.is_final:
+        yield format_part("state", render_to_string("studio/job_state.html", job_context(job, preview)))
 
 
 def render_end(job_id: uuid.UUID) -> str:

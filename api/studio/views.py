@@ -109,7 +109,7 @@ def image_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> Htt
     image = find_image(principal, str(id))
     if image is None:
         raise Http404
-    images = visible_to(principal, GeneratedImage.objects.all())
+    images = visible_to(principal, GeneratedImage.objects.made_here())
     context = {
         "image": image,
         "newer": images.filter(pk__gt=image.pk).order_by("pk").values_list("pk", flat=True).first(),
@@ -119,14 +119,14 @@ def image_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> Htt
 
 
 def images_context(principal: Principal, before: uuid.UUID | None) -> dict[str, Any]:
-    images = visible_to(principal, GeneratedImage.objects.order_by("-pk").only("pk", "prompt", "width", "height"))
+    images = visible_to(principal, GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "width", "height"))
     rows = list((images.filter(pk__lt=before) if before else images)[: PAGE + 1])
     return {"images": rows[:PAGE], "before": rows[PAGE - 1].pk if len(rows) > PAGE else None}
 
 
 def find_image(principal: Principal, identifier: str) -> GeneratedImage | None:
     pk = parse_id(identifier)
-    images = visible_to(principal, GeneratedImage.objects.select_related("job"))
+    images = visible_to(principal, GeneratedImage.objects.made_here())
     return images.filter(pk=pk).first() if pk else None
 
 

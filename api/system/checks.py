@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.core.files.storage import InvalidStorageError
 
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
+from api.files.storage import media_folder
 from config.catalog import CHAT_TASKS, get_catalog
 from config.env import setting_names
 from config.env_file import unknown_names
@@ -25,7 +27,7 @@ MEASURES = (
     "vae_tiling",
     "attention_slicing",
     "cpu_offload",
-)  # the names in api/loading/memory.py, which needs torch
+)  # the names in api/loading/device_memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
@@ -161,12 +163,29 @@ def check_chat() -> Iterator[CheckMessage]:
 
 @check(Tags.files)
 def check_folders() -> Iterator[CheckMessage]:
-    folders = [("DATA_DIR", "darkroom.E008"), ("MEDIA_ROOT", "darkroom.E009"), ("MODELS_DIR", "darkroom.E010")]
-    for name, identifier in folders:
-        folder = Path(getattr(settings, name))
-        if not is_writable(folder):
-            hint = f"Give the account that runs this process the right to write there, or set {name} to another folder."
-            yield Error(f"{name} ({folder}) can't be written to.", hint=hint, id=identifier)
+    yield from check_folder("DATA_DIR", settings.DATA_DIR, "darkroom.E008")
+    yield from check_folder("MODELS_DIR", settings.MODELS_DIR, "darkroom.E010")
+
+
+@check(Tags.files)
+def check_media_storage() -> Iterator[CheckMessage]:
+    try:
+        folder = media_folder()
+    except (InvalidStorageError, TypeError) as error:
+        hint = "MEDIA_STORAGE is the dotted name of a Django storage class, MEDIA_STORAGE_OPTIONS its arguments as JSON."
+        yield Error(f"The storage of pictures can't be made: {error}", hint=hint, id="darkroom.E030")
+        return
+    if folder is not None:
+        yield from check_folder("MEDIA_ROOT", folder, "darkroom.E009")
+    elif settings.MEDIA_ACCEL_PREFIX:
+        message = "MEDIA_ACCEL_PREFIX has no effect: with this MEDIA_STORAGE no proxy in front can read the pictures' files."
+        yield Warning(message, hint="Unset MEDIA_ACCEL_PREFIX.", id="darkroom.W030")
+
+
+def check_folder(name: str, folder: Path, identifier: str) -> Iterator[CheckMessage]:
+    if not is_writable(folder):
+        hint = f"Give the account that runs this process the right to write there, or set {name} to another folder."
+        yield Error(f"{name} ({folder}) can't be written to.", hint=hint, id=identifier)
 
 
 def is_writable(folder: Path) -> bool:

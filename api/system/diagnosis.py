@@ -20,7 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from api.access.services import any_key_exists
 from api.catalog import CatalogError, UnknownModel
-from api.files.storage import free_space
+from api.files.storage import free_space, media_folder
 from api.files.sweep import missing_files
 from api.jobs.start_failures import start_failure
 from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
@@ -104,7 +104,7 @@ def examine_device() -> Iterator[Finding]:
     if device.runs_in_slow_fp32:
         yield note(f"{device.name} has no fast half precision: models run in float32, slowly and with twice the memory.")
     else:
-        yield fine(f"Models run in {dtype_name(device.dtype)} ({device.why_dtype})")
+        yield fine(f"Models run in {dtype_name(device.dtype)} ({device.dtype_reason})")
     if settings.DEVICE == "auto" and device.type == "cpu" and shutil.which("nvidia-smi"):
         cure = "Install PyTorch's CUDA build (pytorch.org/get-started); if it is installed, check that `nvidia-smi` runs."
         yield wrong("This machine has an NVIDIA driver, and PyTorch does not see a GPU.", cure)
@@ -112,7 +112,10 @@ def examine_device() -> Iterator[Finding]:
 
 def examine_disk() -> Iterator[Finding]:
     free, floor = free_space(), settings.MIN_FREE_DISK_BYTES
-    where = f"{bytes_text(free)} free for pictures in {settings.MEDIA_ROOT}"
+    if free is None:
+        yield fine("Pictures and database are kept elsewhere; no disk of this machine fills")
+        return
+    where = f"{bytes_text(free)} free for pictures in {media_folder() or 'a storage elsewhere, and the database here'}"
     if free < floor:
         yield wrong(
             f"{where}: below MIN_FREE_DISK_BYTES ({bytes_text(floor)}), so requests are refused (507).", "Free some space."
@@ -200,7 +203,9 @@ def examine_files() -> Iterator[Finding]:
     missing = [str(file.pk) for file in islice(missing_files(), MISSING_SHOWN + 1)]
     if missing:
         more = " and more" if len(missing) > MISSING_SHOWN else ""
-        cure = f"If a disk is not mounted at {settings.MEDIA_ROOT}, mount it; else delete these pictures in the admin."
+        where = media_folder()
+        mount = f"If a disk is not mounted at {where}, mount it" if where else "If the storage is not complete, mend it"
+        cure = f"{mount}; else delete these pictures in the admin."
         yield wrong(f"Pictures whose file is gone: {', '.join(missing[:MISSING_SHOWN])}{more}", cure)
 
 

@@ -49,6 +49,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             {"A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6}},
         ),
         Operation("GET", "/api/images/", "List pictures"),
+        Operation("POST", "/api/images/", "Upload a picture, to use it by its id", {"A picture": {"image": PICTURE}}),
         Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),
         Operation("GET", "/api/images/{id}/file/", "Download a picture"),
         Operation("GET", "/api/images/{id}/thumbnail/", "Download a picture's thumbnail"),

@@ -32,7 +32,9 @@ class LoadModel(JobKind[LoadModelSpec]):
 
 
 class UnloadModel(JobKind[UnloadModelSpec]):
-    """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that claims it."""
+    """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that it is for, else in
+    the one that claims it.
+    """
 
     name = UnloadModelSpec.kind
     spec_class = UnloadModelSpec

@@ -6,11 +6,9 @@ PROMETHEUS_MULTIPROC_DIR names a folder where they are added up (prometheus_clie
 """
 
 import os
-import shutil
 from collections import Counter as Count
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from pathlib import Path
 
 from django.conf import settings
 from django.db.models import DurationField, F, Max
@@ -23,10 +21,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from api.files.storage import media_folder
+from api.jobs.disk import disk_usage
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from api.system.counters import BUCKETS, count_ended_jobs
-from api.system.models import JobTally
+from api.system.models import JobCounter
 from api.system.selectors import live_workers, queue_length
 
 disable_created_metrics()  # a second series beside each, which nobody here asks for
@@ -90,7 +90,7 @@ def history_metrics() -> Iterator[Metric]:
     labels = ["kind", "model_id"]
     finished = CounterMetricFamily("darkroom_jobs_finished", "Jobs that have ended.", labels=[*labels, "status"])
     runs = HistogramMetricFamily("darkroom_job_run_seconds", "What jobs that succeeded took a worker.", labels=labels)
-    for row in JobTally.objects.order_by("pk"):
+    for row in JobCounter.objects.order_by("pk"):
         finished.add_metric([row.kind, row.model_id, row.status], row.count)
         if row.status == Status.SUCCEEDED:
             runs.add_metric([row.kind, row.model_id], cumulative(row.buckets), row.seconds)
@@ -117,10 +117,5 @@ def worker_metrics() -> Iterator[Metric]:
 
 
 def free_bytes() -> dict[str, float]:
-    folders = {"data": settings.DATA_DIR, "media": settings.MEDIA_ROOT, "models": settings.MODELS_DIR}
-    return {name: free_space(Path(folder)) for name, folder in folders.items()}
-
-
-def free_space(folder: Path) -> int:
-    """Bytes; of the nearest folder above where it is not there yet."""
-    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    folders = {"data": settings.DATA_DIR, "media": media_folder(), "models": settings.MODELS_DIR}
+    return {name: disk_usage(folder).free for name, folder in folders.items() if folder}

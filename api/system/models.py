@@ -3,7 +3,7 @@
 from django.db import models
 
 
-class JobTally(models.Model):
+class JobCounter(models.Model):
     """How many jobs of one kind, model and outcome have ended, and how long those ran that a worker had begun."""
 
     kind = models.CharField(max_length=40)
@@ -12,21 +12,11 @@ class JobTally(models.Model):
     count = models.PositiveBigIntegerField(default=0)
     seconds = models.FloatField(default=0.0, help_text="Of running, all together.")
     buckets = models.JSONField(
-        default=list, help_text="How many ran for at most tally.BUCKETS[i] seconds, and longer than the bucket before."
+        default=list, help_text="How many ran for at most counters.BUCKETS[i] seconds, and longer than the bucket before."
     )
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["kind", "model_id", "status"], name="tally_once")]
+        constraints = [models.UniqueConstraint(fields=["kind", "model_id", "status"], name="job_counter_once")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.model_id} {self.status}: {self.count}"
-
-
-class TallyMark(models.Model):
-    """How far the counting has come; one row. Jobs that end later than `counted_until` have ids from `oldest_open` on."""
-
-    counted_until = models.DateTimeField()
-    oldest_open = models.UUIDField()
-
-    def __str__(self) -> str:
-        return f"counted until {self.counted_until}"

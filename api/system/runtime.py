@@ -27,7 +27,7 @@ def start_runtime() -> None:
         store=store,
         device=device,
         memory_limit=settings.MODEL_MEMORY_LIMIT,
-        forced=frozenset(settings.MEMORY_MEASURES),
+        forced_measures=frozenset(settings.MEMORY_MEASURES),
     )
     log.info("%s in %s, ready in %.1f s", device.name, str(device.dtype).removeprefix("torch."), time.monotonic() - started)
 

@@ -91,7 +91,7 @@ class DarkroomSchema(AutoSchema):
 
     @cached_property
     def submits(self) -> bool:
-        from api.jobs.api.submission import SubmitView
+        from api.jobs.api.dialect import SubmitView
 
         return self.method == "POST" and isinstance(self.view, SubmitView)
 
@@ -109,9 +109,11 @@ class DarkroomSchema(AutoSchema):
         return examples_of(self.method, self.path)
 
     def get_override_parameters(self) -> list[Any]:
+        from api.jobs.api.dialect import Dialect
+
         if self.submits:
             return [PREFER, IDEMPOTENCY_KEY, *self.extras()]
-        if getattr(self.view, "waits", False) and self.method == "POST":
+        if isinstance(self.view, Dialect) and self.method == "POST":
             return [PREFER, IDEMPOTENCY_KEY]
         retried = [IDEMPOTENCY_KEY] if self.action == "retry" else []
         return [*retried, *self.extras()]

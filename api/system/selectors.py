@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from api.catalog import ModelEntry
-from api.chat.selection import loaded_first
+from api.chat.backend_selection import preferred_entry
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure
 from api.jobs.states import ACTIVE, Status
@@ -74,6 +74,7 @@ def describe_worker(worker: Worker) -> dict[str, Any]:
         "id": worker.pk,
         "hostname": worker.hostname,
         "state": worker.state,
+        "kinds": worker.kinds,
         "device": known.get("device"),
         "dtype": known.get("dtype"),
         "memory": known.get("memory"),
@@ -170,7 +171,7 @@ def is_available(entry: ModelEntry) -> bool:
     if not settings.USE_LOCAL_MODELS and entry.task not in JUDGING_TASKS:
         return entry.repo is not None
     store = model_store()
-    return all(store.available(loaded_first(part)) for part in get_catalog().with_base(entry))
+    return all(store.available(preferred_entry(part)) for part in get_catalog().with_base(entry))
 
 
 def model_store() -> Any:

@@ -1,5 +1,6 @@
 """The shapes of what this server says of itself. They document; selectors.py makes the values."""
 
+import uuid
 from typing import Any
 
 from rest_framework import serializers
@@ -10,6 +11,7 @@ from api.errors import DarkroomError
 from api.jobs.api.submission import Submission
 from api.jobs.models import Worker
 from api.spec_serializers import SpecSerializer
+from api.system.selectors import live_workers
 from api.system.spec import ModelSpec
 from config.catalog import get_catalog
 
@@ -60,6 +62,7 @@ class WorkerSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     hostname = serializers.CharField()
     state = serializers.ChoiceField(choices=Worker.State.choices)
+    kinds = serializers.ListField(child=serializers.CharField(), help_text="Kinds of job of which it can run some or all.")
     device = DeviceSerializer(allow_null=True)
     dtype = serializers.CharField(
         allow_null=True, help_text="What models run in where they have no need of their own: float32 on a GPU is slow."
@@ -116,12 +119,27 @@ class ModelCommandSerializer(SpecSerializer):
 
     spec = ModelSpec
 
+    worker = serializers.UUIDField(
+        default=None,
+        allow_null=True,
+        help_text="The worker that it is for (`workers` of /api/status/); null: whichever is free first.",
+    )
+
+    def validate_worker(self, value: uuid.UUID | None) -> uuid.UUID | None:
+        workers = {worker.pk: worker for worker in live_workers()} if value else {}
+        if value and value not in workers:
+            raise serializers.ValidationError("No worker that is alive has this id; /api/status/ lists them.")
+        if value and self.context["spec"].kind not in workers[value].kinds:
+            raise serializers.ValidationError("This worker loads no models.")
+        return value
+
     def resolve(self) -> Submission:
-        model_id = find_model_id(self.context["model_id"])
+        model_id, worker = find_model_id(self.context["model_id"]), self.validated_data["worker"]
         named = self.validated_data.get("model_id", model_id)
         if find_model_id(named) != model_id:
             raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")
-        return Submission(self.context["spec"](model_id=model_id))
+        spec = self.context["spec"](model_id=model_id, worker=str(worker) if worker else None)
+        return Submission(spec, only_worker_id=worker)
 
 
 def find_model_id(asked: str) -> str:

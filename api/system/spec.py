@@ -12,6 +12,8 @@ class ModelSpec(Spec):
     """A model of the catalog: the address names it."""
 
     model_id: str = param(decided=True, max_length=200, help="The model of the address; may be left out.")
+    worker: str | None = param(default=None, omitted=True)
+    """The id of the worker that it is for; None: whichever is free first."""
 
     @property
     def history_model(self) -> str:

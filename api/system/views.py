@@ -17,7 +17,8 @@ from rest_framework.views import APIView
 
 from api.catalog import MODEL_ID_PATTERN
 from api.errors import DarkroomError
-from api.jobs.api.submission import Submission, SubmitView
+from api.jobs.api.dialect import SubmitView
+from api.jobs.api.submission import Submission
 from api.problems import CONTENT_TYPE
 from api.system import metrics
 from api.system.selectors import list_models, readiness, server_status
@@ -93,10 +94,8 @@ class ModelCommandView(SubmitView):
     required_scope = "staff"
     spec: type[ModelSpec]
 
-    def get_submission(self, request: Request, **kwargs: Any) -> Submission:
-        serializer = ModelCommandSerializer(data=request.data, context={"spec": self.spec, **kwargs})
-        serializer.is_valid(raise_exception=True)
-        return serializer.resolve()
+    def parse_body(self, request: Request) -> Submission:
+        return self.validated(ModelCommandSerializer, request.data, spec=self.spec, **self.kwargs).resolve()  # type: ignore[no-any-return]
 
 
 class LoadModelView(ModelCommandView):

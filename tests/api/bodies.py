@@ -55,6 +55,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/scorers/": training,
     "/api/ratings/": lambda: {"image": str(stored().pk), "rating": 4},
     "/api/comparisons/": lambda: {"images": [str(stored(1).pk), str(stored(2).pk)], "preferred": None},
+    "/api/images/": lambda: {"image": text(png())},
     "/api/images/{id}/": dict,
     "/api/models/{model_id}/load/": dict,
     "/api/models/{model_id}/unload/": dict,

@@ -75,8 +75,17 @@ def test_a_wrong_host_is_told_to_openais_clients_in_their_form(client: Client) -
 # ---------------------------------------------------------------- media types
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "", "application/x-www-form-urlencode", "a\u00ff/b", "/"])
-@pytest.mark.parametrize("address", POSTS)
+READS_JSON_UNNAMED = {address for address in POSTS if address.endswith("/chat/completions") or "/chat/completions/" in address}
+"""OpenAI's clients may leave the Content-Type out."""
+UNREAD = [
+    (address, content_type)
+    for address in POSTS
+    for content_type in ("text/plain", "", "application/x-www-form-urlencode", "a\u00ff/b", "/")
+    if content_type or address not in READS_JSON_UNNAMED
+]
+
+
+@pytest.mark.parametrize(("address", "content_type"), UNREAD)
 def test_what_is_no_json_is_told_to_send_json(client: Client, address: str, content_type: str) -> None:
     reply = client.generic("POST", address, b'{"prompt": "x"}', content_type=content_type)
     assert reply.status_code == 415
@@ -122,8 +131,8 @@ def test_every_text_in_a_dialects_error_can_be_sent(path: str) -> None:
 
 
 def test_too_many_query_parameters_are_a_problem_that_says_the_limit(client: Client) -> None:
-    query = "&".join(f"a{number}=1" for number in range(200))
-    assert "100 fields" in problem(client.get(f"/api/jobs/?{query}"), 400)["detail"]
+    query = "&".join(f"a{number}=1" for number in range(300))
+    assert "200 fields" in problem(client.get(f"/api/jobs/?{query}"), 400)["detail"]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ def full_chat() -> dict[str, Any]:
 
 
 CASES = [
-    (path, body) for path, body in BODIES.items() if path not in ("/api/ratings/", "/api/comparisons/", "/api/images/{id}/")
+    (path, body)
+    for path, body in BODIES.items()
+    if path not in ("/api/ratings/", "/api/comparisons/", "/api/images/", "/api/images/{id}/")
 ]
 
 

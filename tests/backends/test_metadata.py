@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from api.files.formats import FORMAT_NAMES
 from api.images.metadata import encode_image, infotext, parse_infotext, read_parameters
 from tests.backends.recorder import painting
 
-FORMATS = ("png", "jpeg", "webp")
+FORMATS = FORMAT_NAMES
 PARAMETERS: dict[str, Any] = {
     "prompt": "озеро, 湖 at sunset: (red)++ 🌅",
     "negative_prompt": "blurry,\nlow quality",

@@ -19,7 +19,7 @@ from api.catalog import Catalog
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.images.backends.local import generate
-from api.loading.ladder import stage_of
+from api.loading.oom_retry import stage_of
 from api.model_loader import Lease, ModelLoader, OutOfMemory
 from tests.backends.recorder import Recorder, painting, psnr, request
 
@@ -97,8 +97,8 @@ def inject(loader: ModelLoader, name: str, fails: Callable[[Lease, tuple[Any, ..
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     current: list[Lease] = []
-    ladder = loader.ladder
-    loader.ladder = lambda lease, **options: (current.append(lease), ladder(lease, **options))[1]  # type: ignore[method-assign]
+    ladder = loader.retry_on_oom
+    loader.retry_on_oom = lambda lease, **options: (current.append(lease), ladder(lease, **options))[1]  # type: ignore[method-assign]
     module.register_forward_pre_hook(before)
     return calls
 
@@ -237,7 +237,9 @@ def test_the_stage_is_known_by_the_component_that_was_at_work(make: Callable[...
         with pytest.raises(MemoryError) as caught:
             lease.pipeline("a cat", width=64, height=64, num_inference_steps=1)
         handle.remove()
-        assert stage_of(caught.value, lease.slot.loaded) == {"text_encoder": "text_encoder", "vae": "vae"}.get(name, "denoiser")
+        assert stage_of(caught.value, lease.loaded_model.loaded) == {"text_encoder": "text_encoder", "vae": "vae"}.get(
+            name, "denoiser"
+        )
 
 
 def test_a_model_that_no_longer_fits_whole_serves_who_waits_for_it_offloaded_and_is_loaded_anew_for_others(
@@ -245,8 +247,8 @@ def test_a_model_that_no_longer_fits_whole_serves_who_waits_for_it_offloaded_and
 ) -> None:
     loader = make()
     with loader.use("sd1", "text-to-image") as lease:
-        assert lease.take_measure("cpu_offload")
-        slot, whole = lease.slot, lease.slot.loaded
+        assert lease.apply_temporary_measure("cpu_offload")
+        slot, whole = lease.loaded_model, lease.loaded_model.loaded
         monkeypatch.setattr(whole, "to", short)
         monkeypatch.setattr(whole, "enable_model_cpu_offload", lambda device: setattr(whole, "_all_hooks", ["hook"]))
     assert (slot.measures, whole._all_hooks) == (["cpu_offload"], ["hook"])

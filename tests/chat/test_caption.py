@@ -18,7 +18,7 @@ from PIL import Image
 
 from api import model_loader
 from api.chat import generate_text
-from api.chat.captions import COLUMNS, CaptionFile, CaptionsError, line_of
+from api.chat.caption_files import COLUMNS, CaptionFile, CaptionsError, line_of
 from api.chat.models import Conversation
 from api.jobs.models import Job
 from api.system.waiting import a_worker
@@ -72,7 +72,7 @@ class TestTheCommand:
         out, err = run(str(folder), "--max-tokens", "5", "--recursive")
         rows = rows_of(folder / "captions.jsonl")
         assert rows.keys() == {"0.png", "1.png", "2.png", "3.png", "4.png", "broken.jpg", "more/5.webp"}
-        assert rows["broken.jpg"]["error"] == "This is not a PNG, JPEG or WebP image."
+        assert rows["broken.jpg"]["error"] == "This is not a PNG, JPEG, WebP or AVIF image."
         assert all(row["caption"] and row["backend"] == "pytorch" for name, row in rows.items() if name != "broken.jpg")
         assert out.strip() == str(folder / "captions.jsonl")
         assert "1 could not be captioned" in err

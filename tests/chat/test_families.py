@@ -8,12 +8,12 @@ from PIL import Image
 
 from api.catalog import load_catalog
 from api.chat.backends.prompting import encode
-from api.chat.backends.torch_backend import TorchBackend, picture_tokens
+from api.chat.backends.torch_backend import TorchBackend, image_token_ids
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.model_loader import ModelLoader
-from tests.chat.test_torch_backend import Hearing, request, run, text_of
+from tests.chat.test_torch_backend import RecordingCallbacks, request, run, text_of
 from tests.models.tiny_families import FAMILIES
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
@@ -51,7 +51,7 @@ def generated(loader: ModelLoader, family: str, question: str, image: Image.Imag
             model = model.language_model
         if image is None and family == "kosmos-2":
             model = model.text_model
-        banned = [[token] for token in picture_tokens(chat)] or None
+        banned = [[token] for token in image_token_ids(chat)] or None
         made = model.generate(**inputs, max_new_tokens=24, do_sample=False, bad_words_ids=banned)
         return str(chat.tokenizer.decode(made[0, prompt.length :], skip_special_tokens=True))
 
@@ -86,7 +86,7 @@ def test_who_looks_at_one_picture_says_so(loader: ModelLoader, family: str) -> N
     turn = one.turns[0]
     two = replace(one, turns=(replace(turn, parts=(turn.parts[0], *turn.parts)),))
     with pytest.raises(DarkroomError, match="looks at one picture; there are 2"):
-        TorchBackend(loader, family).admit(two, Hearing())
+        TorchBackend(loader, family).admit(two, RecordingCallbacks())
 
 
 @pytest.mark.parametrize("family", SEEING)

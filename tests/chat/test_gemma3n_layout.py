@@ -9,11 +9,11 @@ from api.catalog import load_catalog
 from api.chat.backends.onnx_backend import OnnxBackend
 from api.chat.backends.prompting import encode
 from api.chat.backends.request import ChatRequest
-from api.chat.backends.torch_backend import picture_tokens
+from api.chat.backends.torch_backend import image_token_ids
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.model_loader import ModelLoader
-from tests.chat.test_torch_backend import Hearing, request, text_of
+from tests.chat.test_torch_backend import RecordingCallbacks, request, text_of
 from tests.models.tiny_gemma3n import TinyGemma3n
 
 pytestmark = pytest.mark.models
@@ -49,7 +49,7 @@ def asked(question: str, *, shown: bool) -> ChatRequest:
 
 def run(loader: ModelLoader, requests: list[ChatRequest]) -> list[str]:
     [model_id] = [name for name in loader.catalog.models if name.startswith(MODEL)]
-    backend, heard = OnnxBackend(loader, f"{model_id}@onnx-Q4_MIXED"), [Hearing() for _ in requests]
+    backend, heard = OnnxBackend(loader, f"{model_id}@onnx-Q4_MIXED"), [RecordingCallbacks() for _ in requests]
     for each, hearing in zip(requests, heard, strict=True):
         backend.admit(each, hearing)
     while backend.step():
@@ -62,8 +62,8 @@ def known(loader: ModelLoader, tiny: TinyGemma3n, asked: ChatRequest) -> str:
         chat = lease.pipeline
         inputs = encode(chat, asked).inputs
         pixels = inputs["pixel_values"].numpy() if "pixel_values" in inputs else None
-        ids = tiny.answer(inputs["input_ids"][0].tolist(), pixels, 24, picture_tokens(chat))
-        end = [place for place, token in enumerate(ids) if token in chat.ends]
+        ids = tiny.answer(inputs["input_ids"][0].tolist(), pixels, 24, image_token_ids(chat))
+        end = [place for place, token in enumerate(ids) if token in chat.eos_token_ids]
         return str(chat.tokenizer.decode(ids[: min(end, default=24)], skip_special_tokens=True))
 
 

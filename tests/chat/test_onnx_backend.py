@@ -15,19 +15,19 @@ from PIL import Image
 
 from api.catalog import load_catalog
 from api.chat.backends import onnx_backend
-from api.chat.backends.onnx_backend import OnnxBackend, padding_of
-from api.chat.backends.prefix_cache import Limits
-from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
+from api.chat.backends.onnx_backend import OnnxBackend, padding_side_of
+from api.chat.backends.prefix_cache import CacheLimits
+from api.chat.backends.request import ChatRequest, MessagePart, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
 from api.chat.export import ExportError, export_onnx
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.loading.onnx import OnnxModel
-from api.loading.onnx import Part as OnnxPart
+from api.loading.onnx import OnnxSession as OnnxSession
 from api.model_loader import ModelLoader
 from tests.chat.conftest import Exported
-from tests.chat.test_torch_backend import LLM, TEXTS, VLM, Hearing, request, text_of, tinted
+from tests.chat.test_torch_backend import LLM, TEXTS, VLM, RecordingCallbacks, request, text_of, tinted
 from tests.models.tiny_chat import build_tiny_llama
 
 pytestmark = [pytest.mark.models, pytest.mark.timeout(600), pytest.mark.usefixtures("one_thread")]
@@ -43,11 +43,11 @@ def make_loader(catalog: Path, folder: Path, memory_limit: int | None = None) ->
     return ModelLoader(load_catalog(catalog), ModelStore(folder), device, memory_limit)
 
 
-def run(backend: TorchBackend, *requests: ChatRequest, apart: int = 0) -> list[Hearing]:
+def run(backend: TorchBackend, *requests: ChatRequest, apart: int = 0) -> list[RecordingCallbacks]:
     """All of them, each joining `apart` tokens after the one before."""
     heard = []
     for each in requests:
-        heard.append(Hearing())
+        heard.append(RecordingCallbacks())
         backend.admit(each, heard[-1])
         for _ in range(apart):
             backend.step()
@@ -56,17 +56,19 @@ def run(backend: TorchBackend, *requests: ChatRequest, apart: int = 0) -> list[H
     return heard
 
 
-def on_onnx(loader: ModelLoader, *requests: ChatRequest, variant: str = "fp32", apart: int = 0) -> list[Hearing]:
+def on_onnx(loader: ModelLoader, *requests: ChatRequest, variant: str = "fp32", apart: int = 0) -> list[RecordingCallbacks]:
     return run(OnnxBackend(loader, f"{requests[0].model_id}@onnx-{variant}"), *requests, apart=apart)
 
 
-def on_torch(loader: ModelLoader, *requests: ChatRequest) -> list[Hearing]:
+def on_torch(loader: ModelLoader, *requests: ChatRequest) -> list[RecordingCallbacks]:
     return run(TorchBackend(loader, requests[0].model_id), *requests)
 
 
 def several(count: int, detail: str = "auto") -> ChatRequest:
-    pictures = [Part(image=Image.effect_noise((90, 60), 60 + place).convert("RGB"), detail=detail) for place in range(count)]
-    turn = Turn("user", (*pictures, Part(text="Which of them is red?")))
+    pictures = [
+        MessagePart(image=Image.effect_noise((90, 60), 60 + place).convert("RGB"), detail=detail) for place in range(count)
+    ]
+    turn = Turn("user", (*pictures, MessagePart(text="Which of them is red?")))
     return ChatRequest(model_id=VLM, turns=(turn,), sampling=Sampling(temperature=0.0, max_tokens=24))
 
 
@@ -136,8 +138,8 @@ def test_chats_that_join_and_leave_write_what_each_writes_alone(
 def test_the_rows_of_one_model_share_a_batch(loader: ModelLoader) -> None:
     backend = OnnxBackend(loader, f"{LLM}@onnx-fp32")
     for text in TEXTS:
-        backend.admit(request(text), Hearing())
-    assert [len(group.lengths) for group in backend.engine.batch.groups] == [len(TEXTS)]  # type: ignore[attr-defined]
+        backend.admit(request(text), RecordingCallbacks())
+    assert [len(group.lengths) for group in backend.decode_loop.batch.groups] == [len(TEXTS)]  # type: ignore[attr-defined]
 
 
 def test_a_decoder_whose_answers_change_in_a_batch_steps_its_rows_one_by_one(
@@ -147,7 +149,7 @@ def test_a_decoder_whose_answers_change_in_a_batch_steps_its_rows_one_by_one(
     expected = [text_of(heard) for heard in on_onnx(loader, *requests)]
     with loader.use(f"{LLM}@onnx-fp32", "text-generation") as lease:
         model = lease.pipeline.model
-        assert padding_of(model) == "right"
+        assert padding_side_of(model) == "right"
         model.padding = ""
     assert [text_of(heard) for heard in on_onnx(loader, *requests)] == expected
 
@@ -161,7 +163,7 @@ def test_choices_seeds_and_stop_strings_are_as_on_pytorch(loader: ModelLoader) -
 
 
 def test_a_chat_that_is_cancelled_stops_at_its_next_token_and_frees_its_row(loader: ModelLoader) -> None:
-    backend, leaving, staying = OnnxBackend(loader, f"{LLM}@onnx-fp32"), Hearing(leave_after=3), Hearing()
+    backend, leaving, staying = OnnxBackend(loader, f"{LLM}@onnx-fp32"), RecordingCallbacks(leave_after=3), RecordingCallbacks()
     backend.admit(request("hello there, you", max_tokens=200), leaving)
     backend.admit(request("hello", max_tokens=24), staying)
     for _ in range(4):
@@ -198,7 +200,7 @@ def test_a_prompt_read_in_pieces_is_answered_as_one_read_whole(
 ) -> None:
     asked = several(3, "high" if size == 5 else "auto")
     whole = text_of(on_onnx(loader, asked, variant=variant)[0])
-    monkeypatch.setattr(onnx_backend, "PIECE", {"cpu": size})
+    monkeypatch.setattr(onnx_backend, "CHUNK_TOKENS", {"cpu": size})
     assert text_of(on_onnx(loader, asked, variant=variant)[0]) == whole
 
 
@@ -206,12 +208,12 @@ def test_a_conversation_goes_on_where_it_was_and_its_pictures_are_looked_at_once
     loader: ModelLoader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
-    look = OnnxModel.look
-    monkeypatch.setattr(OnnxModel, "look", lambda self, inputs: (looks.append(1), look(self, inputs))[1])
+    look = OnnxModel.encode_images
+    monkeypatch.setattr(OnnxModel, "encode_images", lambda self, inputs: (looks.append(1), look(self, inputs))[1])
     first = several(2)
-    backend = OnnxBackend(loader, f"{VLM}@onnx-fp32", Limits(2**30, 2**30))
+    backend = OnnxBackend(loader, f"{VLM}@onnx-fp32", CacheLimits(2**30, 2**30))
     answer = text_of(run(backend, first)[0])
-    more = (Turn("assistant", (Part(text=answer),)), Turn("user", (Part(text="And now?"),)))
+    more = (Turn("assistant", (MessagePart(text=answer),)), Turn("user", (MessagePart(text="And now?"),)))
     second = dataclasses.replace(first, turns=(*first.turns, *more))
     heard = run(backend, second)[0]
     assert looks == [1]
@@ -231,10 +233,12 @@ def test_freed_memory_is_handed_back_as_answers_grow_and_once_they_have_ended(
     backend = OnnxBackend(loader, f"{LLM}@onnx-int8")
     monkeypatch.setattr(
         onnx_backend,
-        "give_back_freed_memory",
-        lambda: handed_back.append((backend.engine.answers, sum(group.width for group in backend.engine.batch.groups))),
+        "trim_heap",
+        lambda: handed_back.append(
+            (backend.decode_loop.answers, sum(group.width for group in backend.decode_loop.batch.groups))
+        ),
     )
-    run(backend, request("hello", max_tokens=3 * onnx_backend.TIDY_TOKENS))
+    run(backend, request("hello", max_tokens=3 * onnx_backend.TRIM_EVERY_TOKENS))
     *meanwhile, last = handed_back
     assert len(meanwhile) == 3
     assert {answers for answers, _ in meanwhile} == {1}
@@ -242,7 +246,7 @@ def test_freed_memory_is_handed_back_as_answers_grow_and_once_they_have_ended(
 
 
 def test_its_weights_are_counted_and_it_goes_on_after_it_was_evicted(loader: ModelLoader) -> None:
-    backend, heard, name = OnnxBackend(loader, f"{VLM}@onnx-int8"), Hearing(), f"{VLM}@onnx-int8"
+    backend, heard, name = OnnxBackend(loader, f"{VLM}@onnx-int8"), RecordingCallbacks(), f"{VLM}@onnx-int8"
     backend.admit(request("hello", VLM, tinted("hello", VLM)), heard)
     files = (loader.catalog.get(VLM).path / "onnx").glob("*_int8.onnx")  # type: ignore[operator]
     assert [(model["id"], model["bytes"]) for model in loader.loaded()] == [(name, sum(file.stat().st_size for file in files))]
@@ -269,7 +273,7 @@ def test_a_failed_allocation_is_a_shortage_of_memory(tmp_path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, tmp_path / "expand.onnx")
     with pytest.raises(MemoryError, match="allocate"):
-        OnnxPart(tmp_path / "expand.onnx").run({"x": np.ones(1), "shape": np.array([2**30, 2**14])})
+        OnnxSession(tmp_path / "expand.onnx").run({"x": np.ones(1), "shape": np.array([2**30, 2**14])})
 
 
 # ---------------------------------------------------------------- the export

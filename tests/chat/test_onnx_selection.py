@@ -11,8 +11,7 @@ from django.core.management import CommandError, call_command
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel, load_catalog
-from api.chat import selection
-from api.chat.selection import Selection, select
+from api.chat.backend_selection import TASKS, BackendSelection, select
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
@@ -45,8 +44,8 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Puts a catalog of these TOML tables in the place of the server's own."""
 
     def use(file: Path, precision: str = "auto") -> Catalog:
-        made = load_catalog(file).with_precision(precision, selection.TASKS)
-        for module in ("api.chat.selection", "api.system.selectors", "api.system.management.commands.export_onnx"):
+        made = load_catalog(file).with_precision(precision, TASKS)
+        for module in ("api.chat.backend_selection", "api.system.selectors", "api.system.management.commands.export_onnx"):
             monkeypatch.setattr(f"{module}.get_catalog", lambda: made)
         return made
 
@@ -60,10 +59,10 @@ def reason(model: str, backend: str = "auto") -> str:
 
 
 def test_what_is_published_in_onnx_is_taken_first_and_pytorch_where_it_is_asked_for() -> None:
-    assert select(SMOL, "auto") == Selection("onnx", SMOL, True, "onnx-int8")
-    assert select(SMOL, "pytorch") == Selection("pytorch", SMOL, True)
+    assert select(SMOL, "auto") == BackendSelection("onnx", SMOL, True, "onnx-int8")
+    assert select(SMOL, "pytorch") == BackendSelection("pytorch", SMOL, True)
     assert select("llava-1.5-7b", "auto").backend == "pytorch"
-    assert select("Gemma-3n-E2B-it-ONNX/Q4_MIXED", "auto") == Selection("onnx", "Gemma-3n-E2B-it-ONNX/Q4_MIXED", True)
+    assert select("Gemma-3n-E2B-it-ONNX/Q4_MIXED", "auto") == BackendSelection("onnx", "Gemma-3n-E2B-it-ONNX/Q4_MIXED", True)
 
 
 @pytest.mark.parametrize(("device", "backend"), [("cuda", "pytorch"), ("mps", "pytorch"), ("cpu", "onnx")])
@@ -81,7 +80,7 @@ def test_where_a_worker_has_an_accelerator_pytorch_comes_first(device: str, back
 )
 def test_a_precision_chooses_among_what_there_is(catalog: Any, precision: str, backend: str, variant: str) -> None:
     catalog(load_file(""), precision)
-    assert select(SMOL, "auto") == Selection(backend, SMOL, True, variant)
+    assert select(SMOL, "auto") == BackendSelection(backend, SMOL, True, variant)
 
 
 def load_file(text: str) -> Path:
@@ -147,7 +146,7 @@ def test_an_export_is_made_once_kept_by_revision_and_answers_from_then_on(
     assert select("plain", "auto").backend == "pytorch"
     call_command("export_onnx", "plain", "--precision", "int8")
     assert "greedy answers" in capsys.readouterr().out
-    assert select("plain", "auto") == Selection("onnx", "plain", False, "exported-int8")
+    assert select("plain", "auto") == BackendSelection("onnx", "plain", False, "exported-int8")
     folder = next((models_dir / "exported" / "plain").iterdir())
     assert json.loads((folder / "onnx" / "int8.json").read_text())["precision"] == "int8"
     loader = ModelLoader(made, ModelStore(models_dir), processor())

@@ -8,38 +8,38 @@ import torch
 from PIL import Image
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from api.chat.backends import reading
-from api.chat.backends.batching import TorchBatch
-from api.chat.backends.prefix_cache import Limits, Memory, Prefix, Shelf
+from api.chat.backends import prefill
+from api.chat.backends.prefill import TorchPrefiller
+from api.chat.backends.prefix_cache import ByteLimitedLRU, CachedPrefix, CacheLimits, PromptCache
 from api.chat.backends.prompting import Prompt
-from api.chat.backends.reading import TorchReader
-from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
+from api.chat.backends.request import ChatRequest, MessagePart, Sampling, Turn
+from api.chat.backends.sequence_groups import TorchSequenceBatch
 from api.chat.backends.torch_backend import TorchBackend
 from api.model_loader import ModelLoader, OutOfMemory
-from tests.chat.test_torch_backend import LLM, VLM, Hearing, loader, text_of  # noqa: F401  (a fixture)
+from tests.chat.test_torch_backend import LLM, VLM, RecordingCallbacks, loader, text_of  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
-ALL = Limits(2**30, 2**30)
-NONE = Limits(0, 0)
+ALL = CacheLimits(2**30, 2**30)
+NONE = CacheLimits(0, 0)
 LONG = "a red circle above a blue square. " * 40
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "PIECE", {"cpu": 7})
+    monkeypatch.setattr(prefill, "CHUNK_TOKENS", {"cpu": 7})
 
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tiles the vision part looked at, call by call."""
     seen: list[int] = []
-    look = reading.Tiles.look
+    look = prefill.ImageTiles.encode
 
     def counted(self: Any, model: Any, tiles: list[int]) -> torch.Tensor:
         seen.append(len(tiles))
         return look(self, model, tiles)
 
-    monkeypatch.setattr(reading.Tiles, "look", counted)
+    monkeypatch.setattr(prefill.ImageTiles, "encode", counted)
     return seen
 
 
@@ -48,12 +48,15 @@ def picture(shade: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
 
 
 def say(*said: str | Image.Image, role: str = "user", detail: str = "auto") -> Turn:
-    return Turn(role, tuple(Part(text=part) if isinstance(part, str) else Part(image=part, detail=detail) for part in said))
+    return Turn(
+        role,
+        tuple(MessagePart(text=part) if isinstance(part, str) else MessagePart(image=part, detail=detail) for part in said),
+    )
 
 
-def ask(backend: TorchBackend, *turns: Turn, owner: str = "me", **sampling: Any) -> Hearing:
+def ask(backend: TorchBackend, *turns: Turn, owner: str = "me", **sampling: Any) -> RecordingCallbacks:
     options = {"temperature": 0.0, "max_tokens": 12, **sampling}
-    heard = Hearing()
+    heard = RecordingCallbacks()
     backend.admit(ChatRequest(model_id=backend.entry.id, turns=turns, sampling=Sampling(**options), owner=owner), heard)
     while backend.step():
         pass
@@ -61,7 +64,7 @@ def ask(backend: TorchBackend, *turns: Turn, owner: str = "me", **sampling: Any)
     return heard
 
 
-def cached(heard: Hearing) -> int:
+def cached(heard: RecordingCallbacks) -> int:
     assert heard.reply is not None
     return heard.reply.cached_tokens
 
@@ -69,7 +72,7 @@ def cached(heard: Hearing) -> int:
 def fresh(loader: ModelLoader, model: str, *turns: Turn, **sampling: Any) -> str:  # noqa: F811
     """What is answered by a model that keeps nothing and reads in one piece."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "PIECE", {"cpu": 10_000})
+        patch.setattr(prefill, "CHUNK_TOKENS", {"cpu": 10_000})
         loader.unload(model)
         text = text_of(ask(TorchBackend(loader, model, NONE), *turns, **sampling))
         loader.unload(model)
@@ -89,16 +92,16 @@ def test_a_prompt_read_in_pieces_gives_the_logits_of_one_read_whole(
 ) -> None:
     from api.chat.backends.prompting import encode
 
-    monkeypatch.setattr(reading, "PIECE", {"cpu": size})
+    monkeypatch.setattr(prefill, "CHUNK_TOKENS", {"cpu": size})
     said = [picture(3), "and", picture(90, (30, 64)), "what are these?"] if model == VLM else ["hello " * 9]
     request = ChatRequest(model_id=model, turns=(say(*said, detail="high" if size == 5 else "auto"),))
     with loader.use(model, loader.catalog.get(model).task) as lease:
         prompt = encode(lease.pipeline, request)
-        whole = TorchBatch().add(lease.pipeline.model, prompt.inputs, 1)
-        begun = TorchReader(TorchBatch()).begin(lease.pipeline.model, prompt, 1)
-        assert begun is not None
+        whole = TorchSequenceBatch().add(lease.pipeline.model, prompt.inputs, 1)
+        started = TorchPrefiller(TorchSequenceBatch()).start(lease.pipeline.model, prompt, 1)
+        assert started is not None
         pieces = 1
-        while (logits := begun.go_on(lease.pipeline.model)) is None:
+        while (logits := started.run_chunk(lease.pipeline.model)) is None:
             pieces += 1
     assert pieces == -(-prompt.length // size)
     assert (logits - whole).abs().max() < 1e-4 * whole.std()
@@ -106,7 +109,7 @@ def test_a_prompt_read_in_pieces_gives_the_logits_of_one_read_whole(
 
 @pytest.mark.parametrize("model", [LLM, VLM])
 def test_others_go_on_writing_while_a_long_prompt_is_read(loader: ModelLoader, model: str) -> None:  # noqa: F811
-    backend, writing, long = TorchBackend(loader, model), Hearing(), Hearing()
+    backend, writing, long = TorchBackend(loader, model), RecordingCallbacks(), RecordingCallbacks()
     turns = (say(LONG, *([picture(1)] if model == VLM else [])),)
     backend.admit(
         ChatRequest(model_id=model, turns=(say("hello"),), sampling=Sampling(temperature=0.0, max_tokens=60)), writing
@@ -124,7 +127,7 @@ def test_others_go_on_writing_while_a_long_prompt_is_read(loader: ModelLoader, m
 
 
 def test_a_short_prompt_does_not_wait_for_a_long_one(loader: ModelLoader) -> None:  # noqa: F811
-    backend, long, short = TorchBackend(loader, LLM), Hearing(), Hearing()
+    backend, long, short = TorchBackend(loader, LLM), RecordingCallbacks(), RecordingCallbacks()
     for text, heard in ((LONG, long), ("hello", short)):
         backend.admit(ChatRequest(model_id=LLM, turns=(say(text),), sampling=Sampling(max_tokens=2)), heard)
     while short.reply is None:
@@ -133,7 +136,7 @@ def test_a_short_prompt_does_not_wait_for_a_long_one(loader: ModelLoader) -> Non
 
 
 def test_who_leaves_while_the_prompt_is_read_leaves_nothing(loader: ModelLoader) -> None:  # noqa: F811
-    backend, heard = TorchBackend(loader, LLM, ALL), Hearing(leave_after=2)
+    backend, heard = TorchBackend(loader, LLM, ALL), RecordingCallbacks(leave_after=2)
     backend.admit(ChatRequest(model_id=LLM, turns=(say(LONG),)), heard)
     steps = 0
     while backend.step():
@@ -148,7 +151,7 @@ def test_a_prompt_that_cannot_be_read_fails_alone(
     fault: Exception,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    backend, writing, broken = TorchBackend(loader, LLM), Hearing(), Hearing()
+    backend, writing, broken = TorchBackend(loader, LLM), RecordingCallbacks(), RecordingCallbacks()
     backend.admit(ChatRequest(model_id=LLM, turns=(say("hello"),), sampling=Sampling(temperature=0.0, max_tokens=20)), writing)
     while not writing.texts:
         backend.step()
@@ -157,7 +160,7 @@ def test_a_prompt_that_cannot_be_read_fails_alone(
     def fail(self: Any, model: Any) -> None:
         raise fault
 
-    monkeypatch.setattr(reading.TorchReading, "go_on", fail)
+    monkeypatch.setattr(prefill.TorchPrefill, "run_chunk", fail)
     while backend.step():
         pass
     assert broken.error is not None
@@ -168,7 +171,7 @@ def test_a_prompt_that_cannot_be_read_fails_alone(
 def test_a_piece_that_found_no_memory_is_read_again(loader: ModelLoader, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """After a shortage in its middle, when half of the layers had it already."""
     backend, expected = TorchBackend(loader, LLM), fresh(loader, LLM, say(LONG))
-    calls, update = [0], reading.RoomyLayer.update
+    calls, update = [0], prefill.PreallocatedLayer.update
 
     def short_once(self: Any, *args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
@@ -176,7 +179,7 @@ def test_a_piece_that_found_no_memory_is_read_again(loader: ModelLoader, monkeyp
             raise torch.OutOfMemoryError("out of memory")
         return update(self, *args, **kwargs)
 
-    monkeypatch.setattr(reading.RoomyLayer, "update", short_once)
+    monkeypatch.setattr(prefill.PreallocatedLayer, "update", short_once)
     assert text_of(ask(backend, say(LONG))) == expected
 
 
@@ -204,9 +207,9 @@ def test_a_conversation_goes_on_the_same_with_and_without(loader: ModelLoader, m
         counts.append(cached(heard))
         with_nothing = TorchBackend(loader, model, ALL)
         with loader.use(model, loader.catalog.get(model).task) as lease:
-            kept, lease.pipeline.kept["memory"] = lease.pipeline.kept["memory"], Memory(NONE)
+            kept, lease.pipeline.cached_objects["memory"] = lease.pipeline.cached_objects["memory"], PromptCache(NONE)
             assert text_of(ask(with_nothing, *turns)) == text_of(heard)
-            lease.pipeline.kept["memory"] = kept
+            lease.pipeline.cached_objects["memory"] = kept
         assert expected is None or text_of(heard) == expected
         turns.append(say(text_of(heard), role="assistant"))
     assert counts[0] == 0
@@ -224,9 +227,9 @@ def test_an_edited_history_is_read_from_the_edit_on(loader: ModelLoader, model: 
     assert heard.reply is not None
     assert 0 < cached(heard) < heard.reply.prompt_tokens
     assert text_of(heard) == fresh(loader, model, *edited)
-    changed = (say("be brave", role="system"), one, answer, two)
-    heard = ask(TorchBackend(loader, model, ALL), *changed)
-    assert text_of(heard) == fresh(loader, model, *changed)
+    map_caches = (say("be brave", role="system"), one, answer, two)
+    heard = ask(TorchBackend(loader, model, ALL), *map_caches)
+    assert text_of(heard) == fresh(loader, model, *map_caches)
 
 
 def test_another_picture_in_the_same_place_is_another_prompt(loader: ModelLoader) -> None:  # noqa: F811
@@ -266,7 +269,7 @@ def test_nothing_passes_from_one_owner_to_another(loader: ModelLoader, looks: li
 
 def test_several_answers_and_those_beside_them_are_as_without(loader: ModelLoader) -> None:  # noqa: F811
     """Rows that leave a batch of others, and go on into one."""
-    backend, heard = TorchBackend(loader, LLM, ALL), [Hearing() for _ in range(3)]
+    backend, heard = TorchBackend(loader, LLM, ALL), [RecordingCallbacks() for _ in range(3)]
     for place, each in enumerate(heard):
         sampling = Sampling(temperature=1.0, seed=place, n=2, max_tokens=5 + 7 * place)
         backend.admit(ChatRequest(model_id=LLM, turns=(say(f"hello {place}"),), sampling=sampling), each)
@@ -296,7 +299,7 @@ def test_a_shortage_of_memory_forgets_it(loader: ModelLoader) -> None:  # noqa: 
     backend = TorchBackend(loader, LLM, ALL)
     ask(backend, say("hello"))
     with loader.use(LLM, loader.catalog.get(LLM).task) as lease:
-        for number, attempt in enumerate(loader.ladder(lease, batch_size=1)):
+        for number, attempt in enumerate(loader.retry_on_oom(lease, batch_size=1)):
             with attempt:
                 if not number:
                     raise torch.OutOfMemoryError("out of memory")
@@ -306,23 +309,23 @@ def test_a_shortage_of_memory_forgets_it(loader: ModelLoader) -> None:  # noqa: 
 # ---------------------------------------------------------------- its parts
 
 
-def prefix(*marks: int, owner: str = "me") -> Prefix:
+def prefix(*marks: int, owner: str = "me") -> CachedPrefix:
     states = torch.arange(len(marks), dtype=torch.float32).view(1, 1, -1, 1)
-    return Prefix(owner, torch.tensor(marks), [(states, states)])
+    return CachedPrefix(owner, torch.tensor(marks), [(states, states)])
 
 
 def test_the_longest_beginning_is_found_and_what_is_covered_goes() -> None:
-    memory = Memory(ALL)
+    memory = PromptCache(ALL)
     for marks in ((1, 2), (1, 2, 3), (5,), (1, 2, 3, 4, 9)):
-        memory.keep(prefix(*marks))
-    assert len(memory.prefixes.things) == 2
-    assert memory.recall("me", torch.tensor([1, 2, 3, 7]))[1] == 3
-    assert memory.recall("you", torch.tensor([1, 2, 3, 7])) == ([], 0)
-    assert memory.recall("me", torch.tensor([8])) == ([], 0)
+        memory.add(prefix(*marks))
+    assert len(memory.prefixes.entries) == 2
+    assert memory.longest_match("me", torch.tensor([1, 2, 3, 7]))[1] == 3
+    assert memory.longest_match("you", torch.tensor([1, 2, 3, 7])) == ([], 0)
+    assert memory.longest_match("me", torch.tensor([8])) == ([], 0)
 
 
 def test_a_shelf_lets_the_least_recently_used_go() -> None:
-    shelf = Shelf(10)
+    shelf = ByteLimitedLRU(10)
     for key in "abc":
         shelf.put(key, key, 4 if key != "c" else 3)
         shelf.get("a")
@@ -343,11 +346,11 @@ def test_llava_is_read_in_pieces_too() -> None:
     model = LlavaForConditionalGeneration(LlavaConfig(text_config=text, vision_config=eyes, image_token_id=99)).eval()
     ids = torch.tensor([[1, *[99] * 4, 5, 6, *[99] * 4, 7, 8, 9]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": torch.rand(2, 3, 16, 16)}
-    whole = TorchBatch().add(model, inputs, 1)
-    begun = TorchReader(TorchBatch()).begin(model, Prompt(inputs), 1)
-    assert begun is not None
-    assert begun.go_on(model) is None
-    logits = begun.go_on(model)
+    whole = TorchSequenceBatch().add(model, inputs, 1)
+    prefill = TorchPrefiller(TorchSequenceBatch()).start(model, Prompt(inputs), 1)
+    assert prefill is not None
+    assert prefill.run_chunk(model) is None
+    logits = prefill.run_chunk(model)
     assert logits is not None
     assert (logits - whole).abs().max() < 1e-4 * whole.std()
 
@@ -361,5 +364,5 @@ def test_a_window_over_what_was_said_is_read_whole(window: int | None, tmp_path:
         sliding_window=window,
     )  # fmt: skip
     inputs = {"input_ids": torch.tensor([[1, 2, 3]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
-    begun = TorchReader(TorchBatch()).begin(MistralForCausalLM(config), Prompt(inputs), 1)
-    assert (begun is None) == (window is not None)
+    prefill = TorchPrefiller(TorchSequenceBatch()).start(MistralForCausalLM(config), Prompt(inputs), 1)
+    assert (prefill is None) == (window is not None)

@@ -10,10 +10,10 @@ import openai
 import pytest
 
 from api.chat.backends.remote_backend import RemoteBackend
-from api.chat.backends.request import ChatRequest, Part, Sampling, Turn
+from api.chat.backends.request import ChatRequest, MessagePart, Sampling, Turn
 from api.errors import DarkroomError
 from tests.chat.conftest import ask, data_url, picture
-from tests.chat.test_torch_backend import Hearing
+from tests.chat.test_torch_backend import RecordingCallbacks
 from tests.live import LiveServer
 
 SHORT: Any = {"model": "tiny-llama", "messages": ask("hello"), "temperature": 0, "max_tokens": 12}
@@ -154,16 +154,16 @@ def chunk(text: str, finish: str | None = None) -> dict[str, Any]:
     return {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "there", "choices": [choice]}
 
 
-def ask_remote(url: str, timeout: float = 2, **sampling: Any) -> Hearing:
-    backend, heard = RemoteBackend(url=url, key="k", model="there", timeout=timeout), Hearing()
-    request = ChatRequest(model_id="x", turns=(Turn("user", (Part(text="hi"),)),), sampling=Sampling(**sampling))
+def ask_remote(url: str, timeout: float = 2, **sampling: Any) -> RecordingCallbacks:
+    backend, heard = RemoteBackend(url=url, key="k", model="there", timeout=timeout), RecordingCallbacks()
+    request = ChatRequest(model_id="x", turns=(Turn("user", (MessagePart(text="hi"),)),), sampling=Sampling(**sampling))
     backend.admit(request, heard)
     while backend.rows:
         backend.step()
     return heard
 
 
-def code_of(heard: Hearing) -> str:
+def code_of(heard: RecordingCallbacks) -> str:
     assert isinstance(heard.error, DarkroomError)
     return heard.error.code
 

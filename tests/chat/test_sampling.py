@@ -8,14 +8,14 @@ from scipy.stats import chisquare
 from transformers import RepetitionPenaltyLogitsProcessor
 
 from api.chat.backends.request import Sampling
-from api.chat.backends.sampling import ROUNDS, Sampler, is_going_round, nucleus
+from api.chat.backends.sampling import REPETITIONS, Sampler, is_repeating, nucleus
 
 LOGITS = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
 
 
 def draws(count: int, seed: int = 0, logits: torch.Tensor = LOGITS, **options: float) -> list[int]:
     sampler = Sampler(Sampling(**options), seed)  # type: ignore[arg-type]
-    return [sampler.pick(logits).token for _ in range(count)]
+    return [sampler.sample(logits).token for _ in range(count)]
 
 
 def test_temperature_0_takes_the_likeliest_token() -> None:
@@ -58,8 +58,8 @@ def test_top_p_of_a_flat_vocabulary_looks_further_than_its_first_thousand_tokens
 def test_penalties_are_openais_formula() -> None:
     """logit -= count · frequency_penalty + (count > 0) · presence_penalty"""
     sampler = Sampler(Sampling(temperature=0.0, frequency_penalty=0.2, presence_penalty=0.1), 0)
-    sampler.seen.update([0, 0, 2])
-    shaped = sampler._penalise(torch.zeros(4))
+    sampler.counts.update([0, 0, 2])
+    shaped = sampler._apply_penalties(torch.zeros(4))
     assert shaped.tolist() == pytest.approx([-0.5, 0.0, -0.3, 0.0])
 
 
@@ -69,15 +69,15 @@ def test_a_penalty_counts_what_was_sampled_and_so_moves_on() -> None:
 
 def test_log_probabilities_are_the_models_own_whatever_is_drawn_by() -> None:
     sampler = Sampler(Sampling(temperature=0.0, presence_penalty=2.0, logprobs=True, top_logprobs=2), 0)
-    picked = [sampler.pick(LOGITS) for _ in range(2)][1]
+    picked = [sampler.sample(LOGITS) for _ in range(2)][1]
     assert (picked.token, picked.logprob) == (1, pytest.approx(math.log(0.3)))
     assert [token for token, _ in picked.top] == [0, 1]
     assert [logprob for _, logprob in picked.top] == pytest.approx([math.log(0.5), math.log(0.3)])
 
 
 def test_a_token_that_stands_for_a_picture_is_never_drawn() -> None:
-    sampler = Sampler(Sampling(temperature=0.0), 0, banned=(0,))
-    assert sampler.pick(LOGITS).token == 1
+    sampler = Sampler(Sampling(temperature=0.0), 0, banned_token_ids=(0,))
+    assert sampler.sample(LOGITS).token == 1
 
 
 class OpenString:
@@ -88,44 +88,44 @@ class OpenString:
     def allowed(self, size: int) -> torch.Tensor:
         return torch.tensor([True, True, True, False])
 
-    def closing(self, size: int) -> torch.Tensor:
+    def closing_quotes(self, size: int) -> torch.Tensor:
         return torch.tensor([False, False, True, False])
 
-    def take(self, token: int) -> None: ...
+    def accept(self, token: int) -> None: ...
 
 
 A, B, QUOTE, END = range(4)
 
 
 def test_a_model_that_would_end_inside_a_string_ends_the_string() -> None:
-    sampler = Sampler(Sampling(temperature=0.0), 0, grammar=OpenString(), ends=frozenset({END}))
-    assert sampler.pick(torch.tensor([2.0, 1.0, 0.0, 3.0])).token == QUOTE
-    assert sampler.pick(torch.tensor([2.0, 1.0, 0.0, 1.5])).token == A
+    sampler = Sampler(Sampling(temperature=0.0), 0, grammar=OpenString(), eos_token_ids=frozenset({END}))
+    assert sampler.sample(torch.tensor([2.0, 1.0, 0.0, 3.0])).token == QUOTE
+    assert sampler.sample(torch.tensor([2.0, 1.0, 0.0, 1.5])).token == A
 
 
 @pytest.mark.parametrize("piece", [[A], [A, B]])
 def test_a_model_that_goes_round_in_a_string_ends_it(piece: list[int]) -> None:
-    sampler = Sampler(Sampling(temperature=0.0), 0, grammar=OpenString(), ends=frozenset({END}))
+    sampler = Sampler(Sampling(temperature=0.0), 0, grammar=OpenString(), eos_token_ids=frozenset({END}))
     wanted = [torch.nn.functional.one_hot(torch.tensor(token), 4).float() for token in piece * 200]
-    picked = [sampler.pick(logits).token for logits in wanted]
-    assert picked.index(QUOTE) == len(piece) * ROUNDS
+    picked = [sampler.sample(logits).token for logits in wanted]
+    assert picked.index(QUOTE) == len(piece) * REPETITIONS
 
 
 def test_a_piece_that_comes_a_few_times_is_text() -> None:
-    assert not is_going_round([A, B] * (ROUNDS - 1))
-    assert not is_going_round([B] + [A] * (ROUNDS - 1))
+    assert not is_repeating([A, B] * (REPETITIONS - 1))
+    assert not is_repeating([B] + [A] * (REPETITIONS - 1))
 
 
 def test_repetition_penalty_counts_the_prompt_and_the_answer() -> None:
     """As transformers' RepetitionPenaltyLogitsProcessor."""
     logits = torch.tensor([2.0, -1.0, 1.5, 1.4])
     expected = RepetitionPenaltyLogitsProcessor(penalty=2.0)(torch.tensor([[0, 1]]), logits[None].clone())[0]
-    sampler = Sampler(Sampling(temperature=0.0, repetition_penalty=2.0), 0, asked=[0, 1])
-    assert torch.equal(sampler._penalise(logits.clone()), expected)
-    assert [sampler.pick(logits).token for _ in range(3)] == [2, 3, 0]
+    sampler = Sampler(Sampling(temperature=0.0, repetition_penalty=2.0), 0, prompt_token_ids=[0, 1])
+    assert torch.equal(sampler._apply_penalties(logits.clone()), expected)
+    assert [sampler.sample(logits).token for _ in range(3)] == [2, 3, 0]
 
 
 def test_min_p_leaves_out_what_is_much_less_likely() -> None:
     probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05])
-    drawn = {Sampler(Sampling(temperature=1.0, min_p=0.4), seed).pick(probabilities.log()).token for seed in range(200)}
+    drawn = {Sampler(Sampling(temperature=1.0, min_p=0.4), seed).sample(probabilities.log()).token for seed in range(200)}
     assert drawn == {0, 1}

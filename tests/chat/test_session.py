@@ -8,7 +8,7 @@ import torch
 
 from api.catalog import load_catalog
 from api.chat.backends.torch_backend import TorchBackend
-from api.chat.interface import submit_chat
+from api.chat.python_api import submit_chat
 from api.chat.session import ChatSession
 from api.devices import Device
 from api.downloads.store import ModelStore

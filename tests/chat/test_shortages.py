@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from api.catalog import Catalog, ModelEntry, load_catalog
-from api.chat.backends.batching import Rows
 from api.chat.backends.onnx_backend import OnnxBackend
-from api.chat.backends.prefix_cache import Limits, Memory
+from api.chat.backends.prefix_cache import CacheLimits, PromptCache
+from api.chat.backends.sequence_groups import SequenceGroup
 from api.chat.backends.torch_backend import TorchBackend
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.loading.onnx import OnnxModel
 from api.model_loader import ModelLoader
 from tests.chat.conftest import Exported
-from tests.chat.test_torch_backend import LLM, TEXTS, VLM, Hearing, request, run, text_of, tinted
+from tests.chat.test_torch_backend import LLM, TEXTS, VLM, RecordingCallbacks, request, run, text_of, tinted
 from tests.models.tiny_families import FAMILIES
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
@@ -120,7 +120,7 @@ def test_several_answers_of_one_chat_fail_together_and_no_other(loader: ModelLoa
 def test_what_was_dropped_leaves_the_backend_ready_for_the_next_chat(loader: ModelLoader) -> None:
     wanted, short = text_of(run(loader, [request("hello")])[0]), [True]
     inject(loader, LLM, lambda rows, position: short[0])
-    backend, failed, works = TorchBackend(loader, LLM, Limits(2**20, 2**20)), Hearing(), Hearing()
+    backend, failed, works = TorchBackend(loader, LLM, CacheLimits(2**20, 2**20)), RecordingCallbacks(), RecordingCallbacks()
     backend.admit(request("hello"), failed)
     while backend.step():
         pass
@@ -141,7 +141,7 @@ def test_other_models_are_unloaded_before_a_batch_is_split(loader: ModelLoader, 
     assert max(stepped) == 4
 
 
-@pytest.mark.parametrize(("owner", "name"), [(Rows, "keep"), (Memory, "keep")])
+@pytest.mark.parametrize(("owner", "name"), [(SequenceGroup, "keep"), (PromptCache, "keep")])
 def test_a_shortage_when_a_chat_ends_costs_no_other(
     loader: ModelLoader, model: str, alone: list[str], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:
@@ -149,9 +149,9 @@ def test_a_shortage_when_a_chat_ends_costs_no_other(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(owner, name, short)
-    backend, heard = TorchBackend(loader, model, Limits(2**24, 2**24)), []
+    backend, heard = TorchBackend(loader, model, CacheLimits(2**24, 2**24)), []
     for each in requests_of(model):
-        heard.append(Hearing())
+        heard.append(RecordingCallbacks())
         backend.admit(each, heard[-1])
     while backend.step():
         pass
@@ -194,8 +194,8 @@ def test_onnx_chats_are_split_and_fail_alone_too(
     loader = ModelLoader(load_catalog(exported[0]), ModelStore(tmp_path), Device("cpu", 0, "", torch.float32, True, 2**33))
     requests = [request(text, max_tokens=8 + 5 * place) for place, text in enumerate((*TEXTS, TEXTS[2] * 3))]
 
-    def heard_on_onnx() -> list[Hearing]:
-        backend, heard = OnnxBackend(loader, f"{LLM}@onnx-fp32"), [Hearing() for _ in requests]
+    def heard_on_onnx() -> list[RecordingCallbacks]:
+        backend, heard = OnnxBackend(loader, f"{LLM}@onnx-fp32"), [RecordingCallbacks() for _ in requests]
         for each, hearing in zip(requests, heard, strict=True):
             backend.admit(each, hearing)
         while backend.step():

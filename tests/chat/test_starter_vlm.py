@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 from pydantic import BaseModel
 
 from api.starter import world
-from api.starter.talk.asides import DONT_KNOW, UNSEEN_NOUNS
-from api.starter.talk.looks import look
+from api.starter.talk.fallback_answers import DONT_KNOW, UNSEEN_NOUNS
+from api.starter.talk.labelled_pictures import sample_picture
 from api.starter.vlm_figures import held_out_questions
 from api.starter.world.food import Food, sample_food
 from config import settings
@@ -47,11 +47,11 @@ def shape(form: str, colour: str, size: int = 256) -> Image.Image:
     return image
 
 
-def looks(kind: bool, count: int) -> list[Image.Image]:
+def samples(kind: bool, count: int) -> list[Image.Image]:
     """Pizzas, or anything else."""
     rng, found = np.random.default_rng(23), []
     while len(found) < count:
-        facts = sample_food(rng) if kind else look(rng).facts
+        facts = sample_food(rng) if kind else sample_picture(rng).facts
         if (isinstance(facts, Food) and facts.dish == "pizza") == kind:
             found.append(Image.fromarray(world.render(facts, int(rng.integers(10**6)), size=256)))
     return found
@@ -62,7 +62,7 @@ def test_it_is_the_default() -> None:
 
 
 def test_of_ten_pizzas_at_least_nine_are_called_so_and_nothing_else_is(sdk: openai.OpenAI) -> None:
-    answers = {kind: [told(sdk, "What is in this image?", image) for image in looks(kind, 10)] for kind in (True, False)}
+    answers = {kind: [told(sdk, "What is in this image?", image) for image in samples(kind, 10)] for kind in (True, False)}
     assert sum("pizza" in answer.lower() for answer in answers[True]) >= 9, answers[True]
     assert not any("pizza" in answer.lower() for answer in answers[False]), answers[False]
 
@@ -97,7 +97,7 @@ def test_a_second_question_about_the_same_picture(sdk: openai.OpenAI) -> None:
 
 
 def test_it_says_that_it_doesnt_know_what_it_never_saw(sdk: openai.OpenAI) -> None:
-    images = [Image.fromarray(look(np.random.default_rng(seed)).pixels) for seed in range(10)]
+    images = [Image.fromarray(sample_picture(np.random.default_rng(seed)).pixels) for seed in range(10)]
     answers = [told(sdk, f"Is there a {noun}?", image) for noun, image in zip(UNSEEN_NOUNS, images, strict=False)]
     assert sum(answer == DONT_KNOW for answer in answers) >= 8, answers
 

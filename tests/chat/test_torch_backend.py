@@ -10,7 +10,7 @@ from PIL import Image
 
 from api.catalog import load_catalog
 from api.chat.backends.prompting import encode
-from api.chat.backends.request import ChatRequest, Part, Reply, Sampling, Turn
+from api.chat.backends.request import ChatRequest, ChatResult, MessagePart, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
 from api.devices import Device
 from api.downloads.store import ModelStore
@@ -29,13 +29,13 @@ def loader(chat_catalog: Path, tmp_path: Path) -> ModelLoader:
 
 
 @dataclass
-class Hearing:
+class RecordingCallbacks:
     """Keeps what it is told."""
 
     texts: dict[int, str] = field(default_factory=dict)
     tokens: int = 0
     leave_after: int = 10**9
-    reply: Reply | None = None
+    reply: ChatResult | None = None
     error: DarkroomError | None = None
 
     def on_text(self, index: int, text: str, logprobs: list[dict[str, Any]]) -> None:
@@ -45,7 +45,7 @@ class Hearing:
         self.tokens += 1
         return self.tokens > self.leave_after
 
-    def on_end(self, reply: Reply) -> None:
+    def on_end(self, reply: ChatResult) -> None:
         self.reply = reply
 
     def on_error(self, error: DarkroomError) -> None:
@@ -53,16 +53,16 @@ class Hearing:
 
 
 def request(text: str, model: str = LLM, image: Image.Image | None = None, **sampling: Any) -> ChatRequest:
-    parts = (Part(text=text),) if image is None else (Part(image=image), Part(text=text))
+    parts = (MessagePart(text=text),) if image is None else (MessagePart(image=image), MessagePart(text=text))
     options = {"temperature": 0.0, "max_tokens": 24, **sampling}
     return ChatRequest(model_id=model, turns=(Turn("user", parts),), sampling=Sampling(**options))
 
 
-def run(loader: ModelLoader, requests: list[ChatRequest], *, apart: int = 0) -> list[Hearing]:
+def run(loader: ModelLoader, requests: list[ChatRequest], *, apart: int = 0) -> list[RecordingCallbacks]:
     """All of them, each joining `apart` tokens after the one before."""
     backend, heard = TorchBackend(loader, requests[0].model_id), []
     for each in requests:
-        heard.append(Hearing())
+        heard.append(RecordingCallbacks())
         backend.admit(each, heard[-1])
         for _ in range(apart):
             backend.step()
@@ -71,7 +71,7 @@ def run(loader: ModelLoader, requests: list[ChatRequest], *, apart: int = 0) -> 
     return heard
 
 
-def text_of(heard: Hearing) -> str:
+def text_of(heard: RecordingCallbacks) -> str:
     assert heard.reply is not None, heard.error
     return heard.reply.choices[0].text
 
@@ -119,7 +119,7 @@ def test_what_is_told_piece_by_piece_is_the_whole(loader: ModelLoader) -> None:
 
 
 def test_a_chat_that_is_cancelled_stops_at_its_next_token_and_frees_its_row(loader: ModelLoader) -> None:
-    backend, leaving, staying = TorchBackend(loader, LLM), Hearing(leave_after=3), Hearing()
+    backend, leaving, staying = TorchBackend(loader, LLM), RecordingCallbacks(leave_after=3), RecordingCallbacks()
     backend.admit(request("hello", max_tokens=200), leaving)
     backend.admit(request("hello", max_tokens=24), staying)
     for _ in range(4):
@@ -132,7 +132,7 @@ def test_a_chat_that_is_cancelled_stops_at_its_next_token_and_frees_its_row(load
 
 
 def test_a_model_that_was_evicted_in_between_goes_on_where_it_was(loader: ModelLoader) -> None:
-    backend, heard = TorchBackend(loader, LLM), Hearing()
+    backend, heard = TorchBackend(loader, LLM), RecordingCallbacks()
     backend.admit(request("hello"), heard)
     for _ in range(5):
         backend.step()
@@ -144,7 +144,7 @@ def test_a_model_that_was_evicted_in_between_goes_on_where_it_was(loader: ModelL
 
 def test_nothing_is_pinned_between_two_tokens(loader: ModelLoader) -> None:
     backend = TorchBackend(loader, LLM)
-    backend.admit(request("hello"), Hearing())
+    backend.admit(request("hello"), RecordingCallbacks())
     assert [model["pinned"] for model in loader.loaded()] == [False]
 
 
@@ -173,7 +173,7 @@ def test_detail_high_splits_a_picture_into_tiles(loader: ModelLoader) -> None:
     tiles = {}
     with loader.use(VLM, "image-text-to-text") as lease:
         for detail in ("low", "auto", "high"):
-            turn = Turn("user", (Part(image=image, detail=detail), Part(text="What?")))
+            turn = Turn("user", (MessagePart(image=image, detail=detail), MessagePart(text="What?")))
             tiles[detail] = encode(lease.pipeline, ChatRequest(model_id=VLM, turns=(turn,))).inputs["pixel_values"].shape[1]
     assert tiles == {"low": 1, "auto": 1, "high": 13}
 
@@ -181,11 +181,11 @@ def test_detail_high_splits_a_picture_into_tiles(loader: ModelLoader) -> None:
 def test_pictures_of_one_request_are_looked_at_each_as_closely_as_asked(loader: ModelLoader) -> None:
     """As alone: the same tiles, and as many marks in the text."""
     images = [Image.effect_noise((90, 60), 60 + place).convert("RGB") for place in range(3)]
-    parts = [Part(image=image, detail=detail) for image, detail in zip(images, ("low", "high", "auto"), strict=True)]
+    parts = [MessagePart(image=image, detail=detail) for image, detail in zip(images, ("low", "high", "auto"), strict=True)]
     with loader.use(VLM, "image-text-to-text") as lease:
         chat = lease.pipeline
 
-        def seen(*shown: Part) -> dict[str, torch.Tensor]:
+        def seen(*shown: MessagePart) -> dict[str, torch.Tensor]:
             return encode(chat, ChatRequest(model_id=VLM, turns=(Turn("user", shown),))).inputs
 
         alone, together = [seen(part) for part in parts], seen(*parts)
@@ -200,7 +200,7 @@ def test_a_request_that_does_not_fit_says_both_numbers(loader: ModelLoader) -> N
         DarkroomError,
         match=r"^This model's maximum context length is 1024 tokens\..* needs 1\d{3}: \d+ of the messages and 1000 of the answer",
     ) as error:
-        TorchBackend(loader, LLM).admit(request(TEXTS[2], max_tokens=1000), Hearing())
+        TorchBackend(loader, LLM).admit(request(TEXTS[2], max_tokens=1000), RecordingCallbacks())
     assert error.value.code == "context_length_exceeded"
 
 

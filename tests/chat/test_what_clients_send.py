@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from api.chat.nothing import ANY, FIELDS
+from api.chat.neutral_fields import ANY_VALUE, NEUTRAL_VALUES
 from api.jobs.models import Job
 from tests.chat.conftest import ask, data_url, picture
 
@@ -61,7 +61,7 @@ def test_what_asks_for_nothing_changes_nothing(taken: Post, fields: dict[str, An
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [(name, value) for name, values in FIELDS.items() for value in (None, [], {}, *values) if value is not ANY],
+    [(name, value) for name, values in NEUTRAL_VALUES.items() for value in (None, [], {}, *values) if value is not ANY_VALUE],
     ids=str,
 )
 def test_each_field_that_is_known_to_ask_for_nothing_is_taken(taken: Post, name: str, value: Any) -> None:

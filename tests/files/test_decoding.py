@@ -25,8 +25,10 @@ def pixel(data: bytes, mode: Any = "RGB", at: tuple[int, int] = (0, 0)) -> Any:
 # What must work
 
 
-@pytest.mark.parametrize(("format", "options"), [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {"lossless": True})])
-def test_the_three_formats_are_read(format: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("format", "options"), [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {"lossless": True}), ("AVIF", {"quality": 100})]
+)
+def test_the_four_formats_are_read(format: str, options: dict[str, Any]) -> None:
     image = decode_image(encode(picture(colour=(250, 250, 250)), format, **options))
     assert (image.mode, image.size) == ("RGB", (32, 16))
     assert min(image.getpixel((3, 3))) >= 248
@@ -222,6 +224,7 @@ def test_a_bomb_in_a_text_chunk_is_refused() -> None:
 # Properties
 
 SEEDS = [encode(NOISE, "PNG"), encode(NOISE, "JPEG"), encode(NOISE, "WEBP"), encode(NOISE, "WEBP", lossless=True)]
+SEEDS += [encode(NOISE, "AVIF")]
 SEEDS += [encode(NOISE.quantize(8), "PNG", transparency=0), encode(NOISE, "MPO", save_all=True, append_images=[NOISE])]
 MAGIC = [
     b"\x89PNG\r\n\x1a\n",
@@ -229,6 +232,7 @@ MAGIC = [
     b"\xff\xd8\xff\xe1\x00\x20Exif\0\0",
     b"RIFF\x40\0\0\0WEBPVP8 ",
     b"RIFF\x40\0\0\0WEBPVP8L",
+    b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miafMA1B",
 ]
 
 

@@ -45,7 +45,7 @@ def test_without_a_media_folder_nothing_happens() -> None:
 def test_files_that_never_got_a_row_go(media: Path) -> None:
     kept = store()
     write_image_files(DATA, picture(), "png")
-    write_image_files(DATA, picture(), "jpg", purpose=UPLOAD)
+    write_image_files(DATA, picture(), "jpeg", purpose=UPLOAD)
     make_old(media)
     assert sweep_orphans() == SweepReport(files=4)
     assert files_below(media) == sorted([kept.name, kept.thumbnail_name or ""])
@@ -59,7 +59,7 @@ def test_a_file_of_the_last_hour_may_still_get_its_row(media: Path) -> None:
 
 def test_halves_of_files_go(media: Path) -> None:
     store()
-    name = write_file("output/2026/11/21", b"half", "png")
+    name = write_file("output/2026/11/21", b"half", ".png")
     (media / name).rename(media / f"{name}.part")
     make_old(media)
     assert sweep_orphans() == SweepReport(parts=1)
@@ -137,7 +137,7 @@ def test_a_row_whose_file_is_gone_is_told_and_kept(media: Path) -> None:
 
 
 def test_the_sweep_can_be_told_to_look_at_the_last_days_only(media: Path) -> None:
-    write_file("output/2026/01/31", b"old", "png")
+    write_file("output/2026/01/31", b"old", ".png")
     write_image_files(DATA, picture(), "png")
     make_old(media)
     assert sweep_orphans(days=1) == SweepReport(files=2)

@@ -69,7 +69,7 @@ def test_file_and_folders_are_on_disk_before_the_name_is_returned(media: Path, m
     )
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), real_replace(a, b)))
     media.mkdir(parents=True)
-    write_file("output/2026", b"x", "png", stem="a")
+    write_file("output/2026", b"x", ".png", stem="a")
     assert calls == ["fsync .", "fsync output", "fsync output/2026/a.png.part", "rename", "fsync output/2026"]
 
 
@@ -91,7 +91,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 def test_a_file_that_finds_no_room_leaves_nothing(media: Path) -> None:
     with largest_file(100), pytest.raises(DiskFull):
-        write_file("output/2026", b"x" * 101, "png")
+        write_file("output/2026", b"x" * 101, ".png")
     assert files_below(media) == []
 
 
@@ -130,10 +130,10 @@ def test_a_truly_full_disk_is_told_and_leaves_nothing(tiny_disk: Path) -> None:
 def test_below_the_floor_new_work_is_refused_while_there_still_is_room(tiny_disk: Path, settings: Any) -> None:
     settings.MIN_FREE_DISK_BYTES = 64 * 1024
     ensure_free_space()
-    write_file("output/2026", b"x" * 200 * 1024, "png")
+    write_file("output/2026", b"x" * 200 * 1024, ".png")
     with pytest.raises(DiskFull):
         ensure_free_space()
-    write_file("output/2026", b"x" * 1024, "png")
+    write_file("output/2026", b"x" * 1024, ".png")
 
 
 def test_a_full_disk_is_507_for_a_request_and_for_a_job() -> None:
@@ -141,4 +141,4 @@ def test_a_full_disk_is_507_for_a_request_and_for_a_job() -> None:
     assert isinstance(error, DarkroomError)
     assert isinstance(error, DarkroomError)
     assert (error.status, error.code, error.headers) == (507, "disk_full", {})
-    assert error.as_json() == {"code": "disk_full", "status": 507, "detail": str(error)}
+    assert error.to_json() == {"code": "disk_full", "status": 507, "detail": str(error)}

@@ -46,7 +46,9 @@ def test_the_picture_is_under_media_and_carries_its_parameters(server: LiveServe
     assert json.loads(text["darkroom"])["seed"] == 42
 
 
-@pytest.mark.parametrize(("output_format", "content_type"), [("jpeg", "image/jpeg"), ("webp", "image/webp")])
+@pytest.mark.parametrize(
+    ("output_format", "content_type"), [("jpeg", "image/jpeg"), ("webp", "image/webp"), ("avif", "image/avif")]
+)
 def test_other_formats_are_what_they_say(server: LiveServer, output_format: str, content_type: str) -> None:
     job = server.client.post("/api/txt2img/", json={**LAKE, "output_format": output_format}).json()
     reply = server.client.get(job["result"]["images"][0]["url"])

@@ -16,7 +16,7 @@ from django.urls import URLResolver, get_resolver
 from PIL import Image
 
 from api.jobs import kinds, lifecycle
-from api.jobs.api.submission import SubmitView
+from api.jobs.api.dialect import Dialect
 from api.jobs.disk import DiskFull
 from api.jobs.models import Job
 from api.jobs.states import Status
@@ -87,7 +87,7 @@ def addresses(found: list[Any], prefix: str = "") -> Iterator[str]:
     for one in found:
         if isinstance(one, URLResolver):
             yield from addresses(one.url_patterns, prefix + str(one.pattern))
-        elif (view := getattr(one.callback, "cls", None)) and (issubclass(view, SubmitView) or getattr(view, "waits", False)):
+        elif (view := getattr(one.callback, "cls", None)) and issubclass(view, Dialect):
             yield prefix + str(one.pattern)
 
 

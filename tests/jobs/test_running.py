@@ -2,15 +2,16 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
 
 from api.errors import DarkroomError
-from api.files import storage
 from api.images.models import GeneratedImage
 from api.jobs import lifecycle
+from api.jobs.api.streaming import JobStream
 from api.jobs.models import Job, JobEvent
 from api.jobs.notify.channels import Subscription, subscribe
 from api.jobs.running import Outcome, RunningJob
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def files() -> list[str]:
-    return sorted(path.name for path in storage.media_path("output").rglob("*.*"))
+    return sorted(path.name for path in (Path(settings.MEDIA_ROOT) / "output").rglob("*.*"))
 
 
 def run(submit, loop: WorkerLoop, kind: str, **params) -> Job:
@@ -34,8 +35,8 @@ def run(submit, loop: WorkerLoop, kind: str, **params) -> Job:
 
 
 @pytest.fixture(autouse=True)
-def media(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(settings, "MEDIA_ROOT", tmp_path / "media")
+def media(tmp_path, monkeypatch, settings) -> None:
+    settings.MEDIA_ROOT = tmp_path / "media"
     monkeypatch.setattr("api.jobs.worker.endings.FINISH_RETRIES", (0.0, 0.0))
 
 
@@ -206,14 +207,17 @@ def test_steps_within_50_ms_are_told_once_and_the_last_always(submit, claim):
     assert now_as(runner.job).progress == {"fraction": 1.0, "step": 20, "steps": 20}
 
 
+class NumberStream(JobStream):
+    def encode(self, event: JobEvent) -> list[bytes]:
+        return [b"%d" % event.sequence]
+
+
 @pytest.mark.parametrize("after", range(8))
 def test_a_reader_resumes_after_any_event(after, submit, loop):
-    from api.jobs.api.waiting import read_events
-
     job = run(submit, loop, "tokens", count=3)
-    events, final = read_events(job.pk, after)
-    assert [event.sequence for event in events] == list(range(after + 1, 8))
-    assert final
+    stream = NumberStream(job.pk, after)
+    assert stream.read() == [b"%d" % number for number in range(after + 1, 8)]
+    assert stream.is_over
 
 
 def test_deleting_a_job_takes_its_events_pictures_and_files(submit, loop, django_capture_on_commit_callbacks):

@@ -9,9 +9,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from api.errors import DarkroomError
 from api.jobs import lifecycle
+from api.jobs.children import wait_for_children
 from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, JobEvent, Worker
-from api.jobs.states import FINAL
+from api.jobs.running import ChildJob
+from api.jobs.states import ACTIVE, FINAL
 from api.jobs.worker.sweep import sweep
 from tests.jobs.invariants import broken_promises
 from tests.rows import spec_of
@@ -58,13 +60,20 @@ class Queue(RuleBasedStateMachine):
     def acknowledge(self, job: Job) -> None:
         self.attempt(lambda: lifecycle.acknowledge_cancel(job=job))
 
+    @rule(job=held, count=st.integers(1, 3))
+    def wait(self, job: Job, count: int) -> None:
+        self.attempt(lambda: wait_for_children(job=job, children=[ChildJob("noop", {})] * count))
+
     @rule(job=jobs)
     def cancel(self, job: Job) -> None:
         lifecycle.cancel_job(job=job)
 
     @rule(job=jobs)
     def lose_the_lease(self, job: Job) -> None:
-        Job.objects.filter(pk=job.pk, status="running").update(lease_expires_at="2020-01-01T00:00:00Z")
+        leased = Job.objects.filter(
+            pk=job.pk, status="running", lease_token__isnull=False
+        )  # a job that waits for children has none
+        leased.update(lease_expires_at="2020-01-01T00:00:00Z")
         sweep()
 
     @rule()
@@ -74,6 +83,12 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def every_promise_holds(self) -> None:
         assert broken_promises() == []
+
+    @invariant()
+    def a_job_waits_as_long_as_a_child_is_active(self) -> None:
+        """So none waits for ever, and none ends, or is queued, before its children have."""
+        parents = set(Job.objects.filter(status__in=ACTIVE, parent__isnull=False).values_list("parent", flat=True))
+        assert {job.pk for job in Job.objects.all() if job.is_waiting} == parents
 
     @invariant()
     def a_final_state_is_never_left(self) -> None:

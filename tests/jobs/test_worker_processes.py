@@ -8,11 +8,15 @@ import time
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 
 from api.jobs import lifecycle
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from api.jobs.worker.devices import cuda_device_count, worker_devices
 from api.jobs.worker.supervisor import Supervisor
+from config.env import env_devices
 from tests.jobs.conftest import child_environment, ends, now_as, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,11 +111,11 @@ class Hosts:
     def __init__(self, workers) -> None:
         self.workers = workers
 
-    def start(self) -> subprocess.Popen:
+    def start(self, **environment: str) -> subprocess.Popen:
         with open(self.workers.log, "ab") as log:
             host = subprocess.Popen(
                 [sys.executable, "-c", HOST],
-                env=child_environment(JOB_RUNNER="embedded", JOB_LEASE_SECONDS="60"),
+                env=child_environment(JOB_RUNNER="embedded", JOB_LEASE_SECONDS="60", **environment),
                 cwd=settings.BASE_DIR,
                 stdout=log,
                 stderr=log,
@@ -216,3 +220,80 @@ def test_jobs_that_kill_their_worker_hold_nobody_up(hosts, submit):
         assert time.monotonic() - started < 15
         time.sleep(1)
     assert sum(now_as(job).attempt for job in poison) >= 4
+
+
+# ---------------------------------------------------------------- one worker for each device
+
+
+def test_each_device_has_a_worker_of_its_own_and_a_killed_one_is_replaced(hosts, submit):
+    hosts.start(WORKER_DEVICES="cpu,cpu")
+    until(lambda: Worker.objects.filter(state="idle").count() == 2, 40)
+    first, second = Worker.objects.all()
+    jobs = [submit("stubborn", {"seconds": 1.5}) for _ in range(2)]
+    until(lambda: all(is_running(job) for job in jobs))
+    assert {now_as(job).worker_id for job in jobs} == {first.pk, second.pk}
+    os.kill(first.pid, signal.SIGKILL)
+    third = hosts.worker(besides=(first.pid, second.pid))
+    assert [is_alive(worker.pid) for worker in (second, third)] == [True, True]
+    assert sorted(ends(job, 30).attempt for job in jobs) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "visible", "devices"),
+    [
+        (["auto"], "auto", None, [""]),
+        (["auto"], "auto", "", [""]),
+        (["auto"], "auto", "0", [""]),
+        (["auto"], "auto", "2,3", ["cuda:0", "cuda:1"]),
+        (["auto"], "auto", "GPU-1,GPU-2,-1,GPU-3", ["cuda:0", "cuda:1"]),
+        (["auto"], "cuda", "0,1,2", ["cuda:0", "cuda:1", "cuda:2"]),
+        (["auto"], "cpu", "0,1", [""]),
+        (["cpu"], "auto", "0,1", ["cpu"]),
+        (["cuda:1", "cpu"], "auto", None, ["cuda:1", "cpu"]),
+    ],
+)
+def test_the_devices_that_get_a_worker(monkeypatch, settings, wanted, device, visible, devices):
+    settings.WORKER_DEVICES, settings.DEVICE, settings.LOAD_MODELS = wanted, device, True
+    monkeypatch.setattr("api.jobs.worker.devices.machine_gpu_count", lambda: 0)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert worker_devices() == devices
+
+
+def test_workers_without_models_need_no_device_each(monkeypatch, settings):
+    settings.WORKER_DEVICES, settings.LOAD_MODELS = ["auto"], False
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert worker_devices() == [""]
+
+
+@pytest.mark.parametrize(("gpus", "count"), [(["0000:01:00.0", "0000:02:00.0"], 2), ([], 0)])
+def test_gpus_are_counted_by_what_the_driver_lists(monkeypatch, tmp_path, gpus, count):
+    for gpu in gpus:
+        (tmp_path / gpu).mkdir()
+    monkeypatch.setattr("api.jobs.worker.devices.NVIDIA_GPUS", tmp_path)
+    assert cuda_device_count({}) == count
+
+
+@pytest.mark.parametrize(
+    ("listing", "count"), [("GPU 0: A (UUID: GPU-1)\n  MIG 1g\nGPU 1: A (UUID: GPU-2)\n", 2), ("No devices\n", 0)]
+)
+def test_gpus_are_counted_by_nvidia_smi_where_the_driver_lists_none(monkeypatch, tmp_path, listing, count):
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\nprintf '{listing}'\n")
+    command.chmod(0o755)
+    monkeypatch.setattr("api.jobs.worker.devices.NVIDIA_GPUS", tmp_path / "none")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert cuda_device_count({}) == count
+
+
+@pytest.mark.parametrize("value", ["gpu", "cuda:", "cpu,auto", "cuda:1;cpu"])
+def test_a_device_list_that_names_none_stops_the_start(monkeypatch, value):
+    monkeypatch.setenv("WORKER_DEVICES", value)
+    with pytest.raises(ImproperlyConfigured, match="WORKER_DEVICES must be"):
+        env_devices("WORKER_DEVICES")
+
+
+def test_the_worker_command_refuses_a_device_that_is_none():
+    with pytest.raises(CommandError, match="gpu:1 is no device"):
+        call_command("worker", "--device", "gpu:1")

@@ -11,7 +11,7 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
-from api.loading.memory import weight_bytes
+from api.loading.device_memory import weight_bytes
 from api.model_loader import Builder, ModelLoader, register_builder
 
 MakeLoader = Callable[[Callable[..., Any]], ModelLoader]

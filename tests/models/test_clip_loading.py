@@ -13,7 +13,7 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device, probe_device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
-from api.loading.memory import weight_bytes
+from api.loading.device_memory import weight_bytes
 from api.model_loader import ModelBusy, ModelLoader
 from tests.models.hub_server import HubServer
 from tests.models.tiny import build_tiny_clip, build_tiny_sd
@@ -52,13 +52,13 @@ def test_a_lease_has_the_model_its_processor_and_its_tokenizer(loader: ModelLoad
         clip = lease.pipeline
         assert type(clip.model).__name__ == "CLIPModel"
         assert clip.processor.crop_size["width"] == 32
-        assert clip.context == 77
+        assert clip.context_length == 77
 
 
 def test_its_memory_is_measured_and_was_estimated_rightly(loader: ModelLoader, catalog: Catalog, device: Device) -> None:
     with loader.use("one", TASK) as lease:
         held = weight_bytes(lease.pipeline)
-        estimate = lease.slot.builder.estimate(catalog.get("one"), catalog.get("one").path, device)  # type: ignore[arg-type]
+        estimate = lease.loaded_model.builder.estimate(catalog.get("one"), catalog.get("one").path, device)  # type: ignore[arg-type]
     assert loader.loaded()[0]["bytes"] == held
     assert abs(held - estimate) <= 2 * 8 * 77 + 8 * 100  # the buffers of positions are made, not stored
     assert held > 100_000

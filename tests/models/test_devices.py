@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from api.devices import DeviceUnavailable, cuda_device, fastest_dtype, main_memory, probe_device
+from api.devices import DeviceUnavailable, _choose, cuda_device, fastest_dtype, main_memory, probe_device
 
 
 def timings(single: float | None, bf16: float | None, fp16: float | None) -> dict[torch.dtype, float | None]:
@@ -40,7 +40,7 @@ HALF, BRAIN = torch.float16, torch.bfloat16
 
 
 @pytest.mark.parametrize(
-    ("name", "capability", "halves"),
+    ("name", "capability", "half_dtypes"),
     [
         ("Tesla M40", (5, 2), set()),
         ("Tesla P100-PCIE-16GB", (6, 0), {HALF}),
@@ -58,13 +58,13 @@ HALF, BRAIN = torch.float16, torch.bfloat16
         ("NVIDIA GeForce RTX 5090", (12, 0), {HALF, BRAIN}),
     ],
 )
-def test_on_cuda_the_dtype_follows_from_the_chip(name: str, capability: tuple[int, int], halves: set[torch.dtype]) -> None:
+def test_on_cuda_the_dtype_follows_from_the_chip(name: str, capability: tuple[int, int], half_dtypes: set[torch.dtype]) -> None:
     properties = SimpleNamespace(name=name, major=capability[0], minor=capability[1], total_memory=2**34)
     device = cuda_device(0, properties)
-    assert device.halves == halves
-    assert device.dtype == (HALF if halves else torch.float32)
-    assert device.runs_in_slow_fp32 == (not halves)
-    assert (device.is_fast(HALF), device.is_fast(BRAIN)) == (HALF in halves, BRAIN in halves)
+    assert device.half_dtypes == half_dtypes
+    assert device.dtype == (HALF if half_dtypes else torch.float32)
+    assert device.runs_in_slow_fp32 == (not half_dtypes)
+    assert (device.is_fast(HALF), device.is_fast(BRAIN)) == (HALF in half_dtypes, BRAIN in half_dtypes)
     assert (device.type, device.name, device.memory_total) == ("cuda", name, 2**34)
 
 
@@ -129,3 +129,11 @@ def test_the_description_is_json_with_what_the_status_shows() -> None:
     described = json.loads(json.dumps(probe_device("cpu").describe()))
     wanted = {"pytorch_version", "cuda_available", "cuda_version", "device_count", "devices", "cpu", "memory", "dtype", "probe"}
     assert wanted <= set(described)
+
+
+def test_one_of_several_devices_is_chosen_by_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [_choose("cuda"), _choose("cuda:1")] == [("cuda", 0), ("cuda", 1)]
+    with pytest.raises(DeviceUnavailable, match="DEVICE is cuda:2"):
+        _choose("cuda:2")

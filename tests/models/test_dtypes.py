@@ -14,7 +14,7 @@ from api.devices import Device, cuda_device, probe_device
 from api.downloads.store import ModelStore
 from api.images.backends.local import generate
 from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE
-from api.loading.memory import dtypes_of, weight_bytes
+from api.loading.device_memory import dtypes_of, weight_bytes
 from api.loading.pipelines import build_pipeline, choose_dtypes, estimate_bytes
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, painting, psnr, request
@@ -129,7 +129,9 @@ def test_sd_1_decodes_in_half_precision_though_its_configuration_says_force_upca
     catalog: Catalog, store: ModelStore, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """diffusers writes `force_upcast` into every VAE's configuration; only SDXL's means it."""
-    loader = ModelLoader(catalog, store, dataclasses.replace(device, dtype=torch.float16, halves=frozenset({torch.float16})))
+    loader = ModelLoader(
+        catalog, store, dataclasses.replace(device, dtype=torch.float16, half_dtypes=frozenset({torch.float16}))
+    )
     with loader.use("a", TEXT_TO_IMAGE) as lease:
         assert lease.pipeline.vae.config.force_upcast
         seen: list[torch.dtype] = []

@@ -109,7 +109,7 @@ def test_what_a_larger_checkpoint_has_beside_the_head_is_not_held(add: Callable[
         {"vision_model.x.weight": torch.ones(500, 500), "predictor.weight": torch.ones(1, 8), "predictor.bias": torch.ones(1)}
     )
     with loader.use("head", TASK) as lease:
-        assert lease.slot.builder.estimate(lease.entry, lease.entry.path, lease.device) == 36  # type: ignore[arg-type]
+        assert lease.loaded_model.builder.estimate(lease.entry, lease.entry.path, lease.device) == 36  # type: ignore[arg-type]
     assert loader.loaded()[0]["bytes"] == 36
 
 

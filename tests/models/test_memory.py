@@ -15,7 +15,7 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device, probe_device
 from api.downloads.store import ModelStore
 from api.errors import DeviceFault
-from api.loading.memory import MEASURES, classify, read_header, readable_size, weight_bytes
+from api.loading.device_memory import MEASURES, classify_error, read_header, readable_size, weight_bytes
 from api.model_loader import Lease, ModelLoader, OutOfMemory
 from tests.models.tiny import build_tiny_flux, build_tiny_sd
 
@@ -66,7 +66,7 @@ def lease(loader: ModelLoader) -> Iterator[Lease]:
 def make_pictures(loader: ModelLoader, lease: Lease, count: int) -> list[Any]:
     """What a backend does: pictures that are done stay done."""
     images: list[Any] = []
-    for attempt in loader.ladder(lease, batch_size=count):
+    for attempt in loader.retry_on_oom(lease, batch_size=count):
         with attempt:
             while len(images) < count:
                 size = min(attempt.batch_size, count - len(images))
@@ -150,8 +150,8 @@ def test_when_nothing_is_left_the_job_fails_as_out_of_memory(loader: ModelLoader
 def test_measures_of_a_lease_end_with_it(loader: ModelLoader) -> None:
     with loader.use("a", "text-to-image") as lease:
         for name in ("vae_slicing", "vae_tiling", "attention_slicing"):
-            assert lease.take_measure(name) is True
-            assert lease.take_measure(name) is False
+            assert lease.apply_temporary_measure(name) is True
+            assert lease.apply_temporary_measure(name) is False
         vae, unet = lease.pipeline.vae, lease.pipeline.unet
         assert vae.use_slicing
         assert vae.use_tiling
@@ -163,13 +163,13 @@ def test_measures_of_a_lease_end_with_it(loader: ModelLoader) -> None:
 
 def test_a_measure_that_does_not_apply_is_passed_over(loader: ModelLoader) -> None:
     with loader.use("flux", "text-to-image") as lease:
-        assert lease.take_measure("attention_slicing") is False
-        assert lease.take_measure("cpu_offload") is False
+        assert lease.apply_temporary_measure("attention_slicing") is False
+        assert lease.apply_temporary_measure("cpu_offload") is False
 
 
 def test_measures_can_be_forced_by_setting(catalog: Catalog, tmp_path: Path, device: Device) -> None:
     forced = frozenset({"vae_tiling", "attention_slicing"})
-    loader = ModelLoader(catalog, ModelStore(tmp_path), device, forced=forced)
+    loader = ModelLoader(catalog, ModelStore(tmp_path), device, forced_measures=forced)
     with loader.use("a", "text-to-image") as lease:
         assert lease.pipeline.vae.use_tiling
         assert sorted(lease.measures) == sorted(forced)
@@ -180,13 +180,13 @@ def test_measures_can_be_forced_by_setting(catalog: Catalog, tmp_path: Path, dev
 
 def test_a_forced_measure_that_does_not_exist_is_refused(catalog: Catalog, tmp_path: Path, device: Device) -> None:
     with pytest.raises(ValueError, match="Unknown memory measure magic"):
-        ModelLoader(catalog, ModelStore(tmp_path), device, forced=frozenset({"magic"}))
+        ModelLoader(catalog, ModelStore(tmp_path), device, forced_measures=frozenset({"magic"}))
 
 
 def test_an_ordinary_error_passes_the_ladder_at_once(loader: ModelLoader, lease: Lease) -> None:
     tries = 0
     with pytest.raises(KeyError):  # noqa: PT012
-        for attempt in loader.ladder(lease, batch_size=1):
+        for attempt in loader.retry_on_oom(lease, batch_size=1):
             with attempt:
                 tries += 1
                 raise KeyError("ordinary")
@@ -195,14 +195,14 @@ def test_an_ordinary_error_passes_the_ladder_at_once(loader: ModelLoader, lease:
 
 def test_a_broken_device_passes_the_ladder_as_a_fault(loader: ModelLoader, lease: Lease) -> None:
     with pytest.raises(DeviceFault):  # noqa: PT012
-        for attempt in loader.ladder(lease, batch_size=1):
+        for attempt in loader.retry_on_oom(lease, batch_size=1):
             with attempt:
                 raise RuntimeError("CUDA error: device-side assert triggered")
 
 
 def test_memory_that_the_system_refuses_is_a_shortage_too(loader: ModelLoader, lease: Lease) -> None:
     with pytest.raises(OutOfMemory):  # noqa: PT012
-        for attempt in loader.ladder(lease, batch_size=1):
+        for attempt in loader.retry_on_oom(lease, batch_size=1):
             with attempt:
                 torch.empty(10**15)
 
@@ -217,7 +217,7 @@ def test_the_failed_call_s_tensors_are_freed_before_the_next_try(loader: ModelLo
         kept.append(weakref.ref(tensor))
         raise torch.OutOfMemoryError
 
-    for attempt in loader.ladder(lease, batch_size=2):
+    for attempt in loader.retry_on_oom(lease, batch_size=2):
         with attempt:
             if not kept:
                 fails()
@@ -240,13 +240,13 @@ def test_the_failed_call_s_tensors_are_freed_before_the_next_try(loader: ModelLo
     ],
 )
 def test_an_error_is_a_shortage_a_fault_or_ordinary(error: Exception, verdict: str) -> None:
-    assert classify(error) == verdict
+    assert classify_error(error) == verdict
 
 
 def test_the_cause_of_an_error_counts() -> None:
     wrapped = ValueError("could not decode")
     wrapped.__cause__ = torch.OutOfMemoryError()
-    assert classify(wrapped) == "oom"
+    assert classify_error(wrapped) == "oom"
 
 
 def test_every_measure_says_something() -> None:
@@ -306,7 +306,7 @@ def test_a_model_over_the_budget_of_an_accelerator_is_offloaded_from_the_start(
 
 
 def test_offloading_can_be_forced(catalog: Catalog, tmp_path: Path, accelerator: Device) -> None:
-    loader = ModelLoader(catalog, ModelStore(tmp_path), accelerator, forced=frozenset({"cpu_offload"}))
+    loader = ModelLoader(catalog, ModelStore(tmp_path), accelerator, forced_measures=frozenset({"cpu_offload"}))
     with loader.use("a", "text-to-image") as lease:
         assert (lease.measures, lease.notes) == (["cpu_offload"], [])
 

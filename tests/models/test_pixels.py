@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from transformers import CLIPImageProcessorPil
 
-from api.loading.pixels import Preparation, scaled_size
+from api.loading.clip_preprocessing import ClipPreprocessor, scaled_size
 
 OPENAI = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
 SHAPES = [(1280, 800), (800, 1280), (512, 512), (224, 224), (333, 1000), (65, 50), (2000, 1500), (225, 224)]
@@ -19,8 +19,8 @@ def drawn(size: tuple[int, int]) -> Image.Image:
 
 def levels_apart(processor: CLIPImageProcessorPil, picture: Image.Image) -> np.ndarray:
     """How far what the two give lies apart, in levels of 255."""
-    preparation = Preparation.of(processor)
-    mine = preparation.pixels([preparation.look(picture)])
+    preparation = ClipPreprocessor.of(processor)
+    mine = preparation.to_tensor([preparation.preprocess(picture)])
     theirs = processor(images=[picture], return_tensors="pt")["pixel_values"]
     return ((mine - theirs).abs() / preparation.scale).numpy()
 
@@ -40,26 +40,26 @@ def test_a_processor_that_scales_to_a_square_is_followed() -> None:
 
 def test_a_processor_without_normalisation_is_followed() -> None:
     processor = CLIPImageProcessorPil(**OPENAI, do_normalize=False)
-    preparation = Preparation.of(processor)
-    white = preparation.pixels([preparation.look(Image.new("RGB", (300, 300), "white"))])
+    preparation = ClipPreprocessor.of(processor)
+    white = preparation.to_tensor([preparation.preprocess(Image.new("RGB", (300, 300), "white"))])
     assert white.min() == white.max() == 1.0
 
 
 def test_a_processor_of_another_form_is_refused() -> None:
     with pytest.raises(ValueError, match="neither scales to a square nor cuts one out"):
-        Preparation.of(CLIPImageProcessorPil(**OPENAI, do_resize=False))
+        ClipPreprocessor.of(CLIPImageProcessorPil(**OPENAI, do_resize=False))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (2, 5000)], ids=str)
 def test_an_extreme_shape_is_seen_at_the_networks_size(size: tuple[int, int]) -> None:
-    preparation = Preparation.of(CLIPImageProcessorPil(**OPENAI))
-    assert preparation.look(Image.new("RGB", size, "red")).shape == (224, 224, 3)
+    preparation = ClipPreprocessor.of(CLIPImageProcessorPil(**OPENAI))
+    assert preparation.preprocess(Image.new("RGB", size, "red")).shape == (224, 224, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
 def test_a_picture_of_another_mode_is_seen_in_colour(mode: str) -> None:
-    preparation = Preparation.of(CLIPImageProcessorPil(**OPENAI))
-    assert preparation.look(Image.new("RGB", (30, 20), "white").convert(mode)).shape == (224, 224, 3)
+    preparation = ClipPreprocessor.of(CLIPImageProcessorPil(**OPENAI))
+    assert preparation.preprocess(Image.new("RGB", (30, 20), "white").convert(mode)).shape == (224, 224, 3)
 
 
 def test_the_longer_side_is_rounded_down() -> None:

@@ -62,7 +62,7 @@ class TinyGemma3n:
         """Greedy; `pixels` (1, 3, SIDE, SIDE)."""
         embedded = self.table[ids]
         if pixels is not None:
-            embedded[np.array(ids) == self.image_token] = self.look(pixels)
+            embedded[np.array(ids) == self.image_token] = self.encode_images(pixels)
         layered, written = self.layered[ids], []
         for _ in range(count):
             held = sum((embedded + layered[:, layer * SIZE : (layer + 1) * SIZE]).sum(0) for layer in range(LAYERS))
@@ -73,7 +73,7 @@ class TinyGemma3n:
             layered = np.concatenate([layered, self.layered[written[-1:]]])
         return written
 
-    def look(self, pixels: Array) -> Array:
+    def encode_images(self, pixels: Array) -> Array:
         """(LENGTH, SIZE): a quarter of the picture is a place."""
         half = SIDE // 2
         quarters = pixels[0].reshape(3, 2, half, 2, half).transpose(1, 3, 0, 2, 4).reshape(LENGTH, -1)

@@ -68,8 +68,8 @@ def test_a_picture_that_is_cut_differs_by_the_rounding_of_single_pixels_alone(
 ) -> None:
     """What a cosine makes of them depends on the weights, so the pixels themselves are compared, and the cosines of the same pixels."""
     with loader.use("starter-clip", clip.TASK) as lease:
-        preparation = lease.pipeline.preparation
-    mine = preparation.pixels([preparation.look(picture) for picture in pictures])
+        preparation = lease.pipeline.preprocessor
+    mine = preparation.to_tensor([preparation.preprocess(picture) for picture in pictures])
     model, processor = CLIPModel.from_pretrained(STARTER).float().eval(), CLIPProcessor.from_pretrained(STARTER)
     inputs = processor(images=pictures, text=PROMPTS, padding=True, return_tensors="pt")
     levels = (mine - inputs["pixel_values"]).abs() / preparation.scale

@@ -173,7 +173,7 @@ PICTURE = encoded(Image.new("RGB", (4, 4)))
         ({"images": [], "prompts": ["a"]}, "images", "at least 1"),
         ({"images": [PICTURE] * 65, "prompts": ["a"]}, "images", "64"),
         ({"images": PICTURE, "prompts": ["a"]}, "images", "list"),
-        ({"images": [PICTURE, "no image"], "prompts": ["a"]}, "images.1", "not base64"),
+        ({"images": [PICTURE, "no image!"], "prompts": ["a"]}, "images.1", "not base64"),
         ({"images": [str(uuid.uuid4())], "prompts": ["a"]}, "images.0", ""),
         ({"images": [PICTURE]}, "prompts", "required"),
         ({"images": [PICTURE], "prompts": []}, "prompts", "at least 1"),

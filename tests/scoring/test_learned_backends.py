@@ -14,7 +14,7 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.jobs.worker.loop import WorkerLoop
-from api.loading.pixels import scaled_size
+from api.loading.clip_preprocessing import scaled_size
 from api.model_loader import ModelLoader
 from api.scoring.backends import zero_shot
 from api.scoring.backends.clip import ClipEncoder, normalized

@@ -16,7 +16,7 @@ from api.devices import probe_device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.jobs.models import Job
-from api.loading.converting import NotConvertible, convert
+from api.loading.conversion import NotConvertible, convert
 from api.loading.nima import DensenetNima, NotNima, ResnetNima, Stage, VggNima, load_nima, network_of
 from api.model_loader import ModelLoader
 from api.scoring.backends.layout import HEADLINES, Layout

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from api.starter import world
-from api.starter.training.clip import Pupil, also_true, contrast, siblings
+from api.starter.training.clip import ClipTrainer, also_true, contrast, siblings
 from api.starter.training.run import to_tensor
 from api.starter.world.food import Food
 from api.starter.world.scene import Scene
@@ -80,7 +80,7 @@ def test_equal_captions_are_equally_right() -> None:
 
 def test_a_pupil_learns_and_goes_on_from_its_checkpoint_with_its_average() -> None:
     torch.manual_seed(0)
-    first, second = Pupil(), Pupil()
+    first, second = ClipTrainer(), ClipTrainer()
     facts = [picture for pair in islice(siblings(5), 8) for picture in pair]
     pictures, rng = to_tensor([world.render(picture, 1) for picture in facts]), np.random.default_rng(1)
     captions = [world.describe_fully(picture, rng) for picture in facts]
@@ -89,5 +89,5 @@ def test_a_pupil_learns_and_goes_on_from_its_checkpoint_with_its_average() -> No
     second.load(deepcopy(first.state()))
     assert (second.step, second.average.step) == (10, 10)
     assert all(torch.equal(one, other) for one, other in zip(first.average.values, second.average.values, strict=True))
-    again = [pupil.learn(facts, captions, pictures, 1e-3) for pupil in (first, second)]
+    again = [trainer.learn(facts, captions, pictures, 1e-3) for trainer in (first, second)]
     assert again[0] == pytest.approx(again[1], rel=1e-3)

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from api.starter.architecture import WEIGHTS
-from api.starter.training.clip import Pupil, load_clip
-from api.starter.training.diffusion import Trainee
+from api.starter.training.clip import ClipTrainer, load_clip
+from api.starter.training.diffusion import DiffusionTrainer
 from api.starter.training.export import export_clip, take_up_starter
 from api.starter.training.judge import Judge, course_of, load_judge, see
 
@@ -29,16 +29,16 @@ def same(module: torch.nn.Module, file: Path, part: str = "") -> bool:
 
 
 def test_the_picture_maker_goes_on_with_its_weights(checkpoints: Path) -> None:
-    trainee = Trainee()
-    assert trainee.resume(checkpoints / "diffusion-0.pt") is not None
-    assert same(trainee.unet, WEIGHTS / "starter" / "unet" / "diffusion_pytorch_model.safetensors")
-    assert same(trainee.text_encoder, WEIGHTS / "starter" / "text_encoder" / "model.safetensors")
+    trainer = DiffusionTrainer()
+    assert trainer.resume(checkpoints / "diffusion-0.pt") is not None
+    assert same(trainer.unet, WEIGHTS / "starter" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert same(trainer.text_encoder, WEIGHTS / "starter" / "text_encoder" / "model.safetensors")
 
 
 def test_the_clip_goes_on_with_its_weights_and_its_average_is_them(checkpoints: Path, tmp_path: Path) -> None:
-    pupil = Pupil()
-    assert pupil.resume(checkpoints / "clip.pt") is not None
-    assert same(pupil.clip, WEIGHTS / "starter-clip" / "model.safetensors")
+    trainer = ClipTrainer()
+    assert trainer.resume(checkpoints / "clip.pt") is not None
+    assert same(trainer.clip, WEIGHTS / "starter-clip" / "model.safetensors")
     assert same(load_clip(checkpoints), WEIGHTS / "starter-clip" / "model.safetensors")
     export_clip(checkpoints, tmp_path)
     again = load_file(tmp_path / "starter-clip" / "model.safetensors")

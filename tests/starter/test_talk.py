@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.starter.talk.as_json import json_exchange
-from api.starter.talk.asides import _NOUNS, UNSEEN_NOUNS
 from api.starter.talk.dialogues import Dialogue, dialogue
-from api.starter.talk.looks import Look, counted, look, plain_look
+from api.starter.talk.fallback_answers import _NOUNS, UNSEEN_NOUNS
+from api.starter.talk.json_answers import json_exchange
+from api.starter.talk.labelled_pictures import LabelledPicture, counted_shapes, plain_shape_picture, sample_picture
 from api.starter.talk.questions import TOPICS, closed_questions
 from api.starter.talk.sentences import describe, main_objects
 from api.starter.world import is_held_out
@@ -22,13 +22,13 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(11)
 
 
-def looks(rng: np.random.Generator, count: int) -> Iterator[Look]:
-    return (look(rng) for _ in range(count))
+def samples(rng: np.random.Generator, count: int) -> Iterator[LabelledPicture]:
+    return (sample_picture(rng) for _ in range(count))
 
 
 def test_no_question_has_two_answers(rng: np.random.Generator) -> None:
     topics = set()
-    for seen in looks(rng, 150):
+    for seen in samples(rng, 150):
         answers: dict[str, str] = {}
         for _ in range(6):
             for question in closed_questions(seen, rng):
@@ -39,8 +39,10 @@ def test_no_question_has_two_answers(rng: np.random.Generator) -> None:
 
 def test_counts_are_those_of_the_facts(rng: np.random.Generator) -> None:
     for _ in range(100):
-        shapes = counted(rng)
-        asked = {q.text: q.answer for _ in range(8) for q in closed_questions(Look(np.zeros((1, 1, 3)), shapes), rng)}
+        shapes = counted_shapes(rng)
+        asked = {
+            q.text: q.answer for _ in range(8) for q in closed_questions(LabelledPicture(np.zeros((1, 1, 3)), shapes), rng)
+        }
         total = shapes.first.count + (shapes.second.count if shapes.second else 0)
         words = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
         told = {asked[text] for text in asked if text in ("How many shapes are there?", "Count the shapes.")}
@@ -48,14 +50,14 @@ def test_counts_are_those_of_the_facts(rng: np.random.Generator) -> None:
 
 
 def test_training_sees_no_held_out_combination_and_the_evaluation_does(rng: np.random.Generator) -> None:
-    assert not any(is_held_out(seen.facts) for seen in looks(rng, 300))
-    assert all(is_held_out(look(rng, held_out=True).facts) for _ in range(20))
+    assert not any(is_held_out(seen.facts) for seen in samples(rng, 300))
+    assert all(is_held_out(sample_picture(rng, held_out=True).facts) for _ in range(20))
     assert not set(_NOUNS) & set(UNSEEN_NOUNS)
 
 
 def test_a_plain_shape_lies_within_its_picture_where_it_is_said_to_be(rng: np.random.Generator) -> None:
     for _ in range(60):
-        seen = plain_look(rng)
+        seen = plain_shape_picture(rng)
         rows, columns = np.nonzero((seen.pixels < 200).any(axis=2))
         middle = (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
         assert ("left" in seen.place, "right" in seen.place) == (middle[0] < 45, middle[0] > 83), (seen.place, middle)
@@ -66,7 +68,7 @@ def test_a_plain_shape_lies_within_its_picture_where_it_is_said_to_be(rng: np.ra
 
 
 def test_a_description_names_the_main_objects(rng: np.random.Generator) -> None:
-    for seen in looks(rng, 200):
+    for seen in samples(rng, 200):
         text = describe(seen.facts)
         assert text[0].isupper()
         assert text.endswith(".")
@@ -74,7 +76,7 @@ def test_a_description_names_the_main_objects(rng: np.random.Generator) -> None:
 
 
 def test_json_answers_are_json_with_the_keys_that_were_asked_for(rng: np.random.Generator) -> None:
-    for seen in looks(rng, 200):
+    for seen in samples(rng, 200):
         asked, told = json_exchange(seen, rng)
         keys = list(json.loads(told))
         assert keys
@@ -91,7 +93,7 @@ def test_dialogues_are_written_as_the_processor_writes_them(rng: np.random.Gener
     from api.starter.vlm import FOLDER
 
     processor = AutoProcessor.from_pretrained(FOLDER)
-    seen = look(rng)
+    seen = sample_picture(rng)
     given = Dialogue([seen], [("What is it?", "A lake."), ("Sure?", "Yes.")], False, "Answer briefly.", picture_first)
     row = Writer(processor.tokenizer).row(given)
     shown = [{"type": "image"}, {"type": "text", "text": "What is it?"}]
@@ -120,7 +122,7 @@ def test_questions_that_stand_apart_dont_see_each_other(rng: np.random.Generator
 
     vlm = AutoModelForImageTextToText.from_pretrained(FOLDER, dtype=torch.float32).eval()
     writer = Writer(AutoProcessor.from_pretrained(FOLDER).tokenizer)
-    seen = look(rng)
+    seen = sample_picture(rng)
     exchanges = [("What is in this image?", "A lake."), ("What colour is it?", "Red.")]
     packed, alone = (Dialogue([seen], some) for some in (exchanges, exchanges[1:]))
     batch = [make_batch(writer, [given], np.random.default_rng(1)) for given in (packed, alone)]
@@ -136,5 +138,5 @@ def test_questions_that_stand_apart_dont_see_each_other(rng: np.random.Generator
 
 def test_every_sort_of_dialogue_comes_up(rng: np.random.Generator) -> None:
     made = [dialogue(rng) for _ in range(200)]
-    assert {len(one.looks) for one in made} == {0, 1, 2}
+    assert {len(one.samples) for one in made} == {0, 1, 2}
     assert {one.apart for one in made} == {one.picture_first for one in made} == {True, False}

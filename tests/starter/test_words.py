@@ -10,7 +10,7 @@ from api.starter import world
 from api.starter.architecture import make_text_encoder, make_tokenizer
 from api.starter.training.diffusion import THINGS, Loss
 from api.starter.training.latents import shares_of_things
-from api.starter.training.words import Pupil, captions, misread
+from api.starter.training.words import TextEncoderTrainer, captions, misread
 from api.starter.world.scene import Scene
 from api.starter.world.shapes import Group, Shapes
 
@@ -27,23 +27,23 @@ def test_captions_for_the_encoder_tell_every_thing_and_hold_nothing_back_for_tra
 
 def test_the_encoder_learns_to_tell_facts_from_words() -> None:
     torch.manual_seed(0)
-    pupil, stream = Pupil(make_text_encoder(make_tokenizer())), captions(4)
-    before = misread(pupil.encoder, pupil.reader, pupil.tokenizer, 64)
+    trainer, stream = TextEncoderTrainer(make_text_encoder(make_tokenizer())), captions(4)
+    before = misread(trainer.encoder, trainer.reader, trainer.tokenizer, 64)
     for _ in range(40):
         facts, told = zip(*(next(stream) for _ in range(32)), strict=True)
-        pupil.learn(list(facts), list(told), 1e-3)
-    after = misread(pupil.encoder, pupil.reader, pupil.tokenizer, 64)
+        trainer.learn(list(facts), list(told), 1e-3)
+    after = misread(trainer.encoder, trainer.reader, trainer.tokenizer, 64)
     assert after["kind"] < 0.2 < before["kind"]
     assert np.mean(list(after.values())) < np.mean(list(before.values())) - 0.1
 
 
 def test_a_pupil_goes_on_from_its_checkpoint() -> None:
     torch.manual_seed(0)
-    first, second = (Pupil(make_text_encoder(make_tokenizer())) for _ in range(2))
+    first, second = (TextEncoderTrainer(make_text_encoder(make_tokenizer())) for _ in range(2))
     facts, told = zip(*(pair for pair, _ in zip(captions(5), range(16), strict=False)), strict=True)
     first.learn(list(facts), list(told), 1e-3)
     second.load(deepcopy(first.state()))
-    losses = [[pupil.learn(list(facts), list(told), 1e-3) for _ in range(3)] for pupil in (first, second)]
+    losses = [[trainer.learn(list(facts), list(told), 1e-3) for _ in range(3)] for trainer in (first, second)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 

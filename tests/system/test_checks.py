@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, run_checks
 
-from api.loading.memory import MEASURES
+from api.loading.device_memory import MEASURES
 from api.system import checks
 from config.catalog import get_catalog
 

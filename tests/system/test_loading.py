@@ -11,7 +11,7 @@ from api import model_loader
 from api.access.services import create_key
 from api.devices import Device
 from api.downloads.store import ModelStore
-from api.jobs.models import Job
+from api.jobs.models import Job, Worker
 from api.jobs.worker.loop import WorkerLoop
 from api.system.runtime import describe_runtime
 from config.catalog import get_catalog
@@ -109,3 +109,20 @@ def test_only_staff_may_load_and_unload(outside: Client, staff: dict[str, str], 
     address = f"/api/models/starter/{what}/"
     assert outside.post(address, headers={**ASYNC, **bearer(token)}).status_code == 403
     assert outside.post(address, headers={**ASYNC, **staff}).status_code == 202
+
+
+def test_loading_may_be_for_one_worker(client: Client, worker: WorkerLoop) -> None:
+    other = WorkerLoop(describe=describe_runtime)
+    reply = client.post("/api/models/tiny/one/load/", {"worker": str(worker.worker.pk)}, "application/json", headers=ASYNC)
+    assert reply.json()["params"] == {"model_id": "tiny/one", "worker": str(worker.worker.pk)}
+    assert [other.run_once(), worker.run_once()] == [False, True]
+    assert Job.objects.get(pk=reply.json()["id"]).worker == worker.worker
+
+
+def test_it_is_for_a_live_worker_that_loads_models(client: Client, worker: WorkerLoop) -> None:
+    modelless = Worker.objects.create(hostname="here", pid=1, kinds=["layout_score"])
+    gone = Worker.objects.create(hostname="here", pid=1, state=Worker.State.STOPPED)
+    for row, detail in ((modelless, "This worker loads no models."), (gone, "No worker that is alive has this id")):
+        reply = client.post("/api/models/tiny/one/unload/", {"worker": str(row.pk)}, "application/json", headers=ASYNC)
+        assert reply.status_code == 400
+        assert detail in str(reply.json()["errors"])

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.db.models.functions import Now
 from django.test import AsyncClient, Client
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.access.services import create_key
+from api.jobs import lifecycle, outbox
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from api.system.counters import count_ended_jobs
-from api.system.models import TallyMark
+from tests.jobs.conftest import at_once
 from tests.system.conftest import MakeJob, bearer
 
 pytestmark = pytest.mark.django_db
@@ -30,18 +32,12 @@ def value(client: Client, name: str, **labels: str) -> float | None:
     return read(client).get((name, tuple(sorted(labels.items()))))
 
 
-@pytest.fixture
-def counting() -> None:
-    """The count began an hour ago."""
-    count_ended_jobs()
-    TallyMark.objects.update(counted_until=Now() - timedelta(hours=1))
-
-
 def end(job: Job, status: Status = Status.SUCCEEDED, *, seconds: float | None = 4.0) -> None:
-    """It ended a minute ago, after `seconds` of running (None: no worker had begun it)."""
-    ended = Now() - timedelta(minutes=1)
-    started = None if seconds is None else ended - timedelta(seconds=seconds)
-    Job.objects.filter(pk=job.pk).update(status=status, started_at=started, finished_at=ended)
+    """It ends, after `seconds` of running (None: no worker had begun it)."""
+    if seconds is not None:
+        Job.objects.filter(pk=job.pk).update(started_at=Now() - timedelta(seconds=seconds))
+    with transaction.atomic():
+        lifecycle.end_job(job, status, None, from_status=Status.QUEUED)
 
 
 def test_it_is_prometheus_text(client: Client) -> None:
@@ -82,12 +78,6 @@ def test_it_shows_the_disk(client: Client) -> None:
     assert (value(client, "darkroom_disk_free_bytes", folder="media") or 0) > 0
 
 
-def test_the_count_begins_with_the_first_question(client: Client, make_job: MakeJob) -> None:
-    end(make_job())
-    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") is None
-
-
-@pytest.mark.usefixtures("counting")
 def test_it_counts_jobs_that_ended_by_kind_model_and_outcome(client: Client, make_job: MakeJob) -> None:
     end(make_job())
     end(make_job())
@@ -96,23 +86,20 @@ def test_it_counts_jobs_that_ended_by_kind_model_and_outcome(client: Client, mak
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="failed") == 1
 
 
-@pytest.mark.usefixtures("counting")
 def test_a_job_is_counted_once(client: Client, make_job: MakeJob) -> None:
     end(make_job())
     read(client)
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 1
 
 
-@pytest.mark.usefixtures("counting")
 def test_a_job_that_was_open_for_long_is_counted_when_it_ends(client: Client, make_job: MakeJob) -> None:
     old = make_job()
+    end(make_job(model_id="another"))
     read(client)
-    TallyMark.objects.update(counted_until=Now() - timedelta(hours=1))
     end(old)
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 1
 
 
-@pytest.mark.usefixtures("counting")
 def test_a_count_outlives_the_history(client: Client, make_job: MakeJob) -> None:
     end(make_job())
     read(client)
@@ -120,18 +107,28 @@ def test_a_count_outlives_the_history(client: Client, make_job: MakeJob) -> None
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 1
 
 
-@pytest.mark.usefixtures("counting")
-def test_a_job_that_ended_this_moment_is_left_for_the_next_time(make_job: MakeJob, client: Client) -> None:
-    job = make_job()
-    Job.objects.filter(pk=job.pk).update(status=Status.SUCCEEDED, started_at=Now(), finished_at=Now())
-    labels = {"kind": "load_model", "model_id": "starter", "status": "succeeded"}
-    assert value(client, "darkroom_jobs_finished_total", **labels) is None
-    end(job)
-    TallyMark.objects.update(counted_until=Now() - timedelta(hours=1))
-    assert value(client, "darkroom_jobs_finished_total", **labels) == 1
+def test_a_job_is_counted_that_was_deleted_before_anybody_asked(client: Client, make_job: MakeJob) -> None:
+    end(make_job())
+    Job.objects.all().delete()
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 1
 
 
-@pytest.mark.usefixtures("counting")
+@pytest.mark.django_db(transaction=True)
+def test_processes_that_count_at_the_same_time_count_each_job_once(
+    client: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "CHUNK", 3)
+    for number in range(40):
+        end(make_job(model_id=f"model-{number % 3}"))
+    done = at_once([count_ended_jobs] * 8, 8)
+    assert done == [None] * 8
+    counts = [
+        value(client, "darkroom_jobs_finished_total", kind="load_model", model_id=f"model-{n}", status="succeeded")
+        for n in range(3)
+    ]
+    assert counts == [14, 13, 13]
+
+
 def test_it_shows_how_long_jobs_ran(client: Client, make_job: MakeJob) -> None:
     end(make_job(), seconds=0.2)
     end(make_job(), seconds=4.0)
@@ -141,7 +138,6 @@ def test_it_shows_how_long_jobs_ran(client: Client, make_job: MakeJob) -> None:
     assert value(client, "darkroom_job_run_seconds_sum", **labels) == pytest.approx(4.2, abs=0.01)
 
 
-@pytest.mark.usefixtures("counting")
 def test_a_job_that_was_cancelled_in_the_queue_ran_for_no_time(client: Client, make_job: MakeJob) -> None:
     end(make_job(), Status.CANCELLED, seconds=None)
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="cancelled") == 1

@@ -70,6 +70,9 @@ def test_every_picture_and_its_file_are_there(staff: httpx.Client) -> None:
     for image in images:
         assert staff.get(image["url"]).content[:4] in (b"\x89PNG", b"RIFF", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1")
         assert staff.get(image["thumbnail_url"]).status_code == 200
+    origins = {image["prompt"]: (image["origin"], image["source"] is not None) for image in images}
+    assert origins["A serene lake at sunset"] == ("generated", False)
+    assert origins["a boat on a lake"] == ("edited", True)
     assert any(image["rating"] == 4 and image["favourite"] and image["tags"] == ["lake"] for image in images)
 
 

@@ -1,7 +1,8 @@
-"""The one decode loop: from logits to answers. A backend brings the logits; what is drawn from them is decided here alone.
+"""The decode loop that all local backends share: logits in, sampled answers out.
 
-Chats come and go between two tokens: `admit` takes a chat in, `read` reads a piece of a prompt and with the last one writes its first
-token, `step` writes one more token of every answer. A chat that is cancelled leaves at its next piece or token.
+Requests join and leave between two tokens (continuous batching): `admit` adds a request, `prefill` runs one chunk of one prompt,
+`start_answers` samples the first token of finished prompts, `step` samples one token for every running sequence. A cancelled request
+is removed at its next chunk or token.
 """
 
 from __future__ import annotations
@@ -14,76 +15,89 @@ from typing import Any, Protocol
 import torch
 from tokenizers import Tokenizer
 
-from api.chat.backends.prefix_cache import Memory
-from api.chat.backends.request import Choice, Listener, Reply, Sampling
-from api.chat.backends.sampling import Grammar, Picked, Sampler, token_table
-from api.chat.backends.stopping import TextStream
+from api.chat.backends.detokenizer import Detokenizer
+from api.chat.backends.prefix_cache import PromptCache
+from api.chat.backends.request import ChatCallbacks, ChatResult, Completion, Sampling
+from api.chat.backends.sampling import Grammar, SampledToken, Sampler, logprobs_entry
 from api.errors import DarkroomError
 
-Free = Callable[[Exception], bool]
-"""Makes room after a shortage of memory. False where nothing is left to do."""
+FreeMemory = Callable[[Exception], bool]
+"""Free memory after an out-of-memory error. False when nothing is left to free."""
 TOO_LARGE = "Memory ran out while the answer was written: ask for fewer choices, or shorten the messages."
 
 
-class Batch(Protocol):
-    """What a backend has to do. `model` is passed in each time: it may have been evicted and loaded anew since."""
+class DecodeBatch(Protocol):
+    """The KV caches of all running sequences. `model` is passed to each call because it may be evicted and reloaded between calls."""
 
     def add(self, model: Any, inputs: Any, copies: int) -> torch.Tensor:
-        """Read a prompt, and make `copies` rows of it behind all others. The logits of the first token: (vocabulary,) float32."""
+        """Prefill a whole prompt and append `copies` rows. Returns the logits of the first token: (vocabulary,) float32."""
 
-    def step(self, model: Any, tokens: Sequence[int], free: Free = ...) -> Sequence[torch.Tensor | None]:
-        """One token for each row: (vocabulary,) float32, or None where its memory doesn't suffice."""
+    def step(self, model: Any, tokens: Sequence[int], free_memory: FreeMemory = ...) -> Sequence[torch.Tensor | None]:
+        """Append one token to each row. Returns (vocabulary,) float32 logits for each row; None for a row that ran out of memory."""
 
-    def keep(self, rows: list[int]) -> None:
-        """Forget the rows that aren't named."""
+    def select(self, rows: list[int]) -> None:
+        """Keep these rows, by index in ascending order, and drop the others."""
 
 
-class Reading(Protocol):
-    """A prompt that is read in pieces."""
+class Prefill(Protocol):
+    """A prompt that is prefilled in chunks. `cached`: prompt tokens taken from the prefix cache."""
 
     copies: int
     cached: int
 
-    def go_on(self, model: Any) -> torch.Tensor | None:
-        """Read the next piece. After the last the prompt's rows are in the batch, behind all others: the logits as of `Batch.add`."""
+    def run_chunk(self, model: Any) -> torch.Tensor | None:
+        """Run the next chunk. The last one appends the rows to the batch and returns the logits; others return None."""
 
 
-class Reader(Protocol):
-    memory: Memory
-    """Set while the model is pinned."""
+class Prefiller(Protocol):
+    cache: PromptCache
+    """The model's own while the model is pinned, an empty one otherwise."""
 
-    def begin(self, model: Any, prompt: Any, copies: int) -> Reading | None:
-        """None for a prompt that this model has to read whole (`Batch.add`)."""
+    def start(self, model: Any, prompt: Any, copies: int) -> Prefill | None:
+        """None for a prompt that this model can only prefill whole (`DecodeBatch.add`)."""
 
-    def remember(self, row: int, prompt: Any, tokens: list[int]) -> None:
-        """A row that the batch is about to forget, and what was written in it."""
+    def save_prefix(self, row: int, prompt: Any, tokens: list[int]) -> None:
+        """Store the KV cache of a row that is about to be dropped. `tokens`: the tokens generated in it."""
 
 
 @dataclass(frozen=True)
-class Voice:
-    """What the loop must know of a model to turn its logits into text."""
+class TokenizerSpec:
+    """What the decode loop needs to turn a model's logits into text."""
 
     tokenizer: Tokenizer
-    ends: frozenset[int]
-    """Tokens that end an answer."""
-    banned: tuple[int, ...]
-    """Tokens that stand for something other than text, such as pictures."""
-    context: int
-    defaults: dict[str, Any]
-    """temperature, top_p and top_k where a request names none."""
+    eos_token_ids: frozenset[int]
+    """Tokens that end a sequence."""
+    banned_token_ids: tuple[int, ...]
+    """Tokens that are never sampled, such as image placeholders."""
+    context_length: int
+    sampling_defaults: dict[str, Any]
+    """temperature, top_p and top_k for requests that set none."""
     grammar: Callable[[dict[str, Any]], Grammar]
 
 
-class Answer:
-    """One choice of a chat, while it is written."""
+class SequenceState:
+    """One sequence (a `choice` in OpenAI's terms) that is being generated."""
 
-    def __init__(self, voice: Voice, sampling: Sampling, index: int, limit: int, asked: Sequence[int] = ()) -> None:
-        grammar = voice.grammar(sampling.schema) if sampling.schema is not None else None
-        self.voice, self.sampling, self.index, self.limit, self.grammar = voice, sampling, index, limit, grammar
-        options: dict[str, Any] = {"grammar": grammar, "banned": voice.banned, "ends": voice.ends, "asked": asked}
+    def __init__(
+        self, tokenizer_spec: TokenizerSpec, sampling: Sampling, index: int, limit: int, prompt_token_ids: Sequence[int] = ()
+    ) -> None:
+        grammar = tokenizer_spec.grammar(sampling.schema) if sampling.schema is not None else None
+        self.tokenizer_spec, self.sampling, self.index, self.limit, self.grammar = (
+            tokenizer_spec,
+            sampling,
+            index,
+            limit,
+            grammar,
+        )
+        options: dict[str, Any] = {
+            "grammar": grammar,
+            "banned_token_ids": tokenizer_spec.banned_token_ids,
+            "eos_token_ids": tokenizer_spec.eos_token_ids,
+            "prompt_token_ids": prompt_token_ids,
+        }
         self.sampler = Sampler(sampling, sampling.seed + index, **options)
-        self.stream = TextStream(voice.tokenizer, sampling.stop)
-        self.choice = Choice()
+        self.stream = Detokenizer(tokenizer_spec.tokenizer, sampling.stop)
+        self.choice = Completion()
         self.last = -1
         self.pending: list[dict[str, Any]] = []  # logprobs of tokens whose text is held back
 
@@ -91,180 +105,183 @@ class Answer:
     def done(self) -> bool:
         return bool(self.choice.finish_reason)
 
-    def take(self, logits: torch.Tensor) -> tuple[str, list[dict[str, Any]]]:
-        """Write one token. The text that can be told now, with the log-probabilities of its tokens."""
-        picked = self.sampler.pick(logits)
-        self.last = picked.token
+    def add_token(self, logits: torch.Tensor) -> tuple[str, list[dict[str, Any]]]:
+        """Sample one token. Returns the text that can be sent now, with the logprobs of its tokens."""
+        sampled = self.sampler.sample(logits)
+        self.last = sampled.token
         self.choice.completion_tokens += 1
-        if picked.token in self.voice.ends:
+        if sampled.token in self.tokenizer_spec.eos_token_ids:
             return self.end("stop", "")
-        said = self.stream.push(picked.token)
-        self.note(picked)
+        text = self.stream.push(sampled.token)
+        self.record_logprobs(sampled)
         if self.stream.stopped or (self.grammar is not None and self.grammar.complete):
-            return self.end("stop", said)
+            return self.end("stop", text)
         if self.choice.completion_tokens >= self.limit:
-            return self.end("length", said)
-        return self.tell(said, self.release(said, whole=not self.stream.filter.held))
+            return self.end("length", text)
+        return self.append(text, self.release(text, whole=not self.stream.filter.pending))
 
-    def end(self, reason: str, said: str) -> tuple[str, list[dict[str, Any]]]:
+    def end(self, reason: str, text: str) -> tuple[str, list[dict[str, Any]]]:
         self.choice.finish_reason = reason
-        said += self.stream.flush()
-        return self.tell(said, self.release(said, whole=not self.stream.stopped))
+        text += self.stream.flush()
+        return self.append(text, self.release(text, whole=not self.stream.stopped))
 
-    def tell(self, said: str, logprobs: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-        self.choice.text += said
+    def append(self, text: str, logprobs: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+        self.choice.text += text
         self.choice.logprobs += logprobs
-        return said, logprobs
+        return text, logprobs
 
-    def note(self, picked: Picked) -> None:
+    def record_logprobs(self, sampled: SampledToken) -> None:
         if self.sampling.logprobs:
-            self.pending.append(token_table(self.voice.tokenizer, picked))
+            self.pending.append(logprobs_entry(self.tokenizer_spec.tokenizer, sampled))
 
-    def release(self, said: str, *, whole: bool) -> list[dict[str, Any]]:
-        """The log-probabilities of what is said now; of what is held back they wait, and of a stop string they go."""
+    def release(self, text: str, *, whole: bool) -> list[dict[str, Any]]:
+        """The logprobs of the tokens in `text`. Those of withheld text stay pending; those of a stop string are dropped."""
         count, length = 0, 0
-        while count < len(self.pending) and (whole or length + len(self.pending[count]["token"]) <= len(said)):
+        while count < len(self.pending) and (whole or length + len(self.pending[count]["token"]) <= len(text)):
             length += len(self.pending[count]["token"])
             count += 1
-        told, self.pending = self.pending[:count], self.pending[count:]
-        return told
+        released, self.pending = self.pending[:count], self.pending[count:]
+        return released
 
 
-class Chat:
-    """One request, with its answers."""
+class ActiveChat:
+    """One request with its sequences."""
 
-    def __init__(self, listener: Listener, answers: list[Answer], prompt: Any) -> None:
-        self.listener, self.answers, self.prompt = listener, answers, prompt
+    def __init__(self, callbacks: ChatCallbacks, answers: list[SequenceState], prompt: Any) -> None:
+        self.callbacks, self.answers, self.prompt = callbacks, answers, prompt
         self.cached = 0
         self.ended = self.failed = False
 
-    def take(self, answer: Answer, logits: torch.Tensor) -> None:
+    def add_token(self, answer: SequenceState, logits: torch.Tensor) -> None:
         try:
-            said, logprobs = answer.take(logits)
+            text, logprobs = answer.add_token(logits)
         except DarkroomError as error:
             return self.fail(error)
-        if said or logprobs:
-            self.listener.on_text(answer.index, said, logprobs)
+        if text or logprobs:
+            self.callbacks.on_text(answer.index, text, logprobs)
         if not self.ended and all(answer.done for answer in self.answers):
             self.ended = True
-            self.listener.on_end(Reply([answer.choice for answer in self.answers], self.prompt.length, self.cached))
+            self.callbacks.on_end(ChatResult([answer.choice for answer in self.answers], self.prompt.length, self.cached))
 
     def fail(self, error: DarkroomError) -> None:
         self.ended = self.failed = True
-        self.listener.on_error(error)
+        self.callbacks.on_error(error)
 
 
-class Engine:
-    """The chats of one model that are under way; row i of the batch is the i-th of `rows`. Without a `reader` prompts are read whole."""
+class DecodeLoop:
+    """All running requests of one model. Row i of the batch belongs to `rows[i]`. Without a `prefiller`, prompts are prefilled whole."""
 
-    def __init__(self, batch: Batch, reader: Reader | None = None) -> None:
-        self.batch, self.reader = batch, reader
-        self.rows: list[tuple[Chat, Answer]] = []
-        self.reading: deque[tuple[Chat, Reading]] = deque()
-        self.read_whole: list[tuple[Chat, torch.Tensor]] = []
+    def __init__(self, batch: DecodeBatch, prefiller: Prefiller | None = None) -> None:
+        self.batch, self.prefiller = batch, prefiller
+        self.rows: list[tuple[ActiveChat, SequenceState]] = []
+        self.prefilling: deque[tuple[ActiveChat, Prefill]] = deque()
+        self.prefilled: list[tuple[ActiveChat, torch.Tensor]] = []
 
     @property
     def answers(self) -> int:
-        """Those that are written, or will be once their prompt is read."""
-        return len(self.rows) + sum(reading.copies for _, reading in self.reading)
+        """Sequences that are running or whose prompt is being prefilled."""
+        return len(self.rows) + sum(prefill.copies for _, prefill in self.prefilling)
 
-    def admit(self, model: Any, voice: Voice, prompt: Any, sampling: Sampling, listener: Listener) -> None:
-        """Take a chat in; its prompt is next to be read. Raises DarkroomError for one that doesn't fit the context."""
-        limit = room_for(voice, prompt.length, sampling)
-        sampling = with_defaults(sampling, voice)
-        asked = prompt.inputs["input_ids"].flatten().tolist() if sampling.repetition_penalty else ()
-        answers = [Answer(voice, sampling, index, limit, asked) for index in range(sampling.n)]
-        chat = Chat(listener, answers, prompt)
-        reading = self.reader.begin(model, prompt, sampling.n) if self.reader else None
-        if reading is not None:
-            chat.cached = reading.cached
-            self.reading.appendleft((chat, reading))
+    def admit(
+        self, model: Any, tokenizer_spec: TokenizerSpec, prompt: Any, sampling: Sampling, callbacks: ChatCallbacks
+    ) -> None:
+        """Add a request; its prompt is prefilled next. Raises DarkroomError (context_length_exceeded)."""
+        limit = answer_token_limit(tokenizer_spec, prompt.length, sampling)
+        sampling = with_sampling_defaults(sampling, tokenizer_spec)
+        prompt_token_ids = prompt.inputs["input_ids"].flatten().tolist() if sampling.repetition_penalty else ()
+        answers = [SequenceState(tokenizer_spec, sampling, index, limit, prompt_token_ids) for index in range(sampling.n)]
+        chat = ActiveChat(callbacks, answers, prompt)
+        prefill = self.prefiller.start(model, prompt, sampling.n) if self.prefiller else None
+        if prefill is not None:
+            chat.cached = prefill.cached
+            self.prefilling.appendleft((chat, prefill))
             return
-        self.read_whole.append((chat, self.batch.add(model, prompt.inputs, sampling.n)))
-        self.begin_answers()
+        self.prefilled.append((chat, self.batch.add(model, prompt.inputs, sampling.n)))
+        self.start_answers()
 
-    def read(self, model: Any) -> None:
-        """A piece of one prompt: those that are being read take turns. What this raises is about the first of `reading` alone.
-
-        `begin_answers` has to be called next.
-        """
-        self.reading = deque(pair for pair in self.reading if not pair[0].listener.cancelled())
-        if not self.reading:
+    def prefill(self, model: Any) -> None:
+        """Run one chunk of one prompt, round-robin. An exception concerns `prefilling[0]` only. Call `start_answers` next."""
+        self.prefilling = deque(pair for pair in self.prefilling if not pair[0].callbacks.cancelled())
+        if not self.prefilling:
             return
-        chat, reading = self.reading[0]
-        logits = reading.go_on(model)
-        self.reading.popleft()
+        chat, prefill = self.prefilling[0]
+        logits = prefill.run_chunk(model)
+        self.prefilling.popleft()
         if logits is None:
-            self.reading.append((chat, reading))
+            self.prefilling.append((chat, prefill))
         else:
-            self.read_whole.append((chat, logits))
+            self.prefilled.append((chat, logits))
 
-    def begin_answers(self) -> None:
-        """The first token of those whose prompt is read."""
-        while self.read_whole:
-            chat, logits = self.read_whole.pop(0)
+    def start_answers(self) -> None:
+        """Sample the first token of each request whose prompt is finished."""
+        while self.prefilled:
+            chat, logits = self.prefilled.pop(0)
             self.rows += [(chat, answer) for answer in chat.answers]
             for answer in chat.answers:
-                chat.take(answer, logits)
-        self.settle()
+                chat.add_token(answer, logits)
+        self.remove_finished()
 
-    def give_up(self, error: DarkroomError) -> None:
-        """The prompt that `read` stumbled over."""
-        self.reading.popleft()[0].fail(error)
+    def fail_prefill(self, error: DarkroomError) -> None:
+        """End the request whose chunk failed in `prefill`."""
+        self.prefilling.popleft()[0].fail(error)
 
-    def step(self, model: Any, free: Free) -> None:
-        """One more token of every answer. A chat that memory doesn't suffice for fails alone."""
+    def step(self, model: Any, free_memory: FreeMemory) -> None:
+        """Sample one token for every sequence. A sequence that runs out of memory fails its own request only."""
         for chat in {id(chat): chat for chat, _ in self.rows}.values():
-            chat.ended = chat.ended or chat.listener.cancelled()
-        self.settle()
+            chat.ended = chat.ended or chat.callbacks.cancelled()
+        self.remove_finished()
         if not self.rows:
             return
-        logits = self.batch.step(model, [answer.last for _, answer in self.rows], free)
+        logits = self.batch.step(model, [answer.last for _, answer in self.rows], free_memory)
         for (chat, answer), row in zip(list(self.rows), logits, strict=True):
             if chat.ended:
                 continue
             if row is None:
                 chat.fail(DarkroomError("out_of_memory", 507, TOO_LARGE))
             else:
-                chat.take(answer, row)
-        self.settle()
+                chat.add_token(answer, row)
+        self.remove_finished()
 
-    def settle(self) -> None:
-        """Let go of the rows that are done."""
+    def remove_finished(self) -> None:
+        """Drop the rows of finished, failed and cancelled sequences."""
         kept = [number for number, (chat, answer) in enumerate(self.rows) if not (answer.done or chat.ended)]
         if len(kept) < len(self.rows):
-            self.remember(kept)
-            self.batch.keep(kept)
+            self.save_prefixes(kept)
+            self.batch.select(kept)
             self.rows = [self.rows[number] for number in kept]
 
-    def remember(self, kept: list[int]) -> None:
-        """Of several answers the first is what goes on. Of a chat that failed nothing is left."""
+    def save_prefixes(self, kept: list[int]) -> None:
+        """Cache the first sequence of each request that is dropped without an error: a conversation continues with that one."""
         for number, (chat, answer) in enumerate(self.rows):
-            if self.reader and number not in kept and answer.index == 0 and not chat.failed:
-                self.reader.remember(number, chat.prompt, answer.stream.tokens)
+            if self.prefiller and number not in kept and answer.index == 0 and not chat.failed:
+                self.prefiller.save_prefix(number, chat.prompt, answer.stream.tokens)
 
 
-def room_for(voice: Voice, length: int, sampling: Sampling) -> int:
-    """Tokens that an answer may have. Raises DarkroomError (context_length_exceeded) with both numbers."""
-    asked = sampling.max_tokens
-    if length + (asked or 1) > voice.context:
-        wanted = f"{length} of the messages" + (f" and {asked} of the answer" if asked else "")
+def answer_token_limit(tokenizer_spec: TokenizerSpec, length: int, sampling: Sampling) -> int:
+    """The most tokens that an answer may have. Raises DarkroomError (context_length_exceeded)."""
+    max_tokens = sampling.max_tokens
+    if length + (max_tokens or 1) > tokenizer_spec.context_length:
+        wanted = f"{length} of the messages" + (f" and {max_tokens} of the answer" if max_tokens else "")
         detail = (  # the first words are OpenAI's: LiteLLM and LangChain look for them
-            f"This model's maximum context length is {voice.context} tokens. However, this request needs {length + (asked or 1)}: {wanted}."
+            f"This model's maximum context length is {tokenizer_spec.context_length} tokens. "
+            f"However, this request needs {length + (max_tokens or 1)}: {wanted}."
         )
         raise DarkroomError(
-            "context_length_exceeded", 400, detail, field="messages" if length >= voice.context else "max_tokens"
+            "context_length_exceeded",
+            400,
+            detail,
+            field="messages" if length >= tokenizer_spec.context_length else "max_tokens",
         )
-    return asked or min(sampling.default_max_tokens, voice.context - length)
+    return max_tokens or min(sampling.default_max_tokens, tokenizer_spec.context_length - length)
 
 
-def with_defaults(sampling: Sampling, voice: Voice) -> Sampling:
-    """A request that names a temperature gets no top_p and top_k of the model's, which belong to another one."""
+def with_sampling_defaults(sampling: Sampling, tokenizer_spec: TokenizerSpec) -> Sampling:
+    """A request that sets a temperature gets none of the model's top_p and top_k: they were tuned for the model's own temperature."""
     if sampling.temperature is not None:
         return sampling
     return replace(
         sampling,
-        temperature=voice.defaults["temperature"],
-        top_p=voice.defaults["top_p"] if sampling.top_p is None else sampling.top_p,
-        top_k=voice.defaults["top_k"] if sampling.top_k is None else sampling.top_k,
+        temperature=tokenizer_spec.sampling_defaults["temperature"],
+        top_p=tokenizer_spec.sampling_defaults["top_p"] if sampling.top_p is None else sampling.top_p,
+        top_k=tokenizer_spec.sampling_defaults["top_k"] if sampling.top_k is None else sampling.top_k,
     )

@@ -1,4 +1,4 @@
-"""Chats on onnxruntime: the same decode loop as on PyTorch, with logits from ONNX sessions that the loader owns.  [torch]"""
+"""Chats on onnxruntime: the decode loop of the PyTorch backend, with logits from the loader's ONNX sessions.  [torch]"""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ import numpy as np
 import torch
 from onnxruntime import OrtValue
 
-from api.chat.backends.batching import GroupedBatch
-from api.chat.backends.decode import Engine
+from api.chat.backends.decode import DecodeLoop
+from api.chat.backends.prefill import CHUNK_TOKENS, ImageTiles, Prefiller
 from api.chat.backends.prefix_cache import Layers
 from api.chat.backends.prompting import Prompt
-from api.chat.backends.reading import PIECE, Reader, Tiles
+from api.chat.backends.sequence_groups import SequenceBatch
 from api.chat.backends.torch_backend import TorchBackend
-from api.devices import give_back_freed_memory
+from api.devices import trim_heap
 from api.loading.onnx import Array, OnnxModel
 
-TIDY_TOKENS = 24
-"""Between two hand-backs of freed memory: caches that grow with each token leave gaps that none of them fits into any more."""
-SAME = 0.2
-"""Logits of a row in a batch may differ from those of the row alone by this part of their spread: int8 scales see the whole batch."""
+TRIM_EVERY_TOKENS = 24
+"""Tokens between two malloc_trim calls: KV caches that grow with each token fragment the heap."""
+LOGIT_TOLERANCE = 0.2
+"""Largest accepted difference between batched and single logits, in standard deviations: int8 scales depend on the whole batch."""
 
 
 class OnnxBackend(TorchBackend):
-    """The chats of one model that are under way. `model_id`: of a variant, such as `starter-vlm@onnx-int8`."""
+    """All running chats of one model. `model_id`: of an ONNX variant, such as `starter-vlm@onnx-int8`."""
 
     name = "onnx"
 
     def step(self) -> bool:
-        wrote = super().step()
-        if wrote and not self.engine.answers:
-            give_back_freed_memory()
-        return wrote
+        worked = super().step()
+        if worked and not self.decode_loop.answers:
+            trim_heap()
+        return worked
 
     def close(self) -> None:
-        batch = OnnxBatch()
-        self.engine = Engine(batch, OnnxReader(batch))
+        batch = OnnxSequenceBatch()
+        self.decode_loop = DecodeLoop(batch, OnnxPrefiller(batch))
 
 
-class OnnxRows:
-    """Rows that are stepped in one call. Each cache is (rows, heads, width, size); row i has `lengths[i]` tokens in it."""
+class OnnxSequenceGroup:
+    """Sequences that run in one session call. Each cache is (rows, heads, width, size); row i has `lengths[i]` tokens in it."""
 
     def __init__(self, caches: list[OrtValue], length: int, copies: int = 1) -> None:
         self.caches, self.lengths, self.width = caches, [length] * copies, length
         self.padding = "left"
         if copies > 1:
-            self.caches = changed(caches, lambda cache: cache.repeat(copies, axis=0))
+            self.caches = map_caches(caches, lambda cache: cache.repeat(copies, axis=0))
 
     def step(self, model: OnnxModel, tokens: Sequence[int]) -> torch.Tensor:
-        """(rows, vocabulary) float32, after one token for each row."""
+        """Append one token to each row. Returns (rows, vocabulary) float32."""
         mask = np.zeros((len(tokens), self.width + 1), np.int64)
         for row, length in enumerate(self.lengths):
             mask[row, : length + 1] = 1
@@ -59,178 +59,189 @@ class OnnxRows:
         embedded = model.embed({"input_ids": np.array(tokens, np.int64)[:, None]})
         logits, self.caches = model.decode(embedded, mask, np.array(self.lengths)[:, None], self.caches)
         self.lengths, self.width = [length + 1 for length in self.lengths], self.width + 1
-        if self.width % TIDY_TOKENS == 0:
-            give_back_freed_memory()
+        if self.width % TRIM_EVERY_TOKENS == 0:
+            trim_heap()
         return torch.from_numpy(logits)
 
-    def parts(self, chosen: Sequence[slice]) -> list[OnnxRows]:
-        """Some of the rows each; this is used no more."""
-        made = []
-        for rows in chosen:
-            part = OnnxRows(changed(self.caches, lambda cache, rows=rows: cache[rows]), self.width)  # type: ignore[misc]
-            part.lengths, part.padding = self.lengths[rows], self.padding
-            made.append(part)
-        return made
+    def split(self, selections: Sequence[slice]) -> list[OnnxSequenceGroup]:
+        """New groups with copies of the selected rows. This group must not be used afterwards."""
+        groups = []
+        for rows in selections:
+            group = OnnxSequenceGroup(map_caches(self.caches, lambda cache, rows=rows: cache[rows]), self.width)  # type: ignore[misc]
+            group.lengths, group.padding = self.lengths[rows], self.padding
+            groups.append(group)
+        return groups
 
-    def drop(self) -> None:
+    def release(self) -> None:
         self.caches = []
 
-    def join(self, other: OnnxRows, padding: str) -> None:
-        """The other's rows come behind these. `padding`: the side on which this model's shorter rows are filled up."""
+    def merge(self, other: OnnxSequenceGroup, padding: str) -> None:
+        """Append the rows of `other`. `padding`: the side on which shorter rows are padded, "left" or "right"."""
         width = max(self.width, other.width)
         pairs = zip(self.caches, other.caches, strict=True)
-        both = [[filled(cache.numpy(), width, padding) for cache in pair] for pair in pairs]
+        both = [[padded(cache.numpy(), width, padding) for cache in pair] for pair in pairs]
         self.caches = [OrtValue.ortvalue_from_numpy(np.concatenate(pair)) for pair in both]
         self.lengths, self.width, self.padding = self.lengths + other.lengths, width, padding
 
-    def keep(self, rows: list[int]) -> None:
-        """Forget the others, and the padding that only they needed."""
+    def select(self, rows: list[int]) -> None:
+        """Keep these rows and remove padding that no row needs."""
         lengths = [self.lengths[row] for row in rows]
         width = max(lengths)
         place = slice(self.width - width, None) if self.padding == "left" else slice(0, width)
-        self.caches = changed(self.caches, lambda cache: cache[rows, :, place])
+        self.caches = map_caches(self.caches, lambda cache: cache[rows, :, place])
         self.lengths, self.width = lengths, width
 
 
-def changed(caches: Sequence[OrtValue], change: Callable[[Array], Array]) -> list[OrtValue]:
+def map_caches(caches: Sequence[OrtValue], change: Callable[[Array], Array]) -> list[OrtValue]:
     return [OrtValue.ortvalue_from_numpy(np.ascontiguousarray(change(cache.numpy()))) for cache in caches]
 
 
-def filled(cache: Array, width: int, padding: str) -> Array:
+def padded(cache: Array, width: int, padding: str) -> Array:
     spare = width - cache.shape[2]
     places = (spare, 0) if padding == "left" else (0, spare)
     return np.pad(cache, ((0, 0), (0, 0), places, (0, 0)))
 
 
-class OnnxBatch(GroupedBatch):
-    """All answers of one model that are under way, as `decode.Engine` wants them."""
+class OnnxSequenceBatch(SequenceBatch):
+    """The KV caches of all running sequences of one model (`decode.DecodeBatch`)."""
 
-    groups: list[OnnxRows]
+    groups: list[OnnxSequenceGroup]
 
     def add(self, model: OnnxModel, inputs: Mapping[str, torch.Tensor], copies: int) -> torch.Tensor:
-        """Read a prompt; its rows come behind all others. (vocabulary,) float32: the logits of what comes first."""
-        logits, caches, length = read(model, {name: value.numpy() for name, value in inputs.items()})
-        self.take(model, OnnxRows(caches, length, copies))
+        """Prefill a whole prompt and append its rows. Returns the first token's logits: (vocabulary,) float32."""
+        logits, caches, length = prefill_whole(model, {name: value.numpy() for name, value in inputs.items()})
+        self.add_group(model, OnnxSequenceGroup(caches, length, copies))
         return torch.from_numpy(logits[0])
 
-    def take(self, model: OnnxModel, rows: OnnxRows) -> None:
-        """They come behind all others."""
-        if self.groups and (padding := padding_of(model)):
-            self.groups[-1].join(rows, padding)
+    def add_group(self, model: OnnxModel, rows: OnnxSequenceGroup) -> None:
+        """Append rows: to the last group if this model can be batched, as a new group otherwise."""
+        if self.groups and (padding := padding_side_of(model)):
+            self.groups[-1].merge(rows, padding)
         else:
             self.groups.append(rows)
 
-    def cut(self, row: int) -> tuple[Layers, int]:
+    def kv_of(self, row: int) -> tuple[Layers, int]:
         """One row's keys and values, (1, heads, length, size) each, and its length."""
         group, row = self.group_of(row)
         length = group.lengths[row]
         first = group.width - length if group.padding == "left" else 0
-        mine = [torch.from_numpy(cache.numpy()[row : row + 1, :, first : first + length]) for cache in group.caches]
-        return list(zip(mine[::2], mine[1::2], strict=True)), length
+        states = [torch.from_numpy(cache.numpy()[row : row + 1, :, first : first + length]) for cache in group.caches]
+        return list(zip(states[::2], states[1::2], strict=True)), length
 
 
-class OnnxReader(Reader):
-    def begin(self, model: OnnxModel, prompt: Prompt, copies: int) -> OnnxReading | None:
-        """None where this model reads a prompt whole: its pictures can't be told tile from tile."""
-        tiles = OnnxTiles(prompt, model) if model.sees(prompt.inputs) else None
-        if tiles is not None and not tiles.fit:
+class OnnxPrefiller(Prefiller):
+    def start(self, model: OnnxModel, prompt: Prompt, copies: int) -> OnnxPrefill | None:
+        """None where this prompt can only be prefilled whole: its image tokens can't be assigned to tiles."""
+        tiles = OnnxImageTiles(prompt, model) if model.has_images(prompt.inputs) else None
+        if tiles is not None and not tiles.is_uniform:
             return None
         ids = prompt.inputs["input_ids"][0]
-        prompt.marks = ids if tiles is None else tiles.marked(ids)
-        return OnnxReading(self, model, prompt, prompt.marks, tiles, copies)
+        prompt.token_keys = ids if tiles is None else tiles.token_keys_of(ids)
+        return OnnxPrefill(self, model, prompt, prompt.token_keys, tiles, copies)
 
 
-class OnnxReading:
-    """One prompt, as far as it is read. `cached`: its tokens that an earlier chat has read."""
+class OnnxPrefill:
+    """One prompt's prefill. `position`: tokens that are done; `cached`: those of them that came from the prefix cache."""
 
     def __init__(
-        self, reader: OnnxReader, model: OnnxModel, prompt: Prompt, marks: torch.Tensor, tiles: Tiles | None, copies: int
+        self,
+        prefiller: OnnxPrefiller,
+        model: OnnxModel,
+        prompt: Prompt,
+        token_keys: torch.Tensor,
+        tiles: ImageTiles | None,
+        copies: int,
     ) -> None:
-        self.reader, self.prompt, self.tiles, self.copies = reader, prompt, tiles, copies
-        known, shared = reader.memory.recall(prompt.owner, marks)
-        self.cached = self.done = min(shared, prompt.length - 1)  # the last one has to be read: what comes behind it is asked
-        self.caches = model.no_caches()
-        if self.done:
-            parts = [states[:, :, : self.done].numpy() for pair in known for states in pair]
-            self.caches = [OrtValue.ortvalue_from_numpy(np.ascontiguousarray(part)) for part in parts]
+        self.prefiller, self.prompt, self.tiles, self.copies = prefiller, prompt, tiles, copies
+        known, shared = prefiller.cache.longest_match(prompt.owner, token_keys)
+        self.cached = self.position = min(shared, prompt.length - 1)  # the last token must run: its logits are needed
+        self.caches = model.empty_caches()
+        if self.position:
+            prefixes = [states[:, :, : self.position].numpy() for pair in known for states in pair]
+            self.caches = [OrtValue.ortvalue_from_numpy(np.ascontiguousarray(prefix)) for prefix in prefixes]
 
-    def go_on(self, model: OnnxModel) -> torch.Tensor | None:
-        """Read a piece; after the last one the rows are in the batch, and this gives (vocabulary,) float32.
+    def run_chunk(self, model: OnnxModel) -> torch.Tensor | None:
+        """Run the next chunk. The last one adds the rows to the batch and returns logits, (vocabulary,) float32.
 
-        May be called again after it failed.
+        Can be called again after an exception.
         """
-        end = min(self.done + PIECE["cpu"], self.prompt.length)
+        end = min(self.position + CHUNK_TOKENS["cpu"], self.prompt.length)
         logits, caches = model.decode(
-            self.piece(model, self.done, end), np.ones((1, end), np.int64), np.arange(self.done, end)[None], self.caches
+            self.chunk_inputs(model, self.position, end),
+            np.ones((1, end), np.int64),
+            np.arange(self.position, end)[None],
+            self.caches,
         )
         if end == self.prompt.length:
-            self.reader.batch.take(model, OnnxRows(caches, end, self.copies))
-        self.done, self.caches = end, caches
+            self.prefiller.batch.add_group(model, OnnxSequenceGroup(caches, end, self.copies))
+        self.position, self.caches = end, caches
         return torch.from_numpy(logits[0]) if end == self.prompt.length else None
 
-    def piece(self, model: OnnxModel, first: int, last: int) -> dict[str, Array]:
+    def chunk_inputs(self, model: OnnxModel, first: int, last: int) -> dict[str, Array]:
         ids = self.prompt.inputs["input_ids"]
-        made = model.embed({"input_ids": ids[:, first:last].numpy()})
+        inputs = model.embed({"input_ids": ids[:, first:last].numpy()})
         if self.tiles is None:
-            return made
-        shown = ids[:, first:last] == self.tiles.token
-        if shown.any():
+            return inputs
+        is_image = ids[:, first:last] == self.tiles.token
+        if is_image.any():
             before = int((ids[:, :first] == self.tiles.token).sum())
-            features = self.tiles.features(model, before, before + int(shown.sum()), self.reader.memory, self.prompt.owner)
-            made["inputs_embeds"][shown.numpy()] = features.numpy()
-        return made
+            features = self.tiles.features(model, before, before + int(is_image.sum()), self.prefiller.cache, self.prompt.owner)
+            inputs["inputs_embeds"][is_image.numpy()] = features.numpy()
+        return inputs
 
 
-class OnnxTiles(Tiles):
+class OnnxImageTiles(ImageTiles):
     def __init__(self, prompt: Prompt, model: OnnxModel) -> None:
-        assert model.eyes is not None
+        assert model.vision_encoder is not None
         assert model.image_token is not None
-        super().__init__(prompt, tuple(name for name in model.eyes.types if name in prompt.inputs), model.image_token)
+        super().__init__(prompt, tuple(name for name in model.vision_encoder.types if name in prompt.inputs), model.image_token)
 
-    def look(self, model: OnnxModel, tiles: list[int]) -> torch.Tensor:
-        """(tiles, each, size)"""
-        given = {name: value[tiles].numpy() for name, value in self.inputs.items()}
-        found = model.look({name: value[None] for name, value in given.items()} if self.nested else given)
-        return torch.from_numpy(found).view(len(tiles), self.each, -1)
+    def encode(self, model: OnnxModel, tiles: list[int]) -> torch.Tensor:
+        """Features: (tiles, tokens_per_tile, size)."""
+        tensors = {name: value[tiles].numpy() for name, value in self.inputs.items()}
+        found = model.encode_images({name: value[None] for name, value in tensors.items()} if self.is_nested else tensors)
+        return torch.from_numpy(found).view(len(tiles), self.tokens_per_tile, -1)
 
 
-def read(model: OnnxModel, inputs: Mapping[str, Any]) -> tuple[Array, list[OrtValue], int]:
-    """One prompt: the logits of what comes next (1, vocabulary), its caches, and its tokens."""
+def prefill_whole(model: OnnxModel, inputs: Mapping[str, Any]) -> tuple[Array, list[OrtValue], int]:
+    """Prefill one prompt: the next token's logits (1, vocabulary), the KV caches, and the length in tokens."""
     length = inputs["input_ids"].shape[1]
     mask = np.ones((1, length), np.int64)
-    logits, caches = model.decode(model.embed(inputs), mask, np.arange(length)[None], model.no_caches())
+    logits, caches = model.decode(model.embed(inputs), mask, np.arange(length)[None], model.empty_caches())
     return logits, caches, length
 
 
-def padding_of(model: OnnxModel) -> str:
-    """Where the rows of this model's batch are padded; "" where they can't share one.
+def padding_side_of(model: OnnxModel) -> str:
+    """The side on which rows of this model are padded; "" where rows can't share a batch.
 
-    The graph doesn't tell. A decoder with an ordinary mask takes padding on either side; one with fused attention
-    (GroupQueryAttention) counts the mask's ones, and wants a row's tokens at the left; and some take no mask. So both are tried once,
-    with two short rows against each of them alone.
+    The graph doesn't declare it. A decoder with an ordinary mask accepts padding on either side; one with fused attention
+    (GroupQueryAttention) counts the ones in the mask and needs tokens at the left; some take no mask. So both sides are tried once:
+    two short rows in a batch against each row alone.
     """
     if model.padding is None:
         errors = (
-            {side: error_with(model, side) for side in ("left", "right")} if "attention_mask" in model.decoder.types else {}
+            {side: padding_error(model, side) for side in ("left", "right")} if "attention_mask" in model.decoder.types else {}
         )
         best = min(errors, key=lambda side: errors[side], default="")
-        model.padding = best if errors.get(best, 1.0) < SAME else ""
+        model.padding = best if errors.get(best, 1.0) < LOGIT_TOLERANCE else ""
     return model.padding
 
 
-def error_with(model: OnnxModel, padding: str) -> float:
-    """The largest difference that sharing a batch makes to logits, as a part of their spread."""
+def padding_error(model: OnnxModel, padding: str) -> float:
+    """The largest difference between batched and single logits, in standard deviations of the logits."""
     prompts, tokens = ([1, 2, 3, 4, 5], [6, 7]), [2, 3]
 
-    def rows_of(prompt: list[int]) -> OnnxRows:
-        _, caches, length = read(model, {"input_ids": np.array([prompt])})
-        return OnnxRows(caches, length)
+    def group_of_prompt(prompt: list[int]) -> OnnxSequenceGroup:
+        _, caches, length = prefill_whole(model, {"input_ids": np.array([prompt])})
+        return OnnxSequenceGroup(caches, length)
 
-    alone = torch.cat([rows_of(prompt).step(model, [token]) for prompt, token in zip(prompts, tokens, strict=True)])
-    together = rows_of(prompts[0])
-    together.join(rows_of(prompts[1]), padding)
+    single_logits = torch.cat(
+        [group_of_prompt(prompt).step(model, [token]) for prompt, token in zip(prompts, tokens, strict=True)]
+    )
+    batched = group_of_prompt(prompts[0])
+    batched.merge(group_of_prompt(prompts[1]), padding)
     try:
-        difference = together.step(model, tokens) - alone
+        difference = batched.step(model, tokens) - single_logits
     except Exception:  # some graphs refuse shapes that they were not made for; onnxruntime's errors have no base of their own
         return float("inf")
-    return float(difference.abs().max() / alone.std())
+    return float(difference.abs().max() / single_logits.std())

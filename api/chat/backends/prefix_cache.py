@@ -1,7 +1,7 @@
-"""What is kept of chats that have ended, so that going on with one is quick: caches of what was read, and pictures' features.
+"""The prompt cache of one model: KV caches of finished conversations (prefixes) and image features. Both are LRU, limited in bytes.
 
-Both are bounded in bytes; the least recently used goes first. They are the model's own and go with it, and with the first shortage of
-memory. Nothing passes from one owner to another, who could tell by the time it takes what others have asked.
+It is freed with its model, and on the first out-of-memory error. Entries are never shared between owners: response times would tell
+one owner what another has asked.
 """
 
 from __future__ import annotations
@@ -17,90 +17,90 @@ Layers = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
-class Limits:
+class CacheLimits:
     """In bytes; 0 keeps nothing."""
 
     prefixes: int = 0
-    pictures: int = 0
+    image_features: int = 0
 
 
 @dataclass(frozen=True)
-class Prefix:
-    """What a model has read and written. `marks`: (tokens,) int64, a token's id; in a picture's place a hash of that picture, below 0."""
+class CachedPrefix:
+    """The KV cache of a token sequence. `token_keys`: (tokens,) int64, the token id, or for image tokens a negative hash of the tile."""
 
     owner: str
-    marks: torch.Tensor
+    token_keys: torch.Tensor
     layers: Layers
 
     @property
     def nbytes(self) -> int:
         return sum(states.nbytes for layer in self.layers for states in layer)
 
-    def shared(self, marks: torch.Tensor) -> int:
-        """Tokens that both begin with."""
-        size = min(len(marks), len(self.marks))
-        return int((marks[:size] == self.marks[:size]).cumprod(0).sum())
+    def shared(self, token_keys: torch.Tensor) -> int:
+        """The length of the common prefix, in tokens."""
+        size = min(len(token_keys), len(self.token_keys))
+        return int((token_keys[:size] == self.token_keys[:size]).cumprod(0).sum())
 
 
-class Shelf:
-    """Things by key, at most `limit` bytes of them."""
+class ByteLimitedLRU:
+    """Least-recently-used cache of at most `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.bytes = limit, 0
-        self.things: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self.entries: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: Any) -> Any:
-        if key not in self.things:
+        if key not in self.entries:
             return None
-        self.things.move_to_end(key)
-        return self.things[key][0]
+        self.entries.move_to_end(key)
+        return self.entries[key][0]
 
-    def put(self, key: Any, thing: Any, size: int) -> None:
+    def put(self, key: Any, value: Any, size: int) -> None:
         self.remove(key)
         if size > self.limit:
             return
-        self.things[key] = thing, size
+        self.entries[key] = value, size
         self.bytes += size
         while self.bytes > self.limit:
-            self.remove(next(iter(self.things)))
+            self.remove(next(iter(self.entries)))
 
     def remove(self, key: Any) -> None:
-        if key in self.things:
-            self.bytes -= self.things.pop(key)[1]
+        if key in self.entries:
+            self.bytes -= self.entries.pop(key)[1]
 
     def clear(self) -> None:
-        self.things.clear()
+        self.entries.clear()
         self.bytes = 0
 
 
-class Memory:
-    """Of one model."""
+class PromptCache:
+    """The prefixes and image features of one model."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.prefixes, self.pictures = Shelf(limits.prefixes), Shelf(limits.pictures)
+    def __init__(self, limits: CacheLimits) -> None:
+        self.prefixes, self.image_features = ByteLimitedLRU(limits.prefixes), ByteLimitedLRU(limits.image_features)
 
     @property
     def nbytes(self) -> int:
-        return self.prefixes.bytes + self.pictures.bytes
+        return self.prefixes.bytes + self.image_features.bytes
 
     def clear(self) -> None:
         self.prefixes.clear()
-        self.pictures.clear()
+        self.image_features.clear()
 
-    def recall(self, owner: str, marks: torch.Tensor) -> tuple[Layers, int]:
-        """The caches of the longest beginning of `marks` that this owner's chats have had, and its tokens; ([], 0) for none."""
-        own = [(key, prefix.shared(marks)) for key, (prefix, _) in self.prefixes.things.items() if prefix.owner == owner]
+    def longest_match(self, owner: str, token_keys: torch.Tensor) -> tuple[Layers, int]:
+        """The KV cache with the longest common prefix among this owner's entries, and that length in tokens; ([], 0) for none."""
+        own = [(key, prefix.shared(token_keys)) for key, (prefix, _) in self.prefixes.entries.items() if prefix.owner == owner]
         key, shared = max(own, key=lambda found: found[1], default=(None, 0))
         if not shared:
             return [], 0
         return self.prefixes.get(key).layers, shared
 
-    def keep(self, prefix: Prefix) -> None:
-        """A copy of it. What it begins with need not be kept apart from it."""
+    def add(self, prefix: CachedPrefix) -> None:
+        """Store a copy, and drop entries that are prefixes of it."""
         if not 0 < prefix.nbytes <= self.prefixes.limit:
             return
-        for key, (known, _) in list(self.prefixes.things.items()):
-            if known.owner == prefix.owner and known.shared(prefix.marks) == len(known.marks):
+        for key, (known, _) in list(self.prefixes.entries.items()):
+            if known.owner == prefix.owner and known.shared(prefix.token_keys) == len(known.token_keys):
                 self.prefixes.remove(key)
         layers = [(keys.clone(), values.clone()) for keys, values in prefix.layers]
-        self.prefixes.put(object(), Prefix(prefix.owner, prefix.marks, layers), prefix.nbytes)
+        self.prefixes.put(object(), CachedPrefix(prefix.owner, prefix.token_keys, layers), prefix.nbytes)

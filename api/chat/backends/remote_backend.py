@@ -1,8 +1,7 @@
-"""Chats on any OpenAI-compatible server (vLLM, a hosted provider): asked through OpenAI's own client, streamed, and passed on.
+"""Chats on any OpenAI-compatible server (vLLM, a hosted provider), through OpenAI's client, streamed.
 
-Each chat is read in a thread of its own, which touches neither the database nor the device; what it reads is told in `step`, by the
-thread that works for all chats. A chat that is cancelled closes its stream at the next chunk, which is how such servers are told to
-stop.
+One thread for each chat reads the stream; it touches neither the database nor the device. `step`, called by the worker's main thread,
+handles what the threads have read. A cancelled chat closes its stream at the next chunk, which tells the server to stop.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from typing import Any
 import openai
 from PIL import Image
 
-from api.chat.backends.request import ChatRequest, Choice, Listener, Part, Reply, Turn
+from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion, MessagePart, Turn
 from api.errors import DarkroomError
 
 log = logging.getLogger("darkroom.models")
-WAIT_SECONDS = 0.05
-FAILED = ("remote_failed", 502, "The remote chat server could not answer.")
-ANSWERS: dict[int, tuple[str, int, str]] = {
+POLL_SECONDS = 0.05
+DEFAULT_ERROR = ("remote_failed", 502, "The remote chat server could not answer.")
+ERRORS_BY_STATUS: dict[int, tuple[str, int, str]] = {
     401: ("remote_unauthorized", 502, "The remote chat server does not accept this server's key: check CHAT_REMOTE_KEY."),
     403: ("remote_forbidden", 502, "The key in CHAT_REMOTE_KEY has no right to use this model."),
     404: ("remote_model_unknown", 400, "The remote chat server does not offer this model."),
@@ -36,115 +35,116 @@ ANSWERS: dict[int, tuple[str, int, str]] = {
 
 
 class RemoteBackend:
-    """`model`: its name on the server. `timeout`: seconds without a sign of it; what may pass is tried `retries` times more."""
+    """`model`: its name on the server. `timeout`: seconds without data. `retries`: further attempts after a transient error."""
 
     name = "remote"
 
     def __init__(self, *, url: str, key: str, model: str, timeout: float, retries: int = 2) -> None:
         self.model = model
         self.client = openai.OpenAI(base_url=url, api_key=key or "none", timeout=timeout, max_retries=retries)
-        self.told: queue.Queue[Callable[[], None]] = queue.Queue()
-        self.readers: list[Reader] = []
+        self.events: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.chats: list[RemoteChat] = []
 
     @property
     def rows(self) -> int:
-        return len(self.readers)
+        return len(self.chats)
 
-    def admit(self, request: ChatRequest, listener: Listener, on_progress: Any = None) -> None:
-        reader = Reader(self, request, listener)
-        self.readers.append(reader)
-        reader.start()
+    def admit(self, request: ChatRequest, callbacks: ChatCallbacks, on_progress: Any = None) -> None:
+        chat = RemoteChat(self, request, callbacks)
+        self.chats.append(chat)
+        chat.start()
 
     def step(self) -> bool:
-        """Tell what has come. False after WAIT_SECONDS in which nothing did."""
-        for reader in list(self.readers):
-            if reader.listener.cancelled():
-                reader.leave()
+        """Handle the received events. False when none came within POLL_SECONDS."""
+        for chat in list(self.chats):
+            if chat.callbacks.cancelled():
+                chat.cancel()
         try:
-            tell = self.told.get(timeout=WAIT_SECONDS)
+            handle = self.events.get(timeout=POLL_SECONDS)
         except queue.Empty:
             return False
-        tell()
-        while not self.told.empty():
-            self.told.get()()
+        handle()
+        while not self.events.empty():
+            self.events.get()()
         return True
 
     def close(self) -> None:
-        for reader in list(self.readers):
-            reader.leave()
+        for chat in list(self.chats):
+            chat.cancel()
 
-    def forget(self, reader: Reader) -> None:
-        if reader in self.readers:
-            self.readers.remove(reader)
+    def remove(self, chat: RemoteChat) -> None:
+        if chat in self.chats:
+            self.chats.remove(chat)
 
 
-class Reader(threading.Thread):
-    """Reads one answer."""
+class RemoteChat(threading.Thread):
+    """The thread that reads one chat's stream."""
 
-    def __init__(self, backend: RemoteBackend, request: ChatRequest, listener: Listener) -> None:
+    def __init__(self, backend: RemoteBackend, request: ChatRequest, callbacks: ChatCallbacks) -> None:
         super().__init__(name="remote-chat", daemon=True)
-        self.backend, self.request, self.listener = backend, request, listener
-        self.left = threading.Event()
-        self.reply = Reply([Choice() for _ in range(request.sampling.n)])
+        self.backend, self.request, self.callbacks = backend, request, callbacks
+        self.stop_requested = threading.Event()
+        self.result = ChatResult([Completion() for _ in range(request.sampling.n)])
 
     def run(self) -> None:
         try:
-            with self.backend.client.chat.completions.create(**asked(self.request, self.backend.model)) as stream:
+            with self.backend.client.chat.completions.create(**request_body(self.request, self.backend.model)) as stream:
                 for chunk in stream:
-                    if self.left.is_set():
+                    if self.stop_requested.is_set():
                         return
-                    self.tell(partial(self.take, chunk))
-            self.tell(self.end)
+                    self.post(partial(self.on_chunk, chunk))
+            self.post(self.on_stream_end)
         except Exception as error:  # whatever it is, the chat must end
-            if not self.left.is_set():
+            if not self.stop_requested.is_set():
                 log.warning("remote chat: %s", type(error).__name__)
-                failure = failure_of(error)
-                self.tell(partial(self.fail, failure))
+                problem = error_of(error)
+                self.post(partial(self.on_failure, problem))
 
-    def tell(self, what: Callable[[], None]) -> None:
-        self.backend.told.put(what)
+    def post(self, handle: Callable[[], None]) -> None:
+        """Have the worker's main thread call `handle`."""
+        self.backend.events.put(handle)
 
-    def leave(self) -> None:
-        """Nobody listens any more. The thread itself closes its stream at the next chunk: another's hand would leave it half open."""
-        self.left.set()
-        self.backend.forget(self)
+    def cancel(self) -> None:
+        """Stop reading. The thread closes its own stream at the next chunk: httpx streams must be closed by the thread that reads them."""
+        self.stop_requested.set()
+        self.backend.remove(self)
 
-    # -- In the thread that works for all chats ----------------------------------------------------------------------------------
+    # -- In the worker's main thread ----------------------------------------------------------------------------------------------
 
-    def take(self, chunk: Any) -> None:
-        if self.left.is_set():
+    def on_chunk(self, chunk: Any) -> None:
+        if self.stop_requested.is_set():
             return
-        self.reply.model = chunk.model or self.reply.model
+        self.result.model = chunk.model or self.result.model
         if chunk.usage is not None:
-            self.reply.prompt_tokens = chunk.usage.prompt_tokens
-            self.reply.cached_tokens = getattr(chunk.usage.prompt_tokens_details, "cached_tokens", None) or 0
-            self.reply.choices[0].completion_tokens = chunk.usage.completion_tokens
+            self.result.prompt_tokens = chunk.usage.prompt_tokens
+            self.result.cached_tokens = getattr(chunk.usage.prompt_tokens_details, "cached_tokens", None) or 0
+            self.result.choices[0].completion_tokens = chunk.usage.completion_tokens
         for part in chunk.choices:
-            self.take_choice(part)
+            self.on_choice(part)
 
-    def take_choice(self, part: Any) -> None:
-        if not 0 <= part.index < len(self.reply.choices):
+    def on_choice(self, part: Any) -> None:
+        if not 0 <= part.index < len(self.result.choices):
             return
-        choice, text = self.reply.choices[part.index], part.delta.content or ""
+        choice, text = self.result.choices[part.index], part.delta.content or ""
         tables = [entry.model_dump() for entry in (part.logprobs.content or [])] if part.logprobs else []
         choice.finish_reason = part.finish_reason or choice.finish_reason
         choice.text += text
         choice.logprobs += tables
         if text or tables:
-            self.listener.on_text(part.index, text, tables)
+            self.callbacks.on_text(part.index, text, tables)
 
-    def end(self) -> None:
-        if self.left.is_set():
+    def on_stream_end(self) -> None:
+        if self.stop_requested.is_set():
             return
-        self.backend.forget(self)
-        if not all(choice.finish_reason for choice in self.reply.choices):
-            self.listener.on_error(DarkroomError("remote_bad_answer", 502, "The remote chat server's answer broke off."))
+        self.backend.remove(self)
+        if not all(choice.finish_reason for choice in self.result.choices):
+            self.callbacks.on_error(DarkroomError("remote_bad_answer", 502, "The remote chat server's answer broke off."))
         else:
-            self.listener.on_end(self.reply)
+            self.callbacks.on_end(self.result)
 
-    def fail(self, error: DarkroomError) -> None:
-        self.backend.forget(self)
-        self.listener.on_error(error)
+    def on_failure(self, error: DarkroomError) -> None:
+        self.backend.remove(self)
+        self.callbacks.on_error(error)
 
 
 # ---------------------------------------------------------------- the request
@@ -153,9 +153,9 @@ class Reader(threading.Thread):
 BEYOND_OPENAI = ("top_k", "min_p", "repetition_penalty")
 
 
-def asked(request: ChatRequest, model: str) -> dict[str, Any]:
+def request_body(request: ChatRequest, model: str) -> dict[str, Any]:
     sampling = request.sampling
-    given = {
+    options = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "presence_penalty": sampling.presence_penalty or None,
@@ -174,7 +174,7 @@ def asked(request: ChatRequest, model: str) -> dict[str, Any]:
         "messages": [{"role": turn.role, "content": content_of(turn)} for turn in request.turns],
         "stream": True,
         "stream_options": {"include_usage": True},
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in options.items() if value is not None},
     }
 
 
@@ -192,15 +192,15 @@ def content_of(turn: Turn) -> str | list[dict[str, Any]]:
     return [{"type": "text", "text": part.text} if part.image is None else picture_of(part, part.image) for part in turn.parts]
 
 
-def picture_of(part: Part, image: Image.Image) -> dict[str, Any]:
+def picture_of(part: MessagePart, image: Image.Image) -> dict[str, Any]:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return {"type": "image_url", "image_url": {"url": url, "detail": part.detail}}
 
 
-def failure_of(error: Exception) -> DarkroomError:
-    """Never the server's own words: they may hold its address, or a key."""
+def error_of(error: Exception) -> DarkroomError:
+    """Our own error for a client library's. The server's text is never passed on: it may contain an address or a key."""
     if isinstance(error, openai.APITimeoutError):
         return DarkroomError("remote_timeout", 504, "The remote chat server did not answer in time.")
     if isinstance(error, openai.APIConnectionError):
@@ -208,5 +208,5 @@ def failure_of(error: Exception) -> DarkroomError:
     if isinstance(error, openai.APIStatusError):
         if error.status_code in (400, 422):
             return DarkroomError("remote_refused", 400, "The remote chat server does not accept these messages or parameters.")
-        return DarkroomError(*ANSWERS.get(error.status_code, FAILED))
-    return DarkroomError(*FAILED)
+        return DarkroomError(*ERRORS_BY_STATUS.get(error.status_code, DEFAULT_ERROR))
+    return DarkroomError(*DEFAULT_ERROR)

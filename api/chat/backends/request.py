@@ -1,4 +1,4 @@
-"""What a chat backend is asked for, what it tells while it works, and how it fails. No torch, no Django."""
+"""The request to a chat backend, its result, and its callbacks. No torch, no Django."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from api.errors import DarkroomError
 
 
 @dataclass(frozen=True)
-class Part:
-    """A text, or a picture; `detail` (low, auto, high) says how closely a picture is looked at."""
+class MessagePart:
+    """A text or an image. `detail` (low, auto, high): the resolution at which an image is encoded."""
 
     text: str = ""
     image: Image.Image | None = None
@@ -23,7 +23,7 @@ class Part:
 class Turn:
     role: str
     """system, user or assistant"""
-    parts: tuple[Part, ...]
+    parts: tuple[MessagePart, ...]
 
     @property
     def text(self) -> str:
@@ -32,23 +32,23 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How tokens are chosen. None: as the model's own generation_config has it."""
+    """Sampling parameters. None: the value of the model's generation_config."""
 
     temperature: float | None = None
-    """0 takes the likeliest token each time."""
+    """0 is greedy decoding."""
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
-    """Tokens less likely than this share of the likeliest one's probability are left out."""
+    """Tokens below this share of the most likely token's probability are excluded."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repetition_penalty: float | None = None
-    """CTRL's: the logits of tokens that the prompt or the answer has are divided by it (multiplied where negative)."""
+    """As in CTRL: logits of tokens in the prompt or the answer are divided by it (multiplied if negative)."""
     seed: int = 0
-    """Choice i draws from a generator of its own, seeded with seed + i."""
+    """Sequence i has a generator of its own, seeded with seed + i."""
     max_tokens: int | None = None
     default_max_tokens: int = 1024
-    """For a request without `max_tokens`; the context may leave less."""
+    """The limit for requests without `max_tokens`; the context may allow less."""
     stop: tuple[str, ...] = ()
     n: int = 1
     logprobs: bool = False
@@ -63,7 +63,7 @@ class ChatRequest:
     turns: tuple[Turn, ...]
     sampling: Sampling = field(default_factory=Sampling)
     owner: str = ""
-    """What is kept of a chat serves the chats of its owner alone."""
+    """The prompt cache is not shared between owners."""
 
     @property
     def images(self) -> list[Image.Image]:
@@ -71,35 +71,35 @@ class ChatRequest:
 
 
 @dataclass
-class Choice:
-    """One answer, as far as it is written. `logprobs`: a table for each token, in OpenAI's form."""
+class Completion:
+    """One answer, complete or partial. `logprobs`: an entry for each token, in OpenAI's form."""
 
     text: str = ""
     finish_reason: str = ""
-    """stop, length or content_filter; '' while it is written"""
+    """stop, length or content_filter; '' while it is generated"""
     completion_tokens: int = 0
     logprobs: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
-class Reply:
-    choices: list[Choice]
+class ChatResult:
+    choices: list[Completion]
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    """Those of the prompt that didn't have to be read: an earlier chat began with them."""
+    """Prompt tokens that came from the prompt cache."""
     model: str = ""
     """The name under which the backend knows the model."""
 
 
-class Listener(Protocol):
-    """Who has asked; told of each piece of text as it is written."""
+class ChatCallbacks(Protocol):
+    """Called while a chat is generated."""
 
     def on_text(self, index: int, text: str, logprobs: list[dict[str, Any]]) -> None:
-        """Text (possibly '', with logprobs alone) that choice `index` goes on with. Never part of a stop string."""
+        """The next text of choice `index`; can be '' with logprobs alone. Never part of a stop string."""
 
     def cancelled(self) -> bool:
-        """Asked at every token."""
+        """True if the chat should stop. Called at every token."""
 
-    def on_end(self, reply: Reply) -> None: ...
+    def on_end(self, reply: ChatResult) -> None: ...
 
     def on_error(self, error: DarkroomError) -> None: ...

@@ -1,4 +1,4 @@
-"""One token from the logits: penalties, temperature, top_k, top_p, a grammar, logprobs. Written once for every backend."""
+"""Sample one token from logits: penalties, temperature, top_k, top_p, min_p, grammar, logprobs. Shared by all local backends."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import torch
 
 from api.chat.backends.request import Sampling
 
-LONGEST_ROUND, ROUNDS = 16, 24
-"""What is no text any more: a piece of so many tokens, so many times. (A row of zeros that means something is shorter.)"""
-NUCLEUS = 1024
-"""Tokens that are looked at first for top_p; the whole vocabulary is sorted only where they don't hold enough."""
+LONGEST_REPEATED_PIECE, REPETITIONS = 16, 24
+"""Output counts as degenerate when a piece of up to 16 tokens repeats 24 times; meaningful runs (of zeros, say) are shorter."""
+TOP_P_CANDIDATES = 1024
+"""Most likely tokens to try for top_p first; the whole vocabulary is sorted only if their probabilities don't reach top_p."""
 
 
 class Grammar(Protocol):
-    """What the answer must fit, token by token."""
+    """Constrains the next token."""
 
     def allowed(self, size: int) -> torch.Tensor:
         """(size,) bool: the tokens that may come next."""
 
-    def take(self, token: int) -> None: ...
+    def accept(self, token: int) -> None: ...
 
-    def closing(self, size: int) -> torch.Tensor:
-        """(size,) bool: the tokens that begin with a quotation mark, which inside a string ends it."""
+    def closing_quotes(self, size: int) -> torch.Tensor:
+        """(size,) bool: tokens that start with a quotation mark, which ends a JSON string."""
 
     @property
     def complete(self) -> bool:
-        """Nothing but the end may follow."""
+        """Only the end of the sequence is allowed next."""
 
 
 @dataclass
-class Picked:
+class SampledToken:
     token: int
     logprob: float = 0.0
     top: tuple[tuple[int, float], ...] = ()
-    """The likeliest tokens with their log-probabilities, the likeliest first."""
+    """The most likely tokens with their logprobs, in descending order."""
 
 
 class Sampler:
-    """Picks the tokens of one answer. `seed` is its own, so that its neighbours in a batch change nothing."""
+    """Samples the tokens of one sequence with a generator of its own, so that results don't depend on the batch."""
 
     def __init__(
         self,
@@ -50,52 +50,58 @@ class Sampler:
         seed: int,
         *,
         grammar: Grammar | None = None,
-        banned: tuple[int, ...] = (),
-        ends: frozenset[int] = frozenset(),
-        asked: Sequence[int] = (),
+        banned_token_ids: tuple[int, ...] = (),
+        eos_token_ids: frozenset[int] = frozenset(),
+        prompt_token_ids: Sequence[int] = (),
     ) -> None:
-        self.sampling, self.grammar, self.banned, self.ends, self.asked = sampling, grammar, list(banned), ends, set(asked)
-        self.written: list[int] = []
+        self.sampling, self.grammar, self.banned_token_ids, self.eos_token_ids, self.prompt_token_ids = (
+            sampling,
+            grammar,
+            list(banned_token_ids),
+            eos_token_ids,
+            set(prompt_token_ids),
+        )
+        self.sampled: list[int] = []
         self.generator = torch.Generator().manual_seed(seed)
-        self.seen: Counter[int] = Counter()
+        self.counts: Counter[int] = Counter()
 
-    def pick(self, logits: torch.Tensor) -> Picked:
-        """`logits`: (vocabulary,) float32 on the CPU, as the model gave them; they are not changed.
+    def sample(self, logits: torch.Tensor) -> SampledToken:
+        """Sample one token. `logits`: (vocabulary,) float32 on the CPU; not modified.
 
         Log-probabilities are the model's own, before penalties, temperature and grammar, as OpenAI reports them.
         """
-        shaped = self._penalise(logits.clone())
-        shaped[self.banned] = -torch.inf
+        shaped = self._apply_penalties(logits.clone())
+        shaped[self.banned_token_ids] = -torch.inf
         if self.grammar is not None:
-            shaped[~self._fitting(self.grammar, logits)] = -torch.inf
+            shaped[~self._allowed_by_grammar(self.grammar, logits)] = -torch.inf
         token = self._draw(shaped)
-        self.seen[token] += 1
+        self.counts[token] += 1
         if self.grammar is not None:
-            self.written.append(token)
-            self.grammar.take(token)
-        return self._describe(logits, token) if self.sampling.logprobs else Picked(token)
+            self.sampled.append(token)
+            self.grammar.accept(token)
+        return self._with_logprobs(logits, token) if self.sampling.logprobs else SampledToken(token)
 
-    def _fitting(self, grammar: Grammar, logits: torch.Tensor) -> torch.Tensor:
-        """What the grammar allows. A model that would end its answer, or goes round in circles, ends the string that it is in.
+    def _allowed_by_grammar(self, grammar: Grammar, logits: torch.Tensor) -> torch.Tensor:
+        """(vocabulary,) bool. Inside a JSON string, a model that wants to end or repeats itself may only close the string.
 
         The end itself is not allowed inside JSON; without this a small model would go on from there with whatever comes next.
         """
         allowed = grammar.allowed(len(logits))
-        if int(logits.argmax()) in self.ends or is_going_round(self.written):
-            closing = allowed & grammar.closing(len(logits))
-            return closing if closing.any() else allowed
+        if int(logits.argmax()) in self.eos_token_ids or is_repeating(self.sampled):
+            closing_quotes = allowed & grammar.closing_quotes(len(logits))
+            return closing_quotes if closing_quotes.any() else allowed
         return allowed
 
-    def _penalise(self, logits: torch.Tensor) -> torch.Tensor:
+    def _apply_penalties(self, logits: torch.Tensor) -> torch.Tensor:
         """OpenAI's formula: logit -= count · frequency_penalty + (count > 0) · presence_penalty, over the tokens sampled so far."""
         sampling = self.sampling
         if sampling.repetition_penalty:
-            tokens = torch.tensor(sorted({*self.asked, *self.seen}), dtype=torch.long)
+            tokens = torch.tensor(sorted({*self.prompt_token_ids, *self.counts}), dtype=torch.long)
             found = logits[tokens]
             logits[tokens] = torch.where(found > 0, found / sampling.repetition_penalty, found * sampling.repetition_penalty)
-        if self.seen and (sampling.frequency_penalty or sampling.presence_penalty):
-            tokens = torch.tensor(list(self.seen))
-            counts = torch.tensor(list(self.seen.values()), dtype=logits.dtype)
+        if self.counts and (sampling.frequency_penalty or sampling.presence_penalty):
+            tokens = torch.tensor(list(self.counts))
+            counts = torch.tensor(list(self.counts.values()), dtype=logits.dtype)
             logits[tokens] -= counts * sampling.frequency_penalty + sampling.presence_penalty
         return logits
 
@@ -114,28 +120,28 @@ class Sampler:
         if top_p is not None and top_p < 1:
             probabilities, kept = nucleus(probabilities, top_p)
             tokens = kept if tokens is None else tokens[kept]
-        place = int(torch.multinomial(probabilities, 1, generator=self.generator))
-        return place if tokens is None else int(tokens[place])
+        index = int(torch.multinomial(probabilities, 1, generator=self.generator))
+        return index if tokens is None else int(tokens[index])
 
-    def _describe(self, logits: torch.Tensor, token: int) -> Picked:
+    def _with_logprobs(self, logits: torch.Tensor, token: int) -> SampledToken:
         logprobs = logits.log_softmax(-1)
         values, tokens = logprobs.topk(self.sampling.top_logprobs)
         top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
-        return Picked(token, float(logprobs[token]), top)
+        return SampledToken(token, float(logprobs[token]), top)
 
 
-def is_going_round(tokens: Sequence[int]) -> bool:
-    """Whether the last tokens are one and the same piece of up to LONGEST_ROUND, ROUNDS times."""
-    for length in range(1, LONGEST_ROUND + 1):
-        size = length * ROUNDS
+def is_repeating(tokens: Sequence[int]) -> bool:
+    """True if the last tokens are one piece of up to LONGEST_REPEATED_PIECE tokens, REPETITIONS times."""
+    for length in range(1, LONGEST_REPEATED_PIECE + 1):
+        size = length * REPETITIONS
         if len(tokens) >= size and tokens[-size:-length] == tokens[-size + length :]:
             return True
     return False
 
 
 def nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The fewest tokens, the likeliest first, that hold `top_p` of the probability together: theirs, and which they are."""
-    values, tokens = probabilities.topk(min(NUCLEUS, len(probabilities)))
+    """The smallest set of tokens with a total probability of `top_p`: (probabilities, token ids), in descending order."""
+    values, tokens = probabilities.topk(min(TOP_P_CANDIDATES, len(probabilities)))
     if values.sum() < top_p:
         values, tokens = probabilities.sort(descending=True)
     before = values.cumsum(-1) - values
@@ -143,7 +149,7 @@ def nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, to
     return values[:size], tokens[:size]
 
 
-def token_table(tokenizer: Any, picked: Picked) -> dict[str, Any]:
+def logprobs_entry(tokenizer: Any, sampled_token: SampledToken) -> dict[str, Any]:
     """One entry of `logprobs.content`, in OpenAI's form."""
 
     def entry(token: int, logprob: float) -> dict[str, Any]:
@@ -151,6 +157,6 @@ def token_table(tokenizer: Any, picked: Picked) -> dict[str, Any]:
         return {"token": text, "logprob": round(logprob, 6), "bytes": list(text.encode())}
 
     return {
-        **entry(picked.token, picked.logprob),
-        "top_logprobs": [entry(token, logprob) for token, logprob in picked.top],
+        **entry(sampled_token.token, sampled_token.logprob),
+        "top_logprobs": [entry(token, logprob) for token, logprob in sampled_token.top],
     }

@@ -1,4 +1,4 @@
-"""From a checkpoint of transformers to ONNX, in the hub's layout: traced, quantised, held against the original.  [torch; no Django]
+"""Exports a transformers checkpoint to ONNX in the hub's layout: trace, quantize, compare with the original.  [torch; no Django]
 
     export_onnx(Path("smolvlm"), Path("smolvlm"), "fp32", "int8")     # writes smolvlm/onnx/*.onnx and *_int8.onnx
 
@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from api.catalog import ONNX_WORDS, ModelEntry, part_file
-from api.chat.export.comparing import Comparison, compare
-from api.chat.export.parts import UnknownArchitecture, parts_of
-from api.chat.export.quantising import quantise
+from api.chat.export.comparison import Comparison, compare
+from api.chat.export.parts import UnknownArchitecture, split_model
+from api.chat.export.quantization import quantize
 from api.chat.export.tracing import save, trace
 from api.devices import Device
 from api.loading.chat import ChatModel, build_chat
@@ -26,17 +26,17 @@ from api.loading.onnx import build_onnx
 
 __all__ = ["VARIANTS", "Comparison", "ExportError", "export_onnx"]
 
-ON_PROCESSOR = Device("cpu", 0, "", torch.float32, True, 0)
+CPU = Device("cpu", 0, "", torch.float32, True, 0)
 VARIANTS = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "int4": "q4"}
 """The hub's name for a precision's files."""
-EXACT = 1e-3
+FP32_TOLERANCE = 1e-3
 """In fp32: the largest difference between two logits that is rounding."""
 
 Progress = Callable[[float, str], None]
 
 
 class ExportError(Exception):
-    """Why a model can't be had in ONNX, in a sentence."""
+    """Why a model can't be exported, in a sentence."""
 
 
 def export_onnx(
@@ -60,17 +60,17 @@ def export_onnx(
     entry = ModelEntry(id="exported", name=model_folder.name, task=task, path=model_folder)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, suffix=".part") as name:
-        made = Path(name)
-        copy_words(model_folder, made)
+        folder = Path(name)
+        copy_configs(model_folder, folder)
         found = {}
         for half in (False, True):
             mine = [precision for precision in precisions if (precision == "fp16") == half]
             if mine:
-                write_parts(entry, made / "onnx", mine, half, on_progress)
+                write_parts(entry, folder / "onnx", mine, half, on_progress)
         for precision in precisions if check else ():
             on_progress(0.9, f"Comparing {precision}")
-            found[precision] = compare_with_original(entry, made, precision)
-        publish(made, output, keep_words=output.resolve() == model_folder.resolve())
+            found[precision] = compare_with_original(entry, folder, precision)
+        move_files(folder, output, keep_configs=output.resolve() == model_folder.resolve())
     on_progress(1.0, "Done")
     return found
 
@@ -80,7 +80,7 @@ def write_parts(entry: ModelEntry, target: Path, precisions: list[str], half: bo
     target.mkdir(exist_ok=True)
     chat = original(entry)
     try:
-        parts = parts_of(chat.model, half=half)
+        parts = split_model(chat.model, half=half)
     except UnknownArchitecture as error:
         raise ExportError(str(error)) from None
     for number, part in enumerate(parts):
@@ -90,23 +90,23 @@ def write_parts(entry: ModelEntry, target: Path, precisions: list[str], half: bo
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(f"Its part {part.name} can't be traced: {str(error)[:300]}") from error
         for precision in precisions:
-            save(quantise(graph, part.name, precision), target / part_file(part.name, VARIANTS[precision]))
+            save(quantize(graph, part.name, precision), target / part_file(part.name, VARIANTS[precision]))
 
 
 def original(entry: ModelEntry) -> ChatModel:
     assert entry.path is not None
-    return build_chat(entry, entry.path, ON_PROCESSOR)
+    return build_chat(entry, entry.path, CPU)
 
 
-def compare_with_original(entry: ModelEntry, made: Path, precision: str) -> Comparison:
+def compare_with_original(entry: ModelEntry, folder: Path, precision: str) -> Comparison:
     exported = dataclasses.replace(entry, onnx_variant=VARIANTS[precision])
-    found = compare(original(entry), build_onnx(exported, made, ON_PROCESSOR))
-    if precision == "fp32" and (found.largest_difference > EXACT or found.same_tokens < found.tokens):
+    found = compare(original(entry), build_onnx(exported, folder, CPU))
+    if precision == "fp32" and (found.largest_difference > FP32_TOLERANCE or found.same_tokens < found.tokens):
         raise ExportError(f"What was written answers differently: {found}")
     return found
 
 
-def copy_words(source: Path, target: Path) -> None:
+def copy_configs(source: Path, target: Path) -> None:
     """The configurations, the tokenizer and the templates; no weights, and no index of them."""
     for pattern in ONNX_WORDS:
         for file in source.glob(pattern):
@@ -114,9 +114,9 @@ def copy_words(source: Path, target: Path) -> None:
                 shutil.copyfile(file, target / file.name)
 
 
-def publish(made: Path, output: Path, *, keep_words: bool) -> None:
+def move_files(folder: Path, output: Path, *, keep_configs: bool) -> None:
     (output / "onnx").mkdir(exist_ok=True)
-    for file in sorted(made.rglob("*")):
-        place = output / file.relative_to(made)
-        if file.is_file() and (not keep_words or place.parent.name == "onnx"):
+    for file in sorted(folder.rglob("*")):
+        place = output / file.relative_to(folder)
+        if file.is_file() and (not keep_configs or place.parent.name == "onnx"):
             file.replace(place)

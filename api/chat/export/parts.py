@@ -1,4 +1,4 @@
-"""A model of transformers taken apart as the hub's ONNX layout has it, with attention in one fused operator.  [torch]
+"""Splits a transformers model into the parts of the hub's ONNX layout, with fused attention operators.  [torch]
 
 Attention is written as onnxruntime's GroupQueryAttention (caches in, longer caches out, rows of any length) and, where every place
 sees every other, MultiHeadAttention. transformers calls whatever function is registered under an implementation's name, so one
@@ -22,7 +22,7 @@ from api.catalog import ONNX_FAMILIES
 from api.loading.onnx import PAST, PRESENT
 
 IMPLEMENTATION = "darkroom_onnx"
-SEEING = ("idefics3", "smolvlm")
+VISION_MODEL_TYPES = ("idefics3", "smolvlm")
 """Architectures with pictures whose vision part is known here."""
 ROWS, NEW, OLD = 2, 3, 5
 """Sizes of the example that is traced; every one of them may be another later."""
@@ -43,7 +43,7 @@ class ExportPart:
     outputs: list[str]
 
 
-def parts_of(model: Any, *, half: bool = False) -> list[ExportPart]:
+def split_model(model: Any, *, half: bool = False) -> list[ExportPart]:
     """Raises UnknownArchitecture. The model is changed: its attention can only be traced from then on."""
     kind, config = model.config.model_type, model.config.get_text_config(decoder=True)
     if kind not in ONNX_FAMILIES:
@@ -54,7 +54,7 @@ def parts_of(model: Any, *, half: bool = False) -> list[ExportPart]:
         raise UnknownArchitecture(
             f"Its attention has a sliding window of {window} tokens, which can't be written as ONNX here."
         )
-    vision = [vision_part(model)] if kind in SEEING else []  # before its attention is replaced: it runs once
+    vision = [vision_part(model)] if kind in VISION_MODEL_TYPES else []  # before its attention is replaced: it runs once
     model.set_attn_implementation(IMPLEMENTATION)
     model = model.half() if half else model
     if half and vision:
@@ -66,7 +66,7 @@ def parts_of(model: Any, *, half: bool = False) -> list[ExportPart]:
 # ---------------------------------------------------------------- pictures
 
 
-class Vision(nn.Module):
+class VisionEncoder(nn.Module):
     """Idefics3: square tiles without padding, as its processor makes them. (rows, tiles, 3, side, side) → (all tiles, places, width).
 
     The convolution over patches is written as the matrix product that it is: that is quantised with the others.
@@ -74,13 +74,13 @@ class Vision(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        seeing = model.model
+        base = model.model
         self.encoder, self.norm, self.connector = (
-            seeing.vision_model.encoder,
-            seeing.vision_model.post_layernorm,
-            seeing.connector,
+            base.vision_model.encoder,
+            base.vision_model.post_layernorm,
+            base.connector,
         )
-        embeddings = seeing.vision_model.embeddings
+        embeddings = base.vision_model.embeddings
         convolution = embeddings.patch_embedding
         self.patch, self.channels = embeddings.patch_size, convolution.in_channels
         self.weight = nn.Parameter(convolution.weight.detach().flatten(1).T.contiguous(), requires_grad=False)
@@ -101,14 +101,14 @@ class Vision(nn.Module):
 def vision_part(model: Any) -> ExportPart:
     side, channels = model.config.vision_config.image_size, model.config.vision_config.num_channels
     example = {"pixel_values": torch.zeros(ROWS, NEW, channels, side, side)}
-    return ExportPart("vision_encoder", Vision(model), example, [{0: "rows", 1: "tiles"}], ["image_features"])
+    return ExportPart("vision_encoder", VisionEncoder(model), example, [{0: "rows", 1: "tiles"}], ["image_features"])
 
 
 # ---------------------------------------------------------------- text
 
 
-class Caches(Cache):
-    """Stands in for a cache while the model is traced: it hands out the new keys and values, and the operator adds them."""
+class TracedCache(Cache):
+    """The KV cache while tracing: returns only the new keys and values; the fused operator appends them."""
 
     def __init__(self, past: tuple[Tensor, ...], mask: Tensor) -> None:
         super().__init__(layers=[])
@@ -132,13 +132,13 @@ class Decoder(nn.Module):
         super().__init__()
         self.model, self.takes = model, "input_ids" if takes_tokens else "inputs_embeds"
 
-    def forward(self, told: Tensor, attention_mask: Tensor, position_ids: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        caches = Caches(past, attention_mask)
-        with tracing(caches):
+    def forward(self, inputs: Tensor, attention_mask: Tensor, position_ids: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        cache = TracedCache(past, attention_mask)
+        with tracing(cache):
             output = self.model(
-                **{self.takes: told}, position_ids=position_ids, past_key_values=caches, use_cache=True, logits_to_keep=1
+                **{self.takes: inputs}, position_ids=position_ids, past_key_values=cache, use_cache=True, logits_to_keep=1
             )
-        return output.logits.float(), *(states for pair in caches.present for states in pair)
+        return output.logits.float(), *(states for pair in cache.present for states in pair)
 
 
 def text_parts(model: Any, *, split: bool) -> list[ExportPart]:
@@ -151,10 +151,10 @@ def text_parts(model: Any, *, split: bool) -> list[ExportPart]:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     tokens = torch.zeros(ROWS, NEW, dtype=torch.long)
-    told = torch.zeros(ROWS, NEW, config.hidden_size, dtype=model.dtype) if split else tokens
+    example = torch.zeros(ROWS, NEW, config.hidden_size, dtype=model.dtype) if split else tokens
     pairs = [f"{layer}.{kind}" for layer in range(config.num_hidden_layers) for kind in ("key", "value")]
     inputs = {
-        "inputs_embeds" if split else "input_ids": told,
+        "inputs_embeds" if split else "input_ids": example,
         "attention_mask": torch.ones(ROWS, OLD + NEW, dtype=torch.long),
         "position_ids": torch.arange(OLD, OLD + NEW).repeat(ROWS, 1),
         **{PAST + pair: torch.zeros(ROWS, heads, OLD, size, dtype=model.dtype) for pair in pairs},
@@ -177,44 +177,44 @@ def text_parts(model: Any, *, split: bool) -> list[ExportPart]:
 
 # ---------------------------------------------------------------- attention
 
-_caches: list[Caches] = []  # of the decoder that is being traced
+_traced_caches: list[TracedCache] = []  # of the decoder that is being traced
 
 
 @contextmanager
-def tracing(caches: Caches) -> Iterator[None]:
-    _caches.append(caches)
+def tracing(cache: TracedCache) -> Iterator[None]:
+    _traced_caches.append(cache)
     try:
         yield
     finally:
-        _caches.pop()
+        _traced_caches.pop()
 
 
-def attend(
+def fused_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, scaling: float | None = None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """query (rows, heads, new, size) → (rows, new, heads, size)"""
     rows, heads, new, size = query.shape
     flat = [states.transpose(1, 2).reshape(rows, new, -1) for states in (query, key, value)]
     attributes: dict[str, Any] = {"num_heads": heads, "scale": float(scaling or size**-0.5)}
-    if not _caches:
+    if not _traced_caches:
         seen = torch.onnx.ops.symbolic(
             "com.microsoft::MultiHeadAttention", flat, attributes, dtype=query.dtype, shape=flat[0].shape, version=1
         )
         return seen.reshape(rows, new, heads, size), None
-    caches = _caches[-1]
-    past = caches.past[module.layer_idx]
+    cache = _traced_caches[-1]
+    past = cache.past[module.layer_idx]
     grown = (rows, key.shape[1], past[0].shape[2] + new, size)
     seen, *present = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
-        [*flat, *past, caches.lengths, caches.total],
+        [*flat, *past, cache.lengths, cache.total],
         {**attributes, "kv_num_heads": key.shape[1]},
         dtypes=[query.dtype] * 3,
         shapes=[flat[0].shape, grown, grown],
         version=1,
     )
-    caches.present[module.layer_idx] = present
+    cache.present[module.layer_idx] = present
     return seen.reshape(rows, new, heads, size), None
 
 
-AttentionInterface.register(IMPLEMENTATION, attend)
+AttentionInterface.register(IMPLEMENTATION, fused_attention)
 AttentionMaskInterface.register(IMPLEMENTATION, lambda *args, **kwargs: None)

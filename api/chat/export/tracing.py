@@ -25,7 +25,7 @@ def trace(part: ExportPart) -> onnx.ModelProto:
     named = {name: Dim(name) for axes in part.axes for name in axes.values()}
     shapes: list[Any] = [{axis: named[name] for axis, name in axes.items()} for axes in part.axes]
     plain = 3 if len(shapes) > 3 else len(shapes)  # what comes after is the decoder's *past
-    with quiet(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             part.module.eval(),
             tuple(part.inputs.values()),
@@ -56,7 +56,7 @@ def save(graph: onnx.ModelProto, file: Path) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """The exporter tells of every operator of torchvision's that isn't there, and of its own deprecations."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]

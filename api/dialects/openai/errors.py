@@ -4,11 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import JsonResponse
-from rest_framework.response import Response
-
-from api.problems import problem_handler
-
 PREFIXES = ("/v1/", "/chat-server/")
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 AT_FAULT = {
@@ -27,17 +22,7 @@ def envelope(status: int, code: str, message: str, param: str | None = None) -> 
     return {"error": {"message": message, "type": kind, "param": param or AT_FAULT.get(code), "code": code}}
 
 
-def handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """A view's exception handler: our problems (RFC 9457) in the envelope."""
-    response = problem_handler(error, context)
-    if response is None or not isinstance(response.data, Mapping):
-        return response
-    response.data = translate(response.data)
-    response.content_type = "application/json"
-    return response
-
-
-def translate(problem: Mapping[str, Any]) -> dict[str, Any]:
+def render_error(problem: Mapping[str, Any]) -> dict[str, Any]:
     """Of several fields that are wrong, all are told, and the first is `param`."""
     errors = problem.get("errors") or []
     if not errors:
@@ -49,10 +34,3 @@ def translate(problem: Mapping[str, Any]) -> dict[str, Any]:
 def param_of(error: Mapping[str, Any]) -> str:
     """'messages.0.content' becomes 'messages[0].content', as OpenAI writes it."""
     return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", error["field"])
-
-
-def job_error(error: Mapping[str, Any]) -> JsonResponse:
-    """A job that failed. The same would happen again at once, so SDKs are told not to try."""
-    response = JsonResponse(envelope(error["status"], error["code"], error["detail"]), status=error["status"])
-    response["x-should-retry"] = "true" if error["status"] == 503 else "false"
-    return response

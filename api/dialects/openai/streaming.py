@@ -1,18 +1,14 @@
 """A chat as it is written: the job's token events as OpenAI's chunks.
 
-The events are in the database, so a stream survives what the worker goes through: an answer that is begun anew is compared with what
-was said already, and gone on with where that ends.
+An answer that a worker begins anew is compared with what was said already, and gone on with where that ends.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
-
-from django.http import StreamingHttpResponse
 
 from api.dialects.openai import replies
 from api.dialects.openai.errors import envelope
-from api.jobs.api.waiting import call_and_close, in_thread_when_back
-from api.jobs.lifecycle import cancel_job
+from api.jobs.api.streaming import JobStream
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 
@@ -20,17 +16,16 @@ INTERRUPTED = envelope(500, "interrupted", "The answer broke off; what has come 
 CANCELLED = envelope(409, "cancelled", "The answer was cancelled.")
 
 
-class Narrator:
-    """Turns events into chunks, and knows what was said. `chunks` of an event; after `ended` there are no more."""
+class ChunkStream(JobStream):
+    """Turns events into chunks, and knows what was said."""
 
     def __init__(self, job: Job, conversation: str | None, *, include_usage: bool) -> None:
-        self.job, self.include_usage = job, include_usage
+        super().__init__(job.pk)
+        self.include_usage = include_usage
         self.head = replies.head(job, "chat.completion.chunk", conversation)
         self.said: dict[int, str] = {}
-        self.ended = False
 
-    def chunks(self, event: JobEvent, result: dict[str, Any] | None) -> Iterator[bytes]:
-        """`result`: of the job, for its result event."""
+    def encode(self, event: JobEvent) -> Iterator[bytes]:
         if event.type == "token":
             data = event.data
             yield from self.go_on(data["index"], data["offset"], data["text"], data.get("logprobs"))
@@ -38,7 +33,7 @@ class Narrator:
             error = event.data
             yield from self.break_off(envelope(error["status"], error["code"], error["detail"]))
         elif event.type == "result":
-            yield from self.end(result or {})
+            yield from self.finish()
         elif event.type == "status" and event.data["status"] == Status.CANCELLED:
             yield from self.break_off(CANCELLED)
 
@@ -59,7 +54,9 @@ class Narrator:
             self.said[index] = said + new
             yield self.chunk(replies.delta(index, {"content": new}, logprobs=logprobs))
 
-    def end(self, result: dict[str, Any]) -> Iterator[bytes]:
+    def finish(self) -> Iterator[bytes]:
+        """What the result has beyond what was said. Also where the job's events, which go before it does, are gone."""
+        result = Job.objects.filter(pk=self.job_id).values_list("result", flat=True).first()
         if not result:  # deleted meanwhile
             yield from self.break_off(INTERRUPTED)
             return
@@ -79,51 +76,3 @@ class Narrator:
     def break_off(self, error: dict[str, Any]) -> Iterator[bytes]:
         self.ended = True
         yield replies.sse(error)
-
-
-class ChatStream(StreamingHttpResponse):
-    """Closing it before its end cancels the job, unless that is to go on. The server closes it, whatever became of the client."""
-
-    def __init__(
-        self, narrator: Narrator, events: AsyncIterator[JobEvent | None], first: JobEvent | None, *, kept: bool
-    ) -> None:
-        super().__init__(narrate(narrator, events, first), content_type="text/event-stream")
-        self["Cache-Control"] = "no-cache"
-        self["X-Accel-Buffering"] = "no"
-        self.narrator, self.kept = narrator, kept
-
-    def close(self) -> None:
-        super().close()
-        if not self.narrator.ended and not self.kept:
-            call_and_close(leave, self.narrator.job)
-
-
-async def narrate(narrator: Narrator, events: AsyncIterator[JobEvent | None], first: JobEvent | None) -> AsyncIterator[bytes]:
-    for chunk in await told(narrator, first):
-        yield chunk
-    async for event in events:
-        for chunk in await told(narrator, event):
-            yield chunk
-        if narrator.ended:
-            return
-    if not narrator.ended:  # the job was deleted; or only its events, which go before it does
-        for chunk in narrator.end(await in_thread_when_back(result_of, narrator.job) or {}):
-            yield chunk
-
-
-async def told(narrator: Narrator, event: JobEvent | None) -> list[bytes]:
-    """A comment where nothing has come for a while."""
-    if event is None:
-        return [b": still here\n\n"]
-    result = await in_thread_when_back(result_of, narrator.job) if event.type == "result" else None
-    return list(narrator.chunks(event, result))
-
-
-def result_of(job: Job) -> dict[str, Any] | None:
-    return Job.objects.filter(pk=job.pk).values_list("result", flat=True).first()
-
-
-def leave(job: Job) -> None:
-    """The client is gone: its job stops at the next token."""
-    if Job.objects.filter(pk=job.pk).exists():
-        cancel_job(job=job)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from api.errors import DarkroomError
 from api.images.backends.lora_keys import MissingPart, Plan, Shape, WrongShape, find_layers, make_weights, plan_keys
-from api.loading.memory import read_header
+from api.loading.device_memory import read_header
 
 
 @dataclass(frozen=True)

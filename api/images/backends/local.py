@@ -119,7 +119,7 @@ def _make_all(
 ) -> list[Fate]:
     run = _Run(lease, requests, hooks, collector, unchanged)
     largest = 1 if requests[0].spec.deterministic else max(1, lease.entry.max_batch)
-    for attempt in loader.ladder(lease, batch_size=min(largest, len(run.waiting))):
+    for attempt in loader.retry_on_oom(lease, batch_size=min(largest, len(run.waiting))):
         with attempt:
             run.decode_denoised()  # of a try whose decoding ran out of memory
             while chunk := run.next_chunk(attempt.batch_size):

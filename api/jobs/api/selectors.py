@@ -1,7 +1,7 @@
 """Reads of the history."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import django_filters
 from django.db.models import Case, Q, QuerySet, When
@@ -41,13 +41,30 @@ def queue_positions(jobs: Iterable[Job]) -> dict[uuid.UUID, int]:
     waiting = {job.id for job in jobs if job.status == Status.QUEUED}
     if not waiting:
         return {}
-    queue = Job.objects.filter(status=Status.QUEUED).order_by(TRIED, "-priority", "id").values_list("id", flat=True)
-    return {job_id: place for place, job_id in enumerate(queue[:POSITIONS_SHOWN]) if job_id in waiting}
+    queue = Job.objects.filter(status=Status.QUEUED).order_by(TRIED, "virtual_start", "id")
+    slots = list(queue.values_list("owner_key", "priority", "id", "attempt")[:POSITIONS_SHOWN])
+    return {job_id: place for place, job_id in enumerate(in_turn(slots)) if job_id in waiting}
+
+
+def in_turn(slots: Sequence[tuple[str, int, uuid.UUID, int]]) -> Iterator[uuid.UUID]:
+    """Which job takes each slot: of those of its owner the one of the highest priority, the oldest of them."""
+    rows: dict[tuple[str, bool], list[tuple[int, uuid.UUID]]] = {}
+    for owner, priority, job_id, attempt in slots:
+        rows.setdefault((owner, attempt > 0), []).append((-priority, job_id))
+    best_first = {whose: iter(sorted(theirs)) for whose, theirs in rows.items()}
+    return (next(best_first[owner, attempt > 0])[1] for owner, _, _, attempt in slots)
 
 
 def queue_position(job: Job) -> int | None:
     if job.status != Status.QUEUED:
         return None
-    before = Q(priority__gt=job.priority) | Q(priority=job.priority, id__lt=job.id)
-    before = Q(attempt=0) | (Q(attempt__gt=0) & before) if job.attempt else Q(attempt=0) & before
-    return Job.objects.filter(before, status=Status.QUEUED).order_by().count()
+    tried = Q(attempt__gt=0) if job.attempt else Q(attempt=0)
+    alike = Job.objects.filter(tried, status=Status.QUEUED)
+    mine = alike.filter(owner_key=job.owner_key)
+    better = mine.filter(Q(priority__gt=job.priority) | Q(priority=job.priority, id__lt=job.id)).order_by().count()
+    slots = mine.order_by("virtual_start", "id").values_list("virtual_start", "id")[better : better + 1]
+    if (slot := slots.first()) is None:
+        return None  # it has been claimed since
+    before = Q(virtual_start__lt=slot[0]) | Q(virtual_start=slot[0], id__lt=slot[1])
+    first_ones = Job.objects.filter(status=Status.QUEUED, attempt=0).order_by().count() if job.attempt else 0
+    return first_ones + alike.filter(before).order_by().count()

@@ -79,8 +79,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
     @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
     def get_result(self, job: Job) -> dict[str, Any] | None:
-        result = get_kind(job.kind).render(job, include=self.context.get("include", frozenset()))
-        return absolute_urls(result, self.context.get("request")) if result else result
+        return render_result(job, self.context.get("request"), self.context.get("include", frozenset()))
 
     @extend_schema_field({"type": ["integer", "null"]})
     def get_queue_position(self, job: Job) -> int | None:
@@ -93,6 +92,12 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         links = {"self": path, "events": f"{path}events/", "cancel": f"{path}cancel/"}
         request = self.context.get("request")
         return {name: request.build_absolute_uri(link) for name, link in links.items()} if request else links
+
+
+def render_result(job: Job, request: Any, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+    """The job's result with what was asked to be included, its addresses for the host that the client asked."""
+    result = get_kind(job.kind).render(job, include=include)
+    return absolute_urls(result, request) if result else result
 
 
 def absolute_urls(value: Any, request: Any) -> Any:

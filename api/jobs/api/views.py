@@ -2,10 +2,10 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from typing import Any, cast
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
@@ -17,19 +17,18 @@ from rest_framework.response import Response
 
 from api.access.principals import Principal, principal_of, visible_to
 from api.errors import DarkroomError
+from api.jobs.api.database_calls import in_thread
+from api.jobs.api.dialect import job_response
 from api.jobs.api.selectors import JobFilter, queue_positions
-from api.jobs.api.serializers import JobSerializer, absolute_urls
-from api.jobs.api.submission import JobResponse, read_idempotency_key, read_include
-from api.jobs.api.waiting import follow_events, in_thread, in_thread_when_back
-from api.jobs.kinds import get_kind
+from api.jobs.api.serializers import JobSerializer, render_result
+from api.jobs.api.streaming import HEADERS, JobStream, StreamResponse
+from api.jobs.api.submission import read_idempotency_key, read_include
 from api.jobs.lifecycle import cancel_job, retry_job
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 from api.problems import problem_response, refusal_response
 from api.queries import check_parameters
 from api.strict import NewestFirst, StrictSerializer
-
-KEEP_ALIVE_SECONDS = 15.0
 
 
 class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[Job]):
@@ -72,9 +71,7 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
     def retry(self, request: Request, **kwargs: Any) -> HttpResponse:
         """A new job with the same resolved parameters, seeds included, linked to the old one. There are no fields to change."""
         refuse_fields(request)
-        response = JobResponse(retry_job(job=self.get_object(), idempotency_key=read_idempotency_key(request)))
-        response.show(request)
-        return response
+        return job_response(retry_job(job=self.get_object(), idempotency_key=read_idempotency_key(request)), request)
 
 
 class NoFields(StrictSerializer):
@@ -113,36 +110,26 @@ async def job_events(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
         return refusal_response(error)
     if job is None:
         return problem_response(404, "not_found", "There is no such job.")
-    response: HttpResponse | StreamingHttpResponse = HttpResponse()
-    if request.method == "GET":
-        response = StreamingHttpResponse(event_stream(request, job, after))
-    response["Content-Type"] = "text/event-stream"
-    response["Cache-Control"] = "no-cache"
-    response["X-Accel-Buffering"] = "no"
-    return response
+    return StreamResponse(EventStream(request, job, after)) if request.method == "GET" else HttpResponse(headers=HEADERS)
 
 
-async def event_stream(request: HttpRequest, job: Job, after: int) -> AsyncIterator[bytes]:
-    """First a comment, so that a proxy passes the headers on; then events, and a comment whenever 15 s were silent."""
-    yield b": Darkroom\n\n"
-    async for event in follow_events(job.id, after, KEEP_ALIVE_SECONDS):
-        if event is None:
-            yield b": still here\n\n"
-        else:
-            data = await in_thread_when_back(event_data, event, job, request)
-            yield format_event(event.sequence, event_name(event), data)
+class EventStream(JobStream):
+    """First a comment, so that a proxy passes the headers on; then the events, each with its number."""
 
+    def __init__(self, request: HttpRequest, job: Job, after: int) -> None:
+        super().__init__(job.id, after)
+        self.request = request
 
-def event_name(event: JobEvent) -> str:
-    return "progress" if event.type == "preview" else event.type
+    def begin(self) -> Iterator[bytes]:
+        yield b": Darkroom\n\n"
 
+    def encode(self, event: JobEvent) -> Iterator[bytes]:
+        name = "progress" if event.type == "preview" else event.type
+        data = json.dumps(self.data_of(event), separators=(",", ":"))
+        yield f"id: {event.sequence}\nevent: {name}\ndata: {data}\n\n".encode()
 
-def event_data(event: JobEvent, job: Job, request: HttpRequest) -> Any:
-    if event.type != "result":
-        return event.data
-    finished = Job.objects.filter(pk=job.pk).first()
-    return absolute_urls(get_kind(job.kind).render(finished), request) if finished else {}
-
-
-def format_event(number: int, name: str, data: Any) -> bytes:
-    return f"id: {number}\nevent: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+    def data_of(self, event: JobEvent) -> Any:
+        if event.type != "result":
+            return event.data
+        finished = Job.objects.filter(pk=self.job_id).first()
+        return render_result(finished, self.request) if finished else {}

@@ -1,6 +1,6 @@
 """The queue's hot statements, by hand: composing them takes Django several times as long as running them takes the database.
 
-SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `queue_index_hint`, `locking`, `run` and `change`. Statuses are
+SQLite and PostgreSQL read the same SQL; what differs is in `clock`, `run`, `change` and fair_order.py. Statuses are
 written as literals, so that the partial indexes fit. Values go through the models' fields, and so are stored and read as the ORM does it.
 """
 
@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.db.models.fields import NOT_PROVIDED
 
-from api.jobs.models import Job, JobEvent
+from api.jobs.models import Job, JobEnding, JobEvent
 from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
+from api.jobs.store.fair_order import SLOT_COLUMNS, Turn, index_hint, least, locking, new_slot
 
-JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
+JOB, EVENT, ENDING = Job._meta.db_table, JobEvent._meta.db_table, JobEnding._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
 GIVEN = [field for field in FIELDS if field.db_default is NOT_PROVIDED]  # the others are the database's own
 NAMES = [field.attname for field in FIELDS]
@@ -52,14 +53,11 @@ def is_overdue() -> str:
     return f"(attempt > 0 AND {is_due(RETRY_WAIT_SECONDS)})"
 
 
-def queue_index_hint() -> str:
-    """SQLite, left alone, reads the whole queue by status and sorts it; PostgreSQL finds the index by itself."""
-    return "INDEXED BY job_queue" if connection.vendor == "sqlite" else ""
-
-
-def locking(clause: str) -> str:
-    """SQLite's transactions begin IMMEDIATE: they hold the whole database."""
-    return clause if connection.features.has_select_for_update else ""
+def seconds_run() -> str:
+    """The difference between a row's start and its end; NULL where it never started."""
+    if connection.vendor == "postgresql":
+        return "EXTRACT(EPOCH FROM finished_at - started_at)"
+    return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
 
 
 def run(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -121,18 +119,21 @@ def change(
     *,
     returning: str = f"{JOB}.id",
     exclusive_type: str = "",
+    ends: bool = False,
     sync: bool = True,
     beside: str = "",
 ) -> list[tuple[Any, ...]]:
     """Runs an INSERT or UPDATE of jobs, adds the events that `events` selects from `changed`, and returns the jobs as they are now.
 
-    One statement on PostgreSQL; on SQLite up to three, inside the caller's transaction. `returning` begins with the id.
-    `exclusive_type`: events of this type that are older are deleted. Without `sync` PostgreSQL's commit doesn't wait for the disk (for
-    SQLite's see durability.py). `beside`: SQL that PostgreSQL evaluates in the same statement, once for each row.
+    One statement on PostgreSQL; on SQLite up to four, inside the caller's transaction. `returning` begins with the id.
+    `exclusive_type`: events of this type that are older are deleted. `ends`: the outbox gets a row for each job. Without `sync`
+    PostgreSQL's commit doesn't wait for the disk (for SQLite's see durability.py). `beside`: SQL that PostgreSQL evaluates in the same
+    statement, once for each row.
     """
     delete = f"DELETE FROM {EVENT} WHERE type = '{exclusive_type}' AND job_id IN (SELECT id FROM changed)"
     insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {events}"
     then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(exclusive_type) + [(insert, event_params)] * bool(events)
+    then += [(ending_rows(), [])] * ends
     if connection.vendor == "postgresql":
         parts = [
             f"changed AS ({statement} RETURNING *)",
@@ -151,6 +152,13 @@ def change(
     return rows
 
 
+def ending_rows() -> str:
+    """The INSERT of a row of the outbox for each changed job."""
+    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, counted"
+    return f"""INSERT INTO {ENDING} ({columns})
+        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, FALSE FROM changed"""
+
+
 def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
     """The rows of `events` for each changed job, the last with the number that its row has reached."""
     rows = [f"SELECT id, event_sequence - {place}, %s, %s FROM changed" for place in reversed(range(len(events)))]
@@ -158,13 +166,17 @@ def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
     return " UNION ALL ".join(rows), values
 
 
-def add_job(job: Job, events: Sequence[Event], *, unless: tuple[str, Sequence[Any]] = ("FALSE", [])) -> Job | None:
-    """As it is stored, with what the database itself fills in; None where the condition holds."""
-    columns, database = ", ".join(field.column for field in GIVEN), connections[connection.alias]
+def add_job(
+    job: Job, events: Sequence[Event], *, cost: float = 1.0, unless: tuple[str, Sequence[Any]] = ("FALSE", [])
+) -> Job | None:
+    """As it is stored, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot."""
+    columns, database = ", ".join([*(field.column for field in GIVEN), *SLOT_COLUMNS]), connections[connection.alias]
     values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in GIVEN]
+    slot, slot_params = new_slot(job, cost)
     condition, params = unless
-    statement = f"INSERT INTO {JOB} ({columns}) SELECT {', '.join(['%s'] * len(values))} WHERE NOT ({condition})"
-    rows = change(statement, [*values, *params], *event_rows(events), returning=COLUMNS)
+    statement = f"""{slot} INSERT INTO {JOB} ({columns})
+        SELECT {", ".join(["%s"] * len(values))}, slot.virtual_start, slot.virtual_start + slot.cost FROM slot WHERE NOT ({condition})"""
+    rows = change(statement, [*slot_params, *values, *params], *event_rows(events), returning=COLUMNS)
     return read_job(rows[0]) if rows else None
 
 
@@ -188,6 +200,7 @@ def move(
     events: Sequence[Event],
     *,
     exclusive_type: str = "",
+    ends: bool = False,
     sync: bool = True,
     beside: str = "",
 ) -> bool:
@@ -198,55 +211,94 @@ def move(
     condition, params = fence(job, status)
     settings.append(f"event_sequence = event_sequence + {len(events)}")
     statement = f"UPDATE {JOB} SET {', '.join(settings)} WHERE {condition}"
-    return bool(
-        change(statement, [*values, *params], *event_rows(events), exclusive_type=exclusive_type, sync=sync, beside=beside)
+    options: dict[str, Any] = {"exclusive_type": exclusive_type, "ends": ends, "sync": sync, "beside": beside}
+    return bool(change(statement, [*values, *params], *event_rows(events), **options))
+
+
+def claim_turn(*, only: str, params: Sequence[Any], **lease: Any) -> list[Job]:
+    """Takes the queued row whose turn it is, of those that fit `only` and whose time has come."""
+    turn = Turn(f"{is_due()} AND {only}", params)
+    while True:
+        jobs = claim(turn.picked, turn.params, limit=1, **lease)
+        if jobs or not run(turn.both, turn.params):
+            return jobs
+        exchange_slots(turn)
+
+
+def exchange_slots(turn: Turn) -> None:
+    """Gives the first slot to the row of its owner that goes first, which leaves its own for it."""
+    with transaction.atomic():
+        for head, start, finish, best, other_start, other_finish in run(turn.both, turn.params):
+            if head != best:
+                later = max(other_start, finish)  # two that were inserted at once may have had the same slot
+                statement = f"UPDATE {JOB} SET virtual_start = %s, virtual_finish = %s WHERE id = %s RETURNING id"
+                run(statement, [start, finish, best])
+                run(statement, [later, later + other_finish - other_start, head])
+
+
+def head_of_queue(only: str, params: Sequence[Any], length: int = 8) -> list[tuple[uuid.UUID, str]]:
+    """id and model of the first rows that fit `only` and whose time has come."""
+    rows = run(
+        f"""SELECT id, model_id FROM {JOB} {index_hint("job_queue")} WHERE status = 'queued' AND {is_due()} AND {only}
+            ORDER BY virtual_start, id LIMIT {length:d}""",
+        params,
     )
+    return [(uuid.UUID(str(job_id)), model_id) for job_id, model_id in rows]
+
+
+def is_queue_empty() -> bool:
+    return not run(f"SELECT 1 FROM {JOB} {index_hint('job_queue')} WHERE status = 'queued' LIMIT 1", [])
+
+
+def claim_first(*, only: str, params: Sequence[Any], limit: int, **options: Any) -> list[Job]:
+    """Takes the first `limit` of the queued rows that fit `only` and whose time has come, whoever's turn it is."""
+    picked = f"""SELECT id FROM {JOB} {index_hint("job_queue")} WHERE status = 'queued' AND {is_due()} AND {only}
+        ORDER BY virtual_start, id LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")}"""
+    return claim(picked, params, limit=limit, **options)
+
+
+def claim_newest(*, only: str, params: Sequence[Any], **options: Any) -> list[Job]:
+    """Takes the row that came last."""
+    picked = f"""SELECT id FROM {JOB} {index_hint("job_status")} WHERE status = 'queued' AND {is_due()} AND {only}
+        ORDER BY id DESC LIMIT 1 {locking("FOR UPDATE SKIP LOCKED")}"""
+    return claim(picked, params, limit=1, **options)
 
 
 def claim(
+    picked: str,
+    params: Sequence[Any],
     *,
+    limit: int,
     worker_id: uuid.UUID,
     token: uuid.UUID,
     lease: float,
-    limit: int,
-    only: Sequence[str],
-    params: Sequence[Any] = (),
-    newest: bool = False,
     beside: str = "",
+    start: tuple[str, Sequence[Any]] | None = None,
 ) -> list[Job]:
-    """Takes the first `limit` of the queued rows whose time has come, under `token`; on PostgreSQL none that others lock.
+    """Takes the queued rows that `picked` selects, under `token`; on PostgreSQL none that others lock. The first slots come first.
 
-    `only`: conditions, with their `params`; rows that fit a later one are read where none (or too few) fit those before.
-    `newest`: of each priority the last that came instead of the first, for which the rows are sorted.
+    `start`: SQL with its parameters for the present of virtual time, where rows are taken before their turn: they leave it there.
 
     The CTE is materialized: a plan that ran it twice would take more than `limit`. A single id is compared with `=`: for `IN` a plan
     that PostgreSQL made while the table was small reads all of it at every claim.
     """
     to_json = "jsonb_build_object" if connection.vendor == "postgresql" else "JSON_OBJECT"
     those = "= (SELECT id FROM picked)" if limit == 1 else "IN (SELECT id FROM picked)"
-    picks = [
-        f"""SELECT id FROM {JOB} {queue_index_hint()} WHERE status = 'queued' AND {is_due()} AND {condition}
-            ORDER BY priority DESC, id {"DESC" if newest else ""} LIMIT {limit:d} {locking("FOR UPDATE SKIP LOCKED")}"""
-        for condition in only
-    ]
-    picked = (
-        picks[0]
-        if len(picks) == 1
-        else f"{' UNION ALL '.join(f'SELECT id FROM ({pick}) AS one' for pick in picks)} LIMIT {limit:d}"
-    )
+    sql, start_params = start or ("virtual_start", [])
     rows = change(
         f"""WITH picked AS MATERIALIZED ({picked})
-            UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1, progress = %s,
-                worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = {clock()}
+            UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1,
+                worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()}),
+                virtual_start = {least("virtual_start", sql) if start else "virtual_start"}
             WHERE status = 'queued' AND id {those}""",
-        [*params, stored("progress", {}), stored("worker", worker_id), stored("lease_token", token)],
+        [*params, stored("worker", worker_id), stored("lease_token", token), *start_params],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",
         [],
         returning=COLUMNS,
         sync=False,
         beside=beside,
     )
-    return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (-job.priority, job.pk))
+    return sorted((read_job(row[: len(FIELDS)]) for row in rows), key=lambda job: (job.virtual_start, job.pk))
 
 
 def count_reaches(*counts: tuple[str, Sequence[Any], int], less: int = 0) -> tuple[str, list[Any]]:

@@ -3,17 +3,18 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.db import connection
 
 from api.errors import DarkroomError
 from api.jobs import lifecycle
+from api.jobs.children import wait_for_children
 from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
 from api.jobs.kinds import JobKind, get_kind, read_spec
 from api.jobs.models import Job
-from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.specs import StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
@@ -55,6 +56,8 @@ def end(outcome: Outcome) -> None:
         finish(running, get_kind(running.job.kind), outcome.output)
     elif isinstance(outcome, Failed):
         fail(running, outcome.error)
+    elif isinstance(outcome, Waiting):
+        wait(running, outcome.children)
     else:
         stop(running)
 
@@ -108,6 +111,19 @@ def fail(running: Running, error: DarkroomError) -> None:
         lambda: lifecycle.fail_job(job=running.job, error=error, warnings=running.warnings, timings=running.timings),
     )
     log.info("Job %s failed: %s: %s", running.id, error.code, error.detail)
+
+
+def wait(running: Running, children: Sequence[ChildJob]) -> None:
+    """running → waiting for new children; failed where there is no room for them."""
+    if running.ended:
+        return None
+    try:
+        wait_for_children(job=running.job, children=children, warnings=running.warnings, timings=running.timings)
+    except LeaseLost:
+        log.warning("Job %s was no longer this worker's; its children are not submitted", running.id)
+    except DarkroomError as error:
+        return fail(running, error)
+    running.ended = True
 
 
 def stop(running: Running) -> None:

@@ -28,6 +28,7 @@ from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
+from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.sweep import clean_history
 from api.outages import is_disk_full
 from config.logs import job_id as job_id_of_log
@@ -56,7 +57,7 @@ class WorkerLoop:
         clean: Callable[[], None] = clean_history,
         warm_up: Callable[[], None] | None = None,
     ) -> None:
-        row = Worker(hostname=socket.gethostname(), pid=os.getpid())
+        row = Worker(hostname=socket.gethostname(), pid=os.getpid(), kinds=kinds_taken())
         row.id = worker_id or row.id
         row.save(force_insert=True)
         self.worker = row
@@ -66,12 +67,16 @@ class WorkerLoop:
         self.stopping = threading.Event()  # claim no more
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
+        self.placement = Placement(row, self.held_models)
         self.sessions: dict[str, Session] = {}  # by batch key
         self.batch: list[RunningJob[Any]] = []  # what runs beside them
         self.has_claimed = False
 
     def report(self) -> dict[str, Any]:
         return {"state": self.state, **self.describe()}
+
+    def held_models(self) -> set[str]:
+        return {model["id"] for model in self.describe().get("loaded_models", [])}
 
     def run(self) -> None:
         """Until `stop` is called."""
@@ -82,7 +87,7 @@ class WorkerLoop:
             try:
                 if not self.run_once() and not self.warm_up_once():
                     close_old_connections()  # not at each turn: to open one takes longer than to claim
-                    subscription.wait(IDLE_SECONDS)
+                    subscription.wait(self.placement.seconds_to_wait(IDLE_SECONDS))
             except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)
                 connection.close()
@@ -94,7 +99,12 @@ class WorkerLoop:
 
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
-        jobs = lifecycle.claim_jobs(worker=self.worker, besides=list(self.sessions), is_first=not self.has_claimed)
+        jobs = lifecycle.claim_jobs(
+            worker=self.worker,
+            besides=list(self.sessions),
+            is_first=not self.has_claimed,
+            placement=self.placement.condition(),
+        )
         self.has_claimed = True
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:

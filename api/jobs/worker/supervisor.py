@@ -1,4 +1,4 @@
-"""Keeps one worker process alive for this data folder, from whichever web process holds the lock.
+"""Keeps one worker process alive for each device, for this data folder, from whichever web process holds the lock.
 
 A child process and not a thread: a CUDA fault, an OOM kill or a hang must never take the API down. The worker ends when the pipe that
 this process holds closes, so that a killed web process leaves no orphan, and another web process takes over.
@@ -21,6 +21,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from api.jobs.identifiers import uuid7
 from api.jobs.lifecycle import release_worker
 from api.jobs.start_failures import record_death_at_start
+from api.jobs.worker.devices import worker_devices
 
 log = logging.getLogger("darkroom.supervisor")
 TAKE_OVER_SECONDS = 0.5
@@ -28,7 +29,7 @@ HEALTHY_SECONDS = 30.0
 LONGEST_BACKOFF = 30.0
 FAULT_EXIT = 70
 
-_started: "Supervisor | None" = None
+_started: threading.Thread | None = None
 _starting = threading.Lock()
 
 
@@ -45,7 +46,7 @@ def ensure_started() -> None:
         return
     with _starting:
         if _started is None:
-            _started = Supervisor()
+            _started = threading.Thread(target=supervise, name="supervisor", daemon=True)
             _started.start()
 
 
@@ -61,17 +62,29 @@ def lock_file(path: Path) -> IO[str] | None:
     return file
 
 
+def supervise() -> None:
+    """Waits until no other process supervises the workers of this data folder, then does so for good."""
+    lock = None
+    while lock is None:
+        lock = lock_file(Path(settings.DATA_DIR) / "supervisor.lock")
+        if lock is None:
+            time.sleep(TAKE_OVER_SECONDS)
+    supervisors = [Supervisor(device, number) for number, device in enumerate(worker_devices())]
+    for supervisor in supervisors:
+        supervisor.start()
+    for supervisor in supervisors:
+        supervisor.join()
+
+
 class Supervisor(threading.Thread):
-    def __init__(self) -> None:
-        super().__init__(name="supervisor", daemon=True)
+    """Of one worker process, the `number`th of this data folder."""
+
+    def __init__(self, device: str = "", number: int = 0) -> None:
+        super().__init__(name=f"supervisor-{number}", daemon=True)
+        self.device, self.number = device, number
         self.failures = 0
 
     def run(self) -> None:
-        lock = None
-        while lock is None:
-            lock = lock_file(Path(settings.DATA_DIR) / "supervisor.lock")
-            if lock is None:
-                time.sleep(TAKE_OVER_SECONDS)
         while True:
             self.run_one_worker()
 
@@ -90,14 +103,16 @@ class Supervisor(threading.Thread):
         self.failures = 0 if paid or lived > HEALTHY_SECONDS else self.failures + 1
         delay = min(LONGEST_BACKOFF, 0.2 * 2 ** min(self.failures, 10)) if self.failures > 1 else 0.0
         held = f" with {paid} {'job' if paid == 1 else 'jobs'}" if paid else ""
-        log.error("The worker ended (%s)%s; the next one starts in %.1f s", describe_exit(code), held, delay)
+        name = f"The worker of {self.device}" if self.device else "The worker"
+        log.error("%s ended (%s)%s; the next one starts in %.1f s", name, describe_exit(code), held, delay)
         return delay
 
     def spawn_and_wait(self, worker_id: str) -> int:
         """Popen.wait and not a signal handler: this runs beside whatever server is in this process."""
         read_end, write_end = os.pipe()
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "worker", "--worker-id", worker_id]
-        command += ["--parent-pipe", str(read_end)]
+        command += ["--parent-pipe", str(read_end), "--number", str(self.number)]
+        command += ["--device", self.device] if self.device else []
         environment = {**os.environ, "DARKROOM_WORKER": "embedded"}
         try:
             child = subprocess.Popen(command, pass_fds=[read_end], env=environment, stdin=subprocess.DEVNULL)

@@ -6,9 +6,10 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
-from api.jobs.lifecycle import hand_back_all
+from api.jobs.lifecycle import fail_jobs_of_ended_workers, hand_back_all
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.notify import wakeups
+from api.jobs.outbox import delete_read_endings
 from api.jobs.states import FINAL, Status
 from api.jobs.store import transitions
 
@@ -29,6 +30,7 @@ def sweep() -> int:
     Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED).update(
         state=Worker.State.STOPPED, loaded_models=[]
     )
+    fail_jobs_of_ended_workers()
     return count
 
 
@@ -40,13 +42,15 @@ def forget_the_future() -> None:
 
 
 def clean_history() -> None:
-    """Events past their retention, jobs past theirs (never active ones), workers long gone. In chunks: no long lock."""
+    """Events and the outbox past their retention, jobs past theirs (never active ones), workers long gone. In chunks: no long lock."""
     old_events = JobEvent.objects.filter(created_at__lt=Now() - timedelta(hours=settings.EVENT_RETENTION_HOURS))
     old_events = old_events.filter(job__status__in=FINAL)
     while ids := list(old_events.order_by("created_at").values_list("pk", flat=True)[:CHUNK]):
         JobEvent.objects.filter(pk__in=ids).delete()
+    delete_read_endings()
     if settings.JOB_RETENTION_DAYS:
-        old = Job.objects.filter(status__in=FINAL, created_at__lt=Now() - timedelta(days=settings.JOB_RETENTION_DAYS))
+        past = Now() - timedelta(days=settings.JOB_RETENTION_DAYS)
+        old = Job.objects.filter(status__in=FINAL, created_at__lt=past, parent=None)  # children go with their parents
         while jobs := list(old.order_by("created_at")[:CHUNK]):
             for job in jobs:
                 job.delete()

@@ -20,7 +20,7 @@ from PIL import Image
 from api.scoring.backends.figures import PromptScore
 
 if TYPE_CHECKING:
-    from api.loading.pixels import Look
+    from api.loading.clip_preprocessing import PixelArray
     from api.model_loader import Lease, ModelLoader
 
 __all__ = ["TASK", "ClipEncoder", "PromptScore", "normalized"]
@@ -52,7 +52,7 @@ class ClipEncoder:
     def embed_fixed(self, texts: Sequence[str]) -> Floats:
         """As `embed_texts`, for a scorer's own sentences: encoded once while the model is loaded."""
         with self._use() as lease:
-            kept = lease.pipeline.kept_texts
+            kept = lease.pipeline.cached_texts
             unread = [text for text in texts if text not in kept]
             kept |= dict(zip(unread, self.embed_texts(unread), strict=True))
             return np.stack([kept[text] for text in texts])
@@ -62,12 +62,12 @@ class ClipEncoder:
         with self._use():
             return self.features_of([self.look(image) for image in images])
 
-    def look(self, image: Image.Image) -> Look:
+    def look(self, image: Image.Image) -> PixelArray:
         """What the network sees of a picture: small, so that a batch of them can be held."""
         with self._use() as lease:
-            return lease.pipeline.preparation.look(image)  # type: ignore[no-any-return]
+            return lease.pipeline.preprocessor.preprocess(image)  # type: ignore[no-any-return]
 
-    def features_of(self, looks: Sequence[Look]) -> Floats:
+    def features_of(self, looks: Sequence[PixelArray]) -> Floats:
         """(N, D), as the network gives them."""
         with self._use() as lease:
             return self._encode(lease, looks, MOST_PICTURES, _encode_looks)
@@ -87,7 +87,7 @@ class ClipEncoder:
     def size(self) -> int:
         """Pixels of a side of what the network sees."""
         with self._use() as lease:
-            return int(lease.pipeline.preparation.width)
+            return int(lease.pipeline.preprocessor.width)
 
     @property
     def device(self) -> str:
@@ -98,7 +98,7 @@ class ClipEncoder:
         with self._use() as lease:
             clip = lease.pipeline
             ids = clip.tokenizer([defuse(text, clip.tokenizer) for text in texts], truncation=False)["input_ids"]
-            return [len(tokens) > clip.context for tokens in ids]
+            return [len(tokens) > clip.context_length for tokens in ids]
 
     def cosines(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Floats:
         """(N, M): every picture against every prompt."""
@@ -122,16 +122,16 @@ class ClipEncoder:
         if not items:
             return np.empty((0, lease.pipeline.model.config.projection_dim), np.float32)
         found: list[Floats] = []
-        for attempt in self.loader.ladder(lease, batch_size=most):
+        for attempt in self.loader.retry_on_oom(lease, batch_size=most):
             with attempt:
                 while (done := sum(map(len, found))) < len(items):
                     found.append(encode(lease, items[done : done + attempt.batch_size]).float().cpu().numpy())
         return np.concatenate(found)
 
 
-def _encode_looks(lease: Lease, looks: Sequence[Look]) -> torch.Tensor:
+def _encode_looks(lease: Lease, looks: Sequence[PixelArray]) -> torch.Tensor:
     clip = lease.pipeline
-    pixels = clip.preparation.pixels(looks)
+    pixels = clip.preprocessor.to_tensor(looks)
     output = clip.model.get_image_features(pixel_values=pixels.to(lease.device.torch_device, lease.dtype))
     return output.pooler_output
 
@@ -142,7 +142,7 @@ def _encode_texts(lease: Lease, texts: Sequence[str]) -> torch.Tensor:
         [defuse(text, clip.tokenizer) for text in texts],
         padding="longest",
         truncation=True,
-        max_length=clip.context,
+        max_length=clip.context_length,
         return_tensors="pt",
     ).to(lease.device.torch_device)
     output = clip.model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])

@@ -18,7 +18,7 @@ from api.scoring.backends.layout import Layout, Verdict
 from api.scoring.backends.learned import give_verdict, judged
 
 if TYPE_CHECKING:
-    from api.loading.pixels import Look
+    from api.loading.clip_preprocessing import PixelArray
     from api.model_loader import ModelLoader
 
 TASK = "aesthetic-head"
@@ -42,7 +42,7 @@ class LaionScorer:
         self.loader.load(self.model_id, on_progress)
         self.encoder.load(on_progress)
 
-    def prepare(self, picture: Image.Image) -> Look:
+    def prepare(self, picture: Image.Image) -> PixelArray:
         return self.encoder.look(picture)
 
     def ratings(self, images: Sequence[Image.Image]) -> list[float]:
@@ -61,7 +61,7 @@ class LaionScorer:
             found = head(torch.from_numpy(normalized(features)).to(lease.device.torch_device))
             return [float(value) for value in found.cpu()]
 
-    def score_prepared(self, prepared: Sequence[Look], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
+    def score_prepared(self, prepared: Sequence[PixelArray], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         rated = self.rate(self.encoder.features_of(prepared))
         return [[self.judge(rating)] * len(wanted) for rating, wanted in zip(rated, layouts, strict=True)]
 

@@ -18,7 +18,7 @@ from api.scoring.backends.learned import give_verdict
 from api.scoring.backends.measures import judge
 
 if TYPE_CHECKING:
-    from api.loading.pixels import Look
+    from api.loading.clip_preprocessing import PixelArray
     from api.model_loader import ModelLoader
 
 TASK = "image-aesthetics"
@@ -26,13 +26,13 @@ MOST_PICTURES = 32
 """In one pass of the network; memory running out makes it fewer."""
 
 
-def squeeze(picture: Image.Image, size: int) -> Look:
+def squeeze(picture: Image.Image, size: int) -> PixelArray:
     """(size, size, 3). The whole picture counts, so that it is squeezed into a square, never cut."""
     opaque = picture if picture.mode == "RGB" else picture.convert("RGB")
     return np.asarray(opaque.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
-def to_tensor(looks: Sequence[Look]) -> torch.Tensor:
+def to_tensor(looks: Sequence[PixelArray]) -> torch.Tensor:
     """(N, 3, size, size) of 0..1."""
     return torch.from_numpy(np.stack(looks)).permute(0, 3, 1, 2).float() / 255
 
@@ -67,7 +67,7 @@ class NimaScorer:
     def load(self, on_progress: Callable[[float, str], None]) -> None:
         self.loader.load(self.model_id, on_progress)
 
-    def prepare(self, picture: Image.Image) -> Look:
+    def prepare(self, picture: Image.Image) -> PixelArray:
         return squeeze(picture, self.size)
 
     def mean_score(self, images: Sequence[Image.Image]) -> list[tuple[float, float]]:
@@ -75,17 +75,17 @@ class NimaScorer:
         return self.rate([self.prepare(image) for image in images])
 
     @torch.inference_mode()
-    def rate(self, looks: Sequence[Look]) -> list[tuple[float, float]]:
+    def rate(self, looks: Sequence[PixelArray]) -> list[tuple[float, float]]:
         found: list[tuple[float, float]] = []
         with self.loader.use(self.model_id, TASK) as lease:
-            for attempt in self.loader.ladder(lease, batch_size=MOST_PICTURES):
+            for attempt in self.loader.retry_on_oom(lease, batch_size=MOST_PICTURES):
                 with attempt:
                     while len(found) < len(looks):
                         pictures = to_tensor(looks[len(found) : len(found) + attempt.batch_size]).to(lease.device.torch_device)
                         found += zip(*(values.tolist() for values in spread_of(lease.pipeline(pictures))), strict=True)
         return found
 
-    def score_prepared(self, prepared: Sequence[Look], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
+    def score_prepared(self, prepared: Sequence[PixelArray], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         rated = self.rate(prepared)
         return [[self.judge(*rating)] * len(wanted) for rating, wanted in zip(rated, layouts, strict=True)]
 

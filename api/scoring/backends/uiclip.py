@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from api.loading.pixels import scaled_size
+from api.loading.clip_preprocessing import scaled_size
 from api.scoring.backends.clip import ClipEncoder, Floats, normalized
 from api.scoring.backends.layout import Layout, Verdict
 from api.scoring.backends.learned import give_verdict, judged, preferred
 from api.scoring.backends.measures import COLOR, COMPOSITION
 
 if TYPE_CHECKING:
-    from api.loading.pixels import Look
+    from api.loading.clip_preprocessing import PixelArray
     from api.model_loader import ModelLoader
 
 OVERALL = "aesthetic_score"
@@ -42,10 +42,10 @@ class UIClipScorer:
     def load(self, on_progress: Callable[[float, str], None]) -> None:
         self.encoder.load(on_progress)
 
-    def prepare(self, picture: Image.Image) -> list[Look]:
+    def prepare(self, picture: Image.Image) -> list[PixelArray]:
         return [self.encoder.look(window) for window in cut_windows(picture, self.encoder.size)]
 
-    def score_prepared(self, prepared: Sequence[list[Look]], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
+    def score_prepared(self, prepared: Sequence[list[PixelArray]], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         pages = normalized(self._embed_pages(prepared))
         shown = [describe(layout) for wanted in layouts for layout in wanted]
         embed = self.encoder.embed_texts if any(shown) else self.encoder.embed_fixed
@@ -53,7 +53,7 @@ class UIClipScorer:
         texts = iter(embedded.reshape(-1, 2 + len(FAULTS), pages.shape[1]))
         return [[self.judge(next(texts) @ page) for _ in wanted] for page, wanted in zip(pages, layouts, strict=True)]
 
-    def _embed_pages(self, prepared: Sequence[list[Look]]) -> Floats:
+    def _embed_pages(self, prepared: Sequence[list[PixelArray]]) -> Floats:
         """(pages, D): for each the mean of its windows, all windows of all pages in one pass."""
         features = self.encoder.features_of([look for looks in prepared for look in looks])
         ends = np.cumsum([len(looks) for looks in prepared])

@@ -24,7 +24,7 @@ from api.scoring.backends.learned import give_verdict, judged, preferred
 from api.scoring.backends.measures import BALANCE, COLOR, COMPOSITION, Measure
 
 if TYPE_CHECKING:
-    from api.loading.pixels import Look
+    from api.loading.clip_preprocessing import PixelArray
     from api.model_loader import ModelLoader
 
 OVERALL = "aesthetic_score"
@@ -67,10 +67,10 @@ class ZeroShotScorer:
     def load(self, on_progress: Callable[[float, str], None]) -> None:
         self.encoder.load(on_progress)
 
-    def prepare(self, picture: Image.Image) -> Look:
+    def prepare(self, picture: Image.Image) -> PixelArray:
         return self.encoder.look(picture)
 
-    def score_prepared(self, prepared: Sequence[Look], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
+    def score_prepared(self, prepared: Sequence[PixelArray], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         images = normalized(self.encoder.features_of(prepared))
         cosines = images @ self.encoder.embed_fixed([text for pair in PAIRS for text in (pair.good, pair.poor)]).T
         return [[self.judge(row)] * len(wanted) for row, wanted in zip(cosines, layouts, strict=True)]

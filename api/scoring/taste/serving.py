@@ -133,10 +133,10 @@ class CustomJudge:
 def lent_encoder(model_id: str, on_progress: Progress) -> Any:
     if not model_id:
         return None
-    from api.loading.leases import OnlyLoaded
+    from api.loading.model_leases import LoadedModelsOnly
     from api.model_loader import get_loader
     from api.scoring.backends.clip import ClipEncoder
 
     get_loader().load(model_id, on_progress)
-    lender: Any = OnlyLoaded(get_loader())
+    lender: Any = LoadedModelsOnly(get_loader())
     return ClipEncoder(lender, model_id)

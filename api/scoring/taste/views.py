@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from api.access.principals import visible_to
 from api.access.scopes import READ, STAFF, Principal
 from api.errors import DarkroomError
-from api.jobs.api.submission import SubmitView
+from api.jobs.api.dialect import SubmitView
 from api.queries import WholeNumberFilter, YesNoFilter
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.taste.scorers import UnknownCustomScorer, delete_scorers, find_scorer

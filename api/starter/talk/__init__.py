@@ -1,5 +1,5 @@
-"""Talk about the world's pictures: questions whose answers follow from the facts, for starter-vlm to learn and to be tested on.
+"""Questions and answers about the world's pictures, computed from their facts: training data and tests of starter-vlm.
 
-`looks.py` makes pictures, `questions.py` closed questions, `sentences.py` descriptions, `as_json.py` answers in JSON, `asides.py` what
-can't be answered, `dialogues.py` all of them in turn.
+`labelled_pictures.py`: pictures with facts. `questions.py`: closed questions. `sentences.py`: descriptions. `json_answers.py`: answers
+as JSON. `fallback_answers.py`: questions without an answer. `dialogues.py`: dialogues made of all of them.
 """

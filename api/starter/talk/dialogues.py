@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from api.starter.talk.as_json import json_exchange
-from api.starter.talk.asides import DONT_KNOW, beyond, courtesy, false_premise, without_picture
-from api.starter.talk.looks import Look, look
+from api.starter.talk.fallback_answers import DONT_KNOW, courtesy, false_premise, out_of_scope_question, without_picture
+from api.starter.talk.json_answers import json_exchange
+from api.starter.talk.labelled_pictures import LabelledPicture, sample_picture
 from api.starter.talk.questions import closed_questions
 from api.starter.talk.sentences import describe, neutral_question
 from api.starter.world.words import pick
@@ -25,7 +25,7 @@ SYSTEM = (
 class Dialogue:
     """Questions with their answers. With `apart` each is asked of the pictures alone, as if the others had not been."""
 
-    looks: list[Look]
+    samples: list[LabelledPicture]
     exchanges: list[tuple[str, str]]
     apart: bool = True
     system: str = ""
@@ -37,16 +37,16 @@ def dialogue(rng: np.random.Generator, exchanges: int = 7) -> Dialogue:
     if draw < 0.03:
         return Dialogue([], [_without_picture(rng) for _ in range(2)], apart=False, system=_system(rng))
     if draw < 0.08:
-        looks = [look(rng), look(rng)]
-        return Dialogue(looks, [_about_two(looks, rng) for _ in range(4)], picture_first=True)
-    seen = look(rng)
+        samples = [sample_picture(rng), sample_picture(rng)]
+        return Dialogue(samples, [_about_two(samples, rng) for _ in range(4)], picture_first=True)
+    seen = sample_picture(rng)
     found = exchanges_about(seen, rng, exchanges)
     if draw < 0.7:
         return Dialogue([seen], found)
     return Dialogue([seen], found, apart=False, system=_system(rng), picture_first=bool(rng.random() < 0.4))
 
 
-def exchanges_about(seen: Look, rng: np.random.Generator, count: int) -> list[tuple[str, str]]:
+def exchanges_about(seen: LabelledPicture, rng: np.random.Generator, count: int) -> list[tuple[str, str]]:
     closed = closed_questions(seen, rng)
     found: list[tuple[str, str]] = []
     for sort in rng.choice(list(SORTS), count, p=list(SORTS.values())):
@@ -58,7 +58,7 @@ def exchanges_about(seen: Look, rng: np.random.Generator, count: int) -> list[tu
         elif sort == "json":
             found.append(json_exchange(seen, rng))
         elif sort == "beyond":
-            found.append((beyond(rng), DONT_KNOW))
+            found.append((out_of_scope_question(rng), DONT_KNOW))
         elif sort == "premise":
             found.append(false_premise(seen.facts, rng))
         elif sort == "courtesy":
@@ -83,15 +83,15 @@ def _without_picture(rng: np.random.Generator) -> tuple[str, str]:
     if draw < 0.4:
         return courtesy(rng)
     if draw < 0.6:
-        return beyond(rng), DONT_KNOW
-    return without_picture(closed_questions(look(rng), rng)[0] if draw < 0.8 else None, rng)
+        return out_of_scope_question(rng), DONT_KNOW
+    return without_picture(closed_questions(sample_picture(rng), rng)[0] if draw < 0.8 else None, rng)
 
 
-def _about_two(looks: list[Look], rng: np.random.Generator) -> tuple[str, str]:
+def _about_two(samples: list[LabelledPicture], rng: np.random.Generator) -> tuple[str, str]:
     place = int(rng.integers(2))
     which, noun = ("first", "second")[place], pick(rng, ("picture", "image"))
     if rng.random() < 0.5:
         text = pick(rng, ("What is in the {} {}?", "Describe the {} {}.", "What does the {} {} show?"))
-        return text.format(which, noun), describe(looks[place].facts)
-    asked = closed_questions(looks[place], rng)[0]
+        return text.format(which, noun), describe(samples[place].facts)
+    asked = closed_questions(samples[place], rng)[0]
     return f"In the {which} {noun}: {asked.text}", asked.answer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from api.starter import world
-from api.starter.talk.looks import Look
+from api.starter.talk.labelled_pictures import LabelledPicture
 from api.starter.talk.names import (
     BASES,
     COUNTED,
@@ -45,15 +45,15 @@ class Question:
     answer: str
 
 
-def closed_questions(look: Look, rng: np.random.Generator) -> list[Question]:
+def closed_questions(sample: LabelledPicture, rng: np.random.Generator) -> list[Question]:
     """All that can be asked of this picture, each in one of its wordings, in a random order."""
-    askers: dict[type, Callable[[Look, np.random.Generator], Iterator[Question]]] = {
+    askers: dict[type, Callable[[LabelledPicture, np.random.Generator], Iterator[Question]]] = {
         Scene: _of_scene,
         Shapes: _of_shapes,
         Food: _of_food,
         Poster: _of_poster,
     }
-    found = [*askers[type(look.facts)](look, rng), *_of_any(look.facts, rng)]
+    found = [*askers[type(sample.facts)](sample, rng), *_of_any(sample.facts, rng)]
     return [found[place] for place in rng.permutation(len(found))]
 
 
@@ -120,8 +120,8 @@ def _of_any(facts: world.Picture, rng: np.random.Generator) -> Iterator[Question
 # ---------------------------------------------------------------- scenes
 
 
-def _of_scene(look: Look, rng: np.random.Generator) -> Iterator[Question]:
-    scene = look.facts
+def _of_scene(sample: LabelledPicture, rng: np.random.Generator) -> Iterator[Question]:
+    scene = sample.facts
     assert isinstance(scene, Scene)
     yield ask(
         rng,
@@ -205,8 +205,8 @@ def _of_things(scene: Scene, rng: np.random.Generator) -> Iterator[Question]:
 # ---------------------------------------------------------------- shapes
 
 
-def _of_shapes(look: Look, rng: np.random.Generator) -> Iterator[Question]:
-    shapes = look.facts
+def _of_shapes(sample: LabelledPicture, rng: np.random.Generator) -> Iterator[Question]:
+    shapes = sample.facts
     assert isinstance(shapes, Shapes)
     groups = [group for group in (shapes.first, shapes.second) if group]
     for group in groups:
@@ -222,7 +222,9 @@ def _of_shapes(look: Look, rng: np.random.Generator) -> Iterator[Question]:
         yield from _of_relation(shapes, rng)
     elif shapes.first.count == 1:
         name = shapes.first.form
-        yield ask(rng, "where", look.place or "in the middle", f"Where is the {name}?", f"Where in the picture is the {name}?")
+        yield ask(
+            rng, "where", sample.place or "in the middle", f"Where is the {name}?", f"Where in the picture is the {name}?"
+        )
 
 
 def _of_group(group: Group, groups: list[Group], rng: np.random.Generator) -> Iterator[Question]:
@@ -301,8 +303,8 @@ def _of_relation(shapes: Shapes, rng: np.random.Generator) -> Iterator[Question]
 # ---------------------------------------------------------------- food and backgrounds
 
 
-def _of_food(look: Look, rng: np.random.Generator) -> Iterator[Question]:
-    food = look.facts
+def _of_food(sample: LabelledPicture, rng: np.random.Generator) -> Iterator[Question]:
+    food = sample.facts
     assert isinstance(food, Food)
     yield ask(
         rng,
@@ -337,8 +339,8 @@ def _of_food(look: Look, rng: np.random.Generator) -> Iterator[Question]:
             yield yes_no(rng, topping in names, f"{be} there {topping} on the pizza?", f"Does the pizza have {topping}?")
 
 
-def _of_poster(look: Look, rng: np.random.Generator) -> Iterator[Question]:
-    poster = look.facts
+def _of_poster(sample: LabelledPicture, rng: np.random.Generator) -> Iterator[Question]:
+    poster = sample.facts
     assert isinstance(poster, Poster)
     if poster.top == poster.bottom:
         yield ask(rng, "colour", poster.top, "What colour is the background?", "What color is it?", "What colour is this?")

@@ -11,7 +11,7 @@ from api.starter.training import data
 from api.starter.training.run import (
     Average,
     Budget,
-    Course,
+    Trainer,
     autocast,
     every,
     learning_rate,
@@ -60,30 +60,30 @@ def train_autoencoder(checkpoints: Path, minutes: float, device: torch.device) -
     autoencoder = make_autoencoder().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(autoencoder.parameters(), PEAK, betas=(0.9, 0.99), weight_decay=0)
     average, path = Average([autoencoder], 0.998), checkpoints / "autoencoder.pt"
-    course = Course({"model": autoencoder}, optimizer, average)
-    course.resume(path)
+    trainer = Trainer({"model": autoencoder}, optimizer, average)
+    trainer.resume(path)
     held_out = to_tensor([p for (_, p), _ in zip(data.pictures(data.EVALUATION_SEED), range(48), strict=False)]).to(device)
-    stream, rng = data.pictures(course.step + 1), np.random.default_rng(course.step)
-    budget, look = Budget(minutes, course.spent), every(180)
+    stream, rng = data.pictures(trainer.step + 1), np.random.default_rng(trainer.step)
+    budget, is_due = Budget(minutes, trainer.spent), every(180)
 
     def keep() -> None:
         average.swap()
-        log(f"autoencoder step {course.step} {budget.spent:.1f} min PSNR {psnr(autoencoder, held_out):.2f} dB")
+        log(f"autoencoder step {trainer.step} {budget.spent:.1f} min PSNR {psnr(autoencoder, held_out):.2f} dB")
         pairs = np.concatenate([to_pictures(held_out[:8]), to_pictures(reconstruct(autoencoder, held_out[:8]))])
-        save_grid(pairs, checkpoints / "samples" / f"autoencoder-{course.step:06d}.png", 8)
+        save_grid(pairs, checkpoints / "samples" / f"autoencoder-{trainer.step:06d}.png", 8)
         average.swap()
-        course.keep(path, budget)
+        trainer.keep(path, budget)
 
-    for step in course.steps(budget):
+    for step in trainer.steps(budget):
         batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)]).to(
             device, memory_format=torch.channels_last
         )
         loss = _step_loss(autoencoder, batch)
-        course.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.35))
+        trainer.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.35))
         average.update()
         if step % 50 == 0:
             log(f"autoencoder step {step} {budget.spent:.1f} min loss {loss.item():.4f}")
-        if look():
+        if is_due():
             keep()
     keep()
     average.swap()

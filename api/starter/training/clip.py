@@ -19,7 +19,7 @@ from api.starter.training.judge import FactsHead, facts_loss, worn
 from api.starter.training.run import (
     Average,
     Budget,
-    Course,
+    Trainer,
     autocast,
     every,
     learning_rate,
@@ -113,7 +113,7 @@ def also_true(pictures: Sequence[world.Picture]) -> torch.Tensor:
     return table
 
 
-class Pupil(Course):
+class ClipTrainer(Trainer):
     """The CLIP, and the head beside it."""
 
     def __init__(self, device: torch.device = CPU) -> None:
@@ -142,31 +142,34 @@ class Pupil(Course):
 def train_clip(checkpoints: Path, minutes: float, device: torch.device) -> CLIPModel:
     """Train for `minutes` in all, from the checkpoint if there is one; the average of the weights is what comes back."""
     torch.manual_seed(2)
-    pupil, path = Pupil(device), checkpoints / "clip.pt"
-    pupil.resume(path)
-    stream, rng = siblings(100_000 + pupil.step), np.random.default_rng(100_000 + pupil.step)
-    budget, look = Budget(minutes, pupil.spent), every(150)
+    trainer, path = ClipTrainer(device), checkpoints / "clip.pt"
+    trainer.resume(path)
+    stream, rng = siblings(100_000 + trainer.step), np.random.default_rng(100_000 + trainer.step)
+    budget, is_due = Budget(minutes, trainer.spent), every(150)
 
     def keep() -> None:
-        pupil.average.swap()
-        first, apart = first_among_hundred(pupil.clip, pupil.tokenizer, 7, 3), told_apart(pupil.clip, pupil.tokenizer, 8, 400)
-        log(f"clip step {pupil.step} {budget.spent:.1f} min first of 100: {first:.2f}, siblings told apart: {apart:.3f}")
-        pupil.average.swap()
-        pupil.keep(path, budget)
+        trainer.average.swap()
+        first, apart = (
+            first_among_hundred(trainer.clip, trainer.tokenizer, 7, 3),
+            told_apart(trainer.clip, trainer.tokenizer, 8, 400),
+        )
+        log(f"clip step {trainer.step} {budget.spent:.1f} min first of 100: {first:.2f}, siblings told apart: {apart:.3f}")
+        trainer.average.swap()
+        trainer.keep(path, budget)
 
-    for step in pupil.steps(budget):
+    for step in trainer.steps(budget):
         facts = [picture for _ in range(BATCH // 2) for picture in next(stream)]
         pixels = to_tensor([world.render(picture, int(rng.integers(data.EVALUATION_SEED))) for picture in facts])
         pictures = worn(pixels, rng) if rng.random() < WORN else pixels
         captions = [_caption(picture, rng) for picture in facts]
-        loss = pupil.learn(facts, captions, pictures, learning_rate(PEAK, step, budget.progress, decay_from=0.4))
+        loss = trainer.learn(facts, captions, pictures, learning_rate(PEAK, step, budget.progress, decay_from=0.4))
         if step % 25 == 0:
-            log(f"clip step {step} {budget.spent:.1f} min loss {loss:.3f} scale {pupil.clip.logit_scale.exp().item():.1f}")
-        if look():
+            log(f"clip step {step} {budget.spent:.1f} min loss {loss:.3f} scale {trainer.clip.logit_scale.exp().item():.1f}")
+        if is_due():
             keep()
     keep()
-    pupil.average.swap()
-    return pupil.clip
+    trainer.average.swap()
+    return trainer.clip
 
 
 def _caption(picture: world.Picture, rng: np.random.Generator) -> str:

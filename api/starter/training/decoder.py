@@ -11,7 +11,7 @@ from api.starter.training.diffusion import final_autoencoder
 from api.starter.training.run import (
     Average,
     Budget,
-    Course,
+    Trainer,
     autocast,
     every,
     learning_rate,
@@ -30,20 +30,20 @@ def train_decoder(checkpoints: Path, minutes: float, device: torch.device) -> No
     trained = torch.nn.ModuleList([autoencoder.post_quant_conv, autoencoder.decoder])
     optimizer = torch.optim.AdamW(trained.parameters(), PEAK, betas=(0.9, 0.99), weight_decay=0, fused=True)
     average, path = Average([trained], 0.998), checkpoints / "decoder.pt"
-    course = Course({"model": trained}, optimizer, average)
-    course.resume(path)
+    trainer = Trainer({"model": trained}, optimizer, average)
+    trainer.resume(path)
     held_out = to_tensor([p for (_, p), _ in zip(data.pictures(data.EVALUATION_SEED), range(48), strict=False)]).to(device)
-    stream, rng = data.pictures(400_000 + course.step), np.random.default_rng(400_000 + course.step)
-    budget, look = Budget(minutes, course.spent), every(150)
+    stream, rng = data.pictures(400_000 + trainer.step), np.random.default_rng(400_000 + trainer.step)
+    budget, is_due = Budget(minutes, trainer.spent), every(150)
 
     def keep() -> None:
-        course.keep(path, budget)
+        trainer.keep(path, budget)
         average.swap()
-        log(f"decoder step {course.step} {budget.spent:.1f} min PSNR {psnr(autoencoder, held_out):.2f} dB")
+        log(f"decoder step {trainer.step} {budget.spent:.1f} min PSNR {psnr(autoencoder, held_out):.2f} dB")
         save_checkpoint(checkpoints / "autoencoder-final.pt", {"model": autoencoder.state_dict()})
         average.swap()
 
-    for step in course.steps(budget):
+    for step in trainer.steps(budget):
         batch = to_tensor([data.widened(next(stream)[1], rng) for _ in range(BATCH)])
         batch = batch.to(device, memory_format=torch.channels_last)
         with autocast(device):
@@ -51,8 +51,8 @@ def train_decoder(checkpoints: Path, minutes: float, device: torch.device) -> No
                 latents = autoencoder.encode(batch).latent_dist.mean
             output = autoencoder.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
         loss = reconstruction_loss(output.float(), batch)
-        course.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.3))
+        trainer.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.3))
         average.update()
-        if look():
+        if is_due():
             keep()
     keep()

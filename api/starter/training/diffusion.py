@@ -25,7 +25,7 @@ from api.starter.training.latents import LatentPool, standardise
 from api.starter.training.run import (
     Average,
     Budget,
-    Course,
+    Trainer,
     autocast,
     every,
     learning_rate,
@@ -121,7 +121,7 @@ def final_autoencoder(checkpoints: Path) -> AutoencoderKL:
     return autoencoder.eval()
 
 
-class Trainee(Course):
+class DiffusionTrainer(Trainer):
     """UNet and text encoder."""
 
     def __init__(self, device: torch.device = CPU) -> None:
@@ -146,57 +146,57 @@ class Trainee(Course):
         return loss.item()
 
 
-def save_samples(trainee: Trainee, autoencoder: AutoencoderKL, path: Path, guidance: float = 5.0) -> None:
+def save_samples(trainer: DiffusionTrainer, autoencoder: AutoencoderKL, path: Path, guidance: float = 5.0) -> None:
     """The fixed prompts, seeds 0 and up, 20 steps each."""
-    trainee.unet.set_attn_processor(AttnProcessor2_0())
-    pipeline = make_pipeline(trainee.unet, trainee.text_encoder, autoencoder, trainee.tokenizer)
+    trainer.unet.set_attn_processor(AttnProcessor2_0())
+    pipeline = make_pipeline(trainer.unet, trainer.text_encoder, autoencoder, trainer.tokenizer)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(PROMPTS))]
-    with autocast(trainee.device):
+    with autocast(trainer.device):
         pictures = pipeline(
             list(PROMPTS), num_inference_steps=20, guidance_scale=guidance, generator=generators, output_type="np"
         ).images
     save_grid(list((pictures * 255).round().astype(np.uint8)), path, 5)
-    trainee.unet.set_attn_processor(AttnProcessor())
+    trainer.unet.set_attn_processor(AttnProcessor())
 
 
 def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float, meeting: str, device: torch.device) -> None:
     join_meeting(rank, processes, meeting)
     torch.manual_seed(3)
-    trainee, autoencoder = Trainee(device), final_autoencoder(checkpoints).to(device)
+    trainer, autoencoder = DiffusionTrainer(device), final_autoencoder(checkpoints).to(device)
     pool = LatentPool(checkpoints / f"latents-{rank}.npy", autoencoder, seed=200_000 + rank, capacity=POOL)
     path = checkpoints / f"diffusion-{rank}.pt"
-    if state := trainee.resume(path):
+    if state := trainer.resume(path):
         pool.skip(state["pool"])
-    if trainee.step == 0:
-        trainee.text_encoder.load_state_dict(load_text_encoder(checkpoints).state_dict())
-        trainee.average = Average([trainee.unet, trainee.text_encoder], 0.99)
+    if trainer.step == 0:
+        trainer.text_encoder.load_state_dict(load_text_encoder(checkpoints).state_dict())
+        trainer.average = Average([trainer.unet, trainer.text_encoder], 0.99)
         pool.grow(64)
-    torch.manual_seed(1000 * rank + trainee.step)
-    rng = np.random.default_rng([rank, trainee.step])
-    budget, look, losses = Budget(minutes, trainee.spent), every(420), []
+    torch.manual_seed(1000 * rank + trainer.step)
+    rng = np.random.default_rng([rank, trainer.step])
+    budget, is_due, losses = Budget(minutes, trainer.spent), every(420), []
 
     def keep() -> None:
-        trainee.keep(path, budget, pool=len(pool.facts))
+        trainer.keep(path, budget, pool=len(pool.facts))
         if rank == 0:
-            trainee.average.swap()
-            save_samples(trainee, autoencoder, checkpoints / "samples" / f"diffusion-{trainee.step:06d}.png")
-            trainee.average.swap()
+            trainer.average.swap()
+            save_samples(trainer, autoencoder, checkpoints / "samples" / f"diffusion-{trainer.step:06d}.png")
+            trainer.average.swap()
 
     while True:
-        if trainee.step % AVERAGE_EVERY == 0:
-            average_over_processes(trainee.parameters)
-            trainee.average.update()
+        if trainer.step % AVERAGE_EVERY == 0:
+            average_over_processes(trainer.parameters)
+            trainer.average.update()
             if time_is_up(budget):
                 break
-            if look():
+            if is_due():
                 keep()
         facts, latents, things = pool.draw(BATCH, pool.grow(FRESH), rng, OFTENER)
         captions = [world.training_caption(picture, rng, fully=TOLD_FULLY) for picture in facts]
-        losses.append(trainee.learn(captions, latents, things, learning_rate(PEAK, trainee.step, budget.progress)))
-        if rank == 0 and trainee.step % 100 == 0:
+        losses.append(trainer.learn(captions, latents, things, learning_rate(PEAK, trainer.step, budget.progress)))
+        if rank == 0 and trainer.step % 100 == 0:
             mean = np.mean(losses[-100:])
-            log(f"diffusion step {trainee.step} {budget.spent:.1f} min loss {mean:.4f} pool {len(pool.facts)}")
+            log(f"diffusion step {trainer.step} {budget.spent:.1f} min loss {mean:.4f} pool {len(pool.facts)}")
     keep()
     dist.destroy_process_group()
 
@@ -207,10 +207,10 @@ def train_diffusion(checkpoints: Path, minutes: float, device: torch.device) -> 
     run_together(_train_process, checkpoints, minutes, device)
 
 
-def load_trainee(checkpoints: Path, averaged: bool = True) -> Trainee:
+def load_trainee(checkpoints: Path, averaged: bool = True) -> DiffusionTrainer:
     """The trained weights, averaged over the last steps unless said otherwise."""
-    trainee = Trainee()
-    trainee.load(need_checkpoint(checkpoints / "diffusion-0.pt"))
+    trainer = DiffusionTrainer()
+    trainer.load(need_checkpoint(checkpoints / "diffusion-0.pt"))
     if averaged:
-        trainee.average.swap()
-    return trainee
+        trainer.average.swap()
+    return trainer

@@ -14,7 +14,7 @@ from api.starter.architecture import WEIGHTS
 from api.starter.training import data
 from api.starter.training.run import (
     Budget,
-    Course,
+    Trainer,
     autocast,
     every,
     learning_rate,
@@ -195,8 +195,8 @@ def export_judge(checkpoints: Path, weights: Path = WEIGHTS) -> None:
     save_file(half, weights / "judge" / "model.safetensors")
 
 
-def course_of(judge: Judge) -> Course:
-    return Course({"model": judge}, torch.optim.AdamW(judge.parameters(), PEAK, weight_decay=0.05, fused=True))
+def course_of(judge: Judge) -> Trainer:
+    return Trainer({"model": judge}, torch.optim.AdamW(judge.parameters(), PEAK, weight_decay=0.05, fused=True))
 
 
 def train_judge(checkpoints: Path, minutes: float, device: torch.device) -> Judge:
@@ -204,25 +204,25 @@ def train_judge(checkpoints: Path, minutes: float, device: torch.device) -> Judg
     torch.manual_seed(4)
     judge, path = Judge().to(device), checkpoints / "judge.pt"
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
-    course = course_of(judge)
-    course.resume(path)
-    stream, rng = data.pictures(300_000 + course.step), np.random.default_rng(300_000 + course.step)
-    budget, look = Budget(minutes, course.spent), every(90)
+    trainer = course_of(judge)
+    trainer.resume(path)
+    stream, rng = data.pictures(300_000 + trainer.step), np.random.default_rng(300_000 + trainer.step)
+    budget, is_due = Budget(minutes, trainer.spent), every(90)
 
     def keep() -> None:
         judge.eval()
         shares = accuracy(judge, 400, data.EVALUATION_SEED)
         worst = ", ".join(f"{name} {share:.2f}" for name, share in sorted(shares.items(), key=lambda item: item[1])[:5])
-        log(f"judge step {course.step} {budget.spent:.1f} min mean {np.mean(list(shares.values())):.3f} worst: {worst}")
+        log(f"judge step {trainer.step} {budget.spent:.1f} min mean {np.mean(list(shares.values())):.3f} worst: {worst}")
         judge.train()
-        course.keep(path, budget)
+        trainer.keep(path, budget)
 
-    for step in course.steps(budget):
+    for step in trainer.steps(budget):
         facts, pixels = zip(*(next(stream) for _ in range(BATCH)), strict=True)
         pictures = worn(to_tensor(pixels).to(device, memory_format=torch.channels_last), rng)
         loss = loss_of(judge, pictures, list(facts))
-        course.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.3), clip=5.0)
-        if look():
+        trainer.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.3), clip=5.0)
+        if is_due():
             keep()
     keep()
     return judge.eval()

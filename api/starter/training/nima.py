@@ -23,7 +23,7 @@ from api.starter.architecture import WEIGHTS as FOLDER
 from api.starter.training import data
 from api.starter.training.run import (
     Budget,
-    Course,
+    Trainer,
     autocast,
     every,
     learning_rate,
@@ -162,24 +162,24 @@ def train_nima(checkpoints: Path, minutes: float, device: torch.device) -> Train
     model, path = make_model().to(device), checkpoints / "nima.pt"
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = torch.optim.AdamW(model.parameters(), PEAK, weight_decay=0.05, fused=True)
-    course = Course({"model": model}, optimizer)
-    course.resume(path)
-    stream, budget, look = batches(500_000 + course.step), Budget(minutes, course.spent), every(60)
+    trainer = Trainer({"model": model}, optimizer)
+    trainer.resume(path)
+    stream, budget, is_due = batches(500_000 + trainer.step), Budget(minutes, trainer.spent), every(60)
     losses: list[float] = []
 
     def keep() -> None:
-        log(f"nima step {course.step} {budget.spent:.1f} of {minutes:.0f} min, loss {np.mean(losses[-100:] or [0]):.4f}")
-        course.keep(path, budget)
+        log(f"nima step {trainer.step} {budget.spent:.1f} of {minutes:.0f} min, loss {np.mean(losses[-100:] or [0]):.4f}")
+        trainer.keep(path, budget)
 
-    for step in course.steps(budget):
+    for step in trainer.steps(budget):
         model.train()
         loss = loss_of(model, next(stream), device)
-        course.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.3), clip=2.0)
+        trainer.follow(loss, learning_rate(PEAK, step, budget.progress, decay_from=0.3), clip=2.0)
         losses.append(float(loss.detach()))
-        if look():
+        if is_due():
             keep()
     keep()
-    return TrainedNima(model.eval(), export_nima(checkpoints), course.step, course.spent)
+    return TrainedNima(model.eval(), export_nima(checkpoints), trainer.step, trainer.spent)
 
 
 def export_nima(checkpoints: Path, weights: Path = FOLDER) -> Path:

@@ -146,7 +146,7 @@ def every(seconds: float) -> Callable[[], bool]:
     return due
 
 
-class Course:
+class Trainer:
     """What one process trains: modules by name, their optimizer, an average of weights (of none, unless given), and how far it is."""
 
     def __init__(

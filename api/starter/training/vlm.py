@@ -17,13 +17,12 @@ from transformers import PreTrainedTokenizerFast
 
 from api.starter.architecture import WEIGHTS
 from api.starter.talk.dialogues import Dialogue, dialogue
-from api.starter.talk.looks import Look
-from api.starter.talk.looks import look as make_look
+from api.starter.talk.labelled_pictures import LabelledPicture, sample_picture
 from api.starter.training.judge import FactsHead, facts_loss, worn
 from api.starter.training.run import (
     Average,
     Budget,
-    Course,
+    Trainer,
     autocast,
     every,
     learning_rate,
@@ -80,28 +79,28 @@ class Writer:
         return self._tokenizer.encode(text, add_special_tokens=False).ids  # type: ignore[no-any-return]
 
     def _apart(self, given: Dialogue) -> Row:
-        ids = self._ids(f"{START}user\n{self.picture * len(given.looks)}")
+        ids = self._ids(f"{START}user\n{self.picture * len(given.samples)}")
         start = len(ids)
         row = Row(ids, [IGNORED] * start, list(range(start)), [0] * start)
         for part, exchange in enumerate(given.exchanges, 1):
-            asked, told = (self._ids(text) for text in self._texts(*exchange))
-            if len(row.ids) + len(asked) + len(told) > LONGEST and part > 1:
+            user_turn, answer_turn = (self._ids(text) for text in self._texts(*exchange))
+            if len(row.ids) + len(user_turn) + len(answer_turn) > LONGEST and part > 1:
                 break
-            self._add(row, asked, told, range(start, start + len(asked) + len(told)), part)
+            self._add(row, user_turn, answer_turn, range(start, start + len(user_turn) + len(answer_turn)), part)
         return row
 
     def _in_turn(self, given: Dialogue) -> Row:
         system = f"{START}system\n{given.system}{END}\n" if given.system else ""
-        pictures = self.picture * len(given.looks)
+        pictures = self.picture * len(given.samples)
         row = Row([], [], [], [])
         for number, (question, answer) in enumerate(given.exchanges):
-            asked, told = self._texts(question, answer)
+            user_turn, answer_turn = self._texts(question, answer)
             before = f"{START}user\n"
             if not number:
                 before = system + before + (pictures if given.picture_first else "")
                 if not given.picture_first:
-                    asked = asked.replace(END, pictures + END, 1)
-            first, second = self._ids(before + asked), self._ids(told)
+                    user_turn = user_turn.replace(END, pictures + END, 1)
+            first, second = self._ids(before + user_turn), self._ids(answer_turn)
             if len(row.ids) + len(first) + len(second) > LONGEST and number:
                 break
             self._add(row, first, second, range(len(row.ids), len(row.ids) + len(first) + len(second)), 0)
@@ -110,9 +109,11 @@ class Writer:
     def _texts(self, question: str, answer: str) -> tuple[str, str]:
         return f"{question}{END}\n{START}assistant\n", f"{answer}{END}\n"
 
-    def _add(self, row: Row, asked: list[int], told: list[int], positions: range, part: int) -> None:
-        row.ids.extend((*asked, *told))
-        row.labels.extend((*[IGNORED] * len(asked), *told[:-1], IGNORED))  # the line break after an answer is never written
+    def _add(self, row: Row, user_turn: list[int], answer_turn: list[int], positions: range, part: int) -> None:
+        row.ids.extend((*user_turn, *answer_turn))
+        row.labels.extend(
+            (*[IGNORED] * len(user_turn), *answer_turn[:-1], IGNORED)
+        )  # the line break after an answer is never written
         row.positions.extend(positions)
         row.parts.extend([part] * len(positions))
 
@@ -138,14 +139,14 @@ def make_batch(writer: Writer, dialogues: Sequence[Dialogue], rng: np.random.Gen
 
     parts = padded([row.parts for row in rows], -1)
     sees = (parts[:, :, None] == parts[:, None, :]) | (parts[:, None, :] == 0)
-    looks = [look for one in dialogues for look in one.looks]
+    samples = [sample for one in dialogues for sample in one.samples]
     return Batch(
         ids=padded([row.ids for row in rows], writer.pad),
         labels=padded([row.labels for row in rows], IGNORED),
         positions=padded([row.positions for row in rows], 0),
         mask=(sees & torch.ones(length, length, dtype=torch.bool).tril())[:, None],
-        pictures=worn_a_little(to_tensor([look.pixels for look in looks]), rng),
-        facts=[look.facts for look in looks],
+        pictures=worn_a_little(to_tensor([sample.pixels for sample in samples]), rng),
+        facts=[sample.facts for sample in samples],
     )
 
 
@@ -153,7 +154,7 @@ def worn_a_little(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Ten
     return worn(pictures, rng) if rng.random() < 0.3 else pictures
 
 
-class Pupil(Course):
+class VlmTrainer(Trainer):
     """The model, and the head beside it."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, device: torch.device) -> None:
@@ -171,7 +172,7 @@ class Pupil(Course):
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Of the answers' tokens, and of the facts."""
-        model, tokens = self.vlm.model, self.look_at(batch.pictures)
+        model, tokens = self.vlm.model, self.encode_images(batch.pictures)
         words = model.text_model.get_input_embeddings()(batch.ids.to(self.device))
         here = (batch.ids == self.vlm.config.image_token_id).to(self.device)
         words = words.masked_scatter(here[..., None].expand_as(words), tokens.reshape(-1, tokens.shape[-1]).to(words.dtype))
@@ -196,17 +197,17 @@ class Pupil(Course):
         self.seen += len(batch.ids)
         return answers.item()
 
-    def learn_to_see(self, looks: Sequence[Look], rate: float, rng: np.random.Generator) -> float:
+    def train_vision_step(self, samples: Sequence[LabelledPicture], rate: float, rng: np.random.Generator) -> float:
         """One step of the eyes; the loss of the facts."""
-        pictures = worn_a_little(to_tensor([look.pixels for look in looks]), rng)
+        pictures = worn_a_little(to_tensor([sample.pixels for sample in samples]), rng)
         with autocast(self.device):
-            tokens = self.look_at(pictures)
+            tokens = self.encode_images(pictures)
             choices, things = self.head(tokens.float().flatten(1))
-        facts = facts_loss(choices, things, [look.facts for look in looks], self.device)
+        facts = facts_loss(choices, things, [sample.facts for sample in samples], self.device)
         self.follow(FACTS * facts, rate)
         return facts.item()
 
-    def look_at(self, pictures: torch.Tensor) -> torch.Tensor:
+    def encode_images(self, pictures: torch.Tensor) -> torch.Tensor:
         """(N, 16, 192): what the language model gets of each."""
         model = self.vlm.model
         return model.connector(model.vision_model(pixel_values=pictures.to(self.device)).last_hidden_state)  # type: ignore[no-any-return]
@@ -234,39 +235,41 @@ def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float,
 
     join_meeting(rank, processes, meeting)
     torch.manual_seed(8)
-    pupil = Pupil(need_vocabulary(checkpoints), device)
+    trainer = VlmTrainer(need_vocabulary(checkpoints), device)
     path = checkpoints / f"vlm-{rank}.pt"
-    if not pupil.resume(path):
-        take_over_eyes(pupil.vlm, CLIPModel.from_pretrained(WEIGHTS / "starter-clip"))
-        pupil.average = Average([pupil.vlm], 0.99)
-    torch.manual_seed(1000 * rank + pupil.step)
-    rng = np.random.default_rng([rank, pupil.step])
-    budget, look, losses = Budget(minutes, pupil.spent), every(300), []
+    if not trainer.resume(path):
+        take_over_eyes(trainer.vlm, CLIPModel.from_pretrained(WEIGHTS / "starter-clip"))
+        trainer.average = Average([trainer.vlm], 0.99)
+    torch.manual_seed(1000 * rank + trainer.step)
+    rng = np.random.default_rng([rank, trainer.step])
+    budget, is_due, losses = Budget(minutes, trainer.spent), every(300), []
 
     def keep() -> None:
-        pupil.keep(path, budget)
+        trainer.keep(path, budget)
         if rank == 0:
-            from api.starter.vlm_figures import quick_look
+            from api.starter.vlm_figures import quick_scores
 
-            pupil.average.swap()
-            log(f"vlm step {pupil.step} {budget.spent:.1f} min {quick_look(pupil.vlm, pupil.tokenizer)}")
-            pupil.average.swap()
+            trainer.average.swap()
+            log(f"vlm step {trainer.step} {budget.spent:.1f} min {quick_scores(trainer.vlm, trainer.tokenizer)}")
+            trainer.average.swap()
 
     while True:
-        if pupil.step % AVERAGE_EVERY == 0:
-            average_over_processes(pupil.parameters)
-            pupil.average.update()
+        if trainer.step % AVERAGE_EVERY == 0:
+            average_over_processes(trainer.parameters)
+            trainer.average.update()
             if time_is_up(budget):
                 break
-            if look():
+            if is_due():
                 keep()
-        rate = learning_rate(PEAK, pupil.step, budget.progress, warm_up=200, decay_from=0.5)
+        rate = learning_rate(PEAK, trainer.step, budget.progress, warm_up=200, decay_from=0.5)
         if budget.progress < EYES_UNTIL:
-            losses.append(pupil.learn_to_see([make_look(rng) for _ in range(PICTURES)], rate, rng))
+            losses.append(trainer.train_vision_step([sample_picture(rng) for _ in range(PICTURES)], rate, rng))
         else:
-            losses.append(pupil.learn(make_batch(pupil.writer, [dialogue(rng) for _ in range(BATCH)], rng), rate))
-        if rank == 0 and pupil.step % 100 == 0:
-            log(f"vlm step {pupil.step} {budget.spent:.1f} min loss {np.mean(losses[-100:]):.4f} rows {pupil.seen * processes}")
+            losses.append(trainer.learn(make_batch(trainer.writer, [dialogue(rng) for _ in range(BATCH)], rng), rate))
+        if rank == 0 and trainer.step % 100 == 0:
+            log(
+                f"vlm step {trainer.step} {budget.spent:.1f} min loss {np.mean(losses[-100:]):.4f} rows {trainer.seen * processes}"
+            )
     keep()
     torch.distributed.destroy_process_group()
 
@@ -280,7 +283,7 @@ def train_vlm(checkpoints: Path, minutes: float, device: torch.device) -> None:
 
 def export_vlm(checkpoints: Path, folder: Path = FOLDER) -> None:
     """weights/starter-vlm: the averaged weights, fp16 on disk, with processor and template."""
-    pupil = Pupil(need_vocabulary(checkpoints), torch.device("cpu"))
-    pupil.load(need_checkpoint(checkpoints / "vlm-0.pt"))
-    pupil.average.swap()
-    save_vlm(pupil.vlm, pupil.tokenizer, folder)
+    trainer = VlmTrainer(need_vocabulary(checkpoints), torch.device("cpu"))
+    trainer.load(need_checkpoint(checkpoints / "vlm-0.pt"))
+    trainer.average.swap()
+    save_vlm(trainer.vlm, trainer.tokenizer, folder)

@@ -20,7 +20,7 @@ from api.starter.training.clip import load_clip, tokenize
 from api.starter.training.judge import facts_loss
 from api.starter.training.run import (
     Budget,
-    Course,
+    Trainer,
     autocast,
     every,
     learning_rate,
@@ -79,7 +79,7 @@ def misread(encoder: CLIPTextModel, reader: Reader, tokenizer: CLIPTokenizer, co
     return {name: float(np.mean(values)) for name, values in wrong.items()}
 
 
-class Pupil(Course):
+class TextEncoderTrainer(Trainer):
     """The text encoder, what asks it questions, and their optimizer."""
 
     def __init__(self, encoder: CLIPTextModel, device: torch.device = CPU) -> None:
@@ -90,9 +90,9 @@ class Pupil(Course):
         optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         super().__init__({"encoder": self.encoder, "reader": self.reader}, optimizer)
 
-    def learn(self, facts: list[world.Picture], told: list[str], rate: float) -> float:
+    def learn(self, facts: list[world.Picture], texts: list[str], rate: float) -> float:
         """One step. Captions are padded to the longest: the encoder is causal, so what follows changes nothing before it."""
-        tokens = tokenize(self.tokenizer, told, TOKENS if self.step % 4 == 0 else None).to(self.device)
+        tokens = tokenize(self.tokenizer, texts, TOKENS if self.step % 4 == 0 else None).to(self.device)
         with autocast(self.device):
             choices, things = self.reader(self.encoder(tokens).last_hidden_state)
         loss = facts_loss(choices, things, facts, self.device)
@@ -119,28 +119,28 @@ def _beginner(checkpoints: Path) -> CLIPTextModel:
 def _train_process(rank: int, processes: int, checkpoints: Path, minutes: float, meeting: str, device: torch.device) -> None:
     join_meeting(rank, processes, meeting)
     torch.manual_seed(7)
-    pupil, path = Pupil(_beginner(checkpoints), device), checkpoints / f"words-{rank}.pt"
-    pupil.resume(path)
-    stream = captions(700_000 + 1000 * rank + pupil.step)
-    budget, look = Budget(minutes, pupil.spent), every(60)
+    trainer, path = TextEncoderTrainer(_beginner(checkpoints), device), checkpoints / f"words-{rank}.pt"
+    trainer.resume(path)
+    stream = captions(700_000 + 1000 * rank + trainer.step)
+    budget, is_due = Budget(minutes, trainer.spent), every(60)
 
     def keep() -> None:
-        pupil.keep(path, budget)
+        trainer.keep(path, budget)
         if rank == 0:
-            save_checkpoint(checkpoints / TEXT_ENCODER, {"model": pupil.encoder.state_dict()})
-            wrong = misread(pupil.encoder, pupil.reader, pupil.tokenizer)
+            save_checkpoint(checkpoints / TEXT_ENCODER, {"model": trainer.encoder.state_dict()})
+            wrong = misread(trainer.encoder, trainer.reader, trainer.tokenizer)
             worst = ", ".join(f"{name} {share:.2f}" for name, share in sorted(wrong.items(), key=lambda item: -item[1])[:8])
-            log(f"words step {pupil.step} {budget.spent:.1f} min wrong {np.mean(list(wrong.values())):.3f}: {worst}")
+            log(f"words step {trainer.step} {budget.spent:.1f} min wrong {np.mean(list(wrong.values())):.3f}: {worst}")
 
     while True:
-        if pupil.step % AVERAGE_EVERY == 0:
-            average_over_processes(pupil.parameters)
+        if trainer.step % AVERAGE_EVERY == 0:
+            average_over_processes(trainer.parameters)
             if time_is_up(budget):
                 break
-            if look():
+            if is_due():
                 keep()
-        facts, told = zip(*(next(stream) for _ in range(BATCH)), strict=True)
-        pupil.learn(list(facts), list(told), learning_rate(PEAK, pupil.step, budget.progress))
+        facts, texts = zip(*(next(stream) for _ in range(BATCH)), strict=True)
+        trainer.learn(list(facts), list(texts), learning_rate(PEAK, trainer.step, budget.progress))
     keep()
     dist.destroy_process_group()
 

@@ -15,7 +15,7 @@ from api.images.models import GeneratedImage
 from api.jobs import kinds
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.running import Finished, Outcome, RunningJob
+from api.jobs.running import ChildJob, Finished, Outcome, RunningJob, Waiting
 from api.specs import StoredSpec
 
 
@@ -179,8 +179,35 @@ class Tokens(JobKind):
         yield Finished(batch[0], {})
 
 
+class Parent(JobKind):
+    """Asks for `count` children of the kind `child`, waits, and tells what became of them; `rounds` times, where that is said.
+
+    Before each outcome it takes `seconds`. On its attempt `crash` of what it does before or after its children it ends the process.
+    """
+
+    name = "parent"
+
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        for run in batch:
+            children, count = run.children, run.spec.params.get("count", 1)
+            with run.measure("parent"):
+                time.sleep(run.spec.params.get("seconds", 0))
+            run.raise_if_cancelled()
+            if run.attempt == run.spec.params.get("crash_after" if children else "crash_before"):
+                os._exit(139)
+            if len(children) < count * run.spec.params.get("rounds", 1):
+                run.warn(f"It waits for {count} more.")
+                child = ChildJob(
+                    run.spec.params.get("child", "noop"), run.spec.params.get("child_params", {}), prompt="a child"
+                )
+                yield Waiting(run, [child] * count)
+            else:
+                yield Finished(run, {"children": [[str(child.pk), child.status, child.result] for child in children]})
+
+
 KINDS: tuple[JobKind, ...] = (
     Noop(), Batched(), Sleep(), Stubborn(), Picture(), Unrecordable(), Refuse(), Broken(), Silent(), Crash(), Fault(), Hang(), Tokens(),
+    Parent(),
 )  # fmt: skip
 
 

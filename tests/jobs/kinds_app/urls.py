@@ -5,7 +5,8 @@ from typing import Any
 from django.urls import path
 from rest_framework import serializers
 
-from api.jobs.api.submission import Submission, SubmitView
+from api.jobs.api.dialect import SubmitView
+from api.jobs.api.submission import Submission
 from api.strict import StrictSerializer
 from config.urls import handler400, handler403, handler404, handler500, urlpatterns
 from tests.jobs.kinds_app.kinds import KINDS

@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--output", type=Path, help="the folder to write (default: heads/ID in the folder of models)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from api.loading.converting import NotConvertible, convert
+        from api.loading.conversion import NotConvertible, convert
 
         model_id = options["id"] or id_of(options["file"])
         if not is_model_id(model_id):

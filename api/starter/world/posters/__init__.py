@@ -85,7 +85,7 @@ def _make(sheet: Sheet, parts: list[Part], rng: np.random.Generator) -> EventPos
 
 def _crowd(poster: EventPoster, rng: np.random.Generator, amount: float) -> EventPoster:
     """Laid out anew from the same words."""
-    told = {part.kind: " ".join(part.lines) for part in poster.parts if part.lines}
+    text_of_kind = {part.kind: " ".join(part.lines) for part in poster.parts if part.lines}
     sizes = {part.kind: part.size for part in poster.parts if part.lines}
     body = sizes["text"]
     sheet = Sheet(
@@ -94,11 +94,11 @@ def _crowd(poster: EventPoster, rng: np.random.Generator, amount: float) -> Even
         margin=0,
         type=Type(body, sizes["title"], sizes["subtitle"], body),
         align="left" if "items-start" in poster.layout_class else "center",
-        title=told["title"],
-        subtitle=told["subtitle"],
-        date=told["date"],
+        title=text_of_kind["title"],
+        subtitle=text_of_kind["subtitle"],
+        date=text_of_kind["date"],
         texts=(),
-        button=told["button"],
+        button=text_of_kind["button"],
         seed=poster.seed,
     )
     return replace(poster, parts=tuple(crowded(sheet, rng, amount)))

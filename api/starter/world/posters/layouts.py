@@ -45,11 +45,11 @@ class Sheet:
         return press(self.button, self.type.body, width, align=self.align, on=on)
 
 
-Made = list[Part] | None
-Layout = Callable[[Sheet, np.random.Generator], Made]
+PlacedParts = list[Part] | None
+Layout = Callable[[Sheet, np.random.Generator], PlacedParts]
 
 
-def stacked(sheet: Sheet, rng: np.random.Generator) -> Made:
+def stacked(sheet: Sheet, rng: np.random.Generator) -> PlacedParts:
     """One column over the page."""
     room = sheet.inner
     wide = room.w if sheet.height > sheet.width else 0.72 * room.w
@@ -60,7 +60,7 @@ def stacked(sheet: Sheet, rng: np.random.Generator) -> Made:
     return fit(column, Region(left, room.y, wide, room.h), sheet.type.body)
 
 
-def written(sheet: Sheet, rng: np.random.Generator) -> Made:
+def written(sheet: Sheet, rng: np.random.Generator) -> PlacedParts:
     """Words alone, centred on the page."""
     room = sheet.inner
     larger = sheet.type if sheet.width < sheet.height else sheet.type.scaled(1.2)
@@ -73,7 +73,7 @@ def written(sheet: Sheet, rng: np.random.Generator) -> Made:
     )
 
 
-def band(sheet: Sheet, rng: np.random.Generator) -> Made:
+def band(sheet: Sheet, rng: np.random.Generator) -> PlacedParts:
     """An image across the page, above or below a column."""
     room, above = sheet.inner, rng.random() < 0.6
     high = sheet.height * rng.uniform(0.36, 0.45)
@@ -92,7 +92,7 @@ def band(sheet: Sheet, rng: np.random.Generator) -> Made:
     return [image, *left, *(part.moved(room.w - half, rise) for part in right)]
 
 
-def card(sheet: Sheet, rng: np.random.Generator) -> Made:
+def card(sheet: Sheet, rng: np.random.Generator) -> PlacedParts:
     """A card in the middle of the ground."""
     pad = 0.85 * sheet.margin
     wide = (0.82 if sheet.height > sheet.width else 0.6) * sheet.width
@@ -107,7 +107,7 @@ def card(sheet: Sheet, rng: np.random.Generator) -> Made:
     return [Part("card", left, top, wide, bottom - top), *placed]
 
 
-def columns(sheet: Sheet, rng: np.random.Generator) -> Made:
+def columns(sheet: Sheet, rng: np.random.Generator) -> PlacedParts:
     """A head over equal columns of image and text."""
     room, unit = sheet.inner, sheet.type.body
     count = 2 if sheet.height > sheet.width else 3
@@ -129,7 +129,7 @@ def columns(sheet: Sheet, rng: np.random.Generator) -> Made:
     return [*placed, call.moved(room.x, foot)]
 
 
-def split(sheet: Sheet, rng: np.random.Generator) -> Made:
+def split(sheet: Sheet, rng: np.random.Generator) -> PlacedParts:
     """An image on one side, a column on the other; for pages that are wider than high."""
     if sheet.width < sheet.height:
         return None

@@ -88,8 +88,8 @@ class EventPoster:
 
     @property
     def event_data(self) -> dict[str, str]:
-        told = {kind: " ".join(" ".join(p.lines) for p in self.parts if p.kind == kind) for kind in ("title", "text")}
-        return {"title": told["title"], "description": told["text"]}
+        text_of_kind = {kind: " ".join(" ".join(p.lines) for p in self.parts if p.kind == kind) for kind in ("title", "text")}
+        return {"title": text_of_kind["title"], "description": text_of_kind["text"]}
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
 from api.access.principals import LOCAL
-from api.chat.captions import SUFFIXES, CaptionFile, CaptionsError
-from api.chat.interface import keep_picture, messages_of
+from api.chat.backend_selection import BACKENDS, select
+from api.chat.caption_files import SUFFIXES, CaptionFile, CaptionsError
 from api.chat.messages import DETAILS
-from api.chat.selection import BACKENDS, select
+from api.chat.python_api import messages_of, store_picture
 from api.chat.serializers import ChatSerializer
 from api.errors import DarkroomError
 from api.files.errors import InvalidImage
+from api.files.formats import FORMAT_OF_SUFFIX
 from api.jobs.api.submission import submit
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
@@ -30,7 +31,7 @@ from api.jobs.states import Status
 from api.problems import field_errors
 from api.system.waiting import INTERRUPTED, NoWorkerLeftError, Watch, a_worker, checked
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+PICTURES = frozenset({*FORMAT_OF_SUFFIX, ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif"})
 """What is taken for a picture by its name; those that this server doesn't read have a row that says so."""
 QUESTION = "Describe this image."
 FULL = (429, 503)
@@ -120,7 +121,7 @@ class Captioner:
     def begin(self, name: str) -> Job | str | None:
         """Its chat, or what is wrong with the picture; None where the queue is full for now."""
         try:
-            picture = keep_picture(self.folder / name)
+            picture = store_picture(self.folder / name)
             submission = chat_about(picture, self.options)
             return submit(submission, principal=LOCAL)
         except InvalidImage as error:
@@ -173,7 +174,7 @@ def check_model(options: dict[str, Any]) -> None:
         ) from None
     except DarkroomError as problem:
         raise CommandError(problem.detail) from None
-    if not selection.sees:
+    if not selection.accepts_images:
         raise CommandError(f"'{selection.model}' reads text only; it can't see pictures.")
     checked(ChatSerializer(data=request_for([], options), context={"principal": LOCAL}))
 

@@ -44,7 +44,7 @@ class Command(BaseCommand):
 
     def export(self, entry: ModelEntry, folder: Path, precision: str, output: Path | None) -> None:
         from api.chat.export import VARIANTS, ExportError, export_onnx
-        from api.downloads.exports import export_folder, report_file
+        from api.downloads.onnx_exports import export_folder, report_file
         from api.errors import DarkroomError
 
         target = output or export_folder(settings.MODELS_DIR, entry)

@@ -1,26 +1,24 @@
 """Makes pictures from the shell. A job in the history like any other: run by a worker that is alive, else by this process."""
 
-import shutil
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
 from api.access.principals import LOCAL
+from api.files.formats import FORMAT_NAMES, FORMAT_OF_SUFFIX
 from api.files.models import StoredFile
-from api.files.storage import media_path
+from api.files.services import read_file
+from api.files.storage import describe_place
 from api.images.serializers import Txt2ImgSerializer
-from api.images.spec import FORMATS
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.system.waiting import checked, run_to_end
-
-FORMAT_OF_SUFFIX = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
 class Command(BaseCommand):
@@ -37,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--size", type=read_size, metavar="N or WxH", help="in pixels (default: the model's own)")
         parser.add_argument("--scheduler", metavar="NAME")
         parser.add_argument("--number", dest="num_images", type=int, metavar="N", help="of pictures, from consecutive seeds")
-        parser.add_argument("--format", dest="output_format", choices=FORMATS, help="default: what FILE ends in, else png")
+        parser.add_argument("--format", dest="output_format", choices=FORMAT_NAMES, help="default: what FILE ends in, else png")
 
     def handle(self, *args: Any, out: Path | None, **options: Any) -> None:
         submission = read_request(options, out)
@@ -48,10 +46,13 @@ class Command(BaseCommand):
         assert job.result is not None
         images = job.result["images"]
         for number, image in enumerate(images, start=1):
-            path = media_path(StoredFile.objects.get(pk=image["id"]).name)
+            file = StoredFile.objects.get(pk=image["id"])
+            place = describe_place(file.name)
             if out is not None:
-                path = Path(shutil.copyfile(path, place_for(out, path, number if len(images) > 1 else 0)))
-            self.stdout.write(f"{path}  {image['width']}x{image['height']}, seed {image['seed']}")
+                copy = place_for(out, file, number if len(images) > 1 else 0)
+                copy.write_bytes(read_file(file))
+                place = str(copy)
+            self.stdout.write(f"{place}  {image['width']}x{image['height']}, seed {image['seed']}")
 
 
 def read_size(text: str) -> tuple[int, int]:
@@ -82,10 +83,10 @@ def follow_with_bar(rows: Iterator[Job]) -> Job:
     return now
 
 
-def place_for(out: Path, made: Path, number: int) -> Path:
+def place_for(out: Path, file: StoredFile, number: int) -> Path:
     """`number` is 0 for the only picture. Folders are made as needed."""
     if out.is_dir() or not out.suffix:
-        out = out / made.name
+        out = out / PurePosixPath(file.name).name
     elif number:
         out = out.with_stem(f"{out.stem}-{number}")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from api.catalog import ModelEntry, UnknownModel
-from api.chat.selection import loaded_first
+from api.chat.backend_selection import preferred_entry
 from api.system.selectors import model_store
 from config.catalog import get_catalog
 
@@ -48,7 +48,7 @@ def find_entries(names: Sequence[str]) -> list[ModelEntry]:
     """All of them with those that they stand on, or a CommandError before anything is fetched."""
     catalog = get_catalog()
     try:
-        wanted = [loaded_first(part) for name in names for part in catalog.with_base(catalog.get(name))]
+        wanted = [preferred_entry(part) for name in names for part in catalog.with_base(catalog.get(name))]
         return list({entry.id: entry for entry in wanted}.values())
     except UnknownModel as error:
         raise CommandError(str(error)) from None

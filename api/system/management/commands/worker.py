@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import uuid
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from api.jobs.start_failures import record_start_failure
 from api.system.worker_start import sentence_for_start
+from config.env import DEVICE_NAME
 
 PARENT_GONE_DRAIN_SECONDS = 1.0
 LAST_EXIT_SECONDS = 15.0
@@ -28,6 +29,8 @@ class Command(BaseCommand):
             "--parent-pipe", type=int, default=None, help="given by the supervisor: the worker ends when it closes"
         )
         parser.add_argument("--trial", action="store_true", help="only try the device: exit status 0 where a worker can start")
+        parser.add_argument("--number", type=int, default=0, help="given by the supervisor: which of its workers this is")
+        parser.add_argument("--device", type=read_device, default=None, help="cpu, mps, cuda or cuda:1; without it, DEVICE")
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER") or "external"
@@ -37,8 +40,9 @@ class Command(BaseCommand):
             self.prepare_or_tell(self.stdout.write)
             return
 
+        settings.DEVICE = options["device"] or settings.DEVICE
         if options["parent_pipe"] is not None:
-            wait_for_the_one_before()
+            wait_for_the_one_before(options["number"])
         loop = make_worker(options["worker_id"])
         # In a thread, since a signal handler runs in the middle of whatever the loop is doing with the database.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=loop.stop).start())
@@ -60,11 +64,17 @@ class Command(BaseCommand):
             raise CommandError(reason) from None
 
 
-def wait_for_the_one_before() -> None:
-    """One embedded worker a data folder: a worker whose web process was killed may still be ending."""
+def read_device(text: str) -> str:
+    if not DEVICE_NAME.fullmatch(text):
+        raise ArgumentTypeError(f"{text} is no device; cpu, mps, cuda and cuda:1 are.")
+    return text
+
+
+def wait_for_the_one_before(number: int) -> None:
+    """One embedded worker of each number a data folder: a worker whose web process was killed may still be ending."""
     import fcntl
 
-    file = open(settings.DATA_DIR / "worker.lock", "a")
+    file = open(settings.DATA_DIR / (f"worker-{number}.lock" if number else "worker.lock"), "a")
     fcntl.flock(file, fcntl.LOCK_EX)
     globals()["_lock"] = file
 

@@ -1,0 +1,67 @@
+"""Incremental detokenization: whole characters only, and never a stop string or the start of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+
+class StopFilter:
+    """Withholds text that may turn out to be a stop string."""
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self.stop = tuple(stop)
+        self.pending = ""
+        self.stopped = False
+
+    def push(self, piece: str) -> str:
+        """The text that can be sent now; '' after the first stop string."""
+        if self.stopped:
+            return ""
+        self.pending += piece
+        places = [place for stop_string in self.stop if (place := self.pending.find(stop_string)) >= 0]
+        if places:
+            self.stopped = True
+            text, self.pending = self.pending[: min(places)], ""
+            return text
+        keep = max((overlap(self.pending, stop_string) for stop_string in self.stop), default=0)
+        text, self.pending = self.pending[: len(self.pending) - keep], self.pending[len(self.pending) - keep :]
+        return text
+
+    def flush(self) -> str:
+        """The withheld text, at the end of the sequence."""
+        text, self.pending = ("" if self.stopped else self.pending), ""
+        return text
+
+
+def overlap(text: str, stop: str) -> int:
+    """The number of characters at the end of `text` that are the start of `stop`."""
+    return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)
+
+
+class Detokenizer:
+    """The tokens of one sequence as text. Bytes of an incomplete character are withheld."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self.tokenizer, self.filter = tokenizer, StopFilter(stop)
+        self.stream = DecodeStream(skip_special_tokens=True)
+        self.tokens: list[int] = []
+        self.decoded = ""
+
+    @property
+    def stopped(self) -> bool:
+        return self.filter.stopped
+
+    def push(self, token: int) -> str:
+        self.tokens.append(token)
+        piece = self.stream.step(self.tokenizer, token) or ""
+        self.decoded += piece
+        return self.filter.push(piece)
+
+    def flush(self) -> str:
+        """The rest, at the end of the sequence; an incomplete character becomes U+FFFD."""
+        whole = self.tokenizer.decode(self.tokens, skip_special_tokens=True)
+        rest = whole[len(self.decoded) :] if whole.startswith(self.decoded) else ""
+        return self.filter.push(rest) + self.filter.flush()

@@ -1,0 +1,65 @@
+"""Serializers of conversations and their messages."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from api.chat.models import Conversation, Message
+
+
+class MessagePartSerializer(serializers.Serializer[Any]):
+    type = serializers.ChoiceField(choices=["text", "image"])
+    text = serializers.CharField(required=False)
+    image = serializers.UUIDField(required=False)
+    detail = serializers.CharField(required=False)
+    url = serializers.CharField(required=False)
+    thumbnail_url = serializers.CharField(required=False)
+
+
+class MessageSerializer(serializers.ModelSerializer[Message]):
+    job = serializers.UUIDField(source="job_id", read_only=True)
+    parts = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Message
+        fields = (
+            "position", "choice", "role", "parts", "job", "model_id", "backend", "finish_reason", "prompt_tokens",
+            "completion_tokens", "first_token_seconds", "seconds", "created_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(MessagePartSerializer(many=True))
+    def get_parts(self, message: Message) -> list[dict[str, Any]]:
+        return [self.with_urls(part) if part["type"] == "image" else part for part in message.parts]
+
+    def with_urls(self, part: dict[str, Any]) -> dict[str, Any]:
+        path = self.context["request"].build_absolute_uri(f"/api/images/{part['image']}/")
+        return {**part, "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/"}
+
+
+COLUMNS = ("id", "title", "model_id", "message_count", "metadata", "created_at", "updated_at")
+
+
+class ConversationSerializer(serializers.ModelSerializer[Conversation]):
+    message_count = serializers.IntegerField(read_only=True)
+    metadata = serializers.DictField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        model = Conversation
+        fields = COLUMNS
+        read_only_fields = fields
+
+
+class ConversationDetailSerializer(serializers.ModelSerializer[Conversation]):
+    message_count = serializers.SerializerMethodField()
+    metadata = serializers.DictField(child=serializers.CharField(), read_only=True)
+    messages = MessageSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Conversation
+        fields = (*COLUMNS, "messages")
+        read_only_fields = fields
+
+    def get_message_count(self, conversation: Conversation) -> int:
+        return len(conversation.messages.all())

@@ -1,0 +1,47 @@
+"""Local model folders (`path` in the catalog): find the checkpoint, or say why there is none. No torch, no Django."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from api.catalog import ModelEntry
+from api.downloads.snapshots import PICKLES, is_lfs_pointer
+from api.errors import DarkroomError
+
+CHECKPOINT_FILES = ("model_index.json", "config.json", "model.safetensors")
+
+
+def find_folder(entry: ModelEntry) -> Path | None:
+    """The entry's folder where it holds a checkpoint; None where it doesn't."""
+    folder = entry.path
+    return folder if folder and any((folder / file_name).is_file() for file_name in CHECKPOINT_FILES) else None
+
+
+def missing_checkpoint(entry: ModelEntry, folder: Path) -> DarkroomError:
+    """Why `find_folder` found none."""
+    if not folder.exists():
+        return DarkroomError("not_found", 502, f"The folder of {entry.name} is not there: see its `path` in the catalog.")
+    if entry.task != "text-to-image":
+        detail = f"{entry.name} can't be loaded: its folder has neither a config.json nor a model.safetensors."
+        return DarkroomError("unsupported_checkpoint", 422, detail)
+    files = [folder] if folder.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
+    single_file = next((file for file in files if file.suffix == ".safetensors"), None)
+    pickled = next((file for file in files if PICKLES.search(file.name)), None)
+    if single_file is not None and is_lfs_pointer(single_file):
+        detail = (
+            f"{single_file.name} of {entry.name} is a Git LFS pointer, not the weights themselves: `git lfs pull` fetches them."
+        )
+        return DarkroomError("damaged", 422, detail)
+    if single_file is not None:
+        return _unsupported(
+            entry, f"{single_file.name} is a single-file checkpoint", "StableDiffusionPipeline.from_single_file(file)"
+        )
+    if pickled is not None:
+        reason = f"{pickled.name} holds pickled weights, which can run code, and only safetensors are read"
+        return _unsupported(entry, reason, "where you trust it, StableDiffusionPipeline.from_single_file(file)")
+    return _unsupported(entry, "its folder has neither a model_index.json nor a config.json", "pipeline")
+
+
+def _unsupported(entry: ModelEntry, reason: str, source: str) -> DarkroomError:
+    remedy = f"this version takes a folder in diffusers' form, which {source}.save_pretrained(folder) writes"
+    return DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be loaded: {reason}; {remedy}.")

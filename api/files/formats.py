@@ -1,0 +1,125 @@
+"""The formats of pictures: what is read, what is written, and how. A new format is one row of the table, and nothing else.
+
+No Django: specs read it.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from PIL import Image, features
+
+from api.errors import DarkroomError
+
+
+@dataclass(frozen=True)
+class PictureFormat:
+    """One row. Formats that Pillow was built without are left out of FORMATS."""
+
+    name: str
+    """In requests (`output_format`)."""
+    label: str
+    """In sentences."""
+    codec: str
+    """Pillow's name."""
+    content_type: str
+    suffixes: tuple[str, ...]
+    """Of files, with the dot; those that are stored here have the first."""
+    max_side: int
+    """In pixels: what the format, or its encoder, can hold."""
+    options: Mapping[str, Any]
+    """The encoder's, for pictures that are made here."""
+    parameters: Literal["text", "exif"]
+    """Where a file carries the parameters that made it: in PNG's text chunks, or in EXIF."""
+    has_alpha: bool = True
+    max_exif_bytes: int | None = None
+    refuses_animation: bool = True
+    """Whether a file may be an animation, which is not a picture for us."""
+    needs: str = field(default="", compare=False)
+    """Pillow's feature without which the format is not there."""
+
+
+_TABLE = (
+    PictureFormat(
+        name="png",
+        label="PNG",
+        codec="PNG",
+        content_type="image/png",
+        suffixes=(".png",),
+        max_side=2**31 - 1,
+        options={"compress_level": 2},  # zlib's; level 6 takes twice the time for some per cent
+        parameters="text",
+    ),
+    PictureFormat(
+        name="jpeg",
+        label="JPEG",
+        codec="JPEG",
+        content_type="image/jpeg",
+        suffixes=(".jpg", ".jpeg"),
+        max_side=65_500,  # libjpeg's; the format itself ends at 65,535
+        options={"quality": 92},
+        parameters="exif",
+        has_alpha=False,
+        max_exif_bytes=65_533,  # what one marker holds
+        refuses_animation=False,  # an MPO is a phone's JPEG with a second picture behind the first, which is not read
+    ),
+    PictureFormat(
+        name="webp",
+        label="WebP",
+        codec="WEBP",
+        content_type="image/webp",
+        suffixes=(".webp",),
+        max_side=16_383,
+        options={"quality": 92, "method": 4},
+        parameters="exif",
+    ),
+    PictureFormat(
+        name="avif",
+        label="AVIF",
+        codec="AVIF",
+        content_type="image/avif",
+        suffixes=(".avif",),
+        max_side=32_768,  # libavif reads no larger one back
+        options={"quality": 90, "speed": 9},  # speed 6, libavif's own, takes eight times the time for a tenth of the size
+        parameters="exif",
+        needs="avif",
+    ),
+)
+FORMATS = {row.name: row for row in _TABLE if not row.needs or features.check(row.needs)}
+FORMAT_NAMES = tuple(FORMATS)
+CODECS = tuple(row.codec for row in FORMATS.values())
+FORMAT_OF_SUFFIX = {suffix: row.name for row in FORMATS.values() for suffix in row.suffixes}
+ANIMATED_CODECS = frozenset(row.codec for row in FORMATS.values() if row.refuses_animation)
+STORED_SUFFIXES = tuple(row.suffixes[0] for row in _TABLE)
+"""Also of formats that are not there any more: their files may be."""
+TEXT_CODECS = frozenset(row.codec for row in FORMATS.values() if row.parameters == "text")
+CONTENT_TYPES = tuple(row.content_type for row in FORMATS.values())
+THUMBNAIL = FORMATS["webp"]
+UPLOAD = FORMATS["png"]
+"""Uploads are kept without loss and without metadata."""
+
+
+def list_labels() -> str:
+    """'PNG, JPEG, WebP or AVIF'."""
+    return join_words(row.label for row in FORMATS.values())
+
+
+def join_words(words: Iterable[str]) -> str:
+    *head, last = words
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def encode(image: Image.Image, format: PictureFormat, **options: Any) -> bytes:
+    """The file's bytes; `options` go to the encoder, over those of the table. Raises DarkroomError for what the format can't hold."""
+    if max(image.size) > format.max_side:
+        raise DarkroomError(
+            "too_large_for_format",
+            400,
+            f"A {format.label} picture has at most {format.max_side} pixels on a side, and this one has "
+            f"{image.width} × {image.height}.",
+            field="output_format",
+        )
+    buffer = io.BytesIO()
+    (image if format.has_alpha else image.convert("RGB")).save(buffer, format.codec, **{**format.options, **options})
+    return buffer.getvalue()

@@ -1,0 +1,113 @@
+"""One thread in each process hears notifications and asks the database once about all jobs that anybody waits for.
+
+It calls those whose job has moved.
+"""
+
+import logging
+import socket
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from api.jobs.api.database_calls import give_back_connection
+from api.jobs.notify.channels import drain, subscribe
+from api.jobs.states import FINAL
+from api.jobs.store import transitions
+from api.outages import outage_of
+
+log = logging.getLogger("darkroom.jobs")
+FALLBACK_SECONDS = 1.0  # what a lost notification costs
+
+
+class Watch:
+    """One waiter's interest in one job: in whatever happens to it, or in its end alone. `notify` is called in the hub's thread."""
+
+    def __init__(self, job_id: uuid.UUID, notify: Callable[[], object], *, end_only: bool) -> None:
+        self.job_id, self.notify, self.end_only = job_id, notify, end_only
+        self.seen = -1
+
+    def look(self, sequence: int, status: str | None) -> None:
+        """None: the job was deleted."""
+        if sequence != self.seen and (not self.end_only or status is None or status in FINAL):
+            self.seen = sequence
+            self.notify()
+
+
+class EventHub(threading.Thread):
+    def __init__(self) -> None:
+        super().__init__(name="event-hub", daemon=True)
+        self.lock = threading.Lock()
+        self.watches: dict[uuid.UUID, set[Watch]] = defaultdict(set)
+        self.wanted = threading.Event()
+        self.poked, self.poke = socket.socketpair()  # whoever begins to watch is told at once how the job stands
+        self.poked.setblocking(False)
+        self.poke.setblocking(False)
+
+    def add(self, watch: Watch) -> None:
+        with self.lock:
+            self.watches[watch.job_id].add(watch)
+        self.wanted.set()
+        try:
+            self.poke.send(b"!")
+        except BlockingIOError:
+            pass  # it has been told often enough
+
+    def remove(self, watch: Watch) -> None:
+        with self.lock:
+            self.watches[watch.job_id].discard(watch)
+            if not self.watches[watch.job_id]:
+                del self.watches[watch.job_id]
+
+    def run(self) -> None:
+        subscription = subscribe("web")
+        while True:
+            self.wanted.wait()
+            try:
+                subscription.wait(FALLBACK_SECONDS, self.poked)
+                drain(self.poked)
+                self.look_at_all()
+            except Exception as error:  # whatever it was: without this thread everybody would wait in vain
+                known = outage_of(error)
+                log.warning("The event hub stumbled (%s); those who wait go on waiting", known or error, exc_info=not known)
+                time.sleep(FALLBACK_SECONDS)
+                connection.close()
+            finally:
+                give_back_connection()
+
+    def look_at_all(self) -> None:
+        with self.lock:
+            watches = [watch for group in self.watches.values() for watch in group]
+            if not watches:
+                return self.wanted.clear()
+        standing = transitions.statuses_by_id([watch.job_id for watch in watches])
+        for watch in watches:
+            watch.look(*standing.get(watch.job_id, (-2, None)))
+
+
+_hub: EventHub | None = None
+_starting = threading.Lock()
+
+
+def get_hub() -> EventHub:
+    global _hub
+    with _starting:
+        if _hub is None or not _hub.is_alive():
+            _hub = EventHub()
+            _hub.start()
+    return _hub
+
+
+@contextmanager
+def watch_job(job_id: uuid.UUID, notify: Callable[[], object], *, end_only: bool = False) -> Iterator[None]:
+    """Within it `notify` is called, in the hub's thread, at once and whenever the job has moved; with `end_only` when it has ended."""
+    hub, watch = get_hub(), Watch(job_id, notify, end_only=end_only)
+    hub.add(watch)
+    try:
+        yield
+    finally:
+        hub.remove(watch)

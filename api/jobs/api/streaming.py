@@ -1,0 +1,111 @@
+"""A job's events as Server-Sent Events, for every API alike: this server's own, the pages', and those of the dialects.
+
+The events are in the database, so a stream outlives a worker, and a database that restarts; a client may leave and come back.
+"""
+
+import asyncio
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+
+from django.http import StreamingHttpResponse
+
+from api.jobs.api.database_calls import call_and_close, in_thread_when_back
+from api.jobs.api.hub import watch_job
+from api.jobs.api.waiting import setter
+from api.jobs.models import Job, JobEvent
+from api.jobs.states import FINAL, Status
+from api.outages import is_away
+
+SILENCE_SECONDS = 15.0
+KEEP_ALIVE = b": still here\n\n"
+HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class JobStream(ABC):
+    """One job's events as one client reads them. A subclass says what they look like.
+
+    `begin`, `encode` and `finish` run in a thread and may ask the database; they do so before they change anything of their own, for
+    they are called again where the database was away. `after`: the number of the last event that was read.
+    """
+
+    def __init__(self, job_id: uuid.UUID, after: int = 0) -> None:
+        self.job_id, self.after = job_id, after
+        self.status: str | None = Status.QUEUED  # when it was last read; None: the job was deleted
+        self.ended = False
+        self._begun = False
+        self._unsent: list[bytes] = []
+
+    def begin(self) -> Iterable[bytes]:
+        return ()
+
+    @abstractmethod
+    def encode(self, event: JobEvent) -> Iterable[bytes]:
+        """Nothing of an event that this client is not told. One that sets `ended` is the last."""
+
+    def finish(self) -> Iterable[bytes]:
+        """Behind the last event, once the job has ended or was deleted; not where `ended` was set."""
+        return ()
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended or self.status is None or self.status in FINAL
+
+    def read(self) -> list[bytes]:
+        """What is new. After an error it can be called again: nothing is lost or told twice."""
+        status = Job.objects.filter(pk=self.job_id).values_list("status", flat=True).first()  # first: no last event is missed
+        if not self._begun:
+            self._unsent += list(self.begin())
+            self._begun = True
+        for event in JobEvent.objects.filter(job_id=self.job_id, sequence__gt=self.after).order_by("sequence"):
+            if not self.ended:
+                self._unsent += list(self.encode(event))
+            self.after = event.sequence
+        if not self.ended and (status is None or status in FINAL):
+            self._unsent += list(self.finish())
+        self.status = status
+        chunks, self._unsent = self._unsent, []
+        return chunks
+
+    async def read_when_back(self) -> list[bytes]:
+        """None of a database that stays away: the stream goes on."""
+        try:
+            return await in_thread_when_back(self.read, seconds=SILENCE_SECONDS)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return []
+
+    async def follow(self) -> AsyncGenerator[bytes, None]:
+        """The client's lines as they come, until the job has ended, and a comment whenever there were none for SILENCE_SECONDS."""
+        moved, told_at = asyncio.Event(), time.monotonic()
+        with watch_job(self.job_id, setter(moved)):
+            while True:
+                moved.clear()
+                for chunk in await self.read_when_back():
+                    yield chunk
+                    told_at = time.monotonic()
+                if self.is_over:
+                    return
+                try:
+                    async with asyncio.timeout(told_at + SILENCE_SECONDS - time.monotonic()):
+                        await moved.wait()
+                except TimeoutError:
+                    yield KEEP_ALIVE
+                    told_at = time.monotonic()
+
+
+class StreamResponse(StreamingHttpResponse):
+    """Closing it before the stream's end calls `leave`. The server closes it, whatever became of the client."""
+
+    def __init__(
+        self, stream: JobStream, chunks: AsyncIterator[bytes] | None = None, leave: Callable[[], None] | None = None
+    ) -> None:
+        super().__init__(chunks or stream.follow(), headers=HEADERS)
+        self.stream, self.leave = stream, leave
+
+    def close(self) -> None:
+        super().close()
+        if self.leave is not None and not self.stream.is_over:
+            call_and_close(self.leave)

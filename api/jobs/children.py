@@ -1,0 +1,59 @@
+"""A job that asks for others: it leaves its worker, and is queued again when the last of them has ended (lifecycle.tell_parent)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+
+from api.access.services import limit_of
+from api.jobs.disk import ensure_free_space
+from api.jobs.errors import LeaseLost
+from api.jobs.kinds import get_kind, read_spec
+from api.jobs.lifecycle import add, end_job, transition
+from api.jobs.models import Job
+from api.jobs.notify import wakeups
+from api.jobs.running import ChildJob
+from api.jobs.states import Status
+from api.jobs.store.parents import lock_ancestors, progress_of_children
+
+
+def wait_for_children(
+    *, job: Job, children: Sequence[ChildJob], warnings: Sequence[str] = (), timings: dict[str, float] | None = None
+) -> None:
+    """The job leaves its worker, and `children` are submitted for its owner, in one transaction; → cancelled where that was asked for.
+
+    Its attempts are counted anew: they were for what is done now. Raises LeaseLost, and DarkroomError where there is no room for a child.
+    """
+    with transaction.atomic():
+        lock_ancestors(job)
+        row = Job.objects.select_for_update().filter(pk=job.pk, status=Status.RUNNING, lease_token=job.lease_token)
+        now = row.values("cancel_requested_at").first()
+        if now is None:
+            raise LeaseLost(f"{job} is no longer running under this lease")
+        if now["cancel_requested_at"]:
+            return end_job(job, Status.CANCELLED, None)
+        for child in children:
+            submit_child(job, child)
+        progress = progress_of_children(job.pk)
+        over: dict[str, Any] = {"attempt": 0, "worker": None, "lease_token": None, "lease_expires_at": None}
+        recorded: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
+        transition(job, Status.RUNNING, [("progress", progress)], exclusive_type="preview", **over, **recorded)
+        wakeups.notify_web_on_commit()
+
+
+def submit_child(parent: Job, child: ChildJob) -> Job:
+    """Raises DarkroomError where there is no room for it, or its params are no request of its kind."""
+    ensure_free_space()
+    job = Job(
+        kind=child.kind,
+        params=child.params,
+        owner_key=parent.owner_key,
+        model_id=child.model_id,
+        prompt=child.prompt.replace("\x00", ""),
+        priority=parent.priority,
+        parent=parent,
+        event_sequence=1,
+    )
+    kind, spec = get_kind(child.kind), read_spec(job)
+    job.params, job.batch_key, job.warnings = spec.to_json(), spec.batch_key(), list(kind.find_warnings(spec))
+    return add(job, spec, limit_of(parent.owner_key), kind.link_inputs(spec))

@@ -1,0 +1,36 @@
+"""Reading the outbox: what has ended, given to each reader exactly once, whatever the number of processes that read.
+
+A reader is a boolean column of JobEnding: False until it has processed the row. In one transaction it takes rows (`take_unread`), does
+what it does with them, and they are marked. Rows are deleted once every reader has processed them and EVENT_RETENTION_HOURS are over.
+"""
+
+from datetime import timedelta
+from typing import Literal
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from api.jobs.models import JobEnding
+
+Reader = Literal["counted"]
+READERS: tuple[Reader, ...] = ("counted",)
+CHUNK = 1000
+
+
+def take_unread(reader: Reader) -> list[JobEnding]:
+    """Up to CHUNK rows, marked as read by the caller's transaction; [] when nothing is left.
+
+    The rows are locked: another process that reads at the same time waits, and then takes what comes after them.
+    """
+    unread = JobEnding.objects.select_for_update().filter(**{reader: False}).order_by("pk")
+    endings = list(unread[:CHUNK])
+    JobEnding.objects.filter(pk__in=[ending.pk for ending in endings]).update(**{reader: True})
+    return endings
+
+
+def delete_read_endings() -> None:
+    """What every reader has processed, past its retention. In chunks: no long lock."""
+    read = JobEnding.objects.filter(**dict.fromkeys(READERS, True)).order_by("pk")
+    old = read.filter(created_at__lt=Now() - timedelta(hours=settings.EVENT_RETENTION_HOURS))
+    while ids := list(old.values_list("pk", flat=True)[:CHUNK]):
+        JobEnding.objects.filter(pk__in=ids).delete()

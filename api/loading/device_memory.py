@@ -1,0 +1,207 @@
+"""Memory of models: classification of errors, sizes of weights, and memory measures.  [torch; no Django]
+
+Which measure is taken when is in api/loading/oom_retry.py.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from api.catalog import ModelEntry
+from api.devices import Device
+from api.downloads.snapshots import is_lfs_pointer
+from api.errors import DarkroomError, DeviceFault
+
+MEASURES = {
+    "vae_slicing": "The VAE decoded one picture at a time.",
+    "vae_tiling": "The VAE decoded the picture in tiles.",
+    "attention_slicing": "Attention was computed in slices, which is slower.",
+    "cpu_offload": "Parts of the model were kept in main memory, which is slower.",
+}
+"""Every measure (MEMORY_MEASURES can force them), with the sentence for the job's warnings."""
+
+DENOISERS = ("unet", "transformer")
+"""The names of a pipeline's component that runs at every step."""
+
+OUT_OF_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")
+FAULT_SIGNS = ("cuda error", "cudnn error", "cublas_status", "cusolver_status", "hip error", "device-side assert")
+
+
+class OutOfMemory(DarkroomError):
+    def __init__(self, detail: str) -> None:
+        super().__init__("out_of_memory", 507, detail)
+
+
+def loading_error_of(error: Exception, name: str) -> DarkroomError:
+    """broken_model, or missing_package with the library's own message."""
+    if isinstance(error, ImportError):
+        return DarkroomError("missing_package", 500, f"{name} can't be loaded: {' '.join(str(error).split())}")
+    return DarkroomError("broken_model", 422, f"{name} can't be loaded: its files don't fit together.")
+
+
+def classify_error(error: BaseException) -> Literal["oom", "fault", "error"]:
+    """Out of memory, a device fault, or an ordinary error, by the exception and its causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).lower()
+        if isinstance(cause, (MemoryError, torch.OutOfMemoryError, OutOfMemory)):
+            return "oom"
+        if isinstance(cause, RuntimeError) and any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
+            return "oom"
+        if isinstance(cause, (DeviceFault, torch.AcceleratorError)):
+            return "fault"
+        if isinstance(cause, RuntimeError) and any(sign in text for sign in FAULT_SIGNS):
+            return "fault"
+        cause = cause.__cause__
+    return "error"
+
+
+@contextmanager
+def translate_device_errors(entry: ModelEntry, device: Device) -> Iterator[None]:
+    """Raise device errors as DeviceFault, and out of memory as OutOfMemory."""
+    try:
+        yield
+    except (DeviceFault, DarkroomError):
+        raise
+    except Exception as error:
+        verdict = classify_error(error)
+        if verdict == "fault":
+            raise DeviceFault(f"{type(error).__name__} on {device.name}") from error
+        if verdict == "oom":
+            raise OutOfMemory(f"The {device.type} device ran out of memory with {entry.name}.") from error
+        raise
+
+
+def readable_size(size: int) -> str:
+    """Of bytes: '4.2 GB', or '21.7 MB' below one."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+# -- Sizes -------------------------------------------------------------------------------------------------------------------
+
+
+def modules_of(loaded: Any) -> dict[str, torch.nn.Module]:
+    """The torch modules of a pipeline by name, or of a single model, or of a mapping of parts."""
+    if isinstance(loaded, torch.nn.Module):
+        return {"model": loaded}
+    parts = loaded if isinstance(loaded, dict) else getattr(loaded, "components", {})
+    return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
+
+
+def dtypes_of(loaded: Any) -> dict[str, torch.dtype]:
+    """The dtype of each module's weights."""
+    first = {name: next(module.parameters(), None) for name, module in modules_of(loaded).items()}
+    return {name: parameter.dtype for name, parameter in first.items() if parameter is not None}
+
+
+def weight_bytes(loaded: Any) -> int:
+    """Bytes of all parameters and buffers, tensors that are shared counted once."""
+    modules = modules_of(loaded).values()
+    tensors = {id(tensor): tensor for module in modules for tensor in (*module.parameters(), *module.buffers())}
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def size_on_device(loaded: Any, measures: list[str]) -> int:
+    """Bytes of the device's memory that its weights take under these measures."""
+    if "cpu_offload" in measures:  # one component at a time
+        return max(weight_bytes(module) for module in modules_of(loaded).values())
+    return weight_bytes(loaded) or int(getattr(loaded, "nbytes", 0))
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """The table of tensors of a safetensors file. Raises ValueError, in words, when the file is cut off or no safetensors file."""
+    if is_lfs_pointer(file):
+        raise ValueError("it is a Git LFS pointer, not the weights themselves, which `git lfs pull` fetches")
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        prefix = stream.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
+        if 8 + length > size:
+            raise ValueError("it is cut off, or no safetensors file")
+        content = stream.read(length)
+    try:
+        header = dict(json.loads(content))
+        header.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError("it is no safetensors file") from error
+    if 8 + length + end != size:
+        raise ValueError(f"it should have {8 + length + end} bytes and has {size}")
+    return header
+
+
+def bytes_in_dtype(header: dict[str, Any], dtype: torch.dtype) -> int:
+    """What the tensors of a safetensors header take once their floating-point numbers are held in `dtype`."""
+    total = 0
+    for tensor in header.values():
+        stored = tensor["data_offsets"][1] - tensor["data_offsets"][0]
+        width = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}.get(tensor["dtype"])
+        total += stored * dtype.itemsize // width if width else stored
+    return total
+
+
+def estimate_files(entry: ModelEntry, folder: Path, files: Iterable[Path], dtype: torch.dtype) -> int:
+    """Bytes of these safetensors files of a model once loaded in `dtype`. Raises DarkroomError for one that is damaged."""
+    total = 0
+    for file in files:
+        try:
+            total += bytes_in_dtype(read_header(file), dtype)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            name = file.relative_to(folder).as_posix()
+            raise DarkroomError("damaged", 422, f"The file {name} of {entry.name} is damaged: {error}.") from error
+    return total
+
+
+# -- Measures ----------------------------------------------------------------------------------------------------------------
+
+
+def apply_measure(name: str, pipeline: Any, device: Device) -> bool:
+    """Turn a measure on. False where it does not apply to this pipeline or device, or is on already."""
+    if name in ("vae_slicing", "vae_tiling"):
+        return _switch_vae(getattr(pipeline, "vae", None), name.removeprefix("vae_"))
+    if name == "attention_slicing":
+        if not any(hasattr(module, "set_attention_slice") for module in modules_of(pipeline).values()):
+            return False
+        pipeline.enable_attention_slicing()
+        return True
+    if device.type == "cpu" or not getattr(pipeline, "model_cpu_offload_seq", None):
+        return False
+    offload(pipeline, device)
+    return True
+
+
+def offload(pipeline: Any, device: Device) -> None:
+    """Every module whole in main memory, with a fresh hook that brings it to the device when it is called.
+
+    Also after a shortage: that can stop a hook in the middle of a move, and accelerate takes a module to be where its first
+    parameter is.
+    """
+    pipeline.remove_all_hooks()
+    for module in modules_of(pipeline).values():
+        module.to("cpu")
+    device.empty_cache()
+    pipeline.enable_model_cpu_offload(device=device.torch_device)
+
+
+def undo_measure(name: str, pipeline: Any, device: Device) -> None:
+    if name in ("vae_slicing", "vae_tiling"):
+        getattr(pipeline.vae, "disable_" + name.removeprefix("vae_"))()
+    elif name == "attention_slicing":
+        pipeline.disable_attention_slicing()
+    else:
+        pipeline.remove_all_hooks()
+        pipeline.to(device.torch_device)
+
+
+def _switch_vae(vae: Any, kind: str) -> bool:
+    if not hasattr(vae, f"use_{kind}") or getattr(vae, f"use_{kind}"):
+        return False
+    getattr(vae, f"enable_{kind}")()
+    return True

@@ -1,0 +1,80 @@
+"""A stream tells everything once and in order, whatever happens to the database and to its client."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import OperationalError
+
+from api.jobs.api import streaming
+from api.jobs.api.streaming import KEEP_ALIVE, JobStream, StreamResponse
+from api.jobs.models import Job, JobEvent
+from tests.rows import make_job
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Numbers(JobStream):
+    """Status events are nothing to its clients."""
+
+    fails_at = 0
+
+    def begin(self) -> list[bytes]:
+        return [b"begin"]
+
+    def encode(self, event: JobEvent) -> list[bytes]:
+        if event.sequence == self.fails_at:
+            self.fails_at = 0
+            raise OperationalError("the connection is lost")
+        return [] if event.type == "status" else [b"%d" % event.sequence]
+
+    def finish(self) -> list[bytes]:
+        return [b"end"]
+
+
+def make_events(job: Job, count: int, kind: str = "token") -> None:
+    JobEvent.objects.bulk_create(JobEvent(job=job, sequence=number, type=kind, data={}) for number in range(1, count + 1))
+
+
+async def told(stream: JobStream) -> list[bytes]:
+    return [chunk async for chunk in stream.follow()]
+
+
+async def test_a_read_that_breaks_off_is_gone_on_with_and_nothing_is_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await sync_to_async(make_job)("succeeded")
+    await sync_to_async(make_events)(job, 4)
+    stream = Numbers(job.pk)
+    stream.fails_at = 3
+    assert await told(stream) == [b"begin", b"1", b"2", b"3", b"4", b"end"]
+
+
+async def test_a_stream_of_events_that_are_nothing_to_its_client_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "SILENCE_SECONDS", 0.3)
+    job = await sync_to_async(make_job)("running")
+    chunks = Numbers(job.pk).follow()
+    assert await anext(chunks) == b"begin"
+    for number in range(1, 4):
+        await JobEvent.objects.acreate(job=job, sequence=number, type="status", data={})
+        await Job.objects.filter(pk=job.pk).aupdate(event_sequence=number)
+    async with asyncio.timeout(5):
+        assert await anext(chunks) == KEEP_ALIVE
+    await chunks.aclose()
+
+
+async def test_a_deleted_job_ends_its_stream() -> None:
+    job = await sync_to_async(make_job)("running")
+    chunks = Numbers(job.pk).follow()
+    assert await anext(chunks) == b"begin"
+    await Job.objects.filter(pk=job.pk).adelete()
+    async with asyncio.timeout(5):
+        assert [chunk async for chunk in chunks] == [b"end"]
+
+
+@pytest.mark.parametrize(("status", "left"), [("running", [True]), ("succeeded", [])])
+def test_closing_a_stream_before_its_end_is_leaving(status: str, left: list[bool]) -> None:
+    calls: list[Any] = []
+    stream = Numbers(make_job(status).pk)
+    stream.read()
+    StreamResponse(stream, leave=lambda: calls.append(True)).close()
+    assert calls == left

@@ -1,0 +1,562 @@
+"""A job that waits for its children: no worker waits with it, and whatever happens, nothing is lost, doubled or stuck."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.db.models import Count
+
+from api.access.services import create_key
+from api.errors import DarkroomError
+from api.jobs import children, lifecycle
+from api.jobs.children import wait_for_children
+from api.jobs.errors import LeaseLost
+from api.jobs.models import Job, JobEnding, JobEvent, Worker
+from api.jobs.running import ChildJob, RunningJob, Waiting
+from api.jobs.states import ACTIVE, FINAL, Status
+from api.jobs.worker.endings import end, start_running
+from api.jobs.worker.loop import WorkerLoop
+from api.jobs.worker.sweep import clean_history, sweep
+from tests.jobs.conftest import Workers, at_once, ends, now_as, until
+from tests.jobs.invariants import broken_promises
+
+pytestmark = pytest.mark.django_db
+Submit = Callable[..., Job]
+
+
+def run_all(loop: WorkerLoop) -> None:
+    """Until nothing waits for a worker."""
+    while loop.run_once():
+        pass
+
+
+def run_batches(loop: WorkerLoop, count: int) -> None:
+    for _ in range(count):
+        loop.run_once()
+
+
+def states(parent: Job) -> list[str]:
+    """Of its children, in order."""
+    return list(parent.children.order_by("pk").values_list("status", flat=True))
+
+
+def times_queued(job: Job) -> int:
+    return JobEvent.objects.filter(job=job, type="status", data__status="queued").count()
+
+
+def assert_complete(parent: Job, count: int) -> None:
+    """It has succeeded with `count` children, each of which ended once, and every promise holds."""
+    now = now_as(parent)
+    assert now.status == Status.SUCCEEDED, now.error
+    assert [pk for pk, _, _ in now.result["children"]] == [str(child.pk) for child in parent.children.order_by("pk")]
+    assert len(now.result["children"]) == count
+    assert times_queued(parent) >= 2
+    assert_settled()
+
+
+def assert_settled() -> None:
+    assert not Job.objects.filter(status__in=ACTIVE).exists()
+    assert JobEnding.objects.values("job_id").annotate(times=Count("id")).exclude(times=1).count() == 0
+    assert JobEnding.objects.count() == Job.objects.count()
+    assert broken_promises() == []
+
+
+# ---------------------------------------------------------------- the way of a parent
+
+
+def test_one_worker_runs_a_parent_and_its_20_children(submit: Submit, loop):
+    parent = submit("parent", {"count": 20})
+    run_all(loop)
+    assert_complete(parent, 20)
+    assert states(parent) == ["succeeded"] * 20
+    assert times_queued(parent) == 2
+
+
+def test_children_are_jobs_of_the_parents_owner_with_its_priority(submit: Submit, loop):
+    parent = submit("parent", {"child_params": {"a": 1}}, owner_key="bob", priority=7)
+    loop.run_once()
+    child = parent.children.get()
+    assert (child.owner_key, child.priority, child.params, child.prompt) == ("bob", 7, {"a": 1}, "a child")
+
+
+def test_a_parent_that_waits_is_shown_as_running_with_its_childrens_progress(submit: Submit, loop, client):
+    parent = submit("parent", {"count": 4})
+    run_batches(loop, 2)
+    shown = client.get(f"/api/jobs/{parent.pk}/").json()
+    assert (shown["status"], shown["queue_position"]) == ("running", None)
+    assert shown["progress"] == {"fraction": 0.25, "step": 1, "steps": 4}
+
+
+def test_a_parent_that_waits_has_neither_worker_nor_lease_and_is_not_taken_for_lost(submit: Submit, loop):
+    parent = submit("parent", {"count": 2})
+    loop.run_once()
+    sweep()
+    lifecycle.release_worker(loop.worker.pk)
+    now = now_as(parent)
+    assert (now.is_waiting, now.worker, now.lease_expires_at) == (True, None, None)
+    run_all(WorkerLoop())
+    assert_complete(parent, 2)
+
+
+def test_being_queued_again_is_no_attempt_and_no_worse_place(submit: Submit, loop):
+    parent = submit("parent", {"count": 1})
+    loop.run_once()
+    submit("noop", priority=-1)
+    later = [submit("noop") for _ in range(3)]
+    Job.objects.filter(pk__in=[job.pk for job in later]).update(priority=-1)
+    run_batches(loop, 1)  # the child
+    assert now_as(parent).attempt == 0
+    run_batches(loop, 1)
+    assert now_as(parent).status == Status.SUCCEEDED
+    assert now_as(parent).attempt == 1
+
+
+def test_attempts_before_the_children_are_not_held_against_what_comes_after(submit: Submit, loop):
+    parent = submit("parent", {"count": 1})
+    for _ in range(2):
+        lifecycle.hand_back(job=lifecycle.claim_jobs(worker=loop.worker)[0], reason="It stopped")
+        Job.objects.update(available_at="2020-01-01T00:00:00Z")
+    run_batches(loop, 2)
+    submit("noop")
+    loop.run_once()
+    assert (now_as(parent).status, now_as(parent).attempt) == (Status.SUCCEEDED, 1)
+
+
+def test_it_began_when_it_was_first_claimed(submit: Submit, loop):
+    parent = submit("parent", {"count": 3})
+    loop.run_once()
+    started = now_as(parent).started_at
+    run_all(loop)
+    assert now_as(parent).started_at == started
+    assert now_as(parent).timings["queue"] == pytest.approx((started - parent.created_at).total_seconds(), abs=0.001)
+
+
+def test_warnings_and_timings_of_both_halves_are_kept(submit: Submit, loop):
+    parent = submit("parent", {"count": 1, "seconds": 0.05})
+    run_all(loop)
+    assert now_as(parent).warnings == ["It waits for 1 more."]
+    assert now_as(parent).timings["parent"] >= 0.1
+
+
+def test_a_parent_may_wait_again_for_more(submit: Submit, loop):
+    parent = submit("parent", {"count": 3, "rounds": 3})
+    run_all(loop)
+    assert_complete(parent, 9)
+
+
+def test_a_child_may_be_a_parent(submit: Submit, loop):
+    parent = submit("parent", {"count": 2, "child": "parent", "child_params": {"count": 3}})
+    run_all(loop)
+    assert_complete(parent, 2)
+    assert Job.objects.count() == 1 + 2 + 6
+
+
+def test_a_wait_without_children_is_refused():
+    with pytest.raises(ValueError, match="Without children"):
+        Waiting(None, [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("child", ["refuse", "broken", "silent"])
+def test_a_child_that_fails_does_not_end_its_parent(submit: Submit, loop, child):
+    parent = submit("parent", {"count": 3, "child": child})
+    run_all(loop)
+    assert_complete(parent, 3)
+    assert [status for _, status, _ in now_as(parent).result["children"]] == ["failed"] * 3
+
+
+def test_children_of_an_unknown_kind_fail_and_the_parent_goes_on(submit: Submit, loop):
+    parent = submit("parent", {"count": 2, "child": "gone"})
+    run_all(loop)
+    assert_complete(parent, 2)
+    assert states(parent) == ["failed"] * 2
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_children_count_against_the_owners_limit(submit: Submit, loop):
+    key, _ = create_key(name="small", max_active_jobs=5)
+    parent = submit("parent", {"count": 5}, owner_key=key.prefix)
+    fits = submit("parent", {"count": 3}, owner_key=key.prefix)
+    run_batches(loop, 2)
+    assert now_as(parent).status == Status.FAILED
+    assert now_as(parent).error["code"] == "too_many_jobs"
+    assert states(parent) == []
+    run_all(loop)
+    assert_complete(fits, 3)
+
+
+def test_a_parent_fails_alone_where_the_queue_is_full(submit: Submit, loop, settings):
+    settings.MAX_QUEUED_JOBS = 3
+    parent = submit("parent", {"count": 4})
+    run_all(loop)
+    assert now_as(parent).error["code"] == "queue_full"
+    assert_settled()
+
+
+# ---------------------------------------------------------------- cancelled at each point
+
+
+def test_cancelled_before_it_began(submit: Submit, loop):
+    parent = lifecycle.cancel_job(job=submit("parent", {"count": 20}))
+    run_all(loop)
+    assert (parent.status, states(parent)) == (Status.CANCELLED, [])
+    assert_settled()
+
+
+def test_cancelled_before_it_waits_it_submits_nothing(submit: Submit, claim):
+    """The worker hasn't heard of it."""
+    submit("parent")
+    job = claim()
+    lifecycle.cancel_job(job=job)
+    end(Waiting(start_running(job), [ChildJob("noop", {})]))
+    assert now_as(job).status == Status.CANCELLED
+    assert states(job) == []
+    assert_settled()
+
+
+@pytest.mark.parametrize("ended", [0, 1, 10, 19])
+def test_cancelled_while_it_waits_its_queued_children_are_too(submit: Submit, loop, ended):
+    parent = submit("parent", {"count": 20})
+    run_batches(loop, 1 + ended)
+    assert lifecycle.cancel_job(job=parent).status == Status.CANCELLED
+    assert states(parent) == ["succeeded"] * ended + ["cancelled"] * (20 - ended)
+    run_all(loop)
+    assert_settled()
+
+
+def test_cancelled_while_children_run_it_ends_with_the_last_of_them(submit: Submit, loop, client):
+    parent = submit("parent", {"count": 5})
+    loop.run_once()
+    running = [lifecycle.claim_jobs(worker=loop.worker)[0] for _ in range(2)]
+    assert lifecycle.cancel_job(job=parent).status == Status.RUNNING
+    assert lifecycle.cancelled_ids([job.lease_token for job in running]) == {job.pk for job in running}
+    assert client.delete(f"/api/jobs/{parent.pk}/").status_code == 409
+    lifecycle.acknowledge_cancel(job=running[0])
+    assert now_as(parent).status == Status.RUNNING
+    lifecycle.finish_job(job=running[1], result={})  # it was quicker
+    assert now_as(parent).status == Status.CANCELLED
+    run_all(loop)
+    assert states(parent).count("cancelled") == 4
+    assert_settled()
+
+
+def test_cancelled_between_its_last_child_and_its_second_half(submit: Submit, loop):
+    parent = submit("parent", {"count": 2})
+    run_batches(loop, 3)
+    assert now_as(parent).status == Status.QUEUED
+    assert lifecycle.cancel_job(job=parent).status == Status.CANCELLED
+    run_all(loop)
+    assert_settled()
+
+
+def test_cancelled_in_its_second_half(submit: Submit, loop):
+    parent = submit("parent", {"count": 2})
+    run_batches(loop, 3)
+    job = lifecycle.claim_jobs(worker=loop.worker)[0]
+    assert lifecycle.cancel_job(job=job).status == Status.RUNNING
+    lifecycle.hand_back(job=job, reason="It stopped")
+    assert now_as(parent).status == Status.CANCELLED
+    assert_settled()
+
+
+def test_a_cancel_goes_down_to_grandchildren(submit: Submit, loop):
+    parent = submit("parent", {"count": 2, "child": "parent", "child_params": {"count": 2}})
+    run_batches(loop, 3)
+    running = lifecycle.claim_jobs(worker=loop.worker)[0]
+    assert lifecycle.cancel_job(job=parent).status == Status.RUNNING
+    assert Job.objects.filter(status__in=ACTIVE).count() == 3  # the grandchild that runs, its parent, and theirs
+    lifecycle.acknowledge_cancel(job=running)
+    assert set(Job.objects.values_list("status", flat=True)) == {"cancelled"}
+    assert_settled()
+
+
+def test_a_cancelled_child_does_not_end_its_parent(submit: Submit, loop):
+    parent = submit("parent", {"count": 3})
+    loop.run_once()
+    for child in list(parent.children.all()):
+        lifecycle.cancel_job(job=child)
+    run_all(loop)
+    assert_complete(parent, 3)
+    assert states(parent) == ["cancelled"] * 3
+
+
+# ---------------------------------------------------------------- retried, deleted
+
+
+@pytest.mark.parametrize("batches", [0, 1, 10, 21, 22])
+def test_a_retry_makes_new_children_wherever_the_first_stands(submit: Submit, loop, batches):
+    parent = submit("parent", {"count": 20})
+    run_batches(loop, batches)
+    again = lifecycle.retry_job(job=now_as(parent))
+    run_all(loop)
+    assert_complete(parent, 20)
+    assert_complete(again, 20)
+    assert Job.objects.count() == 42
+
+
+def test_a_retry_of_a_child_is_nobodys_child(submit: Submit, loop):
+    parent = submit("parent", {"count": 2})
+    run_all(loop)
+    again = lifecycle.retry_job(job=parent.children.first())
+    run_all(loop)
+    assert (now_as(again).parent, now_as(again).status) == (None, Status.SUCCEEDED)
+    assert_complete(parent, 2)
+
+
+def test_deleting_a_parent_deletes_its_children(submit: Submit, loop, client):
+    parent = submit("parent", {"count": 4, "child": "parent"})
+    other = submit("noop")
+    run_batches(loop, 4)
+    assert client.delete(f"/api/jobs/{parent.pk}/").status_code == 204
+    run_all(loop)
+    assert list(Job.objects.all()) == [other]
+
+
+def test_a_child_that_is_deleted_is_not_waited_for(submit: Submit, loop, client):
+    parent = submit("parent", {"count": 1})
+    loop.run_once()
+    assert client.delete(f"/api/jobs/{parent.children.get().pk}/").status_code == 204
+    assert now_as(parent).status == Status.QUEUED
+
+
+def test_retention_takes_children_with_their_parent_and_not_before(submit: Submit, loop, settings):
+    settings.JOB_RETENTION_DAYS = 1
+    parent = submit("parent", {"count": 2})
+    run_batches(loop, 2)
+    Job.objects.update(created_at="2020-01-01T00:00:00Z")
+    clean_history()
+    assert len(states(parent)) == 2
+    run_all(loop)
+    clean_history()
+    assert not Job.objects.exists()
+
+
+# ---------------------------------------------------------------- at once, and interrupted
+
+
+def claimed_children(submit: Submit, count: int) -> tuple[Job, list[Job]]:
+    """A parent that waits, and its children, each under a lease of its own."""
+    worker = Worker.objects.create(hostname="here", pid=2)
+    parent = submit("parent")
+    wait_for_children(job=lifecycle.claim_jobs(worker=worker)[0], children=[ChildJob("noop", {})] * count)
+    return parent, [lifecycle.claim_jobs(worker=worker)[0] for _ in range(count)]
+
+
+WAYS: list[Callable[[Job], Any]] = [
+    lambda job: lifecycle.finish_job(job=job, result={}),
+    lambda job: lifecycle.finish_job(job=job, record=lambda _: {}),
+    lambda job: lifecycle.fail_job(job=job, error=DarkroomError("refused", 422, "No.")),
+    lambda job: lifecycle.acknowledge_cancel(job=job),
+]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_children_that_end_at_once_queue_their_parent_once(submit: Submit):
+    for turn in range(12):
+        parent, running = claimed_children(submit, 6)
+        results = at_once([lambda n=n, job=job: WAYS[(turn + n) % len(WAYS)](job) for n, job in enumerate(running)], 6)  # noqa: B023
+        assert results == [None] * 6
+        assert (now_as(parent).status, times_queued(parent)) == (Status.QUEUED, 2)
+        lifecycle.cancel_job(job=parent)
+    assert_settled()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancel_while_children_end_leaves_nothing_open(submit: Submit):
+    for turn in range(12):
+        parent, running = claimed_children(submit, 4)
+        calls = [lambda job=job: lifecycle.finish_job(job=job, record=lambda _: {}) for job in running]
+        calls.insert(turn % 5, lambda: lifecycle.cancel_job(job=parent))  # noqa: B023
+        assert [result for result in at_once(calls, 5) if isinstance(result, Exception)] == []
+        lifecycle.cancel_job(job=parent)  # it may have been queued before it was cancelled
+        assert now_as(parent).status == Status.CANCELLED
+    assert_settled()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_child_that_is_swept_while_its_sibling_ends_holds_nothing_up(submit: Submit):
+    for _ in range(8):
+        parent, running = claimed_children(submit, 4)
+        Job.objects.filter(parent=parent).update(max_attempts=1)
+        calls = [lambda job=job: WAYS[1](job) for job in running[:2]]
+        calls += [lambda job=job: lifecycle.hand_back(job=job, reason="It stopped") for job in running[2:]]
+        assert at_once(calls, 4) == [None] * 4
+        assert (now_as(parent).status, times_queued(parent)) == (Status.QUEUED, 2)
+        lifecycle.cancel_job(job=parent)
+    assert_settled()
+
+
+class FailAt:
+    """Lets so many statements through; the connection is lost at the next."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if self.left == 0:
+            raise OperationalError("The connection was lost")
+        self.left -= 1
+        return execute(sql, params, many, context)
+
+
+def everything() -> list[Any]:
+    rows = [list(model.objects.order_by("pk").values()) for model in (Job, JobEvent, JobEnding)]
+    return [[{**row, "id": row["id"] if "kind" in row else 0} for row in part] for part in rows]
+
+
+def fail_at_each_statement(do: Callable[[], Any]) -> int:
+    """`do`, with the connection lost at its first statement, at its second … until it succeeds; what failed has changed nothing."""
+    for number in range(200):
+        before = everything()
+        try:
+            with connection.execute_wrapper(FailAt(number)):
+                do()
+        except OperationalError:
+            assert everything() == before
+        else:
+            return number
+    pytest.fail("It never succeeded.")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_wait_that_is_interrupted_at_any_statement_has_submitted_nothing(submit: Submit, claim):
+    submit("parent")
+    job = claim()
+    statements = fail_at_each_statement(lambda: wait_for_children(job=job, children=[ChildJob("noop", {})] * 3))
+    assert statements > 5
+    assert states(job) == ["queued"] * 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("way", range(len(WAYS)))
+def test_the_last_childs_end_is_all_or_nothing(submit: Submit, way):
+    parent, (first, last) = claimed_children(submit, 2)
+    fail_at_each_statement(lambda: WAYS[way](first))
+    assert now_as(parent).is_waiting
+    fail_at_each_statement(lambda: WAYS[way](last))
+    assert (now_as(parent).status, times_queued(parent)) == (Status.QUEUED, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancel_is_all_or_nothing(submit: Submit, claim):
+    submit("parent")
+    job = claim()
+    wait_for_children(job=job, children=[ChildJob("noop", {})] * 3)
+    fail_at_each_statement(
+        transaction.atomic(lambda: lifecycle.cancel_job(job=job))
+    )  # with its last read, of how the job stands
+    assert_settled()
+
+
+def test_a_late_worker_submits_no_children(submit: Submit, claim):
+    submit("parent")
+    late = claim()
+    lifecycle.hand_back(job=late, reason="Its worker stopped answering")
+    with pytest.raises(LeaseLost):
+        wait_for_children(job=late, children=[ChildJob("noop", {})])
+    end(Waiting(running := start_running(late), [ChildJob("noop", {})]))
+    assert running.ended
+    assert states(late) == []
+
+
+def test_what_a_kind_does_wrong_with_a_child_fails_the_parent(submit: Submit, loop, monkeypatch):
+    def broken(*_: Any) -> Job:
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr(children, "submit_child", broken)
+    parent = submit("parent")
+    run_all(loop)
+    assert now_as(parent).error["code"] == "internal_error"
+    assert_settled()
+
+
+def test_a_worker_that_is_told_to_stop_hands_the_second_half_on(submit: Submit, loop):
+    parent = submit("parent", {"count": 2})
+    run_batches(loop, 3)
+    job = lifecycle.claim_jobs(worker=loop.worker)[0]
+    lifecycle.hand_back(job=job, reason="It was told to stop", blameless=True)
+    run_all(loop)
+    assert_complete(parent, 2)
+    assert len(RunningJob(now_as(parent), None).children) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's transactions hold the whole database")
+@pytest.mark.django_db(transaction=True)
+def test_without_the_lock_on_the_parent_the_checks_fail(submit: Submit, monkeypatch):
+    monkeypatch.setattr(lifecycle, "lock_ancestors", lambda job: None)
+    stuck = 0
+    for _ in range(20):
+        parent, running = claimed_children(submit, 4)
+        at_once([lambda job=job: WAYS[1](job) for job in running], 4)
+        stuck += now_as(parent).status != Status.QUEUED
+    assert stuck
+
+
+# ---------------------------------------------------------------- killed at each point
+
+
+def kill(worker: subprocess.Popen[bytes]) -> None:
+    """With SIGKILL; then what its supervisor does."""
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    lifecycle.release_worker(Worker.objects.get(pid=worker.pid).pk)
+
+
+def ended_children(parent: Job) -> int:
+    return parent.children.filter(status__in=FINAL).count()
+
+
+POINTS: dict[str, Callable[[Job], bool]] = {
+    "before it waits": lambda parent: now_as(parent).status == Status.RUNNING and not now_as(parent).is_waiting,
+    "with its first child": lambda parent: parent.children.filter(status=Status.RUNNING).exists(),
+    "with its eighth child": lambda parent: ended_children(parent) == 7,
+    "with its last child": lambda parent: ended_children(parent) == 19,
+    "after its children": lambda parent: ended_children(parent) == 20,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_that_is_killed_loses_doubles_and_blocks_nothing(workers: Workers, submit: Submit, point):
+    child = {"child": "sleep", "child_params": {"seconds": 0.1}}
+    first = workers.start()
+    parent = submit("parent", {"count": 20, "seconds": 0.3, **child})
+    until(lambda: POINTS[point](parent))
+    kill(first)
+    workers.start()
+    ends(parent, 60)
+    assert_complete(parent, 20)
+    assert states(parent) == ["succeeded"] * 20
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_parents_children(workers: Workers, submit: Submit):
+    workers.start()
+    workers.start()
+    parents = [submit("parent", {"count": 20, "child": child}) for child in ("noop", "batched", "refuse")]
+    for parent in parents:
+        ends(parent, 60)
+        assert_complete_alone(parent)
+    assert_settled()
+
+
+def assert_complete_alone(parent: Job) -> None:
+    assert (now_as(parent).status, len(now_as(parent).result["children"])) == (Status.SUCCEEDED, 20)
+    assert times_queued(parent) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["crash_before", "crash_after"])
+def test_a_half_that_ends_its_worker_pays_for_itself_alone(workers: Workers, submit: Submit, where):
+    first = workers.start()
+    parent = submit("parent", {"count": 3, where: 1})
+    first.wait(20)
+    lifecycle.release_worker(Worker.objects.get(pid=first.pid).pk)
+    workers.start()
+    assert ends(parent).attempt == (1 if where == "crash_before" else 2)
+    assert_complete(parent, 3)
