@@ -16,7 +16,8 @@ from api.images.serializers import Txt2ImgSerializer
 from api.images.spec import Txt2ImgSpec
 from api.jobs import kinds
 from api.jobs.admin.detail import detail_context
-from api.jobs.api.submission import SubmitView, submit
+from api.jobs.api.dialect import SubmitView
+from api.jobs.api.submission import submit
 from api.jobs.kinds import JobKind, shown_params
 from api.jobs.lifecycle import retry_job
 from api.jobs.models import Job
