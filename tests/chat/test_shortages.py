@@ -141,7 +141,7 @@ def test_other_models_are_unloaded_before_a_batch_is_split(loader: ModelLoader, 
     assert max(stepped) == 4
 
 
-@pytest.mark.parametrize(("owner", "name"), [(SequenceGroup, "keep"), (PromptCache, "keep")])
+@pytest.mark.parametrize(("owner", "name"), [(SequenceGroup, "select"), (PromptCache, "add")])
 def test_a_shortage_when_a_chat_ends_costs_no_other(
     loader: ModelLoader, model: str, alone: list[str], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from api.jobs import lifecycle
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
-from api.jobs.worker.devices import cuda_device_count, worker_devices
+from api.jobs.worker.device_list import cuda_device_count, worker_devices
 from api.jobs.worker.supervisor import Supervisor
 from config.env import env_devices
 from tests.jobs.conftest import child_environment, ends, now_as, until
@@ -83,7 +83,7 @@ def test_a_worker_stopped_past_its_lease_and_continued_gives_no_second_result(wo
     frozen.send_signal(signal.SIGCONT)
     after = submit()
     ends(after)
-    until(lambda: "thrown away" in workers.log.read_text())
+    until(lambda: "discarded" in workers.log.read_text())
     job = now_as(job)
     assert (job.status, job.attempt, job.images.count()) == (Status.SUCCEEDED, 2, 1)
     assert job.events.filter(type="result").count() == 1
@@ -254,7 +254,7 @@ def test_each_device_has_a_worker_of_its_own_and_a_killed_one_is_replaced(hosts,
 )
 def test_the_devices_that_get_a_worker(monkeypatch, settings, wanted, device, visible, devices):
     settings.WORKER_DEVICES, settings.DEVICE, settings.LOAD_MODELS = wanted, device, True
-    monkeypatch.setattr("api.jobs.worker.devices.machine_gpu_count", lambda: 0)
+    monkeypatch.setattr("api.jobs.worker.device_list.machine_gpu_count", lambda: 0)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -271,7 +271,7 @@ def test_workers_without_models_need_no_device_each(monkeypatch, settings):
 def test_gpus_are_counted_by_what_the_driver_lists(monkeypatch, tmp_path, gpus, count):
     for gpu in gpus:
         (tmp_path / gpu).mkdir()
-    monkeypatch.setattr("api.jobs.worker.devices.NVIDIA_GPUS", tmp_path)
+    monkeypatch.setattr("api.jobs.worker.device_list.NVIDIA_GPUS", tmp_path)
     assert cuda_device_count({}) == count
 
 
@@ -282,7 +282,7 @@ def test_gpus_are_counted_by_nvidia_smi_where_the_driver_lists_none(monkeypatch,
     command = tmp_path / "nvidia-smi"
     command.write_text(f"#!/bin/sh\nprintf '{listing}'\n")
     command.chmod(0o755)
-    monkeypatch.setattr("api.jobs.worker.devices.NVIDIA_GPUS", tmp_path / "none")
+    monkeypatch.setattr("api.jobs.worker.device_list.NVIDIA_GPUS", tmp_path / "none")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert cuda_device_count({}) == count
 

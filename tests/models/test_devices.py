@@ -73,6 +73,7 @@ def test_cuda_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     properties = SimpleNamespace(name="NVIDIA H200", major=9, minor=0, total_memory=2**37)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
     device = probe_device.__wrapped__("cuda")
     assert (device.dtype, device.probe, device.fused_attention) == (HALF, {}, True)
 

@@ -65,6 +65,7 @@ def score(post: Callable[..., Any], media: Path) -> Callable[..., Job]:
         loop = WorkerLoop()
         while loop.run_once():
             pass
+        loop.end()  # else the next one's jobs are left to it, for PLACEMENT_SECONDS, as the worker that holds their model
         job = Job.objects.get(pk=reply.json()["id"])
         assert job.status == "succeeded", job.error
         return job

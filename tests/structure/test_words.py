@@ -52,18 +52,9 @@ ALLOWED: dict[str, set[str]] = {
         "api/images/backends/request.py",
         "api/images/handler.py",
     },
-    "Asked": {
-        "api/dialects/openai/views.py",
-    },
-    "Narrator": {
-        "api/dialects/openai/streaming.py",
-        "api/dialects/openai/views.py",
-    },
     "told": {
         "api/dialects/generate.py",
-        "api/dialects/older.py",
         "api/dialects/openai/errors.py",
-        "api/dialects/openai/streaming.py",
         "api/images/backends/families.py",
         "api/images/backends/local.py",
         "api/images/backends/remote.py",
@@ -84,7 +75,7 @@ ALLOWED: dict[str, set[str]] = {
         "api/scoring/backends/custom.py",
     },
     "look": {
-        "api/jobs/api/waiting.py",
+        "api/jobs/api/hub.py",
         "api/scoring/backends/clip.py",
         "api/scoring/backends/heuristic.py",
         "api/scoring/backends/laion.py",

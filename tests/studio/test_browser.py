@@ -95,7 +95,7 @@ def test_the_best_of_three_is_shown_with_its_candidates(page: "sync_api.Page") -
 
 
 def test_progress_and_preview_are_seen_on_the_way(page: "sync_api.Page") -> None:
-    ask(page, "slowly", steps=150, num_images=4)
+    ask(page, "slowly", steps=150, num_images=16)
     page.wait_for_selector(".job img.preview")
     assert re.match(r"Step \d+ of 150", page.locator(".job-word").first.inner_text())
     page.click(".job form button")
@@ -103,7 +103,7 @@ def test_progress_and_preview_are_seen_on_the_way(page: "sync_api.Page") -> None
 
 
 def test_a_job_is_cancelled_with_its_button(page: "sync_api.Page", server: LiveServer) -> None:
-    ask(page, "to be cancelled", steps=150, num_images=8)
+    ask(page, "to be cancelled", steps=150, num_images=16)
     page.click(".job form button")
     page.wait_for_selector("text=Cancelled.")
     newest = server.client.get("/api/jobs/?limit=1").json()["results"][0]
@@ -163,7 +163,7 @@ def test_it_works_without_scripts(browser: "sync_api.Browser", server: LiveServe
 
 def test_the_admin_follows_a_job_and_stops_it(page: "sync_api.Page", server: LiveServer) -> None:
     log_in(page)
-    body = {"prompt": "followed", "steps": 150, "num_images": 8}
+    body = {"prompt": "followed", "steps": 150, "num_images": 16}
     job = server.client.post("/api/txt2img/", json=body, headers={"Prefer": "respond-async"}).json()
     page.goto(f"/admin/jobs/job/{job['id']}/change/")
     page.wait_for_selector(".live progress")

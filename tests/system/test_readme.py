@@ -34,7 +34,7 @@ COMMANDS = {
 }
 NEED_DEVELOPMENT_PACKAGES = {"manage.py evaluate_scoring": ["--pairs", "8"], "-m benchmarks.kill_test": ["--help"]}
 SAY_WHAT_IS_MISSING = {"manage.py train_scorer": ["mine"]}  # on a server without ratings
-TRIED_ELSEWHERE = {"-m pip"}
+TRIED_ELSEWHERE = {"-m pip", "-m benchmarks.gpu"}  # the second in tests/models/test_gpu_benchmark.py
 
 
 def test_every_command_in_readme_is_tried_here() -> None:

@@ -21,7 +21,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from api.jobs.identifiers import uuid7
 from api.jobs.lifecycle import release_worker
 from api.jobs.start_failures import record_death_at_start
-from api.jobs.worker.devices import worker_devices
+from api.jobs.worker.device_list import worker_devices
 
 log = logging.getLogger("darkroom.supervisor")
 TAKE_OVER_SECONDS = 0.5
