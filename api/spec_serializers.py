@@ -1,8 +1,8 @@
 """Serializers made from specs: what a client may send is read off the dataclass, and written nowhere else."""
 
-from collections.abc import Callable
-from dataclasses import MISSING, is_dataclass
-from typing import Any, ClassVar, get_args, get_origin
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, is_dataclass, replace
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -14,6 +14,8 @@ Builder = Callable[..., serializers.Field[Any, Any, Any, Any]]
 """Called with the options of a DRF field (required, default, allow_null, help_text …)."""
 
 _builders: dict[Any, Builder] = {}
+_nested: dict[Any, type["SpecSerializer"]] = {}
+"""By dataclass: the serializer that was declared for it, or made."""
 
 
 def register_field(type: Any, builder: Builder) -> None:
@@ -22,27 +24,36 @@ def register_field(type: Any, builder: Builder) -> None:
 
 
 class SpecSerializer(StrictSerializer):
-    """The serializer of `spec`; fields that a subclass declares besides, or differently, come before the derived ones."""
+    """The serializer of `spec`: its fields, in their order. What a subclass declares itself is added, or takes a derived field's place."""
 
     spec: ClassVar[type[Any]]
+
+    _derived: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if spec := getattr(cls, "spec", None):
-            declared = cls._declared_fields  # type: ignore[attr-defined]
-            cls._declared_fields = {**build_fields(spec), **declared}  # type: ignore[attr-defined]
+            _nested.setdefault(spec, cls)
+            if cls.__doc__ is None:
+                cls.__doc__ = spec.__doc__
+            of_parents = [field for parent in cls.__mro__ for field in vars(parent).get("_derived", {}).values()]
+            declared = {name: field for name, field in cls._declared_fields.items() if field not in of_parents}
+            cls._derived = build_fields(spec, besides=declared)
+            fields = {**cls._derived, **declared}
+            named = {one.name: fields[one.name] for one in fields_of(spec) if one.name in fields}
+            cls._declared_fields = {**named, **declared}
 
 
-def build_fields(spec: type[Any]) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-    return {one.name: build_field(one) for one in fields_of(spec) if not one.rule.internal}
+def build_fields(spec: type[Any], *, besides: Collection[str] = ()) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+    return {one.name: build_field(one) for one in fields_of(spec) if not one.rule.internal and one.name not in besides}
 
 
 def build_field(field: SpecField) -> serializers.Field[Any, Any, Any, Any]:
     """Raises TypeError for a type that nobody has registered."""
     if builder := _builders.get(field.type):
         return builder(**options_of(field))
-    if get_origin(field.type) is tuple:
-        return build_list(field, get_args(field.type)[0])
+    if field.member is not None:
+        return build_list(field, field.member)
     if is_dataclass(field.type):
         return nested(field.type)(**options_of(field))  # type: ignore[arg-type]
     return build_plain(field, **options_of(field))
@@ -52,12 +63,8 @@ def options_of(field: SpecField) -> dict[str, Any]:
     options: dict[str, Any] = {"help_text": field.rule.help} if field.rule.help else {}
     if field.required:
         return options
-    options["allow_null"] = True  # null means "not given" in every optional field
-    return (
-        {**options, "required": False}
-        if field.default is MISSING or field.default is None
-        else {**options, "default": field.default}
-    )
+    is_left_out = field.default is MISSING or field.default is None or is_dataclass(field.default)
+    return {**options, "required": False} if is_left_out else {**options, "default": field.default}
 
 
 def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
@@ -78,22 +85,25 @@ def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any,
 
 
 def build_list(field: SpecField, member: Any) -> serializers.Field[Any, Any, Any, Any]:
-    options = options_of(field)
+    options = {**options_of(field), "min_length": field.rule.min_items, "max_length": field.rule.max_items}
     if field.default == ():
         options["default"] = list
     if is_dataclass(member):
-        return nested(member)(many=True, max_length=field.rule.max_items, **options)  # type: ignore[arg-type, call-arg]
-    child = build_plain(SpecField(field.name, member, False, MISSING, field.rule))
-    return serializers.ListField(child=child, max_length=field.rule.max_items, **options)
+        return nested(member)(many=True, **options)  # type: ignore[arg-type]
+    child = build_field(replace(field, type=member, default=MISSING, rule=replace(field.rule, help="", decided=False)))
+    return serializers.ListField(child=child, **options)
 
 
-def nested(cls: type[Any]) -> type[StrictSerializer]:
-    return type(f"{cls.__name__}Serializer", (SpecSerializer,), {"spec": cls, "__doc__": cls.__doc__})
+def nested(cls: type[Any]) -> type["SpecSerializer"]:
+    if cls not in _nested:
+        type(f"{cls.__name__}Serializer", (SpecSerializer,), {"spec": cls, "__doc__": cls.__doc__})
+    return _nested[cls]
 
 
 def multiple_of(step: int, low: float | None, high: float | None) -> Callable[[int], None]:
     def check(value: int) -> None:
-        if value % step:
+        in_range = (low is None or value >= low) and (high is None or value <= high)  # else that is the error
+        if in_range and value % step:
             below = value // step * step
             raise ValidationError(
                 f"Must be a multiple of {step} from {low} to {high}; {below} and {below + step} are the nearest.",

@@ -17,9 +17,10 @@ import dataclasses
 import hashlib
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar, NewType, Self, Union, get_args, get_origin, get_type_hints
+from functools import cached_property
+from typing import Any, ClassVar, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 InputImage = NewType("InputImage", str)
 """The id of a StoredFile whose pixels are read as RGB."""
@@ -27,6 +28,8 @@ InputMask = NewType("InputMask", str)
 """The id of a StoredFile whose pixels are read as one channel."""
 
 RULE = "rule"
+PLAIN = frozenset({str, int, float, bool, type(None)})
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,7 @@ class Rule:
     multiple_of: int | None = None
     max_length: int | None = None
     """Of a text, in characters."""
+    min_items: int | None = None
     max_items: int | None = None
     """Of a list."""
     blank: bool = False
@@ -51,6 +55,8 @@ class Rule:
     """Only a model that runs on this server honours the field; a hosted one does not."""
     internal: bool = False
     """Set by the submission alone; a client can't send it."""
+    omitted: bool = False
+    """Left out of the JSON where it is None."""
     help: str = ""
 
 
@@ -75,6 +81,21 @@ class SpecField:
     def required(self) -> bool:
         return self.default is MISSING and not self.rule.decided
 
+    @cached_property
+    def member(self) -> Any:
+        """Of a list: the type of what is in it; None for anything else."""
+        return get_args(self.type)[0] if get_origin(self.type) is tuple else None
+
+    @cached_property
+    def read(self) -> Callable[[Any], Any]:
+        """Makes a value of JSON. Looked up once: every row is read by it, and a page of the history has a hundred."""
+        if self.member is not None:
+            member = self.member
+            return (lambda data: tuple(read_dataclass(member, item) for item in data)) if is_nested(member) else tuple
+        if is_nested(self.type):
+            return lambda data: read_dataclass(self.type, data)
+        return float if self.type is float else lambda data: data
+
 
 _fields: dict[Any, tuple[SpecField, ...]] = {}  # by class: type hints take long to evaluate
 
@@ -87,6 +108,10 @@ def fields_of(cls: type[Any]) -> tuple[SpecField, ...]:
             SpecField(one.name, *_unwrap(hints[one.name]), one.default, one.metadata.get(RULE, Rule())) for one in fields(cls)
         )
     return _fields[cls]
+
+
+def field_of(cls: type[Any], name: str) -> SpecField:
+    return next(one for one in fields_of(cls) if one.name == name)
 
 
 def _unwrap(hint: Any) -> tuple[Any, bool]:
@@ -105,21 +130,47 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored in the job's row; `from_json` reads it back."""
-        return {one.name: _to_json(getattr(self, one.name)) for one in fields_of(type(self))}
+        return _fields_to_json(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], **defaults: Any) -> Self:
         """`defaults` stand for what rows of earlier versions lack. Raises ValueError that names a missing field."""
         return read_dataclass(cls, {**defaults, **data})
 
+    @classmethod
+    def from_row(cls, params: Mapping[str, Any], *, kind: str, model_id: str, prompt: str) -> Self:
+        """From the columns of a job. Rows of earlier versions have the model in its column alone. Raises ValueError, as `from_json`."""
+        return cls.from_json(params, model_id=model_id)
+
+    @property
+    def history_model(self) -> str:
+        """What the history names and filters as the job's model; '' where there is none."""
+        return ""
+
+    @property
+    def history_prompt(self) -> str:
+        """The text by which people find the job in the history."""
+        return ""
+
+    @property
+    def input_ids(self) -> tuple[str, ...]:
+        """The files that the request starts from, each once."""
+        return tuple(dict.fromkeys(_input_ids(self)))
+
+    @property
+    def local_only(self) -> tuple[str, ...]:
+        """Names of the fields in use that a hosted model does not honour."""
+        given = (one for one in fields_of(type(self)) if one.rule.local_only and getattr(self, one.name) != one.default)
+        return tuple(one.name for one in given)
+
     @property
     def runs_alone(self) -> bool:
-        """Whether this request is never run as one batch with others."""
-        return False
+        """Whether this request is never run as one batch with others: where none of its fields is said to be shared."""
+        return not any(one.rule.shared for one in fields_of(type(self)))
 
     def shared_values(self) -> dict[str, Any]:
         """What is equal in all requests of a batch: the fields marked as shared, and what subclasses derive."""
-        return {one.name: _to_json(getattr(self, one.name)) for one in fields_of(type(self)) if one.rule.shared}
+        return {one.name: as_json(getattr(self, one.name)) for one in fields_of(type(self)) if one.rule.shared}
 
     def batch_key(self) -> str:
         """Jobs with equal keys may run as one batch; '' runs alone. At most 64 characters."""
@@ -129,33 +180,73 @@ class Spec:
         return f"{self.kind[:24]}:{hashlib.sha256(shared.encode()).hexdigest()[:32]}"
 
 
-def _to_json(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _to_json(getattr(value, one.name)) for one in fields_of(type(value))}
+@dataclass(frozen=True, kw_only=True)
+class StoredSpec(Spec):
+    """A request whose fields nobody has declared, as its row holds it: of a kind that is not installed."""
+
+    kind: str  # type: ignore[misc]
+    params: Mapping[str, Any]
+    model_id: str = ""
+    prompt: str = ""
+
+    @classmethod
+    def from_row(cls, params: Mapping[str, Any], *, kind: str, model_id: str, prompt: str) -> Self:
+        return cls(kind=kind, params=params, model_id=model_id, prompt=prompt)
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.params)
+
+    @property
+    def history_model(self) -> str:
+        return self.model_id
+
+    @property
+    def history_prompt(self) -> str:
+        return self.prompt
+
+
+def _input_ids(value: Any) -> Iterator[str]:
+    """Of a dataclass: its values whose type is a picture, and those of the dataclasses inside it."""
+    for one in fields_of(type(value)):
+        found, member = getattr(value, one.name), one.member or one.type
+        items = () if found is None else found if one.member else (found,)
+        if member in (InputImage, InputMask):
+            yield from items
+        elif is_nested(member):
+            for item in items:
+                yield from _input_ids(item)
+
+
+def _fields_to_json(value: Any) -> dict[str, Any]:
+    found = ((one, getattr(value, one.name)) for one in fields_of(type(value)))
+    return {one.name: as_json(item) for one, item in found if item is not None or not one.rule.omitted}
+
+
+def as_json(value: Any) -> Any:
+    """Of what a field of a spec holds."""
+    if type(value) in PLAIN:
+        return value
+    if dataclasses.is_dataclass(value):
+        return _fields_to_json(value)
     if isinstance(value, Mapping):
-        return {key: _to_json(item) for key, item in value.items()}
-    return [_to_json(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: as_json(item) for key, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def read_dataclass(cls: type[Any], data: Mapping[str, Any]) -> Any:
+def read_dataclass(cls: type[T], data: Mapping[str, Any]) -> T:
     """An instance from JSON. Keys that are not fields are left out: rows of earlier versions have some."""
     given: dict[str, Any] = {}
+    missing: list[str] = []
     for one in fields_of(cls):
-        if data.get(one.name) is not None:
-            given[one.name] = _read(one, data[one.name])
-        elif one.nullable and (one.name in data or one.default is MISSING):
+        if (value := data.get(one.name)) is not None:
+            given[one.name] = one.read(value)
+        elif one.nullable and (one.default is MISSING or one.name in data):
             given[one.name] = None
-    missing = [one.name for one in fields_of(cls) if one.name not in given and one.default is MISSING]
+        elif one.default is MISSING:
+            missing.append(one.name)
     if missing:
         raise ValueError(f"{cls.__name__} lacks {', '.join(missing)}.")
     return cls(**given)
-
-
-def _read(field: SpecField, data: Any) -> Any:
-    if get_origin(field.type) is tuple:
-        member = get_args(field.type)[0]
-        return tuple(read_dataclass(member, item) for item in data) if is_nested(member) else tuple(data)
-    return read_dataclass(field.type, data) if is_nested(field.type) else data
 
 
 def is_nested(type: Any) -> bool:

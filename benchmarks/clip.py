@@ -51,9 +51,10 @@ def build_checkpoint(folder: Path) -> Path:
 
 def submit(images: Sequence[str]) -> None:
     from api.jobs.lifecycle import submit_job
+    from api.scoring.spec import ClipScoreSpec
 
-    params = {"images": list(images), "prompts": [PROMPT], "pairs": False, "model_id": "vit-b-32"}
-    submit_job(kind="clip_score", params=params, model_id="vit-b-32", owner_key="local")
+    params = {"images": list(images), "prompts": [PROMPT], "model_id": "vit-b-32"}
+    submit_job(spec=ClipScoreSpec.from_json(params), owner_key="local")
 
 
 Spent = tuple[float, float]
@@ -62,9 +63,10 @@ Spent = tuple[float, float]
 
 def submit_layouts(images: Sequence[str]) -> None:
     from api.jobs.lifecycle import submit_job
+    from api.scoring.spec import ScoreBatchSpec
 
     params = {"items": [item(image) for image in images], "backend": "clip", "model_id": "vit-b-32"}
-    submit_job(kind="layout_score", params=params, model_id="vit-b-32", owner_key="local")
+    submit_job(spec=ScoreBatchSpec.from_json(params), owner_key="local")
 
 
 def timed(work: Callable[[], Any]) -> Spent:

@@ -70,13 +70,13 @@ def train(studio: Studio, loop: Any, utility: np.ndarray, judge: Callable[[], No
     from api.jobs.lifecycle import submit_job
     from api.jobs.models import Job
     from api.scoring.models import Comparison, Rating
+    from api.scoring.spec import TrainScorerSpec
     from tests.scoring.people import prefers_first
 
     Comparison.objects.all().delete()
     Rating.objects.all().delete()
     judge()
-    params = {"name": "person", "on": "images", "raters": None, "encoder": "starter-clip"}
-    submit_job(kind="train_scorer", params=params, owner_key="local")
+    submit_job(spec=TrainScorerSpec(name="person", encoder="starter-clip"), owner_key="local")
     started = time.perf_counter()
     loop.run_once()
     seconds = time.perf_counter() - started

@@ -30,7 +30,8 @@ from api.devices import Device, dtype_name, probe_device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.local import generate
-from api.images.backends.request import TEXT_TO_IMAGE, ImageRequest
+from api.images.backends.request import ImageRequest
+from api.images.spec import Txt2ImgSpec
 from api.model_loader import ModelLoader
 from benchmarks.cuda_graph import Graphed
 from benchmarks.gpu_models import Family, Models
@@ -158,11 +159,10 @@ def measure_plain(run: Run, pipeline: Any, pixels: int, count: int) -> None:
 
 
 def make_ours(loader: ModelLoader, name: str, pixels: int, count: int, steps: int, hooks: Hooks | None = None) -> None:
-    request = ImageRequest(
-        task=TEXT_TO_IMAGE, model_id=name, prompt=PROMPT, width=pixels, height=pixels, steps=steps, guidance_scale=GUIDANCE,
-        seeds=tuple(range(count)),
+    spec = Txt2ImgSpec(
+        prompt=PROMPT, model_id=name, width=pixels, height=pixels, steps=steps, guidance_scale=GUIDANCE, seed=0, num_images=count,
     )  # fmt: skip
-    [made] = generate(loader, [request], hooks or Hooks())
+    [made] = generate(loader, [ImageRequest(spec)], hooks or Hooks())
     if isinstance(made, Exception) or len(made) != count:
         raise RuntimeError(f"{made} instead of {count} pictures")
 

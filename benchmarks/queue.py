@@ -17,9 +17,11 @@ def submit_many(kind: str, count: int) -> None:
 
     django.setup()
     from api.jobs import lifecycle
+    from api.jobs.kinds import get_kind
 
     for _ in range(count):
-        lifecycle.submit_job(kind=kind, params={}, owner_key="benchmark")
+        spec = get_kind(kind).spec_class.from_row({}, kind=kind, model_id="", prompt="")
+        lifecycle.submit_job(spec=spec, owner_key="benchmark")
 
 
 def main() -> int:

@@ -60,8 +60,10 @@ def item(image: str) -> dict[str, Any]:
 
 def submit(params: dict[str, Any]) -> None:
     from api.jobs.lifecycle import submit_job
+    from api.scoring.spec import ScoreBatchSpec, ScoreSpec
 
-    submit_job(kind="layout_score", params={**params, "backend": "heuristic"}, model_id="heuristic", owner_key="local")
+    spec_class = ScoreBatchSpec if "items" in params else ScoreSpec
+    submit_job(spec=spec_class.from_json({**params, "backend": "heuristic"}), owner_key="local")
 
 
 def claim_to_result(loop: Any) -> tuple[float, float, dict[str, float]]:

@@ -12,8 +12,11 @@ from api.files.services import create_file
 from api.images.models import GeneratedImage
 from api.images.ranking import Candidate, rank, summarize
 from api.images.services import link_sources
+from api.jobs.kinds import get_kind
 from api.jobs.models import Job
+from api.specs import Spec
 
+NO_IMAGE = "0197c0de-0000-7000-8000-000000000000"
 PARAMS = {
     "prompt": "a red circle above a blue square",
     "negative_prompt": "blurry",
@@ -30,6 +33,27 @@ PARAMS = {
     "tags": [],
     "deterministic": False,
 }
+
+
+ANY_PARAMS: dict[str, Any] = {
+    **PARAMS,
+    "image": NO_IMAGE,
+    "images": [NO_IMAGE],
+    "prompts": ["a lake"],
+    "messages": [],
+    "metadata": {},
+    "model": "starter-vlm",
+    "model_id": "starter-clip",
+    "backend": "heuristic",
+    "name": "mine",
+    "encoder": "",
+}
+"""A valid request of any kind; each reads its own fields."""
+
+
+def spec_of(kind: str, params: dict[str, Any] | None = None, *, model_id: str = "", prompt: str = "") -> Spec:
+    """The request that a row with these columns holds."""
+    return get_kind(kind).read_spec(Job(kind=kind, params=params or {}, model_id=model_id, prompt=prompt))
 
 
 def make_job(status: str = "succeeded", **fields: Any) -> Job:

@@ -5,35 +5,32 @@ from typing import Any
 
 from django.conf import settings
 
-from api.chat.serializers import KIND
-from api.chat.services import TurnParams, link_messages, record_answer
+from api.chat.services import link_messages, record_answer
+from api.chat.spec import ChatSpec, TurnParams
 from api.files.inputs import HERE
-from api.jobs.kinds import JobKind, Session, batch_key_of
+from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
 
 ANSWER_FIELDS = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
 
 
-class ChatKind(JobKind):
-    name = KIND
-
-    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
-        """Chats with the same model and backend share a session."""
-        return batch_key_of(self.name, params["backend"], loaded_id(params))
+class ChatKind(JobKind[ChatSpec]):
+    name = ChatSpec.kind
+    spec_class = ChatSpec
 
     def without_models(self) -> tuple[str, list[str]]:
         return "backend", ["remote"]
 
-    def open_session(self, params: dict[str, Any]) -> Session:
+    def open_session(self, spec: ChatSpec) -> Session:
         from api.chat.session import ChatSession, make_backend
 
-        slots = settings.CHAT_SLOTS if params["backend"] != "remote" else settings.CHAT_REMOTE_SLOTS
-        return ChatSession(make_backend(params["backend"], loaded_id(params)), slots)
+        slots = settings.CHAT_SLOTS if spec.backend != "remote" else settings.CHAT_REMOTE_SLOTS
+        return ChatSession(make_backend(spec.backend, spec.loaded_id), slots)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         """Store the answers in their conversation. Returns the job's result: {conversation, backend, model, choices, usage}."""
         fields = {name: output[name] for name in ANSWER_FIELDS}
-        conversation = record_answer(job, output["choices"], **fields)
+        conversation = record_answer(job, self.read_spec(job).messages, output["choices"], **fields)
         completion = sum(choice["completion_tokens"] for choice in output["choices"])
         prompt = output["prompt_tokens"]
         return {
@@ -49,21 +46,14 @@ class ChatKind(JobKind):
             },
         }
 
-    def render_params(self, job: Job) -> dict[str, Any]:
+    def render_params(self, spec: ChatSpec) -> dict[str, Any]:
         """The body of an equal chat completion request, images by id. Without the ONNX variant, which the server selects again."""
-        params = {name: value for name, value in job.params.items() if name != "variant"}
-        return {**params, "messages": [as_message(turn) for turn in job.params["messages"]]}
+        params = {name: value for name, value in spec.to_json().items() if name != "variant"}
+        return {**params, "messages": [as_message(turn) for turn in spec.messages]}
 
-    def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None]:
+    def link_inputs(self, spec: ChatSpec) -> Callable[[Job], None]:
         """A retry starts a new conversation with the same messages."""
-        turns = params["messages"]
-        return link_messages(turns=turns, new=len(turns), conversation=None, length=0, metadata=params["metadata"])
-
-
-def loaded_id(params: dict[str, Any]) -> str:
-    """The loader's model id: the model, with its ONNX variant if there is one."""
-    variant = params.get("variant")
-    return f"{params['model']}@{variant}" if variant else str(params["model"])
+        return link_messages(spec, new=len(spec.messages), conversation=None, length=0)
 
 
 def as_message(turn: TurnParams) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from api.access.scopes import Principal
 from api.chat.backend_selection import context_of
 from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.services import TurnParams
+from api.chat.spec import TurnParams
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
@@ -31,7 +31,7 @@ ECHOED_NULL_FIELDS = ("refusal", "annotations", "audio", "function_call", "reaso
 
 @extend_schema_field(MESSAGES)
 class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
-    """Validates to turns (api.chat.services.TurnParams), pictures by the id under which they are kept. `files` are those, by id."""
+    """Validates to turns (api.chat.spec.TurnParams), pictures by the id under which they are kept. `files` are those, by id."""
 
     def to_internal_value(self, data: Any) -> list[TurnParams]:
         self.files: dict[str, StoredFile] = {}

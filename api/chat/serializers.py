@@ -15,28 +15,15 @@ from api.chat.messages import MessagesField, clean_text
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
-from api.chat.services import TurnParams, find_conversation, images_of, link_messages, next_position, read_turns, text_of
+from api.chat.services import find_conversation, link_messages, next_position, read_turns
+from api.chat.spec import ChatSpec, TurnParams, images_of
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
-from api.strict import FiniteFloatField, StrictSerializer
+from api.spec_serializers import SpecSerializer, build_field
+from api.specs import field_of
+from api.strict import StrictSerializer
 
-KIND = "chat"
-LARGEST_SEED = 2**53
-MAX_CHOICES = 8
 MAX_STOP_STRINGS, MAX_STOP_LENGTH = 4, 200
-SAMPLING_FIELDS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "stop",
-    "n",
-    "logprobs",
-    "top_logprobs",
-)
 
 
 @extend_schema_field(STOP)
@@ -98,42 +85,20 @@ class StreamOptionsSerializer(StrictSerializer):
         return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
-def number(low: float, high: float) -> FiniteFloatField:
-    return FiniteFloatField(required=False, allow_null=True, min_value=low, max_value=high)
-
-
-def whole(low: int, high: int) -> serializers.IntegerField:
-    return serializers.IntegerField(required=False, allow_null=True, min_value=low, max_value=high)
-
-
-class ChatSerializer(StrictSerializer):
+class ChatSerializer(SpecSerializer):
     """`context`: principal."""
 
-    model = serializers.CharField(required=False, allow_null=True, max_length=200)
+    spec = ChatSpec
+
     messages = MessagesField()
-    stream = serializers.BooleanField(required=False, allow_null=True)
-    stream_options = StreamOptionsSerializer(required=False, allow_null=True)
-    temperature = number(0, 2)
-    top_p = number(0, 1)
-    top_k = whole(-1, 1_000_000)
-    min_p = number(0, 1)
-    max_tokens = whole(1, 1_000_000)
-    max_completion_tokens = whole(1, 1_000_000)
-    stop = StopField(required=False, allow_null=True)
-    n = whole(1, MAX_CHOICES)
-    seed = whole(-LARGEST_SEED, LARGEST_SEED)
-    presence_penalty = number(-2, 2)
-    frequency_penalty = number(-2, 2)
-    repetition_penalty = number(0.01, 10)
-    logprobs = serializers.BooleanField(required=False, allow_null=True)
-    top_logprobs = whole(0, 20)
-    response_format = ResponseFormatSerializer(required=False, allow_null=True)
-    user = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=256)
-    metadata = serializers.DictField(
-        child=serializers.CharField(max_length=512, allow_blank=True), required=False, allow_null=True
-    )
-    backend = serializers.ChoiceField(choices=BACKENDS, required=False, allow_null=True)
-    conversation = serializers.UUIDField(required=False, allow_null=True)
+    backend = serializers.ChoiceField(choices=BACKENDS, required=False)
+    stream = serializers.BooleanField(required=False)
+    stream_options = StreamOptionsSerializer(required=False)
+    max_completion_tokens = build_field(field_of(ChatSpec, "max_tokens"))
+    stop = StopField(required=False)
+    response_format = ResponseFormatSerializer(required=False)
+    metadata = serializers.DictField(child=serializers.CharField(max_length=512, allow_blank=True), required=False)
+    conversation = serializers.UUIDField(required=False)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields))
@@ -179,38 +144,28 @@ class ChatSerializer(StrictSerializer):
         return found, [*read_turns(found), *data["messages"]], length
 
     def resolve(self) -> Submission:
-        data, turns = self.validated_data, self.turns
-        questions = [text_of(turn) for turn in data["messages"] if turn["role"] == "user"]
-        params = {
-            "messages": turns,
-            "model": self.selection.model,
-            "backend": self.selection.backend,
-            "variant": self.selection.variant,
-            **{name: data[name] for name in SAMPLING_FIELDS if name in data},
-            "max_tokens": data["limit"],
-            "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
-            "response_format": data.get("response_format"),
-            "user": data.get("user", ""),
-            "metadata": data.get("metadata", {}),
-        }
+        data = self.validated_data
+        spec = ChatSpec.from_json(
+            {
+                **data,
+                "messages": self.turns,
+                "model": self.selection.model,
+                "backend": self.selection.backend,
+                "variant": self.selection.variant,
+                "max_tokens": data["limit"],
+                "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
+                "metadata": data.get("metadata", {}),
+            }
+        )
         return Submission(
-            kind=KIND,
-            params=params,
-            model_id=self.selection.model,
-            prompt=(questions[-1] if questions else "")[:2000],
+            spec,
             fingerprint={
-                **params,
+                **spec.to_json(),
                 "messages": self.fingerprint(),
                 "seed": data.get("seed"),
                 "conversation": str(data.get("conversation", "")),
             },
-            link=link_messages(
-                turns=turns,
-                new=len(data["messages"]),
-                conversation=self.named,
-                length=self.length,
-                metadata=params["metadata"],
-            ),
+            link=link_messages(spec, new=len(data["messages"]), conversation=self.named, length=self.length),
         )
 
     def fingerprint(self) -> list[Any]:

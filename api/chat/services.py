@@ -8,7 +8,7 @@ conversation (`conversation`), and send only what is new.
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -16,6 +16,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from api.chat.models import Conversation, Message
+from api.chat.spec import ChatSpec, TurnParams, images_of, text_of
 from api.errors import DarkroomError
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
@@ -23,16 +24,6 @@ from api.jobs.models import Job
 from api.jobs.states import ACTIVE
 
 MAX_SEARCH_WORDS = 10
-TurnParams = dict[str, Any]
-"""`{"role", "parts"}`; a part is `{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
-
-
-def text_of(turn: TurnParams) -> str:
-    return "\n".join(part["text"] for part in turn["parts"] if part["type"] == "text")
-
-
-def images_of(turns: Iterable[TurnParams]) -> list[str]:
-    return [part["image"] for turn in turns for part in turn["parts"] if part["type"] == "image"]
 
 
 def extend_digest(digest: str, turn: TurnParams) -> str:
@@ -73,22 +64,21 @@ def read_turns(conversation: Conversation) -> list[TurnParams]:
     return list(messages.filter(job__in=answered).values("role", "parts"))  # type: ignore[arg-type]
 
 
-def link_messages(
-    *, turns: Sequence[TurnParams], new: int, conversation: Conversation | None, length: int, metadata: dict[str, str]
-) -> Callable[[Job], None]:
+def link_messages(spec: ChatSpec, *, new: int, conversation: Conversation | None, length: int) -> Callable[[Job], None]:
     """What ties a new job to its conversation, within the transaction that submits it. The last `new` turns were not heard before.
 
     DarkroomError 409 where the named conversation waits for an answer, or is no longer as long as it was when its turns were read.
     """
+    turns: Sequence[TurnParams] = spec.messages
 
     def link(job: Job) -> None:
-        attach_inputs(job, StoredFile.objects.filter(pk__in=images_of(turns)))
+        attach_inputs(job, StoredFile.objects.filter(pk__in=spec.input_ids))
         ours: Conversation | None
         if conversation is not None:
             ours, fresh = lock_conversation(conversation, length), turns[-new:]
         else:
             ours, fresh = match_conversation(job.owner_key, turns)
-            ours = ours or begin_conversation(job, turns, metadata)
+            ours = ours or begin_conversation(job, turns, spec.metadata)
         first = next_position(ours)
         for place, turn in enumerate(fresh):
             add_message(ours, job, turn, position=first + place)
@@ -107,11 +97,11 @@ def lock_conversation(conversation: Conversation, length: int) -> Conversation:
     return found
 
 
-def begin_conversation(job: Job, turns: Sequence[TurnParams], metadata: dict[str, str]) -> Conversation:
+def begin_conversation(job: Job, turns: Sequence[TurnParams], metadata: Mapping[str, str]) -> Conversation:
     question = next((text_of(turn) for turn in turns if turn["role"] == "user" and text_of(turn)), "")
     title = " ".join(question.split())
     title = title if len(title) <= 80 else f"{title[:79]}…"
-    return Conversation.objects.create(owner_key=job.owner_key, title=title, model_id=job.model_id, metadata=metadata)
+    return Conversation.objects.create(owner_key=job.owner_key, title=title, model_id=job.model_id, metadata=dict(metadata))
 
 
 def match_conversation(owner_key: str, turns: Sequence[TurnParams]) -> tuple[Conversation | None, Sequence[TurnParams]]:
@@ -148,8 +138,10 @@ def add_message(conversation: Conversation, job: Job, turn: TurnParams, *, posit
 # ---------------------------------------------------------------- answer
 
 
-def record_answer(job: Job, choices: Sequence[dict[str, Any]], **fields: Any) -> Conversation | None:
-    """The answers of a job, behind its question; None where the conversation was deleted meanwhile.
+def record_answer(
+    job: Job, turns: Sequence[TurnParams], choices: Sequence[dict[str, Any]], **fields: Any
+) -> Conversation | None:
+    """The answers of a job to `turns`, behind its question; None where the conversation was deleted meanwhile.
 
     `choices` have `text`, `finish_reason` and `completion_tokens`.
     """
@@ -161,8 +153,8 @@ def record_answer(job: Job, choices: Sequence[dict[str, Any]], **fields: Any) ->
         turn = answer_turn(choice["text"])
         numbers = {name: choice[name] for name in ("finish_reason", "completion_tokens")}
         add_message(conversation, job, turn, position=position, choice=number, model_id=job.model_id, **numbers, **fields)
-    turns = [*job.params["messages"], answer_turn(choices[0]["text"])]
-    Conversation.objects.filter(pk=conversation.pk).update(digest=digests(turns)[-1], updated_at=Now())
+    answered = [*turns, answer_turn(choices[0]["text"])]
+    Conversation.objects.filter(pk=conversation.pk).update(digest=digests(answered)[-1], updated_at=Now())
     return conversation
 
 

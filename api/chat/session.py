@@ -3,12 +3,14 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Protocol
 
 from django.conf import settings
 
 from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, MessagePart, Sampling, Turn
+from api.chat.spec import ChatSpec
 from api.errors import DarkroomError, DeviceFault
 from api.files.errors import MissingFile
 from api.files.models import StoredFile
@@ -18,21 +20,9 @@ from api.jobs.kinds import Session
 from api.jobs.running import COALESCE_SECONDS, Failed, Finished, Outcome, RunningJob, Stopped
 
 log = logging.getLogger("darkroom.jobs")
+Run = RunningJob[ChatSpec]
 Progress = Callable[[float, str], None]
 PROGRESS_STEPS = 100
-SAMPLING_FIELDS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "n",
-    "logprobs",
-    "top_logprobs",
-    "max_tokens",
-)
 
 
 class ChatBackend(Protocol):
@@ -82,18 +72,18 @@ def make_backend(name: str, model_id: str) -> ChatBackend:
 class ChatSession(Session):
     def __init__(self, backend: ChatBackend, slots: int) -> None:
         self.backend, self.slots = backend, slots
-        self.waiting: deque[RunningJob] = deque()
-        self.generating: list[RunningJob] = []
+        self.waiting: deque[Run] = deque()
+        self.generating: list[Run] = []
         self.outcomes: deque[Outcome] = deque()  # known, and not yet handed to the worker
 
     @property
-    def running(self) -> list[RunningJob]:
+    def running(self) -> list[Run]:
         return [run for run in (*self.waiting, *self.generating) if not run.ended]
 
     def room(self) -> int:
         return max(0, self.slots - self.backend.rows - len(self.waiting))
 
-    def join(self, batch: Sequence[RunningJob]) -> None:
+    def join(self, batch: Sequence[Run]) -> None:
         self.waiting += batch
 
     def step(self) -> Iterator[Outcome]:
@@ -116,7 +106,7 @@ class ChatSession(Session):
     def close(self) -> None:
         self.backend.close()
 
-    def admit(self, run: RunningJob) -> None:
+    def admit(self, run: Run) -> None:
         self.generating.append(run)
         if run.cancelled:
             return
@@ -138,7 +128,7 @@ class ChatSession(Session):
 class JobCallbacks:
     """Writes a chat's text as token events of its job: the first text at once, later text coalesced over 50 ms."""
 
-    def __init__(self, run: RunningJob, backend: str, report: Callable[[Outcome], None]) -> None:
+    def __init__(self, run: Run, backend: str, report: Callable[[Outcome], None]) -> None:
         self.run, self.backend, self.report = run, backend, report
         self.started = time.monotonic()
         self.loading = 0.0
@@ -215,22 +205,15 @@ class JobCallbacks:
 # ---------------------------------------------------------------- from a job to a request
 
 
-def chat_request_of(run: RunningJob) -> ChatRequest:
-    params = run.params
-    given = {name: params[name] for name in SAMPLING_FIELDS if params.get(name) is not None}
-    sampling = Sampling(
-        **given,
-        seed=params["seed"],
-        stop=tuple(params.get("stop", ())),
-        default_max_tokens=settings.CHAT_MAX_TOKENS,
-        schema=schema_of(params.get("response_format")),
-    )
-    return ChatRequest(
-        model_id=run.job.model_id, turns=tuple(map(turn_of, params["messages"])), sampling=sampling, owner=run.owner_key
-    )
+def chat_request_of(run: Run) -> ChatRequest:
+    spec = run.spec
+    names = {one.name for one in fields(Sampling)} & {one.name for one in fields(ChatSpec)}
+    given = {name: value for name in names if (value := getattr(spec, name)) is not None}
+    sampling = Sampling(**given, default_max_tokens=settings.CHAT_MAX_TOKENS, schema=schema_of(spec.response_format))
+    return ChatRequest(model_id=spec.model, turns=tuple(map(turn_of, spec.messages)), sampling=sampling, owner=run.owner_key)
 
 
-def schema_of(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+def schema_of(response_format: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """None for free text, {} for any JSON object."""
     if response_format is None or response_format["type"] == "text":
         return None

@@ -1,5 +1,7 @@
 """The serializer field for every image that a client may send."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -11,6 +13,8 @@ from api.files.errors import InvalidImage
 from api.files.formats import list_labels
 from api.files.models import StoredFile
 from api.files.services import resolve_image
+from api.spec_serializers import register_field
+from api.specs import InputImage, InputMask
 
 DESCRIPTION = f"An image ({list_labels()}): base64, a data URL, a multipart file, or the id of an image here."
 
@@ -38,3 +42,25 @@ class ImageInputField(serializers.Field[StoredFile, Any, str, Any]):
 
     def to_representation(self, value: StoredFile) -> str:
         return str(value.pk)
+
+
+register_field(InputImage, ImageInputField)
+register_field(InputMask, partial(ImageInputField, mode="L"))
+
+
+def by_id(data: Any) -> Any:
+    """Validated data as JSON: each file by its id."""
+    return replace_files(data, lambda file: str(file.pk))
+
+
+def by_content(data: Any) -> Any:
+    """Validated data as JSON: each file by its hash, since the same picture is the same request under whatever id it is kept."""
+    return replace_files(data, lambda file: file.sha256)
+
+
+def replace_files(data: Any, name: Callable[[StoredFile], str]) -> Any:
+    if isinstance(data, StoredFile):
+        return name(data)
+    if isinstance(data, Mapping):
+        return {key: replace_files(value, name) for key, value in data.items()}
+    return [replace_files(item, name) for item in data] if isinstance(data, list | tuple) else data

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from django.core.files.uploadedfile import UploadedFile
@@ -21,6 +21,7 @@ from api.files.inputs import decode_input, parse_id
 from api.files.models import JobInput, StoredFile, StoredFileQuerySet
 from api.files.storage import WrittenFile
 from api.jobs.models import Job
+from api.specs import Spec
 
 
 def resolve_image(*, owner_key: str, value: str | UploadedFile, mode: Mode = "RGB", see_all: bool = False) -> StoredFile:
@@ -95,6 +96,12 @@ def create_file(written: WrittenFile, *, owner_key: str, purpose: str, id: uuid.
 def attach_inputs(job: Job, files: Iterable[StoredFile]) -> None:
     """Ties pictures to a job that starts from them. Belongs into the transaction that submits the job."""
     JobInput.objects.bulk_create([JobInput(job=job, file=file) for file in {file.pk: file for file in files}.values()])
+
+
+def link_inputs(spec: Spec) -> Callable[[Job], None] | None:
+    """Ties the files that a request starts from to its job; None where there are none."""
+    ids = spec.input_ids
+    return (lambda job: attach_inputs(job, StoredFile.objects.filter(pk__in=ids))) if ids else None
 
 
 def visible_file(principal: Principal, identifier: uuid.UUID | str) -> StoredFile:

@@ -9,9 +9,9 @@ from rest_framework.exceptions import ValidationError
 
 from api.images.ranking import RankBy, weights_of
 from api.runtime.judge_registry import FIGURES, UnknownJudge, has_prefix, kind_of, settle
+from api.spec_serializers import register_field
 from api.strict import nearest
 
-MOST_CANDIDATES = 64
 LARGEST_WEIGHT = 1000.0
 REGISTERED = r"^custom:[A-Za-z0-9_\-]{1,40}(@[1-9][0-9]{0,5})?$"
 _WEIGHT = {"type": "number", "minimum": 0, "maximum": LARGEST_WEIGHT}
@@ -53,6 +53,9 @@ class RankByField(serializers.Field[RankBy, Any, RankBy, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return value
+
+
+register_field(RankBy, RankByField)
 
 
 def check_name(name: Any) -> str:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from api.images.spec import Txt2ImgSpec
 from api.jobs.running import RunningJob
 
 
 class RunHooks:
     """See `api.images.backends.request.Hooks`; index i is the i-th run of the batch."""
 
-    def __init__(self, runs: Sequence[RunningJob]) -> None:
+    def __init__(self, runs: Sequence[RunningJob[Txt2ImgSpec]]) -> None:
         self.runs = runs
 
     def on_step(self, step: int, steps: int, previews: Sequence[bytes | None]) -> None:
@@ -20,7 +21,7 @@ class RunHooks:
         """Told beside the steps that are done, until it is loaded."""
         for run in self.runs:
             step, steps = run.step_reached
-            run.progress(step=step, steps=steps or run.params["steps"], stage=text if fraction < 1 else "")
+            run.progress(step=step, steps=steps or run.spec.steps, stage=text if fraction < 1 else "")
 
     def cancelled(self, index: int) -> bool:
         return self.runs[index].cancelled
@@ -38,7 +39,7 @@ class RunHooks:
 
     def warn_about(self, prompt: str, text: str) -> None:
         for run in self.runs:
-            if run.params["prompt"] == prompt:
+            if run.spec.prompt == prompt:
                 run.warn(text)
 
     def warn(self, text: str, index: int | None = None) -> None:

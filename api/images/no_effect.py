@@ -1,11 +1,11 @@
 """What a request for pictures says that will change nothing: known before the work begins, and told with the job."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from api.catalog import UnknownModel
 from api.images.prompt_notation import describe_notation
 from api.images.scheduler_presets import FLOW_FAMILIES
+from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from config.catalog import get_catalog
 
 # The backends say these two as well, for callers without a job: the same words, so that a job has them once.
@@ -15,20 +15,19 @@ NO_GUIDANCE_FLOW = "negative_prompt has no effect with this model at this guidan
 NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
 
 
-def find_warnings(params: dict[str, Any], model_id: str) -> Iterator[str]:
-    """Sentences about a job's params."""
-    for field in ("prompt", "negative_prompt"):
-        if sentence := describe_notation(field, params[field]):
+def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
+    for field, text in (("prompt", spec.prompt), ("negative_prompt", spec.negative_prompt)):
+        if sentence := describe_notation(field, text):
             yield sentence
-    if params["negative_prompt"] and params["guidance_scale"] <= 1:
-        yield NO_GUIDANCE_FLOW if is_flow(model_id) else NO_GUIDANCE
-    if params.get("strength") is not None and int(params["steps"] * params["strength"]) < 1:
+    if spec.negative_prompt and spec.guidance_scale <= 1:
+        yield NO_GUIDANCE_FLOW if is_flow(spec.model_id) else NO_GUIDANCE
+    if isinstance(spec, Img2ImgSpec) and spec.steps_run < 1:
         yield NO_STEPS
-    if params.get("rank_by") and not params.get("best_of"):
+    if spec.rank_by and not spec.best_of:
         yield NOT_RANKED
-    for lora in params["loras"]:
-        if lora["weight"] == 0:
-            yield f"loras: '{lora['id']}' has the weight 0, and so no effect."
+    for lora in spec.loras:
+        if lora.weight == 0:
+            yield f"loras: '{lora.id}' has the weight 0, and so no effect."
 
 
 def is_flow(model_id: str) -> bool:

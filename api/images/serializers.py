@@ -2,70 +2,35 @@
 
 import math
 import secrets
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
-from api.files.fields import ImageInputField
-from api.files.formats import FORMAT_NAMES
+from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
-from api.files.services import attach_inputs
-from api.images.best_of import MOST_CANDIDATES, RankByField, check_best_of
+from api.images.best_of import check_best_of
 from api.images.models import GeneratedImage, ImageSource
 from api.images.ranking import DEFAULT
-from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES, SCHEDULERS, most_steps
+from api.images.scheduler_presets import SCHEDULER_NAMES, SCHEDULERS, most_steps
+from api.images.spec import LARGEST_SEED, TEXT_TO_IMAGE, Img2ImgSpec, LoraUse, Txt2ImgSpec
 from api.jobs.api.submission import Submission
-from api.jobs.models import Job
-from api.strict import FiniteFloatField, StrictSerializer, nearest
+from api.spec_serializers import SpecSerializer
+from api.specs import fields_of
+from api.strict import StrictSerializer, nearest
 from config.catalog import get_catalog
 
-TASK = "text-to-image"
-LARGEST_SEED = 2**53 - 1
+
+class LoraSerializer(SpecSerializer):
+    spec = LoraUse
 
 
-class LoraSerializer(StrictSerializer):
-    id = serializers.CharField(max_length=200)
-    weight = FiniteFloatField(min_value=-2, max_value=2, default=1.0)
+class Txt2ImgSerializer(SpecSerializer):
+    spec: ClassVar[type[Txt2ImgSpec]] = Txt2ImgSpec
 
-
-def side_field(name: str) -> serializers.IntegerField:
-    return serializers.IntegerField(
-        required=False, min_value=64, max_value=2048, help_text=f"{name} in pixels, a multiple of 8; default: the model's own"
-    )
-
-
-class Txt2ImgSerializer(StrictSerializer):
-    kind = "txt2img"
-
-    prompt = serializers.CharField(max_length=2000, help_text="Weights in Compel's syntax: `a (red)++ circle`.")
-    negative_prompt = serializers.CharField(max_length=2000, allow_blank=True, default="")
-    model_id = serializers.CharField(required=False, max_length=200)
-    width = side_field("Width")
-    height = side_field("Height")
-    steps = serializers.IntegerField(required=False, min_value=1, max_value=MOST_STEPS)
-    guidance_scale = FiniteFloatField(required=False, min_value=0, max_value=30)
-    seed = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_SEED, help_text="Image i uses seed + i.")
-    num_images = serializers.IntegerField(default=1, min_value=1, max_value=16)
-    best_of = serializers.IntegerField(
-        required=False, min_value=1, max_value=MOST_CANDIDATES, help_text="So many are made, and the best num_images are kept."
-    )
-    rank_by = RankByField(required=False)
-    scheduler = serializers.CharField(required=False, max_length=40, help_text=f"One of {', '.join(SCHEDULER_NAMES)}.")
-    loras = LoraSerializer(many=True, default=list, max_length=8)  # type: ignore[call-arg]
-    clip_skip = serializers.IntegerField(required=False, min_value=1, max_value=12)
-    output_format = serializers.ChoiceField(choices=FORMAT_NAMES, default="png")
-    tags = serializers.ListField(child=serializers.CharField(max_length=50), default=list, max_length=20)
     priority = serializers.IntegerField(default=0, min_value=-100, max_value=100)
-    deterministic = serializers.BooleanField(default=False)
-
-    def validate_width(self, value: int) -> int:
-        return multiple_of_8(value)
-
-    def validate_height(self, value: int) -> int:
-        return multiple_of_8(value)
 
     def validate_prompt(self, value: str) -> str:
         return value.strip()
@@ -82,7 +47,7 @@ class Txt2ImgSerializer(StrictSerializer):
             entry = get_catalog().get(value)
         except UnknownModel as error:
             raise ValidationError(f"{error}{'' if error.nearest else known_models()}", code="unknown_model") from None
-        if entry.task != TASK:
+        if entry.task != TEXT_TO_IMAGE:
             raise ValidationError(f"'{value}' makes no pictures (its task is {entry.task}).{known_models()}", code="wrong_task")
         return entry.id
 
@@ -101,7 +66,7 @@ class Txt2ImgSerializer(StrictSerializer):
         check_best_of(data)
         check_seeds(data)
         if not settings.USE_LOCAL_MODELS:
-            refuse_remote(self.entry, data)
+            self.refuse_remote(data)
         return data
 
     def check_loras(self, loras: list[dict[str, Any]]) -> None:
@@ -109,54 +74,47 @@ class Txt2ImgSerializer(StrictSerializer):
         if any(errors):
             raise ValidationError({"loras": [{"id": [error]} if error else {} for error in errors]}, code="unknown_lora")
 
+    def refuse_remote(self, data: dict[str, Any]) -> None:
+        """What a hosted model can't do is an error here, not silence."""
+        if self.entry.repo is None and not settings.HF_INFERENCE_ENDPOINT:
+            raise ValidationError(
+                {"model_id": [f"{self.entry.name} is only on this server, and USE_LOCAL_MODELS is off."]}, code="not_remote"
+            )
+        wanted = [one.name for one in fields_of(self.spec) if one.rule.local_only and data.get(one.name)]
+        if wanted:
+            detail = "Not possible while USE_LOCAL_MODELS is off."
+            raise ValidationError({name: [detail] for name in wanted}, code="not_remote")
+
     def resolve(self) -> Submission:
         data = dict(self.validated_data)
-        files = {name: data[name] for name in ("image", "mask") if isinstance(data.get(name), StoredFile)}
-        asked = {**data, **{name: file.sha256 for name, file in files.items()}}
-        data |= {name: str(file.id) for name, file in files.items()}
-        priority = data.pop("priority")
-        data.pop("model_id", None)
-        return Submission(
-            kind=self.kind,
-            params={**data, **self.decide(data, files)},
-            model_id=self.entry.id,
-            prompt=data["prompt"],
-            priority=priority,
-            fingerprint=asked,
-            link=link_files(list(files.values())),
-        )
+        spec = self.spec.from_json({**by_id(data), **self.decide(data)})
+        return Submission(spec, priority=data["priority"], fingerprint=by_content(data))
 
-    def decide(self, data: dict[str, Any], files: dict[str, StoredFile]) -> dict[str, Any]:
+    def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         """What the client left open."""
         entry = self.entry
-        width, height = self.default_sides(files)
+        width, height = self.default_sides(data)
         guidance = data.get("guidance_scale")
         return {
+            "model_id": entry.id,
             "width": data.get("width") or width,
             "height": data.get("height") or height,
             "steps": data.get("steps") or min(entry.default_steps, most_steps(data.get("scheduler"))),
             "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
-            "best_of": data.get("best_of"),
             "rank_by": data.get("rank_by", DEFAULT if data.get("best_of") else None),
-            "scheduler": data.get("scheduler"),
-            "clip_skip": data.get("clip_skip"),
         }
 
-    def default_sides(self, files: dict[str, StoredFile]) -> tuple[int, int]:
+    def default_sides(self, data: dict[str, Any]) -> tuple[int, int]:
         return self.entry.default_size, self.entry.default_size
 
 
 class Img2ImgSerializer(Txt2ImgSerializer):
-    kind = "img2img"
+    spec = Img2ImgSpec
 
-    image = ImageInputField(help_text="base64, a data URL, a multipart file, or the id of an image here")
-    mask = ImageInputField(required=False, mode="L", help_text="White is painted anew, black is kept.")
-    strength = FiniteFloatField(default=0.6, min_value=0, max_value=1, help_text="0 keeps the picture, 1 forgets it.")
-
-    def default_sides(self, files: dict[str, StoredFile]) -> tuple[int, int]:
+    def default_sides(self, data: dict[str, Any]) -> tuple[int, int]:
         """The picture's own shape, at the number of pixels that the model was trained for."""
-        file = files["image"]
+        file: StoredFile = data["image"]
         scale = self.entry.default_size / math.sqrt(file.width * file.height)
         return nearest_side(file.width * scale), nearest_side(file.height * scale)
 
@@ -173,16 +131,8 @@ def nearest_side(pixels: float) -> int:
     return min(2048, max(64, round(pixels / 8) * 8))
 
 
-def multiple_of_8(value: int) -> int:
-    if value % 8:
-        raise ValidationError(
-            f"Must be a multiple of 8 from 64 to 2048; {value // 8 * 8} and {value // 8 * 8 + 8} are the nearest."
-        )
-    return value
-
-
 def known_models() -> str:
-    return f" Known: {', '.join(entry.id for entry in get_catalog().of_task(TASK))}."
+    return f" Known: {', '.join(entry.id for entry in get_catalog().of_task(TEXT_TO_IMAGE))}."
 
 
 def find_default(model_id: str | None) -> ModelEntry:
@@ -196,25 +146,6 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
         known = ", ".join(known.id for known in get_catalog().adapters_for(entry.id)) or "none"
         return str(error) if error.nearest else f"{error} For {entry.id} there are: {known}."
     return "" if adapter.fits(entry) else f"'{adapter_id}' does not fit {entry.name}."
-
-
-def refuse_remote(entry: ModelEntry, data: dict[str, Any]) -> None:
-    """What a hosted model can't do is an error here, not silence."""
-    if entry.repo is None and not settings.HF_INFERENCE_ENDPOINT:
-        raise ValidationError(
-            {"model_id": [f"{entry.name} is only on this server, and USE_LOCAL_MODELS is off."]}, code="not_remote"
-        )
-    wanted = [name for name in ("loras", "mask", "clip_skip", "deterministic", "scheduler") if data.get(name)]
-    if wanted:
-        detail = "Not possible while USE_LOCAL_MODELS is off."
-        raise ValidationError({name: [detail] for name in wanted}, code="not_remote")
-
-
-def link_files(files: list[StoredFile]) -> Any:
-    def link(job: Job) -> None:
-        attach_inputs(job, files)
-
-    return link if files else None
 
 
 # ---------------------------------------------------------------- what is read

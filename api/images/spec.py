@@ -2,62 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from api.files.formats import FORMAT_NAMES
+from api.images.ranking import RankBy
+from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
 from api.specs import InputImage, InputMask, Spec, param
 
 LARGEST_SEED = 2**53 - 1
-MAX_CANDIDATES = 64
+MOST_CANDIDATES = 64
 
 Task: TypeAlias = Literal["text-to-image", "image-to-image", "inpainting"]
-RankBy: TypeAlias = str | Mapping[str, float]
-"""A criterion's name, or weights by name."""
+TEXT_TO_IMAGE: Task = "text-to-image"
+IMAGE_TO_IMAGE: Task = "image-to-image"
+INPAINTING: Task = "inpainting"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoraUse:
-    """One adapter of a request."""
+    """One adapter of a request: its id in the catalog, and the strength that it acts with."""
 
     id: str = param(max_length=200)
     weight: float = param(default=1.0, minimum=-2, maximum=2)
 
 
+def side(name: str) -> Any:
+    text = f"{name} in pixels, a multiple of 8; default: the model's own"
+    return param(decided=True, shared=True, minimum=64, maximum=2048, multiple_of=8, help=text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Txt2ImgSpec(Spec):
-    """A request for pictures from a prompt, everything resolved."""
+    """A request for pictures from a prompt."""
 
     kind = "txt2img"
 
     prompt: str = param(max_length=2000, help="Weights in Compel's syntax: `a (red)++ circle`.")
     negative_prompt: str = param(default="", max_length=2000, blank=True)
     model_id: str = param(decided=True, shared=True, max_length=200)
-    width: int = param(
-        decided=True, shared=True, minimum=64, maximum=2048, multiple_of=8, help="In pixels; default: the model's own."
-    )
-    height: int = param(
-        decided=True, shared=True, minimum=64, maximum=2048, multiple_of=8, help="In pixels; default: the model's own."
-    )
-    steps: int = param(decided=True, shared=True, minimum=1, maximum=150)
+    width: int = side("Width")
+    height: int = side("Height")
+    steps: int = param(decided=True, shared=True, minimum=1, maximum=MOST_STEPS)
     guidance_scale: float = param(decided=True, shared=True, minimum=0, maximum=30)
     seed: int = param(decided=True, minimum=0, maximum=LARGEST_SEED, help="Image i uses seed + i.")
     num_images: int = param(default=1, minimum=1, maximum=16)
     best_of: int | None = param(
-        default=None, minimum=1, maximum=MAX_CANDIDATES, help="So many are made, and the best num_images are kept."
+        default=None, minimum=1, maximum=MOST_CANDIDATES, help="So many are made, and the best num_images are kept."
     )
     rank_by: RankBy | None = param(default=None)
-    scheduler: str | None = param(default=None, shared=True, max_length=40, local_only=True)
+    scheduler: str | None = param(
+        default=None, shared=True, max_length=40, local_only=True, help=f"One of {', '.join(SCHEDULER_NAMES)}."
+    )
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=8, local_only=True)
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
     output_format: str = param(default="png", choices=FORMAT_NAMES)
     tags: tuple[str, ...] = param(default=(), max_items=20, max_length=50)
-    deterministic: bool = param(default=False, local_only=True)
+    deterministic: bool = param(default=False, shared=True, local_only=True)
+
+    @property
+    def history_model(self) -> str:
+        return self.model_id
+
+    @property
+    def history_prompt(self) -> str:
+        return self.prompt
 
     @property
     def task(self) -> Task:
-        return "text-to-image"
+        return TEXT_TO_IMAGE
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -84,5 +97,10 @@ class Img2ImgSpec(Txt2ImgSpec):
     strength: float = param(default=0.6, shared=True, minimum=0, maximum=1, help="0 keeps the picture, 1 forgets it.")
 
     @property
+    def steps_run(self) -> int:
+        """Of `steps` those that are run: the picture is noised as far as `strength` says, and denoised from there."""
+        return int(self.steps * self.strength)
+
+    @property
     def task(self) -> Task:
-        return "inpainting" if self.mask else "image-to-image"
+        return INPAINTING if self.mask else IMAGE_TO_IMAGE

@@ -8,7 +8,7 @@ from django.db import transaction
 from api.access.services import limit_of
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
-from api.jobs.kinds import get_kind
+from api.jobs.kinds import get_kind, read_spec
 from api.jobs.lifecycle import add, end_job, transition
 from api.jobs.models import Job
 from api.jobs.notify import wakeups
@@ -42,8 +42,8 @@ def wait_for_children(
 
 
 def submit_child(parent: Job, child: ChildJob) -> Job:
+    """Raises DarkroomError where there is no room for it, or its params are no request of its kind."""
     ensure_free_space()
-    kind = get_kind(child.kind)
     job = Job(
         kind=child.kind,
         params=child.params,
@@ -51,8 +51,9 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
         model_id=child.model_id,
         prompt=child.prompt.replace("\x00", ""),
         priority=parent.priority,
-        batch_key=kind.batch_key(child.params, child.model_id),
         parent=parent,
         event_sequence=1,
     )
-    return add(job, limit_of(parent.owner_key), kind.link_inputs(child.params))
+    kind, spec = get_kind(child.kind), read_spec(job)
+    job.params, job.batch_key, job.warnings = spec.to_json(), spec.batch_key(), list(kind.find_warnings(spec))
+    return add(job, spec, limit_of(parent.owner_key), kind.link_inputs(spec))

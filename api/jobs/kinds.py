@@ -1,39 +1,37 @@
 """The registry that capabilities sign up to: what the queue may know of a kind of job, and no more."""
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 from api.errors import DarkroomError
 from api.jobs.models import Job
-from api.jobs.running import Outcome, RunningJob
+from api.jobs.running import Outcome, RunningJob, S
+from api.specs import Spec, StoredSpec
 
 
-class JobKind:
+class JobKind(Generic[S]):
     """One kind of job. A capability's handler.py has its subclasses, its apps.py registers them.
 
     `run` is called in the worker alone, without a database transaction; `record` inside the transaction that ends the job.
     """
 
     name: ClassVar[str]
+    spec_class: type[S] = StoredSpec  # type: ignore[assignment]
+    """The request: its fields, their ranges and defaults, which of them a batch has in common."""
     max_batch: ClassVar[int] = 1
     """How many jobs of one batch key are claimed together at most; see `batch_limit`."""
     template: ClassVar[str] = ""
     """Shows people what is particular to a result, on the job's page in the admin; it gets what `describe` gives."""
 
-    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
-        """Jobs with the same key (64 characters at most) may be run at once; '' is run alone.
-
-        Make it with `batch_key_of`, from everything that `run` reads of the first job alone.
-        """
-        return ""
+    def read_spec(self, job: Job) -> S:
+        """The request of a row, of earlier versions too. Raises ValueError where this version can't read it."""
+        return self.spec_class.from_row(job.params, kind=job.kind, model_id=job.model_id, prompt=job.prompt)
 
     def batch_limit(self) -> int:
         return self.max_batch
 
-    def cost(self, params: dict[str, Any]) -> float:
+    def cost(self, spec: S) -> float:
         """How much of an owner's share of the workers a job takes, beside other jobs; 1 for what is done in one piece."""
         return 1.0
 
@@ -43,15 +41,15 @@ class JobKind:
         """
         return True
 
-    def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterable[str]:
+    def find_warnings(self, spec: S) -> Iterable[str]:
         """What of a request will have no effect, in sentences: known when it is submitted, and told from then on."""
         return ()
 
-    def open_session(self, params: dict[str, Any]) -> "Session | None":
-        """For a kind whose jobs are worked on in steps, together: called with the params of the first job of a batch key."""
+    def open_session(self, spec: S) -> "Session | None":
+        """For a kind whose jobs are worked on in steps, together: called with the request of the first job of a batch key."""
         return None
 
-    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
+    def run(self, batch: Sequence[RunningJob[S]]) -> Iterable[Outcome]:
         """Do the work, and yield an Outcome for each job as soon as it is known. An exception fails those that have none yet.
 
         A job that yields `Waiting` is run again when its children have ended. Every kind has this or `open_session`.
@@ -70,13 +68,13 @@ class JobKind:
         """The job was cancelled or taken over meanwhile: remove what `run` left on disk."""
         return
 
-    def link_inputs(self, params: dict[str, Any]) -> Callable[[Job], None] | None:
-        """What ties the files named in `params` to a new job, within its transaction; None where there are none."""
+    def link_inputs(self, spec: S) -> Callable[[Job], None] | None:
+        """What ties the files named in the request to a new job, within its transaction; None where there are none."""
         return None
 
-    def render_params(self, job: Job) -> dict[str, Any]:
+    def render_params(self, spec: S) -> dict[str, Any]:
         """The `params` as a client sees them: posted again to the same address, they are a request for the same result."""
-        return job.params
+        return spec.to_json()
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""
@@ -118,19 +116,13 @@ class Session(ABC):
         return
 
 
-class UninstalledKind(JobKind):
+class UninstalledKind(JobKind[StoredSpec]):
     """Stands for a kind whose app is no longer installed: its history stays readable, and what still waits fails instead of blocking."""
 
     name = ""
 
     def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
         raise DarkroomError("unknown_kind", 501, "This server no longer knows this kind of job.")
-
-
-def batch_key_of(kind: str, *shared: Any) -> str:
-    """A key that jobs of `kind` have in common where all of `shared` (JSON) is equal."""
-    digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]
-    return f"{kind[:31]}:{digest}"
 
 
 _kinds: dict[str, JobKind] = {}
@@ -147,3 +139,19 @@ def get_kind(name: str) -> JobKind:
 
 def kind_names() -> list[str]:
     return sorted(_kinds)
+
+
+def read_spec(job: Job) -> Spec:
+    """The job's request. Raises DarkroomError where this version can't read it."""
+    try:
+        return get_kind(job.kind).read_spec(job)
+    except ValueError as error:
+        raise DarkroomError("unreadable_params", 500, f"This version can't read the job's params: {error}") from None
+
+
+def shown_params(job: Job) -> dict[str, Any]:
+    """What people see of a job's request; as the row holds it, where this version can't read it."""
+    try:
+        return get_kind(job.kind).render_params(read_spec(job))
+    except DarkroomError:
+        return job.params

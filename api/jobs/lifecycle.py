@@ -20,7 +20,7 @@ from api.access.services import limit_of
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
-from api.jobs.kinds import get_kind, kind_names
+from api.jobs.kinds import get_kind, kind_names, read_spec
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.states import ACTIVE, BACKOFF_SECONDS, Status
@@ -28,6 +28,7 @@ from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change, atomic_without_sync
 from api.jobs.store.fair_order import earliest_start
 from api.jobs.store.parents import lock_ancestors, progress_of_children
+from api.specs import Spec
 
 ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 
@@ -37,11 +38,8 @@ ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
 
 def submit_job(
     *,
-    kind: str,
-    params: dict[str, Any],
+    spec: Spec,
     owner_key: str,
-    model_id: str = "",
-    prompt: str = "",
     priority: int = 0,
     idempotency_key: str | None = None,
     body_hash: str = "",
@@ -52,31 +50,33 @@ def submit_job(
 ) -> Job:
     """Commit a row, then wake a worker; `only_worker_id` names the one that it is for.
 
-    `link` runs in the same transaction (a capability ties its files to the job there).
+    `link` runs in the same transaction: by default the kind ties the input files to the job there.
     The same idempotency key and body give the job that is there already; another body is an error 422. 429
     when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
     """
+    kind = get_kind(spec.kind)
+    link = link or kind.link_inputs(spec)
     job = Job(
-        kind=kind,
-        params=params,
+        kind=spec.kind,
+        params=spec.to_json(),
         owner_key=owner_key,
-        model_id=model_id,
-        prompt=prompt.replace("\x00", ""),
+        model_id=spec.history_model,
+        prompt=spec.history_prompt.replace("\x00", ""),
         priority=priority,
         idempotency_key=idempotency_key,
         body_hash=body_hash,
-        batch_key=get_kind(kind).batch_key(params, model_id),
+        batch_key=spec.batch_key(),
         retry_of=retry_of,
         only_worker_id=only_worker_id,
         event_sequence=1,
     )
-    job.warnings = list(get_kind(kind).find_warnings(params, model_id))
+    job.warnings = list(kind.find_warnings(spec))
     try:
         ensure_free_space()
         with transaction.atomic() if link or idempotency_key else atomic_change():
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier
-            job = add(job, max_active, link)
+            job = add(job, spec, max_active, link)
     except (IntegrityError, DarkroomError):  # its twin may have been committed meanwhile, and have filled the quota too
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
@@ -93,19 +93,19 @@ def find_same_request(job: Job) -> Job | None:
     return earlier
 
 
-def add(job: Job, max_active: int | None, link: Callable[[Job], None] | None) -> Job:
+def add(job: Job, spec: Spec, max_active: int | None, link: Callable[[Job], None] | None) -> Job:
     """Its row and what is linked to it, in the caller's transaction, which wakes a worker when it is committed."""
-    job = admit(job, max_active)
+    job = admit(job, spec, max_active)
     if link is not None:
         link(job)
     wakeups.notify_workers_on_commit(job.id)
     return job
 
 
-def admit(job: Job, max_active: int | None) -> Job:
+def admit(job: Job, spec: Spec, max_active: int | None) -> Job:
     """Its row, with the first event; or a DarkroomError where a limit is reached."""
     limits, told = admission.limits_of(job, max_active), [("status", {"status": Status.QUEUED})]
-    cost = get_kind(job.kind).cost(job.params)
+    cost = get_kind(job.kind).cost(spec)
     if (row := admission.add_if_room(job, told, limits, cost)) is not None:
         return row
     with transaction.atomic():  # which holds the locks of `ensure_room`
@@ -119,18 +119,14 @@ def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
     It is refused where a first submission would be, whoever asks for it: by the limit of the owner's key.
     """
     return submit_job(
-        kind=job.kind,
-        params=job.params,
+        spec=read_spec(job),
         owner_key=job.owner_key,
-        model_id=job.model_id,
-        prompt=job.prompt,
         priority=job.priority,
         idempotency_key=idempotency_key,
         body_hash=hashlib.sha256(f"retry {job.pk}".encode()).hexdigest(),
         max_active=limit_of(job.owner_key),
         retry_of=job,
         only_worker_id=job.only_worker_id,
-        link=get_kind(job.kind).link_inputs(job.params),
     )
 
 

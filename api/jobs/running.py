@@ -7,30 +7,37 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from api.errors import DarkroomError
 from api.jobs.errors import JobCancelled
 from api.jobs.models import Job
+from api.specs import Spec
 
 COALESCE_SECONDS = 0.05
+S = TypeVar("S", bound=Spec)
 
 
 class Emit(Protocol):
     """Tells watchers of a running job something; raises nothing that the work must know of."""
 
-    def __call__(self, running: "RunningJob", type: str, data: dict[str, Any], *, progress: dict[str, Any] | None) -> None: ...
+    def __call__(
+        self, running: "RunningJob[Any]", type: str, data: dict[str, Any], *, progress: dict[str, Any] | None
+    ) -> None: ...
 
 
 def as_data_url(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-class RunningJob:
-    """One attempt at one job. Used by the thread that runs models; `cancel_asked` is set by the thread that keeps the lease."""
+class RunningJob(Generic[S]):
+    """One attempt at one job, whose request is `spec`.
 
-    def __init__(self, job: Job, emit: Emit, interrupted: threading.Event | None = None) -> None:
-        self.job = job
+    Used by the thread that runs models; `cancel_asked` is set by the thread that keeps the lease.
+    """
+
+    def __init__(self, job: Job, spec: S, emit: Emit, interrupted: threading.Event | None = None) -> None:
+        self.job, self.spec = job, spec
         self.timings: dict[str, float] = dict(job.timings)  # empty, unless it has waited for children
         self.warnings: list[str] = list(job.warnings)  # those that the submission knew
         self.ended = False
@@ -49,10 +56,6 @@ class RunningJob:
     @property
     def id(self) -> uuid.UUID:
         return self.job.id
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return self.job.params
 
     @property
     def owner_key(self) -> str:
@@ -122,7 +125,7 @@ class RunningJob:
 class Finished:
     """The work is done. `output` is what the kind's `record` makes rows of; its files are on disk."""
 
-    running: RunningJob
+    running: RunningJob[Any]
     output: Any
 
 
@@ -130,7 +133,7 @@ class Finished:
 class Failed:
     """The job can't be done, for a reason that its owner may read."""
 
-    running: RunningJob
+    running: RunningJob[Any]
     error: DarkroomError
 
 
@@ -138,7 +141,7 @@ class Failed:
 class Stopped:
     """The work stopped before its end: the job is cancelled where that was asked for, else handed back."""
 
-    running: RunningJob
+    running: RunningJob[Any]
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ class Waiting:
     `running.children`. What this attempt holds in memory is lost; warnings and timings are kept.
     """
 
-    running: RunningJob
+    running: RunningJob[Any]
     children: Sequence[ChildJob]
 
     def __post_init__(self) -> None:

@@ -1,31 +1,33 @@
 """What a job that judges layouts is. How it is run: judging.py."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from api.files import storage
 from api.files.models import StoredFile
-from api.files.services import attach_inputs, create_file
-from api.jobs.kinds import JobKind, batch_key_of
+from api.files.services import create_file, link_inputs
+from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Outcome, RunningJob
-from api.scoring.judging import Judged, discard, items_of, score_batch, scorer_of
+from api.scoring.judging import Judged, discard, score_batch
 from api.scoring.models import CustomScorer, LayoutScore
+from api.scoring.spec import LayoutSpec, ScoreBatchSpec, ScoreSpec
 from api.scoring.taste.scorers import PREFIX
+from api.specs import as_json
 
 NAMES_SECONDS = 1.0
 
 
-class LayoutScoring(JobKind):
-    name = "layout_score"
+class LayoutScoring(JobKind[LayoutSpec]):
+    name = LayoutSpec.kind
     max_batch = 32
     next_look = 0.0
     page_scorers: list[str]
 
-    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
-        """One claim for several single requests; a batch request fills one by itself."""
-        return "" if "items" in params else batch_key_of(self.name, scorer_of(params))
+    def read_spec(self, job: Job) -> LayoutSpec:
+        spec_class: type[LayoutSpec] = ScoreBatchSpec if "items" in job.params else ScoreSpec
+        return spec_class.from_row(job.params, kind=job.kind, model_id=job.model_id, prompt=job.prompt)
 
     def without_models(self) -> tuple[str, list[str]]:
         """Those that measure pages: the heuristics, and the scorers that were trained without an encoder.
@@ -43,26 +45,25 @@ class LayoutScoring(JobKind):
         """A scorer was trained here: its jobs may follow at once."""
         self.next_look = 0.0
 
-    def find_warnings(self, params: dict[str, Any], model_id: str) -> Iterator[str]:
-        items = items_of(params)
-        for place, item in enumerate(items):
-            if item["deep"] and not item["image"]:
-                about = "" if len(items) == 1 else f"Item {place + 1}: "
+    def find_warnings(self, spec: LayoutSpec) -> Iterator[str]:
+        for place, item in enumerate(spec.layouts):
+            if item.deep and not item.image:
+                about = "" if len(spec.layouts) == 1 else f"Item {place + 1}: "
                 yield f"{about}deep has no effect without an image."
 
-    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
+    def run(self, batch: Sequence[RunningJob[LayoutSpec]]) -> Iterable[Outcome]:
         return score_batch(batch)
 
-    def record(self, job: Job, output: Any) -> dict[str, Any]:
-        scores = [describe(record_score(job, index, judged)) for index, judged in enumerate(output)]
-        return {"scores": scores} if "items" in job.params else scores[0]
+    def record(self, job: Job, output: Sequence[Judged]) -> dict[str, Any]:
+        spec = self.read_spec(job)
+        scores = [describe(record_score(job, spec, index, judged)) for index, judged in enumerate(output)]
+        return {"scores": scores} if isinstance(spec, ScoreBatchSpec) else scores[0]
 
-    def discard(self, output: Any) -> None:
+    def discard(self, output: Sequence[Judged]) -> None:
         discard(output)
 
-    def link_inputs(self, params: dict[str, Any]) -> Any:
-        ids = [item["image"] for item in items_of(params) if item["image"]]
-        return (lambda job: attach_inputs(job, StoredFile.objects.filter(pk__in=ids))) if ids else None
+    def link_inputs(self, spec: LayoutSpec) -> Callable[[Job], None] | None:
+        return link_inputs(spec)
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         if not job.result:
@@ -75,23 +76,23 @@ class LayoutScoring(JobKind):
 # ---------------------------------------------------------------- record and render
 
 
-def record_score(job: Job, index: int, judged: Judged) -> LayoutScore:
+def record_score(job: Job, spec: LayoutSpec, index: int, judged: Judged) -> LayoutScore:
     item, verdict = judged.item, judged.verdict
     return LayoutScore.objects.create(
         job=job,
         index=index,
         owner_key=job.owner_key,
-        image=StoredFile.objects.filter(pk=item["image"]).first() if item["image"] else None,
+        image=StoredFile.objects.filter(pk=item.image).first() if item.image else None,
         overlay=create_file(judged.overlay, owner_key=job.owner_key, purpose=storage.OUTPUT) if judged.overlay else None,
         **verdict.scores,
         measures=verdict.measures_json(),
         reasoning=list(verdict.reasoning),
         scored=list(verdict.scored),
-        title=item["event_data"].get("title", ""),
-        variant=item["variant"],
-        event_data=item["event_data"],
-        elements=item["elements"],
-        backend=job.params["backend"],
+        title=item.event_data.title or "",
+        variant=as_json(item.variant),
+        event_data=as_json(item.event_data),
+        elements=as_json(item.elements),
+        backend=spec.backend,
         model=verdict.model,
         device=verdict.device,
         duration=round(judged.duration, 4),

@@ -19,11 +19,14 @@ from api.files.services import open_image
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.model_use import measured, raise_if_unwanted, report_to
 from api.scoring.scorers import UnknownScorer, find_backend, get_scorer
+from api.scoring.spec import LayoutSpec, ScoreItem
+from api.specs import as_json
 
 if TYPE_CHECKING:
     from api.scoring.backends.layout import Layout, NetworkScorer, PageScorer, Verdict
 
 
+Run = RunningJob[LayoutSpec]
 MOST_AT_ONCE = 32
 
 
@@ -31,18 +34,18 @@ MOST_AT_ONCE = 32
 class Judged:
     """One item's verdict, with its overlay on disk, before there are rows. Times in seconds."""
 
-    item: dict[str, Any]
+    item: ScoreItem
     verdict: "Verdict"
     overlay: storage.WrittenFile | None
     duration: float
     saving: float = 0.0
 
 
-def score_batch(batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+def score_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
     """Of one backend and model. Raises DarkroomError, DeviceFault for what ends them all."""
     from api.scoring.backends.layout import NetworkScorer
 
-    scorer = make_scorer(*scorer_of(batch[0].params))
+    scorer = make_scorer(batch[0].spec)
     if isinstance(scorer, NetworkScorer):
         yield from score_together(batch, scorer)
         return
@@ -50,32 +53,23 @@ def score_batch(batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         yield Stopped(run) if run.cancelled else score_alone(run, scorer)
 
 
-def score_alone(run: RunningJob, scorer: "PageScorer") -> Outcome:
+def score_alone(run: Run, scorer: "PageScorer") -> Outcome:
     try:
         return Finished(run, judge_run(run, scorer))
     except DarkroomError as error:
         return Failed(run, error)
 
 
-def scorer_of(params: dict[str, Any]) -> tuple[str, str]:
-    """The backend and its model: what the jobs of a batch have in common, and all that their scorer is made of."""
-    return params["backend"], params.get("model_id") or ""
-
-
-def make_scorer(name: str, model_id: str) -> "PageScorer | NetworkScorer":
+def make_scorer(spec: LayoutSpec) -> "PageScorer | NetworkScorer":
     """Raises DarkroomError."""
     try:
-        if "loader" not in find_backend(name).needs:
-            return get_scorer(name)
+        if "loader" not in find_backend(spec.backend).needs:
+            return get_scorer(spec.backend)
         from api.model_loader import get_loader
 
-        return get_scorer(name, loader=get_loader(), model_id=model_id)
+        return get_scorer(spec.backend, loader=get_loader(), model_id=spec.model_id or "")
     except UnknownScorer as error:
         raise DarkroomError("unknown_backend", 400, str(error)) from error
-
-
-def items_of(params: dict[str, Any]) -> list[dict[str, Any]]:
-    return params.get("items") or [params]
 
 
 def discard(output: Sequence[Judged]) -> None:
@@ -87,12 +81,12 @@ def discard(output: Sequence[Judged]) -> None:
 # ---------------------------------------------------------------- one page after the other
 
 
-def judge_run(run: RunningJob, scorer: "PageScorer") -> list[Judged]:
+def judge_run(run: Run, scorer: "PageScorer") -> list[Judged]:
     """In the request's order. Raises DarkroomError and JobCancelled, and leaves no file behind then.
 
     Overlays are drawn and written by a thread of their own, while the next picture is looked at: a write waits for the disk.
     """
-    items = items_of(run.params)
+    items = run.spec.layouts
     found: dict[int, Future[Judged]] = {}
     with ThreadPoolExecutor(1, "overlay") as writer:
         try:
@@ -113,26 +107,26 @@ def judge_run(run: RunningJob, scorer: "PageScorer") -> list[Judged]:
     return kept
 
 
-def by_picture(items: Sequence[dict[str, Any]]) -> Iterator[list[int]]:
+def by_picture(items: Sequence[ScoreItem]) -> Iterator[list[int]]:
     """The places of items that share a picture, together: it is decoded and measured once, one picture held at a time."""
     groups: dict[str, list[int]] = {}
     for place, item in enumerate(items):
-        groups.setdefault(item["image"] or f"none {place}", []).append(place)
+        groups.setdefault(item.image or f"none {place}", []).append(place)
     yield from groups.values()
 
 
-def judge_picture(run: RunningJob, scorer: "PageScorer", items: Sequence[dict[str, Any]]) -> list[Judged]:
+def judge_picture(run: Run, scorer: "PageScorer", items: Sequence[ScoreItem]) -> list[Judged]:
     """Of items that share a picture: `duration` is each one's share of what was done for all."""
     started = time.monotonic()
     with run.measure("decode"):
-        picture = open_picture(items[0]["image"])
+        picture = open_picture(items[0].image)
     with run.measure("score"):
         verdicts = scorer.score(picture, [make_layout(item) for item in items])
     share = (time.monotonic() - started) / len(items)
     return [Judged(item, verdict, None, share) for item, verdict in zip(items, verdicts, strict=True)]
 
 
-def warn(run: RunningJob, verdict: "Verdict", place: int, items: Sequence[dict[str, Any]]) -> None:
+def warn(run: Run, verdict: "Verdict", place: int, items: Sequence[ScoreItem]) -> None:
     about = "" if len(items) == 1 else f"Item {place + 1}: "
     for warning in verdict.warnings:
         run.warn(about + warning)
@@ -149,15 +143,15 @@ def open_file(identifier: str) -> Image.Image:
     return open_image(file)
 
 
-def make_layout(item: dict[str, Any]) -> "Layout":
+def make_layout(item: ScoreItem) -> "Layout":
     from api.scoring.backends.layout import Element, Layout
 
     return Layout(
-        variant=item["variant"],
-        title=item["event_data"].get("title", ""),
-        description=item["event_data"].get("description", ""),
-        elements=tuple(Element(**element) for element in item["elements"]),
-        deep=item["deep"],
+        variant=item.variant.given(),
+        title=item.event_data.title or "",
+        description=item.event_data.description or "",
+        elements=tuple(Element(**vars(box)) for box in item.elements),
+        deep=item.deep,
     )
 
 
@@ -185,12 +179,12 @@ def keep_overlay(judged: Judged) -> Judged:
 class PreparedPicture:
     """What the network sees of one picture, and whose it is: the run's items in these places."""
 
-    run: RunningJob
+    run: Run
     places: list[int]
     prepared: Any
 
 
-def score_together(batch: Sequence[RunningJob], scorer: "NetworkScorer") -> Iterator[Outcome]:
+def score_together(batch: Sequence[Run], scorer: "NetworkScorer") -> Iterator[Outcome]:
     """The pictures of all jobs in one pass of the network. A job whose picture can't be had fails alone."""
     with measured(batch, "load"):
         scorer.load(report_to(batch))
@@ -202,7 +196,7 @@ def score_together(batch: Sequence[RunningJob], scorer: "NetworkScorer") -> Iter
     if not kept:
         return
     going = list({one.run.id: one.run for one in kept}.values())
-    layouts = [[make_layout(items_of(one.run.params)[place]) for place in one.places] for one in kept]
+    layouts = [[make_layout(one.run.spec.layouts[place]) for place in one.places] for one in kept]
     with measured(going, "score"):
         verdicts = score_in_passes(going, scorer, [one.prepared for one in kept], layouts)
     share = (time.monotonic() - started) / sum(len(one.places) for one in kept)
@@ -213,7 +207,7 @@ def score_together(batch: Sequence[RunningJob], scorer: "NetworkScorer") -> Iter
 
 
 def score_in_passes(
-    runs: Sequence[RunningJob], scorer: "NetworkScorer", prepared: Sequence[Any], layouts: Sequence[list["Layout"]]
+    runs: Sequence[Run], scorer: "NetworkScorer", prepared: Sequence[Any], layouts: Sequence[list["Layout"]]
 ) -> list["list[Verdict]"]:
     """Stops between two passes when nobody wants the result any more."""
     verdicts: list[list[Verdict]] = []
@@ -224,30 +218,30 @@ def score_in_passes(
     return verdicts
 
 
-def warn_of_unread(run: RunningJob, scorer: "NetworkScorer") -> None:
+def warn_of_unread(run: Run, scorer: "NetworkScorer") -> None:
     """What was sent and did not count is never silent."""
     names = [name for name in ("variant", "event_data", "elements", "deep") if name not in scorer.reads]
-    unread = [name for name in names if any(is_given(item[name]) for item in items_of(run.params))]
+    unread = [name for name in names if any(is_given(as_json(getattr(item, name))) for item in run.spec.layouts)]
     if unread:
-        run.warn(f"The backend '{run.params['backend']}' looks at the picture: {', '.join(unread)} did not count.")
+        run.warn(f"The backend '{run.spec.backend}' looks at the picture: {', '.join(unread)} did not count.")
 
 
 def is_given(value: Any) -> bool:
     return any(value.values()) if isinstance(value, dict) else bool(value)
 
 
-def open_pictures(run: RunningJob, scorer: "NetworkScorer") -> "list[PreparedPicture] | Outcome":
+def open_pictures(run: Run, scorer: "NetworkScorer") -> "list[PreparedPicture] | Outcome":
     """What the network sees of the job's pictures, or the job's end."""
-    items = items_of(run.params)
+    items = run.spec.layouts
     prepared: list[PreparedPicture] = []
     try:
         with run.measure("decode"):
             for places in by_picture(items):
                 if run.cancelled:
                     return Stopped(run)
-                picture = open_picture(items[places[0]]["image"])
+                picture = open_picture(items[places[0]].image)
                 if picture is None:
-                    raise DarkroomError("image_required", 400, f"The backend '{run.params['backend']}' judges pictures alone.")
+                    raise DarkroomError("image_required", 400, f"The backend '{run.spec.backend}' judges pictures alone.")
                 prepared.append(PreparedPicture(run, places, scorer.prepare(picture)))
                 run.progress(step=len(prepared), steps=len(items) + 1)
     except DarkroomError as error:
@@ -255,9 +249,9 @@ def open_pictures(run: RunningJob, scorer: "NetworkScorer") -> "list[PreparedPic
     return prepared
 
 
-def judgements_of(run: RunningJob, found: Sequence[tuple[PreparedPicture, "Sequence[Verdict]"]], share: float) -> list[Judged]:
+def judgements_of(run: Run, found: Sequence[tuple[PreparedPicture, "Sequence[Verdict]"]], share: float) -> list[Judged]:
     """In the order of the job's items."""
-    items = items_of(run.params)
+    items = run.spec.layouts
     judged: dict[int, Judged] = {}
     for one, verdicts in found:
         for place, verdict in zip(one.places, verdicts, strict=True):

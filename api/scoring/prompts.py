@@ -1,25 +1,26 @@
 """What a job that holds pictures against prompts is. torch is imported inside `run`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from api.errors import DarkroomError
 from api.files.models import StoredFile
-from api.files.services import attach_inputs
-from api.jobs.kinds import JobKind, batch_key_of
+from api.files.services import link_inputs
+from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.model_use import measured, raise_if_unwanted, report_to
 from api.scoring.backends.figures import PromptScore as Figures
 from api.scoring.judging import open_file
 from api.scoring.models import PromptScore
+from api.scoring.spec import ClipScoreSpec
 
 if TYPE_CHECKING:
     from api.loading.clip_preprocessing import PixelArray
     from api.scoring.backends.clip import ClipEncoder, Floats
 
-KIND = "clip_score"
+Run = RunningJob[ClipScoreSpec]
 ROWS_AT_ONCE = 500
 
 
@@ -31,43 +32,41 @@ class Measured:
     cut: list[int]
 
 
-class ClipScoring(JobKind):
-    name = KIND
+class ClipScoring(JobKind[ClipScoreSpec]):
+    name = ClipScoreSpec.kind
+    spec_class = ClipScoreSpec
     max_batch = 32
-
-    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
-        """One claim for several requests of one picture; a request of several fills one by itself."""
-        return "" if len(params["images"]) > 1 else batch_key_of(self.name, params["model_id"])
 
     def without_models(self) -> bool:
         return False
 
-    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+    def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         from api.model_loader import get_loader
         from api.scoring.backends.clip import ClipEncoder
 
-        encoder = ClipEncoder(get_loader(), batch[0].params["model_id"])
+        encoder = ClipEncoder(get_loader(), batch[0].spec.model_id)
         with measured(batch, "load"):
             encoder.load(report_to(batch))
         yield from compare_batch(batch, encoder)
 
     def record(self, job: Job, output: Measured) -> dict[str, Any]:
-        here = set(map(str, StoredFile.objects.filter(pk__in=job.params["images"]).values_list("pk", flat=True)))
-        rows = [make_row(job, output, here, image, prompt) for image, prompt in kept_places(job.params)]
+        spec = self.read_spec(job)
+        here = set(map(str, StoredFile.objects.filter(pk__in=spec.images).values_list("pk", flat=True)))
+        rows = [make_row(job, spec, output, here, image, prompt) for image, prompt in spec.kept_places]
         PromptScore.objects.bulk_create(rows, batch_size=ROWS_AT_ONCE)
-        return {"model": job.params["model_id"], "cosines": output.cosines, "truncated": output.cut}
+        return {"model": spec.model_id, "cosines": output.cosines, "truncated": output.cut}
 
-    def link_inputs(self, params: dict[str, Any]) -> Any:
-        return lambda job: attach_inputs(job, StoredFile.objects.filter(pk__in=params["images"]))
+    def link_inputs(self, spec: ClipScoreSpec) -> Callable[[Job], None] | None:
+        return link_inputs(spec)
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         if not job.result:
             return job.result
-        model, cosines = job.result["model"], job.result["cosines"]
+        spec, model, cosines = self.read_spec(job), job.result["model"], job.result["cosines"]
         scores = [[Figures(cosine, model).as_dict() for cosine in row] for row in cosines]
-        images = [describe_image(identifier) for identifier in job.params["images"]]
-        shown = {"model": model, "images": images, "prompts": job.params["prompts"], "scores": scores}
-        pairs = {"pairs": [row[place] for place, row in enumerate(scores)]} if job.params["pairs"] else {}
+        images = [describe_image(identifier) for identifier in spec.images]
+        shown = {"model": model, "images": images, "prompts": list(spec.prompts), "scores": scores}
+        pairs = {"pairs": [row[place] for place, row in enumerate(scores)]} if spec.pairs else {}
         return {**shown, **pairs, "truncated": job.result["truncated"]}
 
 
@@ -76,30 +75,24 @@ def describe_image(identifier: str) -> dict[str, str]:
     return {"id": identifier, "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/"}
 
 
-def kept_places(params: dict[str, Any]) -> list[tuple[int, int]]:
-    """(image, prompt) of the scores that become rows: all, or the pairs where pairs were asked for."""
-    images, prompts = range(len(params["images"])), range(len(params["prompts"]))
-    return [(place, place) for place in images] if params["pairs"] else [(i, j) for i in images for j in prompts]
-
-
-def make_row(job: Job, output: Measured, here: set[str], image: int, prompt: int) -> PromptScore:
-    identifier = job.params["images"][image]
+def make_row(job: Job, spec: ClipScoreSpec, output: Measured, here: set[str], image: int, prompt: int) -> PromptScore:
+    identifier = spec.images[image]
     return PromptScore(
         job=job,
         owner_key=job.owner_key,
         image_id=identifier if identifier in here else None,  # it may have been deleted meanwhile
         image_index=image,
         prompt_index=prompt,
-        prompt=job.params["prompts"][prompt],
+        prompt=spec.prompts[prompt],
         clip_cosine=output.cosines[image][prompt],
-        clip_model=job.params["model_id"],
+        clip_model=spec.model_id,
     )
 
 
 # ---------------------------------------------------------------- run
 
 
-def compare_batch(batch: Sequence[RunningJob], encoder: "ClipEncoder") -> Iterator[Outcome]:
+def compare_batch(batch: Sequence[Run], encoder: "ClipEncoder") -> Iterator[Outcome]:
     """The pictures of all jobs together, and all their prompts. A job whose picture can't be had fails alone."""
     opened = [(run, look_at(run, encoder)) for run in batch]
     yield from (found for _, found in opened if not isinstance(found, list))
@@ -109,24 +102,24 @@ def compare_batch(batch: Sequence[RunningJob], encoder: "ClipEncoder") -> Iterat
         yield from compare(going, encoder)
 
 
-def compare(going: Sequence[tuple[RunningJob, list["PixelArray"]]], encoder: "ClipEncoder") -> Iterator[Outcome]:
+def compare(going: Sequence[tuple[Run, list["PixelArray"]]], encoder: "ClipEncoder") -> Iterator[Outcome]:
     runs = [run for run, _ in going]
     with measured(runs, "score"):
         images = embed(runs, [look for _, seen in going for look in seen], encoder)
-        prompts = [prompt for run in runs for prompt in run.params["prompts"]]
+        prompts = [prompt for run in runs for prompt in run.spec.prompts]
         texts, cut = encoder.embed_texts(prompts), encoder.truncated(prompts)
     image = prompt = 0
     for run, seen in going:
-        mine, asked = slice(image, image + len(seen)), slice(prompt, prompt + len(run.params["prompts"]))
+        mine, asked = slice(image, image + len(seen)), slice(prompt, prompt + len(run.spec.prompts))
         cosines = (images[mine] @ texts[asked].T).astype(float).round(6).tolist()
         truncated = [place for place, is_cut in enumerate(cut[asked]) if is_cut]
         for place in truncated:
-            run.warn(f"Prompt {place + 1} is longer than {run.params['model_id']} reads: its end did not count.")
+            run.warn(f"Prompt {place + 1} is longer than {run.spec.model_id} reads: its end did not count.")
         yield Finished(run, Measured(cosines, truncated))
         image, prompt = mine.stop, asked.stop
 
 
-def embed(runs: Sequence[RunningJob], looks: Sequence["PixelArray"], encoder: "ClipEncoder") -> "Floats":
+def embed(runs: Sequence[Run], looks: Sequence["PixelArray"], encoder: "ClipEncoder") -> "Floats":
     """(N, D), each of length 1. Stops between two passes when nobody wants the result any more."""
     import numpy as np
 
@@ -139,10 +132,10 @@ def embed(runs: Sequence[RunningJob], looks: Sequence["PixelArray"], encoder: "C
     return normalized(np.concatenate(found))
 
 
-def look_at(run: RunningJob, encoder: "ClipEncoder") -> "list[PixelArray] | Outcome":
+def look_at(run: Run, encoder: "ClipEncoder") -> "list[PixelArray] | Outcome":
     """What the model sees of the job's pictures, or the job's end. Equal pictures are looked at once."""
     found: dict[str, PixelArray] = {}
-    images = run.params["images"]
+    images = run.spec.images
     try:
         with run.measure("decode"):
             for identifier in dict.fromkeys(images):

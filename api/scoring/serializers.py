@@ -1,58 +1,36 @@
 """What may be asked of a scorer."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import UnknownModel
-from api.files.fields import ImageInputField
+from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
-from api.files.services import attach_inputs
 from api.jobs.api.submission import Submission
-from api.jobs.models import Job
 from api.scoring.models import LayoutScore
-from api.scoring.scorers import CLIP, DEFAULT, SCORERS, UnknownScorer, check_name, find_backend, find_model
-from api.strict import FiniteFloatField, StrictSerializer
+from api.scoring.scorers import CLIP, UnknownScorer, check_name, find_backend, find_model
+from api.scoring.spec import ClipScoreSpec, ElementBox, EventData, LayoutSpec, ScoreBatchSpec, ScoreItem, ScoreSpec, Variant
+from api.spec_serializers import SpecSerializer
 from config.catalog import get_catalog
 
-KIND, CLIP_KIND = "layout_score", "clip_score"
-MOST_ITEMS, MOST_ELEMENTS, MOST_COMPARED = 64, 200, 64
-LONGEST_PROMPT = 2000
-LONGEST_CLASSES, LONGEST_TEXT = 1000, 10_000
-FARTHEST = 100_000
+
+class VariantSerializer(SpecSerializer):
+    spec = Variant
 
 
-class VariantSerializer(StrictSerializer):
-    gradient = serializers.CharField(max_length=LONGEST_CLASSES, required=False, allow_blank=True, help_text="Tailwind classes")
-    font = serializers.CharField(max_length=LONGEST_CLASSES, required=False, allow_blank=True, help_text="Tailwind classes")
-    layout = serializers.CharField(max_length=LONGEST_CLASSES, required=False, allow_blank=True, help_text="Tailwind classes")
+class EventDataSerializer(SpecSerializer):
+    spec = EventData
 
 
-class EventDataSerializer(StrictSerializer):
-    title = serializers.CharField(max_length=LONGEST_TEXT, required=False, allow_blank=True)
-    description = serializers.CharField(max_length=LONGEST_TEXT, required=False, allow_blank=True)
+class ElementSerializer(SpecSerializer):
+    spec = ElementBox
 
 
-class ElementSerializer(StrictSerializer):
-    """A box in pixels of the picture; what reaches past its edge is cut off."""
-
-    kind = serializers.CharField(max_length=40, default="other", help_text="text, title, button, image, …")
-    x = FiniteFloatField(min_value=-FARTHEST, max_value=FARTHEST)
-    y = FiniteFloatField(min_value=-FARTHEST, max_value=FARTHEST)
-    w = FiniteFloatField(min_value=0, max_value=FARTHEST)
-    h = FiniteFloatField(min_value=0, max_value=FARTHEST)
-
-
-class ScoreItemSerializer(StrictSerializer):
-    """One layout. In a form, `variant`, `event_data` and `elements` are JSON text."""
-
-    image = ImageInputField(required=False)
-    variant = VariantSerializer(required=False)
-    event_data = EventDataSerializer(required=False)
-    elements = ElementSerializer(many=True, required=False, max_length=MOST_ELEMENTS)  # type: ignore[call-arg]
-    deep = serializers.BooleanField(default=False, help_text="Also the slow measure of clutter, subband entropy.")
+class ScoreItemSerializer(SpecSerializer):
+    spec: ClassVar[type[Any]] = ScoreItem
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         words = {**data.get("variant", {}), **data.get("event_data", {})}
@@ -86,19 +64,18 @@ def element_error(element: dict[str, Any], image: StoredFile) -> dict[str, list[
     return {}
 
 
-class ByBackend(StrictSerializer):
-    """Which scorer shall judge, and with which of its models."""
-
-    backend = serializers.CharField(max_length=60, default=DEFAULT, help_text=f"One of {', '.join(SCORERS)}.")
-    model_id = serializers.CharField(
-        max_length=200, required=False, help_text="One of the backend's models in the catalog; by default its first."
-    )
+class ByBackend(SpecSerializer):
+    spec: ClassVar[type[LayoutSpec]]
 
     def validate_backend(self, value: str) -> str:
         try:
             return check_name(value)
         except UnknownScorer as error:
             raise ValidationError(str(error), code="unknown_backend") from None
+
+    def resolve(self) -> Submission:
+        data = self.validated_data
+        return Submission(self.spec.from_json(by_id(data)), fingerprint=by_content(data))
 
 
 def settle_model(data: dict[str, Any]) -> str | None:
@@ -119,29 +96,23 @@ def image_error(backend: str, item: dict[str, Any]) -> dict[str, list[str]]:
 
 
 class ScoreSerializer(ByBackend, ScoreItemSerializer):
+    spec = ScoreSpec
+
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         data = super().validate(data)
         if error := image_error(data["backend"], data):
             raise ValidationError(error, code="image_required")
         return {**data, "model_id": settle_model(data)}
 
-    def resolve(self) -> Submission:
-        data = dict(self.validated_data)
-        return make_submission([data], describe(data), data)
-
 
 class ScoreBatchSerializer(ByBackend):
-    items = ScoreItemSerializer(many=True, min_length=1, max_length=MOST_ITEMS)  # type: ignore[call-arg]
+    spec = ScoreBatchSpec
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         found = ((str(place), image_error(data["backend"], item)) for place, item in enumerate(data["items"]))
         if errors := {place: error for place, error in found if error}:
             raise ValidationError({"items": errors}, code="image_required")
         return {**data, "model_id": settle_model(data)}
-
-    def resolve(self) -> Submission:
-        data = self.validated_data
-        return make_submission(data["items"], {"items": [describe(item) for item in data["items"]]}, data)
 
 
 def check_clip(model_id: str) -> str:
@@ -158,19 +129,8 @@ def check_clip(model_id: str) -> str:
     return entry.id
 
 
-class ClipScoreSerializer(StrictSerializer):
-    """Pictures against prompts. In a form, `images` and `prompts` are repeated, or JSON lists."""
-
-    images = serializers.ListField(child=ImageInputField(), min_length=1, max_length=MOST_COMPARED)
-    prompts = serializers.ListField(
-        child=serializers.CharField(max_length=LONGEST_PROMPT), min_length=1, max_length=MOST_COMPARED
-    )
-    model_id = serializers.CharField(
-        max_length=200, required=False, help_text="A CLIP of the catalog; else DEFAULT_CLIP_MODEL."
-    )
-    pairs = serializers.BooleanField(
-        default=False, help_text="Also the i-th image with the i-th prompt, in `pairs`; only those are kept in the history."
-    )
+class ClipScoreSerializer(SpecSerializer):
+    spec = ClipScoreSpec
 
     def validate_model_id(self, value: str) -> str:
         return check_clip(value)
@@ -182,53 +142,9 @@ class ClipScoreSerializer(StrictSerializer):
         return data
 
     def resolve(self) -> Submission:
-        data = self.validated_data
-        files: list[StoredFile] = data["images"]
-        params = {
-            "images": [str(file.pk) for file in files],
-            "prompts": data["prompts"],
-            "pairs": data["pairs"],
-            "model_id": data.get("model_id") or get_catalog().get(settings.DEFAULT_CLIP_MODEL).id,
-        }
-        return Submission(
-            kind=CLIP_KIND,
-            params=params,
-            model_id=params["model_id"],
-            prompt=data["prompts"][0],
-            fingerprint={**params, "images": [file.sha256 for file in files]},
-            link=lambda job: attach_inputs(job, files),
-        )
-
-
-def describe(item: dict[str, Any]) -> dict[str, Any]:
-    """As it is kept in the job: everything decided, the image by its id."""
-    image = item.get("image")
-    return {
-        "image": str(image.pk) if image else None,
-        "variant": dict(item.get("variant", {})),
-        "event_data": dict(item.get("event_data", {})),
-        "elements": [dict(element) for element in item.get("elements", [])],
-        "deep": item["deep"],
-    }
-
-
-def make_submission(items: list[dict[str, Any]], params: dict[str, Any], chosen: dict[str, Any]) -> Submission:
-    """`chosen`: the backend, and its model's id (None for a backend without models)."""
-    by = {"backend": chosen["backend"], "model_id": chosen["model_id"]}
-    files = [item["image"] for item in items if item.get("image")]
-    asked = [{**describe(item), "image": item["image"].sha256 if item.get("image") else None} for item in items]
-
-    def link(job: Job) -> None:
-        attach_inputs(job, files)
-
-    return Submission(
-        kind=KIND,
-        params={**params, **by},
-        model_id=by["model_id"] or by["backend"],
-        prompt=next((title for item in items if (title := item.get("event_data", {}).get("title"))), "")[:2000],
-        fingerprint={**by, "batch": "items" in params, "items": asked},
-        link=link if files else None,
-    )
+        data = dict(self.validated_data)
+        data.setdefault("model_id", get_catalog().get(settings.DEFAULT_CLIP_MODEL).id)
+        return Submission(ClipScoreSpec.from_json(by_id(data)), fingerprint=by_content(data))
 
 
 # ---------------------------------------------------------------- what is read

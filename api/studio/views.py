@@ -18,7 +18,7 @@ from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.start_failures import start_failure
 from api.studio.access import for_people, is_part
-from api.studio.forms import FIELDS, PromptForm, form_of, read_form
+from api.studio.forms import PromptForm, form_of, read_form
 from api.studio.jobs import job_context
 from api.system.selectors import readiness
 
@@ -35,7 +35,7 @@ def index(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 
 def render_index(request: HttpRequest, principal: Principal, form: PromptForm, status: int = 200) -> HttpResponse:
-    context = {"form": form, "fields": FIELDS, **images_context(principal, None), **server_state_context()}
+    context = {"form": form, **images_context(principal, None), **server_state_context()}
     return render(request, "studio/index.html", context, status=status)
 
 
@@ -65,7 +65,7 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
             form.errors["form"] = str(getattr(error, "detail", error))
     if not is_part(request):
         return to_job(job) if job else render_index(request, principal, form, 422)
-    response = render(request, "studio/generated.html", {"form": form, "fields": FIELDS, **(job_context(job) if job else {})})
+    response = render(request, "studio/generated.html", {"form": form, **(job_context(job) if job else {})})
     if job is None:
         response["HX-Reswap"] = "none"  # only the errors, which find their own places
     return response

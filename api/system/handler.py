@@ -7,44 +7,47 @@ from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
 from api.jobs.running import Finished, Outcome, RunningJob
 from api.runtime.model_use import report_to
+from api.system.spec import LoadModelSpec, UnloadModelSpec
 
 
-class LoadModel(JobKind):
+class LoadModel(JobKind[LoadModelSpec]):
     """Fetches the weights where they are missing, and loads them; the loader may evict them again like any others."""
 
-    name = "load_model"
+    name = LoadModelSpec.kind
+    spec_class = LoadModelSpec
 
     def without_models(self) -> bool:
         return False
 
-    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+    def run(self, batch: Sequence[RunningJob[LoadModelSpec]]) -> Iterator[Outcome]:
         from api.model_loader import get_loader
 
         for run in batch:
             with run.measure("load"):
-                get_loader().load(run.params["model_id"], report_to([run]))
-            yield Finished(run, {"model_id": run.params["model_id"], "loaded": True, "memory": get_loader().loaded()})
+                get_loader().load(run.spec.model_id, report_to([run]))
+            yield Finished(run, {"model_id": run.spec.model_id, "loaded": True, "memory": get_loader().loaded()})
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         return record_memory(job, output)
 
 
-class UnloadModel(JobKind):
+class UnloadModel(JobKind[UnloadModelSpec]):
     """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that it is for, else in
     the one that claims it.
     """
 
-    name = "unload_model"
+    name = UnloadModelSpec.kind
+    spec_class = UnloadModelSpec
 
     def without_models(self) -> bool:
         return False
 
-    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+    def run(self, batch: Sequence[RunningJob[UnloadModelSpec]]) -> Iterator[Outcome]:
         from api.model_loader import get_loader
 
         for run in batch:
-            unloaded = get_loader().unload(run.params["model_id"])
-            yield Finished(run, {"model_id": run.params["model_id"], "unloaded": unloaded, "memory": get_loader().loaded()})
+            unloaded = get_loader().unload(run.spec.model_id)
+            yield Finished(run, {"model_id": run.spec.model_id, "unloaded": unloaded, "memory": get_loader().loaded()})
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         return record_memory(job, output)

@@ -10,8 +10,9 @@ from api.catalog import UnknownModel, is_model_id
 from api.errors import DarkroomError
 from api.jobs.api.submission import Submission
 from api.jobs.models import Worker
-from api.strict import StrictSerializer
+from api.spec_serializers import SpecSerializer
 from api.system.selectors import live_workers
+from api.system.spec import ModelSpec
 from config.catalog import get_catalog
 
 
@@ -113,10 +114,10 @@ class ModelSerializer(serializers.Serializer[Any]):
     adapters = serializers.ListField(child=serializers.CharField(), help_text="Ids of the LoRAs that fit it.")
 
 
-class ModelCommandSerializer(StrictSerializer):
-    """The model is named by the address; whoever names it here too, as a job's params do, must mean the same. `context`: kind, model_id."""
+class ModelCommandSerializer(SpecSerializer):
+    """The model is named by the address; whoever names it here too, as a job's params do, must mean the same. `context`: spec, model_id."""
 
-    model_id = serializers.CharField(required=False, max_length=200, help_text="The model of the address; may be left out.")
+    spec = ModelSpec
 
     worker = serializers.UUIDField(
         default=None,
@@ -128,7 +129,7 @@ class ModelCommandSerializer(StrictSerializer):
         workers = {worker.pk: worker for worker in live_workers()} if value else {}
         if value and value not in workers:
             raise serializers.ValidationError("No worker that is alive has this id; /api/status/ lists them.")
-        if value and self.context["kind"] not in workers[value].kinds:
+        if value and self.context["spec"].kind not in workers[value].kinds:
             raise serializers.ValidationError("This worker loads no models.")
         return value
 
@@ -137,8 +138,8 @@ class ModelCommandSerializer(StrictSerializer):
         named = self.validated_data.get("model_id", model_id)
         if find_model_id(named) != model_id:
             raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")
-        params = {"model_id": model_id, **({"worker": str(worker)} if worker else {})}
-        return Submission(kind=self.context["kind"], params=params, model_id=model_id, only_worker_id=worker)
+        spec = self.context["spec"](model_id=model_id, worker=str(worker) if worker else None)
+        return Submission(spec, only_worker_id=worker)
 
 
 def find_model_id(asked: str) -> str:

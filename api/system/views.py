@@ -29,6 +29,7 @@ from api.system.serializers import (
     ReadySerializer,
     StatusSerializer,
 )
+from api.system.spec import LoadModelSpec, ModelSpec, UnloadModelSpec
 
 
 class HealthView(APIView):
@@ -91,22 +92,22 @@ MODEL_ID = OpenApiParameter(
 class ModelCommandView(SubmitView):
     serializer_class = ModelCommandSerializer
     required_scope = "staff"
-    kind: str
+    spec: type[ModelSpec]
 
     def parse_body(self, request: Request) -> Submission:
-        return self.validated(ModelCommandSerializer, request.data, kind=self.kind, **self.kwargs).resolve()  # type: ignore[no-any-return]
+        return self.validated(ModelCommandSerializer, request.data, spec=self.spec, **self.kwargs).resolve()  # type: ignore[no-any-return]
 
 
 class LoadModelView(ModelCommandView):
     """Bring a model into a worker's memory ahead of use; its weights are fetched where they are missing."""
 
-    kind = "load_model"
+    spec = LoadModelSpec
 
 
 class UnloadModelView(ModelCommandView):
     """Free a model's memory. 409 while it is in use."""
 
-    kind = "unload_model"
+    spec = UnloadModelSpec
 
 
 class MetricsView(APIView):

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from api.images.backends.request import TEXT_TO_IMAGE, ImageRequest
+from api.images.backends.request import ImageRequest
+from api.images.spec import Img2ImgSpec, LoraUse, Txt2ImgSpec
+from api.specs import InputImage, InputMask
 
 
 class Recorder:
@@ -52,19 +54,23 @@ class Recorder:
         self.warned.append(index)
 
 
-def request(**fields: Any) -> ImageRequest:
-    """A picture of 64 × 64 in two steps."""
+def request(*, image: Image.Image | None = None, mask: Image.Image | None = None, **fields: Any) -> ImageRequest:
+    """A picture of 64 × 64 in two steps. `seeds` follow one another; `loras` are pairs of an id and a weight."""
     defaults: dict[str, Any] = {
-        "task": TEXT_TO_IMAGE,
         "model_id": "sd1",
         "prompt": "a red circle",
         "width": 64,
         "height": 64,
         "steps": 2,
         "guidance_scale": 5.0,
-        "seeds": (1,),
     }
-    return ImageRequest(**{**defaults, **fields})
+    seeds = fields.pop("seeds", (1,))
+    assert tuple(seeds) == tuple(range(seeds[0], seeds[0] + len(seeds)))
+    loras = tuple(LoraUse(id=id, weight=weight) for id, weight in fields.pop("loras", ()))
+    values: dict[str, Any] = {**defaults, **fields, "seed": seeds[0], "num_images": len(seeds), "loras": loras}
+    if image is None:
+        return ImageRequest(Txt2ImgSpec(**values))
+    return ImageRequest(Img2ImgSpec(**values, image=InputImage("a"), mask=InputMask("b") if mask else None), image, mask)
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:

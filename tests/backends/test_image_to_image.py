@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from api.images.backends.inputs import network_mask, notes_on_mask, source_image, source_mask
 from api.images.backends.local import generate
-from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, ImageRequest
+from api.images.backends.request import ImageRequest
 from api.model_loader import ModelLoader
 from tests.backends.conftest import FAMILIES
 from tests.backends.recorder import Recorder, painting, psnr, request
@@ -23,7 +23,7 @@ def half_mask() -> Image.Image:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_changes_a_picture(loader: ModelLoader, hooks: Recorder, family: str) -> None:
-    asked = request(task=IMAGE_TO_IMAGE, model_id=family, image=painting(), strength=0.6, steps=4)
+    asked = request(model_id=family, image=painting(), strength=0.6, steps=4)
 
     [[picture]] = generate(loader, [asked], hooks)
 
@@ -32,21 +32,21 @@ def test_every_family_changes_a_picture(loader: ModelLoader, hooks: Recorder, fa
 
 
 def test_strength_is_the_part_of_the_steps_that_is_run(loader: ModelLoader, hooks: Recorder) -> None:
-    generate(loader, [request(task=IMAGE_TO_IMAGE, image=painting(), strength=0.5, steps=8)], hooks)
+    generate(loader, [request(image=painting(), strength=0.5, steps=8)], hooks)
 
     assert hooks.steps[-1] == (4, 4)
 
 
 def test_no_strength_leaves_the_picture_as_it_is_and_says_so(loader: ModelLoader, hooks: Recorder) -> None:
-    [[picture]] = generate(loader, [request(task=IMAGE_TO_IMAGE, image=painting(), strength=0.0)], hooks)
+    [[picture]] = generate(loader, [request(image=painting(), strength=0.0)], hooks)
 
     assert picture.tobytes() == painting().tobytes()
     assert "left as it is" in hooks.warnings[0]
 
 
 def test_a_source_in_a_batch_gives_the_picture_that_it_gives_alone(loader: ModelLoader) -> None:
-    mine = request(task=IMAGE_TO_IMAGE, image=painting(), strength=0.7, steps=4, seeds=(3,))
-    theirs = request(task=IMAGE_TO_IMAGE, image=painting().rotate(90), strength=0.7, steps=4, seeds=(4,), prompt="blue")
+    mine = request(image=painting(), strength=0.7, steps=4, seeds=(3,))
+    theirs = request(image=painting().rotate(90), strength=0.7, steps=4, seeds=(4,), prompt="blue")
 
     [[alone]] = generate(loader, [mine], Recorder())
     [_, [batched]] = generate(loader, [theirs, mine], Recorder())
@@ -56,7 +56,7 @@ def test_a_source_in_a_batch_gives_the_picture_that_it_gives_alone(loader: Model
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_inpainting_keeps_the_pixels_outside_the_mask_exactly(loader: ModelLoader, hooks: Recorder, family: str) -> None:
-    asked = request(task=INPAINTING, model_id=family, image=painting(), mask=half_mask(), strength=1.0, steps=2)
+    asked = request(model_id=family, image=painting(), mask=half_mask(), strength=1.0, steps=2)
 
     [[picture]] = generate(loader, [asked], hooks)
 
@@ -92,7 +92,7 @@ def test_transparency_is_laid_on_white() -> None:
 
 
 def inpaint(mask: Image.Image, **fields: Any) -> ImageRequest:
-    return request(task=INPAINTING, image=painting(), mask=mask, strength=1.0, **fields)
+    return request(image=painting(), mask=mask, strength=1.0, **fields)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_mask_that_paints_nothing_runs_no_step_and_says_so(
 def test_a_mask_whose_white_is_cropped_away_paints_nothing(loader: ModelLoader, hooks: Recorder) -> None:
     mask = Image.new("L", (192, 64), 0)
     mask.paste(255, (0, 0, 32, 64))
-    asked = request(task=INPAINTING, image=painting(192, 64), mask=mask, strength=1.0)
+    asked = request(image=painting(192, 64), mask=mask, strength=1.0)
 
     assert generate(loader, [asked], hooks)[0]
     assert hooks.steps == []

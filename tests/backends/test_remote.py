@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from api.errors import DarkroomError
-from api.images.backends.remote import RemoteBackend, unsupported
-from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING
+from api.images.backends.remote import RemoteBackend
 from tests.backends.inference_server import InferenceServer
 from tests.backends.recorder import Recorder, painting, request
 
@@ -70,7 +69,7 @@ def test_each_picture_is_a_call_with_its_seed(backend: RemoteBackend, server: In
 def test_a_picture_becomes_a_picture(backend: RemoteBackend, server: InferenceServer, hooks: Recorder) -> None:
     source = Image.new("RGB", (200, 100), "blue")
 
-    [picture] = backend.generate(request(task=IMAGE_TO_IMAGE, image=source, strength=0.4), hooks)
+    [picture] = backend.generate(request(image=source, strength=0.4), hooks)
 
     told = server.calls[0]["body"]["parameters"]
     assert (picture.size, picture.getpixel((0, 0))) == ((64, 64), (0, 0, 255))
@@ -81,7 +80,7 @@ def test_a_picture_becomes_a_picture(backend: RemoteBackend, server: InferenceSe
     ("fields", "named"),
     [
         ({"loras": (("ink", 1.0),)}, "loras"),
-        ({"task": INPAINTING, "image": painting(), "mask": painting()}, "mask"),
+        ({"image": painting(), "mask": painting()}, "mask"),
         ({"clip_skip": 1}, "clip_skip"),
         ({"deterministic": True}, "deterministic"),
         ({"scheduler": "ddim"}, "scheduler"),
@@ -95,7 +94,7 @@ def test_what_the_protocol_has_no_place_for_is_an_error(
 
     assert (raised.value.code, raised.value.status, raised.value.field) == ("unsupported_remotely", 400, named)
     assert server.calls == []
-    assert unsupported(request(**fields)) == [named]
+    assert request(**fields).spec.local_only == (named,)
 
 
 @pytest.mark.parametrize("status", [429, 503])

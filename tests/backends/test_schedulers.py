@@ -18,9 +18,9 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.local import generate
-from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE
 from api.images.backends.schedulers import check_steps, make_scheduler
 from api.images.scheduler_presets import SCHEDULER_NAMES, most_steps, scheduler_label, scheduler_names
+from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE
 from api.model_loader import ModelLoader
 from tests.backends.conftest import FAMILIES
 from tests.backends.recorder import Recorder, painting, request
@@ -96,10 +96,10 @@ def starter_loader(tmp_path_factory: pytest.TempPathFactory) -> ModelLoader:
 def test_karras_schedulers_whose_first_timesteps_are_equal_make_pictures_with_the_starter(
     starter_loader: ModelLoader, hooks: Recorder, name: str, task: str
 ) -> None:
-    pictures = {} if task == TEXT_TO_IMAGE else {"image": painting()}
+    pictures = {} if task == TEXT_TO_IMAGE else {"image": painting(), "strength": 0.9}
     pictures |= {"mask": Image.new("L", (64, 64), 255)} if task == INPAINTING else {}
 
-    asked = request(task=task, model_id="starter", scheduler=name, steps=25, strength=0.9, **pictures)
+    asked = request(model_id="starter", scheduler=name, steps=25, **pictures)
 
     assert generate(starter_loader, [asked], hooks)[0]
     assert hooks.steps[-1][0] == hooks.steps[-1][1]

@@ -19,7 +19,6 @@ from api.catalog import Catalog
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.images.backends.local import generate
-from api.images.backends.request import IMAGE_TO_IMAGE
 from api.loading.oom_retry import stage_of
 from api.model_loader import Lease, ModelLoader, OutOfMemory
 from tests.backends.recorder import Recorder, painting, psnr, request
@@ -105,7 +104,7 @@ def inject(loader: ModelLoader, name: str, fails: Callable[[Lease, tuple[Any, ..
 
 
 def asked(stage: str = "", **fields: Any) -> Any:
-    change = {"task": IMAGE_TO_IMAGE, "image": painting(), "strength": 1.0} if stage == "vae.encoder" else {}
+    change = {"image": painting(), "strength": 1.0} if stage == "vae.encoder" else {}
     return request(seeds=(1, 2, 3, 4), steps=3, **change, **fields)
 
 

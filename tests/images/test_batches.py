@@ -1,6 +1,5 @@
 """Which requests for pictures are made together: the queue's batch key and the backend agree on it."""
 
-from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -9,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from api.images import handler
 from api.images.backends import remote
 from api.images.backends.local import make_pictures
-from api.images.backends.request import INPAINTING, MAY_DIFFER, TEXT_TO_IMAGE, ImageRequest, PictureList
+from api.images.backends.request import ImageRequest, PictureList
+from api.images.spec import Img2ImgSpec
 from api.jobs import lifecycle
-from api.jobs.kinds import get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.worker.loop import WorkerLoop
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder
+from tests.rows import spec_of
 
 MODELS = ["dreamshaper-8", "openjourney-v4"]
 PARAMS: dict[str, Any] = {
@@ -54,7 +53,7 @@ OTHERS: dict[str, Any] = {
 
 
 def key_of(kind: str, params: dict[str, Any], model_id: str = MODELS[0]) -> str:
-    return get_kind(kind).batch_key(params, model_id)
+    return spec_of(kind, params, model_id=model_id).batch_key()
 
 
 @pytest.mark.parametrize("name", ["width", "height", "steps", "guidance_scale", "scheduler", "clip_skip", "loras"])
@@ -77,13 +76,6 @@ def test_prompts_seeds_formats_and_tags_may_differ() -> None:
     assert key_of("txt2img", PARAMS) == key_of("txt2img", other) != ""
 
 
-def test_what_may_differ_is_named_and_all_else_agrees() -> None:
-    """A field that is added agrees, until somebody says otherwise."""
-    names = {field.name for field in fields(ImageRequest)}
-    assert names > MAY_DIFFER
-    assert len(handler.image_request(PARAMS, MODELS[0]).batch_fields) == len(names - MAY_DIFFER)
-
-
 class Reached(Exception):
     """The backend took the batch."""
 
@@ -93,12 +85,6 @@ class Door:
 
     def use(self, *_: object) -> None:
         raise Reached
-
-
-def with_pictures(request: ImageRequest) -> ImageRequest:
-    """As the handler opens them."""
-    image = None if request.task == TEXT_TO_IMAGE else Image.new("RGB", (8, 8))
-    return replace(request, image=image, mask=Image.new("L", (8, 8), 255) if request.task == INPAINTING else None)
 
 
 sides = st.sampled_from([64, 128])
@@ -116,12 +102,18 @@ params_of_any_request = st.fixed_dictionaries(
         "num_images": st.integers(1, 2),
         "best_of": st.sampled_from([None, 2]),
         "deterministic": st.booleans(),
-        "image": st.sampled_from([None, "a", "b"]),
+        "image": st.sampled_from(["a", "b"]),
         "mask": st.sampled_from([None, "a"]),
-        "strength": st.sampled_from([None, 0.5, 1.0]),
+        "strength": st.sampled_from([0.5, 1.0]),
     }
 )
 requests = st.tuples(st.sampled_from(["txt2img", "img2img"]), params_of_any_request, st.sampled_from(MODELS))
+
+
+def opened(spec: Any) -> ImageRequest:
+    if not isinstance(spec, Img2ImgSpec):
+        return ImageRequest(spec)
+    return ImageRequest(spec, Image.new("RGB", (64, 64)), Image.new("L", (64, 64), "white") if spec.mask else None)
 
 
 @settings(max_examples=400, deadline=None)
@@ -131,7 +123,8 @@ def test_requests_of_one_key_are_always_taken_as_one_batch(asked: list[tuple[str
     for kind, given_params, model_id in asked:
         params = {**PARAMS, **given_params}
         if key := key_of(kind, params, model_id):
-            batches.setdefault((kind, key), []).append(with_pictures(handler.image_request(params, model_id)))
+            request = opened(spec_of(kind, params, model_id=model_id))
+            batches.setdefault((kind, key), []).append(request)
     for batch in batches.values():
         with pytest.raises(Reached):
             make_pictures(Door(), batch, Recorder(), PictureList())  # type: ignore[arg-type]
@@ -142,10 +135,7 @@ def test_requests_of_one_key_are_always_taken_as_one_batch(asked: list[tuple[str
 
 @pytest.fixture
 def two_models(db: None) -> list[Job]:
-    return [
-        lifecycle.submit_job(kind="txt2img", params=PARAMS, model_id=model_id, prompt="a lake", owner_key="local")
-        for model_id in MODELS
-    ]
+    return [lifecycle.submit_job(spec=spec_of("txt2img", PARAMS, model_id=model_id), owner_key="local") for model_id in MODELS]
 
 
 def test_two_models_are_claimed_one_after_the_other(two_models: list[Job]) -> None:
@@ -183,7 +173,7 @@ def test_a_remote_server_is_asked_for_each_jobs_own_model(two_models: list[Job],
 def test_the_limit_of_a_batch_is_the_servers(settings: Any, db: None) -> None:
     settings.MAX_BATCH = 12
     for _ in range(13):
-        lifecycle.submit_job(kind="txt2img", params=PARAMS, model_id=MODELS[0], owner_key="local")
+        lifecycle.submit_job(spec=spec_of("txt2img", PARAMS, model_id=MODELS[0]), owner_key="local")
     worker = Worker.objects.create(hostname="here", pid=1)
     assert [len(lifecycle.claim_jobs(worker=worker)) for _ in range(2)] == [12, 1]
 
@@ -196,21 +186,18 @@ def test_its_default_is_four() -> None:
 
 
 def test_layouts_of_another_backend_or_model_are_judged_apart() -> None:
-    kind = get_kind("layout_score")
     scorers = [("nima", "starter-nima"), ("nima", "other"), ("clip", "starter-clip"), ("heuristic", None)]
-    keys = [kind.batch_key({"backend": name, "model_id": model}, model or name) for name, model in scorers]
+    keys = [key_of("layout_score", {"backend": name, "model_id": model}) for name, model in scorers]
     assert len(set(keys)) == len(keys)
-    assert kind.batch_key({"backend": "heuristic", "items": []}, "heuristic") == ""
+    assert key_of("layout_score", {"backend": "heuristic", "items": []}) == ""
 
 
 def test_prompts_of_another_model_are_scored_apart() -> None:
-    kind = get_kind("clip_score")
-    one, other = ({"images": ["a"], "model_id": model} for model in ("a", "b"))
-    assert kind.batch_key(one, "a") != kind.batch_key(other, "b")
+    one, other = (key_of("clip_score", {"images": ["a"], "prompts": ["b"], "model_id": model}) for model in ("a", "b"))
+    assert one != other
 
 
 def test_chats_with_another_model_variant_or_backend_are_written_apart() -> None:
-    kind = get_kind("chat")
     chats: list[dict[str, Any]] = [
         {"backend": "pytorch", "model": "a"},
         {"backend": "pytorch", "model": "b"},
@@ -218,6 +205,6 @@ def test_chats_with_another_model_variant_or_backend_are_written_apart() -> None
         {"backend": "onnx", "model": "a", "variant": "int8"},
         {"backend": "remote", "model": "a"},
     ]
-    keys = {kind.batch_key(chat, chat["model"]) for chat in chats}
+    keys = {key_of("chat", {"messages": [], "seed": 1, "metadata": {}, **chat}) for chat in chats}
     assert len(keys) == len(chats)
     assert max(map(len, keys)) <= 64

@@ -220,7 +220,7 @@ def hooks() -> Recorder:
 def best_of(loader: ModelLoader, hooks: Recorder, seeds: tuple[int, ...], places: int = 1) -> BestOfN:
     judge = GuardedJudge("clip", lambda prompt, text: hooks.warn(text), lambda warn: PromptJudge(loader, "clip", warn))
     asked = request(seeds=seeds)
-    with BestOfN([judge], asked.prompt, seeds, "clip", places, hooks) as panel:  # type: ignore[arg-type]
+    with BestOfN([judge], asked.spec.prompt, seeds, "clip", places, hooks) as panel:  # type: ignore[arg-type]
         assert make_pictures(loader, [asked], hooks, panel) == [True]
     return panel
 
@@ -272,7 +272,7 @@ def test_a_clip_that_does_not_fit_beside_the_model_takes_its_place_afterwards(
 def keep(loader: ModelLoader, model_id: str, hooks: Recorder) -> CollectAll:
     judge = GuardedJudge("clip", lambda prompt, text: hooks.warn(text), lambda warn: PromptJudge(loader, model_id, warn))
     asked = request(seeds=(1, 2))
-    panel = CollectAll([judge], [asked.prompt], [asked.seeds], hooks)  # type: ignore[arg-type]
+    panel = CollectAll([judge], [asked.spec.prompt], [asked.spec.seeds], hooks)  # type: ignore[arg-type]
     assert make_pictures(loader, [asked], hooks, panel) == [True]
     return panel
 

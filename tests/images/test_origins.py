@@ -28,8 +28,9 @@ def record(**params: Any) -> GeneratedImage:
     """The picture that a finished job leaves."""
     job = make_job(kind="img2img" if "image" in params else "txt2img", params={**PARAMS, **params})
     made = GeneratedPicture(picture((16, 16)), 42)
-    output = Output([Picture(write_image_files(encode(made.picture), made.picture, "png"), made, 0)], SelectedPictures([made]))
-    result = get_kind(job.kind).record(job, output)
+    kind = get_kind(job.kind)
+    pictures = [Picture(write_image_files(encode(made.picture), made.picture, "png"), made, 0)]
+    result = kind.record(job, Output(kind.read_spec(job), pictures, SelectedPictures([made])))
     return GeneratedImage.objects.get(pk=result["images"][0]["id"])
 
 

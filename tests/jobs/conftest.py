@@ -19,6 +19,7 @@ from api.jobs import kinds, lifecycle
 from api.jobs.models import Job, Worker
 from api.jobs.worker.loop import WorkerLoop
 from tests.jobs.kinds_app.kinds import KINDS
+from tests.rows import spec_of
 
 TESTING_SETTINGS = "tests.jobs.kinds_app.settings"
 
@@ -31,7 +32,9 @@ def test_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def submit() -> Callable[..., Job]:
     def submit_one(kind: str = "noop", params: dict[str, Any] | None = None, **fields: Any) -> Job:
-        return lifecycle.submit_job(kind=kind, params=params or {}, owner_key=fields.pop("owner_key", "alice"), **fields)
+        of_row = {"model_id": fields.pop("model_id", ""), "prompt": fields.pop("prompt", "")}
+        spec = spec_of(kind, params or {}, **of_row)
+        return lifecycle.submit_job(spec=spec, owner_key=fields.pop("owner_key", "alice"), **fields)
 
     return submit_one
 

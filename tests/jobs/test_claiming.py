@@ -16,6 +16,7 @@ from api.jobs.states import RETRY_WAIT_SECONDS, Status
 from api.jobs.store import transitions
 from api.scoring.models import CustomScorer
 from tests.jobs.conftest import at_once, now_as
+from tests.rows import ANY_PARAMS
 
 pytestmark = pytest.mark.django_db
 
@@ -144,23 +145,12 @@ def modelless(settings):
         CustomScorer.objects.create(name=name, version=1, owner_key="alice", **row)
 
 
-PICTURE = {
-    "prompt": "a",
-    "negative_prompt": "",
-    "guidance_scale": 5.0,
-    "steps": 2,
-    "loras": [],
-    "deterministic": True,
-    "num_images": 1,
-    "seed": 1,
-}
-LAYOUT = {"image": None, "deep": False}
 NEED_MODELS = [
-    ("txt2img", PICTURE),
-    ("img2img", PICTURE),
-    ("clip_score", {"images": ["a"], "prompts": ["b"], "model_id": "starter-clip", "pairs": False}),
-    ("layout_score", {**LAYOUT, "backend": "nima", "model_id": "starter-nima"}),
-    ("layout_score", {**LAYOUT, "backend": "custom:seeing@1", "model_id": None}),
+    ("txt2img", {}),
+    ("img2img", {}),
+    ("clip_score", {}),
+    ("layout_score", {"backend": "nima", "model_id": "starter-nima"}),
+    ("layout_score", {"backend": "custom:seeing@1", "model_id": None}),
     ("train_scorer", {"name": "mine", "on": "images", "encoder": "starter-clip"}),
     ("chat", {"backend": "pytorch", "model": "starter-vlm"}),
     ("chat", {"backend": "onnx", "model": "starter-vlm"}),
@@ -169,8 +159,8 @@ NEED_MODELS = [
 ]
 NEED_NONE = [
     ("noop", {}),
-    ("layout_score", {**LAYOUT, "backend": "heuristic", "model_id": None}),
-    ("layout_score", {**LAYOUT, "backend": "custom:plain@1", "model_id": None}),
+    ("layout_score", {"backend": "heuristic", "model_id": None}),
+    ("layout_score", {"backend": "custom:plain@1", "model_id": None}),
     ("train_scorer", {"name": "mine", "on": "images", "encoder": ""}),
     ("chat", {"backend": "remote", "model": "starter-vlm"}),
 ]
@@ -178,7 +168,7 @@ NEED_NONE = [
 
 @pytest.mark.parametrize(("kind", "params"), NEED_MODELS)
 def test_a_worker_without_models_leaves_what_needs_some_to_others(modelless, submit, worker, settings, kind, params):
-    needs, needs_none = submit(kind, params), submit("noop")
+    needs, needs_none = submit(kind, {**ANY_PARAMS, **params}), submit("noop")
     assert [lifecycle.claim_jobs(worker=worker) for _ in range(2)] == [[needs_none], []]
     settings.LOAD_MODELS = True
     assert lifecycle.claim_jobs(worker=worker) == [needs]
@@ -186,13 +176,13 @@ def test_a_worker_without_models_leaves_what_needs_some_to_others(modelless, sub
 
 @pytest.mark.parametrize(("kind", "params"), NEED_NONE)
 def test_a_worker_without_models_takes_what_needs_none(modelless, submit, worker, kind, params):
-    job = submit(kind, params)
+    job = submit(kind, {**ANY_PARAMS, **params})
     assert lifecycle.claim_jobs(worker=worker) == [job]
 
 
 def test_a_worker_without_models_makes_pictures_where_another_server_has_the_models(modelless, submit, worker, settings):
     settings.USE_LOCAL_MODELS = False
-    job = submit("txt2img", PICTURE)
+    job = submit("txt2img", ANY_PARAMS)
     assert lifecycle.claim_jobs(worker=worker) == [job]
 
 

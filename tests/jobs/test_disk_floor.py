@@ -23,22 +23,9 @@ from api.jobs.states import Status
 from api.outages import DISK_FULL, is_disk_full
 from api.problems import problem_handler, server_error
 from tests.jobs.conftest import now_as
+from tests.rows import ANY_PARAMS, spec_of
 
 pytestmark = pytest.mark.django_db
-ANY_PARAMS = {
-    "prompt": "a",
-    "negative_prompt": "",
-    "guidance_scale": 5.0,
-    "steps": 2,
-    "loras": [],
-    "image": None,
-    "deep": False,
-    "deterministic": True,
-    "backend": "heuristic",
-    "images": ["a"],
-    "model_id": "starter-clip",
-    "model": "starter-vlm",
-}
 CHAT = {"model": "starter-vlm", "messages": [{"role": "user", "content": "What is a darkroom?"}]}
 PICTURE = {"prompt": "a red circle"}
 SCORED = {"event_data": {"title": "A fair"}}
@@ -76,7 +63,7 @@ def full(settings: Any) -> None:
 @pytest.mark.parametrize("name", kinds.kind_names())
 def test_no_kind_of_job_is_taken(name: str, full: None) -> None:
     with pytest.raises(DiskFull) as refused:
-        lifecycle.submit_job(kind=name, params=ANY_PARAMS, owner_key="local")
+        lifecycle.submit_job(spec=spec_of(name, ANY_PARAMS), owner_key="local")
     assert (refused.value.status, refused.value.code) == (507, "disk_full")
     assert not Job.objects.exists()
 

@@ -15,6 +15,7 @@ from api.jobs.kinds import get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from tests.jobs.conftest import now_as
+from tests.rows import spec_of
 
 pytestmark = pytest.mark.django_db
 
@@ -34,7 +35,7 @@ def run_next(worker: Worker) -> Callable[[], str]:
 
 def fill(owner: str, count: int, **fields: Any) -> None:
     for _ in range(count):
-        lifecycle.submit_job(kind="noop", params={}, owner_key=owner, **fields)
+        lifecycle.submit_job(spec=spec_of("noop"), owner_key=owner, **fields)
 
 
 def claimed_order(worker: Worker) -> list[Job]:
@@ -138,9 +139,9 @@ def test_jobs_that_were_cancelled_while_queued_cost_their_owner_no_more_than_one
 
 
 def test_a_kind_that_costs_more_takes_more_of_its_owners_share(monkeypatch, run_next):
-    monkeypatch.setattr(type(get_kind("noop")), "cost", lambda self, params: params.get("cost", 1.0))
+    monkeypatch.setattr(type(get_kind("noop")), "cost", lambda self, spec: spec.params.get("cost", 1.0))
     for _ in range(10):
-        lifecycle.submit_job(kind="noop", params={"cost": 3.0}, owner_key="a")
+        lifecycle.submit_job(spec=spec_of("noop", {"cost": 3.0}), owner_key="a")
     fill("b", 30)
     assert Counter(run_next() for _ in range(20)) == {"a": 5, "b": 15}
 
@@ -178,7 +179,7 @@ def test_rows_of_one_owner_that_have_the_same_slot_take_turns_with_others(submit
 @given(asked=st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 1)), min_size=1, max_size=14))
 def test_the_order_is_by_owner_in_turn_and_each_owners_own_by_priority(asked, worker):
     Job.objects.all().delete()
-    jobs = [lifecycle.submit_job(kind="noop", params={}, owner_key=owner, priority=priority) for owner, priority in asked]
+    jobs = [lifecycle.submit_job(spec=spec_of("noop"), owner_key=owner, priority=priority) for owner, priority in asked]
     foretold = queue_positions(jobs)
     assert [queue_position(job) for job in jobs] == [foretold[job.pk] for job in jobs]
     order = claimed_order(worker)

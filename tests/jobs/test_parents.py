@@ -15,7 +15,7 @@ from api.jobs import children, lifecycle
 from api.jobs.children import wait_for_children
 from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, JobEnding, JobEvent, Worker
-from api.jobs.running import ChildJob, RunningJob, Waiting
+from api.jobs.running import ChildJob, Waiting
 from api.jobs.states import ACTIVE, FINAL, Status
 from api.jobs.worker.endings import end, start_running
 from api.jobs.worker.loop import WorkerLoop
@@ -481,7 +481,7 @@ def test_a_worker_that_is_told_to_stop_hands_the_second_half_on(submit: Submit, 
     lifecycle.hand_back(job=job, reason="It was told to stop", blameless=True)
     run_all(loop)
     assert_complete(parent, 2)
-    assert len(RunningJob(now_as(parent), None).children) == 2  # type: ignore[arg-type]
+    assert len(start_running(now_as(parent)).children) == 2
 
 
 @pytest.mark.postgres

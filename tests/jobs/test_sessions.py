@@ -1,7 +1,7 @@
 """Jobs that are worked on in steps: they join while others run, and take turns with what is run in one piece."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
 
@@ -11,6 +11,7 @@ from api.jobs.models import Job
 from api.jobs.running import Finished, Outcome, RunningJob, Stopped
 from api.jobs.worker import loop as worker_loop
 from api.jobs.worker.loop import WorkerLoop
+from api.specs import StoredSpec
 from tests.jobs.conftest import now_as
 
 pytestmark = pytest.mark.django_db
@@ -35,29 +36,33 @@ class Counting(Session):
         self.counts |= dict.fromkeys(batch, 0)
 
     def step(self) -> Iterator[Outcome]:
-        diary.append("+".join(str(run.params["name"]) for run in self.running))
+        diary.append("+".join(str(run.spec.params["name"]) for run in self.running))
         for run in self.running:
             self.counts[run] += 1
             if run.cancelled:
                 yield Stopped(run)
-            elif run.params.get("broken"):
-                raise ValueError(run.params["name"])
-            elif self.counts[run] == run.params["steps"]:
+            elif run.spec.params.get("broken"):
+                raise ValueError(run.spec.params["name"])
+            elif self.counts[run] == run.spec.params["steps"]:
                 yield Finished(run, {"counted": self.counts[run]})
 
     def close(self) -> None:
         diary.append("closed")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SteppedSpec(StoredSpec):
+    def batch_key(self) -> str:
+        return str(self.params.get("key", "one"))
+
+
 class Stepped(JobKind):
     name = "stepped"
+    spec_class = SteppedSpec
 
-    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
-        return params.get("key", "one")
-
-    def open_session(self, params: dict[str, Any]) -> Session:
-        if params.get("unopenable"):
-            raise LookupError(params["name"])
+    def open_session(self, spec: SteppedSpec) -> Session:
+        if spec.params.get("unopenable"):
+            raise LookupError(spec.params["name"])
         return Counting()
 
 
@@ -65,7 +70,7 @@ class Whole(JobKind):
     name = "whole"
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
-        diary.append(f"whole {batch[0].params['name']}")
+        diary.append(f"whole {batch[0].spec.params['name']}")
         yield Finished(batch[0], {})
 
 

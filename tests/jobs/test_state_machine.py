@@ -16,6 +16,7 @@ from api.jobs.running import ChildJob
 from api.jobs.states import ACTIVE, FINAL
 from api.jobs.worker.sweep import sweep
 from tests.jobs.invariants import broken_promises
+from tests.rows import spec_of
 
 
 class Queue(RuleBasedStateMachine):
@@ -32,7 +33,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(target=jobs, kind=st.sampled_from(["noop", "batched"]), priority=st.integers(-1, 1))
     def submit(self, kind: str, priority: int) -> Job:
-        return lifecycle.submit_job(kind=kind, params={}, owner_key="alice", priority=priority)
+        return lifecycle.submit_job(spec=spec_of(kind), owner_key="alice", priority=priority)
 
     @rule(target=held)
     def claim(self) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ class ExampleSerializer(SpecSerializer):
     spec = ExampleSpec
 
 
-def errors_of(**data: object) -> dict[str, object]:
+def errors_of(**data: object) -> dict[str, Any]:
     serializer = ExampleSerializer(data=data)
     serializer.is_valid()
     return dict(serializer.errors)
@@ -90,6 +91,11 @@ def test_a_value_outside_the_spec_is_an_error_that_names_the_field(data: dict[st
 
 def test_a_size_between_two_multiples_names_both() -> None:
     assert "8 and 16 are the nearest" in str(errors_of(text="a", size=9)["size"])
+
+
+def test_a_size_out_of_range_has_one_error() -> None:
+    [error] = errors_of(text="a", size=7)["size"]
+    assert "greater than or equal to 8" in error
 
 
 def test_a_valid_request_carries_defaults_and_leaves_open_what_the_server_decides() -> None:

@@ -14,7 +14,7 @@ import torch
 
 from api.errors import DarkroomError
 from api.images.backends.prompts import Conditioning, PromptEncoder, Warn
-from api.images.backends.request import ImageRequest
+from api.images.spec import Txt2ImgSpec
 
 CLIP_FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
 _WEIGHTS = re.compile(r'[)"](\+|-|\d)|\)\.(blend|and)\(')
@@ -47,7 +47,7 @@ class Prompts:
 
     pipeline: Any
     family: str
-    requests: Sequence[ImageRequest]
+    specs: Sequence[Txt2ImgSpec]
     warn: Warn
     _encoder: PromptEncoder | None = None
     _made: dict[tuple[str, str], Conditioning] = field(default_factory=dict)
@@ -55,38 +55,38 @@ class Prompts:
     @property
     def guided(self) -> bool:
         """Is there classifier-free guidance? Distilled models are run without, at a scale of 1 or below."""
-        return self.requests[0].guidance_scale > 1 and getattr(_unet_config(self.pipeline), "time_cond_proj_dim", None) is None
+        return self.specs[0].guidance_scale > 1 and getattr(_unet_config(self.pipeline), "time_cond_proj_dim", None) is None
 
     def check(self) -> None:
         """Warn of what will have no effect; raises DarkroomError where it would be a lie to go on."""
         if self.family in CLIP_FAMILIES:
-            if not self.guided and any(request.negative_prompt for request in self.requests):
+            if not self.guided and any(spec.negative_prompt for spec in self.specs):
                 self.warn("negative_prompt has no effect at a guidance_scale of 1 or below.")
             return
         rules = self._rules
-        if self.requests[0].clip_skip is not None and not rules.clip_skip:
+        if self.specs[0].clip_skip is not None and not rules.clip_skip:
             raise DarkroomError("clip_skip", 400, "This model has no CLIP layers to skip.", field="clip_skip")
-        if self.requests[0].guidance_scale and not self._takes_guidance:
+        if self.specs[0].guidance_scale and not self._takes_guidance:
             self.warn("guidance_scale has no effect with this model: it was distilled without guidance.")
-        if any(request.negative_prompt for request in self.requests) and not (rules.negative and self.guided):
+        if any(spec.negative_prompt for spec in self.specs) and not (rules.negative and self.guided):
             self.warn("negative_prompt has no effect with this model at this guidance_scale.")
-        for request in self.requests:
-            self._check_text(request.prompt)
+        for spec in self.specs:
+            self._check_text(spec.prompt)
 
-    def length_of(self, request: ImageRequest) -> int:
+    def length_of(self, spec: Txt2ImgSpec) -> int:
         """Requests of the same length can share a call: padding to another's length would change the picture."""
-        return self._conditioning(request).embeds.shape[1] if self.family in CLIP_FAMILIES else 0
+        return self._conditioning(spec).embeds.shape[1] if self.family in CLIP_FAMILIES else 0
 
-    def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
-        """The pipeline's arguments for one picture of each of `requests`, which have the same length."""
+    def arguments(self, specs: Sequence[Txt2ImgSpec]) -> dict[str, Any]:
+        """The pipeline's arguments for one picture of each of `specs`, which have the same length."""
         if self.family in CLIP_FAMILIES:
-            return self._clip_arguments([self._conditioning(request) for request in requests])
-        return self._text_arguments(requests)
+            return self._clip_arguments([self._conditioning(spec) for spec in specs])
+        return self._text_arguments(specs)
 
-    def _conditioning(self, request: ImageRequest) -> Conditioning:
-        key = request.prompt, request.negative_prompt
+    def _conditioning(self, spec: Txt2ImgSpec) -> Conditioning:
+        key = spec.prompt, spec.negative_prompt
         if key not in self._made:
-            self._encoder = self._encoder or PromptEncoder(self.pipeline, clip_skip=request.clip_skip, warn=self.warn)
+            self._encoder = self._encoder or PromptEncoder(self.pipeline, clip_skip=spec.clip_skip, warn=self.warn)
             self._made[key] = self._encoder.encode(*key, guided=self.guided)
         return self._made[key]
 
@@ -99,19 +99,19 @@ class Prompts:
         }
         columns = {name: [getattr(one, part) for one in conditionings] for name, part in names.items()}
         told = {name: torch.cat(column) for name, column in columns.items() if column[0] is not None}
-        return {"guidance_scale": self.requests[0].guidance_scale, **told}
+        return {"guidance_scale": self.specs[0].guidance_scale, **told}
 
-    def _text_arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
-        rules, scale = self._rules, requests[0].guidance_scale
+    def _text_arguments(self, specs: Sequence[Txt2ImgSpec]) -> dict[str, Any]:
+        rules, scale = self._rules, specs[0].guidance_scale
         told: dict[str, Any] = {
-            "prompt": [request.prompt for request in requests],
+            "prompt": [spec.prompt for spec in specs],
             rules.guidance: scale,
             "max_sequence_length": self._window,
         }
         if rules.negative and self.guided:
-            told["negative_prompt"] = [request.negative_prompt or " " for request in requests]
+            told["negative_prompt"] = [spec.negative_prompt or " " for spec in specs]
         if rules.clip_skip:
-            told["clip_skip"] = requests[0].clip_skip
+            told["clip_skip"] = specs[0].clip_skip
         return told
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageOps
 
-from api.images.backends.request import INPAINTING, ImageRequest
+from api.images.backends.request import ImageRequest
+from api.images.spec import INPAINTING
 
 PAINTED = 128
 """From this value on a pixel of the mask is painted: the pipelines know no half painted ones."""
@@ -14,7 +15,7 @@ PAINTED = 128
 def source_image(request: ImageRequest) -> Image.Image:
     """RGB, width × height: scaled to cover, cropped at the centre, transparency laid on white."""
     assert request.image is not None
-    return ImageOps.fit(_flatten(request.image), (request.width, request.height), Image.Resampling.LANCZOS)
+    return ImageOps.fit(_flatten(request.image), (request.spec.width, request.spec.height), Image.Resampling.LANCZOS)
 
 
 def source_mask(request: ImageRequest) -> Image.Image:
@@ -28,7 +29,7 @@ def source_mask(request: ImageRequest) -> Image.Image:
     if _brightest(mask) == 1:
         mask = mask.point(lambda value: 255 * value)
     stretched = mask.resize(request.image.size, Image.Resampling.BILINEAR)
-    return ImageOps.fit(stretched, (request.width, request.height), Image.Resampling.BILINEAR)
+    return ImageOps.fit(stretched, (request.spec.width, request.spec.height), Image.Resampling.BILINEAR)
 
 
 def network_mask(request: ImageRequest, cell: int) -> Image.Image:
@@ -48,12 +49,12 @@ def network_mask(request: ImageRequest, cell: int) -> Image.Image:
 
 def paints_nothing(request: ImageRequest) -> bool:
     """Is there a mask, and nothing of it white enough for the network?"""
-    return request.task == INPAINTING and _brightest(source_mask(request)) < PAINTED
+    return request.spec.task == INPAINTING and _brightest(source_mask(request)) < PAINTED
 
 
 def notes_on_mask(request: ImageRequest) -> list[str]:
     """In sentences what of a mask is not as it was sent, or has no effect."""
-    if request.task != INPAINTING:
+    if request.spec.task != INPAINTING:
         return []
     assert request.image is not None
     assert request.mask is not None

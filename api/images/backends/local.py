@@ -28,9 +28,10 @@ from api.images.backends.inputs import keep_outside_mask, network_mask, notes_on
 from api.images.backends.latents import decode_image, spread_latents
 from api.images.backends.phases import Phases
 from api.images.backends.previews import Previewer, projection
-from api.images.backends.request import INPAINTING, TEXT_TO_IMAGE, Collector, Fate, Hooks, ImageRequest, Outcome, PictureList
+from api.images.backends.request import Collector, Fate, Hooks, ImageRequest, Outcome, PictureList
 from api.images.backends.schedulers import check_steps, make_scheduler
 from api.images.scheduler_presets import SCHEDULERS
+from api.images.spec import INPAINTING, Img2ImgSpec, LoraUse
 from api.model_loader import Lease, ModelLoader
 
 diffusers_logging.set_verbosity_error()  # it warns of what is meant here, at every call
@@ -50,13 +51,13 @@ def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: 
     """Make the pictures of all seeds of all requests, and hand each to `collector`; none is kept here.
 
     Where only one request of several is at fault (its prompt's weights, say) its fate is the DarkroomError, and the others
-    get their pictures; a lone request's error is raised. The requests must agree in `batch_fields`.
+    get their pictures; a lone request's error is raised. The requests must agree in what their specs say is shared.
     Raises DarkroomError for what is wrong with all, and what the loader raises (DarkroomError with OutOfMemory and DeviceFault,
     UnknownModel, UnknownAdapter, DarkroomError).
     """
-    if len({request.batch_fields for request in requests}) != 1:
-        raise ValueError("The requests of a batch must agree in everything but prompts, seeds and pictures.")
-    first = requests[0]
+    first = requests[0].spec
+    if any(request.spec.shared_values() != first.shared_values() for request in requests):
+        raise ValueError("The requests of a batch must agree in what they share.")
     for index, request in enumerate(requests):
         for note in notes_on_mask(request):
             hooks.warn(note, index)
@@ -82,8 +83,8 @@ def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: 
 
 def _find_unchanged(requests: Sequence[ImageRequest], hooks: Hooks) -> frozenset[int]:
     """The requests whose pictures stay as they are, so that no step is run for them."""
-    first = requests[0]
-    if first.task != TEXT_TO_IMAGE and int(first.steps * first.strength) < 1:
+    first = requests[0].spec
+    if isinstance(first, Img2ImgSpec) and first.steps_run < 1:
         hooks.warn("steps × strength is less than one step: the picture was left as it is.")
         return frozenset(range(len(requests)))
     return frozenset(index for index, request in enumerate(requests) if paints_nothing(request))
@@ -91,7 +92,7 @@ def _find_unchanged(requests: Sequence[ImageRequest], hooks: Hooks) -> frozenset
 
 def _take_sources(requests: Sequence[ImageRequest], unchanged: frozenset[int], collector: Collector) -> None:
     for index in unchanged:
-        for number in range(len(requests[index].seeds)):
+        for number in range(len(requests[index].spec.seeds)):
             collector.take(index, number, source_image(requests[index]))
 
 
@@ -105,7 +106,7 @@ class _Picture:
 
     @property
     def generator(self) -> torch.Generator:
-        return torch.Generator("cpu").manual_seed(self.request.seeds[self.number])
+        return torch.Generator("cpu").manual_seed(self.request.spec.seeds[self.number])
 
 
 def _make_all(
@@ -117,7 +118,7 @@ def _make_all(
     unchanged: frozenset[int],
 ) -> list[Fate]:
     run = _Run(lease, requests, hooks, collector, unchanged)
-    largest = 1 if requests[0].deterministic else max(1, lease.entry.max_batch)
+    largest = 1 if requests[0].spec.deterministic else max(1, lease.entry.max_batch)
     for attempt in loader.retry_on_oom(lease, batch_size=min(largest, len(run.waiting))):
         with attempt:
             run.decode_denoised()  # of a try whose decoding ran out of memory
@@ -138,17 +139,19 @@ class _Run:
         unchanged: frozenset[int],
     ) -> None:
         self._lease, self._requests, self._hooks, self._collector = lease, requests, hooks, collector
-        self._first = requests[0]
+        self._first = requests[0].spec
         self._phases = Phases(hooks, lease.device.torch_device)
         self._warned: set[str] = set()
         self.failed: dict[int, DarkroomError] = {}
         self._denoised: deque[tuple[_Picture, torch.Tensor]] = deque()
         pictures = [
-            _Picture(index, request, number) for index, request in enumerate(requests) for number in range(len(request.seeds))
+            _Picture(index, request, number)
+            for index, request in enumerate(requests)
+            for number in range(len(request.spec.seeds))
         ]
         self.waiting = [picture for picture in pictures if picture.index not in unchanged]
         self.made = {(picture.index, picture.number) for picture in pictures if picture.index in unchanged}
-        self._prompts = Prompts(lease.pipeline, lease.entry.family, requests, self._warn)
+        self._prompts = Prompts(lease.pipeline, lease.entry.family, [request.spec for request in requests], self._warn)
         self._prompts.check()
 
     def next_chunk(self, size: int) -> list[_Picture]:
@@ -156,19 +159,19 @@ class _Run:
         with self._phases.phase("encode"):
             self._encode_prompts()
         self.waiting = [picture for picture in self.waiting if self._is_wanted(picture)]
-        lengths = [self._prompts.length_of(picture.request) for picture in self.waiting]
+        lengths = [self._prompts.length_of(picture.request.spec) for picture in self.waiting]
         return [picture for picture, length in zip(self.waiting, lengths, strict=True) if length == lengths[0]][:size]
 
     def fate(self, index: int) -> Fate:
         """What has become of a request, when nothing waits any more."""
-        numbers = range(len(self._requests[index].seeds))
+        numbers = range(len(self._requests[index].spec.seeds))
         return self.failed.get(index) or all((index, number) in self.made for number in numbers)
 
     def _encode_prompts(self) -> None:
         for picture in self.waiting:
             if self._is_wanted(picture):
                 with self._failing(picture.index):
-                    self._prompts.length_of(picture.request)
+                    self._prompts.length_of(picture.request.spec)
 
     def _is_wanted(self, picture: _Picture) -> bool:
         is_made = (picture.index, picture.number) in self.made
@@ -216,7 +219,7 @@ class _Run:
         """The latents of `chunk`; None when all its requests were cancelled on the way."""
         watcher = _StepWatcher(self, pipeline, chunk)
         latents = pipeline(
-            **self._prompts.arguments([picture.request for picture in chunk]),
+            **self._prompts.arguments([picture.request.spec for picture in chunk]),
             **self._picture_arguments(pipeline, chunk),
             num_inference_steps=self._first.steps,
             generator=[picture.generator for picture in chunk],
@@ -232,7 +235,7 @@ class _Run:
         eta = SCHEDULERS[first.scheduler].eta if first.scheduler else 0.0
         told: dict[str, Any] = {"width": first.width, "height": first.height, "eta": eta}
         told = {name: value for name, value in told.items() if name in known}
-        if first.task != TEXT_TO_IMAGE:
+        if isinstance(first, Img2ImgSpec):
             told["image"] = [source_image(picture.request) for picture in chunk]
             told["strength"] = first.strength
         if first.task == INPAINTING:
@@ -241,7 +244,7 @@ class _Run:
 
     def _decode(self, pipeline: Any, latents: torch.Tensor, request: ImageRequest) -> Image.Image:
         made = decode_image(pipeline, latents)
-        return keep_outside_mask(made, request) if request.task == INPAINTING else made
+        return keep_outside_mask(made, request) if request.spec.task == INPAINTING else made
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:
@@ -265,7 +268,7 @@ class _StepWatcher:
 
     def __init__(self, run: _Run, pipeline: Any, chunk: list[_Picture]) -> None:
         self._run, self._chunk = run, chunk
-        first = chunk[0].request
+        first = chunk[0].request.spec
         self._previewer = Previewer(pipeline, first.width, first.height)
         projection(pipeline)  # fitted before the first step, not in the middle
         self.stopped = False
@@ -289,13 +292,13 @@ class _StepWatcher:
         return dict(zip(rows, self._previewer.make(list(rows.values())), strict=True))
 
 
-def _find_adapters(loader: ModelLoader, lease: Lease, wanted: Sequence[tuple[str, float]]) -> list[Lora]:
+def _find_adapters(loader: ModelLoader, lease: Lease, wanted: Sequence[LoraUse]) -> list[Lora]:
     found = []
-    for adapter_id, weight in wanted:
-        entry, path = loader.adapter(adapter_id)
+    for lora in wanted:
+        entry, path = loader.adapter(lora.id)
         if not entry.fits(lease.entry):
             raise DarkroomError("lora_mismatch", 400, f"The adapter '{entry.id}' is not for {lease.entry.name}.", field="loras")
-        found.append(Lora(entry.id, path, weight))
+        found.append(Lora(entry.id, path, lora.weight))
     return found
 
 

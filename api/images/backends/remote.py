@@ -19,7 +19,8 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.images.backends.inputs import source_image
-from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, Hooks, ImageRequest
+from api.images.backends.request import Hooks, ImageRequest
+from api.images.spec import Img2ImgSpec
 
 logger = logging.getLogger("darkroom.models")
 
@@ -45,18 +46,6 @@ _ANSWERS: dict[int, tuple[str, int, str]] = {
 _FAILED = ("remote_failed", 502, "The inference server could not make the picture.")
 _TIMED_OUT = ("remote_timeout", 504, "The inference server did not answer in time.")
 _UNREACHABLE = ("remote_unreachable", 502, "The inference server can't be reached.")
-
-
-def unsupported(request: ImageRequest) -> list[str]:
-    """The fields of a request that the protocol has no place for."""
-    wanted = {
-        "loras": bool(request.loras),
-        "mask": request.task == INPAINTING,
-        "clip_skip": request.clip_skip is not None,
-        "deterministic": request.deterministic,
-        "scheduler": request.scheduler is not None,
-    }
-    return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
 @dataclass
@@ -85,24 +74,23 @@ class RemoteBackend:
         """A picture for each seed, in as many calls, each handed to `take` with its place among the seeds; False when cancelled.
 
         `model` is the hub repository's name. `hooks` are for this request alone: it is their index 0.
-        Raises DarkroomError, with unsupported_remotely (400) for a field of `unsupported`.
+        Raises DarkroomError, with unsupported_remotely (400) for a field that is marked as `local_only`.
         """
-        fields = unsupported(request)
-        if fields:
+        if fields := request.spec.local_only:
             detail = f"{', '.join(fields)} can't be used while models run remotely (USE_LOCAL_MODELS=false)."
             raise DarkroomError("unsupported_remotely", 400, detail, field=fields[0])
-        for number, seed in enumerate(request.seeds):
+        for number, seed in enumerate(request.spec.seeds):
             if hooks.cancelled(0):
                 return False
             try:
                 with hooks.measure("remote"):
-                    picture = self._make(request, seed, model or request.model_id, hooks)
+                    picture = self._make(request, seed, model or request.spec.model_id, hooks)
             except DarkroomError:
                 if hooks.cancelled(0):
                     return False
                 raise
             take(number, picture)
-            hooks.on_step(number + 1, len(request.seeds), [None])
+            hooks.on_step(number + 1, len(request.spec.seeds), [None])
         return True
 
     def _make(self, request: ImageRequest, seed: int, model: str, hooks: Hooks) -> Image.Image:
@@ -121,22 +109,20 @@ class RemoteBackend:
 
     def _ask(self, request: ImageRequest, seed: int, model: str) -> Image.Image:
         client = InferenceClient(model=self.endpoint or model, provider=self.provider, token=self.token, timeout=self.timeout)
+        spec = request.spec
         told: dict[str, Any] = {
-            "negative_prompt": request.negative_prompt or None,
-            "guidance_scale": request.guidance_scale,
-            "num_inference_steps": request.steps,
+            "negative_prompt": spec.negative_prompt or None,
+            "guidance_scale": spec.guidance_scale,
+            "num_inference_steps": spec.steps,
+            "seed": seed,
         }
-        if request.task == IMAGE_TO_IMAGE:
+        if isinstance(spec, Img2ImgSpec):
             source = io.BytesIO()
             source_image(request).save(source, "PNG")
-            told |= {
-                "target_size": {"width": request.width, "height": request.height},
-                "strength": request.strength,
-                "seed": seed,
-            }
-            made = client.image_to_image(source.getvalue(), prompt=request.prompt, **told)
+            told |= {"target_size": {"width": spec.width, "height": spec.height}, "strength": spec.strength}
+            made = client.image_to_image(source.getvalue(), prompt=spec.prompt, **told)
         else:
-            made = client.text_to_image(request.prompt, width=request.width, height=request.height, seed=seed, **told)
+            made = client.text_to_image(spec.prompt, width=spec.width, height=spec.height, **told)
         return made.convert("RGB")
 
 

@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol
 
 from PIL import Image
 
 from api.errors import DarkroomError
-
-TEXT_TO_IMAGE = "text-to-image"
-IMAGE_TO_IMAGE = "image-to-image"
-INPAINTING = "inpainting"
-MAY_DIFFER = frozenset({"prompt", "negative_prompt", "seeds", "image", "mask"})
-"""The fields in which the requests of a batch may differ. All others agree: the queue's batch key is made of those."""
+from api.images.spec import Txt2ImgSpec
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ImageRequest:
-    """One request, everything resolved: nothing is drawn or defaulted after this.
+    """A request, with its pictures opened.
 
     `image` and `mask` may have any size: both are scaled and cropped at the centre to cover width × height, keeping their
     proportions (inputs.py); the mask is white where the picture is to be repainted.
     """
 
-    task: str
-    """TEXT_TO_IMAGE, IMAGE_TO_IMAGE (needs `image`) or INPAINTING (needs `image` and `mask`)."""
-    model_id: str
-    prompt: str
-    negative_prompt: str = ""
-    width: int
-    height: int
-    steps: int
-    guidance_scale: float
-    seeds: tuple[int, ...]
-    """One per picture."""
-    scheduler: str | None = None
-    """A name of api.images.scheduler_presets, or None for the model's own."""
-    strength: float = 1.0
-    """How much of `image` is noised away, 0 (nothing) to 1 (all): `steps` × `strength` steps are run."""
+    spec: Txt2ImgSpec
     image: Image.Image | None = None
     mask: Image.Image | None = None
-    loras: tuple[tuple[str, float], ...] = ()
-    """Adapters by their id in the catalog, each with the strength that it acts with."""
-    clip_skip: int | None = None
-    """Last layers of the text encoder to leave out, as diffusers counts (AUTOMATIC1111's number is one more)."""
-    deterministic: bool = False
-    """The same bytes each time on one device and dtype: every picture is made alone."""
-
-    @property
-    def batch_fields(self) -> tuple[object, ...]:
-        """What must be equal in all requests of a batch."""
-        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in MAY_DIFFER)
 
 
 class Hooks(Protocol):

@@ -3,7 +3,8 @@
 from contextlib import AbstractContextManager, nullcontext
 
 from api.images.backends.local import generate
-from api.images.backends.request import TEXT_TO_IMAGE, ImageRequest
+from api.images.backends.request import ImageRequest
+from api.images.spec import Txt2ImgSpec
 from api.model_loader import ModelLoader
 
 SIDE = 64
@@ -27,14 +28,6 @@ class SilentHooks:
 
 def make_smallest_picture(loader: ModelLoader, model_id: str) -> None:
     """With guidance, since that is a pass of another size; two steps, since the second meets another path than the first."""
-    request = ImageRequest(
-        task=TEXT_TO_IMAGE,
-        model_id=model_id,
-        prompt="a",
-        width=SIDE,
-        height=SIDE,
-        steps=2,
-        guidance_scale=loader.catalog.get(model_id).default_guidance_scale,
-        seeds=(0,),
-    )
-    generate(loader, [request], SilentHooks())
+    guidance = loader.catalog.get(model_id).default_guidance_scale
+    spec = Txt2ImgSpec(prompt="a", model_id=model_id, width=SIDE, height=SIDE, steps=2, guidance_scale=guidance, seed=0)
+    generate(loader, [ImageRequest(spec)], SilentHooks())

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from api.jobs.admin.tools import between, seconds_text
 from api.jobs.api.selectors import queue_position
-from api.jobs.kinds import get_kind
+from api.jobs.kinds import get_kind, shown_params
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE, Status
 
@@ -67,12 +67,12 @@ def live_context(job: Job) -> dict[str, Any]:
 
 
 def detail_context(job: Job) -> dict[str, Any]:
-    spans = timing_spans(job.timings)
+    spans, params = timing_spans(job.timings), shown_params(job)
     return {
         **live_context(job),
-        "params": [(name, readable(value)) for name, value in job.params.items() if name not in ("prompt", "negative_prompt")],
-        "negative_prompt": job.params.get("negative_prompt", ""),
-        "params_json": pretty(job.params),
+        "params": [(name, readable(value)) for name, value in params.items() if name not in ("prompt", "negative_prompt")],
+        "negative_prompt": params.get("negative_prompt", ""),
+        "params_json": pretty(params),
         "result_json": pretty(job.result) if job.result else "",
         "spans": spans,
         "total": seconds_text(sum(span.seconds for span in spans)),

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from api.jobs.api.selectors import queue_position
-from api.jobs.kinds import get_kind
+from api.jobs.kinds import get_kind, shown_params
 from api.jobs.models import Job
 from api.jobs.states import Status
 
@@ -62,7 +62,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "kind": job.kind,
             "status": job.status,
             "model_id": job.model_id,
-            "params": get_kind(job.kind).render_params(job),
+            "params": shown_params(job),
             "progress": job.progress,
             "queue_position": self.get_queue_position(job),
             "result": self.get_result(job),

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from api.jobs.lifecycle import submit_job
 from api.jobs.models import Job
+from api.specs import Spec
 from api.strict import nearest
 
 LONGEST_WAIT = 300
@@ -24,12 +25,12 @@ ASYNC = "respond-async"
 
 @dataclass(frozen=True)
 class Submission:
-    """What a serializer's `resolve` makes of valid data: everything that a job needs, with nothing left open."""
+    """What a serializer's `resolve` makes of valid data: the request with nothing left open, and what the queue is to know of it.
 
-    kind: str
-    params: dict[str, Any]
-    model_id: str = ""
-    prompt: str = ""
+    `link` ties the job to what belongs to it, where that is more than the input files that its kind finds in the request.
+    """
+
+    spec: Spec
     priority: int = 0
     only_worker_id: uuid.UUID | None = None  # the worker that it is for
     fingerprint: Any = None  # what the client asked, before seeds were drawn: equal requests have equal ones
@@ -71,16 +72,13 @@ def read_include(request: Request) -> frozenset[str]:
 
 
 def fingerprint(submission: Submission) -> str:
-    asked = submission.params if submission.fingerprint is None else submission.fingerprint
-    return hashlib.sha256(json.dumps([submission.kind, asked], sort_keys=True, default=str).encode()).hexdigest()
+    asked = submission.spec.to_json() if submission.fingerprint is None else submission.fingerprint
+    return hashlib.sha256(json.dumps([submission.spec.kind, asked], sort_keys=True, default=str).encode()).hexdigest()
 
 
 def submit(submission: Submission, *, principal: Any, idempotency_key: str | None = None) -> Job:
     return submit_job(
-        kind=submission.kind,
-        params=submission.params,
-        model_id=submission.model_id,
-        prompt=submission.prompt,
+        spec=submission.spec,
         priority=submission.priority,
         only_worker_id=submission.only_worker_id,
         owner_key=principal.owner_key,

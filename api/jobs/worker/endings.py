@@ -12,19 +12,33 @@ from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.children import wait_for_children
 from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
-from api.jobs.kinds import JobKind, get_kind
+from api.jobs.kinds import JobKind, get_kind, read_spec
 from api.jobs.models import Job
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Stopped, Waiting
+from api.specs import StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
+Running = RunningJob[Any]
 FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that restarts must not cost the work that is done
 
 
-def start_running(job: Job, interrupted: threading.Event | None = None) -> RunningJob:
-    return RunningJob(job, emit_quietly, interrupted)
+def start_running(job: Job, interrupted: threading.Event | None = None) -> Running:
+    """Raises DarkroomError where the job's request can't be read."""
+    return RunningJob(job, read_spec(job), emit_quietly, interrupted)
 
 
-def emit_quietly(running: RunningJob, type: str, data: dict[str, Any], *, progress: dict[str, Any] | None) -> None:
+def start_readable(jobs: Iterable[Job], interrupted: threading.Event) -> list[Running]:
+    """Those whose request can be read; the others fail."""
+    started: list[Running] = []
+    for job in jobs:
+        try:
+            started.append(start_running(job, interrupted))
+        except DarkroomError as error:
+            fail(RunningJob(job, StoredSpec(kind=job.kind, params=job.params), emit_quietly), error)
+    return started
+
+
+def emit_quietly(running: Running, type: str, data: dict[str, Any], *, progress: dict[str, Any] | None) -> None:
     """An event of a running job. A lost lease ends the attempt; a database that is busy only costs this event."""
     try:
         lifecycle.emit_event(job=running.job, type=type, data=data, progress=progress)
@@ -48,7 +62,7 @@ def end(outcome: Outcome) -> None:
         stop(running)
 
 
-def finish(running: RunningJob, kind: JobKind, output: Any) -> None:
+def finish(running: Running, kind: JobKind, output: Any) -> None:
     """running → succeeded, with the rows of `output`; its files are removed where the job is no longer this attempt's."""
     try:
         record(running, kind, output)
@@ -62,7 +76,7 @@ def finish(running: RunningJob, kind: JobKind, output: Any) -> None:
     running.ended = True
 
 
-def record(running: RunningJob, kind: JobKind, output: Any) -> None:
+def record(running: Running, kind: JobKind, output: Any) -> None:
     values: dict[str, Any] = {"warnings": running.warnings, "timings": running.timings, "steps": running.step_reached[1]}
     for delay in (*FINISH_RETRIES, None):
         running.last_activity = time.monotonic()
@@ -78,7 +92,7 @@ def record(running: RunningJob, kind: JobKind, output: Any) -> None:
             time.sleep(delay)
 
 
-def discard_unless_recorded(running: RunningJob, kind: JobKind, output: Any) -> None:
+def discard_unless_recorded(running: Running, kind: JobKind, output: Any) -> None:
     """A commit whose answer was lost may have happened: files that the row names stay, and so they do in doubt."""
     try:
         if lifecycle.is_recorded(running.job):
@@ -90,7 +104,7 @@ def discard_unless_recorded(running: RunningJob, kind: JobKind, output: Any) -> 
     kind.discard(output)
 
 
-def fail(running: RunningJob, error: DarkroomError) -> None:
+def fail(running: Running, error: DarkroomError) -> None:
     """running → failed."""
     write_end(
         running,
@@ -99,7 +113,7 @@ def fail(running: RunningJob, error: DarkroomError) -> None:
     log.info("Job %s failed: %s: %s", running.id, error.code, error.detail)
 
 
-def wait(running: RunningJob, children: Sequence[ChildJob]) -> None:
+def wait(running: Running, children: Sequence[ChildJob]) -> None:
     """running → waiting for new children; failed where there is no room for them."""
     if running.ended:
         return None
@@ -112,7 +126,7 @@ def wait(running: RunningJob, children: Sequence[ChildJob]) -> None:
     running.ended = True
 
 
-def stop(running: RunningJob) -> None:
+def stop(running: Running) -> None:
     """running → cancelled where that was asked for, else → queued."""
     if running.cancel_asked.is_set():
         write_end(running, lambda: lifecycle.acknowledge_cancel(job=running.job))
@@ -121,7 +135,7 @@ def stop(running: RunningJob) -> None:
         write_end(running, lambda: lifecycle.hand_back(job=running.job, reason=reason, blameless=True))
 
 
-def write_end(running: RunningJob, write: Callable[[], None]) -> None:
+def write_end(running: Running, write: Callable[[], None]) -> None:
     if running.ended:
         return
     running.ended = True
@@ -131,14 +145,14 @@ def write_end(running: RunningJob, write: Callable[[], None]) -> None:
         log.warning("Job %s was no longer this worker's to end", running.id)
 
 
-def fail_remaining(batch: Iterable[RunningJob], error: DarkroomError) -> None:
+def fail_remaining(batch: Iterable[Running], error: DarkroomError) -> None:
     """Those that have not ended: cancelled where that was asked for, else failed."""
     for running in batch:
         if not running.ended:
             end(Stopped(running) if running.cancelled else Failed(running, error))
 
 
-def stop_remaining(batch: Iterable[RunningJob]) -> None:
+def stop_remaining(batch: Iterable[Running]) -> None:
     for running in batch:
         if not running.ended:
             end(Stopped(running))

@@ -26,7 +26,7 @@ from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
-from api.jobs.worker.endings import end, fail_remaining, start_running, stop_remaining
+from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.sweep import clean_history
@@ -69,7 +69,7 @@ class WorkerLoop:
         self.keeper = LeaseKeeper(row, self.report, clean)
         self.placement = Placement(row, self.held_models)
         self.sessions: dict[str, Session] = {}  # by batch key
-        self.batch: list[RunningJob] = []  # what runs beside them
+        self.batch: list[RunningJob[Any]] = []  # what runs beside them
         self.has_claimed = False
 
     def report(self) -> dict[str, Any]:
@@ -132,7 +132,9 @@ class WorkerLoop:
     def start(self, jobs: list[Job]) -> None:
         """Run a batch to its end, or open a session with it. What was tried before has the worker to itself."""
         kind, alone = get_kind(jobs[0].kind), jobs[0].attempt > 1
-        self.batch = [start_running(job, self.interrupted) for job in jobs]
+        self.batch = start_readable(jobs, self.interrupted)
+        if not self.batch:
+            return
         self.hold()
         try:
             if alone:
@@ -147,8 +149,7 @@ class WorkerLoop:
 
     def begin(self, kind: JobKind) -> None:
         """`batch` has no session under its key yet: those whose key has one join it, and are not claimed here."""
-        job = self.batch[0].job
-        session = kind.open_session(job.params)
+        session = kind.open_session(self.batch[0].spec)
         if session is None:
             for outcome in kind.run(self.batch):
                 end(outcome)
@@ -157,10 +158,10 @@ class WorkerLoop:
             )
         else:
             session.join(self.batch)
-            self.sessions[job.batch_key] = session
+            self.sessions[self.batch[0].job.batch_key] = session
 
     @contextmanager
-    def guarded(self, runs: list[RunningJob]) -> Iterator[None]:
+    def guarded(self, runs: list[RunningJob[Any]]) -> Iterator[None]:
         """What a handler raises ends these runs, each in its way."""
         job_id_of_log.set(str(runs[0].id) if runs else "")
         runs = list(runs)
@@ -220,7 +221,7 @@ class WorkerLoop:
         kind = get_kind(session.running[0].job.kind)
         jobs = lifecycle.claim_joining(worker=self.worker, kind=kind.name, batch_key=key, limit=session.room())
         if jobs:
-            session.join([start_running(job, self.interrupted) for job in jobs])
+            session.join(start_readable(jobs, self.interrupted))
             self.hold()
 
     def drain(self) -> None:

@@ -17,7 +17,6 @@ from api.strict import nearest
 PREFIX = "custom:"
 REFERENCE = re.compile(r"([A-Za-z0-9_-]{1,40})(?:@([1-9][0-9]{0,5}))?")
 MOST_NAMES = 200
-KIND = "train_scorer"
 
 
 class UnknownCustomScorer(LookupError):

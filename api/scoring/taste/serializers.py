@@ -11,12 +11,15 @@ from api.access.principals import Principal
 from api.jobs.api.submission import Submission
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.serializers import check_clip
+from api.scoring.spec import TrainScorerSpec
 from api.scoring.taste.judgements import On, Subject, compare, subjects
-from api.scoring.taste.scorers import KIND, PREFIX
+from api.scoring.taste.scorers import PREFIX
 from api.scoring.taste.training import check_enough
+from api.spec_serializers import SpecSerializer, options_of
+from api.specs import field_of
 from api.strict import StrictSerializer
 
-MOST_RATERS = 50
+NAME, ON = (field_of(TrainScorerSpec, name) for name in ("name", "on"))
 WHOLE = "A whole number from 1 to 5 is required."
 
 
@@ -200,23 +203,11 @@ class ScorerVersionsSerializer(CustomScorerSerializer):
 # ---------------------------------------------------------------- training
 
 
-class TrainScorerSerializer(StrictSerializer):
-    name = serializers.SlugField(max_length=40, help_text="Letters, digits, - and _. A name that is there gets a new version.")
-    on = serializers.ChoiceField(
-        choices=CustomScorer.On.choices, default="images", help_text="Whose judgements: of images, of layouts."
-    )
-    raters = serializers.ListField(
-        child=serializers.CharField(max_length=64),
-        required=False,
-        min_length=1,
-        max_length=MOST_RATERS,
-        help_text="Their judgements alone, as /api/ratings/ names them; default: everybody's.",
-    )
-    encoder = serializers.CharField(
-        required=False,
-        max_length=200,
-        help_text="Whose embeddings are learned from: a CLIP of the catalog; else DEFAULT_CLIP_MODEL.",
-    )
+class TrainScorerSerializer(SpecSerializer):
+    spec = TrainScorerSpec
+
+    name = serializers.SlugField(max_length=NAME.rule.max_length, **options_of(NAME))
+    on = serializers.ChoiceField(choices=CustomScorer.On.choices, **options_of(ON))
 
     def validate_encoder(self, value: str) -> str:
         return check_clip(value)
@@ -228,5 +219,4 @@ class TrainScorerSerializer(StrictSerializer):
     def resolve(self) -> Submission:
         data = self.validated_data
         encoder = data.get("encoder", settings.DEFAULT_CLIP_MODEL if settings.LOAD_MODELS else "")
-        params = {"name": data["name"], "on": data["on"], "raters": data.get("raters"), "encoder": encoder}
-        return Submission(kind=KIND, params=params, model_id=params["encoder"], prompt=data["name"])
+        return Submission(TrainScorerSpec.from_json({**data, "encoder": encoder}))

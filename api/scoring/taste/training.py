@@ -11,13 +11,15 @@ from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Finished, Outcome, RunningJob
 from api.scoring.models import Comparison, CustomScorer
+from api.scoring.spec import TrainScorerSpec
 from api.scoring.taste.features import as_judgements, extractor_name, read_judgements, see_subjects, subject_ids
 from api.scoring.taste.judgements import comparisons_on, ratings_on
-from api.scoring.taste.scorers import KIND, PREFIX
+from api.scoring.taste.scorers import PREFIX
 
 if TYPE_CHECKING:
     from api.scoring.backends.taste_evaluation import Figure, Learned
 
+Run = RunningJob[TrainScorerSpec]
 LEAST = 20
 """Fewer judgements than this say nothing: the interval of a pair accuracy is then ±20 per cent and more."""
 STEPS = 100
@@ -25,18 +27,19 @@ LOOKING = 60
 """Steps of the progress: to look at pictures, and then to fit."""
 
 
-class TrainScorer(JobKind):
-    name = KIND
+class TrainScorer(JobKind[TrainScorerSpec]):
+    name = TrainScorerSpec.kind
+    spec_class = TrainScorerSpec
 
     def without_models(self) -> tuple[str, list[str]]:
         return "encoder", [""]
 
-    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+    def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         for run in batch:
             yield Finished(run, train(run))
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
-        newest = CustomScorer.objects.filter(name=job.params["name"]).aggregate(newest=Max("version"))["newest"] or 0
+        newest = CustomScorer.objects.filter(name=output["name"]).aggregate(newest=Max("version"))["newest"] or 0
         scorer = CustomScorer.objects.create(job=job, owner_key=job.owner_key, version=newest + 1, **output)
         return describe(scorer)
 
@@ -106,15 +109,15 @@ def check_enough(on: str, raters: Sequence[str] | None) -> None:
 # ---------------------------------------------------------------- run
 
 
-def train(run: RunningJob) -> dict[str, Any]:
+def train(run: Run) -> dict[str, Any]:
     """A CustomScorer's fields. Raises DarkroomError and JobCancelled."""
     from api.scoring.backends.taste import Scaling
     from api.scoring.backends.taste_evaluation import learn
 
-    params = run.params
-    if reason := too_few(params["on"], params["raters"]):
+    spec = run.spec
+    if reason := too_few(spec.on, spec.raters):
         raise DarkroomError("too_few", 400, reason)
-    said = read_judgements(params["on"], params["raters"])
+    said = read_judgements(spec.on, spec.raters)
     if said.left_out:
         run.warn(f"The newest are learned from; {said.left_out} older judgements are left out.")
     with run.measure("look"):
@@ -137,7 +140,7 @@ def stack(features: Sequence[Any]) -> Any:
     return np.stack(features)
 
 
-def progress(run: RunningJob, start: int, end: int, stage: str) -> Callable[[float], None]:
+def progress(run: Run, start: int, end: int, stage: str) -> Callable[[float], None]:
     def tell(fraction: float) -> None:
         run.raise_if_cancelled()
         run.progress(step=round(start + fraction * (end - start)), steps=STEPS, stage=stage)
@@ -145,34 +148,34 @@ def progress(run: RunningJob, start: int, end: int, stage: str) -> Callable[[flo
     return tell
 
 
-def make_encoder(run: RunningJob) -> tuple[Any, str]:
+def make_encoder(run: Run) -> tuple[Any, str]:
     """None and '' where the workers load no models."""
-    if not run.params["encoder"]:
+    if not run.spec.encoder:
         run.warn("This server's workers load no models: only measures were learned from, no embeddings.")
         return None, ""
     from api.model_loader import get_loader
     from api.scoring.backends.clip import ClipEncoder
 
-    return ClipEncoder(get_loader(), run.params["encoder"]), run.params["encoder"]
+    return ClipEncoder(get_loader(), run.spec.encoder), run.spec.encoder
 
 
-def see(run: RunningJob, ids: Sequence[Any], encoder: Any, name: str) -> dict[Any, Any]:
-    seen = see_subjects(run.params["on"], ids, encoder, name, progress(run, 0, LOOKING, "looking at pictures"))
+def see(run: Run, ids: Sequence[Any], encoder: Any, name: str) -> dict[Any, Any]:
+    seen = see_subjects(run.spec.on, ids, encoder, name, progress(run, 0, LOOKING, "looking at pictures"))
     if gone := len(ids) - len(seen):
         run.warn(f"{count(gone, 'picture')} could not be looked at: the file is gone. What was said of it is left out.")
     return seen
 
 
-def describe_training(run: RunningJob, said: Any, learned: "Learned", scaling: Any, encoder: str) -> dict[str, Any]:
+def describe_training(run: Run, said: Any, learned: "Learned", scaling: Any, encoder: str) -> dict[str, Any]:
     from api.scoring.backends.taste import Taste
 
     summary = summarise(learned, said)
     figures: dict[str, Any] = {name: getattr(learned, name) for name in ("slope", "middle", "spread", "learned")}
-    taste = Taste("", scaling, learned.weights, on=run.params["on"], encoder=encoder, summary=summary, **figures)
+    taste = Taste("", scaling, learned.weights, on=run.spec.on, encoder=encoder, summary=summary, **figures)
     weights = dict(zip(scaling.names, per_deviation(learned, scaling), strict=True))
     return {
-        "name": run.params["name"],
-        "on": run.params["on"],
+        "name": run.spec.name,
+        "on": run.spec.on,
         "encoder": encoder,
         "raters": said.raters,
         "ratings": len(said.ratings),

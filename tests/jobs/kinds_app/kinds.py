@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
@@ -15,6 +16,7 @@ from api.jobs import kinds
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import ChildJob, Finished, Outcome, RunningJob, Waiting
+from api.specs import StoredSpec
 
 
 class Noop(JobKind):
@@ -25,14 +27,18 @@ class Noop(JobKind):
             yield Finished(run, {"attempt": run.attempt})
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeyedSpec(StoredSpec):
+    def batch_key(self) -> str:
+        return str(self.params.get("key", "same"))
+
+
 class Batched(JobKind):
     """Tells in its result how many were run with it."""
 
     name = "batched"
+    spec_class = KeyedSpec
     max_batch = 4
-
-    def batch_key(self, params: dict[str, Any], model_id: str) -> str:
-        return str(params.get("key", "same"))
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         for run in batch:
@@ -46,12 +52,12 @@ class Sleep(JobKind):
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         for run in batch:
-            steps = run.params.get("steps", 1)
+            steps = run.spec.params.get("steps", 1)
             with run.measure("sleep"):
                 for step in range(1, steps + 1):
                     run.raise_if_cancelled()
-                    time.sleep(run.params.get("seconds", 0.1))
-                    run.progress(step=step, steps=steps, preview=b"jpeg" if run.params.get("preview") else None)
+                    time.sleep(run.spec.params.get("seconds", 0.1))
+                    run.progress(step=step, steps=steps, preview=b"jpeg" if run.spec.params.get("preview") else None)
             yield Finished(run, {})
 
 
@@ -61,7 +67,7 @@ class Stubborn(JobKind):
     name = "stubborn"
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
-        time.sleep(batch[0].params["seconds"])
+        time.sleep(batch[0].spec.params["seconds"])
         yield Finished(batch[0], {"attempt": batch[0].attempt})
 
 
@@ -72,10 +78,10 @@ class Picture(JobKind):
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         for run in batch:
-            time.sleep(run.params.get("seconds", 0))
+            time.sleep(run.spec.params.get("seconds", 0))
             with run.measure("save"):
                 image = Image.new("RGB", (16, 16), "teal")
-                written = storage.write_image_files(run.params.get("data", "not a real png").encode(), image, "png")
+                written = storage.write_image_files(run.spec.params.get("data", "not a real png").encode(), image, "png")
             yield Finished(run, written)
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
@@ -137,7 +143,7 @@ class Crash(JobKind):
     name = "crash"
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
-        if batch[0].attempt <= batch[0].params.get("times", 1000):
+        if batch[0].attempt <= batch[0].spec.params.get("times", 1000):
             os._exit(139)
         yield Finished(batch[0], {"attempt": batch[0].attempt})
 
@@ -168,7 +174,7 @@ class Tokens(JobKind):
     name = "tokens"
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
-        for number in range(batch[0].params.get("count", 3)):
+        for number in range(batch[0].spec.params.get("count", 3)):
             batch[0].emit("token", {"text": str(number)})
         yield Finished(batch[0], {})
 
@@ -183,15 +189,17 @@ class Parent(JobKind):
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         for run in batch:
-            children, count = run.children, run.params.get("count", 1)
+            children, count = run.children, run.spec.params.get("count", 1)
             with run.measure("parent"):
-                time.sleep(run.params.get("seconds", 0))
+                time.sleep(run.spec.params.get("seconds", 0))
             run.raise_if_cancelled()
-            if run.attempt == run.params.get("crash_after" if children else "crash_before"):
+            if run.attempt == run.spec.params.get("crash_after" if children else "crash_before"):
                 os._exit(139)
-            if len(children) < count * run.params.get("rounds", 1):
+            if len(children) < count * run.spec.params.get("rounds", 1):
                 run.warn(f"It waits for {count} more.")
-                child = ChildJob(run.params.get("child", "noop"), run.params.get("child_params", {}), prompt="a child")
+                child = ChildJob(
+                    run.spec.params.get("child", "noop"), run.spec.params.get("child_params", {}), prompt="a child"
+                )
                 yield Waiting(run, [child] * count)
             else:
                 yield Finished(run, {"children": [[str(child.pk), child.status, child.result] for child in children]})

@@ -10,6 +10,7 @@ from api.jobs.api.submission import Submission
 from api.strict import StrictSerializer
 from config.urls import handler400, handler403, handler404, handler500, urlpatterns
 from tests.jobs.kinds_app.kinds import KINDS
+from tests.rows import spec_of
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
@@ -21,7 +22,7 @@ class TestJobSerializer(StrictSerializer):
 
     def resolve(self) -> Submission:
         data: dict[str, Any] = self.validated_data
-        return Submission(kind=data["kind"], params=data["params"], priority=data["priority"])
+        return Submission(spec_of(data["kind"], data["params"]), priority=data["priority"])
 
 
 class TestJobView(SubmitView):

@@ -1,0 +1,74 @@
+"""What is asked of a chat: OpenAI's parameters and ours, by OpenAI's names. See api/specs.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.specs import Spec, param
+
+LARGEST_SEED = 2**53
+LARGEST_COUNT = 1_000_000
+TurnParams = dict[str, Any]
+"""`{"role", "parts"}`; a part is `{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
+
+
+def text_of(turn: TurnParams) -> str:
+    return "\n".join(part["text"] for part in turn["parts"] if part["type"] == "text")
+
+
+def images_of(turns: Iterable[TurnParams]) -> list[str]:
+    return [part["image"] for turn in turns for part in turn["parts"] if part["type"] == "image"]
+
+
+def number(minimum: float, maximum: float) -> Any:
+    """Where it is not given, the model's own value counts."""
+    return param(default=None, omitted=True, minimum=minimum, maximum=maximum)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatSpec(Spec):
+    """A request for answers to a conversation, with all that the model is told."""
+
+    kind = "chat"
+
+    messages: tuple[TurnParams, ...]
+    model: str = param(decided=True, shared=True, max_length=200)
+    backend: str = param(decided=True, shared=True)
+    variant: str | None = param(default=None, shared=True, internal=True)
+    temperature: float | None = number(0, 2)
+    top_p: float | None = number(0, 1)
+    top_k: int | None = number(-1, LARGEST_COUNT)
+    min_p: float | None = number(0, 1)
+    max_tokens: int | None = param(default=None, minimum=1, maximum=LARGEST_COUNT)
+    stop: tuple[str, ...] | None = param(default=None, omitted=True)
+    n: int | None = number(1, 8)
+    seed: int = param(decided=True, minimum=-LARGEST_SEED, maximum=LARGEST_SEED)
+    presence_penalty: float | None = number(-2, 2)
+    frequency_penalty: float | None = number(-2, 2)
+    repetition_penalty: float | None = number(0.01, 10)
+    logprobs: bool | None = param(default=None, omitted=True)
+    top_logprobs: int | None = number(0, 20)
+    response_format: Mapping[str, Any] | None = param(default=None)
+    user: str = param(default="", max_length=256, blank=True)
+    metadata: Mapping[str, str] = param(decided=True)
+
+    @property
+    def loaded_id(self) -> str:
+        """What the loader is asked for: the model, and which variant of it."""
+        return f"{self.model}@{self.variant}" if self.variant else self.model
+
+    @property
+    def history_model(self) -> str:
+        return self.model
+
+    @property
+    def history_prompt(self) -> str:
+        """The last question."""
+        asked = [text_of(turn) for turn in self.messages if turn["role"] == "user"]
+        return (asked[-1] if asked else "")[:2000]
+
+    @property
+    def input_ids(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(images_of(self.messages)))
