@@ -133,7 +133,8 @@ def test_retry_makes_a_new_job_with_the_same_parameters_for_the_same_owner(staff
     old = make_job("failed", owner_key="a1b2c3d4")
     act(staff, old, "retry")
     new = Job.objects.get(retry_of=old)
-    assert (new.status, new.params, new.owner_key) == ("queued", old.params, "a1b2c3d4")
+    assert (new.status, new.owner_key) == ("queued", "a1b2c3d4")
+    assert {name: new.params[name] for name in old.params} == old.params  # what an older row lacks is added
 
 
 def test_a_retried_job_keeps_its_source_picture(staff: Client) -> None:
