@@ -27,7 +27,7 @@ from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from config.catalog import get_catalog
 
 if TYPE_CHECKING:
-    from api.images.backends.request import Fate, ImageRequest
+    from api.images.backends.request import ImageRequest, RunResult
 
 Origin = GeneratedImage.Origin
 INPUT_ROLES = ("image", "mask")
@@ -80,12 +80,12 @@ class Txt2Img(JobKind):
             for run in batch
         ]
         with open_sink(batch, requests) as sink:
-            fates = make_pictures(batch, requests, sink)
-            for index, (run, fate) in enumerate(zip(batch, fates, strict=True)):
+            run_results = make_pictures(batch, requests, sink)
+            for index, (run, run_result) in enumerate(zip(batch, run_results, strict=True)):
                 if run.cancelled:
                     yield Stopped(run)
-                elif isinstance(fate, DarkroomError):
-                    yield Failed(run, fate)
+                elif isinstance(run_result, DarkroomError):
+                    yield Failed(run, run_result)
                 else:
                     yield save(run, sink.choose(index))
 
@@ -170,7 +170,7 @@ def open_sink(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"]) ->
     return BestOfN(judges, request.prompt, request.seeds, params["rank_by"], params["num_images"], hooks)
 
 
-def make_pictures(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+def make_pictures(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:
     """For each request whether its pictures were made, or the error that is its own.
 
     Raises DarkroomError for what ends them all, and DeviceFault when the device can't be used any more.
@@ -178,14 +178,14 @@ def make_pictures(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"]
     return make_here(runs, requests, sink) if settings.USE_LOCAL_MODELS else make_remotely(runs, requests, sink)
 
 
-def make_here(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+def make_here(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:
     from api.images.backends.local import make_pictures
     from api.model_loader import get_loader
 
     return make_pictures(get_loader(), requests, RunHooks(runs), sink)
 
 
-def make_remotely(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+def make_remotely(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:
     from api.images.backends.remote import RemoteBackend
 
     backend = RemoteBackend(
@@ -195,12 +195,12 @@ def make_remotely(runs: Sequence[RunningJob], requests: Sequence["ImageRequest"]
         timeout=settings.REMOTE_TIMEOUT_SECONDS,
     )
     catalog = get_catalog()
-    fates = [
+    run_results = [
         backend.make_pictures(request, RunHooks([run]), partial(sink.take, index), model=catalog.get(request.model_id).repo)
         for index, (run, request) in enumerate(zip(runs, requests, strict=True))
     ]
     sink.close()
-    return fates
+    return run_results
 
 
 def save(run: RunningJob, choice: SelectedPictures) -> Outcome:
