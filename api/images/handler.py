@@ -30,7 +30,7 @@ from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from config.catalog import get_catalog
 
 if TYPE_CHECKING:
-    from api.images.backends.request import Fate, ImageRequest
+    from api.images.backends.request import ImageRequest, RunResult
 
 Run = RunningJob[Txt2ImgSpec]
 Origin = GeneratedImage.Origin
@@ -71,12 +71,12 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         requests = [open_request(run.spec) for run in batch]
         with open_sink(batch) as sink:
-            fates = make_pictures(batch, requests, sink)
-            for index, (run, fate) in enumerate(zip(batch, fates, strict=True)):
+            run_results = make_pictures(batch, requests, sink)
+            for index, (run, run_result) in enumerate(zip(batch, run_results, strict=True)):
                 if run.cancelled:
                     yield Stopped(run)
-                elif isinstance(fate, DarkroomError):
-                    yield Failed(run, fate)
+                elif isinstance(run_result, DarkroomError):
+                    yield Failed(run, run_result)
                 else:
                     yield save(run, sink.choose(index))
 
@@ -143,7 +143,7 @@ def open_sink(runs: Sequence[Run]) -> OutputSink:
     return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks)
 
 
-def make_pictures(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+def make_pictures(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:
     """For each request whether its pictures were made, or the error that is its own.
 
     Raises DarkroomError for what ends them all, and DeviceFault when the device can't be used any more.
@@ -151,14 +151,14 @@ def make_pictures(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink:
     return make_here(runs, requests, sink) if settings.USE_LOCAL_MODELS else make_remotely(runs, requests, sink)
 
 
-def make_here(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+def make_here(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:
     from api.images.backends.local import make_pictures
     from api.model_loader import get_loader
 
     return make_pictures(get_loader(), requests, RunHooks(runs), sink)
 
 
-def make_remotely(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["Fate"]:
+def make_remotely(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:
     from api.images.backends.remote import RemoteBackend
 
     backend = RemoteBackend(
@@ -168,14 +168,14 @@ def make_remotely(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink:
         timeout=settings.REMOTE_TIMEOUT_SECONDS,
     )
     catalog = get_catalog()
-    fates = [
+    run_results = [
         backend.make_pictures(
             request, RunHooks([run]), partial(sink.take, index), model=catalog.get(request.spec.model_id).repo
         )
         for index, (run, request) in enumerate(zip(runs, requests, strict=True))
     ]
     sink.close()
-    return fates
+    return run_results
 
 
 def save(run: Run, choice: SelectedPictures) -> Outcome:

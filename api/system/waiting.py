@@ -26,7 +26,7 @@ from api.jobs.worker.loop import WorkerLoop
 from api.problems import field_errors
 from api.system.selectors import live_workers
 
-LOOK_SECONDS = 0.5  # the bell wakes it sooner; this only bounds what a lost ring costs
+LOOK_SECONDS = 0.5  # a notification wakes it sooner; this bounds the wait when one is lost
 
 
 INTERRUPTED = 130
@@ -135,7 +135,7 @@ class Watch:
     """
 
     def __enter__(self) -> "Watch":
-        self.bell, self.alive, self.interrupted = subscribe("web"), time.monotonic(), False
+        self.subscription, self.alive, self.interrupted = subscribe("web"), time.monotonic(), False
         self.handler = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is threading.main_thread() and self.handler is signal.default_int_handler:
             signal.signal(signal.SIGINT, self.interrupt)
@@ -144,7 +144,7 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         if signal.getsignal(signal.SIGINT) == self.interrupt:
             signal.signal(signal.SIGINT, self.handler)
-        self.bell.close()
+        self.subscription.close()
 
     def interrupt(self, *_: object) -> None:
         self.interrupted = True
@@ -162,7 +162,7 @@ class Watch:
             self.alive = time.monotonic()
         elif time.monotonic() - self.alive > 2 * settings.JOB_LEASE_SECONDS:
             raise NoWorkerLeftError
-        self.bell.wait(LOOK_SECONDS)
+        self.subscription.wait(LOOK_SECONDS)
         self.heed()
 
     def follow(self, job: Job) -> Iterator[Job]:

@@ -44,14 +44,6 @@ RETIRED = {
 """The word, and what to say. (`stars` stays: the field of a rating, in rows and in the API.)"""
 
 ALLOWED: dict[str, set[str]] = {
-    "bell": {
-        "api/system/waiting.py",
-    },
-    "Fate": {
-        "api/images/backends/local.py",
-        "api/images/backends/request.py",
-        "api/images/handler.py",
-    },
     "told": {
         "api/dialects/generate.py",
         "api/dialects/openai/errors.py",

@@ -178,6 +178,7 @@ def test_cancel_asks_a_running_job_to_stop(here: Client) -> None:
         ("failed", {"error": {"code": "x", "status": 507, "detail": "No memory left."}}, "No memory left."),
         ("cancelled", {}, "Cancelled."),
         ("running", {"progress": {"fraction": 0.5, "step": 10, "steps": 20}}, "Step 10 of 20"),
+        ("running", {"progress": {"fraction": 0.0004, "step": 1, "steps": 150}}, "Step 1 of 150"),
         ("running", {}, "Getting the model ready"),
         ("queued", {}, "Next in the queue"),
     ],

@@ -72,7 +72,7 @@ def test_a_command_that_needs_more_says_which_line_installs_it(command: str, dat
     done = run(command, arguments, data)
     (sentence,) = (done.stdout + done.stderr).strip().splitlines()
     assert done.returncode == 1
-    assert sentence.endswith(f"This installs {'them' if 'benchmarks' in command else 'it'}: {INSTALL}")
+    assert sentence.endswith(f"This installs {'what the benchmarks need' if 'benchmarks' in command else 'it'}: {INSTALL}")
     assert INSTALL in README
     done = run(command, arguments, data, plain=False)
     assert done.returncode == 0, done.stdout + done.stderr

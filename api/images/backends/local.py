@@ -1,6 +1,6 @@
 """Pictures made in this process, with diffusers.  [torch; no Django]
 
-    fates = make_pictures(get_loader(), requests, hooks, collector)   # the collector gets each picture when it is made
+    run_results = make_pictures(get_loader(), requests, hooks, collector)   # the collector gets each picture when it is made
     outcomes = generate(get_loader(), requests, hooks)                # for each request its pictures, or why there are none
 
 Requests that agree in everything but prompts, seeds and pictures are made together. Every picture has a generator of its own,
@@ -28,7 +28,7 @@ from api.images.backends.inputs import keep_outside_mask, network_mask, notes_on
 from api.images.backends.latents import decode_image, spread_latents
 from api.images.backends.phases import Phases
 from api.images.backends.previews import Previewer, projection
-from api.images.backends.request import Collector, Fate, Hooks, ImageRequest, Outcome, PictureList
+from api.images.backends.request import Collector, Hooks, ImageRequest, Outcome, PictureList, RunResult
 from api.images.backends.schedulers import check_steps, make_scheduler
 from api.images.scheduler_presets import SCHEDULERS
 from api.images.spec import INPAINTING, Img2ImgSpec, LoraUse
@@ -42,15 +42,15 @@ def generate(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks
 
     Raises what `make_pictures` raises.
     """
-    album = PictureList()
-    fates = make_pictures(loader, requests, hooks, album)
-    return [album.outcome(index, fate) for index, fate in enumerate(fates)]
+    collected = PictureList()
+    run_results = make_pictures(loader, requests, hooks, collected)
+    return [collected.outcome(index, run_result) for index, run_result in enumerate(run_results)]
 
 
-def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector) -> list[Fate]:
+def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector) -> list[RunResult]:
     """Make the pictures of all seeds of all requests, and hand each to `collector`; none is kept here.
 
-    Where only one request of several is at fault (its prompt's weights, say) its fate is the DarkroomError, and the others
+    Where only one request of several is at fault (its prompt's weights, say) its result is the DarkroomError, and the others
     get their pictures; a lone request's error is raised. The requests must agree in what their specs say is shared.
     Raises DarkroomError for what is wrong with all, and what the loader raises (DarkroomError with OutOfMemory and DeviceFault,
     UnknownModel, UnknownAdapter, DarkroomError).
@@ -72,13 +72,13 @@ def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: 
             for note in apply_adapters(lease.pipeline, _find_adapters(loader, lease, first.loras)):
                 hooks.warn(note)
         stack.enter_context(_determinism(first.deterministic))
-        fates = _make_all(loader, lease, requests, hooks, collector, unchanged)
+        run_results = _make_all(loader, lease, requests, hooks, collector, unchanged)
         for note in lease.notes:
             hooks.warn(note)
         collector.close()
-    if len(fates) == 1 and isinstance(fates[0], DarkroomError):
-        raise fates[0]
-    return fates
+    if len(run_results) == 1 and isinstance(run_results[0], DarkroomError):
+        raise run_results[0]
+    return run_results
 
 
 def _find_unchanged(requests: Sequence[ImageRequest], hooks: Hooks) -> frozenset[int]:
@@ -116,7 +116,7 @@ def _make_all(
     hooks: Hooks,
     collector: Collector,
     unchanged: frozenset[int],
-) -> list[Fate]:
+) -> list[RunResult]:
     run = _Run(lease, requests, hooks, collector, unchanged)
     largest = 1 if requests[0].spec.deterministic else max(1, lease.entry.max_batch)
     for attempt in loader.retry_on_oom(lease, batch_size=min(largest, len(run.waiting))):
@@ -124,7 +124,7 @@ def _make_all(
             run.decode_denoised()  # of a try whose decoding ran out of memory
             while chunk := run.next_chunk(attempt.batch_size):
                 run.make(chunk)
-    return [run.fate(index) for index in range(len(requests))]
+    return [run.run_result(index) for index in range(len(requests))]
 
 
 class _Run:
@@ -162,7 +162,7 @@ class _Run:
         lengths = [self._prompts.length_of(picture.request.spec) for picture in self.waiting]
         return [picture for picture, length in zip(self.waiting, lengths, strict=True) if length == lengths[0]][:size]
 
-    def fate(self, index: int) -> Fate:
+    def run_result(self, index: int) -> RunResult:
         """What has become of a request, when nothing waits any more."""
         numbers = range(len(self._requests[index].spec.seeds))
         return self.failed.get(index) or all((index, number) in self.made for number in numbers)

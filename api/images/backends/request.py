@@ -53,7 +53,7 @@ class Collector(Protocol):
         """All are made. The model that made them is still in memory: whatever is loaded now has to fit beside it."""
 
 
-Fate = bool | DarkroomError
+RunResult = bool | DarkroomError
 """What became of one request of a batch: whether all its pictures were made (not, when it was cancelled), or the error that is its own."""
 Outcome = list[Image.Image] | DarkroomError
 """The same, with the pictures: [] when it was cancelled."""
@@ -71,7 +71,7 @@ class PictureList:
     def close(self) -> None:
         return
 
-    def outcome(self, index: int, fate: Fate) -> Outcome:
-        if isinstance(fate, DarkroomError):
-            return fate
-        return [picture for _, picture in sorted(self._pictures[index].items())] if fate else []
+    def outcome(self, index: int, run_result: RunResult) -> Outcome:
+        if isinstance(run_result, DarkroomError):
+            return run_result
+        return [picture for _, picture in sorted(self._pictures[index].items())] if run_result else []
