@@ -32,10 +32,10 @@ class GenerateView(OlderView):
     def translate_request(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        told = {ours: data[theirs] for theirs, ours in NAMES.items() if data.get(theirs) is not None}
-        if told.get("seed") == DRAWN:
-            del told["seed"]
-        return told
+        fields = {ours: data[theirs] for theirs, ours in NAMES.items() if data.get(theirs) is not None}
+        if fields.get("seed") == DRAWN:
+            del fields["seed"]
+        return fields
 
     def render(self, job: Job) -> HttpResponse:
         image = self.result(job, "base64")["images"][0]

@@ -90,15 +90,15 @@ def parse_infotext(text: str) -> dict[str, Any] | None:
     if not re.match(r"Steps: ", last):
         return None
     prompt, _, negative = "\n".join(head).partition("Negative prompt: ")
-    told = {name.strip(): value.strip().strip('"') for name, value in _PAIR.findall(last)}
+    pairs = {name.strip(): value.strip().strip('"') for name, value in _PAIR.findall(last)}
     found: dict[str, Any] = {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
     for name, ours, kind in _FIELDS:
-        _put(found, ours, told.get(name), kind)
-    width, _, height = told.get("Size", "").partition("x")
+        _put(found, ours, pairs.get(name), kind)
+    width, _, height = pairs.get("Size", "").partition("x")
     _put(found, "width", width, int)
     _put(found, "height", height, int)
-    _put(found, "clip_skip", told.get("Clip skip"), lambda value: int(value) - 1)
-    found["scheduler"] = next((name for name, preset in SCHEDULERS.items() if preset.label == told.get("Sampler")), None)
+    _put(found, "clip_skip", pairs.get("Clip skip"), lambda value: int(value) - 1)
+    found["scheduler"] = next((name for name, preset in SCHEDULERS.items() if preset.label == pairs.get("Sampler")), None)
     return found
 
 

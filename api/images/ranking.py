@@ -106,16 +106,16 @@ def summarize(places: Sequence[Place], rank_by: RankBy) -> dict[str, Any]:
     """`gain`: by how much the best beats the mean of all that were scored; `sd`: their standard deviation."""
     totals = [place.score for place in places if place.score is not None]
     weights = usable([place.candidate for place in places], rank_by) or weights_of(rank_by)
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "rank_by": rank_by if isinstance(rank_by, str) else dict(rank_by),
         "score": score_of(next(iter(weights))) if len(weights) == 1 else WEIGHTED,
         "scored": len(totals),
     }
     if not totals:
-        return {**told, "best": None, "mean": None, "gain": None, "sd": None}
+        return {**summary, "best": None, "mean": None, "gain": None, "sd": None}
     mean = statistics.fmean(totals)
     figures = {"best": totals[0], "mean": mean, "gain": totals[0] - mean, "sd": spread(totals)}
-    return {**told, **{name: round(value, 6) + 0.0 for name, value in figures.items()}}  # no -0.0
+    return {**summary, **{name: round(value, 6) + 0.0 for name, value in figures.items()}}  # no -0.0
 
 
 def still_eligible(candidates: Sequence[Candidate], rank_by: RankBy, places: int) -> set[int]:

@@ -1,4 +1,4 @@
-"""A job that asks for others: it leaves its worker, and is queued again when the last of them has ended (lifecycle.tell_parent)."""
+"""A job that asks for others: it leaves its worker, and is queued again when the last of them has ended (lifecycle/end.py)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -94,7 +94,7 @@ class Session(ABC):
 
     @property
     @abstractmethod
-    def running(self) -> Sequence[RunningJob]:
+    def running(self) -> Sequence[RunningJob[Any]]:
         """Those that have joined and have not ended."""
 
     @abstractmethod
@@ -102,7 +102,7 @@ class Session(ABC):
         """How many more may join now."""
 
     @abstractmethod
-    def join(self, batch: Sequence[RunningJob]) -> None: ...
+    def join(self, batch: Sequence[RunningJob[Any]]) -> None: ...
 
     worked = True
     """Whether the last step did anything but wait."""
@@ -121,19 +121,19 @@ class UninstalledKind(JobKind[StoredSpec]):
 
     name = ""
 
-    def run(self, batch: Sequence[RunningJob]) -> Iterable[Outcome]:
+    def run(self, batch: Sequence[RunningJob[Any]]) -> Iterable[Outcome]:
         raise DarkroomError("unknown_kind", 501, "This server no longer knows this kind of job.")
 
 
-_kinds: dict[str, JobKind] = {}
+_kinds: dict[str, JobKind[Any]] = {}
 _uninstalled = UninstalledKind()
 
 
-def register(kind: JobKind) -> None:
+def register(kind: JobKind[Any]) -> None:
     _kinds[kind.name] = kind
 
 
-def get_kind(name: str) -> JobKind:
+def get_kind(name: str) -> JobKind[Any]:
     return _kinds.get(name, _uninstalled)
 
 
@@ -144,7 +144,8 @@ def kind_names() -> list[str]:
 def read_spec(job: Job) -> Spec:
     """The job's request. Raises DarkroomError where this version can't read it."""
     try:
-        return get_kind(job.kind).read_spec(job)
+        spec: Spec = get_kind(job.kind).read_spec(job)
+        return spec
     except ValueError as error:
         raise DarkroomError("unreadable_params", 500, f"This version can't read the job's params: {error}") from None
 
@@ -152,6 +153,7 @@ def read_spec(job: Job) -> Spec:
 def shown_params(job: Job) -> dict[str, Any]:
     """What people see of a job's request; as the row holds it, where this version can't read it."""
     try:
-        return get_kind(job.kind).render_params(read_spec(job))
+        params: dict[str, Any] = get_kind(job.kind).render_params(read_spec(job))
+        return params
     except DarkroomError:
-        return job.params
+        return dict(job.params)

@@ -21,7 +21,7 @@ class Job(models.Model):
           │  └─▶ cancelled ◀─┤
           └── lease lost, attempt < max_attempts, after a backoff; or its last child has ended
 
-    Every transition is one UPDATE on (id, status, lease_token) in lifecycle.py; a final state is never left. `attempt` is raised at the
+    Every transition is one UPDATE on (id, status, lease_token) in lifecycle/; a final state is never left. `attempt` is raised at the
     claim, so that a job which kills its worker counts. Times that decide anything are the database's clock. A job that waits for its
     children is running without a lease.
     """

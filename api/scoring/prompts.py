@@ -94,7 +94,7 @@ def make_row(job: Job, spec: ClipScoreSpec, output: Measured, here: set[str], im
 
 def compare_batch(batch: Sequence[Run], encoder: "ClipEncoder") -> Iterator[Outcome]:
     """The pictures of all jobs together, and all their prompts. A job whose picture can't be had fails alone."""
-    opened = [(run, look_at(run, encoder)) for run in batch]
+    opened = [(run, open_pictures(run, encoder)) for run in batch]
     yield from (found for _, found in opened if not isinstance(found, list))
     yield from (Stopped(run) for run, found in opened if isinstance(found, list) and run.cancelled)
     going = [(run, found) for run, found in opened if isinstance(found, list) and not run.cancelled]
@@ -105,7 +105,7 @@ def compare_batch(batch: Sequence[Run], encoder: "ClipEncoder") -> Iterator[Outc
 def compare(going: Sequence[tuple[Run, list["PixelArray"]]], encoder: "ClipEncoder") -> Iterator[Outcome]:
     runs = [run for run, _ in going]
     with measured(runs, "score"):
-        images = embed(runs, [look for _, seen in going for look in seen], encoder)
+        images = embed(runs, [pixels for _, seen in going for pixels in seen], encoder)
         prompts = [prompt for run in runs for prompt in run.spec.prompts]
         texts, cut = encoder.embed_texts(prompts), encoder.truncated(prompts)
     image = prompt = 0
@@ -119,20 +119,20 @@ def compare(going: Sequence[tuple[Run, list["PixelArray"]]], encoder: "ClipEncod
         image, prompt = mine.stop, asked.stop
 
 
-def embed(runs: Sequence[Run], looks: Sequence["PixelArray"], encoder: "ClipEncoder") -> "Floats":
+def embed(runs: Sequence[Run], pixel_arrays: Sequence["PixelArray"], encoder: "ClipEncoder") -> "Floats":
     """(N, D), each of length 1. Stops between two passes when nobody wants the result any more."""
     import numpy as np
 
     from api.scoring.backends.clip import MOST_PICTURES, normalized
 
     found = []
-    for start in range(0, len(looks), MOST_PICTURES):
+    for start in range(0, len(pixel_arrays), MOST_PICTURES):
         raise_if_unwanted(runs)
-        found.append(encoder.features_of(looks[start : start + MOST_PICTURES]))
+        found.append(encoder.features_of(pixel_arrays[start : start + MOST_PICTURES]))
     return normalized(np.concatenate(found))
 
 
-def look_at(run: Run, encoder: "ClipEncoder") -> "list[PixelArray] | Outcome":
+def open_pictures(run: Run, encoder: "ClipEncoder") -> "list[PixelArray] | Outcome":
     """What the model sees of the job's pictures, or the job's end. Equal pictures are looked at once."""
     found: dict[str, PixelArray] = {}
     images = run.spec.images
@@ -141,7 +141,7 @@ def look_at(run: Run, encoder: "ClipEncoder") -> "list[PixelArray] | Outcome":
             for identifier in dict.fromkeys(images):
                 if run.cancelled:
                     return Stopped(run)
-                found[identifier] = encoder.look(open_file(identifier))
+                found[identifier] = encoder.preprocess(open_file(identifier))
                 run.progress(step=len(found), steps=len(images) + 1)
     except DarkroomError as error:
         return Failed(run, error)

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from api.errors import DarkroomError
 from api.jobs import lifecycle, outbox
+from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, JobEnding, Worker
 from tests.jobs.conftest import at_once, expire_lease
 
@@ -143,6 +144,6 @@ def test_a_lost_lease_ends_once(submit, claim, worker: Worker):
     expire_lease(first)
     lifecycle.hand_back(job=first, reason="Its worker stopped answering", if_expired=True)
     lifecycle.finish_job(job=claim(), result={})
-    with pytest.raises(lifecycle.LeaseLost):
+    with pytest.raises(LeaseLost):
         lifecycle.finish_job(job=first, result={})
     assert JobEnding.objects.count() == 1

@@ -165,7 +165,7 @@ def test_clean_type_is_covered_by_nothing() -> None:
     write(draw, (80, 60), "Midsummer Jazz Night", 44)
     write(draw, (80, 124), WORDS, 18)
     assert covering(image).value < 0.4
-    assert covering(image).told.startswith("a line has 1.")
+    assert covering(image).explanation.startswith("a line has 1.")
 
 
 def test_writing_over_writing_is_told_with_its_strokes() -> None:
@@ -173,7 +173,7 @@ def test_writing_over_writing_is_told_with_its_strokes() -> None:
     write(draw, (80, 60), "Midsummer Jazz Night", 44)
     write(draw, (80, 78), WORDS, 20)
     assert covering(image).value > 0.7
-    assert "strokes above each other" in covering(image).told
+    assert "strokes above each other" in covering(image).explanation
 
 
 def test_writing_across_the_edge_of_a_picture_is_told() -> None:
@@ -181,7 +181,7 @@ def test_writing_across_the_edge_of_a_picture_is_told() -> None:
     image.paste(photograph(300, 180), (60, 60))
     write(draw, (80, 222), "Midsummer Jazz Night", 30)
     assert covering(image).value > 1
-    assert covering(image).told.startswith("writing runs into a picture or a button")
+    assert covering(image).explanation.startswith("writing runs into a picture or a button")
 
 
 def test_letters_that_look_out_from_under_a_picture_are_told_with_their_strokes() -> None:
@@ -189,7 +189,7 @@ def test_letters_that_look_out_from_under_a_picture_are_told_with_their_strokes(
     write(draw, (80, 40), "Midsummer Jazz Night", 30)
     image.paste(photograph(360, 180), (60, 56))
     assert covering(image).value > 1
-    assert covering(image).told.endswith("strokes across its edge")
+    assert covering(image).explanation.endswith("strokes across its edge")
 
 
 def test_the_rim_of_a_picture_that_fades_into_its_ground_is_no_writing() -> None:

@@ -27,8 +27,8 @@ def render_error(problem: Mapping[str, Any]) -> dict[str, Any]:
     errors = problem.get("errors") or []
     if not errors:
         return envelope(problem["status"], problem["code"], problem["detail"])
-    told = "; ".join(f"{param_of(error)}: {error['detail']}" for error in errors if error["field"])
-    return envelope(problem["status"], errors[0]["code"], told or errors[0]["detail"], param_of(errors[0]) or None)
+    messages = "; ".join(f"{param_of(error)}: {error['detail']}" for error in errors if error["field"])
+    return envelope(problem["status"], errors[0]["code"], messages or errors[0]["detail"], param_of(errors[0]) or None)
 
 
 def param_of(error: Mapping[str, Any]) -> str:

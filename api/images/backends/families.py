@@ -98,21 +98,21 @@ class Prompts:
             "negative_pooled_prompt_embeds": "negative_pooled",
         }
         columns = {name: [getattr(one, part) for one in conditionings] for name, part in names.items()}
-        told = {name: torch.cat(column) for name, column in columns.items() if column[0] is not None}
-        return {"guidance_scale": self.specs[0].guidance_scale, **told}
+        arguments = {name: torch.cat(column) for name, column in columns.items() if column[0] is not None}
+        return {"guidance_scale": self.specs[0].guidance_scale, **arguments}
 
     def _text_arguments(self, specs: Sequence[Txt2ImgSpec]) -> dict[str, Any]:
         rules, scale = self._rules, specs[0].guidance_scale
-        told: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "prompt": [spec.prompt for spec in specs],
             rules.guidance: scale,
             "max_sequence_length": self._window,
         }
         if rules.negative and self.guided:
-            told["negative_prompt"] = [spec.negative_prompt or " " for spec in specs]
+            arguments["negative_prompt"] = [spec.negative_prompt or " " for spec in specs]
         if rules.clip_skip:
-            told["clip_skip"] = specs[0].clip_skip
-        return told
+            arguments["clip_skip"] = specs[0].clip_skip
+        return arguments
 
     @property
     def _rules(self) -> TextRules:

@@ -233,14 +233,14 @@ class _Run:
         first = self._first
         known = inspect.signature(pipeline.__call__).parameters
         eta = SCHEDULERS[first.scheduler].eta if first.scheduler else 0.0
-        told: dict[str, Any] = {"width": first.width, "height": first.height, "eta": eta}
-        told = {name: value for name, value in told.items() if name in known}
+        arguments: dict[str, Any] = {"width": first.width, "height": first.height, "eta": eta}
+        arguments = {name: value for name, value in arguments.items() if name in known}
         if isinstance(first, Img2ImgSpec):
-            told["image"] = [source_image(picture.request) for picture in chunk]
-            told["strength"] = first.strength
+            arguments["image"] = [source_image(picture.request) for picture in chunk]
+            arguments["strength"] = first.strength
         if first.task == INPAINTING:
-            told["mask_image"] = [network_mask(picture.request, pipeline.vae_scale_factor) for picture in chunk]
-        return told
+            arguments["mask_image"] = [network_mask(picture.request, pipeline.vae_scale_factor) for picture in chunk]
+        return arguments
 
     def _decode(self, pipeline: Any, latents: torch.Tensor, request: ImageRequest) -> Image.Image:
         made = decode_image(pipeline, latents)

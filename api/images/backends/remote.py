@@ -110,7 +110,7 @@ class RemoteBackend:
     def _ask(self, request: ImageRequest, seed: int, model: str) -> Image.Image:
         client = InferenceClient(model=self.endpoint or model, provider=self.provider, token=self.token, timeout=self.timeout)
         spec = request.spec
-        told: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "negative_prompt": spec.negative_prompt or None,
             "guidance_scale": spec.guidance_scale,
             "num_inference_steps": spec.steps,
@@ -119,10 +119,10 @@ class RemoteBackend:
         if isinstance(spec, Img2ImgSpec):
             source = io.BytesIO()
             source_image(request).save(source, "PNG")
-            told |= {"target_size": {"width": spec.width, "height": spec.height}, "strength": spec.strength}
-            made = client.image_to_image(source.getvalue(), prompt=spec.prompt, **told)
+            arguments |= {"target_size": {"width": spec.width, "height": spec.height}, "strength": spec.strength}
+            made = client.image_to_image(source.getvalue(), prompt=spec.prompt, **arguments)
         else:
-            made = client.text_to_image(spec.prompt, width=spec.width, height=spec.height, **told)
+            made = client.text_to_image(spec.prompt, width=spec.width, height=spec.height, **arguments)
         return made.convert("RGB")
 
 

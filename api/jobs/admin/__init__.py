@@ -151,7 +151,7 @@ class JobAdmin(ReadOnlyAdmin):
         return own + super().get_urls()
 
     def find(self, request: HttpRequest, pk: Any) -> Job:
-        job = self.get_object(request, str(pk))
+        job: Job | None = self.get_object(request, str(pk))
         if job is None:
             raise Http404
         if not self.has_view_permission(request, job):
@@ -184,7 +184,7 @@ class JobAdmin(ReadOnlyAdmin):
         action = self.get_actions(request).get(request.POST.get("do", ""))
         if action is None:
             raise PermissionDenied
-        response: Any = action[0](self, request, self.get_queryset(request).filter(pk=pk))  # type: ignore[arg-type]
+        response: Any = action[0](self, request, self.get_queryset(request).filter(pk=pk))
         if isinstance(response, HttpResponseBase):
             return response
         return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[pk]))
@@ -192,10 +192,10 @@ class JobAdmin(ReadOnlyAdmin):
     # ------------------------------------------------------------ actions
 
     def has_act_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("jobs.change_job")  # type: ignore[union-attr]
+        return request.user.has_perm("jobs.change_job")
 
     def has_remove_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("jobs.delete_job")  # type: ignore[union-attr]
+        return request.user.has_perm("jobs.delete_job")
 
     @admin.action(description="Retry: new jobs with the same parameters", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

@@ -31,7 +31,7 @@ class Watch:
         self.job_id, self.notify, self.end_only = job_id, notify, end_only
         self.seen = -1
 
-    def look(self, sequence: int, status: str | None) -> None:
+    def update(self, sequence: int, status: str | None) -> None:
         """None: the job was deleted."""
         if sequence != self.seen and (not self.end_only or status is None or status in FINAL):
             self.seen = sequence
@@ -70,7 +70,7 @@ class EventHub(threading.Thread):
             try:
                 subscription.wait(FALLBACK_SECONDS, self.poked)
                 drain(self.poked)
-                self.look_at_all()
+                self.update_all()
             except Exception as error:  # whatever it was: without this thread everybody would wait in vain
                 known = outage_of(error)
                 log.warning("The event hub stumbled (%s); those who wait go on waiting", known or error, exc_info=not known)
@@ -79,14 +79,14 @@ class EventHub(threading.Thread):
             finally:
                 give_back_connection()
 
-    def look_at_all(self) -> None:
+    def update_all(self) -> None:
         with self.lock:
             watches = [watch for group in self.watches.values() for watch in group]
             if not watches:
                 return self.wanted.clear()
         standing = transitions.statuses_by_id([watch.job_id for watch in watches])
         for watch in watches:
-            watch.look(*standing.get(watch.job_id, (-2, None)))
+            watch.update(*standing.get(watch.job_id, (-2, None)))
 
 
 _hub: EventHub | None = None

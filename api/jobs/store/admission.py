@@ -29,13 +29,13 @@ def limits_of(job: Job, max_active: int | None) -> tuple[Limit, Limit]:
     return mine, ("status = 'queued'", (), settings.MAX_QUEUED_JOBS)
 
 
-def add_if_room(job: Job, told: list[transitions.Event], limits: tuple[Limit, Limit], cost: float) -> Job | None:
+def add_if_room(job: Job, events: list[transitions.Event], limits: tuple[Limit, Limit], cost: float) -> Job | None:
     """The row; None where a limit is close, and `ensure_room` must decide."""
     now = time.monotonic()
     unsure = [limit for limit in limits if _plenty_until.get(limit, 0.0) < now]
-    row = transitions.add_job(job, told, cost=cost, unless=transitions.count_reaches(*unsure, less=PLENTY))
+    row = transitions.add_job(job, events, cost=cost, unless=transitions.count_reaches(*unsure, less=PLENTY))
     if row is None:
-        return transitions.add_job(job, told, cost=cost, unless=transitions.count_reaches(*limits, less=AT_ONCE))
+        return transitions.add_job(job, events, cost=cost, unless=transitions.count_reaches(*limits, less=AT_ONCE))
     if len(_plenty_until) > KEPT:
         _plenty_until.clear()
     _plenty_until.update(dict.fromkeys(unsure, now + MOMENT))

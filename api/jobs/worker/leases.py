@@ -36,12 +36,12 @@ class LeaseKeeper(threading.Thread):
         super().__init__(name="lease-keeper", daemon=True)
         self.worker, self.describe, self.clean = worker, describe, clean
         self.ended = threading.Event()
-        self.runs: Sequence[RunningJob] = ()
+        self.runs: Sequence[RunningJob[Any]] = ()
         self.next_heartbeat = self.next_sweep = 0.0
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
         self.cleaner = threading.Thread()
 
-    def hold(self, runs: Sequence[RunningJob]) -> None:
+    def hold(self, runs: Sequence[RunningJob[Any]]) -> None:
         self.runs = runs
 
     def report_soon(self) -> None:

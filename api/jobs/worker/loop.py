@@ -70,7 +70,7 @@ class WorkerLoop:
         self.placement = Placement(row, self.held_models)
         self.sessions: dict[str, Session] = {}  # by batch key
         self.batch: list[RunningJob[Any]] = []  # what runs beside them
-        self.has_claimed = False
+        self.has_claimed = self.found_jobs = False
 
     def report(self) -> dict[str, Any]:
         return {"state": self.state, **self.describe()}
@@ -103,9 +103,10 @@ class WorkerLoop:
             worker=self.worker,
             besides=list(self.sessions),
             is_first=not self.has_claimed,
+            is_repeated=self.found_jobs,
             placement=self.placement.condition(),
         )
-        self.has_claimed = True
+        self.has_claimed, self.found_jobs = True, bool(jobs)
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
             with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
@@ -131,23 +132,23 @@ class WorkerLoop:
 
     def start(self, jobs: list[Job]) -> None:
         """Run a batch to its end, or open a session with it. What was tried before has the worker to itself."""
-        kind, alone = get_kind(jobs[0].kind), jobs[0].attempt > 1
+        kind, was_tried = get_kind(jobs[0].kind), jobs[0].attempt > 1
         self.batch = start_readable(jobs, self.interrupted)
         if not self.batch:
             return
         self.hold()
         try:
-            if alone:
+            if was_tried:
                 self.drain()
             with self.guarded(self.batch):
                 self.begin(kind)
         finally:
             self.batch = []
             self.hold()
-        if alone:
+        if was_tried:
             self.drain()
 
-    def begin(self, kind: JobKind) -> None:
+    def begin(self, kind: JobKind[Any]) -> None:
         """`batch` has no session under its key yet: those whose key has one join it, and are not claimed here."""
         session = kind.open_session(self.batch[0].spec)
         if session is None:

@@ -60,17 +60,17 @@ class ClipEncoder:
     def raw_image_features(self, images: Sequence[Image.Image]) -> Floats:
         """(N, D), as the network gives them. Row i does not depend on the other pictures, but for rounding."""
         with self._use():
-            return self.features_of([self.look(image) for image in images])
+            return self.features_of([self.preprocess(image) for image in images])
 
-    def look(self, image: Image.Image) -> PixelArray:
+    def preprocess(self, image: Image.Image) -> PixelArray:
         """What the network sees of a picture: small, so that a batch of them can be held."""
         with self._use() as lease:
             return lease.pipeline.preprocessor.preprocess(image)  # type: ignore[no-any-return]
 
-    def features_of(self, looks: Sequence[PixelArray]) -> Floats:
+    def features_of(self, pixels: Sequence[PixelArray]) -> Floats:
         """(N, D), as the network gives them."""
         with self._use() as lease:
-            return self._encode(lease, looks, MOST_PICTURES, _encode_looks)
+            return self._encode(lease, pixels, MOST_PICTURES, _encode_pixels)
 
     def raw_text_features(self, texts: Sequence[str]) -> Floats:
         """(N, D), as the network gives them; equal texts cost one pass."""
@@ -129,10 +129,10 @@ class ClipEncoder:
         return np.concatenate(found)
 
 
-def _encode_looks(lease: Lease, looks: Sequence[PixelArray]) -> torch.Tensor:
+def _encode_pixels(lease: Lease, pixels: Sequence[PixelArray]) -> torch.Tensor:
     clip = lease.pipeline
-    pixels = clip.preprocessor.to_tensor(looks)
-    output = clip.model.get_image_features(pixel_values=pixels.to(lease.device.torch_device, lease.dtype))
+    tensor = clip.preprocessor.to_tensor(pixels).to(lease.device.torch_device, lease.dtype)
+    output = clip.model.get_image_features(pixel_values=tensor)
     return output.pooler_output
 
 

@@ -29,7 +29,7 @@ class Covering:
     """`value`: 0 for clean type, from about 0.7 on something covers something. `told`: the evidence, in words."""
 
     value: float
-    told: str
+    explanation: str
 
 
 def find_covering(gray: Mask, found: Found) -> Covering | None:

@@ -17,8 +17,8 @@ from api.scoring.backends.measures import Measure
 from api.scoring.backends.taste import EMBEDDING, Floats, Taste
 
 LAYOUTS = "layouts"
-LEAST_TOLD = 1.0  # points
-MOST_TOLD = 4
+MIN_POINTS = 1.0  # points
+MAX_SENTENCES = 4
 
 
 class CustomScorer:
@@ -36,9 +36,9 @@ class CustomScorer:
         return (*self.notes, *(() if self.taste.learned else (nothing.strip(),)))
 
     def score(self, picture: Image.Image | None, layouts: Sequence[Layout]) -> list[Verdict]:
-        alone, *verdicts = HeuristicScorer().score(picture, [Layout(), *layouts])
+        without_layout, *verdicts = HeuristicScorer().score(picture, [Layout(), *layouts])
         embedding = self.embed([picture])[0] if picture is not None else None
-        return [self.judge(verdict, verdict if self.taste.on == LAYOUTS else alone, embedding) for verdict in verdicts]
+        return [self.judge(verdict, verdict if self.taste.on == LAYOUTS else without_layout, embedding) for verdict in verdicts]
 
     def score_pictures(self, pictures: Sequence[Image.Image]) -> list[float]:
         """0-100 for each picture by itself: what best-of-K ranks by."""
@@ -84,8 +84,8 @@ def reasons(score: float, points: dict[str, float], values: dict[str, float], ta
     """The score first; then what moved it most, against a picture that is the mean of those that were judged."""
     if not taste.learned:
         return [f"{taste.name} learned nothing: its score of {score:.0f} does not say what its raters would prefer."]
-    told = sorted(points, key=lambda name: -abs(points[name]))[:MOST_TOLD]
-    sentences = [sentence(name, points[name], values, taste) for name in told if abs(points[name]) >= LEAST_TOLD]
+    largest = sorted(points, key=lambda name: -abs(points[name]))[:MAX_SENTENCES]
+    sentences = [sentence(name, points[name], values, taste) for name in largest if abs(points[name]) >= MIN_POINTS]
     chance = f"By what {taste.name} learned, it would be preferred to {score:.0f} of 100 {taste.on} like those that were judged"
     return [f"{chance}.", *(sentences or ["Nothing about it is far from what is usual among those."])]
 

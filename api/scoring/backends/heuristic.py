@@ -83,7 +83,7 @@ def score_layout(sight: Sight | None, layout: Layout) -> Verdict:
     scored: list[str] = []
     seen = None
     if sight is not None:
-        boxes, text, own = look(sight, layout)
+        boxes, text, own = measure_elements(sight, layout)
         measures += [*sight.measures, *own, *([sight.clutter] if layout.deep else [])]
         seen = Seen(sight.page, boxes, text, sight.mass, sight.hues, sight.harmony, sight.palette)
         scored.append("image")
@@ -97,7 +97,7 @@ def score_layout(sight: Sight | None, layout: Layout) -> Verdict:
     )
 
 
-def look(sight: Sight, layout: Layout) -> tuple[list[Box], list[tuple[Box, float]], list[Measure]]:
+def measure_elements(sight: Sight, layout: Layout) -> tuple[list[Box], list[tuple[Box, float]], list[Measure]]:
     """Boxes, text and measures: of the client's elements, else of what is found in the pixels."""
     page = sight.page
     if not layout.elements:
@@ -182,7 +182,7 @@ def judge_equilibrium(boxes: Sequence[AreaBox], page: Page) -> Measure:
 
 def judge_cover(page: Page) -> list[Measure]:
     cover = covering.find_covering(page.gray, page.elements)
-    return [judge("covering", cover.value, what=cover.told)] if cover else []
+    return [judge("covering", cover.value, what=cover.explanation)] if cover else []
 
 
 def judge_text(text: Sequence[tuple[Box, float]], page: Page) -> list[Measure]:
@@ -232,9 +232,9 @@ def combine(scores: Sequence[tuple[float, float]], worst_of: Sequence[float] = (
 
 def reasons(measures: Sequence[Measure], scored: Sequence[str]) -> list[str]:
     """Faults, the worst first; then the best merits; at last, what was not there to be judged."""
-    told = sorted((measure for measure in measures if measure.sentence), key=lambda measure: measure.score)
-    faults = [f"{measure.sentence}." for measure in told if measure.fault]
-    merits = [f"{measure.sentence}." for measure in reversed(told) if not measure.fault][:MOST_MERITS]
+    explained = sorted((measure for measure in measures if measure.sentence), key=lambda measure: measure.score)
+    faults = [f"{measure.sentence}." for measure in explained if measure.fault]
+    merits = [f"{measure.sentence}." for measure in reversed(explained) if not measure.fault][:MOST_MERITS]
     absent = ["There was no image: the variant alone was scored."] if "image" not in scored else []
     middling = [] if faults or merits else ["Nothing stands out, neither as a fault nor as a merit."]
     return [*faults, *merits, *middling, *absent]

@@ -43,7 +43,7 @@ class LaionScorer:
         self.encoder.load(on_progress)
 
     def prepare(self, picture: Image.Image) -> PixelArray:
-        return self.encoder.look(picture)
+        return self.encoder.preprocess(picture)
 
     def ratings(self, images: Sequence[Image.Image]) -> list[float]:
         """Of each picture, on the head's own scale of about 1 to 10."""

@@ -42,10 +42,10 @@ def give_verdict(
     warnings: Sequence[str] = (),
 ) -> Verdict:
     """Headline scores that are not in `scores` are null, and the reasons say so."""
-    told = sorted((measure for measure in measures if measure.sentence), key=lambda measure: measure.score)
-    faults = [f"{measure.sentence}." for measure in told if measure.fault]
-    merits = [f"{measure.sentence}." for measure in reversed(told) if not measure.fault][:MOST_MERITS]
-    undecided = [] if told else ["Nothing stands out, neither as a fault nor as a merit."]
+    explained = sorted((measure for measure in measures if measure.sentence), key=lambda measure: measure.score)
+    faults = [f"{measure.sentence}." for measure in explained if measure.fault]
+    merits = [f"{measure.sentence}." for measure in reversed(explained) if not measure.fault][:MOST_MERITS]
+    undecided = [] if explained else ["Nothing stands out, neither as a fault nor as a merit."]
     absent = [SAID[name] for name in HEADLINES if name not in scores]
     left_out = [f"{backend} has no scores of their own for {join(absent)}."] if absent else []
     headlines = {name: round(float(scores[name]), 1) if name in scores else None for name in HEADLINES}

@@ -71,8 +71,8 @@ def judge(
     """`score` and `sentence` overrule the scale's; `facts` are what its sentences name beside the value."""
     scale = SCALES[name]
     points = scale.score(value) if score is None else score
-    told = scale.sentence(value, points, facts) if sentence is None else sentence
-    return Measure(name, scale.group, scale.weight, value, points, scale.band(value, points), told, points < scale.weak, note)
+    text = scale.sentence(value, points, facts) if sentence is None else sentence
+    return Measure(name, scale.group, scale.weight, value, points, scale.band(value, points), text, points < scale.weak, note)
 
 
 def judge_contrast(name: str, ratio: float, *, large: bool, **facts: Any) -> Measure:

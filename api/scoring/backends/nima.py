@@ -32,9 +32,9 @@ def squeeze(picture: Image.Image, size: int) -> PixelArray:
     return np.asarray(opaque.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
-def to_tensor(looks: Sequence[PixelArray]) -> torch.Tensor:
+def to_tensor(pixels: Sequence[PixelArray]) -> torch.Tensor:
     """(N, 3, size, size) of 0..1."""
-    return torch.from_numpy(np.stack(looks)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
 
 
 def spread_of(shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,13 +75,13 @@ class NimaScorer:
         return self.rate([self.prepare(image) for image in images])
 
     @torch.inference_mode()
-    def rate(self, looks: Sequence[PixelArray]) -> list[tuple[float, float]]:
+    def rate(self, pixels: Sequence[PixelArray]) -> list[tuple[float, float]]:
         found: list[tuple[float, float]] = []
         with self.loader.use(self.model_id, TASK) as lease:
             for attempt in self.loader.retry_on_oom(lease, batch_size=MOST_PICTURES):
                 with attempt:
-                    while len(found) < len(looks):
-                        pictures = to_tensor(looks[len(found) : len(found) + attempt.batch_size]).to(lease.device.torch_device)
+                    while len(found) < len(pixels):
+                        pictures = to_tensor(pixels[len(found) : len(found) + attempt.batch_size]).to(lease.device.torch_device)
                         found += zip(*(values.tolist() for values in spread_of(lease.pipeline(pictures))), strict=True)
         return found
 

@@ -139,19 +139,19 @@ def overlap(first: Corners, second: Corners) -> bool:
     return across and first[1] < second[3] and second[1] < first[3]
 
 
-def draw_mass(draw: ImageDraw.ImageDraw, at: tuple[float, float], size: tuple[int, int]) -> None:
+def draw_mass(draw: ImageDraw.ImageDraw, position: tuple[float, float], size: tuple[int, int]) -> None:
     """A ring where the weight is, a cross where the middle is, a line from one to the other."""
     middle = (size[0] / 2, size[1] / 2)
     for color, width in (((0, 0, 0, 150), 4), ((*MASS, 255), 2)):
-        draw.line([middle, at], fill=color, width=width)
+        draw.line([middle, position], fill=color, width=width)
         for dx, dy in ((7, 0), (0, 7)):
             draw.line([(middle[0] - dx, middle[1] - dy), (middle[0] + dx, middle[1] + dy)], fill=color, width=width)
-        draw.circle(at, 11, outline=color, width=width)
-    draw.circle(at, 3, fill=(*MASS, 255), outline=(0, 0, 0, 150))
+        draw.circle(position, 11, outline=color, width=width)
+    draw.circle(position, 3, fill=(*MASS, 255), outline=(0, 0, 0, 150))
 
 
-def draw_peak(draw: ImageDraw.ImageDraw, at: tuple[float, float], size: tuple[int, int]) -> None:
-    x, y = at[0] * size[0], at[1] * size[1]
+def draw_peak(draw: ImageDraw.ImageDraw, position: tuple[float, float], size: tuple[int, int]) -> None:
+    x, y = position[0] * size[0], position[1] * size[1]
     draw.polygon([(x, y - 8), (x + 8, y), (x, y + 8), (x - 8, y)], outline=(0, 0, 0, 160), width=4)
     draw.polygon([(x, y - 8), (x + 8, y), (x, y + 8), (x - 8, y)], outline=(*PEAK, 255), width=2)
 

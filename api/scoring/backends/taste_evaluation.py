@@ -101,8 +101,8 @@ def choose_penalty(features: Floats, judged: Judgements, rng: np.random.Generato
         train, test = parts[place]
         held_out = judged.take(test)
         known = judged.take(train)
-        for at, weights in enumerate(fit(features, known, PENALTIES)):
-            total[at] += surprise(features @ weights, held_out, known)
+        for index, weights in enumerate(fit(features, known, PENALTIES)):
+            total[index] += surprise(features @ weights, held_out, known)
     return PENALTIES[int(np.argmin(total))]
 
 
@@ -180,10 +180,10 @@ def preferences(judged: Judgements, predicted: Floats) -> tuple[Ints, Floats]:
     stars = judged.stars[left] - judged.stars[right]
     seen = predicted[:count, 0]
     between = np.where(stars > 0, 1.0, -1.0) * (seen[left] - seen[right])
-    told = (stars != 0) & ~np.isnan(between) & (judged.rated[left] != judged.rated[right])
-    first, second = np.where(stars > 0, left, right)[told], np.where(stars > 0, right, left)[told]
+    distinct = (stars != 0) & ~np.isnan(between) & (judged.rated[left] != judged.rated[right])
+    first, second = np.where(stars > 0, left, right)[distinct], np.where(stars > 0, right, left)[distinct]
     rated = np.stack([judged.rated[first], judged.rated[second]], axis=1)
-    return np.concatenate([ordered[kept], rated]), np.concatenate([(sign * apart)[kept], between[told]])
+    return np.concatenate([ordered[kept], rated]), np.concatenate([(sign * apart)[kept], between[distinct]])
 
 
 def pair_accuracy(judged: Judgements, predicted: Floats) -> Figure:

@@ -43,7 +43,7 @@ class UIClipScorer:
         self.encoder.load(on_progress)
 
     def prepare(self, picture: Image.Image) -> list[PixelArray]:
-        return [self.encoder.look(window) for window in cut_windows(picture, self.encoder.size)]
+        return [self.encoder.preprocess(window) for window in cut_windows(picture, self.encoder.size)]
 
     def score_prepared(self, prepared: Sequence[list[PixelArray]], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         pages = normalized(self._embed_pages(prepared))
@@ -55,7 +55,7 @@ class UIClipScorer:
 
     def _embed_pages(self, prepared: Sequence[list[PixelArray]]) -> Floats:
         """(pages, D): for each the mean of its windows, all windows of all pages in one pass."""
-        features = self.encoder.features_of([look for looks in prepared for look in looks])
+        features = self.encoder.features_of([pixels for windows in prepared for pixels in windows])
         ends = np.cumsum([len(looks) for looks in prepared])
         return np.stack([part.mean(axis=0) for part in np.split(features, ends[:-1])])
 

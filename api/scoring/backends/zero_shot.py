@@ -68,7 +68,7 @@ class ZeroShotScorer:
         self.encoder.load(on_progress)
 
     def prepare(self, picture: Image.Image) -> PixelArray:
-        return self.encoder.look(picture)
+        return self.encoder.preprocess(picture)
 
     def score_prepared(self, prepared: Sequence[PixelArray], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         images = normalized(self.encoder.features_of(prepared))

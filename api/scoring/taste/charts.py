@@ -19,7 +19,9 @@ def curve_chart(curve: list[dict[str, Any]]) -> dict[str, Any]:
         return round(TOP + (1 - share) / (1 - lowest) * (HEIGHT - TOP - BOTTOM), 1)
 
     seen = [(x(point["judgements"]), point["judgements"], point["pair_accuracy"]) for point in points]
-    band = [(at, y(figure["high"])) for at, _, figure in seen] + [(at, y(figure["low"])) for at, _, figure in reversed(seen)]
+    band = [(left, y(figure["high"])) for left, _, figure in seen] + [
+        (left, y(figure["low"])) for left, _, figure in reversed(seen)
+    ]
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -30,10 +32,11 @@ def curve_chart(curve: list[dict[str, Any]]) -> dict[str, Any]:
         "caption": HEIGHT - 6,
         "lines": [{"y": y(share), "text": f"{100 * share:.0f} %"} for share in LINES],
         "chance": y(0.5),
-        "band": " ".join(f"{at},{level}" for at, level in band),
-        "line": " ".join(f"{at},{y(figure['value'])}" for at, _, figure in seen),
+        "band": " ".join(f"{left},{level}" for left, level in band),
+        "line": " ".join(f"{left},{y(figure['value'])}" for left, _, figure in seen),
         "points": [
-            {"x": at, "y": y(figure["value"]), "judgements": count, "text": share_text(figure)} for at, count, figure in seen
+            {"x": left, "y": y(figure["value"]), "judgements": count, "text": share_text(figure)}
+            for left, count, figure in seen
         ],
     }
 

@@ -111,14 +111,14 @@ def see_files(ids: Sequence[uuid.UUID], encoder: Any, name: str, tell: Callable[
     seen = {row.file_id: unpack(row) for row in kept}
     missing = list(StoredFile.objects.filter(pk__in=set(ids) - seen.keys()).order_by("pk"))
     for start in range(0, len(missing), BATCH):
-        rows = list(look(missing[start : start + BATCH], encoder, extractor))
+        rows = list(extract_features(missing[start : start + BATCH], encoder, extractor))
         PictureFeatures.objects.bulk_create(rows, ignore_conflicts=True)
         seen |= {row.file_id: unpack(row) for row in rows}
         tell(min(1.0, (start + BATCH) / len(missing)))
     return seen
 
 
-def look(files: Sequence[StoredFile], encoder: Any, extractor: str) -> Iterator[PictureFeatures]:
+def extract_features(files: Sequence[StoredFile], encoder: Any, extractor: str) -> Iterator[PictureFeatures]:
     from api.scoring.backends.custom import values_of
     from api.scoring.backends.heuristic import HeuristicScorer
     from api.scoring.backends.layout import Layout

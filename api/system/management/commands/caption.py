@@ -149,9 +149,9 @@ class Captioner:
     def row(self, name: str, job: Job | None) -> dict[str, Any]:
         if job is not None and job.status == Status.SUCCEEDED and job.result is not None:
             choice = job.result["choices"][0]
-            told = {column: choice[column] for column in ("finish_reason", "completion_tokens")}
+            completion = {column: choice[column] for column in ("finish_reason", "completion_tokens")}
             where = {"model": job.result["model"], "backend": job.result["backend"], "job": str(job.pk)}
-            return {"file": name, "caption": choice["text"], **told, **where}
+            return {"file": name, "caption": choice["text"], **completion, **where}
         self.failed += 1
         if job is None:
             return {"file": name, "error": "Its job was deleted."}

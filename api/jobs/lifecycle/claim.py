@@ -1,0 +1,133 @@
+"""Claim queued rows for a worker, and extend its leases."""
+
+import itertools
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from api.jobs.kinds import get_kind, kind_names
+from api.jobs.models import Job, Worker
+from api.jobs.notify import wakeups
+from api.jobs.states import Status
+from api.jobs.store import transitions
+from api.jobs.store.durability import atomic_without_sync
+from api.jobs.store.fair_order import earliest_start
+
+ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
+
+
+def claim_jobs(
+    *,
+    worker: Worker,
+    besides: Sequence[str] = (),
+    is_first: bool = False,
+    is_repeated: bool = False,
+    placement: tuple[str, list[Any]] = ("TRUE", []),
+) -> list[Job]:
+    """The job whose turn it is (store/fair_order.py), and up to N-1 more with its batch key; [] when nothing waits. All share one new
+    lease token.
+
+    Rows never tried come before rows tried before, which wait for that for a bounded time, and are claimed alone: so a job that ends
+    its worker takes no neighbours with it, and others wait for one start of a worker. That is why the first claim of a worker
+    (`is_first`) is of the newest row never tried, while rows tried before wait: what ended the one before may have its like at the head.
+    Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`). `placement`: a condition of the
+    rows that this worker takes now (worker/placement.py). `is_repeated`: the claim before this one found a job, so the queue is not
+    asked first whether it is empty.
+    """
+    if not is_repeated and transitions.is_queue_empty():  # which takes a tenth of what a claim takes that finds nothing
+        return []
+    lease = new_lease(worker)
+    able, params = runnable(worker, placement)
+    untried = f"attempt = 0 AND batch_key NOT IN ({', '.join(['%s'] * len(besides))})" if besides else "attempt = 0"
+    with atomic_without_sync():
+        jobs: list[Job] = []
+        if is_first and tried_rows_wait():
+            present = earliest_start(able), params
+            jobs = transitions.claim_newest(**lease, only=f"{untried} AND {able}", params=[*besides, *params], start=present)
+        jobs = jobs or transitions.claim_turn(
+            **lease, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
+        )
+        jobs = jobs or transitions.claim_turn(**lease, only=f"attempt > 0 AND {able}", params=params)
+        if not jobs:
+            return []
+        wakeups.notify_web_after_statement()
+        head = jobs[0]
+        mates = get_kind(head.kind).batch_limit() - 1
+        if head.batch_key and head.attempt == 1 and mates > 0:
+            alike: dict[str, Any] = {
+                "only": ALIKE,
+                "params": [head.kind, head.batch_key],
+                "start": ("%s", [head.virtual_start]),
+            }
+            jobs += transitions.claim_first(**lease, limit=mates, **alike)
+    return jobs
+
+
+def new_lease(worker: Worker) -> dict[str, Any]:
+    """What all rows of one claim have in common."""
+    lease = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
+    return {**lease, "beside": wakeups.web_notification_sql()}
+
+
+def tried_rows_wait() -> bool:
+    return Job.objects.filter(status=Status.QUEUED, attempt__gt=0).order_by().exists()
+
+
+def runnable(worker: Worker, placement: tuple[str, list[Any]] = ("TRUE", [])) -> tuple[str, list[Any]]:
+    """The condition of the rows that this worker can run, and its parameters. A kind that nobody knows any more is anybody's to fail."""
+    conditions, params = ["(only_worker_id IS NULL OR only_worker_id = %s)"], [transitions.stored("only_worker_id", worker.pk)]
+    for name in kind_names() if not settings.LOAD_MODELS else ():
+        able = get_kind(name).without_models()
+        if able is False:
+            conditions.append("kind <> %s")
+            params.append(name)
+        elif able is not True:
+            parameter, values = able
+            conditions.append(f"(kind <> %s OR params ->> '{parameter}' IN ({', '.join(['%s'] * len(values))}))")
+            params += [name, *values]
+    return " AND ".join([*conditions, placement[0]]), [*params, *placement[1]]
+
+
+def leaving(models: Collection[str], *, but: Sequence[uuid.UUID]) -> tuple[str, list[Any]]:
+    """The condition of all rows but those of `models`; of the rows `but` in any case."""
+    condition = f"model_id NOT IN ({', '.join(['%s'] * len(models))})"
+    if not but:
+        return condition, [*models]
+    ids = [transitions.stored("id", job_id) for job_id in but]
+    return f"({condition} OR id IN ({', '.join(['%s'] * len(ids))}))", [*models, *ids]
+
+
+def rows_before_others(*, worker: Worker, models: Collection[str]) -> list[uuid.UUID]:
+    """Queued rows of `models` that this worker could run, and whose turn comes before any other row's."""
+    able, params = runnable(worker)
+    head = transitions.head_of_queue(f"attempt = 0 AND {able}", params)
+    return [job_id for job_id, _ in itertools.takewhile(lambda row: row[1] in models, head)]
+
+
+def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> list[Job]:
+    """Up to `limit` jobs of a batch key that have not been tried yet, for a session that is under way; [] at little cost."""
+    alike = Job.objects.filter(status=Status.QUEUED, kind=kind, batch_key=batch_key, attempt=0)
+    if limit < 1 or not alike.order_by().exists():
+        return []
+    able, params = runnable(worker)
+    with atomic_without_sync():
+        present = earliest_start(able), params
+        jobs = transitions.claim_first(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key], start=present)
+        if jobs:
+            wakeups.notify_web_after_statement()
+        return jobs
+
+
+def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
+    held = Job.objects.filter(lease_token__in=tokens, status=Status.RUNNING)
+    return held.update(lease_expires_at=Now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)) if tokens else 0
+
+
+def cancelled_ids(tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Jobs under these leases whose cancellation was asked for."""
+    held = Job.objects.filter(lease_token__in=tokens, status=Status.RUNNING, cancel_requested_at__isnull=False)
+    return set(held.values_list("pk", flat=True)) if tokens else set()

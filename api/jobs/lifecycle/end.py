@@ -1,0 +1,129 @@
+"""What changes a running job: events, and every way to its end. `end_job` is the only writer of a final state."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from django.db import transaction
+
+from api.errors import DarkroomError
+from api.jobs.errors import LeaseLost
+from api.jobs.models import Job
+from api.jobs.notify import wakeups
+from api.jobs.states import Status
+from api.jobs.store import transitions
+from api.jobs.store.durability import atomic_change, atomic_without_sync
+from api.jobs.store.parents import lock_ancestors, progress_of_children
+
+
+def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str, Any] | None = None) -> None:
+    """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
+    changes: dict[str, Any] = {} if progress is None else {"progress": progress}
+    with atomic_without_sync():
+        exclusive, beside = "preview" if type == "preview" else "", wakeups.web_notification_sql()
+        transition(job, Status.RUNNING, [(type, data)], exclusive_type=exclusive, sync=False, beside=beside, **changes)
+        wakeups.notify_web_after_statement()
+
+
+def transition(
+    job: Job,
+    from_status: str,
+    events: Sequence[transitions.Event] = (),
+    *,
+    exclusive_type: str = "",
+    ends: bool = False,
+    sync: bool = True,
+    beside: str = "",
+    **changes: Any,
+) -> None:
+    """One UPDATE on (id, status, lease_token) with its events, or LeaseLost. See `store.transitions.change` for the options."""
+    options: dict[str, Any] = {"exclusive_type": exclusive_type, "ends": ends, "sync": sync, "beside": beside}
+    if not transitions.move(job, from_status, changes, events, **options):
+        raise LeaseLost(f"{job} is no longer {from_status} under this lease")
+
+
+def finish_job(
+    *,
+    job: Job,
+    result: dict[str, Any] | None = None,
+    record: Callable[[Job], dict[str, Any]] | None = None,
+    warnings: Sequence[str] = (),
+    timings: dict[str, float] | None = None,
+    steps: int = 0,
+) -> None:
+    """running → succeeded, with `result`, or with the rows that `record` makes and what it returns, in one transaction.
+
+    `steps`: how many it took, by its last progress. Raises LeaseLost (and undoes `record`).
+    """
+    with transaction.atomic() if record else atomic_end(job):
+        lock_ancestors(job)
+        if record and not transitions.lock(job, Status.RUNNING):  # before anything is made
+            raise LeaseLost(f"{job} is no longer running under this lease")
+        result = record(job) if record else result
+        outcome: dict[str, Any] = {"result": result, "warnings": list(warnings), "timings": timings or {}}
+        end_job(job, Status.SUCCEEDED, ("result", {}), progress=all_done(steps), **outcome)
+
+
+def all_done(steps: int) -> dict[str, float]:
+    return {"fraction": 1.0, **({"step": steps, "steps": steps} if steps else {})}
+
+
+def is_recorded(job: Job) -> bool:
+    """Whether this very attempt has succeeded."""
+    mine = {"worker_id": job.worker_id, "attempt": job.attempt}
+    return Job.objects.filter(pk=job.pk, status=Status.SUCCEEDED, **mine).exists()
+
+
+def fail_job(*, job: Job, error: DarkroomError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:
+    """running → failed."""
+    with atomic_end(job):
+        body = error.to_json()
+        end_job(job, Status.FAILED, ("error", body), error=body, warnings=list(warnings), timings=timings or {})
+
+
+def acknowledge_cancel(*, job: Job) -> None:
+    """running → cancelled, once the work has stopped."""
+    with atomic_end(job):
+        end_job(job, Status.CANCELLED, None)
+
+
+def atomic_end(job: Job) -> AbstractContextManager[Any]:
+    """A child's end changes its parent too."""
+    return transaction.atomic() if job.parent_id else atomic_change()
+
+
+def end_job(
+    job: Job, status: Status, event: transitions.Event | None, *, from_status: Status = Status.RUNNING, **changes: Any
+) -> None:
+    """To a final state, with its last events and its row in the outbox; inside the caller's transaction.
+
+    Every job that ends passes through here, once. A caller that locks the row before this locks its ancestors first.
+    """
+    lock_ancestors(job)
+    events = [*([event] if event else []), ("status", {"status": status})]
+    over: dict[str, Any] = {"finished_at": transitions.clock(), "lease_token": None, "lease_expires_at": None}
+    transition(job, from_status, events, exclusive_type="preview", ends=True, status=status, **over, **changes)
+    wakeups.notify_web_of_end_on_commit()
+    if job.parent_id:
+        tell_parent(job.parent_id)
+
+
+def tell_parent(parent_id: uuid.UUID) -> None:
+    """A child has ended in this transaction, which has locked the parent: so the last of several that end at once sees all the others.
+
+    The last one queues the parent again, where it stood before, or ends it where its cancellation was asked for.
+    """
+    parent = Job.objects.filter(pk=parent_id).first()
+    if parent is None or not parent.is_waiting:
+        return
+    progress = progress_of_children(parent_id)
+    if progress["step"] < progress["steps"]:
+        transition(parent, Status.RUNNING, [("progress", progress)], progress=progress)
+    elif parent.cancel_requested_at:
+        end_job(parent, Status.CANCELLED, None, progress=progress)
+    else:
+        events = [("progress", progress), ("status", {"status": Status.QUEUED, "attempt": parent.attempt})]
+        again: dict[str, Any] = {"status": Status.QUEUED, "available_at": transitions.clock()}
+        transition(parent, Status.RUNNING, events, progress=progress, **again)
+        wakeups.notify_workers_on_commit(parent_id)

@@ -1,0 +1,113 @@
+"""Submit and retry: a request becomes a row."""
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from typing import cast
+
+from django.db import IntegrityError, transaction
+
+from api.access.services import limit_of
+from api.errors import DarkroomError
+from api.jobs.disk import ensure_free_space
+from api.jobs.kinds import get_kind, read_spec
+from api.jobs.models import Job
+from api.jobs.notify import wakeups
+from api.jobs.states import Status
+from api.jobs.store import admission, transitions
+from api.jobs.store.durability import atomic_change
+from api.specs import Spec
+
+
+def submit_job(
+    *,
+    spec: Spec,
+    owner_key: str,
+    priority: int = 0,
+    idempotency_key: str | None = None,
+    body_hash: str = "",
+    max_active: int | None = None,
+    retry_of: Job | None = None,
+    only_worker_id: uuid.UUID | None = None,
+    link: Callable[[Job], None] | None = None,
+) -> Job:
+    """Commit a row, then wake a worker; `only_worker_id` names the one that it is for.
+
+    `link` runs in the same transaction: by default the kind ties the input files to the job there.
+    The same idempotency key and body give the job that is there already; another body is an error 422. 429
+    when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
+    """
+    kind = get_kind(spec.kind)
+    link = link or kind.link_inputs(spec)
+    job = Job(
+        kind=spec.kind,
+        params=spec.to_json(),
+        owner_key=owner_key,
+        model_id=spec.history_model,
+        prompt=spec.history_prompt.replace("\x00", ""),
+        priority=priority,
+        idempotency_key=idempotency_key,
+        body_hash=body_hash,
+        batch_key=spec.batch_key(),
+        retry_of=retry_of,
+        only_worker_id=only_worker_id,
+        event_sequence=1,
+    )
+    job.warnings = list(kind.find_warnings(spec))
+    try:
+        ensure_free_space()
+        with transaction.atomic() if link or idempotency_key else atomic_change():
+            if idempotency_key and (earlier := find_same_request(job)):
+                return earlier
+            job = add(job, spec, max_active, link)
+    except (IntegrityError, DarkroomError):  # its twin may have been committed meanwhile, and have filled the quota too
+        if idempotency_key and (earlier := find_same_request(job)):
+            return earlier
+        raise
+    return job
+
+
+def find_same_request(job: Job) -> Job | None:
+    earlier = Job.objects.filter(owner_key=job.owner_key, idempotency_key=job.idempotency_key).first()
+    if earlier is not None and earlier.body_hash != job.body_hash:
+        raise DarkroomError(
+            "idempotency_key_reused", 422, "This Idempotency-Key was used with another request; take a new one."
+        )
+    return earlier
+
+
+def add(job: Job, spec: Spec, max_active: int | None, link: Callable[[Job], None] | None) -> Job:
+    """Its row and what is linked to it, in the caller's transaction, which wakes a worker when it is committed."""
+    job = admit(job, spec, max_active)
+    if link is not None:
+        link(job)
+    wakeups.notify_workers_on_commit(job.id)
+    return job
+
+
+def admit(job: Job, spec: Spec, max_active: int | None) -> Job:
+    """Its row, with the first event; or a DarkroomError where a limit is reached."""
+    limits, events = admission.limits_of(job, max_active), [("status", {"status": Status.QUEUED})]
+    cost = get_kind(job.kind).cost(spec)
+    if (row := admission.add_if_room(job, events, limits, cost)) is not None:
+        return row
+    with transaction.atomic():  # which holds the locks of `ensure_room`
+        admission.ensure_room(job, limits)
+        return cast(Job, transitions.add_job(job, events, cost=cost))
+
+
+def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
+    """A new job of the same owner with the same resolved parameters (the seeds too), linked to the old one.
+
+    It is refused where a first submission would be, whoever asks for it: by the limit of the owner's key.
+    """
+    return submit_job(
+        spec=read_spec(job),
+        owner_key=job.owner_key,
+        priority=job.priority,
+        idempotency_key=idempotency_key,
+        body_hash=hashlib.sha256(f"retry {job.pk}".encode()).hexdigest(),
+        max_active=limit_of(job.owner_key),
+        retry_of=job,
+        only_worker_id=job.only_worker_id,
+    )
