@@ -1,5 +1,17 @@
+from importlib import import_module
+
+from django.apps import AppConfig
+from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLResolver, include, path
+from django.utils.module_loading import module_has_submodule
+
+
+def extra_urls() -> list[URLResolver]:
+    """The addresses of the apps that EXTRA_APPS names, of those that have a `urls` module; under /api/, after our own."""
+    names = [AppConfig.create(entry).name for entry in settings.EXTRA_APPS]
+    return [path("api/", include(f"{name}.urls")) for name in names if module_has_submodule(import_module(name), "urls")]
+
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -10,6 +22,7 @@ urlpatterns = [
     path("", include("api.dialects.urls")),
     path("", include("api.system.urls")),
     path("", include("api.studio.urls")),
+    *extra_urls(),
 ]
 handler400 = "api.problems.bad_request"
 handler403 = "api.problems.permission_denied"

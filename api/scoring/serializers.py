@@ -8,6 +8,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.catalog import UnknownModel
 from api.files.fields import by_content, by_id
+from api.files.job_serializers import FileJobSerializer
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.scoring.models import LayoutScore
@@ -64,7 +65,7 @@ def element_error(element: dict[str, Any], image: StoredFile) -> dict[str, list[
     return {}
 
 
-class ByBackend(SpecSerializer):
+class ByBackend(FileJobSerializer):
     spec: ClassVar[type[LayoutSpec]]
 
     def validate_backend(self, value: str) -> str:
@@ -72,10 +73,6 @@ class ByBackend(SpecSerializer):
             return check_name(value)
         except UnknownScorer as error:
             raise ValidationError(str(error), code="unknown_backend") from None
-
-    def resolve(self) -> Submission:
-        data = self.validated_data
-        return Submission(self.spec.from_json(by_id(data)), fingerprint=by_content(data))
 
 
 def settle_model(data: dict[str, Any]) -> str | None:

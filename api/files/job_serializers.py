@@ -1,0 +1,18 @@
+"""The serializer of a request that may name pictures, and needs no more than its spec."""
+
+from typing import ClassVar
+
+from api.files.fields import by_content, by_id
+from api.jobs.api.submission import Submission
+from api.spec_serializers import SpecSerializer
+from api.specs import Spec
+
+
+class FileJobSerializer(SpecSerializer):
+    """`spec` of a subclass is the request. Equal pictures make equal requests, under whatever ids they are kept."""
+
+    spec: ClassVar[type[Spec]]
+
+    def resolve(self) -> Submission:
+        data = self.validated_data
+        return Submission(self.spec.from_json(by_id(data)), fingerprint=by_content(data))

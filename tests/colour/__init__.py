@@ -1,0 +1,1 @@
+"""A capability outside the tree, as EXTRA_APPS adds it: the mean colour of a picture."""
