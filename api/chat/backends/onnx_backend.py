@@ -10,7 +10,7 @@ import torch
 from onnxruntime import OrtValue
 
 from api.chat.backends.decode import DecodeLoop
-from api.chat.backends.prefill import CHUNK_TOKENS, ImageTiles, Prefiller
+from api.chat.backends.prefill import CHUNK_TOKENS, ImageTiles, Prefiller, PromptPrefill
 from api.chat.backends.prefix_cache import Layers
 from api.chat.backends.prompting import Prompt
 from api.chat.backends.sequence_groups import SequenceBatch
@@ -137,24 +137,11 @@ class OnnxPrefiller(Prefiller):
             return None
         ids = prompt.inputs["input_ids"][0]
         prompt.token_keys = ids if tiles is None else tiles.token_keys_of(ids)
-        return OnnxPrefill(self, model, prompt, prompt.token_keys, tiles, copies)
+        return OnnxPrefill(self, model, prompt, tiles, copies)
 
 
-class OnnxPrefill:
-    """One prompt's prefill. `position`: tokens that are done; `cached`: those of them that came from the prefix cache."""
-
-    def __init__(
-        self,
-        prefiller: OnnxPrefiller,
-        model: OnnxModel,
-        prompt: Prompt,
-        token_keys: torch.Tensor,
-        tiles: ImageTiles | None,
-        copies: int,
-    ) -> None:
-        self.prefiller, self.prompt, self.tiles, self.copies = prefiller, prompt, tiles, copies
-        known, shared = prefiller.cache.longest_match(prompt.owner, token_keys)
-        self.cached = self.position = min(shared, prompt.length - 1)  # the last token must run: its logits are needed
+class OnnxPrefill(PromptPrefill):
+    def load_prefix(self, model: OnnxModel, known: Layers) -> None:
         self.caches = model.empty_caches()
         if self.position:
             prefixes = [states[:, :, : self.position].numpy() for pair in known for states in pair]
@@ -178,14 +165,9 @@ class OnnxPrefill:
         return torch.from_numpy(logits[0]) if end == self.prompt.length else None
 
     def chunk_inputs(self, model: OnnxModel, first: int, last: int) -> dict[str, Array]:
-        ids = self.prompt.inputs["input_ids"]
-        inputs = model.embed({"input_ids": ids[:, first:last].numpy()})
-        if self.tiles is None:
-            return inputs
-        is_image = ids[:, first:last] == self.tiles.token
-        if is_image.any():
-            before = int((ids[:, :first] == self.tiles.token).sum())
-            features = self.tiles.features(model, before, before + int(is_image.sum()), self.prefiller.cache, self.prompt.owner)
+        inputs = model.embed({"input_ids": self.prompt.inputs["input_ids"][:, first:last].numpy()})
+        if found := self.image_features(model, first, last):
+            is_image, features = found
             inputs["inputs_embeds"][is_image.numpy()] = features.numpy()
         return inputs
 

@@ -7,12 +7,13 @@ prompt whole: their caches can't be truncated, or their position ids depend on m
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from api.chat.backends.prefix_cache import CachedPrefix, CacheLimits, PromptCache
+from api.chat.backends.prefix_cache import CachedPrefix, CacheLimits, Layers, PromptCache
 from api.chat.backends.prompting import Prompt
 from api.chat.backends.sequence_groups import (
     BATCHABLE_MODEL_TYPES,
@@ -71,8 +72,8 @@ class TorchPrefiller(Prefiller):
         tiles = ImageTiles(prompt, names, model.config.image_token_id) if names and names[0] in prompt.inputs else None
         if tiles is not None and not tiles.is_uniform:
             return None
-        prompt.token_keys = token_keys = ids if tiles is None else tiles.token_keys_of(ids)
-        return TorchPrefill(self, model, prompt, token_keys, tiles, copies)
+        prompt.token_keys = ids if tiles is None else tiles.token_keys_of(ids)
+        return TorchPrefill(self, model, prompt, tiles, copies)
 
 
 def has_full_attention(model: Any) -> bool:
@@ -80,22 +81,36 @@ def has_full_attention(model: Any) -> bool:
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
-class TorchPrefill:
+class PromptPrefill(ABC):
     """One prompt's prefill. `position`: tokens that are done; `cached`: those of them that came from the prefix cache."""
 
-    def __init__(
-        self,
-        prefiller: TorchPrefiller,
-        model: Any,
-        prompt: Prompt,
-        token_keys: torch.Tensor,
-        tiles: ImageTiles | None,
-        copies: int,
-    ) -> None:
+    def __init__(self, prefiller: Prefiller, model: Any, prompt: Prompt, tiles: ImageTiles | None, copies: int) -> None:
         self.prefiller, self.prompt, self.tiles, self.copies = prefiller, prompt, tiles, copies
-        known, shared = prefiller.cache.longest_match(prompt.owner, token_keys)
+        assert prompt.token_keys is not None
+        known, shared = prefiller.cache.longest_match(prompt.owner, prompt.token_keys)
         self.cached = self.position = min(shared, prompt.length - 1)  # the last token must run: its logits are needed
-        headroom = prompt.length - self.position + CACHE_HEADROOM
+        self.load_prefix(model, known)
+
+    @abstractmethod
+    def load_prefix(self, model: Any, known: Layers) -> None:
+        """Set up KV caches that hold the first `position` tokens of `known`."""
+
+    def image_features(self, model: Any, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Which tokens of this chunk are image tokens, (1, last - first) bool, and their features; None where there are none."""
+        if self.tiles is None:
+            return None
+        ids = self.prompt.inputs["input_ids"]
+        is_image = ids[:, first:last] == self.tiles.token
+        if not is_image.any():
+            return None
+        before = int((ids[:, :first] == self.tiles.token).sum())
+        cache, owner = self.prefiller.cache, self.prompt.owner
+        return is_image, self.tiles.features(model, before, before + int(is_image.sum()), cache, owner)
+
+
+class TorchPrefill(PromptPrefill):
+    def load_prefix(self, model: Any, known: Layers) -> None:
+        headroom = self.prompt.length - self.position + CACHE_HEADROOM
         if self.position:
             self.layers = [
                 PreallocatedLayer(*(states[..., : self.position, :] for states in pair), headroom=headroom) for pair in known
@@ -131,11 +146,9 @@ class TorchPrefill:
         if self.tiles is None:
             return {"input_ids": ids}
         embeddings = model.get_input_embeddings()(ids)
-        is_image = ids == self.tiles.token
-        if is_image.any():
-            before = int((self.prompt.inputs["input_ids"][:, :first] == self.tiles.token).sum())
-            features = self.tiles.features(model, before, before + int(is_image.sum()), self.prefiller.cache, self.prompt.owner)
-            embeddings[is_image] = features.to(embeddings.dtype)
+        if found := self.image_features(model, first, last):
+            is_image, features = found
+            embeddings[is_image.to(model.device)] = features.to(embeddings.dtype)
         return {"inputs_embeds": embeddings}
 
 
