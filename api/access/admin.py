@@ -24,7 +24,7 @@ class ApiKeyForm(forms.ModelForm):
 
     class Meta:
         model = ApiKey
-        fields = ["name", "scopes", "expires_at", "max_active_jobs"]
+        fields = ["name", "scopes", "expires_at", "max_active_jobs", "weight"]
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -59,7 +59,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
     list_display = ["prefix", "name", "scope_list", "state", "last_used_at", "expires_at", "created_at"]
     list_filter = [StateFilter]
     search_fields = ["prefix", "name"]
-    fields = ["name", "scopes", "expires_at", "max_active_jobs"]
+    fields = ["name", "scopes", "expires_at", "max_active_jobs", "weight"]
     change_form_template = "admin/access/apikey/change_form.html"
     readonly_fields = KNOWN_LATER
     actions = ["revoke"]
@@ -87,7 +87,11 @@ class ApiKeyAdmin(admin.ModelAdmin):
             return
         is_first = not any_key_exists()
         created, token = create_key(
-            name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at, max_active_jobs=obj.max_active_jobs
+            name=obj.name,
+            scopes=obj.scopes,
+            expires_at=obj.expires_at,
+            max_active_jobs=obj.max_active_jobs,
+            weight=obj.weight,
         )
         # The admin goes on with its own object: let it be the row that was made.
         obj.__dict__.update({field.attname: getattr(created, field.attname) for field in ApiKey._meta.concrete_fields})

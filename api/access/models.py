@@ -4,11 +4,12 @@ import uuid
 from typing import Self
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from api.access.scopes import READ, SCOPES, SUBMIT, Principal
+from api.access.scopes import MAX_WEIGHT, READ, SCOPES, SUBMIT, OwnerLimits, Principal
 
 
 def default_scopes() -> list[str]:
@@ -40,6 +41,11 @@ class ApiKey(models.Model):
     max_active_jobs = models.PositiveIntegerField(
         null=True, blank=True, help_text="Queued and running jobs at once; empty for the server's general limit."
     )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_WEIGHT)],
+        help_text="Its share of the workers where several keys have jobs waiting: 2 gets twice as much as 1.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -60,5 +66,9 @@ class ApiKey(models.Model):
     def is_active(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
+    @property
+    def limits(self) -> OwnerLimits:
+        return OwnerLimits(self.max_active_jobs, self.weight)
+
     def as_principal(self) -> Principal:
-        return Principal(self.prefix, frozenset(self.scopes), key_id=self.id, max_active_jobs=self.max_active_jobs)
+        return Principal(self.prefix, frozenset(self.scopes), key_id=self.id, limits=self.limits)

@@ -6,6 +6,21 @@ from typing import ClassVar
 
 READ, SUBMIT, STAFF = "read", "submit", "staff"
 SCOPES = (READ, SUBMIT, STAFF)
+MAX_WEIGHT = 1000
+
+
+@dataclass(frozen=True)
+class OwnerLimits:
+    """What an owner may have of the queue."""
+
+    max_active_jobs: int | None = None
+    """Queued and running jobs at once; None for the server's general limit."""
+    weight: int = 1
+    """Its share of the workers beside other owners'."""
+
+
+GENERAL_LIMITS = OwnerLimits()
+"""Of an owner without a key."""
 
 
 @dataclass(frozen=True)
@@ -13,13 +28,12 @@ class Principal:
     """Who a request comes from, whichever way it proved that.
 
     `owner_key` is what its jobs and files are marked with; `key_id` is None for this machine itself and for a logged-in person.
-    `max_active_jobs` is the key's own quota, None for the server's general one.
     """
 
     owner_key: str
     scopes: frozenset[str]
     key_id: uuid.UUID | None = None
-    max_active_jobs: int | None = None
+    limits: OwnerLimits = GENERAL_LIMITS
 
     # What Django and DRF ask of request.user.
     is_authenticated: ClassVar[bool] = True

@@ -9,7 +9,7 @@ from rest_framework.exceptions import NotAuthenticated
 
 from api.access import tokens
 from api.access.models import ApiKey, default_scopes
-from api.access.scopes import SCOPES, Principal
+from api.access.scopes import GENERAL_LIMITS, SCOPES, OwnerLimits, Principal
 
 CHALLENGE = "Bearer"
 KEY_REQUIRED = (
@@ -26,6 +26,7 @@ def create_key(
     scopes: Collection[str] | None = None,
     expires_at: datetime | None = None,
     max_active_jobs: int | None = None,
+    weight: int = 1,
 ) -> tuple[ApiKey, str]:
     """A new key and its token, which can't be had again. Scopes are read and submit unless said otherwise.
 
@@ -42,13 +43,15 @@ def create_key(
         scopes=chosen,
         expires_at=expires_at,
         max_active_jobs=max_active_jobs,
+        weight=weight,
     )
     return key, tokens.format_token(key.prefix, secret)
 
 
-def limit_of(owner_key: str) -> int | None:
-    """How many jobs the owner may have under way; None where only the server's general limit holds."""
-    return ApiKey.objects.filter(prefix=owner_key).values_list("max_active_jobs", flat=True).first()
+def limits_of(owner_key: str) -> OwnerLimits:
+    """Of the owner's key; the general ones for an owner without a key."""
+    key = ApiKey.objects.filter(prefix=owner_key).first()
+    return key.limits if key else GENERAL_LIMITS
 
 
 def unknown_scopes(scopes: Collection[str]) -> set[str]:

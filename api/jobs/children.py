@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from api.access.services import limit_of
+from api.access.services import limits_of
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind, read_spec
@@ -52,8 +52,9 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
         prompt=child.prompt.replace("\x00", ""),
         priority=parent.priority,
         parent=parent,
+        only_worker_id=child.only_worker_id,
         event_sequence=1,
     )
     kind, spec = get_kind(child.kind), read_spec(job)
     job.params, job.batch_key, job.warnings = spec.to_json(), spec.batch_key(), list(kind.find_warnings(spec))
-    return add(job, spec, limit_of(parent.owner_key), kind.link_inputs(spec))
+    return add(job, spec, limits_of(parent.owner_key), kind.link_inputs(spec))

@@ -152,6 +152,8 @@ class ChildJob:
     params: dict[str, Any]
     model_id: str = ""
     prompt: str = ""
+    only_worker_id: uuid.UUID | None = None
+    """The worker that it is for; None: any."""
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,66 @@
-"""Loading and unloading a model ahead of use, as jobs: with progress, in the history, in the worker that claims them."""
+"""Loading and unloading a model ahead of use, as jobs: with progress, in the history, in the worker that claims them.
 
+For all workers, the job asks for one child for each worker that is alive, and its result has theirs.
+"""
+
+import dataclasses
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
-from api.jobs.running import Finished, Outcome, RunningJob
+from api.jobs.running import ChildJob, Finished, Outcome, RunningJob, Waiting
 from api.runtime.model_use import report_to
-from api.system.spec import LoadModelSpec, UnloadModelSpec
+from api.system.selectors import live_workers
+from api.system.spec import ALL_WORKERS, LoadModelSpec, ModelSpec, UnloadModelSpec
+
+Run = RunningJob[Any]
 
 
-class LoadModel(JobKind[LoadModelSpec]):
+class ModelCommand(JobKind[Any]):
+    """What a worker does with one model. The result has `workers` (each with its own result or error) where it was for all."""
+
+    def without_models(self) -> bool:
+        return False
+
+    @abstractmethod
+    def act(self, run: Run) -> dict[str, Any]:
+        """In this worker; returns the result."""
+
+    def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
+        from api.model_loader import get_loader
+
+        for run in batch:
+            if run.spec.worker != ALL_WORKERS:
+                yield Finished(run, {**self.act(run), "memory": get_loader().loaded()})
+            elif children := run.children:
+                yield Finished(run, {"model_id": run.spec.model_id, "workers": [render_child(child) for child in children]})
+            else:
+                yield Waiting(run, child_jobs(run.spec))
+
+    def record(self, job: Job, output: Any) -> dict[str, Any]:
+        """With the Worker row in the same transaction, so that /api/models/ agrees with the answer before the next heartbeat."""
+        if "memory" in output:
+            Worker.objects.filter(jobs=job).update(loaded_models=output["memory"])
+        return {name: value for name, value in output.items() if name != "memory"}
+
+
+class LoadModel(ModelCommand):
     """Fetches the weights where they are missing, and loads them; the loader may evict them again like any others."""
 
     name = LoadModelSpec.kind
     spec_class = LoadModelSpec
 
-    def without_models(self) -> bool:
-        return False
-
-    def run(self, batch: Sequence[RunningJob[LoadModelSpec]]) -> Iterator[Outcome]:
+    def act(self, run: Run) -> dict[str, Any]:
         from api.model_loader import get_loader
 
-        for run in batch:
-            with run.measure("load"):
-                get_loader().load(run.spec.model_id, report_to([run]))
-            yield Finished(run, {"model_id": run.spec.model_id, "loaded": True, "memory": get_loader().loaded()})
-
-    def record(self, job: Job, output: Any) -> dict[str, Any]:
-        return record_memory(job, output)
+        with run.measure("load"):
+            get_loader().load(run.spec.model_id, report_to([run]))
+        return {"model_id": run.spec.model_id, "loaded": True}
 
 
-class UnloadModel(JobKind[UnloadModelSpec]):
+class UnloadModel(ModelCommand):
     """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that it is for, else in
     the one that claims it.
     """
@@ -39,21 +68,20 @@ class UnloadModel(JobKind[UnloadModelSpec]):
     name = UnloadModelSpec.kind
     spec_class = UnloadModelSpec
 
-    def without_models(self) -> bool:
-        return False
-
-    def run(self, batch: Sequence[RunningJob[UnloadModelSpec]]) -> Iterator[Outcome]:
+    def act(self, run: Run) -> dict[str, Any]:
         from api.model_loader import get_loader
 
-        for run in batch:
-            unloaded = get_loader().unload(run.spec.model_id)
-            yield Finished(run, {"model_id": run.spec.model_id, "unloaded": unloaded, "memory": get_loader().loaded()})
-
-    def record(self, job: Job, output: Any) -> dict[str, Any]:
-        return record_memory(job, output)
+        return {"model_id": run.spec.model_id, "unloaded": get_loader().unload(run.spec.model_id)}
 
 
-def record_memory(job: Job, output: dict[str, Any]) -> dict[str, Any]:
-    """The Worker row in the same transaction, so that /api/models/ agrees with the answer before the next heartbeat."""
-    Worker.objects.filter(jobs=job).update(loaded_models=output["memory"])
-    return {name: value for name, value in output.items() if name != "memory"}
+def child_jobs(spec: ModelSpec) -> list[ChildJob]:
+    """One for each live worker that loads models: this one at least."""
+    workers = [worker for worker in live_workers() if spec.kind in worker.kinds]
+    return [
+        ChildJob(spec.kind, dataclasses.replace(spec, worker=str(worker.pk)).to_json(), spec.model_id, only_worker_id=worker.pk)
+        for worker in workers
+    ]
+
+
+def render_child(child: Job) -> dict[str, Any]:
+    return {"worker": str(child.only_worker_id), "status": child.status, "result": child.result, "error": child.error}

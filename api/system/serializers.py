@@ -12,7 +12,7 @@ from api.jobs.api.submission import Submission
 from api.jobs.models import Worker
 from api.spec_serializers import SpecSerializer
 from api.system.selectors import live_workers
-from api.system.spec import ModelSpec
+from api.system.spec import ALL_WORKERS, ModelSpec
 from config.catalog import get_catalog
 
 
@@ -119,17 +119,26 @@ class ModelCommandSerializer(SpecSerializer):
 
     spec = ModelSpec
 
-    worker = serializers.UUIDField(
+    worker = serializers.CharField(
         default=None,
         allow_null=True,
-        help_text="The worker that it is for (`workers` of /api/status/); null: whichever is free first.",
+        max_length=36,
+        help_text="The id of the worker that it is for (`workers` of /api/status/); `all`: every worker that loads models; "
+        "null: whichever is free first.",
     )
 
-    def validate_worker(self, value: uuid.UUID | None) -> uuid.UUID | None:
-        workers = {worker.pk: worker for worker in live_workers()} if value else {}
-        if value and value not in workers:
-            raise serializers.ValidationError("No worker that is alive has this id; /api/status/ lists them.")
-        if value and self.context["spec"].kind not in workers[value].kinds:
+    def validate_worker(self, value: str | None) -> str | None:
+        if value is None:
+            return None
+        workers = {str(worker.pk): worker for worker in live_workers()}
+        able = {pk for pk, worker in workers.items() if self.context["spec"].kind in worker.kinds}
+        if value == ALL_WORKERS and not able:
+            raise serializers.ValidationError("No worker that loads models is alive.")
+        if value != ALL_WORKERS and value not in workers:
+            raise serializers.ValidationError(
+                f"No worker that is alive has this id; /api/status/ lists them, `{ALL_WORKERS}` means each."
+            )
+        if value != ALL_WORKERS and value not in able:
             raise serializers.ValidationError("This worker loads no models.")
         return value
 
@@ -138,8 +147,8 @@ class ModelCommandSerializer(SpecSerializer):
         named = self.validated_data.get("model_id", model_id)
         if find_model_id(named) != model_id:
             raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")
-        spec = self.context["spec"](model_id=model_id, worker=str(worker) if worker else None)
-        return Submission(spec, only_worker_id=worker)
+        spec = self.context["spec"](model_id=model_id, worker=worker)
+        return Submission(spec, only_worker_id=uuid.UUID(worker) if worker and worker != ALL_WORKERS else None)
 
 
 def find_model_id(asked: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from api.specs import Spec, param
 
+ALL_WORKERS = "all"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
@@ -13,7 +15,7 @@ class ModelSpec(Spec):
 
     model_id: str = param(decided=True, max_length=200, help="The model of the address; may be left out.")
     worker: str | None = param(default=None, omitted=True)
-    """The id of the worker that it is for; None: whichever is free first."""
+    """The id of the worker that it is for; `all`: each that loads models; None: whichever is free first."""
 
     @property
     def history_model(self) -> str:

@@ -48,7 +48,7 @@ def test_an_unknown_scope_makes_no_key() -> None:
 
 def test_the_quota_travels_with_the_principal() -> None:
     _, token = create_key(name="x", max_active_jobs=3)
-    assert authenticate_token(token).max_active_jobs == 3
+    assert authenticate_token(token).limits.max_active_jobs == 3
 
 
 def test_the_last_use_is_noted() -> None:
@@ -108,16 +108,25 @@ def test_the_command_prints_a_token_that_works_and_nothing_else_on_stdout() -> N
 
 
 def test_the_command_takes_scopes_expiry_and_quota() -> None:
-    run_command("laptop", "--scope", "read", "--scope", "staff", "--expires", "30", "--quota", "5")
+    run_command("laptop", "--scope", "read", "--scope", "staff", "--expires", "30", "--quota", "5", "--weight", "3")
     key = ApiKey.objects.get()
     assert key.scopes == ["read", "staff"]
-    assert key.max_active_jobs == 5
+    assert (key.max_active_jobs, key.weight) == (5, 3)
     assert key.expires_at is not None
     assert timedelta(days=29, hours=23) < key.expires_at - timezone.now() < timedelta(days=30)
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--scope", "root"), ("--expires", "0"), ("--quota", "-1"), ("--expires", "1e3"), ("--expires", "9999999")]
+    "wrong",
+    [
+        ("--scope", "root"),
+        ("--expires", "0"),
+        ("--quota", "-1"),
+        ("--weight", "0"),
+        ("--weight", "1001"),
+        ("--expires", "1e3"),
+        ("--expires", "9999999"),
+    ],
 )
 def test_the_command_refuses_wrong_values(wrong: tuple[str, str]) -> None:
     with pytest.raises(CommandError):
@@ -134,7 +143,7 @@ def test_the_command_can_be_told_to_make_the_first_key_only() -> None:
 
 
 def add_key(client: Any, **fields: Any) -> Any:
-    data = {"name": "from the admin", "scopes": ["read"], **fields}
+    data = {"name": "from the admin", "scopes": ["read"], "weight": 1, **fields}
     return client.post("/admin/access/apikey/add/", data, follow=True)
 
 
@@ -150,14 +159,14 @@ def test_the_admin_shows_a_new_token_once(admin_client: Any) -> None:
 
 def test_the_admin_edits_a_key_without_touching_its_secret(admin_client: Any) -> None:
     key, token = create_key(name="before")
-    admin_client.post(f"/admin/access/apikey/{key.pk}/change/", {"name": "after", "scopes": ["read", "staff"]})
+    admin_client.post(f"/admin/access/apikey/{key.pk}/change/", {"name": "after", "scopes": ["read", "staff"], "weight": 2})
     key.refresh_from_db()
-    assert (key.name, key.scopes) == ("after", ["read", "staff"])
+    assert (key.name, key.scopes, key.weight) == ("after", ["read", "staff"], 2)
     assert authenticate_token(token).is_staff
 
 
 def test_the_admin_wants_at_least_one_scope(admin_client: Any) -> None:
-    admin_client.post("/admin/access/apikey/add/", {"name": "none"})
+    admin_client.post("/admin/access/apikey/add/", {"name": "none", "weight": 1})
     assert not ApiKey.objects.exists()
 
 

@@ -9,6 +9,7 @@ from django.db.models import F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.access.scopes import OwnerLimits
 from api.jobs import lifecycle
 from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.kinds import get_kind
@@ -45,6 +46,16 @@ def claimed_order(worker: Worker) -> list[Job]:
         for job in jobs:
             lifecycle.finish_job(job=job, result={})
     return order
+
+
+# ---------------------------------------------------------------- shares
+
+
+def test_an_owner_of_twice_the_weight_gets_twice_as_many_turns(worker):
+    fill("a", 40)
+    fill("b", 40, limits=OwnerLimits(weight=2))
+    first = Counter(job.owner_key for job in claimed_order(worker)[:30])
+    assert abs(first["b"] - 20) <= 1
 
 
 # ---------------------------------------------------------------- nobody starves

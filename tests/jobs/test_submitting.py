@@ -5,6 +5,7 @@ import contextlib
 import pytest
 from django.db import DatabaseError
 
+from api.access.scopes import OwnerLimits
 from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent
@@ -50,22 +51,22 @@ def test_a_replay_of_a_job_that_ended_gives_that_job(submit, loop):
 
 
 def test_one_more_than_the_owners_limit_is_refused_with_429(submit):
-    submit(max_active=2), submit(max_active=2)
+    submit(limits=OwnerLimits(2)), submit(limits=OwnerLimits(2))
     with pytest.raises(DarkroomError) as refused:
-        submit(max_active=2)
+        submit(limits=OwnerLimits(2))
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (429, "5")
-    assert submit(max_active=2, owner_key="bob")
+    assert submit(limits=OwnerLimits(2), owner_key="bob")
 
 
 def test_a_replay_is_answered_even_where_the_limit_is_reached(submit):
-    job = submit(max_active=1, idempotency_key="k")
-    assert submit(max_active=1, idempotency_key="k") == job
+    job = submit(limits=OwnerLimits(1), idempotency_key="k")
+    assert submit(limits=OwnerLimits(1), idempotency_key="k") == job
 
 
 def test_jobs_that_ended_dont_count_towards_the_limit(submit, loop):
-    submit(max_active=1)
+    submit(limits=OwnerLimits(1))
     loop.run_once()
-    assert submit(max_active=1)
+    assert submit(limits=OwnerLimits(1))
 
 
 def test_a_full_queue_is_refused_with_503(submit, settings):
@@ -111,13 +112,13 @@ def test_two_hundred_equal_requests_at_once_are_one_job(submit):
 
 @pytest.mark.django_db(transaction=True)
 def test_equal_requests_at_once_are_never_refused_for_a_quota_that_their_twin_filled(submit):
-    jobs = at_once([lambda: submit(idempotency_key="k", max_active=1)] * 60)
+    jobs = at_once([lambda: submit(idempotency_key="k", limits=OwnerLimits(1))] * 60)
     assert len({job.pk for job in jobs}) == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_limit_is_exact_however_many_submit_at_once(submit):
-    answers = at_once([lambda: submit(max_active=5)] * 60)
+    answers = at_once([lambda: submit(limits=OwnerLimits(5))] * 60)
     assert Job.objects.count() == 5
     assert sum(isinstance(answer, DarkroomError) for answer in answers) == 55
 

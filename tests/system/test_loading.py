@@ -126,3 +126,24 @@ def test_it_is_for_a_live_worker_that_loads_models(client: Client, worker: Worke
         reply = client.post("/api/models/tiny/one/unload/", {"worker": str(row.pk)}, "application/json", headers=ASYNC)
         assert reply.status_code == 400
         assert detail in str(reply.json()["errors"])
+
+
+def test_loading_may_be_for_all_workers(client: Client, worker: WorkerLoop) -> None:
+    other = WorkerLoop(describe=describe_runtime)
+    modelless = Worker.objects.create(hostname="here", pid=1, kinds=["layout_score"])
+    reply = client.post("/api/models/tiny/one/load/", {"worker": "all"}, "application/json", headers=ASYNC)
+    job = Job.objects.get(pk=reply.json()["id"])
+    for loop in (other, worker, other, worker, other):
+        loop.run_once()
+    job.refresh_from_db()
+    assert (job.status, job.result["model_id"]) == ("succeeded", "tiny/one")
+    assert {one["worker"]: one["result"]["loaded"] for one in job.result["workers"]} == {
+        str(worker.worker.pk): True,
+        str(other.worker.pk): True,
+    }
+    assert str(modelless.pk) not in str(job.result)
+
+
+def test_all_workers_are_at_least_one(client: Client) -> None:
+    reply = client.post("/api/models/starter/load/", {"worker": "all"}, "application/json", headers=ASYNC)
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (400, "worker")

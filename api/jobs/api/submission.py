@@ -82,7 +82,7 @@ def submit(submission: Submission, *, principal: Any, idempotency_key: str | Non
         priority=submission.priority,
         only_worker_id=submission.only_worker_id,
         owner_key=principal.owner_key,
-        max_active=principal.max_active_jobs,
+        limits=principal.limits,
         idempotency_key=idempotency_key,
         body_hash=fingerprint(submission),
         link=submission.link,

@@ -7,7 +7,8 @@ from typing import cast
 
 from django.db import IntegrityError, transaction
 
-from api.access.services import limit_of
+from api.access.scopes import GENERAL_LIMITS, OwnerLimits
+from api.access.services import limits_of
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.kinds import get_kind, read_spec
@@ -26,7 +27,7 @@ def submit_job(
     priority: int = 0,
     idempotency_key: str | None = None,
     body_hash: str = "",
-    max_active: int | None = None,
+    limits: OwnerLimits = GENERAL_LIMITS,
     retry_of: Job | None = None,
     only_worker_id: uuid.UUID | None = None,
     link: Callable[[Job], None] | None = None,
@@ -35,7 +36,7 @@ def submit_job(
 
     `link` runs in the same transaction: by default the kind ties the input files to the job there.
     The same idempotency key and body give the job that is there already; another body is an error 422. 429
-    when the owner has `max_active` jobs under way, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
+    when the owner has as many jobs under way as its `limits` allow, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
     """
     kind = get_kind(spec.kind)
     link = link or kind.link_inputs(spec)
@@ -59,7 +60,7 @@ def submit_job(
         with transaction.atomic() if link or idempotency_key else atomic_change():
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier
-            job = add(job, spec, max_active, link)
+            job = add(job, spec, limits, link)
     except (IntegrityError, DarkroomError):  # its twin may have been committed meanwhile, and have filled the quota too
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
@@ -76,19 +77,19 @@ def find_same_request(job: Job) -> Job | None:
     return earlier
 
 
-def add(job: Job, spec: Spec, max_active: int | None, link: Callable[[Job], None] | None) -> Job:
+def add(job: Job, spec: Spec, owner: OwnerLimits, link: Callable[[Job], None] | None) -> Job:
     """Its row and what is linked to it, in the caller's transaction, which wakes a worker when it is committed."""
-    job = admit(job, spec, max_active)
+    job = admit(job, spec, owner)
     if link is not None:
         link(job)
     wakeups.notify_workers_on_commit(job.id)
     return job
 
 
-def admit(job: Job, spec: Spec, max_active: int | None) -> Job:
+def admit(job: Job, spec: Spec, owner: OwnerLimits) -> Job:
     """Its row, with the first event; or a DarkroomError where a limit is reached."""
-    limits, events = admission.limits_of(job, max_active), [("status", {"status": Status.QUEUED})]
-    cost = get_kind(job.kind).cost(spec)
+    limits, events = admission.limits_of(job, owner.max_active_jobs), [("status", {"status": Status.QUEUED})]
+    cost = get_kind(job.kind).cost(spec) / owner.weight
     if (row := admission.add_if_room(job, events, limits, cost)) is not None:
         return row
     with transaction.atomic():  # which holds the locks of `ensure_room`
@@ -107,7 +108,7 @@ def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
         priority=job.priority,
         idempotency_key=idempotency_key,
         body_hash=hashlib.sha256(f"retry {job.pk}".encode()).hexdigest(),
-        max_active=limit_of(job.owner_key),
+        limits=limits_of(job.owner_key),
         retry_of=job,
         only_worker_id=job.only_worker_id,
     )

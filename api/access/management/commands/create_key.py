@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from api.access.models import default_scopes
-from api.access.scopes import SCOPES
+from api.access.scopes import MAX_WEIGHT, SCOPES
 from api.access.services import any_key_exists, create_key
 
 
@@ -17,6 +17,13 @@ def positive(text: str) -> int:
     number = int(text)
     if not 0 < number <= 36_500:
         raise argparse.ArgumentTypeError("must be between 1 and 36500")
+    return number
+
+
+def weight(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_WEIGHT:
+        raise argparse.ArgumentTypeError(f"must be between 1 and {MAX_WEIGHT}")
     return number
 
 
@@ -34,6 +41,13 @@ class Command(BaseCommand):
         )
         parser.add_argument("--expires", type=positive, metavar="DAYS", help="the key ends after so many days")
         parser.add_argument("--quota", type=positive, metavar="N", help="queued and running jobs at once")
+        parser.add_argument(
+            "--weight",
+            type=weight,
+            default=1,
+            metavar="N",
+            help="its share of the workers beside other keys' waiting jobs; 2 gets twice as much as 1, the default",
+        )
         parser.add_argument("--if-none", action="store_true", help="do nothing where there is a key already")
 
     @transaction.atomic
@@ -47,6 +61,7 @@ class Command(BaseCommand):
             scopes=options["scopes"],
             expires_at=timezone.now() + timedelta(days=days) if days else None,
             max_active_jobs=options["quota"],
+            weight=options["weight"],
         )
         self.stderr.write(f"Key '{key.name}' ({', '.join(key.scopes)}). Keep the token now; it can't be shown again:")
         self.stdout.write(token)
