@@ -40,4 +40,7 @@ def free_space() -> int | None:
 
 def disk_usage(folder: Path) -> "shutil._ntuple_diskusage":
     """Of the disk that the folder is on, or will be on once it is made."""
-    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists()))
+    try:
+        return shutil.disk_usage(folder)
+    except FileNotFoundError:
+        return shutil.disk_usage(next(place for place in folder.parents if place.exists()))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from django.db import connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.models.fields import NOT_PROVIDED
 
 from api.jobs.models import Job, JobEnding, JobEvent
@@ -19,6 +19,7 @@ from api.jobs.store.fair_order import SLOT_COLUMNS, Turn, index_hint, least, loc
 JOB, EVENT, ENDING = Job._meta.db_table, JobEvent._meta.db_table, JobEnding._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
 GIVEN = [field for field in FIELDS if field.db_default is NOT_PROVIDED]  # the others are the database's own
+GIVEN_COLUMNS = ", ".join([*(field.column for field in GIVEN), *SLOT_COLUMNS])
 NAMES = [field.attname for field in FIELDS]
 COLUMNS = ", ".join(f"{JOB}.{field.column}" for field in FIELDS)
 EVENT_DATA = JobEvent._meta.get_field("data")
@@ -60,30 +61,38 @@ def seconds_run() -> str:
     return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
 
 
+def current_database() -> Any:
+    """This thread's connection itself: each attribute of `django.db.connection` is looked up through two proxies."""
+    return connections[DEFAULT_DB_ALIAS]
+
+
 def run(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Its rows. PostgreSQL reads and plans it once for each connection: that takes longer than running it."""
-    postgres = connection.vendor == "postgresql"
-    with connection.prepared_cursor() if postgres else connection.cursor() as cursor:  # type: ignore[attr-defined]
+    database = current_database()
+    with database.prepared_cursor() if database.vendor == "postgresql" else database.cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall()  # type: ignore[no-any-return]
 
 
 def stored(field: str, value: Any) -> Any:
-    return Job._meta.get_field(field).get_db_prep_save(value, connection)  # type: ignore[union-attr]
+    return Job._meta.get_field(field).get_db_prep_save(value, current_database())  # type: ignore[union-attr]
 
 
 @cache
-def readers(vendor: str) -> list[list[Callable[..., Any]]]:
-    """For each of FIELDS, what makes `vendor`'s values Python's."""
-    columns = [field.get_col(JOB) for field in FIELDS]
-    return [[*connection.ops.get_db_converters(one), *one.output_field.get_db_converters(connection)] for one in columns]
+def readers(vendor: str) -> list[tuple[int, Callable[..., Any]]]:
+    """What makes `vendor`'s values Python's, and the place of each in FIELDS."""
+    columns = enumerate(field.get_col(JOB) for field in FIELDS)
+    return [
+        (place, function)
+        for place, one in columns
+        for function in (*connection.ops.get_db_converters(one), *one.output_field.get_db_converters(connection))
+    ]
 
 
 def read_job(row: Sequence[Any]) -> Job:
-    values, database = list(row), connections[connection.alias]  # the proxy takes its time, in loops
-    for place, functions in enumerate(readers(database.vendor)):
-        for function in functions:
-            values[place] = function(values[place], None, database)
+    values, database = list(row), current_database()
+    for place, function in readers(database.vendor):
+        values[place] = function(values[place], None, database)
     return Job.from_db(database.alias, NAMES, values)
 
 
@@ -134,7 +143,7 @@ def change(
     insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {events}"
     then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(exclusive_type) + [(insert, event_params)] * bool(events)
     then += [(ending_rows(), [])] * ends
-    if connection.vendor == "postgresql":
+    if current_database().vendor == "postgresql":
         parts = [
             f"changed AS ({statement} RETURNING *)",
             *(f"then{place} AS ({query})" for place, (query, _) in enumerate(then)),
@@ -162,7 +171,7 @@ def ending_rows() -> str:
 def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
     """The rows of `events` for each changed job, the last with the number that its row has reached."""
     rows = [f"SELECT id, event_sequence - {place}, %s, %s FROM changed" for place in reversed(range(len(events)))]
-    values = [value for type, data in events for value in (type, EVENT_DATA.get_db_prep_save(data, connection))]
+    values = [value for type, data in events for value in (type, EVENT_DATA.get_db_prep_save(data, current_database()))]
     return " UNION ALL ".join(rows), values
 
 
@@ -170,11 +179,11 @@ def add_job(
     job: Job, events: Sequence[Event], *, cost: float = 1.0, unless: tuple[str, Sequence[Any]] = ("FALSE", [])
 ) -> Job | None:
     """As it is stored, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot."""
-    columns, database = ", ".join([*(field.column for field in GIVEN), *SLOT_COLUMNS]), connections[connection.alias]
+    database = current_database()
     values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in GIVEN]
     slot, slot_params = new_slot(job, cost)
     condition, params = unless
-    statement = f"""{slot} INSERT INTO {JOB} ({columns})
+    statement = f"""{slot} INSERT INTO {JOB} ({GIVEN_COLUMNS})
         SELECT {", ".join(["%s"] * len(values))}, slot.virtual_start, slot.virtual_start + slot.cost FROM slot WHERE NOT ({condition})"""
     rows = change(statement, [*slot_params, *values, *params], *event_rows(events), returning=COLUMNS)
     return read_job(rows[0]) if rows else None
