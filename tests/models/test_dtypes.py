@@ -13,7 +13,7 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device, cuda_device, probe_device
 from api.downloads.store import ModelStore
 from api.images.backends.local import generate
-from api.images.backends.request import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE
+from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE
 from api.loading.device_memory import dtypes_of, weight_bytes
 from api.loading.pipelines import build_pipeline, choose_dtypes, estimate_bytes
 from api.model_loader import ModelLoader
