@@ -111,7 +111,7 @@ def test_a_vae_in_another_dtype_than_the_denoiser_makes_the_same_picture(
     mixed = ModelLoader(catalog, store, dataclasses.replace(device, dtype=torch.float16, probe=probe))
     change = {} if task == TEXT_TO_IMAGE else {"image": painting(), "strength": 0.7}
     change |= {"mask": painting().convert("L")} if task == INPAINTING else {}
-    asked, hooks = request(task=task, model_id="xl", steps=4, **change), Recorder()
+    asked, hooks = request(model_id="xl", steps=4, **change), Recorder()
     [[wanted]] = generate(ModelLoader(catalog, store, device), [asked], Recorder())
     for _ in range(2):  # the first one leaves every dtype as it was
         [[picture]] = generate(mixed, [asked], hooks)

@@ -25,7 +25,6 @@ def claim_jobs(
     worker: Worker,
     besides: Sequence[str] = (),
     is_first: bool = False,
-    is_repeated: bool = False,
     placement: tuple[str, list[Any]] = ("TRUE", []),
 ) -> list[Job]:
     """The job whose turn it is (store/fair_order.py), and up to N-1 more with its batch key; [] when nothing waits. All share one new
@@ -35,10 +34,9 @@ def claim_jobs(
     its worker takes no neighbours with it, and others wait for one start of a worker. That is why the first claim of a worker
     (`is_first`) is of the newest row never tried, while rows tried before wait: what ended the one before may have its like at the head.
     Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`). `placement`: a condition of the
-    rows that this worker takes now (worker/placement.py). `is_repeated`: the claim before this one found a job, so the queue is not
-    asked first whether it is empty.
+    rows that this worker takes now (worker/placement.py).
     """
-    if not is_repeated and transitions.is_queue_empty():  # which takes a tenth of what a claim takes that finds nothing
+    if transitions.is_queue_empty():  # which takes a tenth of what a claim takes that finds nothing
         return []
     lease = new_lease(worker)
     able, params = runnable(worker, placement)
