@@ -41,6 +41,9 @@ class Job(models.Model):
     priority = models.SmallIntegerField(default=0)
     virtual_start = models.FloatField(db_default=0.0, editable=False)  # its place in the queue: see store/fair_order.py
     virtual_finish = models.FloatField(db_default=0.0, editable=False)
+    owner_order = models.FloatField(
+        db_default=0.0, editable=False
+    )  # its first `virtual_start`: the order of an owner's own rows
     batch_key = models.CharField(max_length=64, blank=True)
     attempt = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=max_attempts)
@@ -81,7 +84,12 @@ class Job(models.Model):
             # Small, since only active rows are in them: the queue stays fast whatever the history's length.
             models.Index(fields=["virtual_start", "id"], name="job_queue", condition=Q(status=Status.QUEUED)),
             models.Index(
-                F("owner_key"), F("priority").desc(), F("id"), name="job_owner_queue", condition=Q(status=Status.QUEUED)
+                F("owner_key"),
+                F("priority").desc(),
+                F("owner_order"),
+                F("id"),
+                name="job_owner_queue",
+                condition=Q(status=Status.QUEUED),
             ),
             models.Index(fields=["lease_expires_at"], name="job_leases", condition=Q(status=Status.RUNNING)),
             models.Index(fields=["owner_key", "virtual_finish"], name="job_active_owner", condition=Q(status__in=ACTIVE)),

@@ -15,6 +15,7 @@ from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from api.jobs.store import transitions
 from tests.jobs.conftest import now_as
 from tests.rows import spec_of
 
@@ -56,6 +57,15 @@ def test_an_owner_of_twice_the_weight_gets_twice_as_many_turns(worker):
     fill("b", 40, limits=OwnerLimits(weight=2))
     first = Counter(job.owner_key for job in claimed_order(worker)[:30])
     assert abs(first["b"] - 20) <= 1
+
+
+def test_rows_inserted_in_another_order_than_that_of_their_ids_exchange_no_slots(worker, submit, monkeypatch):
+    ids = [submit().pk for _ in range(20)]
+    Job.objects.filter(pk=ids[0]).update(virtual_start=500, virtual_finish=501, owner_order=500)
+    exchanges: list[Any] = []
+    monkeypatch.setattr(transitions, "exchange_slots", exchanges.append)
+    assert [job.pk for job in claimed_order(worker)] == [*ids[1:], ids[0]]
+    assert exchanges == []
 
 
 # ---------------------------------------------------------------- nobody starves

@@ -42,17 +42,17 @@ def queue_positions(jobs: Iterable[Job]) -> dict[uuid.UUID, int]:
     if not waiting:
         return {}
     queue = Job.objects.filter(status=Status.QUEUED).order_by(TRIED, "virtual_start", "id")
-    slots = list(queue.values_list("owner_key", "priority", "id", "attempt")[:POSITIONS_SHOWN])
+    slots = list(queue.values_list("owner_key", "priority", "owner_order", "id", "attempt")[:POSITIONS_SHOWN])
     return {job_id: place for place, job_id in enumerate(in_turn(slots)) if job_id in waiting}
 
 
-def in_turn(slots: Sequence[tuple[str, int, uuid.UUID, int]]) -> Iterator[uuid.UUID]:
+def in_turn(slots: Sequence[tuple[str, int, float, uuid.UUID, int]]) -> Iterator[uuid.UUID]:
     """Which job takes each slot: of those of its owner the one of the highest priority, the oldest of them."""
-    rows: dict[tuple[str, bool], list[tuple[int, uuid.UUID]]] = {}
-    for owner, priority, job_id, attempt in slots:
-        rows.setdefault((owner, attempt > 0), []).append((-priority, job_id))
+    rows: dict[tuple[str, bool], list[tuple[int, float, uuid.UUID]]] = {}
+    for owner, priority, order, job_id, attempt in slots:
+        rows.setdefault((owner, attempt > 0), []).append((-priority, order, job_id))
     best_first = {whose: iter(sorted(theirs)) for whose, theirs in rows.items()}
-    return (next(best_first[owner, attempt > 0])[1] for owner, _, _, attempt in slots)
+    return (next(best_first[owner, attempt > 0])[2] for owner, _, _, _, attempt in slots)
 
 
 def queue_position(job: Job) -> int | None:
@@ -61,7 +61,8 @@ def queue_position(job: Job) -> int | None:
     tried = Q(attempt__gt=0) if job.attempt else Q(attempt=0)
     alike = Job.objects.filter(tried, status=Status.QUEUED)
     mine = alike.filter(owner_key=job.owner_key)
-    better = mine.filter(Q(priority__gt=job.priority) | Q(priority=job.priority, id__lt=job.id)).order_by().count()
+    older = Q(owner_order__lt=job.owner_order) | Q(owner_order=job.owner_order, id__lt=job.id)
+    better = mine.filter(Q(priority__gt=job.priority) | Q(older, priority=job.priority)).order_by().count()
     slots = mine.order_by("virtual_start", "id").values_list("virtual_start", "id")[better : better + 1]
     if (slot := slots.first()) is None:
         return None  # it has been claimed since

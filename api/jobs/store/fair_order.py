@@ -5,7 +5,8 @@ follow each other; an owner who comes anew begins at the present of virtual time
 the order of their starts. So 1,000 queued jobs of one owner delay another's first job by what runs, and by no more.
 
 A slot belongs to an owner, and not to a row: when its turn comes, it goes to the owner's row of the highest priority, the oldest of
-those. Rows whose slots are out of order exchange them then (`Turn` and `transitions.exchange_slots`).
+those. Rows whose slots are out of order exchange them then (`Turn` and `transitions.exchange_slots`). The age of a row is the slot that it
+was given first (`owner_order`), and not its id: clients that submit at once may insert rows in another order than that of their ids.
 
 There is no state beside the rows. Virtual time begins at 0 again where nothing is queued or runs.
 """
@@ -18,7 +19,7 @@ from django.db import connection
 from api.jobs.models import Job
 
 JOB = Job._meta.db_table
-SLOT_COLUMNS = ("virtual_start", "virtual_finish")
+SLOT_COLUMNS = ("virtual_start", "virtual_finish", "owner_order")
 
 
 def index_hint(index: str) -> str:
@@ -79,7 +80,7 @@ class Turn:
             best AS MATERIALIZED (
                 SELECT {columns} FROM {JOB} {index_hint("job_owner_queue")}
                 WHERE status = 'queued' AND owner_key = (SELECT owner_key FROM head) AND {only}
-                ORDER BY priority DESC, id LIMIT 1 {lock})"""
+                ORDER BY priority DESC, owner_order, id LIMIT 1 {lock})"""
 
     @property
     def picked(self) -> str:

@@ -184,7 +184,8 @@ def add_job(
     slot, slot_params = new_slot(job, cost)
     condition, params = unless
     statement = f"""{slot} INSERT INTO {JOB} ({GIVEN_COLUMNS})
-        SELECT {", ".join(["%s"] * len(values))}, slot.virtual_start, slot.virtual_start + slot.cost FROM slot WHERE NOT ({condition})"""
+        SELECT {", ".join(["%s"] * len(values))}, slot.virtual_start, slot.virtual_start + slot.cost, slot.virtual_start
+        FROM slot WHERE NOT ({condition})"""
     rows = change(statement, [*slot_params, *values, *params], *event_rows(events), returning=COLUMNS)
     return read_job(rows[0]) if rows else None
 
