@@ -27,7 +27,8 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.loading.builders import Builder, register_builder
 from api.loading.device_memory import modules_of, weight_bytes
-from api.loading.pipelines import TASKS, choose_dtypes, pipeline_for_task, prepare_pipeline
+from api.loading.dtypes import choose_dtypes
+from api.loading.pipelines import TASKS, pipeline_for_task, prepare_pipeline
 from api.model_loader import ModelLoader
 
 TOKENIZER = Path(__file__).parent.parent / "api" / "starter" / "weights" / "starter" / "tokenizer"

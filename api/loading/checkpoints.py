@@ -147,3 +147,8 @@ def _missing_weights_error(entry: ModelEntry, component_folder: Path) -> Darkroo
 
 def _broken_error(entry: ModelEntry, reason: str) -> DarkroomError:
     return DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: {reason}.")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """{} where there is no such file."""
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}

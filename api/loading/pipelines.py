@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from api.devices import Device
 from api.downloads.snapshots import WEIGHTS, variant_of
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.checkpoints import check_checkpoint
+from api.loading.checkpoints import check_checkpoint, read_json
 from api.loading.device_memory import estimate_files, modules_of
+from api.loading.dtypes import choose_dtypes
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
 
@@ -45,7 +45,7 @@ def build_pipeline(entry: ModelEntry, folder: Path, device: Device) -> Diffusion
     The pipeline is still in main memory: the loader moves it, or has it offloaded. Raises DarkroomError for a damaged checkpoint.
     """
     check_checkpoint(entry, folder, weight_files(folder))
-    index = _read_json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     options: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
     pipeline = DiffusionPipeline.from_pretrained(
         folder,
@@ -103,24 +103,6 @@ def cast_inputs_to_own_dtype(vae: Any) -> None:
             part.register_forward_pre_hook(cast)
 
 
-def choose_dtypes(folder: Path, device: Device) -> dict[str, torch.dtype]:
-    """By component's name, with "default" for the others: what diffusers' `from_pretrained` takes as `dtype`.
-
-    Half precision has two exceptions. Diffusion transformers (FLUX, SD 3, Qwen-Image …) are trained in bf16 and overflow in fp16.
-    SDXL's first VAE overflows in fp16 too and says so (`force_upcast`): it runs in bf16, or in fp32 where bf16 is slow.
-    """
-    if device.dtype == torch.float32:
-        return {"default": torch.float32}
-    index = _read_json(folder / "model_index.json")
-    if "transformer" in index:
-        return {"default": torch.bfloat16}
-    dtypes = {"default": device.dtype}
-    is_xl = str(index.get("_class_name", "")).startswith("StableDiffusionXL")
-    if is_xl and device.dtype == torch.float16 and _read_json(folder / "vae" / "config.json").get("force_upcast", True):
-        dtypes["vae"] = torch.bfloat16 if device.is_fast(torch.bfloat16) else torch.float32
-    return dtypes
-
-
 def installed_variant(folder: Path) -> str | None:
     """The variant ("fp16") that some component has its weights in, and in no other form."""
     for component in _components(folder):
@@ -151,7 +133,3 @@ def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     return sum(
         estimate_files(entry, folder, [file], dtypes.get(file.parent.name, dtypes["default"])) for file in weight_files(folder)
     )
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import F
 
 from api.jobs.models import JobEnding
-from api.jobs.outbox import take_unread
+from api.jobs.store.outbox import take_unread
 from api.system.models import JobCounter
 
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, float("inf"))

@@ -8,9 +8,10 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from api.errors import DarkroomError
-from api.jobs import lifecycle, outbox
+from api.jobs import lifecycle
 from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, JobEnding, Worker
+from api.jobs.store import outbox
 from tests.jobs.conftest import at_once, expire_lease
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,8 @@ from api.downloads.store import ModelStore
 from api.images.backends.local import generate
 from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE
 from api.loading.device_memory import dtypes_of, weight_bytes
-from api.loading.pipelines import build_pipeline, choose_dtypes, estimate_bytes
+from api.loading.dtypes import choose_dtypes
+from api.loading.pipelines import build_pipeline, estimate_bytes
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, painting, psnr, request
 from tests.models.tiny import build_tiny_flux, build_tiny_sd, build_tiny_sdxl

@@ -11,9 +11,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.access.services import create_key
-from api.jobs import lifecycle, outbox
+from api.jobs import lifecycle
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from api.jobs.store import outbox
 from api.system.counters import count_ended_jobs
 from tests.jobs.conftest import at_once
 from tests.system.conftest import MakeJob, bearer

@@ -30,7 +30,7 @@ def unscale_latents(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def decode_image(pipeline: Any, latents: torch.Tensor) -> Image.Image:
+def decode_latents(pipeline: Any, latents: torch.Tensor) -> Image.Image:
     """One picture from one map of latents (1, channels, …), as of spread_latents. Raises DarkroomError (not_finite, 500)."""
     vae = pipeline.vae
     pixels = _decode(pipeline, latents)

@@ -25,7 +25,7 @@ from api.errors import DarkroomError
 from api.images.backends.adapters import Lora, apply_adapters
 from api.images.backends.families import Prompts
 from api.images.backends.inputs import keep_outside_mask, network_mask, notes_on_mask, paints_nothing, source_image
-from api.images.backends.latents import decode_image, spread_latents
+from api.images.backends.latents import decode_latents, spread_latents
 from api.images.backends.phases import Phases
 from api.images.backends.previews import Previewer, projection
 from api.images.backends.request import Collector, Hooks, ImageRequest, Outcome, PictureList, RunResult
@@ -243,7 +243,7 @@ class _Run:
         return arguments
 
     def _decode(self, pipeline: Any, latents: torch.Tensor, request: ImageRequest) -> Image.Image:
-        made = decode_image(pipeline, latents)
+        made = decode_latents(pipeline, latents)
         return keep_outside_mask(made, request) if request.spec.task == INPAINTING else made
 
     def _warn(self, text: str) -> None:

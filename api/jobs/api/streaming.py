@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from django.http import StreamingHttpResponse
 
 from api.jobs.api.database_calls import call_and_close, in_thread_when_back
-from api.jobs.api.hub import watch_job
+from api.jobs.api.event_hub import watch_job
 from api.jobs.api.waiting import setter
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import FINAL, Status

@@ -5,7 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable
 
-from api.jobs.api.hub import watch_job
+from api.jobs.api.event_hub import watch_job
 
 
 def setter(event: asyncio.Event) -> Callable[[], None]:

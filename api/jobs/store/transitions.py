@@ -12,11 +12,12 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.models.fields import NOT_PROVIDED
 
-from api.jobs.models import Job, JobEnding, JobEvent
+from api.jobs.models import Job, JobEvent
 from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
 from api.jobs.store.fair_order import SLOT_COLUMNS, Turn, index_hint, least, locking, new_slot
+from api.jobs.store.outbox import outbox_rows
 
-JOB, EVENT, ENDING = Job._meta.db_table, JobEvent._meta.db_table, JobEnding._meta.db_table
+JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
 GIVEN = [field for field in FIELDS if field.db_default is NOT_PROVIDED]  # the others are the database's own
 GIVEN_COLUMNS = ", ".join([*(field.column for field in GIVEN), *SLOT_COLUMNS])
@@ -52,13 +53,6 @@ def is_due(waited: float = 0) -> str:
 def is_overdue() -> str:
     """The condition that a row, tried before, has let others go first for long enough."""
     return f"(attempt > 0 AND {is_due(RETRY_WAIT_SECONDS)})"
-
-
-def seconds_run() -> str:
-    """The difference between a row's start and its end; NULL where it never started."""
-    if connection.vendor == "postgresql":
-        return "EXTRACT(EPOCH FROM finished_at - started_at)"
-    return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
 
 
 def current_database() -> Any:
@@ -142,7 +136,7 @@ def change(
     delete = f"DELETE FROM {EVENT} WHERE type = '{exclusive_type}' AND job_id IN (SELECT id FROM changed)"
     insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {events}"
     then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(exclusive_type) + [(insert, event_params)] * bool(events)
-    then += [(ending_rows(), [])] * ends
+    then += [(outbox_rows(), [])] * ends
     if current_database().vendor == "postgresql":
         parts = [
             f"changed AS ({statement} RETURNING *)",
@@ -159,13 +153,6 @@ def change(
         for query, values in then:
             run(f"{changed} {query}", [*(row[0] for row in rows), *values])
     return rows
-
-
-def ending_rows() -> str:
-    """The INSERT of a row of the outbox for each changed job."""
-    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, counted"
-    return f"""INSERT INTO {ENDING} ({columns})
-        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, FALSE FROM changed"""
 
 
 def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:

@@ -9,9 +9,9 @@ from django.db.models.functions import Now
 from api.jobs.lifecycle import fail_jobs_of_ended_workers, hand_back_all
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.notify import wakeups
-from api.jobs.outbox import delete_read_endings
 from api.jobs.states import FINAL, Status
 from api.jobs.store import transitions
+from api.jobs.store.outbox import delete_read_endings
 
 log = logging.getLogger("darkroom.jobs")
 CHUNK = 500

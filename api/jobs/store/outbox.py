@@ -1,4 +1,5 @@
-"""Reading the outbox: what has ended, given to each reader exactly once, whatever the number of processes that read.
+"""The outbox: a row (JobEnding) for each job that ends, written by the statement that ends it, and given to each reader exactly once,
+whatever the number of processes that read.
 
 A reader is a boolean column of JobEnding: False until it has processed the row. In one transaction it takes rows (`take_unread`), does
 what it does with them, and they are marked. Rows are deleted once every reader has processed them and EVENT_RETENTION_HOURS are over.
@@ -8,6 +9,7 @@ from datetime import timedelta
 from typing import Literal
 
 from django.conf import settings
+from django.db import connection
 from django.db.models.functions import Now
 
 from api.jobs.models import JobEnding
@@ -15,6 +17,20 @@ from api.jobs.models import JobEnding
 Reader = Literal["counted"]
 READERS: tuple[Reader, ...] = ("counted",)
 CHUNK = 1000
+
+
+def outbox_rows() -> str:
+    """The INSERT of a row of the outbox for each changed job."""
+    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, counted"
+    return f"""INSERT INTO {JobEnding._meta.db_table} ({columns})
+        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, FALSE FROM changed"""
+
+
+def seconds_run() -> str:
+    """The difference between a row's start and its end; NULL where it never started."""
+    if connection.vendor == "postgresql":
+        return "EXTRACT(EPOCH FROM finished_at - started_at)"
+    return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
 
 
 def take_unread(reader: Reader) -> list[JobEnding]:
