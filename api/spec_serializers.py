@@ -33,6 +33,10 @@ class SpecSerializer(StrictSerializer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if spec := getattr(cls, "spec", None):
+            if spec in _nested and not issubclass(cls, _nested[spec]):
+                raise TypeError(
+                    f"{spec.__name__} is nested with {_nested[spec].__name__} already; declare {cls.__name__} before that."
+                )
             _nested.setdefault(spec, cls)
             if cls.__doc__ is None:
                 cls.__doc__ = spec.__doc__

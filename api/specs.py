@@ -47,8 +47,8 @@ class Rule:
     blank: bool = False
     """Whether an empty text is allowed."""
     choices: tuple[str, ...] = ()
-    shared: bool = False
-    """Requests that run as one batch are equal in this field."""
+    shared: bool | None = None
+    """Whether requests that run as one batch are equal in this field. Where one field of a spec is shared, each must say it."""
     decided: bool = False
     """A client may leave the field out; the submission then decides its value."""
     local_only: bool = False
@@ -81,6 +81,10 @@ class SpecField:
     def required(self) -> bool:
         return self.default is MISSING and not self.rule.decided
 
+    def is_in_use(self, value: Any) -> bool:
+        """Whether a client asks for anything with this value, as JSON or as the spec holds it."""
+        return bool(as_json(value) != (None if self.default is MISSING else as_json(self.default)))
+
     @cached_property
     def member(self) -> Any:
         """Of a list: the type of what is in it; None for anything else."""
@@ -108,6 +112,19 @@ def fields_of(cls: type[Any]) -> tuple[SpecField, ...]:
             SpecField(one.name, *_unwrap(hints[one.name]), one.default, one.metadata.get(RULE, Rule())) for one in fields(cls)
         )
     return _fields[cls]
+
+
+_shared_fields: dict[Any, tuple[SpecField, ...]] = {}
+
+
+def shared_fields(cls: type[Any]) -> tuple[SpecField, ...]:
+    """Those in which the requests of a batch are equal. Raises TypeError where a spec has such fields, and others that don't say it."""
+    if cls not in _shared_fields:
+        shared = tuple(one for one in fields_of(cls) if one.rule.shared)
+        if shared and (silent := [one.name for one in fields_of(cls) if one.rule.shared is None]):
+            raise TypeError(f"{cls.__name__}: say shared=True or shared=False of {', '.join(silent)}.")
+        _shared_fields[cls] = shared
+    return _shared_fields[cls]
 
 
 def field_of(cls: type[Any], name: str) -> SpecField:
@@ -158,19 +175,20 @@ class Spec:
         return tuple(dict.fromkeys(_input_ids(self)))
 
     @property
-    def local_only(self) -> tuple[str, ...]:
+    def local_fields_in_use(self) -> tuple[str, ...]:
         """Names of the fields in use that a hosted model does not honour."""
-        given = (one for one in fields_of(type(self)) if one.rule.local_only and getattr(self, one.name) != one.default)
-        return tuple(one.name for one in given)
+        return tuple(
+            one.name for one in fields_of(type(self)) if one.rule.local_only and one.is_in_use(getattr(self, one.name))
+        )
 
     @property
     def runs_alone(self) -> bool:
         """Whether this request is never run as one batch with others: where none of its fields is said to be shared."""
-        return not any(one.rule.shared for one in fields_of(type(self)))
+        return not shared_fields(type(self))
 
     def shared_values(self) -> dict[str, Any]:
         """What is equal in all requests of a batch: the fields marked as shared, and what subclasses derive."""
-        return {one.name: as_json(getattr(self, one.name)) for one in fields_of(type(self)) if one.rule.shared}
+        return {one.name: as_json(getattr(self, one.name)) for one in shared_fields(type(self))}
 
     def batch_key(self) -> str:
         """Jobs with equal keys may run as one batch; '' runs alone. At most 64 characters."""
@@ -235,11 +253,13 @@ def as_json(value: Any) -> Any:
 
 def read_dataclass(cls: type[T], data: Mapping[str, Any]) -> T:
     """An instance from JSON. Keys that are not fields are left out: rows of earlier versions have some."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{cls.__name__}: an object was expected, not {data!r}.")
     given: dict[str, Any] = {}
     missing: list[str] = []
     for one in fields_of(cls):
         if (value := data.get(one.name)) is not None:
-            given[one.name] = one.read(value)
+            given[one.name] = read_field(one, value)
         elif one.nullable and (one.default is MISSING or one.name in data):
             given[one.name] = None
         elif one.default is MISSING:
@@ -247,6 +267,15 @@ def read_dataclass(cls: type[T], data: Mapping[str, Any]) -> T:
     if missing:
         raise ValueError(f"{cls.__name__} lacks {', '.join(missing)}.")
     return cls(**given)
+
+
+def read_field(field: SpecField, value: Any) -> Any:
+    if field.member is not None and not isinstance(value, list | tuple):
+        raise ValueError(f"{field.name}: a list was expected, not {value!r}.")
+    try:
+        return field.read(value)
+    except TypeError:
+        raise ValueError(f"{field.name}: {value!r} can't be read.") from None
 
 
 def is_nested(type: Any) -> bool:

@@ -9,7 +9,7 @@ from rest_framework.exceptions import NotAuthenticated
 
 from api.access import tokens
 from api.access.models import ApiKey, default_scopes
-from api.access.scopes import GENERAL_LIMITS, SCOPES, OwnerLimits, Principal
+from api.access.scopes import GENERAL_LIMITS, MAX_WEIGHT, SCOPES, OwnerLimits, Principal
 
 CHALLENGE = "Bearer"
 KEY_REQUIRED = (
@@ -30,8 +30,10 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """A new key and its token, which can't be had again. Scopes are read and submit unless said otherwise.
 
-    Raises ValueError for an unknown scope.
+    Raises ValueError for an unknown scope, and for a weight that is none.
     """
+    if not 1 <= weight <= MAX_WEIGHT:
+        raise ValueError(f"A weight is 1 to {MAX_WEIGHT}.")
     chosen = default_scopes() if scopes is None else [scope for scope in SCOPES if scope in scopes]
     if not chosen or unknown_scopes(scopes or ()):
         raise ValueError(f"Scopes are one or more of {', '.join(SCOPES)}.")

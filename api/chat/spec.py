@@ -24,7 +24,7 @@ def images_of(turns: Iterable[TurnParams]) -> list[str]:
 
 def number(minimum: float, maximum: float) -> Any:
     """Where it is not given, the model's own value counts."""
-    return param(default=None, omitted=True, minimum=minimum, maximum=maximum)
+    return param(default=None, omitted=True, shared=False, minimum=minimum, maximum=maximum)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class ChatSpec(Spec):
 
     kind = "chat"
 
-    messages: tuple[TurnParams, ...]
+    messages: tuple[TurnParams, ...] = param(shared=False)
     model: str = param(decided=True, shared=True, max_length=200)
     backend: str = param(decided=True, shared=True)
     variant: str | None = param(default=None, shared=True, internal=True)
@@ -41,18 +41,18 @@ class ChatSpec(Spec):
     top_p: float | None = number(0, 1)
     top_k: int | None = number(-1, LARGEST_COUNT)
     min_p: float | None = number(0, 1)
-    max_tokens: int | None = param(default=None, minimum=1, maximum=LARGEST_COUNT)
-    stop: tuple[str, ...] | None = param(default=None, omitted=True)
+    max_tokens: int | None = param(default=None, shared=False, minimum=1, maximum=LARGEST_COUNT)
+    stop: tuple[str, ...] | None = param(default=None, shared=False, omitted=True)
     n: int | None = number(1, 8)
-    seed: int = param(decided=True, minimum=-LARGEST_SEED, maximum=LARGEST_SEED)
+    seed: int = param(decided=True, shared=False, minimum=-LARGEST_SEED, maximum=LARGEST_SEED)
     presence_penalty: float | None = number(-2, 2)
     frequency_penalty: float | None = number(-2, 2)
     repetition_penalty: float | None = number(0.01, 10)
-    logprobs: bool | None = param(default=None, omitted=True)
+    logprobs: bool | None = param(default=None, shared=False, omitted=True)
     top_logprobs: int | None = number(0, 20)
-    response_format: Mapping[str, Any] | None = param(default=None)
-    user: str = param(default="", max_length=256, blank=True)
-    metadata: Mapping[str, str] = param(decided=True)
+    response_format: Mapping[str, Any] | None = param(default=None, shared=False)
+    user: str = param(default="", shared=False, max_length=256, blank=True)
+    metadata: Mapping[str, str] = param(decided=True, shared=False)
 
     @property
     def loaded_id(self) -> str:

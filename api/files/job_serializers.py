@@ -14,5 +14,6 @@ class FileJobSerializer(SpecSerializer):
     spec: ClassVar[type[Spec]]
 
     def resolve(self) -> Submission:
+        """The fingerprint has what was left out as its default, so that saying it makes no other request."""
         data = self.validated_data
-        return Submission(self.spec.from_json(by_id(data)), fingerprint=by_content(data))
+        return Submission(self.spec.from_json(by_id(data)), fingerprint=self.spec.from_json(by_content(data)).to_json())

@@ -80,7 +80,11 @@ class Txt2ImgSerializer(SpecSerializer):
             raise ValidationError(
                 {"model_id": [f"{self.entry.name} is only on this server, and USE_LOCAL_MODELS is off."]}, code="not_remote"
             )
-        wanted = [one.name for one in fields_of(self.spec) if one.rule.local_only and data.get(one.name)]
+        wanted = [
+            one.name
+            for one in fields_of(self.spec)
+            if one.rule.local_only and one.name in data and one.is_in_use(data[one.name])
+        ]
         if wanted:
             detail = "Not possible while USE_LOCAL_MODELS is off."
             raise ValidationError({name: [detail] for name in wanted}, code="not_remote")

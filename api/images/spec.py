@@ -38,26 +38,30 @@ class Txt2ImgSpec(Spec):
 
     kind = "txt2img"
 
-    prompt: str = param(max_length=2000, help="Weights in Compel's syntax: `a (red)++ circle`.")
-    negative_prompt: str = param(default="", max_length=2000, blank=True)
+    prompt: str = param(shared=False, max_length=2000, help="Weights in Compel's syntax: `a (red)++ circle`.")
+    negative_prompt: str = param(default="", shared=False, max_length=2000, blank=True)
     model_id: str = param(decided=True, shared=True, max_length=200)
     width: int = side("Width")
     height: int = side("Height")
     steps: int = param(decided=True, shared=True, minimum=1, maximum=MOST_STEPS)
     guidance_scale: float = param(decided=True, shared=True, minimum=0, maximum=30)
-    seed: int = param(decided=True, minimum=0, maximum=LARGEST_SEED, help="Image i uses seed + i.")
-    num_images: int = param(default=1, minimum=1, maximum=16)
+    seed: int = param(decided=True, shared=False, minimum=0, maximum=LARGEST_SEED, help="Image i uses seed + i.")
+    num_images: int = param(default=1, shared=False, minimum=1, maximum=16)
     best_of: int | None = param(
-        default=None, minimum=1, maximum=MOST_CANDIDATES, help="So many are made, and the best num_images are kept."
+        default=None,
+        shared=False,
+        minimum=1,
+        maximum=MOST_CANDIDATES,
+        help="So many are made, and the best num_images are kept.",
     )
-    rank_by: RankBy | None = param(default=None)
+    rank_by: RankBy | None = param(default=None, shared=False)
     scheduler: str | None = param(
         default=None, shared=True, max_length=40, local_only=True, help=f"One of {', '.join(SCHEDULER_NAMES)}."
     )
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=8, local_only=True)
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
-    output_format: str = param(default="png", choices=FORMAT_NAMES)
-    tags: tuple[str, ...] = param(default=(), max_items=20, max_length=50)
+    output_format: str = param(default="png", shared=False, choices=FORMAT_NAMES)
+    tags: tuple[str, ...] = param(default=(), shared=False, max_items=20, max_length=50)
     deterministic: bool = param(default=False, shared=True, local_only=True)
 
     @property
@@ -80,7 +84,7 @@ class Txt2ImgSpec(Spec):
     @property
     def runs_alone(self) -> bool:
         """A request of several pictures or candidates fills a batch by itself; a deterministic one must not have neighbours."""
-        return self.deterministic or len(self.seeds) > 1
+        return self.deterministic or self.num_images > 1 or self.best_of is not None
 
     def shared_values(self) -> dict[str, Any]:
         return {**super().shared_values(), "task": self.task}
@@ -92,8 +96,10 @@ class Img2ImgSpec(Txt2ImgSpec):
 
     kind = "img2img"
 
-    image: InputImage = param(help="base64, a data URL, a multipart file, or the id of an image here")
-    mask: InputMask | None = param(default=None, local_only=True, help="White is painted anew, black is kept.")
+    image: InputImage = param(shared=False, help="base64, a data URL, a multipart file, or the id of an image here")
+    mask: InputMask | None = param(
+        default=None, omitted=True, shared=False, local_only=True, help="White is painted anew, black is kept."
+    )
     strength: float = param(default=0.6, shared=True, minimum=0, maximum=1, help="0 keeps the picture, 1 forgets it.")
 
     @property

@@ -48,8 +48,6 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
         kind=child.kind,
         params=child.params,
         owner_key=parent.owner_key,
-        model_id=child.model_id,
-        prompt=child.prompt.replace("\x00", ""),
         priority=parent.priority,
         parent=parent,
         only_worker_id=child.only_worker_id,
@@ -57,4 +55,5 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
     )
     kind, spec = get_kind(child.kind), read_spec(job)
     job.params, job.batch_key, job.warnings = spec.to_json(), spec.batch_key(), list(kind.find_warnings(spec))
+    job.model_id, job.prompt = spec.history_model, spec.history_prompt.replace("\x00", "")
     return add(job, spec, limits_of(parent.owner_key), kind.link_inputs(spec))

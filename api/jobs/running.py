@@ -150,8 +150,6 @@ class ChildJob:
 
     kind: str
     params: dict[str, Any]
-    model_id: str = ""
-    prompt: str = ""
     only_worker_id: uuid.UUID | None = None
     """The worker that it is for; None: any."""
 

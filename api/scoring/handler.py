@@ -21,6 +21,7 @@ NAMES_SECONDS = 1.0
 
 class LayoutScoring(JobKind[LayoutSpec]):
     name = LayoutSpec.kind
+    spec_class = LayoutSpec  # its two forms: `read_spec`
     max_batch = 32
     next_look = 0.0
     page_scorers: list[str]

@@ -57,11 +57,11 @@ class ElementBox:
 class ScoreItem:
     """One layout. In a form, `variant`, `event_data` and `elements` are JSON text."""
 
-    image: InputImage | None = param(default=None)
-    variant: Variant = param(default=Variant())
-    event_data: EventData = param(default=EventData())
-    elements: tuple[ElementBox, ...] = param(default=(), max_items=200)
-    deep: bool = param(default=False, help="Also the slow measure of clutter, subband entropy.")
+    image: InputImage | None = param(default=None, shared=False)
+    variant: Variant = param(default=Variant(), shared=False)
+    event_data: EventData = param(default=EventData(), shared=False)
+    elements: tuple[ElementBox, ...] = param(default=(), shared=False, max_items=200)
+    deep: bool = param(default=False, shared=False, help="Also the slow measure of clutter, subband entropy.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class ScoreSpec(LayoutSpec, ScoreItem):
 class ScoreBatchSpec(LayoutSpec):
     """A request to judge several layouts. It fills a batch by itself."""
 
-    items: tuple[ScoreItem, ...] = param(min_items=1, max_items=64)
+    items: tuple[ScoreItem, ...] = param(shared=False, min_items=1, max_items=64)
 
     @property
     def layouts(self) -> tuple[ScoreItem, ...]:
@@ -123,11 +123,13 @@ class ClipScoreSpec(Spec):
 
     kind = "clip_score"
 
-    images: tuple[InputImage, ...] = param(min_items=1, max_items=MOST_COMPARED)
-    prompts: tuple[str, ...] = param(min_items=1, max_items=MOST_COMPARED, max_length=2000)
+    images: tuple[InputImage, ...] = param(shared=False, min_items=1, max_items=MOST_COMPARED)
+    prompts: tuple[str, ...] = param(shared=False, min_items=1, max_items=MOST_COMPARED, max_length=2000)
     model_id: str = param(decided=True, shared=True, max_length=200, help="A CLIP of the catalog; else DEFAULT_CLIP_MODEL.")
     pairs: bool = param(
-        default=False, help="Also the i-th image with the i-th prompt, in `pairs`; only those are kept in the history."
+        default=False,
+        shared=False,
+        help="Also the i-th image with the i-th prompt, in `pairs`; only those are kept in the history.",
     )
 
     @property

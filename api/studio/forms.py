@@ -84,8 +84,9 @@ class PromptForm:
 
 
 def form_fields() -> list[SpecField]:
-    """What one input can hold: no lists."""
-    return [one for one in fields_of(Txt2ImgSerializer.spec) if one.type in TYPES and not one.rule.internal]
+    """What one input can hold: no lists. Nothing that only a model of this server honours, where none runs here."""
+    fields = (one for one in fields_of(Txt2ImgSerializer.spec) if one.type in TYPES and not one.rule.internal)
+    return [one for one in fields if settings.USE_LOCAL_MODELS or not one.rule.local_only]
 
 
 def form_names() -> list[str]:

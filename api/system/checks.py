@@ -7,7 +7,7 @@ import importlib
 import ipaddress
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.core.files.storage import InvalidStorageError
+from django.urls import URLPattern, URLResolver
+from rest_framework.views import APIView
 
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
 from api.files.storage import media_folder
@@ -200,6 +202,31 @@ def check_env_file() -> Iterator[CheckMessage]:
         message = f"{settings.ENV_FILE}, line {settings.ENV_FILE_LINES[name]}: there is no setting {name}."
         hint = f"Did you mean {nearest}?" if nearest else "README.md has the table of settings."
         yield Warning(message, hint=hint, id="darkroom.W008")
+
+
+# ---------------------------------------------------------------- EXTRA_APPS
+
+
+@check(Tags.urls)
+def check_extra_urls() -> Iterator[CheckMessage]:
+    """REST framework's views ask for a key; any other view would be open to everybody."""
+    from config.urls import extra_urls  # imports the apps' views
+
+    for address, callback in addresses_of(extra_urls()):
+        view = getattr(callback, "cls", None)
+        if not (isinstance(view, type) and issubclass(view, APIView)):
+            message = f"EXTRA_APPS: the address {address} is no view of REST framework, and would be open to everybody."
+            yield Error(message, hint="Make it an APIView, or a SubmitView for jobs.", id="darkroom.E031")
+
+
+def addresses_of(patterns: Iterable[URLPattern | URLResolver], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each address with what answers there."""
+    for pattern in patterns:
+        address = f"{prefix}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from addresses_of(pattern.url_patterns, address)
+        else:
+            yield address, pattern.callback
 
 
 # ---------------------------------------------------------------- jobs

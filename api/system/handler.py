@@ -8,9 +8,11 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from api.errors import DarkroomError
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
-from api.jobs.running import ChildJob, Finished, Outcome, RunningJob, Waiting
+from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Waiting
+from api.jobs.states import Status
 from api.runtime.model_use import report_to
 from api.system.selectors import live_workers
 from api.system.spec import ALL_WORKERS, LoadModelSpec, ModelSpec, UnloadModelSpec
@@ -35,9 +37,9 @@ class ModelCommand(JobKind[Any]):
             if run.spec.worker != ALL_WORKERS:
                 yield Finished(run, {**self.act(run), "memory": get_loader().loaded()})
             elif children := run.children:
-                yield Finished(run, {"model_id": run.spec.model_id, "workers": [render_child(child) for child in children]})
+                yield outcome_of(run, children)
             else:
-                yield Waiting(run, child_jobs(run.spec))
+                yield Waiting(run, child_jobs(run))
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         """With the Worker row in the same transaction, so that /api/models/ agrees with the answer before the next heartbeat."""
@@ -61,8 +63,8 @@ class LoadModel(ModelCommand):
 
 
 class UnloadModel(ModelCommand):
-    """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that it is for, else in
-    the one that claims it.
+    """Frees a model's memory; `unloaded` is false where it was not loaded. Of several workers: in the one that it is for, or in all,
+    else in the one that claims it.
     """
 
     name = UnloadModelSpec.kind
@@ -74,14 +76,22 @@ class UnloadModel(ModelCommand):
         return {"model_id": run.spec.model_id, "unloaded": get_loader().unload(run.spec.model_id)}
 
 
-def child_jobs(spec: ModelSpec) -> list[ChildJob]:
-    """One for each live worker that loads models: this one at least."""
-    workers = [worker for worker in live_workers() if spec.kind in worker.kinds]
+def child_jobs(run: Run) -> list[ChildJob]:
+    """One for this worker, and for each other live worker that loads models."""
+    spec: ModelSpec = run.spec
+    others = (worker.pk for worker in live_workers() if spec.kind in worker.kinds)
+    workers = {pk for pk in (run.job.worker_id, *others) if pk}
     return [
-        ChildJob(spec.kind, dataclasses.replace(spec, worker=str(worker.pk)).to_json(), spec.model_id, only_worker_id=worker.pk)
-        for worker in workers
+        ChildJob(spec.kind, dataclasses.replace(spec, worker=str(pk)).to_json(), only_worker_id=pk) for pk in sorted(workers)
     ]
 
 
-def render_child(child: Job) -> dict[str, Any]:
-    return {"worker": str(child.only_worker_id), "status": child.status, "result": child.result, "error": child.error}
+def outcome_of(run: Run, children: Sequence[Job]) -> Outcome:
+    """Finished where all workers did it; else the error of the first that did not, with how many there were."""
+    undone = [child for child in children if child.status != Status.SUCCEEDED]
+    if not undone:
+        workers = [{"worker": str(child.only_worker_id), "result": child.result} for child in children]
+        return Finished(run, {"model_id": run.spec.model_id, "workers": workers})
+    error = undone[0].error or {"code": "cancelled", "status": 409, "detail": "It was cancelled."}
+    detail = f"{len(undone)} of {len(children)} workers did not. Worker {undone[0].only_worker_id}: {error['detail']}"
+    return Failed(run, DarkroomError(error["code"], error["status"], detail))

@@ -115,8 +115,9 @@ class ModelSerializer(serializers.Serializer[Any]):
 
 
 class ModelCommandSerializer(SpecSerializer):
-    """The model is named by the address; whoever names it here too, as a job's params do, must mean the same. `context`: spec, model_id."""
+    """The model is named by the address; whoever names it here too, as a job's params do, must mean the same."""
 
+    # `context` has the spec's class and the address's `model_id`.
     spec = ModelSpec
 
     worker = serializers.CharField(
@@ -130,6 +131,7 @@ class ModelCommandSerializer(SpecSerializer):
     def validate_worker(self, value: str | None) -> str | None:
         if value is None:
             return None
+        value = value if value == ALL_WORKERS else read_uuid(value)
         workers = {str(worker.pk): worker for worker in live_workers()}
         able = {pk for pk, worker in workers.items() if self.context["spec"].kind in worker.kinds}
         if value == ALL_WORKERS and not able:
@@ -149,6 +151,14 @@ class ModelCommandSerializer(SpecSerializer):
             raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")
         spec = self.context["spec"](model_id=model_id, worker=worker)
         return Submission(spec, only_worker_id=uuid.UUID(worker) if worker and worker != ALL_WORKERS else None)
+
+
+def read_uuid(text: str) -> str:
+    """In the form in which ids are compared."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise serializers.ValidationError(f"Must be a worker's id, or `{ALL_WORKERS}`.") from None
 
 
 def find_model_id(asked: str) -> str:

@@ -139,6 +139,12 @@ def test_the_command_can_be_told_to_make_the_first_key_only() -> None:
     assert [key.name for key in ApiKey.objects.all()] == ["first"]
 
 
+def test_a_weight_is_at_least_one() -> None:
+    for weight in (0, -1, 1001):
+        with pytest.raises(ValueError, match="1 to 1000"):
+            create_key(name="x", weight=weight)
+
+
 # The admin
 
 

@@ -94,7 +94,7 @@ def test_what_the_protocol_has_no_place_for_is_an_error(
 
     assert (raised.value.code, raised.value.status, raised.value.field) == ("unsupported_remotely", 400, named)
     assert server.calls == []
-    assert request(**fields).spec.local_only == (named,)
+    assert request(**fields).spec.local_fields_in_use == (named,)
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -76,6 +76,11 @@ def test_prompts_seeds_formats_and_tags_may_differ() -> None:
     assert key_of("txt2img", PARAMS) == key_of("txt2img", other) != ""
 
 
+@pytest.mark.parametrize("alone", [{"best_of": 1}, {"best_of": 2}, {"num_images": 2}, {"deterministic": True}])
+def test_a_request_that_ranks_fills_a_batch_or_must_be_alone_is_never_batched(alone: dict[str, Any]) -> None:
+    assert key_of("txt2img", {**PARAMS, **alone}) == ""
+
+
 class Reached(Exception):
     """The backend took the batch."""
 
@@ -100,7 +105,7 @@ params_of_any_request = st.fixed_dictionaries(
         "loras": st.sampled_from([[], [{"id": "riso", "weight": 0.5}], [{"id": "riso", "weight": 1}]]),
         "seed": st.integers(0, 2),
         "num_images": st.integers(1, 2),
-        "best_of": st.sampled_from([None, 2]),
+        "best_of": st.sampled_from([None, 1, 2]),
         "deterministic": st.booleans(),
         "image": st.sampled_from(["a", "b"]),
         "mask": st.sampled_from([None, "a"]),

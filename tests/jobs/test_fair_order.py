@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.access.scopes import OwnerLimits
+from api.access.services import create_key
 from api.jobs import lifecycle
 from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.kinds import get_kind
@@ -66,6 +67,20 @@ def test_rows_inserted_in_another_order_than_that_of_their_ids_exchange_no_slots
     monkeypatch.setattr(transitions, "exchange_slots", exchanges.append)
     assert [job.pk for job in claimed_order(worker)] == [*ids[1:], ids[0]]
     assert exchanges == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_weight_of_a_key_counts_for_what_it_submits_retries_and_asks_for(client):
+    key, token = create_key(name="twice", weight=4)
+    body, headers = (
+        {"backend": "heuristic", "variant": {"font": "serif"}},
+        {"Prefer": "respond-async", "Authorization": f"Bearer {token}"},
+    )
+    job = client.post("/api/score/", body, "application/json", headers=headers).json()
+    again = client.post(f"/api/jobs/{job['id']}/retry/", headers=headers).json()
+    rows = [Job.objects.get(pk=one["id"]) for one in (job, again)]
+    assert [row.virtual_finish - row.virtual_start for row in rows] == [0.25, 0.25]
+    assert {row.owner_key for row in rows} == {key.prefix}
 
 
 # ---------------------------------------------------------------- nobody starves

@@ -31,7 +31,7 @@ def test_children_are_jobs_of_the_parents_owner_with_its_priority(submit: Submit
     parent = submit("parent", {"child_params": {"a": 1}}, owner_key="bob", priority=7)
     loop.run_once()
     child = parent.children.get()
-    assert (child.owner_key, child.priority, child.params, child.prompt) == ("bob", 7, {"a": 1}, "a child")
+    assert (child.owner_key, child.priority, child.params) == ("bob", 7, {"a": 1})
 
 
 def test_a_parent_that_waits_is_shown_as_running_with_its_childrens_progress(submit: Submit, loop, client):

@@ -21,13 +21,13 @@ class Point:
 class ExampleSpec(Spec):
     kind = "example"
 
-    text: str = param(max_length=5)
+    text: str = param(shared=False, max_length=5)
     size: int = param(decided=True, shared=True, minimum=8, maximum=64, multiple_of=8)
     mode: str | None = param(default=None, shared=True, choices=("fast", "good"))
-    ratio: float = param(default=0.5, minimum=0, maximum=1)
-    points: tuple[Point, ...] = param(default=(), max_items=2)
-    tags: tuple[str, ...] = param(default=(), max_items=2, max_length=3)
-    origin: str = param(default="", internal=True)
+    ratio: float = param(default=0.5, shared=False, minimum=0, maximum=1)
+    points: tuple[Point, ...] = param(default=(), shared=False, max_items=2)
+    tags: tuple[str, ...] = param(default=(), shared=False, max_items=2, max_length=3)
+    origin: str = param(default="", shared=False, internal=True)
 
 
 class ExampleSerializer(SpecSerializer):
@@ -104,3 +104,18 @@ def test_a_valid_request_carries_defaults_and_leaves_open_what_the_server_decide
     data = serializer.validated_data
     assert (data["ratio"], data["points"]) == (0.5, [{"x": 1, "label": ""}])
     assert {"size", "origin"}.isdisjoint(data)
+
+
+def test_every_field_of_a_batched_request_says_whether_a_batch_shares_it() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class LongerSpec(ExampleSpec):
+        tone: int = param(default=0)
+
+    with pytest.raises(TypeError, match="LongerSpec: say shared=True or shared=False of tone"):
+        LongerSpec(text="a", size=8).batch_key()
+
+
+@pytest.mark.parametrize("wrong", [{"points": ["riso"]}, {"points": 5}, {"tags": 5}, {"points": {"x": 1}}, {"ratio": "much"}])
+def test_a_row_of_another_shape_is_an_error_of_one_class(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"expected|could not convert|can't be read"):
+        ExampleSpec.from_json({"text": "a", "size": 8, **wrong})

@@ -128,22 +128,53 @@ def test_it_is_for_a_live_worker_that_loads_models(client: Client, worker: Worke
         assert detail in str(reply.json()["errors"])
 
 
-def test_loading_may_be_for_all_workers(client: Client, worker: WorkerLoop) -> None:
-    other = WorkerLoop(describe=describe_runtime)
-    modelless = Worker.objects.create(hostname="here", pid=1, kinds=["layout_score"])
-    reply = client.post("/api/models/tiny/one/load/", {"worker": "all"}, "application/json", headers=ASYNC)
-    job = Job.objects.get(pk=reply.json()["id"])
-    for loop in (other, worker, other, worker, other):
+@pytest.fixture
+def loops(worker: WorkerLoop) -> list[WorkerLoop]:
+    return [worker, WorkerLoop(describe=describe_runtime)]
+
+
+def run_for_all(client: Client, loops: list[WorkerLoop], address: str) -> Job:
+    reply = client.post(f"/api/models/{address}/", {"worker": "all"}, "application/json", headers=ASYNC)
+    for loop in loops * 3:
         loop.run_once()
-    job.refresh_from_db()
+    return Job.objects.get(pk=reply.json()["id"])
+
+
+def test_loading_may_be_for_all_workers(client: Client, loops: list[WorkerLoop]) -> None:
+    modelless = Worker.objects.create(hostname="here", pid=1, kinds=["layout_score"])
+    job = run_for_all(client, loops, "tiny/one/load")
     assert (job.status, job.result["model_id"]) == ("succeeded", "tiny/one")
-    assert {one["worker"]: one["result"]["loaded"] for one in job.result["workers"]} == {
-        str(worker.worker.pk): True,
-        str(other.worker.pk): True,
-    }
-    assert str(modelless.pk) not in str(job.result)
+    loaded = {one["worker"]: one["result"]["loaded"] for one in job.result["workers"]}
+    assert loaded == {str(loop.worker.pk): True for loop in loops}
+    assert str(modelless.pk) not in loaded
+
+
+def test_what_one_worker_of_all_did_not_do_fails_the_job(client: Client, loops: list[WorkerLoop]) -> None:
+    job = run_for_all(client, loops, "gone/load")
+    assert (job.status, job.error["code"]) == ("failed", "not_found")
+    assert job.error["detail"].startswith("2 of 2 workers did not. Worker ")
+    with model_loader.get_loader().use("tiny/one", "text-to-image"):
+        busy = run_for_all(client, loops, "tiny/one/unload")
+    assert (busy.status, busy.error["status"]) == ("failed", 409)
+
+
+def test_a_worker_whose_heartbeat_is_late_still_does_its_own_part(client: Client, loops: list[WorkerLoop]) -> None:
+    reply = client.post("/api/models/tiny/one/load/", {"worker": "all"}, "application/json", headers=ASYNC)
+    Worker.objects.update(heartbeat_at="2020-01-01T00:00:00Z")
+    for _ in range(3):
+        loops[0].run_once()
+    job = Job.objects.get(pk=reply.json()["id"])
+    assert [one["worker"] for one in job.result["workers"]] == [str(loops[0].worker.pk)]
 
 
 def test_all_workers_are_at_least_one(client: Client) -> None:
     reply = client.post("/api/models/starter/load/", {"worker": "all"}, "application/json", headers=ASYNC)
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (400, "worker")
+
+
+def test_a_workers_id_is_read_in_every_form(client: Client, worker: WorkerLoop) -> None:
+    for text in (worker.worker.pk.hex, str(worker.worker.pk).upper()):
+        reply = client.post("/api/models/tiny/one/load/", {"worker": text}, "application/json", headers=ASYNC)
+        assert reply.json()["params"]["worker"] == str(worker.worker.pk)
+    reply = client.post("/api/models/tiny/one/load/", {"worker": "mine"}, "application/json", headers=ASYNC)
     assert (reply.status_code, reply.json()["errors"][0]["field"]) == (400, "worker")

@@ -76,7 +76,7 @@ class RemoteBackend:
         `model` is the hub repository's name. `hooks` are for this request alone: it is their index 0.
         Raises DarkroomError, with unsupported_remotely (400) for a field that is marked as `local_only`.
         """
-        if fields := request.spec.local_only:
+        if fields := request.spec.local_fields_in_use:
             detail = f"{', '.join(fields)} can't be used while models run remotely (USE_LOCAL_MODELS=false)."
             raise DarkroomError("unsupported_remotely", 400, detail, field=fields[0])
         for number, seed in enumerate(request.spec.seeds):

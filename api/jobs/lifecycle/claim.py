@@ -90,13 +90,13 @@ def runnable(worker: Worker, placement: tuple[str, list[Any]] = ("TRUE", [])) ->
     return " AND ".join([*conditions, placement[0]]), [*params, *placement[1]]
 
 
-def leaving(models: Collection[str], *, but: Sequence[uuid.UUID]) -> tuple[str, list[Any]]:
-    """The condition of all rows but those of `models`; of the rows `but` in any case."""
-    condition = f"model_id NOT IN ({', '.join(['%s'] * len(models))})"
-    if not but:
-        return condition, [*models]
+def leaving(worker: Worker, models: Collection[str], *, but: Sequence[uuid.UUID]) -> tuple[str, list[Any]]:
+    """The condition of all rows but those of `models`; of the rows `but`, and of those for this worker alone, in any case."""
     ids = [transitions.stored("id", job_id) for job_id in but]
-    return f"({condition} OR id IN ({', '.join(['%s'] * len(ids))}))", [*models, *ids]
+    conditions = [f"model_id NOT IN ({', '.join(['%s'] * len(models))})", "only_worker_id = %s"]
+    if ids:
+        conditions.append(f"id IN ({', '.join(['%s'] * len(ids))})")
+    return f"({' OR '.join(conditions)})", [*models, transitions.stored("only_worker_id", worker.pk), *ids]
 
 
 def rows_before_others(*, worker: Worker, models: Collection[str]) -> list[uuid.UUID]:

@@ -34,11 +34,6 @@ class Migration(migrations.Migration):
             field=models.FloatField(db_default=0.0, editable=False),
         ),
         migrations.AddField(
-            model_name='job',
-            name='owner_order',
-            field=models.FloatField(db_default=0.0, editable=False),
-        ),
-        migrations.AddField(
             model_name='worker',
             name='kinds',
             field=models.JSONField(blank=True, default=list),
@@ -49,7 +44,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(models.F('owner_key'), models.OrderBy(models.F('priority'), descending=True), models.F('owner_order'), models.F('id'), condition=models.Q(('status', 'queued')), name='job_owner_queue'),
+            index=models.Index(models.F('owner_key'), models.OrderBy(models.F('priority'), descending=True), models.F('id'), condition=models.Q(('status', 'queued')), name='job_owner_queue'),
         ),
         migrations.AddIndex(
             model_name='job',

@@ -41,7 +41,7 @@ class Placement:
         passed = lifecycle.rows_before_others(worker=self.worker, models=self.elsewhere)
         self.left_since = {job_id: self.left_since.get(job_id, now) for job_id in passed}
         due = [job_id for job_id, since in self.left_since.items() if now - since >= settings.PLACEMENT_SECONDS]
-        return lifecycle.leaving(self.elsewhere, but=due)
+        return lifecycle.leaving(self.worker, self.elsewhere, but=due)
 
     def models_elsewhere(self) -> set[str]:
         """Those that live workers hold, and this one does not."""

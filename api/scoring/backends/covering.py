@@ -26,7 +26,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Covering:
-    """`value`: 0 for clean type, from about 0.7 on something covers something. `told`: the evidence, in words."""
+    """`value`: 0 for clean type, from about 0.7 on something covers something. `explanation`: the evidence, in words."""
 
     value: float
     explanation: str

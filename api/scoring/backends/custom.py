@@ -17,7 +17,7 @@ from api.scoring.backends.measures import Measure
 from api.scoring.backends.taste import EMBEDDING, Floats, Taste
 
 LAYOUTS = "layouts"
-MIN_POINTS = 1.0  # points
+MIN_POINTS = 1.0  # a measure that moved the score by less isn't mentioned
 MAX_SENTENCES = 4
 
 

@@ -197,9 +197,7 @@ class Parent(JobKind):
                 os._exit(139)
             if len(children) < count * run.spec.params.get("rounds", 1):
                 run.warn(f"It waits for {count} more.")
-                child = ChildJob(
-                    run.spec.params.get("child", "noop"), run.spec.params.get("child_params", {}), prompt="a child"
-                )
+                child = ChildJob(run.spec.params.get("child", "noop"), run.spec.params.get("child_params", {}))
                 yield Waiting(run, [child] * count)
             else:
                 yield Finished(run, {"children": [[str(child.pk), child.status, child.result] for child in children]})
