@@ -57,9 +57,7 @@ def entry(name: str, task: str, path: str = "", **fields: str) -> str:
 
 
 @pytest.fixture
-def loader(
-    detector_catalog: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ModelLoader]:
+def loader(detector_catalog: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelLoader]:
     yield from loader_of(detector_catalog, settings, tmp_path, monkeypatch)
 
 

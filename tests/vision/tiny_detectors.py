@@ -14,7 +14,13 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 LABELS = ("mèo", "chó", "xe buýt")
 SIDE = 64
-RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 8, 8, 8],
+    "depths": [1, 1, 1, 1],
+    "layer_type": "basic",
+}
 DETR_SIZES = {
     "d_model": 16, "encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
     "encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 10,
@@ -64,9 +70,7 @@ def make_d_fine() -> tuple[Any, Any]:
     return transformers.DFineForObjectDetection(config), fixed_size(transformers.RTDetrImageProcessorPil)
 
 
-def make_detr(
-    config_class: Any = None, model_class: Any = None, processor_class: Any = None, **sizes: Any
-) -> tuple[Any, Any]:
+def make_detr(config_class: Any = None, model_class: Any = None, processor_class: Any = None, **sizes: Any) -> tuple[Any, Any]:
     config = (config_class or transformers.DetrConfig)(
         use_timm_backbone=False, backbone=None, use_pretrained_backbone=False, backbone_config=backbone(stages=["stage4"]),
         **{**DETR_SIZES, **sizes}, **labels_of_config(),
@@ -88,7 +92,7 @@ def make_deformable_detr() -> tuple[Any, Any]:
         use_timm_backbone=False, backbone=None, use_pretrained_backbone=False, backbone_config=backbone(), **{**DETR_SIZES, "d_model": 32},
         num_feature_levels=4, encoder_n_points=2, decoder_n_points=2, **labels_of_config(),
     )  # fmt: skip
-    processor = transformers.DeformableDetrImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
+    processor = transformers.DeformableDetrImageProcessorPil(size={"shortest_edge": 2 * SIDE, "longest_edge": 4 * SIDE})
     return transformers.DeformableDetrForObjectDetection(config), processor
 
 
@@ -97,7 +101,7 @@ def make_yolos() -> tuple[Any, Any]:
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=[SIDE, SIDE], patch_size=16,
         num_detection_tokens=10, **labels_of_config(),
     )  # fmt: skip
-    processor = transformers.YolosImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
+    processor = transformers.YolosImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 8 * SIDE})
     return transformers.YolosForObjectDetection(config), processor
 
 
@@ -151,7 +155,13 @@ def build_owlv2(folder: Path) -> Path:
 def owl_tokenizer(folder: Path) -> Any:
     """CLIP's byte-level BPE without merges: each letter is a token."""
     symbols = list(bytes_to_unicode().values())
-    vocabulary = ["!", *(one for one in symbols if one != "!"), *(f"{one}</w>" for one in symbols), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = [
+        "!",
+        *(one for one in symbols if one != "!"),
+        *(f"{one}</w>" for one in symbols),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(vocabulary)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
@@ -172,7 +182,7 @@ def build_grounding_dino(folder: Path) -> Path:
     )  # fmt: skip
     transformers.GroundingDinoForObjectDetection(config).save_pretrained(folder)
     processor = transformers.GroundingDinoProcessor(
-        transformers.GroundingDinoImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE}),
+        transformers.GroundingDinoImageProcessorPil(size={"shortest_edge": 2 * SIDE, "longest_edge": 4 * SIDE}),
         bert_tokenizer(folder / "words"),
     )
     processor.save_pretrained(folder)
