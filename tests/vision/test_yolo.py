@@ -22,7 +22,7 @@ from api.vision.backends.selection import MOST_CANDIDATES, suppress_overlaps
 from api.vision.backends.yolo import detect_yolo
 from api.vision.detection import DetectionRequest, Found
 from tests.vision.conftest import BUS, CAT, CAT_AGAIN, DOG, blank
-from tests.vision.tiny_detectors import LABELS, SIDE, build_yolo, raw_output, selected_output
+from tests.vision.tiny_detectors import SIDE, build_yolo, raw_output, selected_output
 
 RAW, SELECTED = raw_output(CAT, DOG, BUS, CAT_AGAIN), selected_output(CAT, DOG, BUS)
 NAN = float("nan")

@@ -257,3 +257,45 @@ def build_yolo(
     file.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, file)
     return file
+
+
+def build_red_finder(file: Path) -> Path:
+    """A YOLO export (raw layout) that really looks: one box of 16 × 16 around the middle of what is red; nothing on a grey picture."""
+    y, x = (axis.astype(np.float32) + 0.5 for axis in np.mgrid[:SIDE, :SIDE])
+    constants = {
+        "red": np.array(0), "green": np.array(1), "x": x, "y": y, "axes": np.array([1, 2]), "least": np.float32(1e-6),
+        "one": np.float32(1), "zero": np.float32(0), "side": np.float32(16), "column": np.array([-1, 1, 1]),
+    }  # fmt: skip
+    node = helper.make_node
+    steps = [
+        node("Gather", ["images", "red"], ["reds"], axis=1),
+        node("Gather", ["images", "green"], ["greens"], axis=1),
+        node("Sub", ["reds", "greens"], ["difference"]),
+        node("Relu", ["difference"], ["redness"]),
+        node("ReduceSum", ["redness", "axes"], ["sum"], keepdims=0),
+        node("Add", ["sum", "least"], ["total"]),
+        node("Min", ["sum", "one"], ["score"]),
+        node("Mul", ["sum", "zero"], ["nothing"]),
+        node("Add", ["nothing", "side"], ["size"]),
+    ]
+    for axis in "xy":
+        steps += [
+            node("Mul", ["redness", axis], [f"{axis}_weighted"]),
+            node("ReduceSum", [f"{axis}_weighted", "axes"], [f"{axis}_sum"], keepdims=0),
+            node("Div", [f"{axis}_sum", "total"], [f"{axis}_middle"]),
+        ]
+    parts = ["x_middle", "y_middle", "size", "size", "score", "nothing", "nothing"]
+    steps += [node("Reshape", [part, "column"], [f"part{number}"]) for number, part in enumerate(parts)]
+    steps.append(node("Concat", [f"part{number}" for number in range(len(parts))], ["output"], axis=1))
+    graph = helper.make_graph(
+        steps,
+        "red finder",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {"names": repr(list(LABELS))})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, file)
+    return file
