@@ -23,6 +23,7 @@ MODULES = {
     "text-generation": "api.loading.chat",
     "aesthetic-head": "api.loading.heads",
     "image-aesthetics": "api.loading.nima",
+    "hazard-cells": "api.loading.hazards",
     "onnx": "api.loading.onnx",
 }
 

@@ -1,72 +1,95 @@
-"""The figures of starter-hazards on drawings that training never used."""
+"""The figures of starter-hazards on drawings that training never used, decided as the server decides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
 
 from api.starter.world.road import CELLS, CLASSES, render_road, sample_road, targets_of
+from api.vision.backends.hazards.decisions import decide, prepare
 
 OUTPUTS = len(CLASSES) + 1
-Answers = Callable[[torch.Tensor], torch.Tensor]
+SIZE = 224
+THRESHOLD = 0.5
+Run = Callable[[np.ndarray], np.ndarray]
+"""(1, 3, 224, 224) float32 of 0..1 to (1, cells × outputs) logits."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of some drawings: the logits (pictures, cells, outputs), and which class is there (pictures, cells, classes)."""
+
+    logits: np.ndarray
+    there: np.ndarray
+
+    def figures(self, threshold: float = THRESHOLD) -> "Figures":
+        scores = 1 / (1 + np.exp(-self.logits.reshape(-1, OUTPUTS)))
+        return Figures(self.there, decide(scores, threshold)[:, :-1].reshape(self.there.shape))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Counts over (pictures, cells, classes): what was there, and what was answered."""
+    """(pictures, cells, classes) bool: what was there, and what was answered."""
 
     there: np.ndarray
     answered: np.ndarray
 
     @property
-    def by_class(self) -> dict[str, float]:
-        """F1 of each class."""
-        return {name: f1(self.there[..., place], self.answered[..., place]) for place, name in enumerate(CLASSES)}
+    def by_class(self) -> dict[str, "Score"]:
+        return {name: score_of(self.there[..., place], self.answered[..., place]) for place, name in enumerate(CLASSES)}
 
     @property
-    def cell_f1(self) -> float:
-        """F1 over all cells and classes together."""
-        return f1(self.there, self.answered)
+    def cells(self) -> "Score":
+        """Over all cells and classes together."""
+        return score_of(self.there, self.answered)
 
     @property
-    def risk(self) -> tuple[float, float]:
-        """Recall and precision of "some hazard is in this cell"."""
-        there, answered = self.there.any(axis=-1), self.answered.any(axis=-1)
-        both = (there & answered).sum()
-        return float(both / max(there.sum(), 1)), float(both / max(answered.sum(), 1))
+    def risk(self) -> "Score":
+        """Of "some hazard is in this cell", whichever."""
+        return score_of(self.there.any(axis=-1), self.answered.any(axis=-1))
 
     @property
     def summary(self) -> str:
-        recall, precision = self.risk
-        classes = ", ".join(f"{name} {value:.2f}" for name, value in self.by_class.items())
-        return f"F1 {self.cell_f1:.3f}, risk recall {recall:.3f} precision {precision:.3f}; {classes}"
+        classes = ", ".join(f"{name} {score.f1:.2f}" for name, score in self.by_class.items())
+        return f"F1 {self.cells.f1:.3f}, risk recall {self.risk.recall:.3f} precision {self.risk.precision:.3f}; {classes}"
 
 
-def f1(there: np.ndarray, answered: np.ndarray) -> float:
-    both = (there & answered).sum()
-    return float(2 * both / max(there.sum() + answered.sum(), 1))
+@dataclass(frozen=True)
+class Score:
+    right: int
+    there: int
+    answered: int
+
+    @property
+    def recall(self) -> float:
+        return self.right / max(self.there, 1)
+
+    @property
+    def precision(self) -> float:
+        return self.right / max(self.answered, 1)
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.right / max(self.there + self.answered, 1)
 
 
-def decided(logits: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """(pictures, cells, classes) bool: what is above the threshold, and where nothing is, the largest of all outputs."""
-    scores = 1 / (1 + np.exp(-logits))
-    above = scores > threshold
-    none = ~above.any(axis=-1)
-    above[none, scores[none].argmax(axis=-1)] = True
-    return above[..., :-1]
+def score_of(there: np.ndarray, answered: np.ndarray) -> Score:
+    return Score(int((there & answered).sum()), int(there.sum()), int(answered.sum()))
 
 
-@torch.inference_mode()
-def measure(network: Answers, count: int, seed: int) -> Figures:
-    """On `count` drawings at their full size."""
+def drawings(count: int, seed: int) -> Iterator[tuple[Image.Image, np.ndarray]]:
+    """At their full size, each with what is there: (cells, classes)."""
     rng = np.random.default_rng(seed)
-    there, answered = [], []
     for _ in range(count):
         pixels, labels = render_road(sample_road(rng), int(rng.integers(2**31)))
-        small = np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR))
-        logits = network(torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float() / 255)
-        answered.append(decided(logits.float().numpy().reshape(len(CELLS), OUTPUTS)))
-        there.append(targets_of(labels)[..., :-1] > 0)
-    return Figures(np.stack(there), np.stack(answered))
+        yield Image.fromarray(pixels), targets_of(labels)[:, :-1] > 0
+
+
+def ask(run: Run, count: int, seed: int) -> Answers:
+    """What a network answers to `count` drawings."""
+    logits, there = [], []
+    for picture, truth in drawings(count, seed):
+        logits.append(run(prepare(picture, SIZE, SIZE)[None]).reshape(len(CELLS), OUTPUTS))
+        there.append(truth)
+    return Answers(np.stack(logits), np.stack(there))

@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from api.starter.hazard_figures import Figures, measure
+from api.starter.hazard_card import evaluate_hazards, write_hazard_card
+from api.starter.hazard_figures import ask
 from api.starter.training import data
+from api.starter.training.hazard_export import BALANCED, export_hazards
 from api.starter.training.hazard_network import FINE, SIZE, HazardNetwork
 from api.starter.training.run import Budget, Trainer, autocast, every, learning_rate, log
 from api.starter.world.road import CLASSES, HEIGHT, MIRRORED, WIDTH, render_road, sample_road, targets_of
@@ -90,8 +92,8 @@ def loss_of(network: HazardNetwork, batch: Batch) -> torch.Tensor:
     return cells + DENSE * functional.binary_cross_entropy_with_logits(dense.float(), shares)
 
 
-def train_hazards(checkpoints: Path, minutes: float, device: torch.device) -> HazardNetwork:
-    """Train for `minutes` in all, from the checkpoint if there is one."""
+def train_hazards(checkpoints: Path, minutes: float, device: torch.device) -> None:
+    """Train for `minutes` in all, from the checkpoint if there is one; then export the weights, measure them and write the card."""
     torch.manual_seed(13)
     network, path = HazardNetwork().to(device), checkpoints / "hazards.pt"
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
@@ -102,7 +104,9 @@ def train_hazards(checkpoints: Path, minutes: float, device: torch.device) -> Ha
     losses: list[float] = []
 
     def keep() -> None:
-        figures: Figures = measure(network.eval(), CHECKED, data.EVALUATION_SEED + 60)
+        network.eval()
+        with torch.no_grad():
+            figures = ask(lambda given: network(torch.from_numpy(given)).numpy(), CHECKED, data.EVALUATION_SEED + 60).figures()
         network.train()
         mean = np.mean(losses[-100:] or [0.0])
         log(f"hazards step {trainer.step} {budget.spent:.1f} min, loss {mean:.4f}, {figures.summary}")
@@ -117,4 +121,10 @@ def train_hazards(checkpoints: Path, minutes: float, device: torch.device) -> Ha
         if is_due():
             keep()
     keep()
-    return network.eval()
+    folder = export_hazards(checkpoints)
+    figures = evaluate_hazards(folder)
+    log(f"shipped: {figures.summary}")
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    write_hazard_card(
+        folder, figures, parameters=parameters, steps=trainer.step, minutes=budget.spent, batch=2 * DRAWINGS, balanced=BALANCED
+    )
