@@ -24,6 +24,8 @@ MODULES = {
     "aesthetic-head": "api.loading.heads",
     "image-aesthetics": "api.loading.nima",
     "hazard-cells": "api.loading.hazards",
+    "object-detection": "api.loading.detectors",
+    "zero-shot-object-detection": "api.loading.detectors",
     "onnx": "api.loading.onnx",
 }
 
