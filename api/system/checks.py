@@ -33,6 +33,7 @@ IMAGE_TASK = "text-to-image"
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
+HAZARD_TASKS = ("hazard-cells",)
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -69,7 +70,8 @@ def check_catalog() -> Iterator[CheckMessage]:
         return
     yield from check_default_model(entry)
     yield from check_clip_model(catalog)
-    yield from check_aesthetic_model(catalog)
+    yield from check_task(catalog, "DEFAULT_AESTHETIC_MODEL", AESTHETIC_TASKS, "rates no pictures", 20)
+    yield from check_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", 25)
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
@@ -89,17 +91,18 @@ def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
         yield Warning(message, hint=hint, id="darkroom.W007")
 
 
-def check_aesthetic_model(catalog: Catalog) -> Iterator[CheckMessage]:
-    known = [model for task in AESTHETIC_TASKS for model in catalog.of_task(task)]
+def check_task(catalog: Catalog, setting: str, tasks: tuple[str, ...], cannot: str, number: int) -> Iterator[CheckMessage]:
+    """That the setting names a model of one of these tasks; `number` and the one after it are the errors'."""
+    known = [model for task in tasks for model in catalog.of_task(task)]
     hint = f"Set it to one of {', '.join(model.id for model in known)}."
     try:
-        entry = catalog.get(settings.DEFAULT_AESTHETIC_MODEL)
+        entry = catalog.get(getattr(settings, setting))
     except UnknownModel as error:
-        yield Error(f"DEFAULT_AESTHETIC_MODEL: {error}", hint=hint, id="darkroom.E020")
+        yield Error(f"{setting}: {error}", hint=hint, id=f"darkroom.E{number:03}")
         return
     if entry not in known:
-        message = f"DEFAULT_AESTHETIC_MODEL is {entry.id}, which rates no pictures (its task is {entry.task})."
-        yield Error(message, hint=hint, id="darkroom.E021")
+        message = f"{setting} is {entry.id}, which {cannot} (its task is {entry.task})."
+        yield Error(message, hint=hint, id=f"darkroom.E{number + 1:03}")
 
 
 def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:

@@ -74,8 +74,8 @@ def shifts_of(answers: Answers) -> np.ndarray:
     """(classes,)"""
     best = np.zeros(len(CLASSES))
     for place, name in enumerate(CLASSES):
-        alone = np.eye(len(CLASSES))[place]
-        tried = [shifted(answers, shift * alone).figures().by_class[name].f1 for shift in SHIFTS]
+        one_class = np.eye(len(CLASSES))[place]
+        tried = [shifted(answers, shift * one_class).figures().by_class[name].f1 for shift in SHIFTS]
         best[place] = SHIFTS[int(np.argmax(tried))]
     more = (shift for shift in np.arange(0.0, 4.01, 0.1) if shifted(answers, best + shift).figures().risk.recall >= RECALL)
     return best + next(more, 4.0)

@@ -161,8 +161,8 @@ def draw_bicycle(spot: Spot) -> None:
         return tuple((x * side, y) for x, y in places)
 
     for hub in (-0.53, 0.53):
-        ring = [(hub + wheel * np.cos(a), wheel + wheel * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 25)]
-        spot.stroke(at_side(*ring), (26, 26, 28), 0.06)
+        rim = [(hub + wheel * np.cos(a), wheel + wheel * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 25)]
+        spot.stroke(at_side(*rim), (26, 26, 28), 0.06)
         for a in np.linspace(0, np.pi, 4)[:-1]:
             dx, dy = 0.9 * wheel * np.cos(a), 0.9 * wheel * np.sin(a)
             spot.stroke(at_side((hub - dx, wheel - dy), (hub + dx, wheel + dy)), (150, 150, 154), 0.012)
