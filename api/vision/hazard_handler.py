@@ -8,6 +8,7 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.files import storage
+from api.files.models import StoredFile
 from api.files.services import link_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
@@ -17,7 +18,7 @@ from api.runtime.model_use import measured, report_to
 from api.vision.annotated import describe_annotated, keep_annotated, record_annotated
 from api.vision.hazard_spec import HazardSpec
 from api.vision.hazards import FoundHazards, HazardCell, HazardRequest
-from api.vision.overlays import Annotation
+from api.vision.overlays import Annotation, colour_of
 
 Run = RunningJob[HazardSpec]
 SQUEEZED = 1.1
@@ -59,12 +60,24 @@ class Hazards(JobKind[HazardSpec]):
         return describe_annotated(job.result)
 
     def describe(self, job: Job) -> dict[str, Any]:
-        return {"hazards": job.result} if job.result else {}
+        if not job.result:
+            return {}
+        picture = StoredFile.objects.filter(pk=self.read_spec(job).image).first()
+        cells = [describe_cell(cell) for cell in job.result["cells"]]
+        return {"risk": job.result["risk"], "cells": cells, "picture": picture, "annotated": job.result.get("annotated")}
 
 
 def as_json(cell: HazardCell) -> dict[str, Any]:
     labels = [{"label": label.label, "score": round(label.score, 4)} for label in cell.labels]
     return {"index": cell.index, "box": cell.box.as_json(), "position": asdict(cell.position), "labels": labels}
+
+
+def describe_cell(cell: dict[str, Any]) -> dict[str, Any]:
+    """For the job's page in the admin; `outline`: an SVG polygon's points."""
+    xmin, ymin, xmax, ymax = (cell["box"][side] for side in ("xmin", "ymin", "xmax", "ymax"))
+    outline = f"{xmin},{ymin} {xmax},{ymin} {xmax},{ymax} {xmin},{ymax}"
+    text = ", ".join(f"{label['label']} {label['score']:.2f}" for label in cell["labels"])
+    return {"index": cell["index"], **cell["position"], "outline": outline, "text": text}
 
 
 # ---------------------------------------------------------------- run
@@ -126,8 +139,19 @@ def shape_note(picture: Image.Image, found: FoundHazards) -> str:
 
 
 def annotations_of(found: FoundHazards) -> list[Annotation]:
-    """Each cell with its best label; the others are in the result."""
-    return [
-        Annotation.of_box(cell.box, ", ".join(label.label for label in cell.labels), cell.labels[0].score, filled=True)
-        for cell in found.cells
-    ]
+    """Each cell in its best label's colour. Of cells side by side with the same labels the first alone is labelled: labels are wider."""
+    before = (None, *found.cells[:-1])
+    return [annotation_of(cell, labelled=not continues(left, cell)) for left, cell in zip(before, found.cells, strict=True)]
+
+
+def annotation_of(cell: HazardCell, *, labelled: bool) -> Annotation:
+    best, names = cell.labels[0], ", ".join(label.label for label in cell.labels)
+    text, score = (names, best.score) if labelled else ("", None)
+    return Annotation.of_box(cell.box, text, score, colour=colour_of(best.label), filled=True)
+
+
+def continues(left: HazardCell | None, cell: HazardCell) -> bool:
+    """Whether the cell lies directly to the right of the other and has the same labels."""
+    if left is None or (left.box.xmax, left.box.ymin, left.box.ymax) != (cell.box.xmin, cell.box.ymin, cell.box.ymax):
+        return False
+    return [label.label for label in left.labels] == [label.label for label in cell.labels]

@@ -11,9 +11,14 @@ from django.contrib.auth.models import User
 from django.test import Client
 from PIL import Image
 
+from api.files.models import StoredFile
 from api.images.models import GeneratedImage
 from api.jobs.models import Job
 from api.model_loader import ModelLoader
+from api.vision.boxes import Box
+from api.vision.hazard_handler import annotations_of
+from api.vision.hazards import FoundHazards, HazardCell, HazardLabel, Position
+from api.vision.overlays import colour_of
 from tests.rows import make_picture
 from tests.vision.conftest import encoded, loader_of, work
 from tests.vision.hazard_models import QUARTERS, build_constant, build_mobilenet, build_quarters, write_cells
@@ -227,12 +232,29 @@ def test_what_was_found_is_drawn_over_the_cells(inspect: Callable[..., Job], cli
     assert drawn.getpixel((600, 450)) == (255, 255, 255)
 
 
+def cell(xmin: float, ymin: float, *names: str) -> HazardCell:
+    box = Box(xmin, ymin, xmin + 10, ymin + 10)
+    return HazardCell(0, box, Position("ahead", "far"), tuple(HazardLabel(name, 0.9) for name in names))
+
+
+def test_of_cells_side_by_side_with_the_same_labels_the_first_is_labelled() -> None:
+    cells = (
+        cell(0, 0, "step"), cell(10, 0, "step"), cell(20, 0, "step", "pole"), cell(40, 0, "step", "pole"), cell(50, 10, "step", "pole"),
+    )  # fmt: skip
+    drawn = annotations_of(FoundHazards(cells, (100.0, 100.0)))
+    assert [one.text for one in drawn] == ["step 0.90", "", "step, pole 0.90", "step, pole 0.90", "step, pole 0.90"]
+    assert {one.colour for one in drawn} == {colour_of("step")}
+
+
 def test_the_admin_shows_risk_and_cells_of_a_job(inspect: Callable[..., Job], client: Client) -> None:
     job = inspect(annotate=True)
     client.force_login(User.objects.create_superuser("root"))
     page = client.get(f"/admin/jobs/job/{job.pk}/change/").content.decode()
-    assert "<h2>Hazards</h2>" in page
-    assert "medium" in page
+    assert "Hazards" in page
+    assert "Risk: <strong>medium</strong>" in page
     assert "far, right" in page
     assert "tối 1.00" in page
-    assert f"/api/images/{job.result['annotated']['id']}/thumbnail/" in page
+    assert 'points="80.0,0.0 160.0,0.0 160.0,60.0 80.0,60.0"' in page
+    assert f"/admin/images/generatedimage/{job.result['annotated']['id']}/change/" in page
+    StoredFile.objects.filter(pk=job.params["image"]).delete()
+    assert "The picture has been deleted." in client.get(f"/admin/jobs/job/{job.pk}/change/").content.decode()
