@@ -1,9 +1,9 @@
 """`cells.json`, the cells of interest that a hazard model answers for: without it, its outputs have no meaning.  No torch, no Django.
 
-    {"reference": {"width": 848, "height": 480},
-     "boxes": [[xmin, ymin, xmax, ymax], …],         # in pixels of the reference picture, in the order of the outputs
-     "classes": ["hole", "step", …],                 # in the order of a cell's outputs; "normal", the last output, is not listed
-     "outputs": "logits"}                            # or "probabilities", where the network ends in a sigmoid
+{"reference": {"width": 848, "height": 480},
+ "boxes": [[xmin, ymin, xmax, ymax], …],         # in pixels of the reference picture, in the order of the outputs
+ "classes": ["hole", "step", …],                 # in the order of a cell's outputs; "normal", the last output, is not listed
+ "outputs": "logits"}                            # or "probabilities", where the network ends in a sigmoid
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class CellLayout:
 def read_cells(file: Path) -> CellLayout:
     """Raises InvalidCells."""
     if not file.is_file():
-        raise InvalidCells(f"there is no {FILE} beside its weights: the size of the reference picture, the boxes of the cells, and the classes")
+        raise InvalidCells(
+            f"there is no {FILE} beside its weights: the size of the reference picture, the boxes of the cells, and the classes"
+        )
     if file.stat().st_size > LARGEST_FILE:
         raise InvalidCells(f"{FILE} has more than {LARGEST_FILE} bytes")
     try:
@@ -87,7 +89,7 @@ def parse_cells(content: Any) -> CellLayout:
 
 
 def _read_reference(reference: Any) -> tuple[float, float]:
-    sides = [reference.get(side) for side in ("width", "height")] if isinstance(reference, dict) else []
+    sides: list[Any] = [reference.get(side) for side in ("width", "height")] if isinstance(reference, dict) else []
     if len(sides) != 2 or not all(is_number(side) and side > 0 for side in sides):
         raise InvalidCells(f'"reference" of {FILE} must be {{"width": …, "height": …}}, both above 0')
     return float(sides[0]), float(sides[1])

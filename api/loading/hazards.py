@@ -98,7 +98,7 @@ def load_torch(file: Path, layout: CellLayout) -> TorchHazardModel:
         network = network_of(load_file(file))
     except SafetensorError as error:
         raise NotMobileNet(f"{file.name} is damaged") from error
-    layout.check_outputs(network.classifier[1].out_features)
+    layout.check_outputs(network.outputs)
     return TorchHazardModel(network, layout)
 
 
@@ -123,7 +123,8 @@ def read_size(entry: ModelEntry, session: OnnxSession) -> tuple[int, int]:
     if len(inputs) != 1 or len(outputs) != 1:
         raise broken(entry, f"it has {len(inputs)} inputs and {len(outputs)} outputs, and one of each is used")
     shape: list[Any] = list(inputs[0].shape)
-    if len(shape) != 4 or shape[1] != 3 or shape[0] not in (1, None) and isinstance(shape[0], int):
+    takes_one = not isinstance(shape[0], int) or shape[0] == 1
+    if len(shape) != 4 or shape[1] != 3 or not takes_one:
         raise broken(entry, f"its input is {' × '.join(map(str, shape))}, and 1 × 3 × height × width is given")
     if inputs[0].type not in FLOATS:
         raise broken(entry, f"its input is a {inputs[0].type}, and float32 or float16 is given")

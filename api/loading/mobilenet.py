@@ -53,6 +53,7 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
+        self.outputs = outputs
         before, layers = FIRST, [activated(*convolution(3, FIRST, 3, 2))]
         blocks: list[nn.Module] = []
         for expansion, channels, count, stride in STAGES:
@@ -91,6 +92,5 @@ def recognise_checkpoint(tensors: Mapping[str, torch.Tensor]) -> RecognisedCheck
         network = network_of(tensors)
     except NotMobileNet as error:
         raise NotConvertible(f"It has the keys of a MobileNetV2, but {error}.") from error
-    outputs = network.classifier[1].out_features
-    layout = f"MobileNetV2 with {outputs} outputs"
-    return RecognisedCheckpoint(layout, "hazard-cells", "mobilenet_v2", dict(tensors), outputs=outputs)
+    layout = f"MobileNetV2 with {network.outputs} outputs"
+    return RecognisedCheckpoint(layout, "hazard-cells", "mobilenet_v2", dict(tensors), outputs=network.outputs)

@@ -47,7 +47,7 @@ class Figures:
     @property
     def risk(self) -> "Score":
         """Of "some hazard is in this cell", whichever."""
-        return score_of(self.there.any(axis=-1), self.answered.any(axis=-1))
+        return score_of(np.any(self.there, axis=-1), np.any(self.answered, axis=-1))
 
     @property
     def summary(self) -> str:

@@ -105,7 +105,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
     ),
     ("vision", "See what is in a picture."): (
-        Operation("POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}),
+        Operation(
+            "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}
+        ),
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),

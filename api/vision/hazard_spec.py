@@ -17,7 +17,10 @@ class HazardSpec(Spec):
     image: InputImage = param(help=IMAGE_HELP)
     model_id: str = model_param()
     threshold: float = param(
-        default=0.5, minimum=0, maximum=1, help="A hazard is in a cell above this score; where no output is, the largest counts."
+        default=0.5,
+        minimum=0,
+        maximum=1,
+        help="A hazard is in a cell above this score; where no output is, the largest counts.",
     )
     annotate: bool = annotate_param()
 

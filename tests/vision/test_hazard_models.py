@@ -108,7 +108,7 @@ def test_a_picture_goes_in_whole_with_pixels_of_0_to_1_and_no_normalization() ->
 @pytest.mark.parametrize("size", [(1, 1), (20000, 10), (10, 20000), (160, 120)])
 def test_a_picture_of_any_shape_is_answered(tmp_path: Path, size: tuple[int, int]) -> None:
     found = find(load(build_quarters(tmp_path)), Image.new("RGB", size, "black"))
-    assert labels(found) == dict.fromkeys(range(4), ["tối"])
+    assert labels(found) == {cell: ["tối"] for cell in range(4)}
     last = found.cells[-1].box
     assert (last.xmax, last.ymax) == size
 
@@ -222,7 +222,10 @@ def without(key: str) -> dict[str, Any]:
         ({**QUARTERS, "boxes": []}, '"boxes" of cells.json must be a list of 1 to'),
         ({**QUARTERS, "boxes": [[0, 0, 40]]}, r"cell 0 of cells.json must be \[xmin, ymin, xmax, ymax\]"),
         ({**QUARTERS, "boxes": [[0, 0, 40, float("nan")]]}, "cell 0 of cells.json must be"),
-        ({**QUARTERS, "boxes": [[0, 0, 40, 30], [40, 0, 81, 30]]}, "cell 1 of cells.json lies outside the reference picture of 80 × 60"),
+        (
+            {**QUARTERS, "boxes": [[0, 0, 40, 30], [40, 0, 81, 30]]},
+            "cell 1 of cells.json lies outside the reference picture of 80 × 60",
+        ),
         ({**QUARTERS, "boxes": [[-1, 0, 40, 30]]}, "cell 0 of cells.json lies outside"),
         ({**QUARTERS, "boxes": [[40, 0, 40, 30]]}, "cell 0 of cells.json is empty"),
         ({**QUARTERS, "boxes": [[40, 0, 20, 30]]}, "cell 0 of cells.json is empty"),
@@ -238,7 +241,9 @@ def without(key: str) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("build", [build_quarters, build_mobilenet])
-def test_cells_that_do_not_fit_are_refused_in_words(build: Callable[[Path], Path], tmp_path: Path, cells: Any, reason: str) -> None:
+def test_cells_that_do_not_fit_are_refused_in_words(
+    build: Callable[[Path], Path], tmp_path: Path, cells: Any, reason: str
+) -> None:
     write_cells(build(tmp_path), cells)
     with pytest.raises(DarkroomError, match=reason) as caught:
         load(tmp_path)

@@ -23,7 +23,20 @@ from api.starter.world.road.ground import (
 from api.starter.world.road.hazards import HAZARDS, Spot
 from api.starter.world.words import pick
 
-__all__ = ["CELLS", "CLASSES", "HEIGHT", "MIRRORED", "NOTHING", "WIDTH", "Placed", "Road", "cover", "render_road", "sample_road", "targets_of"]
+__all__ = [
+    "CELLS",
+    "CLASSES",
+    "HEIGHT",
+    "MIRRORED",
+    "NOTHING",
+    "WIDTH",
+    "Placed",
+    "Road",
+    "cover",
+    "render_road",
+    "sample_road",
+    "targets_of",
+]
 
 NEAREST = 2.3
 EMPTY, MOST = 0.12, 6

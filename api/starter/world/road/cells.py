@@ -1,5 +1,7 @@
 """The cells of interest of starter-hazards, and which hazards are in each, counted from what was drawn."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from api.starter.world.road.camera import HEIGHT, WIDTH
@@ -16,7 +18,7 @@ Box = tuple[int, int, int, int]
 
 def _row(top: int, bottom: int, columns: int) -> list[Box]:
     edges = [round(WIDTH * place / columns) for place in range(columns + 1)]
-    return [(left, top, right, bottom) for left, right in zip(edges[:-1], edges[1:], strict=True)]
+    return [(left, top, right, bottom) for left, right in pairwise(edges)]
 
 
 CELLS: list[Box] = [*_row(150, 205, 16), *_row(205, 260, 16), *_row(260, 350, 8), *_row(350, 480, 8)]

@@ -110,16 +110,20 @@ def _draw_pavement(backdrop: Backdrop) -> None:
     side, edge = float(backdrop.rng.choice((-1, 1))), backdrop.edge * 0.7
     beyond = backdrop.wobbled(pick(backdrop.rng, ((96, 150, 76), (150, 140, 126), (120, 160, 90))))
     backdrop.flat(-60, 60, NEAR, FAR, beyond)
-    street = (edge, 60) if side > 0 else (-60, -edge)
-    backdrop.flat(*street, NEAR, FAR, backdrop.wobbled((98, 100, 104)))
-    _draw_paving(backdrop, -edge, edge, backdrop.wobbled(pick(backdrop.rng, ((186, 180, 170), (196, 172, 150), (160, 162, 166)))))
+    left, right = (edge, 60.0) if side > 0 else (-60.0, -edge)
+    backdrop.flat(left, right, NEAR, FAR, backdrop.wobbled((98, 100, 104)))
+    _draw_paving(
+        backdrop, -edge, edge, backdrop.wobbled(pick(backdrop.rng, ((186, 180, 170), (196, 172, 150), (160, 162, 166))))
+    )
     backdrop.flat(side * edge - 0.1, side * edge + 0.1, NEAR, FAR, (214, 212, 206))
 
 
 def _draw_path(backdrop: Backdrop) -> None:
     backdrop.flat(-60, 60, NEAR, FAR, backdrop.wobbled(pick(backdrop.rng, ((96, 152, 74), (128, 156, 80), (150, 140, 96)))))
     edge = backdrop.edge * 0.6
-    backdrop.flat(-edge, edge, NEAR, FAR, backdrop.wobbled(pick(backdrop.rng, ((190, 168, 132), (150, 146, 140), (170, 150, 120)))))
+    backdrop.flat(
+        -edge, edge, NEAR, FAR, backdrop.wobbled(pick(backdrop.rng, ((190, 168, 132), (150, 146, 140), (170, 150, 120))))
+    )
 
 
 SURFACES = {"street": _draw_street, "pavement": _draw_pavement, "path": _draw_path}

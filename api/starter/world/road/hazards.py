@@ -1,6 +1,6 @@
 """The hazards of the road world: each is drawn with its foot at (x, z) on the ground."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +38,11 @@ class Spot:
         corners = ((left, bottom), (right, bottom), (right, top), (left, top))
         self.shape(corners, colour)
 
-    def shape(self, outline: tuple[tuple[float, float], ...], colour: Colour) -> None:
+    def shape(self, outline: Sequence[tuple[float, float]], colour: Colour) -> None:
         """An upright shape facing the camera: (x, y) in metres from the foot."""
         self.canvas.polygon([self.camera.point(self.x + x, y, self.z) for x, y in outline], self.lit(colour))
 
-    def stroke(self, outline: tuple[tuple[float, float], ...], colour: Colour, width: float) -> None:
+    def stroke(self, outline: Sequence[tuple[float, float]], colour: Colour, width: float) -> None:
         """The same as a line, its width in metres."""
         points = [self.camera.point(self.x + x, y, self.z) for x, y in outline]
         self.canvas.line(points, self.lit(colour), max(width * self.camera.metre(self.z), 1.0))
@@ -79,7 +79,9 @@ def draw_step(spot: Spot) -> None:
     for number in range(count):
         front, top = spot.z + number * tread, (number + 1) * rise
         left, right = spot.x - half, spot.x + half
-        riser = spot.camera.points(((left, top - rise, front), (right, top - rise, front), (right, top, front), (left, top, front)))
+        riser = spot.camera.points(
+            ((left, top - rise, front), (right, top - rise, front), (right, top, front), (left, top, front))
+        )
         spot.canvas.polygon(riser, spot.lit(shade(stone, 0.55)))
         spot.canvas.polygon(spot.camera.ground(left, right, front, front + tread, top), spot.lit(stone))
         spot.canvas.line(riser[2:], spot.lit((232, 226, 196)), max(0.03 * spot.camera.metre(front), 1.0))
@@ -129,7 +131,9 @@ def draw_cone(spot: Spot) -> None:
     spot.shape(((-half, 0.05), (half, 0.05), (half * 0.16, height), (-half * 0.16, height)), orange)
     low, high = 0.42, 0.68
     wide, narrow = half * (1 - low * 0.84), half * (1 - high * 0.84)
-    spot.shape(((-wide, low * height), (wide, low * height), (narrow, high * height), (-narrow, high * height)), (246, 246, 242))
+    spot.shape(
+        ((-wide, low * height), (wide, low * height), (narrow, high * height), (-narrow, high * height)), (246, 246, 242)
+    )
 
 
 def draw_person(spot: Spot) -> None:

@@ -27,7 +27,7 @@ def scores_of(outputs: Array, layout: CellLayout) -> Array:
     values = outputs.astype(np.float64)
     scores = 1 / (1 + np.exp(-np.clip(values, -60, 60))) if layout.logits else values
     if not (np.isfinite(values).all() and scores.min() >= 0 and scores.max() <= 1):
-        detail = "The model gave outputs that are no probabilities; \"outputs\" of its cells.json says which they are."
+        detail = 'The model gave outputs that are no probabilities; "outputs" of its cells.json says which they are.'
         raise DarkroomError("broken_model", 422, detail)
     return scores.reshape(len(layout.boxes), layout.outputs_of_a_cell)
 
@@ -44,7 +44,9 @@ def find_hazards(request: HazardRequest, outputs: Array, layout: CellLayout) -> 
     """The cells with a hazard; those that are only "normal" are left out. Raises DarkroomError."""
     scores = scores_of(outputs, layout)
     there = decide(scores, request.threshold)[:, :-1]
-    cells = tuple(_cell(int(index), scores[index], there[index], request, layout) for index in np.flatnonzero(there.any(axis=1)))
+    cells = tuple(
+        _cell(int(index), scores[index], there[index], request, layout) for index in np.flatnonzero(there.any(axis=1))
+    )
     return FoundHazards(cells, (layout.width, layout.height))
 
 

@@ -39,9 +39,7 @@ def run_hazards(
         return HazardResults(results, list(lease.notes))
 
 
-def find_with(
-    model: HazardModel, requests: Sequence[HazardRequest], batch_size: int
-) -> list[FoundHazards | DarkroomError]:
+def find_with(model: HazardModel, requests: Sequence[HazardRequest], batch_size: int) -> list[FoundHazards | DarkroomError]:
     """The requests in the order given, in passes of at most `batch_size` pictures."""
     results: list[FoundHazards | DarkroomError] = []
     for start in range(0, len(requests), batch_size):
