@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from api.catalog import load_catalog
 from api.devices import probe_device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.loading.hazards import TorchHazardModel
 from api.loading.nima import VggNima
 from api.loading.nima import recognise_checkpoint as recognise_nima
@@ -73,6 +74,17 @@ def test_the_table_that_is_printed_offers_the_model(convert: Convert, tmp_path: 
     with loader.use(entry.id, entry.task) as lease:
         assert isinstance(lease.pipeline, TorchHazardModel)
         assert lease.pipeline.layout.classes == ("tối", "red")
+
+
+@pytest.mark.parametrize("name", ["yolic_m2.pth.tar", "yolic_m2.pth"])
+def test_a_folder_with_the_pickle_alone_says_what_converts_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / name).write_bytes(b"")
+    (tmp_path / "extra.toml").write_text('[models.mine]\npath = "model"\ntask = "hazard-cells"\n')
+    loader = ModelLoader(load_catalog(tmp_path / "extra.toml"), ModelStore(tmp_path), probe_device("cpu"))
+    with pytest.raises(DarkroomError, match=f"convert_weights {name}") as caught, loader.use("mine", "hazard-cells"):
+        pass
+    assert (caught.value.code, caught.value.status) == ("unsafe_files", 422)
 
 
 def test_without_cells_the_command_says_that_they_are_wanted(convert: Convert, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from api.starter.architecture import WEIGHTS
 from api.starter.hazard_card import evaluate_hazards, write_hazard_card
 from api.starter.hazard_figures import ask
 from api.starter.training import data
@@ -92,7 +93,7 @@ def loss_of(network: HazardNetwork, batch: Batch) -> torch.Tensor:
     return cells + DENSE * functional.binary_cross_entropy_with_logits(dense.float(), shares)
 
 
-def train_hazards(checkpoints: Path, minutes: float, device: torch.device) -> None:
+def train_hazards(checkpoints: Path, minutes: float, device: torch.device, weights: Path = WEIGHTS) -> None:
     """Train for `minutes` in all, from the checkpoint if there is one; then export the weights, measure them and write the card."""
     torch.manual_seed(13)
     network, path = HazardNetwork().to(device), checkpoints / "hazards.pt"
@@ -121,7 +122,7 @@ def train_hazards(checkpoints: Path, minutes: float, device: torch.device) -> No
         if is_due():
             keep()
     keep()
-    folder = export_hazards(checkpoints)
+    folder = export_hazards(checkpoints, weights)
     figures = evaluate_hazards(folder)
     log(f"shipped: {figures.summary}")
     parameters = sum(parameter.numel() for parameter in network.parameters())
