@@ -34,6 +34,7 @@ SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a reques
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
 HAZARD_TASKS = ("hazard-cells",)
+DETECTION_TASKS = ("object-detection", "zero-shot-object-detection")
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -70,8 +71,11 @@ def check_catalog() -> Iterator[CheckMessage]:
         return
     yield from check_default_model(entry)
     yield from check_clip_model(catalog)
-    yield from check_task(catalog, "DEFAULT_AESTHETIC_MODEL", AESTHETIC_TASKS, "rates no pictures", 20)
-    yield from check_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", 25)
+    yield from check_model_of_task(catalog, "DEFAULT_AESTHETIC_MODEL", AESTHETIC_TASKS, "rates no pictures", "E020", "E021")
+    yield from check_model_of_task(
+        catalog, "DEFAULT_DETECTION_MODEL", DETECTION_TASKS, "finds nothing in pictures", "E023", "E024"
+    )
+    yield from check_model_of_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", "E025", "E026")
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
@@ -91,18 +95,19 @@ def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
         yield Warning(message, hint=hint, id="darkroom.W007")
 
 
-def check_task(catalog: Catalog, setting: str, tasks: tuple[str, ...], cannot: str, number: int) -> Iterator[CheckMessage]:
-    """That the setting names a model of one of these tasks; `number` and the one after it are the errors'."""
+def check_model_of_task(
+    catalog: Catalog, setting: str, tasks: tuple[str, ...], cannot: str, unknown_id: str, wrong_id: str
+) -> Iterator[CheckMessage]:
     known = [model for task in tasks for model in catalog.of_task(task)]
     hint = f"Set it to one of {', '.join(model.id for model in known)}."
     try:
         entry = catalog.get(getattr(settings, setting))
     except UnknownModel as error:
-        yield Error(f"{setting}: {error}", hint=hint, id=f"darkroom.E{number:03}")
+        yield Error(f"{setting}: {error}", hint=hint, id=f"darkroom.{unknown_id}")
         return
     if entry not in known:
         message = f"{setting} is {entry.id}, which {cannot} (its task is {entry.task})."
-        yield Error(message, hint=hint, id=f"darkroom.E{number + 1:03}")
+        yield Error(message, hint=hint, id=f"darkroom.{wrong_id}")
 
 
 def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:

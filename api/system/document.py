@@ -104,7 +104,8 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("GET", "/api/scorers/{name}/", "Show a trained scorer"),
         Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
     ),
-    ("vision", "See what is in a picture."): (
+    ("vision", "Find out what is in a picture."): (
+        Operation("POST", "/api/detect/", "Find things in a picture", {"A picture": {"image": PICTURE, "annotate": True}}),
         Operation(
             "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}
         ),
