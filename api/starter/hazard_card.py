@@ -34,7 +34,7 @@ of it. **It has never seen a photograph, and is no safety device.**
 Unlike YOLIC's MobileNetV2, whose last layer makes all cells' outputs of one vector, all cells share their weights here: each cell's
 outputs come from the means of two feature maps within it. A given hazard is in a given cell in one drawing of thirty, too few for a
 dense layer to learn each by itself: on the same convolutions and the same 400 batches it had F1 0.21 (five of the eight classes below
-0.03, no score of theirs above 0.5), and this network 0.71.
+0.03), and this network 0.71.
 
 ## Training
 {steps:,} batches of {batch} pictures (half of them mirrored) in {minutes:.0f} minutes at nice 19 on two cores shared with much else;
