@@ -127,5 +127,5 @@ def train_hazards(checkpoints: Path, minutes: float, device: torch.device, weigh
     log(f"shipped: {figures.summary}")
     parameters = sum(parameter.numel() for parameter in network.parameters())
     write_hazard_card(
-        folder, figures, parameters=parameters, steps=trainer.step, minutes=budget.spent, batch=2 * DRAWINGS, balanced=BALANCED
+        folder, figures, parameters=parameters, steps=trainer.step, minutes=trainer.spent, batch=2 * DRAWINGS, balanced=BALANCED
     )
