@@ -34,8 +34,8 @@ def turn(loop: Any, images: Sequence[str]) -> Spent:
         submit(image)
     taken = timed(loop.run_once)
     latest = Job.objects.order_by("-pk")[: len(images)]
-    if wrong := [job.error for job in latest if job.status != "succeeded"]:
-        raise RuntimeError(f"{len(wrong)} did not succeed: {wrong[0]}")
+    if wrong := [f"{job.status}: {job.error}" for job in latest if job.status != "succeeded"]:
+        raise RuntimeError(f"{len(wrong)} of {len(latest)} did not succeed: {wrong[0]}")
     return taken
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--single", type=int, default=30, help="pictures one by one")
     chosen = options.parse_args()
-    data = prepare(chosen)
+    data = prepare(chosen, LOAD_MODELS="true")
 
     from api.jobs.worker.loop import WorkerLoop
     from api.system.runtime import start_runtime

@@ -140,7 +140,7 @@ def shape_note(picture: Image.Image, found: FoundHazards) -> str:
 
 def annotations_of(found: FoundHazards) -> list[Annotation]:
     """Each cell in its best label's colour. Of cells side by side with the same labels the first alone is labelled: labels are wider."""
-    before = (None, *found.cells[:-1])
+    before = (None, *found.cells)[: len(found.cells)]
     return [annotation_of(cell, labelled=not continues(left, cell)) for left, cell in zip(before, found.cells, strict=True)]
 
 

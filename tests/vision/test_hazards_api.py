@@ -86,8 +86,10 @@ def test_the_cells_with_a_hazard_come_with_box_position_and_labels(inspect: Call
 
 @pytest.mark.parametrize("colour", ["white", "#c0c0c0"])
 def test_a_blank_picture_has_no_hazard(inspect: Callable[..., Job], colour: str) -> None:
-    job = inspect(image=encoded(Image.new("RGB", (80, 60), colour)))
-    assert (job.status, job.result) == ("succeeded", {"risk": "none", "cells": []})
+    job = inspect(image=encoded(Image.new("RGB", (80, 60), colour)), annotate=True)
+    assert job.status == "succeeded"
+    assert (job.result["risk"], job.result["cells"]) == ("none", [])
+    assert job.result["annotated"]["width"] >= 80
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
