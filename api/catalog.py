@@ -37,6 +37,7 @@ TASKS = (
     "zero-shot-image-classification",
     "aesthetic-head",
     "image-aesthetics",
+    "hazard-cells",
     "object-detection",
     "zero-shot-object-detection",
 )

@@ -11,6 +11,8 @@ from api.errors import DarkroomError
 CHECKPOINT_FILES = ("model_index.json", "config.json", "model.safetensors")
 ONNX_FILES = "*.onnx"
 DETECTION = "object-detection"
+CONVERTIBLE = ("hazard-cells", "image-aesthetics", "aesthetic-head")
+"""Tasks whose published pickles `manage.py convert_weights` reads."""
 
 
 def find_folder(entry: ModelEntry) -> Path | None:
@@ -28,6 +30,8 @@ def missing_checkpoint(entry: ModelEntry, folder: Path) -> DarkroomError:
         return DarkroomError("not_found", 502, f"The folder of {entry.name} is not there: see its `path` in the catalog.")
     if entry.task == DETECTION and (pickled := find_pickled(folder)):
         return _not_exported(entry, pickled)
+    if entry.task in CONVERTIBLE and (pickled := find_pickled(folder)):
+        return _not_converted(entry, pickled)
     if entry.task != "text-to-image":
         missing = "its folder has neither a config.json nor a model.safetensors nor a .onnx file"
         reason = (
@@ -63,6 +67,14 @@ def _not_exported(entry: ModelEntry, file: Path) -> DarkroomError:
     detail = (
         f"{entry.name} can't be loaded: {file.name} is a pickle, which can run code. Export it where you trust it, with the tool "
         f"that made it (Ultralytics: `yolo export model={file.name} format=onnx`), and put the .onnx file into its folder."
+    )
+    return DarkroomError("unsafe_files", 422, detail)
+
+
+def _not_converted(entry: ModelEntry, file: Path) -> DarkroomError:
+    detail = (
+        f"{entry.name} can't be loaded: {file.name} is a pickle, which can run code. `manage.py convert_weights {file.name}` makes "
+        "safetensors of it, without running any."
     )
     return DarkroomError("unsafe_files", 422, detail)
 

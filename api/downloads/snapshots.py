@@ -18,7 +18,7 @@ from api.errors import DarkroomError
 
 DATA = re.compile(r"\.(safetensors|json|txt|jinja|model)$")
 ONNX = re.compile(r"\.(onnx|onnx_data(_\d+)?)$")
-PICKLES = re.compile(r"\.(bin|ckpt|pt|pth|pkl|msgpack|h5)$")
+PICKLES = re.compile(r"\.(bin|ckpt|pt|pth|pkl|msgpack|h5)(\.tar)?$")
 WEIGHTS = re.compile(
     r"(?P<name>(diffusion_pytorch_|pytorch_)?model|open_clip_model)(\.(?P<before>\w+))?(-\d{5}-of-\d{5})?(\.(?P<after>\w+))?\.safetensors"
 )

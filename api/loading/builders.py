@@ -23,6 +23,7 @@ MODULES = {
     "text-generation": "api.loading.chat",
     "aesthetic-head": "api.loading.heads",
     "image-aesthetics": "api.loading.nima",
+    "hazard-cells": "api.loading.hazards",
     "object-detection": "api.loading.detectors",
     "zero-shot-object-detection": "api.loading.detectors",
     "onnx": "api.loading.onnx",

@@ -1,4 +1,4 @@
-"""Converts a scorer's pickled weights (.pth) to safetensors, by an owner's command, never while serving.  [torch; no Django]
+"""Converts pickled weights (.pth, .pth.tar) to safetensors, by an owner's command, never while serving.  [torch; no Django]
 
 `torch.load` is used here alone, with `weights_only=True`, which unpickles tensors and plain containers and nothing else.
 """
@@ -15,8 +15,17 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-RECOGNISERS = ("api.loading.heads:recognise_checkpoint", "api.loading.nima:recognise_checkpoint")
+RECOGNISERS = (
+    "api.loading.heads:recognise_checkpoint",
+    "api.loading.nima:recognise_checkpoint",
+    "api.loading.mobilenet:recognise_checkpoint",
+)
 """'module:function', each from tensors by name to a `RecognisedCheckpoint`, or None."""
+
+WRAPPERS = ("state_dict", "model_state_dict", "params_ema")
+"""Where training programs keep the weights, beside the number of the epoch and the like."""
+PARALLEL = "module."
+"""What torch's DataParallel puts before every name."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class RecognisedCheckpoint:
     """It stands on another model (a head on its CLIP)."""
     width: int | None = None
     """Of the embeddings that a head takes."""
+    outputs: int | None = None
+    """Of a network whose cells.json must fit them."""
 
 
 class NotConvertible(ValueError):
@@ -40,13 +51,21 @@ class NotConvertible(ValueError):
 
 def convert(source: Path, target: Path) -> RecognisedCheckpoint:
     """Write `target` (safetensors) from `source` (a pickled state dict). Raises NotConvertible, OSError."""
-    tensors = read_state_dict(source)
-    found = recognise(tensors)
+    found = read_checkpoint(source)
+    write_checkpoint(found, target)
+    return found
+
+
+def read_checkpoint(source: Path) -> RecognisedCheckpoint:
+    """Raises NotConvertible, OSError."""
+    return recognise(read_state_dict(source))
+
+
+def write_checkpoint(found: RecognisedCheckpoint, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     save_file({name: tensor.contiguous() for name, tensor in found.tensors.items()}, part, metadata={"format": "pt"})
     part.replace(target)
-    return found
 
 
 def read_state_dict(source: Path) -> dict[str, torch.Tensor]:
@@ -55,12 +74,20 @@ def read_state_dict(source: Path) -> dict[str, torch.Tensor]:
         content: Any = torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
         raise NotConvertible(f"{source.name} is no file of weights alone; it is not read any further.") from error
+    content = unwrap(content)
     if not isinstance(content, Mapping) or not content:
         raise NotConvertible(f"{source.name} holds a {type(content).__name__}, not a state dict.")
     invalid = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))]
     if invalid:
         raise NotConvertible(f"{source.name} is no plain state dict: {invalid[0]!r} is no tensor.")
-    return {name: value.detach().clone() for name, value in content.items()}
+    parallel = all(name.startswith(PARALLEL) for name in content)
+    return {name.removeprefix(PARALLEL) if parallel else name: value.detach().clone() for name, value in content.items()}
+
+
+def unwrap(content: Any) -> Any:
+    """The state dict within a training program's checkpoint, where it is one."""
+    found = [content[key] for key in WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
+    return found[0] if found else content
 
 
 def recognise(tensors: Mapping[str, torch.Tensor]) -> RecognisedCheckpoint:
@@ -70,4 +97,4 @@ def recognise(tensors: Mapping[str, torch.Tensor]) -> RecognisedCheckpoint:
         if found is not None:
             return found
     names = ", ".join(sorted(tensors)[:4])
-    raise NotConvertible(f"Its keys ({names} …) are of no scorer that is known here.")
+    raise NotConvertible(f"Its keys ({names} …) are of no network that is known here.")

@@ -205,6 +205,8 @@ LAYOUTS: dict[str, Callable[[Mapping[str, torch.Tensor]], nn.Module]] = {
     "classifier.0.weight": lambda tensors: DensenetNima(),
 }
 """By the layer that gives the ratings."""
+BODIES = {"classifier.1.weight": "features.28.weight", "classifier.0.weight": "features.norm5.weight"}
+"""Where the last layer has a name that many networks use (MobileNetV2's is classifier.1): a tensor that only this layout has."""
 
 
 class Nima(nn.Module):
@@ -251,7 +253,7 @@ def load_nima(folder: Path) -> Nima:
 
 def recognise_checkpoint(tensors: Mapping[str, torch.Tensor]) -> RecognisedCheckpoint | None:
     """For `api.loading.conversion`. None where the keys are of no layout; raises NotConvertible where the rest doesn't fit."""
-    if not set(LAYOUTS) & set(tensors):
+    if not any(head in tensors and BODIES.get(head, head) in tensors for head in LAYOUTS):
         return None
     try:
         network = network_of(tensors)

@@ -35,6 +35,7 @@ IMAGE_TASK = "text-to-image"
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
+HAZARD_TASKS = ("hazard-cells",)
 DETECTION_TASKS = ("object-detection", "zero-shot-object-detection")
 
 Check = Callable[..., list[CheckMessage]]
@@ -76,6 +77,7 @@ def check_catalog() -> Iterator[CheckMessage]:
     yield from check_model_of_task(
         catalog, "DEFAULT_DETECTION_MODEL", DETECTION_TASKS, "finds nothing in pictures", "E023", "E024"
     )
+    yield from check_model_of_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", "E025", "E026")
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:

@@ -106,6 +106,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ),
     ("vision", "Find out what is in a picture."): (
         Operation("POST", "/api/detect/", "Find things in a picture", {"A picture": {"image": PICTURE, "annotate": True}}),
+        Operation(
+            "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}
+        ),
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),

@@ -9,5 +9,7 @@ class VisionConfig(AppConfig):
     def ready(self) -> None:
         from api.jobs import kinds
         from api.vision.handler import Detect
+        from api.vision.hazard_handler import Hazards
 
         kinds.register(Detect())
+        kinds.register(Hazards())

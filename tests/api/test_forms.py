@@ -13,6 +13,7 @@ from rest_framework import serializers
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.models import Job
 from api.scoring.serializers import ClipScoreSerializer, ScoreBatchSerializer, ScoreSerializer
+from api.vision.hazard_views import HazardSerializer
 from api.vision.serializers import DetectSerializer
 from tests.api.bodies import ASYNC, BODIES, FORMS, png, text
 
@@ -26,6 +27,7 @@ SERIALIZERS: dict[str, Any] = {
     "/api/score/batch/": ScoreBatchSerializer,
     "/api/clip-score/": ClipScoreSerializer,
     "/api/detect/": DetectSerializer,
+    "/api/hazards/": HazardSerializer,
 }
 BOX = {"kind": "title", "x": 1.5, "y": 2, "w": 9, "h": 9}
 IMAGES = [text(png(1)), text(png(2))]

@@ -145,11 +145,11 @@ def test_a_file_that_is_no_head_is_refused_in_words(
 
 @pytest.fixture
 def convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs `convert_head` on what torch saves of `content`; gives what it prints."""
+    """Runs `convert_weights` on what torch saves of `content`; gives what it prints."""
 
     def run(content: Any, name: str = "head.pth", **options: Any) -> str:
         torch.save(content, tmp_path / name)
-        call_command("convert_head", str(tmp_path / name), output=tmp_path / "out", **options)
+        call_command("convert_weights", str(tmp_path / name), output=tmp_path / "out", **options)
         return capsys.readouterr().out
 
     return run
@@ -184,9 +184,11 @@ class Explosive:
     [
         (torch.nn.Linear(8, 1), "is no file of weights alone"),
         ({"weight": Explosive()}, "is no file of weights alone"),
-        ({"state_dict": {"weight": torch.ones(1, 8)}}, "is no plain state dict: 'state_dict' is no tensor"),
+        ({"weights": {"weight": torch.ones(1, 8)}}, "is no plain state dict: 'weights' is no tensor"),
+        ({"state_dict": {"weight": 1.0}}, "is no plain state dict: 'weight' is no tensor"),
+        ({"state_dict": {"weight": Explosive()}}, "is no file of weights alone"),
         ([torch.ones(1)], "holds a list, not a state dict"),
-        ({"fc.weight": torch.ones(1, 8)}, "of no scorer that is known here"),
+        ({"fc.weight": torch.ones(1, 8)}, "of no network that is known here"),
         (
             {"weight": torch.ones(4, 8), "bias": torch.ones(4)},
             r"It has the keys of LAION v1 \(linear\), but its layers give \[4\]",
@@ -204,12 +206,12 @@ def test_what_is_no_plain_state_dict_of_a_known_head_is_refused(
 def test_a_plain_pickle_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Explosive()))
     with pytest.raises(CommandError, match="is no file of weights alone"):
-        call_command("convert_head", str(tmp_path / "evil.pth"), output=tmp_path / "out")
+        call_command("convert_weights", str(tmp_path / "evil.pth"), output=tmp_path / "out")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"nowhere\.pth: No such file"):
-        call_command("convert_head", str(tmp_path / "nowhere.pth"), output=tmp_path / "out")
+        call_command("convert_weights", str(tmp_path / "nowhere.pth"), output=tmp_path / "out")
 
 
 def test_a_base_that_is_not_in_the_catalog_is_named(convert: Callable[..., str]) -> None:

@@ -74,14 +74,14 @@ def test_all_weights_fit_in_46_megabytes_and_the_chat_models_in_12() -> None:
 
 
 def test_what_export_onnx_makes_is_not_kept_in_a_second_precision() -> None:
-    assert {path.stem.rpartition("_")[2] for path in WEIGHTS.rglob("*.onnx")} == {"int8"}
+    assert {path.stem.rpartition("_")[2] for path in FOLDER.rglob("*.onnx")} == {"int8"}
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
-def test_a_checkout_weighs_at_most_47_mebibytes() -> None:
+def test_a_checkout_weighs_at_most_51_mebibytes() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [ROOT / name for name in listed.split("\0") if name]
-    assert sum(file.stat().st_size for file in files if file.is_file()) <= 47 * 2**20
+    assert sum(file.stat().st_size for file in files if file.is_file()) <= 51 * 2**20
 
 
 def test_weights_are_stored_in_half_precision() -> None:

@@ -13,6 +13,7 @@ from api.starter.training.clip import train_clip
 from api.starter.training.decoder import train_decoder
 from api.starter.training.diffusion import train_diffusion
 from api.starter.training.export import export_clip, export_starter, take_up_starter
+from api.starter.training.hazards import train_hazards
 from api.starter.training.judge import export_judge, train_judge
 from api.starter.training.lora import train_lora
 from api.starter.training.nima import train_nima
@@ -48,6 +49,7 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "judge": train_judge,
     "nima": _train_nima,
     "starter-vlm": train_vlm,
+    "starter-hazards": train_hazards,
     "lora": train_lora,
     "export": _export,
     "take-up": _take_up,

@@ -1,8 +1,11 @@
 """Small helpers of the grammar."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 PREFIXES = (
     "",
@@ -56,7 +59,7 @@ QUALITY = (
 """Words of negative prompts. Training ties them to no picture in particular, so that they do no harm."""
 
 
-def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]
 
 

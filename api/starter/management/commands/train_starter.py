@@ -16,6 +16,7 @@ MODELS = (
     "nima",
     "lora",
     "starter-vlm",
+    "starter-hazards",
     "export",
     "take-up",
 )

@@ -1,0 +1,1 @@
+"""What is in each cell of interest of a picture (YOLIC)."""

@@ -1,0 +1,157 @@
+"""What a job that looks for hazards is. torch and onnxruntime are imported inside `run`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from PIL import Image
+
+from api.errors import DarkroomError
+from api.files import storage
+from api.files.models import StoredFile
+from api.files.services import link_inputs
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.runtime.input_pictures import open_input
+from api.runtime.model_use import measured, report_to
+from api.vision.annotated import describe_annotated, keep_annotated, record_annotated
+from api.vision.hazard_spec import HazardSpec
+from api.vision.hazards import FoundHazards, HazardCell, HazardRequest
+from api.vision.overlays import Annotation, colour_of
+
+Run = RunningJob[HazardSpec]
+SQUEEZED = 1.1
+"""A picture whose shape differs by more than this factor from the reference picture's is warned of."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was found in one picture, with the annotated one on disk."""
+
+    found: FoundHazards
+    annotated: storage.WrittenFile | None
+
+
+class Hazards(JobKind[HazardSpec]):
+    name = HazardSpec.kind
+    spec_class = HazardSpec
+    max_batch = 16
+    template = "admin/vision/hazards.html"
+
+    def without_models(self) -> bool:
+        return False
+
+    def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
+        return inspect_batch(batch)
+
+    def record(self, job: Job, output: Inspected) -> dict[str, Any]:
+        result = {"risk": output.found.risk, "cells": [as_json(cell) for cell in output.found.cells]}
+        return {**result, **record_annotated(job, output.annotated, self.read_spec(job).image)}
+
+    def discard(self, output: Inspected) -> None:
+        if output.annotated:
+            storage.remove_written(output.annotated)
+
+    def link_inputs(self, spec: HazardSpec) -> Callable[[Job], None] | None:
+        return link_inputs(spec)
+
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+        return describe_annotated(job.result)
+
+    def describe(self, job: Job) -> dict[str, Any]:
+        if not job.result:
+            return {}
+        picture = StoredFile.objects.filter(pk=self.read_spec(job).image).first()
+        cells = [describe_cell(cell) for cell in job.result["cells"]]
+        return {"risk": job.result["risk"], "cells": cells, "picture": picture, "annotated": job.result.get("annotated")}
+
+
+def as_json(cell: HazardCell) -> dict[str, Any]:
+    labels = [{"label": label.label, "score": round(label.score, 4)} for label in cell.labels]
+    return {"index": cell.index, "box": cell.box.as_json(), "position": asdict(cell.position), "labels": labels}
+
+
+def describe_cell(cell: dict[str, Any]) -> dict[str, Any]:
+    """For the job's page in the admin; `outline`: an SVG polygon's points."""
+    xmin, ymin, xmax, ymax = (cell["box"][side] for side in ("xmin", "ymin", "xmax", "ymax"))
+    outline = f"{xmin},{ymin} {xmax},{ymin} {xmax},{ymax} {xmin},{ymax}"
+    text = ", ".join(f"{label['label']} {label['score']:.2f}" for label in cell["labels"])
+    return {"index": cell["index"], **cell["position"], "outline": outline, "text": text}
+
+
+# ---------------------------------------------------------------- run
+
+
+def inspect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
+    """The pictures of all jobs together. A job whose picture can't be had fails by itself."""
+    from api.model_loader import get_loader
+    from api.vision.backends.hazards.run_hazards import run_hazards
+
+    opened = [(run, open_request(run)) for run in batch]
+    yield from (found for _, found in opened if not isinstance(found, HazardRequest))
+    going = [(run, found) for run, found in opened if isinstance(found, HazardRequest)]
+    if not going:
+        return
+    runs, requests = [run for run, _ in going], [request for _, request in going]
+    with measured(runs, "hazards"):
+        answers = run_hazards(get_loader(), batch[0].spec.model_id, requests, report_to(runs))
+    for run, request, result in zip(runs, requests, answers.results, strict=True):
+        for note in answers.notes:
+            run.warn(note)
+        yield finish(run, request.picture, result)
+
+
+def open_request(run: Run) -> HazardRequest | Outcome:
+    """What is asked of the job's picture, or the job's end."""
+    if run.cancelled:
+        return Stopped(run)
+    try:
+        with run.measure("decode"):
+            picture = open_input(run.spec.image)
+    except DarkroomError as error:
+        return Failed(run, error)
+    return HazardRequest(picture, run.spec.threshold)
+
+
+def finish(run: Run, picture: Image.Image, result: FoundHazards | DarkroomError) -> Outcome:
+    if run.cancelled:
+        return Stopped(run)
+    if isinstance(result, DarkroomError):
+        return Failed(run, result)
+    if note := shape_note(picture, result):
+        run.warn(note)
+    try:
+        annotated = keep_annotated(run, picture, annotations_of(result)) if run.spec.annotate else None
+    except DarkroomError as error:
+        return Failed(run, error)
+    return Finished(run, Inspected(result, annotated))
+
+
+def shape_note(picture: Image.Image, found: FoundHazards) -> str:
+    """Cells lie where they were in training only where the picture has the reference picture's shape."""
+    width, height = found.reference
+    factor = picture.width * height / (picture.height * width)
+    if 1 / SQUEEZED <= factor <= SQUEEZED:
+        return ""
+    size = f"{picture.width} × {picture.height}"
+    return f"The picture ({size}) has another shape than the model was made for ({width:g} × {height:g}): it was squeezed."
+
+
+def annotations_of(found: FoundHazards) -> list[Annotation]:
+    """Each cell in its best label's colour. Of cells side by side with the same labels the first alone is labelled: labels are wider."""
+    before = (None, *found.cells)[: len(found.cells)]
+    return [annotation_of(cell, labelled=not continues(left, cell)) for left, cell in zip(before, found.cells, strict=True)]
+
+
+def annotation_of(cell: HazardCell, *, labelled: bool) -> Annotation:
+    best, names = cell.labels[0], ", ".join(label.label for label in cell.labels)
+    text, score = (names, best.score) if labelled else ("", None)
+    return Annotation.of_box(cell.box, text, score, colour=colour_of(best.label), filled=True)
+
+
+def continues(left: HazardCell | None, cell: HazardCell) -> bool:
+    """Whether the cell lies directly to the right of the other and has the same labels."""
+    if left is None or (left.box.xmax, left.box.ymin, left.box.ymax) != (cell.box.xmin, cell.box.ymin, cell.box.ymax):
+        return False
+    return [label.label for label in left.labels] == [label.label for label in cell.labels]
