@@ -16,6 +16,7 @@ MODELS = (
     "nima",
     "lora",
     "starter-vlm",
+    "starter-detector",
     "export",
     "take-up",
 )
