@@ -37,6 +37,8 @@ TASKS = (
     "zero-shot-image-classification",
     "aesthetic-head",
     "image-aesthetics",
+    "object-detection",
+    "zero-shot-object-detection",
 )
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
