@@ -23,7 +23,7 @@ TIMES = ("sunrise", "day", "sunset", "night")
 WEATHERS = ("clear", "clouds", "rain", "snow", "fog")
 STYLES = ("plain", "pastel", "vivid", "monochrome", "duotone")
 OBJECTS = ("sun", "moon", "stars", "birds", "balloon", "rainbow", "boat", "pines", "trees", "palms", "cacti", "house")
-ONE_OF = {"pines": "pine", "trees": "tree", "palms": "palm", "cacti": "cactus"}
+ONE_OF = {"pines": "pine tree", "trees": "tree", "palms": "palm tree", "cacti": "cactus"}
 """What one of several things that stand side by side is called."""
 HELD_OUT_SHARE = 8  # percent
 

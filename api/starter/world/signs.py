@@ -214,16 +214,16 @@ def _draw_one_way(canvas: Canvas, sign: Sign) -> None:
 
 
 SIGNS: dict[str, Callable[[Canvas, Sign], None]] = {
-    "road_closed": _draw_road_closed,
-    "no_entry": _draw_no_entry,
-    "speed_limit": _draw_speed_limit,
-    "no_left_turn": _draw_no_left_turn,
-    "no_parking": _draw_no_parking,
-    "stop": _draw_stop,
-    "give_way": _draw_give_way,
-    "crossroads": _draw_crossroads,
-    "pedestrian_crossing": _draw_pedestrian_crossing,
-    "go_straight": _draw_go_straight,
-    "roundabout": _draw_roundabout,
-    "one_way": _draw_one_way,
+    "road closed sign": _draw_road_closed,
+    "no entry sign": _draw_no_entry,
+    "speed limit sign": _draw_speed_limit,
+    "no left turn sign": _draw_no_left_turn,
+    "no parking sign": _draw_no_parking,
+    "stop sign": _draw_stop,
+    "give way sign": _draw_give_way,
+    "crossroads sign": _draw_crossroads,
+    "pedestrian crossing sign": _draw_pedestrian_crossing,
+    "go straight sign": _draw_go_straight,
+    "roundabout sign": _draw_roundabout,
+    "one way sign": _draw_one_way,
 }
