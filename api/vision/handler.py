@@ -16,7 +16,7 @@ from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
 from api.vision.annotated import describe_annotated, keep_annotated, record_annotated
-from api.vision.detectors import DetectionRequest, Found
+from api.vision.detection import DetectionRequest, Found
 from api.vision.models import Detection
 from api.vision.overlays import Annotation
 from api.vision.spec import DEFAULT_IOU, DetectSpec
@@ -97,7 +97,7 @@ def make_row(job: Job, spec: DetectSpec, file: StoredFile | None, index: int, fo
 def detect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
     """The pictures of all jobs together. A job whose picture or classes can't be had fails by itself."""
     from api.model_loader import get_loader
-    from api.vision.backends.detection import detect
+    from api.vision.backends.run_detector import run_detector
 
     opened = [(run, open_request(run)) for run in batch]
     yield from (found for _, found in opened if not isinstance(found, DetectionRequest))
@@ -106,11 +106,11 @@ def detect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
         return
     runs, requests = [run for run, _ in going], [request for _, request in going]
     with measured(runs, "detect"):
-        results, notes, uses_iou = detect(get_loader(), batch[0].spec.model_id, requests, report_to(runs))
-    for run, request, result in zip(runs, requests, results, strict=True):
-        for note in notes:
+        detections = run_detector(get_loader(), batch[0].spec.model_id, requests, report_to(runs))
+    for run, request, result in zip(runs, requests, detections.results, strict=True):
+        for note in detections.notes:
             run.warn(note)
-        if not uses_iou and run.spec.iou != DEFAULT_IOU:
+        if not detections.uses_iou and run.spec.iou != DEFAULT_IOU:
             run.warn(f"iou has no effect: {run.spec.model_id} gives one box for each thing, so that none is dropped.")
         yield finish(run, request.picture, result)
 

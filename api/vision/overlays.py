@@ -5,7 +5,7 @@ Labels are drawn with Pillow and DejaVu Sans, which has every Vietnamese letter;
 
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby

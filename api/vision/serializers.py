@@ -11,7 +11,7 @@ from api.files.fields import by_content, by_id
 from api.jobs.api.submission import Submission
 from api.spec_serializers import SpecSerializer
 from api.specs import Spec
-from api.vision.detectors import DETECTION, OPEN_VOCABULARY
+from api.vision.detection import DETECTION, OPEN_VOCABULARY
 from api.vision.spec import DetectSpec
 from config.catalog import get_catalog
 

@@ -11,10 +11,7 @@ DEFAULT_IOU = 0.45
 LONGEST_LABEL = 300
 MOST_CLASSES = 200
 MOST_DETECTIONS = 1000
-
-
-def image_param() -> Any:
-    return param(help="base64, a data URL, a multipart file, or the id of an image here")
+IMAGE_HELP = "base64, a data URL, a multipart file, or the id of an image here"
 
 
 def model_param() -> Any:
@@ -31,7 +28,7 @@ class DetectSpec(Spec):
 
     kind = "detect"
 
-    image: InputImage = image_param()
+    image: InputImage = param(help=IMAGE_HELP)
     model_id: str = model_param()
     threshold: float = param(default=0.25, minimum=0, maximum=1, help="The lowest score of a detection.")
     iou: float = param(
