@@ -8,6 +8,9 @@ class VisionConfig(AppConfig):
 
     def ready(self) -> None:
         from api.jobs import kinds
+        from api.runtime import judge_registry
         from api.vision.handler import Detect
+        from api.vision.object_judge import ObjectKind
 
         kinds.register(Detect())
+        judge_registry.register("objects", ObjectKind())
