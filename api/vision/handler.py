@@ -70,7 +70,8 @@ class Detect(JobKind[DetectSpec]):
         return describe_annotated(job.result)
 
     def describe(self, job: Job) -> dict[str, Any]:
-        return {"detections": list(job.detections.order_by("index"))} if job.result else {}  # type: ignore[attr-defined]
+        found = Detection.objects.filter(job=job).select_related("image").order_by("index")
+        return {"detections": found, "annotated": job.result.get("annotated")} if job.result else {}
 
 
 def make_row(job: Job, spec: DetectSpec, file: StoredFile | None, index: int, found: Found) -> Detection:

@@ -14,7 +14,13 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 LABELS = ("mèo", "chó", "xe buýt")
 SIDE = 64
-RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 8, 8, 8],
+    "depths": [1, 1, 1, 1],
+    "layer_type": "basic",
+}
 DETR_SIZES = {
     "d_model": 16, "encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
     "encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 10,
@@ -64,9 +70,7 @@ def make_d_fine() -> tuple[Any, Any]:
     return transformers.DFineForObjectDetection(config), fixed_size(transformers.RTDetrImageProcessorPil)
 
 
-def make_detr(
-    config_class: Any = None, model_class: Any = None, processor_class: Any = None, **sizes: Any
-) -> tuple[Any, Any]:
+def make_detr(config_class: Any = None, model_class: Any = None, processor_class: Any = None, **sizes: Any) -> tuple[Any, Any]:
     config = (config_class or transformers.DetrConfig)(
         use_timm_backbone=False, backbone=None, use_pretrained_backbone=False, backbone_config=backbone(stages=["stage4"]),
         **{**DETR_SIZES, **sizes}, **labels_of_config(),
@@ -88,7 +92,7 @@ def make_deformable_detr() -> tuple[Any, Any]:
         use_timm_backbone=False, backbone=None, use_pretrained_backbone=False, backbone_config=backbone(), **{**DETR_SIZES, "d_model": 32},
         num_feature_levels=4, encoder_n_points=2, decoder_n_points=2, **labels_of_config(),
     )  # fmt: skip
-    processor = transformers.DeformableDetrImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
+    processor = transformers.DeformableDetrImageProcessorPil(size={"shortest_edge": 2 * SIDE, "longest_edge": 4 * SIDE})
     return transformers.DeformableDetrForObjectDetection(config), processor
 
 
@@ -97,7 +101,7 @@ def make_yolos() -> tuple[Any, Any]:
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=[SIDE, SIDE], patch_size=16,
         num_detection_tokens=10, **labels_of_config(),
     )  # fmt: skip
-    processor = transformers.YolosImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
+    processor = transformers.YolosImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 8 * SIDE})
     return transformers.YolosForObjectDetection(config), processor
 
 
@@ -151,7 +155,13 @@ def build_owlv2(folder: Path) -> Path:
 def owl_tokenizer(folder: Path) -> Any:
     """CLIP's byte-level BPE without merges: each letter is a token."""
     symbols = list(bytes_to_unicode().values())
-    vocabulary = ["!", *(one for one in symbols if one != "!"), *(f"{one}</w>" for one in symbols), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = [
+        "!",
+        *(one for one in symbols if one != "!"),
+        *(f"{one}</w>" for one in symbols),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(vocabulary)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
@@ -172,7 +182,7 @@ def build_grounding_dino(folder: Path) -> Path:
     )  # fmt: skip
     transformers.GroundingDinoForObjectDetection(config).save_pretrained(folder)
     processor = transformers.GroundingDinoProcessor(
-        transformers.GroundingDinoImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE}),
+        transformers.GroundingDinoImageProcessorPil(size={"shortest_edge": 2 * SIDE, "longest_edge": 4 * SIDE}),
         bert_tokenizer(folder / "words"),
     )
     processor.save_pretrained(folder)
@@ -244,6 +254,48 @@ def build_yolo(
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     about = {**({} if names is None else {"names": names}), **(metadata or {})}
     helper.set_model_props(model, about)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, file)
+    return file
+
+
+def build_red_finder(file: Path) -> Path:
+    """A YOLO export (raw layout) that really looks: one box of 16 × 16 around the middle of what is red; nothing on a grey picture."""
+    y, x = (axis.astype(np.float32) + 0.5 for axis in np.mgrid[:SIDE, :SIDE])
+    constants = {
+        "red": np.array(0), "green": np.array(1), "x": x, "y": y, "axes": np.array([1, 2]), "least": np.float32(1e-6),
+        "one": np.float32(1), "zero": np.float32(0), "side": np.float32(16), "column": np.array([-1, 1, 1]),
+    }  # fmt: skip
+    node = helper.make_node
+    steps = [
+        node("Gather", ["images", "red"], ["reds"], axis=1),
+        node("Gather", ["images", "green"], ["greens"], axis=1),
+        node("Sub", ["reds", "greens"], ["difference"]),
+        node("Relu", ["difference"], ["redness"]),
+        node("ReduceSum", ["redness", "axes"], ["sum"], keepdims=0),
+        node("Add", ["sum", "least"], ["total"]),
+        node("Min", ["sum", "one"], ["score"]),
+        node("Mul", ["sum", "zero"], ["nothing"]),
+        node("Add", ["nothing", "side"], ["size"]),
+    ]
+    for axis in "xy":
+        steps += [
+            node("Mul", ["redness", axis], [f"{axis}_weighted"]),
+            node("ReduceSum", [f"{axis}_weighted", "axes"], [f"{axis}_sum"], keepdims=0),
+            node("Div", [f"{axis}_sum", "total"], [f"{axis}_middle"]),
+        ]
+    parts = ["x_middle", "y_middle", "size", "size", "score", "nothing", "nothing"]
+    steps += [node("Reshape", [part, "column"], [f"part{number}"]) for number, part in enumerate(parts)]
+    steps.append(node("Concat", [f"part{number}" for number in range(len(parts))], ["output"], axis=1))
+    graph = helper.make_graph(
+        steps,
+        "red finder",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {"names": repr(list(LABELS))})
     file.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, file)
     return file
