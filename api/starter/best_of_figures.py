@@ -4,18 +4,28 @@ The judge network decides what is right; it is independent of both. The samples 
 kept in a folder, one file for each prompt, so that a stopped run goes on.
 """
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from api.starter.evaluation import SEED, PromptCase, Studio, scene_prompts
+from api.images.ranking import Candidate, RankBy, rank
+from api.starter.evaluation import SEED, PromptCase, Studio, interval, scene_prompts
 from api.starter.training.judge import see
 from api.starter.training.run import log, to_pictures
+from api.starter.world.labels import NAMES
+from api.vision.asked_objects import asked_objects
+from api.vision.detection import DetectionRequest, Found
+from api.vision.object_judge import LEAST_SCORE, score_objects
 
 SAMPLES = 5
+WAYS: dict[str, RankBy] = {"clip": "clip", "objects": "objects", "both": {"clip": 0.5, "objects": 0.5}}
+Find = Callable[[Sequence[DetectionRequest]], list[list[Found]]]
 
 
 @dataclass(frozen=True)
@@ -49,3 +59,36 @@ def _make(studio: Studio, case: PromptCase, index: int, path: Path) -> None:
     part = path.with_suffix(".part.npz")
     np.savez(part, pictures=to_pictures(pictures), right=right, cosines=cosines)
     os.replace(part, path)
+
+
+def compare(find: Find, sampled: Sequence[Sampled]) -> dict[str, Any]:
+    """Shares of prompts of which all facts are right, chosen as `rank_by` chooses; `gain`: both criteria less clip alone."""
+    right: dict[str, list[float]] = {name: [] for name in ("one", *WAYS)}
+    for one in sampled:
+        candidates = candidates_of(find, one)
+        right["one"].append(float(one.right.mean()))
+        for name, rank_by in WAYS.items():
+            right[name].append(float(one.right[rank(candidates, rank_by)[0].candidate.seed]))
+    differences = [both - clip for both, clip in zip(right["both"], right["clip"], strict=True)]
+    won, lost = differences.count(1.0), differences.count(-1.0)
+    shares = {name: float(np.mean(values)) for name, values in right.items()}
+    possible = float(np.mean([one.right.any() for one in sampled]))
+    figures = {"prompts": len(sampled), **shares, "possible": possible, "gain": interval(differences)}
+    return {**figures, "won": won, "lost": lost, "p": mcnemar(won, lost)}
+
+
+def candidates_of(find: Find, one: Sampled) -> list[Candidate]:
+    """The place of a picture is its seed."""
+    asked = asked_objects(one.case.prompt, NAMES)
+    found = find([DetectionRequest(Image.fromarray(picture), threshold=LEAST_SCORE) for picture in one.pictures])
+    return [
+        Candidate(place, {"clip_cosine": float(cosine), **score_objects(asked, things)})
+        for place, (cosine, things) in enumerate(zip(one.cosines, found, strict=True))
+    ]
+
+
+def mcnemar(won: int, lost: int) -> float:
+    """The chance that of so many prompts of which one way alone is right at least so many fall to one side (two-sided, exact)."""
+    total = won + lost
+    tail = sum(math.comb(total, count) for count in range(min(won, lost) + 1)) / 2**total
+    return min(1.0, 2 * tail)

@@ -6,17 +6,32 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from api.starter.detector.average_precision import Boxes, mean_average_precision
 from api.starter.detector.drawings import Drawing, Pool, for_evaluation
+from api.starter.detector.export import export_onnx
 from api.starter.detector.losses import detector_loss
 from api.starter.detector.network import Detector, Exported
 from api.starter.training.judge import worn
-from api.starter.training.run import Average, Budget, Trainer, autocast, every, learning_rate, log, save_grid, to_tensor
+from api.starter.training.run import (
+    Average,
+    Budget,
+    Trainer,
+    autocast,
+    every,
+    learning_rate,
+    log,
+    save_grid,
+    to_tensor,
+)
 from api.starter.world.labels import NAMES
+from api.vision.boxes import Box
+from api.vision.overlays import Annotation, draw_annotations
 
 BATCH, PEAK, DECAY = 16, 2e-3, 0.998
-LEAST_SCORE, MOST_OVERLAP = 0.01, 0.6
+UNSEEN = 150
+LEAST_SCORE, MOST_OVERLAP, SHOWN_SCORE = 0.01, 0.6, 0.25
 
 
 def as_batch(drawings: Sequence[Drawing]) -> torch.Tensor:
@@ -47,13 +62,12 @@ def save_detections(path: Path, drawings: Sequence[Drawing], found: Sequence[Box
     """The pictures with what was found in them at a score of 0.25 or more."""
     shown = []
     for drawing, boxes in zip(drawings, found, strict=True):
-        pixels = drawing.pixels.copy()
-        for number, corners, score in zip(boxes.classes, boxes.corners, boxes.scores, strict=True):
-            if score >= 0.25:
-                x0, y0, x1, y1 = (round(float(value)) for value in corners)
-                cv2.rectangle(pixels, (x0, y0), (x1, y1), (255, 0, 255), 1)
-                cv2.putText(pixels, f"{NAMES[number]} {score:.2f}", (x0, max(8, y0)), 0, 0.32, (255, 0, 0), 1)
-        shown.append(pixels)
+        annotations = [
+            Annotation.of_box(Box(*map(float, corners)), NAMES[number], float(score))
+            for number, corners, score in zip(boxes.classes, boxes.corners, boxes.scores, strict=True)
+            if score >= SHOWN_SCORE
+        ]
+        shown.append(np.asarray(draw_annotations(Image.fromarray(drawing.pixels), annotations)))
     save_grid(shown, path, 6)
 
 
@@ -66,13 +80,13 @@ def trainer_of(detector: Detector) -> Trainer:
 
 
 def train_detector(checkpoints: Path, minutes: float, device: torch.device) -> Detector:
-    """Train for `minutes` in all, from the checkpoint if there is one. Returns it with its averaged weights."""
+    """Train for `minutes` in all, from the checkpoint if there is one; its file is then in starter-detector/ beside that."""
     torch.manual_seed(6)
     detector, path = Detector().to(memory_format=torch.channels_last), checkpoints / "starter-detector.pt"  # type: ignore[call-overload]  # torch's stubs leave it out
     trainer = trainer_of(detector)
     trainer.resume(path)
     pool, rng = Pool(600_000 + trainer.step), np.random.default_rng(600_000 + trainer.step)
-    unseen = list(for_evaluation(150))
+    unseen = list(for_evaluation(UNSEEN))
     budget, keep_is_due, log_is_due = Budget(minutes, trainer.spent), every(240), every(30)
 
     def keep() -> None:
@@ -103,4 +117,5 @@ def train_detector(checkpoints: Path, minutes: float, device: torch.device) -> D
             keep()
     keep()
     trainer.average.swap()
-    return detector.eval()
+    export_onnx(detector.eval(), checkpoints / "starter-detector" / "model.onnx")
+    return detector
