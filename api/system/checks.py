@@ -33,6 +33,7 @@ IMAGE_TASK = "text-to-image"
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
+DETECTION_TASKS = ("object-detection", "zero-shot-object-detection")
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -69,7 +70,8 @@ def check_catalog() -> Iterator[CheckMessage]:
         return
     yield from check_default_model(entry)
     yield from check_clip_model(catalog)
-    yield from check_aesthetic_model(catalog)
+    yield from check_model_of_task(catalog, "DEFAULT_AESTHETIC_MODEL", AESTHETIC_TASKS, "rates no pictures", "E020", "E021")
+    yield from check_model_of_task(catalog, "DEFAULT_DETECTION_MODEL", DETECTION_TASKS, "finds nothing in pictures", "E023", "E024")
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
@@ -89,17 +91,19 @@ def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
         yield Warning(message, hint=hint, id="darkroom.W007")
 
 
-def check_aesthetic_model(catalog: Catalog) -> Iterator[CheckMessage]:
-    known = [model for task in AESTHETIC_TASKS for model in catalog.of_task(task)]
+def check_model_of_task(
+    catalog: Catalog, setting: str, tasks: tuple[str, ...], cannot: str, unknown_id: str, wrong_id: str
+) -> Iterator[CheckMessage]:
+    known = [model for task in tasks for model in catalog.of_task(task)]
     hint = f"Set it to one of {', '.join(model.id for model in known)}."
     try:
-        entry = catalog.get(settings.DEFAULT_AESTHETIC_MODEL)
+        entry = catalog.get(getattr(settings, setting))
     except UnknownModel as error:
-        yield Error(f"DEFAULT_AESTHETIC_MODEL: {error}", hint=hint, id="darkroom.E020")
+        yield Error(f"{setting}: {error}", hint=hint, id=f"darkroom.{unknown_id}")
         return
     if entry not in known:
-        message = f"DEFAULT_AESTHETIC_MODEL is {entry.id}, which rates no pictures (its task is {entry.task})."
-        yield Error(message, hint=hint, id="darkroom.E021")
+        message = f"{setting} is {entry.id}, which {cannot} (its task is {entry.task})."
+        yield Error(message, hint=hint, id=f"darkroom.{wrong_id}")
 
 
 def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:

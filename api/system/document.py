@@ -104,6 +104,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("GET", "/api/scorers/{name}/", "Show a trained scorer"),
         Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
     ),
+    ("vision", "Find out what is in a picture."): (
+        Operation("POST", "/api/detect/", "Find things in a picture", {"A picture": {"image": PICTURE, "annotate": True}}),
+    ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),
         Operation("GET", "/v1/models", "List chat models"),

@@ -62,6 +62,8 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.E019", {"DEFAULT_CHAT_MODEL": "starter"}, "text-to-image"),
         ("darkroom.E020", {"DEFAULT_AESTHETIC_MODEL": "starter-nema"}, "starter-nima"),
         ("darkroom.E021", {"DEFAULT_AESTHETIC_MODEL": "starter"}, "text-to-image"),
+        ("darkroom.E023", {"DEFAULT_DETECTION_MODEL": "starter-detecter"}, "starter-detector"),
+        ("darkroom.E024", {"DEFAULT_DETECTION_MODEL": "starter"}, "text-to-image"),
         ("darkroom.W006", {"CHAT_REMOTE_MODELS": ["there"], "CHAT_REMOTE_URL": ""}, "CHAT_REMOTE_URL"),
         ("darkroom.W007", {"DEFAULT_IMAGE_MODEL": "sdxl-base-1.0"}, "sdxl-base-1.0"),
         ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "sqs://queue"}, "'sqs'"),
