@@ -62,7 +62,7 @@ def on_samples(find: Find, sampled: Sequence[Sampled]) -> dict[str, Any]:
     judge = load_judge()
     counts: Counter[str] = Counter()
     for one in sampled:
-        [(_, things)] = see(judge, to_tensor(one.pictures[:1]))
+        [(_, things)] = see(judge, to_tensor(list(one.pictures[:1])))
         shown = {ONE_OF.get(thing, thing) for thing, is_there in things.items() if is_there}
         asked = {thing.label for thing in asked_objects(one.case.prompt, NAMES).things}
         [result] = find([DetectionRequest(Image.fromarray(one.pictures[0]), threshold=FOUND)])

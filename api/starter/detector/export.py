@@ -58,7 +58,10 @@ def fused(detector: Detector) -> Detector:
     copy.eval()
     for module in copy.modules():
         if isinstance(module, Conv):
-            module[0], module[1] = fuse_conv_bn_eval(module[0], module[1]), torch.nn.Identity()  # type: ignore[arg-type]
+            convolution, normalisation = module[0], module[1]
+            assert isinstance(convolution, torch.nn.Conv2d)
+            assert isinstance(normalisation, torch.nn.BatchNorm2d)
+            module[0], module[1] = fuse_conv_bn_eval(convolution, normalisation), torch.nn.Identity()
     return copy
 
 

@@ -110,9 +110,7 @@ class Exported(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
-        middles, strides = cells()
-        self.register_buffer("middles", middles, persistent=False)
-        self.register_buffer("strides", strides, persistent=False)
+        self.middles, self.strides = cells()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         output = self.detector(images)

@@ -49,8 +49,8 @@ def boxes_in(output: np.ndarray, least: float = LEAST_SCORE) -> Boxes:
     classes, scores = output[4:].argmax(axis=0), output[4:].max(axis=0)
     corners = np.concatenate([output[:2] - output[2:4] / 2, output[:2] + output[2:4] / 2]).T
     sizes = np.concatenate([corners[:, :2], output[2:4].T], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(sizes.tolist(), scores.tolist(), classes.tolist(), least, MOST_OVERLAP)
-    kept = np.asarray(kept, int).reshape(-1)
+    chosen = cv2.dnn.NMSBoxesBatched(sizes.tolist(), scores.tolist(), classes.tolist(), least, MOST_OVERLAP)
+    kept = np.asarray(chosen, int).reshape(-1)
     return Boxes(classes[kept], corners[kept], scores[kept])
 
 

@@ -95,8 +95,10 @@ def render_with_things(picture: Picture, seed: int, size: int = 128) -> tuple[np
 def render_with_boxes(picture: Picture | SignPicture, seed: int, size: int = 128) -> tuple[np.ndarray, list[Box]]:
     """The same pixels, and where its things are seen."""
     canvas = Canvas(size, with_boxes=True)
-    draw = draw_sign_picture if isinstance(picture, SignPicture) else KINDS[picture.kind].draw
-    draw(canvas, picture, np.random.default_rng(seed))
+    if isinstance(picture, SignPicture):
+        draw_sign_picture(canvas, picture, np.random.default_rng(seed))
+    else:
+        KINDS[picture.kind].draw(canvas, picture, np.random.default_rng(seed))
     return put_into_style(canvas.pixels(), getattr(picture, "style", "plain")), canvas.boxes()
 
 
