@@ -214,16 +214,16 @@ def _draw_one_way(canvas: Canvas, sign: Sign) -> None:
 
 
 SIGNS: dict[str, Callable[[Canvas, Sign], None]] = {
-    "road closed sign": _draw_road_closed,
-    "no entry sign": _draw_no_entry,
-    "speed limit sign": _draw_speed_limit,
-    "no left turn sign": _draw_no_left_turn,
-    "no parking sign": _draw_no_parking,
-    "stop sign": _draw_stop,
-    "give way sign": _draw_give_way,
-    "crossroads sign": _draw_crossroads,
-    "pedestrian crossing sign": _draw_pedestrian_crossing,
-    "go straight sign": _draw_go_straight,
-    "roundabout sign": _draw_roundabout,
-    "one way sign": _draw_one_way,
+    "road closed sign": _draw_road_closed,  # P.101
+    "no entry sign": _draw_no_entry,  # P.102
+    "speed limit sign": _draw_speed_limit,  # P.127
+    "no left turn sign": _draw_no_left_turn,  # P.123a
+    "no parking sign": _draw_no_parking,  # P.131a
+    "stop sign": _draw_stop,  # R.122
+    "give way sign": _draw_give_way,  # W.208
+    "crossroads sign": _draw_crossroads,  # W.205a
+    "pedestrian crossing sign": _draw_pedestrian_crossing,  # W.224
+    "go straight sign": _draw_go_straight,  # R.301a
+    "roundabout sign": _draw_roundabout,  # R.303
+    "one way sign": _draw_one_way,  # I.407a
 }
