@@ -71,7 +71,9 @@ def check_catalog() -> Iterator[CheckMessage]:
     yield from check_default_model(entry)
     yield from check_clip_model(catalog)
     yield from check_model_of_task(catalog, "DEFAULT_AESTHETIC_MODEL", AESTHETIC_TASKS, "rates no pictures", "E020", "E021")
-    yield from check_model_of_task(catalog, "DEFAULT_DETECTION_MODEL", DETECTION_TASKS, "finds nothing in pictures", "E023", "E024")
+    yield from check_model_of_task(
+        catalog, "DEFAULT_DETECTION_MODEL", DETECTION_TASKS, "finds nothing in pictures", "E023", "E024"
+    )
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:

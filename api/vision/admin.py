@@ -39,7 +39,9 @@ class DetectionAdmin(ReadOnlyAdmin):
     list_display_links = ["thing"]
     list_filter = [DetectionOrderFilter, UsedModelFilter, MadeFilter]
     search_fields = ["label"]
-    search_help_text = "A label or a part of one (in the newest 20,000 that the filters leave), or label:NAME for one label alone."
+    search_help_text = (
+        "A label or a part of one (in the newest 20,000 that the filters leave), or label:NAME for one label alone."
+    )
     change_form_template = "admin/vision/detection/change_form.html"
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:

@@ -106,8 +106,11 @@ def detect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
     if not going:
         return
     runs, requests = [run for run, _ in going], [request for _, request in going]
+    loader, model_id = get_loader(), batch[0].spec.model_id
+    with measured(runs, "load"):
+        loader.load(model_id, report_to(runs))
     with measured(runs, "detect"):
-        detections = run_detector(get_loader(), batch[0].spec.model_id, requests, report_to(runs))
+        detections = run_detector(loader, model_id, requests)
     for run, request, result in zip(runs, requests, detections.results, strict=True):
         for note in detections.notes:
             run.warn(note)

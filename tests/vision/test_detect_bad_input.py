@@ -57,8 +57,7 @@ def test_boxes_are_in_the_picture_as_a_person_sees_it(value: int, format: str, d
 
 
 def rgba() -> Image.Image:
-    image = scene(mode="RGBA", ground=(0, 0, 0, 0))
-    return image
+    return scene(mode="RGBA", ground=(0, 0, 0, 0))
 
 
 def palette() -> Image.Image:

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, AutoModelForZeroShotObjectDetection, AutoProcessor
 
+from api.catalog import ModelEntry
 from api.errors import DarkroomError
 from api.jobs.models import Job
+from api.loading.detectors import TorchDetector, build_detector
+from api.vision.backends.closed_vocabulary import detect_closed
 from api.vision.backends.run_detector import run_detector
 from api.vision.detection import DetectionRequest, Found
 from tests.vision.conftest import blank, encoded
-from tests.vision.tiny_detectors import FAMILIES, LABELS, OPEN_FAMILIES
+from tests.vision.tiny_detectors import FAMILIES, LABELS, OPEN_FAMILIES, build_timm_detr
+from tests.vision.tiny_detectors import build_detector as build_detector_folder
 
 pytestmark = pytest.mark.models
 EVERYTHING: dict[str, Any] = {"threshold": 0.0, "max_detections": 1000}
@@ -110,6 +115,45 @@ def test_only_the_classes_that_were_asked_for_are_given(loader: Any) -> None:
     )
     assert {one.label for one in some} == {LABELS[1]}
     assert len(some) == sum(one.label == LABELS[1] for one in everything) > 0
+
+
+def detector_of(folder: Path) -> TorchDetector:
+    entry = ModelEntry(id="mine", name="Mine", task="object-detection", path=folder)
+    detector = build_detector(entry, folder, None)  # type: ignore[arg-type]
+    assert isinstance(detector, TorchDetector)
+    return detector
+
+
+def test_a_checkpoint_with_the_backbone_of_timm_is_run_without_it(tmp_path: Path) -> None:
+    requests = [DetectionRequest(drawn(), **EVERYTHING)]
+    own, timm = (detect_closed(detector_of(folder), requests, 1, "cpu")[0] for folder in build_timm_detr(tmp_path))
+    assert figures(own) == pytest.approx(figures(timm))  # type: ignore[arg-type]
+    assert len(own) >= 5  # type: ignore[arg-type]
+
+
+def test_a_backbone_that_only_timm_has_is_refused(tmp_path: Path) -> None:
+    _, folder = build_timm_detr(tmp_path, "swin_tiny")
+    with pytest.raises(DarkroomError, match=r"backbone swin_tiny is timm's.*resnet50"):
+        detector_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "task"),
+    [("bert", "object-detection"), ("detr", "zero-shot-object-detection"), ("owlv2", "object-detection")],
+)
+def test_a_checkpoint_of_another_kind_is_refused(model_type: str, task: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{model_type}"}}')
+    with pytest.raises(DarkroomError, match=f"model_type is '{model_type}'"):
+        build_detector(ModelEntry(id="mine", name="Mine", task=task, path=tmp_path), tmp_path, None)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
+    folder = build_detector_folder(tmp_path, "yolos")
+    weights = load_file(folder / "model.safetensors")
+    removed = next(key for key in weights if "bbox_predictor" in key)
+    save_file({key: value for key, value in weights.items() if key != removed}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DarkroomError, match="lack the tensor bbox_predictor"):
+        detector_of(folder)
 
 
 # ---------------------------------------------------------------- words

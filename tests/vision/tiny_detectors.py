@@ -1,6 +1,7 @@
 """Small real detectors: transformers' own classes with random weights, and ONNX files in the layouts of YOLO's exports."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import onnx
 import torch
 import transformers
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import load_file, save_file
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 LABELS = ("mèo", "chó", "xe buýt")
@@ -72,8 +74,8 @@ def make_d_fine() -> tuple[Any, Any]:
 
 def make_detr(config_class: Any = None, model_class: Any = None, processor_class: Any = None, **sizes: Any) -> tuple[Any, Any]:
     config = (config_class or transformers.DetrConfig)(
-        use_timm_backbone=False, backbone=None, use_pretrained_backbone=False, backbone_config=backbone(stages=["stage4"]),
-        **{**DETR_SIZES, **sizes}, **labels_of_config(),
+        use_timm_backbone=False, backbone=None, use_pretrained_backbone=False,
+        **{"backbone_config": backbone(stages=["stage4"]), **DETR_SIZES, **sizes}, **labels_of_config(),
     )  # fmt: skip
     processor = (processor_class or transformers.DetrImageProcessorPil)(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
     return (model_class or transformers.DetrForObjectDetection)(config), processor
@@ -127,6 +129,30 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "yolos": make_yolos,
     "lw_detr": make_lw_detr,
 }
+
+
+def build_timm_detr(folder: Path, kind: str = "resnet18") -> tuple[Path, Path]:
+    """A DETR on a whole ResNet-18, and the same checkpoint as the hub has them: by timm's names, which its config asks for."""
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 64, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "layer_type": "basic"}
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    model, processor = make_detr(backbone_config=transformers.ResNetConfig(**sizes, out_features=stages))
+    for name in ("own", "timm"):
+        model.save_pretrained(folder / name)
+        processor.save_pretrained(folder / name)
+    weights, config_file = folder / "timm" / "model.safetensors", folder / "timm" / "config.json"
+    save_file({timm_name(key): value for key, value in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    config = json.loads(config_file.read_text())
+    config_file.write_text(json.dumps({**config, "use_timm_backbone": True, "backbone": kind, "backbone_config": None}))
+    return folder / "own", folder / "timm"
+
+
+def timm_name(key: str) -> str:
+    key = key.replace("embedder.embedder.convolution", "conv1").replace("embedder.embedder.normalization", "bn1")
+    key = re.sub(r"encoder\.stages\.(\d)\.layers\.", lambda found: f"layer{int(found[1]) + 1}.", key)
+    key = key.replace("shortcut.convolution", "downsample.0").replace("shortcut.normalization", "downsample.1")
+    key = re.sub(r"layer\.(\d)\.convolution", lambda found: f"conv{int(found[1]) + 1}", key)
+    return re.sub(r"layer\.(\d)\.normalization", lambda found: f"bn{int(found[1]) + 1}", key)
 
 
 # ---------------------------------------------------------------- open vocabulary
