@@ -1,10 +1,10 @@
 """What a prompt asks for of what a detector knows: which things, how many, and how they stand to each other. No Django.
 
     asked_objects("two red circles to the left of a house, no birds", labels)
-    AskedObjects((AskedThing("circle", 2, is_exact=True), AskedThing("house"), AskedThing("birds", 0, is_exact=True)),
+    AskedObjects((AskedThing("circle", 2, is_exact=True), AskedThing("house", 1, is_exact=True), AskedThing("birds", 0, is_exact=True)),
                  (AskedPlace("circle", "left", "house"),))
 
-English and Vietnamese, singular and plural. A number asks for exactly so many; everything else, plurals too, for one at least.
+English and Vietnamese, singular and plural. A number asks for exactly so many, "a" for one; all else, plurals too, for one at least.
 """
 
 import re
@@ -24,17 +24,15 @@ REACH = 3
 """How many words may stand between a number, or a place, and its thing: "three large purple squares"."""
 _NUMBERS = {
     word: number
-    for number, words in enumerate(
-        (
-            ("zero",), ("one",), ("two", "hai"), ("three", "ba"), ("four", "bốn"), ("five", "năm"), ("six", "sáu"), ("seven", "bảy"),
-            ("eight", "tám"), ("nine", "chín"), ("ten", "mười"),
-        )
-    )
+    for number, words in enumerate((
+        ("zero",), ("one", "a", "an", "single", "một"), ("two", "hai"), ("three", "ba"), ("four", "bốn"), ("five", "năm"),
+        ("six", "sáu"), ("seven", "bảy"), ("eight", "tám"), ("nine", "chín"), ("ten", "mười"),
+    ))
     for word in words
 }  # fmt: skip
 _NEGATIONS = {("no",), ("without",), ("không", "có"), ("không",), ("chẳng", "có")}
 _ALTERNATIVES = {"or", "nor", "hoặc", "hay"}
-_DETERMINERS = {"a", "an", "the", "one", "any", "single", "một", "các", "những", "cái", "chiếc", "con", *_NUMBERS}
+_DETERMINERS = {"the", "any", "các", "những", "cái", "chiếc", "con", *_NUMBERS}
 _ADJECTIVES = frozenset((
     "red", "orange", "yellow", "green", "blue", "purple", "black", "white", "pink", "brown", "grey", "gray", "golden", "silver",
     "bright", "dark", "small", "little", "tiny", "big", "large", "tall", "full", "round", "lone", "single",
@@ -42,7 +40,7 @@ _ADJECTIVES = frozenset((
 ))  # fmt: skip
 _STOPS = frozenset((
     "with", "and", "in", "at", "of", "on", "by", "near", "over", "under", "above", "below", "from", "to", "into", "as", "is", "are",
-    "while", "beside", "behind", "before", "between", "during",
+    "while", "few", "couple", "lot", "several", "many", "some", "beside", "behind", "before", "between", "during",
     "với", "và", "ở", "tại", "trong", "ngoài", "của", "trên", "dưới", "bên", "cạnh", "gần",
 ))  # fmt: skip
 _PLACES: dict[Tokens, str] = {
