@@ -63,7 +63,9 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     **dict.fromkeys(CHATS, chat),
 }
 FORMS = [
-    path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in ("txt2img", "img2img", "score", "clip-score", "detect")
+    path
+    for path in BODIES
+    if path.startswith("/api/") and path.split("/")[2] in ("txt2img", "img2img", "score", "clip-score", "detect")
 ]
 
 
