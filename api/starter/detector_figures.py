@@ -15,6 +15,7 @@ from api.starter.best_of_figures import Find, Sampled, compare, samples
 from api.starter.cards import renew_card
 from api.starter.detector.average_precision import Boxes, mean_average_precision
 from api.starter.detector.drawings import Drawing, for_evaluation
+from api.starter.training.data import EVALUATION_SEED
 from api.starter.training.judge import load_judge, see
 from api.starter.training.run import log, to_tensor
 from api.starter.world.labels import NAMES
@@ -26,6 +27,7 @@ FOLDER = WEIGHTS / "starter-detector"
 LEAST_SCORE, MOST_OVERLAP, FOUND = 0.01, 0.6, 0.25
 """Precision is averaged over all detections from the first on; the last is what a request has by default."""
 SAMPLE_PICTURES = 200
+SEED = EVALUATION_SEED + 12
 
 
 def boxes_of(found: Sequence[Found]) -> Boxes:
@@ -81,7 +83,7 @@ def on_samples(find: Find, sampled: Sequence[Sampled]) -> dict[str, Any]:
 
 def evaluate(find: Find, folder: Path, drawings: int, prompts: int) -> dict[str, Any]:
     """All figures, written into the weights' folder and its card. `folder` holds the pictures of `starter`."""
-    figures: dict[str, Any] = {"on_drawings": on_drawings(find, list(for_evaluation(drawings)))}
+    figures: dict[str, Any] = {"on_drawings": on_drawings(find, list(for_evaluation(drawings, SEED)))}
     log(f"on drawings: {figures['on_drawings']}")
     sampled = list(samples(folder, prompts))
     figures["on_samples"] = on_samples(find, sampled[:SAMPLE_PICTURES])

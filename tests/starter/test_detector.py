@@ -1,6 +1,7 @@
 """The detector's parts: its measure, its losses, its training, and its file in the layout of YOLOv8's exports."""
 
 import ast
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from api.catalog import ModelEntry
 from api.loading.yolo import load_yolo
 from api.starter.best_of_figures import Sampled, candidates_of, compare, mcnemar
 from api.starter.detector.average_precision import Boxes, average_precision, mean_average_precision, overlaps
-from api.starter.detector.drawings import Drawing, for_training
+from api.starter.detector.drawings import Drawing, for_evaluation, for_training
 from api.starter.detector.export import export_onnx
 from api.starter.detector.losses import assign, complete_iou, detector_loss, iou
 from api.starter.detector.network import Detector, Exported, boxes_of, cells
+from api.starter.detector_figures import FOLDER, card_rows, on_drawings, on_samples
 from api.starter.evaluation import scene_prompts
 from api.starter.training import detector
 from api.starter.training.detector import as_batch, train_detector, trainer_of
@@ -249,3 +251,53 @@ def test_ways_to_choose_are_compared_prompt_by_prompt() -> None:
 @pytest.mark.parametrize(("won", "lost", "p"), [(0, 0, 1.0), (5, 5, 1.0), (6, 0, 0.03125), (1, 9, 0.021484375)])
 def test_mcnemars_exact_test(won: int, lost: int, p: float) -> None:
     assert mcnemar(won, lost) == pytest.approx(p)
+
+
+# ---------------------------------------------------------------- the file in the repository, and its figures
+
+
+def _backend(requests: list[DetectionRequest]) -> list[list[Found]]:
+    entry = ModelEntry(id="d", name="d", task="object-detection", default_size=256)
+    return detect_yolo(load_yolo(entry, FOLDER / "model.onnx"), requests, batch_size=8)  # type: ignore[return-value]
+
+
+def test_the_shipped_detector_finds_what_is_drawn() -> None:
+    figures = on_drawings(_backend, list(for_evaluation(60, 5)))
+    assert figures["map50"] > 0.92
+    assert figures["map75"] > 0.8
+    assert figures["drawings"] == 60
+
+
+def test_a_perfect_detector_has_a_mean_average_precision_of_one() -> None:
+    drawings = list(for_evaluation(12, 6))
+    pictures = {drawing.pixels.tobytes(): drawing for drawing in drawings}
+
+    def find(requests: list[DetectionRequest]) -> list[list[Found]]:
+        seen = [pictures[np.asarray(request.picture).tobytes()] for request in requests]
+        return [
+            [
+                Found(NAMES[number], int(number), 0.9, Box(*map(float, box)))
+                for number, box in zip(one.classes, one.boxes, strict=True)
+            ]
+            for one in seen
+        ]
+
+    figures = on_drawings(find, drawings)
+    assert (figures["map50"], figures["map75"]) == (1.0, 1.0)
+
+
+def test_what_is_found_in_pictures_of_the_starter_is_counted() -> None:
+    """Two grey pictures: the judge network sees what it sees, the detector finds a house in the second one only."""
+    sampled = [_sampled([True], [0.5]), _sampled([True, True], [0.5, 0.4])]
+    sampled[1].pictures[0] = 1
+    counts = on_samples(_find, sampled)
+    assert (counts["pictures"], counts["asked"], counts["found"], counts["unasked"]) == (2, 2, 1, 0)
+    assert counts["found_of_shown"] <= counts["shown"] <= 2
+
+
+def test_the_card_tells_the_figures_of_the_file() -> None:
+    figures = json.loads((FOLDER / "figures.json").read_text())
+    card = (FOLDER / "README.md").read_text()
+    for name, value in card_rows(figures):
+        assert f"| {name} | {value} |" in card
+    assert figures["on_drawings"]["drawings"] == 1000
