@@ -29,7 +29,8 @@ SCHEMA = {
     ],
     "description": (
         "What candidates are ranked by, with `best_of`: `clip` (the default, how well a picture fits its prompt), `aesthetic`, "
-        '`layout`, `custom:NAME` (a scorer that was trained here), or weights such as `{"clip": 0.7, "aesthetic": 0.3}`. With '
+        "`layout`, `objects` (what a detector finds of what the prompt asks for), `custom:NAME` (a scorer that was trained here), "
+        'or weights such as `{"clip": 0.5, "objects": 0.5}`. With '
         "weights each figure is first made comparable within the request: (x − mean) / SD over its candidates."
     ),
 }

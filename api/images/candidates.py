@@ -8,9 +8,11 @@ from api.images.ranking import WEIGHTED, weights_of
 from api.runtime.judge_registry import has_prefix
 
 WIDTH, HEIGHT, MARGIN = 600, 34, 10
-SHOWN = {"clip_score": "match", "aesthetic_score": "looks", "layout_score": "layout"}
-"""Of a candidate's scores those that have a column, with its heading; all from 0 to 100."""
-CRITERIA = {"clip": "prompt match", "aesthetic": "looks", "layout": "layout"}
+SHOWN = {"clip_score": "match", "aesthetic_score": "looks", "layout_score": "layout", "objects_score": "objects"}
+"""Of a candidate's scores those that have a column, with its heading."""
+FACTORS = {"clip_cosine": 100, "objects_score": 100}
+"""What scores from 0 to 1 are multiplied by where people see them; the others are from 0 to 100."""
+CRITERIA = {"clip": "prompt match", "aesthetic": "looks", "layout": "layout", "objects": "objects found"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Scale:
     """From the lowest to the highest score of a request. A cosine is shown on the scale of `clip_score`."""
 
     def __init__(self, score: str, values: list[float]) -> None:
-        self.factor, self.digits = (100, 1) if score == "clip_cosine" else (1, 2 if score == WEIGHTED else 1)
+        self.factor, self.digits = FACTORS.get(score, 1), 2 if score == WEIGHTED else 1
         self.low, self.high = min(values, default=0.0), max(values, default=0.0)
 
     def text(self, value: float | None) -> str:
@@ -74,13 +76,13 @@ class Scale:
 
 def make_row(candidate: Mapping[str, Any], kept: Mapping[int, str], columns: list[str], scale: Scale) -> Row:
     score = candidate["score"]
-    figures = [candidate["scores"].get(name) for name in columns]
+    figures = [(candidate["scores"].get(name), FACTORS.get(name, 1)) for name in columns]
     return Row(
         seed=candidate["seed"],
         rank=candidate["rank"],
         image=kept.get(candidate["seed"], ""),
         score=scale.text(score),
-        figures=["–" if figure is None else f"{figure:.1f}" for figure in figures],
+        figures=["–" if figure is None else f"{figure * factor:.1f}" for figure, factor in figures],
         x=None if score is None else scale.place(score),
         bar=0.0 if score is None else round(4 + 96 * scale.share(score), 1),
     )

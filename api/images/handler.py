@@ -15,7 +15,7 @@ from api.files.models import StoredFile
 from api.files.services import create_file, link_inputs, read_file
 from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
-from api.images.judges import independent_criteria, make_judges
+from api.images.judges import independent_criteria, make_judges, say_nothing
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
 from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
@@ -129,7 +129,9 @@ def open_sink(runs: Sequence[Run]) -> OutputSink:
     [spec] = specs
     rank_by = spec.rank_by or DEFAULT
     deciding = weights_of(rank_by)
-    judges = make_judges([*deciding, *prompt_scores, *independent_criteria(deciding)], hooks.warn_about)
+    judges = make_judges([*deciding, *prompt_scores], hooks.warn_about) + make_judges(
+        independent_criteria(deciding), say_nothing
+    )
     return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks)
 
 

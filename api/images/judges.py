@@ -13,6 +13,7 @@ from django.conf import settings
 from PIL import Image
 
 from api.errors import DarkroomError, DeviceFault
+from api.runtime.judge_models import MODEL_SETTINGS
 from api.runtime.judge_registry import FIGURES, Judge, Progress, Scores, UnknownJudge, Warn, kind_of
 
 log = logging.getLogger("darkroom.worker")
@@ -88,15 +89,26 @@ def make_judges(criteria: Sequence[str], warn: Warn) -> list[GuardedJudge]:
     return [GuardedJudge(name, warn) for name in dict.fromkeys(criteria) if name in can or name not in FIGURES]
 
 
-def independent_criteria(criteria: Collection[str]) -> list[str]:
-    """What else scores the candidates when `clip` alone decides: a choice measured by the figure that made it looks better than it is.
+def say_nothing(prompt: str, text: str) -> None:
+    """What can be said of a score that decides nothing is no warning on the job."""
 
-    None where the other model would have to be fetched first.
+
+def independent_criteria(criteria: Collection[str]) -> list[str]:
+    """What else scores the candidates that these criteria choose from.
+
+    `objects` does always, and `aesthetic` where `clip` alone decides: a choice measured by the figure that made it looks better than
+    it is. None whose model would have to be fetched first.
     """
-    if list(criteria) != ["clip"] or kind_of("aesthetic").missing():
-        return []
+    others = ["aesthetic", "objects"] if list(criteria) == ["clip"] else ["objects"]
+    return [name for name in others if name not in criteria and is_at_hand(name)]
+
+
+def is_at_hand(criterion: str) -> bool:
+    """Whether its model can judge here, and its files are on this disk."""
+    if kind_of(criterion).missing():
+        return False
     from api.model_loader import get_loader
 
     loader = get_loader()
-    entries = loader.catalog.with_base(loader.catalog.get(settings.DEFAULT_AESTHETIC_MODEL))
-    return ["aesthetic"] if all(loader.store.available(entry) for entry in entries) else []
+    entries = loader.catalog.with_base(loader.catalog.get(getattr(settings, MODEL_SETTINGS[criterion])))
+    return all(loader.store.available(entry) for entry in entries)

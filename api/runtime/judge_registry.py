@@ -8,7 +8,12 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-FIGURES = {"clip": "clip_cosine", "aesthetic": "aesthetic_score", "layout": "layout_score"}
+FIGURES = {
+    "clip": "clip_cosine",
+    "aesthetic": "aesthetic_score",
+    "layout": "layout_score",
+    "objects": "objects_score",
+}
 """The criteria without a prefix, and which of a picture's scores each one ranks by; one with a prefix has a score of its own name."""
 
 Progress = Callable[[float, str], None]

@@ -6,16 +6,15 @@ Models are imported in the worker alone.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from PIL import Image
 
-from api.catalog import UnknownModel
+from api.runtime.judge_models import MODEL_SETTINGS, missing_model
 from api.runtime.judge_registry import FIGURES, Judge, Progress, Scores, Warn
-from config.catalog import get_catalog
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +134,7 @@ class LayoutKind(PlainKind):
 
 class ClipKind(PlainKind):
     def missing(self) -> str:
-        return missing_model("DEFAULT_CLIP_MODEL", {"zero-shot-image-classification"})
+        return missing_model(MODEL_SETTINGS["clip"], {"zero-shot-image-classification"})
 
     def make(self, criterion: str, warn: Warn) -> Judge:
         from api.model_loader import get_loader
@@ -145,20 +144,9 @@ class ClipKind(PlainKind):
 
 class AestheticKind(PlainKind):
     def missing(self) -> str:
-        return missing_model("DEFAULT_AESTHETIC_MODEL", AESTHETIC.keys())
+        return missing_model(MODEL_SETTINGS["aesthetic"], AESTHETIC.keys())
 
     def make(self, criterion: str, warn: Warn) -> Judge:
         from api.model_loader import get_loader
 
         return AestheticJudge(get_loader(), settings.DEFAULT_AESTHETIC_MODEL)
-
-
-def missing_model(setting: str, tasks: Collection[str]) -> str:
-    """Why the model that a setting names can't judge here; '' where it can."""
-    if not settings.LOAD_MODELS:
-        return "the workers of this server load no models (LOAD_MODELS is off)."
-    try:
-        entry = get_catalog().get(getattr(settings, setting))
-    except UnknownModel as error:
-        return f"{setting}: {error}"
-    return "" if entry.task in tasks else f"{setting}: {entry.id} can't judge that, its task is {entry.task}."

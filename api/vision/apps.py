@@ -8,8 +8,11 @@ class VisionConfig(AppConfig):
 
     def ready(self) -> None:
         from api.jobs import kinds
+        from api.runtime import judge_registry
         from api.vision.handler import Detect
         from api.vision.hazard_handler import Hazards
+        from api.vision.object_judge import ObjectKind
 
         kinds.register(Detect())
         kinds.register(Hazards())
+        judge_registry.register("objects", ObjectKind())

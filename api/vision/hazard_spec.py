@@ -14,10 +14,11 @@ class HazardSpec(Spec):
 
     kind = "hazards"
 
-    image: InputImage = param(help=IMAGE_HELP)
+    image: InputImage = param(shared=False, help=IMAGE_HELP)
     model_id: str = model_param()
     threshold: float = param(
         default=0.5,
+        shared=False,
         minimum=0,
         maximum=1,
         help="A hazard is in a cell above this score; where no output is, the largest counts.",

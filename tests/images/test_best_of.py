@@ -128,7 +128,10 @@ def test_candidates_are_ranked_by_what_was_asked_and_told_by_clip_as_well(server
     scores = [candidate["score"] for candidate in result["candidates"]]
     assert scores == sorted(scores, reverse=True)
     assert result["ranking"]["rank_by"] == rank_by
-    assert all(candidate["scores"].keys() == {*FIGURES, "layout_score"} for candidate in result["candidates"])
+    assert all(
+        candidate["scores"].keys() == {*FIGURES, "layout_score", "objects_score", "objects_missing"}
+        for candidate in result["candidates"]
+    )
 
 
 def test_deterministic_chooses_the_same_bytes_twice(server: LiveServer) -> None:

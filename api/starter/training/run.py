@@ -67,10 +67,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
 
 
 class Average:
-    """An exponential moving average of a module's weights, quicker at first: min(decay, (1 + step) / (10 + step))."""
+    """An exponential moving average of a module's weights, quicker at first: min(decay, (1 + step) / (10 + step)).
 
-    def __init__(self, modules: Sequence[torch.nn.Module], decay: float) -> None:
-        self._parameters = [p for module in modules for p in module.parameters()]
+    `statistics`: those of batch normalisation are averaged, too.
+    """
+
+    def __init__(self, modules: Sequence[torch.nn.Module], decay: float, *, statistics: bool = False) -> None:
+        self._parameters: list[torch.Tensor] = [p for module in modules for p in module.parameters()]
+        if statistics:
+            self._parameters += [b for module in modules for b in module.buffers() if b.is_floating_point()]
         self._decay, self.step = decay, 0
         self.values = [p.detach().clone() for p in self._parameters]
 

@@ -11,6 +11,7 @@ from api.starter.nima_figures import evaluate_nima, write_card
 from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
 from api.starter.training.decoder import train_decoder
+from api.starter.training.detector import train_detector
 from api.starter.training.diffusion import train_diffusion
 from api.starter.training.export import export_clip, export_starter, take_up_starter
 from api.starter.training.hazards import train_hazards
@@ -50,6 +51,7 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "nima": _train_nima,
     "starter-vlm": train_vlm,
     "starter-hazards": train_hazards,
+    "starter-detector": train_detector,
     "lora": train_lora,
     "export": _export,
     "take-up": _take_up,

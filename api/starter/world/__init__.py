@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from api.starter.world import scene, shapes
-from api.starter.world.canvas import Canvas
+from api.starter.world.canvas import Box, Canvas
 from api.starter.world.food import Food, change_food, describe_food, draw_food, sample_food
 from api.starter.world.poster import Poster, change_poster, describe_poster, draw_poster, sample_poster
 from api.starter.world.scene import Scene, change_scene, describe_scene, draw_scene, sample_scene
 from api.starter.world.shapes import Shapes, change_shapes, describe_shapes, draw_shapes, sample_shapes
+from api.starter.world.signs import SignPicture, draw_sign_picture
 from api.starter.world.styles import put_into_style
 from api.starter.world.words import meaningless, with_nonsense
 
@@ -89,6 +90,16 @@ def render_with_things(picture: Picture, seed: int, size: int = 128) -> tuple[np
     canvas = Canvas(size)
     KINDS[picture.kind].draw(canvas, picture, np.random.default_rng(seed))
     return put_into_style(canvas.pixels(), getattr(picture, "style", "plain")), canvas.things
+
+
+def render_with_boxes(picture: Picture | SignPicture, seed: int, size: int = 128) -> tuple[np.ndarray, list[Box]]:
+    """The same pixels, and where its things are seen."""
+    canvas = Canvas(size, with_boxes=True)
+    if isinstance(picture, SignPicture):
+        draw_sign_picture(canvas, picture, np.random.default_rng(seed))
+    else:
+        KINDS[picture.kind].draw(canvas, picture, np.random.default_rng(seed))
+    return put_into_style(canvas.pixels(), getattr(picture, "style", "plain")), canvas.boxes()
 
 
 def describe(picture: Picture, rng: np.random.Generator) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import skia
@@ -28,15 +29,48 @@ def shade(colour: Colour, factor: float) -> Colour:
     return red, green, blue
 
 
-class Canvas:
-    """Anti-aliased drawing into an RGBA array of shape (size, size, 4), uint8."""
+SEEN_SHARE = 0.35
+"""The smallest part of a thing that must be seen for it to have a box."""
 
-    def __init__(self, size: int = UNITS) -> None:
+
+@dataclass(frozen=True)
+class Box:
+    """Where a thing is seen: pixels, x1 and y1 behind the last one."""
+
+    label: str
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+@dataclass
+class _Thing:
+    label: str
+    pixels: np.ndarray
+    """Of the picture as it was drawn: (size, size, 3)."""
+    mask: np.ndarray
+    area: int
+
+    def hide(self, now: np.ndarray) -> None:
+        self.mask &= (now == self.pixels).all(axis=-1)
+
+    def box(self) -> Box:
+        rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
+        return Box(self.label, int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+class Canvas:
+    """Anti-aliased drawing into an RGBA array of shape (size, size, 4), uint8. With `with_boxes` it records where things are."""
+
+    def __init__(self, size: int = UNITS, *, with_boxes: bool = False) -> None:
         self.rgba = np.zeros((size, size, 4), np.uint8)
         self._surface = skia.Surface(self.rgba)
         self._canvas = self._surface.getCanvas()
         self._canvas.scale(size / UNITS, size / UNITS)
         self.things = np.zeros((size, size), bool)
+        self._with_boxes = with_boxes
+        self._labelled: list[_Thing] = []
 
     def pixels(self) -> np.ndarray:
         """The picture so far: (size, size, 3), uint8."""
@@ -49,6 +83,27 @@ class Canvas:
         before = self.pixels()
         yield
         self.things |= (self.pixels() != before).any(axis=-1)
+
+    @contextmanager
+    def labelled(self, label: str) -> Iterator[None]:
+        """What is drawn within the block is one thing of this label, and has a box. Soft light belongs outside of the block."""
+        if not self._with_boxes:
+            yield
+            return
+        before = self.pixels()
+        yield
+        after = self.pixels()
+        mask = (after != before).any(axis=-1)
+        self._labelled.append(_Thing(label, after, mask, int(mask.sum())))
+
+    def hide_covered(self) -> None:
+        """Call it when what stands before the things is drawn: what it covers of them is not part of their boxes."""
+        for thing in self._labelled:
+            thing.hide(self.pixels())
+
+    def boxes(self) -> list[Box]:
+        """Of the things of which enough is seen, in the order in which they were drawn."""
+        return [thing.box() for thing in self._labelled if thing.mask.sum() > SEEN_SHARE * thing.area]
 
     def rotated(self, degrees: float, x: float, y: float) -> "_Rotation":
         """Within the block, everything is drawn turned by `degrees` about (x, y)."""
@@ -95,9 +150,12 @@ class Canvas:
         self._canvas.drawRect(skia.Rect.MakeXYWH(0, y, UNITS, height), skia.Paint(Shader=shader))
 
     def glow(self, x: float, y: float, r: float, colour: Colour, alpha: float) -> None:
-        """A soft disc, opaque by `alpha` in the middle and nothing at radius `r`."""
+        """A soft disc, opaque by `alpha` in the middle and nothing at radius `r`. What is behind it can still be seen."""
+        self.hide_covered()
         shader = skia.GradientShader.MakeRadial(skia.Point(x, y), r, [argb(colour, alpha), argb(colour, 0)])
         self._canvas.drawRect(skia.Rect.MakeLTRB(x - r, y - r, x + r, y + r), skia.Paint(Shader=shader))
+        for thing in self._labelled:
+            thing.pixels = self.pixels()
 
 
 class _Rotation:

@@ -66,7 +66,7 @@ def draw_food(canvas: Canvas, food: Food, rng: np.random.Generator) -> None:
     x, y = 64 + rng.uniform(-4, 4), 64 + rng.uniform(-3, 3)
     flat = food.dish in ("pizza", "fish")
     _draw_base(canvas, food.base, x, y if flat else y + 26, flat)
-    with canvas.thing():
+    with canvas.thing(), canvas.labelled(food.dish):
         _DRAWERS[food.dish](canvas, food, x, y, rng)
 
 

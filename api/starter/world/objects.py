@@ -13,13 +13,15 @@ RAINBOW = ((226, 60, 60), (244, 150, 50), (250, 226, 80), (92, 190, 96), (74, 13
 def draw_sun(canvas: Canvas, light: Light, x: float, y: float, rng: np.random.Generator) -> None:
     radius = rng.uniform(9, 12)
     canvas.glow(x, y, radius * 3.2, light.sun, 0.55)
-    canvas.circle(x, y, radius, light.sun)
+    with canvas.labelled("sun"):
+        canvas.circle(x, y, radius, light.sun)
 
 
 def draw_moon(canvas: Canvas, light: Light, x: float, y: float, rng: np.random.Generator) -> None:
     radius = rng.uniform(9, 11)
     canvas.glow(x, y, radius * 2.4, (190, 200, 240), 0.35)
-    canvas.circle(x, y, radius, (244, 242, 214))
+    with canvas.labelled("moon"):
+        canvas.circle(x, y, radius, (244, 242, 214))
     canvas.circle(x - 3, y - 2, 2.2, (220, 216, 186))
     canvas.circle(x + 3, y + 3, 1.7, (220, 216, 186))
 

@@ -101,8 +101,9 @@ def _draw_stripes(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _draw_stars(canvas: Canvas, rng: np.random.Generator) -> None:
-    for x, y in _spread(rng):
-        canvas.polygon(star_points(x, y, rng.uniform(5, 8)), (255, 244, 180))
+    with canvas.labelled("stars"):
+        for x, y in _spread(rng):
+            canvas.polygon(star_points(x, y, rng.uniform(5, 8)), (255, 244, 180))
 
 
 def _draw_bokeh(canvas: Canvas, rng: np.random.Generator) -> None:

@@ -23,6 +23,8 @@ TIMES = ("sunrise", "day", "sunset", "night")
 WEATHERS = ("clear", "clouds", "rain", "snow", "fog")
 STYLES = ("plain", "pastel", "vivid", "monochrome", "duotone")
 OBJECTS = ("sun", "moon", "stars", "birds", "balloon", "rainbow", "boat", "pines", "trees", "palms", "cacti", "house")
+ONE_OF = {"pines": "pine tree", "trees": "tree", "palms": "palm tree", "cacti": "cactus"}
+"""What one of several things that stand side by side is called."""
 HELD_OUT_SHARE = 8  # percent
 
 _GROWS = {
@@ -158,6 +160,7 @@ def draw_scene(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
         _draw_glitter(canvas, light, rng)
     with canvas.thing():
         _draw_ground_things(canvas, scene, light, rng)
+    canvas.hide_covered()
     _draw_weather(canvas, scene, light, rng)
 
 
@@ -169,17 +172,21 @@ def _draw_sky(canvas: Canvas, scene: Scene, light: Light, rng: np.random.Generat
         _draw_clouds(canvas, light, rng)
     with canvas.thing():
         if "balloon" in scene.objects and slots:
-            draw_balloon(canvas, light, slots.pop(), rng.uniform(22, 32), rng)
+            with canvas.labelled("balloon"):
+                draw_balloon(canvas, light, slots.pop(), rng.uniform(22, 32), rng)
         if "birds" in scene.objects and slots:
-            draw_birds(canvas, light, slots.pop(), rng.uniform(22, 40), rng)
+            with canvas.labelled("birds"):
+                draw_birds(canvas, light, slots.pop(), rng.uniform(22, 40), rng)
 
 
 def _draw_lights(canvas: Canvas, scene: Scene, light: Light, rng: np.random.Generator) -> list[float]:
     """Stars, rainbow, sun and moon; returns the middles of the thirds of the sky that are still free."""
     if "stars" in scene.objects:
-        draw_stars(canvas, rng)
+        with canvas.labelled("stars"):
+            draw_stars(canvas, rng)
     if "rainbow" in scene.objects:
-        draw_rainbow(canvas, light, rng.uniform(52, 76), rng)
+        with canvas.labelled("rainbow"):
+            draw_rainbow(canvas, light, rng.uniform(52, 76), rng)
     slots = [float(slot + rng.uniform(-6, 6)) for slot in rng.permutation((22, 64, 106))]
     if "sun" in scene.objects:
         draw_sun(canvas, light, *_sun_place(scene, slots, rng), rng)
@@ -218,14 +225,17 @@ def _draw_glitter(canvas: Canvas, light: Light, rng: np.random.Generator) -> Non
 def _draw_ground_things(canvas: Canvas, scene: Scene, light: Light, rng: np.random.Generator) -> None:
     slots = [float(slot + rng.uniform(-5, 5)) for slot in rng.permutation((22, 64, 106))]
     if "boat" in scene.objects:
-        GROUND["boat"](canvas, light, 64 + rng.uniform(-26, 26), WATER[scene.landform] + rng.uniform(-3, 3), rng)
+        with canvas.labelled("boat"):
+            GROUND["boat"](canvas, light, 64 + rng.uniform(-26, 26), WATER[scene.landform] + rng.uniform(-3, 3), rng)
     if "house" in scene.objects:
-        GROUND["house"](canvas, light, slots.pop(), FOOT[scene.landform], rng)
+        with canvas.labelled("house"):
+            GROUND["house"](canvas, light, slots.pop(), FOOT[scene.landform], rng)
     for thing in ("pines", "trees", "palms", "cacti"):
         if thing in scene.objects:
             for _ in range(2 if len(slots) > 1 and "boat" not in scene.objects else 1):
                 x = slots.pop() if slots else rng.uniform(10, 118)
-                GROUND[thing](canvas, light, x, FOOT[scene.landform] + rng.uniform(-2, 4), rng)
+                with canvas.labelled(ONE_OF[thing]):
+                    GROUND[thing](canvas, light, x, FOOT[scene.landform] + rng.uniform(-2, 4), rng)
 
 
 def _draw_weather(canvas: Canvas, scene: Scene, light: Light, rng: np.random.Generator) -> None:

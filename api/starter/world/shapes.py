@@ -110,7 +110,7 @@ def _draw_groups(canvas: Canvas, shapes: Shapes, rng: np.random.Generator) -> No
 def _draw_group(canvas: Canvas, group: Group, middle: tuple[float, float], room: float, rng: np.random.Generator) -> None:
     x, y = (value + rng.uniform(-4, 4) for value in middle)
     if group.count == 1:
-        draw_form(canvas, group.form, x, y, rng.uniform(18, 23) * (1.35 if room > 64 else 1), COLOURS[group.colour])
+        _draw_shape(canvas, group, x, y, rng.uniform(18, 23) * (1.35 if room > 64 else 1))
         return
     reach = 1.0 if room > 64 else 0.45
     if group.count == 4:
@@ -119,13 +119,18 @@ def _draw_group(canvas: Canvas, group: Group, middle: tuple[float, float], room:
     for index in range(group.count):
         offset = (index - (group.count - 1) / 2) * 40 * (1 if room > 64 else 0.72)
         radius = (17 if room > 64 else 12.5) * rng.uniform(0.95, 1.05)
-        draw_form(canvas, group.form, x + offset, y + rng.uniform(-6, 6) * reach, radius, COLOURS[group.colour])
+        _draw_shape(canvas, group, x + offset, y + rng.uniform(-6, 6) * reach, radius)
 
 
 def _draw_square_of_four(canvas: Canvas, group: Group, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
     for dx, dy in ((-1, -1), (1, -1), (-1, 1), (1, 1)):
         radius = 16 * scale * rng.uniform(0.92, 1.05)
-        draw_form(canvas, group.form, x + dx * 22 * scale, y + dy * 22 * scale, radius, COLOURS[group.colour])
+        _draw_shape(canvas, group, x + dx * 22 * scale, y + dy * 22 * scale, radius)
+
+
+def _draw_shape(canvas: Canvas, group: Group, x: float, y: float, radius: float) -> None:
+    with canvas.labelled(group.form):
+        draw_form(canvas, group.form, x, y, radius, COLOURS[group.colour])
 
 
 def draw_form(canvas: Canvas, form: str, x: float, y: float, r: float, colour: Colour) -> None:

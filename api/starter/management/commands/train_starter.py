@@ -17,6 +17,7 @@ MODELS = (
     "lora",
     "starter-vlm",
     "starter-hazards",
+    "starter-detector",
     "export",
     "take-up",
 )
