@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
 from api.files.storage import media_folder
+from api.system.extra_urls import extra_urls
 from config.catalog import CHAT_TASKS, get_catalog
 from config.env import setting_names
 from config.env_file import unknown_names
@@ -218,8 +219,6 @@ def check_env_file() -> Iterator[CheckMessage]:
 @check(Tags.urls)
 def check_extra_urls() -> Iterator[CheckMessage]:
     """REST framework's views ask for a key; any other view would be open to everybody."""
-    from config.urls import extra_urls  # imports the apps' views
-
     for address, callback in addresses_of(extra_urls()):
         view = getattr(callback, "cls", None)
         if not (isinstance(view, type) and issubclass(view, APIView)):

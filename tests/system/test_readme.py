@@ -24,7 +24,7 @@ INSTALL = ".venv/bin/python -m pip install -r requirements-dev.txt"
 # Each command that README names, with its smallest arguments: {folder} is empty, {photos} has a picture, {weights} is a pickle.
 COMMANDS = {
     "manage.py caption": ["{photos}", "--output", "{folder}/captions.csv"],
-    "manage.py convert_head": ["{weights}", "--output", "{folder}"],
+    "manage.py convert_weights": ["{weights}", "--output", "{folder}"],
     "manage.py create_key": ["my-app"],
     "manage.py doctor": [],
     "manage.py export_onnx": ["starter-vlm", "--precision", "fp32", "--output", "{folder}"],
@@ -120,6 +120,18 @@ def test_every_curl_answers_as_it_stands(server: LiveServer) -> None:
             del job["links"]
             assert job["params"] == shown["params"]
             assert shape(job) == shape(shown)
+
+
+def test_the_things_of_a_picture_are_found(server: LiveServer, tmp_path: Path) -> None:
+    ((prompt, seed, file),) = re.findall(r'manage.py generate "(.*)" --seed (\d+) --out (.*)\n    curl .* -F ', README)
+    job = server.client.post("/api/txt2img/", json={"prompt": prompt, "seed": int(seed)}).json()
+    (tmp_path / file).write_bytes(server.client.get(job["result"]["images"][0]["url"]).content)
+    (command,) = re.findall(r"^    (curl .* -F .*)$", README, re.MULTILINE)
+    line = command.replace("http://localhost:8000", server.url)
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    result = json.loads(done.stdout)["result"]
+    assert sorted(one["label"] for one in result["detections"]) == ["circle", "square"]
+    assert result["annotated"]["url"]
 
 
 def test_the_python_example_talks_about_a_picture(server: LiveServer) -> None:
