@@ -37,6 +37,8 @@ TASKS = (
     "zero-shot-image-classification",
     "aesthetic-head",
     "image-aesthetics",
+    "object-detection",
+    "zero-shot-object-detection",
 )
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
@@ -99,6 +101,8 @@ class ModelEntry:
     """Glob patterns of the files to fetch, for repositories that are no plain diffusers or transformers checkpoint."""
     precision: str = ""
     """Of a chat model: in what it is computed. "" is the server's own setting."""
+    classes: tuple[str, ...] = ()
+    """Of a detector in ONNX: the names of its classes, in the place of those in its file."""
     onnx: tuple[str, ...] = ()
     """Variants in ONNX that its onnx/ folder has, the one to take first."""
     onnx_only: bool = False
@@ -340,7 +344,7 @@ class _Table:
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
-    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx")}
+    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes")}
     values = {"name": table.id, **table.values, "path": table.path(base), **lists}
     if values.get("task", TASKS[0]) not in TASKS:
         raise table.wrong("task", f"must be one of {', '.join(TASKS)}")

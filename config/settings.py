@@ -74,6 +74,7 @@ DEFAULT_IMAGE_MODEL = env_str("DEFAULT_IMAGE_MODEL", "starter")
 DEFAULT_AESTHETIC_MODEL = env_str("DEFAULT_AESTHETIC_MODEL", "starter-nima")
 DEFAULT_CLIP_MODEL = env_str("DEFAULT_CLIP_MODEL", "starter-clip")
 PROMPT_SCORES = env_bool("PROMPT_SCORES", True)  # each picture that is made gets the score of its prompt
+DEFAULT_DETECTION_MODEL = env_str("DEFAULT_DETECTION_MODEL", "starter-detector")
 DEFAULT_CHAT_MODEL = env_str("DEFAULT_CHAT_MODEL", "starter-vlm")
 USE_LOCAL_MODELS = env_bool("USE_LOCAL_MODELS", True)
 REMOTE_TIMEOUT_SECONDS = env_int("REMOTE_TIMEOUT_SECONDS", 120, low=1, high=3600)
@@ -129,6 +130,7 @@ INSTALLED_APPS = [
     "api.files",
     "api.images",
     "api.scoring",
+    "api.vision",
     "api.chat",
     "api.dialects",
     "api.studio",

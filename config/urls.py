@@ -6,6 +6,7 @@ urlpatterns = [
     path("api/", include("api.jobs.api.urls")),
     path("api/", include("api.images.urls")),
     path("api/", include("api.scoring.urls")),
+    path("api/", include("api.vision.urls")),
     path("api/", include("api.chat.urls")),
     path("", include("api.dialects.urls")),
     path("", include("api.system.urls")),

@@ -9,24 +9,31 @@ from api.downloads.snapshots import PICKLES, is_lfs_pointer
 from api.errors import DarkroomError
 
 CHECKPOINT_FILES = ("model_index.json", "config.json", "model.safetensors")
+ONNX_FILES = "*.onnx"
+DETECTION = "object-detection"
 
 
 def find_folder(entry: ModelEntry) -> Path | None:
     """The entry's folder where it holds a checkpoint; None where it doesn't."""
     folder = entry.path
-    return folder if folder and any((folder / file_name).is_file() for file_name in CHECKPOINT_FILES) else None
+    if folder is None:
+        return None
+    has_checkpoint = any((folder / file_name).is_file() for file_name in CHECKPOINT_FILES)
+    return folder if has_checkpoint or any(folder.glob(ONNX_FILES)) else None
 
 
 def missing_checkpoint(entry: ModelEntry, folder: Path) -> DarkroomError:
     """Why `find_folder` found none."""
     if not folder.exists():
         return DarkroomError("not_found", 502, f"The folder of {entry.name} is not there: see its `path` in the catalog.")
+    if entry.task == DETECTION and (pickled := find_pickled(folder)):
+        return _not_exported(entry, pickled)
     if entry.task != "text-to-image":
-        detail = f"{entry.name} can't be loaded: its folder has neither a config.json nor a model.safetensors."
-        return DarkroomError("unsupported_checkpoint", 422, detail)
-    files = [folder] if folder.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
-    single_file = next((file for file in files if file.suffix == ".safetensors"), None)
-    pickled = next((file for file in files if PICKLES.search(file.name)), None)
+        missing = "its folder has neither a config.json nor a model.safetensors nor a .onnx file"
+        reason = f"its `path` in the catalog is the file {folder.name}; name the folder that has it" if folder.is_file() else missing
+        return DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be loaded: {reason}.")
+    single_file = next((file for file in files_of(folder) if file.suffix == ".safetensors"), None)
+    pickled = find_pickled(folder)
     if single_file is not None and is_lfs_pointer(single_file):
         detail = (
             f"{single_file.name} of {entry.name} is a Git LFS pointer, not the weights themselves: `git lfs pull` fetches them."
@@ -40,6 +47,22 @@ def missing_checkpoint(entry: ModelEntry, folder: Path) -> DarkroomError:
         reason = f"{pickled.name} holds pickled weights, which can run code, and only safetensors are read"
         return _unsupported(entry, reason, "where you trust it, StableDiffusionPipeline.from_single_file(file)")
     return _unsupported(entry, "its folder has neither a model_index.json nor a config.json", "pipeline")
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [folder] if folder.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
+
+
+def find_pickled(folder: Path) -> Path | None:
+    return next((file for file in files_of(folder) if PICKLES.search(file.name)), None)
+
+
+def _not_exported(entry: ModelEntry, file: Path) -> DarkroomError:
+    detail = (
+        f"{entry.name} can't be loaded: {file.name} is a pickle, which can run code. Export it where you trust it, with the tool "
+        f"that made it (Ultralytics: `yolo export model={file.name} format=onnx`), and put the .onnx file into its folder."
+    )
+    return DarkroomError("unsafe_files", 422, detail)
 
 
 def _unsupported(entry: ModelEntry, reason: str, source: str) -> DarkroomError:

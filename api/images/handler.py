@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
-from PIL import Image
 
 from api.errors import DarkroomError
 from api.files import storage
-from api.files.decoding import Mode
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
-from api.files.services import create_file, link_inputs, open_image, read_file
+from api.files.services import create_file, link_inputs, read_file
 from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
 from api.images.judges import independent_criteria, make_judges
@@ -27,6 +25,7 @@ from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.runtime.input_pictures import open_input
 from config.catalog import get_catalog
 
 if TYPE_CHECKING:
@@ -117,16 +116,7 @@ def open_request(spec: Txt2ImgSpec) -> "ImageRequest":
 
     if not isinstance(spec, Img2ImgSpec):
         return ImageRequest(spec)
-    return ImageRequest(spec, open_input(spec.image, "RGB"), open_input(spec.mask, "L"))
-
-
-def open_input(identifier: str | None, mode: Mode) -> Image.Image | None:
-    if identifier is None:
-        return None
-    file = StoredFile.objects.filter(pk=identifier).first()
-    if file is None:
-        raise MissingFile
-    return open_image(file, mode)
+    return ImageRequest(spec, open_input(spec.image), open_input(spec.mask, "L") if spec.mask else None)
 
 
 def open_sink(runs: Sequence[Run]) -> OutputSink:

@@ -10,8 +10,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from api.errors import DarkroomError
-from api.files.services import keep_until, store_upload
+from api.files import storage
+from api.files.services import create_file, keep_until, store_upload
 from api.images.models import GeneratedImage, ImageSource, Tag
+from api.jobs.models import Job
 
 
 def set_tags(image: GeneratedImage, names: Iterable[str]) -> None:
@@ -27,6 +29,24 @@ def link_sources(image: GeneratedImage, sources: Mapping[str, GeneratedImage]) -
         for position, (role, source) in enumerate(sources.items())
     ]
     ImageSource.objects.bulk_create(links)
+
+
+def record_derived(job: Job, file: storage.WrittenFile, *, origin: str, source: str, index: int = 0) -> dict[str, Any]:
+    """For api/runtime/picture_rows.py. A source that is no picture of the history (what a request brought with it) is not linked."""
+    image = GeneratedImage.objects.create(
+        file=create_file(file, owner_key=job.owner_key, purpose=storage.OUTPUT),
+        job=job,
+        index=index,
+        owner_key=job.owner_key,
+        origin=GeneratedImage.Origin(origin),
+        model_id=job.model_id,
+        width=file.width,
+        height=file.height,
+        parameters=job.params,
+    )
+    if found := GeneratedImage.objects.filter(pk=source).first():
+        link_sources(image, {ImageSource.Role.IMAGE: found})
+    return {"id": str(image.pk), "width": image.width, "height": image.height}
 
 
 def upload_image(*, owner_key: str, data: bytes, expires_in: timedelta) -> GeneratedImage:

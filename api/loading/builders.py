@@ -23,6 +23,8 @@ MODULES = {
     "text-generation": "api.loading.chat",
     "aesthetic-head": "api.loading.heads",
     "image-aesthetics": "api.loading.nima",
+    "object-detection": "api.loading.detectors",
+    "zero-shot-object-detection": "api.loading.detectors",
     "onnx": "api.loading.onnx",
 }
 

@@ -13,10 +13,9 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.files import storage
-from api.files.errors import DiskFull, MissingFile
-from api.files.models import StoredFile
-from api.files.services import open_image
+from api.files.errors import DiskFull
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, raise_if_unwanted, report_to
 from api.scoring.scorers import UnknownScorer, find_backend, get_scorer
 from api.scoring.spec import LayoutSpec, ScoreItem
@@ -133,14 +132,7 @@ def warn(run: Run, verdict: "Verdict", place: int, items: Sequence[ScoreItem]) -
 
 
 def open_picture(identifier: str | None) -> Image.Image | None:
-    return open_file(identifier) if identifier else None
-
-
-def open_file(identifier: str) -> Image.Image:
-    file = StoredFile.objects.filter(pk=identifier).first()
-    if file is None:
-        raise MissingFile
-    return open_image(file)
+    return open_input(identifier) if identifier else None
 
 
 def make_layout(item: ScoreItem) -> "Layout":

@@ -10,9 +10,9 @@ from api.files.services import link_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, raise_if_unwanted, report_to
 from api.scoring.backends.figures import PromptScore as Figures
-from api.scoring.judging import open_file
 from api.scoring.models import PromptScore
 from api.scoring.spec import ClipScoreSpec
 
@@ -141,7 +141,7 @@ def look_at(run: Run, encoder: "ClipEncoder") -> "list[PixelArray] | Outcome":
             for identifier in dict.fromkeys(images):
                 if run.cancelled:
                     return Stopped(run)
-                found[identifier] = encoder.look(open_file(identifier))
+                found[identifier] = encoder.look(open_input(identifier))
                 run.progress(step=len(found), steps=len(images) + 1)
     except DarkroomError as error:
         return Failed(run, error)

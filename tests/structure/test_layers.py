@@ -10,7 +10,7 @@ LAYERS: list[set[str]] = [
     {"api.starter"},
     {"api.dialects", "api.studio"},
     {"api.system"},
-    {"api.images", "api.scoring", "api.chat"},
+    {"api.images", "api.scoring", "api.chat", "api.vision"},
     {"api.runtime"},
     {"api.files"},
     {"api.jobs"},

@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+
+
+class VisionConfig(AppConfig):
+    name = "api.vision"
+    label = "vision"
+    verbose_name = "Vision"
+
+    def ready(self) -> None:
+        from api.jobs import kinds
+        from api.vision.handler import Detect
+
+        kinds.register(Detect())

@@ -1,0 +1,141 @@
+"""What a job that finds things in a picture is. torch and onnxruntime are imported inside `run`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from api.errors import DarkroomError
+from api.files import storage
+from api.files.models import StoredFile
+from api.files.services import link_inputs
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.runtime.input_pictures import open_input
+from api.runtime.model_use import measured, report_to
+from api.vision.annotated import describe_annotated, keep_annotated, record_annotated
+from api.vision.detection import DetectionRequest, Found
+from api.vision.models import Detection
+from api.vision.overlays import Annotation
+from api.vision.spec import DEFAULT_IOU, DetectSpec
+
+Run = RunningJob[DetectSpec]
+ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What was found in one picture, with the annotated one on disk."""
+
+    width: int
+    height: int
+    found: list[Found]
+    annotated: storage.WrittenFile | None
+
+
+class Detect(JobKind[DetectSpec]):
+    name = DetectSpec.kind
+    spec_class = DetectSpec
+    max_batch = 16
+    template = "admin/vision/detections.html"
+
+    def without_models(self) -> bool:
+        return False
+
+    def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
+        return detect_batch(batch)
+
+    def record(self, job: Job, output: Detected) -> dict[str, Any]:
+        spec = self.read_spec(job)
+        file = StoredFile.objects.filter(pk=spec.image).first()
+        rows = [make_row(job, spec, file, index, found) for index, found in enumerate(output.found)]
+        Detection.objects.bulk_create(rows, batch_size=ROWS_AT_ONCE)
+        detections = [
+            {"label": row.label, "class_id": row.class_id, "score": row.score, "box": found.box.as_json()}
+            for row, found in zip(rows, output.found, strict=True)
+        ]
+        result = {"width": output.width, "height": output.height, "detections": detections}
+        return {**result, **record_annotated(job, output.annotated, spec.image)}
+
+    def discard(self, output: Detected) -> None:
+        if output.annotated:
+            storage.remove_written(output.annotated)
+
+    def link_inputs(self, spec: DetectSpec) -> Callable[[Job], None] | None:
+        return link_inputs(spec)
+
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+        return describe_annotated(job.result)
+
+    def describe(self, job: Job) -> dict[str, Any]:
+        return {"detections": list(job.detections.order_by("index"))} if job.result else {}  # type: ignore[attr-defined]
+
+
+def make_row(job: Job, spec: DetectSpec, file: StoredFile | None, index: int, found: Found) -> Detection:
+    box = found.box
+    return Detection(
+        job=job,
+        index=index,
+        owner_key=job.owner_key,
+        image=file,  # it may have been deleted meanwhile
+        model_id=spec.model_id,
+        label=found.label,
+        class_id=found.class_id,
+        score=round(found.score, 4),
+        xmin=box.xmin,
+        ymin=box.ymin,
+        xmax=box.xmax,
+        ymax=box.ymax,
+    )
+
+
+# ---------------------------------------------------------------- run
+
+
+def detect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
+    """The pictures of all jobs together. A job whose picture or classes can't be had fails by itself."""
+    from api.model_loader import get_loader
+    from api.vision.backends.run_detector import run_detector
+
+    opened = [(run, open_request(run)) for run in batch]
+    yield from (found for _, found in opened if not isinstance(found, DetectionRequest))
+    going = [(run, found) for run, found in opened if isinstance(found, DetectionRequest)]
+    if not going:
+        return
+    runs, requests = [run for run, _ in going], [request for _, request in going]
+    with measured(runs, "detect"):
+        detections = run_detector(get_loader(), batch[0].spec.model_id, requests, report_to(runs))
+    for run, request, result in zip(runs, requests, detections.results, strict=True):
+        for note in detections.notes:
+            run.warn(note)
+        if not detections.uses_iou and run.spec.iou != DEFAULT_IOU:
+            run.warn(f"iou has no effect: {run.spec.model_id} gives one box for each thing, so that none is dropped.")
+        yield finish(run, request.picture, result)
+
+
+def open_request(run: Run) -> "DetectionRequest | Outcome":
+    """What is asked of the job's picture, or the job's end."""
+    if run.cancelled:
+        return Stopped(run)
+    spec = run.spec
+    try:
+        with run.measure("decode"):
+            picture = open_input(spec.image)
+    except DarkroomError as error:
+        return Failed(run, error)
+    return DetectionRequest(picture, spec.threshold, spec.iou, spec.classes, spec.max_detections)
+
+
+def finish(run: Run, picture: Image.Image, result: "list[Found] | DarkroomError") -> Outcome:
+    if run.cancelled:
+        return Stopped(run)
+    if isinstance(result, DarkroomError):
+        return Failed(run, result)
+    try:
+        annotations = [Annotation.of_box(found.box, found.label, found.score) for found in result]
+        annotated = keep_annotated(run, picture, annotations) if run.spec.annotate else None
+    except DarkroomError as error:
+        return Failed(run, error)
+    return Finished(run, Detected(picture.width, picture.height, result, annotated))

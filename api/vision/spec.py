@@ -1,0 +1,56 @@
+"""What is asked of the jobs that look at pictures. See api/specs.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from api.specs import InputImage, Spec, param
+
+DEFAULT_IOU = 0.45
+LONGEST_LABEL = 300
+MOST_CLASSES = 200
+MOST_DETECTIONS = 1000
+IMAGE_HELP = "base64, a data URL, a multipart file, or the id of an image here"
+
+
+def model_param() -> Any:
+    return param(decided=True, shared=True, max_length=200, help="One of the catalog's models for this; default: ours.")
+
+
+def annotate_param() -> Any:
+    return param(default=False, help="Also the picture with what was found drawn over it.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectSpec(Spec):
+    """A request to find things in a picture."""
+
+    kind = "detect"
+
+    image: InputImage = param(help=IMAGE_HELP)
+    model_id: str = model_param()
+    threshold: float = param(default=0.25, minimum=0, maximum=1, help="The lowest score of a detection.")
+    iou: float = param(
+        default=DEFAULT_IOU,
+        minimum=0,
+        maximum=1,
+        help="Of two boxes of one class that overlap more than this the lower score is dropped; for models that need it.",
+    )
+    classes: tuple[str, ...] | None = param(
+        default=None,
+        min_items=1,
+        max_items=MOST_CLASSES,
+        max_length=LONGEST_LABEL,
+        help="Only these. An open-vocabulary model looks for these words, whatever they are, and can't do without them.",
+    )
+    max_detections: int = param(default=100, minimum=1, maximum=MOST_DETECTIONS, help="The best so many are kept.")
+    annotate: bool = annotate_param()
+
+    @property
+    def history_model(self) -> str:
+        return self.model_id
+
+    @property
+    def history_prompt(self) -> str:
+        return ", ".join(self.classes or ())[:2000]
