@@ -131,4 +131,5 @@ def perspective(chance: random.Random) -> tuple[float, ...]:
     """The eight numbers of Pillow's transform: a view from a little to the side."""
     tilt_x, tilt_y = chance.uniform(-5e-4, 5e-4), chance.uniform(-5e-4, 5e-4)
     x, y = SIGN[0] / 2, SIGN[1] / 2
-    return (1 + tilt_x * x, tilt_y * x, -x * (tilt_x * x + tilt_y * y), tilt_x * y, 1 + tilt_y * y, -y * (tilt_x * x + tilt_y * y), tilt_x, tilt_y)  # fmt: skip
+    shift = tilt_x * x + tilt_y * y
+    return (1 + tilt_x * x, tilt_y * x, -x * shift, tilt_x * y, 1 + tilt_y * y, -y * shift, tilt_x, tilt_y)

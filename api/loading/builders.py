@@ -25,6 +25,7 @@ MODULES = {
     "image-aesthetics": "api.loading.nima",
     "object-detection": "api.loading.detectors",
     "zero-shot-object-detection": "api.loading.detectors",
+    "ocr": "api.loading.ocr",
     "onnx": "api.loading.onnx",
 }
 

@@ -9,5 +9,7 @@ class VisionConfig(AppConfig):
     def ready(self) -> None:
         from api.jobs import kinds
         from api.vision.handler import Detect
+        from api.vision.ocr_handler import Ocr
 
         kinds.register(Detect())
+        kinds.register(Ocr())

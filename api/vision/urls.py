@@ -1,7 +1,9 @@
 from django.urls import path
 
-from api.vision.views import DetectView
+from api.vision.views import DetectView, OcrLanguagesView, OcrView
 
 urlpatterns = [
     path("detect/", DetectView.as_view(), name="detect"),
+    path("ocr/", OcrView.as_view(), name="ocr"),
+    path("ocr/languages/", OcrLanguagesView.as_view(), name="ocr-languages"),
 ]
