@@ -9,6 +9,7 @@ is missing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class PpOcr:
         from rapidocr.ch_ppocr_det import TextDetector
         from rapidocr.ch_ppocr_rec import TextRecognizer
 
+        logging.getLogger("RapidOCR").setLevel(logging.WARNING)  # importing it has set INFO
         self.files = (detector, recogniser)
         detection, recognition = (OnnxSession(file).session for file in self.files)
         shared = {"engine_type": EngineType.ONNXRUNTIME}

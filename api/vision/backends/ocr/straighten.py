@@ -15,7 +15,7 @@ LONGEST = 48 * 80
 MARGIN = 0.05
 """Of the height, around a line: without it Tesseract read 127 of 128 lines of a clean page."""
 UPRIGHT = 1.5
-"""A line that is so many times as high as it is wide runs from the bottom to the top."""
+"""A line that is so many times as high as it is wide runs from the top to the bottom, as PP-OCR takes it."""
 LONG, NARROWED = 960, 0.75
 """PP-OCR takes as long as a line is wide. Lines longer than this are narrowed: of 64 none was read otherwise."""
 NOISY = 4.0
@@ -28,10 +28,9 @@ DARKEST, LIGHTEST = 2, 98
 
 def straighten(picture: Picture, corners: Corners) -> Picture:
     """The line in `corners` (clockwise from the top left), HEIGHT pixels high."""
-    corners = with_margin(corners)
     width, height = sides_of(corners)
-    if height > UPRIGHT * width:
-        corners, width, height = np.roll(corners, -1, axis=0), height, width
+    corners = with_margin(np.roll(corners, -1, axis=0) if height > UPRIGHT * width else corners)
+    width, height = sides_of(corners)
     across = int(np.clip(round(width * HEIGHT / height), 1, LONGEST))
     target = np.array([[0, 0], [across, 0], [across, HEIGHT], [0, HEIGHT]], np.float32)
     matrix = cv2.getPerspectiveTransform(corners, target)
