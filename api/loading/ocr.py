@@ -89,7 +89,7 @@ class PpOcr:
             return []
         with translate_allocation_errors():
             found = self.recogniser(TextRecInput(img=[line[:, :, ::-1] for line in lines]))
-        return list(zip(found.txts, map(float, found.scores), strict=True))
+        return list(zip(found.txts or (), map(float, found.scores or ()), strict=True))
 
 
 def make_builder() -> Builder:

@@ -39,4 +39,4 @@ class OcrLanguagesView(APIView):
 
     @extend_schema(operation_id="ocr_languages_list", responses=OcrLanguageSerializer(many=True))
     def get(self, request: Request) -> Response:
-        return Response(OcrLanguageSerializer(describe_languages(settings.DEFAULT_OCR_MODEL), many=True).data)
+        return Response(OcrLanguageSerializer(list(describe_languages(settings.DEFAULT_OCR_MODEL)), many=True).data)
