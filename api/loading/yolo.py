@@ -101,7 +101,7 @@ def read_input(entry: ModelEntry, session: OnnxSession, about: dict[str, str]) -
 def read_names(entry: ModelEntry, text: str | None) -> tuple[str, ...]:
     """The classes of the file's metadata, numbered from 0."""
     if not text:
-        reason = 'the file has no names of its classes (`names` in its metadata); say them in the catalog: classes = ["…"]'
+        reason = "the file has no names of its classes (`names` in its metadata); say them in the catalog: classes = [\"…\"]"
         raise broken(entry, reason)
     if len(text) > LONGEST_NAMES or not NAMES.fullmatch(text.strip()):
         raise broken(entry, "the names in its metadata are no list of texts")

@@ -33,9 +33,7 @@ def detect_yolo(model: YoloModel, requests: Sequence[DetectionRequest], batch_si
     return results
 
 
-def read_output(
-    model: YoloModel, request: DetectionRequest, letterbox: Letterbox, output: Array
-) -> list[Found] | DarkroomError:
+def read_output(model: YoloModel, request: DetectionRequest, letterbox: Letterbox, output: Array) -> list[Found] | DarkroomError:
     """Of one picture."""
     try:
         wanted = wanted_classes(request, model.labels)
@@ -46,7 +44,9 @@ def read_output(
     return select(request, model.labels, wanted, letterbox.to_picture(boxes), scores, classes)
 
 
-def read_raw(model: YoloModel, request: DetectionRequest, wanted: Array | None, output: Array) -> tuple[Array, Array, Array]:
+def read_raw(
+    model: YoloModel, request: DetectionRequest, wanted: Array | None, output: Array
+) -> tuple[Array, Array, Array]:
     """(4 + classes, N): of each box its best class, and of boxes that overlap the best one."""
     by_class = output[4:]
     if wanted is not None:
