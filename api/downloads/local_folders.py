@@ -30,7 +30,9 @@ def missing_checkpoint(entry: ModelEntry, folder: Path) -> DarkroomError:
         return _not_exported(entry, pickled)
     if entry.task != "text-to-image":
         missing = "its folder has neither a config.json nor a model.safetensors nor a .onnx file"
-        reason = f"its `path` in the catalog is the file {folder.name}; name the folder that has it" if folder.is_file() else missing
+        reason = (
+            f"its `path` in the catalog is the file {folder.name}; name the folder that has it" if folder.is_file() else missing
+        )
         return DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be loaded: {reason}.")
     single_file = next((file for file in files_of(folder) if file.suffix == ".safetensors"), None)
     pickled = find_pickled(folder)

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoImageProcessor, AutoModelForObjectDetection, AutoModelForZeroShotObjectDetection, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForObjectDetection,
+    AutoModelForZeroShotObjectDetection,
+    AutoProcessor,
+)
 
 from api.catalog import ModelEntry
 from api.devices import Device
@@ -21,6 +27,7 @@ from api.loading.builders import Builder
 from api.loading.checkpoints import load_complete
 from api.loading.device_memory import estimate_files
 from api.loading.onnx import bytes_of
+from api.loading.timm_resnets import backbone_without_timm
 from api.loading.yolo import YoloModel, load_yolo, tidy_label
 
 LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}
@@ -68,15 +75,17 @@ def build_detector(entry: ModelEntry, folder: Path, device: Device) -> YoloModel
     if entry.task == OPEN_VOCABULARY:
         model = load_model(AutoModelForZeroShotObjectDetection, entry, folder)
         return TorchDetector(model, AutoProcessor.from_pretrained(folder, **LOCAL_ONLY), model_type, ())
-    model = load_model(AutoModelForObjectDetection, entry, folder)
+    config = AutoConfig.from_pretrained(folder, **LOCAL_ONLY)
+    names = backbone_without_timm(entry, config)
+    model = load_model(AutoModelForObjectDetection, entry, folder, config=config, key_mapping=names or None)
     processor = AutoImageProcessor.from_pretrained(folder, **LOCAL_ONLY)
     labels = {int(number): tidy_label(str(label)) for number, label in model.config.id2label.items()}
     names = tuple(labels.get(number, f"class {number}") for number in range(max(labels, default=-1) + 1))
     return TorchDetector(model, processor, model_type, names)
 
 
-def load_model(model_class: Any, entry: ModelEntry, folder: Path) -> Any:
-    model = load_complete(model_class, entry, folder, dtype=torch.float32, use_safetensors=True, **LOCAL_ONLY)
+def load_model(model_class: Any, entry: ModelEntry, folder: Path, **options: Any) -> Any:
+    model = load_complete(model_class, entry, folder, dtype=torch.float32, use_safetensors=True, **LOCAL_ONLY, **options)
     return model.eval().requires_grad_(False)
 
 

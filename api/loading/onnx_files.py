@@ -47,7 +47,9 @@ def _check_external(tensor: Any, file: Path, name: str) -> None:
         detail = f"{file.name} reads data outside its folder ({location[:80]!r})"
         raise DarkroomError("unsafe_files", 422, f"{name} can't be loaded: {detail}.")
     if not (folder / location).is_file():
-        raise DarkroomError("damaged", 422, f"{name} can't be loaded: {file.name} needs the file {location}, which is not there.")
+        raise DarkroomError(
+            "damaged", 422, f"{name} can't be loaded: {file.name} needs the file {location}, which is not there."
+        )
 
 
 def _nodes_of(nodes: Iterable[Any]) -> Iterator[Any]:

@@ -101,7 +101,7 @@ def read_input(entry: ModelEntry, session: OnnxSession, about: dict[str, str]) -
 def read_names(entry: ModelEntry, text: str | None) -> tuple[str, ...]:
     """The classes of the file's metadata, numbered from 0."""
     if not text:
-        reason = "the file has no names of its classes (`names` in its metadata); say them in the catalog: classes = [\"…\"]"
+        reason = 'the file has no names of its classes (`names` in its metadata); say them in the catalog: classes = ["…"]'
         raise broken(entry, reason)
     if len(text) > LONGEST_NAMES or not NAMES.fullmatch(text.strip()):
         raise broken(entry, "the names in its metadata are no list of texts")
@@ -138,10 +138,10 @@ def find_layout(entry: ModelEntry, session: OnnxSession, shape: tuple[int, int, 
         raise broken(entry, f"it can't be run on a picture of {shape[3]} × {shape[2]} pixels") from error
     if output.ndim != 3:
         raise broken(entry, f"its output has {output.ndim} axes, and a detector's has 3")
+    if output.shape[2] == 6:  # a raw output has hundreds of boxes
+        return "selected"
     if output.shape[1] == 4 + classes:
         return "raw"
-    if output.shape[2] == 6:
-        return "selected"
     sizes = " × ".join(map(str, output.shape))
     wanted = f"1 × {4 + classes} × N or 1 × N × 6"
     raise broken(entry, f"its output is {sizes}, which does not fit its {classes} classes ({wanted} would)")

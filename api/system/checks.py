@@ -18,6 +18,8 @@ from django.core.files.storage import InvalidStorageError
 
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
 from api.files.storage import media_folder
+from api.vision.ocr.languages import languages
+from api.vision.ocr.models import OCR, REMOTE_MODEL
 from config.catalog import CHAT_TASKS, get_catalog
 from config.env import setting_names
 from config.env_file import unknown_names
@@ -33,6 +35,7 @@ IMAGE_TASK = "text-to-image"
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
+DETECTION_TASKS = ("object-detection", "zero-shot-object-detection")
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -69,7 +72,12 @@ def check_catalog() -> Iterator[CheckMessage]:
         return
     yield from check_default_model(entry)
     yield from check_clip_model(catalog)
-    yield from check_aesthetic_model(catalog)
+    yield from check_model_of_task(catalog, "DEFAULT_AESTHETIC_MODEL", AESTHETIC_TASKS, "rates no pictures", "E020", "E021")
+    yield from check_model_of_task(
+        catalog, "DEFAULT_DETECTION_MODEL", DETECTION_TASKS, "finds nothing in pictures", "E023", "E024"
+    )
+    if settings.DEFAULT_OCR_MODEL != REMOTE_MODEL:
+        yield from check_model_of_task(catalog, "DEFAULT_OCR_MODEL", (OCR,), "reads no text", "E025", "E026")
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
@@ -89,17 +97,19 @@ def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
         yield Warning(message, hint=hint, id="darkroom.W007")
 
 
-def check_aesthetic_model(catalog: Catalog) -> Iterator[CheckMessage]:
-    known = [model for task in AESTHETIC_TASKS for model in catalog.of_task(task)]
+def check_model_of_task(
+    catalog: Catalog, setting: str, tasks: tuple[str, ...], cannot: str, unknown_id: str, wrong_id: str
+) -> Iterator[CheckMessage]:
+    known = [model for task in tasks for model in catalog.of_task(task)]
     hint = f"Set it to one of {', '.join(model.id for model in known)}."
     try:
-        entry = catalog.get(settings.DEFAULT_AESTHETIC_MODEL)
+        entry = catalog.get(getattr(settings, setting))
     except UnknownModel as error:
-        yield Error(f"DEFAULT_AESTHETIC_MODEL: {error}", hint=hint, id="darkroom.E020")
+        yield Error(f"{setting}: {error}", hint=hint, id=f"darkroom.{unknown_id}")
         return
     if entry not in known:
-        message = f"DEFAULT_AESTHETIC_MODEL is {entry.id}, which rates no pictures (its task is {entry.task})."
-        yield Error(message, hint=hint, id="darkroom.E021")
+        message = f"{setting} is {entry.id}, which {cannot} (its task is {entry.task})."
+        yield Error(message, hint=hint, id=f"darkroom.{wrong_id}")
 
 
 def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:
@@ -133,6 +143,21 @@ def check_model_settings() -> Iterator[CheckMessage]:
     if settings.HF_ENDPOINT and not is_origin(settings.HF_ENDPOINT.rstrip("/"), path=True):
         hint = "It is a URL such as https://huggingface.co; unset it for that one."
         yield Error(f"HF_ENDPOINT is no URL: {settings.HF_ENDPOINT!r}.", hint=hint, id="darkroom.E007")
+
+
+@check(Tags.models)
+def check_ocr() -> Iterator[CheckMessage]:
+    if settings.OCR_REMOTE_URL and not is_origin(settings.OCR_REMOTE_URL.rstrip("/"), path=True):
+        hint = "It is where the OCR server listens, such as http://gpu:8080."
+        yield Error(f"OCR_REMOTE_URL is no URL: {settings.OCR_REMOTE_URL!r}.", hint=hint, id="darkroom.E027")
+    if settings.DEFAULT_OCR_MODEL == REMOTE_MODEL and not settings.OCR_REMOTE_URL:
+        hint = "Set OCR_REMOTE_URL to the server."
+        yield Error(f"DEFAULT_OCR_MODEL is {REMOTE_MODEL}, and there is no OCR_REMOTE_URL.", hint=hint, id="darkroom.E028")
+    if unknown := [code for code in settings.OCR_REMOTE_LANGUAGES if code not in languages()]:
+        hint = f"There are {', '.join(languages())}."
+        yield Error(
+            f"OCR_REMOTE_LANGUAGES has {unknown[0]!r}, which is no code of a language here.", hint=hint, id="darkroom.E029"
+        )
 
 
 @check(Tags.models)

@@ -104,6 +104,11 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("GET", "/api/scorers/{name}/", "Show a trained scorer"),
         Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
     ),
+    ("vision", "Find out what is in a picture."): (
+        Operation("POST", "/api/detect/", "Find things in a picture", {"A picture": {"image": PICTURE, "annotate": True}}),
+        Operation("POST", "/api/ocr/", "Read the text in a picture", {"A picture": {"image": PICTURE, "languages": ["en"]}}),
+        Operation("GET", "/api/ocr/languages/", "List the languages that can be read"),
+    ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),
         Operation("GET", "/v1/models", "List chat models"),

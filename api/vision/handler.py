@@ -70,7 +70,8 @@ class Detect(JobKind[DetectSpec]):
         return describe_annotated(job.result)
 
     def describe(self, job: Job) -> dict[str, Any]:
-        return {"detections": list(job.detections.order_by("index"))} if job.result else {}  # type: ignore[attr-defined]
+        found = Detection.objects.filter(job=job).select_related("image").order_by("index")
+        return {"detections": found, "annotated": job.result.get("annotated")} if job.result else {}
 
 
 def make_row(job: Job, spec: DetectSpec, file: StoredFile | None, index: int, found: Found) -> Detection:
@@ -105,8 +106,11 @@ def detect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
     if not going:
         return
     runs, requests = [run for run, _ in going], [request for _, request in going]
+    loader, model_id = get_loader(), batch[0].spec.model_id
+    with measured(runs, "load"):
+        loader.load(model_id, report_to(runs))
     with measured(runs, "detect"):
-        detections = run_detector(get_loader(), batch[0].spec.model_id, requests, report_to(runs))
+        detections = run_detector(loader, model_id, requests)
     for run, request, result in zip(runs, requests, detections.results, strict=True):
         for note in detections.notes:
             run.warn(note)

@@ -40,5 +40,13 @@ class Detection(models.Model):
         return f"{self.label[:60]} ({self.score:.2f})"
 
     @property
+    def width(self) -> float:
+        return self.xmax - self.xmin
+
+    @property
+    def height(self) -> float:
+        return self.ymax - self.ymin
+
+    @property
     def box(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in ("xmin", "ymin", "xmax", "ymax")}

@@ -1,7 +1,7 @@
 """What a job that reads the text in a picture is. torch and onnxruntime are imported inside `run`."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.input_pictures import open_input
-from api.runtime.model_use import report_to
+from api.runtime.model_use import measured, report_to
 from api.vision.annotated import describe_annotated, keep_annotated, record_annotated
 from api.vision.ocr.lines import TextLine
 from api.vision.ocr.models import REMOTE_MODEL
@@ -49,7 +49,9 @@ class Ocr(JobKind[OcrSpec]):
         return "model_id", [REMOTE_MODEL]
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
-        with open_reader(batch) as read:
+        with ExitStack() as stack:
+            with measured(batch, "load"):
+                read = stack.enter_context(open_reader(batch))
             for run in batch:
                 yield read_job(run, read)
 

@@ -22,6 +22,7 @@ from tests.vision.tiny_detectors import (
     OPEN_FAMILIES,
     SIDE,
     build_detector,
+    build_red_finder,
     build_yolo,
     raw_output,
     selected_output,
@@ -43,8 +44,9 @@ def detector_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
         build(folder / family)
     build_yolo(folder / "yolo" / "best.onnx", raw_output(CAT, DOG, BUS, CAT_AGAIN))
     build_yolo(folder / "yolo-selected" / "best.onnx", selected_output(CAT, DOG, BUS))
+    build_red_finder(folder / "red" / "best.onnx")
     entries = [
-        *(entry(family, "object-detection") for family in (*FAMILIES, "yolo", "yolo-selected")),
+        *(entry(family, "object-detection") for family in (*FAMILIES, "yolo", "yolo-selected", "red")),
         *(entry(family, "zero-shot-object-detection") for family in OPEN_FAMILIES),
     ]
     (folder / "catalog.toml").write_text("\n".join(entries))
@@ -57,9 +59,7 @@ def entry(name: str, task: str, path: str = "", **fields: str) -> str:
 
 
 @pytest.fixture
-def loader(
-    detector_catalog: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ModelLoader]:
+def loader(detector_catalog: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelLoader]:
     yield from loader_of(detector_catalog, settings, tmp_path, monkeypatch)
 
 

@@ -31,6 +31,7 @@ def test_what_was_found_comes_with_its_box_in_pixels_of_the_picture(detect: Dete
     }  # fmt: skip
     assert dog["box"] == {"xmin": 60.0, "ymin": 8.0, "xmax": 120.0, "ymax": 64.0}
     assert job.warnings == []
+    assert {"queue", "decode", "load", "detect"} <= job.timings.keys()
 
 
 def test_detections_are_rows_that_are_deleted_with_their_job(detect: Detect, client: Client) -> None:

@@ -1,6 +1,7 @@
 """Small real detectors: transformers' own classes with random weights, and ONNX files in the layouts of YOLO's exports."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,18 @@ import onnx
 import torch
 import transformers
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import load_file, save_file
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 LABELS = ("mèo", "chó", "xe buýt")
 SIDE = 64
-RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 8, 8, 8],
+    "depths": [1, 1, 1, 1],
+    "layer_type": "basic",
+}
 DETR_SIZES = {
     "d_model": 16, "encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
     "encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 10,
@@ -64,12 +72,10 @@ def make_d_fine() -> tuple[Any, Any]:
     return transformers.DFineForObjectDetection(config), fixed_size(transformers.RTDetrImageProcessorPil)
 
 
-def make_detr(
-    config_class: Any = None, model_class: Any = None, processor_class: Any = None, **sizes: Any
-) -> tuple[Any, Any]:
+def make_detr(config_class: Any = None, model_class: Any = None, processor_class: Any = None, **sizes: Any) -> tuple[Any, Any]:
     config = (config_class or transformers.DetrConfig)(
-        use_timm_backbone=False, backbone=None, use_pretrained_backbone=False, backbone_config=backbone(stages=["stage4"]),
-        **{**DETR_SIZES, **sizes}, **labels_of_config(),
+        use_timm_backbone=False, backbone=None, use_pretrained_backbone=False,
+        **{"backbone_config": backbone(stages=["stage4"]), **DETR_SIZES, **sizes}, **labels_of_config(),
     )  # fmt: skip
     processor = (processor_class or transformers.DetrImageProcessorPil)(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
     return (model_class or transformers.DetrForObjectDetection)(config), processor
@@ -88,7 +94,7 @@ def make_deformable_detr() -> tuple[Any, Any]:
         use_timm_backbone=False, backbone=None, use_pretrained_backbone=False, backbone_config=backbone(), **{**DETR_SIZES, "d_model": 32},
         num_feature_levels=4, encoder_n_points=2, decoder_n_points=2, **labels_of_config(),
     )  # fmt: skip
-    processor = transformers.DeformableDetrImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
+    processor = transformers.DeformableDetrImageProcessorPil(size={"shortest_edge": 2 * SIDE, "longest_edge": 4 * SIDE})
     return transformers.DeformableDetrForObjectDetection(config), processor
 
 
@@ -97,7 +103,7 @@ def make_yolos() -> tuple[Any, Any]:
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=[SIDE, SIDE], patch_size=16,
         num_detection_tokens=10, **labels_of_config(),
     )  # fmt: skip
-    processor = transformers.YolosImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
+    processor = transformers.YolosImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 8 * SIDE})
     return transformers.YolosForObjectDetection(config), processor
 
 
@@ -123,6 +129,30 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "yolos": make_yolos,
     "lw_detr": make_lw_detr,
 }
+
+
+def build_timm_detr(folder: Path, kind: str = "resnet18") -> tuple[Path, Path]:
+    """A DETR on a whole ResNet-18, and the same checkpoint as the hub has them: by timm's names, which its config asks for."""
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 64, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "layer_type": "basic"}
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    model, processor = make_detr(backbone_config=transformers.ResNetConfig(**sizes, out_features=stages))
+    for name in ("own", "timm"):
+        model.save_pretrained(folder / name)
+        processor.save_pretrained(folder / name)
+    weights, config_file = folder / "timm" / "model.safetensors", folder / "timm" / "config.json"
+    save_file({timm_name(key): value for key, value in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    config = json.loads(config_file.read_text())
+    config_file.write_text(json.dumps({**config, "use_timm_backbone": True, "backbone": kind, "backbone_config": None}))
+    return folder / "own", folder / "timm"
+
+
+def timm_name(key: str) -> str:
+    key = key.replace("embedder.embedder.convolution", "conv1").replace("embedder.embedder.normalization", "bn1")
+    key = re.sub(r"encoder\.stages\.(\d)\.layers\.", lambda found: f"layer{int(found[1]) + 1}.", key)
+    key = key.replace("shortcut.convolution", "downsample.0").replace("shortcut.normalization", "downsample.1")
+    key = re.sub(r"layer\.(\d)\.convolution", lambda found: f"conv{int(found[1]) + 1}", key)
+    return re.sub(r"layer\.(\d)\.normalization", lambda found: f"bn{int(found[1]) + 1}", key)
 
 
 # ---------------------------------------------------------------- open vocabulary
@@ -151,7 +181,13 @@ def build_owlv2(folder: Path) -> Path:
 def owl_tokenizer(folder: Path) -> Any:
     """CLIP's byte-level BPE without merges: each letter is a token."""
     symbols = list(bytes_to_unicode().values())
-    vocabulary = ["!", *(one for one in symbols if one != "!"), *(f"{one}</w>" for one in symbols), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = [
+        "!",
+        *(one for one in symbols if one != "!"),
+        *(f"{one}</w>" for one in symbols),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(vocabulary)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
@@ -172,7 +208,7 @@ def build_grounding_dino(folder: Path) -> Path:
     )  # fmt: skip
     transformers.GroundingDinoForObjectDetection(config).save_pretrained(folder)
     processor = transformers.GroundingDinoProcessor(
-        transformers.GroundingDinoImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE}),
+        transformers.GroundingDinoImageProcessorPil(size={"shortest_edge": 2 * SIDE, "longest_edge": 4 * SIDE}),
         bert_tokenizer(folder / "words"),
     )
     processor.save_pretrained(folder)
@@ -244,6 +280,48 @@ def build_yolo(
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     about = {**({} if names is None else {"names": names}), **(metadata or {})}
     helper.set_model_props(model, about)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, file)
+    return file
+
+
+def build_red_finder(file: Path) -> Path:
+    """A YOLO export (raw layout) that really looks: one box of 16 × 16 around the middle of what is red; nothing on a grey picture."""
+    y, x = (axis.astype(np.float32) + 0.5 for axis in np.mgrid[:SIDE, :SIDE])
+    constants = {
+        "red": np.array(0), "green": np.array(1), "x": x, "y": y, "axes": np.array([1, 2]), "least": np.float32(1e-6),
+        "one": np.float32(1), "zero": np.float32(0), "side": np.float32(16), "column": np.array([-1, 1, 1]),
+    }  # fmt: skip
+    node = helper.make_node
+    steps = [
+        node("Gather", ["images", "red"], ["reds"], axis=1),
+        node("Gather", ["images", "green"], ["greens"], axis=1),
+        node("Sub", ["reds", "greens"], ["difference"]),
+        node("Relu", ["difference"], ["redness"]),
+        node("ReduceSum", ["redness", "axes"], ["sum"], keepdims=0),
+        node("Add", ["sum", "least"], ["total"]),
+        node("Min", ["sum", "one"], ["score"]),
+        node("Mul", ["sum", "zero"], ["nothing"]),
+        node("Add", ["nothing", "side"], ["size"]),
+    ]
+    for axis in "xy":
+        steps += [
+            node("Mul", ["redness", axis], [f"{axis}_weighted"]),
+            node("ReduceSum", [f"{axis}_weighted", "axes"], [f"{axis}_sum"], keepdims=0),
+            node("Div", [f"{axis}_sum", "total"], [f"{axis}_middle"]),
+        ]
+    parts = ["x_middle", "y_middle", "size", "size", "score", "nothing", "nothing"]
+    steps += [node("Reshape", [part, "column"], [f"part{number}"]) for number, part in enumerate(parts)]
+    steps.append(node("Concat", [f"part{number}" for number in range(len(parts))], ["output"], axis=1))
+    graph = helper.make_graph(
+        steps,
+        "red finder",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {"names": repr(list(LABELS))})
     file.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, file)
     return file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.errors import DarkroomError
@@ -14,7 +14,6 @@ from api.vision.backends.open_vocabulary import detect_open
 from api.vision.backends.yolo import detect_yolo
 from api.vision.detection import DetectionRequest, Found
 
-Progress = Callable[[float, str], None]
 MOST_AT_ONCE = 8
 """Pictures of one forward pass."""
 
@@ -30,15 +29,10 @@ class Detections:
     """Whether overlapping boxes were dropped."""
 
 
-def run_detector(
-    loader: ModelLoader,
-    model_id: str,
-    requests: Sequence[DetectionRequest],
-    on_progress: Progress | None = None,
-) -> Detections:
+def run_detector(loader: ModelLoader, model_id: str, requests: Sequence[DetectionRequest]) -> Detections:
     """Raises DarkroomError for what ends them all."""
     entry = loader.catalog.get(model_id)
-    with loader.use(model_id, entry.task, on_progress) as lease:
+    with loader.use(model_id, entry.task) as lease:
         model = lease.pipeline
         results: list[list[Found] | DarkroomError] = []
         for attempt in loader.retry_on_oom(lease, batch_size=min(len(requests), MOST_AT_ONCE)):

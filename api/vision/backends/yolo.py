@@ -33,7 +33,9 @@ def detect_yolo(model: YoloModel, requests: Sequence[DetectionRequest], batch_si
     return results
 
 
-def read_output(model: YoloModel, request: DetectionRequest, letterbox: Letterbox, output: Array) -> list[Found] | DarkroomError:
+def read_output(
+    model: YoloModel, request: DetectionRequest, letterbox: Letterbox, output: Array
+) -> list[Found] | DarkroomError:
     """Of one picture."""
     try:
         wanted = wanted_classes(request, model.labels)
@@ -44,9 +46,7 @@ def read_output(model: YoloModel, request: DetectionRequest, letterbox: Letterbo
     return select(request, model.labels, wanted, letterbox.to_picture(boxes), scores, classes)
 
 
-def read_raw(
-    model: YoloModel, request: DetectionRequest, wanted: Array | None, output: Array
-) -> tuple[Array, Array, Array]:
+def read_raw(model: YoloModel, request: DetectionRequest, wanted: Array | None, output: Array) -> tuple[Array, Array, Array]:
     """(4 + classes, N): of each box its best class, and of boxes that overlap the best one."""
     by_class = output[4:]
     if wanted is not None:
@@ -58,7 +58,8 @@ def read_raw(
     if keep.sum() > MOST_CANDIDATES:
         keep[np.argsort(-scores, kind="stable")[MOST_CANDIDATES:]] = False
     scores, classes, (x, y, width, height) = scores[keep], classes[keep], output[:4, keep].astype(np.float64)
-    boxes = np.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], axis=1)
+    with np.errstate(invalid="ignore"):
+        boxes = np.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], axis=1)
     usable = is_usable(boxes, scores)
     boxes, scores, classes = boxes[usable], checked(scores[usable]), classes[usable]
     kept = suppress_overlaps(boxes, scores, classes, request.iou)

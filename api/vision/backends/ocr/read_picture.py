@@ -24,7 +24,9 @@ def read_picture(model: PpOcr, picture: Image.Image, languages: Sequence[Languag
     """Raises DarkroomError."""
     pixels = np.asarray(picture.convert("RGB"))
     found, scale = find_lines(model, pixels)
-    read = read_lines(model, [straighten(pixels, corners) for corners in found], languages, engine, noisy=noise_of(pixels) > NOISY)
+    read = read_lines(
+        model, [straighten(pixels, corners) for corners in found], languages, engine, noisy=noise_of(pixels) > NOISY
+    )
     lines = [
         TextLine(cleaned, min(1.0, max(0.0, score)), tuple((float(x), float(y)) for x, y in corners), engine.name)
         for (text, score), corners in zip(read, found, strict=True)
