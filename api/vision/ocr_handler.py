@@ -10,6 +10,7 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.files import storage
+from api.files.models import StoredFile
 from api.files.services import link_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
@@ -44,6 +45,7 @@ class Ocr(JobKind[OcrSpec]):
     name = OcrSpec.kind
     spec_class = OcrSpec
     max_batch = 8
+    template = "admin/vision/lines.html"
 
     def without_models(self) -> tuple[str, Collection[str]]:
         return "model_id", [REMOTE_MODEL]
@@ -71,6 +73,17 @@ class Ocr(JobKind[OcrSpec]):
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
         return describe_annotated(job.result)
+
+    def describe(self, job: Job) -> dict[str, Any]:
+        if not job.result:
+            return {}
+        picture = StoredFile.objects.filter(pk=self.read_spec(job).image).first()
+        lines = [{**line, "points": svg_points(line["polygon"])} for line in job.result["lines"]]
+        return {"lines": lines, "picture": picture, "annotated": job.result.get("annotated")}
+
+
+def svg_points(polygon: Sequence[Sequence[float]]) -> str:
+    return " ".join(f"{x},{y}" for x, y in polygon)
 
 
 # ---------------------------------------------------------------- run

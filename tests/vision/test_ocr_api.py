@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.test import Client
+from django.urls import reverse
 from PIL import Image
 
 from api.images.models import GeneratedImage
@@ -138,10 +139,22 @@ def test_a_picture_of_any_mode_is_read(ocr: Ocr, mode: str) -> None:
     assert ocr(sent).result["text"] == TEXT
 
 
-def test_white_on_black_and_a_line_that_runs_downwards_are_read(ocr: Ocr) -> None:
-    inverted = Image.fromarray(255 - np.asarray(draw_line(TEXT)))
-    assert ocr(inverted).result["text"] == TEXT
-    assert ocr(draw_line(TEXT).transpose(Image.Transpose.ROTATE_270)).result["text"] == TEXT
+def test_white_on_black_is_read(ocr: Ocr) -> None:
+    assert ocr(Image.fromarray(255 - np.asarray(draw_line(TEXT)))).result["text"] == TEXT
+
+
+@pytest.mark.parametrize("turn", [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270])
+def test_a_page_that_lies_on_its_side_is_read_in_its_order(ocr: Ocr, turn: Image.Transpose) -> None:
+    page = draw_page("en", 3, lines=3)
+    job = ocr(page.image.crop((0, 0, 900, 110)).transpose(turn))
+    assert job.result["text"].splitlines() == page.lines
+
+
+@needs_tesseract
+def test_a_page_that_lies_on_its_side_is_read_by_tesseract_too(ocr: Ocr) -> None:
+    page = draw_page("vi", 3, lines=3)
+    job = ocr(page.image.crop((0, 0, 900, 110)).transpose(Image.Transpose.ROTATE_90), languages=["vi"])
+    assert job.result["text"].splitlines() == page.lines
 
 
 # ---------------------------------------------------------------- languages
@@ -287,3 +300,19 @@ def test_a_folder_without_one_detector_and_one_recogniser_is_refused(
         work()
         job = Job.objects.get(pk=reply.json()["id"])
         assert (job.status, job.error["code"]) == ("failed", "broken_model")
+
+
+# ---------------------------------------------------------------- the admin
+
+
+def test_a_jobs_page_shows_the_lines_over_the_picture(ocr: Ocr, admin_client: Client) -> None:
+    job = ocr(draw_line("<Platform> 12"), annotate=True)
+    page = admin_client.get(reverse("admin:jobs_job_change", args=[job.pk])).content.decode()
+    assert page.count("<polygon") == 1
+    assert "&lt;Platform&gt; 12" in page
+    assert reverse("admin:images_generatedimage_change", args=[job.result["annotated"]["id"]]) in page
+
+
+def test_a_jobs_page_says_where_no_text_was_found(ocr: Ocr, admin_client: Client) -> None:
+    page = admin_client.get(reverse("admin:jobs_job_change", args=[ocr(blank((300, 300))).pk])).content.decode()
+    assert "No text was found." in page

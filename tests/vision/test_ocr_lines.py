@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from api.vision.backends.ocr.straighten import HEIGHT, as_dark_on_light, narrow, noise_of, straighten
+from api.vision.backends.ocr.straighten import HEIGHT, as_dark_on_light, narrow, noise_of, straighten, turns_of
 from api.vision.ocr.lines import Polygon, TextLine, clean_text, in_reading_order
 from tests.vision.ocr import draw_line
 
@@ -82,11 +82,13 @@ def test_a_tilted_line_comes_out_as_the_straight_one_does() -> None:
     assert np.abs(expected.astype(int) - found.astype(int)).mean() < 6
 
 
-def test_a_line_that_runs_downwards_is_laid_down() -> None:
+@pytest.mark.parametrize(("quarters", "place"), [(-1, 0), (1, 1)])
+def test_an_upright_line_is_laid_down_both_ways(quarters: int, place: int) -> None:
     upright = np.asarray(draw_line("Nhà hàng"))
-    turned = np.ascontiguousarray(np.rot90(upright, -1))
+    turned = np.ascontiguousarray(np.rot90(upright, quarters))
     height, width = turned.shape[:2]
-    whole = straighten(turned, corners_of((0, 0), (width, 0), (width, height), (0, height)))
+    turns = turns_of(corners_of((0, 0), (width, 0), (width, height), (0, height)))
+    whole = straighten(turned, turns[place])
     expected = straighten(upright, corners_of((0, 0), (height, 0), (height, width), (0, width)))
     assert np.abs(whole.astype(int) - expected.astype(int)).mean() < 6
 

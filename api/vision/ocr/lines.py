@@ -13,7 +13,7 @@ from api.vision.boxes import Box
 
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
-"""Clockwise, from the corner where the first letter stands, in pixels of the picture as a person sees it."""
+"""Clockwise, from the corner above the first letter, in pixels of the picture as a person sees it."""
 SAME_BAND = 0.5
 """Lines whose middles are nearer than this share of the lower one's height stand beside each other."""
 COARSE = 0.5

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from api.loading.ocr import PpOcr
-from api.vision.backends.ocr.straighten import NOISY, Corners, Picture, as_dark_on_light, narrow, noise_of, straighten
+from api.vision.backends.ocr.straighten import NOISY, Corners, Picture, as_dark_on_light, narrow, noise_of, straighten, turns_of
 from api.vision.backends.ocr.tesseract import read_with_tesseract
 from api.vision.ocr.languages import PP_OCR, Engine, Language
 from api.vision.ocr.lines import PictureText, TextLine, clean_text, in_reading_order
@@ -24,15 +24,20 @@ def read_picture(model: PpOcr, picture: Image.Image, languages: Sequence[Languag
     """Raises DarkroomError."""
     pixels = np.asarray(picture.convert("RGB"))
     found, scale = find_lines(model, pixels)
-    read = read_lines(
-        model, [straighten(pixels, corners) for corners in found], languages, engine, noisy=noise_of(pixels) > NOISY
-    )
-    lines = [
-        TextLine(cleaned, min(1.0, max(0.0, score)), tuple((float(x), float(y)) for x, y in corners), engine.name)
-        for (text, score), corners in zip(read, found, strict=True)
-        if (cleaned := clean_text(text))
-    ]
-    return PictureText(in_reading_order(lines), scale)
+    tried = [(place, turned) for place, corners in enumerate(found) for turned in turns_of(corners)]
+    straight = [straighten(pixels, corners) for _, corners in tried]
+    best: dict[int, TextLine] = {}
+    read = read_lines(model, straight, languages, engine, noisy=noise_of(pixels) > NOISY)
+    for (place, corners), (text, score) in zip(tried, read, strict=True):
+        line = make_line(text, score, corners, engine)
+        if line.text and (place not in best or line.score > best[place].score):
+            best[place] = line
+    return PictureText(in_reading_order(list(best.values())), scale)
+
+
+def make_line(text: str, score: float, corners: Corners, engine: Engine) -> TextLine:
+    polygon = tuple((float(x), float(y)) for x, y in corners)
+    return TextLine(clean_text(text), min(1.0, max(0.0, score)), polygon, engine.name)
 
 
 def find_lines(model: PpOcr, pixels: Picture) -> tuple[list[Corners], float]:

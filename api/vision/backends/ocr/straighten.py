@@ -15,7 +15,7 @@ LONGEST = 48 * 80
 MARGIN = 0.05
 """Of the height, around a line: without it Tesseract read 127 of 128 lines of a clean page."""
 UPRIGHT = 1.5
-"""A line that is so many times as high as it is wide runs from the top to the bottom, as PP-OCR takes it."""
+"""A line that is so many times as high as it is wide runs downwards or upwards."""
 LONG, NARROWED = 960, 0.75
 """PP-OCR takes as long as a line is wide. Lines longer than this are narrowed: of 64 none was read otherwise."""
 NOISY = 4.0
@@ -27,14 +27,19 @@ DARKEST, LIGHTEST = 2, 98
 
 
 def straighten(picture: Picture, corners: Corners) -> Picture:
-    """The line in `corners` (clockwise from the top left), HEIGHT pixels high."""
-    width, height = sides_of(corners)
-    corners = with_margin(np.roll(corners, -1, axis=0) if height > UPRIGHT * width else corners)
+    """The line in `corners` (clockwise from where it begins), HEIGHT pixels high."""
+    corners = with_margin(corners)
     width, height = sides_of(corners)
     across = int(np.clip(round(width * HEIGHT / height), 1, LONGEST))
     target = np.array([[0, 0], [across, 0], [across, HEIGHT], [0, HEIGHT]], np.float32)
     matrix = cv2.getPerspectiveTransform(corners, target)
     return cv2.warpPerspective(picture, matrix, (across, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
+def turns_of(corners: Corners) -> list[Corners]:
+    """Where the line may begin, of corners that begin at the top left: an upright line is tried downwards and upwards."""
+    width, height = sides_of(corners)
+    return [np.roll(corners, -1, axis=0), np.roll(corners, 1, axis=0)] if height > UPRIGHT * width else [corners]
 
 
 def sides_of(corners: Corners) -> tuple[float, float]:
