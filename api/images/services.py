@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -44,7 +45,7 @@ def record_derived(job: Job, file: storage.WrittenFile, *, origin: str, source: 
         height=file.height,
         parameters=job.params,
     )
-    if found := GeneratedImage.objects.filter(pk=source).first():
+    if found := GeneratedImage.objects.filter(pk=UUID(source)).first():
         link_sources(image, {ImageSource.Role.IMAGE: found})
     return {"id": str(image.pk), "width": image.width, "height": image.height}
 

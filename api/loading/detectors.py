@@ -76,8 +76,8 @@ def build_detector(entry: ModelEntry, folder: Path, device: Device) -> YoloModel
         model = load_model(AutoModelForZeroShotObjectDetection, entry, folder)
         return TorchDetector(model, AutoProcessor.from_pretrained(folder, **LOCAL_ONLY), model_type, ())
     config = AutoConfig.from_pretrained(folder, **LOCAL_ONLY)
-    names = backbone_without_timm(entry, config)
-    model = load_model(AutoModelForObjectDetection, entry, folder, config=config, key_mapping=names or None)
+    renamed = backbone_without_timm(entry, config)
+    model = load_model(AutoModelForObjectDetection, entry, folder, config=config, key_mapping=renamed or None)
     processor = AutoImageProcessor.from_pretrained(folder, **LOCAL_ONLY)
     labels = {int(number): tidy_label(str(label)) for number, label in model.config.id2label.items()}
     names = tuple(labels.get(number, f"class {number}") for number in range(max(labels, default=-1) + 1))

@@ -27,7 +27,7 @@ def backbone_without_timm(entry: ModelEntry, config: Any) -> dict[str, str]:
 
     {} where the backbone is another one. Raises DarkroomError for a backbone that only timm has.
     """
-    backbone = getattr(config, "backbone_config", None)
+    backbone: Any = getattr(config, "backbone_config", None)
     if getattr(backbone, "model_type", "") != "timm_backbone":
         return {}
     kind, depths = SIZES.get(backbone.backbone, ("", []))

@@ -78,6 +78,7 @@ def suppress_overlaps(boxes: Array, scores: Array, classes: Array, iou: float) -
         return order
     corners = boxes[order].astype(np.float64)
     sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(sizes, scores[order].astype(np.float32), classes[order].astype(np.int32), -1.0, iou)
+    suppress: Any = cv2.dnn.NMSBoxesBatched  # its stubs know lists alone
+    kept = suppress(sizes, scores[order].astype(np.float32), classes[order].astype(np.int32), -1.0, iou)
     places: Array = order[np.sort(np.asarray(kept, np.int64).reshape(-1))]
     return places
