@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
+from api import model_loader
 from api.images.models import GeneratedImage
 from api.jobs.models import Job
 from api.model_loader import ModelLoader
@@ -27,10 +28,20 @@ Ocr = Callable[..., Job]
 TEXT = "Platform 12 to Hanoi"
 
 
+@pytest.fixture(scope="module")
+def kept() -> dict[str, ModelLoader]:
+    """The loader of the first test: its model stays in memory for the others."""
+    return {}
+
+
 @pytest.fixture
-def loader(settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelLoader]:
+def loader(
+    settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, kept: dict[str, ModelLoader]
+) -> Iterator[ModelLoader]:
     (tmp_path / "catalog.toml").write_text("")
-    yield from loader_of(tmp_path / "catalog.toml", settings, tmp_path, monkeypatch)
+    for first in loader_of(tmp_path / "catalog.toml", settings, tmp_path, monkeypatch):
+        monkeypatch.setattr(model_loader, "_loader", kept.setdefault("loader", first))
+        yield kept["loader"]
 
 
 @pytest.fixture

@@ -25,9 +25,8 @@ def read_picture(model: PpOcr, picture: Image.Image, languages: Sequence[Languag
     pixels = np.asarray(picture.convert("RGB"))
     found, scale = find_lines(model, pixels)
     tried = [(place, turned) for place, corners in enumerate(found) for turned in turns_of(corners)]
-    straight = [straighten(pixels, corners) for _, corners in tried]
     best: dict[int, TextLine] = {}
-    read = read_lines(model, straight, languages, engine, noisy=noise_of(pixels) > NOISY)
+    read = read_lines(model, pixels, [corners for _, corners in tried], languages, engine)
     for (place, corners), (text, score) in zip(tried, read, strict=True):
         line = make_line(text, score, corners, engine)
         if line.text and (place not in best or line.score > best[place].score):
@@ -57,9 +56,11 @@ def find_lines(model: PpOcr, pixels: Picture) -> tuple[list[Corners], float]:
 
 
 def read_lines(
-    model: PpOcr, lines: Sequence[Picture], languages: Sequence[Language], engine: Engine, *, noisy: bool
+    model: PpOcr, pixels: Picture, found: Sequence[Corners], languages: Sequence[Language], engine: Engine
 ) -> list[tuple[str, float]]:
+    lines = [straighten(pixels, corners) for corners in found]
     if engine.name == PP_OCR:
         return model.recognise([narrow(line) for line in lines])
+    noisy = noise_of(pixels) > NOISY
     prepared = [as_dark_on_light(line, noisy=noisy) for line in lines]
     return read_with_tesseract(prepared, [language.tesseract for language in languages])
