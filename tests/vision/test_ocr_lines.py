@@ -103,9 +103,9 @@ def test_strange_corners_give_a_line_of_a_bounded_size(corners: Any) -> None:
 
 
 def test_only_long_lines_are_narrowed() -> None:
-    short, long = np.zeros((48, 700, 3), np.uint8), np.zeros((48, 2000, 3), np.uint8)
+    short, long = np.zeros((48, 900, 3), np.uint8), np.zeros((48, 2000, 3), np.uint8)
     assert narrow(short) is short
-    assert narrow(long).shape == (48, 1300, 3)
+    assert narrow(long).shape == (48, 1500, 3)
 
 
 def test_letters_become_dark_on_light_whatever_they_were() -> None:
