@@ -15,9 +15,10 @@ RUN grep '^torch==' requirements.txt >torch.txt \
     && pip install --requirement requirements.txt
 
 FROM python:3.11-slim-bookworm
-# libgomp: PyTorch's threads on a CPU
+# libgomp: PyTorch's threads on a CPU. tesseract-ocr: text in languages whose letters PP-OCR lacks; -vie is Vietnamese, others are
+# added in the same way (GET /api/ocr/languages/ names the packages)
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1=12.* \
+    && apt-get install --yes --no-install-recommends libgomp1=12.* tesseract-ocr=5.* tesseract-ocr-vie \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 darkroom \
     && install --directory --owner=darkroom --group=darkroom /data

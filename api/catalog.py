@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib.util
 import re
 import tomllib
 from collections.abc import Iterable
@@ -40,6 +41,7 @@ TASKS = (
     "hazard-cells",
     "object-detection",
     "zero-shot-object-detection",
+    "ocr",
 )
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
@@ -102,6 +104,8 @@ class ModelEntry:
     """Glob patterns of the files to fetch, for repositories that are no plain diffusers or transformers checkpoint."""
     precision: str = ""
     """Of a chat model: in what it is computed. "" is the server's own setting."""
+    package: str = ""
+    """A Python package that brings the model; `path` then counts from its folder."""
     classes: tuple[str, ...] = ()
     """Of a detector in ONNX: the names of its classes, in the place of those in its file."""
     onnx: tuple[str, ...] = ()
@@ -315,6 +319,7 @@ class _Table:
             self._check_type(key, value, wanted[key])
         if ("repo" in self.values) == ("path" in self.values):
             raise self.wrong("repo", 'or "path" must be given, one of them')
+        self.check_pattern("package", r"[A-Za-z_][A-Za-z0-9_]*", "must be the name of a Python package")
         self.check_pattern("repo", REPO_PATTERN, "must be a hub repository, owner/name")
         self.check_pattern("revision", COMMIT_PATTERN, "must be a full commit of 40 hexadecimal digits")
         self.check_pattern("variant", r"[a-z0-9_]+", "must be a variant's name, such as fp16")
@@ -339,8 +344,19 @@ class _Table:
             raise self.wrong(key, reason)
 
     def path(self, base: Path) -> Path | None:
-        """Relative paths count from the catalog file's own folder."""
-        return base / Path(self.values["path"]).expanduser() if "path" in self.values else None
+        """Relative paths count from the folder of the entry's package, or else from the catalog file's own."""
+        if "path" not in self.values:
+            return None
+        return folder_of_package(self.values.get("package", ""), base) / Path(self.values["path"]).expanduser()
+
+
+def folder_of_package(name: str, base: Path) -> Path:
+    """Where it is installed, without importing it; `base` without a name; a folder that isn't there where it is not installed."""
+    if not name:
+        return base
+    found = importlib.util.find_spec(name)
+    folders = found.submodule_search_locations if found else None
+    return Path(folders[0]) if folders else base / name
 
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:

@@ -76,6 +76,10 @@ DEFAULT_CLIP_MODEL = env_str("DEFAULT_CLIP_MODEL", "starter-clip")
 PROMPT_SCORES = env_bool("PROMPT_SCORES", True)  # each picture that is made gets the score of its prompt
 DEFAULT_DETECTION_MODEL = env_str("DEFAULT_DETECTION_MODEL", "starter-detector")
 DEFAULT_HAZARD_MODEL = env_str("DEFAULT_HAZARD_MODEL", "starter-hazards")
+DEFAULT_OCR_MODEL = env_str("DEFAULT_OCR_MODEL", "pp-ocr")  # or remote-ocr
+OCR_REMOTE_URL = env_str("OCR_REMOTE_URL")  # a PaddleOCR server (PaddleX serving), for example http://gpu:8080
+OCR_REMOTE_KEY = env_secret("OCR_REMOTE_KEY")
+OCR_REMOTE_LANGUAGES = env_list("OCR_REMOTE_LANGUAGES", ["en", "zh"])  # what its models read: it can't be asked
 DEFAULT_CHAT_MODEL = env_str("DEFAULT_CHAT_MODEL", "starter-vlm")
 USE_LOCAL_MODELS = env_bool("USE_LOCAL_MODELS", True)
 REMOTE_TIMEOUT_SECONDS = env_int("REMOTE_TIMEOUT_SECONDS", 120, low=1, high=3600)

@@ -10,11 +10,13 @@ PYTHON = sys.executable
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "")
 CHROMIUM = shutil.which("chromium")
 REDIS = shutil.which("redis-server")
+TESSERACT = shutil.which("tesseract")
 
 SERVERS = {
     "PostgreSQL (set TEST_DATABASE_URL)": POSTGRES,
     "the browser (no chromium)": CHROMIUM,
     "Redis (no redis-server)": REDIS,
+    "Vietnamese text in pictures (no tesseract)": TESSERACT,
 }
 IN_CI = os.environ.get("CI") == "true"
 

@@ -26,6 +26,7 @@ MODULES = {
     "hazard-cells": "api.loading.hazards",
     "object-detection": "api.loading.detectors",
     "zero-shot-object-detection": "api.loading.detectors",
+    "ocr": "api.loading.ocr",
     "onnx": "api.loading.onnx",
 }
 

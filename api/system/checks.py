@@ -21,6 +21,8 @@ from rest_framework.views import APIView
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
 from api.files.storage import media_folder
 from api.system.extra_urls import extra_urls
+from api.vision.ocr.languages import languages
+from api.vision.ocr.models import OCR, REMOTE_MODEL
 from config.catalog import CHAT_TASKS, get_catalog
 from config.env import setting_names
 from config.env_file import unknown_names
@@ -79,6 +81,8 @@ def check_catalog() -> Iterator[CheckMessage]:
         catalog, "DEFAULT_DETECTION_MODEL", DETECTION_TASKS, "finds nothing in pictures", "E023", "E024"
     )
     yield from check_model_of_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", "E025", "E026")
+    if settings.DEFAULT_OCR_MODEL != REMOTE_MODEL:
+        yield from check_model_of_task(catalog, "DEFAULT_OCR_MODEL", (OCR,), "reads no text", "E032", "E033")
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
@@ -144,6 +148,21 @@ def check_model_settings() -> Iterator[CheckMessage]:
     if settings.HF_ENDPOINT and not is_origin(settings.HF_ENDPOINT.rstrip("/"), path=True):
         hint = "It is a URL such as https://huggingface.co; unset it for that one."
         yield Error(f"HF_ENDPOINT is no URL: {settings.HF_ENDPOINT!r}.", hint=hint, id="darkroom.E007")
+
+
+@check(Tags.models)
+def check_ocr() -> Iterator[CheckMessage]:
+    if settings.OCR_REMOTE_URL and not is_origin(settings.OCR_REMOTE_URL.rstrip("/"), path=True):
+        hint = "It is where the OCR server listens, such as http://gpu:8080."
+        yield Error(f"OCR_REMOTE_URL is no URL: {settings.OCR_REMOTE_URL!r}.", hint=hint, id="darkroom.E034")
+    if settings.DEFAULT_OCR_MODEL == REMOTE_MODEL and not settings.OCR_REMOTE_URL:
+        hint = "Set OCR_REMOTE_URL to the server."
+        yield Error(f"DEFAULT_OCR_MODEL is {REMOTE_MODEL}, and there is no OCR_REMOTE_URL.", hint=hint, id="darkroom.E035")
+    if unknown := [code for code in settings.OCR_REMOTE_LANGUAGES if code not in languages()]:
+        hint = f"There are {', '.join(languages())}."
+        yield Error(
+            f"OCR_REMOTE_LANGUAGES has {unknown[0]!r}, which is no code of a language here.", hint=hint, id="darkroom.E036"
+        )
 
 
 @check(Tags.models)

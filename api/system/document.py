@@ -109,6 +109,8 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation(
             "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}
         ),
+        Operation("POST", "/api/ocr/", "Read the text in a picture", {"A picture": {"image": PICTURE, "languages": ["en"]}}),
+        Operation("GET", "/api/ocr/languages/", "List the languages that can be read"),
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),

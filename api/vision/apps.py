@@ -12,7 +12,8 @@ class VisionConfig(AppConfig):
         from api.vision.handler import Detect
         from api.vision.hazard_handler import Hazards
         from api.vision.object_judge import ObjectKind
+        from api.vision.ocr_handler import Ocr
 
-        kinds.register(Detect())
-        kinds.register(Hazards())
+        for kind in (Detect(), Hazards(), Ocr()):
+            kinds.register(kind)
         judge_registry.register("objects", ObjectKind())

@@ -4,15 +4,19 @@ import unicodedata
 from typing import Any, ClassVar
 
 from django.conf import settings
+from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import ModelEntry, UnknownModel
+from api.errors import DarkroomError
 from api.files.fields import by_content, by_id
 from api.jobs.api.submission import Submission
 from api.spec_serializers import SpecSerializer
 from api.specs import Spec
 from api.vision.detection import DETECTION, OPEN_VOCABULARY
-from api.vision.spec import DetectSpec
+from api.vision.ocr.languages import find_language
+from api.vision.ocr.models import OCR, REMOTE_MODEL, check_languages, has_remote
+from api.vision.spec import DetectSpec, OcrSpec
 from config.catalog import get_catalog
 
 
@@ -64,3 +68,42 @@ class DetectSerializer(VisionSerializer):
             detail = f"{entry.name} looks for whatever it is asked: say what, in words."
             raise ValidationError({"classes": [detail]}, code="required")
         return data
+
+
+class OcrSerializer(VisionSerializer):
+    spec = OcrSpec
+    tasks = (OCR,)
+    can = "read text"
+    default_setting = "DEFAULT_OCR_MODEL"
+
+    def validate_model_id(self, value: str) -> str:
+        return value if value == REMOTE_MODEL and has_remote() else super().validate_model_id(value)
+
+    def validate_languages(self, value: list[str]) -> list[str]:
+        """As they are written here, each once."""
+        try:
+            return list(dict.fromkeys(find_language(code).code for code in value))
+        except DarkroomError as error:
+            raise ValidationError(error.detail, code=error.code) from None
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        try:
+            check_languages(data.get("model_id", self.default_model), data["languages"])
+        except DarkroomError as error:
+            raise ValidationError({"languages": [error.detail]}, code=error.code) from None
+        return data
+
+    @property
+    def default_model(self) -> str:
+        return REMOTE_MODEL if settings.DEFAULT_OCR_MODEL == REMOTE_MODEL else super().default_model
+
+
+class OcrLanguageSerializer(serializers.Serializer[Any]):
+    """A language, and what reads it here."""
+
+    code = serializers.CharField(help_text="As `languages` of POST /api/ocr/ takes it.")
+    name = serializers.CharField()
+    available = serializers.BooleanField()
+    engine = serializers.CharField(allow_null=True, help_text="pp-ocr, tesseract or remote.")
+    missing_letters = serializers.CharField(help_text="Letters of the language that the engine can't write; rare ones.")
+    install = serializers.CharField(allow_null=True, help_text="The line that makes it available, where it is not.")

@@ -11,6 +11,7 @@ DEFAULT_IOU = 0.45
 LONGEST_LABEL = 300
 MOST_CLASSES = 200
 MOST_DETECTIONS = 1000
+MOST_LANGUAGES = 8
 IMAGE_HELP = "base64, a data URL, a multipart file, or the id of an image here"
 
 
@@ -58,3 +59,27 @@ class DetectSpec(Spec):
     @property
     def history_prompt(self) -> str:
         return ", ".join(self.classes or ())[:2000]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OcrSpec(Spec):
+    """A request to read the text in a picture."""
+
+    kind = "ocr"
+
+    image: InputImage = param(shared=False, help=IMAGE_HELP)
+    model_id: str = model_param()
+    languages: tuple[str, ...] = param(
+        shared=False,
+        default=("en",),
+        min_items=1,
+        max_items=MOST_LANGUAGES,
+        max_length=35,
+        help="Codes such as en, vi or zh-Hant: whose letters the text may have. GET /api/ocr/languages/ lists them.",
+    )
+    min_score: float = param(default=0.3, shared=False, minimum=0, maximum=1, help="The lowest score of a line.")
+    annotate: bool = annotate_param()
+
+    @property
+    def history_model(self) -> str:
+        return self.model_id

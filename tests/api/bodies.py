@@ -54,6 +54,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},
     "/api/detect/": lambda: {"image": text(png())},
     "/api/hazards/": lambda: {"image": text(png())},
+    "/api/ocr/": lambda: {"image": text(png())},
     "/api/scorers/": training,
     "/api/ratings/": lambda: {"image": str(stored().pk), "rating": 4},
     "/api/comparisons/": lambda: {"images": [str(stored(1).pk), str(stored(2).pk)], "preferred": None},
@@ -63,11 +64,8 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORMS = [
-    path
-    for path in BODIES
-    if path.startswith("/api/") and path.split("/")[2] in ("txt2img", "img2img", "score", "clip-score", "detect", "hazards")
-]
+FORM_PATHS = ("txt2img", "img2img", "score", "clip-score", "detect", "hazards", "ocr")
+FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS]
 
 
 def address(path: str) -> str:

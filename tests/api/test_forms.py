@@ -14,7 +14,7 @@ from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.models import Job
 from api.scoring.serializers import ClipScoreSerializer, ScoreBatchSerializer, ScoreSerializer
 from api.vision.hazard_views import HazardSerializer
-from api.vision.serializers import DetectSerializer
+from api.vision.serializers import DetectSerializer, OcrSerializer
 from tests.api.bodies import ASYNC, BODIES, FORMS, png, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,6 +28,7 @@ SERIALIZERS: dict[str, Any] = {
     "/api/clip-score/": ClipScoreSerializer,
     "/api/detect/": DetectSerializer,
     "/api/hazards/": HazardSerializer,
+    "/api/ocr/": OcrSerializer,
 }
 BOX = {"kind": "title", "x": 1.5, "y": 2, "w": 9, "h": 9}
 IMAGES = [text(png(1)), text(png(2))]
@@ -42,6 +43,7 @@ STRUCTURES: dict[str, Any] = {
     "images": IMAGES,
     "prompts": ["a lake, at sunset", "[red] boat"],
     "classes": ["traffic light, red", "[mèo]"],
+    "languages": ["en", "de"],
 }
 BESIDE = {"rank_by": {"best_of": 2, "seed": 1}, "loras": {"seed": 1}, "tags": {"seed": 1}}
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
@@ -115,7 +117,12 @@ def test_a_list_is_its_field_repeated(client: Client, send: Send, post: Any, pat
 def test_what_is_not_json_is_an_error_of_its_field(client: Client, post: Any, path: str, name: str) -> None:
     form = as_form(body_for(path, name))
     for rubbish in ("[rubbish", '{"a": ', '[{"id": NaN}]', '["a", "b"', "[" * 2000):
-        if rubbish[0] == "[" or name not in ("tags", "prompts", "classes"):  # where a brace begins a text like any other
+        if rubbish[0] == "[" or name not in (
+            "tags",
+            "prompts",
+            "classes",
+            "languages",
+        ):  # where a brace begins a text like any other
             assert error(post(client, path, {**form, name: rubbish}))["field"].split(".")[0] == name
 
 

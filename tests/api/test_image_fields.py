@@ -31,6 +31,7 @@ FIELDS: list[tuple[str, str, Put]] = [
     ("/api/clip-score/", "images.0", lambda body, image: body.update(images=[image])),
     ("/api/detect/", "image", lambda body, image: body.update(image=image)),
     ("/api/hazards/", "image", lambda body, image: body.update(image=image)),
+    ("/api/ocr/", "image", lambda body, image: body.update(image=image)),
     *((path, "messages.0.content.0.image_url.url", in_chat) for path in CHATS),
 ]
 SAID = {

@@ -38,6 +38,7 @@ FULL: list[tuple[str, Callable[[], dict[str, Any]]]] = [
     ("/api/clip-score/", lambda: {"images": [text(png(1)), text(png(2))], "prompts": ["a", "b"], "pairs": True}),
     ("/api/hazards/", lambda: {"image": text(png()), "threshold": 0.6, "annotate": True}),
     ("/api/detect/", lambda: {"image": text(png()), "threshold": 0.5, "iou": 0.3, "classes": ["circle"], "annotate": True}),
+    ("/api/ocr/", lambda: {"image": text(png()), "languages": ["de", "en"], "min_score": 0.5, "annotate": True}),
     ("/v1/chat/completions", lambda: full_chat()),
 ]
 
