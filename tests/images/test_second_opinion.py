@@ -72,7 +72,10 @@ def test_the_ratings_of_candidates_do_not_depend_on_what_decides(server: LiveSer
     assert first == pytest.approx(second, abs=0.5)
 
 
-@pytest.mark.parametrize(("criterion", "setting"), [("aesthetic", "DEFAULT_AESTHETIC_MODEL"), ("clip", "DEFAULT_CLIP_MODEL")])
+SETTINGS = {"aesthetic": "DEFAULT_AESTHETIC_MODEL", "clip": "DEFAULT_CLIP_MODEL", "objects": "DEFAULT_DETECTION_MODEL"}
+
+
+@pytest.mark.parametrize(("criterion", "setting"), SETTINGS.items())
 @pytest.mark.parametrize("model_id", ["nowhere", "starter"])
 def test_a_criterion_without_a_model_is_a_400_that_names_it(settings: Any, criterion: str, setting: str, model_id: str) -> None:
     setattr(settings, setting, model_id)

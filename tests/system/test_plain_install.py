@@ -49,7 +49,7 @@ def test_every_scheduler_makes_a_picture(server: LiveServer, name: str) -> None:
     succeeds(server, "/api/txt2img/", prompt="a lake", steps=2, scheduler=name, seed=1)
 
 
-@pytest.mark.parametrize("rank_by", ["clip", "aesthetic", "layout"])
+@pytest.mark.parametrize("rank_by", ["clip", "aesthetic", "layout", "objects"])
 def test_every_criterion_ranks(server: LiveServer, rank_by: str) -> None:
     succeeds(server, "/api/txt2img/", prompt="a lake", steps=2, best_of=2, rank_by=rank_by)
 
