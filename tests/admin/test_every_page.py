@@ -132,6 +132,6 @@ def test_before_and_after_the_first_key_it_is_said_what_now_needs_one(admin_clie
     add = "/admin/access/apikey/add/"
     assert "There is no key yet" in admin_client.get(add).content.decode()
     for name, is_first in (("first", True), ("second", False)):
-        reply = admin_client.post(add, {"name": name, "scopes": ["read"]}, follow=True)
+        reply = admin_client.post(add, {"name": name, "scopes": ["read"], "weight": 1}, follow=True)
         assert ("This was the first key: from now on the page at / asks for a log-in" in reply.content.decode()) is is_first
         assert "There is no key yet" not in admin_client.get(add).content.decode()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from api.errors import DarkroomError
-from api.jobs import lifecycle
+from api.jobs import children, lifecycle
 from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job
@@ -185,7 +185,8 @@ ENDS = [is_cancelled_in_the_queue, is_cancelled_while_it_runs, is_cancelled_as_i
 def test_every_end_passes_through_one_function(submit, claim, monkeypatch, end):
     ended = []
     real = lifecycle.end_job
-    monkeypatch.setattr(lifecycle, "end_job", lambda job, *rest, **more: ended.append(job.pk) or real(job, *rest, **more))
+    for module in (lifecycle.end, lifecycle.cancel, lifecycle.requeue, children):
+        monkeypatch.setattr(module, "end_job", lambda job, *rest, **more: ended.append(job.pk) or real(job, *rest, **more))
     end(submit, claim)
     job = Job.objects.get()
     assert job.is_final

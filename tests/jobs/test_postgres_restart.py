@@ -1,10 +1,12 @@
 """A PostgreSQL that was restarted costs no job: every connection is cut, here by the server itself."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from asgiref.sync import SyncToAsync
 from django.db import connection
 
 from api.jobs.models import Job
@@ -19,7 +21,7 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def full_pool(transactional_db: None) -> None:
+def full_pool(transactional_db: None) -> Iterator[None]:
     """As in a busy web process: all of them are cut at once."""
 
     def hold(everybody: threading.Barrier) -> None:
@@ -31,6 +33,9 @@ def full_pool(transactional_db: None) -> None:
     everybody = threading.Barrier(12)
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(hold, [everybody] * 12))
+    yield
+    # Its connection was cut as well; a server closes such ones between requests, and nobody does it between tests.
+    SyncToAsync.single_thread_executor.submit(connection.close).result()
 
 
 def cut_all_connections() -> None:
