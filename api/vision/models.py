@@ -21,10 +21,10 @@ class Detection(models.Model):
     label = models.CharField(max_length=LONGEST_LABEL)
     class_id = models.PositiveIntegerField(help_text="The model's number of the class, or the label's place in the request.")
     score = models.FloatField()
-    xmin = models.FloatField()
-    ymin = models.FloatField()
-    xmax = models.FloatField()
-    ymax = models.FloatField()
+    xmin = models.FloatField(db_column="box_xmin")  # xmin and xmax are system columns of PostgreSQL
+    ymin = models.FloatField(db_column="box_ymin")
+    xmax = models.FloatField(db_column="box_xmax")
+    ymax = models.FloatField(db_column="box_ymax")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
