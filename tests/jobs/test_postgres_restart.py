@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from asgiref.sync import SyncToAsync
-from django.db import connection
+from django.db import connection, connections
 
 from api.jobs.models import Job
 from api.jobs.states import Status
@@ -35,7 +35,7 @@ def full_pool(transactional_db: None) -> Iterator[None]:
         list(pool.map(hold, [everybody] * 12))
     yield
     # Its connection was cut as well; a server closes such ones between requests, and nobody does it between tests.
-    SyncToAsync.single_thread_executor.submit(connection.close).result()
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 def cut_all_connections() -> None:
