@@ -149,5 +149,4 @@ def describe_place(name: str) -> str:
 
 def free_media_bytes() -> int | None:
     """None where the storage tells no end of its room."""
-    folder = media_folder()
-    return disk_usage(folder).free if folder else None
+    return disk_usage(default_storage.location).free if isinstance(default_storage, FileSystemStorage) else None

@@ -1,5 +1,6 @@
 """Room for new work. Asked once, where a job is submitted (services.py) or a picture is uploaded: no kind of job can forget it."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -34,13 +35,13 @@ def free_space() -> int | None:
     """Bytes free where there are least: with SQLite's file, and wherever else is watched. None where no disk here fills."""
     free = [found for count in _watched if (found := count()) is not None]
     if connection.vendor == "sqlite":
-        free.append(disk_usage(Path(connection.settings_dict["NAME"]).parent).free)
+        free.append(disk_usage(os.path.dirname(connection.settings_dict["NAME"])).free)
     return min(free, default=None)
 
 
-def disk_usage(folder: Path) -> "shutil._ntuple_diskusage":
+def disk_usage(folder: str | os.PathLike[str]) -> "shutil._ntuple_diskusage":
     """Of the disk that the folder is on, or will be on once it is made."""
     try:
         return shutil.disk_usage(folder)
     except FileNotFoundError:
-        return shutil.disk_usage(next(place for place in folder.parents if place.exists()))
+        return shutil.disk_usage(next(place for place in Path(folder).parents if place.exists()))

@@ -4,8 +4,9 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
+from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
 from api.jobs import lifecycle
@@ -14,6 +15,7 @@ from api.jobs.kinds import JobKind, get_kind, kind_names
 from api.jobs.models import Job, Worker
 from api.jobs.states import RETRY_WAIT_SECONDS, Status
 from api.jobs.store import transitions
+from api.jobs.store.statements import run
 from api.scoring.models import CustomScorer
 from tests.jobs.conftest import at_once, now_as
 from tests.rows import ANY_PARAMS
@@ -188,7 +190,7 @@ def test_a_worker_without_models_makes_pictures_where_another_server_has_the_mod
 
 def test_every_kind_of_the_server_says_which_of_its_jobs_need_models():
     ours = [get_kind(name) for name in kind_names() if type(get_kind(name)).__module__.startswith("api.")]
-    assert len(ours) == 8
+    assert len(ours) == 11
     assert [kind.name for kind in ours if type(kind).without_models is JobKind.without_models] == []
 
 
@@ -279,3 +281,21 @@ def test_claims_stay_quick_beside_a_long_history(submit, worker):
     started = time.monotonic()
     lifecycle.claim_jobs(worker=worker)
     assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's own way")
+def test_statements_run_the_same_with_and_without_djangos_cursors(submit):
+    job = submit()
+    statement, params = (
+        "SELECT id, status, '100 %%', priority FROM jobs_job WHERE status = %s AND id = %s",
+        ["queued", job.pk.hex],
+    )
+    fast = run(statement, params)
+    with connection.execute_wrapper(lambda execute, *arguments: execute(*arguments)):
+        assert run(statement, params) == fast == [(job.pk.hex, "queued", "100 %", 0)]
+    with transaction.atomic():
+        connection.set_rollback(True)
+        with pytest.raises(TransactionManagementError):
+            run(statement, params)
+    with pytest.raises(OperationalError), transaction.atomic():
+        run("SELECT nothing FROM nowhere")

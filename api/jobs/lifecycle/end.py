@@ -62,7 +62,7 @@ def finish_job(
             raise LeaseLost(f"{job} is no longer running under this lease")
         result = record(job) if record else result
         outcome: dict[str, Any] = {"result": result, "warnings": list(warnings), "timings": timings or {}}
-        end_job(job, Status.SUCCEEDED, ("result", {}), progress=all_done(steps), **outcome)
+        end_job(job, Status.SUCCEEDED, ("result", {}), has_previews=bool(steps), progress=all_done(steps), **outcome)
 
 
 def all_done(steps: int) -> dict[str, float]:
@@ -94,16 +94,24 @@ def atomic_end(job: Job) -> AbstractContextManager[Any]:
 
 
 def end_job(
-    job: Job, status: Status, event: transitions.Event | None, *, from_status: Status = Status.RUNNING, **changes: Any
+    job: Job,
+    status: Status,
+    event: transitions.Event | None,
+    *,
+    from_status: Status = Status.RUNNING,
+    has_previews: bool = True,
+    **changes: Any,
 ) -> None:
     """To a final state, with its last events and its row in the outbox; inside the caller's transaction.
 
-    Every job that ends passes through here, once. A caller that locks the row before this locks its ancestors first.
+    Every job that ends passes through here, once. A caller that locks the row before this locks its ancestors first. Without
+    `has_previews` none is looked for: they come with steps.
     """
     lock_ancestors(job)
     events = [*([event] if event else []), ("status", {"status": status})]
     over: dict[str, Any] = {"finished_at": transitions.clock(), "lease_token": None, "lease_expires_at": None}
-    transition(job, from_status, events, exclusive_type="preview", ends=True, status=status, **over, **changes)
+    previews = "preview" if has_previews else ""
+    transition(job, from_status, events, exclusive_type=previews, ends=True, status=status, **over, **changes)
     wakeups.notify_web_of_end_on_commit()
     if job.parent_id:
         tell_parent(job.parent_id)

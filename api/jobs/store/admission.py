@@ -13,6 +13,7 @@ from django.db import connection
 from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.jobs.store import transitions
+from api.jobs.store.statements import run
 
 Limit = tuple[str, tuple[Any, ...], int]  # a condition with its parameters, and how many jobs may fit it
 AT_ONCE = 64  # more than can be inserting at once without having seen each other
@@ -57,5 +58,5 @@ def is_full(limit: Limit, name: str) -> bool:
     if not transitions.holds(*transitions.count_reaches(limit, less=AT_ONCE)):
         return False
     if connection.vendor == "postgresql":
-        transitions.run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK, name])
+        run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK, name])
     return transitions.holds(*transitions.count_reaches(limit))

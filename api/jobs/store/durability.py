@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from django.db import connection, transaction
 
+from api.jobs.store.statements import run
+
 
 @contextmanager
 def atomic_change() -> Iterator[None]:
@@ -36,11 +38,9 @@ def atomic_without_sync() -> Iterator[None]:
 
 @contextmanager
 def sqlite_synchronous(level: str) -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute(f"PRAGMA synchronous={level}")
+    run(f"PRAGMA synchronous={level}")
     try:
         yield
     finally:
         if connection.connection is not None:
-            with connection.cursor() as cursor:
-                cursor.execute("PRAGMA synchronous=FULL")
+            run("PRAGMA synchronous=FULL")

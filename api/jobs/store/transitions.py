@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models.fields import NOT_PROVIDED
 
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
 from api.jobs.store.fair_order import SLOT_COLUMNS, Turn, index_hint, least, locking, new_slot
 from api.jobs.store.outbox import outbox_rows
+from api.jobs.store.statements import current_database, run
 
 JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
@@ -53,19 +54,6 @@ def is_due(waited: float = 0) -> str:
 def is_overdue() -> str:
     """The condition that a row, tried before, has let others go first for long enough."""
     return f"(attempt > 0 AND {is_due(RETRY_WAIT_SECONDS)})"
-
-
-def current_database() -> Any:
-    """This thread's connection itself: each attribute of `django.db.connection` is looked up through two proxies."""
-    return connections[DEFAULT_DB_ALIAS]
-
-
-def run(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Its rows. PostgreSQL reads and plans it once for each connection: that takes longer than running it."""
-    database = current_database()
-    with database.prepared_cursor() if database.vendor == "postgresql" else database.cursor() as cursor:
-        cursor.execute(statement, params)
-        return cursor.fetchall()  # type: ignore[no-any-return]
 
 
 def stored(field: str, value: Any) -> Any:
