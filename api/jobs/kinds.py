@@ -137,6 +137,10 @@ def get_kind(name: str) -> JobKind[Any]:
     return _kinds.get(name, _uninstalled)
 
 
+def all_kinds() -> Collection[JobKind[Any]]:
+    return _kinds.values()
+
+
 def kind_names() -> list[str]:
     return sorted(_kinds)
 

@@ -70,7 +70,7 @@ class WorkerLoop:
         self.placement = Placement(row, self.held_models)
         self.sessions: dict[str, Session] = {}  # by batch key
         self.batch: list[RunningJob[Any]] = []  # what runs beside them
-        self.has_claimed = False
+        self.has_claimed = self.found_jobs = False
 
     def report(self) -> dict[str, Any]:
         return {"state": self.state, **self.describe()}
@@ -103,9 +103,10 @@ class WorkerLoop:
             worker=self.worker,
             besides=list(self.sessions),
             is_first=not self.has_claimed,
+            is_repeated=self.found_jobs,
             placement=self.placement.condition(),
         )
-        self.has_claimed = True
+        self.has_claimed, self.found_jobs = True, bool(jobs)
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
             with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
