@@ -7,9 +7,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
+from api.errors import DarkroomError
 from api.jobs.api import streaming
 from api.jobs.api.streaming import KEEP_ALIVE, JobStream, StreamResponse
-from api.jobs.models import Job, JobEvent
+from api.jobs.lifecycle import claim_jobs, fail_job
+from api.jobs.models import Job, JobEvent, Worker
 from tests.rows import make_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,13 +51,29 @@ async def test_a_read_that_breaks_off_is_gone_on_with_and_nothing_is_told_twice(
     assert await told(stream) == [b"begin", b"1", b"2", b"3", b"4", b"end"]
 
 
+async def test_a_job_that_fails_while_its_events_are_read_has_failed() -> None:
+    """Its row was read before, and its events after that: the client must get the error's status, and no stream."""
+
+    class Late(Numbers):
+        def begin(self) -> list[bytes]:  # is called between the two
+            fail_job(job=job, error=DarkroomError("refused", 422, "No."))
+            return []
+
+    await sync_to_async(make_job)("queued")
+    worker = await Worker.objects.acreate(hostname="here", pid=1)
+    [job] = await sync_to_async(claim_jobs)(worker=worker)
+    stream = Late(job.pk)
+    assert await sync_to_async(stream.read)() == [b"2", b"end"]
+    assert stream.status == "failed"
+
+
 async def test_a_stream_of_events_that_are_nothing_to_its_client_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "SILENCE_SECONDS", 0.3)
     job = await sync_to_async(make_job)("running")
     chunks = Numbers(job.pk).follow()
     assert await anext(chunks) == b"begin"
     for number in range(1, 4):
-        await JobEvent.objects.acreate(job=job, sequence=number, type="status", data={})
+        await JobEvent.objects.acreate(job=job, sequence=number, type="status", data={"status": "running"})
         await Job.objects.filter(pk=job.pk).aupdate(event_sequence=number)
     async with asyncio.timeout(5):
         assert await anext(chunks) == KEEP_ALIVE

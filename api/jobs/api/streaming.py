@@ -59,6 +59,8 @@ class JobStream(ABC):
             self._unsent += list(self.begin())
             self._begun = True
         for event in JobEvent.objects.filter(job_id=self.job_id, sequence__gt=self.after).order_by("sequence"):
+            if event.type == "status":  # it may have changed since the row was read
+                status = event.data["status"]
             if not self.ended:
                 self._unsent += list(self.encode(event))
             self.after = event.sequence
