@@ -80,6 +80,13 @@ def test_a_row_is_left_to_another_worker_for_no_longer_than_placement_seconds(su
     assert where(job) == loop.worker
 
 
+def test_a_row_for_this_worker_alone_is_not_left_to_the_one_that_holds_its_model(submit, holding, clock):
+    loop, _holds_it = holding("a"), holding("b")
+    job = submit(model_id="b", only_worker_id=loop.worker.pk)
+    assert loop.run_once()
+    assert where(job) == loop.worker
+
+
 def test_a_row_that_was_left_counts_from_its_turn_while_the_worker_does_others(submit, holding, clock, settings):
     loop, _busy = holding("a"), holding("b")
     left = submit(model_id="b")
