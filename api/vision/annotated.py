@@ -1,19 +1,45 @@
 """Annotated pictures: drawn in the worker, kept as pictures with origin "annotated", each linked to the one it was drawn over."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
 
 from PIL import Image
 
 from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull
+from api.files.services import link_inputs
+from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.running import RunningJob
+from api.jobs.running import RunningJob, S
 from api.runtime.picture_rows import record_picture
 from api.vision.overlays import ANNOTATED_FORMAT, Annotation, draw_annotations, encode_annotated
 
 ORIGIN = "annotated"
+
+
+class Annotating(Protocol):
+    """What a job found, with the annotated picture on disk where one was asked for."""
+
+    @property
+    def annotated(self) -> storage.WrittenFile | None: ...
+
+
+class AnnotatingKind(JobKind[S]):
+    """A kind whose request names a picture, and whose result may have it with what was found drawn over it."""
+
+    def without_models(self) -> bool | tuple[str, Collection[str]]:
+        return False
+
+    def link_inputs(self, spec: S) -> Callable[[Job], None] | None:
+        return link_inputs(spec)
+
+    def discard(self, output: Annotating) -> None:
+        if output.annotated:
+            storage.remove_written(output.annotated)
+
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+        return describe_annotated(job.result)
 
 
 def keep_annotated(run: RunningJob[Any], picture: Image.Image, annotations: Sequence[Annotation]) -> storage.WrittenFile:

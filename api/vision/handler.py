@@ -1,6 +1,6 @@
 """What a job that finds things in a picture is. torch and onnxruntime are imported inside `run`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,11 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.files import storage
 from api.files.models import StoredFile
-from api.files.services import link_inputs
-from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
-from api.vision.annotated import describe_annotated, keep_annotated, record_annotated
+from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
 from api.vision.detection import DetectionRequest, Found
 from api.vision.models import Detection
 from api.vision.overlays import Annotation
@@ -35,14 +33,11 @@ class Detected:
     annotated: storage.WrittenFile | None
 
 
-class Detect(JobKind[DetectSpec]):
+class Detect(AnnotatingKind[DetectSpec]):
     name = DetectSpec.kind
     spec_class = DetectSpec
     max_batch = 16
     template = "admin/vision/detections.html"
-
-    def without_models(self) -> bool:
-        return False
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         return detect_batch(batch)
@@ -58,16 +53,6 @@ class Detect(JobKind[DetectSpec]):
         ]
         result = {"width": output.width, "height": output.height, "detections": detections}
         return {**result, **record_annotated(job, output.annotated, spec.image)}
-
-    def discard(self, output: Detected) -> None:
-        if output.annotated:
-            storage.remove_written(output.annotated)
-
-    def link_inputs(self, spec: DetectSpec) -> Callable[[Job], None] | None:
-        return link_inputs(spec)
-
-    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
-        return describe_annotated(job.result)
 
     def describe(self, job: Job) -> dict[str, Any]:
         found = Detection.objects.filter(job=job).select_related("image").order_by("index")

@@ -1,6 +1,6 @@
 """What a job that looks for hazards is. torch and onnxruntime are imported inside `run`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,13 +9,11 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.files import storage
 from api.files.models import StoredFile
-from api.files.services import link_inputs
-from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
-from api.vision.annotated import describe_annotated, keep_annotated, record_annotated
+from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
 from api.vision.hazard_spec import HazardSpec
 from api.vision.hazards import FoundHazards, HazardCell, HazardRequest
 from api.vision.overlays import Annotation, colour_of
@@ -33,14 +31,11 @@ class Inspected:
     annotated: storage.WrittenFile | None
 
 
-class Hazards(JobKind[HazardSpec]):
+class Hazards(AnnotatingKind[HazardSpec]):
     name = HazardSpec.kind
     spec_class = HazardSpec
     max_batch = 16
     template = "admin/vision/hazards.html"
-
-    def without_models(self) -> bool:
-        return False
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         return inspect_batch(batch)
@@ -48,16 +43,6 @@ class Hazards(JobKind[HazardSpec]):
     def record(self, job: Job, output: Inspected) -> dict[str, Any]:
         result = {"risk": output.found.risk, "cells": [as_json(cell) for cell in output.found.cells]}
         return {**result, **record_annotated(job, output.annotated, self.read_spec(job).image)}
-
-    def discard(self, output: Inspected) -> None:
-        if output.annotated:
-            storage.remove_written(output.annotated)
-
-    def link_inputs(self, spec: HazardSpec) -> Callable[[Job], None] | None:
-        return link_inputs(spec)
-
-    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
-        return describe_annotated(job.result)
 
     def describe(self, job: Job) -> dict[str, Any]:
         if not job.result:

@@ -1,6 +1,6 @@
 """What a job that reads the text in a picture is. torch and onnxruntime are imported inside `run`."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +11,11 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.files import storage
 from api.files.models import StoredFile
-from api.files.services import link_inputs
-from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
-from api.vision.annotated import describe_annotated, keep_annotated, record_annotated
+from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
 from api.vision.ocr.lines import TextLine
 from api.vision.ocr.models import REMOTE_MODEL
 from api.vision.overlays import Annotation
@@ -41,7 +39,7 @@ class Read:
         return "\n".join(line.text for line in self.lines)
 
 
-class Ocr(JobKind[OcrSpec]):
+class Ocr(AnnotatingKind[OcrSpec]):
     name = OcrSpec.kind
     spec_class = OcrSpec
     max_batch = 8
@@ -63,16 +61,6 @@ class Ocr(JobKind[OcrSpec]):
         result = {"width": output.width, "height": output.height, "text": output.text}
         lines = [line.as_json() for line in output.lines]
         return {**result, "lines": lines, **record_annotated(job, output.annotated, self.read_spec(job).image)}
-
-    def discard(self, output: Read) -> None:
-        if output.annotated:
-            storage.remove_written(output.annotated)
-
-    def link_inputs(self, spec: OcrSpec) -> Callable[[Job], None] | None:
-        return link_inputs(spec)
-
-    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
-        return describe_annotated(job.result)
 
     def describe(self, job: Job) -> dict[str, Any]:
         if not job.result:

@@ -92,7 +92,7 @@ def _at(sign: Sign, *points: Point) -> list[Point]:
     return [(sign.x + sign.radius * x, sign.y + sign.radius * y) for x, y in points]
 
 
-def _ring(canvas: Canvas, sign: Sign, ground: Colour = WHITE) -> None:
+def _red_border(canvas: Canvas, sign: Sign, ground: Colour = WHITE) -> None:
     canvas.circle(sign.x, sign.y, sign.radius, RED)
     canvas.circle(sign.x, sign.y, sign.radius * 0.78, ground)
 
@@ -121,7 +121,7 @@ def _arrow_up(canvas: Canvas, sign: Sign, size: float) -> None:
 
 
 def _draw_road_closed(canvas: Canvas, sign: Sign) -> None:
-    _ring(canvas, sign)
+    _red_border(canvas, sign)
 
 
 def _draw_no_entry(canvas: Canvas, sign: Sign) -> None:
@@ -131,21 +131,21 @@ def _draw_no_entry(canvas: Canvas, sign: Sign) -> None:
 
 def _draw_speed_limit(canvas: Canvas, sign: Sign) -> None:
     """50 km/h."""
-    _ring(canvas, sign)
+    _red_border(canvas, sign)
     five = ((-0.08, -0.36), (-0.46, -0.36), (-0.48, -0.04), (-0.2, -0.1), (-0.06, 0.12), (-0.18, 0.36), (-0.48, 0.32))
     nought = ((0.12, -0.22), (0.3, -0.38), (0.48, -0.22), (0.48, 0.22), (0.3, 0.38), (0.12, 0.22), (0.12, -0.22))
     _strokes(canvas, sign, (five, nought), BLACK, 0.13)
 
 
 def _draw_no_left_turn(canvas: Canvas, sign: Sign) -> None:
-    _ring(canvas, sign)
+    _red_border(canvas, sign)
     _strokes(canvas, sign, (((0.24, 0.5), (0.24, -0.12), (-0.18, -0.12)),), BLACK, 0.18)
     canvas.polygon(_at(sign, (-0.14, -0.4), (-0.56, -0.12), (-0.14, 0.16)), BLACK)
     _strokes(canvas, sign, (((-0.58, -0.58), (0.58, 0.58)),), RED, 0.15)
 
 
 def _draw_no_parking(canvas: Canvas, sign: Sign) -> None:
-    _ring(canvas, sign, BLUE)
+    _red_border(canvas, sign, BLUE)
     _strokes(canvas, sign, (((-0.56, -0.56), (0.56, 0.56)),), RED, 0.2)
 
 
