@@ -12,6 +12,9 @@ SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_
 POSTGRES_TIMEOUTS = (
     "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
 )
+# The queue's statements are the only prepared ones, and find rows by an index whatever their parameters are. Left to itself, PostgreSQL
+# compares the cost of a plan for all parameters with that of plans made when the table was small, and plans each claim anew: 0.6 ms.
+POSTGRES_PLANS = "-c plan_cache_mode=force_generic_plan"
 
 
 def read_database(url: str, data_dir: Path) -> dict[str, Any]:
@@ -41,6 +44,11 @@ def sqlite_database(path: Path) -> dict[str, Any]:
 
 def postgres_database(parsed: dict[str, Any]) -> dict[str, Any]:
     pool = {"min_size": 1, "max_size": 16, "timeout": 3}
-    options = {**parsed.get("OPTIONS", {}), "pool": pool, "options": POSTGRES_TIMEOUTS, "prepare_threshold": 0}
+    options = {
+        **parsed.get("OPTIONS", {}),
+        "pool": pool,
+        "options": f"{POSTGRES_TIMEOUTS} {POSTGRES_PLANS}",
+        "prepare_threshold": 0,
+    }
     # Health checks: after the database was restarted, the pool's dead connections are replaced instead of handed out.
     return {**parsed, "ENGINE": "config.postgres", "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}

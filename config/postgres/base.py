@@ -4,10 +4,11 @@ psycopg's pool tries each lost connection again at growing intervals, and whoeve
 requests failed for 20 s after the server had come back (measured). Here a pool that can't give a connection is thrown away, and a new
 one is asked once.
 
-And it has cursors whose statements are prepared, for the few that decide how fast the queue is.
+And it runs prepared statements, the few that decide how fast the queue is.
 """
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -32,9 +33,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             if self._connection_pools.get(self.alias) is dead:  # type: ignore[attr-defined]
                 self.close_pool()
 
-    def prepared_cursor(self) -> Any:
-        """Its statements are read and planned once for each connection, where Django's are at each execution."""
+    def run_prepared(self, statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Its rows. Read and planned once for each connection, where Django's statements are at each execution.
+
+        Without Django's cursors, unless somebody wants to see the statement.
+        """
         self.close_if_health_check_failed()
         self.ensure_connection()
+        self.validate_no_broken_transaction()
         with self.wrap_database_errors:
-            return self._prepare_cursor(psycopg.Cursor(self.connection))  # type: ignore[attr-defined]
+            cursor: Any = psycopg.Cursor(self.connection)  # type: ignore[arg-type]
+            if self.execute_wrappers or self.queries_logged:
+                cursor = self._prepare_cursor(cursor)  # type: ignore[attr-defined]
+            cursor.execute(statement, params)
+            return cursor.fetchall()  # type: ignore[no-any-return]

@@ -95,7 +95,7 @@ def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
 
         for name in ("_cursor", "connect", "get_new_connection"):
             monkeypatch.setattr(BaseDatabaseWrapper, name, refuse)
-        monkeypatch.setattr(type(connections["default"]), "prepared_cursor", refuse, raising=False)
+        monkeypatch.setattr(type(connections["default"]), "run_prepared", refuse, raising=False)
 
     return break_with
 

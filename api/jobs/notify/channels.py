@@ -18,6 +18,8 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
+from api.jobs.store.statements import is_postgres, run
+
 Channel = Literal["worker", "lease_keeper", "web"]
 RECONNECT_SECONDS = 1.0
 # What Django adds to the connection's parameters for itself (the adapters, the cursor class, timeouts of statements).
@@ -38,16 +40,15 @@ def channel_name(channel: Channel) -> str:
 
 def notify(channel: Channel) -> None:
     """Wake every subscriber. Never blocks on one, and never raises for one that is gone."""
-    if connection.vendor == "postgresql":
+    if is_postgres():
         # A transaction that notifies writes a commit record; it needn't wait for the disk, since a lost notification only delays.
-        with connection.prepared_cursor() as cursor:  # type: ignore[attr-defined]
-            cursor.execute("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel_name(channel)])
+        run("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel_name(channel)])
     else:
         notify_sockets(channel)
 
 
 def subscribe(channel: Channel) -> Subscription:
-    return PostgresSubscription(channel) if connection.vendor == "postgresql" else SocketSubscription(channel)
+    return PostgresSubscription(channel) if is_postgres() else SocketSubscription(channel)
 
 
 def socket_folder() -> Path:

@@ -5,10 +5,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.dispatch import Signal
 
 from api.jobs.notify.channels import Channel, channel_name, notify
+from api.jobs.store.statements import is_postgres
 
 log = logging.getLogger("darkroom.jobs")
 
@@ -48,12 +49,12 @@ def notify_web_of_end_on_commit() -> None:
 
 def web_notification_sql() -> str:
     """SQL that notifies the web as part of a statement on PostgreSQL, which spares a round trip; '' on SQLite."""
-    return f"pg_notify('{channel_name('web')}', '')" if connection.vendor == "postgresql" else ""
+    return f"pg_notify('{channel_name('web')}', '')" if is_postgres() else ""
 
 
 def notify_web_after_statement() -> None:
     """After a statement with `web_notification_sql` that has changed something: what is left to do on SQLite."""
-    if connection.vendor != "postgresql":
+    if not is_postgres():
         notify_web_on_commit()
 
 

@@ -8,12 +8,11 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.jobs.store import transitions
-from api.jobs.store.statements import run
+from api.jobs.store.statements import is_postgres, run
 
 Limit = tuple[str, tuple[Any, ...], int]  # a condition with its parameters, and how many jobs may fit it
 AT_ONCE = 64  # more than can be inserting at once without having seen each other
@@ -57,6 +56,6 @@ def is_full(limit: Limit, name: str) -> bool:
     """Exactly: close to the limit, those who submit under `name` go one after the other."""
     if not transitions.holds(*transitions.count_reaches(limit, less=AT_ONCE)):
         return False
-    if connection.vendor == "postgresql":
+    if is_postgres():
         run("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK, name])
     return transitions.holds(*transitions.count_reaches(limit))

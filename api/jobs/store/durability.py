@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 from django.db import connection, transaction
 
-from api.jobs.store.statements import run
+from api.jobs.store.statements import is_postgres, run
 
 
 @contextmanager
 def atomic_change() -> Iterator[None]:
     """Around one of sql.py's changes: `transaction.atomic()`, but for PostgreSQL, where a change is one statement and needs none."""
-    if connection.vendor == "postgresql":
+    if is_postgres():
         yield
     else:
         with transaction.atomic():
@@ -28,7 +28,7 @@ def atomic_without_sync() -> Iterator[None]:
 
     Inside another transaction, a part of that.
     """
-    if connection.vendor == "postgresql" or connection.in_atomic_block:
+    if is_postgres() or connection.in_atomic_block:
         with atomic_change():
             yield
     else:

@@ -14,9 +14,8 @@ There is no state beside the rows. Virtual time begins at 0 again where nothing 
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connection
-
 from api.jobs.models import Job
+from api.jobs.store.statements import is_postgres
 
 JOB = Job._meta.db_table
 SLOT_COLUMNS = ("virtual_start", "virtual_finish", "owner_order")
@@ -24,20 +23,20 @@ SLOT_COLUMNS = ("virtual_start", "virtual_finish", "owner_order")
 
 def index_hint(index: str) -> str:
     """SQLite, left alone, reads the whole queue by status and sorts it; PostgreSQL finds the index by itself."""
-    return f"INDEXED BY {index}" if connection.vendor == "sqlite" else ""
+    return f"INDEXED BY {index}" if not is_postgres() else ""
 
 
 def locking(clause: str) -> str:
     """SQLite's transactions begin IMMEDIATE: they hold the whole database."""
-    return clause if connection.features.has_select_for_update else ""
+    return clause if is_postgres() else ""
 
 
 def least(*values: str) -> str:
-    return f"{'MIN' if connection.vendor == 'sqlite' else 'LEAST'}({', '.join(values)})"
+    return f"{'LEAST' if is_postgres() else 'MIN'}({', '.join(values)})"
 
 
 def greatest(*values: str) -> str:
-    return f"{'MAX' if connection.vendor == 'sqlite' else 'GREATEST'}({', '.join(values)})"
+    return f"{'GREATEST' if is_postgres() else 'MAX'}({', '.join(values)})"
 
 
 def earliest_start(only: str = "TRUE") -> str:

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Literal
 
 from django.conf import settings
-from django.db import connection
 from django.db.models.functions import Now
 
 from api.jobs.models import JobEnding
+from api.jobs.store.statements import is_postgres
 
 Reader = Literal["counted"]
 READERS: tuple[Reader, ...] = ("counted",)
@@ -28,7 +28,7 @@ def outbox_rows() -> str:
 
 def seconds_run() -> str:
     """The difference between a row's start and its end; NULL where it never started."""
-    if connection.vendor == "postgresql":
+    if is_postgres():
         return "EXTRACT(EPOCH FROM finished_at - started_at)"
     return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
 

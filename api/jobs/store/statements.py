@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 
 def current_database() -> Any:
@@ -13,12 +13,20 @@ def current_database() -> Any:
     return connections[DEFAULT_DB_ALIAS]
 
 
+@cache
+def is_postgres() -> bool:
+    """Asked several times for each statement; a process has one database."""
+    return connection.vendor == "postgresql"
+
+
 def run(statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Its rows. PostgreSQL reads and plans it once for each connection: that takes longer than running it."""
     database = current_database()
-    if database.vendor == "sqlite" and not database.execute_wrappers and not database.queries_logged:
+    if is_postgres():
+        return database.run_prepared(statement, params)  # type: ignore[no-any-return]
+    if not database.execute_wrappers and not database.queries_logged:
         return run_on_sqlite(database, statement, params)
-    with database.prepared_cursor() if database.vendor == "postgresql" else database.cursor() as cursor:
+    with database.cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall()  # type: ignore[no-any-return]
 

@@ -6,7 +6,7 @@ written as literals, so that the partial indexes fit. Values go through the mode
 
 import uuid
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.db import connection, transaction
@@ -16,15 +16,23 @@ from api.jobs.models import Job, JobEvent
 from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
 from api.jobs.store.fair_order import SLOT_COLUMNS, Turn, index_hint, least, locking, new_slot
 from api.jobs.store.outbox import outbox_rows
-from api.jobs.store.statements import current_database, run
+from api.jobs.store.statements import current_database, is_postgres, run
 
 JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
-GIVEN = [field for field in FIELDS if field.db_default is NOT_PROVIDED]  # the others are the database's own
-GIVEN_COLUMNS = ", ".join([*(field.column for field in GIVEN), *SLOT_COLUMNS])
+BY_NAME: dict[str, Any] = {field.name: field for field in FIELDS}
 NAMES = [field.attname for field in FIELDS]
 COLUMNS = ", ".join(f"{JOB}.{field.column}" for field in FIELDS)
+# What a request says; a new row has NULL in the other columns, but for these.
+REQUESTED = """id kind model_id params prompt warnings priority batch_key max_attempts retry_of parent owner_key idempotency_key
+    body_hash only_worker_id""".split()
+INITIAL = {"status": "'queued'", "progress": "'{}'", "timings": "'{}'", "attempt": "0", "event_sequence": "%s"}
+INSERTED = ", ".join([*(BY_NAME[name].column for name in [*REQUESTED, *INITIAL]), *SLOT_COLUMNS])
+FILLED_IN: list[Any] = [
+    field for field in FIELDS if field.primary_key or field.db_default is not NOT_PROVIDED
+]  # by the database
 EVENT_DATA = JobEvent._meta.get_field("data")
+FILLED_IN_COLUMNS = ", ".join(f"{JOB}.{field.column}" for field in FILLED_IN)
 Event = tuple[str, dict[str, Any]]  # type and data
 
 
@@ -32,18 +40,15 @@ class DatabaseTime(str):
     """SQL that the database's clock answers; never a parameter."""
 
 
+@lru_cache(maxsize=64)
 def clock(seconds: float = 0) -> DatabaseTime:
     """The database's time, so many seconds from now, in the form in which the ORM stores it."""
-    return moment(connection.vendor, seconds)
-
-
-@cache
-def moment(vendor: str, seconds: float) -> DatabaseTime:
-    if vendor == "postgresql":
+    if is_postgres():
         return DatabaseTime(f"STATEMENT_TIMESTAMP() + INTERVAL '{seconds:.3f} seconds'")
     return DatabaseTime(f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{seconds:+.3f} seconds')")
 
 
+@lru_cache(maxsize=64)
 def is_due(waited: float = 0) -> str:
     """The condition that a row's time came at least `waited` seconds ago. A time further ahead than the longest back-off counts as
     come, too: since it was written, the clock has been set back.
@@ -57,25 +62,38 @@ def is_overdue() -> str:
 
 
 def stored(field: str, value: Any) -> Any:
-    return Job._meta.get_field(field).get_db_prep_save(value, current_database())  # type: ignore[union-attr]
+    return BY_NAME[field].get_db_prep_save(value, current_database())
 
 
 @cache
-def readers(vendor: str) -> list[tuple[int, Callable[..., Any]]]:
-    """What makes `vendor`'s values Python's, and the place of each in FIELDS."""
-    columns = enumerate(field.get_col(JOB) for field in FIELDS)
-    return [
-        (place, function)
-        for place, one in columns
-        for function in (*connection.ops.get_db_converters(one), *one.output_field.get_db_converters(connection))
-    ]
+def readers(name: str) -> tuple[Callable[..., Any], ...]:
+    """What makes the database's values of this field Python's."""
+    column = BY_NAME[name].get_col(JOB)
+    return *connection.ops.get_db_converters(column), *column.output_field.get_db_converters(connection)
+
+
+@cache
+def readers_of_row() -> list[tuple[int, Callable[..., Any]]]:
+    """With the place of each in FIELDS."""
+    return [(place, function) for place, field in enumerate(FIELDS) for function in readers(field.name)]
 
 
 def read_job(row: Sequence[Any]) -> Job:
     values, database = list(row), current_database()
-    for place, function in readers(database.vendor):
+    for place, function in readers_of_row():
         values[place] = function(values[place], None, database)
     return Job.from_db(database.alias, NAMES, values)
+
+
+def fill_in(job: Job, row: Sequence[Any]) -> Job:
+    """A job that was inserted, with what the database gave it."""
+    database = current_database()
+    for field, value in zip(FILLED_IN, row, strict=True):
+        for function in readers(field.name):
+            value = function(value, None, database)
+        setattr(job, field.attname, value)
+    job._state.adding, job._state.db = False, database.alias
+    return job
 
 
 def find_job(job_id: uuid.UUID) -> Job | None:
@@ -92,9 +110,7 @@ def find_waiting() -> uuid.UUID | None:
 def statuses_by_id(job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
     """event_sequence and status of those that exist."""
     ids = [stored("id", job_id) for job_id in job_ids]
-    is_one, params = (
-        ("= ANY(%s)", [ids]) if connection.vendor == "postgresql" else (f"IN ({', '.join(['%s'] * len(ids))})", ids)
-    )
+    is_one, params = ("= ANY(%s)", [ids]) if is_postgres() else (f"IN ({', '.join(['%s'] * len(ids))})", ids)
     rows = run(f"SELECT id, event_sequence, status FROM {JOB} WHERE id {is_one}", params)
     return {uuid.UUID(str(job_id)): (sequence, status) for job_id, sequence, status in rows}
 
@@ -125,13 +141,13 @@ def change(
     insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {events}"
     then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(exclusive_type) + [(insert, event_params)] * bool(events)
     then += [(outbox_rows(), [])] * ends
-    if current_database().vendor == "postgresql":
+    if is_postgres():
         parts = [
             f"changed AS ({statement} RETURNING *)",
             *(f"then{place} AS ({query})" for place, (query, _) in enumerate(then)),
         ]
         extra = [beside] if beside else []
-        if not sync and not connection.in_atomic_block:
+        if not sync and not current_database().in_atomic_block:
             extra.append("set_config('synchronous_commit', 'off', true)")
         selected = ", ".join([returning, *extra])
         return run(f"WITH {', '.join(parts)} SELECT {selected} FROM changed AS {JOB}", [*params, *event_params])
@@ -153,16 +169,19 @@ def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
 def add_job(
     job: Job, events: Sequence[Event], *, cost: float = 1.0, unless: tuple[str, Sequence[Any]] = ("FALSE", [])
 ) -> Job | None:
-    """As it is stored, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot."""
+    """The job, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot."""
     database = current_database()
-    values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in GIVEN]
+    fields = [BY_NAME[name] for name in REQUESTED]
+    values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in fields]
     slot, slot_params = new_slot(job, cost)
     condition, params = unless
-    statement = f"""{slot} INSERT INTO {JOB} ({GIVEN_COLUMNS})
-        SELECT {", ".join(["%s"] * len(values))}, slot.virtual_start, slot.virtual_start + slot.cost, slot.virtual_start
+    statement = f"""{slot} INSERT INTO {JOB} ({INSERTED})
+        SELECT {", ".join([*(["%s"] * len(values)), *INITIAL.values()])},
+            slot.virtual_start, slot.virtual_start + slot.cost, slot.virtual_start
         FROM slot WHERE NOT ({condition})"""
-    rows = change(statement, [*slot_params, *values, *params], *event_rows(events), returning=COLUMNS)
-    return read_job(rows[0]) if rows else None
+    given = [*slot_params, *values, len(events), *params]
+    rows = change(statement, given, *event_rows(events), returning=FILLED_IN_COLUMNS)
+    return fill_in(job, rows[0]) if rows else None
 
 
 def fence(job: Job, status: str) -> tuple[str, list[Any]]:
@@ -190,9 +209,9 @@ def move(
     beside: str = "",
 ) -> bool:
     """One UPDATE behind the fence, with the events that tell of it; False where the fence holds it back."""
-    columns = {Job._meta.get_field(name).column: (name, value) for name, value in changes.items()}  # type: ignore[union-attr]
-    settings = [f"{column} = {value if isinstance(value, DatabaseTime) else '%s'}" for column, (_, value) in columns.items()]
-    values = [stored(name, value) for name, value in columns.values() if not isinstance(value, DatabaseTime)]
+    columns = [(BY_NAME[name].column, value) for name, value in changes.items()]
+    settings = [f"{column} = {value if isinstance(value, DatabaseTime) else '%s'}" for column, value in columns]
+    values = [stored(name, value) for name, value in changes.items() if not isinstance(value, DatabaseTime)]
     condition, params = fence(job, status)
     settings.append(f"event_sequence = event_sequence + {len(events)}")
     statement = f"UPDATE {JOB} SET {', '.join(settings)} WHERE {condition}"
@@ -265,9 +284,10 @@ def claim(
     `start`: SQL with its parameters for the present of virtual time, where rows are taken before their turn: they leave it there.
 
     The CTE is materialized: a plan that ran it twice would take more than `limit`. A single id is compared with `=`: for `IN` a plan
-    that PostgreSQL made while the table was small reads all of it at every claim.
+    that PostgreSQL made while the table was small reads all of it at every claim. The UPDATE doesn't ask for the status again, which
+    `picked` has locked: such a plan would look for the id in the whole index of the queue.
     """
-    to_json = "jsonb_build_object" if connection.vendor == "postgresql" else "JSON_OBJECT"
+    to_json = "jsonb_build_object" if is_postgres() else "JSON_OBJECT"
     those = "= (SELECT id FROM picked)" if limit == 1 else "IN (SELECT id FROM picked)"
     sql, start_params = start or ("virtual_start", [])
     rows = change(
@@ -275,7 +295,7 @@ def claim(
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()}),
                 virtual_start = {least("virtual_start", sql) if start else "virtual_start"}
-            WHERE status = 'queued' AND id {those}""",
+            WHERE id {those}""",
         [*params, stored("worker", worker_id), stored("lease_token", token), *start_params],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",
         [],
