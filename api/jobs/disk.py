@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from django.db import connection
 from api.errors import DarkroomError
 from api.outages import DISK_FULL
 
+PLENTY, MOMENT = 2**30, 0.1  # bytes above the floor: more than a disk takes in so many seconds
 _watched: list[Callable[[], int | None]] = []
+_plenty_until: dict[int, float] = {}  # by the floor
 
 
 class DiskFull(DarkroomError):
@@ -20,10 +23,18 @@ class DiskFull(DarkroomError):
 
 
 def ensure_free_space() -> None:
-    """Raises DiskFull (507) below MIN_FREE_DISK_BYTES: new work is refused while there is still room to finish the old."""
+    """Raises DiskFull (507) below MIN_FREE_DISK_BYTES: new work is refused while there is still room to finish the old.
+
+    Free space of PLENTY above that is remembered for a MOMENT; with less, it is measured each time.
+    """
+    floor, now = settings.MIN_FREE_DISK_BYTES, time.monotonic()
+    if _plenty_until.get(floor, 0.0) >= now:
+        return
     free = free_space()
-    if free is not None and free < settings.MIN_FREE_DISK_BYTES:
+    if free is not None and free < floor:
         raise DiskFull
+    if free is None or free >= floor + PLENTY:
+        _plenty_until[floor] = now + MOMENT
 
 
 def watch_free_space(free: Callable[[], int | None]) -> None:

@@ -41,6 +41,11 @@ class JobKind(Generic[S]):
         """
         return True
 
+    @property
+    def uses_models(self) -> bool:
+        """Whether any job of this kind may need `without_models` to be asked, which each claim does."""
+        return type(self).without_models is not JobKind.without_models
+
     def find_warnings(self, spec: S) -> Iterable[str]:
         """What of a request will have no effect, in sentences: known when it is submitted, and told from then on."""
         return ()

@@ -19,6 +19,8 @@ _renewing = threading.Lock()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    _prepared_cursor: Any = None
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         asked = self.pool
         try:
@@ -33,6 +35,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             if self._connection_pools.get(self.alias) is dead:  # type: ignore[attr-defined]
                 self.close_pool()
 
+    def prepared_cursor(self) -> Any:
+        """One for each connection: to make one takes half as long as what Python does for a statement."""
+        if self._prepared_cursor is None or self._prepared_cursor.connection is not self.connection:
+            self._prepared_cursor = psycopg.Cursor(self.connection)  # type: ignore[arg-type]
+        return self._prepared_cursor
+
     def run_prepared(self, statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Its rows. Read and planned once for each connection, where Django's statements are at each execution.
 
@@ -42,7 +50,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.ensure_connection()
         self.validate_no_broken_transaction()
         with self.wrap_database_errors:
-            cursor: Any = psycopg.Cursor(self.connection)  # type: ignore[arg-type]
+            cursor = self.prepared_cursor()
             if self.execute_wrappers or self.queries_logged:
                 cursor = self._prepare_cursor(cursor)  # type: ignore[attr-defined]
             cursor.execute(statement, params)

@@ -4,6 +4,7 @@ import itertools
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -89,16 +90,22 @@ def runnable(worker: Worker, placement: tuple[str, list[Any]] = ("TRUE", [])) ->
 
 def without_models() -> tuple[str, list[str]]:
     """The condition of the rows that need no model, with its parameters."""
-    cases, params = ["WHEN FALSE THEN FALSE"], []
-    for kind in all_kinds():
-        which = kind.without_models()
-        if isinstance(which, tuple):
-            parameter, values = which
-            cases.append(f"WHEN kind = '{kind.name}' THEN params ->> '{parameter}' IN ({placeholders(values)})")
-            params += values
-        elif not which:
-            cases.append(f"WHEN kind = '{kind.name}' THEN FALSE")
-    return f"CASE {' '.join(cases)} ELSE TRUE END", params
+    limited = [(kind.name, which) for kind in all_kinds() if kind.uses_models and (which := kind.without_models()) is not True]
+    given = [(name, which) for name, which in limited if isinstance(which, tuple)]
+    parameters = tuple((name, parameter, len(values)) for name, (parameter, values) in given)
+    unable = tuple(name for name, which in limited if which is False)
+    return kinds_condition(unable, parameters), [value for _, (_, values) in given for value in values]
+
+
+@lru_cache(maxsize=64)
+def kinds_condition(unable: Sequence[str], parameters: Sequence[tuple[str, str, int]]) -> str:
+    """No kind of `unable`; of the other kinds named, only rows whose parameter has one of so many values. See `none_of`."""
+    cases = [f"WHEN kind = '{name}' THEN FALSE" for name in unable]
+    cases += [
+        f"WHEN kind = '{name}' THEN params ->> '{parameter}' IN ({', '.join(['%s'] * count)})"
+        for name, parameter, count in parameters
+    ]
+    return f"CASE {' '.join(cases)} ELSE TRUE END" if cases else "TRUE"
 
 
 def none_of(column: str, values: Collection[Any]) -> str:

@@ -5,7 +5,7 @@ written as literals, so that the partial indexes fit. Values go through the mode
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -24,8 +24,8 @@ BY_NAME: dict[str, Any] = {field.name: field for field in FIELDS}
 NAMES = [field.attname for field in FIELDS]
 COLUMNS = ", ".join(f"{JOB}.{field.column}" for field in FIELDS)
 # What a request says; a new row has NULL in the other columns, but for these.
-REQUESTED = """id kind model_id params prompt warnings priority batch_key max_attempts retry_of parent owner_key idempotency_key
-    body_hash only_worker_id""".split()
+REQUESTED = ("id", "kind", "model_id", "params", "prompt", "warnings", "priority", "batch_key", "max_attempts")
+REQUESTED += ("retry_of", "parent", "owner_key", "idempotency_key", "body_hash", "only_worker_id")  # type: ignore[assignment]
 INITIAL = {"status": "'queued'", "progress": "'{}'", "timings": "'{}'", "attempt": "0", "event_sequence": "%s"}
 INSERTED = ", ".join([*(BY_NAME[name].column for name in [*REQUESTED, *INITIAL]), *SLOT_COLUMNS])
 FILLED_IN: list[Any] = [
@@ -63,6 +63,12 @@ def is_overdue() -> str:
 
 def stored(field: str, value: Any) -> Any:
     return BY_NAME[field].get_db_prep_save(value, current_database())
+
+
+def stored_values(values: Iterable[tuple[str, Any]]) -> list[Any]:
+    """`stored` of several: which connection it is for is asked once."""
+    database = current_database()
+    return [None if value is None else BY_NAME[name].get_db_prep_save(value, database) for name, value in values]
 
 
 @cache
@@ -170,9 +176,7 @@ def add_job(
     job: Job, events: Sequence[Event], *, cost: float = 1.0, unless: tuple[str, Sequence[Any]] = ("FALSE", [])
 ) -> Job | None:
     """The job, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot."""
-    database = current_database()
-    fields = [BY_NAME[name] for name in REQUESTED]
-    values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in fields]
+    values = stored_values((name, getattr(job, BY_NAME[name].attname)) for name in REQUESTED)
     slot, slot_params = new_slot(job, cost)
     condition, params = unless
     statement = f"""{slot} INSERT INTO {JOB} ({INSERTED})
@@ -187,8 +191,8 @@ def add_job(
 def fence(job: Job, status: str) -> tuple[str, list[Any]]:
     """The row while it is `status` under the lease of `job`: the condition of everything that changes it."""
     same_lease = "lease_token IS NULL" if job.lease_token is None else "lease_token = %s"
-    lease = [] if job.lease_token is None else [stored("lease_token", job.lease_token)]
-    return f"id = %s AND status = '{Status(status)}' AND {same_lease}", [stored("id", job.pk), *lease]
+    lease = [] if job.lease_token is None else [("lease_token", job.lease_token)]
+    return f"id = %s AND status = '{Status(status).value}' AND {same_lease}", stored_values([("id", job.pk), *lease])
 
 
 def lock(job: Job, status: str) -> bool:
@@ -211,7 +215,7 @@ def move(
     """One UPDATE behind the fence, with the events that tell of it; False where the fence holds it back."""
     columns = [(BY_NAME[name].column, value) for name, value in changes.items()]
     settings = [f"{column} = {value if isinstance(value, DatabaseTime) else '%s'}" for column, value in columns]
-    values = [stored(name, value) for name, value in changes.items() if not isinstance(value, DatabaseTime)]
+    values = stored_values((name, value) for name, value in changes.items() if not isinstance(value, DatabaseTime))
     condition, params = fence(job, status)
     settings.append(f"event_sequence = event_sequence + {len(events)}")
     statement = f"UPDATE {JOB} SET {', '.join(settings)} WHERE {condition}"
@@ -296,7 +300,7 @@ def claim(
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()}),
                 virtual_start = {least("virtual_start", sql) if start else "virtual_start"}
             WHERE id {those}""",
-        [*params, stored("worker", worker_id), stored("lease_token", token), *start_params],
+        [*params, *stored_values([("worker", worker_id), ("lease_token", token)]), *start_params],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",
         [],
         returning=COLUMNS,
