@@ -2,9 +2,9 @@
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 from django.conf import settings
 from django.db import connection
@@ -27,7 +27,7 @@ def ensure_free_space() -> None:
 
     Free space of PLENTY above that is remembered for a MOMENT; with less, it is measured each time.
     """
-    floor, now = settings.MIN_FREE_DISK_BYTES, time.monotonic()
+    floor, now = settings.MIN_FREE_DISK_BYTES, monotonic()
     if _plenty_until.get(floor, 0.0) >= now:
         return
     free = free_space()

@@ -1,10 +1,11 @@
 """Who gets which job, and that no two get the same."""
 
+import re
 import time
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DataError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
@@ -232,6 +233,39 @@ def explain(statement: str) -> list[tuple]:
         return cursor.fetchall()
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL plans a statement for all parameters")
+def test_no_claim_reads_the_whole_queue_on_postgresql(submit, worker, settings):
+    """Nor sorts it: with one kind, model and batch key in the table, a plan could take rows that have another for rare."""
+    settings.LOAD_MODELS = False
+    fill_queue(submit, 300)
+    elsewhere = lifecycle.leaving(worker, ["model-a", "model-b"], but=[])
+    assert lifecycle.claim_jobs(worker=worker, besides=["key-a", "key-b"], placement=elsewhere)
+    plan = plan_for_all_parameters("%best AS MATERIALIZED%")
+    assert "Index Scan using job_queue" in plan
+    assert "Index Scan using job_owner_queue" in plan
+    assert "Seq Scan on jobs_job" not in plan
+    assert "Sort" not in plan
+    assert re.search(r"Index Scan using jobs_job_pkey on jobs_job .*\n +Index Cond: \(id = ", plan)
+
+
+def fill_queue(submit, count):
+    row = Job.objects.values("kind", "params", "owner_key", "batch_key", "model_id").get(pk=submit().pk)
+    Job.objects.bulk_create(Job(**row, virtual_start=number + 1, owner_order=number + 1) for number in range(count))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE jobs_job")
+
+
+def plan_for_all_parameters(pattern):
+    """Of the prepared statement that is like this, and has never been planned for the parameters of one execution."""
+    with connection.cursor() as cursor:
+        found = "SELECT name, CARDINALITY(parameter_types), custom_plans FROM pg_prepared_statements WHERE statement LIKE %s"
+        cursor.execute(f"{found} ORDER BY prepare_time DESC LIMIT 1", [pattern])
+        name, count, planned_for_one = cursor.fetchone()
+        assert planned_for_one == 0
+        cursor.execute(f'EXPLAIN EXECUTE "{name}"({", ".join(["NULL"] * count)})')
+        return "\n".join(row[0] for row in cursor.fetchall())
+
+
 def test_a_job_that_was_tried_before_joins_no_batch(submit, worker):
     jobs = [submit(kind="batched") for _ in range(3)]
     Job.objects.filter(pk=jobs[1].pk).update(attempt=1)
@@ -281,6 +315,22 @@ def test_claims_stay_quick_beside_a_long_history(submit, worker):
     started = time.monotonic()
     lifecycle.claim_jobs(worker=worker)
     assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's own way")
+def test_prepared_statements_run_the_same_with_and_without_djangos_cursors(submit):
+    job = submit()
+    statement, params = "SELECT id, status, '100 %%', priority FROM jobs_job WHERE id = %s", [job.pk]
+    fast, seen = run(statement, params), []
+    with connection.execute_wrapper(lambda execute, *arguments: seen.append(arguments[0]) or execute(*arguments)):
+        assert run(statement, params) == fast == [(job.pk, "queued", "100 %", 0)]
+    assert seen == [statement]
+    with pytest.raises(DataError), transaction.atomic():
+        run("SELECT CAST(%s AS INTEGER)", ["none"])
+    with transaction.atomic():
+        connection.set_rollback(True)
+        with pytest.raises(TransactionManagementError):
+            run(statement, params)
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's own way")

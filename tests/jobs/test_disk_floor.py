@@ -15,7 +15,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLResolver, get_resolver
 from PIL import Image
 
-from api.jobs import kinds, lifecycle
+from api.jobs import disk, kinds, lifecycle
 from api.jobs.api.dialect import Dialect
 from api.jobs.disk import DiskFull
 from api.jobs.models import Job
@@ -83,6 +83,41 @@ def test_a_replay_is_answered_with_the_job_that_is_there(submit: Any, settings: 
     job = submit(idempotency_key="k")
     settings.MIN_FREE_DISK_BYTES = 2**62
     assert submit(idempotency_key="k") == job
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[list[int]]:
+    """What a disk has free at each measurement, from the last: the list ends as they are made. The floor is 1 GB."""
+    settings.MIN_FREE_DISK_BYTES = 10**9
+    free: list[int] = []
+    monkeypatch.setattr(disk, "free_space", free.pop)
+    monkeypatch.setattr(disk, "_plenty_until", {})
+    monkeypatch.setattr(disk, "monotonic", lambda: 100.0)
+    yield free
+    assert free == []
+
+
+def test_plenty_of_free_space_is_measured_once_in_a_moment(measured: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    measured[:] = [0, 10**12]
+    disk.ensure_free_space(), disk.ensure_free_space()
+    monkeypatch.setattr(disk, "monotonic", lambda: 100.0 + disk.MOMENT + 0.01)
+    with pytest.raises(DiskFull):
+        disk.ensure_free_space()
+
+
+def test_close_to_the_floor_free_space_is_measured_each_time(measured: list[int]) -> None:
+    measured[:] = [10**9 - 1, 10**9 + disk.PLENTY - 1]
+    disk.ensure_free_space()
+    with pytest.raises(DiskFull):
+        disk.ensure_free_space()
+
+
+def test_what_was_plenty_is_measured_again_for_another_floor(measured: list[int], settings: Any) -> None:
+    measured[:] = [10**12, 10**12]
+    disk.ensure_free_space()
+    settings.MIN_FREE_DISK_BYTES = 2 * 10**12
+    with pytest.raises(DiskFull):
+        disk.ensure_free_space()
 
 
 def addresses(found: list[Any], prefix: str = "") -> Iterator[str]:

@@ -10,7 +10,7 @@ from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
-from api.jobs.store import admission
+from api.jobs.store import admission, transitions
 from tests.jobs.conftest import at_once
 
 pytestmark = pytest.mark.django_db
@@ -20,6 +20,20 @@ def test_a_submitted_job_is_queued_and_says_so_in_its_first_event(submit):
     job = submit(params={"steps": 3})
     assert (job.status, job.attempt, job.params) == (Status.QUEUED, 0, {"steps": 3})
     assert list(job.events.values_list("sequence", "type", "data")) == [(1, "status", {"status": "queued"})]
+
+
+def test_what_is_returned_is_what_is_stored(submit):
+    """Columns that a request says nothing of are as Django leaves them in a new row."""
+    first = submit()
+    fields = {"params": {"a": [1, None]}, "prompt": "a lake", "priority": 3, "idempotency_key": "k", "body_hash": "h"}
+    job = submit(**fields, retry_of=first, only_worker_id=first.pk, owner_key="bob")
+    stored, new = Job.objects.get(pk=job.pk), Job(event_sequence=1)
+    said = {"id", *transitions.REQUESTED}
+    for field in Job._meta.concrete_fields:
+        assert getattr(job, field.attname) == getattr(stored, field.attname), field.name
+        if field.name not in said and field not in transitions.FILLED_IN:
+            assert getattr(stored, field.attname) == getattr(new, field.attname), field.name
+    assert (job._state.adding, job._state.db) == (False, "default")
 
 
 def test_equal_requests_with_one_key_are_one_job(submit):
