@@ -24,13 +24,14 @@ BY_NAME: dict[str, Any] = {field.name: field for field in FIELDS}
 NAMES = [field.attname for field in FIELDS]
 COLUMNS = ", ".join(f"{JOB}.{field.column}" for field in FIELDS)
 # What a request says; a new row has NULL in the other columns, but for these.
-REQUESTED = ("id", "kind", "model_id", "params", "prompt", "warnings", "priority", "batch_key", "max_attempts")
-REQUESTED += ("retry_of", "parent", "owner_key", "idempotency_key", "body_hash", "only_worker_id")  # type: ignore[assignment]
+REQUESTED: tuple[str, ...] = (
+    *("id", "kind", "model_id", "params", "prompt", "warnings", "priority", "batch_key", "max_attempts"),
+    *("retry_of", "parent", "owner_key", "idempotency_key", "body_hash", "only_worker_id"),
+)
 INITIAL = {"status": "'queued'", "progress": "'{}'", "timings": "'{}'", "attempt": "0", "event_sequence": "%s"}
 INSERTED = ", ".join([*(BY_NAME[name].column for name in [*REQUESTED, *INITIAL]), *SLOT_COLUMNS])
-FILLED_IN: list[Any] = [
-    field for field in FIELDS if field.primary_key or field.db_default is not NOT_PROVIDED
-]  # by the database
+# What the database gives a new row, which is read back.
+FILLED_IN: list[Any] = [field for field in FIELDS if field.primary_key or field.db_default is not NOT_PROVIDED]
 EVENT_DATA = JobEvent._meta.get_field("data")
 FILLED_IN_COLUMNS = ", ".join(f"{JOB}.{field.column}" for field in FILLED_IN)
 Event = tuple[str, dict[str, Any]]  # type and data
