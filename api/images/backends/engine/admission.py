@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from api.images.backends.engine.conditioning import make_conditioning
-from api.images.backends.engine.rows import Inpainting, Row
+from api.images.backends.engine.rows import Inpainting, Row, Source
 from api.images.backends.engine.schedules import make_row_scheduler
 from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import network_mask, source_image
@@ -112,5 +112,5 @@ def _from_masked_picture(pipeline: Any, task: Task, spec: Img2ImgSpec, generator
     masked_picture = picture * (mask < 0.5)  # encoded in any case: that draws from the generator
     mask, masked_source = pipeline.prepare_mask_latents(mask, masked_picture, 1, *size, dtype, device, generator, False)
     if lays_source_back:
-        return Start(latents, timesteps, Inpainting(mask.float(), source[0].float(), noise.float(), None))
-    return Start(latents, timesteps, Inpainting(mask.float(), None, None, masked_source.float()))
+        return Start(latents, timesteps, Inpainting(mask.float(), source=Source(source[0].float(), noise.float())))
+    return Start(latents, timesteps, Inpainting(mask.float(), masked_source=masked_source.float()))

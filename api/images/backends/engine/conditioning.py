@@ -62,7 +62,9 @@ def make_conditioning(pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], w
     device = prompts.embeds.device
     return Conditioning(
         positive=Guide(prompts.embeds, prompts.pooled, sizes),
-        negative=None if prompts.negative_embeds is None else Guide(prompts.negative_embeds, prompts.negative_pooled, negative_sizes),
+        negative=None
+        if prompts.negative_embeds is None
+        else Guide(prompts.negative_embeds, prompts.negative_pooled, negative_sizes),
         scale=torch.full((1, 1, 1, 1), spec.guidance_scale, dtype=torch.float32, device=device),
         guidance_embedding=_guidance_embedding(pipeline, spec, device),
     )

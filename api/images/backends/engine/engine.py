@@ -1,10 +1,10 @@
 """The engine: requests for pictures of one model, made together a pass at a time.  [torch; no Django]
 
-    engine = Engine(get_loader(), "sd15", loras)
-    engine.add(task)
-    while engine.tasks:
-        ended = engine.step()   # tasks whose `result` is known now
-    engine.release()            # lets go of the model; the next step takes it again
+engine = Engine(get_loader(), "sd15", loras)
+engine.add(task)
+while engine.tasks:
+    ended = engine.step()   # tasks whose `result` is known now
+engine.release()            # lets go of the model; the next step takes it again
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Engine:
     def __init__(
         self, loader: ModelLoader, model_id: str, loras: Sequence[LoraUse] = (), *, most_rows: int | None = None
     ) -> None:
-        self._loader, self._model_id, self._loras = loader, model_id, loras
+        self.loader, self.model_id, self._loras = loader, model_id, loras
         self.most_rows = most_rows or max(1, loader.catalog.get(model_id).max_batch)
         self.tasks: list[Task] = []
         """Those without a result, in the order in which they were added."""
@@ -97,10 +97,10 @@ class Engine:
         if self._lease is not None:
             return self._lease
         started = time.monotonic()
-        lease = self._stack.enter_context(self._loader.use(self._model_id, TEXT_TO_IMAGE, self._on_load))
+        lease = self._stack.enter_context(self.loader.use(self.model_id, TEXT_TO_IMAGE, self._on_load))
         self._lease = lease
         try:
-            notes = apply_adapters(lease.pipeline, find_adapters(self._loader, lease, self._loras))
+            notes = apply_adapters(lease.pipeline, find_adapters(self.loader, lease, self._loras))
         except BaseException:
             self.release()
             raise
@@ -132,7 +132,7 @@ class Engine:
 
     def _work_within_memory(self, lease: Lease) -> None:
         rows: list[Row] | None = None
-        for attempt in self._loader.retry_on_oom(lease, batch_size=self._largest_pass):
+        for attempt in self.loader.retry_on_oom(lease, batch_size=self._largest_pass):
             with attempt:
                 self._largest_pass = attempt.batch_size
                 self._decode_done(lease)  # of a step whose decoding ran out of memory

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from api.images.backends.engine.conditioning import Guide
-from api.images.backends.engine.rows import Row
+from api.images.backends.engine.rows import Row, Source
 
 Unet = Callable[..., torch.Tensor]
 
@@ -81,7 +81,7 @@ def advance(row: Row, output: torch.Tensor) -> None:
     row.latents = row.scheduler.step(output, timestep, row.latents, **row.step_arguments, return_dict=False)[0]
     row.position += 1
     if row.inpainting is not None and row.inpainting.source is not None:
-        row.latents = _lay_source_back(row, row.inpainting.source)
+        row.latents = _lay_back(row, row.inpainting.source, row.inpainting.mask)
 
 
 def _input(row: Row) -> torch.Tensor:
@@ -101,13 +101,13 @@ def _guide(predicted: torch.Tensor, guided: Sequence[Row]) -> torch.Tensor:
     return torch.cat([negatives + scales * (positives - negatives), others])
 
 
-def _lay_source_back(row: Row, source: torch.Tensor) -> torch.Tensor:
-    inpainting = row.inpainting
-    assert inpainting is not None
+def _lay_back(row: Row, source: Source, mask: torch.Tensor) -> torch.Tensor:
+    """The row's latents where it is painted, the source's elsewhere, noised as the next pass expects."""
+    kept = source.latents
     if not row.is_done:
         picture_share, noise_share = _noising(row.scheduler, row.timesteps[row.position])
-        source = picture_share * source + noise_share * inpainting.noise
-    return (1 - inpainting.mask) * source + inpainting.mask * row.latents
+        kept = picture_share * source.latents + noise_share * source.noise
+    return (1 - mask) * kept + mask * row.latents
 
 
 def _noising(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:

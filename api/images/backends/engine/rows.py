@@ -13,15 +13,22 @@ from api.images.backends.engine.tasks import Task
 
 
 @dataclass(frozen=True)
+class Source:
+    """The latents of a source picture, and the noise that its row began with (1, channels, h, w)."""
+
+    latents: torch.Tensor
+    noise: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Inpainting:
-    """What keeps the unpainted part of a picture; tensors are (1, channels, h, w) in the size of the latents."""
+    """What keeps the unpainted part of a picture, in the size of the latents."""
 
     mask: torch.Tensor
-    """1 where the picture is painted."""
-    source: torch.Tensor | None
-    """For a UNet of 4 channels: the latents of the source, noised and laid back after each step. With `noise`."""
-    noise: torch.Tensor | None
-    masked_source: torch.Tensor | None
+    """(1, 1, h, w): 1 where the picture is painted."""
+    source: Source | None = None
+    """For a UNet of 4 channels: noised, and laid back after each step."""
+    masked_source: torch.Tensor | None = None
     """For a UNet of 9 channels: the latents of the source without its painted part."""
 
 
