@@ -112,8 +112,8 @@ def _lay_back(row: Row, source: Source, mask: torch.Tensor) -> torch.Tensor:
 
 def _noising(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
     """How much of a picture, and how much of noise, is in latents at `timestep`; asked on the CPU, so that no device waits."""
-    one, zero, at = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), timestep.reshape(1)
-    return float(scheduler.add_noise(one, zero, at)), float(scheduler.add_noise(zero, one, at))
+    one, zero, timesteps = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), timestep.reshape(1)
+    return float(scheduler.add_noise(one, zero, timesteps)), float(scheduler.add_noise(zero, one, timesteps))
 
 
 def _join_embeds(guides: Sequence[Guide]) -> torch.Tensor:
