@@ -161,6 +161,11 @@ def test_the_same_picture_gives_the_same_bytes(mode: str) -> None:
     assert len({write_here(image.copy(), info) for _ in range(5)}) == 1
 
 
+def test_no_other_place_of_the_server_writes_png() -> None:
+    places = [path for path in (ROOT / "api").rglob("*.py") if "starter" not in path.parts and '"PNG"' in path.read_text()]
+    assert [path.name for path in places] == ["formats.py"]
+
+
 OTHER_CHUNK = PngInfo()
 OTHER_CHUNK.add(b"gAMA", struct.pack(">I", 45_455))
 AFTER_PIXELS = PngInfo()
