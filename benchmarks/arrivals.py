@@ -8,6 +8,7 @@ rounds' pairs. `--alone`: pairs of one request at a time, with the 95 % interval
 """
 
 import math
+import os
 import random
 import statistics
 import subprocess
@@ -22,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.harness import parser, print_machine, print_table
+from benchmarks.harness import parser, print_table
 from tests.live import ROOT, LiveServer
 
 SCHEDULERS = (None, "euler", "euler_a", "ddim", "dpmpp_2m", "dpmpp_2m_karras", "heun", "unipc")
@@ -153,7 +154,7 @@ def main() -> None:
     options = arguments.parse_args()
     roots = [ROOT, *([options.against.resolve()] if options.against else [])]
     with tempfile.TemporaryDirectory(prefix="darkroom-benchmark-", dir=options.folder) as folder:
-        print_machine(Path(folder))
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         servers = [CheckoutServer(root, Path(folder) / str(number), DEVICE="cpu") for number, root in enumerate(roots)]
         rate = 0.0
         for server in servers:
