@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from django.db import OperationalError
 from PIL import Image
 
 from api.images.backends.engine import engine as engine_module
@@ -15,6 +16,7 @@ from api.images.spec import Txt2ImgSpec
 from api.jobs import lifecycle
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job
+from api.jobs.running import Finished
 from api.jobs.worker.loop import WorkerLoop
 from api.model_loader import ModelLoader, OutOfMemory
 from tests.backends.conftest import MakeLoader
@@ -32,8 +34,11 @@ def loader(make_loader: MakeLoader, monkeypatch: pytest.MonkeyPatch, settings: A
     return loader
 
 
-@pytest.fixture
-def loop(loader: ModelLoader) -> WorkerLoop:
+@pytest.fixture(params=["pictures are written between passes", "pictures are written beside them"])
+def loop(request: pytest.FixtureRequest, loader: ModelLoader, monkeypatch: pytest.MonkeyPatch) -> WorkerLoop:
+    beside = "beside" in request.param
+    monkeypatch.setattr("api.images.session.ImageSession", lambda engine, **_: ImageSession(engine, saves_beside=beside))
+    monkeypatch.setattr("api.images.session.MOST_SAVING", 2)
     return WorkerLoop()
 
 
@@ -79,14 +84,14 @@ def paint_by_seed(monkeypatch: pytest.MonkeyPatch) -> None:
         for row in rows:
             row.position += 1
 
-    def decode(pipeline: Any, latents: torch.Tensor) -> Image.Image:
-        assert latents.min() == latents.max()
-        height, width = latents.shape[-2:]
-        return Image.new("RGB", (width * 8, height * 8), (int(latents.max()), 0, 0))
+    def decode(pipeline: Any, latents: torch.Tensor) -> list[Image.Image]:
+        height, width = (8 * side for side in latents.shape[-2:])
+        assert all(row.min() == row.max() for row in latents)
+        return [Image.new("RGB", (width, height), (int(row.max()), 0, 0)) for row in latents]
 
     monkeypatch.setattr(engine_module, "make_row", marked)
     monkeypatch.setattr(engine_module, "run_pass", advance)
-    monkeypatch.setattr(engine_module, "decode_latents", decode)
+    monkeypatch.setattr(engine_module, "decode_batch", decode)
 
 
 def colours(job: Job) -> list[int]:
@@ -173,7 +178,7 @@ def test_a_prompt_that_can_t_be_encoded_fails_its_own_job(loop: WorkerLoop) -> N
     assert jobs[1].error["code"] == "clip_skip"
 
 
-@pytest.mark.parametrize("stage", ["make_row", "decode_latents"])
+@pytest.mark.parametrize("stage", ["make_row", "decode_batch"])
 def test_an_unforeseen_error_ends_those_that_run_and_the_worker_goes_on(
     loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -290,3 +295,39 @@ def test_a_pause_lets_go_of_the_model_and_the_next_step_takes_it_again(loop: Wor
     loader.unload("sd1")
     run(loop)
     assert statuses([job]) == ["succeeded"]
+
+
+def test_a_database_that_stays_away_at_the_end_leaves_no_files(
+    loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    jobs = [submit(number) for number in range(4)]
+
+    def away(outcome: Any) -> None:
+        if isinstance(outcome, Finished):
+            get_kind("txt2img").discard(outcome.output)  # as `finish` does
+            raise OperationalError("away")
+
+    monkeypatch.setattr("api.jobs.worker.loop.end", away)
+    with pytest.raises(OperationalError):
+        run(loop)
+    assert loop.sessions == {}
+    assert statuses(jobs) == ["running"] * 4  # by their lease: the sweep gives them to whoever reaches the database
+    assert [path for path in settings.MEDIA_ROOT.rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_that_is_full_fails_the_job_whose_picture_has_no_room(loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from api.files import storage
+    from api.files.errors import DiskFull
+
+    write = storage.write_image_files
+
+    def full(data: bytes, picture: Any, output_format: str) -> Any:
+        if output_format == "webp":
+            raise DiskFull
+        return write(data, picture, output_format)
+
+    monkeypatch.setattr(storage, "write_image_files", full)
+    jobs = [submit(0), submit(1, output_format="webp"), submit(2)]
+    run(loop)
+    assert statuses(jobs) == ["succeeded", "failed", "succeeded"]
+    assert jobs[1].error["code"] == "disk_full"
