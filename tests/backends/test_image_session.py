@@ -74,8 +74,8 @@ def paint_by_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     marks: dict[int, int] = {}
     make_row = engine_module.make_row
 
-    def marked(lease: Any, task: Any, number: int) -> Any:
-        row = make_row(lease, task, number)
+    def marked(lease: Any, task: Any, number: int, **options: Any) -> Any:
+        row = make_row(lease, task, number, **options)
         marks[id(row.step_arguments)] = task.request.spec.seeds[number]
         row.latents = torch.full_like(row.latents, float(task.request.spec.seeds[number]))
         return row
@@ -182,7 +182,7 @@ def test_a_prompt_that_can_t_be_encoded_fails_its_own_job(loop: WorkerLoop) -> N
 def test_an_unforeseen_error_ends_those_that_run_and_the_worker_goes_on(
     loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **options: object) -> None:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:

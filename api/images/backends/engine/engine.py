@@ -153,7 +153,7 @@ class Engine:
             task = min(waiting, key=lambda task: sum(row.task is task for row in self._rows))
             try:
                 with self._working_on([task], "encode"):
-                    self._rows.append(make_row(lease, task, task.waiting[0]))
+                    self._rows.append(make_row(lease, task, task.waiting[0], by_table=lease.device.type != "cpu"))
                 task.waiting.popleft()
             except DarkroomError as error:
                 task.fail(error)
