@@ -194,8 +194,7 @@ class Spec:
         """Jobs with equal keys may run as one batch; '' runs alone. At most 64 characters."""
         if self.runs_alone:
             return ""
-        shared = json.dumps([self.kind, self.shared_values()], sort_keys=True)
-        return f"{self.kind[:24]}:{hashlib.sha256(shared.encode()).hexdigest()[:32]}"
+        return make_batch_key(self.kind, [self.kind, self.shared_values()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +237,11 @@ def _input_ids(value: Any) -> Iterator[str]:
 def _fields_to_json(value: Any) -> dict[str, Any]:
     found = ((one, getattr(value, one.name)) for one in fields_of(type(value)))
     return {one.name: as_json(item) for one, item in found if item is not None or not one.rule.omitted}
+
+
+def make_batch_key(name: str, shared: Any) -> str:
+    """The same for equal JSON values. At most 64 characters."""
+    return f"{name[:24]}:{hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]}"
 
 
 def as_json(value: Any) -> Any:

@@ -15,6 +15,7 @@ from api.errors import DarkroomError, DeviceFault
 from api.files.errors import MissingFile
 from api.files.models import StoredFile
 from api.files.services import open_image
+from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
 from api.jobs.running import COALESCE_SECONDS, Failed, Finished, Outcome, RunningJob, Stopped
@@ -119,10 +120,9 @@ class ChatSession(Session):
             self.outcomes.append(Failed(run, error))
         except (DeviceFault, *CONNECTION_ERRORS):
             raise
-        except Exception:  # one chat's error must not end the others
+        except Exception as error:  # one chat's error must not end the others
             log.exception("Job %s failed", run.id)
-            unexpected = DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
-            self.outcomes.append(Failed(run, unexpected))
+            self.outcomes.append(Failed(run, unexpected_error(error)))
 
 
 class JobCallbacks:

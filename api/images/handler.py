@@ -1,7 +1,6 @@
 """What a job that makes pictures is: its parameters → its batch key → run → files and rows. No torch outside `run`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -10,47 +9,28 @@ from django.conf import settings
 
 from api.errors import DarkroomError
 from api.files import storage
-from api.files.errors import DiskFull, MissingFile
+from api.files.errors import MissingFile
 from api.files.models import StoredFile
 from api.files.services import create_file, link_inputs, read_file
 from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
-from api.images.judges import independent_criteria, make_judges, say_nothing
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
-from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
-from api.images.ranking import DEFAULT, weights_of
+from api.images.output_sinks import OutputSink
+from api.images.pictures import Output, Picture, Run, discard, open_request, open_sink, save
+from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import link_sources, set_tags
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
-from api.jobs.kinds import JobKind
+from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
-from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
-from api.runtime.input_pictures import open_input
+from api.jobs.running import Failed, Outcome, Stopped
+from api.specs import as_json, make_batch_key
 from config.catalog import get_catalog
 
 if TYPE_CHECKING:
     from api.images.backends.request import ImageRequest, RunResult
 
-Run = RunningJob[Txt2ImgSpec]
 Origin = GeneratedImage.Origin
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture on disk, before its row."""
-
-    file: storage.WrittenFile
-    made: GeneratedPicture
-    index: int
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a job has come to; see `SelectedPictures`."""
-
-    spec: Txt2ImgSpec
-    pictures: list[Picture]
-    choice: SelectedPictures
 
 
 class Txt2Img(JobKind[Txt2ImgSpec]):
@@ -66,6 +46,20 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
 
     def without_models(self) -> bool:
         return not settings.USE_LOCAL_MODELS
+
+    def batch_key(self, spec: Txt2ImgSpec) -> str:
+        """One session takes all requests with a model and adapters in common, of both kinds."""
+        return make_batch_key("images", [spec.model_id, as_json(spec.loras)]) if runs_in_session(spec) else spec.batch_key()
+
+    def open_session(self, spec: Txt2ImgSpec) -> Session | None:
+        if not runs_in_session(spec):
+            return None
+        from api.images.backends.engine.engine import Engine
+        from api.images.session import ImageSession
+        from api.model_loader import get_loader
+
+        loader = get_loader()
+        return ImageSession(Engine(loader, spec.model_id, spec.loras), saves_beside=loader.device.type != "cpu")
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         requests = [open_request(run.spec) for run in batch]
@@ -86,8 +80,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
         return {"images": images, "candidates": output.choice.candidates, **ranking}
 
     def discard(self, output: Output) -> None:
-        for picture in output.pictures:
-            storage.remove_written(picture.file)
+        discard(output)
 
     def link_inputs(self, spec: Txt2ImgSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
@@ -110,29 +103,11 @@ class Img2Img(Txt2Img):
 # ---------------------------------------------------------------- run
 
 
-def open_request(spec: Txt2ImgSpec) -> "ImageRequest":
-    """Raises MissingFile."""
-    from api.images.backends.request import ImageRequest
-
-    if not isinstance(spec, Img2ImgSpec):
-        return ImageRequest(spec)
-    return ImageRequest(spec, open_input(spec.image), open_input(spec.mask, "L") if spec.mask else None)
-
-
-def open_sink(runs: Sequence[Run]) -> OutputSink:
-    """What takes the pictures: with `best_of`, which is never batched, those that come first; else all of them."""
-    specs, hooks = [run.spec for run in runs], RunHooks(runs)
-    prompt_scores = ["clip"] if settings.PROMPT_SCORES else []
-    if not specs[0].best_of:
-        judges = make_judges(prompt_scores, hooks.warn_about)
-        return CollectAll(judges, [spec.prompt for spec in specs], [spec.seeds for spec in specs], hooks)
-    [spec] = specs
-    rank_by = spec.rank_by or DEFAULT
-    deciding = weights_of(rank_by)
-    judges = make_judges([*deciding, *prompt_scores], hooks.warn_about) + make_judges(
-        independent_criteria(deciding), say_nothing
-    )
-    return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks)
+def runs_in_session(spec: Txt2ImgSpec) -> bool:
+    """Whether the engine makes the pictures, beside those of others. A deterministic request must not have neighbours."""
+    entry = get_catalog().models.get(spec.model_id)
+    is_unet = entry is not None and entry.family in UNET_FAMILIES
+    return is_unet and settings.USE_LOCAL_MODELS and not spec.deterministic
 
 
 def make_pictures(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:
@@ -168,28 +143,6 @@ def make_remotely(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink:
     ]
     sink.close()
     return run_results
-
-
-def save(run: Run, choice: SelectedPictures) -> Outcome:
-    pictures: list[Picture] = []
-    try:
-        with run.measure("save"):
-            for index, made in enumerate(choice.kept):
-                pictures.append(Picture(save_picture(run, made), made, index))
-    except DiskFull:
-        for picture in pictures:
-            storage.remove_written(picture.file)
-        return Failed(run, DarkroomError("disk_full", 507, "The disk is full; the pictures could not be kept."))
-    return Finished(run, Output(run.spec, pictures, choice))
-
-
-def save_picture(run: Run, made: GeneratedPicture) -> storage.WrittenFile:
-    from api.images.metadata import encode_image
-
-    spec = run.spec
-    described = {**spec.to_json(), "seed": made.seed, "job": str(run.id), "scores": made.scores}
-    data = encode_image(made.picture, spec.output_format, described if settings.IMAGE_METADATA else None, run.warn)
-    return storage.write_image_files(data, made.picture, spec.output_format)
 
 
 # ---------------------------------------------------------------- record and render

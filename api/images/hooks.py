@@ -33,8 +33,8 @@ class RunHooks:
                 stack.enter_context(run.measure(name))
             yield
 
-    def add_time(self, name: str, seconds: float) -> None:
-        for run in self.runs:
+    def add_time(self, name: str, seconds: float, index: int | None = None) -> None:
+        for run in self.runs if index is None else [self.runs[index]]:
             run.add_time(name, seconds)
 
     def warn_about(self, prompt: str, text: str) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 FLOW_FAMILIES = frozenset({"sd3", "flux", "qwen-image", "z-image"})
 """Families of flow-matching models: their samplers follow other equations than those of noise-predicting models."""
+UNET_FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
+"""Families of noise-predicting UNets, whose requests share the engine's passes (backends/engine)."""
 MOST_STEPS = 150
 """Of any request."""
 

@@ -54,6 +54,6 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
         event_sequence=1,
     )
     kind, spec = get_kind(child.kind), read_spec(job)
-    job.params, job.batch_key, job.warnings = spec.to_json(), spec.batch_key(), list(kind.find_warnings(spec))
+    job.params, job.batch_key, job.warnings = spec.to_json(), kind.batch_key(spec), list(kind.find_warnings(spec))
     job.model_id, job.prompt = spec.history_model, spec.history_prompt.replace("\x00", "")
     return add(job, spec, limits_of(parent.owner_key), kind.link_inputs(spec))

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from api.errors import DarkroomError
-from api.outages import DISK_FULL
+from api.outages import DISK_FULL, is_disk_full
 
 PLENTY, MOMENT = 2**30, 0.1  # bytes above the floor: more than a disk takes in so many seconds
 _watched: list[Callable[[], int | None]] = []
@@ -20,6 +20,13 @@ _plenty_until: dict[int, float] = {}  # by the floor
 class DiskFull(DarkroomError):
     def __init__(self) -> None:
         super().__init__(DISK_FULL.code, DISK_FULL.status, DISK_FULL.detail)
+
+
+def unexpected_error(error: Exception) -> DarkroomError:
+    """What the owner of a job is told of an error that nobody foresaw."""
+    if is_disk_full(error):
+        return DiskFull()
+    return DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
 
 
 def ensure_free_space() -> None:

@@ -31,6 +31,10 @@ class JobKind(Generic[S]):
     def batch_limit(self) -> int:
         return self.max_batch
 
+    def batch_key(self, spec: S) -> str:
+        """Jobs with equal keys may run as one batch, or in one session; '' runs alone. At most 64 characters."""
+        return spec.batch_key()
+
     def cost(self, spec: S) -> float:
         """How much of an owner's share of the workers a job takes, beside other jobs; 1 for what is done in one piece."""
         return 1.0
@@ -51,7 +55,7 @@ class JobKind(Generic[S]):
         return ()
 
     def open_session(self, spec: S) -> "Session | None":
-        """For a kind whose jobs are worked on in steps, together: called with the request of the first job of a batch key."""
+        """For jobs that are worked on in steps, together: called with the request of the first job of a batch key."""
         return None
 
     def run(self, batch: Sequence[RunningJob[S]]) -> Iterable[Outcome]:
@@ -93,8 +97,7 @@ class JobKind(Generic[S]):
 class Session(ABC):
     """Jobs of one batch key that are worked on together, a little at a time, and that others join while they run.
 
-    The worker calls `step` in turns: between two of them it may run jobs of other kinds, so nothing that others could need is held
-    from one step to the next.
+    The worker calls `step` in turns. Between two of them it may run jobs of other kinds: then it calls `pause` first.
     """
 
     @property
@@ -115,6 +118,10 @@ class Session(ABC):
     @abstractmethod
     def step(self) -> Iterable[Outcome]:
         """A little work; yields the outcomes of those that are done. An exception fails all that have none yet."""
+
+    def pause(self) -> None:
+        """Others have their turn: let go of what they could need, until the next step."""
+        return
 
     def close(self) -> None:
         """Nothing is left to do, or the session has failed: let go of what it holds."""

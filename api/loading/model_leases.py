@@ -85,9 +85,11 @@ class Lease:
         dtypes = dtypes_of(self.loaded_model.loaded)
         return next((dtypes[name] for name in (*DENOISERS, *dtypes) if name in dtypes), self.device.dtype)
 
-    def pipeline_with(self, **components: Any) -> Any:
-        """The pipeline with some components (a scheduler, say) replaced for one call; the weights are shared."""
-        pipeline = copy.copy(self.pipeline)
+    def pipeline_with(self, task: str = "", **components: Any) -> Any:
+        """The pipeline of `task` (the lease's own by default) with some components (a scheduler, say) replaced; the weights are
+        shared. Raises DarkroomError (unsupported_task, 400).
+        """
+        pipeline = copy.copy(self.loaded_model.pipeline_for(task or self.task))
         pipeline.register_modules(**components)
         return pipeline
 

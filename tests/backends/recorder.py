@@ -38,7 +38,7 @@ class Recorder:
     def cancelled(self, index: int) -> bool:
         return self._cancel_when(self, index)
 
-    def add_time(self, name: str, seconds: float) -> None:
+    def add_time(self, name: str, seconds: float, index: int | None = None) -> None:
         self.timings[name] += seconds
 
     @contextmanager

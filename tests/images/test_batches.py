@@ -13,6 +13,7 @@ from api.images.backends.local import make_pictures
 from api.images.backends.request import ImageRequest, PictureList
 from api.images.spec import Img2ImgSpec
 from api.jobs import lifecycle
+from api.jobs.kinds import get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.worker.loop import WorkerLoop
 from config.catalog import get_catalog
@@ -81,12 +82,35 @@ def test_a_request_that_ranks_fills_a_batch_or_must_be_alone_is_never_batched(al
     assert key_of("txt2img", {**PARAMS, **alone}) == ""
 
 
+def session_key(kind: str, **changes: Any) -> str:
+    return get_kind(kind).batch_key(
+        spec_of(kind, {**PARAMS, **OF_PICTURES, **changes}, model_id=changes.get("model_id", MODELS[0]))
+    )
+
+
+def test_a_session_takes_all_requests_of_a_model_whatever_their_task_size_and_steps(settings: Any) -> None:
+    settings.USE_LOCAL_MODELS = True
+    changes = [{}, *({name: OTHERS[name]} for name in OTHERS if name != "loras"), {"best_of": 4}, {"num_images": 3}]
+    keys = {session_key(kind, **change) for kind in ("txt2img", "img2img") for change in changes}
+    assert len(keys) == 1
+    assert session_key("txt2img", loras=OTHERS["loras"]) not in keys
+    assert session_key("txt2img", model_id=MODELS[1]) not in keys
+
+
+@pytest.mark.parametrize("alone", [{"deterministic": True}, {"model_id": "flux.1-schnell", "best_of": 2}])
+def test_a_deterministic_request_and_one_of_a_transformer_join_no_session(settings: Any, alone: dict[str, Any]) -> None:
+    settings.USE_LOCAL_MODELS = True
+    assert session_key("txt2img", **alone) == ""
+
+
 class Reached(Exception):
     """The backend took the batch."""
 
 
 class Door:
     """A model loader that the backend asks once it has taken a batch."""
+
+    catalog = get_catalog()
 
     def use(self, *_: object) -> None:
         raise Reached

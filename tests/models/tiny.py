@@ -55,6 +55,11 @@ def build_tiny_sd2(folder: Path, *, seed: int = 0) -> Path:
     return _cached(_make_sd, folder, seed=seed, prediction_type="v_prediction")
 
 
+def build_tiny_inpainting_sd(folder: Path, *, seed: int = 0) -> Path:
+    """Stable Diffusion 1.x for inpainting, in small: the UNet also gets the mask and the masked picture, 9 channels in all."""
+    return _cached(_make_sd, folder, seed=seed, prediction_type="epsilon", in_channels=9)
+
+
 def build_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
     """Stable Diffusion XL in small: two text encoders, size conditioning."""
     return _cached(_make_sdxl, folder, seed=seed)
@@ -119,14 +124,14 @@ def _cached(make: Callable[..., None], folder: Path, **options: object) -> Path:
     return Path(folder)
 
 
-def _make_sd(folder: Path, *, seed: int, prediction_type: str) -> None:
+def _make_sd(folder: Path, *, seed: int, prediction_type: str, in_channels: int = 4) -> None:
     torch.manual_seed(seed)
     tokenizer = _tokenizer(folder.with_name(folder.name + "-tokenizer"))
     StableDiffusionPipeline(
         vae=_vae(4),
         text_encoder=CLIPTextModel(_text_config(tokenizer)),
         tokenizer=tokenizer,
-        unet=_unet(cross_attention_dim=32),
+        unet=_unet(cross_attention_dim=32, in_channels=in_channels),
         scheduler=DDIMScheduler(
             beta_start=0.00085,
             beta_end=0.012,
@@ -282,10 +287,10 @@ def _vae(latent_channels: int, **options: object) -> AutoencoderKL:
     )
 
 
-def _unet(**options: object) -> UNet2DConditionModel:
+def _unet(*, in_channels: int = 4, **options: object) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=8,
-        in_channels=4,
+        in_channels=in_channels,
         out_channels=4,
         block_out_channels=(16, 32),
         layers_per_block=1,

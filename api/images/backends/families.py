@@ -1,22 +1,16 @@
-"""How each family of models is told its prompts.  [torch]
-
-The CLIP families get embeddings (prompts.py); the others encode plain text themselves, within a window that is fixed.
-"""
+"""How each family of diffusion transformers is told its prompts: plain text, which its pipeline encodes within a fixed window.  [torch]"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from api.errors import DarkroomError
-from api.images.backends.prompts import Conditioning, PromptEncoder, Warn
+from api.images.backends.prompts import Warn
 from api.images.spec import Txt2ImgSpec
 
-CLIP_FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
 _WEIGHTS = re.compile(r'[)"](\+|-|\d)|\)\.(blend|and)\(')
 
 
@@ -43,26 +37,20 @@ RULES: dict[str, TextRules] = {
 
 @dataclass
 class Prompts:
-    """The prompts of a batch, ready for a pipeline; `length_of` tells which of them can share a call."""
+    """The prompts of a batch, ready for a pipeline."""
 
     pipeline: Any
     family: str
     specs: Sequence[Txt2ImgSpec]
     warn: Warn
-    _encoder: PromptEncoder | None = None
-    _made: dict[tuple[str, str], Conditioning] = field(default_factory=dict)
 
     @property
     def guided(self) -> bool:
         """Is there classifier-free guidance? Distilled models are run without, at a scale of 1 or below."""
-        return self.specs[0].guidance_scale > 1 and getattr(_unet_config(self.pipeline), "time_cond_proj_dim", None) is None
+        return self.specs[0].guidance_scale > 1
 
     def check(self) -> None:
         """Warn of what will have no effect; raises DarkroomError where it would be a lie to go on."""
-        if self.family in CLIP_FAMILIES:
-            if not self.guided and any(spec.negative_prompt for spec in self.specs):
-                self.warn("negative_prompt has no effect at a guidance_scale of 1 or below.")
-            return
         rules = self._rules
         if self.specs[0].clip_skip is not None and not rules.clip_skip:
             raise DarkroomError("clip_skip", 400, "This model has no CLIP layers to skip.", field="clip_skip")
@@ -73,35 +61,8 @@ class Prompts:
         for spec in self.specs:
             self._check_text(spec.prompt)
 
-    def length_of(self, spec: Txt2ImgSpec) -> int:
-        """Requests of the same length can share a call: padding to another's length would change the picture."""
-        return self._conditioning(spec).embeds.shape[1] if self.family in CLIP_FAMILIES else 0
-
     def arguments(self, specs: Sequence[Txt2ImgSpec]) -> dict[str, Any]:
-        """The pipeline's arguments for one picture of each of `specs`, which have the same length."""
-        if self.family in CLIP_FAMILIES:
-            return self._clip_arguments([self._conditioning(spec) for spec in specs])
-        return self._text_arguments(specs)
-
-    def _conditioning(self, spec: Txt2ImgSpec) -> Conditioning:
-        key = spec.prompt, spec.negative_prompt
-        if key not in self._made:
-            self._encoder = self._encoder or PromptEncoder(self.pipeline, clip_skip=spec.clip_skip, warn=self.warn)
-            self._made[key] = self._encoder.encode(*key, guided=self.guided)
-        return self._made[key]
-
-    def _clip_arguments(self, conditionings: list[Conditioning]) -> dict[str, Any]:
-        names = {
-            "prompt_embeds": "embeds",
-            "negative_prompt_embeds": "negative_embeds",
-            "pooled_prompt_embeds": "pooled",
-            "negative_pooled_prompt_embeds": "negative_pooled",
-        }
-        columns = {name: [getattr(one, part) for one in conditionings] for name, part in names.items()}
-        arguments = {name: torch.cat(column) for name, column in columns.items() if column[0] is not None}
-        return {"guidance_scale": self.specs[0].guidance_scale, **arguments}
-
-    def _text_arguments(self, specs: Sequence[Txt2ImgSpec]) -> dict[str, Any]:
+        """The pipeline's arguments for one picture of each of `specs`."""
         rules, scale = self._rules, specs[0].guidance_scale
         arguments: dict[str, Any] = {
             "prompt": [spec.prompt for spec in specs],
@@ -138,8 +99,3 @@ class Prompts:
         tokenizer = getattr(self.pipeline, self._rules.tokenizer, None)
         if tokenizer is not None and len(tokenizer(prompt)["input_ids"]) > self._window:
             self.warn(f"The prompt is longer than this model reads ({self._window} tokens); its end was left out.")
-
-
-def _unet_config(pipeline: Any) -> Any:
-    unet = getattr(pipeline, "unet", None)
-    return None if unet is None else unet.config

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from api.images.backends.request import ImageRequest
-from api.images.spec import INPAINTING
+from api.images.spec import INPAINTING, Img2ImgSpec, Txt2ImgSpec
 
 PAINTED = 128
 """From this value on a pixel of the mask is painted: the pipelines know no half painted ones."""
@@ -50,6 +50,23 @@ def network_mask(request: ImageRequest, cell: int) -> Image.Image:
 def paints_nothing(request: ImageRequest) -> bool:
     """Is there a mask, and nothing of it white enough for the network?"""
     return request.spec.task == INPAINTING and _brightest(source_mask(request)) < PAINTED
+
+
+def leaves_unchanged(request: ImageRequest) -> bool:
+    """Is the picture to stay as it is, so that no step is run for it?"""
+    return _runs_no_step(request.spec) or paints_nothing(request)
+
+
+def notes_on_source(request: ImageRequest) -> list[str]:
+    """In sentences what of a source or mask is not as it was sent, or has no effect."""
+    notes = notes_on_mask(request)
+    if _runs_no_step(request.spec):
+        notes.append("steps × strength is less than one step: the picture was left as it is.")
+    return notes
+
+
+def _runs_no_step(spec: Txt2ImgSpec) -> bool:
+    return isinstance(spec, Img2ImgSpec) and spec.steps_run < 1
 
 
 def notes_on_mask(request: ImageRequest) -> list[str]:

@@ -56,13 +56,7 @@ class Previewer:
             return []
         output, timestep, sample = self._seen
         clean = estimate_clean(self._pipeline.scheduler, output[rows].float(), timestep, sample[rows].float())
-        spread = spread_latents(self._pipeline, clean, self._width, self._height)
-        axes = tuple(range(1, spread.ndim))
-        spread = spread / spread.std(dim=axes, keepdim=True).clamp(min=1.0)  # the first estimates are far off
-        maps = unscale_latents(self._pipeline.vae, spread)
-        maps = maps[:, :, 0] if maps.ndim == 5 else maps
-        colours = _project(maps, projection(self._pipeline))
-        return [self._encode(pixels) for pixels in colours.cpu().numpy()]
+        return [encode_preview(self._pipeline, one, self._width, self._height) for one in clean.split(1)]
 
     def _listen(self, scheduler: Any) -> None:
         step = scheduler.step
@@ -74,12 +68,21 @@ class Previewer:
 
         scheduler.step = listening
 
-    def _encode(self, pixels: Any) -> bytes:
-        scale = min(1.0, LONGEST_SIDE / max(self._width, self._height))
-        size = max(1, round(self._width * scale)), max(1, round(self._height * scale))
-        written = io.BytesIO()
-        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(written, "JPEG", quality=75)
-        return written.getvalue()
+
+@torch.no_grad()
+def encode_preview(pipeline: Any, clean: torch.Tensor, width: int, height: int) -> bytes:
+    """A small JPEG of latents without noise (1, channels, …), of a picture of `width` × `height` pixels."""
+    spread = spread_latents(pipeline, clean, width, height)
+    axes = tuple(range(1, spread.ndim))
+    spread = spread / spread.std(dim=axes, keepdim=True).clamp(min=1.0)  # the first estimates are far off
+    maps = unscale_latents(pipeline.vae, spread)
+    maps = maps[:, :, 0] if maps.ndim == 5 else maps
+    [pixels] = _project(maps, projection(pipeline)).cpu().numpy()
+    scale = min(1.0, LONGEST_SIDE / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    written = io.BytesIO()
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(written, "JPEG", quality=75)
+    return written.getvalue()
 
 
 def estimate_clean(scheduler: Any, output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> torch.Tensor:

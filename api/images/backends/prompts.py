@@ -30,7 +30,7 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class PromptEmbeddings:
     """What the denoiser is told: (1, tokens, width), and for SDXL a summary (1, width). Negatives are None without guidance."""
 
     embeds: torch.Tensor
@@ -58,17 +58,17 @@ class PromptEncoder:
         self._kept: dict[str, tuple[torch.Tensor, torch.Tensor | None]] = {}
 
     @torch.no_grad()
-    def encode(self, prompt: str, negative_prompt: str, *, guided: bool) -> Conditioning:
+    def encode(self, prompt: str, negative_prompt: str, *, guided: bool) -> PromptEmbeddings:
         """Positive and negative, padded to the same number of windows with what an empty prompt gives."""
         embeds, pooled = self._encode(prompt)
         if not guided:
-            return Conditioning(embeds, pooled)
+            return PromptEmbeddings(embeds, pooled)
         if not negative_prompt and self._pipeline.config.get("force_zeros_for_empty_prompt"):
             zeros = None if pooled is None else torch.zeros_like(pooled)
-            return Conditioning(embeds, pooled, torch.zeros_like(embeds), zeros)
+            return PromptEmbeddings(embeds, pooled, torch.zeros_like(embeds), zeros)
         negative, negative_pooled = self._encode(negative_prompt)
         embeds, negative = self._pad([embeds, negative])
-        return Conditioning(embeds, pooled, negative, negative_pooled)
+        return PromptEmbeddings(embeds, pooled, negative, negative_pooled)
 
     def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor | None]:
         if prompt not in self._kept:

@@ -40,6 +40,9 @@ class Hooks(Protocol):
     def measure(self, name: str) -> AbstractContextManager[object]:
         """The seconds inside are added to the timing `name`: load, encode, denoise, decode, remote."""
 
+    def add_time(self, name: str, seconds: float, index: int | None = None) -> None:
+        """The same for seconds that were measured already; of request `index` alone where it is given."""
+
     def warn(self, text: str, index: int | None = None) -> None:
         """A sentence for the people who read the job of request `index`; of all of the call where it is None."""
 

@@ -22,7 +22,7 @@ def make_scheduler(name: str | None, original: Any, family: str) -> Any:
     to zero terminal SNR can be lost, with the classes that don't know it (lms, heun, dpm2, deis …).
     Raises DarkroomError (scheduler_unsupported, 400) when it can't sample this family of models.
     """
-    return _begin_at_first_step(_build(name, original, family))
+    return _begin_at_first_step(build_scheduler(name, original, family))
 
 
 def check_steps(scheduler: Any, steps: int) -> None:
@@ -35,7 +35,8 @@ def check_steps(scheduler: Any, steps: int) -> None:
         raise DarkroomError("steps", 400, f"This scheduler takes at most {most} steps with this model.", field="steps")
 
 
-def _build(name: str | None, original: Any, family: str) -> Any:
+def build_scheduler(name: str | None, original: Any, family: str) -> Any:
+    """See `make_scheduler`, without what pipelines need to be told."""
     if name is None:
         return type(original).from_config(original.config)
     preset = SCHEDULERS.get(name)

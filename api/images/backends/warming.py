@@ -23,6 +23,8 @@ class SilentHooks:
     def measure(self, name: str) -> AbstractContextManager[object]:
         return nullcontext()
 
+    def add_time(self, name: str, seconds: float, index: int | None = None) -> None: ...
+
     def warn(self, text: str, index: int | None = None) -> None: ...
 
 

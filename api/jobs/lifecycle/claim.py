@@ -18,7 +18,7 @@ from api.jobs.store import transitions
 from api.jobs.store.durability import atomic_without_sync
 from api.jobs.store.fair_order import earliest_start
 
-ALIKE = "kind = %s AND batch_key = %s AND attempt = 0"
+ALIKE = "batch_key = %s AND attempt = 0"
 
 
 def claim_jobs(
@@ -61,7 +61,7 @@ def claim_jobs(
         if head.batch_key and head.attempt == 1 and mates > 0:
             alike: dict[str, Any] = {
                 "only": ALIKE,
-                "params": [head.kind, head.batch_key],
+                "params": [head.batch_key],
                 "start": ("%s", [head.virtual_start]),
             }
             jobs += transitions.claim_first(**lease, limit=mates, **alike)
@@ -137,15 +137,15 @@ def rows_before_others(*, worker: Worker, models: Collection[str]) -> list[uuid.
     return [job_id for job_id, _ in itertools.takewhile(lambda row: row[1] in models, head)]
 
 
-def claim_joining(*, worker: Worker, kind: str, batch_key: str, limit: int) -> list[Job]:
+def claim_joining(*, worker: Worker, batch_key: str, limit: int) -> list[Job]:
     """Up to `limit` jobs of a batch key that have not been tried yet, for a session that is under way; [] at little cost."""
-    alike = Job.objects.filter(status=Status.QUEUED, kind=kind, batch_key=batch_key, attempt=0)
+    alike = Job.objects.filter(status=Status.QUEUED, batch_key=batch_key, attempt=0)
     if limit < 1 or not alike.order_by().exists():
         return []
     able, params = runnable(worker)
     with atomic_without_sync():
         present = earliest_start(able), params
-        jobs = transitions.claim_first(**new_lease(worker), limit=limit, only=ALIKE, params=[kind, batch_key], start=present)
+        jobs = transitions.claim_first(**new_lease(worker), limit=limit, only=ALIKE, params=[batch_key], start=present)
         if jobs:
             wakeups.notify_web_after_statement()
         return jobs

@@ -49,7 +49,7 @@ def submit_job(
         priority=priority,
         idempotency_key=idempotency_key,
         body_hash=body_hash,
-        batch_key=spec.batch_key(),
+        batch_key=kind.batch_key(spec),
         retry_of=retry_of,
         only_worker_id=only_worker_id,
         event_sequence=1,

@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
-from api.jobs.disk import DiskFull
+from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import JobKind, Session, get_kind
 from api.jobs.models import Job, Worker
@@ -30,7 +30,6 @@ from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_re
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.sweep import clean_history
-from api.outages import is_disk_full
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
@@ -69,6 +68,7 @@ class WorkerLoop:
         self.keeper = LeaseKeeper(row, self.report, clean)
         self.placement = Placement(row, self.held_models)
         self.sessions: dict[str, Session] = {}  # by batch key
+        self.in_turn: Session | None = None  # the one that took the last step
         self.batch: list[RunningJob[Any]] = []  # what runs beside them
         self.has_claimed = self.found_jobs = False
 
@@ -150,6 +150,7 @@ class WorkerLoop:
 
     def begin(self, kind: JobKind[Any]) -> None:
         """`batch` has no session under its key yet: those whose key has one join it, and are not claimed here."""
+        self.give_turn(None)
         session = kind.open_session(self.batch[0].spec)
         if session is None:
             for outcome in kind.run(self.batch):
@@ -179,8 +180,7 @@ class WorkerLoop:
             raise  # the rows are still ours by lease; the sweep gives them to whoever reaches the database
         except Exception as error:
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
-            unexpected = DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
-            fail_remaining(runs, DiskFull() if is_disk_full(error) else unexpected)
+            fail_remaining(runs, unexpected_error(error))
         finally:
             job_id_of_log.set("")
 
@@ -207,6 +207,7 @@ class WorkerLoop:
     def take_turn(self, key: str, joining: bool) -> None:
         """Steps of one session, for TURN_SECONDS at most and as long as it has something to do."""
         session, deadline, next_look = self.sessions[key], time.monotonic() + TURN_SECONDS, 0.0
+        self.give_turn(session)
         while session.running and time.monotonic() < deadline:
             if joining and not self.stopping.is_set() and time.monotonic() >= next_look:
                 self.let_join(key, session)
@@ -218,9 +219,14 @@ class WorkerLoop:
             if not session.worked:
                 return
 
+    def give_turn(self, session: Session | None) -> None:
+        """What ran before lets go of what others could need."""
+        if self.in_turn is not None and self.in_turn is not session:
+            self.in_turn.pause()
+        self.in_turn = session
+
     def let_join(self, key: str, session: Session) -> None:
-        kind = get_kind(session.running[0].job.kind)
-        jobs = lifecycle.claim_joining(worker=self.worker, kind=kind.name, batch_key=key, limit=session.room())
+        jobs = lifecycle.claim_joining(worker=self.worker, batch_key=key, limit=session.room())
         if jobs:
             session.join(start_readable(jobs, self.interrupted))
             self.hold()
@@ -232,6 +238,7 @@ class WorkerLoop:
 
     def close_session(self, key: str) -> None:
         session = self.sessions.pop(key)
+        self.in_turn = None if self.in_turn is session else self.in_turn
         session.close()
         self.hold()
 

@@ -1,0 +1,10 @@
+"""The denoise loop for UNet families (SD 1.x, SD 2.x, SDXL): rows of different requests share the UNet's passes.  [torch; no Django]
+
+engine.py        Engine: requests are added, `step` runs one pass and ends those that are done
+tasks.py         a request in the engine, and what it is told
+admission.py     from a request to a row: the pipelines' own preparation, in their order of random draws
+conditioning.py  what the UNet is told beside the latents; prompt embeddings are kept by text
+schedules.py     a scheduler of its own for each row, copied from a prepared one
+rows.py          Row: one picture, its latents, scheduler and position
+passes.py        one UNet pass over rows, and each row's scheduler step
+"""

@@ -1,0 +1,129 @@
+"""From a request to a row, by the pipelines' own preparation and in their order of random draws.  [torch]"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from api.images.backends.engine.coefficients import coefficient_table
+from api.images.backends.engine.conditioning import make_conditioning
+from api.images.backends.engine.rows import Inpainting, Row, Source
+from api.images.backends.engine.schedules import copy_scheduler, make_row_scheduler
+from api.images.backends.engine.table_steps import TableRow
+from api.images.backends.engine.tasks import Task
+from api.images.backends.inputs import network_mask, source_image
+from api.images.scheduler_presets import SCHEDULERS
+from api.images.spec import INPAINTING, Img2ImgSpec
+from api.model_loader import Lease
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a row begins with."""
+
+    latents: torch.Tensor
+    timesteps: torch.Tensor
+    inpainting: Inpainting | None = None
+
+
+def make_row(lease: Lease, task: Task, number: int, *, by_table: bool) -> Row:
+    """Row `number` of a task, at its first pass. Runs the text encoders, and the VAE where there is a source picture.
+
+    `by_table`: whether its steps are made by a coefficient table, where its scheduler has one, rather than by the scheduler's object:
+    those of many rows are then a few operations together, and a device never waits for them.
+
+    Raises DarkroomError for what is wrong with the request.
+    """
+    spec = task.request.spec
+    pipeline, scheduler = pipeline_for(lease, task)
+    generator = torch.Generator("cpu").manual_seed(spec.seeds[number])
+    start = _start(pipeline, scheduler, task, generator)
+    height, width = (side * pipeline.vae_scale_factor for side in start.latents.shape[-2:])
+    conditioning = make_conditioning(pipeline, spec, (height, width), task.hooks.warn)
+    eta = SCHEDULERS[spec.scheduler].eta if spec.scheduler else 0.0
+    return Row(
+        task=task,
+        number=number,
+        latents=start.latents.float(),
+        scheduler=scheduler,
+        table_row=_table_row(scheduler, start, generator, eta) if by_table else None,
+        timesteps=start.timesteps,
+        device_timesteps=start.timesteps.to(pipeline._execution_device, torch.float32),
+        step_arguments=pipeline.prepare_extra_step_kwargs(generator, eta),
+        conditioning=conditioning,
+        inpainting=start.inpainting,
+    )
+
+
+def _table_row(scheduler: Any, start: Start, generator: torch.Generator, eta: float) -> TableRow | None:
+    """None where the scheduler is no table: one that clips, say."""
+    begin = len(scheduler.timesteps) - len(start.timesteps)
+    table = coefficient_table(copy_scheduler(scheduler), begin=begin, eta=eta)
+    return TableRow(table, start.latents.float(), generator) if table else None
+
+
+def pipeline_for(lease: Lease, task: Task) -> tuple[Any, Any]:
+    """The pipeline of the request's task, with a scheduler that is this row's alone."""
+    spec = task.request.spec
+    pipeline = lease.loaded_model.pipeline_for(spec.task)
+    scheduler = make_row_scheduler(spec.scheduler, pipeline.scheduler, lease.entry.family, spec.steps)
+    return lease.pipeline_with(spec.task, scheduler=scheduler), scheduler
+
+
+def _start(pipeline: Any, scheduler: Any, task: Task, generator: torch.Generator) -> Start:
+    kept = vars(scheduler).get("alphas_cumprod")
+    try:
+        spec = task.request.spec
+        if not isinstance(spec, Img2ImgSpec):
+            return _from_noise(pipeline, scheduler, task, generator)
+        if spec.task == INPAINTING:
+            return _from_masked_picture(pipeline, task, spec, generator)
+        return _from_picture(pipeline, task, spec, generator)
+    finally:
+        if kept is not None:
+            scheduler.alphas_cumprod = kept  # `add_noise` moves it to the device, from where each step would read it
+
+
+def _from_noise(pipeline: Any, scheduler: Any, task: Task, generator: torch.Generator) -> Start:
+    spec, device = task.request.spec, pipeline._execution_device
+    channels = pipeline.unet.config.in_channels
+    latents = pipeline.prepare_latents(1, channels, spec.height, spec.width, torch.float32, device, generator)
+    return Start(latents, scheduler.timesteps)
+
+
+def _from_picture(pipeline: Any, task: Task, spec: Img2ImgSpec, generator: torch.Generator) -> Start:
+    device = pipeline._execution_device
+    picture = pipeline.image_processor.preprocess([source_image(task.request)])
+    timesteps, _ = pipeline.get_timesteps(spec.steps, spec.strength, "cpu")
+    latents = pipeline.prepare_latents(picture, timesteps[:1], 1, 1, pipeline.vae.dtype, device, generator)
+    return Start(latents, timesteps)
+
+
+def _from_masked_picture(pipeline: Any, task: Task, spec: Img2ImgSpec, generator: torch.Generator) -> Start:
+    device, dtype, size = pipeline._execution_device, pipeline.vae.dtype, (spec.height, spec.width)
+    picture = pipeline.image_processor.preprocess([source_image(task.request)], *size, resize_mode="default").float()
+    mask = pipeline.mask_processor.preprocess(
+        [network_mask(task.request, pipeline.vae_scale_factor)], *size, resize_mode="default"
+    )
+    timesteps, _ = pipeline.get_timesteps(spec.steps, spec.strength, "cpu")
+    lays_source_back = pipeline.unet.config.in_channels == pipeline.vae.config.latent_channels
+    latents, noise, *source = pipeline.prepare_latents(
+        1,
+        pipeline.vae.config.latent_channels,
+        *size,
+        dtype,
+        device,
+        generator,
+        image=picture,
+        timestep=timesteps[:1],
+        is_strength_max=spec.strength == 1.0,
+        return_noise=True,
+        return_image_latents=lays_source_back,
+    )
+    masked_picture = picture * (mask < 0.5)  # encoded in any case: that draws from the generator
+    mask, masked_source = pipeline.prepare_mask_latents(mask, masked_picture, 1, *size, dtype, device, generator, False)
+    if lays_source_back:
+        return Start(latents, timesteps, Inpainting(mask.float(), source=Source(source[0].float(), noise.float())))
+    return Start(latents, timesteps, Inpainting(mask.float(), masked_source=masked_source.float()))

@@ -1,0 +1,117 @@
+"""What the UNet is told beside the latents: prompt embeddings, SDXL's sizes, a distilled model's guidance.  [torch]"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from api.images.backends.prompts import PromptEmbeddings, PromptEncoder
+from api.images.spec import TEXT_TO_IMAGE, Txt2ImgSpec
+
+MOST_KEPT = 32
+"""Pairs of prompts whose embeddings are kept for each text encoder: 1 to 3 MB each."""
+AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
+"""What SDXL's pipelines with a source picture tell the refiner, by default."""
+
+Key = tuple[object, ...]
+Warn = Callable[[str], None]
+_kept: WeakKeyDictionary[Any, OrderedDict[Key, tuple[PromptEmbeddings, list[str]]]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Guide:
+    """One entry of a UNet batch: (1, tokens, width), and for SDXL a summary (1, width) and sizes (1, numbers)."""
+
+    embeds: torch.Tensor
+    pooled: torch.Tensor | None = None
+    sizes: torch.Tensor | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.embeds.shape[1]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    positive: Guide
+    negative: Guide | None
+    """None without classifier-free guidance: then the row is one entry of a batch, else two."""
+    scale: torch.Tensor
+    """(1, 1, 1, 1) in fp32 on the device: of the guidance."""
+    guidance_embedding: torch.Tensor | None = None
+    """(1, width), for models that were distilled with the guidance as an input."""
+
+
+def is_guided(pipeline: Any, spec: Txt2ImgSpec) -> bool:
+    """Is there classifier-free guidance? Distilled models are run without, at a scale of 1 or below."""
+    return spec.guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
+
+
+def make_conditioning(pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], warn: Warn) -> Conditioning:
+    """`size`: (height, width) that SDXL is told, in pixels. Raises DarkroomError (prompt_weights, clip_skip; 400)."""
+    guided = is_guided(pipeline, spec)
+    if spec.negative_prompt and not guided:
+        warn("negative_prompt has no effect at a guidance_scale of 1 or below.")
+    prompts = embed_prompts(pipeline, spec, guided=guided, warn=warn)
+    sizes, negative_sizes = _sizes(pipeline, spec, size, prompts)
+    device = prompts.embeds.device
+    return Conditioning(
+        positive=Guide(prompts.embeds, prompts.pooled, sizes),
+        negative=None
+        if prompts.negative_embeds is None
+        else Guide(prompts.negative_embeds, prompts.negative_pooled, negative_sizes),
+        scale=torch.full((1, 1, 1, 1), spec.guidance_scale, dtype=torch.float32, device=device),
+        guidance_embedding=_guidance_embedding(pipeline, spec, device),
+    )
+
+
+def embed_prompts(pipeline: Any, spec: Txt2ImgSpec, *, guided: bool, warn: Warn) -> PromptEmbeddings:
+    """By the text encoders, or kept from an earlier request with the same texts and adapters; warnings are given each time."""
+    kept = _kept.setdefault(pipeline.text_encoder, OrderedDict())
+    key = spec.prompt, spec.negative_prompt, guided, spec.clip_skip, spec.loras
+    if key not in kept:
+        notes: list[str] = []
+        encoder = PromptEncoder(pipeline, clip_skip=spec.clip_skip, warn=notes.append)
+        kept[key] = encoder.encode(spec.prompt, spec.negative_prompt, guided=guided), notes
+        while len(kept) > MOST_KEPT:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    prompts, notes = kept[key]
+    for note in notes:
+        warn(note)
+    return prompts
+
+
+def _sizes(
+    pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], prompts: PromptEmbeddings
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """SDXL's micro-conditioning (arXiv:2307.01952, 2.2), positive and negative; None for other families."""
+    if prompts.pooled is None:
+        return None, None
+    options = {"dtype": prompts.embeds.dtype, "text_encoder_projection_dim": _projection_width(pipeline, prompts.pooled)}
+    device = prompts.embeds.device
+    if spec.task == TEXT_TO_IMAGE:
+        sizes = pipeline._get_add_time_ids(size, (0, 0), size, **options).to(device)
+        return sizes, sizes
+    positive, negative = pipeline._get_add_time_ids(
+        size, (0, 0), size, AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE, size, (0, 0), size, **options
+    )
+    return positive.to(device), negative.to(device)
+
+
+def _projection_width(pipeline: Any, pooled: torch.Tensor) -> int:
+    encoder = pipeline.text_encoder_2
+    return int(pooled.shape[-1]) if encoder is None else int(encoder.config.projection_dim)
+
+
+def _guidance_embedding(pipeline: Any, spec: Txt2ImgSpec, device: torch.device) -> torch.Tensor | None:
+    width = pipeline.unet.config.time_cond_proj_dim
+    if width is None:
+        return None
+    scale = torch.tensor([spec.guidance_scale - 1])
+    return pipeline.get_guidance_scale_embedding(scale, embedding_dim=width).to(device)  # type: ignore[no-any-return]

@@ -1,0 +1,233 @@
+"""The engine: requests for pictures of one model, made together a pass at a time.  [torch; no Django]
+
+engine = Engine(get_loader(), "sd15", loras)
+engine.add(task)
+while engine.tasks:
+    ended = engine.step()   # tasks whose `result` is known now
+engine.release()            # lets go of the model; the next step takes it again
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from PIL import Image
+
+from api.errors import DarkroomError
+from api.images.backends.adapters import apply_adapters
+from api.images.backends.engine.admission import make_row
+from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
+from api.images.backends.engine.progress import report_step
+from api.images.backends.engine.rows import Row
+from api.images.backends.engine.tasks import Task
+from api.images.backends.inputs import keep_outside_mask, leaves_unchanged, notes_on_source, source_image
+from api.images.backends.latents import decode_batch
+from api.images.backends.lora_files import find_adapters
+from api.images.spec import INPAINTING, TEXT_TO_IMAGE, LoraUse
+from api.loading.device_memory import OutOfMemory
+from api.model_loader import Lease, ModelLoader
+
+DECODED_AT_ONCE = 4
+"""Pictures in one pass of the VAE's decoder, on a device of its own: more gain nothing, and take memory."""
+
+
+class Engine:
+    """All requests have the model and the adapters in common, and nothing else. Used by one thread.
+
+    `most_rows`: pictures that are worked on at the same time, at most; None: as many as the catalog says of the model.
+    """
+
+    def __init__(
+        self, loader: ModelLoader, model_id: str, loras: Sequence[LoraUse] = (), *, most_rows: int | None = None
+    ) -> None:
+        self.loader, self.model_id, self._loras = loader, model_id, loras
+        self.most_rows = most_rows or max(1, loader.catalog.get(model_id).max_batch)
+        self.tasks: list[Task] = []
+        """Those without a result, in the order in which they were added."""
+        self._rows: list[Row] = []
+        self._done: list[Row] = []
+        """Rows whose pictures are still to be decoded."""
+        self._largest_pass = self.most_rows
+        """Rows that fit into memory in one pass, as far as is known."""
+        self._passes = 0
+        self._joined = JoinCache()
+        self._lease: Lease | None = None
+        self._stack = ExitStack()
+        self._busy: list[Task] = []
+        """Those that are worked on at the moment."""
+        self._measures: list[str] = []
+        self._notes: list[str] = []
+        """About memory: measures that were needed, and what is said of them."""
+
+    def add(self, task: Task) -> None:
+        """Where the source picture stays as it is, it is given back at once, and `result` is known."""
+        for note in notes_on_source(task.request):
+            task.hooks.warn(note)
+        if leaves_unchanged(task.request):
+            for number in range(task.pictures):
+                task.finish_picture(number, source_image(task.request))
+        self.tasks.append(task)
+
+    @property
+    def room(self) -> int:
+        """How many pictures more could be worked on at once."""
+        return max(0, self.most_rows - sum(task.pictures - task.made for task in self.tasks))
+
+    def step(self) -> list[Task]:
+        """Start rows while there is room, run one pass, decode what is done. Returns the tasks that have a result now.
+
+        Raises what the loader raises for a model that can't be loaded, and DeviceFault; then no task goes on.
+        """
+        for task in self.tasks:
+            task.stop_if_cancelled()
+        if any(task.result is None for task in self.tasks):
+            self._work(self._take_model())
+        return self._remove_ended()
+
+    def release(self) -> None:
+        """Let go of the model until the next step. What is known of its memory is kept."""
+        self._lease = None
+        self._joined.clear()
+        self._stack.close()
+
+    def close(self) -> None:
+        self._rows, self._done, self.tasks = [], [], []
+        self.release()
+
+    # ---------------------------------------------------------------- the model
+
+    def _take_model(self) -> Lease:
+        if self._lease is not None:
+            return self._lease
+        started = time.monotonic()
+        lease = self._stack.enter_context(self.loader.use(self.model_id, TEXT_TO_IMAGE, self._on_load))
+        self._lease = lease
+        try:
+            notes = apply_adapters(lease.pipeline, find_adapters(self.loader, lease, self._loras))
+        except BaseException:
+            self.release()
+            raise
+        self._stack.enter_context(torch.backends.cudnn.flags(benchmark=False))
+        for task in self.tasks:
+            task.hooks.add_time("load", time.monotonic() - started)
+            for note in notes:
+                task.hooks.warn(note)
+        return lease
+
+    def _on_load(self, fraction: float, text: str) -> None:
+        for task in self.tasks:
+            task.hooks.on_load(fraction, text)
+
+    # ---------------------------------------------------------------- one step
+
+    def _work(self, lease: Lease) -> None:
+        """Memory that runs out is the fault of those alone that were worked on when nothing more could be done about it."""
+        with self._leaving_on_error():
+            for measure in self._measures:
+                lease.apply_temporary_measure(measure)
+            try:
+                self._work_within_memory(lease)
+            except OutOfMemory as error:
+                for task in self._busy:
+                    task.fail(error)
+            self._measures = list(lease.temporary_measures)
+            self._notes = list(dict.fromkeys([*self._notes, *lease.notes]))
+
+    def _work_within_memory(self, lease: Lease) -> None:
+        rows: list[Row] | None = None
+        for attempt in self.loader.retry_on_oom(lease, batch_size=self._largest_pass):
+            with attempt:
+                self._largest_pass = attempt.batch_size
+                self._decode_done(lease)  # of a step whose decoding ran out of memory
+                self._start_rows(lease)
+                rows = self._choose_rows() if rows is None else rows
+                while rows:
+                    self._run_pass(lease, rows[: self._largest_pass])
+                    del rows[: self._largest_pass]
+                self._decode_done(lease)
+
+    def _start_rows(self, lease: Lease) -> None:
+        """The task with the fewest rows comes first, so that one of many pictures leaves room to others."""
+        while len(self._rows) < self.most_rows and (waiting := [task for task in self.tasks if task.has_waiting]):
+            task = min(waiting, key=lambda task: sum(row.task is task for row in self._rows))
+            try:
+                with self._working_on([task], "encode"):
+                    self._rows.append(make_row(lease, task, task.waiting[0], by_table=lease.device.type != "cpu"))
+                task.waiting.popleft()
+            except DarkroomError as error:
+                task.fail(error)
+
+    def _choose_rows(self) -> list[Row]:
+        """Those that can share a pass with the row that has waited longest."""
+        live = sorted((row for row in self._rows if row.task.result is None), key=lambda row: row.last_pass)
+        return fit_tokens([row for row in live if key_of(row) == key_of(live[0])]) if live else []
+
+    def _run_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
+        with self._working_on([row.task for row in rows], "denoise"):
+            run_pass(lease.pipeline.unet, rows, self._joined)
+        self._passes += 1
+        for row in rows:
+            row.last_pass = self._passes
+        for task in self._busy:
+            report_step(lease.pipeline, task, [row for row in self._rows if row.task is task], self.most_rows)
+        self._done += [row for row in rows if row.is_done]
+        self._rows = [row for row in self._rows if not row.is_done]
+
+    def _decode_done(self, lease: Lease) -> None:
+        """On a CPU one by one, since there the VAE gains nothing from a batch."""
+        most = 1 if lease.device.type == "cpu" else DECODED_AT_ONCE
+        while self._done:
+            self._done = [row for row in self._done if row.task.result is None]
+            rows = [row for row in self._done if row.latents.shape == self._done[0].latents.shape][:most]
+            if rows:
+                self._decode(lease, rows)
+            self._done = [row for row in self._done if row not in rows]
+
+    def _decode(self, lease: Lease, rows: Sequence[Row]) -> None:
+        with self._working_on([row.task for row in rows], "decode"):
+            decoded = decode_batch(lease.pipeline, torch.cat([row.latents for row in rows]))
+        for row, picture in zip(rows, decoded, strict=True):
+            try:
+                finish_row(row, picture)
+            except DarkroomError as error:
+                row.task.fail(error)
+
+    @contextmanager
+    def _working_on(self, tasks: Sequence[Task], phase: str) -> Iterator[None]:
+        self._busy = list(dict.fromkeys(tasks))
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            for task in self._busy:
+                task.hooks.add_time(phase, time.monotonic() - started)
+
+    def _remove_ended(self) -> list[Task]:
+        ended = [task for task in self.tasks if task.result is not None]
+        for task in ended:
+            for note in self._notes:
+                task.hooks.warn(note)
+        self.tasks = [task for task in self.tasks if task.result is None]
+        self._rows = [row for row in self._rows if row.task.result is None]
+        return ended
+
+    @contextmanager
+    def _leaving_on_error(self) -> Iterator[None]:
+        """The lease sees what went wrong while it was held."""
+        try:
+            yield
+        except BaseException as error:
+            self._lease = None
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise
+
+
+def finish_row(row: Row, picture: Image.Image | DarkroomError) -> None:
+    """Raises DarkroomError where there is no picture, or what takes it can't."""
+    if isinstance(picture, DarkroomError):
+        raise picture
+    request = row.task.request
+    row.task.finish_picture(row.number, keep_outside_mask(picture, request) if request.spec.task == INPAINTING else picture)

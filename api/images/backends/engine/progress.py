@@ -1,0 +1,44 @@
+"""What is told of a request after a pass: steps, and now and then a preview.  [torch]"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from api.images.backends.engine.rows import Row
+from api.images.backends.engine.tasks import Task
+from api.images.backends.previews import INTERVAL, encode_preview, estimate_clean
+
+
+def report_step(pipeline: Any, task: Task, rows: Sequence[Row], most_rows: int) -> None:
+    """`rows`: those of the task that are in work, the ones that have just ended among them."""
+    if not rows:
+        return
+    task.steps = rows[0].steps
+    step, steps = count_steps([(task, sum(row.steps_done for row in rows))], most_rows)
+    now = time.monotonic()
+    is_due = step < steps and now - task.last_preview >= INTERVAL
+    if is_due:
+        task.last_preview = now
+    task.hooks.on_step(step, steps, make_preview(pipeline, rows[0]) if is_due else None)
+
+
+def count_steps(tasks: Iterable[tuple[Task, int]], most_rows: int) -> tuple[int, int]:
+    """(done, of how many). `tasks`: each with the steps of its rows in work, summed.
+
+    Where all pictures can be in work at once, the steps of one of them; else summed over all.
+    """
+    counted = list(tasks)
+    pictures = sum(task.pictures for task, _ in counted)
+    steps = max(task.steps for task, _ in counted)
+    done = sum(task.steps * task.made + in_work for task, in_work in counted)
+    return (done // pictures, steps) if pictures <= most_rows else (done, steps * pictures)
+
+
+def make_preview(pipeline: Any, row: Row) -> bytes | None:
+    if row.last_prediction is None:
+        return None
+    clean = estimate_clean(row.scheduler, *row.last_prediction)
+    spec = row.task.request.spec
+    return encode_preview(pipeline, clean, spec.width, spec.height)

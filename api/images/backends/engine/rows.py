@@ -1,0 +1,77 @@
+"""One picture while it is denoised.  [torch]"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+
+from api.images.backends.engine.conditioning import Conditioning
+from api.images.backends.engine.table_steps import TableRow
+from api.images.backends.engine.tasks import Task
+
+
+@dataclass(frozen=True)
+class Source:
+    """The latents of a source picture, and the noise that its row began with (1, channels, h, w)."""
+
+    latents: torch.Tensor
+    noise: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Inpainting:
+    """What keeps the unpainted part of a picture, in the size of the latents."""
+
+    mask: torch.Tensor
+    """(1, 1, h, w): 1 where the picture is painted."""
+    source: Source | None = None
+    """For a UNet of 4 channels: noised, and laid back after each step."""
+    masked_source: torch.Tensor | None = None
+    """For a UNet of 9 channels: the latents of the source without its painted part."""
+
+
+@dataclass(eq=False)
+class Row:
+    """One picture: its latents, scheduler and position; nothing of it depends on other rows."""
+
+    task: Task
+    number: int
+    """Which seed of the task."""
+    latents: torch.Tensor
+    """(1, channels, h, w) in fp32."""
+    scheduler: Any
+    table_row: TableRow | None
+    """The scheduler as numbers, which then makes the steps; None: the scheduler itself makes them."""
+    timesteps: torch.Tensor
+    """(passes,) on the CPU, as the scheduler has them; some schedulers make two passes for a step."""
+    device_timesteps: torch.Tensor
+    """(passes,) in fp32 on the device."""
+    step_arguments: dict[str, Any]
+    """Of `scheduler.step`: the row's generator, on the CPU, and eta, where the scheduler takes them."""
+    conditioning: Conditioning
+    inpainting: Inpainting | None = None
+    position: int = 0
+    """Passes that are done."""
+    last_pass: int = 0
+    """The engine's count of passes when this row was in one, for taking turns."""
+    last_prediction: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+    """Of the last pass: the UNet's output, the timestep and the latents before it; for previews."""
+
+    @property
+    def is_done(self) -> bool:
+        return self.position == len(self.timesteps)
+
+    @property
+    def steps(self) -> int:
+        return ceil(len(self.timesteps) / self.scheduler.order)
+
+    @property
+    def steps_done(self) -> int:
+        return ceil(self.position / self.scheduler.order)
+
+    @property
+    def guided(self) -> bool:
+        return self.conditioning.negative is not None

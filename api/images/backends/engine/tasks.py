@@ -1,0 +1,75 @@
+"""A request while the engine works on it.  [torch]"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from PIL import Image
+
+from api.errors import DarkroomError
+from api.images.backends.request import ImageRequest, RunResult
+
+
+class TaskHooks(Protocol):
+    """What the engine tells and asks of one request."""
+
+    def on_step(self, step: int, steps: int, preview: bytes | None) -> None:
+        """`step` of `steps` is done, over all pictures of the request. `preview` is a small JPEG; None: no new one."""
+
+    def on_load(self, fraction: float, text: str) -> None:
+        """Of fetching and loading the model, 0 to 1, and what is being done in words."""
+
+    def cancelled(self) -> bool:
+        """Asked at every step."""
+
+    def add_time(self, name: str, seconds: float) -> None:
+        """Seconds of wall time for the timing `name`: load, encode, denoise, decode."""
+
+    def warn(self, text: str) -> None:
+        """A sentence for the people who read the job."""
+
+
+@dataclass(eq=False)
+class Task:
+    """A request, whose pictures are made in rows: one for each of its seeds."""
+
+    request: ImageRequest
+    hooks: TaskHooks
+    take: Callable[[int, Image.Image], None]
+    """Gets each picture when it is made, with its number among the seeds."""
+    waiting: deque[int] = field(default_factory=deque)
+    """Numbers of the pictures that have no row yet."""
+    made: int = 0
+    steps: int = 0
+    """Of the scheduler for each picture; 0 before the first row."""
+    last_preview: float = 0.0
+    """When the last one was made (`time.monotonic`)."""
+    result: RunResult | None = None
+    """Whether all pictures were made, or why not; None while it is worked on."""
+
+    def __post_init__(self) -> None:
+        self.waiting.extend(range(len(self.request.spec.seeds)))
+
+    @property
+    def pictures(self) -> int:
+        return len(self.request.spec.seeds)
+
+    @property
+    def has_waiting(self) -> bool:
+        return self.result is None and bool(self.waiting)
+
+    def fail(self, error: DarkroomError) -> None:
+        self.result = self.result if self.result is not None else error
+
+    def stop_if_cancelled(self) -> None:
+        if self.result is None and self.hooks.cancelled():
+            self.result = False
+
+    def finish_picture(self, number: int, picture: Image.Image) -> None:
+        self.take(number, picture)
+        self.made += 1
+        if self.made == self.pictures:
+            self.result = True

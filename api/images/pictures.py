@@ -1,0 +1,99 @@
+"""From a job to the pictures that are kept of it: its request opened, what takes its pictures, and files. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from api.errors import DarkroomError
+from api.files import storage
+from api.files.errors import DiskFull
+from api.images.hooks import RunHooks
+from api.images.judges import independent_criteria, make_judges, say_nothing
+from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
+from api.images.ranking import DEFAULT, weights_of
+from api.images.spec import Img2ImgSpec, Txt2ImgSpec
+from api.jobs.running import Failed, Finished, Outcome, RunningJob
+from api.runtime.input_pictures import open_input
+
+if TYPE_CHECKING:
+    from api.images.backends.request import ImageRequest
+
+Run = RunningJob[Txt2ImgSpec]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture on disk, before its row."""
+
+    file: storage.WrittenFile
+    made: GeneratedPicture
+    index: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a job has come to; see `SelectedPictures`."""
+
+    spec: Txt2ImgSpec
+    pictures: list[Picture]
+    choice: SelectedPictures
+
+
+def open_request(spec: Txt2ImgSpec) -> ImageRequest:
+    """Raises MissingFile."""
+    from api.images.backends.request import ImageRequest
+
+    if not isinstance(spec, Img2ImgSpec):
+        return ImageRequest(spec)
+    return ImageRequest(spec, open_input(spec.image), open_input(spec.mask, "L") if spec.mask else None)
+
+
+def open_sink(runs: Sequence[Run]) -> OutputSink:
+    """What takes the pictures: with `best_of`, which is never batched, those that come first; else all of them."""
+    specs, hooks = [run.spec for run in runs], RunHooks(runs)
+    prompt_scores = ["clip"] if settings.PROMPT_SCORES else []
+    if not specs[0].best_of:
+        judges = make_judges(prompt_scores, hooks.warn_about)
+        return CollectAll(judges, [spec.prompt for spec in specs], [spec.seeds for spec in specs], hooks)
+    [spec] = specs
+    rank_by = spec.rank_by or DEFAULT
+    deciding = weights_of(rank_by)
+    judges = make_judges([*deciding, *prompt_scores], hooks.warn_about) + make_judges(
+        independent_criteria(deciding), say_nothing
+    )
+    return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks)
+
+
+def save(run: Run, choice: SelectedPictures) -> Outcome:
+    pictures: list[Picture] = []
+    try:
+        with run.measure("save"):
+            for index, made in enumerate(choice.kept):
+                pictures.append(Picture(save_picture(run, made), made, index))
+    except DiskFull:
+        remove(pictures)
+        return Failed(run, DarkroomError("disk_full", 507, "The disk is full; the pictures could not be kept."))
+    return Finished(run, Output(run.spec, pictures, choice))
+
+
+def save_picture(run: Run, made: GeneratedPicture) -> storage.WrittenFile:
+    from api.images.metadata import encode_image
+
+    spec = run.spec
+    described = {**spec.to_json(), "seed": made.seed, "job": str(run.id), "scores": made.scores}
+    data = encode_image(made.picture, spec.output_format, described if settings.IMAGE_METADATA else None, run.warn)
+    return storage.write_image_files(data, made.picture, spec.output_format)
+
+
+def discard(output: Output) -> None:
+    """The files of an output that nobody will record."""
+    remove(output.pictures)
+
+
+def remove(pictures: Sequence[Picture]) -> None:
+    for picture in pictures:
+        storage.remove_written(picture.file)

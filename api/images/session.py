@@ -1,0 +1,191 @@
+"""The worker's session of jobs for pictures of one model: their pictures share the UNet's passes. No torch outside its engine."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from api.errors import DarkroomError, DeviceFault
+from api.images.hooks import RunHooks
+from api.images.output_sinks import OutputSink, SelectedPictures
+from api.images.pictures import Run, discard, open_request, open_sink, save
+from api.images.spec import TEXT_TO_IMAGE
+from api.jobs.disk import unexpected_error
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
+from api.jobs.kinds import Session
+from api.jobs.running import Failed, Finished, Outcome, Stopped
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from api.images.backends.engine.engine import Engine
+    from api.images.backends.engine.tasks import Task
+
+SAVERS = 2
+MOST_SAVING = 8
+"""Jobs whose pictures wait to be on disk; then the next pass waits, so that memory is bounded."""
+log = logging.getLogger("darkroom.jobs")
+
+
+class JobHooks:
+    """What the engine tells of one job; see engine/tasks.py."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.hooks = run, RunHooks([run])
+        self.add_time, self.warn, self.on_load = run.add_time, run.warn, self.hooks.on_load
+
+    def on_step(self, step: int, steps: int, preview: bytes | None) -> None:
+        self.run.progress(step=step, steps=steps, preview=preview)
+
+    def cancelled(self) -> bool:
+        return self.run.cancelled
+
+
+class ActiveJob:
+    """A job whose pictures are in the engine, and what takes them."""
+
+    def __init__(self, run: Run, stack: ExitStack) -> None:
+        from api.images.backends.engine.tasks import Task
+
+        self.run, self.stack = run, stack
+        request = open_request(run.spec)
+        self.sink: OutputSink = stack.enter_context(open_sink([run]))
+        self.task: Task = Task(request, JobHooks(run), self.take)
+
+    def take(self, number: int, picture: Image.Image) -> None:
+        self.sink.take(0, number, picture)
+
+    def choose(self) -> SelectedPictures | Outcome:
+        """When the task has a result. Loads judges of pictures: for the thread that runs models."""
+        with self.stack:
+            if isinstance(self.task.result, DarkroomError):
+                return Failed(self.run, self.task.result)
+            if not self.task.result or self.run.cancelled:
+                return Stopped(self.run)
+            self.sink.close()
+            return self.sink.choose(0)
+
+
+class ImageSession(Session):
+    """While another session's model would have to leave memory for this one's, this one waits, and nobody joins the other any more:
+    so no two sessions load their models in turn.
+    """
+
+    _open: ClassVar[list[ImageSession]] = []
+    """Those of this process. One thread runs them all."""
+
+    def __init__(self, engine: Engine, *, saves_beside: bool) -> None:
+        """`saves_beside`: whether pictures are encoded and written in threads, while the next pass runs. Not on a CPU, whose cores
+        the pass uses.
+        """
+        self.engine = engine
+        self.savers = ThreadPoolExecutor(SAVERS, "pictures") if saves_beside else None
+        self.saving: deque[tuple[Run, Future[Outcome]]] = deque()
+        self.waiting: deque[Run] = deque()
+        self.active: list[ActiveJob] = []
+        self.has_begun = self.waits_for_memory = False
+        self._open.append(self)
+
+    @property
+    def running(self) -> list[Run]:
+        runs = (*self.waiting, *(job.run for job in self.active), *(run for run, _ in self.saving))
+        return [run for run in runs if not run.ended]
+
+    def room(self) -> int:
+        if any(session.waits_for_memory for session in self._open):
+            return 0
+        return max(0, self.engine.room - len(self.waiting))
+
+    def join(self, batch: Sequence[Run]) -> None:
+        self.waiting += batch
+
+    def step(self) -> Iterator[Outcome]:
+        self.waits_for_memory = not self.has_begun and not self.can_begin()
+        self.worked = not self.waits_for_memory
+        if self.waits_for_memory:
+            yield from self.stop_waiting()
+            return
+        self.has_begun = True
+        while self.waiting:
+            run = self.waiting.popleft()
+            yield from self.guarded(run, partial(self.start, run))
+        for task in self.engine.step():
+            job = next(job for job in self.active if job.task is task)
+            self.active.remove(job)
+            yield from self.guarded(job.run, partial(self.end, job))
+        yield from self.saved()
+
+    def can_begin(self) -> bool:
+        from api.loading.room import fits_beside
+
+        kept = {session.engine.model_id for session in self._open if session.has_begun}
+        return not kept or fits_beside(self.engine.loader, self.engine.model_id, TEXT_TO_IMAGE, kept)
+
+    def stop_waiting(self) -> Iterator[Outcome]:
+        yield from (Stopped(run) for run in self.waiting if run.cancelled)
+        self.waiting = deque(run for run in self.waiting if not run.ended)
+
+    def start(self, run: Run) -> list[Outcome]:
+        if run.cancelled:
+            return [Stopped(run)]
+        with ExitStack() as stack:
+            job = ActiveJob(run, stack)
+            self.engine.add(job.task)
+            job.stack = stack.pop_all()
+        self.active.append(job)
+        return []
+
+    def end(self, job: ActiveJob) -> list[Outcome]:
+        chosen = job.choose()
+        if not isinstance(chosen, SelectedPictures):
+            return [chosen]
+        if self.savers is None:
+            return [save(job.run, chosen)]
+        self.saving.append((job.run, self.savers.submit(save, job.run, chosen)))
+        return []
+
+    def saved(self) -> Iterator[Outcome]:
+        """Those whose files are on disk. Waits where too many are not, or nothing else is left to do."""
+        while self.saving:
+            run, future = self.saving[0]
+            must_wait = len(self.saving) > MOST_SAVING or not self.engine.tasks
+            if not must_wait and not future.done():
+                return
+            outcomes = self.guarded(run, lambda future=future: [future.result()])  # type: ignore[misc]
+            self.saving.popleft()
+            yield from outcomes
+
+    def guarded(self, run: Run, work: Callable[[], list[Outcome]]) -> list[Outcome]:
+        """One job's error must not end the others."""
+        try:
+            return work()
+        except JobCancelled:
+            return [Stopped(run)]
+        except DarkroomError as error:
+            return [Failed(run, error)]
+        except (DeviceFault, *CONNECTION_ERRORS):
+            raise
+        except Exception as error:
+            log.exception("Job %s failed", run.id)
+            return [Failed(run, unexpected_error(error))]
+
+    def pause(self) -> None:
+        self.engine.release()
+
+    def close(self) -> None:
+        """Files of jobs whose end nobody writes are removed: another worker makes them again."""
+        self._open.remove(self)
+        for job in self.active:
+            job.stack.close()
+        self.engine.close()
+        if self.savers is not None:
+            self.savers.shutdown(wait=True)
+        for run, future in self.saving:
+            for outcome in self.guarded(run, lambda future=future: [future.result()]):  # type: ignore[misc]
+                if isinstance(outcome, Finished):
+                    discard(outcome.output)

@@ -1,0 +1,37 @@
+"""Whether a model can be loaded without another being evicted for it.  [torch; no Django]"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from api.catalog import Catalog
+from api.devices import Device
+from api.downloads.store import ModelStore
+from api.loading.builders import builder_for
+
+
+class Loader(Protocol):
+    """The part of ModelLoader that is asked."""
+
+    catalog: Catalog
+    store: ModelStore
+    device: Device
+    memory_limit: int
+
+    def loaded(self) -> list[dict[str, Any]]: ...
+
+
+def fits_beside(loader: Loader, model_id: str, task: str, kept: Collection[str]) -> bool:
+    """Whether `model_id` is in memory, or would fit into it while the models `kept` stay. True for one that is still to be fetched.
+
+    Raises UnknownModel, DarkroomError (unsupported_task, 400).
+    """
+    entry, sizes = loader.catalog.get(model_id), {model["id"]: model["bytes"] for model in loader.loaded()}
+    folder = loader.store.folder(entry)
+    if entry.id in sizes or folder is None:
+        return True
+    needed = builder_for(entry, task).estimate(entry, folder, loader.device)
+    staying = sum(size for name, size in sizes.items() if name in kept)
+    evictable = sum(sizes.values()) - staying
+    return staying + needed <= loader.memory_limit and needed <= loader.device.free_memory() + evictable
