@@ -1,6 +1,6 @@
 """Serializers made from specs: what a client may send is read off the dataclass, and written nowhere else."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, is_dataclass, replace
 from typing import Any, ClassVar
 
@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.specs import SpecField, fields_of
-from api.strict import FiniteFloatField, StrictSerializer
+from api.strict import FiniteFloatField, KnownNameField, StrictSerializer, TextMapField
 
 Builder = Callable[..., serializers.Field[Any, Any, Any, Any]]
 """Called with the options of a DRF field (required, default, allow_null, help_text …)."""
@@ -74,7 +74,11 @@ def options_of(field: SpecField) -> dict[str, Any]:
 def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
     rule = field.rule
     if rule.choices:
-        return serializers.ChoiceField(choices=rule.choices, **options)
+        return serializers.ChoiceField(choices=rule.labelled_choices, **options)
+    if rule.known:
+        return KnownNameField(known=rule.known, max_length=rule.max_length, **options)
+    if rule.slug:
+        return serializers.SlugField(max_length=rule.max_length, **options)
     if field.type is str:
         return serializers.CharField(max_length=rule.max_length, allow_blank=rule.blank, **options)
     if field.type is bool:
@@ -85,6 +89,9 @@ def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any,
         if rule.multiple_of:
             options["validators"] = [multiple_of(rule.multiple_of, rule.minimum, rule.maximum)]
         return serializers.IntegerField(min_value=rule.minimum, max_value=rule.maximum, **options)  # type: ignore[arg-type]
+    if field.type == Mapping[str, str]:
+        text = serializers.CharField(max_length=rule.max_length, allow_blank=True)
+        return TextMapField(child=text, max_items=rule.max_items, max_name_length=rule.max_name_length, **options)
     raise TypeError(f"{field.name}: no serializer field is registered for {field.type}")
 
 

@@ -43,10 +43,18 @@ class Rule:
     """Of a text, in characters."""
     min_items: int | None = None
     max_items: int | None = None
-    """Of a list."""
+    """Of a list, or of an object whose names the client chooses."""
+    max_name_length: int | None = None
+    """Of the names in such an object, in characters; `max_length` is that of its texts."""
     blank: bool = False
     """Whether an empty text is allowed."""
+    slug: bool = False
+    """A text of letters, digits, - and _ alone."""
     choices: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    """Of the choices, where people read other words than the values."""
+    known: tuple[str, ...] = ()
+    """Of a name: those that there are now. An unknown one is refused with the nearest; the OpenAPI document does not list them."""
     shared: bool | None = None
     """Whether requests that run as one batch are equal in this field. Where one field of a spec is shared, each must say it."""
     decided: bool = False
@@ -58,6 +66,10 @@ class Rule:
     omitted: bool = False
     """Left out of the JSON where it is None."""
     help: str = ""
+
+    @property
+    def labelled_choices(self) -> list[tuple[str, str]]:
+        return list(zip(self.choices, self.labels or self.choices, strict=True))
 
 
 def param(*, default: Any = MISSING, **rule: Any) -> Any:

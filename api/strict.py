@@ -3,7 +3,7 @@
 import difflib
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -105,6 +105,36 @@ class FiniteFloatField(serializers.FloatField):
         if isinstance(data, bool) or not math.isfinite(value):
             raise ValidationError("A valid number is required.", code="invalid")
         return value
+
+
+class KnownNameField(serializers.CharField):
+    """A name of something that is here: an unknown one is refused with the nearest."""
+
+    def __init__(self, *, known: Collection[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.known = known
+
+    def run_validation(self, data: object = serializers.empty) -> str | None:
+        name: str | None = super().run_validation(data)
+        if name is not None and name not in self.known:
+            detail = f"There is no {self.field_name} '{name}'.{nearest(name, list(self.known))}"
+            raise ValidationError(detail, code=f"unknown_{self.field_name}")
+        return name
+
+
+class TextMapField(serializers.DictField):
+    """An object whose names the client chooses."""
+
+    def __init__(self, *, max_items: int | None, max_name_length: int | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.max_items, self.max_name_length = max_items, max_name_length
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        texts: dict[str, str] = super().to_internal_value(data)
+        too_many = self.max_items is not None and len(texts) > self.max_items
+        if too_many or (self.max_name_length is not None and any(len(name) > self.max_name_length for name in texts)):
+            raise ValidationError(f"Up to {self.max_items} pairs, their names up to {self.max_name_length} characters.")
+        return texts
 
 
 class NewestFirst(CursorPagination):

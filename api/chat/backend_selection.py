@@ -12,12 +12,12 @@ from django.conf import settings
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import ONNX_FAMILIES, ONNX_PRECISIONS, ModelEntry, UnknownModel
+from api.chat.spec import BACKENDS
 from api.errors import DarkroomError
 from api.jobs.models import Worker
 from config.catalog import CHAT_TASKS, get_catalog
 
 VISION_TASK, TEXT_TASK = TASKS = CHAT_TASKS
-BACKENDS = ("auto", "pytorch", "onnx", "remote")
 SUGGESTED_MODEL = "HuggingFaceTB/SmolVLM-256M-Instruct"
 PLACEHOLDER_MODEL = "dummy"
 """huggingface_hub's word where it was given no model, or a URL."""

@@ -11,7 +11,7 @@ from api.access.scopes import Principal
 from api.chat.backend_selection import context_of
 from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.spec import TurnParams
+from api.chat.spec import MOST_MESSAGES, TurnParams
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
@@ -21,7 +21,6 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "assistant":
 """From OpenAI's roles to those of chat templates; a tool's answer is sent as a user's message."""
 DETAILS = ("auto", "low", "high")
 MAX_IMAGES = 20
-MAX_MESSAGES = 1_000
 MAX_CHARACTERS = 400_000
 IGNORED_PART_FIELDS = ("cache_control",)
 """Fields of a part that are accepted and ignored."""
@@ -38,8 +37,8 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
         self.call_names: dict[str, str] = {}
         if not isinstance(data, list) or not data:
             raise ValidationError("Must be a list of at least one message.", code="empty")
-        if len(data) > MAX_MESSAGES:
-            raise ValidationError(f"There are {len(data)} messages; {MAX_MESSAGES} is the limit.", code="too_many")
+        if len(data) > MOST_MESSAGES:
+            raise ValidationError(f"There are {len(data)} messages; {MOST_MESSAGES} is the limit.", code="too_many")
         check_limits(data, self.root.initial_data.get("model"))
         turns = []
         for place, message in enumerate(data):

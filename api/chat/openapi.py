@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from api.chat.spec import LONGEST_STOP, MOST_MESSAGES, MOST_STOPS
+
 CACHE_CONTROL: dict[str, Any] = {"cache_control": {"type": ["object", "null"], "description": "Taken, and not read."}}
 TEXT_PART: dict[str, Any] = {
     "type": "object",
@@ -61,14 +63,14 @@ MESSAGE: dict[str, Any] = {
 MESSAGES: dict[str, Any] = {
     "type": "array",
     "minItems": 1,
-    "maxItems": 1000,
+    "maxItems": MOST_MESSAGES,
     "items": MESSAGE,
     "examples": [[{"role": "user", "content": "What is a darkroom?"}]],
 }
 STOP: dict[str, Any] = {
     "oneOf": [
-        {"type": "string", "minLength": 1, "maxLength": 200},
-        {"type": "array", "maxItems": 4, "items": {"type": "string", "minLength": 1, "maxLength": 200}},
+        {"type": "string", "minLength": 1, "maxLength": LONGEST_STOP},
+        {"type": "array", "maxItems": MOST_STOPS, "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_STOP}},
         {"type": "null"},
     ],
     "description": "The answer ends before the first of these that it would have.",

@@ -9,21 +9,19 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
-from api.chat.backend_selection import BACKENDS, select
+from api.chat.backend_selection import select
 from api.chat.json_schemas import schema_fault
 from api.chat.messages import MessagesField, clean_text
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
 from api.chat.services import find_conversation, link_messages, next_position, read_turns
-from api.chat.spec import ChatSpec, TurnParams, images_of
+from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.spec_serializers import SpecSerializer, build_field
 from api.specs import field_of
 from api.strict import StrictSerializer
-
-MAX_STOP_STRINGS, MAX_STOP_LENGTH = 4, 200
 
 
 @extend_schema_field(STOP)
@@ -32,10 +30,10 @@ class StopField(serializers.Field[list[str], Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> list[str]:
         texts = [data] if isinstance(data, str) else data
-        if not isinstance(texts, list) or len(texts) > MAX_STOP_STRINGS or not all(isinstance(text, str) for text in texts):
-            raise ValidationError(f"Must be a text, or a list of up to {MAX_STOP_STRINGS} texts.")
-        if not all(0 < len(text) <= MAX_STOP_LENGTH for text in texts):
-            raise ValidationError(f"Each must have 1 to {MAX_STOP_LENGTH} characters.")
+        if not isinstance(texts, list) or len(texts) > MOST_STOPS or not all(isinstance(text, str) for text in texts):
+            raise ValidationError(f"Must be a text, or a list of up to {MOST_STOPS} texts.")
+        if not all(0 < len(text) <= LONGEST_STOP for text in texts):
+            raise ValidationError(f"Each must have 1 to {LONGEST_STOP} characters.")
         return [clean_text(text) for text in texts]
 
     def to_representation(self, value: Any) -> Any:
@@ -91,21 +89,17 @@ class ChatSerializer(SpecSerializer):
     spec = ChatSpec
 
     messages = MessagesField()
-    backend = serializers.ChoiceField(choices=BACKENDS, required=False)
     stream = serializers.BooleanField(required=False)
     stream_options = StreamOptionsSerializer(required=False)
     max_completion_tokens = build_field(field_of(ChatSpec, "max_tokens"))
     stop = StopField(required=False)
     response_format = ResponseFormatSerializer(required=False)
-    metadata = serializers.DictField(child=serializers.CharField(max_length=512, allow_blank=True), required=False)
     conversation = serializers.UUIDField(required=False)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields))
 
     def validate_metadata(self, value: dict[str, str] | None) -> dict[str, str] | None:
-        if value is not None and (len(value) > 16 or any(len(key) > 64 for key in value)):
-            raise ValidationError("Up to 16 pairs, their names up to 64 characters.")
         for key in value or {}:
             clean_text(key)
         return value

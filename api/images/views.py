@@ -22,6 +22,7 @@ from api.files.services import visible_file
 from api.images.models import GeneratedImage, ImageSource
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
+from api.images.spec import LARGEST_SEED, LONGEST_MODEL_ID, LONGEST_TAG
 from api.images.uploads import ImageUploadSerializer
 from api.jobs.api.dialect import SubmitView
 from api.queries import WholeNumberFilter, YesNoFilter
@@ -48,10 +49,10 @@ class Img2ImgView(SubmitView):
 
 
 class ImageFilter(django_filters.FilterSet):
-    model_id = django_filters.CharFilter(max_length=200)
-    seed = WholeNumberFilter(min_value=0, max_value=2**53 - 1)
+    model_id = django_filters.CharFilter(max_length=LONGEST_MODEL_ID)
+    seed = WholeNumberFilter(min_value=0, max_value=LARGEST_SEED)
     min_clip_score = django_filters.NumberFilter(field_name="clip_score", lookup_expr="gte", min_value=0, max_value=100)
-    tag = django_filters.CharFilter(field_name="tags__name", max_length=50)
+    tag = django_filters.CharFilter(field_name="tags__name", max_length=LONGEST_TAG)
     rating = WholeNumberFilter(min_value=1, max_value=5)
     favourite = YesNoFilter()
     source = django_filters.UUIDFilter(method="filter_source", label="Pictures that were made from this one.")

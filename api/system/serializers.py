@@ -120,17 +120,7 @@ class ModelCommandSerializer(SpecSerializer):
     # `context` has the spec's class and the address's `model_id`.
     spec = ModelSpec
 
-    worker = serializers.CharField(
-        default=None,
-        allow_null=True,
-        max_length=36,
-        help_text="The id of the worker that it is for (`workers` of /api/status/); `all`: every worker that loads models; "
-        "null: whichever is free first.",
-    )
-
-    def validate_worker(self, value: str | None) -> str | None:
-        if value is None:
-            return None
+    def validate_worker(self, value: str) -> str:
         value = value if value == ALL_WORKERS else read_uuid(value)
         workers = {str(worker.pk): worker for worker in live_workers()}
         able = {pk for pk, worker in workers.items() if self.context["spec"].kind in worker.kinds}
@@ -145,7 +135,7 @@ class ModelCommandSerializer(SpecSerializer):
         return value
 
     def resolve(self) -> Submission:
-        model_id, worker = find_model_id(self.context["model_id"]), self.validated_data["worker"]
+        model_id, worker = find_model_id(self.context["model_id"]), self.validated_data.get("worker")
         named = self.validated_data.get("model_id", model_id)
         if find_model_id(named) != model_id:
             raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")

@@ -23,6 +23,7 @@ from api.jobs.admin.tools import MadeFilter
 from api.jobs.api.submission import submit
 from api.problems import field_errors
 from api.scoring.models import Comparison, CustomScorer, LayoutScore, Rating
+from api.scoring.spec import ONS
 from api.scoring.taste.charts import correlation_text, curve_chart, share_text
 from api.scoring.taste.features import pair_of
 from api.scoring.taste.judgements import Subject, compare, comparisons_on
@@ -30,8 +31,6 @@ from api.scoring.taste.pairs import next_pair
 from api.scoring.taste.scorers import delete_scorers
 from api.scoring.taste.serializers import TrainScorerSerializer
 from api.scoring.taste.training import LEAST, advise, judgements_that_teach
-
-KINDS = ("images", "layouts")
 
 
 class OnFilter(admin.SimpleListFilter):
@@ -43,7 +42,7 @@ class OnFilter(admin.SimpleListFilter):
         return [("images", "Pictures"), ("layouts", "Layouts")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{f"{self.field}__isnull": self.value() == "images"}) if self.value() in KINDS else queryset
+        return queryset.filter(**{f"{self.field}__isnull": self.value() == "images"}) if self.value() in ONS else queryset
 
 
 class RatedFilter(OnFilter):
@@ -56,7 +55,7 @@ class ComparedFilter(OnFilter):
 
 class ScorerOnFilter(OnFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(on=self.value()) if self.value() in KINDS else queryset
+        return queryset.filter(on=self.value()) if self.value() in ONS else queryset
 
 
 class SaidAdmin(ReadOnlyAdmin):
@@ -121,7 +120,7 @@ class ComparisonAdmin(SaidAdmin):
         if request.method == "POST":
             return self.keep_choice(request, rater)
         on = request.GET.get("on", "")
-        return self.show_pair(request, rater, on if on in KINDS else "images")
+        return self.show_pair(request, rater, on if on in ONS else "images")
 
     def keep_choice(self, request: HttpRequest, rater: str) -> HttpResponse:
         on = request.POST.get("on", "")
@@ -142,7 +141,7 @@ class ComparisonAdmin(SaidAdmin):
         context = {
             "title": "Compare",
             "opts": self.opts,
-            "kinds": KINDS,
+            "kinds": ONS,
             "on": on,
             "pair": shown,
             "same": shown[0]["words"] if len({one["words"] for one in shown}) == 1 else "",
@@ -223,7 +222,7 @@ class CustomScorerAdmin(ReadOnlyAdmin):
         return scorer.ratings + scorer.comparisons
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        counted = {on: judgements_that_teach(on) for on in KINDS}
+        counted = {on: judgements_that_teach(on) for on in ONS}
         more = {"may_train": self.may_train(request), "counted": counted, "least": LEAST}
         return super().changelist_view(request, {**more, **(extra_context or {})})
 

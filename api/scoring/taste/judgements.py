@@ -1,7 +1,7 @@
 """Stars and choices: what people say of pictures and layouts, and taking it back. Stars are given by `RatingManager.give`."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -11,7 +11,6 @@ from api.files.models import StoredFile
 from api.scoring.models import Comparison, LayoutScore, Rating
 
 Subject = StoredFile | LayoutScore
-On = Literal["images", "layouts"]
 
 
 def subjects(principal: Principal, on: str) -> QuerySet[StoredFile] | QuerySet[LayoutScore]:

@@ -11,15 +11,13 @@ from api.access.principals import Principal
 from api.jobs.api.submission import Submission
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.serializers import check_clip
-from api.scoring.spec import TrainScorerSpec
-from api.scoring.taste.judgements import On, Subject, compare, subjects
+from api.scoring.spec import On, TrainScorerSpec
+from api.scoring.taste.judgements import Subject, compare, subjects
 from api.scoring.taste.scorers import PREFIX
 from api.scoring.taste.training import check_enough
-from api.spec_serializers import SpecSerializer, options_of
-from api.specs import field_of
+from api.spec_serializers import SpecSerializer
 from api.strict import StrictSerializer
 
-NAME, ON = (field_of(TrainScorerSpec, name) for name in ("name", "on"))
 WHOLE = "A whole number from 1 to 5 is required."
 
 
@@ -205,9 +203,6 @@ class ScorerVersionsSerializer(CustomScorerSerializer):
 
 class TrainScorerSerializer(SpecSerializer):
     spec = TrainScorerSpec
-
-    name = serializers.SlugField(max_length=NAME.rule.max_length, **options_of(NAME))
-    on = serializers.ChoiceField(choices=CustomScorer.On.choices, **options_of(ON))
 
     def validate_encoder(self, value: str) -> str:
         return check_clip(value)

@@ -16,11 +16,12 @@ from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
 from api.access.principals import LOCAL
-from api.chat.backend_selection import BACKENDS, select
+from api.chat.backend_selection import select
 from api.chat.caption_files import SUFFIXES, CaptionFile, CaptionsError
 from api.chat.messages import DETAILS
 from api.chat.python_api import messages_of, store_picture
 from api.chat.serializers import ChatSerializer
+from api.chat.spec import BACKENDS
 from api.errors import DarkroomError
 from api.files.errors import InvalidImage
 from api.files.formats import FORMAT_OF_SUFFIX

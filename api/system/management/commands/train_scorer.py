@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from api.access.principals import LOCAL
 from api.jobs.models import Job
-from api.scoring.models import CustomScorer
+from api.scoring.spec import ONS
 from api.scoring.taste.serializers import TrainScorerSerializer
 from api.system.waiting import checked, run_to_end
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="letters, digits, - and _; a name that is there gets a new version")
-        parser.add_argument("--on", choices=CustomScorer.On.values, default="images", help="whose judgements (default: images)")
+        parser.add_argument("--on", choices=ONS, default="images", help="whose judgements (default: images)")
         parser.add_argument("--rater", action="append", dest="raters", metavar="KEY", help="this one's alone; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:
