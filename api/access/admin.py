@@ -19,7 +19,8 @@ class ApiKeyForm(forms.ModelForm):
         choices=[(scope, scope) for scope in SCOPES],
         widget=forms.CheckboxSelectMultiple,
         initial=default_scopes,
-        help_text="read: see one's own jobs and files. submit: make jobs. staff: everything, everybody's.",
+        help_text="read: see one's own jobs and files. submit: make jobs. staff: everything, everybody's. "
+        "priority: jobs of a priority above 0 go before those of all other keys.",
     )
 
     class Meta:

@@ -35,6 +35,12 @@ class JobKind(Generic[S]):
         """How much of an owner's share of the workers a job takes, beside other jobs; 1 for what is done in one piece."""
         return 1.0
 
+    def child_count(self, spec: S) -> int:
+        """How many jobs it will ask for, where that is known before it runs: it is refused where its owner has no room for all of them.
+        0 where it asks for none, or for as many as its work turns out to need.
+        """
+        return 0
+
     def without_models(self) -> bool | tuple[str, Collection[str]]:
         """Which jobs of this kind a worker takes that loads no models (LOAD_MODELS=false): all, none, or those whose parameter of this
         name has one of these values.

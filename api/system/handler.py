@@ -4,6 +4,7 @@ For all workers, the job asks for one child for each worker that is alive, and i
 """
 
 import dataclasses
+import uuid
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,6 +26,9 @@ class ModelCommand(JobKind[Any]):
 
     def without_models(self) -> bool:
         return False
+
+    def child_count(self, spec: ModelSpec) -> int:
+        return len(able_workers(spec)) if spec.worker == ALL_WORKERS else 0
 
     @abstractmethod
     def act(self, run: Run) -> dict[str, Any]:
@@ -79,11 +83,14 @@ class UnloadModel(ModelCommand):
 def child_jobs(run: Run) -> list[ChildJob]:
     """One for this worker, and for each other live worker that loads models."""
     spec: ModelSpec = run.spec
-    others = (worker.pk for worker in live_workers() if spec.kind in worker.kinds)
-    workers = {pk for pk in (run.job.worker_id, *others) if pk}
+    workers = {pk for pk in (run.job.worker_id, *able_workers(spec)) if pk}
     return [
         ChildJob(spec.kind, dataclasses.replace(spec, worker=str(pk)).to_json(), only_worker_id=pk) for pk in sorted(workers)
     ]
+
+
+def able_workers(spec: ModelSpec) -> list[uuid.UUID]:
+    return [worker.pk for worker in live_workers() if spec.kind in worker.kinds]
 
 
 def outcome_of(run: Run, children: Sequence[Job]) -> Outcome:

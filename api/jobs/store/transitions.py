@@ -151,12 +151,19 @@ def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
 
 
 def add_job(
-    job: Job, events: Sequence[Event], *, cost: float = 1.0, unless: tuple[str, Sequence[Any]] = ("FALSE", [])
+    job: Job,
+    events: Sequence[Event],
+    *,
+    cost: float = 1.0,
+    goes_first: bool = False,
+    unless: tuple[str, Sequence[Any]] = ("FALSE", []),
 ) -> Job | None:
-    """As it is stored, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot."""
+    """As it is stored, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot, which
+    `goes_first` puts before all others.
+    """
     database = current_database()
     values = [field.get_db_prep_save(getattr(job, field.attname), database) for field in GIVEN]
-    slot, slot_params = new_slot(job, cost)
+    slot, slot_params = new_slot(job, cost=cost, goes_first=goes_first)
     condition, params = unless
     statement = f"""{slot} INSERT INTO {JOB} ({GIVEN_COLUMNS})
         SELECT {", ".join(["%s"] * len(values))}, slot.virtual_start, slot.virtual_start + slot.cost, slot.virtual_start
@@ -274,7 +281,7 @@ def claim(
         f"""WITH picked AS MATERIALIZED ({picked})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()}),
-                virtual_start = {least("virtual_start", sql) if start else "virtual_start"}
+                virtual_start = {least("virtual_start", f"COALESCE({sql}, virtual_start)") if start else "virtual_start"}
             WHERE status = 'queued' AND id {those}""",
         [*params, stored("worker", worker_id), stored("lease_token", token), *start_params],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",

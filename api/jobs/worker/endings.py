@@ -114,7 +114,7 @@ def fail(running: Running, error: DarkroomError) -> None:
 
 
 def wait(running: Running, children: Sequence[ChildJob]) -> None:
-    """running → waiting for new children; failed where there is no room for them."""
+    """running → waiting for new children; failed where one of them is no request of its kind, or the disk is nearly full."""
     if running.ended:
         return None
     try:
