@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from api.errors import DarkroomError
+from api.json_types import JsonObject
 
 API_FOLDER = Path(__file__).resolve().parent
 BUILT_IN = API_FOLDER / "catalog.toml"
@@ -285,7 +286,7 @@ def _read(file: Path, *, base: Path, source: str) -> tuple[dict[str, ModelEntry]
     return models, adapters
 
 
-def _tables(file: Path, document: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
+def _tables(file: Path, document: JsonObject, kind: str) -> list[tuple[str, Any]]:
     tables = document.get(kind, {})
     if not isinstance(tables, dict):
         raise CatalogError(f'{file}: "{kind}" must be tables: [{kind}."my-id"].')

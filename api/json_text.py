@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from api.json_types import JsonObject
+
 DEEPEST = 100
 """Levels of nesting: whatever walks a value later may recurse."""
 LONGEST_INTEGER = 4000
@@ -38,7 +40,7 @@ def read_json(text: str | bytes) -> Any:
     return value
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found

@@ -41,6 +41,7 @@ from api.devices import Device, dtype_name
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
+from api.json_types import JsonObject
 from api.loading.builders import Builder, builder_for, register_builder
 from api.loading.device_memory import (
     MEASURES,
@@ -173,7 +174,7 @@ class ModelLoader:
                 self._unload(name)
         return bool(mine)
 
-    def loaded(self) -> list[dict[str, Any]]:
+    def loaded(self) -> list[JsonObject]:
         """JSON of the models in memory, the most recently used first. Never blocks."""
         with self._table_lock:
             models = sorted(self._models.values(), key=lambda loaded_model: loaded_model.last_used, reverse=True)

@@ -22,6 +22,8 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from api.json_types import Json, JsonObject
+
 InputImage = NewType("InputImage", str)
 """The id of a StoredFile whose pixels are read as RGB."""
 InputMask = NewType("InputMask", str)
@@ -157,17 +159,17 @@ class Spec:
 
     kind: ClassVar[str]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As it is stored in the job's row; `from_json` reads it back."""
         return _fields_to_json(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], **defaults: Any) -> Self:
+    def from_json(cls, data: Mapping[str, object], **defaults: object) -> Self:
         """`defaults` stand for what rows of earlier versions lack. Raises ValueError that names a missing field."""
         return read_dataclass(cls, {**defaults, **data})
 
     @classmethod
-    def from_row(cls, params: Mapping[str, Any], *, kind: str, model_id: str, prompt: str) -> Self:
+    def from_row(cls, params: Mapping[str, Json], *, kind: str, model_id: str, prompt: str) -> Self:
         """From the columns of a job. Rows of earlier versions have the model in its column alone. Raises ValueError, as `from_json`."""
         return cls.from_json(params, model_id=model_id)
 
@@ -198,7 +200,7 @@ class Spec:
         """Whether this request is never run as one batch with others: where none of its fields is said to be shared."""
         return not shared_fields(type(self))
 
-    def shared_values(self) -> dict[str, Any]:
+    def shared_values(self) -> JsonObject:
         """What is equal in all requests of a batch: the fields marked as shared, and what subclasses derive."""
         return {one.name: as_json(getattr(self, one.name)) for one in shared_fields(type(self))}
 
@@ -215,15 +217,15 @@ class StoredSpec(Spec):
     """A request whose fields nobody has declared, as its row holds it: of a kind that is not installed."""
 
     kind: str  # type: ignore[misc]
-    params: Mapping[str, Any]
+    params: Mapping[str, Json]
     model_id: str = ""
     prompt: str = ""
 
     @classmethod
-    def from_row(cls, params: Mapping[str, Any], *, kind: str, model_id: str, prompt: str) -> Self:
+    def from_row(cls, params: Mapping[str, Json], *, kind: str, model_id: str, prompt: str) -> Self:
         return cls(kind=kind, params=params, model_id=model_id, prompt=prompt)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return dict(self.params)
 
     @property
@@ -247,7 +249,7 @@ def _input_ids(value: Any) -> Iterator[str]:
                 yield from _input_ids(item)
 
 
-def _fields_to_json(value: Any) -> dict[str, Any]:
+def _fields_to_json(value: Any) -> JsonObject:
     found = ((one, getattr(value, one.name)) for one in fields_of(type(value)))
     return {one.name: as_json(item) for one, item in found if item is not None or not one.rule.omitted}
 
@@ -263,11 +265,11 @@ def as_json(value: Any) -> Any:
     return [as_json(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def read_dataclass(cls: type[T], data: Mapping[str, Any]) -> T:
+def read_dataclass(cls: type[T], data: Mapping[str, object]) -> T:
     """An instance from JSON. Keys that are not fields are left out: rows of earlier versions have some."""
     if not isinstance(data, Mapping):
         raise ValueError(f"{cls.__name__}: an object was expected, not {data!r}.")
-    given: dict[str, Any] = {}
+    given: JsonObject = {}
     missing: list[str] = []
     for one in fields_of(cls):
         if (value := data.get(one.name)) is not None:

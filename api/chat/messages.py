@@ -11,10 +11,11 @@ from api.access.scopes import Principal
 from api.chat.backend_selection import context_of
 from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.spec import MOST_MESSAGES, TurnParams
+from api.chat.spec import MOST_MESSAGES, PartParams, TurnParams
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
+from api.json_types import Json
 from api.strict import nearest
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "user"}
@@ -79,7 +80,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
             parts = [{"type": "text", "text": f"Result of {clean_text(call_names)}:"}, *parts]
         return {"role": role, "parts": [*parts, *calls]}
 
-    def read_calls(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def read_calls(self, message: Mapping[str, Json]) -> list[PartParams]:
         """An assistant message's tool calls as text: models here call no tools but can continue such conversations."""
         calls: Any = message.get("tool_calls")
         if is_empty(calls):
@@ -93,7 +94,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
         self.call_names |= {id: name for name, _, id in fields}
         return [{"type": "text", "text": clean_text(f"Call of {name}: {arguments}")} for name, arguments, _ in fields]
 
-    def read_content(self, content: Any, role: str) -> list[dict[str, Any]]:
+    def read_content(self, content: Any, role: str) -> list[PartParams]:
         if isinstance(content, str):
             return [{"type": "text", "text": clean_text(content)}]
         if not isinstance(content, list) or not content:
@@ -106,7 +107,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
                 raise ValidationError({str(place): error.detail}) from None
         return parts
 
-    def read_part(self, part: Any, role: str) -> dict[str, Any]:
+    def read_part(self, part: Any, role: str) -> PartParams:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text":
             refuse_unknown(part, ("type", "text", *IGNORED_PART_FIELDS))
@@ -122,7 +123,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
             return self.read_image(part.get("image_url"))
         raise ValidationError({"type": "A part is a `text` or an `image_url`."}, code="unknown_part")
 
-    def read_image(self, value: Any) -> dict[str, Any]:
+    def read_image(self, value: Any) -> PartParams:
         if not isinstance(value, Mapping):
             raise ValidationError({"image_url": "Must be an object with a url."})
         refuse_unknown(value, ("url", "detail"))
@@ -168,7 +169,7 @@ def clean_text(text: str) -> str:
     return text
 
 
-def refuse_unknown(value: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def refuse_unknown(value: Mapping[str, object], known: tuple[str, ...]) -> None:
     unknown = {
         str(name): f"Unknown field.{nearest(str(name), list(known))}"
         for name in value

@@ -3,7 +3,7 @@
 Neutral values are removed before validation. Any other value is refused by name, never ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
@@ -67,7 +67,7 @@ def is_empty(value: Any) -> bool:
     return value is None or value == [] or value == {}
 
 
-def drop_neutral_fields(data: Any, known: Mapping[str, Any], fields: Mapping[str, tuple[Any, ...]] = NEUTRAL_VALUES) -> Any:
+def drop_neutral_fields(data: Any, known: Container[str], fields: Mapping[str, tuple[Any, ...]] = NEUTRAL_VALUES) -> Any:
     """The request without neutral values of unimplemented fields. `known`: implemented fields. Raises ValidationError (unsupported)."""
     if not isinstance(data, Mapping):
         return data

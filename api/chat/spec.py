@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from api.specs import Spec, param
 
@@ -13,8 +13,20 @@ LARGEST_COUNT = 1_000_000
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
 MOST_MESSAGES = 1_000
 MOST_STOPS, LONGEST_STOP = 4, 200
-TurnParams = dict[str, Any]
-"""`{"role", "parts"}`; a part is `{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
+
+
+class PartParams(TypedDict, total=False):
+    """`{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
+
+    type: Required[str]
+    text: str
+    image: str
+    detail: str
+
+
+class TurnParams(TypedDict):
+    role: str
+    parts: list[PartParams]
 
 
 def text_of(turn: TurnParams) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from PIL import Image, features
 
 from api.errors import DarkroomError
+from api.json_types import Json
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class PictureFormat:
     """Of files, with the dot; those that are stored here have the first."""
     max_side: int
     """In pixels: what the format, or its encoder, can hold."""
-    options: Mapping[str, Any]
+    options: Mapping[str, Json]
     """The encoder's, for pictures that are made here."""
     parameters: Literal["text", "exif"]
     """Where a file carries the parameters that made it: in PNG's text chunks, or in EXIF."""

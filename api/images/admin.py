@@ -229,7 +229,7 @@ class GeneratedImageAdmin(admin.ModelAdmin):
         self.message_user(request, f"{queryset.order_by().update(favourite=False)} unmarked.")
 
 
-def picture_context(image: GeneratedImage) -> dict[str, Any]:
+def picture_context(image: GeneratedImage) -> dict[str, object]:
     others = {name: value for name, value in image.parameters.items() if name not in COLUMNS}
     return {
         "title": "Picture",

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from api.files.formats import FORMAT_NAMES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
+from api.json_types import JsonObject
 from api.specs import InputImage, InputMask, Spec, param
 
 LARGEST_SEED = 2**53 - 1
@@ -94,7 +95,7 @@ class Txt2ImgSpec(Spec):
         """A request of several pictures or candidates fills a batch by itself; a deterministic one must not have neighbours."""
         return self.deterministic or self.num_images > 1 or self.best_of is not None
 
-    def shared_values(self) -> dict[str, Any]:
+    def shared_values(self) -> JsonObject:
         return {**super().shared_values(), "task": self.task}
 
 

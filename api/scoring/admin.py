@@ -169,7 +169,7 @@ def points(score: float | None) -> str:
     return "–" if score is None else f"{score:.0f}"
 
 
-def score_context(score: LayoutScore) -> dict[str, Any]:
+def score_context(score: LayoutScore) -> dict[str, object]:
     measures = sorted(score.measures.items(), key=lambda item: item[1]["score"])
     return {
         "title": "Layout score",
@@ -261,5 +261,5 @@ class PromptScoreAdmin(ReadOnlyAdmin):
         return date_text(score.created_at)
 
 
-def figures_of(score: PromptScore) -> dict[str, Any]:
+def figures_of(score: PromptScore) -> dict[str, float | str]:
     return Figures(score.clip_cosine, score.clip_model).as_dict()

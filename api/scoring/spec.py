@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+from api.json_types import Json
 from api.scoring.scorers import DEFAULT, SCORERS
 from api.specs import InputImage, Spec, param
 
@@ -83,7 +84,7 @@ class LayoutSpec(Spec):
     )
 
     @classmethod
-    def from_row(cls, params: Mapping[str, Any], *, kind: str, model_id: str, prompt: str) -> Self:
+    def from_row(cls, params: Mapping[str, Json], *, kind: str, model_id: str, prompt: str) -> Self:
         return cls.from_json(params)  # the column has the backend's name where that uses no model
 
     @property

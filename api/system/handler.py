@@ -14,14 +14,15 @@ from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Waiting
 from api.jobs.states import Status
+from api.json_types import JsonObject
 from api.runtime.model_use import report_to
 from api.system.selectors import live_workers
 from api.system.spec import ALL_WORKERS, LoadModelSpec, ModelSpec, UnloadModelSpec
 
-Run = RunningJob[Any]
+Run = RunningJob[ModelSpec]
 
 
-class ModelCommand(JobKind[Any]):
+class ModelCommand(JobKind[ModelSpec]):
     """What a worker does with one model. The result has `workers` (each with its own result or error) where it was for all."""
 
     def without_models(self) -> bool:
@@ -31,7 +32,7 @@ class ModelCommand(JobKind[Any]):
         return len(able_workers(spec)) if spec.worker == ALL_WORKERS else 0
 
     @abstractmethod
-    def act(self, run: Run) -> dict[str, Any]:
+    def act(self, run: Run) -> JsonObject:
         """In this worker; returns the result."""
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
@@ -45,7 +46,7 @@ class ModelCommand(JobKind[Any]):
             else:
                 yield Waiting(run, child_jobs(run))
 
-    def record(self, job: Job, output: Any) -> dict[str, Any]:
+    def record(self, job: Job, output: Any) -> JsonObject:
         """With the Worker row in the same transaction, so that /api/models/ agrees with the answer before the next heartbeat."""
         if "memory" in output:
             Worker.objects.filter(jobs=job).update(loaded_models=output["memory"])
@@ -58,7 +59,7 @@ class LoadModel(ModelCommand):
     name = LoadModelSpec.kind
     spec_class = LoadModelSpec
 
-    def act(self, run: Run) -> dict[str, Any]:
+    def act(self, run: Run) -> JsonObject:
         from api.model_loader import get_loader
 
         with run.measure("load"):
@@ -74,7 +75,7 @@ class UnloadModel(ModelCommand):
     name = UnloadModelSpec.kind
     spec_class = UnloadModelSpec
 
-    def act(self, run: Run) -> dict[str, Any]:
+    def act(self, run: Run) -> JsonObject:
         from api.model_loader import get_loader
 
         return {"model_id": run.spec.model_id, "unloaded": get_loader().unload(run.spec.model_id)}

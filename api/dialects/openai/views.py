@@ -21,6 +21,8 @@ from api.errors import DarkroomError
 from api.jobs.api.dialect import Dialect
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
+from api.json_types import JsonObject
+from api.problems import Problem
 from api.strict import AlwaysJson, JsonParser
 from config.catalog import get_catalog
 
@@ -74,7 +76,7 @@ class ChatCompletionsView(OpenAIView, Dialect):
         response["x-should-retry"] = "true" if response.status_code == 503 else "false"
         return response
 
-    def render_error(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    def render_error(self, problem: Problem) -> Mapping[str, object]:
         return render_error(problem)
 
     def stream(self, job: Job) -> ChunkStream | None:
@@ -108,9 +110,9 @@ class ModelView(OpenAIView):
         return Response(described(entry))
 
 
-def described(entry: ModelEntry) -> dict[str, Any]:
+def described(entry: ModelEntry) -> dict[str, object]:
     return {**card(entry.id, owner=(entry.repo or "darkroom/").split("/")[0]), "task": entry.task, "licence": entry.licence}
 
 
-def card(name: str, *, owner: str) -> dict[str, Any]:
+def card(name: str, *, owner: str) -> JsonObject:
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}

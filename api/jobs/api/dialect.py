@@ -37,6 +37,7 @@ from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.jobs.store import transitions
+from api.problems import Problem, problem_body
 
 Include = frozenset[str]
 
@@ -64,7 +65,7 @@ class Dialect(APIView, ABC):
     def render(self, job: Job) -> HttpResponse:
         """Of a job that succeeded."""
 
-    def render_error(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    def render_error(self, problem: Problem) -> Mapping[str, object]:
         """The body of every error: status, code, detail, and errors (field, code, detail) where a request was not valid.
 
         As it is (RFC 9457) where a dialect has no form of its own.
@@ -78,7 +79,9 @@ class Dialect(APIView, ABC):
     def render_failure(self, job: Job) -> HttpResponse:
         """Of a job that failed or was cancelled."""
         error = job.error or {"status": 409, "code": "cancelled", "detail": f"The {self.thing} was cancelled."}
-        return JsonResponse(dict(self.render_error({**error, "errors": []})), status=error["status"])
+        return JsonResponse(
+            dict(self.render_error(problem_body(error["status"], error["code"], error["detail"]))), status=error["status"]
+        )
 
     def render_unfinished(self, job: Job) -> HttpResponse:
         """Of a job that the client waits for no longer."""

@@ -45,7 +45,7 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
     def get_queryset(self) -> Any:
         return visible_to(cast(Principal, self.request.auth), super().get_queryset())
 
-    def get_serializer_context(self) -> dict[str, Any]:
+    def get_serializer_context(self) -> dict[str, object]:
         return {**super().get_serializer_context(), "include": read_include(self.request)}
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:

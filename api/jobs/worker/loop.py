@@ -21,7 +21,7 @@ from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
 from api.jobs.disk import DiskFull
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
-from api.jobs.kinds import JobKind, Session, get_kind
+from api.jobs.kinds import AnyKind, Session, get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import subscribe
@@ -31,6 +31,7 @@ from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.sweep import clean_history
 from api.outages import is_disk_full
+from api.specs import Spec
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
@@ -68,11 +69,11 @@ class WorkerLoop:
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
         self.placement = Placement(row, self.held_models)
-        self.sessions: dict[str, Session] = {}  # by batch key
-        self.batch: list[RunningJob[Any]] = []  # what runs beside them
+        self.sessions: dict[str, Session[Spec]] = {}  # by batch key
+        self.batch: list[RunningJob[Spec]] = []  # what runs beside them
         self.has_claimed = self.found_jobs = False
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         return {"state": self.state, **self.describe()}
 
     def held_models(self) -> set[str]:
@@ -148,7 +149,7 @@ class WorkerLoop:
         if was_tried:
             self.drain()
 
-    def begin(self, kind: JobKind[Any]) -> None:
+    def begin(self, kind: AnyKind) -> None:
         """`batch` has no session under its key yet: those whose key has one join it, and are not claimed here."""
         session = kind.open_session(self.batch[0].spec)
         if session is None:
@@ -162,7 +163,7 @@ class WorkerLoop:
             self.sessions[self.batch[0].job.batch_key] = session
 
     @contextmanager
-    def guarded(self, runs: list[RunningJob[Any]]) -> Iterator[None]:
+    def guarded(self, runs: list[RunningJob[Spec]]) -> Iterator[None]:
         """What a handler raises ends these runs, each in its way."""
         job_id_of_log.set(str(runs[0].id) if runs else "")
         runs = list(runs)
@@ -218,7 +219,7 @@ class WorkerLoop:
             if not session.worked:
                 return
 
-    def let_join(self, key: str, session: Session) -> None:
+    def let_join(self, key: str, session: Session[Spec]) -> None:
         kind = get_kind(session.running[0].job.kind)
         jobs = lifecycle.claim_joining(worker=self.worker, kind=kind.name, batch_key=key, limit=session.room())
         if jobs:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from PIL import Image
 
+from api.json_types import JsonObject
 from api.scoring.backends.measures import Measure
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Verdict:
     device: str = "cpu"
     seen: Seen | None = None
 
-    def measures_json(self) -> dict[str, dict[str, Any]]:
+    def measures_json(self) -> dict[str, JsonObject]:
         return {measure.name: measure.as_json() for measure in self.measures}
 
 

@@ -172,7 +172,7 @@ def find_subject(on: str, identifier: object) -> Subject:
     return found
 
 
-def describe(subject: Subject) -> dict[str, Any]:
+def describe(subject: Subject) -> dict[str, object]:
     file = subject if isinstance(subject, StoredFile) else subject.image
     assert file is not None
     words = subject.title if isinstance(subject, LayoutScore) else getattr(getattr(file, "generated", None), "prompt", "")
@@ -279,7 +279,7 @@ class CustomScorerAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(reverse("admin:scoring_customscorer_changelist"))
 
 
-def scorer_context(scorer: CustomScorer) -> dict[str, Any]:
+def scorer_context(scorer: CustomScorer) -> dict[str, object]:
     weights = scorer.figures["weights"]
     largest = max((abs(weight) for weight in weights.values()), default=0.0) or 1.0
     return {

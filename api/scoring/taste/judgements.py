@@ -26,7 +26,7 @@ def compare(*, owner_key: str, first: Subject, second: Subject, preferred: Subje
     kind = "file" if isinstance(a, StoredFile) else "layout"
     outcome = Comparison.Outcome.TIE if preferred is None else Comparison.Outcome.A if preferred == a else Comparison.Outcome.B
     pair: dict[str, Any] = {f"{kind}_a": a, f"{kind}_b": b}
-    said: dict[str, Any] = {"outcome": outcome, "compared_at": timezone.now()}
+    said: dict[str, object] = {"outcome": outcome, "compared_at": timezone.now()}
     return Comparison.objects.update_or_create(owner_key=owner_key, **pair, defaults=said)[0]
 
 
