@@ -325,7 +325,7 @@ class _Table:
         self.check_pattern("revision", COMMIT_PATTERN, "must be a full commit of 40 hexadecimal digits")
         self.check_pattern("variant", r"[a-z0-9_]+", "must be a variant's name, such as fp16")
 
-    def _check_type(self, key: str, value: Any, annotation: str) -> None:
+    def _check_type(self, key: str, value: object, annotation: str) -> None:
         if annotation.startswith("tuple"):
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise self.wrong(key, "must be a list of texts")

@@ -66,7 +66,7 @@ def too_deep() -> InvalidJson:
     return InvalidJson(f"The JSON is nested too deeply; {DEEPEST} levels are the limit.")
 
 
-def check_values(value: Any, path: tuple[str | int, ...]) -> None:
+def check_values(value: object, path: tuple[str | int, ...]) -> None:
     """Depth first, so that the memory needed is bounded by DEEPEST."""
     if isinstance(value, str):
         check_text(value, path)

@@ -274,7 +274,7 @@ class ModelLoader:
         ]
         return loaded, measures
 
-    def _build_or_retry(self, entry: ModelEntry, build: Callable[[], Any]) -> Any:
+    def _build_or_retry(self, entry: ModelEntry, build: Callable[[], object]) -> Any:
         """Build; after out of memory, evict every unpinned model and build again. Other errors become DarkroomError (broken_model)."""
         try:
             return build()
@@ -295,7 +295,7 @@ class ModelLoader:
                 raise self._too_large(entry, 0) from error
             raise
 
-    def _move(self, loaded: Any) -> None:
+    def _move(self, loaded: object) -> None:
         for module in modules_of(loaded).values():
             module.to(self.device.torch_device)
 

@@ -91,7 +91,7 @@ def problem_response(status: int, code: str, detail: str, headers: Mapping[str, 
     return HttpResponse(body, status=status, content_type=CONTENT_TYPE, headers=dict(headers or {}))
 
 
-def field_errors(detail: Any, field: str = "") -> Iterator[FieldError]:
+def field_errors(detail: object, field: str = "") -> Iterator[FieldError]:
     """DRF's nested errors, flattened: {"loras": [{}, {"weight": [e]}]} gives the field 'loras.1.weight'."""
     if isinstance(detail, Mapping):
         for key, value in detail.items():

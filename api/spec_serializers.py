@@ -18,7 +18,7 @@ _nested: dict[Any, type["SpecSerializer"]] = {}
 """By dataclass: the serializer that was declared for it, or made."""
 
 
-def register_field(type: Any, builder: Builder) -> None:
+def register_field(type: object, builder: Builder) -> None:
     """How a type that only one app knows is read, e.g. an input picture."""
     _builders[type] = builder
 
@@ -30,7 +30,7 @@ class SpecSerializer(StrictSerializer):
 
     _derived: ClassVar[dict[str, Any]] = {}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if spec := getattr(cls, "spec", None):
             if spec in _nested and not issubclass(cls, _nested[spec]):
@@ -95,7 +95,7 @@ def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any,
     raise TypeError(f"{field.name}: no serializer field is registered for {field.type}")
 
 
-def build_list(field: SpecField, member: Any) -> serializers.Field[Any, Any, Any, Any]:
+def build_list(field: SpecField, member: object) -> serializers.Field[Any, Any, Any, Any]:
     options = {**options_of(field), "min_length": field.rule.min_items, "max_length": field.rule.max_items}
     if field.default == ():
         options["default"] = list

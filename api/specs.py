@@ -95,7 +95,7 @@ class SpecField:
     def required(self) -> bool:
         return self.default is MISSING and not self.rule.decided
 
-    def is_in_use(self, value: Any) -> bool:
+    def is_in_use(self, value: object) -> bool:
         """Whether a client asks for anything with this value, as JSON or as the spec holds it."""
         return bool(as_json(value) != (None if self.default is MISSING else as_json(self.default)))
 
@@ -145,7 +145,7 @@ def field_of(cls: type[Any], name: str) -> SpecField:
     return next(one for one in fields_of(cls) if one.name == name)
 
 
-def _unwrap(hint: Any) -> tuple[Any, bool]:
+def _unwrap(hint: object) -> tuple[Any, bool]:
     """`X | None` gives (X, True)."""
     if get_origin(hint) not in (Union, types.UnionType):
         return hint, False
@@ -237,7 +237,7 @@ class StoredSpec(Spec):
         return self.prompt
 
 
-def _input_ids(value: Any) -> Iterator[str]:
+def _input_ids(value: object) -> Iterator[str]:
     """Of a dataclass: its values whose type is a picture, and those of the dataclasses inside it."""
     for one in fields_of(type(value)):
         found, member = getattr(value, one.name), one.member or one.type
@@ -249,12 +249,12 @@ def _input_ids(value: Any) -> Iterator[str]:
                 yield from _input_ids(item)
 
 
-def _fields_to_json(value: Any) -> JsonObject:
+def _fields_to_json(value: object) -> JsonObject:
     found = ((one, getattr(value, one.name)) for one in fields_of(type(value)))
     return {one.name: as_json(item) for one, item in found if item is not None or not one.rule.omitted}
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: object) -> Any:
     """Of what a field of a spec holds."""
     if type(value) in PLAIN:
         return value
@@ -283,7 +283,7 @@ def read_dataclass(cls: type[T], data: Mapping[str, object]) -> T:
     return cls(**given)
 
 
-def read_field(field: SpecField, value: Any) -> Any:
+def read_field(field: SpecField, value: object) -> Any:
     if field.member is not None and not isinstance(value, list | tuple):
         raise ValueError(f"{field.name}: a list was expected, not {value!r}.")
     try:
@@ -292,5 +292,5 @@ def read_field(field: SpecField, value: Any) -> Any:
         raise ValueError(f"{field.name}: {value!r} can't be read.") from None
 
 
-def is_nested(type: Any) -> bool:
+def is_nested(type: object) -> bool:
     return dataclasses.is_dataclass(type)

@@ -80,7 +80,7 @@ class StrictSerializer(serializers.Serializer[Any]):
             fields[name].allow_null = True  # so that the documentation says it, too
         return fields
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, Any]:
         if isinstance(data, MultiValueDict):
             data = read_form(data, self.fields, parse_json_text)
         if isinstance(data, Mapping):
@@ -91,7 +91,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-def unknown_names(given: Iterable[Any], known: list[str], what: str) -> dict[str, list[str]]:
+def unknown_names(given: Iterable[object], known: list[str], what: str) -> dict[str, list[str]]:
     """An error for each name that isn't known, the first MOST_NAMED of them."""
     unknown = (str(name) for name in given if name not in known)
     return {name[:LONGEST_NAME]: [f"Unknown {what}.{nearest(name, known)}"] for name in islice(unknown, MOST_NAMED)}
@@ -170,7 +170,7 @@ class NewestFirst(CursorPagination):
             raise ValidationError({"cursor": [self.invalid_cursor_message]}) from None
         return cursor
 
-    def check_position(self, position: Any) -> None:
+    def check_position(self, position: object) -> None:
         """Raises where it is no value of the column that orders the rows."""
         first = self.ordering if isinstance(self.ordering, str) else self.ordering[0]
         field: Any = self.model._meta.get_field(first.lstrip("-"))

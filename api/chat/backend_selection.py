@@ -6,7 +6,6 @@ ONNX runs on the processor. Where a worker has an accelerator, PyTorch comes fir
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from django.conf import settings
 from rest_framework.exceptions import ValidationError
@@ -64,7 +63,7 @@ def select(model: str | None, backend: str) -> BackendSelection:
     return BackendSelection(chosen, entry.id, entry.task == VISION_TASK, onnx_variant(entry) if chosen == "onnx" else "")
 
 
-def context_of(model: Any) -> int | None:
+def context_of(model: object) -> int | None:
     """Tokens of a model's context by its config.json, where its files are here; for a message alone, what counts is the worker's."""
     from api.downloads.store import ModelStore  # the hub's client takes a third of a second to import
 

@@ -33,7 +33,7 @@ ECHOED_NULL_FIELDS = ("refusal", "annotations", "audio", "function_call", "reaso
 class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
     """Validates to turns (api.chat.spec.TurnParams), pictures by the id under which they are kept. `files` are those, by id."""
 
-    def to_internal_value(self, data: Any) -> list[TurnParams]:
+    def to_internal_value(self, data: object) -> list[TurnParams]:
         self.files: dict[str, StoredFile] = {}
         self.call_names: dict[str, str] = {}
         if not isinstance(data, list) or not data:
@@ -49,10 +49,10 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
                 raise ValidationError({str(place): error.detail}) from None
         return turns
 
-    def to_representation(self, value: Any) -> Any:
+    def to_representation(self, value: object) -> Any:
         return value
 
-    def read_message(self, message: Any) -> TurnParams:
+    def read_message(self, message: object) -> TurnParams:
         if not isinstance(message, Mapping):
             raise ValidationError("Must be an object with a role and a content.")
         role = ROLES.get(str(message.get("role")))
@@ -94,7 +94,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
         self.call_names |= {id: name for name, _, id in fields}
         return [{"type": "text", "text": clean_text(f"Call of {name}: {arguments}")} for name, arguments, _ in fields]
 
-    def read_content(self, content: Any, role: str) -> list[PartParams]:
+    def read_content(self, content: object, role: str) -> list[PartParams]:
         if isinstance(content, str):
             return [{"type": "text", "text": clean_text(content)}]
         if not isinstance(content, list) or not content:
@@ -123,7 +123,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
             return self.read_image(part.get("image_url"))
         raise ValidationError({"type": "A part is a `text` or an `image_url`."}, code="unknown_part")
 
-    def read_image(self, value: Any) -> PartParams:
+    def read_image(self, value: object) -> PartParams:
         if not isinstance(value, Mapping):
             raise ValidationError({"image_url": "Must be an object with a url."})
         refuse_unknown(value, ("url", "detail"))
@@ -142,7 +142,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
             raise ValidationError({"image_url": {"url": error.detail}}, code=error.code) from None
 
 
-def check_limits(messages: list[Any], model: Any) -> None:
+def check_limits(messages: list[Any], model: object) -> None:
     """Check the number of images and characters before anything is decoded. Raises ValidationError."""
     contents = [message.get("content") for message in messages if isinstance(message, Mapping)]
     parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, Mapping)]

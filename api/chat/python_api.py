@@ -34,7 +34,7 @@ class ChatFailed(RuntimeError):
 
 
 def generate_text(
-    *, text: str, images: Sequence[Any], system: str | None, timeout: float | None, parameters: JsonObject
+    *, text: str, images: Sequence[object], system: str | None, timeout: float | None, parameters: JsonObject
 ) -> str:
     messages = messages_of(text, [store_picture(image) for image in images], system=system)
     job = wait(submit_chat({**parameters, "messages": messages}), timeout)

@@ -28,7 +28,7 @@ from api.strict import StrictSerializer
 class StopField(serializers.Field[list[str], Any, Any, Any]):
     """A text, or a list of up to four."""
 
-    def to_internal_value(self, data: Any) -> list[str]:
+    def to_internal_value(self, data: object) -> list[str]:
         texts = [data] if isinstance(data, str) else data
         if not isinstance(texts, list) or len(texts) > MOST_STOPS or not all(isinstance(text, str) for text in texts):
             raise ValidationError(f"Must be a text, or a list of up to {MOST_STOPS} texts.")
@@ -36,7 +36,7 @@ class StopField(serializers.Field[list[str], Any, Any, Any]):
             raise ValidationError(f"Each must have 1 to {LONGEST_STOP} characters.")
         return [clean_text(text) for text in texts]
 
-    def to_representation(self, value: Any) -> Any:
+    def to_representation(self, value: object) -> Any:
         return value
 
 
@@ -79,7 +79,7 @@ def check_schema(schema: dict[str, Any]) -> dict[str, Any]:
 class StreamOptionsSerializer(StrictSerializer):
     include_usage = serializers.BooleanField(required=False, allow_null=True)
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, Any]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
@@ -96,7 +96,7 @@ class ChatSerializer(SpecSerializer):
     response_format = ResponseFormatSerializer(required=False)
     conversation = serializers.UUIDField(required=False)
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, Any]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields))
 
     def validate_metadata(self, value: dict[str, str] | None) -> dict[str, str] | None:

@@ -30,7 +30,7 @@ class GenerateView(OlderView):
     thing = "picture"
     default_wait = LONGEST_WAIT  # its clients know no 202, and that server had no limit
 
-    def translate_request(self, data: Any) -> Any:
+    def translate_request(self, data: object) -> Any:
         if not isinstance(data, Mapping):
             return data
         fields = {ours: data[theirs] for theirs, ours in NAMES.items() if data.get(theirs) is not None}

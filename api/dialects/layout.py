@@ -36,7 +36,7 @@ class LayoutScoreView(OlderView):
     serializer_class = ScoreSerializer
     thing = "score"
 
-    def translate_request(self, data: Any) -> Any:
+    def translate_request(self, data: object) -> Any:
         if not isinstance(data, Mapping):
             return data
         event = data.get("eventData", data.get("event_data"))

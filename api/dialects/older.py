@@ -29,7 +29,7 @@ class OlderView(Dialect):
     schema = None
     serializer_class: ClassVar[Any]
 
-    def translate_request(self, data: Any) -> Any:
+    def translate_request(self, data: object) -> Any:
         """Into the body that `serializer_class` reads. A body that is no object stays what it is, to be refused."""
         raise NotImplementedError
 

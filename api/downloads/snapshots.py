@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from api.errors import DarkroomError
 from api.json_types import JsonObject
@@ -163,7 +162,7 @@ def _read(file: Path, model: str) -> JsonObject:
     return content if isinstance(content, dict) else {}
 
 
-def _mappings(content: Any) -> Iterator[JsonObject]:
+def _mappings(content: object) -> Iterator[JsonObject]:
     """Every JSON object, nested ones too."""
     waiting = [content]
     while waiting:

@@ -48,17 +48,17 @@ register_field(InputImage, ImageInputField)
 register_field(InputMask, partial(ImageInputField, mode="L"))
 
 
-def by_id(data: Any) -> Any:
+def by_id(data: object) -> Any:
     """Validated data as JSON: each file by its id."""
     return replace_files(data, lambda file: str(file.pk))
 
 
-def by_content(data: Any) -> Any:
+def by_content(data: object) -> Any:
     """Validated data as JSON: each file by its hash, since the same picture is the same request under whatever id it is kept."""
     return replace_files(data, lambda file: file.sha256)
 
 
-def replace_files(data: Any, name: Callable[[StoredFile], str]) -> Any:
+def replace_files(data: object, name: Callable[[StoredFile], str]) -> Any:
     if isinstance(data, StoredFile):
         return name(data)
     if isinstance(data, Mapping):

@@ -6,7 +6,7 @@ No Django: specs read it.
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from PIL import Image, features
 
@@ -111,7 +111,7 @@ def join_words(words: Iterable[str]) -> str:
     return f"{', '.join(head)} or {last}" if head else last
 
 
-def encode(image: Image.Image, format: PictureFormat, **options: Any) -> bytes:
+def encode(image: Image.Image, format: PictureFormat, **options: object) -> bytes:
     """The file's bytes; `options` go to the encoder, over those of the table. Raises DarkroomError for what the format can't hold."""
     if max(image.size) > format.max_side:
         raise DarkroomError(

@@ -131,7 +131,7 @@ def _short_exif(parameters: Mapping[str, Json], image: Image.Image, limit: int) 
     return b""
 
 
-def _cut(value: Any, length: int) -> Any:
+def _cut(value: object, length: int) -> Any:
     if isinstance(value, str):
         return value if len(value) <= length else value[: length - 1] + "…"
     if isinstance(value, Mapping):
@@ -167,7 +167,7 @@ def _prompt_with_loras(parameters: Mapping[str, Any]) -> str:
     return " ".join([str(parameters.get("prompt", "")), *loras])
 
 
-def _quote(value: Any) -> str:
+def _quote(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return json.dumps(text, ensure_ascii=False) if re.search(r'[,:"\n]', text) else text
 

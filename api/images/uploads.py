@@ -42,7 +42,7 @@ class ImageUploadSerializer(StrictSerializer):
         help_text="Seconds that it is kept; longer while a job, a picture made from it or a rating refers to it.",
     )
 
-    def save(self, **kwargs: Any) -> GeneratedImage:
+    def save(self, **kwargs: object) -> GeneratedImage:
         """Of `principal`, in the context."""
         owner_key = self.context["principal"].owner_key
         expires_in = timedelta(seconds=self.validated_data["expires_in"])

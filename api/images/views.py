@@ -73,7 +73,7 @@ class ImagePages(NewestFirst):
     ordering = ORDERS["newest"]  # type: ignore[assignment]
     query_parameters = (*NewestFirst.query_parameters, "order")
 
-    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: object) -> tuple[str, ...]:
         order = request.query_params.get("order", "newest")
         if order not in ORDERS:
             raise ValidationError({"order": [f"There is no order '{order}'.{nearest(order, list(ORDERS))}"]})
@@ -102,7 +102,7 @@ class ImageViewSet(
     @extend_schema(
         parameters=[OpenApiParameter("order", str, enum=list(ORDERS), default="newest", description=ImagePages.__doc__ or "")]
     )
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def list(self, request: Request, *args: object, **kwargs: object) -> Response:
         return super().list(request, *args, **kwargs)
 
     @property
@@ -110,7 +110,7 @@ class ImageViewSet(
         """For the OpenAPI document."""
         return (429, 507) if self.action == "create" else ()
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+    def initialize_request(self, request: HttpRequest, *args: object, **kwargs: object) -> Request:
         """A form is for uploads alone."""
         self.parser_classes = APIView.parser_classes if request.method == "POST" else [JsonParser]
         return super().initialize_request(request, *args, **kwargs)
@@ -125,7 +125,7 @@ class ImageViewSet(
         return Response(shown, status=201, headers={"Location": request.build_absolute_uri(f"/api/images/{image.pk}/")})
 
     @extend_schema(request=ImagePatchSerializer, responses=GeneratedImageSerializer)
-    def partial_update(self, request: Request, **kwargs: Any) -> Response:
+    def partial_update(self, request: Request, **kwargs: object) -> Response:
         """Rate it, mark it, tag it."""
         serializer = ImagePatchSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from api.files import storage
 from api.files.models import StoredFile
@@ -43,7 +42,7 @@ class LayoutScoring(JobKind[LayoutSpec]):
             self.next_look = now + NAMES_SECONDS
         return "backend", self.page_scorers
 
-    def look_again(self, **_: Any) -> None:
+    def look_again(self, **_: object) -> None:
         """A scorer was trained here: its jobs may follow at once."""
         self.next_look = 0.0
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
-from typing import Any
 
 from django.conf import settings
 from django.http import QueryDict
@@ -141,7 +140,7 @@ def read_form(data: QueryDict) -> tuple[PromptForm, Txt2ImgSerializer | None]:
     return PromptForm(values, read_errors(serializer.errors)), None
 
 
-def read_errors(errors: Any) -> dict[str, str]:
+def read_errors(errors: object) -> dict[str, str]:
     texts: dict[str, str] = {}
     for error in field_errors(errors):
         name = error["field"] if error["field"] in form_names() else "form"

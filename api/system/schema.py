@@ -203,7 +203,7 @@ EVENTS_DESCRIPTION = """Server-Sent Events of one job until it has ended, from t
 Each has an `id`. After 15 s of silence comes a comment line."""
 
 
-def add_event_stream(result: dict[str, Any], generator: Any, **kwargs: Any) -> dict[str, Any]:
+def add_event_stream(result: dict[str, Any], generator: object, **kwargs: object) -> dict[str, Any]:
     """A drf-spectacular post-processing hook."""
     job_id = {"in": "path", "name": "id", "required": True, "schema": {"type": "string", "format": "uuid"}}
     refused = {"schema": {"$ref": "#/components/schemas/Problem"}}

@@ -26,7 +26,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.renew_pool(asked)
             return super().get_new_connection(conn_params)
 
-    def renew_pool(self, dead: Any) -> None:
+    def renew_pool(self, dead: object) -> None:
         """Once, however many threads have waited for it in vain."""
         with _renewing:
             if self._connection_pools.get(self.alias) is dead:  # type: ignore[attr-defined]

@@ -42,7 +42,7 @@ class ChunkStream(JobStream):
         extra = {"usage": usage} if self.include_usage else {}
         return replies.sse({**self.head, "choices": list(choices), **extra})
 
-    def go_on(self, index: int, offset: int, text: str, logprobs: Any) -> Iterator[bytes]:
+    def go_on(self, index: int, offset: int, text: str, logprobs: object) -> Iterator[bytes]:
         """What is new of a piece that begins at `offset`. Behind a gap (an event that was lost) nothing is said until the end."""
         if index not in self.said:
             self.said[index] = ""

@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 86_400.0
 class JsonWhereNothingIsSaid(AlwaysJson):
     """A body without a Content-Type is read as JSON, which is all that these addresses take."""
 
-    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
+    def select_parser(self, request: Request, parsers: Iterable[object]) -> Any:
         return super().select_parser(request, parsers) if request.content_type else JsonParser()
 
 

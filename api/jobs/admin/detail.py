@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from django.utils import timezone
 
@@ -89,11 +88,11 @@ def detail_context(job: Job) -> dict[str, object]:
     }
 
 
-def readable(value: Any) -> str:
+def readable(value: object) -> str:
     if value is None:
         return "–"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else str(value)
 
 
-def pretty(value: Any) -> str:
+def pretty(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)

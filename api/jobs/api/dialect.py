@@ -102,7 +102,7 @@ class Dialect(APIView, ABC):
 
     # ------------------------------------------------------------ the way itself
 
-    def post(self, request: Request, **kwargs: Any) -> HttpResponseBase:
+    def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
         key = read_idempotency_key(request)
         job = submit(self.parse(request), principal=request.auth, idempotency_key=key)
@@ -114,7 +114,7 @@ class Dialect(APIView, ABC):
         return self.render_failure(job) if job.is_final else self.render_unfinished(job)
 
     @classmethod
-    def as_view(cls, **initkwargs: Any) -> Any:
+    def as_view(cls, **initkwargs: object) -> Any:
         return waiting_view(super().as_view(**initkwargs))
 
 
@@ -137,7 +137,7 @@ class SubmitView(Dialect):
     render_failure = render_unfinished = render
 
 
-def job_response(job: Job, request: Any, include: Include = frozenset()) -> HttpResponse:
+def job_response(job: Job, request: object, include: Include = frozenset()) -> HttpResponse:
     """202 and where to look; 201, or the status of its error, once it has ended."""
     data = JobSerializer(job, context={"request": request, "include": include}).data
     body = JSONRenderer().render(data)
@@ -230,7 +230,7 @@ async def beginning_with(first: bytes, chunks: AsyncGenerator[bytes, None]) -> A
 def waiting_view(view: Callable[..., HttpResponseBase]) -> Callable[..., Awaitable[HttpResponseBase]]:
     """The async view around DRF's sync one."""
 
-    async def submit_and_wait(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    async def submit_and_wait(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         submitting = asyncio.ensure_future(in_thread(call, view, request, *args, **kwargs))
         try:
             response = await asyncio.shield(submitting)
@@ -255,7 +255,7 @@ def leave_when_submitted(submitting: "asyncio.Future[HttpResponseBase]") -> None
         response.leave()
 
 
-def call(view: Callable[..., HttpResponseBase], request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+def call(view: Callable[..., HttpResponseBase], request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
     """The view's response, ready to be sent; `Accepted` where its job has to be waited for."""
     response = view(request, *args, **kwargs)
     if isinstance(response, Accepted) and response.needs_no_wait:

@@ -94,7 +94,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         return {name: request.build_absolute_uri(link) for name, link in links.items()} if request else links
 
 
-def render_result(job: Job, request: Any, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+def render_result(job: Job, request: object, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
     """The job's result with what was asked to be included, its addresses for the host that the client asked."""
     result = get_kind(job.kind).render(job, include=include)
     return absolute_urls(result, request) if result else result

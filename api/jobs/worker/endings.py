@@ -63,7 +63,7 @@ def end(outcome: Outcome) -> None:
         stop(running)
 
 
-def finish(running: Running, kind: AnyKind, output: Any) -> None:
+def finish(running: Running, kind: AnyKind, output: object) -> None:
     """running → succeeded, with the rows of `output`; its files are removed where the job is no longer this attempt's."""
     try:
         record(running, kind, output)
@@ -77,7 +77,7 @@ def finish(running: Running, kind: AnyKind, output: Any) -> None:
     running.ended = True
 
 
-def record(running: Running, kind: AnyKind, output: Any) -> None:
+def record(running: Running, kind: AnyKind, output: object) -> None:
     values: dict[str, Any] = {"warnings": running.warnings, "timings": running.timings, "steps": running.step_reached[1]}
     for delay in (*FINISH_RETRIES, None):
         running.last_activity = time.monotonic()
@@ -93,7 +93,7 @@ def record(running: Running, kind: AnyKind, output: Any) -> None:
             time.sleep(delay)
 
 
-def discard_unless_recorded(running: Running, kind: AnyKind, output: Any) -> None:
+def discard_unless_recorded(running: Running, kind: AnyKind, output: object) -> None:
     """A commit whose answer was lost may have happened: files that the row names stay, and so they do in doubt."""
     try:
         if lifecycle.is_recorded(running.job):

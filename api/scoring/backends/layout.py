@@ -96,5 +96,5 @@ class NetworkScorer(Protocol):
     def prepare(self, picture: Image.Image) -> Any:
         """What the network shall see of it: small, and no longer tied to the picture."""
 
-    def score_prepared(self, prepared: Sequence[Any], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
+    def score_prepared(self, prepared: Sequence[object], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         """For each picture a verdict on each of its layouts."""

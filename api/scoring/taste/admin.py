@@ -38,7 +38,7 @@ class OnFilter(admin.SimpleListFilter):
     parameter_name = "on"
     field = ""
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("images", "Pictures"), ("layouts", "Layouts")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -64,7 +64,7 @@ class SaidAdmin(ReadOnlyAdmin):
     search_fields = ["=owner_key"]
     search_help_text = "A rater, as `local` or `user:1`."
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm(f"scoring.delete_{self.opts.model_name}")  # type: ignore[union-attr]
 
 

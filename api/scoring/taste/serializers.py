@@ -29,7 +29,7 @@ class StarsField(serializers.IntegerField):
             min_value=1, max_value=5, error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), WHOLE), **kwargs
         )
 
-    def to_internal_value(self, data: Any) -> int:
+    def to_internal_value(self, data: object) -> int:
         if isinstance(data, bool) or not isinstance(data, int):
             raise ValidationError(WHOLE, code="invalid")
         return super().to_internal_value(data)
@@ -67,7 +67,7 @@ class GiveRatingSerializer(JudgementSerializer):
         field, on = only_one(data, "image", "layout")
         return {"subject": self.find(field, on, data[field]), "stars": data["rating"]}
 
-    def save(self, **kwargs: Any) -> Rating:
+    def save(self, **kwargs: object) -> Rating:
         data = self.validated_data
         given: Rating = data["subject"].ratings.give(owner_key=self.principal().owner_key, stars=data["stars"])
         return given
@@ -101,7 +101,7 @@ class GiveComparisonSerializer(JudgementSerializer):
         found = {identifier: self.find(field, on, identifier) for identifier in pair}
         return {"first": found[pair[0]], "second": found[pair[1]], "preferred": found.get(data["preferred"])}
 
-    def save(self, **kwargs: Any) -> Comparison:
+    def save(self, **kwargs: object) -> Comparison:
         return compare(owner_key=self.principal().owner_key, **self.validated_data)
 
 

@@ -52,10 +52,10 @@ class ComparisonFilter(django_filters.FilterSet):
         model = Comparison
         fields: list[str] = []
 
-    def filter_image(self, queryset: QuerySet[Comparison], name: str, value: Any) -> QuerySet[Comparison]:
+    def filter_image(self, queryset: QuerySet[Comparison], name: str, value: object) -> QuerySet[Comparison]:
         return queryset.filter(Q(file_a=value) | Q(file_b=value))
 
-    def filter_layout(self, queryset: QuerySet[Comparison], name: str, value: Any) -> QuerySet[Comparison]:
+    def filter_layout(self, queryset: QuerySet[Comparison], name: str, value: object) -> QuerySet[Comparison]:
         return queryset.filter(Q(layout_a=value) | Q(layout_b=value))
 
 
@@ -139,7 +139,7 @@ class ScorersView(mixins.ListModelMixin, SubmitView, generics.GenericAPIView[Cus
         return self.list(request)
 
     @extend_schema(operation_id="scorers_train")
-    def post(self, request: Request, **kwargs: Any) -> HttpResponseBase:
+    def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         """Train a scorer on the ratings and comparisons that there are. The job's result is its newest version, with its figures."""
         return super().post(request, **kwargs)
 

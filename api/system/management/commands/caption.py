@@ -180,7 +180,7 @@ def check_model(options: dict[str, Any]) -> None:
     checked(ChatSerializer(data=request_for([], options), context={"principal": LOCAL}))
 
 
-def chat_about(picture: Any, options: dict[str, Any]) -> Any:
+def chat_about(picture: object, options: dict[str, Any]) -> Any:
     return checked(ChatSerializer(data=request_for([picture], options), context={"principal": LOCAL}))
 
 

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--on", choices=ONS, default="images", help="whose judgements (default: images)")
         parser.add_argument("--rater", action="append", dest="raters", metavar="KEY", help="this one's alone; may be repeated")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         asked = {name: options[name] for name in ("name", "on", "raters") if options[name] is not None}
         submission = checked(TrainScorerSerializer(data=asked, context={"principal": LOCAL}))
         job = run_to_end(self, submission, self.follow)
