@@ -24,7 +24,7 @@ class InvalidJson(ValueError):
         self.detail, self.code, self.field = detail, code, field
 
 
-def read_json(text: str | bytes) -> Any:
+def read_json(text: str | bytes) -> object:
     """Raises InvalidJson: also for duplicate keys, NaN and Infinity, numbers no float can hold, deep nesting, NUL and lone surrogates."""
     try:
         if isinstance(text, bytes):

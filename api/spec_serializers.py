@@ -10,7 +10,9 @@ from rest_framework.exceptions import ValidationError
 from api.specs import SpecField, fields_of
 from api.strict import FiniteFloatField, KnownNameField, StrictSerializer, TextMapField
 
-Builder = Callable[..., serializers.Field[Any, Any, Any, Any]]
+AnyField = serializers.Field[Any, Any, Any, Any]
+"""Of whatever value: DRF's fields are invariant in all four of their types."""
+Builder = Callable[..., AnyField]
 """Called with the options of a DRF field (required, default, allow_null, help_text …)."""
 
 _builders: dict[Any, Builder] = {}
@@ -48,11 +50,11 @@ class SpecSerializer(StrictSerializer):
             cls._declared_fields = {**named, **declared}
 
 
-def build_fields(spec: type[Any], *, besides: Collection[str] = ()) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+def build_fields(spec: type[Any], *, besides: Collection[str] = ()) -> dict[str, AnyField]:
     return {one.name: build_field(one) for one in fields_of(spec) if not one.rule.internal and one.name not in besides}
 
 
-def build_field(field: SpecField) -> serializers.Field[Any, Any, Any, Any]:
+def build_field(field: SpecField) -> AnyField:
     """Raises TypeError for a type that nobody has registered."""
     if builder := _builders.get(field.type):
         return builder(**options_of(field))
@@ -71,7 +73,7 @@ def options_of(field: SpecField) -> dict[str, Any]:
     return {**options, "required": False} if is_left_out else {**options, "default": field.default}
 
 
-def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
+def build_plain(field: SpecField, **options: Any) -> AnyField:
     rule = field.rule
     if rule.choices:
         return serializers.ChoiceField(choices=rule.labelled_choices, **options)
@@ -95,7 +97,7 @@ def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any,
     raise TypeError(f"{field.name}: no serializer field is registered for {field.type}")
 
 
-def build_list(field: SpecField, member: object) -> serializers.Field[Any, Any, Any, Any]:
+def build_list(field: SpecField, member: object) -> AnyField:
     options = {**options_of(field), "min_length": field.rule.min_items, "max_length": field.rule.max_items}
     if field.default == ():
         options["default"] = list

@@ -145,7 +145,7 @@ def field_of(cls: type[Any], name: str) -> SpecField:
     return next(one for one in fields_of(cls) if one.name == name)
 
 
-def _unwrap(hint: object) -> tuple[Any, bool]:
+def _unwrap(hint: object) -> tuple[object, bool]:
     """`X | None` gives (X, True)."""
     if get_origin(hint) not in (Union, types.UnionType):
         return hint, False

@@ -38,7 +38,7 @@ class AlwaysJson(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
         return DefaultContentNegotiation().select_parser(request, parsers)
 
-    def select_renderer(self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None) -> Any:
+    def select_renderer(self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None) -> object:
         renderer = next(iter(renderers))
         return renderer, renderer.media_type
 
@@ -80,7 +80,7 @@ class StrictSerializer(serializers.Serializer[Any]):
             fields[name].allow_null = True  # so that the documentation says it, too
         return fields
 
-    def to_internal_value(self, data: object) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, object]:
         if isinstance(data, MultiValueDict):
             data = read_form(data, self.fields, parse_json_text)
         if isinstance(data, Mapping):

@@ -54,11 +54,11 @@ class Connection(ASGIProtocol):
         self.arrived += len(data)
         super().data_received(data)
 
-    def _on_headers_complete(self) -> Any:
+    def _on_headers_complete(self) -> object:
         self.expect()
         return super()._on_headers_complete()
 
-    def _on_message_complete(self) -> Any:
+    def _on_message_complete(self) -> object:
         self.stop_timer()
         return super()._on_message_complete()
 

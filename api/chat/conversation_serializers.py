@@ -8,7 +8,7 @@ from rest_framework import serializers
 from api.chat.models import Conversation, Message
 
 
-class MessagePartSerializer(serializers.Serializer[Any]):
+class MessagePartSerializer(serializers.Serializer[object]):
     type = serializers.ChoiceField(choices=["text", "image"])
     text = serializers.CharField(required=False)
     image = serializers.UUIDField(required=False)
@@ -30,10 +30,10 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         read_only_fields = fields
 
     @extend_schema_field(MessagePartSerializer(many=True))
-    def get_parts(self, message: Message) -> list[dict[str, Any]]:
+    def get_parts(self, message: Message) -> list[dict[str, object]]:
         return [self.with_urls(part) if part["type"] == "image" else part for part in message.parts]
 
-    def with_urls(self, part: dict[str, Any]) -> dict[str, Any]:
+    def with_urls(self, part: dict[str, Any]) -> dict[str, object]:
         path = self.context["request"].build_absolute_uri(f"/api/images/{part['image']}/")
         return {**part, "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/"}
 

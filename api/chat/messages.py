@@ -30,7 +30,7 @@ ECHOED_NULL_FIELDS = ("refusal", "annotations", "audio", "function_call", "reaso
 
 
 @extend_schema_field(MESSAGES)
-class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
+class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams], object]):
     """Validates to turns (api.chat.spec.TurnParams), pictures by the id under which they are kept. `files` are those, by id."""
 
     def to_internal_value(self, data: object) -> list[TurnParams]:
@@ -49,7 +49,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
                 raise ValidationError({str(place): error.detail}) from None
         return turns
 
-    def to_representation(self, value: object) -> Any:
+    def to_representation(self, value: list[TurnParams]) -> list[TurnParams]:
         return value
 
     def read_message(self, message: object) -> TurnParams:

@@ -67,7 +67,7 @@ def is_empty(value: object) -> bool:
     return value is None or value == [] or value == {}
 
 
-def drop_neutral_fields(data: object, known: Container[str], fields: Mapping[str, tuple[Any, ...]] = NEUTRAL_VALUES) -> Any:
+def drop_neutral_fields(data: object, known: Container[str], fields: Mapping[str, tuple[Any, ...]] = NEUTRAL_VALUES) -> object:
     """The request without neutral values of unimplemented fields. `known`: implemented fields. Raises ValidationError (unsupported)."""
     if not isinstance(data, Mapping):
         return data

@@ -25,7 +25,7 @@ from api.strict import StrictSerializer
 
 
 @extend_schema_field(STOP)
-class StopField(serializers.Field[list[str], Any, Any, Any]):
+class StopField(serializers.Field[list[str], object, list[str], object]):
     """A text, or a list of up to four."""
 
     def to_internal_value(self, data: object) -> list[str]:
@@ -36,7 +36,7 @@ class StopField(serializers.Field[list[str], Any, Any, Any]):
             raise ValidationError(f"Each must have 1 to {LONGEST_STOP} characters.")
         return [clean_text(text) for text in texts]
 
-    def to_representation(self, value: object) -> Any:
+    def to_representation(self, value: list[str]) -> list[str]:
         return value
 
 
@@ -46,7 +46,7 @@ class JsonSchemaSerializer(StrictSerializer):
     schema = serializers.DictField(required=False)
     strict = serializers.BooleanField(required=False, allow_null=True)
 
-    def validate_schema(self, value: dict[str, Any]) -> dict[str, Any]:
+    def validate_schema(self, value: dict[str, Any]) -> dict[str, object]:
         return check_schema(value)
 
 
@@ -57,7 +57,7 @@ class ResponseFormatSerializer(StrictSerializer):
     json_schema = JsonSchemaSerializer(required=False, allow_null=True)
     value = serializers.DictField(required=False, allow_null=True)
 
-    def validate_value(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    def validate_value(self, value: dict[str, Any] | None) -> dict[str, object] | None:
         return value and check_schema(value)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class ResponseFormatSerializer(StrictSerializer):
         return {"type": "json_schema", "json_schema": {"name": "value", "schema": value}} if value else data
 
 
-def check_schema(schema: dict[str, Any]) -> dict[str, Any]:
+def check_schema(schema: dict[str, Any]) -> dict[str, object]:
     clean_text(json.dumps(schema, ensure_ascii=False).replace("\\u0000", "\x00"))
     if fault := schema_fault(schema):
         raise ValidationError(f"This schema can't be followed: {fault}", code="invalid_schema")
@@ -79,7 +79,7 @@ def check_schema(schema: dict[str, Any]) -> dict[str, Any]:
 class StreamOptionsSerializer(StrictSerializer):
     include_usage = serializers.BooleanField(required=False, allow_null=True)
 
-    def to_internal_value(self, data: object) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, object]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
@@ -96,7 +96,7 @@ class ChatSerializer(SpecSerializer):
     response_format = ResponseFormatSerializer(required=False)
     conversation = serializers.UUIDField(required=False)
 
-    def to_internal_value(self, data: object) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, object]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields))
 
     def validate_metadata(self, value: dict[str, str] | None) -> dict[str, str] | None:

@@ -37,7 +37,7 @@ SCHEMA = {
 
 
 @extend_schema_field(SCHEMA)
-class RankByField(serializers.Field[RankBy, Any, RankBy, Any]):
+class RankByField(serializers.Field[RankBy, object, RankBy, object]):
     """A criterion's name, or weights by name; in a form the weights are JSON text."""
 
     may_be_object = True

@@ -19,7 +19,7 @@ SCHEMA = {"type": "string", "description": f"An image ({list_labels()}): base64,
 
 
 @extend_schema_field(SCHEMA)
-class SentImageField(serializers.Field[bytes, Any, str, Any]):
+class SentImageField(serializers.Field[bytes, object, str, object]):
     """The bytes of an image that a client sends; whether they are one is found when they are stored."""
 
     def to_internal_value(self, data: Any) -> bytes:

@@ -18,7 +18,7 @@ _renewing = threading.Lock()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+    def get_new_connection(self, conn_params: dict[str, Any]) -> object:
         asked = self.pool
         try:
             return super().get_new_connection(conn_params)
@@ -32,7 +32,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             if self._connection_pools.get(self.alias) is dead:  # type: ignore[attr-defined]
                 self.close_pool()
 
-    def prepared_cursor(self) -> Any:
+    def prepared_cursor(self) -> object:
         """Its statements are read and planned once for each connection, where Django's are at each execution."""
         self.close_if_health_check_failed()
         self.ensure_connection()

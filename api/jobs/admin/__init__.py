@@ -3,7 +3,6 @@
 import re
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -186,7 +185,7 @@ class JobAdmin(ReadOnlyAdmin):
         action = self.get_actions(request).get(request.POST.get("do", ""))
         if action is None:
             raise PermissionDenied
-        response: Any = action[0](self, request, self.get_queryset(request).filter(pk=pk))
+        response: object = action[0](self, request, self.get_queryset(request).filter(pk=pk))
         if isinstance(response, HttpResponseBase):
             return response
         return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[pk]))

@@ -128,7 +128,7 @@ class EventStream(JobStream):
         data = json.dumps(self.data_of(event), separators=(",", ":"))
         yield f"id: {event.sequence}\nevent: {name}\ndata: {data}\n\n".encode()
 
-    def data_of(self, event: JobEvent) -> Any:
+    def data_of(self, event: JobEvent) -> object:
         if event.type != "result":
             return event.data
         finished = Job.objects.filter(pk=self.job_id).first()

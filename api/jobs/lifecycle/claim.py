@@ -91,7 +91,7 @@ def runnable(worker: Worker, placement: tuple[str, list[Any]] = ("TRUE", [])) ->
     return " AND ".join([*conditions, placement[0]]), [*params, *placement[1]]
 
 
-def leaving(worker: Worker, models: Collection[str], *, but: Sequence[uuid.UUID]) -> tuple[str, list[Any]]:
+def leaving(worker: Worker, models: Collection[str], *, but: Sequence[uuid.UUID]) -> tuple[str, list[object]]:
     """The condition of all rows but those of `models`; of the rows `but`, and of those for this worker alone, in any case."""
     ids = [transitions.stored("id", job_id) for job_id in but]
     conditions = [f"model_id NOT IN ({', '.join(['%s'] * len(models))})", "only_worker_id = %s"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -93,7 +93,7 @@ class NetworkScorer(Protocol):
     def load(self, on_progress: Callable[[float, str], None]) -> None:
         """Bring the models into memory, fetching them where they are missing."""
 
-    def prepare(self, picture: Image.Image) -> Any:
+    def prepare(self, picture: Image.Image) -> object:
         """What the network shall see of it: small, and no longer tied to the picture."""
 
     def score_prepared(self, prepared: Sequence[object], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:

@@ -144,7 +144,7 @@ class ComparisonSerializer(serializers.ModelSerializer[Comparison]):
         return {Comparison.Outcome.A: a, Comparison.Outcome.B: b}.get(Comparison.Outcome(comparison.outcome))
 
 
-class FigureSerializer(serializers.Serializer[Any]):
+class FigureSerializer(serializers.Serializer[object]):
     """With its 95 % interval, over `count` pairs or pictures; null where there was nothing to count."""
 
     value = serializers.FloatField(allow_null=True)
@@ -153,7 +153,7 @@ class FigureSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
 
 
-class CurvePointSerializer(serializers.Serializer[Any]):
+class CurvePointSerializer(serializers.Serializer[object]):
     judgements = serializers.IntegerField()
     pair_accuracy = FigureSerializer()
 

@@ -184,7 +184,7 @@ def chat_about(picture: object, options: dict[str, Any]) -> Any:
     return checked(ChatSerializer(data=request_for([picture], options), context={"principal": LOCAL}))
 
 
-def request_for(pictures: list[Any], options: dict[str, Any]) -> dict[str, Any]:
+def request_for(pictures: list[Any], options: dict[str, Any]) -> dict[str, object]:
     said = {name: options[name] for name in ("model", "backend", "max_tokens", "temperature")}
     return {
         **said,
