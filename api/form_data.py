@@ -19,7 +19,7 @@ from rest_framework.exceptions import ParseError, ValidationError
 REPLACEMENT = "\ufffd"
 """What Django's parsers put in the place of bytes that are not UTF-8."""
 
-ReadJson = Callable[[str], Any]
+ReadJson = Callable[[str], object]
 
 
 def read_form(form: "MultiValueDict[str, Any]", fields: Mapping[str, object], read_json: ReadJson) -> dict[str, Any]:

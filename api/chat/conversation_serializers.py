@@ -30,7 +30,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         read_only_fields = fields
 
     @extend_schema_field(MessagePartSerializer(many=True))
-    def get_parts(self, message: Message) -> list[dict[str, object]]:
+    def get_parts(self, message: Message) -> list[dict[str, Any]]:
         return [self.with_urls(part) if part["type"] == "image" else part for part in message.parts]
 
     def with_urls(self, part: dict[str, Any]) -> dict[str, object]:

@@ -41,7 +41,12 @@ class LoraSerializer(SpecSerializer):
 class Txt2ImgSerializer(SpecSerializer):
     spec: ClassVar[type[Txt2ImgSpec]] = Txt2ImgSpec
 
-    priority = serializers.IntegerField(default=0, min_value=-100, max_value=100)
+    priority = serializers.IntegerField(
+        default=0,
+        min_value=-100,
+        max_value=100,
+        help_text="Of your own jobs those of the highest go first; above 0, before everybody's with a key of the scope `priority`.",
+    )
 
     def validate_prompt(self, value: str) -> str:
         return value.strip()

@@ -11,7 +11,8 @@ from api.jobs.running import ChildJob, Waiting
 from api.jobs.states import ACTIVE, Status
 from api.jobs.worker.endings import end, start_running
 from api.jobs.worker.loop import WorkerLoop
-from api.jobs.worker.sweep import clean_history, sweep
+from api.jobs.worker.retention import clean_history
+from api.jobs.worker.sweep import sweep
 from tests.jobs.conftest import now_as
 from tests.jobs.parents import Submit, assert_complete, assert_settled, run_all, run_batches, states, times_queued
 

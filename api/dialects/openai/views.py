@@ -14,7 +14,7 @@ from api.catalog import ModelEntry, UnknownModel
 from api.chat.backend_selection import TASKS, chat_models, remote_models
 from api.chat.models import Message
 from api.chat.serializers import ChatSerializer
-from api.dialects.openai import document, replies
+from api.dialects.openai import openapi, replies
 from api.dialects.openai.errors import render_error
 from api.dialects.openai.streaming import ChunkStream
 from api.errors import DarkroomError
@@ -38,11 +38,11 @@ class JsonWhereNothingIsSaid(AlwaysJson):
 
 
 class OpenAIView(APIView):
-    error_form = document.ERROR
+    error_form = openapi.ERROR
     content_negotiation_class = JsonWhereNothingIsSaid
 
 
-@extend_schema_view(post=document.chats)
+@extend_schema_view(post=openapi.chats)
 class ChatCompletionsView(OpenAIView, Dialect):
     """`POST /v1/chat/completions`. `backend`: forced by the older server's second path."""
 
@@ -51,7 +51,7 @@ class ChatCompletionsView(OpenAIView, Dialect):
     thing = "answer"
     default_wait = PATIENCE_SECONDS
     cancels_when_client_leaves = True
-    refusals = document.REFUSALS
+    refusals = openapi.REFUSALS
 
     def parse(self, request: Request) -> Submission:
         serializer = self.validated(ChatSerializer, self.read_body(request))
@@ -90,14 +90,14 @@ class ChatCompletionsView(OpenAIView, Dialect):
 
 
 class ModelsView(OpenAIView):
-    @document.lists_models
+    @openapi.lists_models
     def get(self, request: Request) -> Response:
         data = [*map(described, chat_models()), *map(partial(card, owner="remote"), remote_models())]
         return Response({"object": "list", "data": data})
 
 
 class ModelView(OpenAIView):
-    @document.shows_model
+    @openapi.shows_model
     def get(self, request: Request, model_id: str) -> Response:
         try:
             entry = get_catalog().get(model_id)

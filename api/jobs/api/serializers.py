@@ -78,7 +78,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         }
 
     @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
-    def get_result(self, job: Job) -> dict[str, object] | None:
+    def get_result(self, job: Job) -> dict[str, Any] | None:
         return render_result(job, self.context.get("request"), self.context.get("include", frozenset()))
 
     @extend_schema_field({"type": ["integer", "null"]})

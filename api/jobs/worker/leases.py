@@ -15,7 +15,8 @@ from api.jobs import lifecycle
 from api.jobs.models import Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
-from api.jobs.worker.sweep import clean_history, sweep
+from api.jobs.worker.retention import clean_history
+from api.jobs.worker.sweep import sweep
 from api.specs import Spec
 
 log = logging.getLogger("darkroom.worker")

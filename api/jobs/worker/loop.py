@@ -29,7 +29,7 @@ from api.jobs.running import RunningJob
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
-from api.jobs.worker.sweep import clean_history
+from api.jobs.worker.retention import clean_history
 from api.outages import is_disk_full
 from api.specs import Spec
 from config.logs import job_id as job_id_of_log

@@ -30,7 +30,7 @@ from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.problems import field_errors
-from api.system.waiting import INTERRUPTED, NoWorkerLeftError, Watch, a_worker, checked
+from api.system.command_jobs import INTERRUPTED, NoWorkerLeftError, Watch, a_worker, checked
 
 PICTURES = frozenset({*FORMAT_OF_SUFFIX, ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif"})
 """What is taken for a picture by its name; those that this server doesn't read have a row that says so."""

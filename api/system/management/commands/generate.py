@@ -18,7 +18,7 @@ from api.images.serializers import Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.jobs.states import Status
-from api.system.waiting import checked, run_to_end
+from api.system.command_jobs import checked, run_to_end
 
 
 class Command(BaseCommand):

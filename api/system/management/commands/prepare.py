@@ -14,7 +14,7 @@ from django.db import Error, connection
 from api.access.services import any_key_exists, create_key
 from api.jobs.start_failures import forget_start_failures
 from api.system.addresses import LOOPBACK, why_not_to_listen
-from api.system.worker_start import device_failure
+from api.system.worker_trial import device_failure
 from config.failures import database_failure, postgres_failure
 
 

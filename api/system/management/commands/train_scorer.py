@@ -11,7 +11,7 @@ from api.access.principals import LOCAL
 from api.jobs.models import Job
 from api.scoring.spec import ONS
 from api.scoring.taste.serializers import TrainScorerSerializer
-from api.system.waiting import checked, run_to_end
+from api.system.command_jobs import checked, run_to_end
 
 WIDTH = 40
 

@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.permissions import AllowAny
 
 from api.queries import action_of, known_parameters
-from api.system.document import TAGS, examples_of, in_order, summary_of, tag_of
+from api.system.openapi_operations import TAGS, examples_of, in_order, summary_of, tag_of
 
 PROBLEM_TYPE = "application/problem+json"
 PROBLEM = {

@@ -103,7 +103,7 @@ def lend_worker(tell: Callable[[str], object]) -> Iterator[None]:
     if any(map(may_be_there, live_workers())):
         yield
         return
-    from api.system.runtime import describe_runtime, start_runtime
+    from api.system.worker_runtime import describe_runtime, start_runtime
 
     tell("No worker is alive: this process loads the model and does the work itself.")
     start_runtime()
