@@ -52,10 +52,10 @@ class ComparisonFilter(django_filters.FilterSet):
         model = Comparison
         fields: list[str] = []
 
-    def filter_image(self, queryset: QuerySet[Comparison], name: str, value: object) -> QuerySet[Comparison]:
+    def filter_image(self, queryset: QuerySet[Comparison], name: str, value: Any) -> QuerySet[Comparison]:
         return queryset.filter(Q(file_a=value) | Q(file_b=value))
 
-    def filter_layout(self, queryset: QuerySet[Comparison], name: str, value: object) -> QuerySet[Comparison]:
+    def filter_layout(self, queryset: QuerySet[Comparison], name: str, value: Any) -> QuerySet[Comparison]:
         return queryset.filter(Q(layout_a=value) | Q(layout_b=value))
 
 
