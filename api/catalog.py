@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from api.errors import DarkroomError
+from api.json_types import JsonObject
 
 API_FOLDER = Path(__file__).resolve().parent
 BUILT_IN = API_FOLDER / "catalog.toml"
@@ -285,7 +286,7 @@ def _read(file: Path, *, base: Path, source: str) -> tuple[dict[str, ModelEntry]
     return models, adapters
 
 
-def _tables(file: Path, document: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
+def _tables(file: Path, document: JsonObject, kind: str) -> list[tuple[str, Any]]:
     tables = document.get(kind, {})
     if not isinstance(tables, dict):
         raise CatalogError(f'{file}: "{kind}" must be tables: [{kind}."my-id"].')
@@ -324,7 +325,7 @@ class _Table:
         self.check_pattern("revision", COMMIT_PATTERN, "must be a full commit of 40 hexadecimal digits")
         self.check_pattern("variant", r"[a-z0-9_]+", "must be a variant's name, such as fp16")
 
-    def _check_type(self, key: str, value: Any, annotation: str) -> None:
+    def _check_type(self, key: str, value: object, annotation: str) -> None:
         if annotation.startswith("tuple"):
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise self.wrong(key, "must be a list of texts")

@@ -22,6 +22,8 @@ from typing import Any
 import psutil
 import torch
 
+from api.json_types import JsonObject
+
 Preference = str
 """auto, cuda, mps or cpu; or one of several CUDA devices: cuda:1."""
 
@@ -104,7 +106,7 @@ class Device:
         own, chosen = self.probe.get(dtype_name(dtype)), self.probe.get(dtype_name(self.dtype))
         return own is not None and chosen is not None and own <= chosen * SPEED_TOLERANCE
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """JSON for the Worker row and /api/status/."""
         cuda = torch.cuda.is_available()
         return {
@@ -263,7 +265,7 @@ def _milliseconds(workload: Callable[[], torch.Tensor], clock: Callable[[], floa
     return round((clock() - started) * 1000, 3) if finite else None
 
 
-def _describe_cuda(index: int) -> dict[str, Any]:
+def _describe_cuda(index: int) -> JsonObject:
     properties = torch.cuda.get_device_properties(index)
     free, total = torch.cuda.mem_get_info(index)
     return {

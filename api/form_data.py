@@ -19,10 +19,10 @@ from rest_framework.exceptions import ParseError, ValidationError
 REPLACEMENT = "\ufffd"
 """What Django's parsers put in the place of bytes that are not UTF-8."""
 
-ReadJson = Callable[[str], Any]
+ReadJson = Callable[[str], object]
 
 
-def read_form(form: "MultiValueDict[str, Any]", fields: Mapping[str, Any], read_json: ReadJson) -> dict[str, Any]:
+def read_form(form: "MultiValueDict[str, Any]", fields: Mapping[str, object], read_json: ReadJson) -> dict[str, Any]:
     """What the same request would be as JSON. Raises ValidationError with every field that can't be read."""
     plain: dict[str, Any] = {}
     errors: dict[str, Any] = {}
@@ -47,10 +47,10 @@ def takes_empty(field: Any) -> bool:
 class FieldReader:
     """Reads the values that a form has for one field. An unknown field (None) is left for its serializer to refuse."""
 
-    def __init__(self, field: Any, read_json: ReadJson) -> None:
+    def __init__(self, field: object, read_json: ReadJson) -> None:
         self.field, self.read_json = field, read_json
 
-    def read(self, values: Sequence[Any]) -> Any:
+    def read(self, values: Sequence[object]) -> Any:
         for value in values:
             check_encoding(value)
         if isinstance(self.field, serializers.ListSerializer):
@@ -63,12 +63,12 @@ class FieldReader:
         may_be_object = getattr(self.field, "may_be_object", False)
         return self.json(value) if may_be_object and begins_with(value, "{") else value
 
-    def only(self, values: Sequence[Any]) -> Any:
+    def only(self, values: Sequence[object]) -> Any:
         if len(values) > 1:
             raise ValidationError(f"This field was sent {len(values)} times; it takes one value.", code="repeated")
         return values[0]
 
-    def objects(self, values: Sequence[Any]) -> Any:
+    def objects(self, values: Sequence[object]) -> Any:
         """One JSON list, or one JSON object each time."""
         read = [self.json(value) for value in values]
         if len(read) == 1 and (read[0] is None or isinstance(read[0], list)):
@@ -97,7 +97,7 @@ class FieldReader:
         except ValidationError:
             return False
 
-    def json(self, text: Any) -> Any:
+    def json(self, text: object) -> Any:
         if not isinstance(text, str):
             raise ValidationError("Must be JSON text, not a file.", code="invalid")
         try:
@@ -106,11 +106,11 @@ class FieldReader:
             raise ValidationError(f"Must be JSON: {error.detail}", code="invalid") from None
 
 
-def begins_with(value: Any, mark: str) -> bool:
+def begins_with(value: object, mark: str) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(mark)
 
 
-def check_encoding(value: Any) -> None:
+def check_encoding(value: object) -> None:
     if isinstance(value, str) and REPLACEMENT in value:
         raise ValidationError("The text of a form must be UTF-8.", code="not_utf8")
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from api.json_types import JsonObject
+
 DEEPEST = 100
 """Levels of nesting: whatever walks a value later may recurse."""
 LONGEST_INTEGER = 4000
@@ -22,7 +24,7 @@ class InvalidJson(ValueError):
         self.detail, self.code, self.field = detail, code, field
 
 
-def read_json(text: str | bytes) -> Any:
+def read_json(text: str | bytes) -> object:
     """Raises InvalidJson: also for duplicate keys, NaN and Infinity, numbers no float can hold, deep nesting, NUL and lone surrogates."""
     try:
         if isinstance(text, bytes):
@@ -38,7 +40,7 @@ def read_json(text: str | bytes) -> Any:
     return value
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
@@ -64,7 +66,7 @@ def too_deep() -> InvalidJson:
     return InvalidJson(f"The JSON is nested too deeply; {DEEPEST} levels are the limit.")
 
 
-def check_values(value: Any, path: tuple[str | int, ...]) -> None:
+def check_values(value: object, path: tuple[str | int, ...]) -> None:
     """Depth first, so that the memory needed is bounded by DEEPEST."""
     if isinstance(value, str):
         check_text(value, path)

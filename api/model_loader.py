@@ -41,6 +41,7 @@ from api.devices import Device, dtype_name
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
+from api.json_types import JsonObject
 from api.loading.builders import Builder, builder_for, register_builder
 from api.loading.device_memory import (
     MEASURES,
@@ -173,7 +174,7 @@ class ModelLoader:
                 self._unload(name)
         return bool(mine)
 
-    def loaded(self) -> list[dict[str, Any]]:
+    def loaded(self) -> list[JsonObject]:
         """JSON of the models in memory, the most recently used first. Never blocks."""
         with self._table_lock:
             models = sorted(self._models.values(), key=lambda loaded_model: loaded_model.last_used, reverse=True)
@@ -273,7 +274,7 @@ class ModelLoader:
         ]
         return loaded, measures
 
-    def _build_or_retry(self, entry: ModelEntry, build: Callable[[], Any]) -> Any:
+    def _build_or_retry(self, entry: ModelEntry, build: Callable[[], object]) -> Any:
         """Build; after out of memory, evict every unpinned model and build again. Other errors become DarkroomError (broken_model)."""
         try:
             return build()
@@ -294,7 +295,7 @@ class ModelLoader:
                 raise self._too_large(entry, 0) from error
             raise
 
-    def _move(self, loaded: Any) -> None:
+    def _move(self, loaded: object) -> None:
         for module in modules_of(loaded).values():
             module.to(self.device.torch_device)
 

@@ -3,9 +3,9 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypedDict
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost, PermissionDenied, TooManyFieldsSent, TooManyFilesSent
@@ -28,7 +28,24 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def problem_body(status: int, code: str, detail: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
+class FieldError(TypedDict):
+    field: str
+    code: str
+    detail: str
+
+
+class Problem(TypedDict):
+    """An error as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError]
+
+
+def problem_body(status: int, code: str, detail: str, errors: Sequence[FieldError] = ()) -> Problem:
     """Every error under /api/ is made here, and those of the dialects from it (`error_body` where there is no problem first)."""
     return {
         "type": "about:blank",
@@ -36,11 +53,14 @@ def problem_body(status: int, code: str, detail: str, errors: list[dict[str, str
         "status": status,
         "detail": printable(detail),
         "code": code,
-        "errors": [{name: printable(text) for name, text in error.items()} for error in errors or []],
+        "errors": [
+            {"field": printable(error["field"]), "code": printable(error["code"]), "detail": printable(error["detail"])}
+            for error in errors
+        ],
     }
 
 
-Form = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Form = Callable[[Problem], Mapping[str, object]]
 """A problem in another server's words."""
 _forms: dict[str, Form] = {}
 
@@ -54,14 +74,14 @@ def form_of(path: str) -> Form | None:
     return next((form for prefix, form in _forms.items() if path.startswith(prefix)), None)
 
 
-def error_body(path: str, status: int, code: str, detail: str) -> tuple[Mapping[str, Any], str]:
+def error_body(path: str, status: int, code: str, detail: str) -> tuple[Mapping[str, object], str]:
     """The body and its content type, in the form that the clients of an address read."""
     return in_form(form_of(path), problem_body(status, code, detail))
 
 
-def in_form(form: Form | None, problem: dict[str, Any]) -> tuple[Mapping[str, Any], str]:
+def in_form(form: Form | None, problem: Problem) -> tuple[Mapping[str, object], str]:
     """The body and its content type."""
-    body = form(problem) if form else problem
+    body: Mapping[str, object] = form(problem) if form else problem
     return body, CONTENT_TYPE if body is problem else "application/json"
 
 
@@ -71,7 +91,7 @@ def problem_response(status: int, code: str, detail: str, headers: Mapping[str, 
     return HttpResponse(body, status=status, content_type=CONTENT_TYPE, headers=dict(headers or {}))
 
 
-def field_errors(detail: Any, field: str = "") -> Iterator[dict[str, str]]:
+def field_errors(detail: object, field: str = "") -> Iterator[FieldError]:
     """DRF's nested errors, flattened: {"loras": [{}, {"weight": [e]}]} gives the field 'loras.1.weight'."""
     if isinstance(detail, Mapping):
         for key, value in detail.items():
@@ -142,7 +162,7 @@ def refusal_response(error: exceptions.APIException) -> HttpResponse:
     return HttpResponse(body, status=error.status_code, content_type=CONTENT_TYPE, headers=error_headers(error))
 
 
-def refusal_body(error: exceptions.APIException) -> dict[str, Any]:
+def refusal_body(error: exceptions.APIException) -> Problem:
     if not isinstance(error, exceptions.ValidationError):
         code = error.get_codes() if isinstance(error.get_codes(), str) else error.default_code
         return problem_body(error.status_code, str(code), str(error.detail))

@@ -23,7 +23,7 @@ class KnownParameters(BaseThrottle):
     Other servers' APIs are left out: their clients may send what says nothing here.
     """
 
-    def allow_request(self, request: Request, view: Any) -> bool:
+    def allow_request(self, request: Request, view: object) -> bool:
         if request.path.startswith(API) and request.method != "OPTIONS":
             check_parameters(request.query_params, known_parameters(view, action_of(view, request.method or "GET")))
         return True
@@ -46,7 +46,7 @@ def known_parameters(view: Any, action: str) -> list[str]:
     return names
 
 
-def action_of(view: Any, method: str) -> str:
+def action_of(view: object, method: str) -> str:
     """A view set's action, or the method in lower case."""
     lower = method.lower()
     return getattr(view, "action", None) or ("get" if lower == "head" else lower)
@@ -58,7 +58,7 @@ def action_of(view: Any, method: str) -> str:
 class TimeField(IsoDateTimeField):
     """A time in UTC. 9999-12-31T23:59:59-14:00 is well formed and has none."""
 
-    def to_python(self, value: Any) -> datetime | None:
+    def to_python(self, value: object) -> datetime | None:
         try:
             moment: datetime | None = super().to_python(value)
             return moment and moment.astimezone(UTC)

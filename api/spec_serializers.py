@@ -1,6 +1,6 @@
 """Serializers made from specs: what a client may send is read off the dataclass, and written nowhere else."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, is_dataclass, replace
 from typing import Any, ClassVar
 
@@ -8,9 +8,11 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.specs import SpecField, fields_of
-from api.strict import FiniteFloatField, StrictSerializer
+from api.strict import FiniteFloatField, KnownNameField, StrictSerializer, TextMapField
 
-Builder = Callable[..., serializers.Field[Any, Any, Any, Any]]
+AnyField = serializers.Field[Any, Any, Any, Any]
+"""Of whatever value: DRF's fields are invariant in all four of their types."""
+Builder = Callable[..., AnyField]
 """Called with the options of a DRF field (required, default, allow_null, help_text …)."""
 
 _builders: dict[Any, Builder] = {}
@@ -18,7 +20,7 @@ _nested: dict[Any, type["SpecSerializer"]] = {}
 """By dataclass: the serializer that was declared for it, or made."""
 
 
-def register_field(type: Any, builder: Builder) -> None:
+def register_field(type: object, builder: Builder) -> None:
     """How a type that only one app knows is read, e.g. an input picture."""
     _builders[type] = builder
 
@@ -30,7 +32,7 @@ class SpecSerializer(StrictSerializer):
 
     _derived: ClassVar[dict[str, Any]] = {}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if spec := getattr(cls, "spec", None):
             if spec in _nested and not issubclass(cls, _nested[spec]):
@@ -48,11 +50,11 @@ class SpecSerializer(StrictSerializer):
             cls._declared_fields = {**named, **declared}
 
 
-def build_fields(spec: type[Any], *, besides: Collection[str] = ()) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+def build_fields(spec: type[Any], *, besides: Collection[str] = ()) -> dict[str, AnyField]:
     return {one.name: build_field(one) for one in fields_of(spec) if not one.rule.internal and one.name not in besides}
 
 
-def build_field(field: SpecField) -> serializers.Field[Any, Any, Any, Any]:
+def build_field(field: SpecField) -> AnyField:
     """Raises TypeError for a type that nobody has registered."""
     if builder := _builders.get(field.type):
         return builder(**options_of(field))
@@ -71,10 +73,14 @@ def options_of(field: SpecField) -> dict[str, Any]:
     return {**options, "required": False} if is_left_out else {**options, "default": field.default}
 
 
-def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
+def build_plain(field: SpecField, **options: Any) -> AnyField:
     rule = field.rule
     if rule.choices:
-        return serializers.ChoiceField(choices=rule.choices, **options)
+        return serializers.ChoiceField(choices=rule.labelled_choices, **options)
+    if rule.known:
+        return KnownNameField(known=rule.known, max_length=rule.max_length, **options)
+    if rule.slug:
+        return serializers.SlugField(max_length=rule.max_length, **options)
     if field.type is str:
         return serializers.CharField(max_length=rule.max_length, allow_blank=rule.blank, **options)
     if field.type is bool:
@@ -85,10 +91,13 @@ def build_plain(field: SpecField, **options: Any) -> serializers.Field[Any, Any,
         if rule.multiple_of:
             options["validators"] = [multiple_of(rule.multiple_of, rule.minimum, rule.maximum)]
         return serializers.IntegerField(min_value=rule.minimum, max_value=rule.maximum, **options)  # type: ignore[arg-type]
+    if field.type == Mapping[str, str]:
+        text = serializers.CharField(max_length=rule.max_length, allow_blank=True)
+        return TextMapField(child=text, max_items=rule.max_items, max_name_length=rule.max_name_length, **options)
     raise TypeError(f"{field.name}: no serializer field is registered for {field.type}")
 
 
-def build_list(field: SpecField, member: Any) -> serializers.Field[Any, Any, Any, Any]:
+def build_list(field: SpecField, member: object) -> AnyField:
     options = {**options_of(field), "min_length": field.rule.min_items, "max_length": field.rule.max_items}
     if field.default == ():
         options["default"] = list

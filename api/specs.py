@@ -22,6 +22,8 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from api.json_types import Json, JsonObject
+
 InputImage = NewType("InputImage", str)
 """The id of a StoredFile whose pixels are read as RGB."""
 InputMask = NewType("InputMask", str)
@@ -43,10 +45,18 @@ class Rule:
     """Of a text, in characters."""
     min_items: int | None = None
     max_items: int | None = None
-    """Of a list."""
+    """Of a list, or of an object whose names the client chooses."""
+    max_name_length: int | None = None
+    """Of the names in such an object, in characters; `max_length` is that of its texts."""
     blank: bool = False
     """Whether an empty text is allowed."""
+    slug: bool = False
+    """A text of letters, digits, - and _ alone."""
     choices: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    """Of the choices, where people read other words than the values."""
+    known: tuple[str, ...] = ()
+    """Of a name: those that there are now. An unknown one is refused with the nearest; the OpenAPI document does not list them."""
     shared: bool | None = None
     """Whether requests that run as one batch are equal in this field. Where one field of a spec is shared, each must say it."""
     decided: bool = False
@@ -58,6 +68,10 @@ class Rule:
     omitted: bool = False
     """Left out of the JSON where it is None."""
     help: str = ""
+
+    @property
+    def labelled_choices(self) -> list[tuple[str, str]]:
+        return list(zip(self.choices, self.labels or self.choices, strict=True))
 
 
 def param(*, default: Any = MISSING, **rule: Any) -> Any:
@@ -81,7 +95,7 @@ class SpecField:
     def required(self) -> bool:
         return self.default is MISSING and not self.rule.decided
 
-    def is_in_use(self, value: Any) -> bool:
+    def is_in_use(self, value: object) -> bool:
         """Whether a client asks for anything with this value, as JSON or as the spec holds it."""
         return bool(as_json(value) != (None if self.default is MISSING else as_json(self.default)))
 
@@ -131,7 +145,7 @@ def field_of(cls: type[Any], name: str) -> SpecField:
     return next(one for one in fields_of(cls) if one.name == name)
 
 
-def _unwrap(hint: Any) -> tuple[Any, bool]:
+def _unwrap(hint: object) -> tuple[object, bool]:
     """`X | None` gives (X, True)."""
     if get_origin(hint) not in (Union, types.UnionType):
         return hint, False
@@ -145,17 +159,17 @@ class Spec:
 
     kind: ClassVar[str]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As it is stored in the job's row; `from_json` reads it back."""
         return _fields_to_json(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], **defaults: Any) -> Self:
+    def from_json(cls, data: Mapping[str, object], **defaults: object) -> Self:
         """`defaults` stand for what rows of earlier versions lack. Raises ValueError that names a missing field."""
         return read_dataclass(cls, {**defaults, **data})
 
     @classmethod
-    def from_row(cls, params: Mapping[str, Any], *, kind: str, model_id: str, prompt: str) -> Self:
+    def from_row(cls, params: Mapping[str, Json], *, kind: str, model_id: str, prompt: str) -> Self:
         """From the columns of a job. Rows of earlier versions have the model in its column alone. Raises ValueError, as `from_json`."""
         return cls.from_json(params, model_id=model_id)
 
@@ -186,7 +200,7 @@ class Spec:
         """Whether this request is never run as one batch with others: where none of its fields is said to be shared."""
         return not shared_fields(type(self))
 
-    def shared_values(self) -> dict[str, Any]:
+    def shared_values(self) -> JsonObject:
         """What is equal in all requests of a batch: the fields marked as shared, and what subclasses derive."""
         return {one.name: as_json(getattr(self, one.name)) for one in shared_fields(type(self))}
 
@@ -202,15 +216,15 @@ class StoredSpec(Spec):
     """A request whose fields nobody has declared, as its row holds it: of a kind that is not installed."""
 
     kind: str  # type: ignore[misc]
-    params: Mapping[str, Any]
+    params: Mapping[str, Json]
     model_id: str = ""
     prompt: str = ""
 
     @classmethod
-    def from_row(cls, params: Mapping[str, Any], *, kind: str, model_id: str, prompt: str) -> Self:
+    def from_row(cls, params: Mapping[str, Json], *, kind: str, model_id: str, prompt: str) -> Self:
         return cls(kind=kind, params=params, model_id=model_id, prompt=prompt)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return dict(self.params)
 
     @property
@@ -222,7 +236,7 @@ class StoredSpec(Spec):
         return self.prompt
 
 
-def _input_ids(value: Any) -> Iterator[str]:
+def _input_ids(value: object) -> Iterator[str]:
     """Of a dataclass: its values whose type is a picture, and those of the dataclasses inside it."""
     for one in fields_of(type(value)):
         found, member = getattr(value, one.name), one.member or one.type
@@ -234,17 +248,17 @@ def _input_ids(value: Any) -> Iterator[str]:
                 yield from _input_ids(item)
 
 
-def _fields_to_json(value: Any) -> dict[str, Any]:
+def _fields_to_json(value: object) -> JsonObject:
     found = ((one, getattr(value, one.name)) for one in fields_of(type(value)))
     return {one.name: as_json(item) for one, item in found if item is not None or not one.rule.omitted}
 
 
-def make_batch_key(name: str, shared: Any) -> str:
+def make_batch_key(name: str, shared: Json) -> str:
     """The same for equal JSON values. At most 64 characters."""
     return f"{name[:24]}:{hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:32]}"
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: object) -> Any:
     """Of what a field of a spec holds."""
     if type(value) in PLAIN:
         return value
@@ -255,11 +269,11 @@ def as_json(value: Any) -> Any:
     return [as_json(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def read_dataclass(cls: type[T], data: Mapping[str, Any]) -> T:
+def read_dataclass(cls: type[T], data: Mapping[str, object]) -> T:
     """An instance from JSON. Keys that are not fields are left out: rows of earlier versions have some."""
     if not isinstance(data, Mapping):
         raise ValueError(f"{cls.__name__}: an object was expected, not {data!r}.")
-    given: dict[str, Any] = {}
+    given: JsonObject = {}
     missing: list[str] = []
     for one in fields_of(cls):
         if (value := data.get(one.name)) is not None:
@@ -273,7 +287,7 @@ def read_dataclass(cls: type[T], data: Mapping[str, Any]) -> T:
     return cls(**given)
 
 
-def read_field(field: SpecField, value: Any) -> Any:
+def read_field(field: SpecField, value: object) -> Any:
     if field.member is not None and not isinstance(value, list | tuple):
         raise ValueError(f"{field.name}: a list was expected, not {value!r}.")
     try:
@@ -282,5 +296,5 @@ def read_field(field: SpecField, value: Any) -> Any:
         raise ValueError(f"{field.name}: {value!r} can't be read.") from None
 
 
-def is_nested(type: Any) -> bool:
+def is_nested(type: object) -> bool:
     return dataclasses.is_dataclass(type)

@@ -3,7 +3,7 @@
 import difflib
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -38,7 +38,7 @@ class AlwaysJson(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
         return DefaultContentNegotiation().select_parser(request, parsers)
 
-    def select_renderer(self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None) -> Any:
+    def select_renderer(self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None) -> object:
         renderer = next(iter(renderers))
         return renderer, renderer.media_type
 
@@ -80,7 +80,7 @@ class StrictSerializer(serializers.Serializer[Any]):
             fields[name].allow_null = True  # so that the documentation says it, too
         return fields
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, object]:
         if isinstance(data, MultiValueDict):
             data = read_form(data, self.fields, parse_json_text)
         if isinstance(data, Mapping):
@@ -91,7 +91,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-def unknown_names(given: Iterable[Any], known: list[str], what: str) -> dict[str, list[str]]:
+def unknown_names(given: Iterable[object], known: list[str], what: str) -> dict[str, list[str]]:
     """An error for each name that isn't known, the first MOST_NAMED of them."""
     unknown = (str(name) for name in given if name not in known)
     return {name[:LONGEST_NAME]: [f"Unknown {what}.{nearest(name, known)}"] for name in islice(unknown, MOST_NAMED)}
@@ -105,6 +105,36 @@ class FiniteFloatField(serializers.FloatField):
         if isinstance(data, bool) or not math.isfinite(value):
             raise ValidationError("A valid number is required.", code="invalid")
         return value
+
+
+class KnownNameField(serializers.CharField):
+    """A name of something that is here: an unknown one is refused with the nearest."""
+
+    def __init__(self, *, known: Collection[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.known = known
+
+    def run_validation(self, data: object = serializers.empty) -> str | None:
+        name: str | None = super().run_validation(data)
+        if name is not None and name not in self.known:
+            detail = f"There is no {self.field_name} '{name}'.{nearest(name, list(self.known))}"
+            raise ValidationError(detail, code=f"unknown_{self.field_name}")
+        return name
+
+
+class TextMapField(serializers.DictField):
+    """An object whose names the client chooses."""
+
+    def __init__(self, *, max_items: int | None, max_name_length: int | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.max_items, self.max_name_length = max_items, max_name_length
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        texts: dict[str, str] = super().to_internal_value(data)
+        too_many = self.max_items is not None and len(texts) > self.max_items
+        if too_many or (self.max_name_length is not None and any(len(name) > self.max_name_length for name in texts)):
+            raise ValidationError(f"Up to {self.max_items} pairs, their names up to {self.max_name_length} characters.")
+        return texts
 
 
 class NewestFirst(CursorPagination):
@@ -140,7 +170,7 @@ class NewestFirst(CursorPagination):
             raise ValidationError({"cursor": [self.invalid_cursor_message]}) from None
         return cursor
 
-    def check_position(self, position: Any) -> None:
+    def check_position(self, position: object) -> None:
         """Raises where it is no value of the column that orders the rows."""
         first = self.ordering if isinstance(self.ordering, str) else self.ordering[0]
         field: Any = self.model._meta.get_field(first.lstrip("-"))

@@ -170,7 +170,7 @@ def main() -> None:
     chosen = options.parse_args()
     data = prepare(chosen, DJANGO_SETTINGS_MODULE="config.settings", SYNC_WAIT_SECONDS="0")
     from api.jobs.worker.loop import WorkerLoop
-    from api.system.runtime import start_runtime, warm_up
+    from api.system.worker_runtime import start_runtime, warm_up
     from config.catalog import get_catalog
 
     print_machine(data)

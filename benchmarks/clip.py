@@ -202,7 +202,7 @@ def main() -> None:
     extra.write_text(CATALOG.format(folder=folder))
 
     from api.jobs.worker.loop import WorkerLoop
-    from api.system.runtime import start_runtime
+    from api.system.worker_runtime import start_runtime
 
     start_runtime()
     print_machine(data)

@@ -165,7 +165,7 @@ def main() -> None:
     chosen = options.parse_args()
     data = prepare(chosen, LOAD_MODELS="true")
     from api.jobs.worker.loop import WorkerLoop
-    from api.system.runtime import start_runtime
+    from api.system.worker_runtime import start_runtime
 
     print_machine(data)
     start_runtime()

@@ -14,84 +14,30 @@ import platform
 import sys
 import tempfile
 import time
-import traceback
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from api.catalog import Catalog, ModelEntry
 from api.devices import Device, dtype_name, probe_device
-from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.local import generate
 from api.images.backends.request import ImageRequest
 from api.images.spec import Txt2ImgSpec
 from api.model_loader import ModelLoader
-from benchmarks.cuda_graph import Graphed
-from benchmarks.gpu_models import Family, Models
+from benchmarks.gpu_chats import chats
+from benchmarks.gpu_models import Models
+from benchmarks.gpu_modules import unets, vaes
+from benchmarks.gpu_run import Run, Table
 
-PICTURES, ROWS, DECODED, MEMORIES, CHATS = (1, 4, 16), (2, 8, 32), (1, 4), (9, 5), (1, 8)
+PICTURES, MEMORIES = (1, 4, 16), (9, 5)
 PROMPT = "a red circle above a blue square, a serene lake at sunset"
 GUIDANCE = 7.5
 LADDER_STEPS = 10
-WIDTH = 46
-
-
-class Table:
-    """Prints each figure as it is found, and keeps all for the JSON file."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, Any] = {}
-        self._rows: dict[str, Any] = {}
-
-    def start(self, part: str) -> None:
-        self._rows = self.parts[part] = {}
-        print(f"\n{part}", flush=True)
-
-    def add(self, name: str, text: str, **figures: Any) -> None:
-        self._rows[name] = figures or text
-        print(f"  {name:<{WIDTH}} {text}", flush=True)
-
-
-class Run:
-    """What every part needs."""
-
-    def __init__(self, models: Models, table: Table, options: Namespace) -> None:
-        self.models, self.table, self.device = models, table, models.device
-        self.tiny, self.steps = options.tiny, 2 if options.tiny else options.steps
-        self.failed = False
-
-    @contextmanager
-    def going_on(self, name: str) -> Iterator[None]:
-        """What fails inside is said, and what comes behind it is measured all the same."""
-        try:
-            yield
-        except Exception as error:
-            self.failed = True
-            self.table.add(name, f"FAILED: {type(error).__name__}: {error}", error=traceback.format_exc())
-
-    def seconds(self, work: Callable[[], Any]) -> float:
-        self.wait()
-        started = time.perf_counter()
-        work()
-        self.wait()
-        return time.perf_counter() - started
-
-    def each(self, work: Callable[[], Any]) -> float:
-        """Of one call: of as many as take about a second, after some that are not counted."""
-        work()
-        repeats = 2 if self.tiny else max(3, min(30, int(1 / self.seconds(work))))
-        return self.seconds(lambda: [work() for _ in range(repeats)]) / repeats
-
-    def wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
 
 
 class Hooks:
@@ -173,78 +119,6 @@ def make_plain(pipeline: Any, pixels: int, count: int, steps: int) -> None:
     )  # fmt: skip
 
 
-# ---------------------------------------------------------------- modules alone
-
-
-@torch.inference_mode()
-def unets(run: Run) -> None:
-    """One step's pass, launched from Python and as a graph. A picture with guidance is two rows."""
-    for name, family in run.models.families.items():
-        run.table.start(f"UNet of {name} alone, {family.pixels}×{family.pixels}, milliseconds a pass")
-        pipeline = run.models.on_device(name)
-        for rows in ROWS[:2] if family.is_xl else ROWS:
-            with run.going_on(f"{rows} rows"):
-                measure_unet(run, pipeline, family, rows)
-            run.device.empty_cache()
-        run.models.park(name)
-
-
-def measure_unet(run: Run, pipeline: Any, family: Family, rows: int) -> None:
-    inputs, forward = unet_inputs(run, pipeline, family, rows), forward_of(pipeline.unet)
-    figures: dict[str, Any] = {"eager_ms": run.each(lambda: forward(**inputs)) * 1000}
-    told, started = f"eager {figures['eager_ms']:7.1f}", time.perf_counter()
-    graph = Graphed(forward, inputs)
-    figures["capture_s"] = time.perf_counter() - started
-    if graph.error:
-        told += f"   no graph: {graph.error.splitlines()[0][:60]}"
-        figures["graph_error"] = graph.error
-    else:
-        figures["graph_ms"] = run.each(lambda: graph(**inputs)) * 1000
-        figures["largest_difference"] = float((graph(**inputs) - forward(**inputs)).abs().max())
-        told += f"   graph {figures['graph_ms']:7.1f}   (captured in {figures['capture_s']:.2f} s,"
-        told += f" outputs differ by {figures['largest_difference']:.1g})"
-    run.table.add(f"{rows} rows", told, **figures)
-
-
-def forward_of(unet: Any) -> Callable[..., torch.Tensor]:
-    return lambda **inputs: unet(**inputs, return_dict=False)[0]
-
-
-def unet_inputs(run: Run, pipeline: Any, family: Family, rows: int) -> dict[str, Any]:
-    unet, side = pipeline.unet, family.pixels // pipeline.vae_scale_factor
-    made = {"device": run.device.torch_device, "dtype": unet.dtype}
-    inputs: dict[str, Any] = {
-        "sample": torch.randn(rows, 4, side, side, **made),
-        "timestep": torch.full((rows,), 500, device=made["device"]),
-        "encoder_hidden_states": torch.randn(rows, 77, unet.config.cross_attention_dim, **made),
-    }
-    if family.is_xl:
-        pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
-        inputs["added_cond_kwargs"] = {
-            "text_embeds": torch.randn(rows, pooled, **made),
-            "time_ids": torch.ones(rows, 6, **made),
-        }
-    return inputs
-
-
-@torch.inference_mode()
-def vaes(run: Run) -> None:
-    for name, family in run.models.families.items():
-        run.table.start(f"VAE of {name} alone, {family.pixels}×{family.pixels}, milliseconds a picture")
-        pipeline = run.models.on_device(name)
-        for count in DECODED:
-            with run.going_on(f"{count} at once"):
-                measure_vae(run, pipeline, family, count)
-        run.models.park(name)
-
-
-def measure_vae(run: Run, pipeline: Any, family: Family, count: int) -> None:
-    vae, side = pipeline.vae, family.pixels // pipeline.vae_scale_factor
-    latents = torch.randn(count, 4, side, side, device=run.device.torch_device, dtype=vae.dtype)
-    spent = run.each(lambda: vae.decode(latents, return_dict=False)) * 1000 / count
-    run.table.add(f"{count} at once, {dtype_name(vae.dtype)}", f"{spent:7.1f}", ms_each=spent)
-
-
 # ---------------------------------------------------------------- small memories
 
 
@@ -284,64 +158,6 @@ def limit_memory(device: Device, size: float) -> None:
     if device.type == "cuda":
         device.empty_cache()
         torch.cuda.set_per_process_memory_fraction(min(1.0, size / device.memory_total))
-
-
-# ---------------------------------------------------------------- chats
-
-
-def chats(run: Run) -> None:
-    """SmolVLM-256M's size, a picture in each chat."""
-    folder = run.models.folder / "vlm"
-    build_chat_model(folder, run.tiny)
-    for precision in ("bf16", "int8", "int4"):
-        run.table.start(f"chats at SmolVLM-256M's size, {precision}")
-        missing = "" if run.device.type == "cuda" else f"this is a {run.device.type} device"
-        missing = missing or ("" if find_spec("bitsandbytes") else "the package bitsandbytes is not installed")
-        if precision != "bf16" and missing:
-            run.table.add("not measured", missing)
-            continue
-        entry = ModelEntry(id="vlm", name="vlm", task="image-text-to-text", path=folder, precision=precision)
-        loader = ModelLoader(Catalog({"vlm": entry}, {}), ModelStore(folder), run.device)
-        with run.going_on(precision):
-            loader.load("vlm")
-            for count in CHATS:
-                talk(loader, count, 4)
-                first, speed = talk(loader, count, 8 if run.tiny else 48)
-                told = f"first token of all {first:6.2f} s, {speed:7.1f} tokens/s"
-                run.table.add(f"{count} at once", told, first_token_s=first, tokens_per_s=speed)
-            loader.unload("vlm")
-
-
-def build_chat_model(folder: Path, tiny: bool) -> None:
-    from benchmarks.chat import build
-    from tests.models.tiny_chat import build_tiny_vlm
-
-    if tiny:
-        build_tiny_vlm(folder)
-    else:
-        build(folder)
-
-
-def talk(loader: ModelLoader, count: int, tokens: int) -> tuple[float, float]:
-    """Seconds until every chat has its first token, and tokens a second of all together from then on."""
-    from PIL import Image
-
-    from api.chat.backends.request import ChatRequest, MessagePart, Sampling, Turn
-    from api.chat.backends.torch_backend import TorchBackend
-    from benchmarks.chat import QUESTION, Deaf
-
-    turn = Turn("user", (MessagePart(image=Image.effect_noise((512, 512), 80).convert("RGB")), MessagePart(text=QUESTION)))
-    request = ChatRequest(model_id="vlm", turns=(turn,), sampling=Sampling(temperature=0.0, max_tokens=tokens + 8 * count))
-    backend, started = TorchBackend(loader, "vlm"), time.perf_counter()
-    for _ in range(count):
-        backend.admit(request, Deaf())
-    while len(backend.decode_loop.rows) < count and backend.step():
-        pass
-    begun, written = time.perf_counter(), 0
-    while written < tokens and backend.rows == count:
-        backend.step()
-        written += 1
-    return begun - started, written * count / (time.perf_counter() - begun)
 
 
 # ---------------------------------------------------------------- the command

@@ -97,7 +97,7 @@ def main() -> None:
     data = prepare(chosen, LOAD_MODELS="true")
 
     from api.jobs.worker.loop import WorkerLoop
-    from api.system.runtime import start_runtime
+    from api.system.worker_runtime import start_runtime
     from config.catalog import get_catalog
 
     start_runtime()

@@ -36,7 +36,7 @@ async def refuse(
 def limit_bodies(application: Application) -> Application:
     """413 for a body over MAX_BODY_BYTES, 411 for one that doesn't say its length (Django would write it all to disk first)."""
 
-    async def limited(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def limited(scope: dict[str, Any], receive: object, send: object) -> None:
         if scope["type"] == "http":
             headers = dict(scope["headers"])
             length = headers.get(b"content-length")

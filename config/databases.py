@@ -33,7 +33,7 @@ def read_database(url: str, data_dir: Path) -> dict[str, Any]:
     raise ImproperlyConfigured("DATABASE_URL must begin with postgresql:// or sqlite:///.")
 
 
-def sqlite_database(path: Path) -> dict[str, Any]:
+def sqlite_database(path: Path) -> dict[str, object]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
@@ -42,7 +42,7 @@ def sqlite_database(path: Path) -> dict[str, Any]:
     }
 
 
-def postgres_database(parsed: dict[str, Any]) -> dict[str, Any]:
+def postgres_database(parsed: dict[str, Any]) -> dict[str, object]:
     pool = {"min_size": 1, "max_size": 16, "timeout": 3}
     options = {
         **parsed.get("OPTIONS", {}),

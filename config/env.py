@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -32,7 +31,7 @@ def env_bool(name: str, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
 
 
-def env_json_object(name: str) -> dict[str, Any]:
+def env_json_object(name: str) -> dict[str, object]:
     """{} where it is unset."""
     value = env_str(name, "{}")
     try:

@@ -58,7 +58,7 @@ def database_failure(error: DatabaseFailure) -> str | None:
     reason = first_line(error)
     if NO_TABLE.search(reason) and isinstance(error, OperationalError | ProgrammingError):
         return "The database's tables are not made yet: run `.venv/bin/python manage.py migrate`, or ./start.sh, which does it."
-    settings: dict[str, Any] = connection.settings_dict
+    settings: dict[str, object] = connection.settings_dict
     if connection.vendor == "sqlite":
         if not SQLITE_FILE.search(reason):
             return None

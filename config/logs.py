@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 from contextvars import ContextVar
-from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 job_id: ContextVar[str] = ContextVar("job_id", default="")
@@ -30,7 +29,7 @@ class OnlyExceptions(logging.Filter):
 
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+        line: dict[str, object] = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
@@ -51,7 +50,7 @@ class TextFormatter(logging.Formatter):
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
-def logging_config(style: str, level: str) -> dict[str, Any]:
+def logging_config(style: str, level: str) -> dict[str, object]:
     """`style`: text, json or auto (text where standard error is a terminal)."""
     readable = style == "text" or (style == "auto" and sys.stderr.isatty())
     formatter = "config.logs.TextFormatter" if readable else "config.logs.JsonFormatter"

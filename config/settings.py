@@ -223,7 +223,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.strict.AlwaysJson",
-    "DEFAULT_SCHEMA_CLASS": "api.system.schema.DarkroomSchema",
+    "DEFAULT_SCHEMA_CLASS": "api.system.openapi_generator.DarkroomSchema",
     "EXCEPTION_HANDLER": "api.problems.problem_handler",
     "DEFAULT_THROTTLE_CLASSES": ["api.queries.KnownParameters"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
@@ -241,5 +241,5 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_PERMISSIONS": ["api.access.permissions.HasScope"],
     "SCHEMA_PATH_PREFIX": "/api/",
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.system.schema.add_event_stream"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.system.openapi_generator.add_event_stream"],
 }

@@ -35,7 +35,7 @@ class Connection(ASGIProtocol):
         self.timer: asyncio.TimerHandle | None = None
         self.since, self.arrived = 0.0, 0
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: object) -> None:
         super().connection_made(transport)
         self.worker.connections.add(self)
         self.expect()
@@ -54,11 +54,11 @@ class Connection(ASGIProtocol):
         self.arrived += len(data)
         super().data_received(data)
 
-    def _on_headers_complete(self) -> Any:
+    def _on_headers_complete(self) -> object:
         self.expect()
         return super()._on_headers_complete()
 
-    def _on_message_complete(self) -> Any:
+    def _on_message_complete(self) -> object:
         self.stop_timer()
         return super()._on_message_complete()
 
@@ -96,7 +96,7 @@ class Connection(ASGIProtocol):
         self._close_transport()
         self._request_ready.set()
 
-    def _will_close(self, request: Any, response_requires_close: bool) -> bool:
+    def _will_close(self, request: object, response_requires_close: bool) -> bool:
         """Where others wait to be let in, nobody stays for another request."""
         return self.worker.is_full or super()._will_close(request, response_requires_close)
 
@@ -172,7 +172,7 @@ class WebWorker(ASGIWorker):
         for connection in [each for each in self.connections if each.is_idle]:
             connection.end()
 
-    def say(self, text: str, *values: Any) -> None:
+    def say(self, text: str, *values: object) -> None:
         """At most a line a minute."""
         if time.monotonic() - self.last_log >= LOG_SECONDS:
             self.last_log = time.monotonic()

@@ -19,7 +19,8 @@ class ApiKeyForm(forms.ModelForm):
         choices=[(scope, scope) for scope in SCOPES],
         widget=forms.CheckboxSelectMultiple,
         initial=default_scopes,
-        help_text="read: see one's own jobs and files. submit: make jobs. staff: everything, everybody's.",
+        help_text="read: see one's own jobs and files. submit: make jobs. staff: everything, everybody's. "
+        "priority: jobs of a priority above 0 go before those of all other keys.",
     )
 
     class Meta:
@@ -31,7 +32,7 @@ class StateFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "state"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("active", "active"), ("expired", "expired"), ("revoked", "revoked")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
@@ -81,7 +82,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
             return "revoked"
         return "active" if key.is_active else "expired"
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: object, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
             return

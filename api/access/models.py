@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from api.access.scopes import MAX_WEIGHT, READ, SCOPES, SUBMIT, OwnerLimits, Principal
+from api.access.scopes import MAX_WEIGHT, PRIORITY, READ, SCOPES, SUBMIT, OwnerLimits, Principal
 
 
 def default_scopes() -> list[str]:
@@ -68,7 +68,7 @@ class ApiKey(models.Model):
 
     @property
     def limits(self) -> OwnerLimits:
-        return OwnerLimits(self.max_active_jobs, self.weight)
+        return OwnerLimits(self.max_active_jobs, self.weight, goes_first=PRIORITY in self.scopes)
 
     def as_principal(self) -> Principal:
         return Principal(self.prefix, frozenset(self.scopes), key_id=self.id, limits=self.limits)

@@ -4,8 +4,8 @@ import uuid
 from dataclasses import dataclass
 from typing import ClassVar
 
-READ, SUBMIT, STAFF = "read", "submit", "staff"
-SCOPES = (READ, SUBMIT, STAFF)
+READ, SUBMIT, STAFF, PRIORITY = "read", "submit", "staff", "priority"
+SCOPES = (READ, SUBMIT, STAFF, PRIORITY)
 MAX_WEIGHT = 1000
 
 
@@ -17,6 +17,8 @@ class OwnerLimits:
     """Queued and running jobs at once; None for the server's general limit."""
     weight: int = 1
     """Its share of the workers beside other owners'."""
+    goes_first: bool = False
+    """Whether its jobs of a priority above 0 go before the jobs of all other owners."""
 
 
 GENERAL_LIMITS = OwnerLimits()

@@ -48,7 +48,7 @@ class ConversationAdmin(ReadOnlyAdmin):
         return date_text(conversation.created_at)
 
 
-def conversation_context(conversation: Conversation) -> dict[str, Any]:
+def conversation_context(conversation: Conversation) -> dict[str, object]:
     messages = conversation.messages.select_related("job").all()
     return {
         "title": str(conversation),

@@ -6,18 +6,17 @@ ONNX runs on the processor. Where a worker has an accelerator, PyTorch comes fir
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from django.conf import settings
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import ONNX_FAMILIES, ONNX_PRECISIONS, ModelEntry, UnknownModel
+from api.chat.spec import BACKENDS
 from api.errors import DarkroomError
 from api.jobs.models import Worker
 from config.catalog import CHAT_TASKS, get_catalog
 
 VISION_TASK, TEXT_TASK = TASKS = CHAT_TASKS
-BACKENDS = ("auto", "pytorch", "onnx", "remote")
 SUGGESTED_MODEL = "HuggingFaceTB/SmolVLM-256M-Instruct"
 PLACEHOLDER_MODEL = "dummy"
 """huggingface_hub's word where it was given no model, or a URL."""
@@ -64,7 +63,7 @@ def select(model: str | None, backend: str) -> BackendSelection:
     return BackendSelection(chosen, entry.id, entry.task == VISION_TASK, onnx_variant(entry) if chosen == "onnx" else "")
 
 
-def context_of(model: Any) -> int | None:
+def context_of(model: object) -> int | None:
     """Tokens of a model's context by its config.json, where its files are here; for a message alone, what counts is the worker's."""
     from api.downloads.store import ModelStore  # the hub's client takes a third of a second to import
 

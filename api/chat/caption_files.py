@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from api.json_types import JsonObject
+
 COLUMNS = ("file", "caption", "error", "model", "backend", "finish_reason", "completion_tokens", "job")
 SUFFIXES = (".jsonl", ".csv")
 
@@ -35,10 +37,10 @@ class CaptionFile:
             self.stream.close()
             raise CaptionsError(f"{path} has lines that are not captions.") from None
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: JsonObject) -> None:
         known = {name: row.get(name) for name in COLUMNS}
         self._write(line_of(known.values()) if self.is_csv else json.dumps(known, ensure_ascii=False) + "\n")
-        self.done.add(row["file"])
+        self.done.add(str(row["file"]))
 
     def close(self) -> None:
         self.stream.close()

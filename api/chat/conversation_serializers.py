@@ -8,7 +8,7 @@ from rest_framework import serializers
 from api.chat.models import Conversation, Message
 
 
-class MessagePartSerializer(serializers.Serializer[Any]):
+class MessagePartSerializer(serializers.Serializer[object]):
     type = serializers.ChoiceField(choices=["text", "image"])
     text = serializers.CharField(required=False)
     image = serializers.UUIDField(required=False)
@@ -33,7 +33,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     def get_parts(self, message: Message) -> list[dict[str, Any]]:
         return [self.with_urls(part) if part["type"] == "image" else part for part in message.parts]
 
-    def with_urls(self, part: dict[str, Any]) -> dict[str, Any]:
+    def with_urls(self, part: dict[str, Any]) -> dict[str, object]:
         path = self.context["request"].build_absolute_uri(f"/api/images/{part['image']}/")
         return {**part, "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/"}
 

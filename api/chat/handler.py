@@ -6,10 +6,11 @@ from typing import Any
 from django.conf import settings
 
 from api.chat.services import link_messages, record_answer
-from api.chat.spec import ChatSpec, TurnParams
+from api.chat.spec import ChatSpec, PartParams, TurnParams
 from api.files.inputs import HERE
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
+from api.json_types import JsonObject
 
 ANSWER_FIELDS = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
 
@@ -27,7 +28,7 @@ class ChatKind(JobKind[ChatSpec]):
         slots = settings.CHAT_SLOTS if spec.backend != "remote" else settings.CHAT_REMOTE_SLOTS
         return ChatSession(make_backend(spec.backend, spec.loaded_id), slots)
 
-    def record(self, job: Job, output: Any) -> dict[str, Any]:
+    def record(self, job: Job, output: Any) -> JsonObject:
         """Store the answers in their conversation. Returns the job's result: {conversation, backend, model, choices, usage}."""
         fields = {name: output[name] for name in ANSWER_FIELDS}
         conversation = record_answer(job, self.read_spec(job).messages, output["choices"], **fields)
@@ -46,7 +47,7 @@ class ChatKind(JobKind[ChatSpec]):
             },
         }
 
-    def render_params(self, spec: ChatSpec) -> dict[str, Any]:
+    def render_params(self, spec: ChatSpec) -> JsonObject:
         """The body of an equal chat completion request, images by id. Without the ONNX variant, which the server selects again."""
         params = {name: value for name, value in spec.to_json().items() if name != "variant"}
         return {**params, "messages": [as_message(turn) for turn in spec.messages]}
@@ -56,14 +57,14 @@ class ChatKind(JobKind[ChatSpec]):
         return link_messages(spec, new=len(spec.messages), conversation=None, length=0)
 
 
-def as_message(turn: TurnParams) -> dict[str, Any]:
+def as_message(turn: TurnParams) -> JsonObject:
     """A turn as an OpenAI message."""
     content = [as_part(part) for part in turn["parts"]]
     is_text = len(content) == 1 and content[0]["type"] == "text"
     return {"role": turn["role"], "content": content[0]["text"] if is_text else content}
 
 
-def as_part(part: dict[str, Any]) -> dict[str, Any]:
+def as_part(part: PartParams) -> JsonObject:
     if part["type"] == "text":
         return {"type": "text", "text": part["text"]}
     return {"type": "image_url", "image_url": {"url": f"{HERE}{part['image']}", "detail": part["detail"]}}

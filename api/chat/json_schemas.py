@@ -6,18 +6,20 @@ Whitespace is fixed (`{"a": 1, "b": 2}`), so that a model which doesn't know how
 import json
 from typing import Any
 
+from api.json_types import JsonObject
+
 SPACING: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 ANY_OBJECT = {"type": "object"}
 
 
-def grammar_of(schema: dict[str, Any]) -> str:
+def grammar_of(schema: JsonObject) -> str:
     """llguidance's grammar of a schema; {} stands for any JSON object."""
     from llguidance import LLMatcher  # a few megabytes that most web processes never need
 
     return LLMatcher.grammar_from_json_schema(json.dumps(schema or ANY_OBJECT), overrides=SPACING)
 
 
-def schema_fault(schema: dict[str, Any]) -> str:
+def schema_fault(schema: JsonObject) -> str:
     """Why a schema can't be enforced, in one line; '' if it can. Unsupported keywords are errors."""
     from llguidance import LLMatcher
 

@@ -11,17 +11,17 @@ from api.access.scopes import Principal
 from api.chat.backend_selection import context_of
 from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.spec import TurnParams
+from api.chat.spec import MOST_MESSAGES, PartParams, TurnParams
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
+from api.json_types import Json
 from api.strict import nearest
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "user"}
 """From OpenAI's roles to those of chat templates; a tool's answer is sent as a user's message."""
 DETAILS = ("auto", "low", "high")
 MAX_IMAGES = 20
-MAX_MESSAGES = 1_000
 MAX_CHARACTERS = 400_000
 IGNORED_PART_FIELDS = ("cache_control",)
 """Fields of a part that are accepted and ignored."""
@@ -30,16 +30,16 @@ ECHOED_NULL_FIELDS = ("refusal", "annotations", "audio", "function_call", "reaso
 
 
 @extend_schema_field(MESSAGES)
-class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
+class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams], object]):
     """Validates to turns (api.chat.spec.TurnParams), pictures by the id under which they are kept. `files` are those, by id."""
 
-    def to_internal_value(self, data: Any) -> list[TurnParams]:
+    def to_internal_value(self, data: object) -> list[TurnParams]:
         self.files: dict[str, StoredFile] = {}
         self.call_names: dict[str, str] = {}
         if not isinstance(data, list) or not data:
             raise ValidationError("Must be a list of at least one message.", code="empty")
-        if len(data) > MAX_MESSAGES:
-            raise ValidationError(f"There are {len(data)} messages; {MAX_MESSAGES} is the limit.", code="too_many")
+        if len(data) > MOST_MESSAGES:
+            raise ValidationError(f"There are {len(data)} messages; {MOST_MESSAGES} is the limit.", code="too_many")
         check_limits(data, self.root.initial_data.get("model"))
         turns = []
         for place, message in enumerate(data):
@@ -49,10 +49,10 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
                 raise ValidationError({str(place): error.detail}) from None
         return turns
 
-    def to_representation(self, value: Any) -> Any:
+    def to_representation(self, value: list[TurnParams]) -> list[TurnParams]:
         return value
 
-    def read_message(self, message: Any) -> TurnParams:
+    def read_message(self, message: object) -> TurnParams:
         if not isinstance(message, Mapping):
             raise ValidationError("Must be an object with a role and a content.")
         role = ROLES.get(str(message.get("role")))
@@ -80,7 +80,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
             parts = [{"type": "text", "text": f"Result of {clean_text(call_names)}:"}, *parts]
         return {"role": role, "parts": [*parts, *calls]}
 
-    def read_calls(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def read_calls(self, message: Mapping[str, Json]) -> list[PartParams]:
         """An assistant message's tool calls as text: models here call no tools but can continue such conversations."""
         calls: Any = message.get("tool_calls")
         if is_empty(calls):
@@ -94,7 +94,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
         self.call_names |= {id: name for name, _, id in fields}
         return [{"type": "text", "text": clean_text(f"Call of {name}: {arguments}")} for name, arguments, _ in fields]
 
-    def read_content(self, content: Any, role: str) -> list[dict[str, Any]]:
+    def read_content(self, content: object, role: str) -> list[PartParams]:
         if isinstance(content, str):
             return [{"type": "text", "text": clean_text(content)}]
         if not isinstance(content, list) or not content:
@@ -107,7 +107,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
                 raise ValidationError({str(place): error.detail}) from None
         return parts
 
-    def read_part(self, part: Any, role: str) -> dict[str, Any]:
+    def read_part(self, part: Any, role: str) -> PartParams:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text":
             refuse_unknown(part, ("type", "text", *IGNORED_PART_FIELDS))
@@ -123,7 +123,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
             return self.read_image(part.get("image_url"))
         raise ValidationError({"type": "A part is a `text` or an `image_url`."}, code="unknown_part")
 
-    def read_image(self, value: Any) -> dict[str, Any]:
+    def read_image(self, value: object) -> PartParams:
         if not isinstance(value, Mapping):
             raise ValidationError({"image_url": "Must be an object with a url."})
         refuse_unknown(value, ("url", "detail"))
@@ -142,7 +142,7 @@ class MessagesField(serializers.Field[list[TurnParams], Any, Any, Any]):
             raise ValidationError({"image_url": {"url": error.detail}}, code=error.code) from None
 
 
-def check_limits(messages: list[Any], model: Any) -> None:
+def check_limits(messages: list[Any], model: object) -> None:
     """Check the number of images and characters before anything is decoded. Raises ValidationError."""
     contents = [message.get("content") for message in messages if isinstance(message, Mapping)]
     parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, Mapping)]
@@ -169,7 +169,7 @@ def clean_text(text: str) -> str:
     return text
 
 
-def refuse_unknown(value: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def refuse_unknown(value: Mapping[str, object], known: tuple[str, ...]) -> None:
     unknown = {
         str(name): f"Unknown field.{nearest(str(name), list(known))}"
         for name in value

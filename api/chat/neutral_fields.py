@@ -3,7 +3,7 @@
 Neutral values are removed before validation. Any other value is refused by name, never ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
@@ -63,11 +63,11 @@ NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
 STREAM_OPTIONS = {"include_obfuscation": (ANY_VALUE,), "continuous_usage_stats": (False,)}
 
 
-def is_empty(value: Any) -> bool:
+def is_empty(value: object) -> bool:
     return value is None or value == [] or value == {}
 
 
-def drop_neutral_fields(data: Any, known: Mapping[str, Any], fields: Mapping[str, tuple[Any, ...]] = NEUTRAL_VALUES) -> Any:
+def drop_neutral_fields(data: object, known: Container[str], fields: Mapping[str, tuple[Any, ...]] = NEUTRAL_VALUES) -> object:
     """The request without neutral values of unimplemented fields. `known`: implemented fields. Raises ValidationError (unsupported)."""
     if not isinstance(data, Mapping):
         return data
@@ -81,10 +81,10 @@ def drop_neutral_fields(data: Any, known: Mapping[str, Any], fields: Mapping[str
     return {name: value for name, value in data.items() if name in known or not (name in fields or is_empty(value))}
 
 
-def is_neutral(value: Any, neutral_values: tuple[Any, ...]) -> bool:
+def is_neutral(value: object, neutral_values: tuple[Any, ...]) -> bool:
     return is_empty(value) or any(neutral is ANY_VALUE or is_same_json(neutral, value) for neutral in neutral_values)
 
 
-def is_same_json(one: Any, other: Any) -> bool:
+def is_same_json(one: object, other: object) -> bool:
     """1 and 1.0 are, 1 and true are not."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -1,15 +1,16 @@
 """OpenAPI schemas of fields with more than one type. Validation is in messages.py and serializers.py."""
 
-from typing import Any
+from api.chat.spec import LONGEST_STOP, MOST_MESSAGES, MOST_STOPS
+from api.json_types import JsonObject
 
-CACHE_CONTROL: dict[str, Any] = {"cache_control": {"type": ["object", "null"], "description": "Taken, and not read."}}
-TEXT_PART: dict[str, Any] = {
+CACHE_CONTROL: JsonObject = {"cache_control": {"type": ["object", "null"], "description": "Taken, and not read."}}
+TEXT_PART: JsonObject = {
     "type": "object",
     "required": ["type", "text"],
     "additionalProperties": False,
     "properties": {"type": {"const": "text"}, "text": {"type": "string"}, **CACHE_CONTROL},
 }
-IMAGE_PART: dict[str, Any] = {
+IMAGE_PART: JsonObject = {
     "type": "object",
     "required": ["type", "image_url"],
     "additionalProperties": False,
@@ -37,7 +38,7 @@ IMAGE_PART: dict[str, Any] = {
         },
     },
 }
-MESSAGE: dict[str, Any] = {
+MESSAGE: JsonObject = {
     "type": "object",
     "required": ["role", "content"],
     "properties": {
@@ -58,17 +59,17 @@ MESSAGE: dict[str, Any] = {
         "tool_call_id": {"type": ["string", "null"], "description": "Of a tool's message: the call that it answers."},
     },
 }
-MESSAGES: dict[str, Any] = {
+MESSAGES: JsonObject = {
     "type": "array",
     "minItems": 1,
-    "maxItems": 1000,
+    "maxItems": MOST_MESSAGES,
     "items": MESSAGE,
     "examples": [[{"role": "user", "content": "What is a darkroom?"}]],
 }
-STOP: dict[str, Any] = {
+STOP: JsonObject = {
     "oneOf": [
-        {"type": "string", "minLength": 1, "maxLength": 200},
-        {"type": "array", "maxItems": 4, "items": {"type": "string", "minLength": 1, "maxLength": 200}},
+        {"type": "string", "minLength": 1, "maxLength": LONGEST_STOP},
+        {"type": "array", "maxItems": MOST_STOPS, "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_STOP}},
         {"type": "null"},
     ],
     "description": "The answer ends before the first of these that it would have.",

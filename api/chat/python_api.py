@@ -21,6 +21,7 @@ from api.jobs.api.waiting import block_until_final
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.states import Status
+from api.json_types import JsonObject
 from api.problems import field_errors
 
 
@@ -33,7 +34,7 @@ class ChatFailed(RuntimeError):
 
 
 def generate_text(
-    *, text: str, images: Sequence[Any], system: str | None, timeout: float | None, parameters: dict[str, Any]
+    *, text: str, images: Sequence[object], system: str | None, timeout: float | None, parameters: JsonObject
 ) -> str:
     messages = messages_of(text, [store_picture(image) for image in images], system=system)
     job = wait(submit_chat({**parameters, "messages": messages}), timeout)
@@ -43,7 +44,7 @@ def generate_text(
     return str(job.result["choices"][0]["text"])
 
 
-def submit_chat(body: dict[str, Any]) -> Job:
+def submit_chat(body: JsonObject) -> Job:
     serializer = ChatSerializer(data=body, context={"principal": LOCAL})
     try:
         serializer.is_valid(raise_exception=True)

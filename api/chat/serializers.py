@@ -9,36 +9,34 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
-from api.chat.backend_selection import BACKENDS, select
+from api.chat.backend_selection import select
 from api.chat.json_schemas import schema_fault
 from api.chat.messages import MessagesField, clean_text
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
 from api.chat.services import find_conversation, link_messages, next_position, read_turns
-from api.chat.spec import ChatSpec, TurnParams, images_of
+from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.spec_serializers import SpecSerializer, build_field
 from api.specs import field_of
 from api.strict import StrictSerializer
 
-MAX_STOP_STRINGS, MAX_STOP_LENGTH = 4, 200
-
 
 @extend_schema_field(STOP)
-class StopField(serializers.Field[list[str], Any, Any, Any]):
+class StopField(serializers.Field[list[str], object, list[str], object]):
     """A text, or a list of up to four."""
 
-    def to_internal_value(self, data: Any) -> list[str]:
+    def to_internal_value(self, data: object) -> list[str]:
         texts = [data] if isinstance(data, str) else data
-        if not isinstance(texts, list) or len(texts) > MAX_STOP_STRINGS or not all(isinstance(text, str) for text in texts):
-            raise ValidationError(f"Must be a text, or a list of up to {MAX_STOP_STRINGS} texts.")
-        if not all(0 < len(text) <= MAX_STOP_LENGTH for text in texts):
-            raise ValidationError(f"Each must have 1 to {MAX_STOP_LENGTH} characters.")
+        if not isinstance(texts, list) or len(texts) > MOST_STOPS or not all(isinstance(text, str) for text in texts):
+            raise ValidationError(f"Must be a text, or a list of up to {MOST_STOPS} texts.")
+        if not all(0 < len(text) <= LONGEST_STOP for text in texts):
+            raise ValidationError(f"Each must have 1 to {LONGEST_STOP} characters.")
         return [clean_text(text) for text in texts]
 
-    def to_representation(self, value: Any) -> Any:
+    def to_representation(self, value: list[str]) -> list[str]:
         return value
 
 
@@ -48,7 +46,7 @@ class JsonSchemaSerializer(StrictSerializer):
     schema = serializers.DictField(required=False)
     strict = serializers.BooleanField(required=False, allow_null=True)
 
-    def validate_schema(self, value: dict[str, Any]) -> dict[str, Any]:
+    def validate_schema(self, value: dict[str, Any]) -> dict[str, object]:
         return check_schema(value)
 
 
@@ -59,7 +57,7 @@ class ResponseFormatSerializer(StrictSerializer):
     json_schema = JsonSchemaSerializer(required=False, allow_null=True)
     value = serializers.DictField(required=False, allow_null=True)
 
-    def validate_value(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    def validate_value(self, value: dict[str, Any] | None) -> dict[str, object] | None:
         return value and check_schema(value)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +69,7 @@ class ResponseFormatSerializer(StrictSerializer):
         return {"type": "json_schema", "json_schema": {"name": "value", "schema": value}} if value else data
 
 
-def check_schema(schema: dict[str, Any]) -> dict[str, Any]:
+def check_schema(schema: dict[str, Any]) -> dict[str, object]:
     clean_text(json.dumps(schema, ensure_ascii=False).replace("\\u0000", "\x00"))
     if fault := schema_fault(schema):
         raise ValidationError(f"This schema can't be followed: {fault}", code="invalid_schema")
@@ -81,7 +79,7 @@ def check_schema(schema: dict[str, Any]) -> dict[str, Any]:
 class StreamOptionsSerializer(StrictSerializer):
     include_usage = serializers.BooleanField(required=False, allow_null=True)
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, object]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
@@ -91,21 +89,17 @@ class ChatSerializer(SpecSerializer):
     spec = ChatSpec
 
     messages = MessagesField()
-    backend = serializers.ChoiceField(choices=BACKENDS, required=False)
     stream = serializers.BooleanField(required=False)
     stream_options = StreamOptionsSerializer(required=False)
     max_completion_tokens = build_field(field_of(ChatSpec, "max_tokens"))
     stop = StopField(required=False)
     response_format = ResponseFormatSerializer(required=False)
-    metadata = serializers.DictField(child=serializers.CharField(max_length=512, allow_blank=True), required=False)
     conversation = serializers.UUIDField(required=False)
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def to_internal_value(self, data: object) -> dict[str, object]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields))
 
     def validate_metadata(self, value: dict[str, str] | None) -> dict[str, str] | None:
-        if value is not None and (len(value) > 16 or any(len(key) > 64 for key in value)):
-            raise ValidationError("Up to 16 pairs, their names up to 64 characters.")
         for key in value or {}:
             clean_text(key)
         return value

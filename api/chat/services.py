@@ -120,7 +120,7 @@ def next_position(conversation: Conversation) -> int:
     return 0 if last is None else last + 1
 
 
-def add_message(conversation: Conversation, job: Job, turn: TurnParams, *, position: int, **fields: Any) -> Message:
+def add_message(conversation: Conversation, job: Job, turn: TurnParams, *, position: int, **fields: object) -> Message:
     message = Message.objects.create(
         conversation=conversation,
         job=job,
@@ -139,7 +139,7 @@ def add_message(conversation: Conversation, job: Job, turn: TurnParams, *, posit
 
 
 def record_answer(
-    job: Job, turns: Sequence[TurnParams], choices: Sequence[dict[str, Any]], **fields: Any
+    job: Job, turns: Sequence[TurnParams], choices: Sequence[dict[str, Any]], **fields: object
 ) -> Conversation | None:
     """The answers of a job to `turns`, behind its question; None where the conversation was deleted meanwhile.
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from django.conf import settings
 
 from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, MessagePart, Sampling, Turn
-from api.chat.spec import ChatSpec
+from api.chat.spec import ChatSpec, PartParams, TurnParams
 from api.errors import DarkroomError, DeviceFault
 from api.files.errors import MissingFile
 from api.files.models import StoredFile
@@ -19,6 +19,7 @@ from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
 from api.jobs.running import COALESCE_SECONDS, Failed, Finished, Outcome, RunningJob, Stopped
+from api.json_types import JsonObject
 
 log = logging.getLogger("darkroom.jobs")
 Run = RunningJob[ChatSpec]
@@ -135,7 +136,7 @@ class JobCallbacks:
         self.first_token: float | None = None
         self.last_sent = 0.0
         self.texts: dict[int, str] = {}
-        self.logprobs: dict[int, list[dict[str, Any]]] = {}
+        self.logprobs: dict[int, list[JsonObject]] = {}
         self.offsets: dict[int, int] = {}
 
     def on_loading(self, fraction: float, text: str) -> None:
@@ -143,7 +144,7 @@ class JobCallbacks:
         self.loading = time.monotonic() - self.started
         self.run.progress(step=round(fraction * PROGRESS_STEPS), steps=PROGRESS_STEPS, stage=text)
 
-    def on_text(self, index: int, text: str, logprobs: list[dict[str, Any]]) -> None:
+    def on_text(self, index: int, text: str, logprobs: list[JsonObject]) -> None:
         now = time.monotonic()
         if self.first_token is None:
             self.first_token = now - self.started
@@ -155,7 +156,7 @@ class JobCallbacks:
 
     def flush(self) -> None:
         for index, text in self.texts.items():
-            data: dict[str, Any] = {"index": index, "offset": self.offsets.get(index, 0), "text": text}
+            data: JsonObject = {"index": index, "offset": self.offsets.get(index, 0), "text": text}
             if self.logprobs.get(index):
                 data["logprobs"] = self.logprobs[index]
             self.run.emit("token", data)
@@ -220,11 +221,11 @@ def schema_of(response_format: Mapping[str, Any] | None) -> dict[str, Any] | Non
     return (response_format.get("json_schema") or {}).get("schema", {})  # type: ignore[no-any-return]
 
 
-def turn_of(turn: dict[str, Any]) -> Turn:
+def turn_of(turn: TurnParams) -> Turn:
     return Turn(turn["role"], tuple(part_of(part) for part in turn["parts"]))
 
 
-def part_of(part: dict[str, Any]) -> MessagePart:
+def part_of(part: PartParams) -> MessagePart:
     if part["type"] == "text":
         return MessagePart(text=part["text"])
     file = StoredFile.objects.filter(pk=part["image"]).first()

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from api.specs import Spec, param
 
 LARGEST_SEED = 2**53
 LARGEST_COUNT = 1_000_000
-TurnParams = dict[str, Any]
-"""`{"role", "parts"}`; a part is `{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
+BACKENDS = ("auto", "pytorch", "onnx", "remote")
+MOST_MESSAGES = 1_000
+MOST_STOPS, LONGEST_STOP = 4, 200
+
+
+class PartParams(TypedDict, total=False):
+    """`{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
+
+    type: Required[str]
+    text: str
+    image: str
+    detail: str
+
+
+class TurnParams(TypedDict):
+    role: str
+    parts: list[PartParams]
 
 
 def text_of(turn: TurnParams) -> str:
@@ -33,16 +48,18 @@ class ChatSpec(Spec):
 
     kind = "chat"
 
-    messages: tuple[TurnParams, ...] = param(shared=False)
+    messages: tuple[TurnParams, ...] = param(shared=False, min_items=1, max_items=MOST_MESSAGES)
     model: str = param(decided=True, shared=True, max_length=200)
-    backend: str = param(decided=True, shared=True)
+    backend: str = param(decided=True, shared=True, choices=BACKENDS)
     variant: str | None = param(default=None, shared=True, internal=True)
     temperature: float | None = number(0, 2)
     top_p: float | None = number(0, 1)
     top_k: int | None = number(-1, LARGEST_COUNT)
     min_p: float | None = number(0, 1)
     max_tokens: int | None = param(default=None, shared=False, minimum=1, maximum=LARGEST_COUNT)
-    stop: tuple[str, ...] | None = param(default=None, shared=False, omitted=True)
+    stop: tuple[str, ...] | None = param(
+        default=None, shared=False, omitted=True, max_items=MOST_STOPS, max_length=LONGEST_STOP
+    )
     n: int | None = number(1, 8)
     seed: int = param(decided=True, shared=False, minimum=-LARGEST_SEED, maximum=LARGEST_SEED)
     presence_penalty: float | None = number(-2, 2)
@@ -52,7 +69,7 @@ class ChatSpec(Spec):
     top_logprobs: int | None = number(0, 20)
     response_format: Mapping[str, Any] | None = param(default=None, shared=False)
     user: str = param(default="", shared=False, max_length=256, blank=True)
-    metadata: Mapping[str, str] = param(decided=True, shared=False)
+    metadata: Mapping[str, str] = param(decided=True, shared=False, max_items=16, max_name_length=64, max_length=512)
 
     @property
     def loaded_id(self) -> str:

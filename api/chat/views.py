@@ -1,6 +1,6 @@
 """Conversations over HTTP. Chat completions are in api/dialects/openai."""
 
-from typing import Any, cast
+from typing import cast
 
 import django_filters
 from django.db.models import Count, Prefetch, QuerySet
@@ -50,7 +50,7 @@ class ConversationViewSet(
         return rows.annotate(message_count=Count("messages"))
 
     @extend_schema(responses=ConversationDetailSerializer)
-    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def retrieve(self, request: Request, *args: object, **kwargs: object) -> Response:
         """With all its messages. `conversation: id` in a chat request goes on with it."""
         return Response(ConversationDetailSerializer(self.get_object(), context={"request": request}).data)
 

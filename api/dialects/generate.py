@@ -14,6 +14,7 @@ from api.dialects.older import OlderView
 from api.images.serializers import Txt2ImgSerializer
 from api.jobs.api.submission import LONGEST_WAIT
 from api.jobs.models import Job
+from api.problems import Problem
 
 NAMES = {name: name for name in ("prompt", "negative_prompt", "height", "width", "steps", "seed")} | {
     "guidance": "guidance_scale"
@@ -29,7 +30,7 @@ class GenerateView(OlderView):
     thing = "picture"
     default_wait = LONGEST_WAIT  # its clients know no 202, and that server had no limit
 
-    def translate_request(self, data: Any) -> Any:
+    def translate_request(self, data: object) -> Any:
         if not isinstance(data, Mapping):
             return data
         fields = {ours: data[theirs] for theirs, ours in NAMES.items() if data.get(theirs) is not None}
@@ -42,7 +43,7 @@ class GenerateView(OlderView):
         score = image["scores"].get("clip_score_hessel")
         return JsonResponse({"image_base64": image["image_base64"], "seed": image["seed"], "clip_score": score})
 
-    def render_error(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    def render_error(self, problem: Problem) -> Mapping[str, object]:
         """The fields by their own names."""
         theirs = {ours: name for name, ours in NAMES.items()}
         errors = [error for error in problem["errors"] if error["field"]]

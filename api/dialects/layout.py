@@ -36,7 +36,7 @@ class LayoutScoreView(OlderView):
     serializer_class = ScoreSerializer
     thing = "score"
 
-    def translate_request(self, data: Any) -> Any:
+    def translate_request(self, data: object) -> Any:
         if not isinstance(data, Mapping):
             return data
         event = data.get("eventData", data.get("event_data"))
@@ -76,7 +76,7 @@ def pick(name: str, value: Any, serializer: Any) -> dict[str, str]:
     return {name: value[name] for name in serializer().fields if isinstance(value.get(name), str)}
 
 
-def read_object(name: str, text: str) -> Any:
+def read_object(name: str, text: str) -> object:
     try:
         return parse_json_text(text)
     except ParseError as error:

@@ -11,12 +11,14 @@ from api.form_data import read_form
 from api.jobs.api.dialect import Dialect
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
+from api.json_types import JsonObject
+from api.problems import Problem
 from api.strict import parse_json_text
 
 PREFIXES = ("/generate", "/score", "/health")
 
 
-def detail_alone(problem: Mapping[str, Any]) -> dict[str, Any]:
+def detail_alone(problem: Problem) -> JsonObject:
     """Their errors."""
     return {"detail": problem["detail"]}
 
@@ -27,7 +29,7 @@ class OlderView(Dialect):
     schema = None
     serializer_class: ClassVar[Any]
 
-    def translate_request(self, data: Any) -> Any:
+    def translate_request(self, data: object) -> Any:
         """Into the body that `serializer_class` reads. A body that is no object stays what it is, to be refused."""
         raise NotImplementedError
 
@@ -42,5 +44,5 @@ class OlderView(Dialect):
         answer = {"detail": f"The {self.thing} is not ready yet.", "job": str(job.pk)}
         return JsonResponse(answer, status=202 if self.preference.applied else 504)
 
-    def render_error(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    def render_error(self, problem: Problem) -> Mapping[str, object]:
         return detail_alone(problem)

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import httpx2
@@ -29,6 +29,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from api.catalog import AdapterEntry, ModelEntry
 from api.downloads.manifests import RequiredFile, size_of
 from api.errors import DarkroomError
+from api.json_types import JsonObject
 
 logger = logging.getLogger("darkroom.models")
 
@@ -70,7 +71,7 @@ class HubClient:
         }
         return str(info.sha), files
 
-    def read_json(self, entry: Entry, commit: str, name: str) -> dict[str, Any]:
+    def read_json(self, entry: Entry, commit: str, name: str) -> JsonObject:
         response = get_session().get(self._url(entry, commit, name), headers=self._headers(), timeout=self._timeout)
         hf_raise_for_status(response)
         try:

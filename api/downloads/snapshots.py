@@ -12,9 +12,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from api.errors import DarkroomError
+from api.json_types import JsonObject
 
 DATA = re.compile(r"\.(safetensors|json|txt|jinja|model)$")
 ONNX = re.compile(r"\.(onnx|onnx_data(_\d+)?)$")
@@ -45,7 +45,7 @@ def check_names(names: Iterable[str], model: str) -> None:
 
 
 def select_files(
-    names: list[str], *, model: str, variant: str | None, patterns: tuple[str, ...], index: dict[str, Any] | None
+    names: list[str], *, model: str, variant: str | None, patterns: tuple[str, ...], index: JsonObject | None
 ) -> list[str]:
     """The files of a repository that are needed: one set of weights for each component, its configuration, and nothing else.
 
@@ -64,7 +64,7 @@ def select_files(
     return chosen
 
 
-def components(index: dict[str, Any]) -> set[str]:
+def components(index: JsonObject) -> set[str]:
     """The subfolders of a diffusers checkpoint that are loaded; the safety checker is not."""
     return {
         name
@@ -148,7 +148,7 @@ def _inspect(file: Path, folder: Path, model: str) -> None:
             _check_auto_map(values, file, folder, model)
 
 
-def _read(file: Path, model: str) -> dict[str, Any]:
+def _read(file: Path, model: str) -> JsonObject:
     try:
         if file.stat().st_size > LARGEST_CONFIG:
             raise unsafe(f"{file.name} of {model} is too large for a configuration.")
@@ -162,7 +162,7 @@ def _read(file: Path, model: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _mappings(content: Any) -> Iterator[dict[str, Any]]:
+def _mappings(content: object) -> Iterator[JsonObject]:
     """Every JSON object, nested ones too."""
     waiting = [content]
     while waiting:
@@ -174,7 +174,7 @@ def _mappings(content: Any) -> Iterator[dict[str, Any]]:
             waiting += value
 
 
-def _check_attention(values: dict[str, Any], model: str) -> None:
+def _check_attention(values: JsonObject, model: str) -> None:
     if "_attn_implementation_internal" in values:
         raise unsafe(f"{model} sets _attn_implementation_internal, which makes transformers load code from elsewhere.")
     for key in ("attn_implementation", "_attn_implementation", "experts_implementation"):
@@ -182,7 +182,7 @@ def _check_attention(values: dict[str, Any], model: str) -> None:
             raise unsafe(f"{model} asks for an attention implementation from elsewhere.")
 
 
-def _check_auto_map(values: dict[str, Any], file: Path, folder: Path, model: str) -> None:
+def _check_auto_map(values: JsonObject, file: Path, folder: Path, model: str) -> None:
     """`auto_map` is ignored where transformers knows the model_type itself, as it then uses its own class."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # seconds to import
 
@@ -196,7 +196,7 @@ def _check_auto_map(values: dict[str, Any], file: Path, folder: Path, model: str
         )
 
 
-def _check_classes(index: dict[str, Any], model: str) -> None:
+def _check_classes(index: JsonObject, model: str) -> None:
     named = [("diffusers", index.get("_class_name"))]
     for name, value in index.items():
         if isinstance(value, list) and name in components(index):
@@ -210,7 +210,7 @@ def _has_class(library: str, class_name: str) -> bool:
     return class_name.isidentifier() and class_name in dir(importlib.import_module(library))
 
 
-def _check_shards(index: dict[str, Any], model: str) -> None:
+def _check_shards(index: JsonObject, model: str) -> None:
     shards = index.get("weight_map", {})
     if not isinstance(shards, dict) or any("/" in str(shard) or "\\" in str(shard) for shard in shards.values()):
         raise unsafe(f"A weight index of {model} points outside its folder.")

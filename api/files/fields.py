@@ -20,7 +20,7 @@ DESCRIPTION = f"An image ({list_labels()}): base64, a data URL, a multipart file
 
 
 @extend_schema_field({"type": "string", "description": DESCRIPTION, "examples": ["0197c0de-0000-7000-8000-000000000000"]})
-class ImageInputField(serializers.Field[StoredFile, Any, str, Any]):
+class ImageInputField(serializers.Field[StoredFile, object, str, object]):
     """Validates to a StoredFile that the requester may use; what it sends is stored. A mask is kept as mode "L".
 
     The serializer's context has `request`, authenticated by PrincipalAuthentication, or `principal`.
@@ -48,17 +48,17 @@ register_field(InputImage, ImageInputField)
 register_field(InputMask, partial(ImageInputField, mode="L"))
 
 
-def by_id(data: Any) -> Any:
+def by_id(data: object) -> Any:
     """Validated data as JSON: each file by its id."""
     return replace_files(data, lambda file: str(file.pk))
 
 
-def by_content(data: Any) -> Any:
+def by_content(data: object) -> Any:
     """Validated data as JSON: each file by its hash, since the same picture is the same request under whatever id it is kept."""
     return replace_files(data, lambda file: file.sha256)
 
 
-def replace_files(data: Any, name: Callable[[StoredFile], str]) -> Any:
+def replace_files(data: object, name: Callable[[StoredFile], str]) -> object:
     if isinstance(data, StoredFile):
         return name(data)
     if isinstance(data, Mapping):

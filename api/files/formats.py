@@ -6,12 +6,13 @@ No Django: specs read it.
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from PIL import Image, features
 
 from api.errors import DarkroomError
 from api.files.encoders import Encoder, encode_png_with_opencv, encode_with_pillow
+from api.json_types import Json
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class PictureFormat:
     """Of files, with the dot; those that are stored here have the first."""
     max_side: int
     """In pixels: what the format, or its encoder, can hold."""
-    options: Mapping[str, Any]
+    options: Mapping[str, Json]
     """The encoder's, for pictures that are made here."""
     parameters: Literal["text", "exif"]
     """Where a file carries the parameters that made it: in PNG's text chunks, or in EXIF."""
@@ -115,7 +116,7 @@ def join_words(words: Iterable[str]) -> str:
     return f"{', '.join(head)} or {last}" if head else last
 
 
-def encode(image: Image.Image, format: PictureFormat, **options: Any) -> bytes:
+def encode(image: Image.Image, format: PictureFormat, **options: object) -> bytes:
     """The file's bytes; `options` go to the encoder, over those of the table. Raises DarkroomError for what the format can't hold."""
     if max(image.size) > format.max_side:
         raise DarkroomError(

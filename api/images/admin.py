@@ -38,7 +38,7 @@ class SortFilter(admin.SimpleListFilter):
     parameter_name = "sort"
     FIELDS = {"clip": "clip_score", "rating": "rating"}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("oldest", "Oldest first"), ("clip", "Best prompt match first"), ("rating", "Best rated first")]
 
     def choices(self, changelist: Any) -> Any:
@@ -54,7 +54,7 @@ class RatingFilter(admin.SimpleListFilter):
     title = "rating"
     parameter_name = "rated"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("5", "★★★★★"), ("4", "★★★★ or more"), ("3", "★★★ or more"), ("any", "Rated"), ("none", "Not rated")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> QuerySet[GeneratedImage]:
@@ -75,7 +75,7 @@ class MatchFilter(admin.SimpleListFilter):
     parameter_name = "match"
     QUARTERS = {"4": "Best quarter", "3": "Second quarter", "2": "Third quarter", "1": "Lowest quarter"}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         quartiles = list(match_quartiles().values())
         ends = [range_text(number, quartiles[0]) if len(quartiles) == 1 else "" for number in (4, 3, 2, 1)]
         labels = [f"{label}{end}" for label, end in zip(self.QUARTERS.values(), ends, strict=True)]
@@ -118,7 +118,7 @@ class TagFilter(admin.SimpleListFilter):
     title = "tag"
     parameter_name = "tag"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [(name, name) for name in Tag.objects.values_list("name", flat=True)[:MOST_TAGS]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[GeneratedImage]) -> QuerySet[GeneratedImage]:
@@ -229,7 +229,7 @@ class GeneratedImageAdmin(admin.ModelAdmin):
         self.message_user(request, f"{queryset.order_by().update(favourite=False)} unmarked.")
 
 
-def picture_context(image: GeneratedImage) -> dict[str, Any]:
+def picture_context(image: GeneratedImage) -> dict[str, object]:
     others = {name: value for name, value in image.parameters.items() if name not in COLUMNS}
     return {
         "title": "Picture",

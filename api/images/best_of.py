@@ -37,12 +37,12 @@ SCHEMA = {
 
 
 @extend_schema_field(SCHEMA)
-class RankByField(serializers.Field[RankBy, Any, RankBy, Any]):
+class RankByField(serializers.Field[RankBy, object, RankBy, object]):
     """A criterion's name, or weights by name; in a form the weights are JSON text."""
 
     may_be_object = True
 
-    def to_internal_value(self, data: Any) -> RankBy:
+    def to_internal_value(self, data: object) -> RankBy:
         if isinstance(data, str):
             return check_name(data)
         if not isinstance(data, Mapping) or not data:
@@ -52,14 +52,14 @@ class RankByField(serializers.Field[RankBy, Any, RankBy, Any]):
             raise ValidationError("One weight at least must be above 0.", code="no_weight")
         return weights
 
-    def to_representation(self, value: Any) -> Any:
+    def to_representation(self, value: object) -> Any:
         return value
 
 
 register_field(RankBy, RankByField)
 
 
-def check_name(name: Any) -> str:
+def check_name(name: object) -> str:
     """With nothing left open: custom:NAME becomes custom:NAME@VERSION. Raises ValidationError."""
     if isinstance(name, str) and has_prefix(name):
         try:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
-from api.images.ranking import WEIGHTED, weights_of
+from api.images.ranking import WEIGHTED, RankBy, weights_of
 from api.runtime.judge_registry import has_prefix
 
 WIDTH, HEIGHT, MARGIN = 600, 34, 10
@@ -13,6 +13,29 @@ SHOWN = {"clip_score": "match", "aesthetic_score": "looks", "layout_score": "lay
 FACTORS = {"clip_cosine": 100, "objects_score": 100}
 """What scores from 0 to 1 are multiplied by where people see them; the others are from 0 to 100."""
 CRITERIA = {"clip": "prompt match", "aesthetic": "looks", "layout": "layout", "objects": "objects found"}
+
+
+class CandidateResult(TypedDict):
+    """A candidate in a job's result."""
+
+    seed: int
+    rank: int | None
+    score: float | None
+    scores: dict[str, float | str | list[str] | None]
+
+
+class Ranking(TypedDict):
+    """How a job's candidates were ranked, in its result. `gain`: by how much the best beats the mean of all that were scored; `sd`: their
+    standard deviation. All four figures are None where nothing could be scored.
+    """
+
+    rank_by: RankBy
+    score: str
+    scored: int
+    best: float | None
+    mean: float | None
+    gain: float | None
+    sd: float | None
 
 
 @dataclass(frozen=True)
@@ -28,12 +51,12 @@ class Row:
     bar: float
 
 
-def candidates_context(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def candidates_context(result: Mapping[str, Any] | None) -> dict[str, object] | None:
     """None for a job that chose nothing."""
-    ranking = (result or {}).get("ranking")
-    if not result or not ranking:
+    if not result or not result.get("ranking"):
         return None
-    candidates = result["candidates"]
+    ranking: Ranking = result["ranking"]
+    candidates: list[CandidateResult] = result["candidates"]
     kept = {image["seed"]: image["id"] for image in result["images"]}
     columns = columns_of(candidates)
     scale = Scale(ranking["score"], [candidate["score"] for candidate in candidates if candidate["score"] is not None])
@@ -51,7 +74,7 @@ def candidates_context(result: Mapping[str, Any] | None) -> dict[str, Any] | Non
     }
 
 
-def columns_of(candidates: list[Mapping[str, Any]]) -> list[str]:
+def columns_of(candidates: list[CandidateResult]) -> list[str]:
     """Those of SHOWN that are there, and those that other judges brought."""
     there = {name: None for candidate in candidates for name, score in candidate["scores"].items() if score is not None}
     return [name for name in SHOWN if name in there] + [name for name in there if has_prefix(name)]
@@ -74,7 +97,7 @@ class Scale:
         return round(MARGIN + self.share(value) * (WIDTH - 2 * MARGIN), 1)
 
 
-def make_row(candidate: Mapping[str, Any], kept: Mapping[int, str], columns: list[str], scale: Scale) -> Row:
+def make_row(candidate: CandidateResult, kept: Mapping[int, str], columns: list[str], scale: Scale) -> Row:
     score = candidate["score"]
     figures = [(candidate["scores"].get(name), FACTORS.get(name, 1)) for name in columns]
     return Row(
@@ -82,13 +105,13 @@ def make_row(candidate: Mapping[str, Any], kept: Mapping[int, str], columns: lis
         rank=candidate["rank"],
         image=kept.get(candidate["seed"], ""),
         score=scale.text(score),
-        figures=["–" if figure is None else f"{figure * factor:.1f}" for figure, factor in figures],
+        figures=[f"{figure * factor:.1f}" if isinstance(figure, int | float) else "–" for figure, factor in figures],
         x=None if score is None else scale.place(score),
         bar=0.0 if score is None else round(4 + 96 * scale.share(score), 1),
     )
 
 
-def sentence(ranking: Mapping[str, Any], count: int, scale: Scale) -> str:
+def sentence(ranking: Ranking, count: int, scale: Scale) -> str:
     weights = weights_of(ranking["rank_by"])
     if ranking["best"] is None:
         return f"{count} candidates; none of them could be ranked."

@@ -24,6 +24,7 @@ from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
 from api.jobs.running import Failed, Outcome, Stopped
+from api.json_types import JsonObject
 from api.specs import as_json, make_batch_key
 from config.catalog import get_catalog
 
@@ -73,7 +74,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
                 else:
                     yield save(run, sink.choose(index))
 
-    def record(self, job: Job, output: Output) -> dict[str, Any]:
+    def record(self, job: Job, output: Output) -> JsonObject:
         sources = find_sources(output.spec)
         images = [describe(record_picture(job, output.spec, picture, sources)) for picture in output.pictures]
         ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
@@ -85,12 +86,12 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
     def link_inputs(self, spec: Txt2ImgSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
 
-    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         if not job.result:
             return job.result
         return {**job.result, "images": [render_image(image, include) for image in job.result["images"]]}
 
-    def describe(self, job: Job) -> dict[str, Any]:
+    def describe(self, job: Job) -> dict[str, object]:
         candidates = candidates_context(job.result)
         return {"candidates": candidates} if candidates else {}
 
@@ -158,6 +159,7 @@ def find_sources(spec: Txt2ImgSpec) -> dict[str, GeneratedImage]:
 
 
 def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, sources: dict[str, GeneratedImage]) -> GeneratedImage:
+    clip_score = picture.made.scores.get("clip_score")
     image = GeneratedImage.objects.create(
         file=create_file(picture.file, owner_key=job.owner_key, purpose=storage.OUTPUT),
         job=job,
@@ -177,7 +179,7 @@ def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, sources: dict[
         parameters={**spec.to_json(), "seed": picture.made.seed},
         rank=picture.made.rank,
         scores=picture.made.scores,
-        clip_score=picture.made.scores.get("clip_score"),
+        clip_score=clip_score if isinstance(clip_score, float) else None,
     )
     link_sources(image, sources)
     if spec.tags:
@@ -185,7 +187,7 @@ def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, sources: dict[
     return image
 
 
-def describe(image: GeneratedImage) -> dict[str, Any]:
+def describe(image: GeneratedImage) -> JsonObject:
     return {
         "id": str(image.pk),
         "width": image.width,
@@ -196,7 +198,7 @@ def describe(image: GeneratedImage) -> dict[str, Any]:
     }
 
 
-def render_image(image: dict[str, Any], include: frozenset[str]) -> dict[str, Any]:
+def render_image(image: dict[str, Any], include: frozenset[str]) -> JsonObject:
     path = f"/api/images/{image['id']}/"
     shown = {"id": image["id"], "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/", **image}
     return {**shown, "image_base64": read_base64(image["id"])} if "base64" in include else shown

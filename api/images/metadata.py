@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from api.files.decoding import DAMAGED
 from api.files.formats import CODECS, FORMATS, TEXT_CODECS, encode
 from api.images.scheduler_presets import SCHEDULERS, scheduler_label
+from api.json_types import Json, JsonObject
 
 SHORTER = (1000, 300, 100, 30)
 """Characters to which each text is cut, one after the other, until all fits."""
@@ -37,7 +38,7 @@ _FIELDS: tuple[tuple[str, str, type], ...] = (
 
 
 def encode_image(
-    image: Image.Image, output_format: str, parameters: Mapping[str, Any] | None, warn: Callable[[str], None]
+    image: Image.Image, output_format: str, parameters: Mapping[str, Json] | None, warn: Callable[[str], None]
 ) -> bytes:
     """The file's bytes; `output_format` is a name of FORMATS. Without parameters the file carries none.
 
@@ -58,7 +59,7 @@ def encode_image(
     return encode(image, row, exif=exif)
 
 
-def read_parameters(data: bytes) -> dict[str, Any] | None:
+def read_parameters(data: bytes) -> JsonObject | None:
     """The parameters in a file of ours, or what can be read of AUTOMATIC1111's text; None where there are none."""
     try:
         with Image.open(io.BytesIO(data), formats=CODECS) as image:
@@ -73,7 +74,7 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
     lines = [_prompt_with_loras(parameters)]
     if parameters.get("negative_prompt"):
         lines.append(f"Negative prompt: {parameters['negative_prompt']}")
-    settings: dict[str, Any] = {name: parameters.get(ours) for name, ours, _ in _FIELDS}
+    settings: JsonObject = {name: parameters.get(ours) for name, ours, _ in _FIELDS}
     settings["Sampler"] = scheduler_label(parameters.get("scheduler"))
     settings["Size"] = f"{width}x{height}"
     if parameters.get("clip_skip"):
@@ -84,14 +85,14 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
     return "\n".join(lines)
 
 
-def parse_infotext(text: str) -> dict[str, Any] | None:
+def parse_infotext(text: str) -> JsonObject | None:
     """Our names for what AUTOMATIC1111's text says; None when it isn't such a text."""
     *head, last = text.strip().split("\n")
     if not re.match(r"Steps: ", last):
         return None
     prompt, _, negative = "\n".join(head).partition("Negative prompt: ")
     pairs = {name.strip(): value.strip().strip('"') for name, value in _PAIR.findall(last)}
-    found: dict[str, Any] = {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
+    found: JsonObject = {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
     for name, ours, kind in _FIELDS:
         _put(found, ours, pairs.get(name), kind)
     width, _, height = pairs.get("Size", "").partition("x")
@@ -102,7 +103,7 @@ def parse_infotext(text: str) -> dict[str, Any] | None:
     return found
 
 
-def _png_info(parameters: Mapping[str, Any] | None, image: Image.Image) -> PngInfo | None:
+def _png_info(parameters: Mapping[str, Json] | None, image: Image.Image) -> PngInfo | None:
     if parameters is None:
         return None
     info = PngInfo()
@@ -111,7 +112,7 @@ def _png_info(parameters: Mapping[str, Any] | None, image: Image.Image) -> PngIn
     return info
 
 
-def _exif(parameters: Mapping[str, Any] | None, image: Image.Image) -> bytes:
+def _exif(parameters: Mapping[str, Json] | None, image: Image.Image) -> bytes:
     if parameters is None:
         return b""
     exif = Image.Exif()
@@ -121,7 +122,7 @@ def _exif(parameters: Mapping[str, Any] | None, image: Image.Image) -> bytes:
     return exif.tobytes()
 
 
-def _short_exif(parameters: Mapping[str, Any], image: Image.Image, limit: int) -> bytes:
+def _short_exif(parameters: Mapping[str, Json], image: Image.Image, limit: int) -> bytes:
     """As much of the parameters as fits into `limit` bytes; none where even their shortest form does not."""
     for length in SHORTER:
         exif = _exif({**_cut(parameters, length), "shortened": True}, image)
@@ -130,7 +131,7 @@ def _short_exif(parameters: Mapping[str, Any], image: Image.Image, limit: int) -
     return b""
 
 
-def _cut(value: Any, length: int) -> Any:
+def _cut(value: object, length: int) -> Any:
     if isinstance(value, str):
         return value if len(value) <= length else value[: length - 1] + "…"
     if isinstance(value, Mapping):
@@ -153,7 +154,7 @@ def _read_exif(image: Image.Image) -> tuple[str, str]:
     return (whole.removeprefix(_MAKER).decode("utf-8", "replace") if whole.startswith(_MAKER) else ""), text
 
 
-def _from_json(text: str) -> dict[str, Any] | None:
+def _from_json(text: str) -> JsonObject | None:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -166,12 +167,12 @@ def _prompt_with_loras(parameters: Mapping[str, Any]) -> str:
     return " ".join([str(parameters.get("prompt", "")), *loras])
 
 
-def _quote(value: Any) -> str:
+def _quote(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return json.dumps(text, ensure_ascii=False) if re.search(r'[,:"\n]', text) else text
 
 
-def _put(found: dict[str, Any], name: str, value: str | None, kind: Any) -> None:
+def _put(found: JsonObject, name: str, value: str | None, kind: Any) -> None:
     """Only what can be read: files come from anywhere."""
     if value:
         try:

@@ -8,13 +8,14 @@ from django.db import models
 from django.db.models.functions import Now
 
 from api.files.models import StoredFile
+from api.images.spec import LONGEST_MODEL_ID, LONGEST_SCHEDULER, LONGEST_TAG
 from api.jobs.models import Job
 
 
 class Tag(models.Model):
     """A word that people put on pictures to find them again."""
 
-    name = models.CharField(max_length=50, unique=True)
+    name = models.CharField(max_length=LONGEST_TAG, unique=True)
 
     class Meta:
         ordering = ["name"]
@@ -52,13 +53,13 @@ class GeneratedImage(models.Model):
         "self", through="ImageSource", through_fields=("image", "source"), symmetrical=False, related_name="derived"
     )
 
-    model_id = models.CharField(max_length=200, blank=True)
+    model_id = models.CharField(max_length=LONGEST_MODEL_ID, blank=True)
     prompt = models.TextField(blank=True)
     negative_prompt = models.TextField(blank=True)
     seed = models.BigIntegerField(null=True, blank=True)
     steps = models.PositiveSmallIntegerField(null=True, blank=True)
     guidance_scale = models.FloatField(null=True, blank=True)
-    scheduler = models.CharField(max_length=40, blank=True)
+    scheduler = models.CharField(max_length=LONGEST_SCHEDULER, blank=True)
     strength = models.FloatField(null=True, blank=True)
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()

@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from PIL import Image
 
 from api.images.hooks import RunHooks
 from api.images.judges import Unavailable
 from api.images.ranking import Candidate, RankBy, rank, still_eligible, summarize, weights_of
+from api.json_types import JsonObject
 from api.runtime.judge_registry import Judge, Scores
 
 MAX_UNSCORED = 8
@@ -40,8 +41,8 @@ class SelectedPictures:
     """What is kept of one request, in the order in which it is told; with `best_of` all candidates beside it, as JSON."""
 
     kept: list[GeneratedPicture]
-    candidates: list[dict[str, Any]] = field(default_factory=list)
-    ranking: dict[str, Any] | None = None
+    candidates: list[JsonObject] = field(default_factory=list)
+    ranking: JsonObject | None = None
 
 
 class OutputSink(Protocol):
@@ -197,15 +198,14 @@ class BestOfN:
         self._score_postponed()
         self._hooks.add_time("score", self._seconds)
         places = rank([Candidate(seed, scores) for seed, scores in self._scores.items()], self._rank_by)
-        ranking = summarize(places, self._rank_by)
-        if ranking["scored"] < len(places):
-            self._hooks.warn(f"{len(places) - ranking['scored']} of {len(places)} candidates could not be ranked.")
+        if unranked := sum(place.score is None for place in places):
+            self._hooks.warn(f"{unranked} of {len(places)} candidates could not be ranked.")
         chosen = [place for place in places if place.candidate.seed in self._held][: self._places]
         kept = [
             GeneratedPicture(self._held[place.candidate.seed], place.candidate.seed, dict(place.candidate.scores), place.rank)
             for place in chosen
         ]
-        return SelectedPictures(kept, [place.as_json() for place in places], ranking)
+        return SelectedPictures(kept, [place.as_json() for place in places], summarize(places, self._rank_by))
 
     def _score_postponed(self) -> None:
         for name in list(self._postponed):

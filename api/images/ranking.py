@@ -11,8 +11,8 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from api.json_types import JsonObject
 from api.runtime.judge_registry import FIGURES
 
 DEFAULT = "clip"
@@ -24,7 +24,7 @@ RankBy = str | Mapping[str, float]
 @dataclass(frozen=True)
 class Candidate:
     seed: int
-    scores: Mapping[str, Any]
+    scores: Mapping[str, float | str | list[str] | None]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Place:
     rank: int | None
     score: float | None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         score = None if self.score is None else round(self.score, 6)
         return {"seed": self.candidate.seed, "rank": self.rank, "score": score, "scores": dict(self.candidate.scores)}
 
@@ -52,7 +52,7 @@ def score_of(criterion: str) -> str:
 
 def figure_of(candidate: Candidate, criterion: str) -> float | None:
     value = candidate.scores.get(score_of(criterion))
-    return float(value) if value is not None and math.isfinite(value) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def usable(candidates: Sequence[Candidate], rank_by: RankBy) -> dict[str, float]:
@@ -102,20 +102,24 @@ def spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def summarize(places: Sequence[Place], rank_by: RankBy) -> dict[str, Any]:
-    """`gain`: by how much the best beats the mean of all that were scored; `sd`: their standard deviation."""
+def summarize(places: Sequence[Place], rank_by: RankBy) -> JsonObject:
+    """See `candidates.Ranking`."""
     totals = [place.score for place in places if place.score is not None]
     weights = usable([place.candidate for place in places], rank_by) or weights_of(rank_by)
-    summary: dict[str, Any] = {
+    best, mean = (totals[0], statistics.fmean(totals)) if totals else (0.0, 0.0)
+
+    def figure(value: float) -> float | None:
+        return round(value, 6) + 0.0 if totals else None  # no -0.0
+
+    return {
         "rank_by": rank_by if isinstance(rank_by, str) else dict(rank_by),
         "score": score_of(next(iter(weights))) if len(weights) == 1 else WEIGHTED,
         "scored": len(totals),
+        "best": figure(best),
+        "mean": figure(mean),
+        "gain": figure(best - mean),
+        "sd": figure(spread(totals)),
     }
-    if not totals:
-        return {**summary, "best": None, "mean": None, "gain": None, "sd": None}
-    mean = statistics.fmean(totals)
-    figures = {"best": totals[0], "mean": mean, "gain": totals[0] - mean, "sd": spread(totals)}
-    return {**summary, **{name: round(value, 6) + 0.0 for name, value in figures.items()}}  # no -0.0
 
 
 def still_eligible(candidates: Sequence[Candidate], rank_by: RankBy, places: int) -> set[int]:

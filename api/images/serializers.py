@@ -14,12 +14,23 @@ from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.models import GeneratedImage, ImageSource
 from api.images.ranking import DEFAULT
-from api.images.scheduler_presets import SCHEDULER_NAMES, SCHEDULERS, most_steps
-from api.images.spec import LARGEST_SEED, TEXT_TO_IMAGE, Img2ImgSpec, LoraUse, Txt2ImgSpec
+from api.images.scheduler_presets import SCHEDULERS, most_steps
+from api.images.spec import (
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    LONGEST_TAG,
+    MOST_TAGS,
+    SIDE_STEP,
+    SMALLEST_SIDE,
+    TEXT_TO_IMAGE,
+    Img2ImgSpec,
+    LoraUse,
+    Txt2ImgSpec,
+)
 from api.jobs.api.submission import Submission
 from api.spec_serializers import SpecSerializer
 from api.specs import fields_of
-from api.strict import StrictSerializer, nearest
+from api.strict import StrictSerializer
 from config.catalog import get_catalog
 
 
@@ -30,17 +41,15 @@ class LoraSerializer(SpecSerializer):
 class Txt2ImgSerializer(SpecSerializer):
     spec: ClassVar[type[Txt2ImgSpec]] = Txt2ImgSpec
 
-    priority = serializers.IntegerField(default=0, min_value=-100, max_value=100)
+    priority = serializers.IntegerField(
+        default=0,
+        min_value=-100,
+        max_value=100,
+        help_text="Of your own jobs those of the highest go first; above 0, before everybody's with a key of the scope `priority`.",
+    )
 
     def validate_prompt(self, value: str) -> str:
         return value.strip()
-
-    def validate_scheduler(self, value: str) -> str:
-        if value not in SCHEDULER_NAMES:
-            raise ValidationError(
-                f"There is no scheduler '{value}'.{nearest(value, list(SCHEDULER_NAMES))}", code="unknown_scheduler"
-            )
-        return value
 
     def validate_model_id(self, value: str) -> str:
         try:
@@ -132,7 +141,7 @@ def check_seeds(data: dict[str, Any]) -> None:
 
 
 def nearest_side(pixels: float) -> int:
-    return min(2048, max(64, round(pixels / 8) * 8))
+    return min(LARGEST_SIDE, max(SMALLEST_SIDE, round(pixels / SIDE_STEP) * SIDE_STEP))
 
 
 def known_models() -> str:
@@ -221,4 +230,4 @@ class ImagePatchSerializer(StrictSerializer):
 
     rating = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=5)
     favourite = serializers.BooleanField(required=False)
-    tags = serializers.ListField(child=serializers.CharField(max_length=50), required=False, max_length=20)
+    tags = serializers.ListField(child=serializers.CharField(max_length=LONGEST_TAG), required=False, max_length=MOST_TAGS)

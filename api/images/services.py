@@ -15,6 +15,7 @@ from api.files import storage
 from api.files.services import create_file, keep_until, store_upload
 from api.images.models import GeneratedImage, ImageSource, Tag
 from api.jobs.models import Job
+from api.json_types import JsonObject
 
 
 def set_tags(image: GeneratedImage, names: Iterable[str]) -> None:
@@ -32,7 +33,7 @@ def link_sources(image: GeneratedImage, sources: Mapping[str, GeneratedImage]) -
     ImageSource.objects.bulk_create(links)
 
 
-def record_derived(job: Job, file: storage.WrittenFile, *, origin: str, source: str, index: int = 0) -> dict[str, Any]:
+def record_derived(job: Job, file: storage.WrittenFile, *, origin: str, source: str, index: int = 0) -> JsonObject:
     """For api/runtime/picture_rows.py. A source that is no picture of the history (what a request brought with it) is not linked."""
     image = GeneratedImage.objects.create(
         file=create_file(file, owner_key=job.owner_key, purpose=storage.OUTPUT),

@@ -10,7 +10,7 @@ from api.images.models import GeneratedImage
 
 
 @receiver(post_delete, sender=GeneratedImage)
-def delete_file_of_image(instance: GeneratedImage, **kwargs: Any) -> None:
+def delete_file_of_image(instance: GeneratedImage, **kwargs: object) -> None:
     StoredFile.objects.filter(pk=instance.pk).delete()
 
 

@@ -8,10 +8,14 @@ from typing import Any, Literal, TypeAlias
 from api.files.formats import FORMAT_NAMES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
+from api.json_types import JsonObject
 from api.specs import InputImage, InputMask, Spec, param
 
 LARGEST_SEED = 2**53 - 1
 MOST_CANDIDATES = 64
+SMALLEST_SIDE, LARGEST_SIDE, SIDE_STEP = 64, 2048, 8
+MOST_TAGS, LONGEST_TAG = 20, 50
+LONGEST_MODEL_ID, LONGEST_SCHEDULER = 200, 40
 
 Task: TypeAlias = Literal["text-to-image", "image-to-image", "inpainting"]
 TEXT_TO_IMAGE: Task = "text-to-image"
@@ -28,8 +32,8 @@ class LoraUse:
 
 
 def side(name: str) -> Any:
-    text = f"{name} in pixels, a multiple of 8; default: the model's own"
-    return param(decided=True, shared=True, minimum=64, maximum=2048, multiple_of=8, help=text)
+    text = f"{name} in pixels, a multiple of {SIDE_STEP}; default: the model's own"
+    return param(decided=True, shared=True, minimum=SMALLEST_SIDE, maximum=LARGEST_SIDE, multiple_of=SIDE_STEP, help=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class Txt2ImgSpec(Spec):
 
     prompt: str = param(shared=False, max_length=2000, help="Weights in Compel's syntax: `a (red)++ circle`.")
     negative_prompt: str = param(default="", shared=False, max_length=2000, blank=True)
-    model_id: str = param(decided=True, shared=True, max_length=200)
+    model_id: str = param(decided=True, shared=True, max_length=LONGEST_MODEL_ID)
     width: int = side("Width")
     height: int = side("Height")
     steps: int = param(decided=True, shared=True, minimum=1, maximum=MOST_STEPS)
@@ -56,12 +60,17 @@ class Txt2ImgSpec(Spec):
     )
     rank_by: RankBy | None = param(default=None, shared=False)
     scheduler: str | None = param(
-        default=None, shared=True, max_length=40, local_only=True, help=f"One of {', '.join(SCHEDULER_NAMES)}."
+        default=None,
+        shared=True,
+        max_length=LONGEST_SCHEDULER,
+        known=SCHEDULER_NAMES,
+        local_only=True,
+        help=f"One of {', '.join(SCHEDULER_NAMES)}.",
     )
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=8, local_only=True)
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
     output_format: str = param(default="png", shared=False, choices=FORMAT_NAMES)
-    tags: tuple[str, ...] = param(default=(), shared=False, max_items=20, max_length=50)
+    tags: tuple[str, ...] = param(default=(), shared=False, max_items=MOST_TAGS, max_length=LONGEST_TAG)
     deterministic: bool = param(default=False, shared=True, local_only=True)
 
     @property
@@ -86,7 +95,7 @@ class Txt2ImgSpec(Spec):
         """A request of several pictures or candidates fills a batch by itself; a deterministic one must not have neighbours."""
         return self.deterministic or self.num_images > 1 or self.best_of is not None
 
-    def shared_values(self) -> dict[str, Any]:
+    def shared_values(self) -> JsonObject:
         return {**super().shared_values(), "task": self.task}
 
 

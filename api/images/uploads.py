@@ -19,7 +19,7 @@ SCHEMA = {"type": "string", "description": f"An image ({list_labels()}): base64,
 
 
 @extend_schema_field(SCHEMA)
-class SentImageField(serializers.Field[bytes, Any, str, Any]):
+class SentImageField(serializers.Field[bytes, object, str, object]):
     """The bytes of an image that a client sends; whether they are one is found when they are stored."""
 
     def to_internal_value(self, data: Any) -> bytes:
@@ -42,7 +42,7 @@ class ImageUploadSerializer(StrictSerializer):
         help_text="Seconds that it is kept; longer while a job, a picture made from it or a rating refers to it.",
     )
 
-    def save(self, **kwargs: Any) -> GeneratedImage:
+    def save(self, **kwargs: object) -> GeneratedImage:
         """Of `principal`, in the context."""
         owner_key = self.context["principal"].owner_key
         expires_in = timedelta(seconds=self.validated_data["expires_in"])

@@ -22,6 +22,7 @@ from api.files.services import visible_file
 from api.images.models import GeneratedImage, ImageSource
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
+from api.images.spec import LARGEST_SEED, LONGEST_MODEL_ID, LONGEST_TAG
 from api.images.uploads import ImageUploadSerializer
 from api.jobs.api.dialect import SubmitView
 from api.queries import WholeNumberFilter, YesNoFilter
@@ -48,10 +49,10 @@ class Img2ImgView(SubmitView):
 
 
 class ImageFilter(django_filters.FilterSet):
-    model_id = django_filters.CharFilter(max_length=200)
-    seed = WholeNumberFilter(min_value=0, max_value=2**53 - 1)
+    model_id = django_filters.CharFilter(max_length=LONGEST_MODEL_ID)
+    seed = WholeNumberFilter(min_value=0, max_value=LARGEST_SEED)
     min_clip_score = django_filters.NumberFilter(field_name="clip_score", lookup_expr="gte", min_value=0, max_value=100)
-    tag = django_filters.CharFilter(field_name="tags__name", max_length=50)
+    tag = django_filters.CharFilter(field_name="tags__name", max_length=LONGEST_TAG)
     rating = WholeNumberFilter(min_value=1, max_value=5)
     favourite = YesNoFilter()
     source = django_filters.UUIDFilter(method="filter_source", label="Pictures that were made from this one.")
@@ -72,7 +73,7 @@ class ImagePages(NewestFirst):
     ordering = ORDERS["newest"]  # type: ignore[assignment]
     query_parameters = (*NewestFirst.query_parameters, "order")
 
-    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: object) -> tuple[str, ...]:
         order = request.query_params.get("order", "newest")
         if order not in ORDERS:
             raise ValidationError({"order": [f"There is no order '{order}'.{nearest(order, list(ORDERS))}"]})
@@ -101,7 +102,7 @@ class ImageViewSet(
     @extend_schema(
         parameters=[OpenApiParameter("order", str, enum=list(ORDERS), default="newest", description=ImagePages.__doc__ or "")]
     )
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def list(self, request: Request, *args: object, **kwargs: object) -> Response:
         return super().list(request, *args, **kwargs)
 
     @property
@@ -109,7 +110,7 @@ class ImageViewSet(
         """For the OpenAPI document."""
         return (429, 507) if self.action == "create" else ()
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+    def initialize_request(self, request: HttpRequest, *args: object, **kwargs: object) -> Request:
         """A form is for uploads alone."""
         self.parser_classes = APIView.parser_classes if request.method == "POST" else [JsonParser]
         return super().initialize_request(request, *args, **kwargs)
@@ -124,7 +125,7 @@ class ImageViewSet(
         return Response(shown, status=201, headers={"Location": request.build_absolute_uri(f"/api/images/{image.pk}/")})
 
     @extend_schema(request=ImagePatchSerializer, responses=GeneratedImageSerializer)
-    def partial_update(self, request: Request, **kwargs: Any) -> Response:
+    def partial_update(self, request: Request, **kwargs: object) -> Response:
         """Rate it, mark it, tag it."""
         serializer = ImagePatchSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)

@@ -9,7 +9,7 @@ from api.access.services import limits_of
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind, read_spec
-from api.jobs.lifecycle import add, end_job, transition
+from api.jobs.lifecycle import add_child, end_job, transition
 from api.jobs.models import Job
 from api.jobs.notify import wakeups
 from api.jobs.running import ChildJob
@@ -22,7 +22,8 @@ def wait_for_children(
 ) -> None:
     """The job leaves its worker, and `children` are submitted for its owner, in one transaction; → cancelled where that was asked for.
 
-    Its attempts are counted anew: they were for what is done now. Raises LeaseLost, and DarkroomError where there is no room for a child.
+    Its attempts are counted anew: they were for what is done now. They count against
+    the owner's limit and wait for their turns: none is refused for it. Raises LeaseLost, DarkroomError where a child is no request.
     """
     with transaction.atomic():
         lock_ancestors(job)
@@ -42,7 +43,7 @@ def wait_for_children(
 
 
 def submit_child(parent: Job, child: ChildJob) -> Job:
-    """Raises DarkroomError where there is no room for it, or its params are no request of its kind."""
+    """Raises DarkroomError where its params are no request of its kind, or the disk is nearly full."""
     ensure_free_space()
     job = Job(
         kind=child.kind,
@@ -56,4 +57,4 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
     kind, spec = get_kind(child.kind), read_spec(job)
     job.params, job.batch_key, job.warnings = spec.to_json(), kind.batch_key(spec), list(kind.find_warnings(spec))
     job.model_id, job.prompt = spec.history_model, spec.history_prompt.replace("\x00", "")
-    return add(job, spec, limits_of(parent.owner_key), kind.link_inputs(spec))
+    return add_child(job, spec, limits_of(parent.owner_key), kind.link_inputs(spec))

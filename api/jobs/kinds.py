@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic
 from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.jobs.running import Outcome, RunningJob, S
+from api.json_types import JsonObject
 from api.specs import Spec, StoredSpec
 
 
@@ -39,6 +40,12 @@ class JobKind(Generic[S]):
         """How much of an owner's share of the workers a job takes, beside other jobs; 1 for what is done in one piece."""
         return 1.0
 
+    def child_count(self, spec: S) -> int:
+        """How many jobs it will ask for, where that is known before it runs: it is refused where its owner has no room for all of them.
+        0 where it asks for none, or for as many as its work turns out to need.
+        """
+        return 0
+
     def without_models(self) -> bool | tuple[str, Collection[str]]:
         """Which jobs of this kind a worker takes that loads no models (LOAD_MODELS=false): all, none, or those whose parameter of this
         name has one of these values.
@@ -54,7 +61,7 @@ class JobKind(Generic[S]):
         """What of a request will have no effect, in sentences: known when it is submitted, and told from then on."""
         return ()
 
-    def open_session(self, spec: S) -> "Session | None":
+    def open_session(self, spec: S) -> "Session[S] | None":
         """For jobs that are worked on in steps, together: called with the request of the first job of a batch key."""
         return None
 
@@ -65,7 +72,7 @@ class JobKind(Generic[S]):
         """
         raise NotImplementedError
 
-    def record(self, job: Job, output: Any) -> dict[str, Any]:
+    def record(self, job: Job, output: Any) -> JsonObject:
         """Create the rows of the output, and return the job's `result`. Files are on disk already."""
         return dict(output)
 
@@ -81,20 +88,20 @@ class JobKind(Generic[S]):
         """What ties the files named in the request to a new job, within its transaction; None where there are none."""
         return None
 
-    def render_params(self, spec: S) -> dict[str, Any]:
+    def render_params(self, spec: S) -> JsonObject:
         """The `params` as a client sees them: posted again to the same address, they are a request for the same result."""
         return spec.to_json()
 
-    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""
         return job.result
 
-    def describe(self, job: Job) -> dict[str, Any]:
+    def describe(self, job: Job) -> dict[str, object]:
         """For `template`; nothing where there is nothing to show."""
         return {}
 
 
-class Session(ABC):
+class Session(ABC, Generic[S]):
     """Jobs of one batch key that are worked on together, a little at a time, and that others join while they run.
 
     The worker calls `step` in turns. Between two of them it may run jobs of other kinds: then it calls `pause` first.
@@ -102,7 +109,7 @@ class Session(ABC):
 
     @property
     @abstractmethod
-    def running(self) -> Sequence[RunningJob[Any]]:
+    def running(self) -> Sequence[RunningJob[S]]:
         """Those that have joined and have not ended."""
 
     @abstractmethod
@@ -110,7 +117,7 @@ class Session(ABC):
         """How many more may join now."""
 
     @abstractmethod
-    def join(self, batch: Sequence[RunningJob[Any]]) -> None: ...
+    def join(self, batch: Sequence[RunningJob[S]]) -> None: ...
 
     worked = True
     """Whether the last step did anything but wait."""
@@ -133,23 +140,26 @@ class UninstalledKind(JobKind[StoredSpec]):
 
     name = ""
 
-    def run(self, batch: Sequence[RunningJob[Any]]) -> Iterable[Outcome]:
+    def run(self, batch: Sequence[RunningJob[StoredSpec]]) -> Iterable[Outcome]:
         raise DarkroomError("unknown_kind", 501, "This server no longer knows this kind of job.")
 
 
-_kinds: dict[str, JobKind[Any]] = {}
+AnyKind = JobKind[Any]
+"""Of whatever requests: what its `read_spec` gives is what its other methods take."""
+
+_kinds: dict[str, AnyKind] = {}
 _uninstalled = UninstalledKind()
 
 
-def register(kind: JobKind[Any]) -> None:
+def register(kind: AnyKind) -> None:
     _kinds[kind.name] = kind
 
 
-def get_kind(name: str) -> JobKind[Any]:
+def get_kind(name: str) -> AnyKind:
     return _kinds.get(name, _uninstalled)
 
 
-def all_kinds() -> Collection[JobKind[Any]]:
+def all_kinds() -> Collection[AnyKind]:
     return _kinds.values()
 
 
@@ -166,10 +176,10 @@ def read_spec(job: Job) -> Spec:
         raise DarkroomError("unreadable_params", 500, f"This version can't read the job's params: {error}") from None
 
 
-def shown_params(job: Job) -> dict[str, Any]:
+def shown_params(job: Job) -> JsonObject:
     """What people see of a job's request; as the row holds it, where this version can't read it."""
     try:
-        params: dict[str, Any] = get_kind(job.kind).render_params(read_spec(job))
+        params: JsonObject = get_kind(job.kind).render_params(read_spec(job))
         return params
     except DarkroomError:
         return dict(job.params)

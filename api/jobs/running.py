@@ -12,31 +12,31 @@ from typing import Any, Generic, Protocol, TypeVar
 from api.errors import DarkroomError
 from api.jobs.errors import JobCancelled
 from api.jobs.models import Job
+from api.json_types import JsonObject
 from api.specs import Spec
 
 COALESCE_SECONDS = 0.05
 S = TypeVar("S", bound=Spec)
+SpecT = TypeVar("SpecT", bound=Spec, covariant=True)
 
 
 class Emit(Protocol):
     """Tells watchers of a running job something; raises nothing that the work must know of."""
 
-    def __call__(
-        self, running: "RunningJob[Any]", type: str, data: dict[str, Any], *, progress: dict[str, Any] | None
-    ) -> None: ...
+    def __call__(self, running: "RunningJob[Spec]", type: str, data: JsonObject, *, progress: JsonObject | None) -> None: ...
 
 
 def as_data_url(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-class RunningJob(Generic[S]):
+class RunningJob(Generic[SpecT]):
     """One attempt at one job, whose request is `spec`.
 
     Used by the thread that runs models; `cancel_asked` is set by the thread that keeps the lease.
     """
 
-    def __init__(self, job: Job, spec: S, emit: Emit, interrupted: threading.Event | None = None) -> None:
+    def __init__(self, job: Job, spec: SpecT, emit: Emit, interrupted: threading.Event | None = None) -> None:
         self.job, self.spec = job, spec
         self.timings: dict[str, float] = dict(job.timings)  # empty, unless it has waited for children
         self.warnings: list[str] = list(job.warnings)  # those that the submission knew
@@ -86,7 +86,7 @@ class RunningJob(Generic[S]):
         if preview is None and step < steps and self.last_activity - self._last_emit < COALESCE_SECONDS:
             return
         self._last_emit = self.last_activity
-        progress: dict[str, float | str] = {"fraction": round(step / steps, 4), "step": step, "steps": steps}
+        progress: JsonObject = {"fraction": round(step / steps, 4), "step": step, "steps": steps}
         if stage:
             progress["stage"] = stage
         if preview is None:
@@ -94,7 +94,7 @@ class RunningJob(Generic[S]):
         else:
             self.emit("preview", {**progress, "preview": as_data_url(preview)}, progress=progress)
 
-    def emit(self, type: str, data: dict[str, Any], *, progress: dict[str, Any] | None = None) -> None:
+    def emit(self, type: str, data: JsonObject, *, progress: JsonObject | None = None) -> None:
         """An event for those who watch. A lost lease stops the work; a database that is busy only costs this event."""
         self.last_activity = time.monotonic()
         if not self.ended:
@@ -125,7 +125,7 @@ class RunningJob(Generic[S]):
 class Finished:
     """The work is done. `output` is what the kind's `record` makes rows of; its files are on disk."""
 
-    running: RunningJob[Any]
+    running: RunningJob[Spec]
     output: Any
 
 
@@ -133,7 +133,7 @@ class Finished:
 class Failed:
     """The job can't be done, for a reason that its owner may read."""
 
-    running: RunningJob[Any]
+    running: RunningJob[Spec]
     error: DarkroomError
 
 
@@ -141,7 +141,7 @@ class Failed:
 class Stopped:
     """The work stopped before its end: the job is cancelled where that was asked for, else handed back."""
 
-    running: RunningJob[Any]
+    running: RunningJob[Spec]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class ChildJob:
     """A job that another asks for: of the same owner, with the same priority, a row like any other."""
 
     kind: str
-    params: dict[str, Any]
+    params: JsonObject
     only_worker_id: uuid.UUID | None = None
     """The worker that it is for; None: any."""
 
@@ -160,7 +160,7 @@ class Waiting:
     `running.children`. What this attempt holds in memory is lost; warnings and timings are kept.
     """
 
-    running: RunningJob[Any]
+    running: RunningJob[Spec]
     children: Sequence[ChildJob]
 
     def __post_init__(self) -> None:

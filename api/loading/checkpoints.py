@@ -54,7 +54,7 @@ def load_complete(model_class: Any, entry: ModelEntry, folder: Path, **options: 
     return model
 
 
-def _check_component(entry: ModelEntry, component_folder: Path, model_class: Any, files: Sequence[Path]) -> None:
+def _check_component(entry: ModelEntry, component_folder: Path, model_class: object, files: Sequence[Path]) -> None:
     if not (component_folder / "config.json").is_file():
         raise _broken_error(entry, f"{component_folder.name} has no config.json")
     if not files:
@@ -105,7 +105,7 @@ def _build_on_meta_device(entry: ModelEntry, component_folder: Path, model_class
         ) from error
 
 
-def _rename(model: Any, stored: Shapes) -> Shapes:
+def _rename(model: object, stored: Shapes) -> Shapes:
     """The file's tensors by the model's own names."""
     renamed: OrderedDict[str, tuple[int, ...]] = OrderedDict(
         (_without_clip_prefix(key), shape) for key, shape in stored.items()
@@ -115,7 +115,7 @@ def _rename(model: Any, stored: Shapes) -> Shapes:
     return renamed
 
 
-def _tied(model: Any, stored: Mapping[str, Any]) -> set[str]:
+def _tied(model: object, stored: Mapping[str, object]) -> set[str]:
     """Names of tensors that are another one's twin: a file has one of the two."""
     tied = getattr(model, "_tied_weights_keys", None) or {}
     pairs = (

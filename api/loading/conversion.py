@@ -84,7 +84,7 @@ def read_state_dict(source: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix(PARALLEL) if parallel else name: value.detach().clone() for name, value in content.items()}
 
 
-def unwrap(content: Any) -> Any:
+def unwrap(content: object) -> Any:
     """The state dict within a training program's checkpoint, where it is one."""
     found = [content[key] for key in WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
     return found[0] if found else content

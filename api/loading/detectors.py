@@ -84,7 +84,7 @@ def build_detector(entry: ModelEntry, folder: Path, device: Device) -> YoloModel
     return TorchDetector(model, processor, model_type, names)
 
 
-def load_model(model_class: Any, entry: ModelEntry, folder: Path, **options: Any) -> Any:
+def load_model(model_class: object, entry: ModelEntry, folder: Path, **options: object) -> Any:
     model = load_complete(model_class, entry, folder, dtype=torch.float32, use_safetensors=True, **LOCAL_ONLY, **options)
     return model.eval().requires_grad_(False)
 

@@ -87,7 +87,7 @@ def readable_size(size: int) -> str:
 # -- Sizes -------------------------------------------------------------------------------------------------------------------
 
 
-def modules_of(loaded: Any) -> dict[str, torch.nn.Module]:
+def modules_of(loaded: object) -> dict[str, torch.nn.Module]:
     """The torch modules of a pipeline by name, or of a single model, or of a mapping of parts."""
     if isinstance(loaded, torch.nn.Module):
         return {"model": loaded}
@@ -95,20 +95,20 @@ def modules_of(loaded: Any) -> dict[str, torch.nn.Module]:
     return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
 
 
-def dtypes_of(loaded: Any) -> dict[str, torch.dtype]:
+def dtypes_of(loaded: object) -> dict[str, torch.dtype]:
     """The dtype of each module's weights."""
     first = {name: next(module.parameters(), None) for name, module in modules_of(loaded).items()}
     return {name: parameter.dtype for name, parameter in first.items() if parameter is not None}
 
 
-def weight_bytes(loaded: Any) -> int:
+def weight_bytes(loaded: object) -> int:
     """Bytes of all parameters and buffers, tensors that are shared counted once."""
     modules = modules_of(loaded).values()
     tensors = {id(tensor): tensor for module in modules for tensor in (*module.parameters(), *module.buffers())}
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
-def size_on_device(loaded: Any, measures: list[str]) -> int:
+def size_on_device(loaded: object, measures: list[str]) -> int:
     """Bytes of the device's memory that its weights take under these measures."""
     if "cpu_offload" in measures:  # one component at a time
         return max(weight_bytes(module) for module in modules_of(loaded).values())
@@ -200,7 +200,7 @@ def undo_measure(name: str, pipeline: Any, device: Device) -> None:
         pipeline.to(device.torch_device)
 
 
-def _switch_vae(vae: Any, kind: str) -> bool:
+def _switch_vae(vae: object, kind: str) -> bool:
     if not hasattr(vae, f"use_{kind}") or getattr(vae, f"use_{kind}"):
         return False
     getattr(vae, f"enable_{kind}")()

@@ -73,7 +73,7 @@ def read_cells(file: Path) -> CellLayout:
     return parse_cells(content)
 
 
-def parse_cells(content: Any) -> CellLayout:
+def parse_cells(content: object) -> CellLayout:
     """Raises InvalidCells."""
     if not isinstance(content, dict):
         raise InvalidCells(f"{FILE} holds no object")
@@ -88,7 +88,7 @@ def parse_cells(content: Any) -> CellLayout:
     return CellLayout(width, height, cells, _read_classes(content), outputs == KINDS_OF_OUTPUTS[0])
 
 
-def _read_reference(reference: Any) -> tuple[float, float]:
+def _read_reference(reference: object) -> tuple[float, float]:
     sides: list[Any] = [reference.get(side) for side in ("width", "height")] if isinstance(reference, dict) else []
     if len(sides) != 2 or not all(is_number(side) and side > 0 for side in sides):
         raise InvalidCells(f'"reference" of {FILE} must be {{"width": …, "height": …}}, both above 0')
@@ -102,7 +102,7 @@ def _read_list(content: dict[str, Any], key: str, most: int) -> list[Any]:
     return items
 
 
-def _read_box(box: Any, place: int, width: float, height: float) -> CellBox:
+def _read_box(box: object, place: int, width: float, height: float) -> CellBox:
     if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
         raise InvalidCells(f"cell {place} of {FILE} must be [xmin, ymin, xmax, ymax]")
     xmin, ymin, xmax, ymax = map(float, box)
@@ -125,5 +125,5 @@ def _read_classes(content: dict[str, Any]) -> tuple[str, ...]:
     return tidy
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -62,7 +62,7 @@ class OnnxSession:
 class OnnxModel:
     """The sessions of one model. Raises DarkroomError where its parts want what isn't known here."""
 
-    def __init__(self, folder: Path, variant: str, name: str, config: Any) -> None:
+    def __init__(self, folder: Path, variant: str, name: str, config: object) -> None:
         self.files = [file for file in onnx_files(folder, variant) if file.suffix == ".onnx"]
         parts = {part_name(file): OnnxSession(file) for file in self.files}
         decoder = next((parts[part] for part in ONNX_DECODERS if part in parts), None)
@@ -106,7 +106,7 @@ class OnnxModel:
             embeddings[inputs["input_ids"] == self.image_token] = self.encode_images(inputs).reshape(-1, embeddings.shape[-1])
         return made
 
-    def has_images(self, inputs: Mapping[str, Any]) -> bool:
+    def has_images(self, inputs: Mapping[str, object]) -> bool:
         """True if the inputs contain images."""
         return self.vision_encoder is not None and self.image_token is not None and "pixel_values" in inputs
 

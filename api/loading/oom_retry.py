@@ -15,7 +15,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from api.errors import DeviceFault
 from api.loading.device_memory import MEASURES, OutOfMemory, classify_error, modules_of
@@ -34,7 +34,7 @@ MEASURES_OF_STAGE: dict[Stage, tuple[str, ...]] = {
 }
 
 
-def stage_of(error: BaseException, loaded: Any) -> Stage:
+def stage_of(error: BaseException, loaded: object) -> Stage:
     """The component that was running, by the stack frames of the failed call; the denoiser if none is found."""
     names = {id(module): name for name, module in modules_of(loaded).items()}
     name = ""

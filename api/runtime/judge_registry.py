@@ -4,7 +4,7 @@ A criterion is a name (`clip`), or a prefix and a rest (`custom:NAME`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from PIL import Image
 
@@ -17,7 +17,8 @@ FIGURES = {
 """The criteria without a prefix, and which of a picture's scores each one ranks by; one with a prefix has a score of its own name."""
 
 Progress = Callable[[float, str], None]
-Scores = dict[str, Any]
+Scores = dict[str, float | str | list[str] | None]
+"""Figures by their names, and the names of what they are about, e.g. the model that gave them."""
 Warn = Callable[[str, str], None]
 """Called with a prompt, and what is to be said of it."""
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from api.jobs.errors import JobCancelled
 from api.jobs.running import RunningJob
+from api.specs import Spec
 
 LOADING_STEPS = 100
 
 
-def report_to(runs: Sequence[RunningJob[Any]]) -> Callable[[float, str], None]:
+def report_to(runs: Sequence[RunningJob[Spec]]) -> Callable[[float, str], None]:
     """For `on_progress` of the loader. Loading stops when nobody wants the model any more."""
 
     def report(fraction: float, text: str) -> None:
@@ -21,14 +21,14 @@ def report_to(runs: Sequence[RunningJob[Any]]) -> Callable[[float, str], None]:
     return report
 
 
-def raise_if_unwanted(runs: Sequence[RunningJob[Any]]) -> None:
+def raise_if_unwanted(runs: Sequence[RunningJob[Spec]]) -> None:
     """Raises JobCancelled when all of them are to stop."""
     if all(run.cancelled for run in runs):
         raise JobCancelled
 
 
 @contextmanager
-def measured(runs: Sequence[RunningJob[Any]], name: str) -> Iterator[None]:
+def measured(runs: Sequence[RunningJob[Spec]], name: str) -> Iterator[None]:
     """Adds the seconds of the block to `timings[name]` of each run: all of them waited for it."""
     with ExitStack() as stack:
         for run in runs:

@@ -42,7 +42,7 @@ class ScoreOrderFilter(admin.SimpleListFilter):
     title = "order"
     parameter_name = "sort"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("best", "Best first"), ("worst", "Worst first")]
 
     def choices(self, changelist: Any) -> Any:
@@ -58,7 +58,7 @@ class RangeFilter(admin.SimpleListFilter):
     parameter_name = "overall"
     RANGES = {"80": (80, 101), "60": (60, 80), "40": (40, 60), "0": (0, 40)}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("80", "80 and more"), ("60", "60 to 80"), ("40", "40 to 60"), ("0", "Below 40")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[LayoutScore]) -> QuerySet[LayoutScore]:
@@ -72,7 +72,7 @@ class BackendFilter(admin.SimpleListFilter):
     title = "backend"
     parameter_name = "backend"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [(name, name) for name in sorted(SCORERS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[LayoutScore]) -> QuerySet[LayoutScore]:
@@ -169,7 +169,7 @@ def points(score: float | None) -> str:
     return "–" if score is None else f"{score:.0f}"
 
 
-def score_context(score: LayoutScore) -> dict[str, Any]:
+def score_context(score: LayoutScore) -> dict[str, object]:
     measures = sorted(score.measures.items(), key=lambda item: item[1]["score"])
     return {
         "title": "Layout score",
@@ -191,7 +191,7 @@ class ClipModelFilter(admin.SimpleListFilter):
     title = "model"
     parameter_name = "model"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [(entry.id, entry.id) for entry in get_catalog().of_task(CLIP)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[PromptScore]) -> QuerySet[PromptScore]:
@@ -202,7 +202,7 @@ class PromptOrderFilter(admin.SimpleListFilter):
     title = "order"
     parameter_name = "sort"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("best", "Best fit first"), ("worst", "Worst fit first")]
 
     def choices(self, changelist: Any) -> Any:
@@ -261,5 +261,5 @@ class PromptScoreAdmin(ReadOnlyAdmin):
         return date_text(score.created_at)
 
 
-def figures_of(score: PromptScore) -> dict[str, Any]:
+def figures_of(score: PromptScore) -> dict[str, float | str]:
     return Figures(score.clip_cosine, score.clip_model).as_dict()

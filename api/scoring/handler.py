@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from api.files import storage
 from api.files.models import StoredFile
@@ -10,6 +9,7 @@ from api.files.services import create_file, link_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Outcome, RunningJob
+from api.json_types import JsonObject
 from api.scoring.judging import Judged, discard, score_batch
 from api.scoring.models import CustomScorer, LayoutScore
 from api.scoring.spec import LayoutSpec, ScoreBatchSpec, ScoreSpec
@@ -42,7 +42,7 @@ class LayoutScoring(JobKind[LayoutSpec]):
             self.next_look = now + NAMES_SECONDS
         return "backend", self.page_scorers
 
-    def look_again(self, **_: Any) -> None:
+    def look_again(self, **_: object) -> None:
         """A scorer was trained here: its jobs may follow at once."""
         self.next_look = 0.0
 
@@ -55,7 +55,7 @@ class LayoutScoring(JobKind[LayoutSpec]):
     def run(self, batch: Sequence[RunningJob[LayoutSpec]]) -> Iterable[Outcome]:
         return score_batch(batch)
 
-    def record(self, job: Job, output: Sequence[Judged]) -> dict[str, Any]:
+    def record(self, job: Job, output: Sequence[Judged]) -> JsonObject:
         spec = self.read_spec(job)
         scores = [describe(record_score(job, spec, index, judged)) for index, judged in enumerate(output)]
         return {"scores": scores} if isinstance(spec, ScoreBatchSpec) else scores[0]
@@ -66,7 +66,7 @@ class LayoutScoring(JobKind[LayoutSpec]):
     def link_inputs(self, spec: LayoutSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
 
-    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         if not job.result:
             return job.result
         if "scores" in job.result:
@@ -100,7 +100,7 @@ def record_score(job: Job, spec: LayoutSpec, index: int, judged: Judged) -> Layo
     )
 
 
-def describe(score: LayoutScore) -> dict[str, Any]:
+def describe(score: LayoutScore) -> JsonObject:
     names = ("aesthetic_score", "composition_score", "color_harmony_score", "balance_score", "reasoning", "measures", "scored")
     return {
         "id": str(score.pk),
@@ -110,7 +110,7 @@ def describe(score: LayoutScore) -> dict[str, Any]:
     }
 
 
-def render_score(score: dict[str, Any]) -> dict[str, Any]:
+def render_score(score: JsonObject) -> JsonObject:
     path = f"/api/images/{score['overlay']}/"
     urls = {"overlay_url": f"{path}file/", "overlay_thumbnail_url": f"{path}thumbnail/"}
     return {**score, **(urls if score["overlay"] else dict.fromkeys(urls))}

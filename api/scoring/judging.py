@@ -199,7 +199,7 @@ def score_together(batch: Sequence[Run], scorer: "NetworkScorer") -> Iterator[Ou
 
 
 def score_in_passes(
-    runs: Sequence[Run], scorer: "NetworkScorer", prepared: Sequence[Any], layouts: Sequence[list["Layout"]]
+    runs: Sequence[Run], scorer: "NetworkScorer", prepared: Sequence[object], layouts: Sequence[list["Layout"]]
 ) -> list["list[Verdict]"]:
     """Stops between two passes when nobody wants the result any more."""
     verdicts: list[list[Verdict]] = []
@@ -218,7 +218,7 @@ def warn_of_unread(run: Run, scorer: "NetworkScorer") -> None:
         run.warn(f"The backend '{run.spec.backend}' looks at the picture: {', '.join(unread)} did not count.")
 
 
-def is_given(value: Any) -> bool:
+def is_given(value: object) -> bool:
     return any(value.values()) if isinstance(value, dict) else bool(value)
 
 

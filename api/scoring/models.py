@@ -11,6 +11,7 @@ from django.utils import timezone
 from api.files.models import StoredFile
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Job
+from api.scoring.spec import LONGEST_SCORER_NAME, ON_CHOICES
 
 
 class LayoutScore(models.Model):
@@ -182,14 +183,10 @@ class CustomScorer(models.Model):
     `taste` is what a worker needs to judge with it (api/scoring/backends/taste.py): a few kilobytes, so it lives with its row.
     """
 
-    class On(models.TextChoices):
-        IMAGES = "images"
-        LAYOUTS = "layouts"
-
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    name = models.SlugField(max_length=40)
+    name = models.SlugField(max_length=LONGEST_SCORER_NAME)
     version = models.PositiveIntegerField()
-    on = models.CharField(max_length=8, choices=On)
+    on = models.CharField(max_length=8, choices=ON_CHOICES)
     owner_key = models.CharField(max_length=64, help_text="Who trained it.")
     job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="custom_scorers")
     encoder = models.CharField(max_length=200)

@@ -50,7 +50,7 @@ class PromptJudge:
         self._embed(encoder, prompts)
         seen = encoder.embed_images(pictures)
         cosines = [float(row @ self._known[prompt]) for row, prompt in zip(seen, prompts, strict=True)]
-        return [PromptScore(cosine, encoder.model_id).as_dict() for cosine in cosines]
+        return [{**PromptScore(cosine, encoder.model_id).as_dict()} for cosine in cosines]
 
     def _embed(self, encoder: Any, prompts: Sequence[str]) -> None:
         """Each prompt once."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from api.errors import DarkroomError
 from api.files.models import StoredFile
@@ -10,6 +10,7 @@ from api.files.services import link_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, raise_if_unwanted, report_to
 from api.scoring.backends.figures import PromptScore as Figures
@@ -49,7 +50,7 @@ class ClipScoring(JobKind[ClipScoreSpec]):
             encoder.load(report_to(batch))
         yield from compare_batch(batch, encoder)
 
-    def record(self, job: Job, output: Measured) -> dict[str, Any]:
+    def record(self, job: Job, output: Measured) -> JsonObject:
         spec = self.read_spec(job)
         here = set(map(str, StoredFile.objects.filter(pk__in=spec.images).values_list("pk", flat=True)))
         rows = [make_row(job, spec, output, here, image, prompt) for image, prompt in spec.kept_places]
@@ -59,7 +60,7 @@ class ClipScoring(JobKind[ClipScoreSpec]):
     def link_inputs(self, spec: ClipScoreSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
 
-    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         if not job.result:
             return job.result
         spec, model, cosines = self.read_spec(job), job.result["model"], job.result["cosines"]

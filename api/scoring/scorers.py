@@ -5,7 +5,7 @@ A new backend is a `Backend` in `SCORERS` and its class in backends/ (api/scorin
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -102,7 +102,7 @@ def models_for(backend: Backend) -> list[ModelEntry]:
     return [entry for entry in of_task if backend.family in ("", entry.family)]
 
 
-def get_scorer(name: str, *, loader: Any = None, model_id: str = "") -> "PageScorer | NetworkScorer":
+def get_scorer(name: str, *, loader: object = None, model_id: str = "") -> "PageScorer | NetworkScorer":
     """For a worker. `loader` is the worker's, for backends that need one. Raises UnknownScorer, UnknownModel."""
     backend = find_backend(check_name(name))
     entry = find_model(name, model_id)

@@ -177,5 +177,5 @@ class LayoutScoreSerializer(serializers.ModelSerializer[LayoutScore]):
     def get_overlay_url(self, score: LayoutScore) -> str | None:
         return self.address(score.overlay_id)
 
-    def address(self, file: Any) -> str | None:
+    def address(self, file: object) -> str | None:
         return self.context["request"].build_absolute_uri(f"/api/images/{file}/file/") if file else None

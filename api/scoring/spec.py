@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
+from api.json_types import Json
 from api.scoring.scorers import DEFAULT, SCORERS
 from api.specs import InputImage, Spec, param
 
 LONGEST_CLASSES, LONGEST_TEXT = 1000, 10_000
 FARTHEST = 100_000
 MOST_COMPARED = 64
+LONGEST_SCORER_NAME = 40
+LONGEST_BACKEND = 60
+On = Literal["images", "layouts"]
+"""Whose judgements a scorer learns from."""
+ONS: tuple[On, ...] = get_args(On)
+ON_LABELS = tuple(name.capitalize() for name in ONS)
+ON_CHOICES = tuple(zip(ONS, ON_LABELS, strict=True))
 
 
 def classes() -> Any:
@@ -70,13 +78,13 @@ class LayoutSpec(Spec):
 
     kind = "layout_score"
 
-    backend: str = param(default=DEFAULT, shared=True, max_length=60, help=f"One of {', '.join(SCORERS)}.")
+    backend: str = param(default=DEFAULT, shared=True, max_length=LONGEST_BACKEND, help=f"One of {', '.join(SCORERS)}.")
     model_id: str | None = param(
         decided=True, shared=True, max_length=200, help="One of the backend's models in the catalog; by default its first."
     )
 
     @classmethod
-    def from_row(cls, params: Mapping[str, Any], *, kind: str, model_id: str, prompt: str) -> Self:
+    def from_row(cls, params: Mapping[str, Json], *, kind: str, model_id: str, prompt: str) -> Self:
         return cls.from_json(params)  # the column has the backend's name where that uses no model
 
     @property
@@ -158,8 +166,10 @@ class TrainScorerSpec(Spec):
 
     kind = "train_scorer"
 
-    name: str = param(max_length=40, help="Letters, digits, - and _. A name that is there gets a new version.")
-    on: str = param(default="images", choices=("images", "layouts"), help="Whose judgements: of images, of layouts.")
+    name: str = param(
+        slug=True, max_length=LONGEST_SCORER_NAME, help="Letters, digits, - and _. A name that is there gets a new version."
+    )
+    on: str = param(default="images", choices=ONS, labels=ON_LABELS, help="Whose judgements: of images, of layouts.")
     raters: tuple[str, ...] | None = param(
         default=None,
         min_items=1,

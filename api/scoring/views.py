@@ -15,6 +15,7 @@ from api.queries import TimeFilter
 from api.scoring.models import LayoutScore
 from api.scoring.scorers import UnknownScorer, find_backend
 from api.scoring.serializers import ClipScoreSerializer, LayoutScoreSerializer, ScoreBatchSerializer, ScoreSerializer
+from api.scoring.spec import LONGEST_BACKEND
 from api.strict import NewestFirst
 
 
@@ -55,7 +56,7 @@ def bound(name: str, lookup: str) -> django_filters.NumberFilter:
 class LayoutScoreFilter(django_filters.FilterSet):
     """`min_…` and `max_…` of a headline score leave out the verdicts that have none."""
 
-    backend = django_filters.CharFilter(max_length=60, method="filter_backend")
+    backend = django_filters.CharFilter(max_length=LONGEST_BACKEND, method="filter_backend")
     image = django_filters.UUIDFilter(field_name="image_id")
     min_aesthetic_score = bound("aesthetic_score", "gte")
     max_aesthetic_score = bound("aesthetic_score", "lte")

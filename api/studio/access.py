@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate
+from typing import Concatenate
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
@@ -21,7 +21,7 @@ def for_people(scope: str) -> Callable[[View], Callable[..., HttpResponse]]:
 
     def decorate(view: View) -> Callable[..., HttpResponse]:
         @wraps(view)
-        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def wrapped(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
             try:
                 principal = principal_of(request, scope=scope)
             except NotAuthenticated:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from api.jobs.admin.tools import seconds_text
 from api.jobs.states import Status
@@ -51,7 +50,7 @@ def nice_ceiling(value: float) -> float:
     return next(step * magnitude for step in (1, 2, 5, 10) if step * magnitude >= value)
 
 
-def days_chart(days: Sequence[Day]) -> dict[str, Any]:
+def days_chart(days: Sequence[Day]) -> dict[str, object]:
     """Stacked columns, a day each."""
     top = nice_ceiling(max((day.total for day in days), default=0))
     slot = (WIDTH - LEFT - RIGHT) / max(len(days), 1)
@@ -88,7 +87,7 @@ def count_text(value: float) -> str:
     return f"{value:g}"
 
 
-def run_times_chart(rows: Sequence[RunTime]) -> list[dict[str, Any]]:
+def run_times_chart(rows: Sequence[RunTime]) -> list[dict[str, object]]:
     """A bar to the median and a line on to the ninth decile, in per cent of the longest; the words are HTML, which wraps on a phone."""
     longest = max((row.p90 for row in rows), default=0) or 1.0
     return [

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from statistics import median
-from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
@@ -32,11 +31,11 @@ MOST_MODELS = 10
 LATEST = 12
 
 
-def dashboard() -> dict[str, Any]:
+def dashboard() -> dict[str, object]:
     return cache.get_or_set("studio.dashboard", build_dashboard, CACHE_SECONDS)  # type: ignore[return-value]
 
 
-def build_dashboard() -> dict[str, Any]:
+def build_dashboard() -> dict[str, object]:
     return {
         "days": days_chart(jobs_by_day()),
         "run_times": run_times_chart(run_times()),
@@ -79,7 +78,7 @@ def ninth_decile(ordered: Sequence[float]) -> float:
     return ordered[math.ceil(0.9 * len(ordered)) - 1]
 
 
-def queue_now() -> dict[str, Any]:
+def queue_now() -> dict[str, object]:
     queued = Job.objects.filter(status=Status.QUEUED)
     oldest = queued.order_by("id").values_list("created_at", flat=True).first()
     count = queued.order_by()[: MOST_COUNTED + 1].count()
@@ -90,7 +89,7 @@ def queue_now() -> dict[str, Any]:
     }
 
 
-def describe_worker(worker: Worker) -> dict[str, Any]:
+def describe_worker(worker: Worker) -> dict[str, object]:
     device = worker.device.get("device", {})
     age = between(worker.heartbeat_at, timezone.now()) or 0.0
     return {
@@ -108,7 +107,7 @@ def media_size() -> int:
     return StoredFile.objects.aggregate(sum=Sum("size"))["sum"] or 0
 
 
-def disk() -> dict[str, Any]:
+def disk() -> dict[str, object]:
     """Of the disk that holds the pictures; where they are elsewhere, of the data folder's."""
     usage = disk_usage(media_folder() or settings.DATA_DIR)
     media = cache.get_or_set("studio.media", media_size, DISK_SECONDS) or 0

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
-from typing import Any
 
 from django.conf import settings
 from django.http import QueryDict
@@ -11,7 +10,6 @@ from api.catalog import ModelEntry
 from api.images.candidates import CRITERIA
 from api.images.models import GeneratedImage
 from api.images.ranking import DEFAULT, RankBy
-from api.images.scheduler_presets import SCHEDULER_NAMES
 from api.images.serializers import Txt2ImgSerializer
 from api.images.spec import TEXT_TO_IMAGE
 from api.problems import field_errors
@@ -123,8 +121,8 @@ def choices_of(one: SpecField) -> list[tuple[str, str]]:
         return [("", CRITERIA[DEFAULT]), *others]
     if one.type is bool:
         return [("", "no"), ("true", "yes")]
-    names = SCHEDULER_NAMES if one.name == "scheduler" else one.rule.choices
-    return [("", default_text(one)), *((name, name) for name in names if name != one.default)] if names else []
+    choices = one.rule.labelled_choices or [(name, name) for name in one.rule.known]
+    return [("", default_text(one)), *(choice for choice in choices if choice[0] != one.default)] if choices else []
 
 
 def default_text(one: SpecField) -> str:
@@ -142,7 +140,7 @@ def read_form(data: QueryDict) -> tuple[PromptForm, Txt2ImgSerializer | None]:
     return PromptForm(values, read_errors(serializer.errors)), None
 
 
-def read_errors(errors: Any) -> dict[str, str]:
+def read_errors(errors: object) -> dict[str, str]:
     texts: dict[str, str] = {}
     for error in field_errors(errors):
         name = error["field"] if error["field"] in form_names() else "form"

@@ -1,7 +1,5 @@
 """A job as the studio's pages show it."""
 
-from typing import Any
-
 from api.images.candidates import candidates_context
 from api.images.models import GeneratedImage
 from api.jobs.admin.tools import between, seconds_text
@@ -10,7 +8,7 @@ from api.jobs.models import Job
 from api.jobs.states import Status
 
 
-def job_context(job: Job, preview: str = "") -> dict[str, Any]:
+def job_context(job: Job, preview: str = "") -> dict[str, object]:
     return {
         "job": job,
         "active": not job.is_final,

@@ -1,7 +1,6 @@
 """The front door: a prompt becomes a picture, and the latest pictures are below."""
 
 import uuid
-from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
@@ -46,7 +45,7 @@ def server_state(request: HttpRequest, principal: Principal) -> HttpResponse:
     return render(request, "studio/server_state.html", server_state_context())
 
 
-def server_state_context() -> dict[str, Any]:
+def server_state_context() -> dict[str, object]:
     state = readiness()
     return {"server_state": state, "worker_error": start_failure() if state == "no_worker" else ""}
 
@@ -118,7 +117,7 @@ def image_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> Htt
     return render(request, "studio/picture.html" if is_part(request) else "studio/picture_page.html", context)
 
 
-def images_context(principal: Principal, before: uuid.UUID | None) -> dict[str, Any]:
+def images_context(principal: Principal, before: uuid.UUID | None) -> dict[str, object]:
     images = visible_to(principal, GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "width", "height"))
     rows = list((images.filter(pk__lt=before) if before else images)[: PAGE + 1])
     return {"images": rows[:PAGE], "before": rows[PAGE - 1].pk if len(rows) > PAGE else None}

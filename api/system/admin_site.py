@@ -29,7 +29,7 @@ class StrictList(ChangeList):
 class StrictLists(admin.ModelAdmin):
     """Mixed into every ModelAdmin."""
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
         return StrictList
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:

@@ -48,7 +48,7 @@ def check(*tags: str, deploy: bool = False) -> Callable[[Callable[[], Iterator[C
     """Registers a generator of messages."""
 
     def decorate(function: Callable[[], Iterator[CheckMessage]]) -> Check:
-        def run(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+        def run(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
             return list(function())
 
         run.__name__ = function.__name__

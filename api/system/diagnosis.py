@@ -26,7 +26,7 @@ from api.jobs.start_failures import start_failure
 from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
 from api.system.checks import check_broker, is_loopback
 from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
-from api.system.worker_start import DEVICE_CURE, DRIVER_CURE
+from api.system.worker_trial import DEVICE_CURE, DRIVER_CURE
 from config.catalog import get_catalog
 from config.failures import INSTALL, database_failure
 

@@ -4,6 +4,7 @@ For all workers, the job asks for one child for each worker that is alive, and i
 """
 
 import dataclasses
+import uuid
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,21 +14,25 @@ from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Waiting
 from api.jobs.states import Status
+from api.json_types import JsonObject
 from api.runtime.model_use import report_to
 from api.system.selectors import live_workers
 from api.system.spec import ALL_WORKERS, LoadModelSpec, ModelSpec, UnloadModelSpec
 
-Run = RunningJob[Any]
+Run = RunningJob[ModelSpec]
 
 
-class ModelCommand(JobKind[Any]):
+class ModelCommand(JobKind[ModelSpec]):
     """What a worker does with one model. The result has `workers` (each with its own result or error) where it was for all."""
 
     def without_models(self) -> bool:
         return False
 
+    def child_count(self, spec: ModelSpec) -> int:
+        return len(able_workers(spec)) if spec.worker == ALL_WORKERS else 0
+
     @abstractmethod
-    def act(self, run: Run) -> dict[str, Any]:
+    def act(self, run: Run) -> JsonObject:
         """In this worker; returns the result."""
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
@@ -41,7 +46,7 @@ class ModelCommand(JobKind[Any]):
             else:
                 yield Waiting(run, child_jobs(run))
 
-    def record(self, job: Job, output: Any) -> dict[str, Any]:
+    def record(self, job: Job, output: Any) -> JsonObject:
         """With the Worker row in the same transaction, so that /api/models/ agrees with the answer before the next heartbeat."""
         if "memory" in output:
             Worker.objects.filter(jobs=job).update(loaded_models=output["memory"])
@@ -54,7 +59,7 @@ class LoadModel(ModelCommand):
     name = LoadModelSpec.kind
     spec_class = LoadModelSpec
 
-    def act(self, run: Run) -> dict[str, Any]:
+    def act(self, run: Run) -> JsonObject:
         from api.model_loader import get_loader
 
         with run.measure("load"):
@@ -70,7 +75,7 @@ class UnloadModel(ModelCommand):
     name = UnloadModelSpec.kind
     spec_class = UnloadModelSpec
 
-    def act(self, run: Run) -> dict[str, Any]:
+    def act(self, run: Run) -> JsonObject:
         from api.model_loader import get_loader
 
         return {"model_id": run.spec.model_id, "unloaded": get_loader().unload(run.spec.model_id)}
@@ -79,11 +84,14 @@ class UnloadModel(ModelCommand):
 def child_jobs(run: Run) -> list[ChildJob]:
     """One for this worker, and for each other live worker that loads models."""
     spec: ModelSpec = run.spec
-    others = (worker.pk for worker in live_workers() if spec.kind in worker.kinds)
-    workers = {pk for pk in (run.job.worker_id, *others) if pk}
+    workers = {pk for pk in (run.job.worker_id, *able_workers(spec)) if pk}
     return [
         ChildJob(spec.kind, dataclasses.replace(spec, worker=str(pk)).to_json(), only_worker_id=pk) for pk in sorted(workers)
     ]
+
+
+def able_workers(spec: ModelSpec) -> list[uuid.UUID]:
+    return [worker.pk for worker in live_workers() if spec.kind in worker.kinds]
 
 
 def outcome_of(run: Run, children: Sequence[Job]) -> Outcome:

@@ -4,7 +4,7 @@ import logging
 import time
 
 from api.files.sweep import SweepReport, sweep_orphans
-from api.jobs.worker.sweep import clean_history
+from api.jobs.worker.retention import clean_history
 from api.system.counters import count_ended_jobs
 
 log = logging.getLogger("darkroom.worker")

@@ -16,6 +16,7 @@ from api.chat.backend_selection import preferred_entry
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure
 from api.jobs.states import ACTIVE, Status
+from api.json_types import JsonObject
 from config.catalog import get_catalog
 
 STARTING_SECONDS = 60.0  # what an embedded worker may take from the web process's start to its first row
@@ -68,7 +69,7 @@ def state_of(worker: Worker, kind: str | None) -> str:
     return "ready" if kind is None else "busy"
 
 
-def describe_worker(worker: Worker) -> dict[str, Any]:
+def describe_worker(worker: Worker) -> JsonObject:
     known = worker.device
     return {
         "id": worker.pk,
@@ -87,7 +88,7 @@ def describe_worker(worker: Worker) -> dict[str, Any]:
 # ---------------------------------------------------------------- status
 
 
-def server_status() -> dict[str, Any]:
+def server_status() -> JsonObject:
     failure = start_failure()
     workers = usable_workers(live_workers(), failure)
     running = running_jobs()
@@ -106,9 +107,9 @@ def loaded_ids(workers: list[Worker]) -> list[str]:
     return sorted({model["id"] for worker in workers for model in worker.loaded_models})
 
 
-def system_info(workers: list[Worker]) -> dict[str, Any]:
+def system_info(workers: list[Worker]) -> JsonObject:
     """The newest worker's machine; null where only a worker knows and there is none."""
-    known: dict[str, Any] = next((worker.device for worker in workers if worker.device), {})
+    known: JsonObject = next((worker.device for worker in workers if worker.device), {})
     memory = psutil.virtual_memory()
     return {
         "pytorch_version": known.get("pytorch_version") or installed_version("torch"),
@@ -136,13 +137,13 @@ def queue_length() -> dict[str, int]:
 # ---------------------------------------------------------------- models
 
 
-def list_models() -> list[dict[str, Any]]:
+def list_models() -> list[JsonObject]:
     """Everything in the catalog, with what is here and what is in memory now."""
     loaded = {name.partition("@")[0] for name in loaded_ids(live_workers())}
     return [describe_model(entry, loaded=entry.id in loaded) for entry in get_catalog().models.values()]
 
 
-def describe_model(entry: ModelEntry, *, loaded: bool) -> dict[str, Any]:
+def describe_model(entry: ModelEntry, *, loaded: bool) -> JsonObject:
     names = (
         "id",
         "name",

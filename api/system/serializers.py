@@ -1,7 +1,6 @@
 """The shapes of what this server says of itself. They document; selectors.py makes the values."""
 
 import uuid
-from typing import Any
 
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -16,36 +15,36 @@ from api.system.spec import ALL_WORKERS, ModelSpec
 from config.catalog import get_catalog
 
 
-class HealthSerializer(serializers.Serializer[Any]):
+class HealthSerializer(serializers.Serializer[object]):
     status = serializers.CharField(help_text="ok")
 
 
-class ReadySerializer(serializers.Serializer[Any]):
+class ReadySerializer(serializers.Serializer[object]):
     status = serializers.ChoiceField(
         choices=["ok", "loading"], help_text="loading: requests are accepted, and wait until the default models are in memory."
     )
 
 
-class QueueSerializer(serializers.Serializer[Any]):
+class QueueSerializer(serializers.Serializer[object]):
     queued = serializers.IntegerField()
     running = serializers.IntegerField()
 
 
-class DeviceSerializer(serializers.Serializer[Any]):
+class DeviceSerializer(serializers.Serializer[object]):
     type = serializers.CharField(help_text="cuda, mps or cpu")
     index = serializers.IntegerField()
     name = serializers.CharField()
     memory_total = serializers.IntegerField(help_text="Bytes.")
 
 
-class MemorySerializer(serializers.Serializer[Any]):
+class MemorySerializer(serializers.Serializer[object]):
     """Bytes of the machine's main memory."""
 
     total = serializers.IntegerField()
     available = serializers.IntegerField()
 
 
-class LoadedModelSerializer(serializers.Serializer[Any]):
+class LoadedModelSerializer(serializers.Serializer[object]):
     id = serializers.CharField()
     bytes = serializers.IntegerField(help_text="Of weights, measured.")
     pinned = serializers.BooleanField(help_text="In use now.")
@@ -58,7 +57,7 @@ class LoadedModelSerializer(serializers.Serializer[Any]):
     )
 
 
-class WorkerSerializer(serializers.Serializer[Any]):
+class WorkerSerializer(serializers.Serializer[object]):
     id = serializers.UUIDField()
     hostname = serializers.CharField()
     state = serializers.ChoiceField(choices=Worker.State.choices)
@@ -73,7 +72,7 @@ class WorkerSerializer(serializers.Serializer[Any]):
     heartbeat = serializers.DateTimeField()
 
 
-class SystemInfoSerializer(serializers.Serializer[Any]):
+class SystemInfoSerializer(serializers.Serializer[object]):
     """Of the newest worker's machine; null where only a worker knows and there is none."""
 
     pytorch_version = serializers.CharField(allow_null=True)
@@ -85,7 +84,7 @@ class SystemInfoSerializer(serializers.Serializer[Any]):
     memory = MemorySerializer()
 
 
-class StatusSerializer(serializers.Serializer[Any]):
+class StatusSerializer(serializers.Serializer[object]):
     status = serializers.ChoiceField(choices=["ready", "loading", "busy", "no_worker"])
     worker_error = serializers.CharField(allow_null=True, help_text="Why the worker that was started last could not start.")
     inference_available = serializers.BooleanField()
@@ -95,7 +94,7 @@ class StatusSerializer(serializers.Serializer[Any]):
     system_info = SystemInfoSerializer()
 
 
-class ModelSerializer(serializers.Serializer[Any]):
+class ModelSerializer(serializers.Serializer[object]):
     id = serializers.CharField()
     name = serializers.CharField()
     task = serializers.CharField()
@@ -120,17 +119,7 @@ class ModelCommandSerializer(SpecSerializer):
     # `context` has the spec's class and the address's `model_id`.
     spec = ModelSpec
 
-    worker = serializers.CharField(
-        default=None,
-        allow_null=True,
-        max_length=36,
-        help_text="The id of the worker that it is for (`workers` of /api/status/); `all`: every worker that loads models; "
-        "null: whichever is free first.",
-    )
-
-    def validate_worker(self, value: str | None) -> str | None:
-        if value is None:
-            return None
+    def validate_worker(self, value: str) -> str:
         value = value if value == ALL_WORKERS else read_uuid(value)
         workers = {str(worker.pk): worker for worker in live_workers()}
         able = {pk for pk, worker in workers.items() if self.context["spec"].kind in worker.kinds}
@@ -145,7 +134,7 @@ class ModelCommandSerializer(SpecSerializer):
         return value
 
     def resolve(self) -> Submission:
-        model_id, worker = find_model_id(self.context["model_id"]), self.validated_data["worker"]
+        model_id, worker = find_model_id(self.context["model_id"]), self.validated_data.get("worker")
         named = self.validated_data.get("model_id", model_id)
         if find_model_id(named) != model_id:
             raise ValidationError({"model_id": [f"The address is of {model_id}."]}, code="another_model")

@@ -14,8 +14,13 @@ class ModelSpec(Spec):
     """A model of the catalog: the address names it."""
 
     model_id: str = param(decided=True, max_length=200, help="The model of the address; may be left out.")
-    worker: str | None = param(default=None, omitted=True)
-    """The id of the worker that it is for; `all`: each that loads models; None: whichever is free first."""
+    worker: str | None = param(
+        default=None,
+        omitted=True,
+        max_length=36,
+        help="The id of the worker that it is for (`workers` of /api/status/); `all`: every worker that loads models; "
+        "null: whichever is free first.",
+    )
 
     @property
     def history_model(self) -> str:

@@ -10,7 +10,7 @@ from api.jobs.worker.loop import WorkerLoop
 def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
     """Its row is there when this returns; call `prepare` before it claims."""
     from api.system.maintenance import clean
-    from api.system.runtime import describe_runtime, warm_up
+    from api.system.worker_runtime import describe_runtime, warm_up
 
     describe = describe_runtime if settings.LOAD_MODELS else dict
     warm = warm_up if settings.LOAD_MODELS and settings.USE_LOCAL_MODELS else None
@@ -18,7 +18,7 @@ def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
 
 
 def prepare() -> None:
-    from api.system.runtime import start_runtime
+    from api.system.worker_runtime import start_runtime
 
     if settings.LOAD_MODELS:
         start_runtime()

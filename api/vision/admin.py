@@ -22,7 +22,7 @@ class DetectionOrderFilter(admin.SimpleListFilter):
     title = "order"
     parameter_name = "sort"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("best", "Best score first"), ("worst", "Lowest score first")]
 
     def choices(self, changelist: Any) -> Any:

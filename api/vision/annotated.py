@@ -12,7 +12,9 @@ from api.files.services import link_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import RunningJob, S
+from api.json_types import JsonObject
 from api.runtime.picture_rows import record_picture
+from api.specs import Spec
 from api.vision.overlays import ANNOTATED_FORMAT, Annotation, draw_annotations, encode_annotated
 
 ORIGIN = "annotated"
@@ -38,11 +40,11 @@ class AnnotatingKind(JobKind[S]):
         if output.annotated:
             storage.remove_written(output.annotated)
 
-    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         return describe_annotated(job.result)
 
 
-def keep_annotated(run: RunningJob[Any], picture: Image.Image, annotations: Sequence[Annotation]) -> storage.WrittenFile:
+def keep_annotated(run: RunningJob[Spec], picture: Image.Image, annotations: Sequence[Annotation]) -> storage.WrittenFile:
     """The annotated picture on disk, before its row. Touches no database. Raises DarkroomError."""
     with run.measure("save"):
         annotated = draw_annotations(picture, annotations)
@@ -52,12 +54,12 @@ def keep_annotated(run: RunningJob[Any], picture: Image.Image, annotations: Sequ
             raise DarkroomError("disk_full", 507, "The disk is full; the annotated picture could not be kept.") from None
 
 
-def record_annotated(job: Job, file: storage.WrittenFile | None, source: str) -> dict[str, Any]:
+def record_annotated(job: Job, file: storage.WrittenFile | None, source: str) -> JsonObject:
     """Makes its row, and gives what belongs into the job's result; nothing where none was asked for."""
     return {"annotated": record_picture(job, file, origin=ORIGIN, source=source)} if file else {}
 
 
-def describe_annotated(result: dict[str, Any] | None) -> dict[str, Any] | None:
+def describe_annotated(result: dict[str, Any] | None) -> JsonObject | None:
     """A job's result with the addresses of its annotated picture, where it has one."""
     if not result or "annotated" not in result:
         return result

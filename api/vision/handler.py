@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
@@ -11,6 +10,7 @@ from api.files import storage
 from api.files.models import StoredFile
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
 from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
@@ -42,19 +42,19 @@ class Detect(AnnotatingKind[DetectSpec]):
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         return detect_batch(batch)
 
-    def record(self, job: Job, output: Detected) -> dict[str, Any]:
+    def record(self, job: Job, output: Detected) -> JsonObject:
         spec = self.read_spec(job)
         file = StoredFile.objects.filter(pk=spec.image).first()
         rows = [make_row(job, spec, file, index, found) for index, found in enumerate(output.found)]
         Detection.objects.bulk_create(rows, batch_size=ROWS_AT_ONCE)
-        detections = [
+        detections: list[JsonObject] = [
             {"label": row.label, "class_id": row.class_id, "score": row.score, "box": found.box.as_json()}
             for row, found in zip(rows, output.found, strict=True)
         ]
-        result = {"width": output.width, "height": output.height, "detections": detections}
+        result: JsonObject = {"width": output.width, "height": output.height, "detections": detections}
         return {**result, **record_annotated(job, output.annotated, spec.image)}
 
-    def describe(self, job: Job) -> dict[str, Any]:
+    def describe(self, job: Job) -> dict[str, object]:
         found = Detection.objects.filter(job=job).select_related("image").order_by("index")
         return {"detections": found, "annotated": job.result.get("annotated")} if job.result else {}
 

@@ -11,6 +11,7 @@ from api.files import storage
 from api.files.models import StoredFile
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
 from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
@@ -40,11 +41,11 @@ class Hazards(AnnotatingKind[HazardSpec]):
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         return inspect_batch(batch)
 
-    def record(self, job: Job, output: Inspected) -> dict[str, Any]:
+    def record(self, job: Job, output: Inspected) -> JsonObject:
         result = {"risk": output.found.risk, "cells": [as_json(cell) for cell in output.found.cells]}
         return {**result, **record_annotated(job, output.annotated, self.read_spec(job).image)}
 
-    def describe(self, job: Job) -> dict[str, Any]:
+    def describe(self, job: Job) -> dict[str, object]:
         if not job.result:
             return {}
         picture = StoredFile.objects.filter(pk=self.read_spec(job).image).first()
@@ -52,12 +53,12 @@ class Hazards(AnnotatingKind[HazardSpec]):
         return {"risk": job.result["risk"], "cells": cells, "picture": picture, "annotated": job.result.get("annotated")}
 
 
-def as_json(cell: HazardCell) -> dict[str, Any]:
-    labels = [{"label": label.label, "score": round(label.score, 4)} for label in cell.labels]
+def as_json(cell: HazardCell) -> JsonObject:
+    labels: list[JsonObject] = [{"label": label.label, "score": round(label.score, 4)} for label in cell.labels]
     return {"index": cell.index, "box": cell.box.as_json(), "position": asdict(cell.position), "labels": labels}
 
 
-def describe_cell(cell: dict[str, Any]) -> dict[str, Any]:
+def describe_cell(cell: dict[str, Any]) -> dict[str, object]:
     """For the job's page in the admin; `outline`: an SVG polygon's points."""
     xmin, ymin, xmax, ymax = (cell["box"][side] for side in ("xmin", "ymin", "xmax", "ymax"))
     outline = f"{xmin},{ymin} {xmax},{ymin} {xmax},{ymax} {xmin},{ymax}"

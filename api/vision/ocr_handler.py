@@ -13,6 +13,7 @@ from api.files import storage
 from api.files.models import StoredFile
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
 from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
@@ -55,14 +56,14 @@ class Ocr(AnnotatingKind[OcrSpec]):
             for run in batch:
                 yield read_job(run, read)
 
-    def record(self, job: Job, output: Read) -> dict[str, Any]:
+    def record(self, job: Job, output: Read) -> JsonObject:
         """The text becomes what the history is searched by."""
         Job.objects.filter(pk=job.pk).update(prompt=output.text[:LONGEST_PROMPT])
-        result = {"width": output.width, "height": output.height, "text": output.text}
+        result: JsonObject = {"width": output.width, "height": output.height, "text": output.text}
         lines = [line.as_json() for line in output.lines]
         return {**result, "lines": lines, **record_annotated(job, output.annotated, self.read_spec(job).image)}
 
-    def describe(self, job: Job) -> dict[str, Any]:
+    def describe(self, job: Job) -> dict[str, object]:
         if not job.result:
             return {}
         picture = StoredFile.objects.filter(pk=self.read_spec(job).image).first()

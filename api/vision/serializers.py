@@ -98,7 +98,7 @@ class OcrSerializer(VisionSerializer):
         return REMOTE_MODEL if settings.DEFAULT_OCR_MODEL == REMOTE_MODEL else super().default_model
 
 
-class OcrLanguageSerializer(serializers.Serializer[Any]):
+class OcrLanguageSerializer(serializers.Serializer[object]):
     """A language, and what reads it here."""
 
     code = serializers.CharField(help_text="As `languages` of POST /api/ocr/ takes it.")

@@ -21,7 +21,7 @@ _renewing = threading.Lock()
 class DatabaseWrapper(base.DatabaseWrapper):
     _prepared_cursor: Any = None
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+    def get_new_connection(self, conn_params: dict[str, Any]) -> object:
         asked = self.pool
         try:
             return super().get_new_connection(conn_params)
@@ -29,7 +29,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.renew_pool(asked)
             return super().get_new_connection(conn_params)
 
-    def renew_pool(self, dead: Any) -> None:
+    def renew_pool(self, dead: object) -> None:
         """Once, however many threads have waited for it in vain."""
         with _renewing:
             if self._connection_pools.get(self.alias) is dead:  # type: ignore[attr-defined]

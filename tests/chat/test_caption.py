@@ -21,7 +21,7 @@ from api.chat import generate_text
 from api.chat.caption_files import COLUMNS, CaptionFile, CaptionsError, line_of
 from api.chat.models import Conversation
 from api.jobs.models import Job
-from api.system.waiting import a_worker
+from api.system.command_jobs import a_worker
 from config.catalog import get_catalog
 from tests.chat.conftest import picture
 from tests.interrupting import ctrl_c_as_a_transaction_ends

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,11 @@ def test_of_two_stop_strings_the_first_in_the_text_counts() -> None:
     assert said_of(["a b c"], ["c", "b"]) == "a "
 
 
+@pytest.mark.parametrize("pieces", [["aaaba"], ["aaab", "a"], list("aaaba")])
+def test_of_two_that_overlap_the_one_that_is_complete_first_counts(pieces: list[str]) -> None:
+    assert said_of(pieces, ["b", "aba"]) == "aaa"
+
+
 def test_what_was_held_back_is_said_at_the_end() -> None:
     assert said_of(["a ST"], ["STOP"]) == "a ST"
 
@@ -42,8 +48,8 @@ def test_however_a_text_comes_in_pieces_the_same_is_said_and_no_stop_string_in_i
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     pieces = [text[start:end] for start, end in itertools.pairwise(places)]
     said = said_of(pieces, stop)
-    found = [text.find(word) for word in stop if word in text]
-    assert said == (text[: min(found)] if found else text)
+    found = [(text.find(word) + len(word), text.find(word)) for word in stop if word in text]
+    assert said == (text[: min(found)[1]] if found else text)
     assert not any(word in said for word in stop)
 
 

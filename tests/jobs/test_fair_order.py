@@ -199,6 +199,62 @@ def test_an_owner_who_goes_on_sending_urgent_jobs_starves_nobody(submit, run_nex
     assert Counter(seen) == {"a": 5, "b": 5}
 
 
+AHEAD = OwnerLimits(goes_first=True)
+
+
+def test_jobs_of_a_key_that_goes_first_are_before_those_of_all_others_by_priority_and_in_turn(run_next):
+    fill("a", 4, priority=100), fill("b", 4)
+    fill("c", 2, priority=1, limits=AHEAD), fill("d", 1, priority=1, limits=AHEAD), fill("e", 1, priority=2, limits=AHEAD)
+    assert [run_next() for _ in range(4)] == ["e", "c", "c", "d"]
+    assert Counter(run_next() for _ in range(4)) == {"a": 2, "b": 2}
+
+
+def test_jobs_of_such_a_key_that_ask_for_no_priority_wait_for_their_turns(run_next):
+    fill("a", 4), fill("c", 4, limits=AHEAD), fill("c", 1, priority=-1, limits=AHEAD)
+    assert Counter(run_next() for _ in range(4)) == {"a": 2, "c": 2}
+
+
+def test_jobs_that_go_first_leave_the_turns_of_the_others_as_they_were(submit, claim, run_next):
+    fill("a", 10), fill("b", 10)
+    seen = [run_next() for _ in range(4)]
+    fill("c", 3, priority=5, limits=AHEAD)
+    claim()  # one of c runs when d comes
+    fill("d", 5)
+    seen += [run_next() for _ in range(11)]
+    assert seen[4:6] == ["c", "c"]
+    assert Counter(seen[:4]) == {"a": 2, "b": 2}
+    assert Counter(seen[6:]) == {"a": 3, "b": 3, "d": 3}
+
+
+def test_an_owner_who_went_first_is_an_owner_like_others_afterwards(run_next):
+    fill("c", 3, priority=5, limits=AHEAD)
+    fill("a", 5), fill("c", 5, limits=AHEAD)
+    assert [run_next() for _ in range(3)] == ["c"] * 3
+    assert Counter(run_next() for _ in range(4)) == {"a": 2, "c": 2}
+
+
+def test_children_of_a_job_that_goes_first_go_first(submit, loop):
+    key, _ = create_key(name="first", scopes=["submit", "priority"])
+    fill("a", 5)
+    parent = submit("parent", {"count": 2}, owner_key=key.prefix, priority=3, limits=key.limits)
+    for _ in range(4):
+        loop.run_once()
+    assert now_as(parent).status == Status.SUCCEEDED
+    assert Job.objects.filter(owner_key="a", status="queued").count() == 5
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("scopes", "place"), [(["submit"], 3), (["staff"], 3), (["submit", "priority"], 0)])
+def test_only_the_scope_priority_of_a_key_puts_its_jobs_before_others(client, scopes, place):
+    fill("a", 3)
+    _, token = create_key(name="key", scopes=scopes)
+    body, headers = {"prompt": "a lake", "priority": 50}, {"Prefer": "respond-async", "Authorization": f"Bearer {token}"}
+    for _ in range(3):
+        assert client.post("/api/txt2img/", body, "application/json", headers=headers).status_code == 202
+    order = list(Job.objects.order_by("virtual_start", "pk").values_list("owner_key", flat=True))
+    assert (order[:3].count("a") == 0) == (place == 0)
+
+
 def test_ones_own_jobs_are_claimed_by_priority_and_then_by_age(submit, worker):
     jobs = [submit(priority=priority) for priority in (0, 5, -3, 0, 9, 5)]
     assert claimed_order(worker) == [jobs[place] for place in (4, 1, 5, 0, 3, 2)]

@@ -10,7 +10,8 @@ from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.states import Status
 from api.jobs.worker.endings import start_running
-from api.jobs.worker.sweep import clean_history, sweep
+from api.jobs.worker.retention import clean_history
+from api.jobs.worker.sweep import sweep
 from tests.jobs.conftest import expire_lease, now_as
 
 pytestmark = pytest.mark.django_db

@@ -2,14 +2,17 @@
 
 import pytest
 
+from api.access.scopes import OwnerLimits
 from api.access.services import create_key
+from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.models import Job
 from api.jobs.running import ChildJob, Waiting
 from api.jobs.states import ACTIVE, Status
 from api.jobs.worker.endings import end, start_running
 from api.jobs.worker.loop import WorkerLoop
-from api.jobs.worker.sweep import clean_history, sweep
+from api.jobs.worker.retention import clean_history
+from api.jobs.worker.sweep import sweep
 from tests.jobs.conftest import now_as
 from tests.jobs.parents import Submit, assert_complete, assert_settled, run_all, run_batches, states, times_queued
 
@@ -129,24 +132,63 @@ def test_children_of_an_unknown_kind_fail_and_the_parent_goes_on(submit: Submit,
 # ---------------------------------------------------------------- limits
 
 
-def test_children_count_against_the_owners_limit(submit: Submit, loop):
-    key, _ = create_key(name="small", max_active_jobs=5)
-    parent = submit("parent", {"count": 5}, owner_key=key.prefix)
-    fits = submit("parent", {"count": 3}, owner_key=key.prefix)
-    run_batches(loop, 2)
-    assert now_as(parent).status == Status.FAILED
-    assert now_as(parent).error["code"] == "too_many_jobs"
-    assert states(parent) == []
+def test_children_wait_for_their_turns_where_there_are_more_than_the_owners_limit(submit: Submit, loop):
+    key, _ = create_key(name="small", max_active_jobs=3)
+    parents = [submit("parent", {"count": 4}, owner_key=key.prefix, limits=key.limits) for _ in range(2)]
     run_all(loop)
-    assert_complete(fits, 3)
+    for parent in parents:
+        assert_complete(parent, 4)
 
 
-def test_a_parent_fails_alone_where_the_queue_is_full(submit: Submit, loop, settings):
+def test_children_count_against_the_owners_limit(submit: Submit, loop):
+    key, _ = create_key(name="small", max_active_jobs=3)
+    submit("parent", {"count": 2}, owner_key=key.prefix, limits=key.limits)
+    loop.run_once()
+    with pytest.raises(DarkroomError, match="3 jobs queued or running") as refusal:
+        submit("noop", owner_key=key.prefix, limits=key.limits)
+    assert (refusal.value.code, refusal.value.status) == ("too_many_jobs", 429)
+
+
+def test_a_parent_goes_on_where_the_queue_is_full(submit: Submit, loop, settings):
     settings.MAX_QUEUED_JOBS = 3
     parent = submit("parent", {"count": 4})
     run_all(loop)
-    assert now_as(parent).error["code"] == "queue_full"
-    assert_settled()
+    assert_complete(parent, 4)
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_a_parent_whose_children_are_known_to_be_too_many_is_refused_at_once(submit: Submit, limit):
+    with pytest.raises(DarkroomError, match=f"This is 6 jobs, and {limit} queued or running is your limit") as refusal:
+        submit("counted_parent", {"count": 5}, limits=OwnerLimits(max_active_jobs=limit))
+    assert (refusal.value.code, refusal.value.status) == ("too_many_jobs", 429)
+    assert not Job.objects.exists()
+
+
+def test_there_must_be_room_for_them_beside_what_is_under_way(submit: Submit, loop):
+    limits = OwnerLimits(max_active_jobs=6)
+    other = submit("noop", limits=limits)
+    with pytest.raises(DarkroomError, match="This is 6 jobs"):
+        submit("counted_parent", {"count": 5}, limits=limits)
+    lifecycle.cancel_job(job=other)
+    parent = submit("counted_parent", {"count": 5}, limits=limits)
+    run_all(loop)
+    assert_complete(parent, 5)
+
+
+def test_a_queue_without_room_for_known_children_is_full(submit: Submit, settings):
+    settings.MAX_QUEUED_JOBS = 5
+    with pytest.raises(DarkroomError) as refusal:
+        submit("counted_parent", {"count": 5})
+    assert (refusal.value.code, refusal.value.status) == ("queue_full", 503)
+
+
+def test_a_retry_of_a_parent_needs_room_for_its_children_too(submit: Submit, loop):
+    key, _ = create_key(name="small", max_active_jobs=6)
+    parent = submit("counted_parent", {"count": 5}, owner_key=key.prefix, limits=key.limits)
+    run_all(loop)
+    submit("noop", owner_key=key.prefix)
+    with pytest.raises(DarkroomError, match="This is 6 jobs"):
+        lifecycle.retry_job(job=now_as(parent))
 
 
 # ---------------------------------------------------------------- cancelled at each point

@@ -1,14 +1,17 @@
 """What holds for the request of every kind of job of the server."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+import config.urls  # noqa: F401  declares every serializer
 from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.kinds import get_kind, kind_names, read_spec, shown_params
 from api.jobs.models import Job
 from api.jobs.worker.loop import WorkerLoop
+from api.spec_serializers import SpecSerializer
 from api.specs import StoredSpec, fields_of
 from tests.rows import ANY_PARAMS, NO_IMAGE, make_job, spec_of
 
@@ -35,6 +38,26 @@ def test_what_decides_whether_a_worker_without_models_takes_it_is_a_field_of_the
 @pytest.mark.parametrize("name", KINDS)
 def test_a_batch_key_fits_its_column(name: str) -> None:
     assert len(spec_of(name, {**ANY_PARAMS, "model_id": "m" * 200}).batch_key()) <= 64
+
+
+BOUNDS = frozenset({"min_value", "max_value", "min_length", "max_length", "choices", "default"})
+
+
+def spec_serializers(of: type[SpecSerializer] = SpecSerializer) -> Iterator[type[SpecSerializer]]:
+    for serializer in of.__subclasses__():
+        yield from spec_serializers(serializer)
+        if serializer.__module__.startswith("api.") and hasattr(serializer, "spec"):  # else a base of several
+            yield serializer
+
+
+@pytest.mark.parametrize("serializer", set(spec_serializers()), ids=lambda serializer: serializer.__name__)
+def test_no_serializer_states_a_bound_choice_or_default_of_a_field_of_its_spec(serializer: type[SpecSerializer]) -> None:
+    names = {one.name for one in fields_of(serializer.spec)}
+    declared = {
+        name: field for name, field in serializer._declared_fields.items() if serializer._derived.get(name) is not field
+    }
+    stated = {name: BOUNDS & set(field._kwargs) for name, field in declared.items() if name in names}
+    assert not {name: bounds for name, bounds in stated.items() if bounds}
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from api.spec_serializers import SpecSerializer
-from api.specs import Spec, param
+from api.specs import Rule, Spec, param
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class ExampleSpec(Spec):
     points: tuple[Point, ...] = param(default=(), shared=False, max_items=2)
     tags: tuple[str, ...] = param(default=(), shared=False, max_items=2, max_length=3)
     origin: str = param(default="", shared=False, internal=True)
+    name: str | None = param(default=None, shared=False, max_length=4, slug=True)
+    curve: str | None = param(default=None, shared=False, max_length=20, known=("linear", "cubic"))
+    notes: Mapping[str, str] | None = param(default=None, shared=False, max_items=2, max_name_length=3, max_length=4)
 
 
 class ExampleSerializer(SpecSerializer):
@@ -78,6 +82,11 @@ def test_the_batch_key_depends_on_the_shared_fields_alone() -> None:
         ({"text": "a", "mode": "other"}, "mode"),
         ({"text": "a", "ratio": "nan"}, "ratio"),
         ({"text": "a", "ratio": 1.5}, "ratio"),
+        ({"text": "a", "name": "a b"}, "name"),
+        ({"text": "a", "name": "a-b-c"}, "name"),
+        ({"text": "a", "notes": {"a": "toolong"}}, "notes"),
+        ({"text": "a", "notes": {"long": "a"}}, "notes"),
+        ({"text": "a", "notes": {"a": "", "b": "", "c": ""}}, "notes"),
         ({"text": "a", "points": [{"x": -1}]}, "points"),
         ({"text": "a", "points": [{"x": 1}] * 3}, "points"),
         ({"text": "a", "tags": ["four"]}, "tags"),
@@ -87,6 +96,17 @@ def test_the_batch_key_depends_on_the_shared_fields_alone() -> None:
 )
 def test_a_value_outside_the_spec_is_an_error_that_names_the_field(data: dict[str, object], field: str) -> None:
     assert list(errors_of(**data)) == [field]
+
+
+def test_a_name_that_is_not_known_is_refused_with_the_nearest() -> None:
+    [error] = errors_of(text="a", curve="cubik")["curve"]
+    assert (error.code, str(error)) == ("unknown_curve", "There is no curve 'cubik'. Did you mean 'cubic'?")
+    assert errors_of(text="a", curve="cubic") == {}
+
+
+def test_labels_of_choices_are_in_the_order_of_the_choices() -> None:
+    assert Rule(choices=("a", "b"), labels=("A", "B")).labelled_choices == [("a", "A"), ("b", "B")]
+    assert Rule(choices=("a",)).labelled_choices == [("a", "a")]
 
 
 def test_a_size_between_two_multiples_names_both() -> None:

@@ -13,7 +13,7 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.jobs.models import Job, Worker
 from api.jobs.worker.loop import WorkerLoop
-from api.system.runtime import describe_runtime
+from api.system.worker_runtime import describe_runtime
 from config.catalog import get_catalog
 from tests.system.conftest import bearer, listed_model
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from openapi_spec_validator import validate
 
-from api.system.document import LISTED, summary_of, tag_of
+from api.system.openapi_operations import LISTED, summary_of, tag_of
 
 pytestmark = pytest.mark.django_db
 SNAPSHOT = Path(__file__).with_name("openapi.yaml")

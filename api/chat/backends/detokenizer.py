@@ -21,10 +21,10 @@ class StopFilter:
         if self.stopped:
             return ""
         self.pending += piece
-        places = [place for stop_string in self.stop if (place := self.pending.find(stop_string)) >= 0]
-        if places:
+        found = [(place + len(word), place) for word in self.stop if (place := self.pending.find(word)) >= 0]
+        if found:  # the one that is complete first, in whatever pieces the text comes
             self.stopped = True
-            text, self.pending = self.pending[: min(places)], ""
+            text, self.pending = self.pending[: min(found)[1]], ""
             return text
         keep = max((overlap(self.pending, stop_string) for stop_string in self.stop), default=0)
         text, self.pending = self.pending[: len(self.pending) - keep], self.pending[len(self.pending) - keep :]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +12,13 @@ from tokenizers import Tokenizer
 
 from api.chat.json_schemas import grammar_of
 from api.errors import DarkroomError
+from api.json_types import JsonObject
 
 
 class JsonGrammar:
     """One answer's place in the grammar of its schema."""
 
-    def __init__(self, tokenizer: LLTokenizer, schema: dict[str, Any]) -> None:
+    def __init__(self, tokenizer: LLTokenizer, schema: JsonObject) -> None:
         self.tokenizer = tokenizer
         self.matcher = LLMatcher(tokenizer, grammar_of(schema))
         self._check()

@@ -49,13 +49,13 @@ class ByteLimitedLRU:
         self.limit, self.bytes = limit, 0
         self.entries: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
 
-    def get(self, key: Any) -> Any:
+    def get(self, key: object) -> Any:
         if key not in self.entries:
             return None
         self.entries.move_to_end(key)
         return self.entries[key][0]
 
-    def put(self, key: Any, value: Any, size: int) -> None:
+    def put(self, key: object, value: object, size: int) -> None:
         self.remove(key)
         if size > self.limit:
             return
@@ -64,7 +64,7 @@ class ByteLimitedLRU:
         while self.bytes > self.limit:
             self.remove(next(iter(self.entries)))
 
-    def remove(self, key: Any) -> None:
+    def remove(self, key: object) -> None:
         if key in self.entries:
             self.bytes -= self.entries.pop(key)[1]
 

@@ -175,7 +175,7 @@ class EscapingTokenizer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.tokenizer, name)
 
-    def __call__(self, text: str | list[str], *, add_special_tokens: bool = True, **options: Any) -> BatchEncoding:
+    def __call__(self, text: str | list[str], *, add_special_tokens: bool = True, **options: object) -> BatchEncoding:
         whole = text if isinstance(text, str) else text[0]
         pieces = re.split(f"({'|'.join(map(re.escape, self.spellings))})", whole)
         specials = [add_special_tokens and not number for number in range(len(pieces))]

@@ -49,7 +49,7 @@ class RemoteBackend:
     def rows(self) -> int:
         return len(self.chats)
 
-    def admit(self, request: ChatRequest, callbacks: ChatCallbacks, on_progress: Any = None) -> None:
+    def admit(self, request: ChatRequest, callbacks: ChatCallbacks, on_progress: object = None) -> None:
         chat = RemoteChat(self, request, callbacks)
         self.chats.append(chat)
         chat.start()

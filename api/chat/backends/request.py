@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from PIL import Image
 
 from api.errors import DarkroomError
+from api.json_types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Sampling:
     n: int = 1
     logprobs: bool = False
     top_logprobs: int = 0
-    schema: dict[str, Any] | None = None
+    schema: JsonObject | None = None
     """A JSON Schema that the answer fits; {} is any JSON object. None: free text."""
 
 
@@ -78,7 +79,7 @@ class Completion:
     finish_reason: str = ""
     """stop, length or content_filter; '' while it is generated"""
     completion_tokens: int = 0
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    logprobs: list[JsonObject] = field(default_factory=list)
 
 
 @dataclass
@@ -94,7 +95,7 @@ class ChatResult:
 class ChatCallbacks(Protocol):
     """Called while a chat is generated."""
 
-    def on_text(self, index: int, text: str, logprobs: list[dict[str, Any]]) -> None:
+    def on_text(self, index: int, text: str, logprobs: list[JsonObject]) -> None:
         """The next text of choice `index`; can be '' with logprobs alone. Never part of a stop string."""
 
     def cancelled(self) -> bool:

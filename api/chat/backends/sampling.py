@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from api.chat.backends.request import Sampling
+from api.json_types import JsonObject
 
 LONGEST_REPEATED_PIECE, REPETITIONS = 16, 24
 """Output counts as degenerate when a piece of up to 16 tokens repeats 24 times; meaningful runs (of zeros, say) are shorter."""
@@ -149,10 +150,10 @@ def nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, to
     return values[:size], tokens[:size]
 
 
-def logprobs_entry(tokenizer: Any, sampled_token: SampledToken) -> dict[str, Any]:
+def logprobs_entry(tokenizer: Any, sampled_token: SampledToken) -> JsonObject:
     """One entry of `logprobs.content`, in OpenAI's form."""
 
-    def entry(token: int, logprob: float) -> dict[str, Any]:
+    def entry(token: int, logprob: float) -> JsonObject:
         text = tokenizer.decode([token], skip_special_tokens=False)
         return {"token": text, "logprob": round(logprob, 6), "bytes": list(text.encode())}
 

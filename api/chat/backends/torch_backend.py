@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 from api.chat.backends.decode import DecodeLoop, TokenizerSpec
 from api.chat.backends.prefill import TorchPrefiller
@@ -16,6 +15,7 @@ from api.chat.backends.request import ChatCallbacks, ChatRequest
 from api.chat.backends.sampling import Grammar
 from api.chat.backends.sequence_groups import TorchSequenceBatch
 from api.errors import DarkroomError, DeviceFault
+from api.json_types import JsonObject
 from api.loading.chat import PROMPT_CACHE, ChatModel
 from api.loading.oom_retry import OomRetry
 from api.model_loader import Lease, ModelLoader, OutOfMemory, Progress
@@ -121,7 +121,7 @@ def tokenizer_spec_of(chat: ChatModel) -> TokenizerSpec:
     return chat.cached_objects["tokenizer_spec"]  # type: ignore[no-any-return]
 
 
-def grammar_for(chat: ChatModel, schema: dict[str, Any]) -> Grammar:
+def grammar_for(chat: ChatModel, schema: JsonObject) -> Grammar:
     from api.chat.backends.json_grammar import (  # llguidance, which only JSON under a schema needs
         JsonGrammar,
         make_grammar_tokenizer,
@@ -139,7 +139,7 @@ def image_token_ids(chat: ChatModel) -> tuple[int, ...]:
     return tuple(sorted(token for token in ids if isinstance(token, int) and token < chat.vocabulary))
 
 
-def sampling_defaults_of(chat: ChatModel) -> dict[str, Any]:
+def sampling_defaults_of(chat: ChatModel) -> JsonObject:
     """From the checkpoint's generation_config; greedy decoding without `do_sample`."""
     given = chat.generation
     if not given.do_sample:

@@ -117,7 +117,7 @@ class TracedCache(Cache):
         self.lengths = (mask.sum(-1, keepdim=True) - 1).to(torch.int32)
         self.total = torch.scalar_tensor(mask.shape[1], dtype=torch.int32)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
         return key_states, value_states
 
     def get_seq_length(self, layer_idx: int = 0) -> int:

@@ -1,8 +1,9 @@
 """Errors in OpenAI's envelope: {"error": {"message", "type", "param", "code"}}, with the statuses its SDKs make exceptions of."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
+
+from api.json_types import JsonObject
+from api.problems import FieldError, Problem
 
 PREFIXES = ("/v1/", "/chat-server/")
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -17,20 +18,20 @@ AT_FAULT = {
 """The field that is to blame, by the code of a job's error."""
 
 
-def envelope(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+def envelope(status: int, code: str, message: str, param: str | None = None) -> JsonObject:
     kind = TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param or AT_FAULT.get(code), "code": code}}
 
 
-def render_error(problem: Mapping[str, Any]) -> dict[str, Any]:
+def render_error(problem: Problem) -> JsonObject:
     """Of several fields that are wrong, all are told, and the first is `param`."""
-    errors = problem.get("errors") or []
+    errors = problem["errors"]
     if not errors:
         return envelope(problem["status"], problem["code"], problem["detail"])
     messages = "; ".join(f"{param_of(error)}: {error['detail']}" for error in errors if error["field"])
     return envelope(problem["status"], errors[0]["code"], messages or errors[0]["detail"], param_of(errors[0]) or None)
 
 
-def param_of(error: Mapping[str, Any]) -> str:
+def param_of(error: FieldError) -> str:
     """'messages.0.content' becomes 'messages[0].content', as OpenAI writes it."""
     return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", error["field"])

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from api.jobs.models import Job
+from api.json_types import JsonObject
 
 
-def head(job: Job, kind: str, conversation: str | None) -> dict[str, Any]:
+def head(job: Job, kind: str, conversation: str | None) -> JsonObject:
     """What is OpenAI's, and ours beside it: `backend`, `conversation` (to go on with) and `job` (its record here)."""
     return {
         "id": f"chatcmpl-{job.pk.hex}",
@@ -21,7 +22,7 @@ def head(job: Job, kind: str, conversation: str | None) -> dict[str, Any]:
     }
 
 
-def completion(job: Job) -> dict[str, Any]:
+def completion(job: Job) -> JsonObject:
     result = job.result or {}
     return {
         **head(job, "chat.completion", result["conversation"]),
@@ -32,7 +33,7 @@ def completion(job: Job) -> dict[str, Any]:
     }
 
 
-def choice_of(index: int, choice: dict[str, Any]) -> dict[str, Any]:
+def choice_of(index: int, choice: dict[str, Any]) -> JsonObject:
     return {
         "index": index,
         "message": {"role": "assistant", "content": choice["text"], "refusal": None},
@@ -41,15 +42,15 @@ def choice_of(index: int, choice: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def logprobs_of(tables: list[dict[str, Any]] | None) -> dict[str, Any] | None:
+def logprobs_of(tables: list[JsonObject] | None) -> JsonObject | None:
     return {"content": tables, "refusal": None} if tables else None
 
 
-def delta(index: int, content: dict[str, Any], *, logprobs: Any = None, finish_reason: str | None = None) -> dict[str, Any]:
+def delta(index: int, content: JsonObject, *, logprobs: Any = None, finish_reason: str | None = None) -> JsonObject:
     return {"index": index, "delta": content, "logprobs": logprobs_of(logprobs), "finish_reason": finish_reason}
 
 
-def sse(data: dict[str, Any]) -> bytes:
+def sse(data: JsonObject) -> bytes:
     return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 

@@ -11,6 +11,7 @@ from api.dialects.openai.errors import envelope
 from api.jobs.api.streaming import JobStream
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
+from api.json_types import JsonObject
 
 INTERRUPTED = envelope(500, "interrupted", "The answer broke off; what has come is its beginning.")
 CANCELLED = envelope(409, "cancelled", "The answer was cancelled.")
@@ -37,11 +38,11 @@ class ChunkStream(JobStream):
         elif event.type == "status" and event.data["status"] == Status.CANCELLED:
             yield from self.break_off(CANCELLED)
 
-    def chunk(self, *choices: dict[str, Any], usage: Any = None) -> bytes:
+    def chunk(self, *choices: JsonObject, usage: Any = None) -> bytes:
         extra = {"usage": usage} if self.include_usage else {}
         return replies.sse({**self.head, "choices": list(choices), **extra})
 
-    def go_on(self, index: int, offset: int, text: str, logprobs: Any) -> Iterator[bytes]:
+    def go_on(self, index: int, offset: int, text: str, logprobs: object) -> Iterator[bytes]:
         """What is new of a piece that begins at `offset`. Behind a gap (an event that was lost) nothing is said until the end."""
         if index not in self.said:
             self.said[index] = ""
@@ -73,6 +74,6 @@ class ChunkStream(JobStream):
         yield replies.DONE
         self.ended = True
 
-    def break_off(self, error: dict[str, Any]) -> Iterator[bytes]:
+    def break_off(self, error: JsonObject) -> Iterator[bytes]:
         self.ended = True
         yield replies.sse(error)

@@ -14,13 +14,15 @@ from api.catalog import ModelEntry, UnknownModel
 from api.chat.backend_selection import TASKS, chat_models, remote_models
 from api.chat.models import Message
 from api.chat.serializers import ChatSerializer
-from api.dialects.openai import document, replies
+from api.dialects.openai import openapi, replies
 from api.dialects.openai.errors import render_error
 from api.dialects.openai.streaming import ChunkStream
 from api.errors import DarkroomError
 from api.jobs.api.dialect import Dialect
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
+from api.json_types import JsonObject
+from api.problems import Problem
 from api.strict import AlwaysJson, JsonParser
 from config.catalog import get_catalog
 
@@ -31,16 +33,16 @@ PATIENCE_SECONDS = 86_400.0
 class JsonWhereNothingIsSaid(AlwaysJson):
     """A body without a Content-Type is read as JSON, which is all that these addresses take."""
 
-    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
+    def select_parser(self, request: Request, parsers: Iterable[object]) -> Any:
         return super().select_parser(request, parsers) if request.content_type else JsonParser()
 
 
 class OpenAIView(APIView):
-    error_form = document.ERROR
+    error_form = openapi.ERROR
     content_negotiation_class = JsonWhereNothingIsSaid
 
 
-@extend_schema_view(post=document.chats)
+@extend_schema_view(post=openapi.chats)
 class ChatCompletionsView(OpenAIView, Dialect):
     """`POST /v1/chat/completions`. `backend`: forced by the older server's second path."""
 
@@ -49,7 +51,7 @@ class ChatCompletionsView(OpenAIView, Dialect):
     thing = "answer"
     default_wait = PATIENCE_SECONDS
     cancels_when_client_leaves = True
-    refusals = document.REFUSALS
+    refusals = openapi.REFUSALS
 
     def parse(self, request: Request) -> Submission:
         serializer = self.validated(ChatSerializer, self.read_body(request))
@@ -74,7 +76,7 @@ class ChatCompletionsView(OpenAIView, Dialect):
         response["x-should-retry"] = "true" if response.status_code == 503 else "false"
         return response
 
-    def render_error(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    def render_error(self, problem: Problem) -> Mapping[str, object]:
         return render_error(problem)
 
     def stream(self, job: Job) -> ChunkStream | None:
@@ -88,14 +90,14 @@ class ChatCompletionsView(OpenAIView, Dialect):
 
 
 class ModelsView(OpenAIView):
-    @document.lists_models
+    @openapi.lists_models
     def get(self, request: Request) -> Response:
         data = [*map(described, chat_models()), *map(partial(card, owner="remote"), remote_models())]
         return Response({"object": "list", "data": data})
 
 
 class ModelView(OpenAIView):
-    @document.shows_model
+    @openapi.shows_model
     def get(self, request: Request, model_id: str) -> Response:
         try:
             entry = get_catalog().get(model_id)
@@ -108,9 +110,9 @@ class ModelView(OpenAIView):
         return Response(described(entry))
 
 
-def described(entry: ModelEntry) -> dict[str, Any]:
+def described(entry: ModelEntry) -> dict[str, object]:
     return {**card(entry.id, owner=(entry.repo or "darkroom/").split("/")[0]), "task": entry.task, "licence": entry.licence}
 
 
-def card(name: str, *, owner: str) -> dict[str, Any]:
+def card(name: str, *, owner: str) -> JsonObject:
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}

@@ -3,7 +3,6 @@
 import re
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -46,7 +45,7 @@ class KindFilter(admin.SimpleListFilter):
     title = "kind"
     parameter_name = "kind"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [(name, name) for name in kind_names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
@@ -66,10 +65,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
 
@@ -150,7 +149,7 @@ class JobAdmin(ReadOnlyAdmin):
         ]
         return own + super().get_urls()
 
-    def find(self, request: HttpRequest, pk: Any) -> Job:
+    def find(self, request: HttpRequest, pk: object) -> Job:
         job: Job | None = self.get_object(request, str(pk))
         if job is None:
             raise Http404
@@ -158,7 +157,9 @@ class JobAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         return job
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: object = None
+    ) -> HttpResponse:
         job = self.find(request, object_id)
         context = {
             **self.admin_site.each_context(request),
@@ -184,7 +185,7 @@ class JobAdmin(ReadOnlyAdmin):
         action = self.get_actions(request).get(request.POST.get("do", ""))
         if action is None:
             raise PermissionDenied
-        response: Any = action[0](self, request, self.get_queryset(request).filter(pk=pk))
+        response: object = action[0](self, request, self.get_queryset(request).filter(pk=pk))
         if isinstance(response, HttpResponseBase):
             return response
         return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[pk]))

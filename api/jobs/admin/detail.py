@@ -1,8 +1,8 @@
 """What the admin's page of one job shows."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from django.utils import timezone
 
@@ -11,6 +11,7 @@ from api.jobs.api.selectors import queue_position
 from api.jobs.kinds import get_kind, shown_params
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE, Status
+from api.json_types import Json
 
 BAR_WIDTH = 600
 MOST_RETRIES = 20
@@ -40,20 +41,24 @@ def timing_spans(timings: dict[str, float]) -> list[Span]:
     return spans
 
 
-def pictures_of(job: Job) -> list[dict[str, Any]]:
+def pictures_of(job: Job) -> list[Mapping[str, Json]]:
     """What the job's kind shows of its result under `images`."""
-    shown = get_kind(job.kind).render(job) or {}
-    return [image for image in shown.get("images", []) if "thumbnail_url" in image]
+    images = (get_kind(job.kind).render(job) or {}).get("images")
+    return (
+        [image for image in images if isinstance(image, Mapping) and "thumbnail_url" in image]
+        if isinstance(images, list)
+        else []
+    )
 
 
-def result_context(job: Job) -> dict[str, Any]:
+def result_context(job: Job) -> dict[str, object]:
     """What the job's kind shows beside them, and the template for it."""
     kind = get_kind(job.kind)
     described = kind.describe(job) if kind.template else {}
     return {"kind_template": kind.template, **described} if described else {}
 
 
-def live_context(job: Job) -> dict[str, Any]:
+def live_context(job: Job) -> dict[str, object]:
     active = job.status in ACTIVE
     return {
         "job": job,
@@ -66,7 +71,7 @@ def live_context(job: Job) -> dict[str, Any]:
     }
 
 
-def detail_context(job: Job) -> dict[str, Any]:
+def detail_context(job: Job) -> dict[str, object]:
     spans, params = timing_spans(job.timings), shown_params(job)
     return {
         **live_context(job),
@@ -83,11 +88,11 @@ def detail_context(job: Job) -> dict[str, Any]:
     }
 
 
-def readable(value: Any) -> str:
+def readable(value: object) -> str:
     if value is None:
         return "–"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else str(value)
 
 
-def pretty(value: Any) -> str:
+def pretty(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)

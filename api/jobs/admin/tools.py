@@ -66,7 +66,7 @@ class MadeFilter(admin.SimpleListFilter):
     template = "admin/date_filter.html"
     SPANS = {"today": ("Today", 0), "week": ("Past 7 days", 6), "month": ("Past 30 days", 29)}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [*((key, label) for key, (label, _) in self.SPANS.items()), ("older", "Older than 30 days")]
 
     @cached_property

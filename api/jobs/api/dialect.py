@@ -37,6 +37,7 @@ from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.jobs.store import transitions
+from api.problems import Problem, problem_body
 
 Include = frozenset[str]
 
@@ -64,7 +65,7 @@ class Dialect(APIView, ABC):
     def render(self, job: Job) -> HttpResponse:
         """Of a job that succeeded."""
 
-    def render_error(self, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    def render_error(self, problem: Problem) -> Mapping[str, object]:
         """The body of every error: status, code, detail, and errors (field, code, detail) where a request was not valid.
 
         As it is (RFC 9457) where a dialect has no form of its own.
@@ -78,7 +79,9 @@ class Dialect(APIView, ABC):
     def render_failure(self, job: Job) -> HttpResponse:
         """Of a job that failed or was cancelled."""
         error = job.error or {"status": 409, "code": "cancelled", "detail": f"The {self.thing} was cancelled."}
-        return JsonResponse(dict(self.render_error({**error, "errors": []})), status=error["status"])
+        return JsonResponse(
+            dict(self.render_error(problem_body(error["status"], error["code"], error["detail"]))), status=error["status"]
+        )
 
     def render_unfinished(self, job: Job) -> HttpResponse:
         """Of a job that the client waits for no longer."""
@@ -99,7 +102,7 @@ class Dialect(APIView, ABC):
 
     # ------------------------------------------------------------ the way itself
 
-    def post(self, request: Request, **kwargs: Any) -> HttpResponseBase:
+    def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
         key = read_idempotency_key(request)
         job = submit(self.parse(request), principal=request.auth, idempotency_key=key)
@@ -111,7 +114,7 @@ class Dialect(APIView, ABC):
         return self.render_failure(job) if job.is_final else self.render_unfinished(job)
 
     @classmethod
-    def as_view(cls, **initkwargs: Any) -> Any:
+    def as_view(cls, **initkwargs: object) -> Any:
         return waiting_view(super().as_view(**initkwargs))
 
 
@@ -134,7 +137,7 @@ class SubmitView(Dialect):
     render_failure = render_unfinished = render
 
 
-def job_response(job: Job, request: Any, include: Include = frozenset()) -> HttpResponse:
+def job_response(job: Job, request: object, include: Include = frozenset()) -> HttpResponse:
     """202 and where to look; 201, or the status of its error, once it has ended."""
     data = JobSerializer(job, context={"request": request, "include": include}).data
     body = JSONRenderer().render(data)
@@ -227,7 +230,7 @@ async def beginning_with(first: bytes, chunks: AsyncGenerator[bytes, None]) -> A
 def waiting_view(view: Callable[..., HttpResponseBase]) -> Callable[..., Awaitable[HttpResponseBase]]:
     """The async view around DRF's sync one."""
 
-    async def submit_and_wait(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    async def submit_and_wait(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         submitting = asyncio.ensure_future(in_thread(call, view, request, *args, **kwargs))
         try:
             response = await asyncio.shield(submitting)
@@ -252,7 +255,7 @@ def leave_when_submitted(submitting: "asyncio.Future[HttpResponseBase]") -> None
         response.leave()
 
 
-def call(view: Callable[..., HttpResponseBase], request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+def call(view: Callable[..., HttpResponseBase], request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
     """The view's response, ready to be sent; `Accepted` where its job has to be waited for."""
     response = view(request, *args, **kwargs)
     if isinstance(response, Accepted) and response.needs_no_wait:

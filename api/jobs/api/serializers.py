@@ -14,20 +14,20 @@ from api.jobs.states import Status
 to_time: Any = serializers.DateTimeField().to_representation
 
 
-class JobErrorSerializer(serializers.Serializer[Any]):
+class JobErrorSerializer(serializers.Serializer[object]):
     code = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField()
 
 
-class JobProgressSerializer(serializers.Serializer[Any]):
+class JobProgressSerializer(serializers.Serializer[object]):
     fraction = serializers.FloatField(required=False)
     step = serializers.IntegerField(required=False)
     steps = serializers.IntegerField(required=False)
     stage = serializers.CharField(required=False, help_text="What is done before the first step: fetching, loading.")
 
 
-class JobLinksSerializer(serializers.Serializer[Any]):
+class JobLinksSerializer(serializers.Serializer[object]):
     self = serializers.CharField()
     events = serializers.CharField()
     cancel = serializers.CharField()
@@ -55,7 +55,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         )  # fmt: skip
         read_only_fields = fields
 
-    def to_representation(self, job: Job) -> dict[str, Any]:
+    def to_representation(self, job: Job) -> dict[str, object]:
         """What the fields above would say; a field at a time takes longer than all else that an answer needs."""
         return {
             "id": str(job.id),
@@ -94,7 +94,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         return {name: request.build_absolute_uri(link) for name, link in links.items()} if request else links
 
 
-def render_result(job: Job, request: Any, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
+def render_result(job: Job, request: object, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
     """The job's result with what was asked to be included, its addresses for the host that the client asked."""
     result = get_kind(job.kind).render(job, include=include)
     return absolute_urls(result, request) if result else result

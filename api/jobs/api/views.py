@@ -45,10 +45,10 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
     def get_queryset(self) -> Any:
         return visible_to(cast(Principal, self.request.auth), super().get_queryset())
 
-    def get_serializer_context(self) -> dict[str, Any]:
+    def get_serializer_context(self) -> dict[str, object]:
         return {**super().get_serializer_context(), "include": read_include(self.request)}
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def list(self, request: Request, *args: object, **kwargs: object) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         context = {**self.get_serializer_context(), "positions": queue_positions(page)}
         return self.get_paginated_response(JobSerializer(page, many=True, context=context).data)
@@ -61,14 +61,14 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
 
     @extend_schema(request=None, responses=JobSerializer)
     @action(detail=True, methods=["post"])
-    def cancel(self, request: Request, **kwargs: Any) -> Response:
+    def cancel(self, request: Request, **kwargs: object) -> Response:
         """Queued: at once. Running: at the next step. Ended: no change."""
         refuse_fields(request)
         return Response(self.get_serializer(cancel_job(job=self.get_object())).data)
 
     @extend_schema(request=None, responses={202: JobSerializer})
     @action(detail=True, methods=["post"])
-    def retry(self, request: Request, **kwargs: Any) -> HttpResponse:
+    def retry(self, request: Request, **kwargs: object) -> HttpResponse:
         """A new job with the same resolved parameters, seeds included, linked to the old one. There are no fields to change."""
         refuse_fields(request)
         return job_response(retry_job(job=self.get_object(), idempotency_key=read_idempotency_key(request)), request)
@@ -128,7 +128,7 @@ class EventStream(JobStream):
         data = json.dumps(self.data_of(event), separators=(",", ":"))
         yield f"id: {event.sequence}\nevent: {name}\ndata: {data}\n\n".encode()
 
-    def data_of(self, event: JobEvent) -> Any:
+    def data_of(self, event: JobEvent) -> object:
         if event.type != "result":
             return event.data
         finished = Job.objects.filter(pk=self.job_id).first()

@@ -8,11 +8,11 @@ from api.jobs.lifecycle.cancel import cancel_job
 from api.jobs.lifecycle.claim import cancelled_ids, claim_jobs, claim_joining, extend_leases, leaving, rows_before_others
 from api.jobs.lifecycle.end import acknowledge_cancel, emit_event, end_job, fail_job, finish_job, is_recorded, transition
 from api.jobs.lifecycle.requeue import fail_jobs_of_ended_workers, hand_back, hand_back_all, release_worker
-from api.jobs.lifecycle.submit import add, retry_job, submit_job
+from api.jobs.lifecycle.submit import add_child, retry_job, submit_job
 
 __all__ = [
     "acknowledge_cancel",
-    "add",
+    "add_child",
     "cancel_job",
     "cancelled_ids",
     "claim_jobs",

@@ -121,7 +121,7 @@ def placeholders(values: Collection[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
-def leaving(worker: Worker, models: Collection[str], *, but: Sequence[uuid.UUID]) -> tuple[str, list[Any]]:
+def leaving(worker: Worker, models: Collection[str], *, but: Sequence[uuid.UUID]) -> tuple[str, list[object]]:
     """The condition of all rows but those of `models`; of the rows `but`, and of those for this worker alone, in any case."""
     ids = [transitions.stored("id", job_id) for job_id in but]
     conditions = [none_of("model_id", models), "only_worker_id = %s"]

@@ -35,7 +35,7 @@ def transition(
     ends: bool = False,
     sync: bool = True,
     beside: str = "",
-    **changes: Any,
+    **changes: object,
 ) -> None:
     """One UPDATE on (id, status, lease_token) with its events, or LeaseLost. See `store.transitions.change` for the options."""
     options: dict[str, Any] = {"exclusive_type": exclusive_type, "ends": ends, "sync": sync, "beside": beside}

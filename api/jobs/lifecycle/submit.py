@@ -17,7 +17,10 @@ from api.jobs.notify import wakeups
 from api.jobs.states import Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change
+from api.jobs.store.fair_order import Slot
 from api.specs import Spec
+
+FIRST_EVENT: list[transitions.Event] = [("status", {"status": Status.QUEUED})]
 
 
 def submit_job(
@@ -79,7 +82,16 @@ def find_same_request(job: Job) -> Job | None:
 
 def add(job: Job, spec: Spec, owner: OwnerLimits, link: Callable[[Job], None] | None) -> Job:
     """Its row and what is linked to it, in the caller's transaction, which wakes a worker when it is committed."""
-    job = admit(job, spec, owner)
+    return follow_up(admit(job, spec, owner), link)
+
+
+def add_child(job: Job, spec: Spec, owner: OwnerLimits, link: Callable[[Job], None] | None) -> Job:
+    """As `add`. It is not refused for a limit, since its parent was let in: it counts, and waits for its turn."""
+    row = transitions.add_job(job, FIRST_EVENT, **slot_of(job, spec, owner))
+    return follow_up(cast(Job, row), link)
+
+
+def follow_up(job: Job, link: Callable[[Job], None] | None) -> Job:
     if link is not None:
         link(job)
     wakeups.notify_workers_on_commit(job.id)
@@ -88,13 +100,17 @@ def add(job: Job, spec: Spec, owner: OwnerLimits, link: Callable[[Job], None] | 
 
 def admit(job: Job, spec: Spec, owner: OwnerLimits) -> Job:
     """Its row, with the first event; or a DarkroomError where a limit is reached."""
-    limits, events = admission.limits_of(job, owner.max_active_jobs), [("status", {"status": Status.QUEUED})]
-    cost = get_kind(job.kind).cost(spec) / owner.weight
-    if (row := admission.add_if_room(job, events, limits, cost)) is not None:
+    children, slot = get_kind(job.kind).child_count(spec), slot_of(job, spec, owner)
+    limits = admission.limits_of(job, owner.max_active_jobs, children)
+    if (row := admission.add_if_room(job, FIRST_EVENT, limits, slot)) is not None:
         return row
     with transaction.atomic():  # which holds the locks of `ensure_room`
-        admission.ensure_room(job, limits)
-        return cast(Job, transitions.add_job(job, events, cost=cost))
+        admission.ensure_room(job, limits, children)
+        return cast(Job, transitions.add_job(job, FIRST_EVENT, **slot))
+
+
+def slot_of(job: Job, spec: Spec, owner: OwnerLimits) -> Slot:
+    return {"cost": get_kind(spec.kind).cost(spec) / owner.weight, "goes_first": owner.goes_first and job.priority > 0}
 
 
 def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:

@@ -1,14 +1,13 @@
 """Wake-ups through Celery's broker, for workers on other machines (JOB_RUNNER=celery)."""
 
 import logging
-from typing import Any
 
 from django.conf import settings
 
 log = logging.getLogger("darkroom.jobs")
 
 
-def publish_if_celery(*, job_id: str, **_: Any) -> None:
+def publish_if_celery(*, job_id: str, **_: object) -> None:
     """A receiver of `work_waiting`."""
     if settings.JOB_RUNNER == "celery":
         publish(job_id)

@@ -8,17 +8,26 @@ A slot belongs to an owner, and not to a row: when its turn comes, it goes to th
 those. Rows whose slots are out of order exchange them then (`Turn` and `transitions.exchange_slots`). The age of a row is the slot that it
 was given first (`owner_order`), and not its id: clients that submit at once may insert rows in another order than that of their ids.
 
+An owner whose key has the scope `priority` goes first with jobs of a priority above 0: their slots are before 0.
+
 There is no state beside the rows. Virtual time begins at 0 again where nothing is queued or runs.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from api.jobs.models import Job
 from api.jobs.store.statements import is_postgres
 
 JOB = Job._meta.db_table
 SLOT_COLUMNS = ("virtual_start", "virtual_finish", "owner_order")
+
+
+class Slot(TypedDict):
+    """What a row's slot depends on beside its owner: its length, and whether it is before those of other owners."""
+
+    cost: float
+    goes_first: bool
 
 
 def index_hint(index: str) -> str:
@@ -41,16 +50,23 @@ def greatest(*values: str) -> str:
 
 def earliest_start(only: str = "TRUE") -> str:
     """The start of the first slot of the rows that were never tried; NULL where there is none."""
-    return f"""(SELECT virtual_start FROM {JOB} {index_hint("job_queue")} WHERE status = 'queued' AND attempt = 0 AND {only}
-        ORDER BY virtual_start, id LIMIT 1)"""
+    return f"""(SELECT virtual_start FROM {JOB} {index_hint("job_queue")}
+        WHERE status = 'queued' AND attempt = 0 AND virtual_start >= 0 AND {only} ORDER BY virtual_start, id LIMIT 1)"""
 
 
-def new_slot(job: Job, cost: float) -> tuple[str, list[Any]]:
+AHEAD = 1e9
+"""Virtual time never reaches it. The slot of an owner who goes first begins so much before the present for each point of priority, which
+is before 0, where no other slot is; slots there are not the present, whoever runs in them.
+"""
+
+
+def new_slot(job: Job, *, cost: float, goes_first: bool) -> tuple[str, list[Any]]:
     """`WITH … slot (virtual_start, virtual_finish)` for a row that is about to be inserted, and its parameters.
 
     The present is the start of what runs, of the same kind where there is such (two workers may be at different places of the
     queue), else of the next in the queue. A row that was tried before runs out of order and says nothing of it. An owner of whom nothing
     is under way may have had a slot at present: the next one begins after it, so that jobs sent one by one get no more than a share.
+    With `goes_first` the slot is before those of all owners who don't, by priority and then in turn.
     """
     finish = f"""COALESCE(
             (SELECT virtual_finish FROM {JOB} {index_hint("job_active_owner")}
@@ -58,11 +74,11 @@ def new_slot(job: Job, cost: float) -> tuple[str, list[Any]]:
             (SELECT {least("virtual_finish", "time + cost")} FROM {JOB} {index_hint("job_owner")}
                 WHERE owner_key = %s ORDER BY id DESC LIMIT 1), 0.0)"""
     sql = f"""WITH present AS MATERIALIZED (SELECT COALESCE(
-            (SELECT virtual_start FROM {JOB} WHERE status = 'running' AND attempt = 1
+            (SELECT virtual_start FROM {JOB} WHERE status = 'running' AND attempt = 1 AND virtual_start >= 0
                 ORDER BY CASE WHEN kind = %s THEN 0 ELSE 1 END, virtual_start DESC LIMIT 1),
             {earliest_start()}, 0.0) AS time, CAST(%s AS DOUBLE PRECISION) AS cost),
-        slot AS MATERIALIZED (SELECT {greatest("time", finish)} AS virtual_start, cost FROM present)"""
-    return sql, [job.kind, cost, job.owner_key, job.owner_key]
+        slot AS MATERIALIZED (SELECT {"time - %s" if goes_first else greatest("time", finish)} AS virtual_start, cost FROM present)"""
+    return sql, [job.kind, cost, *([AHEAD * job.priority] if goes_first else [job.owner_key, job.owner_key])]
 
 
 class Turn:

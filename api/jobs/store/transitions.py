@@ -174,11 +174,18 @@ def event_rows(events: Sequence[Event]) -> tuple[str, list[Any]]:
 
 
 def add_job(
-    job: Job, events: Sequence[Event], *, cost: float = 1.0, unless: tuple[str, Sequence[Any]] = ("FALSE", [])
+    job: Job,
+    events: Sequence[Event],
+    *,
+    cost: float = 1.0,
+    goes_first: bool = False,
+    unless: tuple[str, Sequence[Any]] = ("FALSE", []),
 ) -> Job | None:
-    """The job, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot."""
+    """The job, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot, which
+    `goes_first` puts before all others.
+    """
     values = stored_values((name, getattr(job, BY_NAME[name].attname)) for name in REQUESTED)
-    slot, slot_params = new_slot(job, cost)
+    slot, slot_params = new_slot(job, cost=cost, goes_first=goes_first)
     condition, params = unless
     statement = f"""{slot} INSERT INTO {JOB} ({INSERTED})
         SELECT {", ".join([*(["%s"] * len(values)), *INITIAL.values()])},
@@ -299,7 +306,7 @@ def claim(
         f"""WITH picked AS MATERIALIZED ({picked})
             UPDATE {JOB} SET status = 'running', attempt = attempt + 1, event_sequence = event_sequence + 1,
                 worker_id = %s, lease_token = %s, lease_expires_at = {clock(lease)}, started_at = COALESCE(started_at, {clock()}),
-                virtual_start = {least("virtual_start", sql) if start else "virtual_start"}
+                virtual_start = {least("virtual_start", f"COALESCE({sql}, virtual_start)") if start else "virtual_start"}
             WHERE id {those}""",
         [*params, *stored_values([("worker", worker_id), ("lease_token", token)]), *start_params],
         f"SELECT id, event_sequence, 'status', {to_json}('status', status, 'attempt', attempt) FROM changed",

@@ -12,13 +12,14 @@ from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.children import wait_for_children
 from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
-from api.jobs.kinds import JobKind, get_kind, read_spec
+from api.jobs.kinds import AnyKind, get_kind, read_spec
 from api.jobs.models import Job
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Stopped, Waiting
-from api.specs import StoredSpec
+from api.json_types import JsonObject
+from api.specs import Spec, StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
-Running = RunningJob[Any]
+Running = RunningJob[Spec]
 FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that restarts must not cost the work that is done
 
 
@@ -38,7 +39,7 @@ def start_readable(jobs: Iterable[Job], interrupted: threading.Event) -> list[Ru
     return started
 
 
-def emit_quietly(running: Running, type: str, data: dict[str, Any], *, progress: dict[str, Any] | None) -> None:
+def emit_quietly(running: Running, type: str, data: JsonObject, *, progress: JsonObject | None) -> None:
     """An event of a running job. A lost lease ends the attempt; a database that is busy only costs this event."""
     try:
         lifecycle.emit_event(job=running.job, type=type, data=data, progress=progress)
@@ -62,7 +63,7 @@ def end(outcome: Outcome) -> None:
         stop(running)
 
 
-def finish(running: Running, kind: JobKind[Any], output: Any) -> None:
+def finish(running: Running, kind: AnyKind, output: object) -> None:
     """running → succeeded, with the rows of `output`; its files are removed where the job is no longer this attempt's."""
     try:
         record(running, kind, output)
@@ -76,7 +77,7 @@ def finish(running: Running, kind: JobKind[Any], output: Any) -> None:
     running.ended = True
 
 
-def record(running: Running, kind: JobKind[Any], output: Any) -> None:
+def record(running: Running, kind: AnyKind, output: object) -> None:
     values: dict[str, Any] = {"warnings": running.warnings, "timings": running.timings, "steps": running.step_reached[1]}
     for delay in (*FINISH_RETRIES, None):
         running.last_activity = time.monotonic()
@@ -92,7 +93,7 @@ def record(running: Running, kind: JobKind[Any], output: Any) -> None:
             time.sleep(delay)
 
 
-def discard_unless_recorded(running: Running, kind: JobKind[Any], output: Any) -> None:
+def discard_unless_recorded(running: Running, kind: AnyKind, output: object) -> None:
     """A commit whose answer was lost may have happened: files that the row names stay, and so they do in doubt."""
     try:
         if lifecycle.is_recorded(running.job):
@@ -114,7 +115,7 @@ def fail(running: Running, error: DarkroomError) -> None:
 
 
 def wait(running: Running, children: Sequence[ChildJob]) -> None:
-    """running → waiting for new children; failed where there is no room for them."""
+    """running → waiting for new children; failed where one of them is no request of its kind, or the disk is nearly full."""
     if running.ended:
         return None
     try:

@@ -6,7 +6,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from django.conf import settings
 from django.db import close_old_connections, connection
@@ -16,7 +15,9 @@ from api.jobs import lifecycle
 from api.jobs.models import Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
-from api.jobs.worker.sweep import clean_history, sweep
+from api.jobs.worker.retention import clean_history
+from api.jobs.worker.sweep import sweep
+from api.specs import Spec
 
 log = logging.getLogger("darkroom.worker")
 SWEEP_SECONDS = 5.0
@@ -31,17 +32,17 @@ class LeaseKeeper(threading.Thread):
     """
 
     def __init__(
-        self, worker: Worker, describe: Callable[[], dict[str, Any]], clean: Callable[[], None] = clean_history
+        self, worker: Worker, describe: Callable[[], dict[str, object]], clean: Callable[[], None] = clean_history
     ) -> None:
         super().__init__(name="lease-keeper", daemon=True)
         self.worker, self.describe, self.clean = worker, describe, clean
         self.ended = threading.Event()
-        self.runs: Sequence[RunningJob[Any]] = ()
+        self.runs: Sequence[RunningJob[Spec]] = ()
         self.next_heartbeat = self.next_sweep = 0.0
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
         self.cleaner = threading.Thread()
 
-    def hold(self, runs: Sequence[RunningJob[Any]]) -> None:
+    def hold(self, runs: Sequence[RunningJob[Spec]]) -> None:
         self.runs = runs
 
     def report_soon(self) -> None:

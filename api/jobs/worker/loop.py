@@ -21,7 +21,7 @@ from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
-from api.jobs.kinds import JobKind, Session, get_kind
+from api.jobs.kinds import AnyKind, Session, get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import subscribe
@@ -29,7 +29,8 @@ from api.jobs.running import RunningJob
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
-from api.jobs.worker.sweep import clean_history
+from api.jobs.worker.retention import clean_history
+from api.specs import Spec
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
@@ -67,12 +68,12 @@ class WorkerLoop:
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
         self.placement = Placement(row, self.held_models)
-        self.sessions: dict[str, Session] = {}  # by batch key
-        self.in_turn: Session | None = None  # the one that took the last step
-        self.batch: list[RunningJob[Any]] = []  # what runs beside them
+        self.sessions: dict[str, Session[Spec]] = {}  # by batch key
+        self.in_turn: Session[Spec] | None = None  # the one that took the last step
+        self.batch: list[RunningJob[Spec]] = []  # what runs beside them
         self.has_claimed = self.found_jobs = False
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         return {"state": self.state, **self.describe()}
 
     def held_models(self) -> set[str]:
@@ -148,7 +149,7 @@ class WorkerLoop:
         if was_tried:
             self.drain()
 
-    def begin(self, kind: JobKind[Any]) -> None:
+    def begin(self, kind: AnyKind) -> None:
         """`batch` has no session under its key yet: those whose key has one join it, and are not claimed here."""
         self.give_turn(None)
         session = kind.open_session(self.batch[0].spec)
@@ -163,7 +164,7 @@ class WorkerLoop:
             self.sessions[self.batch[0].job.batch_key] = session
 
     @contextmanager
-    def guarded(self, runs: list[RunningJob[Any]]) -> Iterator[None]:
+    def guarded(self, runs: list[RunningJob[Spec]]) -> Iterator[None]:
         """What a handler raises ends these runs, each in its way."""
         job_id_of_log.set(str(runs[0].id) if runs else "")
         runs = list(runs)
@@ -219,13 +220,13 @@ class WorkerLoop:
             if not session.worked:
                 return
 
-    def give_turn(self, session: Session | None) -> None:
+    def give_turn(self, session: Session[Spec] | None) -> None:
         """What ran before lets go of what others could need."""
         if self.in_turn is not None and self.in_turn is not session:
             self.in_turn.pause()
         self.in_turn = session
 
-    def let_join(self, key: str, session: Session) -> None:
+    def let_join(self, key: str, session: Session[Spec]) -> None:
         jobs = lifecycle.claim_joining(worker=self.worker, batch_key=key, limit=session.room())
         if jobs:
             session.join(start_readable(jobs, self.interrupted))

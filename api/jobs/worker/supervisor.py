@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -33,7 +33,7 @@ _started: threading.Thread | None = None
 _starting = threading.Lock()
 
 
-def start_if_embedded(**_: Any) -> None:
+def start_if_embedded(**_: object) -> None:
     """A receiver of `work_waiting`."""
     if settings.JOB_RUNNER == "embedded":
         ensure_started()

@@ -6,7 +6,6 @@ or never only costs a look at the table.
 
 import os
 import threading
-from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_init, worker_shutdown
@@ -21,7 +20,7 @@ _running = threading.Lock()  # one thread runs models, whatever the pool's size
 
 
 @worker_init.connect
-def start_hosting(**_: Any) -> None:
+def start_hosting(**_: object) -> None:
     """In `celery -A config worker` alone: its process becomes a worker of the queue, with a row, leases and a sweep of its own."""
     os.environ.setdefault("DARKROOM_WORKER", "celery")
     host(import_string(settings.WORKER_FACTORY)())
@@ -36,7 +35,7 @@ def host(loop: WorkerLoop) -> None:
 
 
 @worker_shutdown.connect
-def stop_hosting(**_: Any) -> None:
+def stop_hosting(**_: object) -> None:
     if _loop is not None:
         _loop.stop()
         _loop.end()

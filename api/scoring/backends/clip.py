@@ -116,7 +116,7 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def _encode(
-        self, lease: Lease, items: Sequence[Any], most: int, encode: Callable[[Lease, Sequence[Any]], torch.Tensor]
+        self, lease: Lease, items: Sequence[object], most: int, encode: Callable[[Lease, Sequence[Any]], torch.Tensor]
     ) -> Floats:
         """In batches of `most`, fewer once memory has run out."""
         if not items:
@@ -149,7 +149,7 @@ def _encode_texts(lease: Lease, texts: Sequence[str]) -> torch.Tensor:
     return output.pooler_output
 
 
-def defuse(text: str, tokenizer: Any) -> str:
+def defuse(text: str, tokenizer: object) -> str:
     """What a person writes is text: `<|endoftext|>` in a prompt must not end it."""
     for token in _marks(tokenizer):
         text = text.replace(token, f"{token[0]} {token[1:]}")

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from PIL import Image
 
+from api.json_types import JsonObject
 from api.scoring.backends.measures import Measure
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Verdict:
     device: str = "cpu"
     seen: Seen | None = None
 
-    def measures_json(self) -> dict[str, dict[str, Any]]:
+    def measures_json(self) -> dict[str, JsonObject]:
         return {measure.name: measure.as_json() for measure in self.measures}
 
 
@@ -92,8 +93,8 @@ class NetworkScorer(Protocol):
     def load(self, on_progress: Callable[[float, str], None]) -> None:
         """Bring the models into memory, fetching them where they are missing."""
 
-    def prepare(self, picture: Image.Image) -> Any:
+    def prepare(self, picture: Image.Image) -> object:
         """What the network shall see of it: small, and no longer tied to the picture."""
 
-    def score_prepared(self, prepared: Sequence[Any], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
+    def score_prepared(self, prepared: Sequence[object], layouts: Sequence[Sequence[Layout]]) -> list[list[Verdict]]:
         """For each picture a verdict on each of its layouts."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from api.json_types import JsonObject
+
 WHOLE, BALANCE, COMPOSITION, COLOR = "aesthetic_score", "balance_score", "composition_score", "color_harmony_score"
 WORST_HARMONY = 0.180894  # of all hue distributions: a uniform wheel, under template X
 WEAK, STRONG = (
@@ -40,7 +42,7 @@ class Scale:
         low, high, place = (*self.terciles, value) if self.terciles else (100 / 3, 200 / 3, score)
         return "low" if place < low else "mid" if place < high else "high"
 
-    def sentence(self, value: float, score: float, facts: dict[str, Any]) -> str:
+    def sentence(self, value: float, score: float, facts: JsonObject) -> str:
         if self.weak <= score < max(STRONG, self.weak + 5):
             return ""
         best = max(self.knots, key=lambda knot: knot[1])[0]
@@ -60,8 +62,8 @@ class Measure:
     fault: bool
     note: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        shown = {"value": round(self.value, 4), "score": round(self.score, 1), "band": self.band}
+    def as_json(self) -> JsonObject:
+        shown: JsonObject = {"value": round(self.value, 4), "score": round(self.score, 1), "band": self.band}
         return {**shown, "note": self.note} if self.note else shown
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from api.json_types import JsonObject
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -87,7 +89,7 @@ class Scaling:
         )
         return np.concatenate([np.nan_to_num(standard) / np.sqrt(max(1, len(self.names))), seen])
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         return {
             "names": list(self.names),
             "mean": self.mean.tolist(),
@@ -207,7 +209,7 @@ class Taste:
     learned: bool
     summary: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         plain = {name: getattr(self, name) for name in PLAIN}
         return {**plain, "scaling": self.scaling.as_json(), "weights": np.round(self.weights, 7).tolist()}
 

@@ -6,10 +6,10 @@ Every judgement is predicted by a fit that knew none of its pictures (`splits`),
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from api.json_types import JsonObject
 from api.scoring.backends.taste import Flags, Floats, Ints, Judgements, K, fit, ranks, rotate
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
@@ -35,7 +35,7 @@ class Figure:
     high: float | None
     count: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         shown = {name: None if (v := getattr(self, name)) is None else round(v, 4) for name in ("value", "low", "high")}
         return {**shown, "count": self.count}
 
@@ -119,7 +119,7 @@ def surprise(utilities: Floats, judged: Judgements, known: Judgements) -> float:
 
 def predict_unseen(
     features: Floats, judged: Judgements, rng: np.random.Generator, tell: Tell
-) -> tuple[Floats, list[dict[str, Any]]]:
+) -> tuple[Floats, list[JsonObject]]:
     """Each judgement's two subjects as a fit saw them that knew neither: (N, 2) utilities, NaN where no such fit could be made. And,
     from the same splits, the learning curve: the same tests by fits on parts of their training.
     """
@@ -139,14 +139,14 @@ def predict_unseen(
                 results.append((test, features @ fit(features, known.take(some), [penalty])[0], size))
         tell((place + 1) / len(parts))
     curve = [curve_point(judged, results) for results in drawn.values() if len(results) == CURVE_DRAWS * len(parts)]
-    last = {
+    last: JsonObject = {
         "judgements": round(float(np.mean(whole))) if whole else 0,
         "pair_accuracy": pair_accuracy(judged, found).as_json(),
     }
     return found, [*(point for point in curve if point), *([last] if whole else [])]
 
 
-def curve_point(judged: Judgements, results: Sequence[tuple[Flags, Floats, int]]) -> dict[str, Any]:
+def curve_point(judged: Judgements, results: Sequence[tuple[Flags, Floats, int]]) -> JsonObject:
     """One size of training set: the mean over its draws. Its interval is that of one draw, since all test the same judgements."""
     ends = judged.ends()
     figures = []
@@ -262,7 +262,7 @@ class Learned:
     spread: float
     accuracy: Figure
     correlation: Figure
-    curve: list[dict[str, Any]]
+    curve: list[JsonObject]
 
     @property
     def learned(self) -> bool:

@@ -23,6 +23,7 @@ from api.jobs.admin.tools import MadeFilter
 from api.jobs.api.submission import submit
 from api.problems import field_errors
 from api.scoring.models import Comparison, CustomScorer, LayoutScore, Rating
+from api.scoring.spec import ONS
 from api.scoring.taste.charts import correlation_text, curve_chart, share_text
 from api.scoring.taste.features import pair_of
 from api.scoring.taste.judgements import Subject, compare, comparisons_on
@@ -31,19 +32,17 @@ from api.scoring.taste.scorers import delete_scorers
 from api.scoring.taste.serializers import TrainScorerSerializer
 from api.scoring.taste.training import LEAST, advise, judgements_that_teach
 
-KINDS = ("images", "layouts")
-
 
 class OnFilter(admin.SimpleListFilter):
     title = "subject"
     parameter_name = "on"
     field = ""
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("images", "Pictures"), ("layouts", "Layouts")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{f"{self.field}__isnull": self.value() == "images"}) if self.value() in KINDS else queryset
+        return queryset.filter(**{f"{self.field}__isnull": self.value() == "images"}) if self.value() in ONS else queryset
 
 
 class RatedFilter(OnFilter):
@@ -56,7 +55,7 @@ class ComparedFilter(OnFilter):
 
 class ScorerOnFilter(OnFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(on=self.value()) if self.value() in KINDS else queryset
+        return queryset.filter(on=self.value()) if self.value() in ONS else queryset
 
 
 class SaidAdmin(ReadOnlyAdmin):
@@ -65,7 +64,7 @@ class SaidAdmin(ReadOnlyAdmin):
     search_fields = ["=owner_key"]
     search_help_text = "A rater, as `local` or `user:1`."
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm(f"scoring.delete_{self.opts.model_name}")  # type: ignore[union-attr]
 
 
@@ -121,7 +120,7 @@ class ComparisonAdmin(SaidAdmin):
         if request.method == "POST":
             return self.keep_choice(request, rater)
         on = request.GET.get("on", "")
-        return self.show_pair(request, rater, on if on in KINDS else "images")
+        return self.show_pair(request, rater, on if on in ONS else "images")
 
     def keep_choice(self, request: HttpRequest, rater: str) -> HttpResponse:
         on = request.POST.get("on", "")
@@ -142,7 +141,7 @@ class ComparisonAdmin(SaidAdmin):
         context = {
             "title": "Compare",
             "opts": self.opts,
-            "kinds": KINDS,
+            "kinds": ONS,
             "on": on,
             "pair": shown,
             "same": shown[0]["words"] if len({one["words"] for one in shown}) == 1 else "",
@@ -173,7 +172,7 @@ def find_subject(on: str, identifier: object) -> Subject:
     return found
 
 
-def describe(subject: Subject) -> dict[str, Any]:
+def describe(subject: Subject) -> dict[str, object]:
     file = subject if isinstance(subject, StoredFile) else subject.image
     assert file is not None
     words = subject.title if isinstance(subject, LayoutScore) else getattr(getattr(file, "generated", None), "prompt", "")
@@ -223,7 +222,7 @@ class CustomScorerAdmin(ReadOnlyAdmin):
         return scorer.ratings + scorer.comparisons
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        counted = {on: judgements_that_teach(on) for on in KINDS}
+        counted = {on: judgements_that_teach(on) for on in ONS}
         more = {"may_train": self.may_train(request), "counted": counted, "least": LEAST}
         return super().changelist_view(request, {**more, **(extra_context or {})})
 
@@ -280,7 +279,7 @@ class CustomScorerAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(reverse("admin:scoring_customscorer_changelist"))
 
 
-def scorer_context(scorer: CustomScorer) -> dict[str, Any]:
+def scorer_context(scorer: CustomScorer) -> dict[str, object]:
     weights = scorer.figures["weights"]
     largest = max((abs(weight) for weight in weights.values()), default=0.0) or 1.0
     return {

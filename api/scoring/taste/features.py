@@ -85,7 +85,7 @@ def extractor_name(encoder: str) -> str:
 
 
 def see_subjects(
-    on: str, ids: Sequence[uuid.UUID], encoder: Any, name: str, tell: Callable[[float], None]
+    on: str, ids: Sequence[uuid.UUID], encoder: object, name: str, tell: Callable[[float], None]
 ) -> dict[uuid.UUID, Any]:
     """(measures, embedding) of each subject that can be seen. `encoder` is a ClipEncoder called `name`, or None and ''."""
     if on == "images":
@@ -104,7 +104,7 @@ def see_layout(layout: LayoutScore, seen: dict[uuid.UUID, Any]) -> Any:
     return {**measures, **own}, embedding
 
 
-def see_files(ids: Sequence[uuid.UUID], encoder: Any, name: str, tell: Callable[[float], None]) -> dict[uuid.UUID, Any]:
+def see_files(ids: Sequence[uuid.UUID], encoder: object, name: str, tell: Callable[[float], None]) -> dict[uuid.UUID, Any]:
     """Kept features are read; the rest is looked at, a batch at a time, and kept. A picture whose file is gone is left out."""
     extractor = extractor_name(name)
     kept = PictureFeatures.objects.filter(extractor=extractor, file__in=set(ids))

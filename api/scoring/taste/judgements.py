@@ -1,7 +1,7 @@
 """Stars and choices: what people say of pictures and layouts, and taking it back. Stars are given by `RatingManager.give`."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -11,7 +11,6 @@ from api.files.models import StoredFile
 from api.scoring.models import Comparison, LayoutScore, Rating
 
 Subject = StoredFile | LayoutScore
-On = Literal["images", "layouts"]
 
 
 def subjects(principal: Principal, on: str) -> QuerySet[StoredFile] | QuerySet[LayoutScore]:
@@ -27,7 +26,7 @@ def compare(*, owner_key: str, first: Subject, second: Subject, preferred: Subje
     kind = "file" if isinstance(a, StoredFile) else "layout"
     outcome = Comparison.Outcome.TIE if preferred is None else Comparison.Outcome.A if preferred == a else Comparison.Outcome.B
     pair: dict[str, Any] = {f"{kind}_a": a, f"{kind}_b": b}
-    said: dict[str, Any] = {"outcome": outcome, "compared_at": timezone.now()}
+    said: dict[str, object] = {"outcome": outcome, "compared_at": timezone.now()}
     return Comparison.objects.update_or_create(owner_key=owner_key, **pair, defaults=said)[0]
 
 

@@ -11,15 +11,13 @@ from api.access.principals import Principal
 from api.jobs.api.submission import Submission
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.serializers import check_clip
-from api.scoring.spec import TrainScorerSpec
-from api.scoring.taste.judgements import On, Subject, compare, subjects
+from api.scoring.spec import On, TrainScorerSpec
+from api.scoring.taste.judgements import Subject, compare, subjects
 from api.scoring.taste.scorers import PREFIX
 from api.scoring.taste.training import check_enough
-from api.spec_serializers import SpecSerializer, options_of
-from api.specs import field_of
+from api.spec_serializers import SpecSerializer
 from api.strict import StrictSerializer
 
-NAME, ON = (field_of(TrainScorerSpec, name) for name in ("name", "on"))
 WHOLE = "A whole number from 1 to 5 is required."
 
 
@@ -31,7 +29,7 @@ class StarsField(serializers.IntegerField):
             min_value=1, max_value=5, error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), WHOLE), **kwargs
         )
 
-    def to_internal_value(self, data: Any) -> int:
+    def to_internal_value(self, data: object) -> int:
         if isinstance(data, bool) or not isinstance(data, int):
             raise ValidationError(WHOLE, code="invalid")
         return super().to_internal_value(data)
@@ -69,7 +67,7 @@ class GiveRatingSerializer(JudgementSerializer):
         field, on = only_one(data, "image", "layout")
         return {"subject": self.find(field, on, data[field]), "stars": data["rating"]}
 
-    def save(self, **kwargs: Any) -> Rating:
+    def save(self, **kwargs: object) -> Rating:
         data = self.validated_data
         given: Rating = data["subject"].ratings.give(owner_key=self.principal().owner_key, stars=data["stars"])
         return given
@@ -103,7 +101,7 @@ class GiveComparisonSerializer(JudgementSerializer):
         found = {identifier: self.find(field, on, identifier) for identifier in pair}
         return {"first": found[pair[0]], "second": found[pair[1]], "preferred": found.get(data["preferred"])}
 
-    def save(self, **kwargs: Any) -> Comparison:
+    def save(self, **kwargs: object) -> Comparison:
         return compare(owner_key=self.principal().owner_key, **self.validated_data)
 
 
@@ -146,7 +144,7 @@ class ComparisonSerializer(serializers.ModelSerializer[Comparison]):
         return {Comparison.Outcome.A: a, Comparison.Outcome.B: b}.get(Comparison.Outcome(comparison.outcome))
 
 
-class FigureSerializer(serializers.Serializer[Any]):
+class FigureSerializer(serializers.Serializer[object]):
     """With its 95 % interval, over `count` pairs or pictures; null where there was nothing to count."""
 
     value = serializers.FloatField(allow_null=True)
@@ -155,7 +153,7 @@ class FigureSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
 
 
-class CurvePointSerializer(serializers.Serializer[Any]):
+class CurvePointSerializer(serializers.Serializer[object]):
     judgements = serializers.IntegerField()
     pair_accuracy = FigureSerializer()
 
@@ -205,9 +203,6 @@ class ScorerVersionsSerializer(CustomScorerSerializer):
 
 class TrainScorerSerializer(SpecSerializer):
     spec = TrainScorerSpec
-
-    name = serializers.SlugField(max_length=NAME.rule.max_length, **options_of(NAME))
-    on = serializers.ChoiceField(choices=CustomScorer.On.choices, **options_of(ON))
 
     def validate_encoder(self, value: str) -> str:
         return check_clip(value)

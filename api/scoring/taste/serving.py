@@ -97,7 +97,7 @@ def find_judge(name: str) -> CustomScorerRow:
         row = find_for_judging(name)
     except UnknownCustomScorer as error:
         raise UnknownJudge(str(error)) from None
-    if row.on != CustomScorerRow.On.IMAGES:
+    if row.on != "images":
         raise UnknownJudge(f"custom:{row} was trained on layouts: it can't rank images.")
     if row.encoder and not settings.LOAD_MODELS:
         raise UnknownJudge(

@@ -10,6 +10,7 @@ from api.errors import DarkroomError
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Finished, Outcome, RunningJob
+from api.json_types import JsonObject
 from api.scoring.models import Comparison, CustomScorer
 from api.scoring.spec import TrainScorerSpec
 from api.scoring.taste.features import as_judgements, extractor_name, read_judgements, see_subjects, subject_ids
@@ -38,13 +39,13 @@ class TrainScorer(JobKind[TrainScorerSpec]):
         for run in batch:
             yield Finished(run, train(run))
 
-    def record(self, job: Job, output: Any) -> dict[str, Any]:
+    def record(self, job: Job, output: Any) -> JsonObject:
         newest = CustomScorer.objects.filter(name=output["name"]).aggregate(newest=Max("version"))["newest"] or 0
         scorer = CustomScorer.objects.create(job=job, owner_key=job.owner_key, version=newest + 1, **output)
         return describe(scorer)
 
 
-def describe(scorer: CustomScorer) -> dict[str, Any]:
+def describe(scorer: CustomScorer) -> JsonObject:
     names = ("name", "version", "on", "encoder", "raters", "ratings", "comparisons", "learned")
     return {**{name: getattr(scorer, name) for name in names}, "backend": f"{PREFIX}{scorer}", **scorer.figures}
 
@@ -109,7 +110,7 @@ def check_enough(on: str, raters: Sequence[str] | None) -> None:
 # ---------------------------------------------------------------- run
 
 
-def train(run: Run) -> dict[str, Any]:
+def train(run: Run) -> JsonObject:
     """A CustomScorer's fields. Raises DarkroomError and JobCancelled."""
     from api.scoring.backends.taste import Scaling
     from api.scoring.backends.taste_evaluation import learn
@@ -166,11 +167,11 @@ def see(run: Run, ids: Sequence[Any], encoder: Any, name: str) -> dict[Any, Any]
     return seen
 
 
-def describe_training(run: Run, said: Any, learned: "Learned", scaling: Any, encoder: str) -> dict[str, Any]:
+def describe_training(run: Run, said: Any, learned: "Learned", scaling: Any, encoder: str) -> JsonObject:
     from api.scoring.backends.taste import Taste
 
     summary = summarise(learned, said)
-    figures: dict[str, Any] = {name: getattr(learned, name) for name in ("slope", "middle", "spread", "learned")}
+    figures = {name: getattr(learned, name) for name in ("slope", "middle", "spread", "learned")}
     taste = Taste("", scaling, learned.weights, on=run.spec.on, encoder=encoder, summary=summary, **figures)
     weights = dict(zip(scaling.names, per_deviation(learned, scaling), strict=True))
     return {

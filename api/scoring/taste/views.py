@@ -18,6 +18,7 @@ from api.errors import DarkroomError
 from api.jobs.api.dialect import SubmitView
 from api.queries import WholeNumberFilter, YesNoFilter
 from api.scoring.models import Comparison, CustomScorer, Rating
+from api.scoring.spec import ON_CHOICES
 from api.scoring.taste.scorers import UnknownCustomScorer, delete_scorers, find_scorer
 from api.scoring.taste.serializers import (
     ComparisonSerializer,
@@ -107,7 +108,7 @@ class ComparisonViewSet(JudgementViewSet):
 
 class ScorerFilter(django_filters.FilterSet):
     name = django_filters.CharFilter(max_length=50)
-    on = django_filters.ChoiceFilter(choices=CustomScorer.On.choices)
+    on = django_filters.ChoiceFilter(choices=ON_CHOICES)
     learned = YesNoFilter()
 
     class Meta:
@@ -138,7 +139,7 @@ class ScorersView(mixins.ListModelMixin, SubmitView, generics.GenericAPIView[Cus
         return self.list(request)
 
     @extend_schema(operation_id="scorers_train")
-    def post(self, request: Request, **kwargs: Any) -> HttpResponseBase:
+    def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         """Train a scorer on the ratings and comparisons that there are. The job's result is its newest version, with its figures."""
         return super().post(request, **kwargs)
 

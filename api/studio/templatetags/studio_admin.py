@@ -1,7 +1,5 @@
 """What the admin's templates ask of the studio."""
 
-from typing import Any
-
 from django import template
 
 from api.studio import dashboard as figures
@@ -10,5 +8,5 @@ register = template.Library()
 
 
 @register.simple_tag
-def dashboard() -> dict[str, Any]:
+def dashboard() -> dict[str, object]:
     return figures.dashboard()

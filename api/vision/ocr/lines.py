@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
+from api.json_types import JsonObject
 from api.vision.boxes import Box
 
 Point = tuple[float, float]
@@ -35,7 +35,7 @@ class TextLine:
         x, y = zip(*self.polygon, strict=True)
         return Box(min(x), min(y), max(x), max(y))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         corners = [[round(x, 1), round(y, 1)] for x, y in self.polygon]
         return {
             "text": self.text, "score": round(self.score, 4), "polygon": corners, "box": self.box.as_json(), "engine": self.engine

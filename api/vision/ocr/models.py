@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from django.conf import settings
 
@@ -59,7 +58,7 @@ def check_languages(model_id: str, codes: Sequence[str]) -> None:
         choose_engine(wanted, letters, letters_of)
 
 
-def describe_languages(model_id: str) -> Iterator[dict[str, Any]]:
+def describe_languages(model_id: str) -> Iterator[dict[str, object]]:
     """Every language that is known, with what reads it here."""
     is_remote = model_id == REMOTE_MODEL
     letters = frozenset() if is_remote else letters_of_model(get_catalog().get(model_id)) or frozenset()

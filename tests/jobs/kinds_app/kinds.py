@@ -203,9 +203,18 @@ class Parent(JobKind):
                 yield Finished(run, {"children": [[str(child.pk), child.status, child.result] for child in children]})
 
 
+class CountedParent(Parent):
+    """A parent of which it is known when it is submitted how many children it asks for."""
+
+    name = "counted_parent"
+
+    def child_count(self, spec: StoredSpec) -> int:
+        return int(spec.params["count"])
+
+
 KINDS: tuple[JobKind, ...] = (
     Noop(), Batched(), Sleep(), Stubborn(), Picture(), Unrecordable(), Refuse(), Broken(), Silent(), Crash(), Fault(), Hang(), Tokens(),
-    Parent(),
+    Parent(), CountedParent(),
 )  # fmt: skip
 
 

@@ -37,7 +37,8 @@ class Command(BaseCommand):
             action="append",
             choices=SCOPES,
             dest="scopes",
-            help=f"may be given more than once; without it {' and '.join(default_scopes())}. staff includes all",
+            help=f"may be given more than once; without it {' and '.join(default_scopes())}. staff "
+            "includes read and submit; priority puts jobs of a priority above 0 before those of all other keys",
         )
         parser.add_argument("--expires", type=positive, metavar="DAYS", help="the key ends after so many days")
         parser.add_argument("--quota", type=positive, metavar="N", help="queued and running jobs at once")

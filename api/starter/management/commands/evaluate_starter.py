@@ -35,7 +35,7 @@ class Command(BaseCommand):
         from api.chat.session import make_backend
         from api.starter.vlm import NAME
         from api.starter.vlm_figures import evaluate
-        from api.system.runtime import start_runtime
+        from api.system.worker_runtime import start_runtime
 
         start_runtime()
         backends = {
@@ -49,7 +49,7 @@ class Command(BaseCommand):
 
         from api.model_loader import get_loader
         from api.starter.detector_figures import evaluate
-        from api.system.runtime import start_runtime
+        from api.system.worker_runtime import start_runtime
         from api.vision.backends.run_detector import run_detector
 
         torch.set_num_threads(1)

@@ -16,11 +16,12 @@ from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
 from api.access.principals import LOCAL
-from api.chat.backend_selection import BACKENDS, select
+from api.chat.backend_selection import select
 from api.chat.caption_files import SUFFIXES, CaptionFile, CaptionsError
 from api.chat.messages import DETAILS
 from api.chat.python_api import messages_of, store_picture
 from api.chat.serializers import ChatSerializer
+from api.chat.spec import BACKENDS
 from api.errors import DarkroomError
 from api.files.errors import InvalidImage
 from api.files.formats import FORMAT_OF_SUFFIX
@@ -29,7 +30,7 @@ from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.problems import field_errors
-from api.system.waiting import INTERRUPTED, NoWorkerLeftError, Watch, a_worker, checked
+from api.system.command_jobs import INTERRUPTED, NoWorkerLeftError, Watch, a_worker, checked
 
 PICTURES = frozenset({*FORMAT_OF_SUFFIX, ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif"})
 """What is taken for a picture by its name; those that this server doesn't read have a row that says so."""
@@ -179,11 +180,11 @@ def check_model(options: dict[str, Any]) -> None:
     checked(ChatSerializer(data=request_for([], options), context={"principal": LOCAL}))
 
 
-def chat_about(picture: Any, options: dict[str, Any]) -> Any:
+def chat_about(picture: object, options: dict[str, Any]) -> Any:
     return checked(ChatSerializer(data=request_for([picture], options), context={"principal": LOCAL}))
 
 
-def request_for(pictures: list[Any], options: dict[str, Any]) -> dict[str, Any]:
+def request_for(pictures: list[Any], options: dict[str, Any]) -> dict[str, object]:
     said = {name: options[name] for name in ("model", "backend", "max_tokens", "temperature")}
     return {
         **said,

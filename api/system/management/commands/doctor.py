@@ -1,7 +1,5 @@
 """Says what this machine is, what works, and what is wrong with its cure. Ends with 1 where something is wrong."""
 
-from typing import Any
-
 from django.core.management.base import BaseCommand
 
 from api.system.diagnosis import EXAMINATIONS, Finding, Level
@@ -13,7 +11,7 @@ class Command(BaseCommand):
     help = __doc__
     requires_system_checks = []  # it runs them itself, and goes on
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         bad = 0
         for title, examine in EXAMINATIONS.items():
             self.stdout.write(self.style.MIGRATE_HEADING(title))

@@ -18,7 +18,7 @@ from api.images.serializers import Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.jobs.states import Status
-from api.system.waiting import checked, run_to_end
+from api.system.command_jobs import checked, run_to_end
 
 
 class Command(BaseCommand):
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--number", dest="num_images", type=int, metavar="N", help="of pictures, from consecutive seeds")
         parser.add_argument("--format", dest="output_format", choices=FORMAT_NAMES, help="default: what FILE ends in, else png")
 
-    def handle(self, *args: Any, out: Path | None, **options: Any) -> None:
+    def handle(self, *args: object, out: Path | None, **options: object) -> None:
         submission = read_request(options, out)
         job = run_to_end(self, submission, follow_with_bar)
         self.report(job, out)

@@ -4,7 +4,6 @@ What would keep the server from working is said before anything is changed: a se
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.conf import settings
 from django.core.checks import WARNING, run_checks
@@ -15,7 +14,7 @@ from django.db import Error, connection
 from api.access.services import any_key_exists, create_key
 from api.jobs.start_failures import forget_start_failures
 from api.system.addresses import LOOPBACK, why_not_to_listen
-from api.system.worker_start import device_failure
+from api.system.worker_trial import device_failure
 from config.failures import database_failure, postgres_failure
 
 
@@ -23,7 +22,7 @@ class Command(BaseCommand):
     help = __doc__
     requires_system_checks = []  # run in `obstacles`, which says them in its own form
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         found = list(self.obstacles())
         for sentence in found:
             self.stderr.write(f"Darkroom can't start: {sentence}", self.style.ERROR)

@@ -6,7 +6,6 @@ Django's own runserver speaks WSGI, under which an event stream is buffered to i
 import os
 import sys
 from argparse import ArgumentParser
-from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -24,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("addrport", nargs="?", help="a port, or an address and a port (default: HOST and PORT)")
         parser.add_argument("--noreload", action="store_false", dest="reload", help="don't load the code anew when it changes")
 
-    def handle(self, *args: Any, addrport: str | None, reload: bool, **options: Any) -> None:
+    def handle(self, *args: object, addrport: str | None, reload: bool, **options: object) -> None:
         address = read_address(addrport)
         if warning := warn_of_migrations():
             self.stderr.write(warning, self.style.WARNING)

@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand
 
 from api.access.principals import LOCAL
 from api.jobs.models import Job
-from api.scoring.models import CustomScorer
+from api.scoring.spec import ONS
 from api.scoring.taste.serializers import TrainScorerSerializer
-from api.system.waiting import checked, run_to_end
+from api.system.command_jobs import checked, run_to_end
 
 WIDTH = 40
 
@@ -21,10 +21,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="letters, digits, - and _; a name that is there gets a new version")
-        parser.add_argument("--on", choices=CustomScorer.On.values, default="images", help="whose judgements (default: images)")
+        parser.add_argument("--on", choices=ONS, default="images", help="whose judgements (default: images)")
         parser.add_argument("--rater", action="append", dest="raters", metavar="KEY", help="this one's alone; may be repeated")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         asked = {name: options[name] for name in ("name", "on", "raters") if options[name] is not None}
         submission = checked(TrainScorerSerializer(data=asked, context={"principal": LOCAL}))
         job = run_to_end(self, submission, self.follow)

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from api.jobs.start_failures import record_start_failure
-from api.system.worker_start import sentence_for_start
+from api.system.worker_trial import sentence_for_start
 from config.env import DEVICE_NAME
 
 PARENT_GONE_DRAIN_SECONDS = 1.0

@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.permissions import AllowAny
 
 from api.queries import action_of, known_parameters
-from api.system.document import TAGS, examples_of, in_order, summary_of, tag_of
+from api.system.openapi_operations import TAGS, examples_of, in_order, summary_of, tag_of
 
 PROBLEM_TYPE = "application/problem+json"
 PROBLEM = {
@@ -121,7 +121,7 @@ class DarkroomSchema(AutoSchema):
     def extras(self) -> list[OpenApiParameter]:
         return [INCLUDE] if "include" in known_parameters(self.view, action_of(self.view, self.method)) else []
 
-    def _get_filter_parameters(self) -> list[dict[str, Any]]:
+    def _get_filter_parameters(self) -> list[dict[str, object]]:
         """With the bounds that the filters hold clients to."""
         parameters = super()._get_filter_parameters()
         filters = getattr(getattr(self.view, "filterset_class", None), "base_filters", {})
@@ -130,7 +130,7 @@ class DarkroomSchema(AutoSchema):
             parameter["schema"] |= {keyword: extra[name] for name, keyword in BOUNDS.items() if name in extra}
         return parameters
 
-    def _get_pagination_parameters(self) -> list[dict[str, Any]]:
+    def _get_pagination_parameters(self) -> list[dict[str, object]]:
         parameters = super()._get_pagination_parameters()
         for parameter in parameters:
             if parameter["name"] == "limit":
@@ -142,7 +142,7 @@ class DarkroomSchema(AutoSchema):
 
         return {201: JobSerializer, 202: JobSerializer} if self.submits else super().get_response_serializers()
 
-    def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Any = "response") -> dict[str, object]:
         responses = super()._get_response_bodies(direction)
         if self.submits:
             responses["201"]["description"] = "The job has ended well."
@@ -203,7 +203,7 @@ EVENTS_DESCRIPTION = """Server-Sent Events of one job until it has ended, from t
 Each has an `id`. After 15 s of silence comes a comment line."""
 
 
-def add_event_stream(result: dict[str, Any], generator: Any, **kwargs: Any) -> dict[str, Any]:
+def add_event_stream(result: dict[str, Any], generator: object, **kwargs: object) -> dict[str, object]:
     """A drf-spectacular post-processing hook."""
     job_id = {"in": "path", "name": "id", "required": True, "schema": {"type": "string", "format": "uuid"}}
     refused = {"schema": {"$ref": "#/components/schemas/Problem"}}

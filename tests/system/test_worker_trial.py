@@ -15,7 +15,7 @@ from api.jobs.start_failures import forget_start_failures, record_death_at_start
 from api.jobs.states import Status
 from api.jobs.worker.loop import WorkerLoop
 from api.system import diagnosis
-from api.system.worker_start import sentence_for_start
+from api.system.worker_trial import sentence_for_start
 from tests.live import LiveServer
 from tests.system.conftest import MakeJob
 

@@ -1,7 +1,5 @@
 """OpenAI's objects for the OpenAPI document. What is sent is made in replies.py; nothing is validated by these."""
 
-from typing import Any
-
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 
@@ -47,7 +45,7 @@ STREAM = {
 }
 
 
-class ChatLogprobSerializer(serializers.Serializer[Any]):
+class ChatLogprobSerializer(serializers.Serializer[object]):
     token = serializers.CharField()
     logprob = serializers.FloatField()
     bytes = serializers.ListField(child=serializers.IntegerField(), allow_null=True)
@@ -57,36 +55,36 @@ class ChatTokenLogprobSerializer(ChatLogprobSerializer):
     top_logprobs = ChatLogprobSerializer(many=True)
 
 
-class ChatLogprobsSerializer(serializers.Serializer[Any]):
+class ChatLogprobsSerializer(serializers.Serializer[object]):
     content = ChatTokenLogprobSerializer(many=True)
     refusal = serializers.CharField(allow_null=True)
 
 
-class ChatAnswerSerializer(serializers.Serializer[Any]):
+class ChatAnswerSerializer(serializers.Serializer[object]):
     role = serializers.ChoiceField(choices=["assistant"])
     content = serializers.CharField()
     refusal = serializers.CharField(allow_null=True)
 
 
-class ChatChoiceSerializer(serializers.Serializer[Any]):
+class ChatChoiceSerializer(serializers.Serializer[object]):
     index = serializers.IntegerField()
     message = ChatAnswerSerializer()
     logprobs = ChatLogprobsSerializer(allow_null=True)
     finish_reason = serializers.CharField(help_text="stop, length, or what a remote server says")
 
 
-class PromptDetailsSerializer(serializers.Serializer[Any]):
+class PromptDetailsSerializer(serializers.Serializer[object]):
     cached_tokens = serializers.IntegerField(help_text="Those that an earlier chat began with, and that were not read again.")
 
 
-class ChatUsageSerializer(serializers.Serializer[Any]):
+class ChatUsageSerializer(serializers.Serializer[object]):
     prompt_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField()
     total_tokens = serializers.IntegerField()
     prompt_tokens_details = PromptDetailsSerializer()
 
 
-class HeadSerializer(serializers.Serializer[Any]):
+class HeadSerializer(serializers.Serializer[object]):
     id = serializers.CharField()
     created = serializers.IntegerField(help_text="Unix seconds")
     model = serializers.CharField()
@@ -104,7 +102,7 @@ class ChatCompletionSerializer(HeadSerializer):
     warnings = serializers.ListField(child=serializers.CharField())
 
 
-class OpenAIModelSerializer(serializers.Serializer[Any]):
+class OpenAIModelSerializer(serializers.Serializer[object]):
     id = serializers.CharField()
     object = serializers.ChoiceField(choices=["model"])
     created = serializers.IntegerField()
@@ -113,7 +111,7 @@ class OpenAIModelSerializer(serializers.Serializer[Any]):
     licence = serializers.CharField(required=False)
 
 
-class OpenAIModelListSerializer(serializers.Serializer[Any]):
+class OpenAIModelListSerializer(serializers.Serializer[object]):
     object = serializers.ChoiceField(choices=["list"])
     data = OpenAIModelSerializer(many=True)  # type: ignore[assignment]
 

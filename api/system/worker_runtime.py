@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-from typing import Any
 
 from django.conf import settings
 
@@ -32,7 +31,7 @@ def start_runtime() -> None:
     log.info("%s in %s, ready in %.1f s", device.name, str(device.dtype).removeprefix("torch."), time.monotonic() - started)
 
 
-def describe_runtime() -> dict[str, Any]:
+def describe_runtime() -> dict[str, object]:
     """The Worker row's fields: the device and what is loaded."""
     from api.model_loader import get_loader
 

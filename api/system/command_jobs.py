@@ -23,7 +23,7 @@ from api.jobs.models import Job, Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.states import Status
 from api.jobs.worker.loop import WorkerLoop
-from api.problems import field_errors
+from api.problems import FieldError, field_errors
 from api.system.selectors import live_workers
 
 LOOK_SECONDS = 0.5  # a notification wakes it sooner; this bounds the wait when one is lost
@@ -48,7 +48,7 @@ def checked(serializer: Any) -> Submission:
         raise CommandError(problem.detail) from None
 
 
-def sentence_of(wrong: dict[str, Any]) -> str:
+def sentence_of(wrong: FieldError) -> str:
     return wrong["detail"] if wrong["code"] in WHOLE_SENTENCES else f"{wrong['field']}: {wrong['detail']}"
 
 
@@ -103,7 +103,7 @@ def lend_worker(tell: Callable[[str], object]) -> Iterator[None]:
     if any(map(may_be_there, live_workers())):
         yield
         return
-    from api.system.runtime import describe_runtime, start_runtime
+    from api.system.worker_runtime import describe_runtime, start_runtime
 
     tell("No worker is alive: this process loads the model and does the work itself.")
     start_runtime()

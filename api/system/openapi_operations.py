@@ -1,10 +1,11 @@
 """The OpenAPI document's table of contents: its operations in order, each with a summary and, where it takes a body, an example."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from drf_spectacular.utils import OpenApiExample
+
+from api.json_types import Json, JsonObject
 
 PICTURE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAgMAAADXB5lNAAAACVBMVEXctFoUPHjmKCgz0wJyAAAAYElEQVR42mMMZUAFTAyDXEA0FFWA"
@@ -26,7 +27,7 @@ class Operation:
     method: str
     path: str
     summary: str
-    examples: dict[str, dict[str, Any]] | None = None
+    examples: Mapping[str, Mapping[str, Json]] | None = None
     note: str = ""
 
 
@@ -168,7 +169,7 @@ def examples_of(method: str, path: str) -> list[OpenApiExample]:
     ]
 
 
-def in_order(paths: dict[str, Any]) -> dict[str, Any]:
+def in_order(paths: JsonObject) -> JsonObject:
     """As they are listed, and then the others by their names."""
     places = {path: place for place, path in enumerate(dict.fromkeys(path for _, path in LISTED))}
     ordered: Iterable[str] = sorted(paths, key=lambda path: (places.get(path, len(places)), path))

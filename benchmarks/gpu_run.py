@@ -1,0 +1,67 @@
+"""What every part of `benchmarks.gpu` needs: the table of figures, the clock, and going on where something fails.  [torch; no Django]"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from benchmarks.gpu_models import Models
+
+WIDTH = 46
+
+
+class Table:
+    """Prints each figure as it is found, and keeps all for the JSON file."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Any] = {}
+        self._rows: dict[str, Any] = {}
+
+    def start(self, part: str) -> None:
+        self._rows = self.parts[part] = {}
+        print(f"\n{part}", flush=True)
+
+    def add(self, name: str, text: str, **figures: Any) -> None:
+        self._rows[name] = figures or text
+        print(f"  {name:<{WIDTH}} {text}", flush=True)
+
+
+class Run:
+    """What every part needs."""
+
+    def __init__(self, models: Models, table: Table, options: Namespace) -> None:
+        self.models, self.table, self.device = models, table, models.device
+        self.tiny, self.steps = options.tiny, 2 if options.tiny else options.steps
+        self.failed = False
+
+    @contextmanager
+    def going_on(self, name: str) -> Iterator[None]:
+        """What fails inside is said, and what comes behind it is measured all the same."""
+        try:
+            yield
+        except Exception as error:
+            self.failed = True
+            self.table.add(name, f"FAILED: {type(error).__name__}: {error}", error=traceback.format_exc())
+
+    def seconds(self, work: Callable[[], Any]) -> float:
+        self.wait()
+        started = time.perf_counter()
+        work()
+        self.wait()
+        return time.perf_counter() - started
+
+    def each(self, work: Callable[[], Any]) -> float:
+        """Of one call: of as many as take about a second, after some that are not counted."""
+        work()
+        repeats = 2 if self.tiny else max(3, min(30, int(1 / self.seconds(work))))
+        return self.seconds(lambda: [work() for _ in range(repeats)]) / repeats
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
