@@ -4,7 +4,8 @@
     AskedObjects((AskedThing("circle", 2, is_exact=True), AskedThing("house", 1, is_exact=True), AskedThing("birds", 0, is_exact=True)),
                  (AskedPlace("circle", "left", "house"),))
 
-English and Vietnamese, singular and plural. A number asks for exactly so many, "a" for one; all else, plurals too, for one at least.
+English and Vietnamese, singular and plural. A number asks for exactly so many, "a" and "the moon" for one; all else, plurals too, for
+one at least.
 """
 
 import re
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
-from api.vision.label_words import OTHER_THINGS, is_group, words_for
+from api.vision.label_words import OTHER_THINGS, is_group, is_singular, words_for
 
 Tokens = tuple[str, ...]
 
@@ -136,6 +137,8 @@ def _mention(tokens: Sequence[str], start: int, end: int, names: tuple[str, ...]
     number = _number_before(tokens, start, before.end if before else 0)
     groups = [name for name in names if is_group(name)]
     label = next((name for name in names if (name in groups) == (number is None)), names[0])
+    if number is None and _is_the_one(tokens, start, end, label):
+        number = 1
     if _is_negated(tokens, start, before):
         return _Mention(AskedThing(label, 0, is_exact=True), start, end)
     if number is None or label in groups:
@@ -151,6 +154,15 @@ def _number_before(tokens: Sequence[str], start: int, least: int) -> int | None:
         if token == _BREAK or token in _STOPS:
             return None
     return None
+
+
+def _is_the_one(tokens: Sequence[str], start: int, end: int, label: str) -> bool:
+    """ "the moon", "the little house", but not "the houses" nor "the sheep"."""
+    if not is_singular(label, " ".join(tokens[start:end])):
+        return False
+    while start > 0 and tokens[start - 1] in _ADJECTIVES:
+        start -= 1
+    return start > 0 and tokens[start - 1] == "the"
 
 
 def _is_negated(tokens: Sequence[str], start: int, before: _Mention | None) -> bool:

@@ -157,6 +157,13 @@ def words_for(label: str) -> tuple[str, ...]:
     return (*singular, *(words.plurals or map(plural_of, singular)), *words.vi)
 
 
+def is_singular(label: str, phrase: str) -> bool:
+    """Whether an English phrase, in small letters, can only be one of them: "house", but neither "houses" nor "sheep"."""
+    words = WORDS.get(label.casefold(), Words())
+    singular = words.en if words.is_adjective else (label.casefold(), *words.en)
+    return not words.is_group and phrase in singular and phrase not in (words.plurals or map(plural_of, singular))
+
+
 def is_group(label: str) -> bool:
     return WORDS.get(label.casefold(), Words()).is_group
 

@@ -55,6 +55,12 @@ def test_a_thing_is_one_and_missing_it_costs_more_than_a_second_one() -> None:
     assert _score("a moon and a house", *two, _found("house"))[0] > _score("a moon and a house", two[0])[0]
 
 
+def test_a_thing_that_is_named_as_the_only_one_is_one() -> None:
+    two = [_found("moon", 0.9), _found("moon", 0.9, Box(80, 0, 99, 20))]
+    assert _score("the moon", *two) == (pytest.approx(0.45), ["moon: 2 of 1"])
+    assert _score("the moon", two[0]) == (0.9, [])
+
+
 def test_without_a_number_one_is_enough_and_more_are_welcome() -> None:
     assert _score("pine trees", _found("pine tree"), _found("pine tree", 0.8)) == (0.9, [])
 

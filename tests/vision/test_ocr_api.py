@@ -80,6 +80,16 @@ def test_an_english_line_is_read_with_its_place(ocr: Ocr) -> None:
     assert job.warnings == []
 
 
+@pytest.mark.parametrize(("size", "at"), [((1600, 1000), (900, 700)), ((500, 300), (60, 240)), ((1600, 1000), (0, 0))])
+def test_a_line_anywhere_on_an_empty_page_has_its_own_place(ocr: Ocr, size: tuple[int, int], at: tuple[int, int]) -> None:
+    [line] = ocr(draw_line(TEXT, size, at=at)).result["lines"]
+    assert line["text"] == TEXT
+    box = line["box"]
+    assert abs(box["xmin"] - at[0]) < 10
+    assert abs(box["ymin"] - at[1]) < 14
+    assert 300 < box["xmax"] - box["xmin"] < 400
+
+
 def test_a_page_is_read_line_by_line_in_its_order(ocr: Ocr) -> None:
     page = draw_page("en", 1, lines=8)
     assert [line["text"] for line in ocr(page.image).result["lines"]] == page.lines

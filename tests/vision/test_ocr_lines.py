@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from api.vision.backends.ocr.margins import CONTEXT, without_margins
 from api.vision.backends.ocr.straighten import HEIGHT, as_dark_on_light, narrow, noise_of, straighten, turns_of
 from api.vision.ocr.lines import Polygon, TextLine, clean_text, in_reading_order
 from tests.vision.ocr import draw_line
@@ -103,9 +104,45 @@ def test_strange_corners_give_a_line_of_a_bounded_size(corners: Any) -> None:
 
 
 def test_only_long_lines_are_narrowed() -> None:
-    short, long = np.zeros((48, 900, 3), np.uint8), np.zeros((48, 2000, 3), np.uint8)
+    short, middle, long = (np.zeros((48, width, 3), np.uint8) for width in (300, 400, 2000))
     assert narrow(short) is short
+    assert narrow(middle).shape == (48, 320, 3)
     assert narrow(long).shape == (48, 1500, 3)
+
+
+# ---------------------------------------------------------------- margins
+
+
+def page_with(*marks: tuple[int, int], size: tuple[int, int] = (800, 1280), paper: int = 255) -> Any:
+    """A flat page with a dark pixel at each (row, column)."""
+    page = np.full((*size, 3), paper, np.uint8)
+    for row, column in marks:
+        page[row, column] = paper - 100
+    return page
+
+
+def test_margins_are_left_out_in_whole_strides_around_what_is_there() -> None:
+    rows, columns = without_margins(page_with((300, 500), (420, 900)))
+    assert (rows.start, columns.start) == (300 - CONTEXT, 500 - CONTEXT)
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (192, 480)
+
+
+def test_a_margin_is_never_left_out_beyond_the_picture() -> None:
+    assert without_margins(page_with((0, 0), (799, 1279))) == (slice(0, 800), slice(0, 1280))
+    assert without_margins(page_with((799, 1279))) == (slice(800 - 64, 800), slice(1280 - 64, 1280))
+    assert without_margins(page_with((5, 5), size=(20, 40))) == (slice(0, 20), slice(0, 40))
+
+
+def test_paper_may_have_any_colour_and_a_blank_picture_has_no_inside() -> None:
+    assert without_margins(page_with(paper=120)) == (slice(0, 0), slice(0, 0))
+    assert without_margins(page_with((400, 640), paper=120)) == without_margins(page_with((400, 640)))
+
+
+def test_noise_is_no_margin_and_a_gradient_alone_holds_nothing() -> None:
+    noisy = np.random.default_rng(0).integers(0, 60, (96, 128, 3), np.uint8)
+    assert without_margins(noisy) == (slice(0, 96), slice(0, 128))
+    gradient = np.repeat(np.linspace(0, 255, 128, dtype=np.uint8)[None, :, None], 96, axis=0).repeat(3, axis=2)
+    assert without_margins(gradient) == (slice(0, 0), slice(0, 0))
 
 
 def test_letters_become_dark_on_light_whatever_they_were() -> None:

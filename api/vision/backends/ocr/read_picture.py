@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from api.loading.ocr import PpOcr
+from api.vision.backends.ocr.margins import without_margins
 from api.vision.backends.ocr.straighten import NOISY, Corners, Picture, as_dark_on_light, narrow, noise_of, straighten, turns_of
 from api.vision.backends.ocr.tesseract import read_with_tesseract
 from api.vision.ocr.languages import PP_OCR, Engine, Language
@@ -49,10 +50,16 @@ def find_lines(model: PpOcr, pixels: Picture) -> tuple[list[Corners], float]:
         if size == (width, height)
         else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     )
-    bordered = cv2.copyMakeBorder(sized, 0, max(0, LEAST_SIDE - size[1]), 0, max(0, LEAST_SIDE - size[0]), cv2.BORDER_REPLICATE)
+    rows, columns = without_margins(sized)  # type: ignore[arg-type]
+    area = sized[rows, columns]
+    if not area.size:
+        return [], scale
+    below, right = (max(0, LEAST_SIDE - side) for side in area.shape[:2])
+    bordered = cv2.copyMakeBorder(area, 0, below, 0, right, cv2.BORDER_REPLICATE)
     factors = np.array([width / size[0], height / size[1]], np.float32)
-    limits = np.array([width, height], np.float32)
-    return [np.clip(corners * factors, 0, limits) for corners in model.detect(bordered)], scale  # type: ignore[arg-type]
+    shift, limits = np.array([columns.start, rows.start], np.float32), np.array([width, height], np.float32)
+    found = model.detect(bordered)  # type: ignore[arg-type]
+    return [np.clip((corners + shift) * factors, 0, limits) for corners in found], scale
 
 
 def read_lines(

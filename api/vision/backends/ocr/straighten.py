@@ -16,7 +16,7 @@ MARGIN = 0.05
 """Of the height, around a line: without it Tesseract read 127 of 128 lines of a clean page."""
 UPRIGHT = 1.5
 """A line that is so many times as high as it is wide runs downwards or upwards."""
-LONG, NARROWED = 960, 0.75
+LONG, NARROWED = 320, 0.75
 """PP-OCR takes as long as a line is wide. Longer lines are narrowed: of 64 none was read otherwise; at 0.65 some were."""
 NOISY = 4.0
 SMOOTHING = 1.0
