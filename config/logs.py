@@ -27,6 +27,15 @@ class OnlyExceptions(logging.Filter):
         return bool(record.exc_info)
 
 
+class OneLineRefusals(logging.Filter):
+    """What Django refuses as suspicious (a foreign Host, too many fields) is a client's doing: one line, or a scanner fills the disk."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = None
+        return True
+
+
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -57,9 +66,13 @@ def logging_config(style: str, level: str) -> dict[str, object]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"context": {"()": "config.logs.ContextFilter"}, "exceptions": {"()": "config.logs.OnlyExceptions"}},
+        "filters": {
+            "context": {"()": "config.logs.ContextFilter"},
+            "exceptions": {"()": "config.logs.OnlyExceptions"},
+            "refusals": {"()": "config.logs.OneLineRefusals"},
+        },
         "formatters": {"line": {"()": formatter}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["context"]}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["context", "refusals"]}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "darkroom": {"level": level},

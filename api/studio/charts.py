@@ -65,7 +65,8 @@ def days_chart(days: Sequence[Day]) -> dict[str, object]:
                 title = f"{day.date:%Y-%m-%d}: {count:,} {state}"
                 bars.append(Bar(state, round(x + slot * 0.14, 1), round(y, 2), round(slot * 0.72, 1), round(height, 2), title))
         labels.append({"x": round(x + slot / 2, 1), "text": f"{day.date:%m-%d}", "shown": (len(days) - 1 - place) % 3 == 0})
-    lines = [{"y": round(HEIGHT - BOTTOM - top * part * scale, 1), "text": count_text(top * part)} for part in (0, 0.5, 1)]
+    marks = [mark for mark in (0, top / 2, top) if mark == int(mark)]  # there is no half job
+    lines = [{"y": round(HEIGHT - BOTTOM - mark * scale, 1), "text": count_text(mark)} for mark in marks]
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -73,7 +74,7 @@ def days_chart(days: Sequence[Day]) -> dict[str, object]:
         "baseline": HEIGHT - 6,
         "bars": bars,
         "labels": labels,
-        "lines": lines if top > 1 else [lines[0], lines[2]],
+        "lines": lines,
         "legend": [(state, sum(day.counts.get(state, 0) for day in days)) for state in STACK],
         "rows": [(f"{day.date:%Y-%m-%d}", [day.counts.get(state, 0) for state in STACK]) for day in reversed(days)],
         "states": list(STACK),

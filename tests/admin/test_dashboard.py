@@ -124,6 +124,11 @@ def test_a_scale_ends_at_a_round_number(value: int, ceiling: int) -> None:
     assert nice_ceiling(value) == ceiling
 
 
+@pytest.mark.parametrize(("jobs", "marks"), [(1, ["0", "1"]), (2, ["0", "1", "2"]), (4, ["0", "5"]), (900, ["0", "500", "1k"])])
+def test_the_marks_of_a_count_are_whole_numbers(jobs: int, marks: list[str]) -> None:
+    assert [line["text"] for line in days_chart([Day(NOON, {"succeeded": jobs})])["lines"]] == marks
+
+
 def test_bars_of_run_times_share_one_scale() -> None:
     quick, slow = run_times_chart([RunTime("a", 10, 1.0, 2.0), RunTime("b", 10, 4.0, 8.0)])
     assert slow["median_width"] == pytest.approx(4 * quick["median_width"])

@@ -1,5 +1,7 @@
 """Errors say what to do instead, in one form for everything under /api/ and in each dialect's own."""
 
+import io
+import logging
 from typing import Any
 
 import pytest
@@ -64,6 +66,18 @@ def test_a_wrong_host_names_the_setting(client: Client, address: str) -> None:
     assert "'darkroom.example'" in detail
     assert "ALLOWED_HOSTS" in detail
     assert all(host in detail for host in django_settings.ALLOWED_HOSTS)
+
+
+def test_a_wrong_host_is_one_line_in_the_log(client: Client) -> None:
+    (handler,) = (one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler)
+    log = io.StringIO()
+    before = handler.setStream(log)
+    try:
+        client.get("/api/jobs/", headers={"Host": "darkroom.example"})
+    finally:
+        handler.setStream(before)
+    assert "Invalid HTTP_HOST header: 'darkroom.example'" in log.getvalue()
+    assert "Traceback" not in log.getvalue()
 
 
 def test_a_wrong_host_is_told_to_openais_clients_in_their_form(client: Client) -> None:

@@ -220,6 +220,14 @@ def test_another_raters_comparisons_do_not_count() -> None:
     assert next_pair("images", "local", random.Random(0)) is not None
 
 
+@pytest.mark.parametrize("origin", GeneratedImage.Origin)
+def test_only_pictures_that_a_model_painted_are_compared(origin: str) -> None:
+    make_picture(origin=origin)
+    make_picture(origin=origin)
+    painted = origin in ("generated", "edited", "upscaled")
+    assert (next_pair("images", "local", random.Random(0)) is not None) == painted
+
+
 def test_a_pair_is_close_in_what_the_newest_scorer_expects() -> None:
     make_scorer()
     files = {light: make_picture().file for light in (-2.0, -1.9, 1.9, 2.0)}

@@ -20,6 +20,8 @@ from api.scoring.taste.judgements import comparisons_on
 
 POOL = 300
 MOST_READ = 5000
+NOT_FOR_TASTE = ("annotated", "preprocessed", "uploaded")
+"""Origins of pictures that no model painted: boxes drawn over a copy, a sketch to work from, a client's own."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ def next_pair(on: str, rater: str, rng: random.Random) -> tuple[uuid.UUID, uuid.
 
 
 def candidates(on: str) -> dict[uuid.UUID, str]:
-    """Pictures that were made here, with their prompts; layouts that have a picture, with their titles. Newest first."""
+    """Pictures that a model painted here, with their prompts; layouts that have a picture, with their titles. Newest first."""
     if on == "layouts":
         layouts = LayoutScore.objects.filter(image__isnull=False).order_by("-pk")
         return dict(layouts.values_list("pk", "title")[:POOL])
-    made = StoredFile.objects.filter(generated__isnull=False).order_by("-pk")
-    return dict(made.values_list("pk", "generated__prompt")[:POOL])
+    painted = StoredFile.objects.filter(generated__isnull=False).exclude(generated__origin__in=NOT_FOR_TASTE).order_by("-pk")
+    return dict(painted.values_list("pk", "generated__prompt")[:POOL])
 
 
 def choose_other(on: str, first: uuid.UUID, others: list[uuid.UUID], rng: random.Random) -> uuid.UUID:
