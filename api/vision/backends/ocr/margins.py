@@ -13,7 +13,7 @@ FLAT = 8
 CONTEXT = 32
 """Pixels of the margin that stay: the network looks at what is around a line."""
 STRIDE = 32
-"""Of the network: a picture of other sides would be resized to a multiple of it."""
+"""Of the network: a picture of other sides is resized to a multiple of it, and one that begins elsewhere gives other boxes."""
 
 
 def without_margins(picture: Picture) -> tuple[slice, slice]:
@@ -34,11 +34,10 @@ def range_along(picture: Picture, axis: int) -> NDArray[np.uint8]:
 
 
 def inside(ranges: NDArray[np.uint8]) -> slice:
-    """From the first to the last that is not flat, with CONTEXT on both sides, a multiple of STRIDE long where that fits."""
+    """From the first to the last that is not flat, with CONTEXT on both sides, on the network's grid of the whole picture."""
     found = np.flatnonzero(ranges > FLAT)
     if not len(found):
         return slice(0, 0)
-    start, stop = max(0, int(found[0]) - CONTEXT), min(len(ranges), int(found[-1]) + 1 + CONTEXT)
-    length = min(len(ranges), -(-(stop - start) // STRIDE) * STRIDE)
-    start = min(start, len(ranges) - length)
-    return slice(start, start + length)
+    start = max(0, int(found[0]) - CONTEXT) // STRIDE * STRIDE
+    stop = -(-(int(found[-1]) + 1 + CONTEXT) // STRIDE) * STRIDE
+    return slice(start, min(len(ranges), stop))
