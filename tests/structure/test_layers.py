@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"api.strict"},
     {"api.form_data", "api.json_text", "api.problems", "api.specs"},
     {"api.outages"},
-    {"api.errors"},
+    {"api.errors", "api.json_types"},
 ]
 
 

@@ -17,7 +17,7 @@ from api.jobs.notify import wakeups
 from api.jobs.states import Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change
-from api.jobs.store.fair_order import Slot
+from api.jobs.store.fair_order import SlotTerms
 from api.specs import Spec
 
 FIRST_EVENT: list[transitions.Event] = [("status", {"status": Status.QUEUED})]
@@ -109,7 +109,7 @@ def admit(job: Job, spec: Spec, owner: OwnerLimits) -> Job:
         return cast(Job, transitions.add_job(job, FIRST_EVENT, **slot))
 
 
-def slot_of(job: Job, spec: Spec, owner: OwnerLimits) -> Slot:
+def slot_of(job: Job, spec: Spec, owner: OwnerLimits) -> SlotTerms:
     return {"cost": get_kind(spec.kind).cost(spec) / owner.weight, "goes_first": owner.goes_first and job.priority > 0}
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.jobs.store import transitions
-from api.jobs.store.fair_order import Slot
+from api.jobs.store.fair_order import SlotTerms
 from api.jobs.store.statements import is_postgres, run
 
 Limit = tuple[str, tuple[Any, ...], int]  # a condition with its parameters, and how many jobs may fit it
@@ -31,7 +31,7 @@ def limits_of(job: Job, max_active: int | None, children: int = 0) -> tuple[Limi
     return mine, ("status = 'queued'", (), settings.MAX_QUEUED_JOBS - children)
 
 
-def add_if_room(job: Job, events: list[transitions.Event], limits: tuple[Limit, Limit], slot: Slot) -> Job | None:
+def add_if_room(job: Job, events: list[transitions.Event], limits: tuple[Limit, Limit], slot: SlotTerms) -> Job | None:
     """The row; None where a limit is close, and `ensure_room` must decide."""
     now = time.monotonic()
     unsure = [limit for limit in limits if _plenty_until.get(limit, 0.0) < now]

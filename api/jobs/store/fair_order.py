@@ -23,7 +23,7 @@ JOB = Job._meta.db_table
 SLOT_COLUMNS = ("virtual_start", "virtual_finish", "owner_order")
 
 
-class Slot(TypedDict):
+class SlotTerms(TypedDict):
     """What a row's slot depends on beside its owner: its length, and whether it is before those of other owners."""
 
     cost: float
