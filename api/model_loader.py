@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry
-from api.devices import Device, dtype_name
+from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
@@ -54,12 +54,13 @@ from api.loading.device_memory import (
     size_on_device,
     translate_device_errors,
 )
-from api.loading.model_leases import Lease, LoadedModel
+from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import OomRetry
 
 __all__ = [
     "MEASURES",
     "Builder",
+    "DenoiserOptions",
     "DeviceFault",
     "Lease",
     "ModelBusy",
@@ -99,11 +100,13 @@ class ModelLoader:
         device: Device,
         memory_limit: int | None = None,
         forced_measures: frozenset[str] = frozenset(),
+        denoiser_options: DenoiserOptions = USUAL,
     ) -> None:
         unknown = forced_measures - MEASURES.keys()
         if unknown:
             raise ValueError(f"Unknown memory measure {min(unknown)}; there are {', '.join(MEASURES)}.")
         self.catalog, self.store, self.device, self.forced_measures = catalog, store, device, forced_measures
+        self.denoiser_options = denoiser_options
         self.memory_limit = memory_limit or int(device.memory_total * USABLE[device.type])
         self._models: dict[str, LoadedModel] = {}
         self._table_lock = threading.Lock()  # guards _models; held briefly
@@ -177,20 +180,7 @@ class ModelLoader:
         """JSON of the models in memory, the most recently used first. Never blocks."""
         with self._table_lock:
             models = sorted(self._models.values(), key=lambda loaded_model: loaded_model.last_used, reverse=True)
-            return [
-                {
-                    "id": loaded_model.entry.id,
-                    "bytes": loaded_model.size,
-                    "process_bytes": loaded_model.process_bytes,
-                    "spare_bytes": loaded_model.cache_bytes,
-                    "pinned": loaded_model.pins > 0,
-                    "last_used": loaded_model.last_used,
-                    "measures": list(loaded_model.measures),
-                    "dtypes": {name: dtype_name(dtype) for name, dtype in loaded_model.dtypes.items()},
-                    "load_seconds": round(loaded_model.load_seconds, 3),
-                }
-                for loaded_model in models
-            ]
+            return [loaded_model.describe() for loaded_model in models]
 
     def make_room(self, needed: int) -> bool:
         """Evict unpinned models, least recently used first, until `needed` bytes fit.
@@ -240,6 +230,7 @@ class ModelLoader:
             load_seconds=time.perf_counter() - started,
             size=size_on_device(loaded, measures),
             process_bytes=max(0, self.device.used_memory() - before),
+            options=self.denoiser_options,
         )
         on_progress(1.0, f"{entry.name} is loaded")
         logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(loaded_model.size), loaded_model.load_seconds)
@@ -344,6 +335,7 @@ class ModelLoader:
         """Free a model's memory. The caller holds `_table_lock` and knows that the model is not pinned."""
         loaded_model = self._models.pop(model_id)
         loaded_model.pipelines.clear()
+        loaded_model.caches.clear()
         if loaded_model.measures and hasattr(loaded_model.loaded, "remove_all_hooks"):
             loaded_model.loaded.remove_all_hooks()
         loaded_model.loaded = None
@@ -387,10 +379,11 @@ def configure(
     device: Device,
     memory_limit: int | None = None,
     forced_measures: frozenset[str] = frozenset(),
+    denoiser_options: DenoiserOptions = USUAL,
 ) -> ModelLoader:
     """Create the worker's loader."""
     global _loader
-    _loader = ModelLoader(catalog, store, device, memory_limit, forced_measures)
+    _loader = ModelLoader(catalog, store, device, memory_limit, forced_measures, denoiser_options)
     return _loader
 
 

@@ -17,7 +17,9 @@ import torch
 
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
+from api.images.backends.cudnn import cudnn_in_use
 from api.images.backends.engine.admission import make_row
+from api.images.backends.engine.graphs import graphed
 from api.images.backends.engine.passes import fit_tokens, key_of, run_pass
 from api.images.backends.engine.progress import report_step
 from api.images.backends.engine.rows import Row
@@ -104,7 +106,7 @@ class Engine:
         except BaseException:
             self.release()
             raise
-        self._stack.enter_context(torch.backends.cudnn.flags(benchmark=False))
+        self._stack.enter_context(cudnn_in_use(deterministic=torch.backends.cudnn.deterministic))  # as the caller has it
         for task in self.tasks:
             task.hooks.add_time("load", time.monotonic() - started)
             for note in notes:
@@ -159,7 +161,8 @@ class Engine:
     def _run_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
         self._busy = list({id(row.task): row.task for row in rows}.values())
         started = time.monotonic()
-        run_pass(lease.pipeline.unet, rows)
+        with graphed(lease, lease.pipeline.unet, pads_rows=True):
+            run_pass(lease.pipeline.unet, rows)
         seconds = time.monotonic() - started
         self._passes += 1
         for row in rows:
