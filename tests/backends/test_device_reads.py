@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import Guide
 from api.images.backends.engine.passes import advance, predict
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
+from api.images.backends.local import generate
 from api.images.scheduler_presets import SCHEDULER_NAMES
 from api.model_loader import ModelLoader
-from tests.backends.recorder import request
+from tests.backends.recorder import Recorder, request
 from tests.backends.test_engine_equality import Hooks
 
 META = torch.device("meta")
@@ -50,7 +51,7 @@ class Audit(TorchDispatchMode):
         devices = {tensor.device for tensor in (*given, *made)}
         self.operations += 1
         if name in ("_to_copy", "copy_", "copy") and len(devices) > 1:
-            if any(one.device == META for one in given) and name != "copy_":
+            if given[1 if name == "copy_" else 0].device == META:
                 raise AssertionError(f"{name} copies from the device")
             self.copies.append(name)
         elif torch.device("cpu") in devices:
@@ -103,11 +104,26 @@ def test_a_unet_pass_runs_on_the_device_alone(loader: ModelLoader, model: str) -
     assert (inside.on_host, inside.copies, around.copies) == ([], [], [])
 
 
+@pytest.mark.parametrize("model", ["sd3", "flux"])
+@torch.no_grad()
+def test_a_transformer_s_pass_runs_on_the_device_alone(loader: ModelLoader, model: str) -> None:
+    inputs: list[Any] = []
+    with loader.use(model, "text-to-image") as lease:
+        transformer = lease.pipeline.transformer
+        on_meta = copy.deepcopy(transformer).to(META)
+    handle = transformer.register_forward_pre_hook(lambda _, *given: inputs.append(given), with_kwargs=True)
+    generate(loader, [request(model_id=model, steps=1)], Recorder())
+    handle.remove()
+    args, options = tree_map_only(torch.Tensor, lambda tensor: tensor.to(META), inputs[0])
+    with Audit() as audit:
+        on_meta(*args, **options)
+    assert audit.operations > 100
+    assert (audit.on_host, audit.copies) == ([], [])
+
+
 @pytest.mark.parametrize("name", [None, *SCHEDULER_NAMES])
 @torch.no_grad()
-def test_no_scheduler_s_step_reads_from_the_device_and_few_copy_to_it(
-    loader: ModelLoader, name: str | None
-) -> None:
+def test_no_scheduler_s_step_reads_from_the_device_and_few_copy_to_it(loader: ModelLoader, name: str | None) -> None:
     row, audit = meta_row(loader, "sd1", scheduler=name), Audit()
     with audit:
         while not row.is_done:
