@@ -1,6 +1,6 @@
-"""Darkroom's engine on a GPU: pictures beside plain diffusers, the UNet as a CUDA graph, the VAE, small memories, chats. No Django.
+"""Darkroom's engine on a GPU: with and without CUDA graphs, beside plain diffusers; UNet, VAE, small memories, chats. No Django.
 
-    python -m benchmarks.gpu [--only sd15,sdxl,unet,vae,ladder,chat] [--json FILE]      # some minutes on an H200
+    python -m benchmarks.gpu [--only sd15,sdxl,unet,vae,ladder,chat] [--compile] [--json FILE]      # some minutes on an H200
     python -m benchmarks.gpu --tiny                                                    # every part in small, on any machine
 
 The weights are random (time does not depend on them) and made on the device. Each part stands alone: one that fails says so, and the
@@ -14,11 +14,8 @@ import platform
 import sys
 import tempfile
 import time
-import traceback
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,148 +26,15 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device, dtype_name, probe_device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
-from api.images.backends.local import generate
-from api.images.backends.request import ImageRequest
-from api.images.spec import Txt2ImgSpec
+from api.images.backends.engine.cuda_capture import CudaCapture
+from api.images.backends.engine.graphs import GraphCache
 from api.model_loader import ModelLoader
-from benchmarks.cuda_graph import Graphed
 from benchmarks.gpu_models import Family, Models
+from benchmarks.gpu_pictures import make_ours, pictures
+from benchmarks.gpu_run import Hooks, Run, Table
 
-PICTURES, ROWS, DECODED, MEMORIES, CHATS = (1, 4, 16), (2, 8, 32), (1, 4), (9, 5), (1, 8)
-PROMPT = "a red circle above a blue square, a serene lake at sunset"
-GUIDANCE = 7.5
+ROWS, DECODED, MEMORIES, CHATS = (2, 8, 32), (1, 4), (9, 5), (1, 8)
 LADDER_STEPS = 10
-WIDTH = 46
-
-
-class Table:
-    """Prints each figure as it is found, and keeps all for the JSON file."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, Any] = {}
-        self._rows: dict[str, Any] = {}
-
-    def start(self, part: str) -> None:
-        self._rows = self.parts[part] = {}
-        print(f"\n{part}", flush=True)
-
-    def add(self, name: str, text: str, **figures: Any) -> None:
-        self._rows[name] = figures or text
-        print(f"  {name:<{WIDTH}} {text}", flush=True)
-
-
-class Run:
-    """What every part needs."""
-
-    def __init__(self, models: Models, table: Table, options: Namespace) -> None:
-        self.models, self.table, self.device = models, table, models.device
-        self.tiny, self.steps = options.tiny, 2 if options.tiny else options.steps
-        self.failed = False
-
-    @contextmanager
-    def going_on(self, name: str) -> Iterator[None]:
-        """What fails inside is said, and what comes behind it is measured all the same."""
-        try:
-            yield
-        except Exception as error:
-            self.failed = True
-            self.table.add(name, f"FAILED: {type(error).__name__}: {error}", error=traceback.format_exc())
-
-    def seconds(self, work: Callable[[], Any]) -> float:
-        self.wait()
-        started = time.perf_counter()
-        work()
-        self.wait()
-        return time.perf_counter() - started
-
-    def each(self, work: Callable[[], Any]) -> float:
-        """Of one call: of as many as take about a second, after some that are not counted."""
-        work()
-        repeats = 2 if self.tiny else max(3, min(30, int(1 / self.seconds(work))))
-        return self.seconds(lambda: [work() for _ in range(repeats)]) / repeats
-
-    def wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-
-class Hooks:
-    """Adds up the phases."""
-
-    def __init__(self) -> None:
-        self.phases: dict[str, float] = defaultdict(float)
-        self.warnings: list[str] = []
-
-    def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None:
-        return
-
-    def on_load(self, fraction: float, text: str) -> None:
-        return
-
-    def cancelled(self, index: int) -> bool:
-        return False
-
-    @contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.phases[name] += time.perf_counter() - started
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
-# ---------------------------------------------------------------- pictures
-
-
-def pictures(run: Run, name: str) -> None:
-    """Ours through the loader and the backend, then a plain pipeline's call, for one, four and sixteen pictures."""
-    family, loader = run.models.families[name], run.models.loader()
-    run.table.start(f"{name}: {family.pixels}×{family.pixels}, {run.steps} steps with guidance")
-    loader.load(name)
-    run.table.add("dtypes", ", ".join(f"{part} {dtype}" for part, dtype in sorted(loader.loaded()[0]["dtypes"].items())))
-    for count in PICTURES:
-        with run.going_on(f"ours, {count}"):
-            measure_ours(run, loader, name, family.pixels, count)
-    loader.unload(name)
-    pipeline = run.models.plain(name)
-    for count in PICTURES:
-        with run.going_on(f"plain diffusers, {count}"):
-            measure_plain(run, pipeline, family.pixels, count)
-    run.models.park(name)
-
-
-def measure_ours(run: Run, loader: ModelLoader, name: str, pixels: int, count: int) -> None:
-    make_ours(loader, name, pixels, count, 2)
-    hooks = Hooks()
-    taken = run.seconds(lambda: make_ours(loader, name, pixels, count, run.steps, hooks))
-    phases = {phase: round(seconds, 4) for phase, seconds in hooks.phases.items() if phase != "load"}
-    told = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in phases.items())
-    run.table.add(f"ours, {count}", f"{taken:7.2f} s  {count / taken:6.2f}/s  ({told})", seconds=taken, phases=phases)
-
-
-def measure_plain(run: Run, pipeline: Any, pixels: int, count: int) -> None:
-    make_plain(pipeline, pixels, count, 2)
-    taken = run.seconds(lambda: make_plain(pipeline, pixels, count, run.steps))
-    name = f"plain diffusers, {dtype_name(run.device.dtype)}, {count}"
-    run.table.add(name, f"{taken:7.2f} s  {count / taken:6.2f}/s", seconds=taken)
-
-
-def make_ours(loader: ModelLoader, name: str, pixels: int, count: int, steps: int, hooks: Hooks | None = None) -> None:
-    spec = Txt2ImgSpec(
-        prompt=PROMPT, model_id=name, width=pixels, height=pixels, steps=steps, guidance_scale=GUIDANCE, seed=0, num_images=count,
-    )  # fmt: skip
-    [made] = generate(loader, [ImageRequest(spec)], hooks or Hooks())
-    if isinstance(made, Exception) or len(made) != count:
-        raise RuntimeError(f"{made} instead of {count} pictures")
-
-
-def make_plain(pipeline: Any, pixels: int, count: int, steps: int) -> None:
-    pipeline(
-        PROMPT, width=pixels, height=pixels, num_inference_steps=steps, guidance_scale=GUIDANCE, num_images_per_prompt=count,
-    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- modules alone
@@ -192,18 +56,27 @@ def unets(run: Run) -> None:
 def measure_unet(run: Run, pipeline: Any, family: Family, rows: int) -> None:
     inputs, forward = unet_inputs(run, pipeline, family, rows), forward_of(pipeline.unet)
     figures: dict[str, Any] = {"eager_ms": run.each(lambda: forward(**inputs)) * 1000}
-    told, started = f"eager {figures['eager_ms']:7.1f}", time.perf_counter()
-    graph = Graphed(forward, inputs)
-    figures["capture_s"] = time.perf_counter() - started
-    if graph.error:
-        told += f"   no graph: {graph.error.splitlines()[0][:60]}"
-        figures["graph_error"] = graph.error
-    else:
-        figures["graph_ms"] = run.each(lambda: graph(**inputs)) * 1000
-        figures["largest_difference"] = float((graph(**inputs) - forward(**inputs)).abs().max())
-        told += f"   graph {figures['graph_ms']:7.1f}   (captured in {figures['capture_s']:.2f} s,"
+    told, cache = f"eager {figures['eager_ms']:7.1f}", graph_cache(run, pipeline.unet)
+    graph = lambda: cache.run(forward, (), inputs, pads_rows=True)  # noqa: E731
+    graph()
+    figures["capture_s"] = run.seconds(graph)
+    figures |= cache.describe()
+    if figures["captured"]:
+        figures["graph_ms"] = run.each(graph) * 1000
+        figures["largest_difference"] = float((graph() - forward(**inputs)).abs().max())
+        told += (
+            f"   graph {figures['graph_ms']:7.1f}   (captured in {figures['capture_s']:.2f} s, {figures['bytes'] / 1e9:.2f} GB,"
+        )
         told += f" outputs differ by {figures['largest_difference']:.1g})"
+    else:
+        told += f"   no graph: {figures['error'][:60]}"
     run.table.add(f"{rows} rows", told, **figures)
+
+
+def graph_cache(run: Run, unet: Any) -> GraphCache:
+    cache = GraphCache(run.device.torch_device, CudaCapture(run.device.torch_device), run.device.memory_total)
+    cache.fit(unet, None, [])
+    return cache
 
 
 def forward_of(unet: Any) -> Callable[..., torch.Tensor]:
@@ -377,6 +250,7 @@ def read_options(arguments: list[str] | None) -> Namespace:
     parser = ArgumentParser(prog="benchmarks.gpu", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=chosen_parts, default=list(PARTS), metavar="PART[,PART]", help=", ".join(PARTS))
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--compile", action="store_true", help="the parts sd15 and sdxl also with compiled blocks")
     parser.add_argument("--tiny", action="store_true", help="small models, a few steps: does it run?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
     return parser.parse_args(arguments)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,25 @@ def test_with_graphs_off_nothing_is_captured() -> None:
     for _ in range(3):
         bench()
     assert bench.counts == (0, 0)
+
+
+def test_tensors_that_the_denoiser_caches_and_forgets_live_as_long_as_the_graph_that_reads_them(bench: Bench) -> None:
+    tables: dict[int, torch.Tensor] = {}
+
+    def forward(sample: torch.Tensor) -> torch.Tensor:
+        if len(sample) not in tables:
+            tables[len(sample)] = torch.ones(1)
+        return sample * tables[len(sample)]
+
+    bench.cache.fit(bench.module, None, [])
+    for _ in range(2):
+        bench.cache.run(forward, (torch.ones(1, 2),), {}, pads_rows=True)
+    table = weakref.ref(tables.pop(1))
+    gc.collect()
+    assert table() is not None
+    bench.cache.drop()
+    gc.collect()
+    assert table() is None
 
 
 # ---------------------------------------------------------------- what fails

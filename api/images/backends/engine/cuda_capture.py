@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 WARM_UP_CALLS = 3
 """Before a capture, on the stream that captures: libraries choose their kernels and take their workspaces in the first calls."""
@@ -72,3 +74,25 @@ class CudaCapture:
         if self._pool is not None:
             torch.cuda.synchronize(self._device)  # a graph may still be running
         self._pool = None
+
+
+class ReadTensors(TorchDispatchMode):
+    """Notes the tensors that operations read inside and that weren't made inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: dict[int, torch.Tensor] = {}
+        """One for each storage."""
+        self._made: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), options: Any = None) -> Any:
+        for storage, tensor in self._storages((args, options)):
+            if storage not in self._made:
+                self.tensors.setdefault(storage, tensor)
+        result = function(*args, **(options or {}))
+        self._made |= {storage for storage, _ in self._storages(result)} - self.tensors.keys()
+        return result
+
+    def _storages(self, tree: Any) -> list[tuple[int, torch.Tensor]]:
+        leaves, _ = tree_flatten(tree)
+        return [(leaf.untyped_storage()._cdata, leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]

@@ -23,7 +23,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unfl
 
 from api.images.backends.adapters import Lora, PutOn, adapters_on
 from api.images.backends.engine.compilation import BlockCompiler
-from api.images.backends.engine.cuda_capture import Capture, CudaCapture
+from api.images.backends.engine.cuda_capture import Capture, CudaCapture, ReadTensors
 from api.loading.device_memory import classify_error
 from api.loading.model_leases import Lease
 
@@ -208,7 +208,8 @@ class GraphCache:
         expected = self._run_plain(padded)
         try:
             before = self._capture.reserved_bytes()
-            graph = _Graph(call, self._capture, self._passes)
+            compiled = self._compiler is not None and not self._compiler.error  # Dynamo wouldn't compile while it is watched
+            graph = _Graph(call, self._capture, self._passes, watches=not compiled)
             grown = self._capture.reserved_bytes() - before
             error = _difference(call.sliced(expected), graph.run(call))
         except Exception as failure:
@@ -301,13 +302,24 @@ class _Call:
 class _Graph:
     """It is recorded with zeros: if something of a call's values were recorded too, the comparison would show it."""
 
-    def __init__(self, call: _Call, capture: Capture, now: int) -> None:
+    def __init__(self, call: _Call, capture: Capture, now: int, *, watches: bool) -> None:
         self.last_used, self._filled = now, 0
+        self._watches = watches
         self._inputs = [torch.zeros_like(tensor) for tensor in call.padded().tensors]  # outside of the pool
-        self._replay, self._output = capture.record(lambda: call.run_with(self._inputs))
+        self._kept: list[torch.Tensor] = []
+        self._replay, self._output = capture.record(lambda: self._run_recorded(call))
         leaves, _ = tree_flatten(self._output)
         if not any(isinstance(leaf, torch.Tensor) for leaf in leaves):
             raise TypeError("its output has no tensors")
+
+    def _run_recorded(self, call: _Call) -> Any:
+        """Keeps what is read from elsewhere: a module may cache tensors (rotary tables) and forget them before the graph does."""
+        if not self._watches:
+            return call.run_with(self._inputs)
+        with ReadTensors() as read:
+            output = call.run_with(self._inputs)
+        self._kept = list(read.tensors.values())
+        return output
 
     def run(self, call: _Call) -> Any:
         for place, tensor in zip(self._inputs, call.tensors, strict=True):
