@@ -119,11 +119,11 @@ class GraphCache:
 
     def describe(self) -> dict[str, Any]:
         """JSON for the status."""
-        told: dict[str, Any] = {
+        state: dict[str, Any] = {
             "captured": len(self._graphs), "failed": len(self._failed), "bytes": self.cache_bytes
         }  # fmt: skip
         errors = [*self._failed.values(), *([self._compiler.error] if self._compiler and self._compiler.error else [])]
-        return {**told, "error": errors[0]} if errors else told
+        return {**state, "error": errors[0]} if errors else state
 
     def clear_cache(self) -> None:
         """Memory is short: no graph is left, and for a while none is captured."""
