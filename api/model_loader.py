@@ -182,6 +182,11 @@ class ModelLoader:
             models = sorted(self._models.values(), key=lambda loaded_model: loaded_model.last_used, reverse=True)
             return [loaded_model.describe() for loaded_model in models]
 
+    def free_memory(self) -> int:
+        """Bytes that can be allocated now; what the models' CUDA graphs reserve is nobody else's, though the device counts it as free."""
+        with self._table_lock:
+            return self.device.free_memory() - sum(loaded_model.reserved_bytes for loaded_model in self._models.values())
+
     def make_room(self, needed: int) -> bool:
         """Evict unpinned models, least recently used first, until `needed` bytes fit.
 
@@ -292,7 +297,7 @@ class ModelLoader:
     def _too_large(self, entry: ModelEntry, needed: int) -> OutOfMemory:
         need, limit = readable_size(needed or entry.memory), readable_size(self.memory_limit)
         in_use_bytes = readable_size(sum(loaded_model.size for loaded_model in self._models.values()))
-        free = readable_size(self.device.free_memory())
+        free = readable_size(self.free_memory())
         return OutOfMemory(
             f"{entry.name} needs {need} of memory; models may take {limit}, {in_use_bytes} are in use, "
             f"and the {self.device.type} device has {free} free."
@@ -301,7 +306,7 @@ class ModelLoader:
     def _fits(self, needed: int) -> bool:
         with self._table_lock:
             held = sum(loaded_model.size for loaded_model in self._models.values())
-        return held + needed <= self.memory_limit and needed <= self.device.free_memory()
+        return held + needed <= self.memory_limit and needed <= self.free_memory()
 
     def _release_idle_caches(self) -> None:
         """Free the caches of unpinned models (prompt caches) before a model is evicted."""

@@ -68,7 +68,12 @@ class LoadedModel:
     @property
     def cache_bytes(self) -> int:
         """Bytes of the model's optional caches."""
-        return int(getattr(self.loaded, "cache_bytes", 0)) + sum(cache.cache_bytes for cache in list(self.caches.values()))
+        return int(getattr(self.loaded, "cache_bytes", 0)) + self.reserved_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Of its caches on the device (`caches`)."""
+        return sum(cache.cache_bytes for cache in list(self.caches.values()))
 
     def clear_cache(self) -> bool:
         """Free the optional caches. False when there are none."""

@@ -23,4 +23,4 @@ def fits_beside(loader: ModelLoader, model_id: str, task: str, kept: Collection[
     needed = builder_for(entry, task).estimate(entry, folder, loader.device)
     staying = sum(size for name, size in sizes.items() if name in kept)
     evictable = sum(sizes.values()) - staying
-    return staying + needed <= loader.memory_limit and needed <= loader.device.free_memory() + evictable
+    return staying + needed <= loader.memory_limit and needed <= loader.free_memory() + evictable

@@ -120,6 +120,18 @@ def test_when_memory_runs_out_graphs_go_first(cuda: Callable[..., ModelLoader], 
     assert told(loader) == {"captured": 0, "failed": 0, "bytes": 0}
 
 
+def test_what_graphs_reserve_is_not_free_for_other_models_until_they_are_dropped_for_them(
+    cuda: Callable[..., ModelLoader], recording: Recording
+) -> None:
+    loader, recording.grows = cuda(), 2**29
+    generate(loader, [request(steps=3)], Recorder())
+    assert loader.free_memory() == loader.device.memory_total - 2**29
+    loader.memory_limit = loader.device.memory_total
+    size = loader.loaded()[0]["bytes"]
+    assert loader.make_room(loader.device.memory_total - size)
+    assert (told(loader)["captured"], loader.free_memory()) == (0, loader.device.memory_total)
+
+
 def run_out() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory.")
 
