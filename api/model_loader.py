@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry
-from api.devices import Device, dtype_name
+from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
@@ -55,12 +55,13 @@ from api.loading.device_memory import (
     size_on_device,
     translate_device_errors,
 )
-from api.loading.model_leases import Lease, LoadedModel
+from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import OomRetry
 
 __all__ = [
     "MEASURES",
     "Builder",
+    "DenoiserOptions",
     "DeviceFault",
     "Lease",
     "ModelBusy",
@@ -100,11 +101,13 @@ class ModelLoader:
         device: Device,
         memory_limit: int | None = None,
         forced_measures: frozenset[str] = frozenset(),
+        denoiser_options: DenoiserOptions = USUAL,
     ) -> None:
         unknown = forced_measures - MEASURES.keys()
         if unknown:
             raise ValueError(f"Unknown memory measure {min(unknown)}; there are {', '.join(MEASURES)}.")
         self.catalog, self.store, self.device, self.forced_measures = catalog, store, device, forced_measures
+        self.denoiser_options = denoiser_options
         self.memory_limit = memory_limit or int(device.memory_total * USABLE[device.type])
         self._models: dict[str, LoadedModel] = {}
         self._table_lock = threading.Lock()  # guards _models; held briefly
@@ -178,20 +181,12 @@ class ModelLoader:
         """JSON of the models in memory, the most recently used first. Never blocks."""
         with self._table_lock:
             models = sorted(self._models.values(), key=lambda loaded_model: loaded_model.last_used, reverse=True)
-            return [
-                {
-                    "id": loaded_model.entry.id,
-                    "bytes": loaded_model.size,
-                    "process_bytes": loaded_model.process_bytes,
-                    "spare_bytes": loaded_model.cache_bytes,
-                    "pinned": loaded_model.pins > 0,
-                    "last_used": loaded_model.last_used,
-                    "measures": list(loaded_model.measures),
-                    "dtypes": {name: dtype_name(dtype) for name, dtype in loaded_model.dtypes.items()},
-                    "load_seconds": round(loaded_model.load_seconds, 3),
-                }
-                for loaded_model in models
-            ]
+            return [loaded_model.describe() for loaded_model in models]
+
+    def free_memory(self) -> int:
+        """Bytes that can be allocated now; what the models' CUDA graphs reserve is nobody else's, though the device counts it as free."""
+        with self._table_lock:
+            return self.device.free_memory() - sum(loaded_model.reserved_bytes for loaded_model in self._models.values())
 
     def make_room(self, needed: int) -> bool:
         """Evict unpinned models, least recently used first, until `needed` bytes fit.
@@ -241,6 +236,7 @@ class ModelLoader:
             load_seconds=time.perf_counter() - started,
             size=size_on_device(loaded, measures),
             process_bytes=max(0, self.device.used_memory() - before),
+            options=self.denoiser_options,
         )
         on_progress(1.0, f"{entry.name} is loaded")
         logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(loaded_model.size), loaded_model.load_seconds)
@@ -302,7 +298,7 @@ class ModelLoader:
     def _too_large(self, entry: ModelEntry, needed: int) -> OutOfMemory:
         need, limit = readable_size(needed or entry.memory), readable_size(self.memory_limit)
         in_use_bytes = readable_size(sum(loaded_model.size for loaded_model in self._models.values()))
-        free = readable_size(self.device.free_memory())
+        free = readable_size(self.free_memory())
         return OutOfMemory(
             f"{entry.name} needs {need} of memory; models may take {limit}, {in_use_bytes} are in use, "
             f"and the {self.device.type} device has {free} free."
@@ -311,7 +307,7 @@ class ModelLoader:
     def _fits(self, needed: int) -> bool:
         with self._table_lock:
             held = sum(loaded_model.size for loaded_model in self._models.values())
-        return held + needed <= self.memory_limit and needed <= self.device.free_memory()
+        return held + needed <= self.memory_limit and needed <= self.free_memory()
 
     def _release_idle_caches(self) -> None:
         """Free the caches of unpinned models (prompt caches) before a model is evicted."""
@@ -345,6 +341,7 @@ class ModelLoader:
         """Free a model's memory. The caller holds `_table_lock` and knows that the model is not pinned."""
         loaded_model = self._models.pop(model_id)
         loaded_model.pipelines.clear()
+        loaded_model.caches.clear()
         if loaded_model.measures and hasattr(loaded_model.loaded, "remove_all_hooks"):
             loaded_model.loaded.remove_all_hooks()
         loaded_model.loaded = None
@@ -388,10 +385,11 @@ def configure(
     device: Device,
     memory_limit: int | None = None,
     forced_measures: frozenset[str] = frozenset(),
+    denoiser_options: DenoiserOptions = USUAL,
 ) -> ModelLoader:
     """Create the worker's loader."""
     global _loader
-    _loader = ModelLoader(catalog, store, device, memory_limit, forced_measures)
+    _loader = ModelLoader(catalog, store, device, memory_limit, forced_measures, denoiser_options)
     return _loader
 
 

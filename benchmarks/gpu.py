@@ -1,6 +1,6 @@
-"""Darkroom's engine on a GPU: pictures beside plain diffusers, the UNet as a CUDA graph, the VAE, small memories, chats. No Django.
+"""Darkroom's engine on a GPU: with and without CUDA graphs, beside plain diffusers; UNet, VAE, small memories, chats. No Django.
 
-    python -m benchmarks.gpu [--only sd15,sdxl,unet,vae,ladder,chat] [--json FILE]      # some minutes on an H200
+    python -m benchmarks.gpu [--only sd15,sdxl,unet,vae,ladder,chat] [--compile] [--json FILE]      # some minutes on an H200
     python -m benchmarks.gpu --tiny                                                    # every part in small, on any machine
 
 The weights are random (time does not depend on them) and made on the device. Each part stands alone: one that fails says so, and the
@@ -15,108 +15,107 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from api.catalog import Catalog, ModelEntry
 from api.devices import Device, dtype_name, probe_device
+from api.downloads.store import ModelStore
 from api.errors import DarkroomError
-from api.images.backends.local import generate
-from api.images.backends.request import ImageRequest
-from api.images.spec import Txt2ImgSpec
+from api.images.backends.engine.cuda_capture import CudaCapture
+from api.images.backends.engine.graphs import GraphCache
 from api.model_loader import ModelLoader
-from benchmarks.gpu_chats import chats
-from benchmarks.gpu_models import Models
-from benchmarks.gpu_modules import unets, vaes
-from benchmarks.gpu_run import Run, Table
+from benchmarks.gpu_models import Family, Models
+from benchmarks.gpu_pictures import make_ours, pictures
+from benchmarks.gpu_run import Hooks, Run, Table
 
-PICTURES, MEMORIES = (1, 4, 16), (9, 5)
-PROMPT = "a red circle above a blue square, a serene lake at sunset"
-GUIDANCE = 7.5
+ROWS, DECODED, MEMORIES, CHATS = (2, 8, 32), (1, 4), (9, 5), (1, 8)
 LADDER_STEPS = 10
 
 
-class Hooks:
-    """Adds up the phases."""
-
-    def __init__(self) -> None:
-        self.phases: dict[str, float] = defaultdict(float)
-        self.warnings: list[str] = []
-
-    def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None:
-        return
-
-    def on_load(self, fraction: float, text: str) -> None:
-        return
-
-    def cancelled(self, index: int) -> bool:
-        return False
-
-    @contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.phases[name] += time.perf_counter() - started
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+# ---------------------------------------------------------------- modules alone
 
 
-# ---------------------------------------------------------------- pictures
+@torch.inference_mode()
+def unets(run: Run) -> None:
+    """One step's pass, launched from Python and as a graph. A picture with guidance is two rows."""
+    for name, family in run.models.families.items():
+        run.table.start(f"UNet of {name} alone, {family.pixels}×{family.pixels}, milliseconds a pass")
+        pipeline = run.models.on_device(name)
+        for rows in ROWS[:2] if family.is_xl else ROWS:
+            with run.going_on(f"{rows} rows"):
+                measure_unet(run, pipeline, family, rows)
+            run.device.empty_cache()
+        run.models.park(name)
 
 
-def pictures(run: Run, name: str) -> None:
-    """Ours through the loader and the backend, then a plain pipeline's call, for one, four and sixteen pictures."""
-    family, loader = run.models.families[name], run.models.loader()
-    run.table.start(f"{name}: {family.pixels}×{family.pixels}, {run.steps} steps with guidance")
-    loader.load(name)
-    run.table.add("dtypes", ", ".join(f"{part} {dtype}" for part, dtype in sorted(loader.loaded()[0]["dtypes"].items())))
-    for count in PICTURES:
-        with run.going_on(f"ours, {count}"):
-            measure_ours(run, loader, name, family.pixels, count)
-    loader.unload(name)
-    pipeline = run.models.plain(name)
-    for count in PICTURES:
-        with run.going_on(f"plain diffusers, {count}"):
-            measure_plain(run, pipeline, family.pixels, count)
-    run.models.park(name)
+def measure_unet(run: Run, pipeline: Any, family: Family, rows: int) -> None:
+    inputs, forward = unet_inputs(run, pipeline, family, rows), forward_of(pipeline.unet)
+    figures: dict[str, Any] = {"eager_ms": run.each(lambda: forward(**inputs)) * 1000}
+    told, cache = f"eager {figures['eager_ms']:7.1f}", graph_cache(run, pipeline.unet)
+    graph = lambda: cache.run(forward, (), inputs, pads_rows=True)  # noqa: E731
+    graph()
+    figures["capture_s"] = run.seconds(graph)
+    figures |= cache.describe()
+    if figures["captured"]:
+        figures["graph_ms"] = run.each(graph) * 1000
+        figures["largest_difference"] = float((graph() - forward(**inputs)).abs().max())
+        told += (
+            f"   graph {figures['graph_ms']:7.1f}   (captured in {figures['capture_s']:.2f} s, {figures['bytes'] / 1e9:.2f} GB,"
+        )
+        told += f" outputs differ by {figures['largest_difference']:.1g})"
+    else:
+        told += f"   no graph: {figures['error'][:60]}"
+    run.table.add(f"{rows} rows", told, **figures)
 
 
-def measure_ours(run: Run, loader: ModelLoader, name: str, pixels: int, count: int) -> None:
-    make_ours(loader, name, pixels, count, 2)
-    hooks = Hooks()
-    taken = run.seconds(lambda: make_ours(loader, name, pixels, count, run.steps, hooks))
-    phases = {phase: round(seconds, 4) for phase, seconds in hooks.phases.items() if phase != "load"}
-    told = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in phases.items())
-    run.table.add(f"ours, {count}", f"{taken:7.2f} s  {count / taken:6.2f}/s  ({told})", seconds=taken, phases=phases)
+def graph_cache(run: Run, unet: Any) -> GraphCache:
+    cache = GraphCache(run.device.torch_device, CudaCapture(run.device.torch_device), run.device.memory_total)
+    cache.fit(unet, None, [])
+    return cache
 
 
-def measure_plain(run: Run, pipeline: Any, pixels: int, count: int) -> None:
-    make_plain(pipeline, pixels, count, 2)
-    taken = run.seconds(lambda: make_plain(pipeline, pixels, count, run.steps))
-    name = f"plain diffusers, {dtype_name(run.device.dtype)}, {count}"
-    run.table.add(name, f"{taken:7.2f} s  {count / taken:6.2f}/s", seconds=taken)
+def forward_of(unet: Any) -> Callable[..., torch.Tensor]:
+    return lambda **inputs: unet(**inputs, return_dict=False)[0]
 
 
-def make_ours(loader: ModelLoader, name: str, pixels: int, count: int, steps: int, hooks: Hooks | None = None) -> None:
-    spec = Txt2ImgSpec(
-        prompt=PROMPT, model_id=name, width=pixels, height=pixels, steps=steps, guidance_scale=GUIDANCE, seed=0, num_images=count,
-    )  # fmt: skip
-    [made] = generate(loader, [ImageRequest(spec)], hooks or Hooks())
-    if isinstance(made, Exception) or len(made) != count:
-        raise RuntimeError(f"{made} instead of {count} pictures")
+def unet_inputs(run: Run, pipeline: Any, family: Family, rows: int) -> dict[str, Any]:
+    unet, side = pipeline.unet, family.pixels // pipeline.vae_scale_factor
+    made = {"device": run.device.torch_device, "dtype": unet.dtype}
+    inputs: dict[str, Any] = {
+        "sample": torch.randn(rows, 4, side, side, **made),
+        "timestep": torch.full((rows,), 500, device=made["device"]),
+        "encoder_hidden_states": torch.randn(rows, 77, unet.config.cross_attention_dim, **made),
+    }
+    if family.is_xl:
+        pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
+        inputs["added_cond_kwargs"] = {
+            "text_embeds": torch.randn(rows, pooled, **made),
+            "time_ids": torch.ones(rows, 6, **made),
+        }
+    return inputs
 
 
-def make_plain(pipeline: Any, pixels: int, count: int, steps: int) -> None:
-    pipeline(
-        PROMPT, width=pixels, height=pixels, num_inference_steps=steps, guidance_scale=GUIDANCE, num_images_per_prompt=count,
-    )  # fmt: skip
+@torch.inference_mode()
+def vaes(run: Run) -> None:
+    for name, family in run.models.families.items():
+        run.table.start(f"VAE of {name} alone, {family.pixels}×{family.pixels}, milliseconds a picture")
+        pipeline = run.models.on_device(name)
+        for count in DECODED:
+            with run.going_on(f"{count} at once"):
+                measure_vae(run, pipeline, family, count)
+        run.models.park(name)
+
+
+def measure_vae(run: Run, pipeline: Any, family: Family, count: int) -> None:
+    vae, side = pipeline.vae, family.pixels // pipeline.vae_scale_factor
+    latents = torch.randn(count, 4, side, side, device=run.device.torch_device, dtype=vae.dtype)
+    spent = run.each(lambda: vae.decode(latents, return_dict=False)) * 1000 / count
+    run.table.add(f"{count} at once, {dtype_name(vae.dtype)}", f"{spent:7.1f}", ms_each=spent)
 
 
 # ---------------------------------------------------------------- small memories
@@ -160,6 +159,64 @@ def limit_memory(device: Device, size: float) -> None:
         torch.cuda.set_per_process_memory_fraction(min(1.0, size / device.memory_total))
 
 
+# ---------------------------------------------------------------- chats
+
+
+def chats(run: Run) -> None:
+    """SmolVLM-256M's size, a picture in each chat."""
+    folder = run.models.folder / "vlm"
+    build_chat_model(folder, run.tiny)
+    for precision in ("bf16", "int8", "int4"):
+        run.table.start(f"chats at SmolVLM-256M's size, {precision}")
+        missing = "" if run.device.type == "cuda" else f"this is a {run.device.type} device"
+        missing = missing or ("" if find_spec("bitsandbytes") else "the package bitsandbytes is not installed")
+        if precision != "bf16" and missing:
+            run.table.add("not measured", missing)
+            continue
+        entry = ModelEntry(id="vlm", name="vlm", task="image-text-to-text", path=folder, precision=precision)
+        loader = ModelLoader(Catalog({"vlm": entry}, {}), ModelStore(folder), run.device)
+        with run.going_on(precision):
+            loader.load("vlm")
+            for count in CHATS:
+                talk(loader, count, 4)
+                first, speed = talk(loader, count, 8 if run.tiny else 48)
+                told = f"first token of all {first:6.2f} s, {speed:7.1f} tokens/s"
+                run.table.add(f"{count} at once", told, first_token_s=first, tokens_per_s=speed)
+            loader.unload("vlm")
+
+
+def build_chat_model(folder: Path, tiny: bool) -> None:
+    from benchmarks.chat import build
+    from tests.models.tiny_chat import build_tiny_vlm
+
+    if tiny:
+        build_tiny_vlm(folder)
+    else:
+        build(folder)
+
+
+def talk(loader: ModelLoader, count: int, tokens: int) -> tuple[float, float]:
+    """Seconds until every chat has its first token, and tokens a second of all together from then on."""
+    from PIL import Image
+
+    from api.chat.backends.request import ChatRequest, MessagePart, Sampling, Turn
+    from api.chat.backends.torch_backend import TorchBackend
+    from benchmarks.chat import QUESTION, Deaf
+
+    turn = Turn("user", (MessagePart(image=Image.effect_noise((512, 512), 80).convert("RGB")), MessagePart(text=QUESTION)))
+    request = ChatRequest(model_id="vlm", turns=(turn,), sampling=Sampling(temperature=0.0, max_tokens=tokens + 8 * count))
+    backend, started = TorchBackend(loader, "vlm"), time.perf_counter()
+    for _ in range(count):
+        backend.admit(request, Deaf())
+    while len(backend.decode_loop.rows) < count and backend.step():
+        pass
+    begun, written = time.perf_counter(), 0
+    while written < tokens and backend.rows == count:
+        backend.step()
+        written += 1
+    return begun - started, written * count / (time.perf_counter() - begun)
+
+
 # ---------------------------------------------------------------- the command
 
 PARTS: dict[str, Callable[[Run], None]] = {
@@ -193,6 +250,7 @@ def read_options(arguments: list[str] | None) -> Namespace:
     parser = ArgumentParser(prog="benchmarks.gpu", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=chosen_parts, default=list(PARTS), metavar="PART[,PART]", help=", ".join(PARTS))
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--compile", action="store_true", help="the parts sd15 and sdxl also with compiled blocks")
     parser.add_argument("--tiny", action="store_true", help="small models, a few steps: does it run?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
     return parser.parse_args(arguments)

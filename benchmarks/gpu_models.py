@@ -28,6 +28,7 @@ from api.downloads.store import ModelStore
 from api.loading.builders import Builder, register_builder
 from api.loading.device_memory import modules_of, weight_bytes
 from api.loading.dtypes import choose_dtypes
+from api.loading.model_leases import USUAL, DenoiserOptions
 from api.loading.pipelines import TASKS, pipeline_for_task, prepare_pipeline
 from api.model_loader import ModelLoader
 
@@ -127,9 +128,10 @@ class Models:
         self.catalog = Catalog(entries, {})
         register_builder("text-to-image", Builder(self._build, self._estimate, pipeline_for_task, tuple(TASKS)))
 
-    def loader(self, memory: int | None = None) -> ModelLoader:
+    def loader(self, memory: int | None = None, options: DenoiserOptions = USUAL) -> ModelLoader:
         """`memory`: as if the device had so many bytes."""
-        return ModelLoader(self.catalog, ModelStore(self.folder), self.device, memory and int(memory * 0.92))
+        limit = memory and int(memory * 0.92)
+        return ModelLoader(self.catalog, ModelStore(self.folder), self.device, limit, denoiser_options=options)
 
     def park(self, name: str) -> Any:
         """The pipeline, back in main memory and without hooks."""

@@ -1,10 +1,11 @@
-"""What every part of `benchmarks.gpu` needs: the table of figures, the clock, and going on where something fails.  [torch; no Django]"""
+"""What the parts of `benchmarks.gpu` share: the table, and how time is taken.  [torch; no Django]"""
 
 from __future__ import annotations
 
 import time
 import traceback
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +39,7 @@ class Run:
     def __init__(self, models: Models, table: Table, options: Namespace) -> None:
         self.models, self.table, self.device = models, table, models.device
         self.tiny, self.steps = options.tiny, 2 if options.tiny else options.steps
+        self.compiles = options.compile
         self.failed = False
 
     @contextmanager
@@ -65,3 +67,34 @@ class Run:
     def wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
+
+
+class Hooks:
+    """Adds up the phases."""
+
+    def __init__(self) -> None:
+        self.phases: dict[str, float] = defaultdict(float)
+        self.warnings: list[str] = []
+
+    def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None:
+        return
+
+    def on_load(self, fraction: float, text: str) -> None:
+        return
+
+    def cancelled(self, index: int) -> bool:
+        return False
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] += time.perf_counter() - started
+
+    def add_time(self, name: str, seconds: float, index: int | None = None) -> None:
+        self.phases[name] += seconds
+
+    def warn(self, text: str, index: int | None = None) -> None:
+        self.warnings.append(text)

@@ -100,6 +100,8 @@ CHAT_REMOTE_MODELS = env_list("CHAT_REMOTE_MODELS")  # what is asked of it besid
 CATALOG_EXTRA = env_path("CATALOG_EXTRA")
 MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
 MEMORY_MEASURES = env_list("MEMORY_MEASURES")  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload
+IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs, where there is CUDA
+IMAGE_COMPILE = env_choice("IMAGE_COMPILE", "off", ("off", "regional"))  # denoisers' blocks compiled, where there is CUDA
 IMAGE_METADATA = env_bool("IMAGE_METADATA", True)
 
 # Limits of what a client may send

@@ -12,9 +12,32 @@ from typing import Any, Protocol
 import torch
 
 from api.catalog import Catalog, ModelEntry
-from api.devices import Device
+from api.devices import Device, dtype_name
 from api.loading.builders import Builder
 from api.loading.device_memory import DENOISERS, apply_measure, dtypes_of, offload, undo_measure
+
+
+class ModelCache(Protocol):
+    """What the code that uses a model keeps with it, to be quicker the next time."""
+
+    @property
+    def cache_bytes(self) -> int: ...
+
+    def clear_cache(self) -> None: ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON for the status."""
+
+
+@dataclass(frozen=True)
+class DenoiserOptions:
+    """How the denoisers of pictures run on CUDA (IMAGE_GRAPHS, IMAGE_COMPILE)."""
+
+    graphs: bool = True
+    compile_blocks: bool = False
+
+
+USUAL = DenoiserOptions()
 
 
 @dataclass
@@ -37,18 +60,42 @@ class LoadedModel:
     pins: int = 0
     last_used: float = field(default_factory=time.time)
     in_use: threading.RLock = field(default_factory=threading.RLock)
+    options: DenoiserOptions = USUAL
+    caches: dict[str, ModelCache] = field(default_factory=dict)
+    """By the name that they have in the status; beside that of the model itself, if it has one."""
 
     @property
     def cache_bytes(self) -> int:
         """Bytes of the model's optional caches."""
-        return int(getattr(self.loaded, "cache_bytes", 0))
+        return int(getattr(self.loaded, "cache_bytes", 0)) + self.reserved_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Of its caches on the device (`caches`)."""
+        return sum(cache.cache_bytes for cache in list(self.caches.values()))
 
     def clear_cache(self) -> bool:
         """Free the optional caches. False when there are none."""
-        if not self.cache_bytes:
-            return False
-        self.loaded.clear_cache()
-        return True
+        had_some = self.cache_bytes > 0
+        own = [self.loaded] if hasattr(self.loaded, "clear_cache") else []
+        for cache in [*own, *self.caches.values()]:
+            cache.clear_cache()
+        return had_some
+
+    def describe(self) -> dict[str, Any]:
+        """JSON of what it is and takes."""
+        return {
+            "id": self.entry.id,
+            "bytes": self.size,
+            "process_bytes": self.process_bytes,
+            "spare_bytes": self.cache_bytes,
+            "pinned": self.pins > 0,
+            "last_used": self.last_used,
+            "measures": list(self.measures),
+            "dtypes": {name: dtype_name(dtype) for name, dtype in self.dtypes.items()},
+            "load_seconds": round(self.load_seconds, 3),
+            **{name: cache.describe() for name, cache in list(self.caches.items())},
+        }
 
     def pipeline_for(self, task: str) -> Any:
         if task not in self.pipelines:

@@ -21,6 +21,8 @@ class Loader(Protocol):
 
     def loaded(self) -> list[dict[str, Any]]: ...
 
+    def free_memory(self) -> int: ...
+
 
 def fits_beside(loader: Loader, model_id: str, task: str, kept: Collection[str]) -> bool:
     """Whether `model_id` is in memory, or would fit into it while the models `kept` stay. True for one that is still to be fetched.
@@ -34,4 +36,4 @@ def fits_beside(loader: Loader, model_id: str, task: str, kept: Collection[str])
     needed = builder_for(entry, task).estimate(entry, folder, loader.device)
     staying = sum(size for name, size in sizes.items() if name in kept)
     evictable = sum(sizes.values()) - staying
-    return staying + needed <= loader.memory_limit and needed <= loader.device.free_memory() + evictable
+    return staying + needed <= loader.memory_limit and needed <= loader.free_memory() + evictable

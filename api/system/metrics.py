@@ -113,7 +113,12 @@ def worker_metrics() -> Iterator[Metric]:
         spare.update({model["id"]: model.get("spare_bytes", 0) for model in worker.loaded_models})
     yield labelled("darkroom_workers", "Workers whose heartbeat is young.", "state", states)
     yield labelled("darkroom_model_loaded_bytes", "Weights in the workers' memory.", "model_id", loaded)
-    yield labelled("darkroom_model_cache_bytes", "What is kept of chats beside them, to answer sooner.", "model_id", spare)
+    yield labelled(
+        "darkroom_model_cache_bytes",
+        "What is kept beside them: of chats, and CUDA graphs.",
+        "model_id",
+        spare,
+    )
 
 
 def free_bytes() -> dict[str, float]:

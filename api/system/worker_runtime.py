@@ -27,6 +27,9 @@ def start_runtime() -> None:
         device=device,
         memory_limit=settings.MODEL_MEMORY_LIMIT,
         forced_measures=frozenset(settings.MEMORY_MEASURES),
+        denoiser_options=model_loader.DenoiserOptions(
+            graphs=settings.IMAGE_GRAPHS == "auto", compile_blocks=settings.IMAGE_COMPILE == "regional"
+        ),
     )
     log.info("%s in %s, ready in %.1f s", device.name, str(device.dtype).removeprefix("torch."), time.monotonic() - started)
 

@@ -169,7 +169,9 @@ def test_words_are_looked_for_in_a_bounded_part_which_a_date_moves(
     monkeypatch.setattr("api.jobs.admin.tools.MOST_SEARCHED", 100)
     assert ">picture 19950</span>" in listed(staff, "?q=19950")
     assert ">picture 7</span>" not in listed(staff, "?q=picture+7")
-    day = timezone.now() - timedelta(days=300) + timedelta(minutes=7 * 21)  # picture 7's, which late in the evening is the next one
+    day = (
+        timezone.now() - timedelta(days=300) + timedelta(minutes=7 * 21)
+    )  # picture 7's, which late in the evening is the next one
     assert ">picture 7</span>" in listed(staff, f"?q=picture+7&made={day:%Y-%m-%d}")
 
 

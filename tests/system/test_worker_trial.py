@@ -9,12 +9,15 @@ from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from api import model_loader
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Worker
 from api.jobs.start_failures import forget_start_failures, record_death_at_start, record_start_failure, start_failure
 from api.jobs.states import Status
 from api.jobs.worker.loop import WorkerLoop
+from api.loading.model_leases import DenoiserOptions
 from api.system import diagnosis
+from api.system.worker_runtime import start_runtime
 from api.system.worker_trial import sentence_for_start
 from tests.live import LiveServer
 from tests.system.conftest import MakeJob
@@ -189,3 +192,16 @@ def test_once_the_status_is_ready_the_first_picture_waits_for_no_model(tmp_path:
     assert loaded == ["starter", "starter-clip"]
     assert job["timings"]["load"] < 0.1
     assert job["timings"]["queue"] < 1
+
+
+@pytest.mark.parametrize(
+    ("graphs", "compiled", "options"),
+    [("auto", "off", DenoiserOptions()), ("off", "regional", DenoiserOptions(graphs=False, compile_blocks=True))],
+)
+def test_a_worker_runs_denoisers_as_the_settings_say(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, graphs: str, compiled: str, options: DenoiserOptions
+) -> None:
+    monkeypatch.setattr(model_loader, "_loader", None)
+    settings.IMAGE_GRAPHS, settings.IMAGE_COMPILE, settings.DEVICE = graphs, compiled, "cpu"
+    start_runtime()
+    assert model_loader.get_loader().denoiser_options == options

@@ -31,12 +31,14 @@ class Lora:
 
 
 @dataclass
-class _PutOn:
+class PutOn:
+    """Adapters that act on a pipeline's modules; another object whenever they were put on anew."""
+
     loras: tuple[Lora, ...]
     notes: list[str]
 
 
-_put_on: WeakKeyDictionary[torch.nn.Module, _PutOn] = WeakKeyDictionary()
+_put_on: WeakKeyDictionary[torch.nn.Module, PutOn] = WeakKeyDictionary()
 
 
 def apply_adapters(pipeline: Any, loras: Sequence[Lora]) -> list[str]:
@@ -45,14 +47,14 @@ def apply_adapters(pipeline: Any, loras: Sequence[Lora]) -> list[str]:
     Raises DarkroomError: lora_mismatch (400) for one that doesn't fit the model, lora_broken (422) for a file that is damaged.
     """
     wanted, denoiser = tuple(loras), _denoiser(pipeline)
-    current = _put_on.get(denoiser, _PutOn((), []))
+    current = _put_on.get(denoiser, PutOn((), []))
     if current.loras == wanted:
         return current.notes
     remove_adapters(pipeline)
     if not wanted:
         return []
     notes: list[str] = []
-    _put_on[denoiser] = _PutOn(wanted, notes)  # before the work: what is put on by half must be taken off too
+    _put_on[denoiser] = PutOn(wanted, notes)  # before the work: what is put on by half must be taken off too
     try:
         names = [_load(pipeline, lora, f"adapter_{number}", notes) for number, lora in enumerate(wanted)]
         pipeline.set_adapters(names, adapter_weights=[lora.weight for lora in wanted])
@@ -60,6 +62,10 @@ def apply_adapters(pipeline: Any, loras: Sequence[Lora]) -> list[str]:
         remove_adapters(pipeline)
         raise
     return notes
+
+
+def adapters_on(denoiser: torch.nn.Module) -> PutOn | None:
+    return _put_on.get(denoiser)
 
 
 def remove_adapters(pipeline: Any) -> None:

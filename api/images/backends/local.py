@@ -9,14 +9,14 @@ has a generator of its own, on the CPU, so that its noise depends on its seed al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 
-import torch
 from diffusers.utils import logging as diffusers_logging
 
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
+from api.images.backends.cudnn import cudnn_in_use
 from api.images.backends.engine.calls import call_engine
 from api.images.backends.inputs import leaves_unchanged, notes_on_source, source_image
 from api.images.backends.lora_files import find_adapters
@@ -49,7 +49,7 @@ def make_pictures(loader: ModelLoader, requests: Sequence[ImageRequest], hooks: 
     first = requests[0].spec
     if any(request.spec.shared_values() != first.shared_values() for request in requests):
         raise ValueError("The requests of a batch must agree in what they share.")
-    with _determinism(first.deterministic):
+    with cudnn_in_use(deterministic=first.deterministic):
         is_unet = loader.catalog.get(first.model_id).family in UNET_FAMILIES
         run_results = (call_engine if is_unet else _call_pipeline)(loader, requests, hooks, collector)
     if len(run_results) == 1 and isinstance(run_results[0], DarkroomError):
@@ -87,10 +87,3 @@ def _take_unchanged(requests: Sequence[ImageRequest], hooks: Hooks, collector: C
         for number in range(len(requests[index].spec.seeds)):
             collector.take(index, number, source_image(requests[index]))
     return unchanged
-
-
-@contextmanager
-def _determinism(wanted: bool) -> Iterator[None]:
-    """cuDNN may pick an algorithm by what is fastest at the moment: not when the same bytes are asked for."""
-    with torch.backends.cudnn.flags(deterministic=wanted, benchmark=False):
-        yield

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from api.errors import DarkroomError
+from api.images.backends.engine.graphs import graphed
 from api.images.backends.families import Prompts
 from api.images.backends.inputs import keep_outside_mask, network_mask, source_image
 from api.images.backends.latents import decode_latents, spread_latents
@@ -144,14 +145,15 @@ class _Run:
     def _denoise(self, pipeline: Any, chunk: list[_Picture]) -> torch.Tensor | None:
         """The latents of `chunk`; None when all its requests were cancelled on the way."""
         watcher = _StepWatcher(self, pipeline, chunk)
-        latents = pipeline(
-            **self._prompts.arguments([picture.request.spec for picture in chunk]),
-            **self._picture_arguments(pipeline, chunk),
-            num_inference_steps=self._first.steps,
-            generator=[picture.generator for picture in chunk],
-            output_type="latent",
-            callback_on_step_end=watcher,
-        ).images
+        with graphed(self._lease, pipeline.transformer):
+            latents = pipeline(
+                **self._prompts.arguments([picture.request.spec for picture in chunk]),
+                **self._picture_arguments(pipeline, chunk),
+                num_inference_steps=self._first.steps,
+                generator=[picture.generator for picture in chunk],
+                output_type="latent",
+                callback_on_step_end=watcher,
+            ).images
         return None if watcher.stopped else latents
 
     def _picture_arguments(self, pipeline: Any, chunk: list[_Picture]) -> dict[str, Any]:

@@ -7,4 +7,5 @@ conditioning.py  what the UNet is told beside the latents; prompt embeddings are
 schedules.py     a scheduler of its own for each row, copied from a prepared one
 rows.py          Row: one picture, its latents, scheduler and position
 passes.py        one UNet pass over rows, and each row's scheduler step
+graphs.py        the denoiser's forward as CUDA graphs (cuda_capture.py: what needs CUDA); compilation.py: its blocks compiled
 """

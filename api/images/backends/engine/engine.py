@@ -18,7 +18,9 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
+from api.images.backends.cudnn import cudnn_in_use
 from api.images.backends.engine.admission import make_row
+from api.images.backends.engine.graphs import graphed
 from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
 from api.images.backends.engine.progress import report_step
 from api.images.backends.engine.rows import Row
@@ -110,7 +112,7 @@ class Engine:
         except BaseException:
             self.release()
             raise
-        self._stack.enter_context(torch.backends.cudnn.flags(benchmark=False))
+        self._stack.enter_context(cudnn_in_use(deterministic=torch.backends.cudnn.deterministic))  # as the caller has it
         for task in self.tasks:
             task.hooks.add_time("load", time.monotonic() - started)
             for note in notes:
@@ -166,7 +168,7 @@ class Engine:
         return fit_tokens([row for row in live if key_of(row) == key_of(live[0])]) if live else []
 
     def _run_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
-        with self._working_on([row.task for row in rows], "denoise"):
+        with self._working_on([row.task for row in rows], "denoise"), graphed(lease, lease.pipeline.unet, pads_rows=True):
             run_pass(lease.pipeline.unet, rows, self._joined)
         self._passes += 1
         for row in rows:
