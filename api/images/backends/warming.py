@@ -15,6 +15,9 @@ class SilentHooks:
 
     def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None: ...
 
+    def wants_preview(self, index: int) -> bool:
+        return True  # so that what previews need is prepared, too
+
     def on_load(self, fraction: float, text: str) -> None: ...
 
     def cancelled(self, index: int) -> bool:

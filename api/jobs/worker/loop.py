@@ -1,4 +1,5 @@
-"""The worker's loop: claim → gather a batch → run → record. One thread runs models; the lease keeper is the other.
+"""The worker's loop: claim → gather a batch → run → record. One thread runs models; beside it the lease keeper and the publisher of
+progress have theirs.
 
 Jobs that are worked on in steps (chats) have a session, which others join while it runs. Sessions and batches take turns: while
 sessions are open, at most one batch of something else is run between two turns, and a turn ends after TURN_SECONDS. So a picture
@@ -29,6 +30,7 @@ from api.jobs.running import RunningJob
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
+from api.jobs.worker.publisher import ProgressPublisher
 from api.jobs.worker.sweep import clean_history
 from config.logs import job_id as job_id_of_log
 
@@ -66,6 +68,7 @@ class WorkerLoop:
         self.stopping = threading.Event()  # claim no more
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
+        self.publisher = ProgressPublisher()
         self.placement = Placement(row, self.held_models)
         self.sessions: dict[str, Session] = {}  # by batch key
         self.in_turn: Session | None = None  # the one that took the last step
@@ -81,7 +84,7 @@ class WorkerLoop:
     def run(self) -> None:
         """Until `stop` is called."""
         subscription = subscribe("worker")
-        self.keeper.start()
+        self.start_threads()
         log.info("Worker %s is ready", self.worker)
         while not self.stopping.is_set():
             try:
@@ -96,6 +99,10 @@ class WorkerLoop:
         self.drain()
         subscription.close()
         self.end()
+
+    def start_threads(self) -> None:
+        self.keeper.start()
+        self.publisher.start()
 
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
@@ -133,7 +140,7 @@ class WorkerLoop:
     def start(self, jobs: list[Job]) -> None:
         """Run a batch to its end, or open a session with it. What was tried before has the worker to itself."""
         kind, was_tried = get_kind(jobs[0].kind), jobs[0].attempt > 1
-        self.batch = start_readable(jobs, self.interrupted)
+        self.batch = start_readable(jobs, self.publisher, self.interrupted)
         if not self.batch:
             return
         self.hold()
@@ -185,9 +192,10 @@ class WorkerLoop:
             job_id_of_log.set("")
 
     def hold(self) -> None:
-        """Tell the lease keeper what is ours."""
+        """Tell the lease keeper and the publisher what is ours."""
         runs = [*self.batch, *(run for session in self.sessions.values() for run in session.running)]
         self.keeper.hold(runs)
+        self.publisher.hold(runs)
         state = Worker.State.BUSY if runs else Worker.State.IDLE
         if state != self.state:
             self.set_state(state)
@@ -228,7 +236,7 @@ class WorkerLoop:
     def let_join(self, key: str, session: Session) -> None:
         jobs = lifecycle.claim_joining(worker=self.worker, batch_key=key, limit=session.room())
         if jobs:
-            session.join(start_readable(jobs, self.interrupted))
+            session.join(start_readable(jobs, self.publisher, self.interrupted))
             self.hold()
 
     def drain(self) -> None:
@@ -260,7 +268,9 @@ class WorkerLoop:
 
     def end(self) -> None:
         self.keeper.ended.set()
-        if self.keeper.is_alive():
-            self.keeper.join(LONGEST_TURN_SECONDS)
+        self.publisher.stop()
+        for thread in (self.keeper, self.publisher):
+            if thread.is_alive():
+                thread.join(LONGEST_TURN_SECONDS)
         Worker.objects.filter(pk=self.worker.pk).update(state=Worker.State.STOPPED, loaded_models=[])
         log.info("Worker %s has ended", self.worker)

@@ -12,6 +12,7 @@ from api.jobs.notify import wakeups
 from api.jobs.states import FINAL, Status
 from api.jobs.store import transitions
 from api.jobs.store.outbox import delete_read_endings
+from api.jobs.store.preview_watches import delete_ended_watches
 
 log = logging.getLogger("darkroom.jobs")
 CHUNK = 500
@@ -48,6 +49,7 @@ def clean_history() -> None:
     while ids := list(old_events.order_by("created_at").values_list("pk", flat=True)[:CHUNK]):
         JobEvent.objects.filter(pk__in=ids).delete()
     delete_read_endings()
+    delete_ended_watches()
     if settings.JOB_RETENTION_DAYS:
         past = Now() - timedelta(days=settings.JOB_RETENTION_DAYS)
         old = Job.objects.filter(status__in=FINAL, created_at__lt=past, parent=None)  # children go with their parents
