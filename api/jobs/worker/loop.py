@@ -27,11 +27,13 @@ from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
+from api.jobs.start_failures import WARM_UP_FIELD
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.publisher import ProgressPublisher
 from api.jobs.worker.sweep import clean_history
+from api.jobs.worker.warming import WarmUp, Work
 from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
@@ -47,7 +49,7 @@ class WorkerLoop:
     """One process's claim on the queue.
 
     `describe` reports the device and the loaded models for the Worker row; `clean` is the slow maintenance; `warm_up` is
-    called once, as soon as no job waits.
+    called once, as soon as no job waits: then the worker is ready.
     """
 
     def __init__(
@@ -56,16 +58,17 @@ class WorkerLoop:
         worker_id: uuid.UUID | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
         clean: Callable[[], None] = clean_history,
-        warm_up: Callable[[], None] | None = None,
+        warm_up: Work | None = None,
     ) -> None:
         row = Worker(hostname=socket.gethostname(), pid=os.getpid(), kinds=kinds_taken())
         row.id = worker_id or row.id
         row.save(force_insert=True)
         self.worker = row
         self.describe = describe
-        self.warm_up = warm_up
-        self.state = Worker.State.LOADING if warm_up else Worker.State.IDLE
         self.stopping = threading.Event()  # claim no more
+        self.warm_up = WarmUp(warm_up, row.pk, self.stopping) if warm_up else None  # until it has been made
+        self.warm_up_failure = ""
+        self.state = self.idle_state
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
         self.publisher = ProgressPublisher()
@@ -75,8 +78,15 @@ class WorkerLoop:
         self.batch: list[RunningJob[Any]] = []  # what runs beside them
         self.has_claimed = self.found_jobs = False
 
+    @property
+    def idle_state(self) -> Worker.State:
+        return Worker.State.LOADING if self.warm_up else Worker.State.IDLE
+
     def report(self) -> dict[str, Any]:
-        return {"state": self.state, **self.describe()}
+        told = {"state": self.state, **self.describe()}
+        if self.warm_up_failure:
+            told["device"] = {**told.get("device", {}), WARM_UP_FIELD: self.warm_up_failure}
+        return told
 
     def held_models(self) -> set[str]:
         return {model["id"] for model in self.describe().get("loaded_models", [])}
@@ -85,7 +95,8 @@ class WorkerLoop:
         """Until `stop` is called."""
         subscription = subscribe("worker")
         self.start_threads()
-        log.info("Worker %s is ready", self.worker)
+        if self.warm_up is None:
+            log.info("Worker %s is ready", self.worker)
         while not self.stopping.is_set():
             try:
                 if not self.run_once() and not self.warm_up_once():
@@ -126,15 +137,15 @@ class WorkerLoop:
 
     def warm_up_once(self) -> bool:
         """Whether there was something to warm up. A failure is for the job that needs it to tell."""
-        warm_up, self.warm_up = self.warm_up, None
-        if warm_up is None:
+        if self.warm_up is None:
             return False
         self.set_state(Worker.State.LOADING)
-        try:
-            warm_up()
-        except Exception:
-            log.warning("The warm-up failed", exc_info=True)
+        self.keeper.warm_up = self.warm_up
+        self.warm_up.run()
+        self.warm_up_failure = self.warm_up.failure
+        self.warm_up = self.keeper.warm_up = None
         self.set_state(Worker.State.IDLE)
+        log.info("Worker %s is ready", self.worker)
         return True
 
     def start(self, jobs: list[Job]) -> None:
@@ -196,7 +207,7 @@ class WorkerLoop:
         runs = [*self.batch, *(run for session in self.sessions.values() for run in session.running)]
         self.keeper.hold(runs)
         self.publisher.hold(runs)
-        state = Worker.State.BUSY if runs else Worker.State.IDLE
+        state = Worker.State.BUSY if runs else self.idle_state
         if state != self.state:
             self.set_state(state)
 
