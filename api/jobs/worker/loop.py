@@ -83,10 +83,10 @@ class WorkerLoop:
         return Worker.State.LOADING if self.warm_up else Worker.State.IDLE
 
     def report(self) -> dict[str, Any]:
-        told = {"state": self.state, **self.describe()}
+        report = {"state": self.state, **self.describe()}
         if self.warm_up_failure:
-            told["device"] = {**told.get("device", {}), WARM_UP_FIELD: self.warm_up_failure}
-        return told
+            report["device"] = {**report.get("device", {}), WARM_UP_FIELD: self.warm_up_failure}
+        return report
 
     def held_models(self) -> set[str]:
         return {model["id"] for model in self.describe().get("loaded_models", [])}
