@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from api.images.backends.engine import table_steps
 from api.images.backends.engine.conditioning import Guide
 from api.images.backends.engine.rows import Row, Source
 
@@ -52,7 +53,15 @@ def run_pass(unet: Any, rows: Sequence[Row]) -> None:
     ordered = sorted(rows, key=lambda row: not row.guided)
     outputs = predict(unet, ordered)
     for row, output in zip(ordered, outputs.split(1), strict=True):
-        advance(row, output)
+        row.last_prediction = output, row.timesteps[row.position], row.latents
+    by_table = [number for number, row in enumerate(ordered) if row.table_row is not None]
+    if by_table:
+        advance_by_tables([ordered[number] for number in by_table], _pick(outputs, by_table))
+    for row, output in zip(ordered, outputs.split(1), strict=True):
+        if row.table_row is None:
+            advance_by_scheduler(row, output)
+        if row.inpainting is not None and row.inpainting.source is not None:
+            row.latents = _lay_back(row, row.inpainting.source, row.inpainting.mask)
 
 
 def predict(unet: Any, rows: Sequence[Row]) -> torch.Tensor:
@@ -74,18 +83,34 @@ def predict(unet: Any, rows: Sequence[Row]) -> torch.Tensor:
     return _guide(predicted, guided)
 
 
-def advance(row: Row, output: torch.Tensor) -> None:
-    """The scheduler's step, and for inpainting the source laid back around the mask. `output`: (1, channels, h, w)."""
+def advance_by_scheduler(row: Row, output: torch.Tensor) -> None:
+    """`output`: (1, channels, h, w)."""
     timestep = row.timesteps[row.position]
-    row.last_prediction = output, timestep, row.latents
     row.latents = row.scheduler.step(output, timestep, row.latents, **row.step_arguments, return_dict=False)[0]
     row.position += 1
-    if row.inpainting is not None and row.inpainting.source is not None:
-        row.latents = _lay_back(row, row.inpainting.source, row.inpainting.mask)
+
+
+def advance_by_tables(rows: Sequence[Row], outputs: torch.Tensor) -> None:
+    """`outputs`: (rows, channels, h, w)."""
+    steppers = [row.table_row for row in rows if row.table_row is not None]
+    for row, stepper in zip(rows, steppers, strict=True):
+        stepper.latents = row.latents  # inpainting has changed them
+    table_steps.advance(steppers, outputs)
+    for row, stepper in zip(rows, steppers, strict=True):
+        row.latents = stepper.latents
+        row.position += 1
+
+
+def _pick(outputs: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+    """Without a list of indices, which would be copied to the device."""
+    return outputs if len(numbers) == len(outputs) else torch.cat([outputs[number : number + 1] for number in numbers])
 
 
 def _input(row: Row) -> torch.Tensor:
-    scaled = row.scheduler.scale_model_input(row.latents, row.timesteps[row.position])
+    if row.table_row is None:
+        scaled = row.scheduler.scale_model_input(row.latents, row.timesteps[row.position])
+    else:
+        scaled = row.latents * row.table_row.table.input_scale[row.position]
     if row.inpainting is None or row.inpainting.masked_source is None:
         return scaled
     return torch.cat([scaled, row.inpainting.mask, row.inpainting.masked_source], dim=1)
@@ -103,17 +128,20 @@ def _guide(predicted: torch.Tensor, guided: Sequence[Row]) -> torch.Tensor:
 
 def _lay_back(row: Row, source: Source, mask: torch.Tensor) -> torch.Tensor:
     """The row's latents where it is painted, the source's elsewhere, noised as the next pass expects."""
-    kept = source.latents
-    if not row.is_done:
-        picture_share, noise_share = _noising(row.scheduler, row.timesteps[row.position])
+    if row.is_done:
+        kept = source.latents
+    else:
+        picture_share, noise_share = _noising(row)
         kept = picture_share * source.latents + noise_share * source.noise
     return (1 - mask) * kept + mask * row.latents
 
 
-def _noising(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
-    """How much of a picture, and how much of noise, is in latents at `timestep`; asked on the CPU, so that no device waits."""
-    one, zero, at = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), timestep.reshape(1)
-    return float(scheduler.add_noise(one, zero, at)), float(scheduler.add_noise(zero, one, at))
+def _noising(row: Row) -> tuple[float, float]:
+    """How much of a picture, and how much of noise, is in latents at the row's next pass; asked on the CPU, so that no device waits."""
+    if row.table_row is not None:
+        return row.table_row.table.blend[row.position - 1]
+    one, zero, timesteps = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), row.timesteps[row.position].reshape(1)
+    return float(row.scheduler.add_noise(one, zero, timesteps)), float(row.scheduler.add_noise(zero, one, timesteps))
 
 
 def _join_embeds(guides: Sequence[Guide]) -> torch.Tensor:
