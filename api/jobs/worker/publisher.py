@@ -21,7 +21,8 @@ from api.jobs.store.progress import attempt_of
 log = logging.getLogger("darkroom.jobs")
 Running = RunningJob[Any]
 INTERVAL_SECONDS = 0.1
-LOOK_SECONDS = 1.0  # how often it looks whose previews are watched
+IDLE_SECONDS = 1.0
+LOOK_SECONDS = 0.25  # how often it looks whose previews are watched, while jobs run
 
 
 class ProgressPublisher(threading.Thread):
@@ -83,7 +84,7 @@ class ProgressPublisher(threading.Thread):
 
     def run(self) -> None:
         while not self.ended:
-            if not self.posted.wait(LOOK_SECONDS):
+            if not self.posted.wait(LOOK_SECONDS if self.runs else IDLE_SECONDS) and not self.runs:
                 close_old_connections()
             self.urgent.wait(max(0.0, self.next_publication - time.monotonic()))
             self.turn()
