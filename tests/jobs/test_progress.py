@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from api.errors import DarkroomError
@@ -15,7 +17,6 @@ from api.jobs import lifecycle
 from api.jobs.models import Job, PreviewWatch
 from api.jobs.running import Failed, Finished, Stopped
 from api.jobs.states import Status
-from api.jobs.store import preview_watches
 from api.jobs.store.preview_watches import extend_watches
 from api.jobs.worker import publisher as module
 from api.jobs.worker.endings import end, start_running
@@ -168,7 +169,10 @@ def test_the_last_progress_comes_before_the_end_and_none_after_it(outcome, statu
     assert (now_as(running.job).status, running.ended) == (status, True)
 
 
-def test_an_end_waits_for_the_publication_under_way(start: Start, publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("meanwhile", [[], [2, 3]], ids=["the last step is being published", "others came meanwhile"])
+def test_an_end_waits_for_the_publication_under_way(
+    start: Start, publisher, monkeypatch: pytest.MonkeyPatch, meanwhile: list[int]
+) -> None:
     running, taken, go_on = start(), threading.Event(), threading.Event()
     record = lifecycle.record_progress
 
@@ -178,15 +182,17 @@ def test_an_end_waits_for_the_publication_under_way(start: Start, publisher, mon
         return record(reports)
 
     monkeypatch.setattr(lifecycle, "record_progress", record_slowly)
-    running.progress(step=1, steps=2)
+    running.progress(step=1, steps=3)
     publisher.start()
     assert taken.wait(10)
-    running.progress(step=2, steps=2)
+    for step in meanwhile:
+        running.progress(step=step, steps=3)
     threading.Timer(0.2, go_on.set).start()
     end(Finished(running, {}))
     publisher.stop()
     publisher.join(10)
-    assert told(running, "progress", "result") == [("progress", 1), ("progress", 2), ("result", None)]
+    steps = [("progress", step) for step in (1, *meanwhile[-1:])]
+    assert told(running, "progress", "result") == [*steps, ("result", None)]
 
 
 # ---------------------------------------------------------------- leases
@@ -293,8 +299,7 @@ def test_a_job_is_watched_as_long_as_somebody_says_so(start: Start, publisher, m
     extend_watches([running.id])
     publisher.turn()
     assert (running.watched, other.watched) == (True, False)
-    monkeypatch.setattr(preview_watches, "WATCH_SECONDS", 0.0)
-    extend_watches([running.id])
+    PreviewWatch.objects.update(watched_until=Now() - timedelta(milliseconds=1))  # as it is when nobody says so any more
     publisher.turn()
     assert not running.watched
 
