@@ -175,7 +175,7 @@ def main() -> None:
 
     print_machine(data)
     start_runtime()
-    warm_up()
+    warm_up(lambda: False)
     loop, own = WorkerLoop(), get_catalog().get(chosen.model).max_batch
     ways = [
         Way(f"{chosen.candidates} requests", own, False),

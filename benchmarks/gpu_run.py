@@ -82,6 +82,9 @@ class Hooks:
     def on_load(self, fraction: float, text: str) -> None:
         return
 
+    def wants_preview(self, index: int) -> bool:
+        return False
+
     def cancelled(self, index: int) -> bool:
         return False
 

@@ -18,12 +18,13 @@ from api.files.services import open_image
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
-from api.jobs.running import COALESCE_SECONDS, Failed, Finished, Outcome, RunningJob, Stopped
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.json_types import JsonObject
 
 log = logging.getLogger("darkroom.jobs")
 Run = RunningJob[ChatSpec]
 Progress = Callable[[float, str], None]
+COALESCE_SECONDS = 0.05  # of text: what comes within it is one event
 PROGRESS_STEPS = 100
 
 

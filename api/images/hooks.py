@@ -17,6 +17,9 @@ class RunHooks:
         for run, preview in zip(self.runs, previews, strict=True):
             run.progress(step=step, steps=steps, preview=preview)
 
+    def wants_preview(self, index: int) -> bool:
+        return self.runs[index].watched
+
     def on_load(self, fraction: float, text: str) -> None:
         """Told beside the steps that are done, until it is loaded."""
         for run in self.runs:

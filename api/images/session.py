@@ -42,6 +42,9 @@ class JobHooks:
     def on_step(self, step: int, steps: int, preview: bytes | None) -> None:
         self.run.progress(step=step, steps=steps, preview=preview)
 
+    def wants_preview(self) -> bool:
+        return self.run.watched
+
     def cancelled(self) -> bool:
         return self.run.cancelled
 

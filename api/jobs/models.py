@@ -130,6 +130,19 @@ class JobEvent(models.Model):
         return f"{self.sequence} {self.type}"
 
 
+class PreviewWatch(models.Model):
+    """Until when somebody watches a job's previews, unless that is said again: previews are only made for jobs that have this.
+
+    Not a column of the job: web processes write it while a worker writes the job's row.
+    """
+
+    job_id = models.UUIDField(primary_key=True)
+    watched_until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.job_id)[-12:]
+
+
 class JobEnding(models.Model):
     """The outbox: one row for each job that has ended, written in the transaction that ends it, and kept when the job is deleted.
 

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from api.errors import DarkroomError
@@ -15,19 +15,45 @@ from api.jobs.models import Job
 from api.json_types import JsonObject
 from api.specs import Spec
 
-COALESCE_SECONDS = 0.05
 S = TypeVar("S", bound=Spec)
 SpecT = TypeVar("SpecT", bound=Spec, covariant=True)
 
 
-class Emit(Protocol):
-    """Tells watchers of a running job something; raises nothing that the work must know of."""
+@dataclass(frozen=True)
+class ProgressReport:
+    """How far a job is, as its row and its watchers are told."""
 
-    def __call__(self, running: "RunningJob[Spec]", type: str, data: JsonObject, *, progress: JsonObject | None) -> None: ...
+    progress: JsonObject
+    preview: bytes | None = None
+    """A small JPEG."""
+
+    def after(self, earlier: "ProgressReport | None") -> "ProgressReport":
+        """This one in place of `earlier`, which nobody was told; a preview stays until there is a newer one."""
+        return replace(self, preview=self.preview or (earlier.preview if earlier else None))
+
+    @property
+    def event(self) -> tuple[str, JsonObject]:
+        """Type and data."""
+        if self.preview is None:
+            return "progress", self.progress
+        return "preview", {**self.progress, "preview": as_data_url(self.preview)}
 
 
 def as_data_url(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+class Reporter(Protocol):
+    """Tells watchers of running jobs; raises nothing that the work must know of. A job's events keep their order."""
+
+    def post(self, running: "RunningJob[Spec]", report: ProgressReport) -> None:
+        """To be told soon, unless a newer report comes before that. Returns at once."""
+
+    def emit(self, running: "RunningJob[Spec]", type: str, data: JsonObject) -> None:
+        """Told when this returns, and so is what was posted before."""
+
+    def flush(self, running: "RunningJob[Spec]") -> None:
+        """Told when this returns: what was posted."""
 
 
 class RunningJob(Generic[SpecT]):
@@ -36,7 +62,7 @@ class RunningJob(Generic[SpecT]):
     Used by the thread that runs models; `cancel_asked` is set by the thread that keeps the lease.
     """
 
-    def __init__(self, job: Job, spec: SpecT, emit: Emit, interrupted: threading.Event | None = None) -> None:
+    def __init__(self, job: Job, spec: SpecT, reporter: Reporter, interrupted: threading.Event | None = None) -> None:
         self.job, self.spec = job, spec
         self.timings: dict[str, float] = dict(job.timings)  # empty, unless it has waited for children
         self.warnings: list[str] = list(job.warnings)  # those that the submission knew
@@ -47,8 +73,9 @@ class RunningJob(Generic[SpecT]):
         self.last_activity = time.monotonic()
         self.step_reached = 0, 0
         """The last step that was reported, and of how many."""
-        self._emit = emit
-        self._last_emit = 0.0
+        self.watched = False
+        """Whether somebody would see a preview. Set by the publisher; work that makes previews asks it first."""
+        self._reporter = reporter
         if job.started_at is not None:
             waited = (job.started_at - job.created_at).total_seconds()
             self.timings["queue"] = round(max(0.0, waited), 4)  # less than nothing where the clock was set back
@@ -80,25 +107,25 @@ class RunningJob(Generic[SpecT]):
             raise JobCancelled
 
     def progress(self, *, step: int, steps: int, preview: bytes | None = None, stage: str = "") -> None:
-        """Step `step` of `steps` is done. Told to watchers at most every 50 ms, the last step always."""
+        """Step `step` of `steps` is done. Watchers are told soon, and not of each step; of the last one always. Returns at once."""
         self.last_activity = time.monotonic()
         self.step_reached = step, steps
-        if preview is None and step < steps and self.last_activity - self._last_emit < COALESCE_SECONDS:
-            return
-        self._last_emit = self.last_activity
         progress: JsonObject = {"fraction": round(step / steps, 4), "step": step, "steps": steps}
         if stage:
             progress["stage"] = stage
-        if preview is None:
-            self.emit("progress", progress, progress=progress)
-        else:
-            self.emit("preview", {**progress, "preview": as_data_url(preview)}, progress=progress)
+        if not self.ended:
+            self._reporter.post(self, ProgressReport(progress, preview))
 
-    def emit(self, type: str, data: JsonObject, *, progress: JsonObject | None = None) -> None:
+    def emit(self, type: str, data: JsonObject) -> None:
         """An event for those who watch. A lost lease stops the work; a database that is busy only costs this event."""
         self.last_activity = time.monotonic()
         if not self.ended:
-            self._emit(self, type, data, progress=progress)
+            self._reporter.emit(self, type, data)
+
+    def flush(self) -> None:
+        """Watchers are told how far it is: before its end is written."""
+        if not self.ended:
+            self._reporter.flush(self)
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:

@@ -2,6 +2,8 @@
 
 import socket
 import uuid
+from collections.abc import Iterable
+from datetime import timedelta
 
 from django.db.models.functions import Now
 
@@ -9,6 +11,8 @@ from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 
 FIELD = "start_failure"
+WARM_UP_FIELD = "warm_up_failure"
+HUNG_FIELD = "hung_warm_up"
 
 
 def record_start_failure(worker_id: uuid.UUID, reason: str) -> None:
@@ -35,5 +39,26 @@ def start_failure() -> str:
 
 
 def forget_start_failures() -> None:
-    """The server starts anew: what kept this machine's workers from starting before may be mended."""
-    Worker.objects.filter(hostname=socket.gethostname(), device__has_key=FIELD).delete()
+    """The server starts anew: what kept this machine's workers from starting before, or hung their warm-up, may be mended."""
+    Worker.objects.filter(hostname=socket.gethostname(), device__has_any_keys=[FIELD, HUNG_FIELD]).delete()
+
+
+# ---------------------------------------------------------------- warm-ups
+
+
+def record_hung_warm_up(worker_id: uuid.UUID) -> None:
+    """This worker's process ends for it."""
+    ended = {"state": Worker.State.STOPPED, "loaded_models": [], "device": {HUNG_FIELD: True}}
+    Worker.objects.filter(pk=worker_id).update(**ended)
+
+
+def warm_up_has_hung() -> bool:
+    """On this machine, within the last hour."""
+    recent = Now() - timedelta(hours=1)
+    workers = Worker.objects.filter(hostname=socket.gethostname(), heartbeat_at__gte=recent)
+    return workers.filter(device__has_key=HUNG_FIELD).exists()
+
+
+def warm_up_failure(workers: Iterable[Worker]) -> str:
+    """Why one of these was not warmed up; '' where all were."""
+    return next((str(worker.device[WARM_UP_FIELD]) for worker in workers if WARM_UP_FIELD in worker.device), "")

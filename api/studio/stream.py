@@ -39,6 +39,8 @@ async def job_stream(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
 class PartStream(JobStream):
     """`state` while it goes on, and one `done` with the pictures or the reason. The past is not replayed."""
 
+    shows_previews = True
+
     def begin(self) -> Iterator[bytes]:
         self.after, self.preview = where_it_stands(self.job_id)
         yield b": Darkroom\n\n"

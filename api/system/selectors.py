@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from api.catalog import ModelEntry
 from api.chat.backend_selection import preferred_entry
 from api.jobs.models import Job, Worker
-from api.jobs.start_failures import start_failure
+from api.jobs.start_failures import start_failure, warm_up_failure
 from api.jobs.states import ACTIVE, Status
 from api.json_types import JsonObject
 from config.catalog import get_catalog
@@ -94,7 +94,7 @@ def server_status() -> JsonObject:
     running = running_jobs()
     return {
         "status": server_state(workers, dict(running), failure),
-        "worker_error": failure or None,
+        "worker_error": failure or warm_up_failure(workers) or None,
         "inference_available": any(worker.state != Worker.State.STARTING for worker in workers),
         "loaded_models": loaded_ids(workers),
         "queue": {"queued": Job.objects.filter(status=Status.QUEUED).order_by().count(), "running": len(running)},

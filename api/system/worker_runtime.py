@@ -3,9 +3,11 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 
 from django.conf import settings
 
+from api.jobs.errors import JobCancelled
 from config.catalog import get_catalog
 
 log = logging.getLogger("darkroom.worker")
@@ -42,19 +44,24 @@ def describe_runtime() -> dict[str, object]:
     return {"device": loader.device.describe(), "loaded_models": loader.loaded()}
 
 
-def warm_up() -> None:
+def warm_up(should_stop: Callable[[], bool]) -> None:
     """What pictures need, where it is on disk already: the first request then finds it loaded, and used once. Never downloads.
 
-    The image model comes last: where both don't fit, it is the one that stays.
+    The image model comes last: where both don't fit, it is the one that stays. Raises JobCancelled where it was told to stop.
     """
     from api.images.backends.warming import make_smallest_picture
     from api.model_loader import get_loader
+
+    def report(fraction: float, text: str) -> None:
+        if should_stop():
+            raise JobCancelled
 
     loader = get_loader()
     for model_id in [*([settings.DEFAULT_CLIP_MODEL] if settings.PROMPT_SCORES else []), settings.DEFAULT_IMAGE_MODEL]:
         entry = get_catalog().get(model_id)
         if loader.store.available(entry):
-            loader.load(entry.id)
+            loader.load(entry.id, report)
             log.info("%s is loaded", entry.name)
     if loader.store.available(get_catalog().get(settings.DEFAULT_IMAGE_MODEL)):
-        make_smallest_picture(loader, settings.DEFAULT_IMAGE_MODEL)
+        make_smallest_picture(loader, settings.DEFAULT_IMAGE_MODEL, should_stop)
+        report(1.0, "")

@@ -26,6 +26,8 @@ class Recorder:
         self.warned: list[int | None] = []
         """Which request each of them is for."""
         self.loads: list[tuple[float, str]] = []
+        self.unwatched: set[int] = set()
+        """Requests whose previews nobody wants."""
         self._cancel_when = cancel_when
 
     def on_step(self, step: int, steps: int, previews: list[bytes | None]) -> None:
@@ -34,6 +36,9 @@ class Recorder:
 
     def on_load(self, fraction: float, text: str) -> None:
         self.loads.append((fraction, text))
+
+    def wants_preview(self, index: int) -> bool:
+        return index not in self.unwatched
 
     def cancelled(self, index: int) -> bool:
         return self._cancel_when(self, index)

@@ -61,6 +61,9 @@ class Hooks:
 
     def on_load(self, fraction: float, text: str) -> None: ...
 
+    def wants_preview(self) -> bool:
+        return False
+
     def cancelled(self) -> bool:
         return False
 

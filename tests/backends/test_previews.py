@@ -7,6 +7,8 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
+from api.images.backends import pipeline_call, previews
+from api.images.backends.engine import progress as engine_progress
 from api.images.backends.local import generate
 from api.images.backends.previews import Previewer, estimate_clean, projection
 from api.images.backends.schedulers import make_scheduler
@@ -73,3 +75,74 @@ def test_the_colours_of_latents_are_fitted_once_for_each_autoencoder(loader: Mod
         assert projection(lease.pipeline) is first
         assert first.shape == (4 + 1, 3)
         assert projection(other.pipeline).shape == (16 + 1, 3)
+
+
+# ---------------------------------------------------------------- who wants them
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_requests_that_nobody_watches_have_no_previews_and_pay_nothing(
+    loader: ModelLoader, hooks: Recorder, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise AssertionError("something was made for a preview")
+
+    for module, name in (
+        (engine_progress, "encode_preview"),
+        (engine_progress, "estimate_clean"),
+        (previews, "encode_preview"),
+    ):
+        monkeypatch.setattr(module, name, fail)
+    monkeypatch.setattr(pipeline_call, "projection", fail)
+    hooks.unwatched = {0, 1}
+    [one, other] = generate(loader, [request(model_id=family, steps=3)] * 2, hooks)
+    assert not isinstance(one, Exception)
+    assert not isinstance(other, Exception)
+    assert hooks.previews == []
+    assert hooks.steps[-1] == (3, 3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_watched_request_of_a_batch_alone_has_previews(
+    loader: ModelLoader, hooks: Recorder, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (previews, engine_progress):
+        monkeypatch.setattr(module, "INTERVAL", 0.0)
+    hooks.unwatched = {0}
+    generate(loader, [request(model_id=family, steps=3)] * 2, hooks)
+    assert {index for index, _ in hooks.previews} == {1}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_who_comes_late_gets_previews_from_the_next_step_on(
+    loader: ModelLoader, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (previews, engine_progress):
+        monkeypatch.setattr(module, "INTERVAL", 0.0)
+    hooks = Recorder()
+    hooks.unwatched = {0}
+    on_step = hooks.on_step
+
+    def come_late(step: int, steps: int, shown: list[bytes | None]) -> None:
+        on_step(step, steps, shown)
+        hooks.unwatched = set() if step >= 2 else {0}
+
+    monkeypatch.setattr(hooks, "on_step", come_late)
+    generate(loader, [request(model_id=family, steps=5)], hooks)
+    assert len(hooks.previews) == 2  # of steps 3 and 4; the last has its picture
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_picture_is_the_same_whether_or_not_it_was_watched(
+    loader: ModelLoader, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (previews, engine_progress):
+        monkeypatch.setattr(module, "INTERVAL", 0.0)
+    made = []
+    for unwatched in (set(), {0}):
+        hooks = Recorder()
+        hooks.unwatched = unwatched
+        [pictures] = generate(loader, [request(model_id=family, steps=4, deterministic=True)], hooks)
+        assert (len(hooks.previews) > 0) == (not unwatched)
+        made.append([picture.tobytes() for picture in pictures])
+    assert made[0] == made[1]

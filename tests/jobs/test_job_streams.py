@@ -7,11 +7,14 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
+from api.dialects.openai.streaming import ChunkStream
 from api.errors import DarkroomError
-from api.jobs.api import streaming
+from api.jobs.api import preview_watches, streaming
 from api.jobs.api.streaming import KEEP_ALIVE, JobStream, StreamResponse
+from api.jobs.api.views import EventStream
 from api.jobs.lifecycle import claim_jobs, fail_job
-from api.jobs.models import Job, JobEvent, Worker
+from api.jobs.models import Job, JobEvent, PreviewWatch, Worker
+from api.studio.stream import PartStream
 from tests.rows import make_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,3 +99,55 @@ def test_closing_a_stream_before_its_end_is_leaving(status: str, left: list[bool
     stream.read()
     StreamResponse(stream, leave=lambda: calls.append(True)).close()
     assert calls == left
+
+
+# ---------------------------------------------------------------- previews
+
+
+class Previews(Numbers):
+    shows_previews = True
+
+
+async def watched() -> set[Any]:
+    return await sync_to_async(lambda: set(PreviewWatch.objects.values_list("job_id", flat=True)))()
+
+
+async def watched_soon(*jobs: Job) -> None:
+    async with asyncio.timeout(5):
+        while await watched() != {job.pk for job in jobs}:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_stream_that_shows_previews_says_so_while_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview_watches, "REPEAT_SECONDS", 0.05)
+    job, other = await sync_to_async(make_job)("running"), await sync_to_async(make_job)("running")
+    streams = [Previews(job.pk).follow(), Previews(job.pk).follow(), Numbers(other.pk).follow()]
+    following = [asyncio.create_task(told_by(stream)) for stream in streams]
+    await watched_soon(job)
+    for one in following[:1]:
+        one.cancel()
+    await PreviewWatch.objects.all().adelete()
+    await watched_soon(job)  # by the one that is left
+    for one in following[1:]:
+        one.cancel()
+    await asyncio.wait(following)
+    await asyncio.sleep(0.2)
+    await PreviewWatch.objects.all().adelete()
+    await asyncio.sleep(0.2)
+    assert await watched() == set()
+
+
+async def told_by(chunks: Any) -> None:
+    async for _ in chunks:
+        pass
+
+
+async def test_nobody_watches_a_job_that_has_ended() -> None:
+    job = await sync_to_async(make_job)("succeeded")
+    assert await told(Previews(job.pk)) == [b"begin", b"end"]
+    assert await watched() == set()
+
+
+def test_the_streams_that_show_previews_say_so() -> None:
+    showing = {stream.__name__ for stream in (EventStream, PartStream, ChunkStream) if stream.shows_previews}
+    assert showing == {"EventStream", "PartStream"}

@@ -1,5 +1,6 @@
 """A worker that can't start is told everywhere, with the reason; one that loads is told as loading."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,24 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from api import model_loader
+from api.jobs.errors import JobCancelled
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Worker
 from api.jobs.start_failures import forget_start_failures, record_death_at_start, record_start_failure, start_failure
 from api.jobs.states import Status
+from api.jobs.worker import warming
+from api.jobs.worker.leases import STUCK_EXIT
 from api.jobs.worker.loop import WorkerLoop
 from api.loading.model_leases import DenoiserOptions
 from api.system import diagnosis
+from api.system.worker_factory import make_worker as make_worker_loop
 from api.system.worker_runtime import start_runtime
 from api.system.worker_trial import sentence_for_start
 from tests.live import LiveServer
-from tests.system.conftest import MakeJob
+from tests.system.conftest import DEVICE, MakeJob
 
 MakeWorker = Callable[..., Worker]
+ShouldStop = Callable[[], bool]
 REASON = "DEVICE is cuda, and this machine has none that PyTorch 2.13.0 can use. Set DEVICE=auto."
 
 
@@ -165,7 +171,7 @@ def test_a_server_whose_device_is_not_there_is_not_ready(server_without_its_devi
 
 
 def test_a_worker_with_something_to_warm_up_is_loading_from_its_first_report_on(db: None) -> None:
-    assert WorkerLoop(warm_up=lambda: None).report()["state"] == Worker.State.LOADING
+    assert WorkerLoop(warm_up=lambda should_stop: None).report()["state"] == Worker.State.LOADING
     assert WorkerLoop().report()["state"] == Worker.State.IDLE
 
 
@@ -205,3 +211,93 @@ def test_a_worker_runs_denoisers_as_the_settings_say(
     settings.IMAGE_GRAPHS, settings.IMAGE_COMPILE, settings.DEVICE = graphs, compiled, "cpu"
     start_runtime()
     assert model_loader.get_loader().denoiser_options == options
+
+
+@pytest.mark.models
+@pytest.mark.own_database
+def test_the_first_picture_comes_within_five_seconds_of_ready(tmp_path: Path) -> None:
+    """With the model's own size and steps; ready is what the log, the status and /api/ready/ say."""
+    with LiveServer(tmp_path / "data", DATABASE_URL="") as live:
+        live.wait_until(lambda: "is ready" in live.log.read_text(), "the worker's log says so")
+        assert "Darkroom starter is loaded" in live.log.read_text().partition(" is ready")[0]
+        live.wait_until(lambda: live.client.get("/api/ready/").json() == {"status": "ok"}, "the server says so", seconds=5)
+        begun = time.monotonic()
+        job = live.client.post("/api/txt2img/", json={"prompt": "a lake"}).json()
+        assert time.monotonic() - begun < 5
+    assert job["status"] == "succeeded"
+
+
+# ---------------------------------------------------------------- warm-ups that go wrong
+
+
+@pytest.fixture
+def quick(settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bounds of a moment; exits are only written down."""
+    exits: list[int] = []
+    settings.JOB_STUCK_SECONDS = 0.1
+    monkeypatch.setattr(warming, "WARM_UP_SECONDS", 0.1)
+    monkeypatch.setattr("os._exit", exits.append)
+    return exits
+
+
+def fail(should_stop: ShouldStop) -> None:
+    raise RuntimeError("secret")
+
+
+def take_too_long(should_stop: ShouldStop) -> None:
+    while not should_stop():
+        time.sleep(0.01)
+    raise JobCancelled
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("work", "sentence"), [(fail, warming.FAILED), (take_too_long, "was stopped")])
+def test_a_warm_up_that_fails_or_takes_long_is_told_and_the_worker_is_ready(
+    db: None, client: Client, work: warming.Work, sentence: str
+) -> None:
+    loop = WorkerLoop(warm_up=work, describe=lambda: {"device": DEVICE, "loaded_models": []})
+    assert loop.warm_up_once()
+    loop.keeper.beat()
+    status = client.get("/api/status/").json()
+    assert (status["status"], client.get("/api/ready/").json()) == ("ready", {"status": "ok"})
+    assert sentence in status["worker_error"]
+    assert status["workers"][0]["device"]["name"] == "A GPU"
+    assert not loop.warm_up_once()
+
+
+def test_a_warm_up_stops_with_its_worker(db: None) -> None:
+    loop = WorkerLoop(warm_up=take_too_long)
+    loop.stopping.set()
+    loop.warm_up_once()
+    assert loop.warm_up_failure == ""
+
+
+def test_a_warm_up_that_hangs_ends_its_worker_and_the_next_one_makes_none(db: None, quick: list[int]) -> None:
+    def hang(should_stop: ShouldStop) -> None:
+        time.sleep(0.2)
+        loop.keeper.end_if_stuck()  # as the lease keeper's thread does
+
+    loop = WorkerLoop(warm_up=hang)
+    loop.warm_up_once()
+    assert quick == [STUCK_EXIT]
+    after = WorkerLoop(warm_up=fail)
+    after.warm_up_once()
+    assert after.warm_up_failure == warming.HUNG
+    forget_start_failures()  # as the server does when it starts
+    again = WorkerLoop(warm_up=fail)
+    again.warm_up_once()
+    assert again.warm_up_failure == warming.FAILED
+
+
+def test_what_waits_is_run_before_the_warm_up_and_the_worker_is_loading_until_then(db: None) -> None:
+    loop = WorkerLoop(warm_up=lambda should_stop: None)
+    loop.hold()
+    assert loop.report()["state"] == Worker.State.LOADING
+    loop.warm_up_once()
+    assert loop.report()["state"] == Worker.State.IDLE
+
+
+@pytest.mark.parametrize("setting", ["LOAD_MODELS", "USE_LOCAL_MODELS"])
+def test_a_worker_without_models_of_its_own_is_ready_at_once(db: None, settings: Any, setting: str) -> None:
+    setattr(settings, setting, False)
+    assert make_worker_loop().state == Worker.State.IDLE

@@ -187,6 +187,9 @@ class _Run:
             step, steps = steps * len(self.made) + step * len(chunk), steps * total
         self._hooks.on_step(step, steps, [previews.get(index) for index in range(len(self._requests))])
 
+    def wants_preview(self, index: int) -> bool:
+        return self._hooks.wants_preview(index)
+
     def all_cancelled(self, chunk: list[_Picture]) -> bool:
         return all(self._hooks.cancelled(index) for index in {picture.index for picture in chunk})
 
@@ -198,7 +201,8 @@ class _StepWatcher:
         self._run, self._chunk = run, chunk
         first = chunk[0].request.spec
         self._previewer = Previewer(pipeline, first.width, first.height)
-        projection(pipeline)  # fitted before the first step, not in the middle
+        if any(run.wants_preview(picture.index) for picture in chunk):
+            projection(pipeline)  # fitted before the first step, not in the middle
         self.stopped = False
 
     def __call__(self, pipeline: Any, number: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -211,10 +215,11 @@ class _StepWatcher:
         return tensors
 
     def _previews(self) -> dict[int, bytes]:
-        """One for each request: of its first picture in this batch."""
-        if not self._previewer.due():
-            return {}
+        """One for each request whose previews are wanted: of its first picture in this batch."""
         rows: dict[int, int] = {}
         for row, picture in enumerate(self._chunk):
-            rows.setdefault(picture.index, row)
+            if self._run.wants_preview(picture.index):
+                rows.setdefault(picture.index, row)
+        if not rows or not self._previewer.due():
+            return {}
         return dict(zip(rows, self._previewer.make(list(rows.values())), strict=True))

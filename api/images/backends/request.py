@@ -37,6 +37,9 @@ class Hooks(Protocol):
     def cancelled(self, index: int) -> bool:
         """Asked at every step. When all requests are cancelled the work stops within a step."""
 
+    def wants_preview(self, index: int) -> bool:
+        """Asked before one is made."""
+
     def measure(self, name: str) -> AbstractContextManager[object]:
         """The seconds inside are added to the timing `name`: load, encode, denoise, decode, remote."""
 

@@ -8,11 +8,13 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import ExitStack
 
 from django.http import StreamingHttpResponse
 
 from api.jobs.api.database_calls import call_and_close, in_thread_when_back
 from api.jobs.api.event_hub import watch_job
+from api.jobs.api.preview_watches import watch_previews
 from api.jobs.api.waiting import setter
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import FINAL, Status
@@ -29,6 +31,9 @@ class JobStream(ABC):
     `begin`, `encode` and `finish` run in a thread and may ask the database; they do so before they change anything of their own, for
     they are called again where the database was away. `after`: the number of the last event that was read.
     """
+
+    shows_previews = False
+    """Whether its client sees them. Workers make none of a job for which no such stream is open."""
 
     def __init__(self, job_id: uuid.UUID, after: int = 0) -> None:
         self.job_id, self.after = job_id, after
@@ -82,7 +87,8 @@ class JobStream(ABC):
     async def follow(self) -> AsyncGenerator[bytes, None]:
         """The client's lines as they come, until the job has ended, and a comment whenever there were none for SILENCE_SECONDS."""
         moved, told_at = asyncio.Event(), time.monotonic()
-        with watch_job(self.job_id, setter(moved)):
+        with watch_job(self.job_id, setter(moved)), ExitStack() as watching:
+            is_first = True
             while True:
                 moved.clear()
                 for chunk in await self.read_when_back():
@@ -90,6 +96,9 @@ class JobStream(ABC):
                     told_at = time.monotonic()
                 if self.is_over:
                     return
+                if is_first and self.shows_previews:
+                    watching.enter_context(watch_previews(self.job_id))
+                is_first = False
                 try:
                     async with asyncio.timeout(told_at + SILENCE_SECONDS - time.monotonic()):
                         await moved.wait()

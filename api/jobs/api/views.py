@@ -116,6 +116,8 @@ async def job_events(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
 class EventStream(JobStream):
     """First a comment, so that a proxy passes the headers on; then the events, each with its number."""
 
+    shows_previews = True
+
     def __init__(self, request: HttpRequest, job: Job, after: int) -> None:
         super().__init__(job.id, after)
         self.request = request

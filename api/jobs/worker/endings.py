@@ -15,7 +15,7 @@ from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
 from api.jobs.kinds import AnyKind, get_kind, read_spec
 from api.jobs.models import Job
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Stopped, Waiting
-from api.json_types import JsonObject
+from api.jobs.worker.publisher import ProgressPublisher
 from api.specs import Spec, StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
@@ -23,36 +23,26 @@ Running = RunningJob[Spec]
 FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that restarts must not cost the work that is done
 
 
-def start_running(job: Job, interrupted: threading.Event | None = None) -> Running:
-    """Raises DarkroomError where the job's request can't be read."""
-    return RunningJob(job, read_spec(job), emit_quietly, interrupted)
+def start_running(job: Job, publisher: ProgressPublisher | None = None, interrupted: threading.Event | None = None) -> Running:
+    """Raises DarkroomError where the job's request can't be read. Without a publisher progress is told before other events alone."""
+    return RunningJob(job, read_spec(job), publisher or ProgressPublisher(), interrupted)
 
 
-def start_readable(jobs: Iterable[Job], interrupted: threading.Event) -> list[Running]:
+def start_readable(jobs: Iterable[Job], publisher: ProgressPublisher, interrupted: threading.Event) -> list[Running]:
     """Those whose request can be read; the others fail."""
     started: list[Running] = []
     for job in jobs:
         try:
-            started.append(start_running(job, interrupted))
+            started.append(start_running(job, publisher, interrupted))
         except DarkroomError as error:
-            fail(RunningJob(job, StoredSpec(kind=job.kind, params=job.params), emit_quietly), error)
+            fail(RunningJob(job, StoredSpec(kind=job.kind, params=job.params), publisher), error)
     return started
-
-
-def emit_quietly(running: Running, type: str, data: JsonObject, *, progress: JsonObject | None) -> None:
-    """An event of a running job. A lost lease ends the attempt; a database that is busy only costs this event."""
-    try:
-        lifecycle.emit_event(job=running.job, type=type, data=data, progress=progress)
-    except LeaseLost:
-        running.ended = True  # nothing of this attempt may be written any more
-    except CONNECTION_ERRORS:
-        log.warning("An event of job %s was not recorded", running.id, exc_info=True)
-        connection.close()
 
 
 def end(outcome: Outcome) -> None:
     """Write what became of a job; nothing where it has ended already. Raises CONNECTION_ERRORS where the database stays away."""
     running = outcome.running
+    running.flush()
     if isinstance(outcome, Finished):
         finish(running, get_kind(running.job.kind), outcome.output)
     elif isinstance(outcome, Failed):

@@ -17,6 +17,7 @@ from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
 from api.jobs.worker.retention import clean_history
 from api.jobs.worker.sweep import sweep
+from api.jobs.worker.warming import WarmUp
 from api.specs import Spec
 
 log = logging.getLogger("darkroom.worker")
@@ -38,6 +39,7 @@ class LeaseKeeper(threading.Thread):
         self.worker, self.describe, self.clean = worker, describe, clean
         self.ended = threading.Event()
         self.runs: Sequence[RunningJob[Spec]] = ()
+        self.warm_up: WarmUp | None = None
         self.next_heartbeat = self.next_sweep = 0.0
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
         self.cleaner = threading.Thread()
@@ -103,6 +105,10 @@ class LeaseKeeper(threading.Thread):
 
     def end_if_stuck(self) -> None:
         """Cooperative cancelling can't end a thread that hangs in the device: the process ends, and its rows are handed back."""
+        if self.warm_up is not None and self.warm_up.is_stuck():
+            log.critical("The warm-up hangs: this worker ends itself, and the next one makes none")
+            self.warm_up.record_hang()
+            os._exit(STUCK_EXIT)
         silent = [time.monotonic() - run.last_activity for run in self.runs if not run.ended]
         if silent and min(silent) > settings.JOB_STUCK_SECONDS:
             log.critical("No step for %.0f s: this worker hangs and ends itself", min(silent))

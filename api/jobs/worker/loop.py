@@ -1,4 +1,5 @@
-"""The worker's loop: claim → gather a batch → run → record. One thread runs models; the lease keeper is the other.
+"""The worker's loop: claim → gather a batch → run → record. One thread runs models; beside it the lease keeper and the publisher of
+progress have theirs.
 
 Jobs that are worked on in steps (chats) have a session, which others join while it runs. Sessions and batches take turns: while
 sessions are open, at most one batch of something else is run between two turns, and a turn ends after TURN_SECONDS. So a picture
@@ -26,10 +27,13 @@ from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
+from api.jobs.start_failures import WARM_UP_FIELD
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
+from api.jobs.worker.publisher import ProgressPublisher
 from api.jobs.worker.retention import clean_history
+from api.jobs.worker.warming import WarmUp, Work
 from api.specs import Spec
 from config.logs import job_id as job_id_of_log
 
@@ -46,7 +50,7 @@ class WorkerLoop:
     """One process's claim on the queue.
 
     `describe` reports the device and the loaded models for the Worker row; `clean` is the slow maintenance; `warm_up` is
-    called once, as soon as no job waits.
+    called once, as soon as no job waits: then the worker is ready.
     """
 
     def __init__(
@@ -55,26 +59,35 @@ class WorkerLoop:
         worker_id: uuid.UUID | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
         clean: Callable[[], None] = clean_history,
-        warm_up: Callable[[], None] | None = None,
+        warm_up: Work | None = None,
     ) -> None:
         row = Worker(hostname=socket.gethostname(), pid=os.getpid(), kinds=kinds_taken())
         row.id = worker_id or row.id
         row.save(force_insert=True)
         self.worker = row
         self.describe = describe
-        self.warm_up = warm_up
-        self.state = Worker.State.LOADING if warm_up else Worker.State.IDLE
         self.stopping = threading.Event()  # claim no more
+        self.warm_up = WarmUp(warm_up, row.pk, self.stopping) if warm_up else None  # until it has been made
+        self.warm_up_failure = ""
+        self.state = self.idle_state
         self.interrupted = threading.Event()  # and stop what runs, at its next step
         self.keeper = LeaseKeeper(row, self.report, clean)
+        self.publisher = ProgressPublisher()
         self.placement = Placement(row, self.held_models)
         self.sessions: dict[str, Session[Spec]] = {}  # by batch key
         self.in_turn: Session[Spec] | None = None  # the one that took the last step
         self.batch: list[RunningJob[Spec]] = []  # what runs beside them
         self.has_claimed = self.found_jobs = False
 
+    @property
+    def idle_state(self) -> Worker.State:
+        return Worker.State.LOADING if self.warm_up else Worker.State.IDLE
+
     def report(self) -> dict[str, object]:
-        return {"state": self.state, **self.describe()}
+        report = {"state": self.state, **self.describe()}
+        if self.warm_up_failure:
+            report["device"] = {**report.get("device", {}), WARM_UP_FIELD: self.warm_up_failure}
+        return report
 
     def held_models(self) -> set[str]:
         return {model["id"] for model in self.describe().get("loaded_models", [])}
@@ -82,8 +95,9 @@ class WorkerLoop:
     def run(self) -> None:
         """Until `stop` is called."""
         subscription = subscribe("worker")
-        self.keeper.start()
-        log.info("Worker %s is ready", self.worker)
+        self.start_threads()
+        if self.warm_up is None:
+            log.info("Worker %s is ready", self.worker)
         while not self.stopping.is_set():
             try:
                 if not self.run_once() and not self.warm_up_once():
@@ -97,6 +111,10 @@ class WorkerLoop:
         self.drain()
         subscription.close()
         self.end()
+
+    def start_threads(self) -> None:
+        self.keeper.start()
+        self.publisher.start()
 
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
@@ -120,21 +138,21 @@ class WorkerLoop:
 
     def warm_up_once(self) -> bool:
         """Whether there was something to warm up. A failure is for the job that needs it to tell."""
-        warm_up, self.warm_up = self.warm_up, None
-        if warm_up is None:
+        if self.warm_up is None:
             return False
         self.set_state(Worker.State.LOADING)
-        try:
-            warm_up()
-        except Exception:
-            log.warning("The warm-up failed", exc_info=True)
+        self.keeper.warm_up = self.warm_up
+        self.warm_up.run()
+        self.warm_up_failure = self.warm_up.failure
+        self.warm_up = self.keeper.warm_up = None
         self.set_state(Worker.State.IDLE)
+        log.info("Worker %s is ready", self.worker)
         return True
 
     def start(self, jobs: list[Job]) -> None:
         """Run a batch to its end, or open a session with it. What was tried before has the worker to itself."""
         kind, was_tried = get_kind(jobs[0].kind), jobs[0].attempt > 1
-        self.batch = start_readable(jobs, self.interrupted)
+        self.batch = start_readable(jobs, self.publisher, self.interrupted)
         if not self.batch:
             return
         self.hold()
@@ -186,10 +204,11 @@ class WorkerLoop:
             job_id_of_log.set("")
 
     def hold(self) -> None:
-        """Tell the lease keeper what is ours."""
+        """Tell the lease keeper and the publisher what is ours."""
         runs = [*self.batch, *(run for session in self.sessions.values() for run in session.running)]
         self.keeper.hold(runs)
-        state = Worker.State.BUSY if runs else Worker.State.IDLE
+        self.publisher.hold(runs)
+        state = Worker.State.BUSY if runs else self.idle_state
         if state != self.state:
             self.set_state(state)
 
@@ -229,7 +248,7 @@ class WorkerLoop:
     def let_join(self, key: str, session: Session[Spec]) -> None:
         jobs = lifecycle.claim_joining(worker=self.worker, batch_key=key, limit=session.room())
         if jobs:
-            session.join(start_readable(jobs, self.interrupted))
+            session.join(start_readable(jobs, self.publisher, self.interrupted))
             self.hold()
 
     def drain(self) -> None:
@@ -261,7 +280,9 @@ class WorkerLoop:
 
     def end(self) -> None:
         self.keeper.ended.set()
-        if self.keeper.is_alive():
-            self.keeper.join(LONGEST_TURN_SECONDS)
+        self.publisher.stop()
+        for thread in (self.keeper, self.publisher):
+            if thread.is_alive():
+                thread.join(LONGEST_TURN_SECONDS)
         Worker.objects.filter(pk=self.worker.pk).update(state=Worker.State.STOPPED, loaded_models=[])
         log.info("Worker %s has ended", self.worker)

@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.states import FINAL
 from api.jobs.store.outbox import delete_read_endings
+from api.jobs.store.preview_watches import delete_ended_watches
 
 CHUNK = 500
 
@@ -19,6 +20,7 @@ def clean_history() -> None:
     while ids := list(old_events.order_by("created_at").values_list("pk", flat=True)[:CHUNK]):
         JobEvent.objects.filter(pk__in=ids).delete()
     delete_read_endings()
+    delete_ended_watches()
     if settings.JOB_RETENTION_DAYS:
         past = Now() - timedelta(days=settings.JOB_RETENTION_DAYS)
         old = Job.objects.filter(status__in=FINAL, created_at__lt=past, parent=None)  # children go with their parents

@@ -27,10 +27,10 @@ def start_hosting(**_: object) -> None:
 
 
 def host(loop: WorkerLoop) -> None:
-    """Make this process a worker: its lease keeper starts, which also sweeps and publishes what waits unheard."""
+    """Make this process a worker: its lease keeper starts, which also sweeps and publishes what waits unheard, and its publisher."""
     global _loop
     _loop = loop
-    loop.keeper.start()
+    loop.start_threads()
     loop.warm_up_once()
 
 

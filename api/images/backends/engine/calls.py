@@ -45,6 +45,9 @@ class RequestHooks:
     def on_step(self, step: int, steps: int, preview: bytes | None) -> None:
         self.share_done, self.preview, self.has_moved = step / steps, preview, True
 
+    def wants_preview(self) -> bool:
+        return self._hooks.wants_preview(self._index)
+
     def on_load(self, fraction: float, text: str) -> None:
         if self._index == 0:
             self._hooks.on_load(fraction, text)

@@ -18,7 +18,7 @@ def report_step(pipeline: Any, task: Task, rows: Sequence[Row], most_rows: int) 
     task.steps = rows[0].steps
     step, steps = count_steps([(task, sum(row.steps_done for row in rows))], most_rows)
     now = time.monotonic()
-    is_due = step < steps and now - task.last_preview >= INTERVAL
+    is_due = step < steps and now - task.last_preview >= INTERVAL and task.hooks.wants_preview()
     if is_due:
         task.last_preview = now
     task.hooks.on_step(step, steps, make_preview(pipeline, rows[0]) if is_due else None)

@@ -19,6 +19,9 @@ class TaskHooks(Protocol):
     def on_step(self, step: int, steps: int, preview: bytes | None) -> None:
         """`step` of `steps` is done, over all pictures of the request. `preview` is a small JPEG; None: no new one."""
 
+    def wants_preview(self) -> bool:
+        """Asked before one is made."""
+
     def on_load(self, fraction: float, text: str) -> None:
         """Of fetching and loading the model, 0 to 1, and what is being done in words."""
 
