@@ -17,7 +17,7 @@ from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
 from api.images.output_sinks import OutputSink
-from api.images.pictures import Output, Picture, Run, open_request, open_sink, save
+from api.images.pictures import Output, Picture, Run, discard, open_request, open_sink, save
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import link_sources, set_tags
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
@@ -58,7 +58,8 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
         from api.images.session import ImageSession
         from api.model_loader import get_loader
 
-        return ImageSession(Engine(get_loader(), spec.model_id, spec.loras))
+        loader = get_loader()
+        return ImageSession(Engine(loader, spec.model_id, spec.loras), saves_beside=loader.device.type != "cpu")
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         requests = [open_request(run.spec) for run in batch]
@@ -79,8 +80,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
         return {"images": images, "candidates": output.choice.candidates, **ranking}
 
     def discard(self, output: Output) -> None:
-        for picture in output.pictures:
-            storage.remove_written(picture.file)
+        discard(output)
 
     def link_inputs(self, spec: Txt2ImgSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)

@@ -75,8 +75,7 @@ def save(run: Run, choice: SelectedPictures) -> Outcome:
             for index, made in enumerate(choice.kept):
                 pictures.append(Picture(save_picture(run, made), made, index))
     except DiskFull:
-        for picture in pictures:
-            storage.remove_written(picture.file)
+        remove(pictures)
         return Failed(run, DarkroomError("disk_full", 507, "The disk is full; the pictures could not be kept."))
     return Finished(run, Output(run.spec, pictures, choice))
 
@@ -88,3 +87,13 @@ def save_picture(run: Run, made: GeneratedPicture) -> storage.WrittenFile:
     described = {**spec.to_json(), "seed": made.seed, "job": str(run.id), "scores": made.scores}
     data = encode_image(made.picture, spec.output_format, described if settings.IMAGE_METADATA else None, run.warn)
     return storage.write_image_files(data, made.picture, spec.output_format)
+
+
+def discard(output: Output) -> None:
+    """The files of an output that nobody will record."""
+    remove(output.pictures)
+
+
+def remove(pictures: Sequence[Picture]) -> None:
+    for picture in pictures:
+        storage.remove_written(picture.file)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from api.errors import DarkroomError, DeviceFault
 from api.images.hooks import RunHooks
-from api.images.output_sinks import OutputSink
-from api.images.pictures import Run, open_request, open_sink, save
+from api.images.output_sinks import OutputSink, SelectedPictures
+from api.images.pictures import Run, discard, open_request, open_sink, save
 from api.images.spec import TEXT_TO_IMAGE
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
-from api.jobs.running import Failed, Outcome, Stopped
+from api.jobs.running import Failed, Finished, Outcome, Stopped
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from api.images.backends.engine.engine import Engine
     from api.images.backends.engine.tasks import Task
 
+SAVERS = 2
+MOST_SAVING = 8
+"""Jobs whose pictures wait to be on disk; then the next pass waits, so that memory is bounded."""
 log = logging.getLogger("darkroom.jobs")
 
 
@@ -56,14 +60,15 @@ class ActiveJob:
     def take(self, number: int, picture: Image.Image) -> None:
         self.sink.take(0, number, picture)
 
-    def outcome(self) -> Outcome:
-        """When the task has a result."""
-        if isinstance(self.task.result, DarkroomError):
-            return Failed(self.run, self.task.result)
-        if not self.task.result or self.run.cancelled:
-            return Stopped(self.run)
-        self.sink.close()
-        return save(self.run, self.sink.choose(0))
+    def choose(self) -> SelectedPictures | Outcome:
+        """When the task has a result. Loads judges of pictures: for the thread that runs models."""
+        with self.stack:
+            if isinstance(self.task.result, DarkroomError):
+                return Failed(self.run, self.task.result)
+            if not self.task.result or self.run.cancelled:
+                return Stopped(self.run)
+            self.sink.close()
+            return self.sink.choose(0)
 
 
 class ImageSession(Session):
@@ -74,8 +79,13 @@ class ImageSession(Session):
     _open: ClassVar[list[ImageSession]] = []
     """Those of this process. One thread runs them all."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, saves_beside: bool) -> None:
+        """`saves_beside`: whether pictures are encoded and written in threads, while the next pass runs. Not on a CPU, whose cores
+        the pass uses.
+        """
         self.engine = engine
+        self.savers = ThreadPoolExecutor(SAVERS, "pictures") if saves_beside else None
+        self.saving: deque[tuple[Run, Future[Outcome]]] = deque()
         self.waiting: deque[Run] = deque()
         self.active: list[ActiveJob] = []
         self.has_begun = self.waits_for_memory = False
@@ -83,7 +93,8 @@ class ImageSession(Session):
 
     @property
     def running(self) -> list[Run]:
-        return [run for run in (*self.waiting, *(job.run for job in self.active)) if not run.ended]
+        runs = (*self.waiting, *(job.run for job in self.active), *(run for run, _ in self.saving))
+        return [run for run in runs if not run.ended]
 
     def room(self) -> int:
         if any(session.waits_for_memory for session in self._open):
@@ -105,8 +116,9 @@ class ImageSession(Session):
             yield from self.guarded(run, partial(self.start, run))
         for task in self.engine.step():
             job = next(job for job in self.active if job.task is task)
+            self.active.remove(job)
             yield from self.guarded(job.run, partial(self.end, job))
-        self.active = [job for job in self.active if not job.run.ended]
+        yield from self.saved()
 
     def can_begin(self) -> bool:
         from api.loading.room import fits_beside
@@ -129,8 +141,24 @@ class ImageSession(Session):
         return []
 
     def end(self, job: ActiveJob) -> list[Outcome]:
-        with job.stack:
-            return [job.outcome()]
+        chosen = job.choose()
+        if not isinstance(chosen, SelectedPictures):
+            return [chosen]
+        if self.savers is None:
+            return [save(job.run, chosen)]
+        self.saving.append((job.run, self.savers.submit(save, job.run, chosen)))
+        return []
+
+    def saved(self) -> Iterator[Outcome]:
+        """Those whose files are on disk. Waits where too many are not, or nothing else is left to do."""
+        while self.saving:
+            run, future = self.saving[0]
+            must_wait = len(self.saving) > MOST_SAVING or not self.engine.tasks
+            if not must_wait and not future.done():
+                return
+            outcomes = self.guarded(run, lambda future=future: [future.result()])  # type: ignore[misc]
+            self.saving.popleft()
+            yield from outcomes
 
     def guarded(self, run: Run, work: Callable[[], list[Outcome]]) -> list[Outcome]:
         """One job's error must not end the others."""
@@ -150,7 +178,14 @@ class ImageSession(Session):
         self.engine.release()
 
     def close(self) -> None:
+        """Files of jobs whose end nobody writes are removed: another worker makes them again."""
         self._open.remove(self)
         for job in self.active:
             job.stack.close()
         self.engine.close()
+        if self.savers is not None:
+            self.savers.shutdown(wait=True)
+        for run, future in self.saving:
+            for outcome in self.guarded(run, lambda future=future: [future.result()]):  # type: ignore[misc]
+                if isinstance(outcome, Finished):
+                    discard(outcome.output)

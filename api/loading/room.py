@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from api.catalog import Catalog
+from api.devices import Device
+from api.downloads.store import ModelStore
 from api.loading.builders import builder_for
 
-if TYPE_CHECKING:
-    from api.model_loader import ModelLoader
+
+class Loader(Protocol):
+    """The part of ModelLoader that is asked."""
+
+    catalog: Catalog
+    store: ModelStore
+    device: Device
+    memory_limit: int
+
+    def loaded(self) -> list[dict[str, Any]]: ...
 
 
-def fits_beside(loader: ModelLoader, model_id: str, task: str, kept: Collection[str]) -> bool:
+def fits_beside(loader: Loader, model_id: str, task: str, kept: Collection[str]) -> bool:
     """Whether `model_id` is in memory, or would fit into it while the models `kept` stay. True for one that is still to be fetched.
 
     Raises UnknownModel, DarkroomError (unsupported_task, 400).

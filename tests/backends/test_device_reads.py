@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import Guide
-from api.images.backends.engine.passes import advance, predict
+from api.images.backends.engine.passes import advance_by_scheduler, join, predict
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.local import generate
@@ -98,7 +98,7 @@ def test_a_unet_pass_runs_on_the_device_alone(loader: ModelLoader, model: str) -
         unet = copy.deepcopy(lease.pipeline.unet).to(META)
     inside, around = Audit(), Audit()
     with audited_forward(unet, inside), around:
-        output = predict(unet, rows)
+        output = predict(unet, rows, join(rows, unet.dtype))
     assert output.shape == (2, *rows[0].latents.shape[1:])
     assert inside.operations > 100
     assert (inside.on_host, inside.copies, around.copies) == ([], [], [])
@@ -127,5 +127,5 @@ def test_no_scheduler_s_step_reads_from_the_device_and_few_copy_to_it(loader: Mo
     row, audit = meta_row(loader, "sd1", scheduler=name), Audit()
     with audit:
         while not row.is_done:
-            advance(row, torch.empty_like(row.latents))
+            advance_by_scheduler(row, torch.empty_like(row.latents))
     assert bool(audit.copies) == (name in DRAW_NOISE | COPY_COEFFICIENTS)

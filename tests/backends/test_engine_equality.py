@@ -17,7 +17,7 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import embed_prompts, is_guided
-from api.images.backends.engine.passes import fit_tokens, key_of, run_pass
+from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import network_mask, source_image
@@ -69,14 +69,14 @@ class Hooks:
     def warn(self, text: str) -> None: ...
 
 
-def start(lease: Lease, asked: ImageRequest) -> Row:
-    return make_row(lease, Task(asked, Hooks(), lambda number, picture: None), 0)
+def start(lease: Lease, asked: ImageRequest, *, by_table: bool = False) -> Row:
+    return make_row(lease, Task(asked, Hooks(), lambda number, picture: None), 0, by_table=by_table)
 
 
 def by_engine_alone(lease: Lease, asked: ImageRequest) -> torch.Tensor:
     row = start(lease, asked)
     while not row.is_done:
-        run_pass(lease.pipeline.unet, [row])
+        run_pass(lease.pipeline.unet, [row], JoinCache())
     return row.latents
 
 
@@ -132,9 +132,10 @@ def test_a_picture_alone_is_exactly_diffusers_own_at_any_guidance(
 
 
 @pytest.mark.models
+@pytest.mark.parametrize("by_table", [False, True], ids=["scheduler objects", "coefficient tables"])
 @pytest.mark.parametrize("model", ["sd1", "sd2", "sdxl", "starter", "sd1-inpainting"])
 def test_in_a_batch_that_others_join_and_leave_each_picture_is_the_same_but_for_rounding(
-    models: ModelLoader, model: str
+    models: ModelLoader, model: str, by_table: bool
 ) -> None:
     """Up to eight at once, with all schedulers, tasks, and numbers of steps, with and without guidance, long and short prompts."""
     tasks = [task for task in TASKS if model != "sd1-inpainting" or task.startswith("inpainting")]
@@ -151,21 +152,22 @@ def test_in_a_batch_that_others_join_and_leave_each_picture_is_the_same_but_for_
         for number, scheduler in enumerate((None, *SCHEDULER_NAMES))
     ]
     with models.use(model, "text-to-image") as lease:
-        for asked, (latents, largest) in zip(mixed, run_together(lease, mixed), strict=True):
+        for asked, (latents, largest) in zip(mixed, run_together(lease, mixed, by_table), strict=True):
             assert (latents - by_diffusers(lease, asked)).abs().max() <= 1e-5 * largest, asked.spec.scheduler
 
 
-def run_together(lease: Lease, requests: Sequence[ImageRequest]) -> list[tuple[torch.Tensor, float]]:
+def run_together(lease: Lease, requests: Sequence[ImageRequest], by_table: bool) -> list[tuple[torch.Tensor, float]]:
     """The latents of each, and the largest on its way. One more joins at each pass while there are fewer than eight."""
     waiting, rows, joined = deque(requests), list[Row](), list[Row]()
     largest: dict[Row, float] = {}
+    cache = JoinCache()
     while waiting or rows:
         if waiting and len(rows) < 8:
-            rows.append(start(lease, waiting.popleft()))
+            rows.append(start(lease, waiting.popleft(), by_table=by_table))
             joined.append(rows[-1])
         for row in rows:
             largest[row] = max(largest.get(row, 0.0), float(row.latents.abs().max()))
-        run_pass(lease.pipeline.unet, choose(rows))
+        run_pass(lease.pipeline.unet, choose(rows), cache)
         rows = [row for row in sorted(rows, key=lambda row: row.position) if not row.is_done]
     return [(row.latents, largest[row]) for row in joined]
 

@@ -83,7 +83,9 @@ def test_a_request_that_ranks_fills_a_batch_or_must_be_alone_is_never_batched(al
 
 
 def session_key(kind: str, **changes: Any) -> str:
-    return get_kind(kind).batch_key(spec_of(kind, {**PARAMS, **OF_PICTURES, **changes}, model_id=changes.get("model_id", MODELS[0])))
+    return get_kind(kind).batch_key(
+        spec_of(kind, {**PARAMS, **OF_PICTURES, **changes}, model_id=changes.get("model_id", MODELS[0]))
+    )
 
 
 def test_a_session_takes_all_requests_of_a_model_whatever_their_task_size_and_steps(settings: Any) -> None:

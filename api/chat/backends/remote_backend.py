@@ -7,7 +7,6 @@ handles what the threads have read. A cancelled chat closes its stream at the ne
 from __future__ import annotations
 
 import base64
-import io
 import logging
 import queue
 import threading
@@ -20,6 +19,7 @@ from PIL import Image
 
 from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion, MessagePart, Turn
 from api.errors import DarkroomError
+from api.files.formats import FORMATS, encode
 
 log = logging.getLogger("darkroom.models")
 POLL_SECONDS = 0.05
@@ -193,9 +193,8 @@ def content_of(turn: Turn) -> str | list[dict[str, Any]]:
 
 
 def picture_of(part: MessagePart, image: Image.Image) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    png = FORMATS["png"]
+    url = f"data:{png.content_type};base64,{base64.b64encode(encode(image, png)).decode()}"
     return {"type": "image_url", "image_url": {"url": url, "detail": part.detail}}
 
 

@@ -29,17 +29,30 @@ def unscale_latents(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     return latents * _per_channel(std, latents) / scale + _per_channel(mean, latents)
 
 
-@torch.no_grad()
 def decode_latents(pipeline: Any, latents: torch.Tensor) -> Image.Image:
     """One picture from one map of latents (1, channels, …), as of spread_latents. Raises DarkroomError (not_finite, 500)."""
+    [decoded] = decode_batch(pipeline, latents)
+    if isinstance(decoded, DarkroomError):
+        raise decoded
+    return decoded
+
+
+@torch.no_grad()
+def decode_batch(pipeline: Any, latents: torch.Tensor) -> list[Image.Image | DarkroomError]:
+    """For each map of latents (n, channels, …) its picture, or DarkroomError (not_finite, 500; broken_model, 422)."""
     vae = pipeline.vae
     pixels = _decode(pipeline, latents)
-    if not torch.isfinite(pixels).all() and vae.dtype != torch.float32:
+    finite = _finite_rows(pixels)
+    if not all(finite) and vae.dtype != torch.float32:
         with _in_float32(vae):
             pixels = _decode(pipeline, latents)
-    if not torch.isfinite(pixels).all():
-        raise _not_finite(pipeline)
-    return pipeline.image_processor.postprocess(pixels.float(), output_type="pil")[0]
+        finite = _finite_rows(pixels)
+    pictures = pipeline.image_processor.postprocess(torch.nan_to_num(pixels.float()), output_type="pil")
+    return [picture if is_finite else _not_finite(pipeline) for picture, is_finite in zip(pictures, finite, strict=True)]
+
+
+def _finite_rows(pixels: torch.Tensor) -> list[bool]:
+    return torch.isfinite(pixels).flatten(1).all(dim=1).tolist()  # type: ignore[no-any-return]
 
 
 def _not_finite(pipeline: Any) -> DarkroomError:

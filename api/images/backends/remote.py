@@ -5,7 +5,6 @@ The protocol knows fewer parameters than diffusers. What it can't honour is an e
 
 from __future__ import annotations
 
-import io
 import logging
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 from PIL import Image
 
 from api.errors import DarkroomError
+from api.files.formats import FORMATS, encode
 from api.images.backends.inputs import source_image
 from api.images.backends.request import Hooks, ImageRequest
 from api.images.spec import Img2ImgSpec
@@ -117,10 +117,9 @@ class RemoteBackend:
             "seed": seed,
         }
         if isinstance(spec, Img2ImgSpec):
-            source = io.BytesIO()
-            source_image(request).save(source, "PNG")
+            source = encode(source_image(request), FORMATS["png"])
             arguments |= {"target_size": {"width": spec.width, "height": spec.height}, "strength": spec.strength}
-            made = client.image_to_image(source.getvalue(), prompt=spec.prompt, **arguments)
+            made = client.image_to_image(source, prompt=spec.prompt, **arguments)
         else:
             made = client.text_to_image(spec.prompt, width=spec.width, height=spec.height, **arguments)
         return made.convert("RGB")

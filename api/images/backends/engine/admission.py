@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from api.images.backends.engine.coefficients import coefficient_table
 from api.images.backends.engine.conditioning import make_conditioning
 from api.images.backends.engine.rows import Inpainting, Row, Source
-from api.images.backends.engine.schedules import make_row_scheduler
+from api.images.backends.engine.schedules import copy_scheduler, make_row_scheduler
+from api.images.backends.engine.table_steps import TableRow
 from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import network_mask, source_image
 from api.images.scheduler_presets import SCHEDULERS
@@ -26,8 +28,11 @@ class Start:
     inpainting: Inpainting | None = None
 
 
-def make_row(lease: Lease, task: Task, number: int) -> Row:
+def make_row(lease: Lease, task: Task, number: int, *, by_table: bool) -> Row:
     """Row `number` of a task, at its first pass. Runs the text encoders, and the VAE where there is a source picture.
+
+    `by_table`: whether its steps are made by a coefficient table, where its scheduler has one, rather than by the scheduler's object:
+    those of many rows are then a few operations together, and a device never waits for them.
 
     Raises DarkroomError for what is wrong with the request.
     """
@@ -43,12 +48,20 @@ def make_row(lease: Lease, task: Task, number: int) -> Row:
         number=number,
         latents=start.latents.float(),
         scheduler=scheduler,
+        table_row=_table_row(scheduler, start, generator, eta) if by_table else None,
         timesteps=start.timesteps,
         device_timesteps=start.timesteps.to(pipeline._execution_device, torch.float32),
         step_arguments=pipeline.prepare_extra_step_kwargs(generator, eta),
         conditioning=conditioning,
         inpainting=start.inpainting,
     )
+
+
+def _table_row(scheduler: Any, start: Start, generator: torch.Generator, eta: float) -> TableRow | None:
+    """None where the scheduler is no table: one that clips, say."""
+    begin = len(scheduler.timesteps) - len(start.timesteps)
+    table = coefficient_table(copy_scheduler(scheduler), begin=begin, eta=eta)
+    return TableRow(table, start.latents.float(), generator) if table else None
 
 
 def pipeline_for(lease: Lease, task: Task) -> tuple[Any, Any]:

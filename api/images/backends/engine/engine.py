@@ -14,22 +14,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
+from PIL import Image
 
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
 from api.images.backends.cudnn import cudnn_in_use
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.graphs import graphed
-from api.images.backends.engine.passes import fit_tokens, key_of, run_pass
+from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
 from api.images.backends.engine.progress import report_step
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import keep_outside_mask, leaves_unchanged, notes_on_source, source_image
-from api.images.backends.latents import decode_latents
+from api.images.backends.latents import decode_batch
 from api.images.backends.lora_files import find_adapters
 from api.images.spec import INPAINTING, TEXT_TO_IMAGE, LoraUse
 from api.loading.device_memory import OutOfMemory
 from api.model_loader import Lease, ModelLoader
+
+DECODED_AT_ONCE = 4
+"""Pictures in one pass of the VAE's decoder, on a device of its own: more gain nothing, and take memory."""
 
 
 class Engine:
@@ -51,6 +55,7 @@ class Engine:
         self._largest_pass = self.most_rows
         """Rows that fit into memory in one pass, as far as is known."""
         self._passes = 0
+        self._joined = JoinCache()
         self._lease: Lease | None = None
         self._stack = ExitStack()
         self._busy: list[Task] = []
@@ -87,6 +92,7 @@ class Engine:
     def release(self) -> None:
         """Let go of the model until the next step. What is known of its memory is kept."""
         self._lease = None
+        self._joined.clear()
         self._stack.close()
 
     def close(self) -> None:
@@ -149,9 +155,12 @@ class Engine:
         """The task with the fewest rows comes first, so that one of many pictures leaves room to others."""
         while len(self._rows) < self.most_rows and (waiting := [task for task in self.tasks if task.has_waiting]):
             task = min(waiting, key=lambda task: sum(row.task is task for row in self._rows))
-            with self._working_on(task, "encode"):
-                self._rows.append(make_row(lease, task, task.waiting[0]))
+            try:
+                with self._working_on([task], "encode"):
+                    self._rows.append(make_row(lease, task, task.waiting[0], by_table=lease.device.type != "cpu"))
                 task.waiting.popleft()
+            except DarkroomError as error:
+                task.fail(error)
 
     def _choose_rows(self) -> list[Row]:
         """Those that can share a pass with the row that has waited longest."""
@@ -159,43 +168,44 @@ class Engine:
         return fit_tokens([row for row in live if key_of(row) == key_of(live[0])]) if live else []
 
     def _run_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
-        self._busy = list({id(row.task): row.task for row in rows}.values())
-        started = time.monotonic()
-        with graphed(lease, lease.pipeline.unet, pads_rows=True):
-            run_pass(lease.pipeline.unet, rows)
-        seconds = time.monotonic() - started
+        with self._working_on([row.task for row in rows], "denoise"), graphed(lease, lease.pipeline.unet, pads_rows=True):
+            run_pass(lease.pipeline.unet, rows, self._joined)
         self._passes += 1
         for row in rows:
             row.last_pass = self._passes
         for task in self._busy:
-            task.hooks.add_time("denoise", seconds)
             report_step(lease.pipeline, task, [row for row in self._rows if row.task is task], self.most_rows)
         self._done += [row for row in rows if row.is_done]
         self._rows = [row for row in self._rows if not row.is_done]
 
     def _decode_done(self, lease: Lease) -> None:
-        """One by one: on a CPU the VAE gains nothing from a batch."""
+        """On a CPU one by one, since there the VAE gains nothing from a batch."""
+        most = 1 if lease.device.type == "cpu" else DECODED_AT_ONCE
         while self._done:
-            row = self._done[0]
-            if row.task.result is None:
-                with self._working_on(row.task, "decode"):
-                    picture = decode_latents(lease.pipeline, row.latents)
-                    if row.task.request.spec.task == INPAINTING:
-                        picture = keep_outside_mask(picture, row.task.request)
-                    row.task.finish_picture(row.number, picture)
-            del self._done[0]
+            self._done = [row for row in self._done if row.task.result is None]
+            rows = [row for row in self._done if row.latents.shape == self._done[0].latents.shape][:most]
+            if rows:
+                self._decode(lease, rows)
+            self._done = [row for row in self._done if row not in rows]
+
+    def _decode(self, lease: Lease, rows: Sequence[Row]) -> None:
+        with self._working_on([row.task for row in rows], "decode"):
+            decoded = decode_batch(lease.pipeline, torch.cat([row.latents for row in rows]))
+        for row, picture in zip(rows, decoded, strict=True):
+            try:
+                finish_row(row, picture)
+            except DarkroomError as error:
+                row.task.fail(error)
 
     @contextmanager
-    def _working_on(self, task: Task, phase: str) -> Iterator[None]:
-        """A failure inside that its owner may read is this task's alone."""
-        self._busy = [task]
+    def _working_on(self, tasks: Sequence[Task], phase: str) -> Iterator[None]:
+        self._busy = list(dict.fromkeys(tasks))
         started = time.monotonic()
         try:
             yield
-        except DarkroomError as error:
-            task.fail(error)
         finally:
-            task.hooks.add_time(phase, time.monotonic() - started)
+            for task in self._busy:
+                task.hooks.add_time(phase, time.monotonic() - started)
 
     def _remove_ended(self) -> list[Task]:
         ended = [task for task in self.tasks if task.result is not None]
@@ -215,3 +225,11 @@ class Engine:
             self._lease = None
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise
+
+
+def finish_row(row: Row, picture: Image.Image | DarkroomError) -> None:
+    """Raises DarkroomError where there is no picture, or what takes it can't."""
+    if isinstance(picture, DarkroomError):
+        raise picture
+    request = row.task.request
+    row.task.finish_picture(row.number, keep_outside_mask(picture, request) if request.spec.task == INPAINTING else picture)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from api.images.backends.engine import table_steps
 from api.images.backends.engine.conditioning import Guide
 from api.images.backends.engine.rows import Row, Source
 
@@ -46,74 +47,136 @@ def fit_tokens(rows: Sequence[Row]) -> list[Row]:
     return chosen
 
 
+@dataclass(frozen=True)
+class Joined:
+    """What the rows of a pass are told beside latents and timesteps; entries are the guided rows' negatives, then all positives."""
+
+    embeds: torch.Tensor
+    guidance_embedding: torch.Tensor | None
+    sizes: dict[str, torch.Tensor] | None
+    scales: torch.Tensor | None
+    """Of the guidance (guided rows, 1, 1, 1); None without guided rows."""
+
+
+class JoinCache:
+    """Keeps what was joined for the last rows: they mostly go on together, and embeddings are many times the latents' size."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[Row, ...], Joined] | None = None
+
+    def join(self, rows: tuple[Row, ...], dtype: torch.dtype) -> Joined:
+        if self._kept is None or self._kept[0] != rows:
+            self._kept = rows, join(rows, dtype)
+        return self._kept[1]
+
+    def clear(self) -> None:
+        self._kept = None
+
+
 @torch.no_grad()
-def run_pass(unet: Any, rows: Sequence[Row]) -> None:
+def run_pass(unet: Any, rows: Sequence[Row], cache: JoinCache) -> None:
     """Each row one pass further. If the UNet raises, no row has changed. Rows have equal keys and fitting numbers of tokens."""
-    ordered = sorted(rows, key=lambda row: not row.guided)
-    outputs = predict(unet, ordered)
+    ordered = tuple(sorted(rows, key=lambda row: not row.guided))
+    outputs = predict(unet, ordered, cache.join(ordered, unet.dtype))
     for row, output in zip(ordered, outputs.split(1), strict=True):
-        advance(row, output)
+        row.last_prediction = output, row.timesteps[row.position], row.latents
+    by_table = [number for number, row in enumerate(ordered) if row.table_row is not None]
+    if by_table:
+        advance_by_tables([ordered[number] for number in by_table], _pick(outputs, by_table))
+    for row, output in zip(ordered, outputs.split(1), strict=True):
+        if row.table_row is None:
+            advance_by_scheduler(row, output)
+        if row.inpainting is not None and row.inpainting.source is not None:
+            row.latents = _lay_back(row, row.inpainting.source, row.inpainting.mask)
 
 
-def predict(unet: Any, rows: Sequence[Row]) -> torch.Tensor:
+def join(rows: Sequence[Row], dtype: torch.dtype) -> Joined:
+    """The guided rows come first."""
+    negatives = [row.conditioning.negative for row in rows if row.conditioning.negative is not None]
+    guides = [*negatives, *(row.conditioning.positive for row in rows)]
+    embeddings = [row.conditioning.guidance_embedding for row in rows if row.conditioning.guidance_embedding is not None]
+    scales = [row.conditioning.scale for row in rows[: len(negatives)]]
+    return Joined(
+        embeds=_join_embeds(guides),
+        guidance_embedding=torch.cat(embeddings).to(dtype) if embeddings else None,  # such models have no guided rows
+        sizes=_join_sizes(guides),
+        scales=torch.cat(scales) if scales else None,
+    )
+
+
+def predict(unet: Any, rows: Sequence[Row], joined: Joined) -> torch.Tensor:
     """The UNet's prediction for each row (n, channels, h, w) in fp32, after guidance. The guided rows come first."""
-    guided = [row for row in rows if row.guided]
+    guided = 0 if joined.scales is None else len(joined.scales)
     inputs = [_input(row) for row in rows]
-    guides = [row.conditioning.negative for row in guided] + [row.conditioning.positive for row in rows]
-    entries = [*guided, *rows]
-    sample = torch.cat([*inputs[: len(guided)], *inputs]).to(unet.dtype)
-    timesteps = torch.cat([row.device_timesteps[row.position : row.position + 1] for row in entries])
     predicted = unet(
-        sample,
-        timesteps,
-        encoder_hidden_states=_join_embeds([guide for guide in guides if guide is not None]),
-        timestep_cond=_join([row.conditioning.guidance_embedding for row in entries], unet.dtype),
-        added_cond_kwargs=_sizes([guide for guide in guides if guide is not None]),
+        torch.cat([*inputs[:guided], *inputs]).to(unet.dtype),
+        torch.cat([row.device_timesteps[row.position : row.position + 1] for row in (*rows[:guided], *rows)]),
+        encoder_hidden_states=joined.embeds,
+        timestep_cond=joined.guidance_embedding,
+        added_cond_kwargs=joined.sizes,
         return_dict=False,
     )[0].float()
-    return _guide(predicted, guided)
+    return _guide(predicted, joined.scales)
 
 
-def advance(row: Row, output: torch.Tensor) -> None:
-    """The scheduler's step, and for inpainting the source laid back around the mask. `output`: (1, channels, h, w)."""
+def advance_by_scheduler(row: Row, output: torch.Tensor) -> None:
+    """`output`: (1, channels, h, w)."""
     timestep = row.timesteps[row.position]
-    row.last_prediction = output, timestep, row.latents
     row.latents = row.scheduler.step(output, timestep, row.latents, **row.step_arguments, return_dict=False)[0]
     row.position += 1
-    if row.inpainting is not None and row.inpainting.source is not None:
-        row.latents = _lay_back(row, row.inpainting.source, row.inpainting.mask)
+
+
+def advance_by_tables(rows: Sequence[Row], outputs: torch.Tensor) -> None:
+    """`outputs`: (rows, channels, h, w)."""
+    steppers = [row.table_row for row in rows if row.table_row is not None]
+    for row, stepper in zip(rows, steppers, strict=True):
+        stepper.latents = row.latents  # inpainting has changed them
+    table_steps.advance(steppers, outputs)
+    for row, stepper in zip(rows, steppers, strict=True):
+        row.latents = stepper.latents
+        row.position += 1
+
+
+def _pick(outputs: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+    """Without a list of indices, which would be copied to the device."""
+    return outputs if len(numbers) == len(outputs) else torch.cat([outputs[number : number + 1] for number in numbers])
 
 
 def _input(row: Row) -> torch.Tensor:
-    scaled = row.scheduler.scale_model_input(row.latents, row.timesteps[row.position])
+    if row.table_row is None:
+        scaled = row.scheduler.scale_model_input(row.latents, row.timesteps[row.position])
+    else:
+        scaled = row.latents * row.table_row.table.input_scale[row.position]
     if row.inpainting is None or row.inpainting.masked_source is None:
         return scaled
     return torch.cat([scaled, row.inpainting.mask, row.inpainting.masked_source], dim=1)
 
 
-def _guide(predicted: torch.Tensor, guided: Sequence[Row]) -> torch.Tensor:
+def _guide(predicted: torch.Tensor, scales: torch.Tensor | None) -> torch.Tensor:
     """Classifier-free guidance (arXiv:2207.12598, equation 6). `predicted`: the guided rows' negatives, then all positives."""
-    if not guided:
+    if scales is None:
         return predicted
-    count = len(guided)
+    count = len(scales)
     negatives, positives, others = predicted[:count], predicted[count : 2 * count], predicted[2 * count :]
-    scales = torch.cat([row.conditioning.scale for row in guided])
     return torch.cat([negatives + scales * (positives - negatives), others])
 
 
 def _lay_back(row: Row, source: Source, mask: torch.Tensor) -> torch.Tensor:
     """The row's latents where it is painted, the source's elsewhere, noised as the next pass expects."""
-    kept = source.latents
-    if not row.is_done:
-        picture_share, noise_share = _noising(row.scheduler, row.timesteps[row.position])
+    if row.is_done:
+        kept = source.latents
+    else:
+        picture_share, noise_share = _noising(row)
         kept = picture_share * source.latents + noise_share * source.noise
     return (1 - mask) * kept + mask * row.latents
 
 
-def _noising(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
-    """How much of a picture, and how much of noise, is in latents at `timestep`; asked on the CPU, so that no device waits."""
-    one, zero, at = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), timestep.reshape(1)
-    return float(scheduler.add_noise(one, zero, at)), float(scheduler.add_noise(zero, one, at))
+def _noising(row: Row) -> tuple[float, float]:
+    """How much of a picture, and how much of noise, is in latents at the row's next pass; asked on the CPU, so that no device waits."""
+    if row.table_row is not None:
+        return row.table_row.table.blend[row.position - 1]
+    one, zero, timesteps = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), row.timesteps[row.position].reshape(1)
+    return float(row.scheduler.add_noise(one, zero, timesteps)), float(row.scheduler.add_noise(zero, one, timesteps))
 
 
 def _join_embeds(guides: Sequence[Guide]) -> torch.Tensor:
@@ -121,12 +184,7 @@ def _join_embeds(guides: Sequence[Guide]) -> torch.Tensor:
     return torch.cat([guide.embeds.repeat(1, longest // guide.tokens, 1) for guide in guides])
 
 
-def _join(parts: Sequence[torch.Tensor | None], dtype: torch.dtype) -> torch.Tensor | None:
-    there = [part for part in parts if part is not None]
-    return torch.cat(there).to(dtype) if there else None
-
-
-def _sizes(guides: Sequence[Guide]) -> dict[str, torch.Tensor] | None:
+def _join_sizes(guides: Sequence[Guide]) -> dict[str, torch.Tensor] | None:
     if guides[0].pooled is None:
         return None
     pooled = [guide.pooled for guide in guides if guide.pooled is not None]

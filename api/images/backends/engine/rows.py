@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from api.images.backends.engine.conditioning import Conditioning
+from api.images.backends.engine.table_steps import TableRow
 from api.images.backends.engine.tasks import Task
 
 
@@ -42,6 +43,8 @@ class Row:
     latents: torch.Tensor
     """(1, channels, h, w) in fp32."""
     scheduler: Any
+    table_row: TableRow | None
+    """The scheduler as numbers, which then makes the steps; None: the scheduler itself makes them."""
     timesteps: torch.Tensor
     """(passes,) on the CPU, as the scheduler has them; some schedulers make two passes for a step."""
     device_timesteps: torch.Tensor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import logging
 import math
 import time
@@ -16,6 +15,7 @@ import httpx2
 from PIL import Image
 
 from api.errors import DarkroomError
+from api.files.formats import FORMATS, encode
 from api.vision.ocr.lines import PictureText, Polygon, TextLine, clean_text, in_reading_order
 
 logger = logging.getLogger("darkroom.models")
@@ -57,9 +57,8 @@ class RemoteReader(AbstractContextManager["RemoteReader"]):
 
     def __call__(self, picture: Image.Image, codes: Sequence[str]) -> PictureText:
         """The server has its own models: `codes` don't reach it. Raises DarkroomError."""
-        buffer = io.BytesIO()
-        picture.convert("RGB").save(buffer, "PNG", compress_level=1)
-        body = {"file": base64.b64encode(buffer.getvalue()).decode(), "fileType": IMAGE, **AS_IT_IS}
+        png = encode(picture.convert("RGB"), FORMATS["png"])
+        body = {"file": base64.b64encode(png).decode(), "fileType": IMAGE, **AS_IT_IS}
         return PictureText(in_reading_order(parse_answer(self.ask(body))))
 
     def ask(self, body: dict[str, Any]) -> Any:
