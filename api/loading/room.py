@@ -21,6 +21,8 @@ class Loader(Protocol):
 
     def loaded(self) -> list[dict[str, Any]]: ...
 
+    def free_memory(self) -> int: ...
+
 
 def fits_beside(loader: Loader, model_id: str, task: str, kept: Collection[str]) -> bool:
     """Whether `model_id` is in memory, or would fit into it while the models `kept` stay. True for one that is still to be fetched.
