@@ -40,7 +40,6 @@ class DenoiserOptions:
 USUAL = DenoiserOptions()
 
 
-
 @dataclass
 class LoadedModel:
     """A model in memory."""
