@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import Guide
-from api.images.backends.engine.passes import advance, predict
+from api.images.backends.engine.passes import advance_by_scheduler, advance_by_tables, join, predict
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.local import generate
@@ -63,10 +63,11 @@ def on_device(guide: Guide | None) -> Any:
     return guide and Guide(*(part if part is None else part.to(META) for part in (guide.embeds, guide.pooled, guide.sizes)))
 
 
-def meta_row(loader: ModelLoader, model: str, **fields: Any) -> Row:
+def meta_row(loader: ModelLoader, model: str, *, by_table: bool = False, **fields: Any) -> Row:
     """As `make_row` makes it, its tensors for the device on "meta"."""
     with loader.use(model, "text-to-image") as lease:
-        row = make_row(lease, Task(request(model_id=model, steps=4, **fields), Hooks(), lambda number, picture: None), 0)
+        task = Task(request(model_id=model, steps=4, **fields), Hooks(), lambda number, picture: None)
+        row = make_row(lease, task, 0, by_table=by_table)
     told = row.conditioning
     row.conditioning = replace(
         told, positive=on_device(told.positive), negative=on_device(told.negative), scale=told.scale.to(META)
@@ -98,7 +99,7 @@ def test_a_unet_pass_runs_on_the_device_alone(loader: ModelLoader, model: str) -
         unet = copy.deepcopy(lease.pipeline.unet).to(META)
     inside, around = Audit(), Audit()
     with audited_forward(unet, inside), around:
-        output = predict(unet, rows)
+        output = predict(unet, rows, join(rows, unet.dtype))
     assert output.shape == (2, *rows[0].latents.shape[1:])
     assert inside.operations > 100
     assert (inside.on_host, inside.copies, around.copies) == ([], [], [])
@@ -127,5 +128,17 @@ def test_no_scheduler_s_step_reads_from_the_device_and_few_copy_to_it(loader: Mo
     row, audit = meta_row(loader, "sd1", scheduler=name), Audit()
     with audit:
         while not row.is_done:
-            advance(row, torch.empty_like(row.latents))
+            advance_by_scheduler(row, torch.empty_like(row.latents))
     assert bool(audit.copies) == (name in DRAW_NOISE | COPY_COEFFICIENTS)
+
+
+@pytest.mark.parametrize("name", [None, *SCHEDULER_NAMES])
+@torch.no_grad()
+def test_a_step_by_coefficient_tables_copies_nothing_but_noise(loader: ModelLoader, name: str | None) -> None:
+    rows, audit = [meta_row(loader, "sd1", scheduler=name, by_table=True) for _ in range(2)], Audit()
+    assert all(row.table_row for row in rows)
+    with audit:
+        while not rows[0].is_done:
+            advance_by_tables(rows, torch.empty(2, *rows[0].latents.shape[1:], device=META))
+    assert bool(audit.copies) == (name in DRAW_NOISE)
+    assert len(audit.copies) <= len(rows[0].timesteps)  # one for all rows
