@@ -325,6 +325,12 @@ def test_a_table_is_kept_by_all_that_it_depends_on() -> None:
         return coefficient_table(scheduler, **options)
 
     assert table() is table()
+    ddpm = make_scheduler("ddpm", OWN["epsilon"], "sd1")
+    ddpm.set_timesteps(timesteps=[900, 500, 100])
+    own_timesteps = coefficient_table(ddpm)
+    ddpm.set_timesteps(timesteps=[900, 400, 100])
+
+    assert coefficient_table(ddpm) is not own_timesteps
     others = [table(steps=8), table(kind="v_prediction"), table(begin=2), table(eta=0.5), table("euler"), table("euler_karras")]
     assert len({id(found) for found in [table(), *others]}) == 7
 

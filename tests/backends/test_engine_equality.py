@@ -17,7 +17,7 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import embed_prompts, is_guided
-from api.images.backends.engine.passes import fit_tokens, key_of, run_pass
+from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import network_mask, source_image
@@ -79,7 +79,7 @@ def start(lease: Lease, asked: ImageRequest, *, by_table: bool = False) -> Row:
 def by_engine_alone(lease: Lease, asked: ImageRequest) -> torch.Tensor:
     row = start(lease, asked)
     while not row.is_done:
-        run_pass(lease.pipeline.unet, [row])
+        run_pass(lease.pipeline.unet, [row], JoinCache())
     return row.latents
 
 
@@ -163,13 +163,14 @@ def run_together(lease: Lease, requests: Sequence[ImageRequest], by_table: bool)
     """The latents of each, and the largest on its way. One more joins at each pass while there are fewer than eight."""
     waiting, rows, joined = deque(requests), list[Row](), list[Row]()
     largest: dict[Row, float] = {}
+    cache = JoinCache()
     while waiting or rows:
         if waiting and len(rows) < 8:
             rows.append(start(lease, waiting.popleft(), by_table=by_table))
             joined.append(rows[-1])
         for row in rows:
             largest[row] = max(largest.get(row, 0.0), float(row.latents.abs().max()))
-        run_pass(lease.pipeline.unet, choose(rows))
+        run_pass(lease.pipeline.unet, choose(rows), cache)
         rows = [row for row in sorted(rows, key=lambda row: row.position) if not row.is_done]
     return [(row.latents, largest[row]) for row in joined]
 

@@ -80,7 +80,7 @@ def paint_by_seed(monkeypatch: pytest.MonkeyPatch) -> None:
         row.latents = torch.full_like(row.latents, float(task.request.spec.seeds[number]))
         return row
 
-    def advance(unet: Any, rows: Any) -> None:
+    def advance(unet: Any, rows: Any, *rest: Any) -> None:
         for row in rows:
             row.position += 1
 
@@ -128,11 +128,11 @@ def at_call(monkeypatch: pytest.MonkeyPatch, at: int, act: Callable[[], object])
     """`act` before the pass of this number."""
     passes, run_pass = [0], engine_module.run_pass
 
-    def counting(unet: Any, rows: Any) -> None:
+    def counting(unet: Any, rows: Any, *rest: Any) -> None:
         passes[0] += 1
         if passes[0] == at:
             act()
-        run_pass(unet, rows)
+        run_pass(unet, rows, *rest)
 
     monkeypatch.setattr(engine_module, "run_pass", counting)
 
@@ -158,12 +158,12 @@ def test_values_that_are_no_numbers_fail_the_row_that_has_them(
     jobs = submit_mixed()
     run_pass, passes = engine_module.run_pass, [0]
 
-    def spoiling(unet: Any, rows: Any) -> None:
+    def spoiling(unet: Any, rows: Any, *rest: Any) -> None:
         passes[0] += 1
         for row in rows:
             if row.task.request.spec.seed == 5 and passes[0] >= at:
                 row.latents = row.latents * float("nan")
-        run_pass(unet, rows)
+        run_pass(unet, rows, *rest)
 
     monkeypatch.setattr(engine_module, "run_pass", spoiling)
     run(loop)
@@ -198,10 +198,10 @@ def test_an_unforeseen_error_ends_those_that_run_and_the_worker_goes_on(
 def test_memory_that_runs_out_fails_the_job_that_needs_it(loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     run_pass = engine_module.run_pass
 
-    def shortage(unet: Any, rows: Any) -> None:
+    def shortage(unet: Any, rows: Any, *rest: Any) -> None:
         if any(row.task.request.spec.seed == 1 for row in rows):
             raise torch.OutOfMemoryError("CUDA out of memory")
-        run_pass(unet, rows)
+        run_pass(unet, rows, *rest)
 
     monkeypatch.setattr(engine_module, "run_pass", shortage)
     jobs = [submit(0), submit(1), submit(2)]

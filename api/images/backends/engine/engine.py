@@ -19,7 +19,7 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
 from api.images.backends.engine.admission import make_row
-from api.images.backends.engine.passes import fit_tokens, key_of, run_pass
+from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
 from api.images.backends.engine.progress import report_step
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
@@ -53,6 +53,7 @@ class Engine:
         self._largest_pass = self.most_rows
         """Rows that fit into memory in one pass, as far as is known."""
         self._passes = 0
+        self._joined = JoinCache()
         self._lease: Lease | None = None
         self._stack = ExitStack()
         self._busy: list[Task] = []
@@ -89,6 +90,7 @@ class Engine:
     def release(self) -> None:
         """Let go of the model until the next step. What is known of its memory is kept."""
         self._lease = None
+        self._joined.clear()
         self._stack.close()
 
     def close(self) -> None:
@@ -165,7 +167,7 @@ class Engine:
 
     def _run_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
         with self._working_on([row.task for row in rows], "denoise"):
-            run_pass(lease.pipeline.unet, rows)
+            run_pass(lease.pipeline.unet, rows, self._joined)
         self._passes += 1
         for row in rows:
             row.last_pass = self._passes

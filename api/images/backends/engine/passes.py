@@ -47,11 +47,37 @@ def fit_tokens(rows: Sequence[Row]) -> list[Row]:
     return chosen
 
 
+@dataclass(frozen=True)
+class Joined:
+    """What the rows of a pass are told beside latents and timesteps; entries are the guided rows' negatives, then all positives."""
+
+    embeds: torch.Tensor
+    guidance_embedding: torch.Tensor | None
+    sizes: dict[str, torch.Tensor] | None
+    scales: torch.Tensor | None
+    """Of the guidance (guided rows, 1, 1, 1); None without guided rows."""
+
+
+class JoinCache:
+    """Keeps what was joined for the last rows: they mostly go on together, and embeddings are many times the latents' size."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[Row, ...], Joined] | None = None
+
+    def join(self, rows: tuple[Row, ...], dtype: torch.dtype) -> Joined:
+        if self._kept is None or self._kept[0] != rows:
+            self._kept = rows, join(rows, dtype)
+        return self._kept[1]
+
+    def clear(self) -> None:
+        self._kept = None
+
+
 @torch.no_grad()
-def run_pass(unet: Any, rows: Sequence[Row]) -> None:
+def run_pass(unet: Any, rows: Sequence[Row], cache: JoinCache) -> None:
     """Each row one pass further. If the UNet raises, no row has changed. Rows have equal keys and fitting numbers of tokens."""
-    ordered = sorted(rows, key=lambda row: not row.guided)
-    outputs = predict(unet, ordered)
+    ordered = tuple(sorted(rows, key=lambda row: not row.guided))
+    outputs = predict(unet, ordered, cache.join(ordered, unet.dtype))
     for row, output in zip(ordered, outputs.split(1), strict=True):
         row.last_prediction = output, row.timesteps[row.position], row.latents
     by_table = [number for number, row in enumerate(ordered) if row.table_row is not None]
@@ -64,23 +90,33 @@ def run_pass(unet: Any, rows: Sequence[Row]) -> None:
             row.latents = _lay_back(row, row.inpainting.source, row.inpainting.mask)
 
 
-def predict(unet: Any, rows: Sequence[Row]) -> torch.Tensor:
+def join(rows: Sequence[Row], dtype: torch.dtype) -> Joined:
+    """The guided rows come first."""
+    negatives = [row.conditioning.negative for row in rows if row.conditioning.negative is not None]
+    guides = [*negatives, *(row.conditioning.positive for row in rows)]
+    embeddings = [row.conditioning.guidance_embedding for row in rows if row.conditioning.guidance_embedding is not None]
+    scales = [row.conditioning.scale for row in rows[: len(negatives)]]
+    return Joined(
+        embeds=_join_embeds(guides),
+        guidance_embedding=torch.cat(embeddings).to(dtype) if embeddings else None,  # such models have no guided rows
+        sizes=_join_sizes(guides),
+        scales=torch.cat(scales) if scales else None,
+    )
+
+
+def predict(unet: Any, rows: Sequence[Row], joined: Joined) -> torch.Tensor:
     """The UNet's prediction for each row (n, channels, h, w) in fp32, after guidance. The guided rows come first."""
-    guided = [row for row in rows if row.guided]
+    guided = 0 if joined.scales is None else len(joined.scales)
     inputs = [_input(row) for row in rows]
-    guides = [row.conditioning.negative for row in guided] + [row.conditioning.positive for row in rows]
-    entries = [*guided, *rows]
-    sample = torch.cat([*inputs[: len(guided)], *inputs]).to(unet.dtype)
-    timesteps = torch.cat([row.device_timesteps[row.position : row.position + 1] for row in entries])
     predicted = unet(
-        sample,
-        timesteps,
-        encoder_hidden_states=_join_embeds([guide for guide in guides if guide is not None]),
-        timestep_cond=_join([row.conditioning.guidance_embedding for row in entries], unet.dtype),
-        added_cond_kwargs=_sizes([guide for guide in guides if guide is not None]),
+        torch.cat([*inputs[:guided], *inputs]).to(unet.dtype),
+        torch.cat([row.device_timesteps[row.position : row.position + 1] for row in (*rows[:guided], *rows)]),
+        encoder_hidden_states=joined.embeds,
+        timestep_cond=joined.guidance_embedding,
+        added_cond_kwargs=joined.sizes,
         return_dict=False,
     )[0].float()
-    return _guide(predicted, guided)
+    return _guide(predicted, joined.scales)
 
 
 def advance_by_scheduler(row: Row, output: torch.Tensor) -> None:
@@ -116,13 +152,12 @@ def _input(row: Row) -> torch.Tensor:
     return torch.cat([scaled, row.inpainting.mask, row.inpainting.masked_source], dim=1)
 
 
-def _guide(predicted: torch.Tensor, guided: Sequence[Row]) -> torch.Tensor:
+def _guide(predicted: torch.Tensor, scales: torch.Tensor | None) -> torch.Tensor:
     """Classifier-free guidance (arXiv:2207.12598, equation 6). `predicted`: the guided rows' negatives, then all positives."""
-    if not guided:
+    if scales is None:
         return predicted
-    count = len(guided)
+    count = len(scales)
     negatives, positives, others = predicted[:count], predicted[count : 2 * count], predicted[2 * count :]
-    scales = torch.cat([row.conditioning.scale for row in guided])
     return torch.cat([negatives + scales * (positives - negatives), others])
 
 
@@ -149,12 +184,7 @@ def _join_embeds(guides: Sequence[Guide]) -> torch.Tensor:
     return torch.cat([guide.embeds.repeat(1, longest // guide.tokens, 1) for guide in guides])
 
 
-def _join(parts: Sequence[torch.Tensor | None], dtype: torch.dtype) -> torch.Tensor | None:
-    there = [part for part in parts if part is not None]
-    return torch.cat(there).to(dtype) if there else None
-
-
-def _sizes(guides: Sequence[Guide]) -> dict[str, torch.Tensor] | None:
+def _join_sizes(guides: Sequence[Guide]) -> dict[str, torch.Tensor] | None:
     if guides[0].pooled is None:
         return None
     pooled = [guide.pooled for guide in guides if guide.pooled is not None]
