@@ -34,7 +34,7 @@ def session(chat_catalog: Path, tmp_path: Path, settings: Any, monkeypatch: pyte
     get_catalog.cache_clear()
     worker = Worker.objects.create(hostname="here", pid=1)
     jobs = claim_jobs(worker=worker)
-    jobs += claim_joining(worker=worker, kind="chat", batch_key=jobs[0].batch_key, limit=9)
+    jobs += claim_joining(worker=worker, batch_key=jobs[0].batch_key, limit=9)
     device = Device("cpu", 0, "a processor", torch.float32, True, 8 * 2**30)
     loader = ModelLoader(load_catalog(chat_catalog), ModelStore(tmp_path), device)
     session = ChatSession(TorchBackend(loader, "tiny-llama"), 2)

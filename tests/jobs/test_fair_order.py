@@ -115,7 +115,7 @@ def test_jobs_that_join_a_session_do_not_take_the_present_with_them(submit, work
     fill("a", 50)
     assert lifecycle.claim_jobs(worker=worker) == [first]
     submit("batched", owner_key="a")
-    assert len(lifecycle.claim_joining(worker=worker, kind="batched", batch_key=first.batch_key, limit=4)) == 1
+    assert len(lifecycle.claim_joining(worker=worker, batch_key=first.batch_key, limit=4)) == 1
     submit(owner_key="b")
     assert "b" in [claim().owner_key, claim().owner_key]
 

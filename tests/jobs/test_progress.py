@@ -22,7 +22,7 @@ from api.jobs.worker import publisher as module
 from api.jobs.worker.endings import end, start_running
 from api.jobs.worker.loop import WorkerLoop
 from api.jobs.worker.publisher import ProgressPublisher, Running
-from api.jobs.worker.sweep import clean_history
+from api.jobs.worker.retention import clean_history
 from tests.jobs.conftest import at_once, ends, expire_lease, now_as, until
 
 pytestmark = pytest.mark.django_db(transaction=True)

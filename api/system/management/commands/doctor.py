@@ -64,7 +64,7 @@ class Command(BaseCommand):
             self.stderr.write("A worker is alive: what it does meanwhile slows these figures.", self.style.WARNING)
         self.tell("Trying the device")
         try:
-            from api.system.runtime import start_runtime
+            from api.system.worker_runtime import start_runtime
 
             start_runtime()
         except Exception as error:
