@@ -90,12 +90,15 @@ def make_plain(pipeline: Any, pixels: int, count: int, steps: int) -> None:
     )  # fmt: skip
 
 
-class SilentHooks:
+class QuietTaskHooks:
     """Of one request, without previews."""
 
     def on_step(self, step: int, steps: int, preview: bytes | None) -> None: ...
 
     def on_load(self, fraction: float, text: str) -> None: ...
+
+    def wants_preview(self) -> bool:
+        return False
 
     def cancelled(self) -> bool:
         return False
@@ -112,7 +115,7 @@ def make_mixed(loader: ModelLoader, name: str, pixels: int, count: int, steps: i
                 prompt=f"{PROMPT}, {number}", model_id=name, width=pixels, height=pixels, scheduler=scheduler, seed=number,
                 steps=steps - number * steps // (3 * count), guidance_scale=GUIDANCE,
             )  # fmt: skip
-            engine.add(Task(ImageRequest(spec), SilentHooks(), lambda number, picture: None))
+            engine.add(Task(ImageRequest(spec), QuietTaskHooks(), lambda number, picture: None))
         results = []
         while engine.tasks:
             results += [task.result for task in engine.step()]

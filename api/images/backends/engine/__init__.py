@@ -7,5 +7,6 @@ conditioning.py  what the UNet is told beside the latents; prompt embeddings are
 schedules.py     a scheduler of its own for each row, copied from a prepared one
 rows.py          Row: one picture, its latents, scheduler and position
 passes.py        one UNet pass over rows, and each row's scheduler step
+coefficients.py  schedulers as tables, read off diffusers' objects; table_steps.py: one step of many rows by them (not on a CPU)
 graphs.py        the denoiser's forward as CUDA graphs (cuda_capture.py: what needs CUDA); compilation.py: its blocks compiled
 """
