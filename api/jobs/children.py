@@ -22,8 +22,8 @@ def wait_for_children(
 ) -> None:
     """The job leaves its worker, and `children` are submitted for its owner, in one transaction; → cancelled where that was asked for.
 
-    Its attempts are counted anew: they were for what is done now. They count against
-    the owner's limit and wait for their turns: none is refused for it. Raises LeaseLost, DarkroomError where a child is no request.
+    Its attempts are counted anew: they were for what is done now. The children count against the owner's limit and wait for their turns:
+    none is refused for it. Raises LeaseLost, and DarkroomError where a child is no request of its kind or the disk is nearly full.
     """
     with transaction.atomic():
         lock_ancestors(job)
