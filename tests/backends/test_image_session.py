@@ -261,6 +261,33 @@ def test_one_request_of_many_pictures_leaves_room_to_others(loop: WorkerLoop, mo
     assert order.index(50) < 6
 
 
+def test_a_job_joins_beside_one_of_more_pictures_than_fit_and_ends_first(loop: WorkerLoop) -> None:
+    many = submit(0, num_images=16, steps=20)
+    session = open_session(loop)
+    session.step_to(3)
+    few = submit(50, steps=2)
+    loop.let_join(few.batch_key, session.session)
+    while statuses([few]) != ["succeeded"]:
+        session.step_to(session.steps + 1)
+    assert statuses([many]) == ["running"]
+    run(loop)
+    assert statuses([many]) == ["succeeded"]
+
+
+def test_a_job_that_joins_later_is_told_what_of_its_adapter_has_no_effect(
+    loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "apply_adapters", lambda pipeline, loras: ["It fits in part."])
+    first = submit(0, steps=20)
+    session = open_session(loop)
+    session.step_to(2)
+    later = submit(1, steps=2)
+    loop.let_join(later.batch_key, session.session)
+    run(loop)
+    assert statuses([first, later]) == ["succeeded"] * 2
+    assert [job.warnings for job in (first, later)] == [["It fits in part."]] * 2
+
+
 def test_two_models_that_do_not_fit_together_are_not_loaded_in_turn(
     loop: WorkerLoop, loader: ModelLoader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from api.images.backends.engine.coefficients import coefficient_table
 from api.images.backends.engine.conditioning import make_conditioning
 from api.images.backends.engine.rows import Inpainting, Row, Source
-from api.images.backends.engine.schedules import copy_scheduler, make_row_scheduler
+from api.images.backends.engine.schedules import make_row_scheduler
 from api.images.backends.engine.table_steps import TableRow
 from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import network_mask, source_image
@@ -60,7 +60,7 @@ def make_row(lease: Lease, task: Task, number: int, *, by_table: bool) -> Row:
 def _table_row(scheduler: Any, start: Start, generator: torch.Generator, eta: float) -> TableRow | None:
     """None where the scheduler is no table: one that clips, say."""
     begin = len(scheduler.timesteps) - len(start.timesteps)
-    table = coefficient_table(copy_scheduler(scheduler), begin=begin, eta=eta)
+    table = coefficient_table(scheduler, begin=begin, eta=eta)
     return TableRow(table, start.latents.float(), generator) if table else None
 
 

@@ -61,8 +61,9 @@ class Engine:
         self._busy: list[Task] = []
         """Those that are worked on at the moment."""
         self._measures: list[str] = []
+        """Against a shortage of memory; those that were needed so far."""
         self._notes: list[str] = []
-        """About memory: measures that were needed, and what is said of them."""
+        """What every task is told, whenever it joined: of adapters that fit in part, of memory that ran out."""
 
     def add(self, task: Task) -> None:
         """Where the source picture stays as it is, it is given back at once, and `result` is known."""
@@ -75,8 +76,8 @@ class Engine:
 
     @property
     def room(self) -> int:
-        """How many pictures more could be worked on at once."""
-        return max(0, self.most_rows - sum(task.pictures - task.made for task in self.tasks))
+        """How many tasks more could be worked on at once: each gets a row before another gets its second."""
+        return max(0, self.most_rows - len(self.tasks))
 
     def step(self) -> list[Task]:
         """Start rows while there is room, run one pass, decode what is done. Returns the tasks that have a result now.
@@ -115,8 +116,7 @@ class Engine:
         self._stack.enter_context(cudnn_in_use(deterministic=torch.backends.cudnn.deterministic))  # as the caller has it
         for task in self.tasks:
             task.hooks.add_time("load", time.monotonic() - started)
-            for note in notes:
-                task.hooks.warn(note)
+        self._add_notes(notes)
         return lease
 
     def _on_load(self, fraction: float, text: str) -> None:
@@ -136,7 +136,10 @@ class Engine:
                 for task in self._busy:
                     task.fail(error)
             self._measures = list(lease.temporary_measures)
-            self._notes = list(dict.fromkeys([*self._notes, *lease.notes]))
+            self._add_notes(lease.notes)
+
+    def _add_notes(self, notes: Sequence[str]) -> None:
+        self._notes = list(dict.fromkeys([*self._notes, *notes]))
 
     def _work_within_memory(self, lease: Lease) -> None:
         rows: list[Row] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,6 @@ import torch
 from api.images.backends.engine import table_steps
 from api.images.backends.engine.conditioning import Guide
 from api.images.backends.engine.rows import Row, Source
-
-Unet = Callable[..., torch.Tensor]
 
 
 @dataclass(frozen=True)

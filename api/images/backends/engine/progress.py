@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from api.images.backends.engine.rows import Row
@@ -16,7 +16,7 @@ def report_step(pipeline: Any, task: Task, rows: Sequence[Row], most_rows: int) 
     if not rows:
         return
     task.steps = rows[0].steps
-    step, steps = count_steps([(task, sum(row.steps_done for row in rows))], most_rows)
+    step, steps = count_steps(task, sum(row.steps_done for row in rows), most_rows)
     now = time.monotonic()
     is_due = step < steps and now - task.last_preview >= INTERVAL and task.hooks.wants_preview()
     if is_due:
@@ -24,16 +24,13 @@ def report_step(pipeline: Any, task: Task, rows: Sequence[Row], most_rows: int) 
     task.hooks.on_step(step, steps, make_preview(pipeline, rows[0]) if is_due else None)
 
 
-def count_steps(tasks: Iterable[tuple[Task, int]], most_rows: int) -> tuple[int, int]:
-    """(done, of how many). `tasks`: each with the steps of its rows in work, summed.
+def count_steps(task: Task, in_work: int, most_rows: int) -> tuple[int, int]:
+    """(done, of how many). `in_work`: the steps of the task's rows, summed.
 
     Where all pictures can be in work at once, the steps of one of them; else summed over all.
     """
-    counted = list(tasks)
-    pictures = sum(task.pictures for task, _ in counted)
-    steps = max(task.steps for task, _ in counted)
-    done = sum(task.steps * task.made + in_work for task, in_work in counted)
-    return (done // pictures, steps) if pictures <= most_rows else (done, steps * pictures)
+    done = task.steps * task.made + in_work
+    return (done // task.pictures, task.steps) if task.pictures <= most_rows else (done, task.steps * task.pictures)
 
 
 def make_preview(pipeline: Any, row: Row) -> bytes | None:

@@ -29,9 +29,8 @@ def _prepare(name: str | None, original: Any, family: str, steps: int) -> Any:
     check_steps(scheduler, steps)
     scheduler.set_timesteps(steps, device="cpu")
     if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(
-            0
-        )  # else the second of two equal first timesteps is taken (Karras sigmas rounded to whole ones)
+        # Else the second of two equal first timesteps is taken (Karras sigmas rounded to whole ones).
+        scheduler.set_begin_index(0)
     return scheduler
 
 
