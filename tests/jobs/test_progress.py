@@ -88,7 +88,7 @@ def test_progress_costs_the_thread_that_works_no_query(start: Start, publisher: 
 def test_the_first_step_is_told_at_once_and_later_ones_at_intervals(
     start: Start, started: ProgressPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "INTERVAL_SECONDS", 1.0)
+    monkeypatch.setattr(module, "UNWATCHED_SECONDS", 1.0)
     first, second = start(), start()
     first.progress(step=1, steps=9)
     until(lambda: told(first), 5)

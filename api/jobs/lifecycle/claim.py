@@ -139,8 +139,7 @@ def rows_before_others(*, worker: Worker, models: Collection[str]) -> list[uuid.
 
 def claim_joining(*, worker: Worker, batch_key: str, limit: int) -> list[Job]:
     """Up to `limit` jobs of a batch key that have not been tried yet, for a session that is under way; [] at little cost."""
-    alike = Job.objects.filter(status=Status.QUEUED, batch_key=batch_key, attempt=0)
-    if limit < 1 or not alike.order_by().exists():
+    if limit < 1 or not transitions.is_any_waiting(ALIKE, [batch_key]):
         return []
     able, params = runnable(worker)
     with atomic_without_sync():

@@ -8,6 +8,8 @@ from django.db.models.functions import Now
 
 from api.jobs.models import PreviewWatch
 from api.jobs.store.durability import atomic_without_sync
+from api.jobs.store.statements import run
+from api.jobs.store.transitions import clock, is_one_of
 
 WATCH_SECONDS = 6.0
 
@@ -24,9 +26,10 @@ def extend_watches(job_ids: Collection[uuid.UUID]) -> None:
 
 def watched_among(job_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """A time further ahead than any is given counts as past: since it was written, the clock has been set back."""
-    within = Now(), Now() + timedelta(seconds=WATCH_SECONDS)
-    watches = PreviewWatch.objects.filter(job_id__in=job_ids, watched_until__range=within)
-    return set(watches.values_list("job_id", flat=True))
+    is_one, params = is_one_of(job_ids)
+    within = f"watched_until BETWEEN {clock()} AND {clock(WATCH_SECONDS)}"
+    rows = run(f"SELECT job_id FROM {PreviewWatch._meta.db_table} WHERE job_id {is_one} AND {within}", params)
+    return {uuid.UUID(str(job_id)) for (job_id,) in rows}
 
 
 def delete_ended_watches() -> None:

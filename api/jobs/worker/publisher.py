@@ -1,7 +1,8 @@
 """What running jobs tell their watchers: progress by a thread of its own, so that the thread that runs models never waits for it.
 
 That thread posts values; of each job the newest waits here, and all that wait are written in one transaction, at most every
-INTERVAL_SECONDS. Not the lease keeper's thread: a sweep or a database that is slow would hold progress up, and progress a heartbeat.
+INTERVAL_SECONDS, and every UNWATCHED_SECONDS where no stream shows any of them: on a CPU each transaction takes a core from the
+model for some milliseconds. Not the lease keeper's thread: a sweep or a database that is slow would hold progress up, and progress a heartbeat.
 """
 
 import logging
@@ -21,6 +22,7 @@ from api.jobs.store.progress import attempt_of
 log = logging.getLogger("darkroom.jobs")
 Running = RunningJob[Any]
 INTERVAL_SECONDS = 0.1
+UNWATCHED_SECONDS = 0.5
 IDLE_SECONDS = 1.0
 LOOK_SECONDS = 0.25  # how often it looks whose previews are watched, while jobs run
 
@@ -40,7 +42,7 @@ class ProgressPublisher(threading.Thread):
         self.writing = threading.Lock()  # from taking reports until they are committed: older ones can't overtake newer ones
         self.begun: frozenset[Running] = frozenset()  # those of `runs` whose first report was published
         self.posted, self.urgent = threading.Event(), threading.Event()
-        self.next_publication = self.next_look = 0.0
+        self.last_publication = self.next_look = 0.0
 
     def hold(self, runs: Sequence[Running]) -> None:
         self.runs = runs
@@ -86,8 +88,8 @@ class ProgressPublisher(threading.Thread):
         while not self.ended:
             if not self.posted.wait(LOOK_SECONDS if self.runs else IDLE_SECONDS) and not self.runs:
                 close_old_connections()
-            self.urgent.wait(max(0.0, self.next_publication - time.monotonic()))
-            self.turn()
+            self.urgent.wait(max(0.0, min(self.next_publication, self.next_look) - time.monotonic()))
+            self.turn(publishing=self.urgent.is_set() or time.monotonic() >= self.next_publication)
         self.turn()
         connection.close()
 
@@ -97,9 +99,15 @@ class ProgressPublisher(threading.Thread):
         self.posted.set()
         self.urgent.set()
 
-    def turn(self) -> None:
+    @property
+    def next_publication(self) -> float:
+        is_watched = any(running.watched for running in self.runs)
+        return self.last_publication + (INTERVAL_SECONDS if is_watched else UNWATCHED_SECONDS)
+
+    def turn(self, *, publishing: bool = True) -> None:
         try:
-            self.publish()
+            if publishing:
+                self.publish()
             self.look_who_watches()
         except CONNECTION_ERRORS:
             log.warning("The database didn't answer; some progress was not recorded", exc_info=True)
@@ -115,7 +123,7 @@ class ProgressPublisher(threading.Thread):
             reports = self.take_all()
             if not reports:
                 return
-            self.next_publication = time.monotonic() + INTERVAL_SECONDS
+            self.last_publication = time.monotonic()
             if not self.begun.issuperset(reports):
                 self.next_look = 0.0
             self.begun = frozenset({*self.runs, *reports} & {*self.begun, *reports})
@@ -129,11 +137,11 @@ class ProgressPublisher(threading.Thread):
                 self.put_back(running, report)
 
     def look_who_watches(self) -> None:
-        runs = [running for running in self.runs if not running.ended]
-        if not runs or time.monotonic() < self.next_look:
+        if time.monotonic() < self.next_look:
             return
         self.next_look = time.monotonic() + LOOK_SECONDS
-        watched = watched_among([running.id for running in runs])
+        runs = [running for running in self.runs if not running.ended]
+        watched = watched_among([running.id for running in runs]) if runs else set()
         for running in runs:
             running.watched = running.id in watched
 
