@@ -1,8 +1,9 @@
 """What running jobs tell their watchers: progress by a thread of its own, so that the thread that runs models never waits for it.
 
 That thread posts values; of each job the newest waits here, and all that wait are written in one transaction, at most every
-INTERVAL_SECONDS, and every UNWATCHED_SECONDS where no stream shows any of them: on a CPU each transaction takes a core from the
-model for some milliseconds. Not the lease keeper's thread: a sweep or a database that is slow would hold progress up, and progress a heartbeat.
+INTERVAL_SECONDS. Where no stream shows any of them, every UNWATCHED_SECONDS: on a CPU each transaction takes a core from the model
+for some milliseconds. Not the lease keeper's thread: a sweep or a database that is slow would hold progress up, and progress a
+heartbeat.
 """
 
 import logging
