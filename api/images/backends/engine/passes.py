@@ -156,7 +156,8 @@ def _guide(predicted: torch.Tensor, scales: torch.Tensor | None) -> torch.Tensor
         return predicted
     count = len(scales)
     negatives, positives, others = predicted[:count], predicted[count : 2 * count], predicted[2 * count :]
-    return torch.cat([negatives + scales * (positives - negatives), others])
+    guided = (positives - negatives).mul_(scales).add_(negatives)
+    return torch.cat([guided, others]) if len(others) else guided
 
 
 def _lay_back(row: Row, source: Source, mask: torch.Tensor) -> torch.Tensor:
