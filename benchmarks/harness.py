@@ -57,10 +57,10 @@ def prepare(options: Namespace, **environment: str) -> Path:
     return data
 
 
-def new_postgres_database(url: str) -> str:
+def new_postgres_database(url: str, suffix: str = "") -> str:
     import psycopg
 
-    name = f"darkroom_benchmark_{os.getpid()}"
+    name = f"darkroom_benchmark_{os.getpid()}{suffix}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     atexit.register(drop_postgres_database, url, name)
