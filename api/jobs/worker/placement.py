@@ -13,7 +13,7 @@ from api.jobs import lifecycle
 from api.jobs.kinds import get_kind, kind_names
 from api.jobs.models import Worker
 
-LOOK_SECONDS = 0.5  # how long what other workers hold is taken as known
+LOOK_SECONDS = 1.5  # how long what other workers hold is taken as known; a worker that waits looks more often
 
 
 def kinds_taken() -> list[str]:
@@ -35,13 +35,17 @@ class Placement:
         """Of the rows that this worker takes now, with its parameters."""
         now = time.monotonic()
         if now >= self.next_look:
-            self.next_look, self.elsewhere = now + LOOK_SECONDS, self.models_elsewhere()
+            self.look()
         if not self.elsewhere:
             return "TRUE", []
         passed = lifecycle.rows_before_others(worker=self.worker, models=self.elsewhere)
         self.left_since = {job_id: self.left_since.get(job_id, now) for job_id in passed}
         due = [job_id for job_id, since in self.left_since.items() if now - since >= settings.PLACEMENT_SECONDS]
         return lifecycle.leaving(self.worker, self.elsewhere, but=due)
+
+    def look(self) -> None:
+        """What other workers hold. A worker that is about to wait does it then, so that the job that wakes it needn't wait for that."""
+        self.next_look, self.elsewhere = time.monotonic() + LOOK_SECONDS, self.models_elsewhere()
 
     def models_elsewhere(self) -> set[str]:
         """Those that live workers hold, and this one does not."""
