@@ -25,9 +25,11 @@ def extend_watches(job_ids: Collection[uuid.UUID]) -> None:
 
 
 def watched_among(job_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """A time further ahead than any is given counts as past: since it was written, the clock has been set back."""
+    """A time further ahead than any is given counts as past: since it was written, the clock has been set back. By a second at least:
+    SQLite compares texts, of which the ORM writes more digits than its clock has.
+    """
     is_one, params = is_one_of(job_ids)
-    within = f"watched_until BETWEEN {clock()} AND {clock(WATCH_SECONDS)}"
+    within = f"watched_until BETWEEN {clock()} AND {clock(WATCH_SECONDS + 1)}"
     rows = run(f"SELECT job_id FROM {PreviewWatch._meta.db_table} WHERE job_id {is_one} AND {within}", params)
     return {uuid.UUID(str(job_id)) for (job_id,) in rows}
 
