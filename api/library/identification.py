@@ -45,18 +45,18 @@ LARGEST_CONFIG = 1_000_000
 
 
 def describe_file(found: FoundFile) -> Fields:
-    """All fields of its row but the id and what stays from scan to scan. Never raises: a file that can't be read is told as such."""
+    """All fields of its row but the id and what stays from scan to scan. Never raises: a file that can't be read is described as such."""
     try:
         sidecar = read_sidecars([Path(found.path).parent / name for name in found.sidecars])
-        told = describe_content(found, sidecar)
+        described = describe_content(found, sidecar)
     except FileNotFoundError:
-        sidecar, told = SidecarInfo(), unreadable(VANISHED)
+        sidecar, described = SidecarInfo(), unreadable(VANISHED)
     except OSError as error:
-        sidecar, told = SidecarInfo(), unreadable(f"It can't be read: {error.strerror}.")
+        sidecar, described = SidecarInfo(), unreadable(f"It can't be read: {error.strerror}.")
     except Exception:
         log.exception("The file %r can't be identified", found.path)
-        sidecar, told = SidecarInfo(), unreadable("It can't be read; the log has more.")
-    return {**common_fields(found, sidecar), **told}
+        sidecar, described = SidecarInfo(), unreadable("It can't be read; the log has more.")
+    return {**common_fields(found, sidecar), **described}
 
 
 def common_fields(found: FoundFile, sidecar: SidecarInfo) -> Fields:
@@ -128,16 +128,16 @@ def describe_folder(folder: Path) -> Fields:
     index = read_config(folder / PIPELINE)
     name = index.get("_class_name")
     family = PIPELINES.get(name) if isinstance(name, str) else None
-    told: Fields = {"kind": Kind.CHECKPOINT}
+    described: Fields = {"kind": Kind.CHECKPOINT}
     if family is None:
-        return {**told, **unsupported(f"Its model_index.json names {shown(name)}, and no such pipeline is used here.")}
+        return {**described, **unsupported(f"Its model_index.json names {shown(name)}, and no such pipeline is used here.")}
     if not family:
         unet = read_config(folder / "unet" / "config.json")
         family = WIDTHS.get(unet.get("cross_attention_dim", 0), "")
         if not family:
-            return {**told, **unsupported("Its unet/config.json is of no Stable Diffusion 1 or 2.")}
-        told["prediction"] = prediction_of(folder)
-    return {**told, "family": family, "variant": "inpainting" if "Inpaint" in str(name) else ""}
+            return {**described, **unsupported("Its unet/config.json is of no Stable Diffusion 1 or 2.")}
+        described["prediction"] = prediction_of(folder)
+    return {**described, "family": family, "variant": "inpainting" if "Inpaint" in str(name) else ""}
 
 
 def prediction_of(folder: Path) -> str:

@@ -11,7 +11,9 @@ import yaml
 from api.library.models import Kind
 
 EXTRA_PATHS = "extra_model_paths.yaml"
-LONGEST_EXTRA_PATHS = 1_000_000
+LONGEST_EXTRA_PATHS = 100_000
+DEEPEST = 10
+"""Levels of YAML: the file has two; PyYAML takes minutes for a line of 100,000 brackets."""
 KIND_OF_FOLDER: dict[str, Kind] = {
     **dict.fromkeys(("stable-diffusion", "checkpoints"), Kind.CHECKPOINT),
     **dict.fromkeys(("unet", "diffusion_models"), Kind.DENOISER),
@@ -87,8 +89,12 @@ def read_yaml(file: Path) -> Any:
         if len(content) > LONGEST_EXTRA_PATHS:
             raise InvalidPaths(f"has more than {LONGEST_EXTRA_PATHS:,} bytes")
         text = content.decode("utf-8-sig")
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             line = event.start_mark.line + 1
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise InvalidPaths(f"is nested too deeply in line {line}")
             if isinstance(event, yaml.AliasEvent):
                 raise InvalidPaths(f"has an alias (*{event.anchor[:40]}) in line {line}, and aliases are not read")
             if getattr(event, "tag", None):

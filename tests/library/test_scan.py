@@ -120,8 +120,8 @@ def test_extra_model_paths_name_more_folders(library: Path, tmp_path: Path) -> N
         ("- a\n- b\n", "is no table of sections"),
         ("a: text\n", "has a section 'a' that is no table"),
         ("a:\n  base_path: [1]\n  loras: x\n", "has a base_path in 'a' that is no text"),
-        ("[" * 100_000, "is no YAML"),
-        ("# " + "x" * 1_000_000, "has more than 1,000,000 bytes"),
+        ("[" * 90_000, "is nested too deeply in line 1"),
+        ("# " + "x" * 100_000, "has more than 100,000 bytes"),
         ("\x00", "is no YAML"),
     ],
 )  # fmt: skip
