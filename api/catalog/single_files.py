@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from api.catalog.entries import ModelEntry
 from api.model_files.header import HeaderError, read_header
 from api.model_files.identify import Identity, identify
+from api.model_files.usability import why_incomplete, why_no_checkpoint
 
 SUFFIX = ".safetensors"
 
@@ -31,6 +33,20 @@ def defaults_of_file(path: Path) -> dict[str, Any]:
         return defaults_of(identify(read_header(path), path.name), path.stem)
     except (HeaderError, OSError):
         return {}
+
+
+def why_not(entry: ModelEntry) -> str:
+    """Why an entry's single file can't be loaded, by its header; "" where nothing speaks against it."""
+    path = entry.path
+    if path is None or not entry.single_file:
+        return ""
+    try:
+        identity = identify(read_header(path), path.name)
+    except HeaderError as error:
+        return str(error)
+    except OSError as error:
+        return f"it can't be read ({error.strerror})"
+    return why_no_checkpoint(identity) or why_incomplete(identity, path, vae=entry.vae, has_base=bool(entry.base))
 
 
 def defaults_of(identity: Identity, name: str) -> dict[str, Any]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from api.catalog import ModelEntry
-from api.devices import Device
 from api.errors import DarkroomError
 
 MODULES = {

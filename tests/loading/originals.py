@@ -95,7 +95,11 @@ def sd3(folder: Path) -> Tensors:
 def ldm(folder: Path) -> Tensors:
     """The UNet and the VAE, and what training leaves in a file."""
     parts = prefixed(UNET, unet(read(folder, "unet"))) | prefixed(VAE, vae(read(folder, "vae")))
-    return parts | {"betas": torch.zeros(1000), "alphas_cumprod": torch.zeros(1000), "first_stage_model.loss.logvar": torch.zeros(1)}
+    return parts | {
+        "betas": torch.zeros(1000),
+        "alphas_cumprod": torch.zeros(1000),
+        "first_stage_model.loss.logvar": torch.zeros(1),
+    }
 
 
 def with_tower(tensors: Tensors) -> Tensors:
@@ -189,13 +193,27 @@ SD3_BLOCK = {
     "norm1.linear": "x_block.adaLN_modulation.1",
     "norm1_context.linear": "context_block.adaLN_modulation.1",
     "attn.to_out.0": "x_block.attn.proj",
+    "attn.norm_q": "x_block.attn.ln_q",
+    "attn.norm_k": "x_block.attn.ln_k",
+    "attn.norm_added_q": "context_block.attn.ln_q",
+    "attn.norm_added_k": "context_block.attn.ln_k",
+    "attn2.to_out.0": "x_block.attn2.proj",
+    "attn2.norm_q": "x_block.attn2.ln_q",
+    "attn2.norm_k": "x_block.attn2.ln_k",
     "attn.to_add_out": "context_block.attn.proj",
     "ff.net.0.proj": "x_block.mlp.fc1",
     "ff.net.2": "x_block.mlp.fc2",
     "ff_context.net.0.proj": "context_block.mlp.fc1",
     "ff_context.net.2": "context_block.mlp.fc2",
 }
-SD3_JOINED = {"to_q": ("x", 0), "to_k": ("x", 1), "to_v": ("x", 2), "add_q_proj": ("context", 0), "add_k_proj": ("context", 1), "add_v_proj": ("context", 2)}  # fmt: skip
+SD3_JOINED = {
+    "to_q": ("x", 0),
+    "to_k": ("x", 1),
+    "to_v": ("x", 2),
+    "add_q_proj": ("context", 0),
+    "add_k_proj": ("context", 1),
+    "add_v_proj": ("context", 2),
+}
 
 
 def sd3_transformer(tensors: Tensors) -> Tensors:
@@ -205,10 +223,10 @@ def sd3_transformer(tensors: Tensors) -> Tensors:
     for name, tensor in tensors.items():
         if name == "pos_embed.pos_embed":
             found["pos_embed"] = tensor
-        elif match := re.match(r"transformer_blocks\.(\d+)\.attn\.(\w+)\.(weight|bias)", name):
-            if match[2] in SD3_JOINED:
-                side, place = SD3_JOINED[match[2]]
-                joined.setdefault(f"joint_blocks.{match[1]}.{side}_block.attn.qkv.{match[3]}", {})[place] = tensor
+        elif match := re.match(r"transformer_blocks\.(\d+)\.(attn2?)\.(\w+)\.([\w.]+)", name):
+            if match[3] in SD3_JOINED:
+                side, place = SD3_JOINED[match[3]]
+                joined.setdefault(f"joint_blocks.{match[1]}.{side}_block.{match[2]}.qkv.{match[4]}", {})[place] = tensor
             else:
                 found[f"joint_blocks.{match[1]}.{replaced(name.split('.', 2)[2], SD3_BLOCK)}"] = tensor
         elif match := re.match(r"transformer_blocks\.(\d+)\.(.*)", name):

@@ -21,6 +21,7 @@ from api.loading.single_files.noise_schedules import make_noise_schedule
 from api.loading.single_files.plan import Plan, make_plan
 from api.loading.single_files.weights import load_part
 from api.loading.weight_files import installed_variant, weight_files
+from api.model_files.usability import BASE
 
 SCHEDULER = "scheduler"
 
@@ -111,5 +112,4 @@ def _make_tokenizer(plan: Plan, name: str, tokenizer_class: Any) -> Any:
         return tokenizer_class.from_pretrained(plan.base / name, local_files_only=True, trust_remote_code=False)
     if issubclass(tokenizer_class, CLIPTokenizer):
         return make_clip_tokenizer(plan.identity.family, name)
-    remedy = "name a model of the same family in diffusers' form in the catalog (`base`), whose own is taken"
-    raise broken_error(plan.entry, f"the {name} of its T5 encoder is in no single file; {remedy}")
+    raise broken_error(plan.entry, f"no single file has the {name} of its T5 encoder; {BASE}")

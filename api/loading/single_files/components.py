@@ -21,9 +21,7 @@ class Place:
     """Whose names its tensors have after the prefix."""
 
 
-CLIP_L, CLIP_G, T5 = (
-    Place(f"text_encoders.{name}.transformer.", "transformers") for name in ("clip_l", "clip_g", "t5xxl")
-)
+CLIP_L, CLIP_G, T5 = (Place(f"text_encoders.{name}.transformer.", "transformers") for name in ("clip_l", "clip_g", "t5xxl"))
 TEXT_ENCODERS: dict[str, dict[str, Place]] = {
     "sd1": {"text_encoder": Place("cond_stage_model.transformer.", "transformers")},
     "sd2": {"text_encoder": Place("cond_stage_model.model.", "open_clip")},
@@ -46,10 +44,8 @@ def find_places(names: Mapping[str, object], denoiser: Denoiser, tensors_of_vae:
     places = {DENOISERS[denoiser.family]: Place(denoiser.prefix, "original")}
     if tensors_of_vae is not None:
         places["vae"] = Place(tensors_of_vae, "original")
-    for part, place in TEXT_ENCODERS[denoiser.family].items():
-        if any(name.startswith(place.prefix) for name in names):
-            places[part] = place
-    return places
+    encoders = TEXT_ENCODERS[denoiser.family].items()
+    return places | {part: place for part, place in encoders if any(name.startswith(place.prefix) for name in names)}
 
 
 def take(tensors: Mapping[str, T], place: Place) -> dict[str, T]:

@@ -15,20 +15,13 @@ from api.loading.checkpoints import broken_error, class_of, is_model_class
 from api.loading.single_files.components import DENOISERS, Place, find_places, place_of_vae, take
 from api.loading.single_files.configurations import adapt, configuration_folders, read_config, read_index
 from api.model_files.header import Header, HeaderError, TensorInfo, read_header
-from api.model_files.identify import BUILT_FAMILIES, Identity, identify
+from api.model_files.identify import Identity, identify
 from api.model_files.layouts import find_denoiser, find_vae
+from api.model_files.usability import missing_part, vae_beside, why_no_checkpoint
 
 CONFIGURED = "model_index.json"
 OPTIONAL = {"sd3": ("text_encoder_3",)}
 """Parts that a pipeline does without."""
-KINDS = {
-    "lora": "it is a LoRA, which an entry of [adapters] names",
-    "embedding": "it is an embedding, which an entry of [embeddings] names",
-    "vae": "it is a VAE alone, which an entry of a model names by `vae`",
-    "upscaler": "it is an upscaler",
-    "controlnet": "it is a ControlNet",
-    "text_encoder": "it is a text encoder alone",
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ def make_plan(entry: ModelEntry, file: Path, base: Path | None) -> Plan:
             parts.append(_file_part(name, *sources[name], model_class, folders, identity.family))
         elif is_model_class(model_class) and name not in _left_out(identity, base):
             if base is None:
-                raise _missing_error(entry, file, name)
+                raise _unsupported(entry, file, missing_part(file, name))
             base_parts.append(name)
     return Plan(entry, file, identity, folders, index, parts, base, base_parts)
 
@@ -100,17 +93,12 @@ def find_vae_file(entry: ModelEntry, file: Path) -> Path | None:
         if not vae.is_file():
             raise broken_error(entry, f"its `vae` {entry.vae} is no file that is there")
         return vae
-    beside = file.with_suffix(".vae.safetensors")
-    return beside if beside.is_file() else None
+    return vae_beside(file) if vae_beside(file).is_file() else None
 
 
 def _check_usable(entry: ModelEntry, file: Path, identity: Identity) -> None:
-    if identity.kind in KINDS:
-        raise _unsupported(entry, f"{file.name} is no checkpoint: {KINDS[identity.kind]}")
-    if identity.unusable:
-        raise _unsupported(entry, f"{file.name} can't be used. {identity.unusable.rstrip('.')}")
-    if identity.family not in BUILT_FAMILIES:
-        raise _unsupported(entry, f"{file.name} is of no family that is loaded from one file")
+    if reason := why_no_checkpoint(identity):
+        raise _unsupported(entry, file, reason)
     if entry.family and entry.family != identity.family:
         raise broken_error(entry, f"the catalog says that it is {entry.family}, and {file.name} is {identity.family}")
 
@@ -144,13 +132,5 @@ def _left_out(identity: Identity, base: Path | None) -> tuple[str, ...]:
     return OPTIONAL.get(identity.family, ()) if base is None else ()
 
 
-def _missing_error(entry: ModelEntry, file: Path, part: str) -> DarkroomError:
-    if part == "vae":
-        remedy = "name one in the catalog (`vae`, a file), or put it beside the checkpoint as " + file.stem + ".vae.safetensors"
-    else:
-        remedy = "name a model of the same family in diffusers' form in the catalog (`base`), whose own is taken"
-    return _unsupported(entry, f"{file.name} has no {part}; {remedy}")
-
-
-def _unsupported(entry: ModelEntry, reason: str) -> DarkroomError:
-    return DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be loaded: {reason}.")
+def _unsupported(entry: ModelEntry, file: Path, reason: str) -> DarkroomError:
+    return DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be loaded from {file.name}: {reason}.")

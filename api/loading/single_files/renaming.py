@@ -72,7 +72,9 @@ def rename(tensors: Mapping[str, torch.Tensor], layout: Layout, model: Any, conf
 
 
 def _unet(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> Tensors:
-    return dict(convert_ldm_unet_checkpoint({f"{LDM_UNET_KEY}{name}": tensor for name, tensor in tensors.items()}, config=config))
+    return dict(
+        convert_ldm_unet_checkpoint({f"{LDM_UNET_KEY}{name}": tensor for name, tensor in tensors.items()}, config=config)
+    )
 
 
 def _vae(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> Tensors:

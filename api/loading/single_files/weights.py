@@ -14,7 +14,7 @@ from api.errors import DarkroomError
 from api.loading.checkpoints import broken_error
 from api.loading.single_files.fitting import SCALES, UNUSED
 from api.loading.single_files.plan import FilePart
-from api.loading.single_files.renaming import Tensors, rename
+from api.loading.single_files.renaming import rename
 
 WEIGHT = ".weight"
 
@@ -42,7 +42,9 @@ def _read(entry: ModelEntry, part: FilePart, dtype: torch.dtype) -> Iterator[tup
         for name in part.tensors:
             if not UNUSED.search(name):
                 stored = opened.get_tensor(part.place.prefix + name)
-                value = _scaled(opened, part, name, stored).to(dtype, copy=True) if stored.is_floating_point() else stored.clone()
+                value = (
+                    _scaled(opened, part, name, stored).to(dtype, copy=True) if stored.is_floating_point() else stored.clone()
+                )
                 _check_finite(entry, part, name, stored, value)
                 yield name, value
 
