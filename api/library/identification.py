@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from api.library.layouts import kind_by_folder
-from api.library.models import Kind, LibraryFile, path_key
+from api.library.models import MODEL_KINDS, Kind, LibraryFile, path_key
 from api.library.sidecars import SidecarInfo, read_sidecars
 from api.library.walk import OTHER_WEIGHTS, PICKLES, PIPELINE, FoundFile
 from api.model_files.header import HeaderError, read_header
 from api.model_files.identify import Identity, identify
+from api.model_files.usability import why_incomplete, why_no_checkpoint
 
 log = logging.getLogger("darkroom.library")
 Fields = dict[str, Any]
@@ -99,14 +100,17 @@ def describe_content(found: FoundFile, sidecar: SidecarInfo) -> Fields:
         header = read_header(Path(found.path))
     except HeaderError as error:
         return unreadable(sentence(str(error)))
-    return describe_identity(identify(header, os.path.basename(found.path)), sidecar)
+    return describe_identity(identify(header, os.path.basename(found.path)), sidecar, Path(found.path))
 
 
-def describe_identity(identity: Identity, sidecar: SidecarInfo) -> Fields:
+def describe_identity(identity: Identity, sidecar: SidecarInfo, file: Path) -> Fields:
     kind, family = Kind(identity.kind), identity.family or sidecar.family
     reason = identity.unusable or NOT_USED.get(kind, "")
-    if kind in (Kind.LORA, Kind.EMBEDDING) and not family:
-        reason = reason or NO_FAMILY
+    if kind in MODEL_KINDS:
+        found = why_no_checkpoint(identity) or why_incomplete(identity, file, vae="", has_base=False)
+        reason = sentence(found) if found else ""
+    elif kind in (Kind.LORA, Kind.EMBEDDING) and not family:
+        reason = NO_FAMILY
     words = sidecar.trigger_words or identity.trigger_words
     return {
         "kind": kind,
