@@ -133,6 +133,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ),
     ("models", "What can be named as `model_id`."): (
         Operation("GET", "/api/models/", "List models"),
+        Operation("GET", "/api/models/{model_id}/preview/", "Show the picture beside a model's file"),
         Operation("POST", "/api/models/{model_id}/load/", "Load a model into memory", {"No fields": {}}),
         Operation("POST", "/api/models/{model_id}/unload/", "Free a model's memory", {"No fields": {}}),
     ),

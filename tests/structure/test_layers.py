@@ -12,6 +12,7 @@ LAYERS: list[set[str]] = [
     {"api.system"},
     {"api.images", "api.scoring", "api.chat", "api.vision"},
     {"api.runtime"},
+    {"api.library"},
     {"api.files"},
     {"api.jobs"},
     {"api.access"},
@@ -22,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"api.catalog"},
     {"api.spec_serializers", "api.queries"},
     {"api.strict"},
-    {"api.form_data", "api.json_text", "api.problems", "api.specs"},
+    {"api.form_data", "api.json_text", "api.problems", "api.specs", "api.model_files"},
     {"api.outages"},
     {"api.errors", "api.json_types"},
 ]
