@@ -12,6 +12,7 @@ from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
+from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULERS, most_steps
@@ -158,7 +159,7 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
     except UnknownAdapter as error:
         known = ", ".join(known.id for known in get_catalog().adapters_for(entry.id)) or "none"
         return str(error) if error.nearest else f"{error} For {entry.id} there are: {known}."
-    return "" if adapter.fits(entry) else f"'{adapter_id}' does not fit {entry.name}."
+    return "" if adapter.fits(entry) else describe_misfit(adapter, entry)
 
 
 # ---------------------------------------------------------------- what is read

@@ -61,6 +61,11 @@ def adapters_on(denoiser: torch.nn.Module) -> PutOn | None:
     return _put_on.get(denoiser)
 
 
+def loras_on(denoiser: torch.nn.Module) -> tuple[Lora, ...]:
+    put_on = _put_on.get(denoiser)
+    return put_on.loras if put_on else ()
+
+
 def remove_adapters(pipeline: Any) -> None:
     """The modules as the checkpoint has them."""
     denoiser = _denoiser(pipeline)
