@@ -20,6 +20,10 @@ def family_name(family: str) -> str:
 
 def describe_misfit(adapter: AdapterEntry, entry: ModelEntry) -> str:
     """Of an adapter that the catalog says is for another model."""
-    if adapter.base or not entry.family:
+    if adapter.family in ("", entry.family) or not entry.family:
         return f"'{adapter.id}' does not fit {entry.name}."
-    return f"'{adapter.id}' is made for {family_name(adapter.family)}, and {entry.name} is {family_name(entry.family)}."
+    return describe_families(adapter.id, adapter.family, entry)
+
+
+def describe_families(adapter_id: str, family: str, entry: ModelEntry) -> str:
+    return f"'{adapter_id}' is made for {family_name(family)}, and {entry.name} is {family_name(entry.family)}."

@@ -13,22 +13,24 @@ from api.model_files.header import HeaderError, read_header
 from api.model_files.statements import few_step_kind
 from config.catalog import get_catalog
 
-
 OWN = "the model's own"
 
 
 @dataclass(frozen=True)
 class FewSteps:
-    """Settings that the authors of such LoRAs name; the model's own scheduler is no other than those in `schedulers`."""
+    """Settings that the authors of such LoRAs name."""
 
     name: str
+    """With its article."""
     most_steps: int
     most_guidance: float
     schedulers: tuple[str, ...]
+    own_will_do: bool = False
+    """Whether the scheduler that a model has by itself gives good pictures, too."""
 
     def is_far_from(self, spec: Txt2ImgSpec) -> bool:
-        too_many = spec.steps > 2 * self.most_steps
-        return too_many or spec.guidance_scale > self.most_guidance + 1 or spec.scheduler not in self.schedulers
+        fits_scheduler = spec.scheduler in self.schedulers or (spec.scheduler is None and self.own_will_do)
+        return spec.steps > 2 * self.most_steps or spec.guidance_scale > self.most_guidance + 1 or not fits_scheduler
 
     def suggestion(self) -> str:
         return (
@@ -38,10 +40,10 @@ class FewSteps:
 
 
 FEW_STEPS: Mapping[str, FewSteps] = {
-    "lcm": FewSteps("LCM", 8, 2, ("lcm",)),
-    "lightning": FewSteps("Lightning", 8, 1, ("euler",)),
-    "hyper": FewSteps("Hyper-SD", 8, 1, ("tcd", "ddim")),
-    "turbo": FewSteps("Turbo", 4, 1, ("euler_a", "euler")),
+    "lcm": FewSteps("an LCM", 8, 2, ("lcm",)),
+    "lightning": FewSteps("a Lightning", 8, 1, ("euler",), own_will_do=True),
+    "hyper": FewSteps("a Hyper-SD", 8, 1, ("tcd", "ddim")),
+    "turbo": FewSteps("a Turbo", 4, 1, ("euler_a", "euler"), own_will_do=True),
 }
 """By the kinds of api/model_files/statements.py."""
 
@@ -56,7 +58,7 @@ def suggest_settings(spec: Txt2ImgSpec) -> Iterator[str]:
         kind = FEW_STEPS.get(kind_of(entry))
         if kind is not None and kind.is_far_from(spec):
             asked = f"{spec.steps}, {spec.guidance_scale:g} and {spec.scheduler or OWN}"
-            yield f"loras: '{lora.id}' seems to be a {kind.name} LoRA, made for {kind.suggestion()}; asked for are {asked}."
+            yield f"loras: '{lora.id}' seems to be {kind.name} LoRA, made for {kind.suggestion()}; asked for are {asked}."
 
 
 def kind_of(entry: AdapterEntry) -> str:

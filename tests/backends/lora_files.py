@@ -84,8 +84,7 @@ def changes(pipeline: Any, names: Iterable[str]) -> Tensors:
     for name in names:
         component, _, rest = name.partition(".")
         layer = getattr(pipeline, component).get_submodule(rest)
-        is_changed = isinstance(layer, LowRankLayer)
-        found[name] = (
-            (layer.up.flatten(1) @ layer.down.flatten(1)).reshape(layer.weight.shape) if is_changed else torch.zeros(1)
-        )
+        found[name] = torch.zeros_like(layer.weight)
+        if isinstance(layer, LowRankLayer):
+            found[name] += (layer.up.flatten(1) @ layer.down.flatten(1)).reshape(layer.weight.shape)
     return found

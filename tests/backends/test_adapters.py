@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +18,12 @@ from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters, remove_adapters
 from api.images.backends.local import generate
+from api.images.backends.lora_alphas import Alphas
 from api.images.backends.lora_changes import Lora
+from api.images.backends.lora_files import check_family, tells_families_apart
 from api.images.backends.lora_keys import DENOISER, find_layers
 from api.model_loader import ModelLoader
-from tests.backends.lora_files import changes, kohya, layers_of, make_factors, write, write_kohya, write_peft
+from tests.backends.lora_files import changes, layers_of, make_factors, write, write_kohya, write_peft
 from tests.backends.recorder import Recorder, request
 from tests.models.tiny import build_tiny_lora
 
@@ -195,12 +199,16 @@ def test_keys_that_fit_nothing_are_counted_in_a_warning_each_time(
     assert "gone" in note
 
 
+def loader_with(folder: Path, model: Path, file: Path) -> ModelLoader:
+    entry = ModelEntry(id="sd1", name="sd1", family="sd1", path=model)
+    catalog = Catalog(models={"sd1": entry}, adapters={"mine": AdapterEntry(id="mine", name="mine", family="sd1", path=file)})
+    return ModelLoader(catalog, ModelStore(folder), Device("cpu", 0, "test", torch.float32, True, 2**33))
+
+
 def test_a_job_with_an_adapter_that_fits_in_part_has_the_warning(tmp_path: Path, sd1_folder: Path) -> None:
-    entry = ModelEntry(id="sd1", name="sd1", family="sd1", path=sd1_folder)
     tensors = load_file(build_tiny_lora(tmp_path, sd1_folder))
     file = write(tmp_path / "lora.safetensors", {**tensors, "unet.gone.lora_A.weight": torch.ones(1)})
-    catalog = Catalog(models={"sd1": entry}, adapters={"mine": AdapterEntry(id="mine", name="mine", family="sd1", path=file)})
-    loader = ModelLoader(catalog, ModelStore(tmp_path), Device("cpu", 0, "test", torch.float32, True, 2**33))
+    loader = loader_with(tmp_path, sd1_folder, file)
     hooks = [Recorder(), Recorder()]
 
     for recorder in hooks:
@@ -209,24 +217,168 @@ def test_a_job_with_an_adapter_that_fits_in_part_has_the_warning(tmp_path: Path,
     assert all("fits this model in part: 1 of the 65 keys" in recorder.warnings[0] for recorder in hooks)
 
 
-def test_a_dora_says_that_its_magnitudes_have_no_effect(sd1: Any, tmp_path: Path) -> None:
-    factors = make_factors(layers_of(sd1))
-    file = write_kohya(tmp_path / "lora.safetensors", factors, ALPHAS["uniform"])
-    scales = {f"{kohya(name)}.dora_scale": torch.ones(pair[1].shape[0], 1) for name, pair in factors.items()}
-    write(file, {**load_file(file), **scales})
+@pytest.mark.parametrize(
+    "key",
+    ["lora_unet_conv_in.weight", "unet.conv_in.weight", "lora_unet_gone.lora_up.weight", "bundle_emb.word.string_to_param.*"],
+)
+def test_a_file_of_which_nothing_can_be_applied_is_a_400_that_names_a_key(sd1: Any, tmp_path: Path, key: str) -> None:
+    file = write(tmp_path / "other.safetensors", {key: torch.ones(16, 4, 3, 3)})
 
-    [note] = apply_adapters(sd1, [lora(file)])
-
-    assert f"its magnitudes ({len(factors)} keys, such as lora_te_" in note
-
-
-def test_other_kinds_of_adapters_fit_nothing_and_are_a_400_that_names_a_key(sd1: Any, tmp_path: Path) -> None:
-    file = write(tmp_path / "loha.safetensors", {"lora_unet_conv_in.hada_w1_a": torch.ones(4, 4)})
-
-    with pytest.raises(DarkroomError, match=r"none of the 1 keys.*hada_w1_a") as raised:
+    with pytest.raises(DarkroomError, match=f"none of the 1 keys.*{re.escape(key)}") as raised:
         apply_adapters(sd1, [lora(file)])
 
     assert (raised.value.code, raised.value.status, raised.value.field) == ("lora_mismatch", 400, "loras")
+
+
+def test_an_embedding_in_the_file_of_a_lora_is_told(sd1: Any, tmp_path: Path) -> None:
+    file = write_kohya(tmp_path / "lora.safetensors", make_factors(layers_of(sd1)), ALPHAS["uniform"])
+    tensors = load_file(file)
+    write(file, {**tensors, "bundle_emb.word.string_to_param.*": torch.ones(2, 32)})
+
+    [note] = apply_adapters(sd1, [lora(file)])
+
+    assert f"1 of the {len(tensors) + 1} keys of its file fit nothing" in note
+    assert "bundle_emb.word" in note
+
+
+def test_half_of_what_a_change_takes_is_a_damaged_file(sd1: Any, tmp_path: Path) -> None:
+    file = write(tmp_path / "loha.safetensors", {"lora_unet_conv_in.hada_w1_a": torch.ones(4, 4)})
+
+    with pytest.raises(DarkroomError, match=r"hada_w1_a has no counterpart") as raised:
+        apply_adapters(sd1, [lora(file)])
+
+    assert (raised.value.code, raised.value.status) == ("lora_broken", 422)
+
+
+# -- Strengths by part ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_denoiser_and_the_text_encoders_have_strengths_of_their_own(pipeline: Any, tmp_path: Path) -> None:
+    factors = make_factors(layers_of(pipeline))
+    file = write_kohya(
+        tmp_path / "lora.safetensors", factors, ALPHAS["resized (alpha is half of the rank)"], xl=is_xl(pipeline)
+    )
+
+    assert apply_adapters(pipeline, [Lora("mine", file, 1.5, unet=0.5, text=-1.0)]) == []
+    assert_scaled(pipeline, factors, [0.25 if name.startswith("unet") else -0.5 for name in factors])
+
+    assert apply_adapters(pipeline, [Lora("mine", file, 1.5, text=0.0)]) == []
+    assert_scaled(pipeline, factors, [0.75 if name.startswith("unet") else 0.0 for name in factors])
+
+
+def test_a_strength_of_zero_leaves_a_part_as_it_is(loader: ModelLoader) -> None:
+    entry = {"model_id": "sd1", "seeds": (3,)}
+
+    assert picture(loader, loras=(("bold", 1.0, 0.0),), **entry) == picture(loader, **entry)
+    assert picture(loader, loras=(("bold", 0.0, 1.0),), **entry) == picture(loader, loras=(("bold", 1.0),), **entry)
+
+
+@pytest.mark.parametrize(("part", "of_file", "said"), [("text", "unet", "text encoders"), ("unet", "text_encoder", "denoiser")])
+def test_a_strength_for_a_part_that_the_file_does_not_change_is_told(
+    sd1: Any, tmp_path: Path, part: str, of_file: str, said: str
+) -> None:
+    factors = {name: pair for name, pair in make_factors(layers_of(sd1)).items() if name.startswith(f"{of_file}.")}
+    file = write_kohya(tmp_path / "lora.safetensors", factors, ALPHAS["uniform"])
+
+    [note] = apply_adapters(sd1, [Lora("mine", file, 1.0, **{part: 0.5})])
+
+    assert note == f"loras: `{part}` has no effect with 'mine', which changes nothing in the {said}."
+
+
+# -- Whose file it is ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_another_family_is_a_400_that_names_both_though_some_layers_fit(
+    tiny_catalog: Catalog, tmp_path: Path
+) -> None:
+    sd1 = tiny_catalog.models["sd1"]
+    assert sd1.path is not None
+    file = build_tiny_lora(tmp_path, sd1.path)
+    second = {"lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": torch.ones(4, 32)}
+    write(file, {**load_file(file), **second})
+    entry = AdapterEntry(id="mine", name="mine", family="sd1", path=file)
+
+    with pytest.raises(DarkroomError, match=r"'mine' is made for SDXL, and sd1 is SD 1\.x") as raised:
+        check_family(entry, file, sd1)
+
+    assert (raised.value.code, raised.value.status, raised.value.field) == ("lora_mismatch", 400, "loras")
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "is_told"),
+    [("sdxl", "sd1", True), ("flux", "sdxl", True), ("sd1", "flux", True), ("sd3", "flux", False), ("", "sd1", False)],
+)
+def test_families_that_share_names_are_told_apart_by_their_shapes(file: str, model: str, is_told: bool) -> None:
+    assert tells_families_apart(file, model) == is_told
+
+
+def test_a_file_that_changed_is_read_again(tmp_path: Path, sd1_folder: Path) -> None:
+    loader = loader_with(tmp_path, sd1_folder, file := build_tiny_lora(tmp_path, sd1_folder))
+    first = picture(loader, loras=(("mine", 1.0),))
+    write(file, {key: tensor * 0.5 for key, tensor in load_file(file).items()})
+
+    assert picture(loader, loras=(("mine", 1.0),)) not in (first, picture(loader))
+
+
+# -- What diffusers writes -----------------------------------------------------------------------------------------------------
+
+
+def test_alphas_in_diffusers_metadata_scale_the_layers(sd1: Any, tmp_path: Path) -> None:
+    factors = make_factors(layers_of(sd1))
+    config = {"unet.r": 4, "unet.lora_alpha": 8, "unet.alpha_pattern": {"attn1.to_q": 2}, "unet.use_rslora": False}
+    config |= {"text_encoder.r": 4, "text_encoder.lora_alpha": 6, "text_encoder.use_rslora": True}
+    tensors = load_file(write_peft(tmp_path / "plain.safetensors", factors))
+    file = tmp_path / "lora.safetensors"
+    save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps(config)})
+
+    assert apply_adapters(sd1, [lora(file)]) == []
+
+    scales = [3.0 if "text" in name else 0.5 if name.endswith("attn1.to_q") else 2.0 for name in factors]
+    assert_scaled(sd1, factors, scales)
+
+
+@pytest.mark.parametrize("text", ["rubbish", "[]", '{"unet.lora_alpha": "8"}', '{"unet.lora_alpha": true}', "[" * 100_000])
+def test_metadata_that_makes_no_sense_scales_nothing(text: str) -> None:
+    assert Alphas({"lora_adapter_metadata": text}).of("unet.conv_in", 4) is None
+
+
+def test_nothing_is_logged_of_weights_that_would_be_missing(
+    pipeline: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What transformers says of each layer of a text encoder that a LoRA is loaded into: it is not true."""
+    file = write_kohya(tmp_path / "lora.safetensors", make_factors(layers_of(pipeline)), ALPHAS["uniform"], xl=is_xl(pipeline))
+
+    apply_adapters(pipeline, [lora(file)])
+
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+
+
+# -- Published models at their size, by shapes alone -----------------------------------------------------------------------------
+
+
+def test_each_layer_of_sdxl_has_one_name_of_each_kind() -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            cross_attention_dim=2048,
+            block_out_channels=(320, 640, 1280),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 10),
+            attention_head_dim=(5, 10, 20),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+        )
+    found = find_layers(SimpleNamespace(unet=unet))
+    original = [name for _, name in found if name.startswith(("input_", "middle_", "output_", "time_embed_", "label_", "out_"))]
+    theirs = {layer.name for (_, name), layer in found.items() if name in original and len(layer.shape) > 1}
+
+    changed = {f"unet.{name}" for name, child in unet.named_modules() if isinstance(child, torch.nn.Linear | torch.nn.Conv2d)}
+    assert theirs == changed
+    assert len(original) == len({found[DENOISER, name] for name in original})
+    assert len([name for name in theirs if re.search(r"attentions.*(to_[qkv]|to_out|ff|proj_(in|out))", name)]) == 722
 
 
 def test_a_layer_of_another_width_is_a_400_that_names_the_key(sd1: Any, tmp_path: Path) -> None:
@@ -274,7 +426,7 @@ def make_pointer(file: Path) -> str:
 
 def replace_by_json(file: Path) -> str:
     file.write_bytes((7).to_bytes(8, "little") + b'{"a":1}')
-    return "no safetensors file"
+    return "describe the tensor"
 
 
 def empty(file: Path) -> str:

@@ -338,7 +338,9 @@ def test_a_change_is_rounded_once_to_the_dtype_of_the_weights(
         remove_adapters(pipeline)
 
         assert dtypes == {dtype}
-        assert all(torch.equal(found[layer], changed(originals[layer].float()).to(dtype)) for layer, changed in expected.items())
+        assert all(
+            torch.equal(found[layer], changed(originals[layer].float()).to(dtype)) for layer, changed in expected.items()
+        )
         assert state_of(pipeline) == before
 
 

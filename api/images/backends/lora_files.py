@@ -8,7 +8,7 @@ from pathlib import Path
 from api.catalog import AdapterEntry, ModelEntry
 from api.errors import DarkroomError
 from api.images.backends.lora_changes import Lora
-from api.images.family_names import describe_misfit, family_name
+from api.images.family_names import describe_families, describe_misfit
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.spec import LoraUse
 from api.model_files.header import HeaderError, read_header
@@ -40,11 +40,11 @@ def check_family(entry: AdapterEntry, path: Path, model: ModelEntry) -> None:
         raise _mismatch(describe_misfit(entry, model))
     family = family_of(path)
     if family != model.family and tells_families_apart(family, model.family):
-        raise _mismatch(f"'{entry.id}' is made for {family_name(family)}, and {model.name} is {family_name(model.family)}.")
+        raise _mismatch(describe_families(entry.id, family, model))
 
 
 def family_of(path: Path) -> str:
-    """"" where the header doesn't tell."""
+    """ "" where the header doesn't tell."""
     try:
         return identify(read_header(path), path.name).family
     except (HeaderError, OSError):  # a sentence about the file comes from whoever loads it
