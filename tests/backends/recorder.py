@@ -60,7 +60,7 @@ class Recorder:
 
 
 def request(*, image: Image.Image | None = None, mask: Image.Image | None = None, **fields: Any) -> ImageRequest:
-    """A picture of 64 × 64 in two steps. `seeds` follow one another; `loras` are tuples of an id, a weight, and perhaps those of the parts."""
+    """A picture of 64 × 64 in two steps. `seeds` follow one another; `loras` are tuples of an id, a weight and those of the parts."""
     defaults: dict[str, Any] = {
         "model_id": "sd1",
         "prompt": "a red circle",

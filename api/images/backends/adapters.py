@@ -78,10 +78,11 @@ def change_layer(pipeline: Any, layer: Layer, loras: Sequence[OpenedLora], chang
     """By the sum of what each of them changes alone."""
     changes = [(lora, lora.changes[layer]) for lora in loras]
     if of_bias := [lora for lora, change in changes if BIAS in change.keys]:
-        changed.add(pipeline, f"{layer.name}.bias", [lora.bias_change_of(layer) for lora in of_bias])
+        bias = read_parameter(pipeline, f"{layer.name}.bias")
+        changed.add(pipeline, f"{layer.name}.bias", bias, [lora.bias_change_of(layer) for lora in of_bias])
     if of_weight := [lora for lora, change in changes if change.form and not change.is_low_rank]:
         weight = read_parameter(pipeline, f"{layer.name}.weight")
-        changed.add(pipeline, f"{layer.name}.weight", [lora.weight_change_of(layer, weight) for lora in of_weight])
+        changed.add(pipeline, f"{layer.name}.weight", weight, [lora.weight_change_of(layer, weight) for lora in of_weight])
     if low_rank := [lora for lora, change in changes if change.is_low_rank]:
         changed.wrap(pipeline, layer.name, [lora.factors_of(layer) for lora in low_rank])
 

@@ -52,23 +52,28 @@ class ChangedLayers:
     wrapped: list[str] = field(default_factory=list)
     originals: dict[str, torch.Tensor] = field(default_factory=dict)
     """Copies of weights and biases, by parameter."""
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    """In which each component computes; asking for it walks through all its modules."""
 
     def wrap(self, pipeline: Any, name: str, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """`pairs`: (down, up) in fp32, for each adapter with its scale and strength in it."""
         parent, attribute, layer = _find(pipeline, name)
-        options = {"device": layer.weight.device, "dtype": _component(pipeline, name).dtype}
+        component = name.partition(".")[0]
+        if component not in self.dtypes:
+            self.dtypes[component] = getattr(pipeline, component).dtype
+        options = {"device": layer.weight.device, "dtype": self.dtypes[component]}
         down, up = (torch.cat(factors, dim=axis).to(**options) for axis, factors in enumerate(zip(*pairs, strict=True)))
         setattr(parent, attribute, LowRankLayer(layer, down, up))
         self.wrapped.append(name)
 
-    def add(self, pipeline: Any, name: str, changes: Sequence[torch.Tensor]) -> None:
-        """The sum of `changes` (fp32) to a parameter, rounded once to its dtype."""
-        total, parameter = read_parameter(pipeline, name), _parameter(pipeline, name)
+    def add(self, pipeline: Any, name: str, values: torch.Tensor, changes: Sequence[torch.Tensor]) -> None:
+        """The sum of `changes` to a parameter, rounded once to its dtype. All in fp32; `values` as the parameter has them."""
+        parameter = _parameter(pipeline, name)
         self.originals[name] = parameter.detach().to("cpu", copy=True)
         for change in changes:
-            total = total + change.to(total.device)
+            values = values + change.to(values.device)
         with torch.no_grad():
-            parameter.copy_(total)
+            parameter.copy_(values)
 
     def restore(self, pipeline: Any) -> None:
         while self.wrapped:
