@@ -1,4 +1,4 @@
-"""LoRA adapters put on a model of Stable Diffusion 1.5's size and taken off again, beside diffusers' own loading; and what they cost a pass.
+"""LoRA adapters put on a model of Stable Diffusion 1.5's size and taken off again, beside diffusers' own loading; and a pass with them.
 
     OMP_NUM_THREADS=2 python -m benchmarks.adapters [--runs 3]
 
@@ -28,8 +28,12 @@ def main() -> None:
     pipeline = build_pipeline()
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(pipeline, Path(folder))
-        print_table("Seconds to put it on / to take it off (median)", [row(pipeline, *item, options.runs) for item in files.items()])
-        print_table(f"A pass of the UNet, latents of {LATENT_SIDE}², ms (median)", measure_passes(pipeline, files, options.runs))
+        print_table(
+            "Seconds to put it on / to take it off (median)", [row(pipeline, *item, options.runs) for item in files.items()]
+        )
+        print_table(
+            f"A pass of the UNet, latents of {LATENT_SIDE}², ms (median)", measure_passes(pipeline, files, options.runs)
+        )
 
 
 def build_pipeline() -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import cpu_offload_with_hook
 
 from api.errors import DarkroomError
 from api.images.backends import adapters, lora_layers
@@ -252,14 +253,6 @@ def pipeline(request: pytest.FixtureRequest, loader: ModelLoader) -> Iterator[An
         remove_adapters(lease.pipeline)
 
 
-@pytest.fixture
-def sd1(loader: ModelLoader) -> Iterator[Any]:
-    with loader.use("sd1", "text-to-image") as lease:
-        remove_adapters(lease.pipeline)
-        yield lease.pipeline
-        remove_adapters(lease.pipeline)
-
-
 def test_every_form_has_a_maker_here() -> None:
     made = {form.removesuffix(" of factors").partition(",")[0].partition(" ")[0] for form in FORM_MAKERS}
 
@@ -380,6 +373,25 @@ def test_weights_that_were_moved_to_other_memory_meanwhile_are_put_back_where_th
 
     remove_adapters(sd1)
 
+    assert state_of(sd1) == before
+
+
+def test_a_model_that_is_offloaded_between_its_calls_is_changed_and_put_back(sd1: Any, tmp_path: Path) -> None:
+    before = state_of(sd1)
+    files = [make_file(tmp_path, sd1, form)[0] for form in ("LoRA", "DoRA")]
+    inputs = {"sample": torch.ones(1, 4, 8, 8), "timestep": 5, "encoder_hidden_states": torch.ones(1, 7, 32)}
+    with torch.no_grad():
+        apply_adapters(sd1, [Lora(file.stem, file, 1.0) for file in files])
+        plain = sd1.unet(**inputs).sample
+        remove_adapters(sd1)
+        _, hook = cpu_offload_with_hook(sd1.unet, "cpu")
+        apply_adapters(sd1, [Lora(file.stem, file, 1.0) for file in files])
+        offloaded = sd1.unet(**inputs).sample
+        hook.offload()
+    remove_adapters(sd1)
+    hook.remove()
+
+    assert torch.equal(plain, offloaded)
     assert state_of(sd1) == before
 
 
