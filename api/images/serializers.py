@@ -63,7 +63,7 @@ class Txt2ImgSerializer(SpecSerializer):
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         self.entry = find_default(data.get("model_id"))
-        scheduler = data.get("scheduler")
+        scheduler = data.get("scheduler") or self.entry.scheduler or None
         if scheduler and not SCHEDULERS[scheduler].fits(self.entry.family):
             raise ValidationError(
                 {"scheduler": [f"'{scheduler}' does not work with {self.entry.name}."]}, code="unfit_scheduler"
@@ -109,11 +109,13 @@ class Txt2ImgSerializer(SpecSerializer):
         entry = self.entry
         width, height = self.default_sides(data)
         guidance = data.get("guidance_scale")
+        scheduler = data.get("scheduler") or entry.scheduler or None
         return {
             "model_id": entry.id,
             "width": data.get("width") or width,
             "height": data.get("height") or height,
-            "steps": data.get("steps") or min(entry.default_steps, most_steps(data.get("scheduler"))),
+            "scheduler": scheduler,
+            "steps": data.get("steps") or min(entry.default_steps, most_steps(scheduler)),
             "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
             "rank_by": data.get("rank_by", DEFAULT if data.get("best_of") else None),

@@ -20,6 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from api.access.services import any_key_exists
 from api.catalog import CatalogError, UnknownModel
+from api.catalog.single_files import why_not
 from api.files.storage import free_space, media_folder
 from api.files.sweep import missing_files
 from api.jobs.start_failures import start_failure
@@ -222,6 +223,9 @@ def examine_models() -> Iterator[Finding]:
     here = [entry for entry in catalog.models.values() if store.available(entry)]
     sizes = ", ".join(f"{entry.id} ({bytes_text(store.size_on_disk(entry))})" for entry in here) or "none"
     yield fine(f"{len(catalog.models)} models in the catalog; here: {sizes}")
+    for entry in here:
+        if reason := why_not(entry):
+            yield wrong(f"{entry.id} can't be loaded from {entry.path}: {reason}.", "Correct its table in the catalog.")
     fetch = f".venv/bin/python manage.py preload_models --models {default.id}"
     if not is_available(default):
         yield note(f"DEFAULT_IMAGE_MODEL {default.id} is not here: the first request fetches it.", fetch)

@@ -17,7 +17,7 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.loading.checkpoints import check_checkpoint
-from api.loading.pipelines import weight_files
+from api.loading.weight_files import weight_files
 from api.model_loader import ModelLoader
 from tests.models.tiny import (
     build_tiny_clip,
