@@ -33,17 +33,17 @@ class FewSteps:
         return spec.steps > 2 * self.most_steps or spec.guidance_scale > self.most_guidance + 1 or not fits_scheduler
 
     def suggestion(self) -> str:
-        return (
-            f"up to {self.most_steps} steps, a guidance_scale of at most {self.most_guidance:g} "
-            f"and the scheduler {' or '.join(self.schedulers)}"
-        )
+        *others, last = self.schedulers
+        schedulers = f"{', '.join(others)} or {last}" if others else last
+        guidance = f"a guidance_scale of at most {self.most_guidance:g}"
+        return f"up to {self.most_steps} steps, {guidance} and the scheduler {schedulers}"
 
 
 FEW_STEPS: Mapping[str, FewSteps] = {
     "lcm": FewSteps("an LCM", 8, 2, ("lcm",)),
-    "lightning": FewSteps("a Lightning", 8, 1, ("euler",), own_will_do=True),
-    "hyper": FewSteps("a Hyper-SD", 8, 1, ("tcd", "ddim")),
-    "turbo": FewSteps("a Turbo", 4, 1, ("euler_a", "euler"), own_will_do=True),
+    "lightning": FewSteps("a Lightning", 8, 1, ("euler_trailing", "euler"), own_will_do=True),
+    "hyper": FewSteps("a Hyper-SD", 8, 1, ("tcd", "ddim_trailing", "ddim")),
+    "turbo": FewSteps("a Turbo", 4, 1, ("euler_a_trailing", "euler_a"), own_will_do=True),
 }
 """By the kinds of api/model_files/statements.py."""
 

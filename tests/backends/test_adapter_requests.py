@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from api.catalog import AdapterEntry, Catalog
+from api.devices import Device
+from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters, remove_adapters
 from api.images.backends.lora_alphas import Alphas
@@ -20,6 +23,7 @@ from api.images.backends.lora_files import check_family, tells_families_apart
 from api.model_loader import ModelLoader
 from tests.backends.lora_files import layers_of, make_factors, write, write_kohya, write_peft
 from tests.backends.test_adapters import ALPHAS, assert_scaled, is_xl, loader_with, lora, picture
+from tests.backends.test_lora_forms import make_file, state_of
 from tests.models.tiny import build_tiny_lora
 
 
@@ -133,3 +137,28 @@ def test_nothing_is_logged_of_weights_that_would_be_missing(
 
     assert caplog.text == ""
     assert capfd.readouterr() == ("", "")
+
+
+# -- A model whose weights are kept in 8 bits ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("form", "is_told"), [("LoRA", False), ("LoKr", True)])
+def test_adapters_work_on_weights_in_8_bits_and_are_put_back(
+    tiny_catalog: Catalog, tmp_path: Path, form: str, is_told: bool
+) -> None:
+    entry = dataclasses.replace(tiny_catalog.models["sd1"], storage="fp8")
+    device = Device("cpu", 0, "test", torch.float32, True, 2**33)
+    loader = ModelLoader(Catalog(models={"sd1": entry}, adapters={}), ModelStore(tmp_path), device)
+    with loader.use("sd1", "text-to-image") as lease:
+        before = state_of(lease.pipeline)
+        file, _ = make_file(tmp_path, lease.pipeline, form, prefix="unet")
+        notes = apply_adapters(lease.pipeline, [lora(file)])
+        latents = torch.ones(1, 4, 8, 8), 5, torch.ones(1, 7, 32)
+        with torch.no_grad():
+            changed = lease.pipeline.unet(*latents).sample
+            remove_adapters(lease.pipeline)
+            plain = lease.pipeline.unet(*latents).sample
+
+        assert [("8 bits" in note) for note in notes] == ([True] if is_told else [])
+        assert not torch.allclose(changed, plain)
+        assert state_of(lease.pipeline) == before

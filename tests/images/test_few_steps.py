@@ -54,7 +54,7 @@ def test_what_is_near_them_is_not(suggest: Any, name: str, fields: dict[str, Any
     ("name", "fields", "said"),
     [
         ("sdxl_lightning_4step_lora", {"steps": 4}, "a Lightning LoRA"),
-        ("Hyper-SDXL-8steps-lora", {"steps": 8, "guidance_scale": 1.0}, "tcd or ddim"),
+        ("Hyper-SDXL-8steps-lora", {"steps": 8, "guidance_scale": 1.0}, "tcd, ddim_trailing or ddim"),
         ("sd turbo", {"guidance_scale": 1.0}, "a Turbo LoRA"),
     ],
 )

@@ -54,6 +54,8 @@ def apply_adapters(pipeline: Any, loras: Sequence[Lora]) -> list[str]:
     except BaseException:
         remove_adapters(pipeline)
         raise
+    if put_on.changed.is_coarse:
+        put_on.notes.append("An adapter changes weights that are kept in 8 bits, where small changes are lost.")
     return put_on.notes
 
 

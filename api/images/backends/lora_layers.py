@@ -75,6 +75,10 @@ class ChangedLayers:
         with torch.no_grad():
             parameter.copy_(values)
 
+    @property
+    def is_coarse(self) -> bool:
+        return any(original.dtype.itemsize == 1 for original in self.originals.values())
+
     def restore(self, pipeline: Any) -> None:
         while self.wrapped:
             parent, attribute, layer = _find(pipeline, self.wrapped[-1])
