@@ -256,12 +256,8 @@ class ModelLoader:
         if offload and self.device.type == "cpu" and not self.make_room(needed):
             raise self._too_large(entry, needed)
         loaded = self._build_or_retry(entry, lambda: builder.build(entry, folder, self.device, *bases))
-        stored = (
-            ["fp8_storage"]
-            if self._wants_fp8(asked, loaded, offload) and apply_measure("fp8_storage", loaded, self.device)
-            else []
-        )
-        if stored:
+        stored = self._store_in_fp8(asked, loaded, offload)
+        if stored or is_shrunk:
             needed = size_on_device(loaded, stored)
             offload = "cpu_offload" in asked or not self.make_room(needed)
         if not offload:
@@ -281,10 +277,11 @@ class ModelLoader:
         """By the server's setting, and by the entry."""
         return self.forced_measures | ({"fp8_storage"} if entry.storage == "fp8" else set())
 
-    def _wants_fp8(self, asked: frozenset[str], loaded: object, offload: bool) -> bool:
+    def _store_in_fp8(self, asked: frozenset[str], loaded: object, offload: bool) -> list[str]:
         """Where it was asked for, or where one part alone is larger than what the device may hold: offloading brings it there whole."""
         too_large = self.device.type == "cuda" and offload and size_on_device(loaded, ["cpu_offload"]) > self.memory_limit
-        return "fp8_storage" in asked or too_large
+        is_wanted = "fp8_storage" in asked or too_large
+        return ["fp8_storage"] if is_wanted and apply_measure("fp8_storage", loaded, self.device) else []
 
     def _build_or_retry(self, entry: ModelEntry, build: Callable[[], object]) -> Any:
         """Build; after out of memory, evict every unpinned model and build again. Other errors become DarkroomError (broken_model)."""

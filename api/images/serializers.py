@@ -34,6 +34,9 @@ from api.specs import fields_of
 from api.strict import StrictSerializer
 from config.catalog import get_catalog
 
+MOST_KNOWN = 20
+"""Ids that a sentence names: a library may have thousands."""
+
 
 class LoraSerializer(SpecSerializer):
     spec = LoraUse
@@ -56,7 +59,8 @@ class Txt2ImgSerializer(SpecSerializer):
         try:
             entry = get_catalog().get(value)
         except UnknownModel as error:
-            raise ValidationError(f"{error}{'' if error.nearest else known_models()}", code="unknown_model") from None
+            known = "" if error.nearest or error.reason else known_models()
+            raise ValidationError(f"{error}{known}", code="unknown_model") from None
         if entry.task != TEXT_TO_IMAGE:
             raise ValidationError(f"'{value}' makes no pictures (its task is {entry.task}).{known_models()}", code="wrong_task")
         return entry.id
@@ -83,6 +87,8 @@ class Txt2ImgSerializer(SpecSerializer):
         errors = [lora_error(lora["id"], self.entry) for lora in loras]
         if any(errors):
             raise ValidationError({"loras": [{"id": [error]} if error else {} for error in errors]}, code="unknown_lora")
+        for lora in loras:
+            lora["id"] = get_catalog().adapter(lora["id"]).id  # a file may be named by an alias
 
     def refuse_remote(self, data: dict[str, Any]) -> None:
         """What a hosted model can't do is an error here, not silence."""
@@ -148,7 +154,8 @@ def nearest_side(pixels: float) -> int:
 
 
 def known_models() -> str:
-    return f" Known: {', '.join(entry.id for entry in get_catalog().of_task(TEXT_TO_IMAGE))}."
+    known = [entry.id for entry in get_catalog().of_task(TEXT_TO_IMAGE)]
+    return f" Known: {', '.join(known[:MOST_KNOWN])}{' and more' if len(known) > MOST_KNOWN else ''}."
 
 
 def find_default(model_id: str | None) -> ModelEntry:
@@ -159,8 +166,11 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
     try:
         adapter: AdapterEntry = get_catalog().adapter(adapter_id)
     except UnknownAdapter as error:
-        known = ", ".join(known.id for known in get_catalog().adapters_for(entry.id)) or "none"
-        return str(error) if error.nearest else f"{error} For {entry.id} there are: {known}."
+        if error.nearest or error.reason:
+            return str(error)
+        known = [known.id for known in get_catalog().adapters_for(entry.id)]
+        more = " and more" if len(known) > MOST_KNOWN else ""
+        return f"{error} For {entry.id} there are: {', '.join(known[:MOST_KNOWN]) or 'none'}{more}."
     return "" if adapter.fits(entry) else describe_misfit(adapter, entry)
 
 

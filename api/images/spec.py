@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
@@ -27,7 +28,7 @@ INPAINTING: Task = "inpainting"
 class LoraUse:
     """One adapter of a request: its id in the catalog, and the strength that it acts with."""
 
-    id: str = param(max_length=200)
+    id: str = param(max_length=LONGEST_NAME)
     weight: float = param(default=1.0, minimum=-2, maximum=2)
     unet: float | None = param(
         default=None, omitted=True, minimum=-2, maximum=2, help="Its strength on the denoiser; default: weight."
@@ -55,7 +56,7 @@ class Txt2ImgSpec(Spec):
 
     prompt: str = param(shared=False, max_length=2000, help="Weights in Compel's syntax: `a (red)++ circle`.")
     negative_prompt: str = param(default="", shared=False, max_length=2000, blank=True)
-    model_id: str = param(decided=True, shared=True, max_length=LONGEST_MODEL_ID)
+    model_id: str = param(decided=True, shared=True, max_length=LONGEST_NAME)
     width: int = side("Width")
     height: int = side("Height")
     steps: int = param(decided=True, shared=True, minimum=1, maximum=MOST_STEPS)

@@ -24,7 +24,7 @@ from api.images.scheduler_presets import scheduler_names
 from api.system.extra_urls import extra_urls
 from api.vision.ocr.languages import languages
 from api.vision.ocr.models import OCR, REMOTE_MODEL
-from config.catalog import CHAT_TASKS, get_catalog
+from config.catalog import CHAT_TASKS, get_tables
 from config.env import setting_names
 from config.env_file import unknown_names
 
@@ -66,13 +66,15 @@ def check(*tags: str, deploy: bool = False) -> Callable[[Callable[[], Iterator[C
 @check(Tags.models)
 def check_catalog() -> Iterator[CheckMessage]:
     try:
-        catalog = get_catalog()
+        catalog = get_tables()
     except CatalogError as error:
         yield Error(str(error), hint="Correct the file that CATALOG_EXTRA names, or unset it.", id="darkroom.E001")
         return
     try:
         entry = catalog.get(settings.DEFAULT_IMAGE_MODEL)
     except UnknownModel as error:
+        if settings.LIBRARY_DIRS:
+            return  # a file of the library, which only the database knows: `manage.py doctor` asks it
         known = ", ".join(model.id for model in catalog.of_task(IMAGE_TASK))
         yield Error(f"DEFAULT_IMAGE_MODEL: {error}", hint=f"Set it to one of {known}.", id="darkroom.E002")
         return
@@ -188,7 +190,7 @@ def check_chat() -> Iterator[CheckMessage]:
     if name in (SHIPPED_CHAT_MODEL, *settings.CHAT_REMOTE_MODELS):
         return
     try:
-        entry = get_catalog().get(name)
+        entry = get_tables().get(name)
     except CatalogError:
         return  # said above
     except UnknownModel as error:

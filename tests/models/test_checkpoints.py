@@ -68,7 +68,7 @@ def test_a_whole_checkpoint_has_no_fault(tmp_path: Path, family: str) -> None:
 
 
 def test_the_built_in_checkpoint_has_no_fault() -> None:
-    check(BUILT_IN.parent / "starter" / "weights" / "starter")
+    check(BUILT_IN.parents[1] / "starter" / "weights" / "starter")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

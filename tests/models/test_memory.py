@@ -406,6 +406,18 @@ def test_an_entry_in_8_bits_needs_no_offloading_where_that_suffices(catalog: Cat
         assert len(make_pictures(loader, lease, 1)) == 1
 
 
+def test_where_8_bits_are_asked_of_all_a_model_that_has_no_denoiser_still_needs_room(
+    catalog: Catalog, tmp_path: Path, cuda: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    loader = ModelLoader(catalog, ModelStore(tmp_path), cuda, forced_measures=frozenset({"fp8_storage"}))
+    monkeypatch.setattr("api.loading.device_memory.DENOISERS", ())
+    monkeypatch.setattr(loader, "make_room", lambda needed: not asked.append(needed))
+    with loader.use("a", "text-to-image") as lease:
+        assert lease.measures == []
+    assert asked == [loader.loaded()[0]["bytes"]]
+
+
 def test_a_denoiser_over_the_budget_is_kept_in_8_bits_and_offloaded_and_both_are_said(
     catalog: Catalog, tmp_path: Path, cuda: Device
 ) -> None:
