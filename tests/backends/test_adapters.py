@@ -230,6 +230,22 @@ def test_an_embedding_in_the_file_of_a_lora_is_told(sd1: Any, tmp_path: Path) ->
     assert "bundle_emb.word" in note
 
 
+def test_a_layer_that_has_its_change_twice_under_two_names_gets_the_first_and_the_others_are_told(
+    sd1: Any, tmp_path: Path
+) -> None:
+    factors = {name: pair for name, pair in make_factors(layers_of(sd1)).items() if name.startswith("unet.mid_block")}
+    first = load_file(write_kohya(tmp_path / "first.safetensors", factors, ALPHAS["uniform"]))
+    second = load_file(
+        write_peft(tmp_path / "second.safetensors", {name: (one, 9 * other) for name, (one, other) in factors.items()})
+    )
+    file = write(tmp_path / "lora.safetensors", {**first, **second})
+
+    [note] = apply_adapters(sd1, [lora(file)])
+
+    assert f"{len(second)} of the {len(first) + len(second)} keys of its file fit nothing" in note
+    assert_scaled(sd1, factors, [0.5] * len(factors))
+
+
 def test_half_of_what_a_change_takes_is_a_damaged_file(sd1: Any, tmp_path: Path) -> None:
     file = write(tmp_path / "loha.safetensors", {"lora_unet_conv_in.hada_w1_a": torch.ones(4, 4)})
 

@@ -118,7 +118,8 @@ def plan_keys(shapes: Mapping[str, Shape], layers: Mapping[tuple[str, str], Laye
     found: dict[Layer, dict[str, str]] = {}
     for key in shapes:
         layer, part = _look_up(key, layers)
-        if layer is None or (part == BIAS and not layer.has_bias):
+        is_taken = layer is not None and part in found.get(layer, {})  # under another of its names
+        if layer is None or is_taken or (part == BIAS and not layer.has_bias):
             plan.unfit.append(key)
         else:
             found.setdefault(layer, {})[part] = key
