@@ -126,9 +126,9 @@ def plan_keys(shapes: Mapping[str, Shape], layers: Mapping[tuple[str, str], Laye
     for layer, keys in found.items():
         form = find_form(keys)
         allowed = form.needed | form.optional if form else {BIAS}
-        if form is None and (alone := keys.keys() - {ALPHA, BIAS, "ia3_weight", "on_input"}):
+        if form is None and (unpaired := keys.keys() - {ALPHA, BIAS, "ia3_weight", "on_input"}):
             raise MissingPart(
-                f"{keys[min(alone)]} has no counterpart: what it takes to make the layer's change is not all there"
+                f"{keys[min(unpaired)]} has no counterpart: what it takes to make the layer's change is not all there"
             )
         plan.unfit += [key for part, key in keys.items() if part not in allowed]
         change = LayerChange(form, {part: key for part, key in keys.items() if part in allowed})
