@@ -131,7 +131,7 @@ class ModelLoader:
                 with loaded_model.in_use:
                     loaded_model.pipeline_for(task)
                     lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, loaded_model)
-                    lease.notes += [MEASURES[name] for name in loaded_model.measures if name not in self.forced_measures]
+                    lease.notes += [MEASURES[name] for name in loaded_model.measures if name not in self._asked_measures(entry)]
                     if self.device.runs_in_slow_fp32:
                         lease.notes.append(SLOW_FP32.format(device=self.device.name))
                     try:
@@ -250,11 +250,16 @@ class ModelLoader:
 
     def _build(self, entry: ModelEntry, builder: Builder, folder: Path, *bases: Path) -> tuple[Any, list[str]]:
         """Build and move to the device. When it does not fit, offload its components if that is possible."""
-        needed = builder.estimate(entry, folder, self.device, *bases)
-        offload = "cpu_offload" in self.forced_measures or not self.make_room(needed)
+        asked, needed = self._asked_measures(entry), builder.estimate(entry, folder, self.device, *bases)
+        is_shrunk = "fp8_storage" in asked and self.device.type != "cpu"  # by how much is known when it is built
+        offload = "cpu_offload" in asked or not (is_shrunk or self.make_room(needed))
         if offload and self.device.type == "cpu" and not self.make_room(needed):
             raise self._too_large(entry, needed)
         loaded = self._build_or_retry(entry, lambda: builder.build(entry, folder, self.device, *bases))
+        stored = self._store_in_fp8(asked, loaded, offload)
+        if stored or is_shrunk:
+            needed = size_on_device(loaded, stored)
+            offload = "cpu_offload" in asked or not self.make_room(needed)
         if not offload:
             try:
                 self._move(loaded)
@@ -262,13 +267,21 @@ class ModelLoader:
                 if classify_error(error) != "oom":
                     raise
                 offload = True
-        measures = ["cpu_offload"] if offload and apply_measure("cpu_offload", loaded, self.device) else []
-        if offload and not measures and self.device.type != "cpu":
+        offloaded = ["cpu_offload"] if offload and apply_measure("cpu_offload", loaded, self.device) else []
+        if offload and not offloaded and self.device.type != "cpu":
             raise self._too_large(entry, needed)
-        measures += [
-            name for name in sorted(self.forced_measures - {"cpu_offload"}) if apply_measure(name, loaded, self.device)
-        ]
-        return loaded, measures
+        others = sorted(asked - {"cpu_offload", "fp8_storage"})
+        return loaded, [*stored, *offloaded, *(name for name in others if apply_measure(name, loaded, self.device))]
+
+    def _asked_measures(self, entry: ModelEntry) -> frozenset[str]:
+        """By the server's setting, and by the entry."""
+        return self.forced_measures | ({"fp8_storage"} if entry.storage == "fp8" else set())
+
+    def _store_in_fp8(self, asked: frozenset[str], loaded: object, offload: bool) -> list[str]:
+        """Where it was asked for, or where one part alone is larger than what the device may hold: offloading brings it there whole."""
+        too_large = self.device.type == "cuda" and offload and size_on_device(loaded, ["cpu_offload"]) > self.memory_limit
+        is_wanted = "fp8_storage" in asked or too_large
+        return ["fp8_storage"] if is_wanted and apply_measure("fp8_storage", loaded, self.device) else []
 
     def _build_or_retry(self, entry: ModelEntry, build: Callable[[], object]) -> Any:
         """Build; after out of memory, evict every unpinned model and build again. Other errors become DarkroomError (broken_model)."""

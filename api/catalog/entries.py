@@ -28,6 +28,7 @@ TASKS = (
 )
 
 PREDICTIONS = ("", "epsilon", "v_prediction")
+STORAGES = ("", "fp8")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
 
 
@@ -82,7 +83,7 @@ class ModelEntry:
     scheduler: str = ""
     """What a request gets that names none, for models of few steps; "": the family's."""
     storage: str = ""
-    """How its weights are kept in memory, where that isn't as they are computed: "fp8", "int8", "nf4"."""
+    """How its denoiser's weights are kept in memory: "fp8" is half of what "" takes, with small differences in its pictures."""
     onnx_variant: str = ""
     """Not in the file: the variant that is loaded, where the entry is one (`Catalog.get("id@onnx-int8")`)."""
 

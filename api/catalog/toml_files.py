@@ -15,6 +15,7 @@ from api.catalog.entries import (
     PRECISIONS,
     PREDICTIONS,
     REPO_PATTERN,
+    STORAGES,
     TASKS,
     TEXT_TO_IMAGE,
     AdapterEntry,
@@ -171,6 +172,8 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         raise table.wrong("precision", f"must be one of {', '.join(PRECISIONS)}")
     if values.get("prediction", "") not in PREDICTIONS:
         raise table.wrong("prediction", f"must be one of {', '.join(filter(None, PREDICTIONS))}")
+    if values.get("storage", "") not in STORAGES:
+        raise table.wrong("storage", f"must be one of {', '.join(filter(None, STORAGES))}")
     if values.get("single_file") and (values["path"] is None or values["path"].suffix != SUFFIX):
         raise table.wrong("single_file", 'goes with a "path" that is a safetensors file')
     if strange := set(lists["onnx"]) - {*ONNX_SUFFIXES, *ONNX_PRESETS}:

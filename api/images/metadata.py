@@ -163,8 +163,14 @@ def _from_json(text: str) -> JsonObject | None:
 
 
 def _prompt_with_loras(parameters: Mapping[str, Any]) -> str:
-    loras = [f"<lora:{lora['id']}:{lora['weight']:g}>" for lora in parameters.get("loras") or ()]
-    return " ".join([str(parameters.get("prompt", "")), *loras])
+    return " ".join([str(parameters.get("prompt", "")), *map(_lora_tag, parameters.get("loras") or ())])
+
+
+def _lora_tag(lora: Mapping[str, Any]) -> str:
+    """AUTOMATIC1111's form: `<lora:name:weight>`, or `<lora:name:text:unet>` where the parts differ."""
+    weight = lora["weight"]
+    parts = [lora.get(part, weight) for part in ("text", "unet")]
+    return f"<lora:{lora['id']}:{':'.join(f'{part:g}' for part in dict.fromkeys(parts))}>"
 
 
 def _quote(value: object) -> str:

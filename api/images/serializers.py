@@ -12,6 +12,7 @@ from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
+from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULERS, most_steps
@@ -170,7 +171,7 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
         known = [known.id for known in get_catalog().adapters_for(entry.id)]
         more = " and more" if len(known) > MOST_KNOWN else ""
         return f"{error} For {entry.id} there are: {', '.join(known[:MOST_KNOWN]) or 'none'}{more}."
-    return "" if adapter.fits(entry) else f"'{adapter_id}' does not fit {entry.name}."
+    return "" if adapter.fits(entry) else describe_misfit(adapter, entry)
 
 
 # ---------------------------------------------------------------- what is read

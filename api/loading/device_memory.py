@@ -22,6 +22,7 @@ MEASURES = {
     "vae_tiling": "The VAE decoded the picture in tiles.",
     "attention_slicing": "Attention was computed in slices, which is slower.",
     "cpu_offload": "Parts of the model were kept in main memory, which is slower.",
+    "fp8_storage": "The model's weights were kept in 8 bits, as they don't fit into memory otherwise: details may differ.",
 }
 """Every measure (MEMORY_MEASURES can force them), with the sentence for the job's warnings."""
 
@@ -148,6 +149,8 @@ def apply_measure(name: str, pipeline: Any, device: Device) -> bool:
             return False
         pipeline.enable_attention_slicing()
         return True
+    if name == "fp8_storage":
+        return _store_in_fp8(pipeline, device)
     if device.type == "cpu" or not getattr(pipeline, "model_cpu_offload_seq", None):
         return False
     offload(pipeline, device)
@@ -175,6 +178,15 @@ def undo_measure(name: str, pipeline: Any, device: Device) -> None:
     else:
         pipeline.remove_all_hooks()
         pipeline.to(device.torch_device)
+
+
+def _store_in_fp8(pipeline: object, device: Device) -> bool:
+    """Each layer of the denoiser is brought to its own dtype while it runs. For as long as the model is loaded."""
+    denoiser: Any = next((part for name, part in modules_of(pipeline).items() if name in DENOISERS), None)
+    if device.type == "mps" or not hasattr(denoiser, "enable_layerwise_casting"):  # MPS has no such numbers
+        return False
+    denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=denoiser.dtype)
+    return True
 
 
 def _switch_vae(vae: object, kind: str) -> bool:

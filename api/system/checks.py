@@ -33,6 +33,7 @@ MEASURES = (
     "vae_tiling",
     "attention_slicing",
     "cpu_offload",
+    "fp8_storage",
 )  # the names in api/loading/device_memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"

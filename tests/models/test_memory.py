@@ -250,7 +250,7 @@ def test_the_cause_of_an_error_counts() -> None:
 
 
 def test_every_measure_says_something() -> None:
-    assert set(MEASURES) == {"vae_slicing", "vae_tiling", "attention_slicing", "cpu_offload"}
+    assert set(MEASURES) == {"vae_slicing", "vae_tiling", "attention_slicing", "cpu_offload", "fp8_storage"}
 
 
 class CpuAsAccelerator(Device):
@@ -353,3 +353,76 @@ def test_the_log_tells_how_large_a_loaded_model_is(loader: ModelLoader, caplog: 
         loader.load("a")
     [model] = loader.loaded()
     assert f"loaded a: {model['bytes'] / 1e6:.1f} MB of weights" in caplog.text
+
+
+# -- Weights in 8 bits ---------------------------------------------------------------------------------------------------------
+
+
+def with_storage(catalog: Catalog, model_id: str) -> Catalog:
+    entry = dataclasses.replace(catalog.models[model_id], storage="fp8")
+    return Catalog({**catalog.models, model_id: entry}, {})
+
+
+class CpuAsCuda(CpuAsAccelerator):
+    def free_memory(self) -> int:
+        return self.memory_total
+
+    def used_memory(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def cuda(device: Device) -> Device:
+    return CpuAsCuda(**{**vars(device), "type": "cuda", "dtype": torch.bfloat16})
+
+
+@pytest.mark.parametrize("model_id", ["a", "flux"])
+def test_an_entry_s_weights_are_kept_in_8_bits_and_computed_as_ever(
+    catalog: Catalog, tmp_path: Path, device: Device, model_id: str
+) -> None:
+    plain = ModelLoader(catalog, ModelStore(tmp_path), device)
+    small = ModelLoader(with_storage(catalog, model_id), ModelStore(tmp_path), device)
+    pictures, denoisers = [], []
+    for loader in (plain, small):
+        with loader.use(model_id, "text-to-image") as lease:
+            generator = torch.Generator().manual_seed(1)
+            pictures.append(lease.pipeline(**PROMPT, generator=generator, output_type="np").images)
+            denoisers.append(lease.pipeline.unet if model_id == "a" else lease.pipeline.transformer)
+
+    assert [denoiser.dtype for denoiser in denoisers] == [torch.float32] * 2
+    assert (lease.measures, lease.notes) == (["fp8_storage"], [])
+    assert weight_bytes(denoisers[1]) < 0.5 * weight_bytes(denoisers[0])  # the tiny ones are half norms and embeddings
+    assert 0 < abs(pictures[0] - pictures[1]).max() < 0.2
+
+
+def test_an_entry_in_8_bits_needs_no_offloading_where_that_suffices(catalog: Catalog, tmp_path: Path, cuda: Device) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), cuda)
+    loader.load("a")
+    limit = loader.loaded()[0]["bytes"] - 1000
+
+    loader = ModelLoader(with_storage(catalog, "a"), ModelStore(tmp_path), cuda, memory_limit=limit)
+    with loader.use("a", "text-to-image") as lease:
+        assert lease.measures == ["fp8_storage"]
+        assert len(make_pictures(loader, lease, 1)) == 1
+
+
+def test_where_8_bits_are_asked_of_all_a_model_that_has_no_denoiser_still_needs_room(
+    catalog: Catalog, tmp_path: Path, cuda: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    loader = ModelLoader(catalog, ModelStore(tmp_path), cuda, forced_measures=frozenset({"fp8_storage"}))
+    monkeypatch.setattr("api.loading.device_memory.DENOISERS", ())
+    monkeypatch.setattr(loader, "make_room", lambda needed: not asked.append(needed))
+    with loader.use("a", "text-to-image") as lease:
+        assert lease.measures == []
+    assert asked == [loader.loaded()[0]["bytes"]]
+
+
+def test_a_denoiser_over_the_budget_is_kept_in_8_bits_and_offloaded_and_both_are_said(
+    catalog: Catalog, tmp_path: Path, cuda: Device
+) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), cuda, memory_limit=1000)
+    with loader.use("a", "text-to-image") as lease:
+        assert lease.measures == ["fp8_storage", "cpu_offload"]
+        assert lease.notes == [MEASURES["fp8_storage"], MEASURES["cpu_offload"]]
+        assert len(make_pictures(loader, lease, 1)) == 1

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from api.images.backends.adapters import loras_on
 from api.images.backends.prompts import PromptEmbeddings, PromptEncoder
 from api.images.spec import TEXT_TO_IMAGE, Txt2ImgSpec
 
@@ -73,7 +74,7 @@ def make_conditioning(pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], w
 def embed_prompts(pipeline: Any, spec: Txt2ImgSpec, *, guided: bool, warn: Warn) -> PromptEmbeddings:
     """By the text encoders, or kept from an earlier request with the same texts and adapters; warnings are given each time."""
     kept = _kept.setdefault(pipeline.text_encoder, OrderedDict())
-    key = spec.prompt, spec.negative_prompt, guided, spec.clip_skip, spec.loras
+    key = spec.prompt, spec.negative_prompt, guided, spec.clip_skip, loras_on(pipeline.unet)
     if key not in kept:
         notes: list[str] = []
         encoder = PromptEncoder(pipeline, clip_skip=spec.clip_skip, warn=notes.append)
