@@ -106,7 +106,7 @@ class Img2Img(Txt2Img):
 
 def runs_in_session(spec: Txt2ImgSpec) -> bool:
     """Whether the engine makes the pictures, beside those of others. A deterministic request must not have neighbours."""
-    entry = get_catalog().models.get(spec.model_id)
+    entry = get_catalog().find_model(spec.model_id)
     is_unet = entry is not None and entry.family in UNET_FAMILIES
     return is_unet and settings.USE_LOCAL_MODELS and not spec.deterministic
 

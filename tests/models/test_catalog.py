@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pytest
 from api.catalog import (
     COMMIT_PATTERN,
     AdapterEntry,
+    AmbiguousModel,
     Catalog,
     CatalogError,
+    EmbeddingEntry,
     ModelEntry,
     UnknownAdapter,
+    UnknownEmbedding,
     UnknownModel,
     is_model_id,
     load_catalog,
@@ -189,3 +193,100 @@ def test_a_base_that_stands_on_another_is_refused(tmp_path: Path) -> None:
 def test_all_that_a_model_needs_is_the_model_and_its_base(catalog: Catalog) -> None:
     assert [entry.id for entry in catalog.with_base(catalog.get("uiclip"))] == ["uiclip", "clip-vit-base-patch32"]
     assert catalog.with_base(catalog.get("starter")) == [catalog.get("starter")]
+
+
+class OneFile:
+    """A source with one model file and one embedding, as api/library has them."""
+
+    model = ModelEntry(id="sd1/my-model", name="my model", path=Path("my model.safetensors"), single_file=True, family="sd1")
+    lora = AdapterEntry(id="inks", name="inks", family="sd1", path=Path("inks.safetensors"))
+    vectors = EmbeddingEntry(id="easy", name="easy", path=Path("easy.safetensors"), family="sd1")
+
+    def find_model(self, name: str) -> ModelEntry | None:
+        if name == "two":
+            raise AmbiguousModel(name, ["a", "b"])
+        return self.model if name in (self.model.id, "my model.safetensors", "starter") else None
+
+    def find_adapter(self, name: str) -> AdapterEntry | None:
+        return self.lora if name == "inks" else None
+
+    def find_embedding(self, name: str) -> EmbeddingEntry | None:
+        return self.vectors if name == "easy" else None
+
+    def models(self, task: str) -> list[ModelEntry]:
+        return [self.model] if task == "text-to-image" else []
+
+    def adapters(self, family: str) -> list[AdapterEntry]:
+        return [self.lora] if family == "sd1" else []
+
+    def embeddings(self, family: str) -> list[EmbeddingEntry]:
+        return [self.vectors] if family == "sd1" else []
+
+    def why_not(self, name: str) -> str:
+        return "old.ckpt is a pickle." if name == "old.ckpt" else ""
+
+    def similar(self, kind: str, name: str) -> list[str]:
+        return [self.model.id] if kind == "model" and name == "sd1/my" else []
+
+
+@pytest.fixture
+def with_source(catalog: Catalog) -> Catalog:
+    return dataclasses.replace(catalog, source=OneFile())
+
+
+def test_a_source_is_asked_at_each_look_up(with_source: Catalog) -> None:
+    assert with_source.get("my model.safetensors").id == "sd1/my-model"
+    assert with_source.find_model("nothing") is None
+    assert with_source.adapter("inks").id == "inks"
+    assert with_source.embedding("easy").id == "easy"
+    assert with_source.find_embedding("horse") is None
+
+
+def test_a_table_beats_a_file_of_the_same_name(with_source: Catalog, catalog: Catalog) -> None:
+    assert with_source.get("starter") == catalog.get("starter")
+
+
+def test_what_a_source_has_is_offered_with_the_tables(with_source: Catalog) -> None:
+    assert OneFile.model in with_source.of_task("text-to-image")
+    assert OneFile.lora in with_source.adapters_for("sd1/my-model")
+    assert OneFile.lora not in with_source.adapters_for("sdxl-base-1.0")
+    assert with_source.embeddings_for("starter") == [OneFile.vectors]
+
+
+def test_a_name_of_two_files_names_their_ids(with_source: Catalog) -> None:
+    with pytest.raises(UnknownModel, match=r"several files.*: a, b\."):
+        with_source.get("two")
+
+
+def test_a_file_that_cant_be_used_says_why(with_source: Catalog) -> None:
+    with pytest.raises(UnknownModel, match=r"^old.ckpt is a pickle\.$"):
+        with_source.get("old.ckpt")
+
+
+def test_ids_of_a_source_are_proposed(with_source: Catalog) -> None:
+    with pytest.raises(UnknownModel, match="Did you mean sd1/my-model"):
+        with_source.get("sd1/my")
+
+
+def test_an_embedding_is_a_table_too(tmp_path: Path) -> None:
+    read = load_catalog(
+        write(tmp_path, '[embeddings.easy]\npath = "easy.safetensors"\nfamily = "sd1"\naliases = ["EasyNegative"]')
+    )
+    assert read.embedding("EasyNegative") == read.embeddings["easy"]
+    assert read.embedding("easy").path == tmp_path / "easy.safetensors"
+    with pytest.raises(UnknownEmbedding, match=r"There is no embedding 'eas'\. Did you mean easy"):
+        read.embedding("eas")
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ('[embeddings.easy]\npath = "easy.pt"\nfamily = "sd1"', '"path" must be a safetensors file'),
+        ('[embeddings.easy]\npath = "easy.safetensors"', '"family" must say which models it fits'),
+        ('[models.one]\npath = "one.ckpt"\nsingle_file = true', '"single_file" goes with a "path" that is a safetensors file'),
+        ('[models.one]\npath = "one"\nprediction = "v"', '"prediction" must be one of epsilon, v_prediction'),
+    ],
+)
+def test_a_wrong_table_of_a_file_is_named(tmp_path: Path, table: str, complaint: str) -> None:
+    with pytest.raises(CatalogError, match=re.escape(complaint)):
+        load_catalog(write(tmp_path, table))

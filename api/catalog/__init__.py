@@ -1,0 +1,89 @@
+"""Every model, adapter and embedding that this server offers. No torch, no Django.
+
+The built-in catalog is catalog.toml in this folder; an owner adds or replaces tables in a file of their own (CATALOG_EXTRA):
+
+    [models."my-model"]
+    path = "/data/checkpoints/my-model"         # a diffusers folder; or repo = "owner/name" on the Hugging Face hub
+    family = "sd1"
+
+Beside the tables, a catalog asks its `source` (EntrySource): the library of files (api/library), looked up entry by entry.
+"""
+
+from api.catalog.entries import (
+    COMMIT_PATTERN,
+    LONGEST_NAME,
+    MODEL_ID_PATTERN,
+    PRECISIONS,
+    REPO_PATTERN,
+    TASKS,
+    TEXT_TO_IMAGE,
+    AdapterEntry,
+    EmbeddingEntry,
+    ModelEntry,
+    is_entry_name,
+    is_model_id,
+)
+from api.catalog.lookup import Catalog
+from api.catalog.lookup_errors import (
+    AmbiguousAdapter,
+    AmbiguousEmbedding,
+    AmbiguousModel,
+    UnknownAdapter,
+    UnknownEmbedding,
+    UnknownEntry,
+    UnknownModel,
+)
+from api.catalog.onnx_variants import (
+    ONNX_DECODERS,
+    ONNX_FAMILIES,
+    ONNX_PARTS,
+    ONNX_PRECISIONS,
+    ONNX_PRESETS,
+    ONNX_SUFFIXES,
+    ONNX_WORDS,
+    as_variant,
+    onnx_files,
+    onnx_variant,
+    part_file,
+)
+from api.catalog.source import EntrySource
+from api.catalog.toml_files import BUILT_IN, CatalogError, folder_of_package, load_catalog
+
+__all__ = [
+    "BUILT_IN",
+    "COMMIT_PATTERN",
+    "LONGEST_NAME",
+    "MODEL_ID_PATTERN",
+    "ONNX_DECODERS",
+    "ONNX_FAMILIES",
+    "ONNX_PARTS",
+    "ONNX_PRECISIONS",
+    "ONNX_PRESETS",
+    "ONNX_SUFFIXES",
+    "ONNX_WORDS",
+    "PRECISIONS",
+    "REPO_PATTERN",
+    "TASKS",
+    "TEXT_TO_IMAGE",
+    "AdapterEntry",
+    "AmbiguousAdapter",
+    "AmbiguousEmbedding",
+    "AmbiguousModel",
+    "Catalog",
+    "CatalogError",
+    "EmbeddingEntry",
+    "EntrySource",
+    "ModelEntry",
+    "UnknownAdapter",
+    "UnknownEmbedding",
+    "UnknownEntry",
+    "UnknownModel",
+    "as_variant",
+    "folder_of_package",
+    "is_entry_name",
+    "is_model_id",
+    "load_catalog",
+    "onnx_files",
+    "onnx_variant",
+    "part_file",
+]

@@ -1,0 +1,91 @@
+"""The catalog in use: entries of the TOML files, and of a source that is asked when an id is looked up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, nearest
+from api.catalog.onnx_variants import onnx_variant
+from api.catalog.source import EntrySource
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The tables of the TOML files, which come first, and a `source` of more entries that is asked anew at each look-up."""
+
+    models: dict[str, ModelEntry]
+    adapters: dict[str, AdapterEntry]
+    embeddings: dict[str, EmbeddingEntry] = field(default_factory=dict)
+    source: EntrySource | None = None
+
+    def get(self, model_id: str) -> ModelEntry:
+        """The model of this id, alias or hub repository name; `id@onnx-int8` is a variant in ONNX. Raises UnknownModel."""
+        if entry := self.find_model(model_id):
+            return entry
+        plain, _, variant = model_id.partition("@")
+        if variant and self.find_model(plain):
+            return onnx_variant(self.get(plain), variant)
+        raise self._unknown(UnknownModel, model_id, self.models)
+
+    def find_model(self, name: str) -> ModelEntry | None:
+        """None where nothing has this name. Raises AmbiguousModel."""
+        if name in self.models:
+            return self.models[name]
+        by_repo = next((entry for entry in self.models.values() if entry.repo == name), None)
+        return by_repo or (self.source.find_model(name) if self.source else None)
+
+    def adapter(self, name: str) -> AdapterEntry:
+        """Raises UnknownAdapter."""
+        entry = self.adapters.get(name) or (self.source.find_adapter(name) if self.source else None)
+        if entry is None:
+            raise self._unknown(UnknownAdapter, name, self.adapters)
+        return entry
+
+    def find_embedding(self, name: str) -> EmbeddingEntry | None:
+        """None where nothing has this name: most words of a prompt. Raises AmbiguousEmbedding."""
+        by_name = next((entry for entry in self.embeddings.values() if name in (entry.id, *entry.aliases)), None)
+        return by_name or (self.source.find_embedding(name) if self.source else None)
+
+    def embedding(self, name: str) -> EmbeddingEntry:
+        """Raises UnknownEmbedding."""
+        entry = self.find_embedding(name)
+        if entry is None:
+            raise self._unknown(UnknownEmbedding, name, self.embeddings)
+        return entry
+
+    def of_task(self, task: str) -> list[ModelEntry]:
+        known = [entry for entry in self.models.values() if entry.task == task]
+        more = self.source.models(task) if self.source else []
+        return known + [entry for entry in more if entry.id not in self.models]
+
+    def with_precision(self, precision: str, tasks: Iterable[str]) -> Catalog:
+        """The same, with this precision for the models of these tasks that name none."""
+        models = {
+            entry.id: dataclasses.replace(entry, precision=precision) if entry.task in tasks and not entry.precision else entry
+            for entry in self.models.values()
+        }
+        return dataclasses.replace(self, models=models)
+
+    def with_base(self, entry: ModelEntry) -> list[ModelEntry]:
+        """All that is needed to use it: the model, and the one that it stands on."""
+        return [entry, self.models[entry.base]] if entry.base else [entry]
+
+    def adapters_for(self, model_id: str) -> list[AdapterEntry]:
+        entry = self.get(model_id)
+        more = self.source.adapters(entry.family) if self.source else []
+        offered = [*self.adapters.values(), *(adapter for adapter in more if adapter.id not in self.adapters)]
+        return [adapter for adapter in offered if adapter.fits(entry)]
+
+    def embeddings_for(self, model_id: str) -> list[EmbeddingEntry]:
+        family = self.get(model_id).family
+        known = [entry for entry in self.embeddings.values() if entry.family == family]
+        more = self.source.embeddings(family) if self.source else []
+        return known + [entry for entry in more if entry.id not in self.embeddings]
+
+    def _unknown(self, error: type[UnknownEntry], name: str, known: Iterable[str]) -> UnknownEntry:
+        more = self.source.similar(error.kind, name) if self.source else []
+        reason = self.source.why_not(name) if self.source else ""
+        return error(name, list(dict.fromkeys([*nearest(name, known), *more]))[:3], reason)

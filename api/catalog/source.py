@@ -1,0 +1,31 @@
+"""Where a catalog finds entries that no TOML table has: the library of files, asked at each look-up."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
+
+
+class EntrySource(Protocol):
+    """Names are ids or aliases. The `find_…` methods raise AmbiguousModel (…Adapter, …Embedding) for a name that several have."""
+
+    def find_model(self, name: str) -> ModelEntry | None: ...
+
+    def find_adapter(self, name: str) -> AdapterEntry | None: ...
+
+    def find_embedding(self, name: str) -> EmbeddingEntry | None: ...
+
+    def models(self, task: str) -> list[ModelEntry]: ...
+
+    def adapters(self, family: str) -> list[AdapterEntry]: ...
+
+    def embeddings(self, family: str) -> list[EmbeddingEntry]: ...
+
+    def why_not(self, name: str) -> str:
+        """A sentence about a file that is there and can't be used; "" where there is none of that name."""
+        ...
+
+    def similar(self, kind: str, name: str) -> list[str]:
+        """Up to three ids of the kind "model", "adapter" or "embedding" that begin like this name."""
+        ...
