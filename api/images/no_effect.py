@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from api.catalog import UnknownModel
 from api.images.prompt_notation import describe_notation
+from api.images.prompt_syntax.syntaxes import COMPEL, PLAIN
 from api.images.scheduler_presets import FLOW_FAMILIES
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from config.catalog import get_catalog
@@ -16,9 +17,10 @@ NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
 
 
 def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
-    for field, text in (("prompt", spec.prompt), ("negative_prompt", spec.negative_prompt)):
-        if sentence := describe_notation(field, text):
-            yield sentence
+    if spec.prompt_syntax in (COMPEL, PLAIN):
+        for field, text in (("prompt", spec.prompt), ("negative_prompt", spec.negative_prompt)):
+            if sentence := describe_notation(field, text):
+                yield sentence
     if spec.negative_prompt and spec.guidance_scale <= 1:
         yield NO_GUIDANCE_FLOW if is_flow(spec.model_id) else NO_GUIDANCE
     if isinstance(spec, Img2ImgSpec) and spec.steps_run < 1:

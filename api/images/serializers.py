@@ -13,6 +13,8 @@ from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.models import GeneratedImage, ImageSource
+from api.images.prompt_requests import read_request, unfit_lora, unknown_lora
+from api.images.prompt_syntax.syntaxes import COMPEL
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULERS, most_steps
 from api.images.spec import (
@@ -71,6 +73,7 @@ class Txt2ImgSerializer(SpecSerializer):
             raise ValidationError(
                 {"steps": [f"'{scheduler}' takes at most {most_steps(scheduler)} steps."]}, code="too_many_steps"
             )
+        self.prompt_warnings = read_request(data, default_syntax(), self.entry)
         self.check_loras(data["loras"])
         check_best_of(data)
         check_seeds(data)
@@ -101,7 +104,9 @@ class Txt2ImgSerializer(SpecSerializer):
     def resolve(self) -> Submission:
         data = dict(self.validated_data)
         spec = self.spec.from_json({**by_id(data), **self.decide(data)})
-        return Submission(spec, priority=data["priority"], fingerprint=by_content(data))
+        return Submission(
+            spec, priority=data["priority"], fingerprint=by_content(data), warnings=tuple(self.prompt_warnings)
+        )
 
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         """What the client left open."""
@@ -132,6 +137,11 @@ class Img2ImgSerializer(Txt2ImgSerializer):
         return nearest_side(file.width * scale), nearest_side(file.height * scale)
 
 
+def default_syntax() -> str:
+    """A hosted model is sent the words as they stand."""
+    return settings.PROMPT_SYNTAX if settings.USE_LOCAL_MODELS else COMPEL
+
+
 def check_seeds(data: dict[str, Any]) -> None:
     """Every picture has a seed of its own, and all of them are in the range."""
     largest = LARGEST_SEED + 1 - (data.get("best_of") or data["num_images"])
@@ -156,9 +166,8 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
     try:
         adapter: AdapterEntry = get_catalog().adapter(adapter_id)
     except UnknownAdapter as error:
-        known = ", ".join(known.id for known in get_catalog().adapters_for(entry.id)) or "none"
-        return str(error) if error.nearest else f"{error} For {entry.id} there are: {known}."
-    return "" if adapter.fits(entry) else f"'{adapter_id}' does not fit {entry.name}."
+        return unknown_lora(error, entry)
+    return "" if adapter.fits(entry) else unfit_lora(adapter_id, entry)
 
 
 # ---------------------------------------------------------------- what is read

@@ -14,6 +14,8 @@ _MARK = re.compile(r"\\.|[\[\]():|]", re.DOTALL)
 _NUMBER = re.compile(r"\s*(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
 _AND = re.compile(r"(?<!\s)\s*(?::\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*)?\bAND\b\s*")
 _LAST_WEIGHT = re.compile(r"(?<!\s)\s*:\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*$")
+LAST = 10**9
+"""A step behind every change."""
 CLOSING = {"]": "[", ")": "("}
 
 
@@ -60,8 +62,8 @@ def make_schedule(prompt: str, steps: int) -> list[Stretch]:
     return stretches
 
 
-def is_scheduled(prompt: str) -> bool:
-    return any(True for _ in _moving_nodes(_parse(prompt)))
+def final_text(prompt: str) -> str:
+    return _render(_parse(prompt), LAST, LAST)
 
 
 def join_compositions(prompt: str) -> tuple[str, bool]:
