@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from api.catalog import ModelEntry
-from api.downloads.snapshots import PICKLES, is_lfs_pointer
+from api.downloads.snapshots import PICKLES
 from api.errors import DarkroomError
+from api.model_files.header import is_lfs_pointer
 
 CHECKPOINT_FILES = ("model_index.json", "config.json", "model.safetensors")
 ONNX_FILES = "*.onnx"

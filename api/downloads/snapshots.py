@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from api.errors import DarkroomError
 from api.json_types import JsonObject
+from api.model_files.header import is_lfs_pointer
 
 DATA = re.compile(r"\.(safetensors|json|txt|jinja|model)$")
 ONNX = re.compile(r"\.(onnx|onnx_data(_\d+)?)$")
@@ -25,7 +26,6 @@ WEIGHTS = re.compile(
 INDEX = re.compile(r".*\.safetensors\.index(\.(?P<variant>\w+))?\.json")
 CONFIG_NAMES = ("config.json", "model_index.json")
 SAFE_LIBRARIES = ("diffusers", "transformers")
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 LARGEST_CONFIG = 32 * 1024 * 1024
 
 
@@ -113,12 +113,6 @@ def _require_safetensors(names: list[str], chosen: list[str], folder: str, model
                 "  ", " "
             )
         )
-
-
-def is_lfs_pointer(file: Path) -> bool:
-    """Is it the note that git keeps in the place of a large file, in a checkout made without Git LFS?"""
-    with file.open("rb") as stream:
-        return stream.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 # -- Which snapshots ---------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedM
 from api.catalog import ModelEntry
 from api.downloads.snapshots import PICKLES, components
 from api.errors import DarkroomError
-from api.loading.device_memory import read_header
+from api.model_files.header import HeaderError, read_header
 
 PLAIN_ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel)
 """Of transformers' models those whose files have the model's own names; others are renamed by rules that are not known here."""
@@ -80,8 +80,8 @@ def _read_shapes(entry: ModelEntry, files: Iterable[Path]) -> Shapes:
     shapes: Shapes = {}
     for file in files:
         try:
-            shapes |= {key: tuple(tensor["shape"]) for key, tensor in read_header(file).items()}
-        except ValueError as error:
+            shapes |= {key: tensor.shape for key, tensor in read_header(file).tensors.items()}
+        except HeaderError as error:
             detail = f"The file {file.parent.name}/{file.name} of {entry.name} is damaged: {error}."
             raise DarkroomError("damaged", 422, detail) from error
     return shapes

@@ -5,8 +5,6 @@ Which measure is taken when is in api/loading/oom_retry.py.
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +14,8 @@ import torch
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.downloads.snapshots import is_lfs_pointer
 from api.errors import DarkroomError, DeviceFault
+from api.model_files.header import HeaderError, TensorInfo, read_header
 
 MEASURES = {
     "vae_slicing": "The VAE decoded one picture at a time.",
@@ -29,6 +27,8 @@ MEASURES = {
 
 DENOISERS = ("unet", "transformer")
 """The names of a pipeline's component that runs at every step."""
+
+FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 OUT_OF_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")
 FAULT_SIGNS = ("cuda error", "cudnn error", "cublas_status", "cusolver_status", "hip error", "device-side assert")
@@ -115,35 +115,12 @@ def size_on_device(loaded: object, measures: list[str]) -> int:
     return weight_bytes(loaded) or int(getattr(loaded, "nbytes", 0))
 
 
-def read_header(file: Path) -> dict[str, Any]:
-    """The table of tensors of a safetensors file. Raises ValueError, in words, when the file is cut off or no safetensors file."""
-    if is_lfs_pointer(file):
-        raise ValueError("it is a Git LFS pointer, not the weights themselves, which `git lfs pull` fetches")
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        prefix = stream.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
-        if 8 + length > size:
-            raise ValueError("it is cut off, or no safetensors file")
-        content = stream.read(length)
-    try:
-        header = dict(json.loads(content))
-        header.pop("__metadata__", None)
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise ValueError("it is no safetensors file") from error
-    if 8 + length + end != size:
-        raise ValueError(f"it should have {8 + length + end} bytes and has {size}")
-    return header
-
-
-def bytes_in_dtype(header: dict[str, Any], dtype: torch.dtype) -> int:
-    """What the tensors of a safetensors header take once their floating-point numbers are held in `dtype`."""
+def bytes_in_dtype(tensors: Iterable[TensorInfo], dtype: torch.dtype) -> int:
+    """What the tensors of a safetensors file take once their floating-point numbers are held in `dtype`."""
     total = 0
-    for tensor in header.values():
-        stored = tensor["data_offsets"][1] - tensor["data_offsets"][0]
-        width = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}.get(tensor["dtype"])
-        total += stored * dtype.itemsize // width if width else stored
+    for tensor in tensors:
+        width = FLOAT_BYTES.get(tensor.dtype)
+        total += tensor.nbytes * dtype.itemsize // width if width else tensor.nbytes
     return total
 
 
@@ -152,8 +129,8 @@ def estimate_files(entry: ModelEntry, folder: Path, files: Iterable[Path], dtype
     total = 0
     for file in files:
         try:
-            total += bytes_in_dtype(read_header(file), dtype)
-        except (ValueError, KeyError, TypeError, OSError) as error:
+            total += bytes_in_dtype(read_header(file).tensors.values(), dtype)
+        except (HeaderError, OSError) as error:
             name = file.relative_to(folder).as_posix()
             raise DarkroomError("damaged", 422, f"The file {name} of {entry.name} is damaged: {error}.") from error
     return total

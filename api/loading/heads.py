@@ -18,7 +18,8 @@ from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.conversion import NotConvertible, RecognisedCheckpoint
-from api.loading.device_memory import bytes_in_dtype, read_header
+from api.loading.device_memory import bytes_in_dtype
+from api.model_files.header import HeaderError, read_header
 
 KEY = re.compile(r"(?:(?:predictor|head|model)\.)*(?P<name>(?:layers\.\d+\.)?(?:weight|bias))")
 
@@ -73,13 +74,13 @@ def build_head(entry: ModelEntry, folder: Path, device: Device) -> Head:
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     file = _file_of(entry, folder)
     try:
-        header = read_header(file)
-        keys = set(find_head(header).values())
+        tensors = read_header(file).tensors
+        keys = set(find_head(tensors).values())
     except UnknownHead as error:
         raise DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: {error}") from error
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (HeaderError, OSError) as error:
         raise DarkroomError("damaged", 422, f"The file {file.name} of {entry.name} is damaged: {error}.") from error
-    return bytes_in_dtype({key: header[key] for key in keys}, torch.float32)
+    return bytes_in_dtype([tensors[key] for key in keys], torch.float32)
 
 
 def _file_of(entry: ModelEntry, folder: Path) -> Path:

@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from api.downloads.snapshots import is_lfs_pointer
 from api.errors import DarkroomError
+from api.model_files.header import is_lfs_pointer
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """ONNX's own operators, and those that every onnxruntime has besides."""

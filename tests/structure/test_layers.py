@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"api.catalog"},
     {"api.spec_serializers", "api.queries"},
     {"api.strict"},
-    {"api.form_data", "api.json_text", "api.problems", "api.specs"},
+    {"api.form_data", "api.json_text", "api.problems", "api.specs", "api.model_files"},
     {"api.outages"},
     {"api.errors", "api.json_types"},
 ]

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from api.errors import DarkroomError
 from api.images.backends.lora_keys import MissingPart, Plan, Shape, WrongShape, find_layers, make_weights, plan_keys
-from api.loading.device_memory import read_header
+from api.model_files.header import HeaderError, read_header
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def _load(pipeline: Any, lora: Lora, name: str, notes: list[str]) -> str:
 
 def _read_shapes(lora: Lora) -> dict[str, Shape]:
     try:
-        shapes = {key: tuple(tensor["shape"]) for key, tensor in read_header(lora.path).items()}
-    except ValueError as error:
+        shapes = {key: tensor.shape for key, tensor in read_header(lora.path).tensors.items()}
+    except HeaderError as error:
         raise _broken(lora, str(error)) from error
     if not shapes:
         raise _broken(lora, "it holds no tensors")
