@@ -95,7 +95,9 @@ def as_unavailable() -> Iterator[None]:
 def make_judges(criteria: Sequence[str], warn: Warn, syntaxes: Mapping[str, str] = NO_SYNTAXES) -> list[GuardedJudge]:
     """Those of `criteria` that this worker can do."""
     can = {name for name in FIGURES if settings.LOAD_MODELS or name == "layout"}
-    return [GuardedJudge(name, warn, syntaxes=syntaxes) for name in dict.fromkeys(criteria) if name in can or name not in FIGURES]
+    return [
+        GuardedJudge(name, warn, syntaxes=syntaxes) for name in dict.fromkeys(criteria) if name in can or name not in FIGURES
+    ]
 
 
 def say_nothing(prompt: str, text: str) -> None:

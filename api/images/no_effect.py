@@ -17,10 +17,7 @@ NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
 
 
 def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
-    if spec.prompt_syntax in (COMPEL, PLAIN):
-        for field, text in (("prompt", spec.prompt), ("negative_prompt", spec.negative_prompt)):
-            if sentence := describe_notation(field, text):
-                yield sentence
+    yield from notation_warnings(spec.prompt_syntax, spec.prompt, spec.negative_prompt)
     if spec.negative_prompt and spec.guidance_scale <= 1:
         yield NO_GUIDANCE_FLOW if is_flow(spec.model_id) else NO_GUIDANCE
     if isinstance(spec, Img2ImgSpec) and spec.steps_run < 1:
@@ -30,6 +27,14 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
     for lora in spec.loras:
         if lora.weight == 0:
             yield f"loras: '{lora.id}' has the weight 0, and so no effect."
+
+
+def notation_warnings(syntax: str, prompt: str, negative_prompt: str) -> Iterator[str]:
+    """AUTOMATIC1111's notation, where it is read as words."""
+    if syntax in (COMPEL, PLAIN):
+        for field, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+            if sentence := describe_notation(field, text):
+                yield sentence
 
 
 def is_flow(model_id: str) -> bool:

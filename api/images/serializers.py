@@ -104,9 +104,7 @@ class Txt2ImgSerializer(SpecSerializer):
     def resolve(self) -> Submission:
         data = dict(self.validated_data)
         spec = self.spec.from_json({**by_id(data), **self.decide(data)})
-        return Submission(
-            spec, priority=data["priority"], fingerprint=by_content(data), warnings=tuple(self.prompt_warnings)
-        )
+        return Submission(spec, priority=data["priority"], fingerprint=by_content(data), warnings=tuple(self.prompt_warnings))
 
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         """What the client left open."""

@@ -14,14 +14,9 @@ from safetensors.torch import load_file
 from api.catalog import Catalog, ModelEntry
 from api.errors import DarkroomError
 from api.images.backends.text_encoders import FIRST_VECTOR, EncoderWithVectors, TokenizerWithVectors
-from api.images.prompt_syntax.chunks import CHUNK_LENGTH
+from api.images.prompt_syntax.embedding_files import read_embedding_file
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, find_named
 from api.images.spec import Txt2ImgSpec
-from api.loading.device_memory import read_header
-
-XL_PARTS = ("clip_l", "clip_g")
-LARGEST_FILE = 64 << 20
-"""Bytes. 75 vectors for both of SDXL's encoders take 0.6 MB."""
 
 
 def find_embeddings(catalog: Catalog, entry: ModelEntry, spec: Txt2ImgSpec) -> tuple[NamedEmbedding, ...]:
@@ -34,7 +29,9 @@ def stamp_of(embedding: NamedEmbedding) -> tuple[NamedEmbedding, int]:
     return embedding, path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def with_embeddings(tokenizer: Any, encoder: Any, embeddings: Sequence[NamedEmbedding], number: int, model: str) -> tuple[Any, Any]:
+def with_embeddings(
+    tokenizer: Any, encoder: Any, embeddings: Sequence[NamedEmbedding], number: int, model: str
+) -> tuple[Any, Any]:
     """The tokenizer and the `number`-th encoder of a model, to which these embeddings are tokens. Raises DarkroomError."""
     if not embeddings:
         return tokenizer, encoder
@@ -74,27 +71,9 @@ def read_embedding(embedding: NamedEmbedding) -> tuple[torch.Tensor, ...]:
 @lru_cache(maxsize=64)
 def _read(path: Path, changed: int, size: int) -> tuple[torch.Tensor, ...]:
     """Raises ValueError with a reason."""
-    if size > LARGEST_FILE:
-        raise ValueError(f"it has {size} bytes, and an embedding has {LARGEST_FILE} at most")
-    read_header(path)
+    names = read_embedding_file(path).names
     tensors = load_file(path)
-    if all(name in tensors for name in XL_PARTS):
-        parts = tuple(_as_vectors(name, tensors[name]) for name in XL_PARTS)
-    elif "emb_params" in tensors or len(tensors) == 1:
-        name = "emb_params" if "emb_params" in tensors else next(iter(tensors))
-        parts = (_as_vectors(name, tensors[name]),)
-    else:
-        raise ValueError("it is no textual inversion: it has neither emb_params, nor clip_l and clip_g, nor one tensor alone")
-    if len({len(part) for part in parts}) > 1:
-        raise ValueError("clip_l and clip_g have different numbers of vectors")
-    return parts
-
-
-def _as_vectors(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    vectors = tensor.float()
-    vectors = vectors[None] if vectors.ndim == 1 else vectors
-    if vectors.ndim != 2 or not 1 <= len(vectors) <= CHUNK_LENGTH:
-        raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, and 1 to {CHUNK_LENGTH} vectors can be used")
-    if not torch.isfinite(vectors).all():
-        raise ValueError(f"{name} has values that are not numbers")
-    return vectors
+    for name in names:
+        if not torch.isfinite(tensors[name].float()).all():
+            raise ValueError(f"{name} has values that are not numbers")
+    return tuple(torch.atleast_2d(tensors[name].float()) for name in names)

@@ -81,7 +81,10 @@ class PromptEncoder:
             parts.append((pipeline.tokenizer_2, pipeline.text_encoder_2))
         self._tokenizers = [tokenizer for tokenizer, _ in parts]
         self._parts = [
-            (*with_embeddings(tokenizer, encoder, embeddings, number, model), choose_layer(encoder, clip_skip=clip_skip, is_xl=self._is_xl))
+            (
+                *with_embeddings(tokenizer, encoder, embeddings, number, model),
+                choose_layer(encoder, clip_skip=clip_skip, is_xl=self._is_xl),
+            )
             for number, (tokenizer, encoder) in enumerate(parts)
         ]
         self._encoders = [_make_compel(*part, str(self._device)) for part in self._parts]
@@ -100,7 +103,8 @@ class PromptEncoder:
         is_zero = not negative_prompt and self._pipeline.config.get("force_zeros_for_empty_prompt")
         negative = [(steps, None)] if is_zero else self._encode_stretches(negative_prompt, steps)
         return [
-            EncodedStretch(last, PromptEmbeddings(*one, *(other or _zeros(*one)))) for last, one, other in self._join(positive, negative)
+            EncodedStretch(last, PromptEmbeddings(*one, *(other or _zeros(*one))))
+            for last, one, other in self._join(positive, negative)
         ]
 
     def _join(

@@ -101,5 +101,3 @@ class _Filling:
         if self.chunk.tokens or not self.chunks:
             self.end_chunk()
         return self.chunks
-
-

@@ -33,7 +33,10 @@ def find_named(texts: Iterable[str], offered: Iterable[EmbeddingEntry]) -> tuple
     whole = "\n".join(texts)
     folded = whole.lower()
     found = {
-        name: entry for entry in offered for name in names_of(entry) if name.lower() in folded and pattern_of(name).search(whole)
+        name: entry
+        for entry in offered
+        for name in names_of(entry)
+        if name.lower() in folded and pattern_of(name).search(whole)
     }
     ordered = sorted(found.items(), key=lambda item: (-len(item[0]), item[0]))
     return tuple(NamedEmbedding(name, entry) for name, entry in ordered[:MOST_EMBEDDINGS])
