@@ -42,8 +42,9 @@ def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEnt
         prompt, negative_prompt = prompt.strip(), negative_prompt.strip()
         warnings += describe_tags(tags, idle)
         loras = [find_lora(tag, entry) for tag in tags if tag.is_lora]
-        if syntax == AUTO:
-            warnings += [f"The prompt names adapters in AUTOMATIC1111's notation, which were added to `loras`: {names_of(loras)}."] * bool(loras)  # fmt: skip
+        if syntax == AUTO and loras:
+            named = ", ".join(str(lora["id"]) for lora in loras)
+            warnings.append(f"The prompt names adapters in AUTOMATIC1111's notation, which were added to `loras`: {named}.")
     if syntax == AUTO:
         syntax = detected
         if piece:
@@ -89,10 +90,6 @@ def unknown_lora(error: UnknownAdapter, entry: ModelEntry) -> str:
 
 def unfit_lora(name: str, entry: ModelEntry) -> str:
     return f"'{name}' does not fit {entry.name}."
-
-
-def names_of(loras: Sequence[JsonObject]) -> str:
-    return ", ".join(str(lora["id"]) for lora in loras)
 
 
 def describe_tags(tags: Sequence[NetworkTag], idle: Sequence[NetworkTag]) -> Iterator[str]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from api.images.png_info.found import Found, FoundLora, as_list, as_mapping, as_text
 
-VALUES = {"steps": "steps", "cfg_scale": "guidance_scale", "seed": "seed", "width": "width", "height": "height", "clip_skip": "clip_skip"}  # fmt: skip
+NAMES = ("steps", "seed", "width", "height", "clip_skip")
+VALUES = {**{name: name for name in NAMES}, "cfg_scale": "guidance_scale"}
 
 
 def read_invokeai(data: Mapping[str, Any]) -> Found:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 _MARK = re.compile(r"\\.|[\[\]():|]", re.DOTALL)
 _NUMBER = re.compile(r"\s*(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
-_AND = re.compile(r"(?<!\s)\s*(?::\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*)?\bAND\b\s*")
+_AND = re.compile(r"(?:(?<!\s)\s+)?(?::\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*)?\bAND\b\s*")
 _LAST_WEIGHT = re.compile(r"(?<!\s)\s*:\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*$")
 LAST = 10**9
 """A step behind every change."""

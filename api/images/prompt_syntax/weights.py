@@ -16,7 +16,7 @@ LARGEST_LOGARITHM = 700.0
 """Beyond it a weight is infinite."""
 
 _MARK = re.compile(r"\\[()\[\]\\]|\\|[(\[]|:\s*(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[)\]]")
-_BREAK = re.compile(r"(?<!\s)\s*\bBREAK\b\s*")
+_BREAK = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
 
 
 @dataclass(frozen=True)
