@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from api.catalog import UnknownModel
 from api.images.prompt_notation import describe_notation
-from api.images.prompt_syntax.syntaxes import COMPEL, PLAIN
+from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
+from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
 from api.images.scheduler_presets import FLOW_FAMILIES
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from config.catalog import get_catalog
@@ -30,11 +31,13 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
 
 
 def notation_warnings(syntax: str, prompt: str, negative_prompt: str) -> Iterator[str]:
-    """AUTOMATIC1111's notation, where it is read as words."""
+    """AUTOMATIC1111's notation, where it is read as words; and what of it is not done where it is read."""
     if syntax in (COMPEL, PLAIN):
         for field, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
             if sentence := describe_notation(field, text):
                 yield sentence
+    if syntax == A1111 and (has_composition(prompt) or has_composition(negative_prompt)):
+        yield AND_IS_NOT_DONE
 
 
 def is_flow(model_id: str) -> bool:

@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 from api.catalog import ModelEntry, UnknownAdapter
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, find_named, unusual_words
 from api.images.prompt_syntax.networks import NetworkTag, take_networks
-from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, MOST_TEXTS, count_texts, has_composition
+from api.images.prompt_syntax.reading import MOST_TEXTS, count_texts
 from api.images.prompt_syntax.syntaxes import A1111, AUTO, detect_syntax
 from api.images.scheduler_presets import MOST_STEPS, UNET_FAMILIES
 from api.images.spec import LARGEST_LORA_WEIGHT, MOST_LORAS
@@ -53,7 +53,6 @@ def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEnt
         raise ValidationError({PROMPT: ["Beside the adapters that it names, the prompt has no words."]}, code="blank")
     if syntax == A1111:
         check_texts(prompt, negative_prompt)
-        warnings += [AND_IS_NOT_DONE] * (has_composition(prompt) or has_composition(negative_prompt))
     embeddings = find_embeddings([prompt, negative_prompt], entry)
     return ReadPrompts(prompt, negative_prompt, syntax, loras, embeddings, warnings)
 
