@@ -140,7 +140,11 @@ def test_the_longest_name_is_meant() -> None:
 
 
 def test_unusual_words_are_what_no_language_has() -> None:
-    assert unusual_words(["a Cat EasyNegative bad-hands-5 sunset", "bad-hands-5 1.5 4k"]) == ["EasyNegative", "bad-hands-5", "4k"]
+    assert unusual_words(["a Cat EasyNegative bad-hands-5 sunset", "bad-hands-5 1.5 4k"]) == [
+        "EasyNegative",
+        "bad-hands-5",
+        "4k",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -170,9 +174,7 @@ def test_a_file_that_does_not_fit_is_an_error_that_says_why(
 
 
 @pytest.mark.parametrize("kept", [b"", b"\x80\x04garbage" * 10, b"version https://git-lfs.github.com/spec/v1\n", None])
-def test_a_file_that_is_none_is_an_error(
-    loader: ModelLoader, tmp_path: Path, hooks: Recorder, kept: bytes | None
-) -> None:
+def test_a_file_that_is_none_is_an_error(loader: ModelLoader, tmp_path: Path, hooks: Recorder, kept: bytes | None) -> None:
     file = tmp_path / "x.safetensors"
     if kept is not None:
         file.write_bytes(kept)

@@ -12,8 +12,8 @@ from django.test import Client, override_settings
 from api.access.services import create_key
 from api.catalog import EmbeddingEntry
 from api.images import prompt_requests
-from api.jobs.models import Job
 from api.jobs.kinds import read_spec
+from api.jobs.models import Job
 from config.catalog import get_catalog
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,7 +59,9 @@ def test_an_unknown_syntax_is_an_error_that_names_the_field(client: Client) -> N
 
 
 def test_notation_has_a_warning_only_where_it_is_read_as_words(client: Client) -> None:
-    warnings = {syntax: submit(client, "a (red:1.5) lake", prompt_syntax=syntax)["warnings"] for syntax in ("compel", "plain", "a1111")}
+    warnings = {
+        syntax: submit(client, "a (red:1.5) lake", prompt_syntax=syntax)["warnings"] for syntax in ("compel", "plain", "a1111")
+    }
 
     assert warnings["a1111"] == []
     assert all("read as words" in warnings[syntax][0] for syntax in ("compel", "plain"))
@@ -212,10 +214,18 @@ def test_it_needs_the_scope_to_read(client: Client) -> None:
 
     assert client.post("/api/prompt/", {"prompt": "a"}, "application/json", headers=headers).status_code == 200
     _, other = create_key(name="other", scopes=["submit"])
-    assert client.post("/api/prompt/", {"prompt": "a"}, "application/json", headers={"Authorization": f"Bearer {other}"}).status_code == 403
+    assert (
+        client.post(
+            "/api/prompt/", {"prompt": "a"}, "application/json", headers={"Authorization": f"Bearer {other}"}
+        ).status_code
+        == 403
+    )
 
 
-@pytest.mark.parametrize("prompt", ["(" * 2000, "[a|" * 600, "(a:1.1" * 330, "<lora:" * 330, "\U00100000\U00100005 a", "a\\", "[a:b:1e999]", "AND " * 500])
+@pytest.mark.parametrize(
+    "prompt",
+    ["(" * 2000, "[a|" * 600, "(a:1.1" * 330, "<lora:" * 330, "\U00100000\U00100005 a", "a\\", "[a:b:1e999]", "AND " * 500],
+)
 def test_no_prompt_is_too_much(client: Client, prompt: str) -> None:
     started = time.process_time()
 

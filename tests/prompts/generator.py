@@ -3,7 +3,26 @@
 import random
 
 WORDS = ("red", "cat", "lake", "a", "at sunset", "4k", "very very long", "blue,", "x:y", "ünï", "dog.", "1girl")
-MARKS = (")", "]", "(", "[", ":1.2)", "\\(", "\\)", "\\[", "\\\\", "\\", ":", ": 0.5 )", " BREAK ", "|", ":.7)", ":-1)", ":0)", "BREAKS")
+MARKS = (
+    ")",
+    "]",
+    "(",
+    "[",
+    ":1.2)",
+    "\\(",
+    "\\)",
+    "\\[",
+    "\\\\",
+    "\\",
+    ":",
+    ": 0.5 )",
+    " BREAK ",
+    "|",
+    ":.7)",
+    ":-1)",
+    ":0)",
+    "BREAKS",
+)
 
 
 def make_prompt(number: int) -> str:
@@ -17,5 +36,17 @@ def make_part(draw: random.Random, depth: int) -> str:
     if depth == 0 or draw.random() < 0.3:
         return draw.choice(WORDS)
     inside = " ".join(make_part(draw, depth - 1) for _ in range(draw.randint(1, 3)))
-    forms = ("({})", "[{}]", "({}:1.3)", "({}:0.25)", "({} :  1.05 )", "\\({}\\)", "{} BREAK", "({}", "{}]", "[({}:1.5)]", "({}:2)")
+    forms = (
+        "({})",
+        "[{}]",
+        "({}:1.3)",
+        "({}:0.25)",
+        "({} :  1.05 )",
+        "\\({}\\)",
+        "{} BREAK",
+        "({}",
+        "{}]",
+        "[({}:1.5)]",
+        "({}:2)",
+    )
     return draw.choice(forms).format(inside)

@@ -41,7 +41,9 @@ def test_alternatives_take_turns() -> None:
     ]
 
 
-@pytest.mark.parametrize("prompt", ["[a|" * 6000 + "]" * 6000, "[a:" * 5000 + ":0.5]" * 5000, "[" * 20_000, "[a|b]" * 4000, "([" * 10_000])
+@pytest.mark.parametrize(
+    "prompt", ["[a|" * 6000 + "]" * 6000, "[a:" * 5000 + ":0.5]" * 5000, "[" * 20_000, "[a|b]" * 4000, "([" * 10_000]
+)
 def test_no_schedule_takes_long_to_read(prompt: str) -> None:
     started = time.process_time()
 

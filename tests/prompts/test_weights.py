@@ -25,7 +25,9 @@ def test_weights_are_those_of_an_independent_reading_of_the_rules(number: int) -
 
     ours, theirs = without_ends(by_character(parse_weights(prompt))), without_ends(read(prompt))
 
-    assert ["".join(text for text, _ in segment) for segment in ours] == ["".join(text for text, _ in segment) for segment in theirs]
+    assert ["".join(text for text, _ in segment) for segment in ours] == [
+        "".join(text for text, _ in segment) for segment in theirs
+    ]
     weights = [[weight for _, weight in segment] for segment in theirs]
     assert [[weight for _, weight in segment] for segment in ours] == [pytest.approx(one, rel=1e-9) for one in weights]
 

@@ -34,8 +34,8 @@ def read_infotext(text: str) -> Found | None:
     width, by, height = pairs.get("Size", "").partition("x")
     if by:
         found.values |= {"width": width, "height": height}
-    if (skipped := pairs.get("Clip skip", "")).isdigit():
-        found.values["clip_skip"] = int(skipped[:3]) - 1  # theirs counts the last layer as one
+    if re.fullmatch(r"[1-9][0-9]?", skipped := pairs.get("Clip skip", "")):
+        found.values["clip_skip"] = int(skipped) - 1  # theirs counts the last layer as one
     found.sampler, found.schedule = pairs.get("Sampler", ""), pairs.get("Schedule type", "")
     found.models = [pairs[name] for name in ("Model", "Model hash") if pairs.get(name)]
     found.vae, found.strength = pairs.get("VAE", ""), pairs.get("Denoising strength")
