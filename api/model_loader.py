@@ -250,7 +250,7 @@ class ModelLoader:
 
     def _build(self, entry: ModelEntry, builder: Builder, folder: Path, *bases: Path) -> tuple[Any, list[str]]:
         """Build and move to the device. When it does not fit, offload its components if that is possible."""
-        needed = builder.estimate(entry, folder, self.device)
+        needed = builder.estimate(entry, folder, self.device, *bases)
         offload = "cpu_offload" in self.forced_measures or not self.make_room(needed)
         if offload and self.device.type == "cpu" and not self.make_room(needed):
             raise self._too_large(entry, needed)

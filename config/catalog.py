@@ -1,14 +1,26 @@
-"""The catalog that this server offers: the built-in one, and the owner's file over it."""
+"""The catalog that this server offers: the built-in one, the owner's file over it, and the files of LIBRARY_DIRS."""
 
+import dataclasses
 from functools import cache
 
 from django.conf import settings
 
-from api.catalog import Catalog, load_catalog
+from api.catalog import Catalog, EntrySource, load_catalog
 
 CHAT_TASKS = ("image-text-to-text", "text-generation")
+_sources: list[EntrySource] = []
+
+
+def register_source(source: EntrySource) -> None:
+    """What is asked for entries that no table has, where LIBRARY_DIRS names a folder. Called by api/library, which stands above."""
+    _sources[:] = [source]
 
 
 @cache
 def get_catalog() -> Catalog:
+    return dataclasses.replace(get_tables(), source=_sources[0] if settings.LIBRARY_DIRS and _sources else None)
+
+
+def get_tables() -> Catalog:
+    """What the TOML files say, without the library: for what must not ask the database."""
     return load_catalog(settings.CATALOG_EXTRA).with_precision(settings.CHAT_PRECISION, CHAT_TASKS)

@@ -99,6 +99,11 @@ def env_path(name: str, default: Path | None = None) -> Path | None:
     return Path(value).expanduser().absolute() if value else default
 
 
+def env_folders(name: str) -> list[Path]:
+    """Comma-separated folders, each once."""
+    return list(dict.fromkeys(Path(value).expanduser().absolute() for value in env_list(name)))
+
+
 def env_secret(name: str) -> str:
     """A secret from NAME, or from the file that NAME_FILE names (as container secrets are given)."""
     value, file = env_str(name), env_path(f"{name}_FILE")

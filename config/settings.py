@@ -13,6 +13,7 @@ from config.env import (
     env_bytes,
     env_choice,
     env_devices,
+    env_folders,
     env_int,
     env_json_object,
     env_list,
@@ -98,6 +99,10 @@ CHAT_REMOTE_URL = env_str("CHAT_REMOTE_URL")  # any OpenAI-compatible server, fo
 CHAT_REMOTE_KEY = env_secret("CHAT_REMOTE_KEY")
 CHAT_REMOTE_MODELS = env_list("CHAT_REMOTE_MODELS")  # what is asked of it beside the catalog's models
 CATALOG_EXTRA = env_path("CATALOG_EXTRA")
+# Folders of model files as A1111, Forge and ComfyUI keep them; where none is named, models/ in the checkout, if it is there.
+LIBRARY_DIRS = env_folders("LIBRARY_DIRS") or [folder for folder in [BASE_DIR / "models"] if folder.is_dir()]
+LIBRARY_FOLLOW_LINKS = env_bool("LIBRARY_FOLLOW_LINKS", False)  # links that lead out of these folders
+LIBRARY_SCAN_SECONDS = env_int("LIBRARY_SCAN_SECONDS", 60, low=1, high=86400)  # between two scans
 MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
 MEMORY_MEASURES = env_list("MEMORY_MEASURES")  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload
 IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs, where there is CUDA
@@ -137,6 +142,7 @@ INSTALLED_APPS = [
     "api.jobs",
     "api.access",
     "api.files",
+    "api.library",
     "api.images",
     "api.scoring",
     "api.vision",

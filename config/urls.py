@@ -10,6 +10,7 @@ urlpatterns = [
     path("api/", include("api.scoring.urls")),
     path("api/", include("api.vision.urls")),
     path("api/", include("api.chat.urls")),
+    path("api/", include("api.library.urls")),
     path("", include("api.dialects.urls")),
     path("", include("api.system.urls")),
     path("", include("api.studio.urls")),

@@ -17,7 +17,7 @@ class UnknownEntry(DarkroomError):
     kind = "entry"
 
     def __init__(self, wanted: str, nearest: list[str], reason: str = "") -> None:
-        self.id, self.nearest = wanted, nearest
+        self.id, self.nearest, self.reason = wanted, nearest, reason
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
         super().__init__(f"unknown_{self.kind}", 400, reason or f"There is no {self.kind} '{wanted}'.{hint}")
 

@@ -16,6 +16,7 @@ from api.catalog.entries import (
     PREDICTIONS,
     REPO_PATTERN,
     TASKS,
+    TEXT_TO_IMAGE,
     AdapterEntry,
     EmbeddingEntry,
     ModelEntry,
@@ -24,6 +25,7 @@ from api.catalog.entries import (
 from api.catalog.lookup import Catalog
 from api.catalog.lookup_errors import nearest
 from api.catalog.onnx_variants import ONNX_PRESETS, ONNX_SUFFIXES, as_variant
+from api.catalog.single_files import SUFFIX, defaults_of_file
 from api.json_types import JsonObject
 
 BUILT_IN = Path(__file__).resolve().parent / "catalog.toml"
@@ -159,13 +161,17 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
     lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes")}
     values = {"name": table.id, **table.values, "path": table.path(base), **lists}
+    if "vae" in values and values["vae"].endswith(SUFFIX):
+        values["vae"] = str(base / Path(values["vae"]).expanduser())
+    if _is_single_file(values):
+        values = {**defaults_of_file(values["path"]), "single_file": True, **values}
     if values.get("task", TASKS[0]) not in TASKS:
         raise table.wrong("task", f"must be one of {', '.join(TASKS)}")
     if values.get("precision", "auto") not in PRECISIONS:
         raise table.wrong("precision", f"must be one of {', '.join(PRECISIONS)}")
     if values.get("prediction", "") not in PREDICTIONS:
         raise table.wrong("prediction", f"must be one of {', '.join(filter(None, PREDICTIONS))}")
-    if values.get("single_file") and (values["path"] is None or values["path"].suffix != ".safetensors"):
+    if values.get("single_file") and (values["path"] is None or values["path"].suffix != SUFFIX):
         raise table.wrong("single_file", 'goes with a "path" that is a safetensors file')
     if strange := set(lists["onnx"]) - {*ONNX_SUFFIXES, *ONNX_PRESETS}:
         raise table.wrong("onnx", f"has {min(strange)!r}; variants are {', '.join([*ONNX_SUFFIXES, *ONNX_PRESETS])}")
@@ -182,6 +188,12 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     if not entry.onnx:
         raise table.wrong("onnx_only", 'goes with "onnx", the variants that there are')
     return as_variant(entry, entry.id, entry.onnx[0])
+
+
+def _is_single_file(values: dict[str, Any]) -> bool:
+    """The table needn't say so: a checkpoint for pictures that is a file is a single file."""
+    path = values["path"]
+    return path is not None and path.suffix == SUFFIX and values.get("task", TEXT_TO_IMAGE) == TEXT_TO_IMAGE
 
 
 def _adapter(table: _Table, *, base: Path) -> AdapterEntry:

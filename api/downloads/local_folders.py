@@ -1,4 +1,4 @@
-"""Local model folders (`path` in the catalog): find the checkpoint, or say why there is none. No torch, no Django."""
+"""Local models (`path` in the catalog): find the checkpoint, or say why there is none. No torch, no Django."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ CONVERTIBLE = ("hazard-cells", "image-aesthetics", "aesthetic-head")
 
 
 def find_folder(entry: ModelEntry) -> Path | None:
-    """The entry's folder where it holds a checkpoint; None where it doesn't."""
+    """The entry's folder where it holds a checkpoint, or its single file; None where there is none."""
     folder = entry.path
     if folder is None:
         return None
+    if entry.single_file:
+        return folder if folder.is_file() else None
     has_checkpoint = any((folder / file_name).is_file() for file_name in CHECKPOINT_FILES)
     return folder if has_checkpoint or any(folder.glob(ONNX_FILES)) else None
 
 
 def missing_checkpoint(entry: ModelEntry, folder: Path) -> DarkroomError:
     """Why `find_folder` found none."""
-    if not folder.exists():
-        return DarkroomError("not_found", 502, f"The folder of {entry.name} is not there: see its `path` in the catalog.")
+    if entry.single_file or not folder.exists():
+        kind = "file" if entry.single_file else "folder"
+        return DarkroomError("not_found", 502, f"The {kind} of {entry.name} is not there: see its `path` in the catalog.")
     if entry.task == DETECTION and (pickled := find_pickled(folder)):
         return _not_exported(entry, pickled)
     if entry.task in CONVERTIBLE and (pickled := find_pickled(folder)):
@@ -47,13 +50,12 @@ def missing_checkpoint(entry: ModelEntry, folder: Path) -> DarkroomError:
         )
         return DarkroomError("damaged", 422, detail)
     if single_file is not None:
-        return _unsupported(
-            entry, f"{single_file.name} is a single-file checkpoint", "StableDiffusionPipeline.from_single_file(file)"
-        )
+        return _unsupported(entry, f"{single_file.name} is a single-file checkpoint; name the file itself as its `path`")
     if pickled is not None:
-        reason = f"{pickled.name} holds pickled weights, which can run code, and only safetensors are read"
-        return _unsupported(entry, reason, "where you trust it, StableDiffusionPipeline.from_single_file(file)")
-    return _unsupported(entry, "its folder has neither a model_index.json nor a config.json", "pipeline")
+        remedy = f"`manage.py convert_weights {pickled.name}` makes safetensors of a checkpoint, without running any"
+        return _unsupported(entry, f"{pickled.name} holds pickled weights, which can run code; {remedy}")
+    remedy = "a folder in diffusers' form has both, and pipeline.save_pretrained(folder) writes it"
+    return _unsupported(entry, f"its folder has neither a model_index.json nor a config.json; {remedy}")
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -80,6 +82,5 @@ def _not_converted(entry: ModelEntry, file: Path) -> DarkroomError:
     return DarkroomError("unsafe_files", 422, detail)
 
 
-def _unsupported(entry: ModelEntry, reason: str, source: str) -> DarkroomError:
-    remedy = f"this version takes a folder in diffusers' form, which {source}.save_pretrained(folder) writes"
-    return DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be loaded: {reason}; {remedy}.")
+def _unsupported(entry: ModelEntry, reason: str) -> DarkroomError:
+    return DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be loaded: {reason}.")

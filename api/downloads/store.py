@@ -56,7 +56,7 @@ class ModelStore:
     # -- Models --------------------------------------------------------------------------------------------------------------
 
     def folder(self, entry: ModelEntry) -> Path | None:
-        """The model's folder if it is complete and valid, without network access; None otherwise."""
+        """The model's folder (or single file) if it is complete and valid, without network access; None otherwise."""
         if "@exported-" in entry.id:
             return export_folder(self.models_dir, entry) if is_exported(self.models_dir, entry, entry.onnx_variant) else None
         return find_folder(entry) if entry.path is not None else self._complete(entry)
@@ -94,7 +94,7 @@ class ModelStore:
         if entry.path is None:
             manifest = self._manifest(entry)
             return manifest.commit[:VERSION_DIGITS] if manifest is not None else ""
-        digest, files = hashlib.sha256(), sorted(entry.path.rglob("*.safetensors"))
+        digest, files = hashlib.sha256(), [entry.path] if entry.path.is_file() else sorted(entry.path.rglob("*.safetensors"))
         for file in files:
             with file.open("rb") as stream:
                 stream.seek(max(0, file.stat().st_size - VERSION_BYTES))  # what was trained anew differs everywhere
@@ -104,7 +104,10 @@ class ModelStore:
     def size_on_disk(self, entry: ModelEntry) -> int:
         """Bytes, with what is half fetched."""
         model_folder = find_folder(entry) if entry.path is not None else self._model_folder(entry)
-        return sum(file.stat().st_size for file in model_folder.rglob("*") if file.is_file()) if model_folder is not None else 0
+        if model_folder is None:
+            return 0
+        files = [model_folder] if model_folder.is_file() else model_folder.rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
 
     def remove(self, entry: ModelEntry, *, forget: bool = False) -> None:
         """Delete the files of a fetched model. Its commit stays required, unless it is to be forgotten."""

@@ -12,7 +12,7 @@ from api.images.prompt_syntax.networks import NetworkTag, take_networks
 from api.images.prompt_syntax.reading import MOST_TEXTS, count_texts
 from api.images.prompt_syntax.syntaxes import A1111, AUTO, detect_syntax
 from api.images.scheduler_presets import MOST_STEPS, UNET_FAMILIES
-from api.images.spec import LARGEST_LORA_WEIGHT, MOST_LORAS
+from api.images.spec import LARGEST_LORA_WEIGHT, MOST_KNOWN, MOST_LORAS
 from api.json_types import JsonObject
 from config.catalog import get_catalog
 
@@ -83,8 +83,11 @@ def find_lora(tag: NetworkTag, entry: ModelEntry) -> JsonObject:
 
 
 def unknown_lora(error: UnknownAdapter, entry: ModelEntry) -> str:
-    known = ", ".join(known.id for known in get_catalog().adapters_for(entry.id)[:20]) or "none"
-    return str(error) if error.nearest else f"{error} For {entry.id} there are: {known}."
+    if error.nearest or error.reason:
+        return str(error)
+    known = [known.id for known in get_catalog().adapters_for(entry.id)]
+    more = " and more" if len(known) > MOST_KNOWN else ""
+    return f"{error} For {entry.id} there are: {', '.join(known[:MOST_KNOWN]) or 'none'}{more}."
 
 
 def unfit_lora(name: str, entry: ModelEntry) -> str:

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from api.catalog import LONGEST_NAME
 from api.files.errors import InvalidImage, MissingFile
 from api.files.formats import list_labels
 from api.files.inputs import decode_input, parse_id
@@ -16,7 +17,7 @@ from api.images.prompt_preview import preview_prompts
 from api.images.prompt_syntax.syntaxes import SYNTAXES
 from api.images.scheduler_presets import MOST_STEPS
 from api.images.serializers import Txt2ImgSerializer, default_syntax, find_default
-from api.images.spec import LONGEST_MODEL_ID, LONGEST_PROMPT
+from api.images.spec import LONGEST_PROMPT
 from api.json_types import JsonObject
 from api.strict import StrictSerializer
 
@@ -27,7 +28,7 @@ class PromptSerializer(StrictSerializer):
     prompt = serializers.CharField(max_length=LONGEST_PROMPT)
     negative_prompt = serializers.CharField(max_length=LONGEST_PROMPT, allow_blank=True, default="")
     prompt_syntax = serializers.ChoiceField(choices=SYNTAXES, required=False)
-    model_id = serializers.CharField(max_length=LONGEST_MODEL_ID, required=False)
+    model_id = serializers.CharField(max_length=LONGEST_NAME, required=False)
     steps = serializers.IntegerField(
         min_value=1, max_value=MOST_STEPS, required=False, help_text="For what changes with the steps: `[from:to:when]`."
     )

@@ -2,7 +2,7 @@
 
 `euler_a`, `dpmpp_2m_karras` … are the field's usual names; `label` is what AUTOMATIC1111 calls the same sampler, and what is
 written into a picture's `parameters` text. A preset says which diffusers class it is and what it sets; everything else (betas,
-prediction type, timestep spacing) comes from the model's own configuration (backends/schedulers.py).
+prediction type, and most often timestep spacing) comes from the model's own configuration (backends/schedulers.py).
 """
 
 from __future__ import annotations
@@ -44,19 +44,24 @@ _KARRAS = {"use_karras_sigmas": True}
 _PLAIN = {"use_karras_sigmas": False}
 _UNCLIPPED = {"clip_sample": False}
 """Clipping to [-1, 1] is for models of pixels; some checkpoints leave it out of their configuration, and the default is on."""
+_TRAILING = {"timestep_spacing": "trailing"}
+"""The last timestep of each part of the schedule, whatever the checkpoint's spacing: what models of few steps were distilled at."""
 _SD3 = frozenset({"sd3"})
 
 SCHEDULERS: MappingProxyType[str, Preset] = MappingProxyType(
     {
         "ddim": Preset("DDIM", "DDIMScheduler", _UNCLIPPED),
+        "ddim_trailing": Preset("DDIM Trailing", "DDIMScheduler", {**_UNCLIPPED, **_TRAILING}),
         "ddpm": Preset("DDPM", "DDPMScheduler", _UNCLIPPED),
         "pndm": Preset("PLMS", "PNDMScheduler", {"skip_prk_steps": True}),
         "lms": Preset("LMS", "LMSDiscreteScheduler", _PLAIN),
         "lms_karras": Preset("LMS Karras", "LMSDiscreteScheduler", _KARRAS),
         "heun": Preset("Heun", "HeunDiscreteScheduler", _PLAIN, "FlowMatchHeunDiscreteScheduler", _SD3),
         "euler": Preset("Euler", "EulerDiscreteScheduler", _PLAIN, "FlowMatchEulerDiscreteScheduler"),
+        "euler_trailing": Preset("Euler Trailing", "EulerDiscreteScheduler", {**_PLAIN, **_TRAILING}),
         "euler_karras": Preset("Euler Karras", "EulerDiscreteScheduler", _KARRAS),
         "euler_a": Preset("Euler a", "EulerAncestralDiscreteScheduler"),
+        "euler_a_trailing": Preset("Euler a Trailing", "EulerAncestralDiscreteScheduler", _TRAILING),
         "dpm2": Preset("DPM2", "KDPM2DiscreteScheduler", _PLAIN),
         "dpm2_karras": Preset("DPM2 Karras", "KDPM2DiscreteScheduler", _KARRAS),
         "dpm2_a": Preset("DPM2 a", "KDPM2AncestralDiscreteScheduler", _PLAIN),

@@ -21,6 +21,7 @@ from api.images.spec import (
     LARGEST_SEED,
     LARGEST_SIDE,
     LONGEST_TAG,
+    MOST_KNOWN,
     MOST_TAGS,
     SIDE_STEP,
     SMALLEST_SIDE,
@@ -34,6 +35,8 @@ from api.spec_serializers import SpecSerializer
 from api.specs import fields_of
 from api.strict import StrictSerializer
 from config.catalog import get_catalog
+
+"""Ids that a sentence names: a library may have thousands."""
 
 
 class LoraSerializer(SpecSerializer):
@@ -57,14 +60,15 @@ class Txt2ImgSerializer(SpecSerializer):
         try:
             entry = get_catalog().get(value)
         except UnknownModel as error:
-            raise ValidationError(f"{error}{'' if error.nearest else known_models()}", code="unknown_model") from None
+            known = "" if error.nearest or error.reason else known_models()
+            raise ValidationError(f"{error}{known}", code="unknown_model") from None
         if entry.task != TEXT_TO_IMAGE:
             raise ValidationError(f"'{value}' makes no pictures (its task is {entry.task}).{known_models()}", code="wrong_task")
         return entry.id
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         self.entry = find_default(data.get("model_id"))
-        scheduler = data.get("scheduler")
+        scheduler = data.get("scheduler") or self.entry.scheduler or None
         if scheduler and not SCHEDULERS[scheduler].fits(self.entry.family):
             raise ValidationError(
                 {"scheduler": [f"'{scheduler}' does not work with {self.entry.name}."]}, code="unfit_scheduler"
@@ -85,6 +89,8 @@ class Txt2ImgSerializer(SpecSerializer):
         errors = [lora_error(lora["id"], self.entry) for lora in loras]
         if any(errors):
             raise ValidationError({"loras": [{"id": [error]} if error else {} for error in errors]}, code="unknown_lora")
+        for lora in loras:
+            lora["id"] = get_catalog().adapter(lora["id"]).id  # a file may be named by an alias
 
     def refuse_remote(self, data: dict[str, Any]) -> None:
         """What a hosted model can't do is an error here, not silence."""
@@ -111,11 +117,13 @@ class Txt2ImgSerializer(SpecSerializer):
         entry = self.entry
         width, height = self.default_sides(data)
         guidance = data.get("guidance_scale")
+        scheduler = data.get("scheduler") or entry.scheduler or None
         return {
             "model_id": entry.id,
             "width": data.get("width") or width,
             "height": data.get("height") or height,
-            "steps": data.get("steps") or min(entry.default_steps, most_steps(data.get("scheduler"))),
+            "scheduler": scheduler,
+            "steps": data.get("steps") or min(entry.default_steps, most_steps(scheduler)),
             "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
             "rank_by": data.get("rank_by", DEFAULT if data.get("best_of") else None),
@@ -153,7 +161,8 @@ def nearest_side(pixels: float) -> int:
 
 
 def known_models() -> str:
-    return f" Known: {', '.join(entry.id for entry in get_catalog().of_task(TEXT_TO_IMAGE))}."
+    known = [entry.id for entry in get_catalog().of_task(TEXT_TO_IMAGE)]
+    return f" Known: {', '.join(known[:MOST_KNOWN])}{' and more' if len(known) > MOST_KNOWN else ''}."
 
 
 def find_default(model_id: str | None) -> ModelEntry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
@@ -18,6 +19,8 @@ SMALLEST_SIDE, LARGEST_SIDE, SIDE_STEP = 64, 2048, 8
 MOST_TAGS, LONGEST_TAG = 20, 50
 MOST_LORAS, LARGEST_LORA_WEIGHT = 8, 2
 LONGEST_PROMPT = 2000
+MOST_KNOWN = 20
+"""Ids that an error names."""
 LONGEST_MODEL_ID, LONGEST_SCHEDULER = 200, 40
 
 Task: TypeAlias = Literal["text-to-image", "image-to-image", "inpainting"]
@@ -30,7 +33,7 @@ INPAINTING: Task = "inpainting"
 class LoraUse:
     """One adapter of a request: its id in the catalog, and the strength that it acts with."""
 
-    id: str = param(max_length=200)
+    id: str = param(max_length=LONGEST_NAME)
     weight: float = param(default=1.0, minimum=-LARGEST_LORA_WEIGHT, maximum=LARGEST_LORA_WEIGHT)
 
 
@@ -56,7 +59,7 @@ class Txt2ImgSpec(Spec):
         help="What both prompts are written in: Compel's syntax, AUTOMATIC1111's, no syntax at all, or `auto`, which is "
         "AUTOMATIC1111's where a prompt shows it and Compel's elsewhere. Default: the server's setting PROMPT_SYNTAX.",
     )
-    model_id: str = param(decided=True, shared=True, max_length=LONGEST_MODEL_ID)
+    model_id: str = param(decided=True, shared=True, max_length=LONGEST_NAME)
     width: int = side("Width")
     height: int = side("Height")
     steps: int = param(decided=True, shared=True, minimum=1, maximum=MOST_STEPS)

@@ -9,11 +9,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from api.catalog import ModelEntry
-from api.devices import Device
 from api.errors import DarkroomError
 
 MODULES = {
@@ -36,16 +34,17 @@ class Builder:
     """How models of one task are loaded; a capability outside this tree registers its own with `register_builder`."""
 
     build: Callable[..., Any]
-    """(entry, folder, device): from a verified folder to what stays in memory: a diffusers pipeline, a torch module, a dict of
+    """(entry, folder, device): from a verified folder (or file) to what stays in memory: a diffusers pipeline, a torch module, a dict of
     parts, or any object with `components` (a dict of parts) or `nbytes`. Modules are moved to the device by the loader."""
-    estimate: Callable[[ModelEntry, Path, Device], int]
-    """Bytes that the weights will take, before they are loaded; room is made for them."""
+    estimate: Callable[..., int]
+    """(entry, folder, device), and the base's folder as for `build`: bytes that the weights will take, before they are loaded; room
+    is made for them."""
     pipeline_for: Callable[[Any, str], Any] = lambda loaded, task: loaded
     """(loaded, task): what `lease.pipeline` is for a task; shares the weights of `loaded`."""
     tasks: tuple[str, ...] = ()
     """The lease's tasks beside the entry's own."""
     takes_base: bool = False
-    """`build` is given a fourth argument, the folder of the entry's `base`, where the entry has one."""
+    """`build` and `estimate` are given a fourth argument, the folder of the entry's `base`, where the entry has one."""
 
 
 _builders: dict[str, Builder] = {}

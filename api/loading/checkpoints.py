@@ -31,15 +31,25 @@ Shapes = dict[str, tuple[int, ...]]
 def check_checkpoint(entry: ModelEntry, folder: Path, files: Sequence[Path]) -> None:
     """`files` are the weights that a load would read. Raises DarkroomError, which names the component, the file and the key."""
     if not (folder / "model_index.json").is_file():
-        raise _broken_error(entry, "its folder has no model_index.json, so it is no checkpoint in diffusers' form")
+        raise broken_error(entry, "its folder has no model_index.json, so it is no checkpoint in diffusers' form")
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     for name in sorted(components(index)):
         library, class_name = index[name]
-        model_class = getattr(importlib.import_module(library), str(class_name))
+        model_class = class_of(library, class_name)
         if not (folder / name).is_dir():
-            raise _broken_error(entry, f"it has no folder {name}")
-        if isinstance(model_class, type) and issubclass(model_class, ModelMixin | PreTrainedModel):
-            _check_component(entry, folder / name, model_class, [file for file in files if file.parent.name == name])
+            raise broken_error(entry, f"it has no folder {name}")
+        if is_model_class(model_class):
+            check_component(entry, folder / name, model_class, [file for file in files if file.parent.name == name])
+
+
+def class_of(library: str, class_name: str) -> Any:
+    """A class that a model_index.json names."""
+    return getattr(importlib.import_module(library), class_name)
+
+
+def is_model_class(found: object) -> bool:
+    """Whether it has weights."""
+    return isinstance(found, type) and issubclass(found, ModelMixin | PreTrainedModel)
 
 
 def load_complete(model_class: Any, entry: ModelEntry, folder: Path, **options: Any) -> Any:
@@ -48,15 +58,15 @@ def load_complete(model_class: Any, entry: ModelEntry, folder: Path, **options: 
     if info["mismatched_keys"]:
         key, stored, wanted = min(info["mismatched_keys"])
         detail = f"the tensor {key} has the shape {list(stored)}, and config.json wants {list(wanted)}"
-        raise _broken_error(entry, f"its weights do not fit its configuration: {detail}")
+        raise broken_error(entry, f"its weights do not fit its configuration: {detail}")
     if info["missing_keys"]:
-        raise _broken_error(entry, f"its weights lack the tensor {min(info['missing_keys'])}")
+        raise broken_error(entry, f"its weights lack the tensor {min(info['missing_keys'])}")
     return model
 
 
-def _check_component(entry: ModelEntry, component_folder: Path, model_class: object, files: Sequence[Path]) -> None:
+def check_component(entry: ModelEntry, component_folder: Path, model_class: object, files: Sequence[Path]) -> None:
     if not (component_folder / "config.json").is_file():
-        raise _broken_error(entry, f"{component_folder.name} has no config.json")
+        raise broken_error(entry, f"{component_folder.name} has no config.json")
     if not files:
         raise _missing_weights_error(entry, component_folder)
     stored = _read_shapes(entry, files)
@@ -65,15 +75,15 @@ def _check_component(entry: ModelEntry, component_folder: Path, model_class: obj
         return
     wanted = {_without_clip_prefix(key): tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     required = {_without_clip_prefix(key) for key, _ in model.named_parameters(remove_duplicate=False)}  # buffers are computed
-    missing = sorted(required - _rename(model, stored).keys() - _tied(model, stored))
+    missing = sorted(required - _rename(model, stored).keys() - tied_names(model, stored))
     where = f"{component_folder.name}/{files[0].name}" if len(files) == 1 else f"{component_folder.name} ({len(files)} files)"
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise _broken_error(entry, f"{where} lacks the tensor {missing[0]}{others}")
+        raise broken_error(entry, f"{where} lacks the tensor {missing[0]}{others}")
     for key, shape in _rename(model, stored).items():
         if wanted.get(key, shape) != shape:
             detail = f"the tensor {key} has the shape {list(shape)}, and config.json of {component_folder.name} wants {list(wanted[key])}"
-            raise _broken_error(entry, f"{where} does not fit its configuration: {detail}")
+            raise broken_error(entry, f"{where} does not fit its configuration: {detail}")
 
 
 def _read_shapes(entry: ModelEntry, files: Iterable[Path]) -> Shapes:
@@ -92,17 +102,20 @@ def _build_on_meta_device(entry: ModelEntry, component_folder: Path, model_class
     config = json.loads((component_folder / "config.json").read_text(encoding="utf-8"))
     if "quantization_config" in config or not issubclass(model_class, (ModelMixin, *PLAIN_ENCODERS)):
         return None
+    return build_empty(entry, component_folder.name, model_class, config)
+
+
+def build_empty(entry: ModelEntry, component: str, model_class: Any, config: Mapping[str, Any]) -> Any:
+    """The model without weights: its parameters are on the meta device. Raises DarkroomError where the configuration is wrong."""
     try:
         with init_empty_weights():  # as diffusers itself builds them
             return (
                 model_class.from_config(config)
                 if issubclass(model_class, ModelMixin)
-                else model_class(model_class.config_class.from_dict(config))
+                else model_class(model_class.config_class.from_dict(dict(config)))
             )
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError) as error:
-        raise _broken_error(
-            entry, f"no {model_class.__name__} can be made from config.json of {component_folder.name}"
-        ) from error
+        raise broken_error(entry, f"no {model_class.__name__} can be made from config.json of {component}") from error
 
 
 def _rename(model: object, stored: Shapes) -> Shapes:
@@ -115,7 +128,7 @@ def _rename(model: object, stored: Shapes) -> Shapes:
     return renamed
 
 
-def _tied(model: object, stored: Mapping[str, object]) -> set[str]:
+def tied_names(model: object, stored: Mapping[str, object]) -> set[str]:
     """Names of tensors that are another one's twin: a file has one of the two."""
     tied = getattr(model, "_tied_weights_keys", None) or {}
     pairs = (
@@ -135,7 +148,7 @@ def _without_clip_prefix(key: str) -> str:
 def _missing_weights_error(entry: ModelEntry, component_folder: Path) -> DarkroomError:
     pickled = sorted(file.name for file in component_folder.iterdir() if PICKLES.search(file.name))
     if not pickled:
-        return _broken_error(entry, f"{component_folder.name} has no weights in safetensors form")
+        return broken_error(entry, f"{component_folder.name} has no weights in safetensors form")
     return DarkroomError(
         "unsafe_files",
         422,
@@ -145,7 +158,7 @@ def _missing_weights_error(entry: ModelEntry, component_folder: Path) -> Darkroo
     )
 
 
-def _broken_error(entry: ModelEntry, reason: str) -> DarkroomError:
+def broken_error(entry: ModelEntry, reason: str) -> DarkroomError:
     return DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: {reason}.")
 
 

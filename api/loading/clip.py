@@ -68,7 +68,7 @@ def build_clip(entry: ModelEntry, folder: Path, device: Device, base: Path | Non
     return Clip(model.eval().requires_grad_(False), processor, tokenizer, preprocessor)
 
 
-def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
+def estimate_bytes(entry: ModelEntry, folder: Path, device: Device, base: Path | None = None) -> int:
     """What the weights will take in memory. Raises DarkroomError for a damaged file."""
     files = [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]
     return estimate_files(entry, folder, files, device.dtype)

@@ -1,4 +1,4 @@
-"""Converts pickled weights (.pth, .pth.tar) to safetensors, by an owner's command, never while serving.  [torch; no Django]
+"""Converts pickled weights (.ckpt, .pt, .pth, .pth.tar) to safetensors, by an owner's command, never while serving.  [torch; no Django]
 
 `torch.load` is used here alone, with `weights_only=True`, which unpickles tensors and plain containers and nothing else.
 """
@@ -19,11 +19,16 @@ RECOGNISERS = (
     "api.loading.heads:recognise_checkpoint",
     "api.loading.nima:recognise_checkpoint",
     "api.loading.mobilenet:recognise_checkpoint",
+    "api.loading.single_files.recognising:recognise_checkpoint",
 )
 """'module:function', each from tensors by name to a `RecognisedCheckpoint`, or None."""
 
 WRAPPERS = ("state_dict", "model_state_dict", "params_ema")
 """Where training programs keep the weights, beside the number of the epoch and the like."""
+EMBEDDING = "string_to_param"
+"""Where AUTOMATIC1111 keeps the vectors of an embedding, one tensor under the name "*"."""
+VECTORS = "emb_params"
+"""Their name in a safetensors file."""
 PARALLEL = "module."
 """What torch's DataParallel puts before every name."""
 
@@ -43,6 +48,23 @@ class RecognisedCheckpoint:
     """Of the embeddings that a head takes."""
     outputs: int | None = None
     """Of a network whose cells.json must fit them."""
+    kind: str = ""
+    """Of a file that is loaded as it is, not as a folder: checkpoint, vae, lora, embedding (api/model_files/identify.py)."""
+
+
+class TrainingCallback:
+    """Stands for classes of Lightning, by which its checkpoints name what their training did. Nothing of them is read."""
+
+
+HARMLESS = [
+    torch.nn.ParameterDict,
+    *(
+        (TrainingCallback, f"{package}.callbacks.{name}")
+        for package in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
+        for name in ("model_checkpoint.ModelCheckpoint", "early_stopping.EarlyStopping", "lr_monitor.LearningRateMonitor")
+    ),
+]
+"""Classes that unpickling may build beside tensors and plain containers."""
 
 
 class NotConvertible(ValueError):
@@ -71,7 +93,8 @@ def write_checkpoint(found: RecognisedCheckpoint, target: Path) -> None:
 def read_state_dict(source: Path) -> dict[str, torch.Tensor]:
     """Raises NotConvertible for what is not a plain table of names and tensors."""
     try:
-        content: Any = torch.load(source, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            content: Any = torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
         raise NotConvertible(f"{source.name} is no file of weights alone; it is not read any further.") from error
     content = unwrap(content)
@@ -85,7 +108,10 @@ def read_state_dict(source: Path) -> dict[str, torch.Tensor]:
 
 
 def unwrap(content: object) -> Any:
-    """The state dict within a training program's checkpoint, where it is one."""
+    """The state dict within a training program's checkpoint, where it is one; the vectors of an embedding."""
+    vectors = content.get(EMBEDDING) if isinstance(content, Mapping) else None
+    if isinstance(vectors, Mapping | torch.nn.ParameterDict) and len(vectors) == 1:
+        return {VECTORS: next(iter(vectors.values()))}
     found = [content[key] for key in WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
     return found[0] if found else content
 

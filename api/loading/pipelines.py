@@ -1,9 +1,11 @@
-"""Diffusers checkpoints: from a folder to a pipeline, and one set of components for each of its tasks.  [torch; no Django]"""
+"""Diffusers checkpoints: from a folder or a single file to a pipeline, and one set of components for each of its tasks.
+
+[torch; no Django]
+"""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ from diffusers.utils import logging as diffusers_logging
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.downloads.snapshots import WEIGHTS, variant_of
 from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.checkpoints import check_checkpoint, read_json
 from api.loading.device_memory import estimate_files, modules_of
 from api.loading.dtypes import choose_dtypes
+from api.loading.single_files.building import build_single_file, estimate_single_file
+from api.loading.weight_files import installed_variant, weight_files
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
 
@@ -36,14 +39,23 @@ OFFLOAD_STATE = ("_all_hooks", "_offload_device", "_offload_gpu_id")
 
 
 def make_builder() -> Builder:
-    return Builder(build=build_pipeline, estimate=estimate_bytes, pipeline_for=pipeline_for_task, tasks=tuple(TASKS))
+    return Builder(
+        build=build_pipeline,
+        estimate=estimate_bytes,
+        pipeline_for=pipeline_for_task,
+        tasks=tuple(TASKS),
+        takes_base=True,
+    )
 
 
-def build_pipeline(entry: ModelEntry, folder: Path, device: Device) -> DiffusionPipeline:
-    """Load from the folder alone (no network, no pickle, no repository's code) in the dtype and layout that fit the device.
+def build_pipeline(entry: ModelEntry, folder: Path, device: Device, base: Path | None = None) -> DiffusionPipeline:
+    """Load from the disk alone (no network, no pickle, no repository's code) in the dtype and layout that fit the device.
 
-    The pipeline is still in main memory: the loader moves it, or has it offloaded. Raises DarkroomError for a damaged checkpoint.
+    `folder` is the file itself where the entry is a single file; `base` is the folder of its base, whose parts it takes where it lacks
+    them. The pipeline is still in main memory: the loader moves it, or has it offloaded. Raises DarkroomError for a damaged checkpoint.
     """
+    if entry.single_file:
+        return prepare_pipeline(build_single_file(entry, folder, device, base), device)
     check_checkpoint(entry, folder, weight_files(folder))
     index = read_json(folder / "model_index.json")
     options: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
@@ -103,32 +115,10 @@ def cast_inputs_to_own_dtype(vae: Any) -> None:
             part.register_forward_pre_hook(cast)
 
 
-def installed_variant(folder: Path) -> str | None:
-    """The variant ("fp16") that some component has its weights in, and in no other form."""
-    for component in _components(folder):
-        variants = {variant_of(file.name) for file in component}
-        if None not in variants:
-            return min(str(variant) for variant in variants)
-    return None
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that a load would read; each lies in its component's folder."""
-    variant = installed_variant(folder)
-    chosen = []
-    for component in _components(folder):
-        of_variant = [file for file in component if variant and variant_of(file.name) == variant]
-        chosen += of_variant or [file for file in component if variant_of(file.name) is None]
-    return chosen
-
-
-def _components(folder: Path) -> list[list[Path]]:
-    files = [file for file in sorted(folder.glob("*/*.safetensors")) if WEIGHTS.fullmatch(file.name)]
-    return [list(group) for _, group in itertools.groupby(files, key=lambda file: file.parent)]
-
-
-def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
+def estimate_bytes(entry: ModelEntry, folder: Path, device: Device, base: Path | None = None) -> int:
     """What the weights will take in memory, from the headers of their files. Raises DarkroomError for a damaged file."""
+    if entry.single_file:
+        return estimate_single_file(entry, folder, device, base)
     dtypes = choose_dtypes(folder, device)
     return sum(
         estimate_files(entry, folder, [file], dtypes.get(file.parent.name, dtypes["default"])) for file in weight_files(folder)

@@ -31,9 +31,11 @@ def fits_beside(loader: Loader, model_id: str, task: str, kept: Collection[str])
     """
     entry, sizes = loader.catalog.get(model_id), {model["id"]: model["bytes"] for model in loader.loaded()}
     folder = loader.store.folder(entry)
-    if entry.id in sizes or folder is None:
+    builder = builder_for(entry, task)
+    bases = [loader.store.folder(loader.catalog.get(entry.base))] if builder.takes_base and entry.base else []
+    if entry.id in sizes or folder is None or None in bases:
         return True
-    needed = builder_for(entry, task).estimate(entry, folder, loader.device)
+    needed = builder.estimate(entry, folder, loader.device, *bases)
     staying = sum(size for name, size in sizes.items() if name in kept)
     evictable = sum(sizes.values()) - staying
     return staying + needed <= loader.memory_limit and needed <= loader.free_memory() + evictable

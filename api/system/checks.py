@@ -20,10 +20,11 @@ from rest_framework.views import APIView
 
 from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
 from api.files.storage import media_folder
+from api.images.scheduler_presets import scheduler_names
 from api.system.extra_urls import extra_urls
 from api.vision.ocr.languages import languages
 from api.vision.ocr.models import OCR, REMOTE_MODEL
-from config.catalog import CHAT_TASKS, get_catalog
+from config.catalog import CHAT_TASKS, get_tables
 from config.env import setting_names
 from config.env_file import unknown_names
 
@@ -64,17 +65,20 @@ def check(*tags: str, deploy: bool = False) -> Callable[[Callable[[], Iterator[C
 @check(Tags.models)
 def check_catalog() -> Iterator[CheckMessage]:
     try:
-        catalog = get_catalog()
+        catalog = get_tables()
     except CatalogError as error:
         yield Error(str(error), hint="Correct the file that CATALOG_EXTRA names, or unset it.", id="darkroom.E001")
         return
     try:
         entry = catalog.get(settings.DEFAULT_IMAGE_MODEL)
     except UnknownModel as error:
+        if settings.LIBRARY_DIRS:
+            return  # a file of the library, which only the database knows: `manage.py doctor` asks it
         known = ", ".join(model.id for model in catalog.of_task(IMAGE_TASK))
         yield Error(f"DEFAULT_IMAGE_MODEL: {error}", hint=f"Set it to one of {known}.", id="darkroom.E002")
         return
     yield from check_default_model(entry)
+    yield from check_schedulers(catalog)
     yield from check_clip_model(catalog)
     yield from check_model_of_task(catalog, "DEFAULT_AESTHETIC_MODEL", AESTHETIC_TASKS, "rates no pictures", "E020", "E021")
     yield from check_model_of_task(
@@ -83,6 +87,14 @@ def check_catalog() -> Iterator[CheckMessage]:
     yield from check_model_of_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", "E025", "E026")
     if settings.DEFAULT_OCR_MODEL != REMOTE_MODEL:
         yield from check_model_of_task(catalog, "DEFAULT_OCR_MODEL", (OCR,), "reads no text", "E032", "E033")
+
+
+def check_schedulers(catalog: Catalog) -> Iterator[CheckMessage]:
+    """Of entries whose default is not their checkpoint's own."""
+    for entry in catalog.models.values():
+        if entry.scheduler and entry.scheduler not in scheduler_names(entry.family):
+            message = f"The catalog's scheduler of {entry.id} is {entry.scheduler!r}, which does not work with it."
+            yield Error(message, hint=f"Use one of {', '.join(scheduler_names(entry.family))}.", id="darkroom.E034")
 
 
 def check_clip_model(catalog: Catalog) -> Iterator[CheckMessage]:
@@ -177,7 +189,7 @@ def check_chat() -> Iterator[CheckMessage]:
     if name in (SHIPPED_CHAT_MODEL, *settings.CHAT_REMOTE_MODELS):
         return
     try:
-        entry = get_catalog().get(name)
+        entry = get_tables().get(name)
     except CatalogError:
         return  # said above
     except UnknownModel as error:

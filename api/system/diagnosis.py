@@ -20,9 +20,11 @@ from django.db.migrations.executor import MigrationExecutor
 
 from api.access.services import any_key_exists
 from api.catalog import CatalogError, UnknownModel
+from api.catalog.single_files import why_not
 from api.files.storage import free_space, media_folder
 from api.files.sweep import missing_files
 from api.jobs.start_failures import start_failure
+from api.library.diagnosis import examine_folders
 from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
 from api.system.checks import check_broker, is_loopback
 from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
@@ -216,12 +218,19 @@ def examine_models() -> Iterator[Finding]:
     try:
         catalog = get_catalog()
         default = catalog.get(settings.DEFAULT_IMAGE_MODEL)
-    except (CatalogError, UnknownModel):
+    except CatalogError:
         return  # the settings' check says it already
+    except UnknownModel as error:
+        if settings.LIBRARY_DIRS:  # else the settings' check says it already
+            yield wrong(f"DEFAULT_IMAGE_MODEL: {error}", "Name a model that `manage.py library list` shows.")
+        return
     store = model_store()
     here = [entry for entry in catalog.models.values() if store.available(entry)]
     sizes = ", ".join(f"{entry.id} ({bytes_text(store.size_on_disk(entry))})" for entry in here) or "none"
     yield fine(f"{len(catalog.models)} models in the catalog; here: {sizes}")
+    for entry in here:
+        if reason := why_not(entry):
+            yield wrong(f"{entry.id} can't be loaded from {entry.path}: {reason}.", "Correct its table in the catalog.")
     fetch = f".venv/bin/python manage.py preload_models --models {default.id}"
     if not is_available(default):
         yield note(f"DEFAULT_IMAGE_MODEL {default.id} is not here: the first request fetches it.", fetch)
@@ -231,6 +240,15 @@ def examine_models() -> Iterator[Finding]:
             f"DEFAULT_IMAGE_MODEL {default.id} takes {bytes_text(default.memory)}; this machine has {bytes_text(memory)}.",
             "Choose a smaller DEFAULT_IMAGE_MODEL.",
         )
+
+
+def examine_library() -> Iterator[Finding]:
+    """Looks at the folders themselves: the rows may be those of the last scan."""
+    for finding in examine_folders():
+        if finding.is_wrong:
+            yield wrong(finding.text, finding.cure)
+        else:
+            yield note(finding.text, finding.cure) if finding.cure else fine(finding.text)
 
 
 def examine_port() -> Iterator[Finding]:
@@ -250,5 +268,6 @@ EXAMINATIONS: dict[str, Callable[[], Iterator[Any]]] = {
     "Settings": examine_settings,
     "Database and jobs": examine_database,
     "Models": examine_models,
+    "Library": examine_library,
     "Server": examine_port,
 }

@@ -137,36 +137,6 @@ def queue_length() -> dict[str, int]:
 # ---------------------------------------------------------------- models
 
 
-def list_models() -> list[JsonObject]:
-    """Everything in the catalog, with what is here and what is in memory now."""
-    loaded = {name.partition("@")[0] for name in loaded_ids(live_workers())}
-    return [describe_model(entry, loaded=entry.id in loaded) for entry in get_catalog().models.values()]
-
-
-def describe_model(entry: ModelEntry, *, loaded: bool) -> JsonObject:
-    names = (
-        "id",
-        "name",
-        "task",
-        "family",
-        "source",
-        "licence",
-        "gated",
-        "default_size",
-        "default_steps",
-        "default_guidance_scale",
-    )
-    return {
-        **{name: getattr(entry, name) for name in names},
-        "parameters": entry.parameters,
-        "memory": entry.memory,
-        "available": is_available(entry),
-        "loaded": loaded,
-        "note": entry.note,
-        "adapters": [adapter.id for adapter in get_catalog().adapters_for(entry.id)],
-    }
-
-
 def is_available(entry: ModelEntry) -> bool:
     """Whether a job can use it without a download."""
     if not settings.USE_LOCAL_MODELS and entry.task not in JUDGING_TASKS:

@@ -2,14 +2,17 @@
 
 import uuid
 
+from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from api.catalog import UnknownModel, is_model_id
+from api.catalog import UnknownModel, is_entry_name, is_model_id
 from api.errors import DarkroomError
 from api.jobs.api.submission import Submission
 from api.jobs.models import Worker
 from api.spec_serializers import SpecSerializer
+from api.strict import StrictSerializer
+from api.system.model_list import MODEL_LIST_KINDS, MOST_ADAPTERS
 from api.system.selectors import live_workers
 from api.system.spec import ALL_WORKERS, ModelSpec
 from config.catalog import get_catalog
@@ -94,15 +97,28 @@ class StatusSerializer(serializers.Serializer[object]):
     system_info = SystemInfoSerializer()
 
 
+class HashesSerializer(serializers.Serializer[object]):
+    """Of a file in the library; computed in the background after it was found."""
+
+    sha256 = serializers.CharField()
+    autov2 = serializers.CharField(help_text="As Civitai and A1111 show it.")
+    autov3 = serializers.CharField(help_text="Of its tensors, without the header: A1111's of a LoRA.")
+    short = serializers.CharField(help_text="A1111's first form.")
+
+
 class ModelSerializer(serializers.Serializer[object]):
     id = serializers.CharField()
     name = serializers.CharField()
-    task = serializers.CharField()
-    family = serializers.CharField(help_text="The architecture: sd1, sdxl, flux, …")
-    source = serializers.CharField(help_text="Its page on the hub; built-in; or local.")  # type: ignore[assignment]
+    kind = serializers.ChoiceField(
+        choices=MODEL_LIST_KINDS,
+        help_text="checkpoint and denoiser make pictures; model: everything else that is in the catalog.",
+    )
+    task = serializers.CharField(allow_blank=True)
+    family = serializers.CharField(allow_blank=True, help_text="The architecture: sd1, sdxl, flux, …")
+    source = serializers.CharField(help_text="Its page on the hub; built-in; local; or library.")  # type: ignore[assignment]
     licence = serializers.CharField()
     gated = serializers.BooleanField(help_text="Its licence must be accepted on the hub, and HF_TOKEN set.")
-    default_size = serializers.IntegerField(help_text="Pixels of a side.")
+    default_size = serializers.IntegerField(help_text="Pixels of a side; 0 for what makes no pictures.")
     default_steps = serializers.IntegerField()
     default_guidance_scale = serializers.FloatField()
     parameters = serializers.IntegerField()
@@ -110,7 +126,31 @@ class ModelSerializer(serializers.Serializer[object]):
     available = serializers.BooleanField(help_text="A job can use it without a download.")
     loaded = serializers.BooleanField(help_text="In a worker's memory.")
     note = serializers.CharField(allow_blank=True)
-    adapters = serializers.ListField(child=serializers.CharField(), help_text="Ids of the LoRAs that fit it.")
+    adapters = serializers.ListField(
+        child=serializers.CharField(),
+        help_text=f"Ids of the LoRAs that fit it; of the library's the first {MOST_ADAPTERS}, `?kind=lora&family=…` lists all.",
+    )
+    size = serializers.IntegerField(allow_null=True, help_text="Bytes of its file in the library.")
+    file_name = serializers.CharField(allow_null=True, help_text="In the library. Requests may use it in place of the id.")
+    path = serializers.CharField(allow_null=True, help_text="In the library; for staff keys.")
+    usable = serializers.BooleanField()
+    reason = serializers.CharField(allow_blank=True, help_text="Why it can't be used.")
+    precision = serializers.CharField(allow_blank=True)
+    few_step = serializers.CharField(allow_blank=True, help_text="lcm, lightning, hyper or turbo.")
+    trigger_words = serializers.ListField(child=serializers.CharField())
+    hashes = HashesSerializer(allow_null=True)
+    preview_url = serializers.CharField(allow_null=True)
+
+
+class ModelQuerySerializer(StrictSerializer):
+    kind = serializers.ChoiceField(
+        choices=MODEL_LIST_KINDS, required=False, help_text="Default: all that are no file of another kind."
+    )
+    family = serializers.CharField(max_length=40, required=False)
+    q = serializers.CharField(max_length=200, required=False, help_text="A part of the id, the name or the file's name.")
+    limit = serializers.IntegerField(
+        min_value=1, max_value=10_000, default=1000, help_text="X-Total-Count has the number of all."
+    )
 
 
 class ModelCommandSerializer(SpecSerializer):
@@ -152,7 +192,7 @@ def read_uuid(text: str) -> str:
 
 def find_model_id(asked: str) -> str:
     """The catalog's id for what the address names; DarkroomError: 400 for no id, 404 with the nearest ids for an unknown id."""
-    if not is_model_id(asked):
+    if not (is_model_id(asked) or (settings.LIBRARY_DIRS and is_entry_name(asked))):
         raise DarkroomError(
             "invalid_model_id", 400, "A model's id is one to three segments of letters, digits, '_', '.' and '-'."
         )

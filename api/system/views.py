@@ -1,7 +1,7 @@
 """Health, status, models, metrics and the API's own documentation."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import DatabaseError, connection
 from django.http import HttpResponse
@@ -21,10 +21,12 @@ from api.jobs.api.dialect import SubmitView
 from api.jobs.api.submission import Submission
 from api.problems import CONTENT_TYPE
 from api.system import metrics
-from api.system.selectors import list_models, readiness, server_status
+from api.system.model_list import ModelList
+from api.system.selectors import readiness, server_status
 from api.system.serializers import (
     HealthSerializer,
     ModelCommandSerializer,
+    ModelQuerySerializer,
     ModelSerializer,
     ReadySerializer,
     StatusSerializer,
@@ -73,11 +75,16 @@ class StatusView(APIView):
 
 
 class ModelsView(APIView):
-    """Every model that may be named in a request."""
+    """Every model that may be named in a request; with `kind` also the LoRAs, embeddings and other files of the library."""
 
-    @extend_schema(operation_id="models_list", responses=ModelSerializer(many=True))
+    query_parameters: ClassVar[dict[str, tuple[str, ...]]] = {"get": ("kind", "family", "q", "limit")}
+
+    @extend_schema(operation_id="models_list", parameters=[ModelQuerySerializer], responses=ModelSerializer(many=True))
     def get(self, request: Request) -> Response:
-        return Response(ModelSerializer(list_models(), many=True).data)
+        query = ModelQuerySerializer(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        models, total = ModelList(**query.validated_data, with_paths=request.auth.is_staff).read()
+        return Response(models, headers={"X-Total-Count": str(total)})
 
 
 MODEL_ID = OpenApiParameter(

@@ -25,7 +25,7 @@ from api.model_loader import ModelLoader
 from tests.backends.conftest import FAMILIES
 from tests.backends.recorder import Recorder, painting, request
 
-STARTER = BUILT_IN.parent / "starter" / "weights" / "starter"
+STARTER = BUILT_IN.parents[1] / "starter" / "weights" / "starter"
 STEPS = (1, 2, 20, 25, 61, 150)
 
 

@@ -17,7 +17,7 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.loading.checkpoints import check_checkpoint
-from api.loading.pipelines import weight_files
+from api.loading.weight_files import weight_files
 from api.model_loader import ModelLoader
 from tests.models.tiny import (
     build_tiny_clip,
@@ -68,7 +68,7 @@ def test_a_whole_checkpoint_has_no_fault(tmp_path: Path, family: str) -> None:
 
 
 def test_the_built_in_checkpoint_has_no_fault() -> None:
-    check(BUILT_IN.parent / "starter" / "weights" / "starter")
+    check(BUILT_IN.parents[1] / "starter" / "weights" / "starter")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

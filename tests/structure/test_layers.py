@@ -12,6 +12,7 @@ LAYERS: list[set[str]] = [
     {"api.system"},
     {"api.images", "api.scoring", "api.chat", "api.vision"},
     {"api.runtime"},
+    {"api.library"},
     {"api.files"},
     {"api.jobs"},
     {"api.access"},

@@ -24,17 +24,19 @@ EVERYBODYS = {
     "errors",
     "specs",
     "spec_serializers",
+    "model_files",
 }
 # What each part may import besides itself and what is everybody's. Capabilities: also their own backends, inside a function.
 ALLOWED: dict[str, set[str]] = {
     "access": set(),
     "jobs": {"access"},
     "files": {"jobs", "access"},
+    "library": {"files", "jobs", "access"},
     "runtime": {"files", "jobs", "access"},
     **{name: {"runtime", "files", "jobs", "access"} for name in CAPABILITIES},
     "dialects": {"files", "jobs", "access", *CAPABILITIES},
-    "studio": {"runtime", "files", "jobs", "access", "system", *CAPABILITIES},
-    "system": {"runtime", "files", "jobs", "access", *CAPABILITIES},
+    "studio": {"runtime", "library", "files", "jobs", "access", "system", *CAPABILITIES},
+    "system": {"runtime", "library", "files", "jobs", "access", *CAPABILITIES},
 }
 WORKERS = ({path.stem for path in (ROOT / "api").glob("*.py")} | {"downloads", "loading"}) - EVERYBODYS - {"__init__"}
 """model_loader and what stands around it: imported inside a handler's `run`, or by commands, never as a web process starts."""

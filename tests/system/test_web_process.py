@@ -25,7 +25,8 @@ for app in settings.INSTALLED_APPS:
         except ModuleNotFoundError as error:
             if error.name not in (f"{app}.{room}", app):
                 raise
-from api.system.selectors import list_models, model_store
+from api.system.model_list import ModelList
+from api.system.selectors import model_store
 model_store()
 print(json.dumps(sorted(sys.modules)))
 """

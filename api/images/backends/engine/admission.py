@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from api.errors import DarkroomError
 from api.images.backends.engine.coefficients import coefficient_table
 from api.images.backends.engine.conditioning import make_conditionings
 from api.images.backends.engine.rows import Inpainting, Row, Source
@@ -73,6 +74,9 @@ def pipeline_for(lease: Lease, task: Task) -> tuple[Any, Any]:
     """The pipeline of the request's task, with a scheduler that is this row's alone."""
     spec = task.request.spec
     pipeline = lease.loaded_model.pipeline_for(spec.task)
+    if spec.task != INPAINTING and pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
+        detail = f"{lease.entry.name} is a model for inpainting, which takes a picture and a mask with each request."
+        raise DarkroomError("unsupported_task", 400, detail, field="model_id")
     scheduler = make_row_scheduler(spec.scheduler, pipeline.scheduler, lease.entry.family, spec.steps)
     return lease.pipeline_with(spec.task, scheduler=scheduler), scheduler
 

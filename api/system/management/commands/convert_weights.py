@@ -1,5 +1,5 @@
-"""Makes pickled weights (.pth, .pth.tar) of a scorer or a hazard model into safetensors, and prints the table with which a catalog
-offers them."""
+"""Makes pickled weights (.ckpt, .pt, .pth, .pth.tar) into safetensors, without running code of the file, and prints the table with
+which a catalog offers them: checkpoints, VAEs, LoRAs and embeddings for pictures, scorers, hazard models."""
 
 import shutil
 from argparse import ArgumentParser
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--id", help="the model's id in the catalog (default: from the file's name)")
         parser.add_argument("--base", help="the CLIP that a head stands on (default: one of the catalog's whose width fits)")
         parser.add_argument("--cells", type=Path, help="the cells.json of a hazard model: checked, and put beside the weights")
-        parser.add_argument("--output", type=Path, help="the folder to write (default: heads/ID in the folder of models)")
+        parser.add_argument("--output", type=Path, help="the folder to write (default: one in the folder of models)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         from api.loading.conversion import NotConvertible, read_checkpoint, write_checkpoint
@@ -33,23 +33,35 @@ class Command(BaseCommand):
             raise CommandError(f"{model_id!r} is no id: letters, digits, '_', '.', '-'.")
         if base and base not in get_catalog().models:
             raise CommandError(f"--base: there is no model '{base}' in the catalog.")
-        folder = options["output"] or settings.MODELS_DIR / "heads" / model_id.replace("/", "--")
         try:
             found = read_checkpoint(source)
+            target = target_of(model_id, found, options["output"])
             if cells:
                 check_cells(cells, found)
-            write_checkpoint(found, folder / "model.safetensors")
+            write_checkpoint(found, target)
         except NotConvertible as error:
             raise CommandError(str(error)) from None
         except InvalidCells as error:
             raise CommandError(f"--cells: {error}.") from None
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from None
-        self.stdout.write(f"{source.name} is a {found.layout}; written to {folder / 'model.safetensors'}")
+        self.stdout.write(f"{source.name} is a {found.layout}; written to {target}")
         if found.outputs is not None:
-            self.stdout.write(add_cells(cells, folder))
-        self.stdout.write("Put this into the file that CATALOG_EXTRA names:\n")
-        self.stdout.write(table(model_id, folder.resolve(), found, base))
+            self.stdout.write(add_cells(cells, target.parent))
+        if found.kind in WITHOUT_TABLE:
+            self.stdout.write(WITHOUT_TABLE[found.kind])
+        else:
+            self.stdout.write("Put this into the file that CATALOG_EXTRA names:\n")
+            path = target if found.kind else target.parent
+            self.stdout.write(table(model_id, path.resolve(), found, base))
+
+
+def target_of(model_id: str, found: Any, output: Path | None) -> Path:
+    """The file to write. A file that is a model by itself has the model's name."""
+    name = model_id.replace("/", "--")
+    if found.kind:
+        return (output or settings.MODELS_DIR / "single-files") / f"{name}.safetensors"
+    return (output or settings.MODELS_DIR / "heads" / name) / "model.safetensors"
 
 
 def check_cells(file: Path, found: Any) -> None:
@@ -78,12 +90,21 @@ def id_of(file: Path) -> str:
     return "".join(sign if (sign.isalnum() and sign.isascii()) or sign in "_.-" else "-" for sign in stem).strip("_.-")
 
 
+TABLES = {"lora": "adapters", "embedding": "embeddings"}
+WITHOUT_TABLE = {
+    "vae": "Name it as `vae` in a model's table of the file that CATALOG_EXTRA names.",
+    "upscaler": "The catalog has no tables of upscalers.",
+}
+
+
 def table(model_id: str, folder: Path, found: Any, base: str | None) -> str:
-    lines = [f'[models."{model_id}"]', f'path = "{folder}"', f'task = "{found.task}"', f'family = "{found.family}"']
+    lines = [f'[{TABLES.get(found.kind, "models")}."{model_id}"]', f'path = "{folder}"', f'family = "{found.family}"']
+    if not found.kind:
+        lines.append(f'task = "{found.task}"')
     if found.needs_base:
         hint = "" if base else f"  # or another CLIP with embeddings of {found.width}"
         lines.append(f'base = "{base or BASES.get(found.width, "")}"{hint}')
-    return "\n".join([*lines, 'licence = "unknown"'])
+    return "\n".join(lines if found.kind == "embedding" else [*lines, 'licence = "unknown"'])
 
 
 BASES = {768: "clip-vit-large-patch14", 512: "clip-vit-base-patch32", 192: "starter-clip"}

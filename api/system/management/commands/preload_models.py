@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from api.catalog import ModelEntry, UnknownModel
+from api.catalog.single_files import why_not
 from api.chat.backend_selection import preferred_entry
 from api.system.selectors import model_store
 from config.catalog import get_catalog
@@ -39,6 +40,9 @@ class Command(BaseCommand):
                 fetch_with_bar(store, entry)
         except DarkroomError as error:
             self.stderr.write(f"{entry.id}: {error.detail} ({error.code})", self.style.ERROR)
+            return False
+        if reason := why_not(entry):
+            self.stderr.write(f"{entry.id}: can't be loaded from {entry.path}: {reason}.", self.style.ERROR)
             return False
         self.stdout.write(f"{entry.id}: here, {store.size_on_disk(entry) / 1e9:.2f} GB at {store.folder(entry)}")
         return True

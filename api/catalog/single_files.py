@@ -1,0 +1,50 @@
+"""What an entry is where its single file says it and nobody else does. No torch, no Django."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from api.catalog.entries import ModelEntry
+from api.catalog.usual_settings import usual_settings
+from api.model_files.header import HeaderError, read_header
+from api.model_files.identify import Identity, identify
+from api.model_files.usability import why_incomplete, why_no_checkpoint
+
+SUFFIX = ".safetensors"
+
+
+def defaults_of_file(path: Path) -> dict[str, Any]:
+    """Fields of a ModelEntry, by the file's header and name; {} for a file that is not there or can't be read."""
+    try:
+        return defaults_of(identify(read_header(path), path.name), path.stem)
+    except (HeaderError, OSError):
+        return {}
+
+
+def why_not(entry: ModelEntry) -> str:
+    """Why an entry's single file can't be loaded, by its header; "" where nothing speaks against it."""
+    path = entry.path
+    if path is None or not entry.single_file:
+        return ""
+    try:
+        identity = identify(read_header(path), path.name)
+    except HeaderError as error:
+        return str(error)
+    except OSError as error:
+        return f"it can't be read ({error.strerror})"
+    return why_no_checkpoint(identity) or why_incomplete(identity, path, vae=entry.vae, has_base=bool(entry.base))
+
+
+def defaults_of(identity: Identity, name: str) -> dict[str, Any]:
+    """Fields of a ModelEntry: what fits the file's family, and the way that it was distilled."""
+    found = usual_settings(identity.family, identity.variant, identity.prediction, identity.few_step, name)
+    return {
+        "family": identity.family,
+        "parameters": identity.parameters,
+        "memory": identity.parameters * 2,
+        "default_size": found.size,
+        "default_steps": found.steps,
+        "default_guidance_scale": found.guidance_scale,
+        "scheduler": found.scheduler,
+    }

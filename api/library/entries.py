@@ -1,0 +1,49 @@
+"""From a row of the library to the catalog's entry."""
+
+from pathlib import Path
+
+from api.catalog import AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog.usual_settings import usual_settings
+from api.library.models import LibraryFile
+
+SOURCE = "library"
+UNKNOWN_LICENCE = "unknown"
+
+
+def model_entry(row: LibraryFile) -> ModelEntry:
+    usual = usual_settings(row.family, row.variant, row.prediction, row.few_step, row.file_name)
+    return ModelEntry(
+        id=row.entry_id,
+        name=row.name,
+        family=row.family,
+        path=Path(row.path),
+        single_file=not row.is_folder,
+        vae=str(row.beside(row.vae)) if row.vae else "",
+        prediction=row.prediction,
+        zero_terminal_snr=row.zero_terminal_snr,
+        scheduler=usual.scheduler,
+        licence=row.licence or UNKNOWN_LICENCE,
+        source=SOURCE,
+        default_size=usual.size,
+        default_steps=usual.steps,
+        default_guidance_scale=usual.guidance_scale,
+        parameters=row.parameters,
+        memory=2 * row.parameters or row.size,
+    )
+
+
+def adapter_entry(row: LibraryFile) -> AdapterEntry:
+    return AdapterEntry(
+        id=row.entry_id,
+        name=row.name,
+        family=row.family,
+        path=Path(row.path),
+        licence=row.licence or UNKNOWN_LICENCE,
+        trigger=", ".join(row.trigger_words),
+    )
+
+
+def embedding_entry(row: LibraryFile) -> EmbeddingEntry:
+    return EmbeddingEntry(
+        id=row.entry_id, name=row.name, path=Path(row.path), family=row.family, aliases=(row.stem, row.file_name)
+    )

@@ -1,0 +1,171 @@
+"""What a found file is: its header, its folder and what lies beside it, as the fields of its row. Never opens a pickle."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from api.library.layouts import kind_by_folder
+from api.library.models import Kind, LibraryFile, path_key
+from api.library.sidecars import SidecarInfo, read_sidecars
+from api.library.walk import OTHER_WEIGHTS, PICKLES, PIPELINE, FoundFile
+from api.model_files.header import HeaderError, read_header
+from api.model_files.identify import Identity, identify
+
+log = logging.getLogger("darkroom.library")
+Fields = dict[str, Any]
+ReasonKind = LibraryFile.ReasonKind
+
+PICKLE = (
+    "It is a pickle, which can run code when it is read, so it is never opened. Where you trust it, "
+    "`manage.py convert_weights FILE` makes a safetensors file of its weights without running any."
+)
+GGUF = "It is a GGUF file, and this version reads safetensors files."
+NOT_USED = {
+    Kind.CONTROLNET: "It is a ControlNet, which no request of this version can name.",
+    Kind.UPSCALER: "It is an upscaler, which no request of this version can name.",
+}
+NO_FAMILY = "Neither its tensors nor its metadata tell which family of models it fits."
+VANISHED = "It vanished while it was read."
+PIPELINES = {
+    "StableDiffusionPipeline": "",  # sd1 or sd2, by the width of its text encoder
+    "StableDiffusionInpaintPipeline": "",
+    "StableDiffusionImg2ImgPipeline": "",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusionXLInpaintPipeline": "sdxl",
+    "StableDiffusionXLImg2ImgPipeline": "sdxl",
+    "StableDiffusion3Pipeline": "sd3",
+    "FluxPipeline": "flux",
+    "ZImagePipeline": "z-image",
+    "QwenImagePipeline": "qwen-image",
+}
+WIDTHS = {768: "sd1", 1024: "sd2"}
+LARGEST_CONFIG = 1_000_000
+
+
+def describe_file(found: FoundFile) -> Fields:
+    """All fields of its row but the id and what stays from scan to scan. Never raises: a file that can't be read is described as such."""
+    try:
+        sidecar = read_sidecars([Path(found.path).parent / name for name in found.sidecars])
+        described = describe_content(found, sidecar)
+    except FileNotFoundError:
+        sidecar, described = SidecarInfo(), unreadable(VANISHED)
+    except OSError as error:
+        sidecar, described = SidecarInfo(), unreadable(f"It can't be read: {error.strerror}.")
+    except Exception:
+        log.exception("The file %r can't be identified", found.path)
+        sidecar, described = SidecarInfo(), unreadable("It can't be read; the log has more.")
+    return {**common_fields(found, sidecar), **described}
+
+
+def common_fields(found: FoundFile, sidecar: SidecarInfo) -> Fields:
+    file_name = os.path.basename(found.path)
+    stem = file_name if found.is_folder else os.path.splitext(file_name)[0]
+    return {
+        "path": found.path,
+        "path_key": path_key(found.path),
+        "root": found.root,
+        "file_name": file_name,
+        "stem": stem,
+        "is_folder": found.is_folder,
+        "size": found.size,
+        "mtime_ns": found.mtime_ns,
+        "stamp": found.stamp,
+        "name": (sidecar.name or stem)[:300],
+        "kind": kind_by_folder(found.path),
+        "trigger_words": list(sidecar.trigger_words),
+        "licence": sidecar.licence,
+        "stated_sha256": sidecar.sha256,
+        "preview": found.preview,
+        "vae": found.vae,
+        "reason": "",
+        "reason_kind": ReasonKind.NONE,
+    }
+
+
+def describe_content(found: FoundFile, sidecar: SidecarInfo) -> Fields:
+    """Raises OSError."""
+    lower = found.path.lower()
+    if found.problem:
+        return unreadable(found.problem)
+    if found.is_folder:
+        return describe_folder(Path(found.path))
+    if lower.endswith(PICKLES):
+        return {"reason": PICKLE, "reason_kind": ReasonKind.PICKLE}
+    if lower.endswith(OTHER_WEIGHTS):
+        return unsupported(GGUF)
+    try:
+        header = read_header(Path(found.path))
+    except HeaderError as error:
+        return unreadable(sentence(str(error)))
+    return describe_identity(identify(header, os.path.basename(found.path)), sidecar)
+
+
+def describe_identity(identity: Identity, sidecar: SidecarInfo) -> Fields:
+    kind, family = Kind(identity.kind), identity.family or sidecar.family
+    reason = identity.unusable or NOT_USED.get(kind, "")
+    if kind in (Kind.LORA, Kind.EMBEDDING) and not family:
+        reason = reason or NO_FAMILY
+    words = sidecar.trigger_words or identity.trigger_words
+    return {
+        "kind": kind,
+        "family": family[:40],
+        "variant": identity.variant[:40],
+        "prediction": identity.prediction,
+        "zero_terminal_snr": identity.zero_terminal_snr,
+        "precision": identity.precision[:20],
+        "few_step": identity.few_step,
+        "trigger_words": list(words),
+        "lacks": list(identity.lacks),
+        "parameters": identity.parameters,
+        **(unsupported(reason) if reason else {}),
+    }
+
+
+def describe_folder(folder: Path) -> Fields:
+    """A model in diffusers' layout, by its model_index.json."""
+    index = read_config(folder / PIPELINE)
+    name = index.get("_class_name")
+    family = PIPELINES.get(name) if isinstance(name, str) else None
+    described: Fields = {"kind": Kind.CHECKPOINT}
+    if family is None:
+        return {**described, **unsupported(f"Its model_index.json names {shown(name)}, and no such pipeline is used here.")}
+    if not family:
+        unet = read_config(folder / "unet" / "config.json")
+        family = WIDTHS.get(unet.get("cross_attention_dim", 0), "")
+        if not family:
+            return {**described, **unsupported("Its unet/config.json is of no Stable Diffusion 1 or 2.")}
+        described["prediction"] = prediction_of(folder)
+    return {**described, "family": family, "variant": "inpainting" if "Inpaint" in str(name) else ""}
+
+
+def prediction_of(folder: Path) -> str:
+    stated = read_config(folder / "scheduler" / "scheduler_config.json").get("prediction_type")
+    return stated if stated in ("epsilon", "v_prediction") else ""
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """{} where there is none, or none that can be read."""
+    try:
+        with file.open("rb") as stream:
+            content = json.loads(stream.read(LARGEST_CONFIG))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def shown(value: object) -> str:
+    return f"'{value[:60]}'" if isinstance(value, str) and value.isprintable() else "no pipeline"
+
+
+def unreadable(reason: str) -> Fields:
+    return {"reason": reason, "reason_kind": ReasonKind.UNREADABLE}
+
+
+def unsupported(reason: str) -> Fields:
+    return {"reason": reason, "reason_kind": ReasonKind.UNSUPPORTED}
+
+
+def sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

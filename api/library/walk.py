@@ -1,0 +1,156 @@
+"""Lists the files of a library's folders. Opens none of them."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+WEIGHTS = (".safetensors",)
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+OTHER_WEIGHTS = (".gguf",)
+SUFFIXES = (*WEIGHTS, *PICKLES, *OTHER_WEIGHTS)
+SIDECARS = (".civitai.info", ".cm-info.json", ".metadata.json", ".json")
+"""Of Civitai Helper, Stability Matrix, ComfyUI's LoRA manager, and A1111 or Forge; what an earlier one says is taken first."""
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+PREVIEWS = (*(f".preview{suffix}" for suffix in PICTURES), *PICTURES)
+UNFINISHED = (".aria2", ".part", ".crdownload", ".download")
+PIPELINE = "model_index.json"
+IDENTIFIED_BY = 1
+"""Raised when files are told apart in a better way: all are then read again."""
+
+LINK_OUT = "It is a link to a place outside of the library; LIBRARY_FOLLOW_LINKS=true follows it."
+DEAD_LINK = "It is a link to a file that is not there."
+UNFINISHED_DOWNLOAD = "Its download has not ended: {} lies beside it."
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    path: str
+    root: str
+    size: int
+    mtime_ns: int
+    stamp: str
+    sidecars: tuple[str, ...] = ()
+    preview: str = ""
+    vae: str = ""
+    is_folder: bool = False
+    problem: str = ""
+    """Why it must not be opened."""
+
+
+@dataclass
+class Walk:
+    """All files of weights below `folders`, with sentences about what could not be listed.
+
+    Real folders come before links, so that a folder that can be reached in two ways is found by its own path. No folder is entered
+    twice, which ends loops of links as well.
+    """
+
+    folders: list[Path]
+    follow_links: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[FoundFile]:
+        self.entered: set[tuple[int, int]] = set()
+        self.real_roots = [os.path.realpath(folder) for folder in self.folders]
+        waiting = [(str(folder), str(folder)) for folder in reversed(self.folders)]
+        links: list[tuple[str, str]] = []
+        while waiting or links:
+            folder, root = waiting.pop() if waiting else links.pop(0)
+            yield from self.list_folder(folder, root, waiting, links)
+
+    def list_folder(
+        self, folder: str, root: str, waiting: list[tuple[str, str]], links: list[tuple[str, str]]
+    ) -> Iterator[FoundFile]:
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in self.entered:
+                return
+            self.entered.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as listing:
+                entries = {entry.name: entry for entry in listing if is_text(entry.name)}
+        except OSError as error:
+            self.problems.append(f"The folder {shown(folder)} can't be listed ({error.strerror}).")
+            return
+        if PIPELINE in entries:
+            yield from self.whole_folder(folder, root)
+            return
+        for name in sorted(entries):
+            entry = entries[name]
+            try:
+                if entry.is_symlink() and entry.is_dir():
+                    if self.may_follow(entry.path):
+                        links.append((entry.path, root))
+                    else:
+                        self.problems.append(f"The link {shown(entry.path)} leads out of the library and is not followed.")
+                elif entry.is_dir():
+                    if not name.startswith("."):
+                        waiting.append((entry.path, root))
+                elif name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                    yield self.file(entry, root, entries)
+            except OSError:
+                continue  # it vanished meanwhile
+
+    def may_follow(self, path: str) -> bool:
+        """Links within the library are followed, as those of the hub's own cache."""
+        target = os.path.realpath(path)
+        return self.follow_links or any(target == root or target.startswith(root + os.sep) for root in self.real_roots)
+
+    def file(self, entry: "os.DirEntry[str]", root: str, entries: dict[str, "os.DirEntry[str]"]) -> FoundFile:
+        """Raises OSError where it has vanished."""
+        problem = ""
+        if entry.is_symlink():
+            problem = DEAD_LINK if not os.path.exists(entry.path) else "" if self.may_follow(entry.path) else LINK_OUT
+        status = entry.stat(follow_symlinks=not problem)
+        stem, _ = os.path.splitext(entry.name)
+        sidecars = tuple(stem + ending for ending in SIDECARS if stem + ending in entries)
+        preview = next((stem + ending for ending in PREVIEWS if stem + ending in entries), "")
+        vae = f"{stem}.vae.safetensors" if f"{stem}.vae.safetensors" in entries else ""
+        unfinished = next((entry.name + ending for ending in UNFINISHED if entry.name + ending in entries), "")
+        if unfinished and not problem:
+            problem = UNFINISHED_DOWNLOAD.format(unfinished)
+        beside = [(name, entries[name].stat()) for name in (*sidecars, preview, vae) if name]
+        stated = [f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in beside]
+        return FoundFile(
+            path=entry.path,
+            root=root,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            stamp=make_stamp(problem, *stated),
+            sidecars=sidecars,
+            preview=preview,
+            vae=vae,
+            problem=problem,
+        )
+
+    def whole_folder(self, folder: str, root: str) -> Iterator[FoundFile]:
+        """A model in diffusers' layout: its size is that of its weights, its time that of the newest file."""
+        size, newest = 0, 0
+        try:
+            for place, _, names in os.walk(folder):
+                for name in names:
+                    status = os.stat(os.path.join(place, name))
+                    size += status.st_size if name.endswith(".safetensors") else 0
+                    newest = max(newest, status.st_mtime_ns if stat.S_ISREG(status.st_mode) else 0)
+        except OSError:
+            return  # it is being changed: the next scan finds it whole
+        yield FoundFile(path=folder, root=root, size=size, mtime_ns=newest, stamp=make_stamp(""), is_folder=True)
+
+
+def make_stamp(*parts: str) -> str:
+    return f"{IDENTIFIED_BY}:{hashlib.blake2b('/'.join(parts).encode(), digest_size=12).hexdigest()}"
+
+
+def is_text(name: str) -> bool:
+    """A name that is not UTF-8 can't be kept in a database."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(path: str) -> str:
+    return path.encode("utf-8", "replace").decode()

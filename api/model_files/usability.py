@@ -1,0 +1,52 @@
+"""Why a file can't be used as a checkpoint, in a clause. No torch, no Django."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from api.model_files.identify import BUILT_FAMILIES, Identity
+
+KINDS = {
+    "lora": "it is a LoRA, which an entry of [adapters] names",
+    "embedding": "it is an embedding, which an entry of [embeddings] names",
+    "vae": "it is a VAE alone, which an entry of a model names by `vae`",
+    "upscaler": "it is an upscaler",
+    "controlnet": "it is a ControlNet",
+    "text_encoder": "it is a text encoder alone",
+}
+BASE = "name a model of the same family in diffusers' form in the catalog (`base`), whose own is taken"
+
+
+def why_no_checkpoint(identity: Identity) -> str:
+    """ "" where it is one that can be built."""
+    if identity.kind in KINDS:
+        return f"it is no checkpoint: {KINDS[identity.kind]}"
+    if identity.unusable:
+        return identity.unusable[0].lower() + identity.unusable[1:].rstrip(".")
+    if identity.family not in BUILT_FAMILIES:
+        return "it is of no family that is loaded from one file"
+    return ""
+
+
+def why_incomplete(identity: Identity, file: Path, *, vae: str, has_base: bool) -> str:
+    """ "" where every part is in the file, or the entry says where it is."""
+    lacks = ("vae", "text_encoder") if identity.kind == "denoiser" else identity.lacks
+    if has_base:
+        return ""
+    if "text_encoder" in lacks:
+        return missing_part(file, "text_encoder")
+    if "vae" in lacks and not vae and not vae_beside(file).is_file():
+        return missing_part(file, "vae")
+    return ""
+
+
+def missing_part(file: Path, part: str) -> str:
+    if part == "vae":
+        beside = f"put it beside the checkpoint as {vae_beside(file).name}"
+        return f"it has no vae; name one in the catalog (`vae`, a file), or {beside}"
+    return f"it has no {part}; {BASE}"
+
+
+def vae_beside(file: Path) -> Path:
+    """The VAE that AUTOMATIC1111 takes for a checkpoint by its name."""
+    return file.with_suffix(".vae.safetensors")

@@ -1,0 +1,153 @@
+"""Every model, adapter and embedding that a request may name: the catalog's tables first, then the library's files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+
+from api.catalog import TEXT_TO_IMAGE, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.json_types import JsonObject
+from api.library.entries import SOURCE, UNKNOWN_LICENCE, model_entry
+from api.library.models import MODEL_KINDS, Kind, LibraryFile
+from api.system.selectors import is_available, live_workers, loaded_ids
+from config.catalog import get_catalog
+
+OTHER_MODEL = "model"
+MODEL_LIST_KINDS = (*Kind.values, OTHER_MODEL)
+MOST_ADAPTERS = 50
+"""Of the library, that are named with each model."""
+OF_ENTRY = (
+    "id", "name", "task", "family", "source", "licence", "gated", "default_size", "default_steps", "default_guidance_scale",
+    "parameters", "memory", "note",
+)  # fmt: skip
+NO_MODEL: JsonObject = {
+    "task": "", "gated": False, "default_size": 0, "default_steps": 0, "default_guidance_scale": 0.0, "parameters": 0, "memory": 0,
+    "loaded": False, "note": "", "adapters": [],
+}  # fmt: skip
+NO_FILE: JsonObject = {
+    "size": None, "file_name": None, "path": None, "usable": True, "reason": "", "precision": "", "few_step": "", "trigger_words": [],
+    "hashes": None, "preview_url": None,
+}  # fmt: skip
+
+
+@dataclass
+class ModelList:
+    """`kind` "" is everything that a request names as its model. Paths are for staff."""
+
+    kind: str = ""
+    family: str = ""
+    q: str = ""
+    limit: int = 1000
+    with_paths: bool = False
+
+    def read(self) -> tuple[list[JsonObject], int]:
+        """The first `limit`, and how many there are."""
+        tables = [described for described in self.of_tables() if self.is_wanted(described)]
+        files = self.files()
+        shown = [self.describe_file(row) for row in files[: max(0, self.limit - len(tables))]]
+        return [*islice(tables, self.limit), *shown], len(tables) + files.count()
+
+    @cached_property
+    def loaded(self) -> set[str]:
+        return {name.partition("@")[0] for name in loaded_ids(live_workers())}
+
+    # ------------------------------------------------------------ the tables
+
+    def of_tables(self) -> Iterator[JsonObject]:
+        catalog = get_catalog()
+        if self.kind in ("", Kind.CHECKPOINT, OTHER_MODEL):
+            yield from (self.describe_model(entry) for entry in catalog.models.values())
+        if self.kind == Kind.LORA:
+            yield from (describe_part(Kind.LORA, entry) for entry in catalog.adapters.values())
+        if self.kind == Kind.EMBEDDING:
+            yield from (describe_part(Kind.EMBEDDING, entry) for entry in catalog.embeddings.values())
+
+    def is_wanted(self, described: JsonObject) -> bool:
+        return (
+            self.kind in ("", described["kind"])
+            and self.family in ("", described["family"])
+            and any(self.q.lower() in str(described[name]).lower() for name in ("id", "name"))
+        )
+
+    def describe_model(self, entry: ModelEntry) -> JsonObject:
+        return {
+            **{name: getattr(entry, name) for name in OF_ENTRY},
+            **NO_FILE,
+            "kind": Kind.CHECKPOINT.value if entry.task == TEXT_TO_IMAGE else OTHER_MODEL,
+            "available": is_available(entry),
+            "loaded": entry.id in self.loaded,
+            "adapters": self.adapters_of(entry),
+        }
+
+    def adapters_of(self, entry: ModelEntry) -> list[str]:
+        fitting = [adapter.id for adapter in get_catalog().adapters.values() if adapter.fits(entry)]
+        return [*fitting, *self.library_adapters.get(entry.family, ())] if entry.task == TEXT_TO_IMAGE else fitting
+
+    @cached_property
+    def library_adapters(self) -> dict[str, list[str]]:
+        """By family."""
+        if not settings.LIBRARY_DIRS:
+            return {}
+        loras = LibraryFile.objects.usable().filter(kind=Kind.LORA)
+        families = loras.order_by().values_list("family", flat=True).distinct()
+        return {
+            family: list(loras.filter(family=family).values_list("entry_id", flat=True)[:MOST_ADAPTERS]) for family in families
+        }
+
+    # ------------------------------------------------------------ the library
+
+    def files(self) -> QuerySet[LibraryFile]:
+        if not settings.LIBRARY_DIRS or self.kind == OTHER_MODEL:
+            return LibraryFile.objects.none()
+        rows = LibraryFile.objects.present().filter(kind__in=[self.kind] if self.kind else MODEL_KINDS)
+        rows = rows.filter(family=self.family) if self.family else rows
+        named = Q(entry_id__icontains=self.q) | Q(name__icontains=self.q) | Q(file_name__icontains=self.q)
+        return rows.filter(named) if self.q else rows
+
+    def describe_file(self, row: LibraryFile) -> JsonObject:
+        makes_pictures = row.kind in MODEL_KINDS
+        entry = model_entry(row)
+        model = {
+            **{name: getattr(entry, name) for name in OF_ENTRY},
+            "loaded": row.entry_id in self.loaded,
+            "adapters": self.adapters_of(entry),
+        }
+        return {
+            **(model if makes_pictures else {**NO_MODEL, "parameters": row.parameters}),
+            "id": row.entry_id,
+            "name": row.name,
+            "kind": row.kind,
+            "family": row.family,
+            "source": SOURCE,
+            "licence": row.licence or UNKNOWN_LICENCE,
+            "available": row.is_usable,
+            "size": row.size,
+            "file_name": row.file_name,
+            "path": row.path if self.with_paths else None,
+            "usable": row.is_usable,
+            "reason": row.why_not,
+            "precision": row.precision,
+            "few_step": row.few_step,
+            "trigger_words": row.trigger_words,
+            "hashes": describe_hashes(row),
+            "preview_url": reverse("model-preview", args=[row.entry_id]) if row.preview else None,
+        }
+
+
+def describe_part(kind: Kind, entry: AdapterEntry | EmbeddingEntry) -> JsonObject:
+    """An adapter or an embedding of the catalog's tables."""
+    licence = entry.licence if isinstance(entry, AdapterEntry) else UNKNOWN_LICENCE
+    own = {"id": entry.id, "name": entry.name, "family": entry.family, "kind": kind.value}
+    trigger = [entry.trigger] if isinstance(entry, AdapterEntry) and entry.trigger else []
+    here = entry.path is not None and entry.path.is_file()
+    return {**NO_MODEL, **NO_FILE, **own, "source": "catalog", "licence": licence, "available": here, "trigger_words": trigger}
+
+
+def describe_hashes(row: LibraryFile) -> JsonObject | None:
+    if not row.sha256:
+        return None
+    return {"sha256": row.sha256, "autov2": row.autov2, "autov3": row.autov3, "short": row.short_hash}
