@@ -163,8 +163,21 @@ def _from_json(text: str) -> JsonObject | None:
 
 
 def _prompt_with_loras(parameters: Mapping[str, Any]) -> str:
-    loras = [f"<lora:{lora['id']}:{lora['weight']:g}>" for lora in parameters.get("loras") or ()]
-    return " ".join([str(parameters.get("prompt", "")), *loras])
+    return " ".join([str(parameters.get("prompt", "")), *map(_lora_tag, parameters.get("loras") or ())])
+
+
+def _lora_tag(lora: Mapping[str, Any]) -> str:
+    """AUTOMATIC1111's form: `<lora:name:weight>`, or `<lora:name:text:unet>` where the parts differ."""
+    weight = lora["weight"]
+    parts = [lora.get(part, weight) for part in ("text", "unet")]
+    return f"<lora:{lora['id']}:{':'.join(f'{part:g}' for part in dict.fromkeys(parts))}>"
+
+
+def _lora_tag(lora: Mapping[str, Any]) -> str:
+    """With the weights of the text encoders and of the denoiser, where they differ."""
+    text, unet = lora.get("text"), lora.get("unet")
+    weights = [lora["weight"] if text is None else text, lora["weight"] if unet is None else unet]
+    return f"<lora:{lora['id']}:{':'.join(f'{weight:g}' for weight in dict.fromkeys(weights))}>"
 
 
 def _quote(value: object) -> str:

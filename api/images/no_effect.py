@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from api.catalog import UnknownModel
+from api.images.few_steps import suggest_settings
 from api.images.prompt_notation import describe_notation
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
@@ -26,8 +27,11 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
     if spec.rank_by and not spec.best_of:
         yield NOT_RANKED
     for lora in spec.loras:
-        if lora.weight == 0:
+        if lora.strengths == (0, 0):
             yield f"loras: '{lora.id}' has the weight 0, and so no effect."
+        elif lora.weight not in (1, *lora.strengths):
+            yield f"loras: `weight` has no effect with '{lora.id}', as `unet` and `text` are given."
+    yield from suggest_settings(spec)
 
 
 def notation_warnings(syntax: str, prompt: str, negative_prompt: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import ModelEntry, UnknownAdapter
+from api.images.family_names import describe_families, describe_misfit
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, find_named, unusual_words
 from api.images.prompt_syntax.networks import NetworkTag, take_networks
 from api.images.prompt_syntax.reading import MOST_TEXTS, count_texts
@@ -69,17 +70,16 @@ def read_request(data: dict[str, Any], default_syntax: str, entry: ModelEntry) -
 
 
 def find_lora(tag: NetworkTag, entry: ModelEntry) -> JsonObject:
-    weight = tag.weight
-    if weight is None or not abs(weight) <= LARGEST_LORA_WEIGHT:
-        detail = f"{tag.source}: the weight must be a number from -{LARGEST_LORA_WEIGHT} to {LARGEST_LORA_WEIGHT}."
+    if not all(weight is not None and abs(weight) <= LARGEST_LORA_WEIGHT for weight in (tag.text, tag.unet)):
+        detail = f"{tag.source}: a weight must be a number from -{LARGEST_LORA_WEIGHT} to {LARGEST_LORA_WEIGHT}."
         raise ValidationError({PROMPT: [detail]}, code="lora_weight")
     try:
         adapter = get_catalog().adapter(tag.name)
     except UnknownAdapter as error:
         raise ValidationError({PROMPT: [f"{tag.source}: {unknown_lora(error, entry)}"]}, code="unknown_lora") from None
     if not adapter.fits(entry):
-        raise ValidationError({PROMPT: [f"{tag.source}: {unfit_lora(tag.name, entry)}"]}, code="unknown_lora")
-    return {"id": adapter.id, "weight": weight}
+        raise ValidationError({PROMPT: [f"{tag.source}: {describe_misfit(adapter, entry)}"]}, code="unknown_lora")
+    return {"id": adapter.id, "weight": tag.text} | ({} if tag.unet == tag.text else {"unet": tag.unet})
 
 
 def unknown_lora(error: UnknownAdapter, entry: ModelEntry) -> str:
@@ -90,17 +90,13 @@ def unknown_lora(error: UnknownAdapter, entry: ModelEntry) -> str:
     return f"{error} For {entry.id} there are: {', '.join(known[:MOST_KNOWN]) or 'none'}{more}."
 
 
-def unfit_lora(name: str, entry: ModelEntry) -> str:
-    return f"'{name}' does not fit {entry.name}."
-
-
 def describe_tags(tags: Sequence[NetworkTag], idle: Sequence[NetworkTag]) -> Iterator[str]:
     """What of them was not done. `idle`: those in the negative prompt."""
     for tag in tags:
         if not tag.is_lora:
             yield f"{tag.source} has no effect: hypernetworks can't be used here."
-        elif tag.has_more:
-            yield f"{tag.source}: one weight is used, {tag.weight:g}, for all parts of the model."
+        elif tag.unread:
+            yield f"{tag.source}: {', '.join(tag.unread)} has no effect."
     for tag in idle:
         yield f"{tag.source} in negative_prompt has no effect: adapters are named in the prompt."
 
@@ -121,6 +117,6 @@ def find_embeddings(texts: Sequence[str], entry: ModelEntry) -> tuple[NamedEmbed
     for word in unusual_words(texts):
         other = None if any(one.name.lower() == word.lower() for one in named) else catalog.find_embedding(word)
         if other is not None and other.family and other.family != entry.family:
-            detail = f"The embedding '{word}' is for models of the family {other.family}; {entry.name} is of {entry.family}."
+            detail = f"The embedding {describe_families(word, other.family, entry)}"
             raise ValidationError({PROMPT: [detail]}, code="embedding_mismatch")
     return named

@@ -12,8 +12,9 @@ from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
+from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
-from api.images.prompt_requests import read_request, unfit_lora, unknown_lora
+from api.images.prompt_requests import read_request, unknown_lora
 from api.images.prompt_syntax.syntaxes import COMPEL
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULERS, most_steps
@@ -35,8 +36,6 @@ from api.spec_serializers import SpecSerializer
 from api.specs import fields_of
 from api.strict import StrictSerializer
 from config.catalog import get_catalog
-
-"""Ids that a sentence names: a library may have thousands."""
 
 
 class LoraSerializer(SpecSerializer):
@@ -174,7 +173,7 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
         adapter: AdapterEntry = get_catalog().adapter(adapter_id)
     except UnknownAdapter as error:
         return unknown_lora(error, entry)
-    return "" if adapter.fits(entry) else unfit_lora(adapter_id, entry)
+    return "" if adapter.fits(entry) else describe_misfit(adapter, entry)
 
 
 # ---------------------------------------------------------------- what is read

@@ -35,6 +35,25 @@ class LoraUse:
 
     id: str = param(max_length=LONGEST_NAME)
     weight: float = param(default=1.0, minimum=-LARGEST_LORA_WEIGHT, maximum=LARGEST_LORA_WEIGHT)
+    unet: float | None = param(
+        default=None,
+        omitted=True,
+        minimum=-LARGEST_LORA_WEIGHT,
+        maximum=LARGEST_LORA_WEIGHT,
+        help="Its strength on the denoiser; default: weight.",
+    )
+    text: float | None = param(
+        default=None,
+        omitted=True,
+        minimum=-LARGEST_LORA_WEIGHT,
+        maximum=LARGEST_LORA_WEIGHT,
+        help="Its strength on the text encoders; default: weight.",
+    )
+
+    @property
+    def strengths(self) -> tuple[float, float]:
+        """On the denoiser, and on the text encoders."""
+        return self.weight if self.unet is None else self.unet, self.weight if self.text is None else self.text
 
 
 def side(name: str) -> Any:

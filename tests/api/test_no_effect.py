@@ -24,6 +24,13 @@ Send = Callable[..., Any]
         ("/api/txt2img/", {"negative_prompt": "x", "model_id": "z-image-turbo"}, "negative_prompt has no effect"),
         ("/api/txt2img/", {"rank_by": "layout"}, "rank_by has no effect without best_of"),
         ("/api/txt2img/", {"loras": [{"id": "riso", "weight": 0}]}, "'riso' has the weight 0"),
+        ("/api/txt2img/", {"loras": [{"id": "riso", "unet": 0, "text": 0}]}, "'riso' has the weight 0"),
+        ("/api/txt2img/", {"loras": [{"id": "riso", "weight": 0.5, "unet": 1, "text": 0}]}, "`weight` has no effect with 'riso'"),
+        (
+            "/api/txt2img/",
+            {"loras": [{"id": "lcm-lora-sdxl"}], "model_id": "sdxl-base-1.0"},
+            "'lcm-lora-sdxl' seems to be an LCM LoRA",
+        ),
         ("/api/img2img/", {"strength": 0}, "less than one step"),
         ("/api/img2img/", {"strength": 0.1, "steps": 9}, "less than one step"),
         ("/api/score/", {"image": None, "event_data": {"title": "a"}, "deep": True}, "deep has no effect"),

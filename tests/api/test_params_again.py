@@ -30,6 +30,8 @@ TXT2IMG = {
 FULL: list[tuple[str, Callable[[], dict[str, Any]]]] = [
     ("/api/txt2img/", lambda: TXT2IMG),
     ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso"}], "rank_by": "clip", "seed": 2**53 - 1}),
+    ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso", "weight": 0.5, "unet": -1, "text": 0}]}),
+    ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso", "text": 0.25}]}),
     ("/api/img2img/", lambda: {**TXT2IMG, "image": text(png(1)), "mask": text(png(2)), "strength": 0.5}),
     ("/api/score/", lambda: {"image": text(png()), "elements": [BOX], "event_data": {"title": "x"}, "deep": True}),
     ("/api/score/", lambda: {"image": text(png()), "backend": "nima"}),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from api.catalog import AdapterEntry, Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.images.backends.adapters import remove_adapters
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder
 from tests.models.tiny import (
@@ -86,3 +88,12 @@ def sd1_folder(tiny_catalog: Catalog) -> Path:
     folder = tiny_catalog.models["sd1"].path
     assert folder is not None
     return folder
+
+
+@pytest.fixture
+def sd1(loader: ModelLoader) -> Iterator[Any]:
+    """A pipeline without adapters."""
+    with loader.use("sd1", "text-to-image") as lease:
+        remove_adapters(lease.pipeline)
+        yield lease.pipeline
+        remove_adapters(lease.pipeline)

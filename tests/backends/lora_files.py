@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from api.images.backends.lora_layers import LowRankLayer
+
 Tensors = dict[str, torch.Tensor]
 
 
@@ -76,11 +78,13 @@ def write(file: Path, tensors: Tensors) -> Path:
     return file
 
 
-def changes(pipeline: Any, names: Iterable[str], adapter: str = "adapter_0") -> Tensors:
-    """What an adapter adds to the weight of each layer, as PEFT itself says."""
+def changes(pipeline: Any, names: Iterable[str]) -> Tensors:
+    """What is computed beside each layer, as a change of its weight; 0 where there is nothing."""
     found = {}
     for name in names:
         component, _, rest = name.partition(".")
         layer = getattr(pipeline, component).get_submodule(rest)
-        found[name] = layer.get_delta_weight(adapter) if adapter in getattr(layer, "lora_A", {}) else torch.zeros(1)
+        found[name] = torch.zeros_like(layer.weight)
+        if isinstance(layer, LowRankLayer):
+            found[name] += (layer.up.flatten(1) @ layer.down.flatten(1)).reshape(layer.weight.shape)
     return found

@@ -60,7 +60,7 @@ class Recorder:
 
 
 def request(*, image: Image.Image | None = None, mask: Image.Image | None = None, **fields: Any) -> ImageRequest:
-    """A picture of 64 × 64 in two steps. `seeds` follow one another; `loras` are pairs of an id and a weight."""
+    """A picture of 64 × 64 in two steps. `seeds` follow one another; `loras` are tuples of an id, a weight and those of the parts."""
     defaults: dict[str, Any] = {
         "model_id": "sd1",
         "prompt": "a red circle",
@@ -71,7 +71,8 @@ def request(*, image: Image.Image | None = None, mask: Image.Image | None = None
     }
     seeds = fields.pop("seeds", (1,))
     assert tuple(seeds) == tuple(range(seeds[0], seeds[0] + len(seeds)))
-    loras = tuple(LoraUse(id=id, weight=weight) for id, weight in fields.pop("loras", ()))
+    names = ("id", "weight", "unet", "text")
+    loras = tuple(LoraUse(**dict(zip(names, values, strict=False))) for values in fields.pop("loras", ()))
     values: dict[str, Any] = {**defaults, **fields, "seed": seeds[0], "num_images": len(seeds), "loras": loras}
     if image is None:
         return ImageRequest(Txt2ImgSpec(**values))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,12 @@ from api.catalog import AdapterEntry, Catalog, ModelEntry, UnknownAdapter
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
-from api.images.backends.adapters import Lora, apply_adapters, remove_adapters
+from api.images.backends.adapters import apply_adapters, remove_adapters
 from api.images.backends.local import generate
+from api.images.backends.lora_changes import Lora
 from api.images.backends.lora_keys import DENOISER, find_layers
 from api.model_loader import ModelLoader
-from tests.backends.lora_files import changes, kohya, layers_of, make_factors, write, write_kohya, write_peft
+from tests.backends.lora_files import changes, layers_of, make_factors, write, write_kohya, write_peft
 from tests.backends.recorder import Recorder, request
 from tests.models.tiny import build_tiny_lora
 
@@ -80,23 +82,15 @@ def pipeline(request: pytest.FixtureRequest, loader: ModelLoader) -> Iterator[An
         remove_adapters(lease.pipeline)
 
 
-@pytest.fixture
-def sd1(loader: ModelLoader) -> Iterator[Any]:
-    with loader.use("sd1", "text-to-image") as lease:
-        remove_adapters(lease.pipeline)
-        yield lease.pipeline
-        remove_adapters(lease.pipeline)
-
-
 def is_xl(pipeline: Any) -> bool:
     return hasattr(pipeline, "text_encoder_2")
 
 
-def assert_scaled(pipeline: Any, factors: Any, scales: list[float], adapter: str = "adapter_0") -> None:
-    made = changes(pipeline, factors, adapter)
+def assert_scaled(pipeline: Any, factors: Any, scales: list[float]) -> None:
+    made = changes(pipeline, factors)
     for (name, (down, up)), scale in zip(factors.items(), scales, strict=True):
         product = (up.flatten(1) @ down.flatten(1)).reshape(made[name].shape) * scale
-        torch.testing.assert_close(made[name], product, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(made[name], product, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
 ALPHAS: dict[str, Callable[[int, int], float | None]] = {
@@ -122,15 +116,15 @@ def test_each_layer_changes_by_up_times_down_times_alpha_over_rank(
     assert_scaled(pipeline, factors, [1.0 if a is None else a / rank for a, rank in zip(found, ranks, strict=True)])
 
 
-def test_a_second_adapter_is_scaled_as_it_is_alone(sd1: Any, tmp_path: Path) -> None:
+def test_adapters_add_up_each_scaled_as_it_is_alone(sd1: Any, tmp_path: Path) -> None:
     factors = make_factors(layers_of(sd1), rank=lambda number: 2 + number % 3)
     one = write_kohya(tmp_path / "one.safetensors", factors, ALPHAS["uniform"])
     two = write_kohya(tmp_path / "two.safetensors", factors, ALPHAS["differs by layer"])
 
     assert apply_adapters(sd1, [lora(one), lora(two, 0.5)]) == []
 
-    scales = [0.5 * (1.0, 2.0, 8.0)[number % 3] / (2 + number % 3) for number in range(len(factors))]
-    assert_scaled(sd1, factors, scales, "adapter_1")
+    scales = [(2.0 + 0.5 * (1.0, 2.0, 8.0)[number % 3]) / (2 + number % 3) for number in range(len(factors))]
+    assert_scaled(sd1, factors, scales)
 
 
 @pytest.mark.parametrize("form", ["{}", "base_model.model.{}", "diffusion_model.{}"])
@@ -194,12 +188,16 @@ def test_keys_that_fit_nothing_are_counted_in_a_warning_each_time(
     assert "gone" in note
 
 
+def loader_with(folder: Path, model: Path, file: Path) -> ModelLoader:
+    entry = ModelEntry(id="sd1", name="sd1", family="sd1", path=model)
+    catalog = Catalog(models={"sd1": entry}, adapters={"mine": AdapterEntry(id="mine", name="mine", family="sd1", path=file)})
+    return ModelLoader(catalog, ModelStore(folder), Device("cpu", 0, "test", torch.float32, True, 2**33))
+
+
 def test_a_job_with_an_adapter_that_fits_in_part_has_the_warning(tmp_path: Path, sd1_folder: Path) -> None:
-    entry = ModelEntry(id="sd1", name="sd1", family="sd1", path=sd1_folder)
     tensors = load_file(build_tiny_lora(tmp_path, sd1_folder))
     file = write(tmp_path / "lora.safetensors", {**tensors, "unet.gone.lora_A.weight": torch.ones(1)})
-    catalog = Catalog(models={"sd1": entry}, adapters={"mine": AdapterEntry(id="mine", name="mine", family="sd1", path=file)})
-    loader = ModelLoader(catalog, ModelStore(tmp_path), Device("cpu", 0, "test", torch.float32, True, 2**33))
+    loader = loader_with(tmp_path, sd1_folder, file)
     hooks = [Recorder(), Recorder()]
 
     for recorder in hooks:
@@ -208,24 +206,64 @@ def test_a_job_with_an_adapter_that_fits_in_part_has_the_warning(tmp_path: Path,
     assert all("fits this model in part: 1 of the 65 keys" in recorder.warnings[0] for recorder in hooks)
 
 
-def test_a_dora_says_that_its_magnitudes_have_no_effect(sd1: Any, tmp_path: Path) -> None:
-    factors = make_factors(layers_of(sd1))
-    file = write_kohya(tmp_path / "lora.safetensors", factors, ALPHAS["uniform"])
-    scales = {f"{kohya(name)}.dora_scale": torch.ones(pair[1].shape[0], 1) for name, pair in factors.items()}
-    write(file, {**load_file(file), **scales})
+@pytest.mark.parametrize(
+    "key",
+    ["lora_unet_conv_in.weight", "unet.conv_in.weight", "lora_unet_gone.lora_up.weight", "bundle_emb.word.string_to_param.*"],
+)
+def test_a_file_of_which_nothing_can_be_applied_is_a_400_that_names_a_key(sd1: Any, tmp_path: Path, key: str) -> None:
+    file = write(tmp_path / "other.safetensors", {key: torch.ones(16, 4, 3, 3)})
 
-    [note] = apply_adapters(sd1, [lora(file)])
-
-    assert f"its magnitudes ({len(factors)} keys, such as lora_te_" in note
-
-
-def test_other_kinds_of_adapters_fit_nothing_and_are_a_400_that_names_a_key(sd1: Any, tmp_path: Path) -> None:
-    file = write(tmp_path / "loha.safetensors", {"lora_unet_conv_in.hada_w1_a": torch.ones(4, 4)})
-
-    with pytest.raises(DarkroomError, match=r"none of the 1 keys.*hada_w1_a") as raised:
+    with pytest.raises(DarkroomError, match=f"none of the 1 keys.*{re.escape(key)}") as raised:
         apply_adapters(sd1, [lora(file)])
 
     assert (raised.value.code, raised.value.status, raised.value.field) == ("lora_mismatch", 400, "loras")
+
+
+def test_an_embedding_in_the_file_of_a_lora_is_told(sd1: Any, tmp_path: Path) -> None:
+    file = write_kohya(tmp_path / "lora.safetensors", make_factors(layers_of(sd1)), ALPHAS["uniform"])
+    tensors = load_file(file)
+    write(file, {**tensors, "bundle_emb.word.string_to_param.*": torch.ones(2, 32)})
+
+    [note] = apply_adapters(sd1, [lora(file)])
+
+    assert f"1 of the {len(tensors) + 1} keys of its file fit nothing" in note
+    assert "bundle_emb.word" in note
+
+
+def test_half_of_what_a_change_takes_is_a_damaged_file(sd1: Any, tmp_path: Path) -> None:
+    file = write(tmp_path / "loha.safetensors", {"lora_unet_conv_in.hada_w1_a": torch.ones(4, 4)})
+
+    with pytest.raises(DarkroomError, match=r"hada_w1_a has no counterpart") as raised:
+        apply_adapters(sd1, [lora(file)])
+
+    assert (raised.value.code, raised.value.status) == ("lora_broken", 422)
+
+
+# -- Published models at their size, by shapes alone -----------------------------------------------------------------------------
+
+
+def test_each_layer_of_sdxl_has_one_name_of_each_kind() -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            cross_attention_dim=2048,
+            block_out_channels=(320, 640, 1280),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 10),
+            attention_head_dim=(5, 10, 20),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+        )
+    found = find_layers(SimpleNamespace(unet=unet))
+    original = [name for _, name in found if name.startswith(("input_", "middle_", "output_", "time_embed_", "label_", "out_"))]
+    theirs = {layer.name for (_, name), layer in found.items() if name in original and len(layer.shape) > 1}
+
+    changed = {f"unet.{name}" for name, child in unet.named_modules() if isinstance(child, torch.nn.Linear | torch.nn.Conv2d)}
+    assert theirs == changed
+    assert len(original) == len({found[DENOISER, name] for name in original})
+    assert len([name for name in theirs if re.search(r"attentions.*(to_[qkv]|to_out|ff|proj_(in|out))", name)]) == 722
 
 
 def test_a_layer_of_another_width_is_a_400_that_names_the_key(sd1: Any, tmp_path: Path) -> None:
@@ -273,7 +311,7 @@ def make_pointer(file: Path) -> str:
 
 def replace_by_json(file: Path) -> str:
     file.write_bytes((7).to_bytes(8, "little") + b'{"a":1}')
-    return "no safetensors file"
+    return "describe the tensor"
 
 
 def empty(file: Path) -> str:
@@ -307,7 +345,8 @@ def test_a_transformer_s_original_names_are_converted(loader: ModelLoader, tmp_p
     file = write(tmp_path / "lora.safetensors", tensors)
     with loader.use("flux", "text-to-image") as lease:
         notes = apply_adapters(lease.pipeline, [lora(file)])
-        made = lease.pipeline.transformer.transformer_blocks[0].attn.to_q.get_delta_weight("adapter_0")
+        name = "transformer.transformer_blocks.0.attn.to_q"
+        made = changes(lease.pipeline, [name])[name]
         remove_adapters(lease.pipeline)
 
     assert notes == []

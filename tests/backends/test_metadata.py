@@ -113,6 +113,16 @@ def test_adapters_stand_in_the_prompt_as_automatic1111_writes_them() -> None:
     assert infotext({"prompt": "a lake", "loras": [{"id": "ink", "weight": 0.5}]}, 8, 8).startswith("a lake <lora:ink:0.5>\n")
 
 
+@pytest.mark.parametrize(
+    ("parts", "tag"),
+    [({"unet": 1.0}, "0.5:1"), ({"text": 0.0}, "0:0.5"), ({"text": 0.2, "unet": 1.0}, "0.2:1"), ({"text": 0.5}, "0.5")],
+)
+def test_strengths_of_the_parts_are_in_automatic1111_s_order(parts: dict[str, float], tag: str) -> None:
+    written = infotext({"prompt": "a lake", "loras": [{"id": "ink", "weight": 0.5, **parts}]}, 8, 8)
+
+    assert written.startswith(f"a lake <lora:ink:{tag}>\n")
+
+
 def test_automatic1111_s_own_text_is_read() -> None:
     theirs = (
         "a lake\nat sunset\nNegative prompt: blurry\nSteps: 25, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x640, "

@@ -52,6 +52,8 @@ def png(size: tuple[int, int] = (64, 64), **options: Any) -> bytes:
         ("output_format", "gif", "not a valid choice"),
         ("loras", [{"id": "tiny-stile"}], "Did you mean tiny-style?"),
         ("loras", [{"id": "tiny-style", "weight": 9}], "less than or equal to 2"),
+        ("loras", [{"id": "tiny-style", "unet": -3}], "greater than or equal to -2"),
+        ("loras", [{"id": "tiny-style", "text": "strong"}], "valid number"),
         ("priority", 1000, "less than or equal to 100"),
         ("tags", ["x" * 51], "50"),
     ],

@@ -88,10 +88,11 @@ def test_an_adapter_in_the_prompt_is_one_of_the_request(client: Client) -> None:
 
 
 def test_what_comes_out_goes_in_again(client: Client) -> None:
-    job = submit(client, "a (red:1.2) lake <lora:riso:0.5:0.7>", prompt_syntax="a1111", negative_prompt="[x] <lora:riso:1>")
+    job = submit(client, "a (red:1.2) lake <lora:riso:0.5:0.7:9>", prompt_syntax="a1111", negative_prompt="[x] <lora:riso:1>")
     again = submit(client, **job["params"])
 
     assert again["params"] == job["params"]
+    assert job["params"]["loras"] == [{"id": "riso", "weight": 0.5, "unet": 0.7}]
     assert len(job["warnings"]) == 2
     assert again["warnings"] == []
 
@@ -104,7 +105,7 @@ def test_what_comes_out_goes_in_again(client: Client) -> None:
         ("a lake <lora:riso:3>", "from -2 to 2"),
         ("a lake <lora:riso:x>", "from -2 to 2"),
         ("a lake <lora:riso:nan>", "from -2 to 2"),
-        ("a lake <lora:lcm-lora-sdxl:1>", "does not fit"),
+        ("a lake <lora:lcm-lora-sdxl:1>", "made for SDXL"),
         ("<lora:riso:1>", "no words"),
         ("[a|b|c] [d|e|f|g] [h|i|j|k|l] [m|n|o|p|q|r|s]", "different texts"),
     ],
@@ -128,7 +129,7 @@ def test_more_adapters_than_a_request_may_have(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "said"),
-    [("a cat AND a dog", "AND"), ("a cat <hypernet:x:1>", "hypernetworks"), ("a cat <lora:riso:1:0.5>", "one weight")],
+    [("a cat AND a dog", "AND"), ("a cat <hypernet:x:1>", "hypernetworks"), ("a cat <lora:riso:1:0.5:dyn=3>", "dyn=3")],
 )
 def test_what_is_not_done_is_a_warning(client: Client, prompt: str, said: str) -> None:
     [warning] = submit(client, prompt, prompt_syntax="a1111")["warnings"]
@@ -148,7 +149,7 @@ def test_an_embedding_of_another_family_is_an_error_that_names_both(client: Clie
 
     assert response.status_code == 400
     detail = response.json()["errors"][0]["detail"]
-    assert all(word in detail for word in ("XL_Style", "sdxl", "sd1"))
+    assert all(word in detail for word in ("XL_Style", "SDXL", "SD 1.x"))
     assert submit(client, "a lake, badhands-v2")["warnings"] == []
 
 

@@ -62,8 +62,8 @@ def test_adapters_are_taken_out_of_the_text() -> None:
 
     assert text == "a  cat   <b:1> "
     assert [(tag.kind, tag.name) for tag in tags] == [("lora", "My Style"), ("lyco", "x"), ("hypernet", "y"), ("lora", "z")]
-    assert [tag.weight for tag in tags[:2]] == [0.8, 1.0]
-    assert [tag.has_more for tag in tags] == [True, False, False, False]
+    assert [(tag.text, tag.unet) for tag in tags[:2]] == [(0.8, 0.5), (1.0, 1.0)]
+    assert [tag.unread for tag in tags] == [[], [], [], []]
 
 
 @pytest.mark.parametrize(

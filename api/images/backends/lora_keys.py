@@ -1,4 +1,4 @@
-"""Which layer of a model each key of a LoRA's file is for, in the forms of names that are in use.  [torch]
+"""Which layer of a model each key of an adapter's file is for, in the forms of names that are in use.  [torch]
 
 Diffusers converts names by rules of its own, drops what it does not know and scales some layers wrongly where alpha differs
 between them. Here every name is looked up among the model's own, and what fits nothing is listed.
@@ -6,13 +6,16 @@ between them. Here every name is looked up among the model's own, and what fits 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-DOWN, UP, ALPHA, MAGNITUDE = "down", "up", "alpha", "magnitude"
+from api.images.backends.lora_forms import ALPHA, BIAS, DOWN, LOW_RANK, MAGNITUDE, MID, UP, Form, change_of, find_form
+from api.images.backends.original_names import original_names
+
 SUFFIXES = {
     ".lora_down.weight": DOWN,
     ".lora_A.weight": DOWN,
@@ -26,13 +29,25 @@ SUFFIXES = {
     ".lora.up.weight": UP,
     ".lora_linear_layer.up.weight": UP,
     "_lora.up.weight": UP,
+    ".lora_mid.weight": MID,
     ".alpha": ALPHA,
     ".dora_scale": MAGNITUDE,
     ".lora_magnitude_vector": MAGNITUDE,
     ".lora_magnitude_vector.weight": MAGNITUDE,
     ".lora_magnitude_vector.default.weight": MAGNITUDE,
+    **{f".hada_{name}": f"hada_{name}" for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")},
+    **{f".lokr_{name}": f"lokr_{name}" for name in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")},
+    **{f".{name}.weight": f"glora_{name}" for name in ("a1", "a2", "b1", "b2")},
+    ".oft_blocks": "oft_blocks",
+    ".rescale": "rescale",
+    ".diff": "diff",
+    ".w_norm": "diff",
+    ".diff_b": BIAS,
+    ".b_norm": BIAS,
+    ".on_input": "on_input",
+    ".weight": "ia3_weight",
 }
-"""The endings of kohya's, PEFT's and diffusers' names, and which part of a layer's change they are."""
+"""The endings of kohya's, PEFT's, diffusers' and LyCORIS's names, and which part of a layer's change they are. The first that fits."""
 
 DENOISER, FIRST_ENCODER, SECOND_ENCODER = "denoiser", "text_encoder", "text_encoder_2"
 PREFIXES = {
@@ -42,6 +57,7 @@ PREFIXES = {
     "lora_transformer_": DENOISER,
     "model.diffusion_model.": DENOISER,
     "diffusion_model.": DENOISER,
+    "lycoris_": DENOISER,
     "text_encoder.": FIRST_ENCODER,
     "lora_te_": FIRST_ENCODER,
     "lora_te1_": FIRST_ENCODER,
@@ -55,21 +71,37 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that a LoRA can change: its name with the component's, as diffusers wants it, and the shape of its weight."""
+    """A layer that an adapter can change: its name with the component's, as diffusers has it, and the shape of its weight."""
 
     name: str
     shape: Shape
+    has_bias: bool = True
+
+    @property
+    def is_denoiser_s(self) -> bool:
+        return not self.name.startswith((FIRST_ENCODER, SECOND_ENCODER))
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """What a file has for a layer: the form, None where only the bias is changed, and its keys by part."""
+
+    form: Form | None
+    keys: Mapping[str, str]
+
+    @property
+    def is_low_rank(self) -> bool:
+        """A product of two factors and nothing else, which can be computed beside the layer."""
+        return self.form is LOW_RANK and not {MID, MAGNITUDE} & self.keys.keys()
 
 
 @dataclass
 class Plan:
-    """Where a file's keys go. `parts` has for each layer its keys by part, of layers that have both factors."""
+    """Where a file's keys go."""
 
-    parts: dict[Layer, dict[str, str]] = field(default_factory=dict)
+    changes: dict[Layer, LayerChange] = field(default_factory=dict)
     unfit: list[str] = field(default_factory=list)
     """Keys that name no layer of the model, or a part that can't be applied."""
-    magnitudes: list[str] = field(default_factory=list)
-    """Keys of DoRA, of layers whose factors are applied."""
 
 
 class WrongShape(ValueError):
@@ -83,33 +115,26 @@ class MissingPart(ValueError):
 def plan_keys(shapes: Mapping[str, Shape], layers: Mapping[tuple[str, str], Layer]) -> Plan:
     """`shapes` of the file's tensors by key; `layers` of `find_layers`. Raises WrongShape, MissingPart."""
     plan = Plan()
+    found: dict[Layer, dict[str, str]] = {}
     for key in shapes:
         layer, part = _look_up(key, layers)
-        if layer is None:
+        if layer is None or (part == BIAS and not layer.has_bias):
             plan.unfit.append(key)
         else:
-            plan.parts.setdefault(layer, {})[part] = key
-    for layer, keys in list(plan.parts.items()):
-        if not keys.keys() & {DOWN, UP}:
-            plan.unfit += keys.values()
-            del plan.parts[layer]
-            continue
-        _check(layer, keys, shapes)
-        if MAGNITUDE in keys:
-            plan.magnitudes.append(keys.pop(MAGNITUDE))
+            found.setdefault(layer, {})[part] = key
+    for layer, keys in found.items():
+        form = find_form(keys)
+        allowed = form.needed | form.optional if form else {BIAS}
+        if form is None and (alone := keys.keys() - {ALPHA, BIAS, "ia3_weight", "on_input"}):
+            raise MissingPart(
+                f"{keys[min(alone)]} has no counterpart: what it takes to make the layer's change is not all there"
+            )
+        plan.unfit += [key for part, key in keys.items() if part not in allowed]
+        change = LayerChange(form, {part: key for part, key in keys.items() if part in allowed})
+        if change.keys:
+            _check(layer, change, shapes)
+            plan.changes[layer] = change
     return plan
-
-
-def make_weights(plan: Plan, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """By PEFT's names, with alpha / rank multiplied into the second factor: a layer changes by B @ A."""
-    weights = {}
-    for layer, keys in plan.parts.items():
-        down, up = tensors[keys[DOWN]].float(), tensors[keys[UP]].float()
-        rank = down.shape[0]
-        alpha = float(tensors[keys[ALPHA]]) if ALPHA in keys else float(rank)
-        weights[f"{layer.name}.lora_A.weight"] = down.reshape(rank, *layer.shape[1:])
-        weights[f"{layer.name}.lora_B.weight"] = (up * (alpha / rank)).reshape(_shape_of_up(layer, rank))
-    return weights
 
 
 def find_layers(pipeline: Any) -> dict[tuple[str, str], Layer]:
@@ -117,16 +142,18 @@ def find_layers(pipeline: Any) -> dict[tuple[str, str], Layer]:
     found: dict[tuple[str, str], Layer] = {}
     unet = getattr(pipeline, "unet", None)
     denoiser, prefix = (pipeline.transformer, "transformer") if unet is None else (unet, "unet")
-    for name, shape in _weights_of(denoiser):
-        layer = Layer(f"{prefix}.{name}", shape)
+    for layer in _layers_of(denoiser, prefix):
+        name = layer.name.removeprefix(f"{prefix}.")
         for alias in (name, name.removesuffix(".0") if name.endswith(".to_out.0") else name):
             found[DENOISER, _fold(alias)] = layer
     if unet is not None:
-        for alias, name in _original_names(unet):
+        names = [layer.name.removeprefix("unet.") for layer in set(found.values())]
+        for alias, name in original_names(unet, names):
             found[DENOISER, _fold(alias)] = found[DENOISER, _fold(name)]
     for component in (FIRST_ENCODER, SECOND_ENCODER):
-        for name, shape in _weights_of(getattr(pipeline, component, None)):
-            found[component, _fold(name.removeprefix("text_model."))] = Layer(f"{component}.{name}", shape)
+        for layer in _layers_of(getattr(pipeline, component, None), component):
+            name = layer.name.removeprefix(f"{component}.").removeprefix("text_model.")
+            found[component, _fold(name)] = layer
     return found
 
 
@@ -143,20 +170,42 @@ def _look_up(key: str, layers: Mapping[tuple[str, str], Layer]) -> tuple[Layer |
     return layers.get((component, folded)), SUFFIXES[suffix]
 
 
-def _check(layer: Layer, keys: Mapping[str, str], shapes: Mapping[str, Shape]) -> None:
-    if not {DOWN, UP} <= keys.keys():
-        there = keys.get(DOWN) or keys[UP]
-        raise MissingPart(f"{there} has no counterpart: a layer's change is a product of two factors")
+def _check(layer: Layer, change: LayerChange, shapes: Mapping[str, Shape]) -> None:
+    keys = change.keys
+    if ALPHA in keys and math.prod(shapes[keys[ALPHA]]) != 1:
+        raise WrongShape(f"{keys[ALPHA]} has the shape {_written(shapes[keys[ALPHA]])}, and one number is wanted")
+    if BIAS in keys and math.prod(shapes[keys[BIAS]]) != layer.shape[0]:
+        raise WrongShape(
+            f"{keys[BIAS]} has the shape {_written(shapes[keys[BIAS]])}, and this model's layer takes {layer.shape[0]}"
+        )
+    if change.is_low_rank:
+        _check_factors(layer, keys, shapes)
+    elif change.form is not None:
+        _check_form(layer, change.form, keys, shapes)
+
+
+def _check_factors(layer: Layer, keys: Mapping[str, str], shapes: Mapping[str, Shape]) -> None:
     down, up = shapes[keys[DOWN]], shapes[keys[UP]]
     rank = down[0] if down else 0
-    for key, shape, wanted in ((keys[DOWN], down, (rank, *layer.shape[1:])), (keys[UP], up, _shape_of_up(layer, rank))):
-        if _squeeze(shape) != _squeeze(wanted):
+    for key, shape, wanted in ((keys[DOWN], down, (rank, *layer.shape[1:])), (keys[UP], up, shape_of_up(layer, rank))):
+        if len(layer.shape) < 2 or rank == 0 or _squeeze(shape) != _squeeze(wanted):
             raise WrongShape(f"{key} has the shape {_written(shape)}, and this model's layer takes {_written(wanted)}")
-    if ALPHA in keys and shapes[keys[ALPHA]] not in ((), (1,)):
-        raise WrongShape(f"{keys[ALPHA]} has the shape {_written(shapes[keys[ALPHA]])}, and one number is wanted")
 
 
-def _shape_of_up(layer: Layer, rank: int) -> Shape:
+def _check_form(layer: Layer, form: Form, keys: Mapping[str, str], shapes: Mapping[str, Shape]) -> None:
+    """The formula itself, on tensors that have shapes and no values."""
+    parts = {part: torch.empty(shapes[key], device="meta") for part, key in keys.items() if part not in (ALPHA, BIAS)}
+    weight = torch.empty(layer.shape, device="meta")
+    try:
+        change_of(form, parts, weight, 1.0)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise WrongShape(
+            f"{keys[min(parts)]} and what belongs to it ({form.name}) give no change of this model's layer, "
+            f"which has the shape {_written(layer.shape)}"
+        ) from error
+
+
+def shape_of_up(layer: Layer, rank: int) -> Shape:
     return (layer.shape[0], rank, *(1 for _ in layer.shape[2:]))
 
 
@@ -173,67 +222,15 @@ def _fold(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _weights_of(module: torch.nn.Module | None) -> Iterator[tuple[str, Shape]]:
-    """Linear layers and convolutions. Where another adapter is on, the layer itself is its wrapper's `base_layer`."""
+def _layers_of(module: torch.nn.Module | None, prefix: str) -> Iterator[Layer]:
+    """Linear layers, convolutions and normalisations. A quantised weight is packed, and its shape is not the layer's."""
     for name, child in module.named_modules() if module is not None else ():
-        if isinstance(child, torch.nn.Linear | torch.nn.Conv2d) and ".lora_" not in name:
-            yield name.removesuffix(".base_layer"), tuple(child.weight.shape)
-
-
-# -- The names of the original implementation --------------------------------------------------------------------------------
-
-_OUTSIDE_BLOCKS = {
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "add_embedding.linear_1": "label_emb.0.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-    "conv_in": "input_blocks.0.0",
-    "conv_out": "out.2",
-}
-_INSIDE_BLOCKS = {
-    "resnets": {
-        "conv1": "in_layers.2",
-        "time_emb_proj": "emb_layers.1",
-        "conv2": "out_layers.3",
-        "conv_shortcut": "skip_connection",
-    },
-    "downsamplers": {"conv": "op"},
-}
-
-
-def _original_names(unet: Any) -> Iterator[tuple[str, str]]:
-    """(name in Stability's implementation, diffusers' name) of a UNet's layers: LoRAs for SDXL are written with the former."""
-    places = _original_places(unet)
-    for name, _ in _weights_of(unet):
-        if name in _OUTSIDE_BLOCKS:
-            yield _OUTSIDE_BLOCKS[name], name
+        if isinstance(child, torch.nn.Linear):
+            shape: Shape = (child.out_features, child.in_features)
+        elif isinstance(child, torch.nn.Conv2d):
+            shape = (child.out_channels, child.in_channels // child.groups, *child.kernel_size)
+        elif isinstance(child, torch.nn.GroupNorm | torch.nn.LayerNorm) and child.weight is not None:
+            shape = tuple(child.weight.shape)
+        else:
             continue
-        parts = name.split(".")
-        length = 3 if parts[0] == "mid_block" else 4  # mid_block.resnets.0, down_blocks.1.resnets.0
-        block, inner = ".".join(parts[:length]), ".".join(parts[length:])
-        if block in places:
-            yield f"{places[block]}.{_INSIDE_BLOCKS.get(parts[length - 2], {}).get(inner, inner)}", name
-
-
-def _original_places(unet: Any) -> dict[str, str]:
-    """Theirs for each resnet, attention, downsampler and upsampler: they count all blocks in one row."""
-    places = {"mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1"}
-    places["mid_block.resnets.1"] = "middle_block.2"
-    count = 1
-    for number, block in enumerate(unet.down_blocks):
-        for layer in range(len(block.resnets)):
-            places[f"down_blocks.{number}.resnets.{layer}"] = f"input_blocks.{count}.0"
-            places[f"down_blocks.{number}.attentions.{layer}"] = f"input_blocks.{count}.1"
-            count += 1
-        if block.downsamplers is not None:
-            places[f"down_blocks.{number}.downsamplers.0"] = f"input_blocks.{count}.0"
-            count += 1
-    count = 0
-    for number, block in enumerate(unet.up_blocks):
-        behind = 2 if hasattr(block, "attentions") else 1
-        for layer in range(len(block.resnets)):
-            places[f"up_blocks.{number}.resnets.{layer}"] = f"output_blocks.{count}.0"
-            places[f"up_blocks.{number}.attentions.{layer}"] = f"output_blocks.{count}.1"
-            count += 1
-        places[f"up_blocks.{number}.upsamplers.0"] = f"output_blocks.{count - 1}.{behind}"
-    return places
+        yield Layer(f"{prefix}.{name}", shape, child.bias is not None)

@@ -41,7 +41,7 @@ def read_infotext(text: str) -> Found | None:
     found.vae, found.strength = pairs.get("VAE", ""), pairs.get("Denoising strength")
     hashes = read_hashes(pairs.get("Lora hashes", ""))
     found.prompt, tags = take_networks(found.prompt)
-    found.loras = [FoundLora(tag.name, tag.weight, hashes.get(tag.name, "")) for tag in tags if tag.is_lora]
+    found.loras = [FoundLora(tag.name, tag.text, hashes.get(tag.name, ""), tag.unet) for tag in tags if tag.is_lora]
     found.warnings += [f"{tag.source} is left out: hypernetworks can't be used here." for tag in tags if not tag.is_lora]
     found.embeddings = list(read_hashes(pairs.get("TI hashes", "")))
     if pairs.get("RNG") not in (None, "CPU"):

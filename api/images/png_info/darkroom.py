@@ -18,7 +18,11 @@ def read_darkroom(data: Mapping[str, Any]) -> Found:
     found.sampler = as_text(data.get("scheduler"))
     found.models = [as_text(data.get("model_id"))] if as_text(data.get("model_id")) else []
     for use in map(as_mapping, as_list(data.get("loras"))):
-        found.loras.append(FoundLora(as_text(use.get("id")), use.get("weight", 1.0)))
+        found.loras.append(
+            FoundLora(
+                as_text(use.get("id")), use.get("weight", 1.0) if use.get("text") is None else use["text"], unet=use.get("unet")
+            )
+        )
     if data.get("shortened"):
         found.warnings.append("The parameters were shortened when the file was written.")
     if "image" in data:

@@ -15,6 +15,8 @@ class FoundLora:
     name: str
     weight: Any = 1.0
     hash: str = ""
+    unet: Any = None
+    """The weight on the denoiser, where it is another one."""
 
 
 @dataclass

@@ -136,7 +136,6 @@ def put_loras(loras: Iterable[FoundLora], entry: ModelEntry, resolved: Resolved)
     uses: list[JsonObject] = []
     for lora in list(loras)[:MOST_NAMED]:
         adapter: AdapterEntry | None = find_entry(find_adapter, [*names_like(lora.name), lora.hash])
-        weight = number(1.0 if lora.weight is None else lora.weight)
         if adapter is None:
             resolved.miss("lora", lora.name)
         elif not adapter.fits(entry):
@@ -144,12 +143,19 @@ def put_loras(loras: Iterable[FoundLora], entry: ModelEntry, resolved: Resolved)
         elif len(uses) == MOST_LORAS:
             resolved.warnings.append(f"A request has at most {MOST_LORAS} adapters; '{adapter.id}' was left out.")
         else:
-            kept = max(-LARGEST_LORA_WEIGHT, min(LARGEST_LORA_WEIGHT, 1.0 if weight is None else float(weight)))
-            if kept != weight:
-                resolved.warnings.append(f"The weight of '{adapter.id}', {shown(lora.weight)}, became {kept:g}.")
-            uses.append({"id": adapter.id, "weight": kept})
+            weight = lora_weight(lora.weight, adapter.id, resolved)
+            unet = weight if lora.unet is None else lora_weight(lora.unet, adapter.id, resolved)
+            uses.append({"id": adapter.id, "weight": weight} | ({} if unet == weight else {"unet": unet}))
     if uses:
         resolved.request["loras"] = uses
+
+
+def lora_weight(value: object, adapter_id: str, resolved: Resolved) -> float:
+    read = number(1.0 if value is None else value)
+    kept = max(-LARGEST_LORA_WEIGHT, min(LARGEST_LORA_WEIGHT, 1.0 if read is None else float(read)))
+    if kept != read:
+        resolved.warnings.append(f"The weight of '{adapter_id}', {shown(value)}, became {kept:g}.")
+    return kept
 
 
 def find_model(names: Iterable[str]) -> ModelEntry | None:

@@ -1,4 +1,4 @@
-"""`<lora:name:weight>` in a prompt: an adapter that is asked for by its name."""
+"""`<lora:name:weight>` in a prompt: an adapter that is asked for by its name. A second weight is the denoiser's."""
 
 import re
 from dataclasses import dataclass
@@ -23,20 +23,32 @@ class NetworkTag:
         return self.kind in LORA_KINDS
 
     @property
-    def weight(self) -> float | None:
-        """1 without one; None where it is no number."""
-        plain = [argument for argument in self.arguments if "=" not in argument]
-        if not plain or not plain[0]:
-            return 1.0
-        try:
-            return float(plain[0])
-        except ValueError:
-            return None
+    def text(self) -> float | None:
+        """The weight on the text encoders; 1 without one, None where it is no number."""
+        return self._weight("te", 0, 1.0)
 
     @property
-    def has_more(self) -> bool:
-        """A weight for each part, or options."""
-        return len(self.arguments) > 1 or any("=" in argument for argument in self.arguments)
+    def unet(self) -> float | None:
+        """On the denoiser: as on the text encoders, where nothing else is said."""
+        return self._weight("unet", 1, self.text)
+
+    @property
+    def unread(self) -> list[str]:
+        """Arguments that are no weights."""
+        named = [argument for argument in self.arguments if "=" in argument and not argument.startswith(("te=", "unet="))]
+        return [*self._plain[2:], *named]
+
+    @property
+    def _plain(self) -> list[str]:
+        return [argument for argument in self.arguments if "=" not in argument]
+
+    def _weight(self, name: str, place: int, default: float | None) -> float | None:
+        named = (argument.partition("=")[2] for argument in self.arguments if argument.startswith(f"{name}="))
+        text = next(named, self._plain[place] if place < len(self._plain) else "")
+        try:
+            return float(text) if text else default
+        except ValueError:
+            return None
 
 
 def take_networks(prompt: str) -> tuple[str, list[NetworkTag]]:

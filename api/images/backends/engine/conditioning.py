@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from api.images.backends.adapters import loras_on
 from api.images.backends.embeddings import stamp_of
 from api.images.backends.prompts import EncodedStretch, PromptEmbeddings, PromptEncoder
 from api.images.prompt_syntax.embedding_names import NamedEmbedding
@@ -95,7 +96,7 @@ def embed_prompts(
     kept = _kept.setdefault(pipeline.text_encoder, OrderedDict())
     syntax, stamps = spec.prompt_syntax, [stamp_of(embedding) for embedding in embeddings]
     changing = steps if syntax == A1111 else 1
-    key = spec.prompt, spec.negative_prompt, syntax, guided, spec.clip_skip, spec.loras, changing, *stamps
+    key = spec.prompt, spec.negative_prompt, syntax, guided, spec.clip_skip, loras_on(pipeline.unet), changing, *stamps
     if key not in kept:
         notes: list[str] = []
         encoder = PromptEncoder(

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
 
-from api.images.backends.adapters import Lora, PutOn, adapters_on
+from api.images.backends.adapters import PutOn, adapters_on
 from api.images.backends.engine.compilation import BlockCompiler
 from api.images.backends.engine.cuda_capture import Capture, CudaCapture, ReadTensors
+from api.images.backends.lora_changes import Lora
 from api.loading.device_memory import classify_error
 from api.loading.model_leases import Lease
 
