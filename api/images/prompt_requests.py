@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.catalog import ModelEntry, UnknownAdapter
 from api.images.family_names import describe_families, describe_misfit
-from api.images.prompt_syntax.embedding_names import NamedEmbedding, find_named, unusual_words
+from api.images.prompt_syntax.embedding_names import MOST_EMBEDDINGS, NamedEmbedding, find_named, names_of, unusual_words
 from api.images.prompt_syntax.networks import NetworkTag, take_networks
 from api.images.prompt_syntax.reading import MOST_TEXTS, count_texts
 from api.images.prompt_syntax.syntaxes import A1111, AUTO, detect_syntax
@@ -113,8 +113,14 @@ def find_embeddings(texts: Sequence[str], entry: ModelEntry) -> tuple[NamedEmbed
     if entry.family not in UNET_FAMILIES:
         return ()
     catalog = get_catalog()
-    named = find_named(texts, catalog.embeddings_for(entry.id))
-    for word in unusual_words(texts):
+    offered = catalog.embeddings_for(entry.id)
+    named = find_named(texts, offered)
+    for one in named:
+        same = [other.id for other in offered if one.name in names_of(other)]
+        if len(same) > 1:
+            detail = f"Several embeddings are called '{one.name}'; name one of them by its id: {', '.join(same[:MOST_KNOWN])}."
+            raise ValidationError({PROMPT: [detail]}, code="ambiguous_embedding")
+    for word in unusual_words(texts)[:MOST_EMBEDDINGS]:
         other = None if any(one.name.lower() == word.lower() for one in named) else catalog.find_embedding(word)
         if other is not None and other.family and other.family != entry.family:
             detail = f"The embedding {describe_families(word, other.family, entry)}"

@@ -16,7 +16,7 @@ from django.test import Client
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from api.images.metadata import encode_image
+from api.images.metadata import encode_image, infotext
 from api.images.png_info.samplers import find_scheduler
 from api.images.scheduler_presets import SCHEDULERS
 from tests.rows import make_picture
@@ -248,6 +248,23 @@ def test_ours_comes_back_as_the_same_request(ask: Ask, client: Client, output_fo
     assert again.json()["params"] == params
     assert answer["parameters"].startswith("a (red:1.3) lake <lora:riso:0.5>\nNegative prompt: (x:1.1)")
     assert (answer["missing"], answer["warnings"]) == ([], [])
+
+
+@pytest.mark.parametrize("syntax", ["compel", "a1111"])
+def test_ours_is_read_where_only_the_text_is_left(ask: Ask, syntax: str) -> None:
+    parameters = {
+        "prompt": "a (red)++ lake",
+        "prompt_syntax": syntax,
+        "steps": 3,
+        "seed": 1,
+        "loras": [{"id": "riso", "weight": 0.5}],
+    }
+    answer = ask(png(parameters=infotext(parameters, 64, 64)))
+
+    assert answer["source"] == "darkroom"
+    assert {name: answer["request"][name] for name in ("prompt", "prompt_syntax", "loras")} == {
+        name: parameters[name] for name in ("prompt", "prompt_syntax", "loras")
+    }
 
 
 def test_a_picture_here_is_read_by_its_id(client: Client) -> None:

@@ -5,7 +5,7 @@ import re
 
 from api.images.png_info.found import Found, FoundLora
 from api.images.prompt_syntax.networks import take_networks
-from api.images.prompt_syntax.syntaxes import A1111
+from api.images.prompt_syntax.syntaxes import A1111, COMPEL, SYNTAXES
 
 LONGEST_LINE = 100_000
 NEGATIVE = "Negative prompt:"
@@ -30,6 +30,9 @@ def read_infotext(text: str) -> Found | None:
     prompt, _, negative = head.partition(NEGATIVE)
     pairs = read_pairs(line[1])
     found = Found(source_of(pairs.get("Version", "")), prompt.strip(), negative.strip(), A1111)
+    if found.source == "darkroom":
+        syntax = pairs.get("Prompt syntax", "")
+        found.syntax = syntax if syntax in SYNTAXES else COMPEL
     found.values = {ours: pairs[theirs] for theirs, ours in VALUES.items() if theirs in pairs}
     width, by, height = pairs.get("Size", "").partition("x")
     if by:
