@@ -185,13 +185,6 @@ def _lora_tag(lora: Mapping[str, Any]) -> str:
     return f"<lora:{lora['id']}:{':'.join(f'{part:g}' for part in dict.fromkeys(parts))}>"
 
 
-def _lora_tag(lora: Mapping[str, Any]) -> str:
-    """With the weights of the text encoders and of the denoiser, where they differ."""
-    text, unet = lora.get("text"), lora.get("unet")
-    weights = [lora["weight"] if text is None else text, lora["weight"] if unet is None else unet]
-    return f"<lora:{lora['id']}:{':'.join(f'{weight:g}' for weight in dict.fromkeys(weights))}>"
-
-
 def _quote(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return json.dumps(text, ensure_ascii=False) if re.search(r'[,:"\n]', text) else text

@@ -50,7 +50,7 @@ def preview_prompts(*, prompt: str, negative_prompt: str, syntax: str, steps: in
 
 def describe(text: str, read: ReadPrompts, steps: int, vocabulary: Vocabulary) -> JsonObject:
     stretches = [describe_stretch(last, segments, read.embeddings, vocabulary) for last, segments in split(text, read, steps)]
-    return {"text": text, "tokens": max(one["tokens"] for one in stretches), "stretches": stretches}
+    return {"text": text, "tokens": max(tokens for tokens, _ in stretches), "stretches": [shown for _, shown in stretches]}
 
 
 def split(text: str, read: ReadPrompts, steps: int) -> list[tuple[int, list[Segment]]]:
@@ -62,13 +62,14 @@ def split(text: str, read: ReadPrompts, steps: int) -> list[tuple[int, list[Segm
 
 def describe_stretch(
     last: int, segments: list[Segment], embeddings: Sequence[NamedEmbedding], vocabulary: Vocabulary
-) -> JsonObject:
+) -> tuple[int, JsonObject]:
+    """Its tokens, and how it is shown."""
     chunks = [len(chunk.tokens) for chunk in make_chunks(segments, vocabulary)]
     pieces: list[Any] = []
     for number, segment in enumerate(segments):
         pieces += [{"break": True}] * bool(number)
         pieces += [{"text": piece.text, "weight": piece.weight} for piece in named_pieces([segment], embeddings)]
-    return {"last_step": last, "tokens": sum(chunks), "chunks": chunks, "pieces": pieces}
+    return sum(chunks), {"last_step": last, "tokens": sum(chunks), "chunks": chunks, "pieces": pieces}
 
 
 def count_vectors(embeddings: Sequence[NamedEmbedding]) -> tuple[list[int], list[str]]:

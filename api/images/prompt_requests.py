@@ -79,7 +79,8 @@ def find_lora(tag: NetworkTag, entry: ModelEntry) -> JsonObject:
         raise ValidationError({PROMPT: [f"{tag.source}: {unknown_lora(error, entry)}"]}, code="unknown_lora") from None
     if not adapter.fits(entry):
         raise ValidationError({PROMPT: [f"{tag.source}: {describe_misfit(adapter, entry)}"]}, code="unknown_lora")
-    return {"id": adapter.id, "weight": tag.text} | ({} if tag.unet == tag.text else {"unet": tag.unet})
+    lora: JsonObject = {"id": adapter.id, "weight": tag.text}
+    return lora if tag.unet == tag.text else {**lora, "unet": tag.unet}
 
 
 def unknown_lora(error: UnknownAdapter, entry: ModelEntry) -> str:

@@ -138,7 +138,9 @@ class MissingSerializer(serializers.Serializer[Any]):
 
 
 class PngInfoAnswerSerializer(serializers.Serializer[Any]):
-    source = serializers.CharField(allow_null=True, help_text="Which program wrote the parameters; null where there are none.")
+    source = serializers.CharField(  # type: ignore[assignment]  # DRF takes declared fields out of the class
+        allow_null=True, help_text="Which program wrote the parameters; null where there are none."
+    )
     parameters = serializers.CharField(help_text="As they are in the file.")
     request = serializers.DictField(allow_null=True, help_text="A body for POST /api/txt2img/.")
     missing = MissingSerializer(many=True)

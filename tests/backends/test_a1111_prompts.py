@@ -132,7 +132,7 @@ def test_clip_skip_is_that_of_the_other_syntaxes(loader: ModelLoader) -> None:
         skipped = [encoder(lease.pipeline, syntax, 1).encode("a red cat", "", guided=False).embeds for syntax in (PLAIN, A1111)]
         last = encoder(lease.pipeline).encode("a red cat", "", guided=False).embeds
 
-    assert torch.allclose(*skipped, atol=1e-6)
+    assert torch.allclose(skipped[0], skipped[1], atol=1e-6)
     assert not torch.equal(last, skipped[1])
 
 
@@ -144,7 +144,14 @@ def test_weights_beyond_reason_are_an_error_that_names_the_prompt(loader: ModelL
 
 
 def picture(loader: ModelLoader, hooks: Recorder, prompt: str, **options: Any) -> bytes:
-    spec = {"width": 32, "height": 32, "steps": 4, "prompt_syntax": A1111, "negative_prompt": "dog", "guidance_scale": 5.0}
+    spec: dict[str, Any] = {
+        "width": 32,
+        "height": 32,
+        "steps": 4,
+        "prompt_syntax": A1111,
+        "negative_prompt": "dog",
+        "guidance_scale": 5.0,
+    }
     [made] = generate(loader, [request(prompt=prompt, **spec | options)], hooks)
     return made[0].tobytes()  # type: ignore[index, union-attr]
 

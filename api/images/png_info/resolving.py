@@ -145,7 +145,8 @@ def put_loras(loras: Iterable[FoundLora], entry: ModelEntry, resolved: Resolved)
         else:
             weight = lora_weight(lora.weight, adapter.id, resolved)
             unet = weight if lora.unet is None else lora_weight(lora.unet, adapter.id, resolved)
-            uses.append({"id": adapter.id, "weight": weight} | ({} if unet == weight else {"unet": unet}))
+            use: JsonObject = {"id": adapter.id, "weight": weight}
+            uses.append(use if unet == weight else {**use, "unet": unet})
     if uses:
         resolved.request["loras"] = uses
 
