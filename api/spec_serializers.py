@@ -69,7 +69,7 @@ def options_of(field: SpecField) -> dict[str, Any]:
     options: dict[str, Any] = {"help_text": field.rule.help} if field.rule.help else {}
     if field.required:
         return options
-    is_left_out = field.default is MISSING or field.default is None or is_dataclass(field.default)
+    is_left_out = field.rule.decided or field.default is MISSING or field.default is None or is_dataclass(field.default)
     return {**options, "required": False} if is_left_out else {**options, "default": field.default}
 
 

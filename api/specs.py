@@ -60,7 +60,7 @@ class Rule:
     shared: bool | None = None
     """Whether requests that run as one batch are equal in this field. Where one field of a spec is shared, each must say it."""
     decided: bool = False
-    """A client may leave the field out; the submission then decides its value."""
+    """A client may leave the field out; the submission then decides its value. A default is that of rows of earlier versions."""
     local_only: bool = False
     """Only a model that runs on this server honours the field; a hosted one does not."""
     internal: bool = False

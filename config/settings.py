@@ -107,6 +107,8 @@ MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
 MEMORY_MEASURES = env_list("MEMORY_MEASURES")  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload, fp8_storage
 IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs, where there is CUDA
 IMAGE_COMPILE = env_choice("IMAGE_COMPILE", "off", ("off", "regional"))  # denoisers' blocks compiled, where there is CUDA
+PROMPT_SYNTAX = env_choice("PROMPT_SYNTAX", "compel", ("compel", "a1111", "plain", "auto"))
+"""For requests that name no prompt_syntax."""
 IMAGE_METADATA = env_bool("IMAGE_METADATA", True)
 
 # Limits of what a client may send

@@ -6,16 +6,18 @@ A judge's model never costs a picture: what can't be loaded or fails is a warnin
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from django.conf import settings
 from PIL import Image
 
 from api.errors import DarkroomError, DeviceFault
+from api.images.prompt_syntax.syntaxes import COMPEL
 from api.runtime.judge_models import MODEL_SETTINGS
 from api.runtime.judge_registry import FIGURES, Judge, Progress, Scores, UnknownJudge, Warn, kind_of
 
+NO_SYNTAXES: Mapping[str, str] = {}
 log = logging.getLogger("darkroom.worker")
 
 
@@ -28,12 +30,19 @@ class Unavailable(Exception):
 
 
 class GuardedJudge:
-    """A registered judge: whatever goes wrong is Unavailable, and it reads prompts without the marks of Compel's weights."""
+    """A registered judge: whatever goes wrong is Unavailable, and it reads prompts without the marks of weights."""
 
     reads_prompts = True
 
-    def __init__(self, criterion: str, warn: Warn, make: Callable[[Warn], Judge] | None = None) -> None:
-        self.criterion, self._warn = criterion, warn
+    def __init__(
+        self,
+        criterion: str,
+        warn: Warn,
+        make: Callable[[Warn], Judge] | None = None,
+        syntaxes: Mapping[str, str] = NO_SYNTAXES,
+    ) -> None:
+        """`syntaxes`: what each prompt is written in, where that isn't Compel's syntax."""
+        self.criterion, self._warn, self._syntaxes = criterion, warn, syntaxes
         self._prompts: dict[str, set[str]] = {}
         """The prompts that have the same words, by those words."""
         self._make = make or (lambda warn: kind_of(criterion).make(criterion, warn))
@@ -55,7 +64,7 @@ class GuardedJudge:
     def _words_of(self, prompts: Sequence[str]) -> list[str]:
         from api.images.backends.prompts import words_of
 
-        words = [words_of(prompt) for prompt in prompts]
+        words = [words_of(prompt, self._syntaxes.get(prompt, COMPEL)) for prompt in prompts]
         for prompt, text in zip(prompts, words, strict=True):
             self._prompts.setdefault(text, set()).add(prompt)
         return words
@@ -83,10 +92,12 @@ def as_unavailable() -> Iterator[None]:
         raise Unavailable("The scorer failed; the log has more.") from error
 
 
-def make_judges(criteria: Sequence[str], warn: Warn) -> list[GuardedJudge]:
+def make_judges(criteria: Sequence[str], warn: Warn, syntaxes: Mapping[str, str] = NO_SYNTAXES) -> list[GuardedJudge]:
     """Those of `criteria` that this worker can do."""
     can = {name for name in FIGURES if settings.LOAD_MODELS or name == "layout"}
-    return [GuardedJudge(name, warn) for name in dict.fromkeys(criteria) if name in can or name not in FIGURES]
+    return [
+        GuardedJudge(name, warn, syntaxes=syntaxes) for name in dict.fromkeys(criteria) if name in can or name not in FIGURES
+    ]
 
 
 def say_nothing(prompt: str, text: str) -> None:

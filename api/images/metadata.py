@@ -79,8 +79,20 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
     settings["Size"] = f"{width}x{height}"
     if parameters.get("clip_skip"):
         settings["Clip skip"] = parameters["clip_skip"] + 1  # theirs counts the last layer as one
+    settings["Prompt syntax"] = parameters.get("prompt_syntax")
     settings["Version"] = "Darkroom"
-    order = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Clip skip", "Version")
+    order = (
+        "Steps",
+        "Sampler",
+        "CFG scale",
+        "Seed",
+        "Size",
+        "Model",
+        "Denoising strength",
+        "Clip skip",
+        "Prompt syntax",
+        "Version",
+    )
     lines.append(", ".join(f"{name}: {_quote(settings[name])}" for name in order if settings.get(name) not in (None, "")))
     return "\n".join(lines)
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from api.catalog import UnknownModel
 from api.images.few_steps import suggest_settings
 from api.images.prompt_notation import describe_notation
+from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
+from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
 from api.images.scheduler_presets import FLOW_FAMILIES
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from config.catalog import get_catalog
@@ -17,9 +19,7 @@ NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
 
 
 def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
-    for field, text in (("prompt", spec.prompt), ("negative_prompt", spec.negative_prompt)):
-        if sentence := describe_notation(field, text):
-            yield sentence
+    yield from notation_warnings(spec.prompt_syntax, spec.prompt, spec.negative_prompt)
     if spec.negative_prompt and spec.guidance_scale <= 1:
         yield NO_GUIDANCE_FLOW if is_flow(spec.model_id) else NO_GUIDANCE
     if isinstance(spec, Img2ImgSpec) and spec.steps_run < 1:
@@ -32,6 +32,16 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
         elif lora.weight not in (1, *lora.strengths):
             yield f"loras: `weight` has no effect with '{lora.id}', as `unet` and `text` are given."
     yield from suggest_settings(spec)
+
+
+def notation_warnings(syntax: str, prompt: str, negative_prompt: str) -> Iterator[str]:
+    """AUTOMATIC1111's notation, where it is read as words; and what of it is not done where it is read."""
+    if syntax in (COMPEL, PLAIN):
+        for field, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+            if sentence := describe_notation(field, text):
+                yield sentence
+    if syntax == A1111 and (has_composition(prompt) or has_composition(negative_prompt)):
+        yield AND_IS_NOT_DONE
 
 
 def is_flow(model_id: str) -> bool:

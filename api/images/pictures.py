@@ -55,15 +55,16 @@ def open_request(spec: Txt2ImgSpec) -> ImageRequest:
 def open_sink(runs: Sequence[Run]) -> OutputSink:
     """What takes the pictures: with `best_of`, which is never batched, those that come first; else all of them."""
     specs, hooks = [run.spec for run in runs], RunHooks(runs)
+    syntaxes = {spec.prompt: spec.prompt_syntax for spec in specs}
     prompt_scores = ["clip"] if settings.PROMPT_SCORES else []
     if not specs[0].best_of:
-        judges = make_judges(prompt_scores, hooks.warn_about)
+        judges = make_judges(prompt_scores, hooks.warn_about, syntaxes)
         return CollectAll(judges, [spec.prompt for spec in specs], [spec.seeds for spec in specs], hooks)
     [spec] = specs
     rank_by = spec.rank_by or DEFAULT
     deciding = weights_of(rank_by)
-    judges = make_judges([*deciding, *prompt_scores], hooks.warn_about) + make_judges(
-        independent_criteria(deciding), say_nothing
+    judges = make_judges([*deciding, *prompt_scores], hooks.warn_about, syntaxes) + make_judges(
+        independent_criteria(deciding), say_nothing, syntaxes
     )
     return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks)
 

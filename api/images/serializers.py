@@ -14,12 +14,15 @@ from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
+from api.images.prompt_requests import read_request, unknown_lora
+from api.images.prompt_syntax.syntaxes import COMPEL
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULERS, most_steps
 from api.images.spec import (
     LARGEST_SEED,
     LARGEST_SIDE,
     LONGEST_TAG,
+    MOST_KNOWN,
     MOST_TAGS,
     SIDE_STEP,
     SMALLEST_SIDE,
@@ -33,9 +36,6 @@ from api.spec_serializers import SpecSerializer
 from api.specs import fields_of
 from api.strict import StrictSerializer
 from config.catalog import get_catalog
-
-MOST_KNOWN = 20
-"""Ids that a sentence names: a library may have thousands."""
 
 
 class LoraSerializer(SpecSerializer):
@@ -76,6 +76,7 @@ class Txt2ImgSerializer(SpecSerializer):
             raise ValidationError(
                 {"steps": [f"'{scheduler}' takes at most {most_steps(scheduler)} steps."]}, code="too_many_steps"
             )
+        self.prompt_warnings = read_request(data, default_syntax(), self.entry)
         self.check_loras(data["loras"])
         check_best_of(data)
         check_seeds(data)
@@ -108,7 +109,7 @@ class Txt2ImgSerializer(SpecSerializer):
     def resolve(self) -> Submission:
         data = dict(self.validated_data)
         spec = self.spec.from_json({**by_id(data), **self.decide(data)})
-        return Submission(spec, priority=data["priority"], fingerprint=by_content(data))
+        return Submission(spec, priority=data["priority"], fingerprint=by_content(data), warnings=tuple(self.prompt_warnings))
 
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         """What the client left open."""
@@ -141,6 +142,11 @@ class Img2ImgSerializer(Txt2ImgSerializer):
         return nearest_side(file.width * scale), nearest_side(file.height * scale)
 
 
+def default_syntax() -> str:
+    """A hosted model is sent the words as they stand."""
+    return settings.PROMPT_SYNTAX if settings.USE_LOCAL_MODELS else COMPEL
+
+
 def check_seeds(data: dict[str, Any]) -> None:
     """Every picture has a seed of its own, and all of them are in the range."""
     largest = LARGEST_SEED + 1 - (data.get("best_of") or data["num_images"])
@@ -166,11 +172,7 @@ def lora_error(adapter_id: str, entry: ModelEntry) -> str:
     try:
         adapter: AdapterEntry = get_catalog().adapter(adapter_id)
     except UnknownAdapter as error:
-        if error.nearest or error.reason:
-            return str(error)
-        known = [known.id for known in get_catalog().adapters_for(entry.id)]
-        more = " and more" if len(known) > MOST_KNOWN else ""
-        return f"{error} For {entry.id} there are: {', '.join(known[:MOST_KNOWN]) or 'none'}{more}."
+        return unknown_lora(error, entry)
     return "" if adapter.fits(entry) else describe_misfit(adapter, entry)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
+from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
 from api.json_types import JsonObject
@@ -16,6 +17,10 @@ LARGEST_SEED = 2**53 - 1
 MOST_CANDIDATES = 64
 SMALLEST_SIDE, LARGEST_SIDE, SIDE_STEP = 64, 2048, 8
 MOST_TAGS, LONGEST_TAG = 20, 50
+MOST_LORAS, LARGEST_LORA_WEIGHT = 8, 2
+LONGEST_PROMPT = 2000
+MOST_KNOWN = 20
+"""Ids that an error names."""
 LONGEST_MODEL_ID, LONGEST_SCHEDULER = 200, 40
 
 Task: TypeAlias = Literal["text-to-image", "image-to-image", "inpainting"]
@@ -29,12 +34,20 @@ class LoraUse:
     """One adapter of a request: its id in the catalog, and the strength that it acts with."""
 
     id: str = param(max_length=LONGEST_NAME)
-    weight: float = param(default=1.0, minimum=-2, maximum=2)
+    weight: float = param(default=1.0, minimum=-LARGEST_LORA_WEIGHT, maximum=LARGEST_LORA_WEIGHT)
     unet: float | None = param(
-        default=None, omitted=True, minimum=-2, maximum=2, help="Its strength on the denoiser; default: weight."
+        default=None,
+        omitted=True,
+        minimum=-LARGEST_LORA_WEIGHT,
+        maximum=LARGEST_LORA_WEIGHT,
+        help="Its strength on the denoiser; default: weight.",
     )
     text: float | None = param(
-        default=None, omitted=True, minimum=-2, maximum=2, help="Its strength on the text encoders; default: weight."
+        default=None,
+        omitted=True,
+        minimum=-LARGEST_LORA_WEIGHT,
+        maximum=LARGEST_LORA_WEIGHT,
+        help="Its strength on the text encoders; default: weight.",
     )
 
     @property
@@ -54,8 +67,17 @@ class Txt2ImgSpec(Spec):
 
     kind = "txt2img"
 
-    prompt: str = param(shared=False, max_length=2000, help="Weights in Compel's syntax: `a (red)++ circle`.")
-    negative_prompt: str = param(default="", shared=False, max_length=2000, blank=True)
+    prompt: str = param(shared=False, max_length=LONGEST_PROMPT, help="Weights as `prompt_syntax` says: `a (red)++ circle`.")
+    negative_prompt: str = param(default="", shared=False, max_length=LONGEST_PROMPT, blank=True)
+    prompt_syntax: str = param(
+        default=COMPEL,  # of rows of earlier versions
+        decided=True,
+        shared=False,
+        choices=SYNTAXES,
+        local_only=True,
+        help="What both prompts are written in: Compel's syntax, AUTOMATIC1111's, no syntax at all, or `auto`, which is "
+        "AUTOMATIC1111's where a prompt shows it and Compel's elsewhere. Default: the server's setting PROMPT_SYNTAX.",
+    )
     model_id: str = param(decided=True, shared=True, max_length=LONGEST_NAME)
     width: int = side("Width")
     height: int = side("Height")
@@ -79,7 +101,7 @@ class Txt2ImgSpec(Spec):
         local_only=True,
         help=f"One of {', '.join(SCHEDULER_NAMES)}.",
     )
-    loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=8, local_only=True)
+    loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=MOST_LORAS, local_only=True)
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
     output_format: str = param(default="png", shared=False, choices=FORMAT_NAMES)
     tags: tuple[str, ...] = param(default=(), shared=False, max_items=MOST_TAGS, max_length=LONGEST_TAG)

@@ -24,6 +24,7 @@ CHOSE_A_PICTURE = ("num_images", "best_of", "rank_by")
 TYPES = (str, int, float, bool, RankBy)
 LABELS = {
     "negative_prompt": "What it must not show",
+    "prompt_syntax": "Weights written as",
     "num_images": "Images",
     "best_of": "The best of",
     "rank_by": "Best by",
@@ -122,10 +123,12 @@ def choices_of(one: SpecField) -> list[tuple[str, str]]:
     if one.type is bool:
         return [("", "no"), ("true", "yes")]
     choices = one.rule.labelled_choices or [(name, name) for name in one.rule.known]
-    return [("", default_text(one)), *(choice for choice in choices if choice[0] != one.default)] if choices else []
+    return [("", default_text(one)), *(choice for choice in choices if one.rule.decided or choice[0] != one.default)] if choices else []
 
 
 def default_text(one: SpecField) -> str:
+    if one.rule.decided and one.default is not MISSING:
+        return "the server's"
     return "the model's" if one.default in (MISSING, None) else str(one.default)
 
 

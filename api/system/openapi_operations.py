@@ -49,6 +49,21 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "Make pictures from a picture and a prompt",
             {"A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6}},
         ),
+        Operation(
+            "POST",
+            "/api/prompt/",
+            "Read a prompt: its weights, its tokens, what it names",
+            {
+                "AUTOMATIC1111's notation": {
+                    "prompt": "a (red:1.3) circle above a [blue] square",
+                    "negative_prompt": "(green:1.2)",
+                    "prompt_syntax": "a1111",
+                }
+            },
+        ),
+        Operation(
+            "POST", "/api/png-info/", "Read the parameters that a picture's file carries", {"A picture": {"image": PICTURE}}
+        ),
         Operation("GET", "/api/images/", "List pictures"),
         Operation("POST", "/api/images/", "Upload a picture, to use it by its id", {"A picture": {"image": PICTURE}}),
         Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),

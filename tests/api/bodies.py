@@ -49,6 +49,8 @@ def chat(**fields: Any) -> dict[str, Any]:
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/txt2img/": lambda: {"prompt": "a lake"},
     "/api/img2img/": lambda: {"prompt": "a lake", "image": text(png())},
+    "/api/prompt/": lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "a1111"},
+    "/api/png-info/": lambda: {"image": text(png())},
     "/api/score/": lambda: {"image": text(png())},
     "/api/score/batch/": lambda: {"items": [{"image": text(png())}]},
     "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},

@@ -93,7 +93,8 @@ def by_diffusers(lease: Lease, asked: ImageRequest) -> torch.Tensor:
         spec.task, scheduler=make_scheduler(spec.scheduler, lease.pipeline.scheduler, lease.entry.family)
     )
     pipeline.set_progress_bar_config(disable=True)
-    prompts = embed_prompts(pipeline, spec, guided=is_guided(pipeline, spec), warn=lambda text: None)
+    [stretch] = embed_prompts(pipeline, spec, guided=is_guided(pipeline, spec), warn=lambda text: None)
+    prompts = stretch.prompts
     arguments: dict[str, Any] = {
         "prompt_embeds": prompts.embeds,
         "negative_prompt_embeds": prompts.negative_embeds,

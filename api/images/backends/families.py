@@ -9,6 +9,8 @@ from typing import Any
 
 from api.errors import DarkroomError
 from api.images.backends.prompts import Warn
+from api.images.prompt_syntax.reading import words_of
+from api.images.prompt_syntax.syntaxes import A1111, COMPEL
 from api.images.spec import Txt2ImgSpec
 
 _WEIGHTS = re.compile(r'[)"](\+|-|\d)|\)\.(blend|and)\(')
@@ -59,18 +61,18 @@ class Prompts:
         if any(spec.negative_prompt for spec in self.specs) and not (rules.negative and self.guided):
             self.warn("negative_prompt has no effect with this model at this guidance_scale.")
         for spec in self.specs:
-            self._check_text(spec.prompt)
+            self._check_text(spec)
 
     def arguments(self, specs: Sequence[Txt2ImgSpec]) -> dict[str, Any]:
         """The pipeline's arguments for one picture of each of `specs`."""
         rules, scale = self._rules, specs[0].guidance_scale
         arguments: dict[str, Any] = {
-            "prompt": [spec.prompt for spec in specs],
+            "prompt": [_words(spec, spec.prompt) for spec in specs],
             rules.guidance: scale,
             "max_sequence_length": self._window,
         }
         if rules.negative and self.guided:
-            arguments["negative_prompt"] = [spec.negative_prompt or " " for spec in specs]
+            arguments["negative_prompt"] = [_words(spec, spec.negative_prompt) or " " for spec in specs]
         if rules.clip_skip:
             arguments["clip_skip"] = specs[0].clip_skip
         return arguments
@@ -93,9 +95,17 @@ class Prompts:
         """FLUX.1-schnell has half the window of its sibling, too."""
         return self._rules.window if self._takes_guidance else 256
 
-    def _check_text(self, prompt: str) -> None:
-        if _WEIGHTS.search(prompt):
+    def _check_text(self, spec: Txt2ImgSpec) -> None:
+        prompt = _words(spec, spec.prompt)
+        if spec.prompt_syntax == A1111 and prompt != spec.prompt:
+            self.warn("Weights in a prompt have no effect with this model; it was told the words alone.")
+        if spec.prompt_syntax == COMPEL and _WEIGHTS.search(prompt):
             self.warn("Weights in a prompt have no effect with this model; they are read as text.")
         tokenizer = getattr(self.pipeline, self._rules.tokenizer, None)
         if tokenizer is not None and len(tokenizer(prompt)["input_ids"]) > self._window:
             self.warn(f"The prompt is longer than this model reads ({self._window} tokens); its end was left out.")
+
+
+def _words(spec: Txt2ImgSpec, text: str) -> str:
+    """These encoders know no weights: what AUTOMATIC1111's notation says besides words is left out."""
+    return words_of(text) if spec.prompt_syntax == A1111 else text

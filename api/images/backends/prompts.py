@@ -1,4 +1,4 @@
-"""Prompts for the CLIP families (Stable Diffusion 1, 2 and XL): Compel's weights, and no limit of 77 tokens.  [torch]
+"""Prompts for the CLIP families (Stable Diffusion 1, 2 and XL), in each syntax, without a limit of 77 tokens.  [torch]
 
 A prompt longer than the encoder's window is encoded in several windows, laid one after the other. Each prompt is encoded by
 itself, never in a batch, so that its embedding does not depend on its neighbours.
@@ -7,7 +7,7 @@ itself, never in a batch, so that its embedding does not depend on its neighbour
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,14 @@ from compel.embeddings_provider import EmbeddingsProvider, SplitLongTextMode
 from compel.prompt_parser import Blend, Conjunction, FlattenedPrompt, PromptParser
 
 from api.errors import DarkroomError
+from api.images.backends.a1111_prompts import ChunkEncoder
+from api.images.backends.embeddings import with_embeddings
+from api.images.backends.text_encoders import LayerChoice, choose_layer
+from api.images.prompt_syntax.embedding_names import NamedEmbedding, put_placeholders
+from api.images.prompt_syntax.reading import find_stretches
+from api.images.prompt_syntax.reading import words_of as words_of_a1111
+from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
+from api.images.prompt_syntax.weights import parse_weights
 
 pyparsing.ParserElement.enable_packrat(None)  # without it Compel's grammar takes time exponential in the depth of parentheses
 
@@ -27,6 +35,8 @@ MOST_WEIGHTED = 64
 """Parts of a prompt with a weight of their own: each weight below 1 costs a pass of the encoder."""
 
 Warn = Callable[[str], None]
+Encoded = tuple[torch.Tensor, torch.Tensor | None]
+"""(1, tokens, width), and for SDXL a summary (1, width)."""
 
 
 @dataclass(frozen=True)
@@ -39,53 +49,106 @@ class PromptEmbeddings:
     negative_pooled: torch.Tensor | None = None
 
 
-class PromptEncoder:
-    """Encodes prompts for one pipeline; keeps what it encoded, so that equal prompts of a batch cost one pass."""
+@dataclass(frozen=True)
+class EncodedStretch:
+    """What the denoiser is told up to and with step `last`, counted from 1."""
 
-    def __init__(self, pipeline: Any, *, clip_skip: int | None, warn: Warn) -> None:
-        self._pipeline, self._warn = pipeline, warn
+    last: int
+    prompts: PromptEmbeddings
+
+
+class PromptEncoder:
+    """Encodes prompts for one pipeline; keeps what it encoded, so that equal prompts of a batch cost one pass.
+
+    `embeddings`: textual inversions that the prompts name. `model`: its name, for messages.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        *,
+        clip_skip: int | None,
+        warn: Warn,
+        syntax: str = COMPEL,
+        embeddings: Sequence[NamedEmbedding] = (),
+        model: str = "this model",
+    ) -> None:
+        self._pipeline, self._warn, self._syntax, self._embeddings = pipeline, warn, syntax, embeddings
         self._device = pipeline._execution_device
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
-        names = (
-            (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
-            if self._is_xl
-            else (("tokenizer", "text_encoder"),)
-        )
-        self._encoders = [
-            _make_compel(getattr(pipeline, tokenizer), getattr(pipeline, encoder), clip_skip, self._is_xl, str(self._device))
-            for tokenizer, encoder in names
+        parts = [(pipeline.tokenizer, pipeline.text_encoder)]
+        if self._is_xl:
+            parts.append((pipeline.tokenizer_2, pipeline.text_encoder_2))
+        self._tokenizers = [tokenizer for tokenizer, _ in parts]
+        self._parts = [
+            (
+                *with_embeddings(tokenizer, encoder, embeddings, number, model),
+                choose_layer(encoder, clip_skip=clip_skip, is_xl=self._is_xl),
+            )
+            for number, (tokenizer, encoder) in enumerate(parts)
         ]
+        self._encoders = [_make_compel(*part, str(self._device)) for part in self._parts]
         self._kept: dict[str, tuple[torch.Tensor, torch.Tensor | None]] = {}
 
-    @torch.no_grad()
     def encode(self, prompt: str, negative_prompt: str, *, guided: bool) -> PromptEmbeddings:
-        """Positive and negative, padded to the same number of windows with what an empty prompt gives."""
-        embeds, pooled = self._encode(prompt)
+        """For prompts that are the same at all steps."""
+        return self.encode_steps(prompt, negative_prompt, guided=guided, steps=1)[-1].prompts
+
+    @torch.no_grad()
+    def encode_steps(self, prompt: str, negative_prompt: str, *, guided: bool, steps: int) -> list[EncodedStretch]:
+        """Positive and negative, all of them padded to the same number of windows with what an empty prompt gives."""
+        positive = self._encode_stretches(prompt, steps)
         if not guided:
-            return PromptEmbeddings(embeds, pooled)
-        if not negative_prompt and self._pipeline.config.get("force_zeros_for_empty_prompt"):
-            zeros = None if pooled is None else torch.zeros_like(pooled)
-            return PromptEmbeddings(embeds, pooled, torch.zeros_like(embeds), zeros)
-        negative, negative_pooled = self._encode(negative_prompt)
-        embeds, negative = self._pad([embeds, negative])
-        return PromptEmbeddings(embeds, pooled, negative, negative_pooled)
+            return [EncodedStretch(last, PromptEmbeddings(*one)) for last, one, _ in self._join(positive, [(steps, None)])]
+        is_zero = not negative_prompt and self._pipeline.config.get("force_zeros_for_empty_prompt")
+        negative = [(steps, None)] if is_zero else self._encode_stretches(negative_prompt, steps)
+        return [
+            EncodedStretch(last, PromptEmbeddings(*one, *(other or _zeros(*one))))
+            for last, one, other in self._join(positive, negative)
+        ]
 
-    def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if prompt not in self._kept:
-            self._kept[prompt] = self._encode_anew(prompt)
-        return self._kept[prompt]
+    def _join(
+        self, positive: Sequence[tuple[int, Encoded]], negative: Sequence[tuple[int, Encoded | None]]
+    ) -> list[tuple[int, Encoded, Encoded | None]]:
+        """Both at each step at which one of them ends."""
+        found = [encoded for _, encoded in (*positive, *negative) if encoded is not None]
+        padded = dict(zip(map(id, found), self._pad([embeds for embeds, _ in found]), strict=True))
+        joined = []
+        for last in sorted({last for last, _ in (*positive, *negative)}):
+            [one, other] = [next(encoded for end, encoded in stretches if end >= last) for stretches in (positive, negative)]
+            assert one is not None
+            joined.append((last, (padded[id(one)], one[1]), other and (padded[id(other)], other[1])))
+        return joined
 
-    def _encode_anew(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-        tokenizers = [compel.conditioning_provider.tokenizer for compel in self._encoders]
-        text = _defuse_special_tokens(prompt, tokenizers)
-        conjunction = parse_prompt(text, self._warn)
+    def _encode_stretches(self, prompt: str, steps: int) -> list[tuple[int, Encoded]]:
+        prompt = _defuse_special_tokens(prompt, self._tokenizers)
+        if self._syntax == A1111:
+            return [(one.last, self._encode_kept(one.text)) for one in find_stretches(prompt, steps, self._embeddings)]
+        return [(steps, self._encode_kept(put_placeholders(prompt, self._embeddings)))]
+
+    def _encode_kept(self, text: str) -> Encoded:
+        if text not in self._kept:
+            embeds, pooled = self._encode_weighted(text) if self._syntax == A1111 else self._encode_by_compel(text)
+            if not torch.isfinite(embeds).all():
+                raise DarkroomError("prompt_weights", 400, "The prompt's weights are too large, or cancel out.", field="prompt")
+            self._kept[text] = embeds, pooled
+        return self._kept[text]
+
+    def _encode_weighted(self, text: str) -> Encoded:
+        """In AUTOMATIC1111's notation."""
+        segments = parse_weights(text)
+        hidden = [ChunkEncoder(*part, self._device).encode(segments) for part in self._parts]
+        embeds = torch.cat([one.states for one in hidden], dim=-1)
+        dtype = self._pipeline.text_encoder.dtype
+        pooled = hidden[-1].pooled.to(self._device) if self._is_xl and hidden[-1].pooled is not None else None
+        return embeds.to(self._device, dtype), pooled
+
+    def _encode_by_compel(self, text: str) -> Encoded:
+        conjunction = _plain(text) if self._syntax == PLAIN else parse_prompt(text, self._warn)
         _check_weights(conjunction)
         parts = [self._embed(compel, conjunction, text) for compel in self._encoders]
         embeds = torch.cat(parts, dim=-1) if self._same_length(parts) else torch.cat(self._pad_each(parts), dim=-1)
-        pooled = self._pool(conjunction) if self._is_xl else None
-        if not torch.isfinite(embeds).all():
-            raise DarkroomError("prompt_weights", 400, "The prompt's weights are too large, or cancel out.", field="prompt")
-        return embeds, pooled
+        return embeds, self._pool(conjunction) if self._is_xl else None
 
     def _embed(self, compel: Compel, conjunction: Conjunction, text: str) -> torch.Tensor:
         try:
@@ -140,8 +203,10 @@ def parse_prompt(prompt: str, warn: Warn) -> Conjunction:
     return conjunction if conjunction.prompts else _plain(prompt)
 
 
-def words_of(prompt: str) -> str:
+def words_of(prompt: str, syntax: str = COMPEL) -> str:
     """The prompt without weights and their marks: what a model is told that knows nothing of them."""
+    if syntax in (A1111, PLAIN):
+        return prompt if syntax == PLAIN else words_of_a1111(prompt)
     texts, _ = _texts_of(parse_prompt(prompt, lambda warning: None))
     return " ".join(text.strip() for text in texts)
 
@@ -193,33 +258,24 @@ def _pad_with(embeds: torch.Tensor, empty: torch.Tensor, length: int) -> torch.T
     return torch.cat([embeds, *[empty] * missing], dim=1)
 
 
-def _make_compel(tokenizer: Any, encoder: Any, clip_skip: int | None, is_xl: bool, device: str) -> Compel:
+def _zeros(embeds: torch.Tensor, pooled: torch.Tensor | None) -> Encoded:
+    return torch.zeros_like(embeds), None if pooled is None else torch.zeros_like(pooled)
+
+
+def _make_compel(tokenizer: Any, encoder: Any, layer: LayerChoice, device: str) -> Compel:
     compel = Compel(tokenizer=tokenizer, text_encoder=encoder, truncate_long_prompts=False, device=device)
-    compel.conditioning_provider = _Provider(tokenizer, encoder, clip_skip=clip_skip, is_xl=is_xl, device=device)
+    compel.conditioning_provider = _Provider(tokenizer, encoder, layer, device)
     return compel
 
 
 class _Provider(EmbeddingsProvider):
-    """Compel's, with the encoder's layer as diffusers takes it: SD 1 and 2 the last, normalised; SDXL the last but one, raw."""
+    """Compel's, with the encoder's layer as diffusers takes it."""
 
-    def __init__(self, tokenizer: Any, encoder: Any, *, clip_skip: int | None, is_xl: bool, device: str) -> None:
+    def __init__(self, tokenizer: Any, encoder: Any, layer: LayerChoice, device: str) -> None:
         super().__init__(tokenizer, encoder, truncate=False, device=device, split_long_text_mode=SplitLongTextMode.SENTENCES)
-        layers = encoder.config.num_hidden_layers
-        self._layer = -(clip_skip or 0) - (2 if is_xl else 1)
-        self._normalised = not is_xl
-        if -self._layer > layers:
-            raise DarkroomError(
-                "clip_skip", 400, f"clip_skip may be {layers - (2 if is_xl else 1)} at most here.", field="clip_skip"
-            )
+        self._layer = layer
 
     def _encode_token_ids_to_embeddings(
         self, token_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        output = self.text_encoder(token_ids, attention_mask, output_hidden_states=True, return_dict=True)
-        if self._normalised and self._layer == -1:
-            return output.last_hidden_state
-        hidden = output.hidden_states[self._layer]
-        if not self._normalised:
-            return hidden
-        encoder: Any = getattr(self.text_encoder, "text_model", self.text_encoder)  # nested before transformers 5
-        return encoder.final_layer_norm(hidden)
+        return self._layer.run(self.text_encoder, token_ids, attention_mask).states

@@ -35,6 +35,8 @@ class Submission:
     only_worker_id: uuid.UUID | None = None  # the worker that it is for
     fingerprint: Any = None  # what the client asked, before seeds were drawn: equal requests have equal ones
     link: Callable[[Job], None] | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = ()
+    """What the request's own words show and the spec no longer does."""
 
 
 @dataclass(frozen=True)
@@ -86,4 +88,5 @@ def submit(submission: Submission, *, principal: Any, idempotency_key: str | Non
         idempotency_key=idempotency_key,
         body_hash=fingerprint(submission),
         link=submission.link,
+        warnings=submission.warnings,
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from django.db import IntegrityError, transaction
@@ -34,6 +34,7 @@ def submit_job(
     retry_of: Job | None = None,
     only_worker_id: uuid.UUID | None = None,
     link: Callable[[Job], None] | None = None,
+    warnings: Iterable[str] = (),
 ) -> Job:
     """Commit a row, then wake a worker; `only_worker_id` names the one that it is for.
 
@@ -57,7 +58,7 @@ def submit_job(
         only_worker_id=only_worker_id,
         event_sequence=1,
     )
-    job.warnings = list(kind.find_warnings(spec))
+    job.warnings = list(dict.fromkeys([*warnings, *kind.find_warnings(spec)]))
     try:
         ensure_free_space()
         with transaction.atomic() if link or idempotency_key else atomic_change():

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import torch
 
 from api.errors import DarkroomError
 from api.images.backends.engine.coefficients import coefficient_table
-from api.images.backends.engine.conditioning import make_conditioning
+from api.images.backends.engine.conditioning import make_conditionings
 from api.images.backends.engine.rows import Inpainting, Row, Source
 from api.images.backends.engine.schedules import make_row_scheduler
 from api.images.backends.engine.table_steps import TableRow
 from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import network_mask, source_image
+from api.images.prompt_syntax.embedding_names import NamedEmbedding
 from api.images.scheduler_presets import SCHEDULERS
 from api.images.spec import INPAINTING, Img2ImgSpec
 from api.model_loader import Lease
@@ -29,7 +32,7 @@ class Start:
     inpainting: Inpainting | None = None
 
 
-def make_row(lease: Lease, task: Task, number: int, *, by_table: bool) -> Row:
+def make_row(lease: Lease, task: Task, number: int, *, by_table: bool, embeddings: Sequence[NamedEmbedding] = ()) -> Row:
     """Row `number` of a task, at its first pass. Runs the text encoders, and the VAE where there is a source picture.
 
     `by_table`: whether its steps are made by a coefficient table, where its scheduler has one, rather than by the scheduler's object:
@@ -42,7 +45,8 @@ def make_row(lease: Lease, task: Task, number: int, *, by_table: bool) -> Row:
     generator = torch.Generator("cpu").manual_seed(spec.seeds[number])
     start = _start(pipeline, scheduler, task, generator)
     height, width = (side * pipeline.vae_scale_factor for side in start.latents.shape[-2:])
-    conditioning = make_conditioning(pipeline, spec, (height, width), task.hooks.warn)
+    steps = ceil(len(start.timesteps) / scheduler.order)
+    conditioning, *later = make_conditionings(pipeline, spec, (height, width), steps, embeddings, task.hooks.warn)
     eta = SCHEDULERS[spec.scheduler].eta if spec.scheduler else 0.0
     return Row(
         task=task,
@@ -54,6 +58,7 @@ def make_row(lease: Lease, task: Task, number: int, *, by_table: bool) -> Row:
         device_timesteps=start.timesteps.to(pipeline._execution_device, torch.float32),
         step_arguments=pipeline.prepare_extra_step_kwargs(generator, eta),
         conditioning=conditioning,
+        later_conditionings=later,
         inpainting=start.inpainting,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,7 +11,10 @@ from weakref import WeakKeyDictionary
 import torch
 
 from api.images.backends.adapters import loras_on
-from api.images.backends.prompts import PromptEmbeddings, PromptEncoder
+from api.images.backends.embeddings import stamp_of
+from api.images.backends.prompts import EncodedStretch, PromptEmbeddings, PromptEncoder
+from api.images.prompt_syntax.embedding_names import NamedEmbedding
+from api.images.prompt_syntax.syntaxes import A1111
 from api.images.spec import TEXT_TO_IMAGE, Txt2ImgSpec
 
 MOST_KEPT = 32
@@ -20,8 +23,10 @@ AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
 """What SDXL's pipelines with a source picture tell the refiner, by default."""
 
 Key = tuple[object, ...]
+LAST_STEP = 10**9
+Embeddings = Sequence[NamedEmbedding]
 Warn = Callable[[str], None]
-_kept: WeakKeyDictionary[Any, OrderedDict[Key, tuple[PromptEmbeddings, list[str]]]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[Any, OrderedDict[Key, tuple[list[EncodedStretch], list[str]]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Guide:
         return self.embeds.shape[1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conditioning:
     positive: Guide
     negative: Guide | None
@@ -46,6 +51,8 @@ class Conditioning:
     """(1, 1, 1, 1) in fp32 on the device: of the guidance."""
     guidance_embedding: torch.Tensor | None = None
     """(1, width), for models that were distilled with the guidance as an input."""
+    last_step: int = LAST_STEP
+    """Up to and with which step, counted from 1, the row is told this: prompts may change with the steps."""
 
 
 def is_guided(pipeline: Any, spec: Txt2ImgSpec) -> bool:
@@ -53,12 +60,22 @@ def is_guided(pipeline: Any, spec: Txt2ImgSpec) -> bool:
     return spec.guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
 
 
-def make_conditioning(pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], warn: Warn) -> Conditioning:
-    """`size`: (height, width) that SDXL is told, in pixels. Raises DarkroomError (prompt_weights, clip_skip; 400)."""
+def make_conditionings(
+    pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], steps: int, embeddings: Embeddings, warn: Warn
+) -> list[Conditioning]:
+    """One for each stretch of the row's steps, in their order; all have the same number of tokens.
+
+    `size`: (height, width) that SDXL is told, in pixels. Raises DarkroomError (prompt_weights, clip_skip, embedding_mismatch; 400).
+    """
     guided = is_guided(pipeline, spec)
     if spec.negative_prompt and not guided:
         warn("negative_prompt has no effect at a guidance_scale of 1 or below.")
-    prompts = embed_prompts(pipeline, spec, guided=guided, warn=warn)
+    stretches = embed_prompts(pipeline, spec, guided=guided, steps=steps, embeddings=embeddings, warn=warn)
+    return [_conditioning(pipeline, spec, size, stretch) for stretch in stretches]
+
+
+def _conditioning(pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], stretch: EncodedStretch) -> Conditioning:
+    prompts = stretch.prompts
     sizes, negative_sizes = _sizes(pipeline, spec, size, prompts)
     device = prompts.embeds.device
     return Conditioning(
@@ -68,24 +85,36 @@ def make_conditioning(pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], w
         else Guide(prompts.negative_embeds, prompts.negative_pooled, negative_sizes),
         scale=torch.full((1, 1, 1, 1), spec.guidance_scale, dtype=torch.float32, device=device),
         guidance_embedding=_guidance_embedding(pipeline, spec, device),
+        last_step=stretch.last,
     )
 
 
-def embed_prompts(pipeline: Any, spec: Txt2ImgSpec, *, guided: bool, warn: Warn) -> PromptEmbeddings:
+def embed_prompts(
+    pipeline: Any, spec: Txt2ImgSpec, *, guided: bool, warn: Warn, steps: int = 1, embeddings: Embeddings = ()
+) -> list[EncodedStretch]:
     """By the text encoders, or kept from an earlier request with the same texts and adapters; warnings are given each time."""
     kept = _kept.setdefault(pipeline.text_encoder, OrderedDict())
-    key = spec.prompt, spec.negative_prompt, guided, spec.clip_skip, loras_on(pipeline.unet)
+    syntax, stamps = spec.prompt_syntax, [stamp_of(embedding) for embedding in embeddings]
+    changing = steps if syntax == A1111 else 1
+    key = spec.prompt, spec.negative_prompt, syntax, guided, spec.clip_skip, loras_on(pipeline.unet), changing, *stamps
     if key not in kept:
         notes: list[str] = []
-        encoder = PromptEncoder(pipeline, clip_skip=spec.clip_skip, warn=notes.append)
-        kept[key] = encoder.encode(spec.prompt, spec.negative_prompt, guided=guided), notes
+        encoder = PromptEncoder(
+            pipeline,
+            clip_skip=spec.clip_skip,
+            warn=notes.append,
+            syntax=syntax,
+            embeddings=embeddings,
+            model=spec.model_id,
+        )
+        kept[key] = encoder.encode_steps(spec.prompt, spec.negative_prompt, guided=guided, steps=changing), notes
         while len(kept) > MOST_KEPT:
             kept.popitem(last=False)
     kept.move_to_end(key)
-    prompts, notes = kept[key]
+    stretches, notes = kept[key]
     for note in notes:
         warn(note)
-    return prompts
+    return stretches
 
 
 def _sizes(

@@ -19,6 +19,7 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
 from api.images.backends.cudnn import cudnn_in_use
+from api.images.backends.embeddings import find_embeddings
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.graphs import graphed
 from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
@@ -160,7 +161,9 @@ class Engine:
             task = min(waiting, key=lambda task: sum(row.task is task for row in self._rows))
             try:
                 with self._working_on([task], "encode"):
-                    self._rows.append(make_row(lease, task, task.waiting[0], by_table=lease.device.type != "cpu"))
+                    embeddings = find_embeddings(self.loader.catalog, lease.entry, task.request.spec)
+                    by_table = lease.device.type != "cpu"
+                    self._rows.append(make_row(lease, task, task.waiting[0], by_table=by_table, embeddings=embeddings))
                 task.waiting.popleft()
             except DarkroomError as error:
                 task.fail(error)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from api.images.backends.engine import table_steps
-from api.images.backends.engine.conditioning import Guide
+from api.images.backends.engine.conditioning import Conditioning, Guide
 from api.images.backends.engine.rows import Row, Source
 
 
@@ -60,11 +60,12 @@ class JoinCache:
     """Keeps what was joined for the last rows: they mostly go on together, and embeddings are many times the latents' size."""
 
     def __init__(self) -> None:
-        self._kept: tuple[tuple[Row, ...], Joined] | None = None
+        self._kept: tuple[list[tuple[Row, Conditioning]], Joined] | None = None
 
     def join(self, rows: tuple[Row, ...], dtype: torch.dtype) -> Joined:
-        if self._kept is None or self._kept[0] != rows:
-            self._kept = rows, join(rows, dtype)
+        key = [(row, row.conditioning) for row in rows]
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, join(rows, dtype)
         return self._kept[1]
 
     def clear(self) -> None:
@@ -74,6 +75,8 @@ class JoinCache:
 @torch.no_grad()
 def run_pass(unet: Any, rows: Sequence[Row], cache: JoinCache) -> None:
     """Each row one pass further. If the UNet raises, no row has changed. Rows have equal keys and fitting numbers of tokens."""
+    for row in rows:
+        row.change_conditioning()
     ordered = tuple(sorted(rows, key=lambda row: not row.guided))
     outputs = predict(unet, ordered, cache.join(ordered, unet.dtype))
     for row, output in zip(ordered, outputs.split(1), strict=True):

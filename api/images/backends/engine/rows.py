@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -52,6 +52,9 @@ class Row:
     step_arguments: dict[str, Any]
     """Of `scheduler.step`: the row's generator, on the CPU, and eta, where the scheduler takes them."""
     conditioning: Conditioning
+    """Of the step that comes next."""
+    later_conditionings: list[Conditioning] = field(default_factory=list)
+    """Of the steps behind it, where the prompt changes with them."""
     inpainting: Inpainting | None = None
     position: int = 0
     """Passes that are done."""
@@ -71,6 +74,12 @@ class Row:
     @property
     def steps_done(self) -> int:
         return ceil(self.position / self.scheduler.order)
+
+    def change_conditioning(self) -> None:
+        """Before a pass: what the prompt says at its step."""
+        step = self.position // self.scheduler.order + 1
+        while self.later_conditionings and step > self.conditioning.last_step:
+            self.conditioning = self.later_conditionings.pop(0)
 
     @property
     def guided(self) -> bool:

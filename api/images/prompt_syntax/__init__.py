@@ -1,0 +1,11 @@
+"""The syntaxes in which a prompt may be written. No torch, no Django.
+
+syntaxes.py         their names, and which one `auto` is
+networks.py         `<lora:name:weight>`
+schedule.py         `[from:to:when]`, `[a|b]`: what the prompt says at each step; `AND`
+weights.py          brackets, weights, escapes, BREAK: pieces of text with a weight each
+embedding_names.py  textual inversion embeddings by name
+chunks.py           from pieces to windows of 75 tokens
+plain_text.py       the words without any marks
+tokenizing.py       a model's own tokenizer, for counting
+"""
