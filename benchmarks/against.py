@@ -108,7 +108,10 @@ def main() -> int:
     arguments.add_argument("--pairs", type=int, default=60)
     arguments.add_argument("--jobs", type=int, default=100_000, help="in the history whose pages are fetched")
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="darkroom-benchmark-", dir=options.folder) as folder, contextlib.ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="darkroom-benchmark-", dir=options.folder) as folder,
+        contextlib.ExitStack() as stack,
+    ):
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {'PostgreSQL' if options.database else 'SQLite'}")
         roots = (ROOT, options.other.resolve())
         servers = [stack.enter_context(start(root, Path(folder) / str(n), options, n)) for n, root in enumerate(roots)]

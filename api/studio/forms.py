@@ -123,7 +123,11 @@ def choices_of(one: SpecField) -> list[tuple[str, str]]:
     if one.type is bool:
         return [("", "no"), ("true", "yes")]
     choices = one.rule.labelled_choices or [(name, name) for name in one.rule.known]
-    return [("", default_text(one)), *(choice for choice in choices if one.rule.decided or choice[0] != one.default)] if choices else []
+    return (
+        [("", default_text(one)), *(choice for choice in choices if one.rule.decided or choice[0] != one.default)]
+        if choices
+        else []
+    )
 
 
 def default_text(one: SpecField) -> str:

@@ -25,7 +25,11 @@ Send = Callable[..., Any]
         ("/api/txt2img/", {"rank_by": "layout"}, "rank_by has no effect without best_of"),
         ("/api/txt2img/", {"loras": [{"id": "riso", "weight": 0}]}, "'riso' has the weight 0"),
         ("/api/txt2img/", {"loras": [{"id": "riso", "unet": 0, "text": 0}]}, "'riso' has the weight 0"),
-        ("/api/txt2img/", {"loras": [{"id": "riso", "weight": 0.5, "unet": 1, "text": 0}]}, "`weight` has no effect with 'riso'"),
+        (
+            "/api/txt2img/",
+            {"loras": [{"id": "riso", "weight": 0.5, "unet": 1, "text": 0}]},
+            "`weight` has no effect with 'riso'",
+        ),
         (
             "/api/txt2img/",
             {"loras": [{"id": "lcm-lora-sdxl"}], "model_id": "sdxl-base-1.0"},
