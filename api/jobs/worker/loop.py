@@ -102,7 +102,7 @@ class WorkerLoop:
             try:
                 if not self.run_once() and not self.warm_up_once():
                     close_old_connections()  # not at each turn: to open one takes longer than to claim
-                    self.placement.look()
+                    self.placement.refresh()
                     subscription.wait(self.placement.seconds_to_wait(IDLE_SECONDS))
             except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)

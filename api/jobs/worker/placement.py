@@ -35,7 +35,7 @@ class Placement:
         """Of the rows that this worker takes now, with its parameters."""
         now = time.monotonic()
         if now >= self.next_look:
-            self.look()
+            self.refresh()
         if not self.elsewhere:
             return "TRUE", []
         passed = lifecycle.rows_before_others(worker=self.worker, models=self.elsewhere)
@@ -43,7 +43,7 @@ class Placement:
         due = [job_id for job_id, since in self.left_since.items() if now - since >= settings.PLACEMENT_SECONDS]
         return lifecycle.leaving(self.worker, self.elsewhere, but=due)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """What other workers hold. A worker that is about to wait does it then, so that the job that wakes it needn't wait for that."""
         self.next_look, self.elsewhere = time.monotonic() + LOOK_SECONDS, self.models_elsewhere()
 
