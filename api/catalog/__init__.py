@@ -6,6 +6,12 @@ The built-in catalog is catalog.toml in this folder; an owner adds or replaces t
     path = "/data/checkpoints/my-model"         # a diffusers folder; or repo = "owner/name" on the Hugging Face hub
     family = "sd1"
 
+    [models."my-checkpoint"]
+    path = "/data/checkpoints/dream.safetensors"   # one file: family, size, steps … come from its header where the table has none
+    vae = "/data/vae/mine.safetensors"             # optional: instead of its own, or of dream.vae.safetensors beside it
+    base = "my-model"                              # optional: whose parts and configurations are taken where the file has none
+    prediction = "v_prediction"                    # optional, as zero_terminal_snr = true: where the file does not say so itself
+
 Beside the tables, a catalog asks its `source` (EntrySource): the library of files (api/library), looked up entry by entry.
 """
 

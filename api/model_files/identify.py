@@ -148,7 +148,7 @@ def _unusable(header: Header, kind: Kind, family: str, variant: str) -> str:
         return f"It is a model of the family {denoiser.title}, which is not loaded from one file."
     if family == "sdxl-refiner":
         return "It is SDXL's refiner, which only works on a picture of SDXL's base; use a checkpoint of the base."
-    if variant in ("depth", "upscaler", "control", "unknown", "pix2pix"):
+    if variant in _INPUTS:
         return f"It is a model that also takes {_INPUTS[variant]}, which no request has."
     if find_precision(header) in ("nf4", "fp4"):
         return "Its weights are quantised by bitsandbytes; use the file in fp8, fp16 or bf16."
@@ -159,6 +159,7 @@ _INPUTS = {
     "depth": "a depth map",
     "upscaler": "a small picture to enlarge",
     "control": "a depth map or edges",
+    "fill": "a mask in FLUX's own form",
     "pix2pix": "a picture to edit by an instruction",
     "unknown": "inputs of another kind",
 }

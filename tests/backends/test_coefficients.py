@@ -32,7 +32,7 @@ OWN = {
     "v_prediction": DDIMScheduler(**BETAS, steps_offset=1, clip_sample=False, prediction_type="v_prediction"),
     "sample": DDIMScheduler(**BETAS, timestep_spacing="linspace", clip_sample=False, prediction_type="sample"),
 }
-WITHOUT_SAMPLE = {"pndm", "euler_a", "dpm2", "dpm2_karras", "dpm2_a", "dpm2_a_karras"}
+WITHOUT_SAMPLE = {"pndm", "euler_a", "euler_a_trailing", "dpm2", "dpm2_karras", "dpm2_a", "dpm2_a_karras"}
 """diffusers refuses to let them use a model that predicts the picture itself."""
 KINDS = [(name, kind) for name in SCHEDULER_NAMES for kind in OWN if kind != "sample" or name not in WITHOUT_SAMPLE]
 RUNS = [(4, 0), (20, 8), (30, 0), (50, 20)]

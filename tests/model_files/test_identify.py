@@ -154,6 +154,7 @@ def test_what_a_checkpoint_lacks() -> None:
         (unet(1280, label=True) | VAE, "refiner"),
         (unet(768, 8) | VAE | CLIP, "a picture to edit by an instruction"),
         (unet(1024, 5) | VAE, "a depth map"),
+        (FLUX | {"img_in.weight": (3072, 384)}, "a mask"),
         ({"model_ema.diffusion_modelinput_blocks00weight": (320, 4, 3, 3)} | VAE | CLIP, "only averaged weights"),
         (FLUX | {"distilled_guidance_layer.in_proj.bias": (5120,)}, "Chroma"),
         ({"a": (3, 3)}, "no kind of model"),
