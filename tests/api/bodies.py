@@ -10,6 +10,7 @@ from PIL import Image
 from api.files.decoding import encode_png
 from api.files.models import StoredFile
 from api.files.services import store_upload
+from api.images.metadata import encode_image
 from api.scoring.models import Rating
 from tests.rows import make_picture
 
@@ -50,7 +51,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/txt2img/": lambda: {"prompt": "a lake"},
     "/api/img2img/": lambda: {"prompt": "a lake", "image": text(png())},
     "/api/prompt/": lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "a1111"},
-    "/api/png-info/": lambda: {"image": text(png())},
+    "/api/png-info/": lambda: {"image": text(encode_image(picture(), "png", {"prompt": "a lake"}, warn=print))},
     "/api/score/": lambda: {"image": text(png())},
     "/api/score/batch/": lambda: {"items": [{"image": text(png())}]},
     "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},

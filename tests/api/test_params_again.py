@@ -32,6 +32,8 @@ FULL: list[tuple[str, Callable[[], dict[str, Any]]]] = [
     ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso"}], "rank_by": "clip", "seed": 2**53 - 1}),
     ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso", "weight": 0.5, "unet": -1, "text": 0}]}),
     ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso", "text": 0.25}]}),
+    ("/api/txt2img/", lambda: {"prompt": "a (red:1.2) lake <lora:riso:0.5:1>", "prompt_syntax": "a1111"}),
+    ("/api/txt2img/", lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "auto"}),
     ("/api/img2img/", lambda: {**TXT2IMG, "image": text(png(1)), "mask": text(png(2)), "strength": 0.5}),
     ("/api/score/", lambda: {"image": text(png()), "elements": [BOX], "event_data": {"title": "x"}, "deep": True}),
     ("/api/score/", lambda: {"image": text(png()), "backend": "nima"}),
@@ -72,7 +74,7 @@ def full_chat() -> dict[str, Any]:
 CASES = [
     (path, body)
     for path, body in BODIES.items()
-    if path not in ("/api/ratings/", "/api/comparisons/", "/api/images/", "/api/images/{id}/")
+    if path not in ("/api/ratings/", "/api/comparisons/", "/api/images/", "/api/images/{id}/", "/api/prompt/", "/api/png-info/")
 ]
 
 

@@ -12,8 +12,8 @@ from api.errors import DarkroomError
 from api.images.backends.a1111_prompts import apply_weights, restoring_factor
 from api.images.backends.engine.passes import JoinCache, run_pass
 from api.images.backends.local import generate
-from api.images.backends.prompts import PromptEncoder
-from api.images.prompt_syntax.syntaxes import A1111, PLAIN
+from api.images.backends.prompts import PromptEncoder, words_of
+from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, request
 from tests.backends.test_engine_equality import start
@@ -186,3 +186,24 @@ def test_the_change_comes_after_its_step(loader: ModelLoader, scheduler: str) ->
 
     assert all(is_first == (step <= 2) for step, is_first in steps)
     assert {step for step, _ in steps} == {1, 2, 3, 4}
+
+
+def test_a_model_without_weights_is_told_the_words_alone(loader: ModelLoader, hooks: Recorder) -> None:
+    words, marked = (
+        picture(loader, hooks, text, model_id="flux", negative_prompt="") for text in ("a red cat", "a (red:1.5) cat")
+    )
+
+    assert words == marked
+    assert "it was told the words alone" in " ".join(hooks.warnings)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "syntax", "wanted"),
+    [
+        ("a (red:1.5) cat", A1111, "a red cat"),
+        ("a (red)++ cat", PLAIN, "a (red)++ cat"),
+        ("a (red)++ cat", COMPEL, "a red cat"),
+    ],
+)
+def test_judges_are_told_the_words_alone(prompt: str, syntax: str, wanted: str) -> None:
+    assert words_of(prompt, syntax) == wanted
