@@ -137,10 +137,48 @@ class MultiPartParser(parsers.MultiPartParser):
 
 
 class Parts(DjangoMultiPartParser):
-    """Django's leaves out a file whose name comes to nothing ('..', '/'); nobody here uses the name."""
+    """Django's drops what it can't read: parts without a name, headers that are no UTF-8 or end in LF alone, the end of a form
+    that was cut off. Here each of them is an error.
+    """
 
+    def _parse(self) -> tuple[Any, Any]:
+        # Of Django's two this is the one that parse() guards: it closes the files when this raises.
+        body = self._input_data = DelimiterCount(self._input_data, b"--" + self._boundary)
+        data, files = super()._parse()
+        if not body.closing and self._content_length:
+            raise MultiPartParserError("it is cut off: the closing boundary is missing.")
+        parts = body.delimiters - body.closing
+        read = sum(len(values) for form in (data, files) for _, values in form.lists())
+        if read != parts:
+            wanted = 'Content-Disposition: form-data; name="…"'
+            raise MultiPartParserError(f"of its {parts} parts {read} can be read. Each needs a header {wanted}, in UTF-8.")
+        return data, files
+
+    # Django's leaves out a file whose name comes to nothing ('..', '/'); nobody here uses the name.
     def sanitize_file_name(self, file_name: str) -> str:
         return super().sanitize_file_name(file_name) or "file"
+
+
+class DelimiterCount:
+    """A body that counts, as it is read, the delimiters between its parts, and the closing ones among them."""
+
+    def __init__(self, body: Any, delimiter: bytes) -> None:
+        self.body, self.delimiter = body, delimiter
+        self.delimiters = self.closing = 0
+        self.last = b""
+
+    def read(self, size: int | None = None) -> bytes:
+        chunk: bytes = self.body.read(size) if size else self.body.read()
+        closing = self.delimiter + b"--"
+        self.delimiters += count_across(self.last, chunk, self.delimiter)
+        self.closing += count_across(self.last, chunk, closing)
+        self.last = (self.last + chunk)[1 - len(closing) :]
+        return chunk
+
+
+def count_across(before: bytes, chunk: bytes, wanted: bytes) -> int:
+    """How often `wanted` ends in this chunk; it may begin in the bytes before."""
+    return (before[1 - len(wanted) :] + chunk).count(wanted)
 
 
 @contextmanager

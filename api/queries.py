@@ -12,6 +12,7 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from api.form_data import REPLACEMENT
 from api.strict import unknown_names
 
 API = "/api/"
@@ -36,6 +37,9 @@ def check_parameters(given: Any, known: list[str]) -> None:
     repeated = {name: ["Given more than once."] for name in given if len(given.getlist(name)) > 1}
     if repeated:
         raise ValidationError(repeated, code="repeated_parameter")
+    unreadable = {name: ["The text of a query must be UTF-8."] for name, value in given.items() if REPLACEMENT in value}
+    if unreadable:
+        raise ValidationError(unreadable, code="not_utf8")
 
 
 def known_parameters(view: Any, action: str) -> list[str]:

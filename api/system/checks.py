@@ -300,9 +300,9 @@ def why_no_transport(scheme: str) -> str:
     from kombu.transport import resolve_transport  # for those that use Celery alone
 
     try:
-        resolve_transport(scheme)
         if scheme in ("redis", "rediss"):
-            importlib.import_module("redis")  # kombu's transport can be imported without it
+            importlib.import_module("redis")  # first: without it, importing kombu's transport is an AttributeError
+        resolve_transport(scheme)
     except KeyError:
         return f"Celery knows no broker whose address begins with {scheme!r}"
     except ImportError as error:

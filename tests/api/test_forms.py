@@ -1,5 +1,6 @@
 """A form carries what JSON can: the same job comes of both, and what can't be read is an error of its field."""
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from rest_framework import serializers
 
+from api.form_data import DelimiterCount
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.models import Job
 from api.scoring.serializers import ClipScoreSerializer, ScoreBatchSerializer, ScoreSerializer
@@ -176,6 +178,43 @@ def test_text_that_is_not_utf8_is_an_error_and_not_another_prompt(client: Client
         kind = "multipart/form-data; boundary=x"
     told = error(client.generic("POST", "/api/txt2img/", sent, kind, headers=ASYNC))
     assert (told["field"], told["code"]) == ("prompt", "not_utf8")
+
+
+NAMED = b'Content-Disposition: form-data; name="prompt"'
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"--x\r\n%(named)b\r\n\r\na\r\n--x\r\nContent-Disposition: form-data\r\n\r\nb\r\n--x--\r\n", "of its 2 parts 1 "),
+        (b"--x\r\n%(named)b\r\n\r\na\r\n--x\r\nContent-Type: text/plain\r\n\r\nb\r\n--x--\r\n", "of its 2 parts 1 "),
+        (b'--x\r\n%(named)b\r\n\r\na\r\n--x\r\n%(named)b; filename="\xe9"\r\n\r\nb\r\n--x--\r\n', "of its 2 parts 1 "),
+        (b"--x\r\n%(named)b\r\n\r\na\r\n--x\r\nno header\r\n--x--\r\n", "of its 2 parts 1 "),
+        (b"--x\n%(named)b\n\na\n--x--\n", "of its 1 parts 0 "),
+        (b"--x\r\n%(named)b\r\n\r\na la", "cut off"),
+        (b"--x\r\n%(named)b\r\n\r\na lake\r\n--x\r\n", "cut off"),
+        (b"prompt=a lake", "cut off"),
+    ],
+)
+def test_a_form_of_which_a_part_cannot_be_read_is_refused(client: Client, sent: bytes, said: str) -> None:
+    body = sent % {b"named": NAMED}
+    reply = client.generic("POST", "/api/txt2img/", body, "multipart/form-data; boundary=x", headers=ASYNC)
+    assert (reply.status_code, reply.json()["code"]) == (400, "parse_error"), reply.content
+    assert said in reply.json()["detail"]
+
+
+def test_text_before_and_after_a_form_is_no_part_of_it(client: Client) -> None:
+    body = b"before\r\n--x\r\n" + NAMED + b"\r\n\r\na lake\r\n--x--\r\nafter"
+    reply = client.generic("POST", "/api/txt2img/", body, "multipart/form-data; boundary=x", headers=ASYNC)
+    assert (reply.status_code, reply.json()["params"]["prompt"]) == (202, "a lake"), reply.content
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 100])
+def test_delimiters_are_counted_wherever_a_body_is_divided(size: int) -> None:
+    body = DelimiterCount(io.BytesIO(b"--x\r\na\r\n----x\r\nb--\r\n--x--\r\n"), b"--x")
+    while body.read(size):
+        pass
+    assert (body.delimiters, body.closing) == (3, 1)
 
 
 @pytest.mark.parametrize("name", ["..", "/", "a/.."])

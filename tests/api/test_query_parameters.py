@@ -87,6 +87,14 @@ def test_other_servers_clients_may_send_parameters_of_theirs(client: Client) -> 
 
 
 @pytest.mark.parametrize("address", lists())
+def test_text_that_is_not_utf8_is_refused(client: Client, address: str) -> None:
+    """Django puts U+FFFD in its place, which nothing holds: an empty list would be the answer."""
+    reply = client.get(f"{address}?limit=caf%E9")
+    [told] = reply.json()["errors"]
+    assert (reply.status_code, told["field"], told["code"]) == (400, "limit", "not_utf8")
+
+
+@pytest.mark.parametrize("address", lists())
 def test_a_parameter_that_is_given_twice_is_refused(client: Client, address: str) -> None:
     reply = client.get(f"{address}?limit=2&limit=3")
     assert reply.json()["errors"][0] == {"field": "limit", "code": "repeated_parameter", "detail": "Given more than once."}

@@ -97,6 +97,7 @@ def test_a_broker_whose_package_is_missing_is_an_error(settings: Any, monkeypatc
     settings.JOB_RUNNER, settings.CELERY_BROKER_URL = "celery", "redis://localhost:6379/0"
     assert ours() == {}
     monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, "kombu.transport.redis")  # as in a process that has not imported it yet
     assert "the Python package of the module 'redis' must be installed" in ours()["darkroom.E022"].msg
 
 
