@@ -134,7 +134,7 @@ def test_a_request_may_name_a_file_and_its_job_has_the_id(filled: Path, client: 
     [
         ({"model_id": "twin.safetensors"}, "model_id", "is the name of several files"),
         ({"model_id": "old.ckpt"}, "model_id", "can't be used: It is a pickle"),
-        ({"model_id": "my-model-v2", "loras": [{"id": "wide-ink"}]}, "loras.0.id", "does not fit my model (v2) 🎨"),
+        ({"model_id": "my-model-v2", "loras": [{"id": "wide-ink"}]}, "loras.0.id", "my model (v2) 🎨 is SD 1.x"),
         ({"model_id": "my-model-v2", "loras": [{"id": "wide"}]}, "loras.0.id", "'wide' is a checkpoint"),
     ],
 )
