@@ -141,10 +141,14 @@ class Parts(DjangoMultiPartParser):
     that was cut off. Here each of them is an error.
     """
 
+    _input_data: Any
+    _boundary: bytes
+    _content_length: int
+
     def _parse(self) -> tuple[Any, Any]:
         # Of Django's two this is the one that parse() guards: it closes the files when this raises.
         body = self._input_data = DelimiterCount(self._input_data, b"--" + self._boundary)
-        data, files = super()._parse()
+        data, files = super()._parse()  # type: ignore[misc]  # Django's stubs leave it out
         if not body.closing and self._content_length:
             raise MultiPartParserError("it is cut off: the closing boundary is missing.")
         parts = body.delimiters - body.closing

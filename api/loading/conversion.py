@@ -56,7 +56,7 @@ class TrainingCallback:
     """Stands for classes of Lightning, by which its checkpoints name what their training did. Nothing of them is read."""
 
 
-HARMLESS = [
+HARMLESS: list[Any] = [
     torch.nn.ParameterDict,
     *(
         (TrainingCallback, f"{package}.callbacks.{name}")

@@ -25,8 +25,10 @@ from tests.backends.recorder import Recorder, request
 from tests.backends.test_engine_equality import Hooks
 
 META = torch.device("meta")
-DRAW_NOISE = {"euler_a", "euler_a_trailing", "dpm2_a", "dpm2_a_karras", "dpmpp_sde", "dpmpp_sde_karras", "dpmpp_2m_sde",
-              "dpmpp_2m_sde_karras", "ddpm", "lcm", "tcd"}  # fmt: skip
+DRAW_NOISE = {
+    *("euler_a", "euler_a_trailing", "dpm2_a", "dpm2_a_karras", "dpmpp_sde", "dpmpp_sde_karras"),
+    *("dpmpp_2m_sde", "dpmpp_2m_sde_karras", "ddpm", "lcm", "tcd"),
+}
 """Schedulers whose step adds noise: it is drawn on the CPU and copied to the device."""
 COPY_COEFFICIENTS = {"unipc", "unipc_karras"}
 """Their step puts a few numbers into tensors on the device. The other schedulers copy nothing."""
