@@ -82,7 +82,7 @@ class LibraryFileAdmin(ReadOnlyAdmin):
     @admin.display(description="name", ordering="name")
     def title(self, file: LibraryFile) -> SafeString:
         return format_html(
-            '<span class="list-prompt" title="{}">{}</span><br><code>{}</code>',
+            '<span class="list-prompt" title="{}">{}</span><code>{}</code>',
             file.path,
             Truncator(file.name).chars(80),
             Truncator(file.entry_id).chars(60),

@@ -62,8 +62,8 @@ def describe_folder(root: Path, layout: Layout, files: list[Fields]) -> Iterator
         yield FolderFinding(f"No files of models ({endings}) are recognised in {root}.", cure, is_wrong=True)
         return
     usable = [one for one in files if not one["reason"]]
-    kinds = Counter(Kind(one["kind"]).value for one in usable)
-    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in kinds.most_common())
+    kinds = Counter(str(Kind(one["kind"]).label) for one in usable)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     yield FolderFinding(
         f"{root} ({layout.name}): {len(files)} files, {len(usable)} can be used{f' ({counts})' if counts else ''}"
     )

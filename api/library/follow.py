@@ -29,11 +29,12 @@ def start_following() -> None:
 def follow() -> None:
     """For good."""
     lower_priority()
-    lock, failing = None, set()
+    lock = None
+    problems: set[str] = set()
     while True:
         lock = lock or lock_file(settings.DATA_DIR / "library.lock")
         if lock is not None:
-            failing = follow_once(failing)
+            problems = follow_once(problems)
         time.sleep(settings.LIBRARY_SCAN_SECONDS)
 
 

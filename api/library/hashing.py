@@ -54,7 +54,12 @@ def hash_file(path: str, *, rest: float = 0.0) -> Hashes:
         after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise FileChanged
-    return Hashes(whole.hexdigest(), content.hexdigest() if start else "", short.hexdigest()[:SHORT_DIGITS])
+    has_short = place > SHORT_START  # A1111's would be the same one for all files that end before
+    return Hashes(
+        whole.hexdigest(),
+        content.hexdigest() if start else "",
+        short.hexdigest()[:SHORT_DIGITS] if has_short else "",
+    )
 
 
 def content_start(prefix: bytes, path: str) -> int:

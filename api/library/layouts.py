@@ -89,16 +89,7 @@ def read_yaml(file: Path) -> Any:
         if len(content) > LONGEST_EXTRA_PATHS:
             raise InvalidPaths(f"has more than {LONGEST_EXTRA_PATHS:,} bytes")
         text = content.decode("utf-8-sig")
-        depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            line = event.start_mark.line + 1
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST:
-                raise InvalidPaths(f"is nested too deeply in line {line}")
-            if isinstance(event, yaml.AliasEvent):
-                raise InvalidPaths(f"has an alias (*{event.anchor[:40]}) in line {line}, and aliases are not read")
-            if getattr(event, "tag", None):
-                raise InvalidPaths(f"has a tag ({event.tag[:40]}) in line {line}, and tags are not read")
+        check_events(yaml.parse(text, Loader=yaml.SafeLoader))
         return yaml.load(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise InvalidPaths(f"can't be read ({error.strerror})") from None
@@ -107,6 +98,20 @@ def read_yaml(file: Path) -> Any:
             raise
         mark = getattr(error, "problem_mark", None)
         raise InvalidPaths(f"is no YAML{f' (line {mark.line + 1})' if mark else ''}") from None
+
+
+def check_events(events: Iterator[Any]) -> None:
+    """Raises InvalidPaths for an alias, a tag, and for more levels than there can be."""
+    depth = 0
+    for event in events:
+        line = event.start_mark.line + 1
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise InvalidPaths(f"is nested too deeply in line {line}")
+        if isinstance(event, yaml.AliasEvent):
+            raise InvalidPaths(f"has an alias (*{str(event.anchor)[:40]}) in line {line}, and aliases are not read")
+        if tag := getattr(event, "tag", None):
+            raise InvalidPaths(f"has a tag ({tag[:40]}) in line {line}, and tags are not read")
 
 
 def named_folders(document: Any, base: Path) -> Iterator[Path]:

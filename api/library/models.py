@@ -15,15 +15,15 @@ AUTOV2_DIGITS, AUTOV3_DIGITS = 10, 12
 class Kind(models.TextChoices):
     """As api/model_files tells them apart."""
 
-    CHECKPOINT = "checkpoint"
-    DENOISER = "denoiser"
-    LORA = "lora"
-    EMBEDDING = "embedding"
-    VAE = "vae"
-    TEXT_ENCODER = "text_encoder"
-    CONTROLNET = "controlnet"
-    UPSCALER = "upscaler"
-    UNKNOWN = "unknown"
+    CHECKPOINT = "checkpoint", "checkpoint"
+    DENOISER = "denoiser", "denoiser"
+    LORA = "lora", "LoRA"
+    EMBEDDING = "embedding", "embedding"
+    VAE = "vae", "VAE"
+    TEXT_ENCODER = "text_encoder", "text encoder"
+    CONTROLNET = "controlnet", "ControlNet"
+    UPSCALER = "upscaler", "upscaler"
+    UNKNOWN = "unknown", "unknown"
 
 
 MODEL_KINDS = (Kind.CHECKPOINT, Kind.DENOISER)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -33,7 +34,7 @@ def move_file(row: LibraryFile, folder: Path) -> Path:
         raise NotMoved(f"{error.filename or folder}: {error.strerror}.") from None
     path = str(folder / source.name)
     status = os.stat(path)  # on another disk the time may have lost its last digits
-    values = {"path": path, "path_key": path_key(path), "root": str(root), "missing_since": None}
+    values: dict[str, Any] = {"path": path, "path_key": path_key(path), "root": str(root), "missing_since": None}
     if not row.is_folder:
         values["mtime_ns"] = status.st_mtime_ns
     LibraryFile.objects.filter(path_key=values["path_key"]).delete()  # of a file that was there once

@@ -116,8 +116,11 @@ def update_rows(files: Iterable[FoundFile], report: ScanReport) -> None:
 def read_known() -> dict[str, KnownFile]:
     """By path."""
     columns = ("path", "pk", "entry_id", "size", "mtime_ns", "stamp", "root", "missing_since")
-    rows = LibraryFile.objects.order_by().values_list(*columns)
-    return {path: KnownFile(*row, missing is not None) for path, *row, missing in rows.iterator(chunk_size=2000)}
+    rows = LibraryFile.objects.order_by().values_list(*columns).iterator(chunk_size=2000)
+    return {
+        path: KnownFile(pk, entry_id, size, mtime_ns, stamp, root, is_missing=missing is not None)
+        for path, pk, entry_id, size, mtime_ns, stamp, root, missing in rows
+    }
 
 
 def reserved_ids() -> set[str]:

@@ -48,7 +48,7 @@ class ModelList:
         """The first `limit`, and how many there are."""
         tables = [described for described in self.of_tables() if self.is_wanted(described)]
         files = self.files()
-        shown = [self.describe_file(row) for row in files[: max(0, self.limit - len(tables))]]
+        shown = [self.describe_file(row) for row in files[: max(0, self.limit - len(tables))].iterator(chunk_size=200)]
         return [*islice(tables, self.limit), *shown], len(tables) + files.count()
 
     @cached_property

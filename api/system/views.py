@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.access.scopes import Principal
 from api.catalog import MODEL_ID_PATTERN
 from api.errors import DarkroomError
 from api.jobs.api.dialect import SubmitView
@@ -83,8 +84,12 @@ class ModelsView(APIView):
     def get(self, request: Request) -> Response:
         query = ModelQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        models, total = ModelList(**query.validated_data, with_paths=request.auth.is_staff).read()
+        models, total = ModelList(**query.validated_data, with_paths=may_see_paths(request)).read()
         return Response(models, headers={"X-Total-Count": str(total)})
+
+
+def may_see_paths(request: Request) -> bool:
+    return isinstance(request.auth, Principal) and request.auth.is_staff
 
 
 MODEL_ID = OpenApiParameter(

@@ -1,6 +1,7 @@
 """The files of LIBRARY_DIRS: scan them now, list them, say why one can't be used, compute hashes, move a file, verify its content."""
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.LIBRARY_DIRS:
             raise CommandError("LIBRARY_DIRS names no folder, and there is no folder models/ in this one.")
-        {
+        commands: dict[str, Callable[..., None]] = {
             "scan": self.scan,
             "list": self.list_files,
             "why-not": self.why_not,
             "hash": self.hash,
             "move": self.move,
             "verify": self.verify,
-        }[options["what"]](**options)
+        }
+        commands[options["what"]](**options)
 
     def scan(self, **_: Any) -> None:
         report = scan_library()
@@ -89,7 +91,7 @@ class Command(BaseCommand):
 
     def verify(self, *, names: list[str], **_: Any) -> None:
         wrong = 0
-        rows = self.chosen(names).present().filter(is_folder=False)
+        rows = self.chosen(names).filter(is_folder=False, missing_since__isnull=True)
         for row in rows.iterator():
             if complaint := compare(row):
                 wrong += 1
