@@ -93,7 +93,7 @@ class LibraryFile(models.Model):
     objects = LibraryFileQuerySet.as_manager()
 
     class Meta:
-        ordering = ["kind", "name", "entry_id"]
+        ordering = ["kind", "family", "name"]  # as the index has them: a list reads no row that it does not show
         verbose_name = "model file"
         indexes = [models.Index(fields=["kind", "family", "name"], name="library_kind_family")]
 

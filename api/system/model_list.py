@@ -18,7 +18,7 @@ from config.catalog import get_catalog
 
 OTHER_MODEL = "model"
 MODEL_LIST_KINDS = (*Kind.values, OTHER_MODEL)
-MOST_ADAPTERS = 50
+MOST_ADAPTERS = 10
 """Of the library, that are named with each model."""
 OF_ENTRY = (
     "id", "name", "task", "family", "source", "licence", "gated", "default_size", "default_steps", "default_guidance_scale",
@@ -93,7 +93,7 @@ class ModelList:
         if not settings.LIBRARY_DIRS:
             return {}
         loras = LibraryFile.objects.usable().filter(kind=Kind.LORA)
-        families = loras.order_by().values_list("family", flat=True).distinct()
+        families = LibraryFile.objects.filter(kind=Kind.LORA).order_by("family").values_list("family", flat=True).distinct()
         return {
             family: list(loras.filter(family=family).values_list("entry_id", flat=True)[:MOST_ADAPTERS]) for family in families
         }

@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'model file',
-                'ordering': ['kind', 'name', 'entry_id'],
+                'ordering': ['kind', 'family', 'name'],
                 'indexes': [models.Index(fields=['kind', 'family', 'name'], name='library_kind_family')],
             },
         ),
