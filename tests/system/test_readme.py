@@ -29,6 +29,7 @@ COMMANDS = {
     "manage.py doctor": [],
     "manage.py export_onnx": ["starter-vlm", "--precision", "fp32", "--output", "{folder}"],
     "manage.py generate": ["a lake", "--steps", "1", "--out", "{folder}/lake.png"],
+    "manage.py library": ["list"],
     "manage.py preload_models": ["--models", "starter"],
     "manage.py worker": ["--trial"],
 }
@@ -50,7 +51,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: str, arguments: list[str], data: Path, *, plain: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DATA_DIR": str(data), "DATABASE_URL": "", **(plain_environment() if plain else {})}
+    library = {"LIBRARY_DIRS": str(data)} if command == "manage.py library" else {}
+    environment = {**os.environ, **library, "DATA_DIR": str(data), "DATABASE_URL": "", **(plain_environment() if plain else {})}
     line = [sys.executable, *command.split(), *arguments]
     return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
 
