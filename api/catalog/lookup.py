@@ -26,7 +26,7 @@ class Catalog:
         if entry := self.find_model(model_id):
             return entry
         plain, _, variant = model_id.partition("@")
-        if variant and self.find_model(plain):
+        if variant.startswith(("onnx-", "exported-")):  # a file's name may have an @, too
             return onnx_variant(self.get(plain), variant)
         raise self._unknown(UnknownModel, model_id, self.models)
 

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from api.files.formats import FORMAT_OF_SUFFIX
+
 WEIGHTS = (".safetensors",)
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 OTHER_WEIGHTS = (".gguf",)
 SUFFIXES = (*WEIGHTS, *PICKLES, *OTHER_WEIGHTS)
 SIDECARS = (".civitai.info", ".cm-info.json", ".metadata.json", ".json")
 """Of Civitai Helper, Stability Matrix, ComfyUI's LoRA manager, and A1111 or Forge; what an earlier one says is taken first."""
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+PICTURES = tuple(FORMAT_OF_SUFFIX)
 PREVIEWS = (*(f".preview{suffix}" for suffix in PICTURES), *PICTURES)
 UNFINISHED = (".aria2", ".part", ".crdownload", ".download")
 PIPELINE = "model_index.json"
