@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from api.catalog import load_catalog
-from api.vision.overlays import FONTS
+from api.vision.overlays import FONTS, font_of
 
 HAS_TESSERACT = shutil.which("tesseract") is not None
 needs_tesseract = pytest.mark.skipif(not HAS_TESSERACT and os.environ.get("CI") != "true", reason="Tesseract is not installed")
@@ -19,5 +19,5 @@ RECOGNISER = next(PP_OCR.glob("*rec*.onnx"))
 
 def draw_line(text: str, size: tuple[int, int] = (420, 90), *, at: tuple[int, int] = (20, 25), height: int = 32) -> Image.Image:
     image = Image.new("RGB", size, "white")
-    ImageDraw.Draw(image).text(at, text, font=ImageFont.truetype(FONTS[0], height), fill="black")
+    ImageDraw.Draw(image).text(at, text, font=font_of(FONTS[0], height), fill="black")
     return image
