@@ -21,7 +21,7 @@ SERVERS = {
 IN_CI = os.environ.get("CI") == "true"
 
 CORES = os.cpu_count() or 1
-PROCESSES = min(4, CORES + 1)  # one more than cores, as many tests wait for a server; each may hold models, and a server with a worker
+PROCESSES = min(4, CORES + 1)  # many tests wait for a server; each may hold models, and a server with a worker
 PYTEST = [PYTHON, "-m", "pytest", "-q", "-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder"]
 SHARED_OUT = {"OMP_NUM_THREADS": str(max(1, CORES // PROCESSES))}
 
