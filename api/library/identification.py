@@ -27,7 +27,7 @@ NOT_USED = {
     Kind.CONTROLNET: "It is a ControlNet, which no request of this version can name.",
     Kind.UPSCALER: "It is an upscaler, which no request of this version can name.",
 }
-NO_FAMILY = "Neither its tensors nor its metadata tell which family of models it fits. A table in the file that CATALOG_EXTRA names can say it."
+NO_FAMILY = "Nothing in it tells which family of models it fits. A table in the file that CATALOG_EXTRA names can say it."
 VANISHED = "It vanished while it was read."
 PIPELINES = {
     "StableDiffusionPipeline": "",  # sd1 or sd2, by the width of its text encoder
