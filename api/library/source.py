@@ -60,7 +60,7 @@ class LibrarySource:
 
     def similar(self, kind: str, name: str) -> list[str]:
         begun = LibraryFile.objects.usable().filter(kind__in=KINDS[kind])
-        start = name[:LONGEST_FILE_NAME]
+        start = "" if "\x00" in name else name[:LONGEST_FILE_NAME]  # which PostgreSQL refuses in any text
         found = begun.filter(Q(entry_id__istartswith=start) | Q(stem__istartswith=start)) if start else begun.none()
         return list(found.order_by("entry_id").values_list("entry_id", flat=True)[:MOST_SIMILAR])
 
