@@ -1,7 +1,8 @@
-"""LoRAs for few steps are recognised, and what they are made for is suggested to requests that ask for something else."""
+"""LoRAs for few steps are recognised, and what they are made for is suggested; a model for few steps has its settings as defaults."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from api.catalog import AdapterEntry, Catalog
+from api.images import serializers
 from api.images.few_steps import kind_of, suggest_settings
 from api.images.spec import LoraUse, Txt2ImgSpec
+from config.catalog import get_catalog
 
 
 def spec(**fields: Any) -> Txt2ImgSpec:
@@ -75,3 +78,17 @@ def test_a_retry_after_the_adapter_left_the_catalog_is_no_error(monkeypatch: pyt
     monkeypatch.setattr("api.images.few_steps.get_catalog", lambda: Catalog(models={}, adapters={}))
 
     assert list(suggest_settings(spec())) == []
+
+
+@pytest.mark.parametrize(("asked", "scheduler"), [({}, "euler_trailing"), ({"scheduler": "ddim"}, "ddim")])
+def test_a_model_s_own_scheduler_is_taken_where_the_request_names_none(
+    monkeypatch: pytest.MonkeyPatch, db: None, asked: dict[str, str], scheduler: str
+) -> None:
+    catalog = get_catalog()
+    entry = dataclasses.replace(catalog.get("starter"), scheduler="euler_trailing", default_steps=4, default_guidance_scale=1.0)
+    changed = dataclasses.replace(catalog, models={**catalog.models, "starter": entry})
+    monkeypatch.setattr(serializers, "get_catalog", lambda: changed)
+    form = serializers.Txt2ImgSerializer(data={"prompt": "a lake", **asked})
+    form.is_valid(raise_exception=True)
+    resolved = form.resolve().spec.to_json()
+    assert (resolved["scheduler"], resolved["steps"], resolved["guidance_scale"]) == (scheduler, 4, 1.0)
