@@ -15,6 +15,7 @@ from PIL import Image
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
+from api.errors import DarkroomError
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import embed_prompts, is_guided
 from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
@@ -180,3 +181,12 @@ def run_together(lease: Lease, requests: Sequence[ImageRequest], by_table: bool)
 
 def choose(rows: list[Row]) -> list[Row]:
     return fit_tokens([row for row in rows if key_of(row) == key_of(rows[0])])
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("task", ["txt2img", "img2img"])
+def test_a_model_for_inpainting_makes_no_other_pictures_and_says_so(models: ModelLoader, task: str) -> None:
+    with models.use("sd1-inpainting", "text-to-image") as lease, pytest.raises(DarkroomError) as caught:
+        start(lease, request(model_id="sd1-inpainting", steps=2, **TASKS[task]))
+    assert (caught.value.code, caught.value.status, caught.value.field) == ("unsupported_task", 400, "model_id")
+    assert "is a model for inpainting" in caught.value.detail
