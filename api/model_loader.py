@@ -3,7 +3,7 @@
     loader = get_loader()                                   # after configure(...) once in the worker
     with loader.use("sdxl-base-1.0", "image-to-image", on_progress) as lease:
         images = []
-        for attempt in loader.ladder(lease, batch_size=len(requests)):
+        for attempt in loader.retry_on_oom(lease, batch_size=len(requests)):
             with attempt:                                   # swallows out of memory, and the loop tries again
                 while len(images) < len(requests):
                     chunk = requests[len(images):len(images) + attempt.batch_size]
@@ -55,6 +55,7 @@ from api.loading.device_memory import (
     size_on_device,
     translate_device_errors,
 )
+from api.loading.download_progress import DOWNLOAD_SHARE, Progress, download_progress
 from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import OomRetry
 
@@ -75,11 +76,6 @@ __all__ = [
 
 logger = logging.getLogger("darkroom.models")
 
-Progress = Callable[[float, str], None]
-"""Called with a fraction from 0 to 1 and a description of the current step."""
-
-DOWNLOAD_SHARE = 0.9
-"""The share of the progress that a download takes."""
 USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
 """By device type: the share of the device's memory that weights may take without MODEL_MEMORY_LIMIT."""
 
@@ -155,7 +151,7 @@ class ModelLoader:
         """An adapter's entry and its safetensors file, fetched if needed. Raises UnknownAdapter, DarkroomError."""
         entry = self.catalog.adapter(adapter_id)
         return entry, self.store.adapter_file(entry) or self.store.fetch_adapter(
-            entry, _download_progress(entry.name, on_progress)
+            entry, download_progress(entry.name, on_progress)
         )
 
     # -- Load, unload, list --------------------------------------------------------------------------------------------------
@@ -244,7 +240,7 @@ class ModelLoader:
 
     def _folder(self, entry: ModelEntry, on_progress: Progress) -> Path:
         """The model's folder, fetched if needed and checked for unsafe files."""
-        folder = self.store.folder(entry) or self.store.fetch(entry, _download_progress(entry.name, on_progress))
+        folder = self.store.folder(entry) or self.store.fetch(entry, download_progress(entry.name, on_progress))
         inspect_snapshot(folder, entry.name)
         return folder
 
@@ -374,19 +370,6 @@ class ModelLoader:
             lease.restore_offload()
             with self._table_lock:
                 self._models.pop(lease.entry.id, None)
-
-
-def _download_progress(name: str, on_progress: Progress | None) -> Callable[[int, int], None] | None:
-    if on_progress is None:
-        return None
-
-    def report(done: int, total: int) -> None:
-        on_progress(
-            min(DOWNLOAD_SHARE, DOWNLOAD_SHARE * done / max(total, 1)),
-            f"Downloading {name}: {readable_size(done)} of {readable_size(total)}",
-        )
-
-    return report
 
 
 _loader: ModelLoader | None = None

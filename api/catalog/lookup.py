@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
 from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, nearest
-from api.catalog.onnx_variants import onnx_variant
+from api.catalog.onnx_variants import names_onnx_variant, onnx_variant
 from api.catalog.source import EntrySource
 
 
@@ -26,7 +26,7 @@ class Catalog:
         if entry := self.find_model(model_id):
             return entry
         plain, _, variant = model_id.partition("@")
-        if variant.startswith(("onnx-", "exported-")):  # a file's name may have an @, too
+        if names_onnx_variant(variant):
             return onnx_variant(self.get(plain), variant)
         raise self._unknown(UnknownModel, model_id, self.models)
 

@@ -35,10 +35,19 @@ ONNX_FAMILIES = ("idefics3", "smolvlm", "llama", "mistral", "qwen2", "phi", "phi
 ONNX_WORDS = ("*.json", "*.jinja", "*.txt", "tokenizer.model")
 
 
+ORIGINS = ("onnx", "exported")
+"""The first word of a variant's name: whether it is of the model's own repository or folder, or was made by `export_onnx`."""
+
+
+def names_onnx_variant(name: str) -> bool:
+    """Whether what stands behind an @ is meant as a variant: a file's name may have an @, too."""
+    return name.partition("-")[0] in ORIGINS and "-" in name
+
+
 def onnx_variant(entry: ModelEntry, name: str) -> ModelEntry:
     """`onnx-int8` of its own repository or folder, `exported-int8` of what `export_onnx` made of it. Raises UnknownModel."""
     origin, _, variant = name.partition("-")
-    if origin not in ("onnx", "exported") or variant not in {*ONNX_SUFFIXES, *ONNX_PRESETS}:
+    if origin not in ORIGINS or variant not in {*ONNX_SUFFIXES, *ONNX_PRESETS}:
         raise UnknownModel(f"{entry.id}@{name}", [f"{entry.id}@onnx-{known}" for known in entry.onnx])
     return as_variant(entry, f"{entry.id}@{name}", variant)
 

@@ -23,8 +23,8 @@ FAMILIES = {
     "z-image": Settings(1024, 9, 0.0),
     "qwen-image": Settings(1024, 50, 4.0),
 }
-FLOW_FAMILIES = ("sd3", "flux", "z-image", "qwen-image")
-"""Whose guidance and schedulers are not those of the table below."""
+FLOW_FAMILIES = frozenset({"sd3", "flux", "z-image", "qwen-image"})
+"""Families of flow-matching models: their samplers follow other equations than those of noise-predicting models."""
 SD2_WITH_V = 768
 """The side of a picture of Stable Diffusion 2 with v-prediction."""
 SMALL = 512

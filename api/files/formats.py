@@ -99,7 +99,6 @@ FORMAT_OF_SUFFIX = {suffix: row.name for row in FORMATS.values() for suffix in r
 ANIMATED_CODECS = frozenset(row.codec for row in FORMATS.values() if row.refuses_animation)
 STORED_SUFFIXES = tuple(row.suffixes[0] for row in _TABLE)
 """Also of formats that are not there any more: their files may be."""
-TEXT_CODECS = frozenset(row.codec for row in FORMATS.values() if row.parameters == "text")
 CONTENT_TYPES = tuple(row.content_type for row in FORMATS.values())
 THUMBNAIL = FORMATS["webp"]
 UPLOAD = replace(FORMATS["png"], options={"compress_level": 1}, encoder=encode_with_pillow)

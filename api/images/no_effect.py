@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from api.catalog import UnknownModel
+from api.catalog.usual_settings import FLOW_FAMILIES
 from api.images.few_steps import suggest_settings
 from api.images.prompt_notation import describe_notation
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
-from api.images.scheduler_presets import FLOW_FAMILIES
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from config.catalog import get_catalog
 

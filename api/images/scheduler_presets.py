@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-FLOW_FAMILIES = frozenset({"sd3", "flux", "qwen-image", "z-image"})
-"""Families of flow-matching models: their samplers follow other equations than those of noise-predicting models."""
+from api.catalog.usual_settings import FLOW_FAMILIES
+
 UNET_FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
 """Families of noise-predicting UNets, whose requests share the engine's passes (backends/engine)."""
 MOST_STEPS = 150

@@ -32,14 +32,15 @@ def follow() -> None:
     lock = None
     problems: set[str] = set()
     while True:
+        next_scan = time.monotonic() + settings.LIBRARY_SCAN_SECONDS
         lock = lock or lock_file(settings.DATA_DIR / "library.lock")
         if lock is not None:
-            problems = follow_once(problems)
-        time.sleep(settings.LIBRARY_SCAN_SECONDS)
+            problems = follow_once(problems, next_scan)
+        time.sleep(max(0.0, next_scan - time.monotonic()))
 
 
-def follow_once(known_problems: set[str]) -> set[str]:
-    """One scan and what it leaves time for. Returns its problems: each is logged once, and not at every scan."""
+def follow_once(known_problems: set[str], next_scan: float) -> set[str]:
+    """One scan, and hashes until the time of the next. Returns its problems: each is logged once, and not at every scan."""
     problems = known_problems
     try:
         close_old_connections()
@@ -49,7 +50,6 @@ def follow_once(known_problems: set[str]) -> set[str]:
             log.warning("%s", problem)
         if report.added or report.changed or report.missing:
             log.info("Library: %s", report)
-        next_scan = time.monotonic() + settings.LIBRARY_SCAN_SECONDS
         hash_rows(LibraryFile.objects.unhashed(), rest=REST, go_on=lambda: time.monotonic() < next_scan)
     except Exception:
         log.exception("The library can't be scanned; it is tried again")

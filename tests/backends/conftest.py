@@ -97,3 +97,12 @@ def sd1(loader: ModelLoader) -> Iterator[Any]:
         remove_adapters(lease.pipeline)
         yield lease.pipeline
         remove_adapters(lease.pipeline)
+
+
+@pytest.fixture(params=["sd1", "sdxl"])
+def pipeline(request: pytest.FixtureRequest, loader: ModelLoader) -> Iterator[Any]:
+    """Without adapters, before and after."""
+    with loader.use(request.param, "text-to-image") as lease:
+        remove_adapters(lease.pipeline)
+        yield lease.pipeline
+        remove_adapters(lease.pipeline)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,9 @@ from api.images.backends.lora_changes import Lora
 from api.images.backends.lora_files import check_family, tells_families_apart
 from api.model_loader import ModelLoader
 from tests.backends.lora_files import layers_of, make_factors, write, write_kohya, write_peft
+from tests.backends.lora_forms import make_file, state_of
 from tests.backends.test_adapters import ALPHAS, assert_scaled, is_xl, loader_with, lora, picture
-from tests.backends.test_lora_forms import make_file, state_of
 from tests.models.tiny import build_tiny_lora
-
-
-@pytest.fixture(params=["sd1", "sdxl"])
-def pipeline(request: pytest.FixtureRequest, loader: ModelLoader) -> Iterator[Any]:
-    with loader.use(request.param, "text-to-image") as lease:
-        remove_adapters(lease.pipeline)
-        yield lease.pipeline
-        remove_adapters(lease.pipeline)
-
 
 # -- Strengths by part ---------------------------------------------------------------------------------------------------------
 

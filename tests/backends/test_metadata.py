@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from api.files.formats import FORMAT_NAMES
-from api.images.metadata import encode_image, infotext, parse_infotext, read_parameters
+from api.images.metadata import encode_image, infotext
+from api.images.png_info.a1111 import read_infotext
 from tests.backends.recorder import painting
+from tests.parameters import read_parameters
 
 FORMATS = FORMAT_NAMES
 PARAMETERS: dict[str, Any] = {
@@ -129,18 +131,13 @@ def test_automatic1111_s_own_text_is_read() -> None:
         'Model hash: 1234, Model: dreamshaper, Clip skip: 2, Lora hashes: "ink: 12, b: 3", Version: v1.6.0'
     )
 
-    assert parse_infotext(theirs) == {
-        "prompt": "a lake\nat sunset",
-        "negative_prompt": "blurry",
-        "steps": 25,
-        "guidance_scale": 7.0,
-        "seed": 5,
-        "model_id": "dreamshaper",
-        "width": 512,
-        "height": 640,
-        "clip_skip": 1,
-        "scheduler": "euler_a",
-    }
+    found = read_infotext(theirs)
+    assert found is not None
+    assert (found.prompt, found.negative_prompt, found.sampler) == ("a lake\nat sunset", "blurry", "Euler a")
+    assert found.models == ["dreamshaper", "1234"]
+    assert found.values == {
+        "steps": "25", "guidance_scale": "7", "seed": "5", "width": "512", "height": "640", "clip_skip": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", encode("png", {})[:60]])
@@ -149,4 +146,4 @@ def test_what_is_no_picture_has_no_parameters(data: bytes) -> None:
 
 
 def test_text_that_is_not_of_this_form_is_left_alone() -> None:
-    assert parse_infotext("a holiday picture") is None
+    assert read_infotext("a holiday picture") is None

@@ -19,8 +19,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from api.files.encoders import OPENCV_ORDER, encode_with_pillow, insert_chunks
 from api.files.formats import FORMATS, encode
-from api.images.metadata import encode_image, read_parameters
+from api.images.metadata import encode_image
 from tests.live import ROOT
+from tests.parameters import read_parameters
 
 PNG = FORMATS["png"]
 ALL_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")

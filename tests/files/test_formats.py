@@ -18,11 +18,12 @@ from api.files.responses import file_response
 from api.files.services import create_file, open_image
 from api.files.storage import OUTPUT, write_image_files
 from api.files.sweep import FILE
-from api.images.metadata import encode_image, read_parameters
+from api.images.metadata import encode_image
 from api.images.serializers import Txt2ImgSerializer
 from api.images.spec import Txt2ImgSpec
 from api.specs import fields_of
 from tests.files.conftest import OWNER, picture
+from tests.parameters import read_parameters
 
 ROOT = Path(__file__).parents[2]
 every_format = pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: row.name)

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from api.catalog import AdapterEntry, Catalog
+from api.catalog.usual_settings import usual_settings
 from api.images import serializers
-from api.images.few_steps import kind_of, suggest_settings
+from api.images.few_steps import FEW_STEPS, kind_of, suggest_settings
 from api.images.spec import LoraUse, Txt2ImgSpec
 from config.catalog import get_catalog
 
@@ -92,3 +93,13 @@ def test_a_model_s_own_scheduler_is_taken_where_the_request_names_none(
     form.is_valid(raise_exception=True)
     resolved = form.resolve().spec.to_json()
     assert (resolved["scheduler"], resolved["steps"], resolved["guidance_scale"]) == (scheduler, 4, 1.0)
+
+
+@pytest.mark.parametrize("kind", FEW_STEPS)
+def test_the_defaults_of_such_a_model_are_within_what_is_suggested_for_such_a_lora(kind: str) -> None:
+    usual = usual_settings("sdxl", "", "", kind, "mine")
+    asked = spec(steps=usual.steps, guidance_scale=usual.guidance_scale, scheduler=usual.scheduler)
+    suggested = FEW_STEPS[kind]
+    assert usual.steps <= suggested.most_steps
+    assert usual.guidance_scale <= suggested.most_guidance
+    assert not suggested.is_far_from(asked)

@@ -17,8 +17,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from api.images.metadata import encode_image, infotext
-from api.images.png_info.samplers import find_scheduler
-from api.images.scheduler_presets import SCHEDULERS
 from tests.rows import make_picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -164,7 +162,7 @@ def test_comfyui(ask: Ask) -> None:
         "width": 512,
         "height": 640,
         "scheduler": "euler_a",
-        "loras": [{"id": "lcm-lora-sdv1-5", "weight": 0.8}],
+        "loras": [{"id": "lcm-lora-sdv1-5", "weight": 1, "unet": 0.8}],
     }
     assert {"kind": "lora", "name": "gone.safetensors"} in answer["missing"]
     assert {"kind": "embedding", "name": "EasyNegative"} in answer["missing"]
@@ -225,6 +223,25 @@ def test_fooocus(ask: Ask) -> None:
     assert answer["request"]["width"] == 896
     assert answer["request"]["scheduler"] == "dpmpp_2m_sde_karras"
     assert [entry["kind"] for entry in answer["missing"]] == ["model", "lora"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "read"),
+    [
+        ({}, {"weight": 0.5}),
+        ({"text": 0.2}, {"weight": 0.2, "unet": 0.5}),
+        ({"unet": 1.0}, {"weight": 0.5, "unet": 1.0}),
+        ({"text": 0.0, "unet": 1.0}, {"weight": 0.0, "unet": 1.0}),
+    ],
+)
+def test_strengths_of_a_loras_parts_come_back(ask: Ask, parts: dict[str, float], read: dict[str, float]) -> None:
+    uses = [{"id": "riso", "weight": 0.5, **parts}]
+    assert ask(png(darkroom=json.dumps({"prompt": "a lake", "loras": uses})))["request"]["loras"] == [{"id": "riso", **read}]
+
+
+def test_comfyuis_loader_for_the_denoiser_alone_leaves_the_text_encoders(ask: Ask) -> None:
+    graph = json.loads(json.dumps(GRAPH).replace('"LoraLoader"', '"LoraLoaderModelOnly"').replace(', "strength_clip": 1', ""))
+    assert ask(png(prompt=json.dumps(graph)))["request"]["loras"] == [{"id": "lcm-lora-sdv1-5", "weight": 0, "unet": 0.8}]
 
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
@@ -367,36 +384,3 @@ def test_damaged_files_are_answered(client: Client) -> None:
                 data[draw.randrange(len(data))] = draw.randrange(256)
             body = {"image": base64.b64encode(bytes(data)).decode()}
             assert client.post("/api/png-info/", body, content_type="application/json").status_code == 200
-
-
-# ---------------------------------------------------------------- samplers
-
-
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_our_labels_and_names_are_read_back(name: str) -> None:
-    assert find_scheduler(SCHEDULERS[name].label) == (name, "")
-    assert find_scheduler(name) == (name, "")
-
-
-@pytest.mark.parametrize(
-    ("sampler", "schedule", "wanted"),
-    [
-        ("DPM++ 2M", "Automatic", "dpmpp_2m_karras"),
-        ("Euler a", "Automatic", "euler_a"),
-        ("DPM++ 2M SDE", "Karras", "dpmpp_2m_sde_karras"),
-        ("dpmpp_2m", "karras", "dpmpp_2m_karras"),
-        ("dpm_2_ancestral", "normal", "dpm2_a"),
-        ("uni_pc", "simple", "unipc"),
-        ("unipc_k", "", "unipc_karras"),
-        ("kdpm_2_a", "", "dpm2_a"),
-    ],
-)
-def test_other_programs_names_are_ours(sampler: str, schedule: str, wanted: str) -> None:
-    assert find_scheduler(sampler, schedule) == (wanted, "")
-
-
-def test_what_we_do_not_have_is_said() -> None:
-    assert find_scheduler("DPM fast")[0] is None
-    name, sentence = find_scheduler("Euler", "Exponential")
-    assert name == "euler"
-    assert "Exponential" in sentence

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.images.metadata import read_parameters
 from tests.live import LiveServer
+from tests.parameters import read_parameters
 
 pytestmark = [pytest.mark.models]
 LAKE = {"prompt": "A serene lake at sunset", "negative_prompt": "blurry, low quality", "seed": 42}

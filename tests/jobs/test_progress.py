@@ -104,6 +104,20 @@ def test_the_first_step_is_told_at_once_and_later_ones_at_intervals(
     assert told(first) == [("progress", 1), ("progress", 2), ("progress", 5)]
 
 
+def test_where_a_stream_is_open_later_steps_are_told_sooner(
+    start: Start, started: ProgressPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNWATCHED_SECONDS", 60.0)
+    running = start()
+    running.progress(step=1, steps=9)
+    until(lambda: told(running), 5)
+    running.progress(step=2, steps=9)
+    time.sleep(2 * module.INTERVAL_SECONDS)
+    assert told(running) == [("progress", 1)]
+    extend_watches([running.id])
+    until(lambda: len(told(running)) == 2, 5)
+
+
 def test_a_preview_that_was_not_told_yet_stays_with_newer_progress(start: Start, publisher: ProgressPublisher) -> None:
     running = start()
     running.progress(step=1, steps=9, preview=b"jpeg")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from api.library.models import LibraryFile
 from tests.model_files.files import Shape, header_of, write_sparse
 from tests.model_files.test_identify import SD1, SDXL
 
@@ -39,3 +40,11 @@ def write_bytes(file: Path, content: bytes) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     return file
+
+
+def row_of(name: str) -> LibraryFile:
+    return LibraryFile.objects.get(file_name=name)
+
+
+def rows() -> dict[str, LibraryFile]:
+    return {row.relative_path: row for row in LibraryFile.objects.present()}

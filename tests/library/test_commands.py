@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def test_the_thread_finds_new_files_and_hashes_them(library: Path, settings: Any
     settings.LIBRARY_SCAN_SECONDS = 1
     write_lora(library / "ink.safetensors")
     results: list[set[str]] = []
-    thread = threading.Thread(target=lambda: results.append(follow.follow_once(set())))
+    thread = threading.Thread(target=lambda: results.append(follow.follow_once(set(), time.monotonic() + 60)))
     thread.start()
     thread.join()
     assert results == [set()]
@@ -184,7 +185,7 @@ def test_the_thread_outlives_a_failure(library: Path, monkeypatch: pytest.Monkey
         raise OSError("the disk")
 
     monkeypatch.setattr(follow, "scan_library", fail)
-    assert follow.follow_once({"known"}) == {"known"}
+    assert follow.follow_once({"known"}, 0.0) == {"known"}
 
 
 def test_without_folders_there_is_no_thread(settings: Any) -> None:

@@ -18,21 +18,14 @@ from tests.library.files import (
     PICKLE,
     UPSCALER,
     VAE,
+    row_of,
+    rows,
     write_bytes,
     write_checkpoint,
     write_file,
     write_lora,
     write_xl,
 )
-
-
-def row_of(name: str) -> LibraryFile:
-    return LibraryFile.objects.get(file_name=name)
-
-
-def rows() -> dict[str, LibraryFile]:
-    return {row.relative_path: row for row in LibraryFile.objects.present()}
-
 
 # ---------------------------------------------------------------- layouts
 
@@ -297,86 +290,6 @@ def test_a_folder_that_cant_be_listed_is_named(library: Path) -> None:
     report = scan_library()
     (library / "closed").chmod(0o755)
     assert report.problems == [f"The folder {library / 'closed'} can't be listed (Permission denied)."]
-
-
-# ---------------------------------------------------------------- links
-
-
-def test_links_out_of_the_library_are_followed_only_where_the_setting_says_so(
-    library: Path, tmp_path: Path, settings: Any
-) -> None:
-    write_checkpoint(tmp_path / "elsewhere" / "photo.safetensors")
-    (library / "folder").symlink_to(tmp_path / "elsewhere")
-    (library / "file.safetensors").symlink_to(tmp_path / "elsewhere" / "photo.safetensors")
-    (library / "dead.safetensors").symlink_to(tmp_path / "nowhere.safetensors")
-    report = scan_library()
-    assert report.problems == [f"The link {library / 'folder'} leads out of the library and is not followed."]
-    assert {name: row.reason for name, row in rows().items()} == {
-        "file.safetensors": "It is a link to a place outside of the library; LIBRARY_FOLLOW_LINKS=true follows it.",
-        "dead.safetensors": "It is a link to a file that is not there.",
-    }
-    settings.LIBRARY_FOLLOW_LINKS = True
-    scan_library()
-    assert {name: row.is_usable for name, row in rows().items()} == {
-        "file.safetensors": True,
-        "folder/photo.safetensors": True,
-        "dead.safetensors": False,
-    }
-
-
-def test_a_loop_of_links_ends(library: Path, settings: Any) -> None:
-    settings.LIBRARY_FOLLOW_LINKS = True
-    write_checkpoint(library / "a" / "photo.safetensors")
-    (library / "a" / "up").symlink_to(library)
-    (library / "itself").symlink_to(library / "itself")
-    scan_library()
-    assert set(rows()) == {"a/photo.safetensors"}
-
-
-def test_a_link_within_the_library_is_followed(library: Path) -> None:
-    write_checkpoint(library / "blobs" / "0123")
-    (library / "snapshot").mkdir()
-    (library / "snapshot" / "photo.safetensors").symlink_to("../blobs/0123")
-    scan_library()
-    assert rows()["snapshot/photo.safetensors"].is_usable
-
-
-# ---------------------------------------------------------------- what lies beside a file
-
-
-def test_what_civitais_helpers_wrote_is_read(library: Path) -> None:
-    write_lora(library / "ink.safetensors")
-    write_bytes(
-        library / "ink.civitai.info",
-        '{"modelId": 1, "name": "v2", "trainedWords": ["ink wash, sumi-e", 3, "\\ud800"], "baseModel": "SD 1.5",'
-        ' "model": {"name": "Ink\\u0000 🎨", "allowCommercialUse": ["Image"]}, "files": [{"hashes": {"SHA256": "'.encode()
-        + b"AB" * 32
-        + b'"}}]}',
-    )
-    scan_library()
-    row = row_of("ink.safetensors")
-    assert (row.name, row.trigger_words[:2], row.licence) == (
-        "Ink 🎨 v2",
-        ["ink wash", "sumi-e"],
-        "Civitai: commercial use Image",
-    )
-    assert row.stated_sha256 == "ab" * 32
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b'{"model": 3, "files": {}, "trainedWords": {}}', b"[" * 100_000])
-def test_a_sidecar_that_cant_be_read_is_passed_over(library: Path, content: bytes) -> None:
-    write_lora(library / "ink.safetensors")
-    write_bytes(library / "ink.civitai.info", content)
-    write_bytes(library / "ink.json", b'{"activation text": "sumi-e"}')
-    scan_library()
-    assert (row_of("ink.safetensors").name, row_of("ink.safetensors").trigger_words) == ("ink", ["sumi-e"])
-
-
-def test_a_vae_of_the_same_name_is_the_checkpoints(library: Path) -> None:
-    write_checkpoint(library / "photo.safetensors")
-    vae = write_file(library / "photo.vae.safetensors", VAE)
-    scan_library()
-    assert row_of("photo.safetensors").vae == vae.name
 
 
 # ---------------------------------------------------------------- two at once

@@ -8,8 +8,9 @@ from typing import Any
 
 import diffusers
 
+from api.catalog.usual_settings import FLOW_FAMILIES
 from api.errors import DarkroomError
-from api.images.scheduler_presets import FLOW_FAMILIES, SCHEDULERS, Preset, scheduler_names
+from api.images.scheduler_presets import SCHEDULERS, Preset, scheduler_names
 
 _SIGMA_SHAPES = {"use_exponential_sigmas": False, "use_beta_sigmas": False}
 """Shapes of the sigma schedule that exclude the Karras one, which a checkpoint's configuration may have switched on."""

@@ -180,7 +180,10 @@ def read_model(graph: Graph, sampler: Node, found: Found) -> None:
 
 def loras_of(graph: Graph, node: Node) -> Iterator[FoundLora]:
     if name := as_text(node.inputs.get("lora_name")):
-        yield FoundLora(name, graph.scalar(node, "strength_model"))
+        on_model, on_clip = (graph.scalar(node, f"strength_{part}") for part in ("model", "clip"))
+        if on_clip is None:
+            on_clip = 0.0 if "ModelOnly" in node.kind else on_model
+        yield FoundLora(name, on_clip, unet=on_model)
     for key in list(node.inputs)[:100]:  # nodes that hold several
         entry = as_mapping(node.inputs[key])
         if entry.get("on", True) and isinstance(entry.get("lora"), str):

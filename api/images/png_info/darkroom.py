@@ -17,14 +17,16 @@ def read_darkroom(data: Mapping[str, Any]) -> Found:
     found.values = {name: data[name] for name in NUMBERS if data.get(name) is not None}
     found.sampler = as_text(data.get("scheduler"))
     found.models = [as_text(data.get("model_id"))] if as_text(data.get("model_id")) else []
-    for use in map(as_mapping, as_list(data.get("loras"))):
-        found.loras.append(
-            FoundLora(
-                as_text(use.get("id")), use.get("weight", 1.0) if use.get("text") is None else use["text"], unet=use.get("unet")
-            )
-        )
+    found.loras = [read_lora(use) for use in map(as_mapping, as_list(data.get("loras")))]
     if data.get("shortened"):
         found.warnings.append("The parameters were shortened when the file was written.")
     if "image" in data:
         found.strength = data.get("strength", 0.6)
     return found
+
+
+def read_lora(use: Mapping[str, Any]) -> FoundLora:
+    """A part that has no strength of its own has `weight`."""
+    weight = use.get("weight", 1.0)
+    text, unet = (weight if use.get(part) is None else use[part] for part in ("text", "unet"))
+    return FoundLora(as_text(use.get("id")), text, unet=unet)

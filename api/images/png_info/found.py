@@ -14,9 +14,9 @@ LONGEST_SHOWN = 80
 class FoundLora:
     name: str
     weight: Any = 1.0
+    """On the text encoders; on the denoiser, too, where `unet` is None."""
     hash: str = ""
     unet: Any = None
-    """The weight on the denoiser, where it is another one."""
 
 
 @dataclass

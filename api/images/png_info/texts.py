@@ -9,12 +9,12 @@ from PIL import Image
 
 from api.files.decoding import DAMAGED
 from api.files.formats import CODECS
+from api.images.metadata import EXIF_FOLDER, MAKER_MARK, MAKER_NOTE, UNICODE_MARK, USER_COMMENT
 
 LONGEST_TEXT, LONGEST_TEXTS = 4 << 20, 16 << 20
 """Bytes of one text, and of all that a file has."""
 MOST_CHUNKS = 20_000
 PNG = b"\x89PNG\r\n\x1a\n"
-EXIF_FOLDER, USER_COMMENT, MAKER_NOTE = 0x8769, 0x9286, 0x927C
 DESCRIPTION, MAKE, MODEL, SOFTWARE = 0x010E, 0x010F, 0x0110, 0x0131
 NAMED_TAGS = (MAKE, MODEL, DESCRIPTION)
 """Where ComfyUI writes `prompt:{…}` and `workflow:{…}`."""
@@ -110,8 +110,8 @@ def _exif_texts(body: bytes) -> Iterator[tuple[str, str]]:
 def _tag_texts(exif: Image.Exif) -> Iterator[tuple[str, str]]:
     folder = exif.get_ifd(EXIF_FOLDER)
     note, comment = folder.get(MAKER_NOTE), folder.get(USER_COMMENT)
-    if isinstance(note, bytes) and note.startswith(b"darkroom\0"):
-        yield "darkroom", note.removeprefix(b"darkroom\0").decode("utf-8", "replace")
+    if isinstance(note, bytes) and note.startswith(MAKER_MARK):
+        yield "darkroom", note.removeprefix(MAKER_MARK).decode("utf-8", "replace")
     if comment:
         yield "parameters", _decode_comment(comment)
     for tag in NAMED_TAGS:
@@ -131,7 +131,7 @@ def _decode_comment(comment: object) -> str:
     if not isinstance(comment, bytes):
         return ""
     code, text = comment[:8], comment[8 : LONGEST_TEXT + 8]
-    if code == b"UNICODE\0":  # the byte order is the writer's; in a text of this field most characters are ASCII
+    if code == UNICODE_MARK:  # the byte order is the writer's; in a text of this field most characters are ASCII
         little = text[1::2].count(0) > text[::2].count(0)
         return text.decode("utf-16-le" if little else "utf-16-be", "replace")
     return (text if code in (b"ASCII\0\0\0", bytes(8)) else comment[:LONGEST_TEXT]).decode("utf-8", "replace")
