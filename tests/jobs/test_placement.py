@@ -163,3 +163,15 @@ def test_the_wait_for_a_better_place_is_bounded_in_real_time(submit, workers, se
         time.sleep(0.05)
     done = now_as(job)
     assert 0.8 < (done.started_at - done.created_at).total_seconds() < 3
+
+
+def test_a_worker_that_has_just_looked_asks_nothing_about_others_when_it_claims(
+    submit: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = WorkerLoop()
+    loop.placement.refresh()  # as it does before it waits
+    submit(model_id="a")
+    asked: list[None] = []
+    monkeypatch.setattr(loop.placement, "models_elsewhere", lambda: asked.append(None) or set())
+    assert loop.run_once()
+    assert asked == []

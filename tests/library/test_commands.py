@@ -180,6 +180,15 @@ def test_the_thread_finds_new_files_and_hashes_them(library: Path, settings: Any
 
 
 @pytest.mark.django_db(transaction=True)
+def test_hashing_ends_when_the_next_scan_is_due(library: Path) -> None:
+    write_lora(library / "ink.safetensors")
+    thread = threading.Thread(target=lambda: follow.follow_once(set(), time.monotonic()))
+    thread.start()
+    thread.join()
+    assert LibraryFile.objects.get().sha256 == ""
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_thread_outlives_a_failure(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError("the disk")

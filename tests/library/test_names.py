@@ -1,11 +1,15 @@
 """How requests name files of the library: by id, by file name, by path, by hash; and what they are told where that fails."""
 
+import base64
+import io
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from api.catalog import UnknownAdapter, UnknownModel
 from api.jobs.models import Job
@@ -156,3 +160,21 @@ def test_a_file_that_is_gone_is_a_400(filled: Path, client: Client) -> None:
         400,
         f"'my-model-v2' can't be used: The file {EMOJI} is not there any more.",
     )
+
+
+@pytest.mark.parametrize("digits", ["short_hash", "autov2"])
+def test_a_picture_s_parameters_find_its_model_by_the_hash_where_the_name_is_another(
+    filled: Path, client: Client, digits: str
+) -> None:
+    hash_rows(LibraryFile.objects.unhashed())
+    row = LibraryFile.objects.get(entry_id="wide")
+    LibraryFile.objects.filter(pk=row.pk).update(short_hash="0123abcd")  # a small file has none
+    row.refresh_from_db()
+    text = f"a lake\nSteps: 20, Sampler: Euler a, Model hash: {getattr(row, digits)}, Model: as_somebody_called_it"
+    info = PngInfo()
+    info.add_text("parameters", text)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=info)
+    sent = {"image": base64.b64encode(file.getvalue()).decode()}
+    answer = client.post("/api/png-info/", sent, content_type="application/json").json()
+    assert (answer["request"]["model_id"], answer["missing"]) == ("wide", [])
