@@ -26,7 +26,7 @@ class Catalog:
         if entry := self.find_model(model_id):
             return entry
         plain, _, variant = model_id.partition("@")
-        if names_onnx_variant(variant):
+        if names_onnx_variant(variant) or (variant and self.find_model(plain)):
             return onnx_variant(self.get(plain), variant)
         raise self._unknown(UnknownModel, model_id, self.models)
 

@@ -144,7 +144,18 @@ class Workers:
                 child.send_signal(signal.SIGCONT)
                 child.kill()
             child.wait()
+        # Workers that a child supervised end by themselves, a moment later. Until then they could claim the next test's jobs.
+        pids = set(Worker.objects.values_list("pid", flat=True)) - {os.getpid()}
+        until(lambda: not any(map(is_alive, pids)))
         print(self.log.read_text())  # pytest shows it where the test failed
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.fixture

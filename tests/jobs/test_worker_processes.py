@@ -17,7 +17,7 @@ from api.jobs.states import Status
 from api.jobs.worker.device_list import cuda_device_count, worker_devices
 from api.jobs.worker.supervisor import Supervisor
 from config.env import env_devices
-from tests.jobs.conftest import child_environment, ends, now_as, until
+from tests.jobs.conftest import child_environment, ends, is_alive, now_as, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -176,14 +176,6 @@ def test_when_the_web_process_is_killed_its_worker_ends_and_another_takes_over(h
 def owns(host: subprocess.Popen, worker: Worker) -> bool:
     with open(f"/proc/{worker.pid}/stat") as file:
         return int(file.read().rsplit(")", 1)[1].split()[1]) == host.pid
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 # ---------------------------------------------------------------- how soon the next worker starts
