@@ -1,6 +1,5 @@
 """What a request for pictures may say, and what it comes to once everything left open is decided."""
 
-import math
 import secrets
 from typing import Any, ClassVar
 
@@ -10,8 +9,8 @@ from rest_framework.exceptions import ValidationError
 
 from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
-from api.files.models import StoredFile
 from api.images.best_of import check_best_of
+from api.images.edit_requests import check_edits, default_strength, working_size
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
 from api.images.prompt_requests import read_request, unknown_lora
@@ -20,12 +19,9 @@ from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULERS, most_steps
 from api.images.spec import (
     LARGEST_SEED,
-    LARGEST_SIDE,
     LONGEST_TAG,
     MOST_KNOWN,
     MOST_TAGS,
-    SIDE_STEP,
-    SMALLEST_SIDE,
     TEXT_TO_IMAGE,
     Img2ImgSpec,
     LoraUse,
@@ -79,6 +75,7 @@ class Txt2ImgSerializer(SpecSerializer):
         self.prompt_warnings = read_request(data, default_syntax(), self.entry)
         self.check_loras(data["loras"])
         check_best_of(data)
+        check_edits(data, self.entry)
         check_seeds(data)
         if not settings.USE_LOCAL_MODELS:
             self.refuse_remote(data)
@@ -136,10 +133,10 @@ class Img2ImgSerializer(Txt2ImgSerializer):
     spec = Img2ImgSpec
 
     def default_sides(self, data: dict[str, Any]) -> tuple[int, int]:
-        """The picture's own shape, at the number of pixels that the model was trained for."""
-        file: StoredFile = data["image"]
-        scale = self.entry.default_size / math.sqrt(file.width * file.height)
-        return nearest_side(file.width * scale), nearest_side(file.height * scale)
+        return working_size(data, self.entry)
+
+    def decide(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {**super().decide(data), "strength": data.get("strength", default_strength(data))}
 
 
 def default_syntax() -> str:
@@ -153,10 +150,6 @@ def check_seeds(data: dict[str, Any]) -> None:
     if data.get("seed", 0) > largest:
         detail = f"With so many pictures it must be from 0 to {largest}: image i uses seed + i, up to {LARGEST_SEED}."
         raise ValidationError({"seed": [detail]}, code="max_value")
-
-
-def nearest_side(pixels: float) -> int:
-    return min(LARGEST_SIDE, max(SMALLEST_SIDE, round(pixels / SIDE_STEP) * SIDE_STEP))
 
 
 def known_models() -> str:

@@ -26,7 +26,7 @@ from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run
 from api.images.backends.engine.progress import report_step
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
-from api.images.backends.inputs import keep_outside_mask, leaves_unchanged, notes_on_source, source_image
+from api.images.backends.inputs import keep_outside_mask, leaves_unchanged, notes_on_source, unchanged_image
 from api.images.backends.latents import decode_batch
 from api.images.backends.lora_files import find_adapters
 from api.images.spec import INPAINTING, TEXT_TO_IMAGE, LoraUse
@@ -72,7 +72,7 @@ class Engine:
             task.hooks.warn(note)
         if leaves_unchanged(task.request):
             for number in range(task.pictures):
-                task.finish_picture(number, source_image(task.request))
+                task.finish_picture(number, unchanged_image(task.request))
         self.tasks.append(task)
 
     @property
