@@ -24,12 +24,14 @@ from api.images.spec import (
     Txt2ImgSpec,
 )
 
-SEEN_WHOLE = 2
-"""A grown picture is worked on pixel by pixel where it has at most so many times the pixels that the model was made for."""
+MOST_ENLARGED = 2
+"""A grown picture is worked on in its own size, as long as that has at most so many times the pixels that the model was made for."""
 
 
 def check_edits(data: Mapping[str, Any], entry: ModelEntry) -> None:
     """Raises ValidationError that names the field."""
+    if data.get("variation") and data["variation"].get("seed") is None:
+        refuse("variation", "Name the picture that is varied: its `image` (an id here) or its `seed`.", "required")
     if entry.family not in UNET_FAMILIES:
         if data.get("variation"):
             refuse("variation", f"Variations are not made by {entry.name}: they need SD 1.x, SD 2.x or SDXL.", "unfit_family")
@@ -69,18 +71,16 @@ def working_size(data: Mapping[str, Any], entry: ModelEntry) -> tuple[int, int]:
     if data.get("inpaint_area") == AROUND_MASK and (is_grown or data.get("mask")):
         return entry.default_size, entry.default_size
     width, height = grown_size(data["image"], data.get("outpaint"))
-    scale = entry.default_size / math.sqrt(width * height)
-    if is_grown and 1 / SEEN_WHOLE <= scale**2 <= 1 and max(width, height) <= LARGEST_SIDE:
-        return side_around(width), side_around(height)
-    return nearest_side(width * scale), nearest_side(height * scale)
+    pixels, trained_for = width * height, entry.default_size**2
+    wanted = min(max(pixels, trained_for), MOST_ENLARGED * trained_for) if is_grown else trained_for
+    scale = math.sqrt(wanted / pixels)
+    return side_for(width * scale, is_grown), side_for(height * scale, is_grown)
 
 
-def nearest_side(pixels: float) -> int:
-    return min(LARGEST_SIDE, max(SMALLEST_SIDE, round(pixels / SIDE_STEP) * SIDE_STEP))
-
-
-def side_around(pixels: int) -> int:
-    return min(LARGEST_SIDE, max(SMALLEST_SIDE, math.ceil(pixels / SIDE_STEP) * SIDE_STEP))
+def side_for(pixels: float, has_to_fit: bool) -> int:
+    """The nearest that a request may have; with `has_to_fit` none that is shorter."""
+    steps = math.ceil(round(pixels / SIDE_STEP, 3)) if has_to_fit else round(pixels / SIDE_STEP)
+    return min(LARGEST_SIDE, max(SMALLEST_SIDE, steps * SIDE_STEP))
 
 
 def idle_edits(spec: Txt2ImgSpec) -> Iterator[str]:

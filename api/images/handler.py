@@ -151,9 +151,9 @@ def make_remotely(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink:
 
 def find_sources(spec: Txt2ImgSpec) -> dict[str, GeneratedImage]:
     """By role, those that are pictures here; what a request brought with it is a file of the job alone."""
-    if not isinstance(spec, Img2ImgSpec):
-        return {}
-    ids = {role: UUID(pk) for role, pk in (("image", spec.image), ("mask", spec.mask)) if pk}
+    varied = spec.variation.image if spec.variation else None
+    named = (("image", spec.image), ("mask", spec.mask)) if isinstance(spec, Img2ImgSpec) else (("image", varied),)
+    ids = {role: UUID(pk) for role, pk in named if pk}
     found = GeneratedImage.objects.in_bulk(list(ids.values()))
     return {role: found[pk] for role, pk in ids.items() if pk in found}
 

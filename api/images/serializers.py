@@ -4,9 +4,11 @@ import secrets
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from api.access.principals import visible_to
 from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
 from api.images.best_of import check_best_of
@@ -27,6 +29,7 @@ from api.images.spec import (
     LoraUse,
     Txt2ImgSpec,
 )
+from api.images.variations import read_variation
 from api.jobs.api.submission import Submission
 from api.spec_serializers import SpecSerializer
 from api.specs import fields_of
@@ -47,6 +50,16 @@ class Txt2ImgSerializer(SpecSerializer):
         max_value=100,
         help_text="Of your own jobs those of the highest go first; above 0, before everybody's with a key of the scope `priority`.",
     )
+
+    def complete(self, data: dict[str, Any]) -> dict[str, Any]:
+        return read_variation(data, self.visible_pictures, self.fields)
+
+    @property
+    def visible_pictures(self) -> QuerySet[GeneratedImage]:
+        """Those that a request may name; none where nobody sent it."""
+        request = self.context.get("request")
+        principal = self.context.get("principal") or (request.auth if request is not None else None)
+        return visible_to(principal, GeneratedImage.objects.all()) if principal else GeneratedImage.objects.none()
 
     def validate_prompt(self, value: str) -> str:
         return value.strip()
