@@ -36,6 +36,8 @@ BOX = {"kind": "title", "x": 1.5, "y": 2, "w": 9, "h": 9}
 IMAGES = [text(png(1)), text(png(2))]
 STRUCTURES: dict[str, Any] = {
     "loras": [{"id": "riso", "weight": 0.5}],
+    "variation": {"seed": 5, "strength": 0.25, "earlier": [{"seed": 6, "strength": 0.5}]},
+    "outpaint": {"left": 8, "right": 0, "top": 3, "bottom": 0},
     "rank_by": {"clip": 0.7, "layout": 0.3},
     "tags": ["a", "b"],
     "variant": {"gradient": "from-purple-500 to-pink-600"},
@@ -47,7 +49,10 @@ STRUCTURES: dict[str, Any] = {
     "classes": ["traffic light, red", "[mèo]"],
     "languages": ["en", "de"],
 }
-BESIDE = {"rank_by": {"best_of": 2, "seed": 1}, "loras": {"seed": 1}, "tags": {"seed": 1}}
+BESIDE = {
+    **{name: {"seed": 1} for name in ("loras", "tags", "variation", "outpaint")},
+    "rank_by": {"best_of": 2, "seed": 1},
+}
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
 
 
