@@ -37,7 +37,8 @@ def check_edits(data: Mapping[str, Any], entry: ModelEntry) -> None:
             refuse("variation", f"Variations are not made by {entry.name}: they need SD 1.x, SD 2.x or SDXL.", "unfit_family")
         if data.get("fill") in LATENT_FILLS:
             refuse("fill", f"'{data['fill']}' does not work with {entry.name}; 'original' and 'blur' do.", "unfit_family")
-    if outpaint := data.get("outpaint"):
+    outpaint = data.get("outpaint")
+    if outpaint and "image" in data:  # a preset has none
         width, height = grown_size(data["image"], outpaint)
         if width * height > settings.MAX_IMAGE_PIXELS:
             detail = f"The grown picture would have {width} × {height} pixels; {settings.MAX_IMAGE_PIXELS} are allowed."

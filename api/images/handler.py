@@ -78,13 +78,18 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
         sources = find_sources(output.spec)
         images = [describe(record_picture(job, output.spec, picture, sources)) for picture in output.pictures]
         ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
-        return {"images": images, "candidates": output.choice.candidates, **ranking}
+        preset = {"preset": output.spec.preset} if output.spec.preset else {}
+        return {"images": images, "candidates": output.choice.candidates, **ranking, **preset}
 
     def discard(self, output: Output) -> None:
         discard(output)
 
     def link_inputs(self, spec: Txt2ImgSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
+
+    def render_params(self, spec: Txt2ImgSpec) -> JsonObject:
+        """Without the preset, whose fields are all among them."""
+        return {name: value for name, value in spec.to_json().items() if name != "preset"}
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         if not job.result:

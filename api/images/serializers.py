@@ -1,20 +1,23 @@
 """What a request for pictures may say, and what it comes to once everything left open is decided."""
 
 import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from api.access.principals import visible_to
+from api.access.principals import Principal, visible_to
 from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
+from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.edit_requests import check_edits, default_strength, working_size
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
+from api.images.presets.applying import AppliedPreset, find_preset
 from api.images.prompt_requests import read_request, unknown_lora
 from api.images.prompt_syntax.syntaxes import COMPEL
 from api.images.ranking import DEFAULT
@@ -51,15 +54,31 @@ class Txt2ImgSerializer(SpecSerializer):
         help_text="Of your own jobs those of the highest go first; above 0, before everybody's with a key of the scope `priority`.",
     )
 
+    preset_in_use: AppliedPreset | None = None
+    sent: Mapping[str, Any] = MappingProxyType({})
+    """What the client itself said."""
+
     def complete(self, data: dict[str, Any]) -> dict[str, Any]:
-        return read_variation(data, self.visible_pictures, self.fields)
+        principal = self.principal
+        self.sent, self.preset_in_use = data, find_preset(data, principal.owner_key if principal else None)
+        if self.preset_in_use is not None:
+            data = self.preset_in_use.apply(data, self.fields)
+        pictures = GeneratedImage.objects.all()
+        return read_variation(data, visible_to(principal, pictures) if principal else pictures.none(), self.fields)
 
     @property
-    def visible_pictures(self) -> QuerySet[GeneratedImage]:
-        """Those that a request may name; none where nobody sent it."""
+    def principal(self) -> Principal | None:
+        """None where nobody sent the request."""
         request = self.context.get("request")
-        principal = self.context.get("principal") or (request.auth if request is not None else None)
-        return visible_to(principal, GeneratedImage.objects.all()) if principal else GeneratedImage.objects.none()
+        return self.context.get("principal") or (request.auth if request is not None else None)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        try:
+            return super().run_validation(data)
+        except ValidationError as error:
+            if self.preset_in_use is not None:
+                error.detail = self.preset_in_use.describe_errors(error.detail, self.sent)
+            raise
 
     def validate_prompt(self, value: str) -> str:
         return value.strip()
@@ -119,7 +138,12 @@ class Txt2ImgSerializer(SpecSerializer):
     def resolve(self) -> Submission:
         data = dict(self.validated_data)
         spec = self.spec.from_json({**by_id(data), **self.decide(data)})
-        return Submission(spec, priority=data["priority"], fingerprint=by_content(data), warnings=tuple(self.prompt_warnings))
+        asked = data if self.preset_in_use is None else self.asked(data)
+        return Submission(spec, priority=data["priority"], fingerprint=by_content(asked), warnings=tuple(self.prompt_warnings))
+
+    def asked(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What the client sent, with files in the place of pictures: the same request, whatever its preset says meanwhile."""
+        return {name: data[name] if isinstance(data.get(name), StoredFile) else value for name, value in self.sent.items()}
 
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         """What the client left open."""

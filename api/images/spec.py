@@ -23,6 +23,7 @@ MOST_KNOWN = 20
 """Ids that an error names."""
 LONGEST_MODEL_ID, LONGEST_SCHEDULER = 200, 40
 LONGEST_PICTURE_ID = 100
+LONGEST_PRESET_NAME = 60
 USUAL_STRENGTH = 0.6
 USUAL_PADDING, LARGEST_PADDING, LARGEST_BLUR = 32, 512, 64
 MOST_EARLIER = 16
@@ -168,6 +169,13 @@ class Txt2ImgSpec(Spec):
     output_format: str = param(default="png", shared=False, choices=FORMAT_NAMES)
     tags: tuple[str, ...] = param(default=(), shared=False, max_items=MOST_TAGS, max_length=LONGEST_TAG)
     deterministic: bool = param(default=False, shared=True, local_only=True)
+    preset: str | None = param(
+        default=None,
+        omitted=True,
+        shared=False,
+        max_length=LONGEST_PRESET_NAME + 12,
+        help="The request to begin with: a preset's name, or name@version; see /api/presets/.",
+    )
 
     @property
     def history_model(self) -> str:

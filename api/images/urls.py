@@ -1,11 +1,13 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from api.images.presets.views import PresetViewSet
 from api.images.prompt_views import PngInfoView, PromptView
 from api.images.views import ImageFileView, ImageViewSet, Img2ImgView, Txt2ImgView
 
 router = SimpleRouter(use_regex_path=False)
 router.register("images", ImageViewSet, basename="image")
+router.register("presets", PresetViewSet, basename="preset")
 urlpatterns = [
     path("txt2img/", Txt2ImgView.as_view(), name="txt2img"),
     path("img2img/", Img2ImgView.as_view(), name="img2img"),

@@ -47,7 +47,10 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "POST",
             "/api/img2img/",
             "Make pictures from a picture and a prompt",
-            {"A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6}},
+            {
+                "A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6},
+                "A picture that grows to the right": {"prompt": "a red circle", "image": PICTURE, "outpaint": {"right": 32}},
+            },
         ),
         Operation(
             "POST",
@@ -76,6 +79,28 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             {"Five stars": {"rating": 5, "favourite": True, "tags": ["lake"]}},
         ),
         Operation("DELETE", "/api/images/{id}/", "Delete a picture"),
+        Operation("GET", "/api/presets/", "List presets"),
+        Operation(
+            "POST",
+            "/api/presets/",
+            "Give a request a name, for others to begin with",
+            {
+                "A place for words, and a field that may change": {
+                    "name": "product-shot",
+                    "description": "Our products, all in the same light",
+                    "request": {"prompt": "{prompt} above a blue square, at noon", "steps": 20, "guidance_scale": 5},
+                    "parameters": ["steps"],
+                }
+            },
+        ),
+        Operation("GET", "/api/presets/{name}/", "Show a preset, also as name@version"),
+        Operation(
+            "PUT",
+            "/api/presets/{name}/",
+            "Change a preset, as a new version",
+            {"Another prompt": {"request": {"prompt": "{prompt} above a green square, at noon"}}},
+        ),
+        Operation("DELETE", "/api/presets/{name}/", "Delete a preset with its versions"),
     ),
     ("scoring", "Judge layouts and pictures, and train scorers on what people prefer."): (
         Operation("POST", "/api/score/", "Judge a layout", {"Classes and texts": LAYOUT, "A picture": {"image": PICTURE}}),
