@@ -101,7 +101,7 @@ def test_a_request_for_a_preset_that_is_sent_again_finds_it(ask: Ask, make: Any)
         ({"request": {"stepps": 3}}, "request.stepps", "Did you mean 'steps'?"),
         ({"request": {"steps": 500}}, "request.steps", "less than or equal to 150"),
         ({"request": {"model_id": "nothing-here"}}, "request.model_id", "There is no model"),
-        ({"request": {"loras": [{"id": "nothing-here"}]}}, "request.loras[0].id", "nothing-here"),
+        ({"request": {"loras": [{"id": "nothing-here"}]}}, "request.loras.0.id", "nothing-here"),
         ({"request": {"image": "x"}}, "request.image", "A preset holds no pictures"),
         ({"request": {"mask": None}}, "request.mask", "A preset holds no pictures"),
         ({"request": {"preset": "shot"}}, "request.preset", "by each request alone"),
@@ -244,7 +244,8 @@ def test_what_is_wrong_with_a_preset_s_own_field_names_the_preset(make: Any, ask
 
 
 def test_a_preset_is_its_owner_s_unless_it_is_shared(ask: Ask, make: Any, submit: Any) -> None:
-    tokens = {name: create_key(name=name, scopes=scopes)[1] for name, scopes in (("a", ["read", "submit"]), ("b", ["read", "submit"]), ("boss", ["staff"]))}  # fmt: skip
+    scopes = {"a": ["read", "submit"], "b": ["read", "submit"], "boss": ["staff"]}
+    tokens = {name: create_key(name=name, scopes=allowed)[1] for name, allowed in scopes.items()}
     make("mine", {"steps": 3}, token=tokens["a"])
     assert ask("get", "/api/presets/mine/", token=tokens["b"]).status_code == 404
     assert "preset" in errors(ask("post", "/api/txt2img/", {"preset": "mine", "prompt": "a"}, tokens["b"]))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from django.db import IntegrityError, transaction
 from django.db.models import F, Prefetch, Q, QuerySet
 from django.db.models.functions import Now
+from rest_framework.exceptions import ValidationError
 
 from api.access.principals import Principal
 from api.errors import DarkroomError
@@ -66,7 +67,7 @@ def create_preset(
     description: str = "",
     shared: bool = False,
 ) -> Preset:
-    """Raises DarkroomError (400, with its field) where the name is taken."""
+    """Raises ValidationError where the name is taken."""
     with naming_the_field(), transaction.atomic():
         preset = Preset.objects.create(name=name, owner_key=owner_key, description=description, shared=shared)
         return add_version(preset, request, parameters, owner_key)
@@ -90,6 +91,7 @@ def add_version(preset: Preset, request: JsonObject, parameters: Sequence[str], 
     preset.last_version += 1
     preset.versions.create(number=preset.last_version, request=request, parameters=list(parameters), created_by=by)
     Preset.objects.filter(pk=preset.pk).update(last_version=preset.last_version, changed_at=Now())
+    preset.refresh_from_db(fields=["changed_at"])
     return preset
 
 
@@ -99,7 +101,7 @@ def naming_the_field() -> Iterator[None]:
         yield
     except IntegrityError:
         detail = "There is a preset with this name; change that one, or take another name."
-        raise DarkroomError("name_taken", 400, detail, field="name") from None
+        raise ValidationError({"name": [detail]}, code="name_taken") from None
 
 
 def may_change(preset: Preset, principal: Principal) -> bool:
