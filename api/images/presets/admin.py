@@ -31,13 +31,14 @@ class PresetForm(forms.ModelForm):
     parameters = forms.CharField(
         required=False,
         max_length=2000,
-        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        widget=forms.TextInput(attrs={"class": "vLargeTextField"}),
         help_text="Which of these fields a request may change, separated by commas. The others that are set here are fixed.",
     )
 
     class Meta:
         model = Preset
         fields = ["name", "description", "shared"]
+        widgets = {"description": forms.TextInput(attrs={"class": "vLargeTextField"})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
