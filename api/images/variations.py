@@ -1,7 +1,7 @@
 """A request that varies a picture which was made here: where its noise begins, and what it leaves open."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import NoReturn
 
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
@@ -51,5 +51,5 @@ def origin_of(image: GeneratedImage) -> tuple[int, list[JsonObject]]:
     return variation["seed"], [*variation["earlier"], {"seed": own, "strength": variation["strength"]}]
 
 
-def refuse(field: str, detail: str, code: str) -> Any:
+def refuse(field: str, detail: str, code: str) -> NoReturn:
     raise ValidationError({"variation": {field: [detail]}}, code=code)

@@ -141,5 +141,5 @@ class PresetDetailSerializer(PresetSerializer):
     versions = PresetVersionSerializer(many=True, read_only=True)
 
     class Meta(PresetSerializer.Meta):
-        fields = (*PresetSerializer.Meta.fields, "versions")
-        read_only_fields = fields
+        fields = (*PresetSerializer.Meta.fields, "versions")  # type: ignore[assignment]
+        read_only_fields = fields  # type: ignore[assignment]
