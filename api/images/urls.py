@@ -2,6 +2,7 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from api.images.prompt_views import PngInfoView, PromptView
+from api.images.upscaling.views import UpscaleView
 from api.images.views import ImageFileView, ImageViewSet, Img2ImgView, Txt2ImgView
 
 router = SimpleRouter(use_regex_path=False)
@@ -9,6 +10,7 @@ router.register("images", ImageViewSet, basename="image")
 urlpatterns = [
     path("txt2img/", Txt2ImgView.as_view(), name="txt2img"),
     path("img2img/", Img2ImgView.as_view(), name="img2img"),
+    path("upscale/", UpscaleView.as_view(), name="upscale"),
     path("prompt/", PromptView.as_view(), name="prompt"),
     path("png-info/", PngInfoView.as_view(), name="png-info"),
     path("images/<uuid:id>/file/", ImageFileView.as_view(), name="image-file"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
 from api.errors import DarkroomError
 from api.images.spec import Txt2ImgSpec
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class ImageRequest:
     spec: Txt2ImgSpec
     image: Image.Image | None = None
     mask: Image.Image | None = None
+    latents: torch.Tensor | None = None
+    """(1, channels, h, w), in the place of `image`: what the picture would be encoded to."""
 
 
 class Hooks(Protocol):

@@ -104,9 +104,12 @@ def _from_noise(pipeline: Any, scheduler: Any, task: Task, generator: torch.Gene
 
 def _from_picture(pipeline: Any, task: Task, spec: Img2ImgSpec, generator: torch.Generator) -> Start:
     device = pipeline._execution_device
-    picture = pipeline.image_processor.preprocess([source_image(task.request)])
     timesteps, _ = pipeline.get_timesteps(spec.steps, spec.strength, "cpu")
-    latents = pipeline.prepare_latents(picture, timesteps[:1], 1, 1, pipeline.vae.dtype, device, generator)
+    if task.request.latents is not None:
+        picture, dtype = task.request.latents, torch.float32
+    else:
+        picture, dtype = pipeline.image_processor.preprocess([source_image(task.request)]), pipeline.vae.dtype
+    latents = pipeline.prepare_latents(picture, timesteps[:1], 1, 1, dtype, device, generator)
     return Start(latents, timesteps)
 
 
