@@ -100,6 +100,6 @@ def run(network: UpscalingNetwork, pixels: np.ndarray) -> np.ndarray:
     missing = [(-length) % network.divisor for length in (height, width)]
     padded = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge") if any(missing) else pixels
     device = next(network.parameters()).device
-    given = torch.from_numpy(np.ascontiguousarray(padded)).to(device).permute(2, 0, 1)[None].float() / 255
+    given = torch.from_numpy(np.array(padded)).to(device).permute(2, 0, 1)[None].float() / 255
     made = network(given)[0].clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)
     return made[: height * network.scale, : width * network.scale].contiguous().cpu().numpy()
