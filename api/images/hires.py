@@ -27,7 +27,7 @@ class HiresUse:
         maximum=MOST_STEPS,
         help="Of the second pass, which runs the part of them that `strength` says; default: those of the first.",
     )
-    strength: float = param(default=0.5, minimum=0, maximum=1, help="As of img2img: 0 keeps the picture, 1 forgets it.")
+    strength: float = param(default=0.4, minimum=0, maximum=1, help="As of img2img: 0 keeps the picture, 1 forgets it.")
     upscaler: str = param(
         decided=True,
         max_length=LONGEST_NAME,

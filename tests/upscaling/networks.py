@@ -35,7 +35,12 @@ def lively[N: UpscalingNetwork](network: N) -> N:
 
 
 def as_bsrgan(tensors: Tensors) -> Tensors:
-    names = {r"^body\.(\d+)\.rdb": r"RRDB_trunk.\1.RDB", r"^conv_body": "trunk_conv", r"^conv_up": "upconv", r"^conv_hr": "HRconv"}
+    names = {
+        r"^body\.(\d+)\.rdb": r"RRDB_trunk.\1.RDB",
+        r"^conv_body": "trunk_conv",
+        r"^conv_up": "upconv",
+        r"^conv_hr": "HRconv",
+    }
     return {renamed(name, names): tensor for name, tensor in tensors.items()}
 
 

@@ -96,8 +96,14 @@ def test_a_network_whose_first_layer_takes_squares_of_pixels_enlarges_less() -> 
     ("change", "reason"),
     [
         (lambda tensors: tensors.pop("body.1.rdb2.conv3.weight"), "it lacks the tensor body.1.rdb2.conv3.weight"),
-        (lambda tensors: tensors.update({"body.0.rdb1.conv1x1.weight": torch.ones(1)}), "body.0.rdb1.conv1x1.weight, which the"),
-        (lambda tensors: tensors.update({"conv_hr.weight": torch.ones(4, 4, 3, 3)}), "conv_hr.weight has the shape [4, 4, 3, 3]"),
+        (
+            lambda tensors: tensors.update({"body.0.rdb1.conv1x1.weight": torch.ones(1)}),
+            "body.0.rdb1.conv1x1.weight, which the",
+        ),
+        (
+            lambda tensors: tensors.update({"conv_hr.weight": torch.ones(4, 4, 3, 3)}),
+            "conv_hr.weight has the shape [4, 4, 3, 3]",
+        ),
         (lambda tensors: tensors.update({"conv_first.weight": torch.ones(16, 5, 3, 3)}), "it takes 5 channels"),
         (lambda tensors: [tensors.pop(name) for name in list(tensors) if "rdb" in name], "has no body.0.rdb1.conv1"),
     ],
@@ -178,7 +184,9 @@ def test_a_smaller_scale_than_the_networks_is_the_whole_enlarged_and_made_smalle
     ("own", "scale", "passes"),
     [(4, 4, [(1, 4)]), (4, 2, [(1, 2)]), (2, 4, [(1, 2), (2, 4)]), (2, 3, [(1, 2), (2, 3)]), (3, 4, [(1, 3), (3, 4)])],
 )
-def test_a_network_enlarges_its_own_picture_until_it_is_large_enough(own: int, scale: int, passes: list[tuple[int, int]]) -> None:
+def test_a_network_enlarges_its_own_picture_until_it_is_large_enough(
+    own: int, scale: int, passes: list[tuple[int, int]]
+) -> None:
     assert plan(own, scale) == passes
     told: list[tuple[int, int]] = []
 

@@ -31,6 +31,7 @@ SIZE = 512
 """Of a drawing before it is made small."""
 CROP, CROPS, DRAWINGS = 48, 4, 4
 """Pixels a side of what the network is given; so many from each of so many drawings are a batch."""
+BATCH = CROPS * DRAWINGS
 POSTERS, SOFTENED = 0.25, 0.3
 """Shares: of posters among the drawings, and of those that are blurred a little, as pictures that a model made are."""
 PEAK, DECAY = 1e-3, 0.998
@@ -90,8 +91,17 @@ def as_tensor(pictures: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
-def train_upscaler(checkpoints: Path, minutes: float, device: torch.device) -> SRVGGNetCompact:
-    """Train for `minutes` in all, from the checkpoint if there is one."""
+@dataclass(frozen=True)
+class TrainedUpscaler:
+    network: SRVGGNetCompact
+    folder: Path
+    """Where its weights were written."""
+    steps: int
+    minutes: float
+
+
+def train_upscaler(checkpoints: Path, minutes: float, device: torch.device) -> TrainedUpscaler:
+    """Train for `minutes` in all, from the checkpoint if there is one; then export the weights."""
     torch.manual_seed(7)
     network, path = SRVGGNetCompact(WIDTH, CONVOLUTIONS, SCALE).to(device), checkpoints / "starter-upscaler.pt"
     optimizer = torch.optim.AdamW(network.parameters(), PEAK, weight_decay=0.0, fused=True)
@@ -115,7 +125,7 @@ def train_upscaler(checkpoints: Path, minutes: float, device: torch.device) -> S
             trainer.keep(path, budget)
     trainer.average.swap()
     trainer.keep(path, budget)
-    return network.eval()
+    return TrainedUpscaler(network.eval(), export_upscaler(checkpoints), trainer.step, trainer.spent)
 
 
 def export_upscaler(checkpoints: Path, weights: Path = FOLDER) -> Path:
