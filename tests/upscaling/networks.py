@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -13,6 +14,7 @@ from api.loading.upscaling.rrdbnet import RRDBNet
 from api.loading.upscaling.srvgg import SRVGGNetCompact
 
 Tensors = dict[str, torch.Tensor]
+N = TypeVar("N", bound=UpscalingNetwork)
 
 
 def rrdbnet(upsamples: int = 2, unshuffled: int = 1) -> RRDBNet:
@@ -25,7 +27,7 @@ def srvgg(scale: int = 4) -> SRVGGNetCompact:
     return lively(SRVGGNetCompact(16, 4, scale))
 
 
-def lively[N: UpscalingNetwork](network: N) -> N:
+def lively(network: N) -> N:
     """With weights that make something of every pixel around."""
     with torch.no_grad():
         for parameter in network.parameters():
