@@ -32,7 +32,7 @@ def lively(network: N) -> N:
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() > 1:
-                parameter.mul_(2)
+                parameter.mul_(1.5)
     return network.eval()
 
 

@@ -89,8 +89,14 @@ def enlarge_tile(network: UpscalingNetwork, pixels: np.ndarray, tile: Tile, scal
     if scale == network.scale:
         return picture
     own, target = tile.within(kept).scaled(network.scale), tile.scaled(scale)
-    size = target.right - target.left, target.bottom - target.top
-    return picture.resize(size, Image.Resampling.LANCZOS, box=own.box)
+    return resize_part(picture, own, (target.right - target.left, target.bottom - target.top))
+
+
+def resize_part(picture: Image.Image, part: Tile, size: tuple[int, int]) -> Image.Image:
+    """By Lanczos, first in width and then in height: Pillow chooses the order by a picture's shape, and rounds in between."""
+    width, height = size
+    narrow = picture.resize((width, picture.height), Image.Resampling.LANCZOS, box=(part.left, 0, part.right, picture.height))
+    return narrow.resize((width, height), Image.Resampling.LANCZOS, box=(0, part.top, width, part.bottom))
 
 
 @torch.inference_mode()
