@@ -57,7 +57,7 @@ from api.loading.device_memory import (
 )
 from api.loading.download_progress import DOWNLOAD_SHARE, Progress, download_progress
 from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
-from api.loading.oom_retry import OomRetry
+from api.loading.oom_retry import SMALLER_BATCHES, OomRetry
 
 __all__ = [
     "MEASURES",
@@ -143,9 +143,12 @@ class ModelLoader:
                     loaded_model.pins -= 1
                     loaded_model.last_used = time.time()
 
-    def retry_on_oom(self, lease: Lease, *, batch_size: int) -> OomRetry:
-        """Attempts that apply one memory measure after each out-of-memory error; see the module's docstring."""
-        return OomRetry(lease, batch_size, self._evict_unpinned)
+    def retry_on_oom(self, lease: Lease, *, batch_size: int, smaller: str = SMALLER_BATCHES) -> OomRetry:
+        """Attempts that apply one memory measure after each out-of-memory error; see the module's docstring.
+
+        `smaller`: how people are told of a `batch_size` that was halved, where it counts something else than pictures.
+        """
+        return OomRetry(lease, batch_size, self._evict_unpinned, smaller)
 
     def adapter(self, adapter_id: str, on_progress: Progress | None = None) -> tuple[AdapterEntry, Path]:
         """An adapter's entry and its safetensors file, fetched if needed. Raises UnknownAdapter, DarkroomError."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from api.catalog.entries import ModelEntry
+from api.catalog.entries import UPSCALING, ModelEntry
 from api.catalog.usual_settings import usual_settings
 from api.model_files.header import HeaderError, read_header
 from api.model_files.identify import Identity, identify
-from api.model_files.usability import why_incomplete, why_no_checkpoint
+from api.model_files.usability import why_incomplete, why_no_checkpoint, why_no_upscaler
 
 SUFFIX = ".safetensors"
 
 
-def defaults_of_file(path: Path) -> dict[str, Any]:
+def defaults_of_file(path: Path, task: str) -> dict[str, Any]:
     """Fields of a ModelEntry, by the file's header and name; {} for a file that is not there or can't be read."""
     try:
-        return defaults_of(identify(read_header(path), path.name), path.stem)
+        identity = identify(read_header(path), path.name)
+        return defaults_of_upscaler(identity) if task == UPSCALING else defaults_of(identity, path.stem)
     except (HeaderError, OSError):
         return {}
 
@@ -33,7 +34,13 @@ def why_not(entry: ModelEntry) -> str:
         return str(error)
     except OSError as error:
         return f"it can't be read ({error.strerror})"
+    if entry.task == UPSCALING:
+        return why_no_upscaler(identity)
     return why_no_checkpoint(identity) or why_incomplete(identity, path, vae=entry.vae, has_base=bool(entry.base))
+
+
+def defaults_of_upscaler(identity: Identity) -> dict[str, Any]:
+    return {"family": identity.family, "parameters": identity.parameters, "memory": identity.parameters * 2}
 
 
 def defaults_of(identity: Identity, name: str) -> dict[str, Any]:

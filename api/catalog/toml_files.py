@@ -18,6 +18,7 @@ from api.catalog.entries import (
     STORAGES,
     TASKS,
     TEXT_TO_IMAGE,
+    UPSCALING,
     AdapterEntry,
     EmbeddingEntry,
     ModelEntry,
@@ -165,7 +166,7 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     if "vae" in values and values["vae"].endswith(SUFFIX):
         values["vae"] = str(base / Path(values["vae"]).expanduser())
     if _is_single_file(values):
-        values = {**defaults_of_file(values["path"]), "single_file": True, **values}
+        values = {**defaults_of_file(values["path"], values.get("task", TEXT_TO_IMAGE)), "single_file": True, **values}
     if values.get("task", TASKS[0]) not in TASKS:
         raise table.wrong("task", f"must be one of {', '.join(TASKS)}")
     if values.get("precision", "auto") not in PRECISIONS:
@@ -194,9 +195,9 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
 
 
 def _is_single_file(values: dict[str, Any]) -> bool:
-    """The table needn't say so: a checkpoint for pictures that is a file is a single file."""
-    path = values["path"]
-    return path is not None and path.suffix == SUFFIX and values.get("task", TEXT_TO_IMAGE) == TEXT_TO_IMAGE
+    """The table needn't say so: a checkpoint for pictures, or an upscaler, that is a file is a single file."""
+    path, task = values["path"], values.get("task", TEXT_TO_IMAGE)
+    return path is not None and path.suffix == SUFFIX and task in (TEXT_TO_IMAGE, UPSCALING)
 
 
 def _adapter(table: _Table, *, base: Path) -> AdapterEntry:

@@ -21,6 +21,7 @@ from api.images.pictures import Output, Picture, Run, discard, open_request, ope
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import link_sources, set_tags
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
+from api.images.upscaling.enlarging import enlarge_kept
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
 from api.jobs.running import Failed, Outcome, Stopped
@@ -72,7 +73,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
                 elif isinstance(run_result, DarkroomError):
                     yield Failed(run, run_result)
                 else:
-                    yield save(run, sink.choose(index))
+                    yield save(run, enlarge_kept(run, sink.choose(index)))
 
     def record(self, job: Job, output: Output) -> JsonObject:
         sources = find_sources(output.spec)

@@ -16,6 +16,7 @@ from config.catalog import get_catalog
 NO_STEPS = "steps × strength is less than one step: the picture was left as it is."
 NO_GUIDANCE = "negative_prompt has no effect at a guidance_scale of 1 or below."
 NO_GUIDANCE_FLOW = "negative_prompt has no effect with this model at this guidance_scale."
+HIRES_IDLE = "hires has no effect on a picture that is left as it was."
 NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
 
 
@@ -25,6 +26,8 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
         yield NO_GUIDANCE_FLOW if is_flow(spec.model_id) else NO_GUIDANCE
     if isinstance(spec, Img2ImgSpec) and spec.steps_run < 1:
         yield NO_STEPS
+        if spec.hires:
+            yield HIRES_IDLE
     if spec.rank_by and not spec.best_of:
         yield NOT_RANKED
     for lora in spec.loras:

@@ -15,6 +15,7 @@ from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.edit_requests import check_edits, default_strength, working_size
+from api.images.enlarging_fields import check_enlarging, decide_enlarging
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
 from api.images.presets.applying import AppliedPreset, find_preset
@@ -109,6 +110,7 @@ class Txt2ImgSerializer(SpecSerializer):
         check_best_of(data)
         check_edits(data, self.entry)
         check_seeds(data)
+        check_enlarging(data, self.entry, self.size_of(data), self.steps_of(data))
         if not settings.USE_LOCAL_MODELS:
             self.refuse_remote(data)
         return data
@@ -148,19 +150,28 @@ class Txt2ImgSerializer(SpecSerializer):
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         """What the client left open."""
         entry = self.entry
-        width, height = self.default_sides(data)
+        width, height = self.size_of(data)
         guidance = data.get("guidance_scale")
         scheduler = data.get("scheduler") or entry.scheduler or None
         return {
             "model_id": entry.id,
-            "width": data.get("width") or width,
-            "height": data.get("height") or height,
+            "width": width,
+            "height": height,
             "scheduler": scheduler,
-            "steps": data.get("steps") or min(entry.default_steps, most_steps(scheduler)),
+            "steps": self.steps_of(data),
             "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
             "rank_by": data.get("rank_by", DEFAULT if data.get("best_of") else None),
+            **decide_enlarging(data),
         }
+
+    def size_of(self, data: dict[str, Any]) -> tuple[int, int]:
+        width, height = self.default_sides(data)
+        return data.get("width") or width, data.get("height") or height
+
+    def steps_of(self, data: dict[str, Any]) -> int:
+        most = most_steps(data.get("scheduler") or self.entry.scheduler or None)
+        return data.get("steps") or min(self.entry.default_steps, most)
 
     def default_sides(self, data: dict[str, Any]) -> tuple[int, int]:
         return self.entry.default_size, self.entry.default_size

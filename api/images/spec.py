@@ -7,9 +7,11 @@ from typing import Any, Literal, TypeAlias
 
 from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
+from api.images.hires import HiresUse
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
+from api.images.upscaling.spec import UpscaleUse
 from api.json_types import JsonObject
 from api.specs import InputImage, InputMask, Spec, param
 
@@ -166,6 +168,16 @@ class Txt2ImgSpec(Spec):
     )
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=MOST_LORAS, local_only=True)
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
+    hires: HiresUse | None = param(
+        default=None,
+        omitted=True,
+        shared=False,
+        local_only=True,
+        help="A second pass over the picture, enlarged. Models of the Stable Diffusion 1, 2 and XL families alone have one.",
+    )
+    upscale: UpscaleUse | None = param(
+        default=None, omitted=True, shared=False, local_only=True, help="Each picture that is kept is enlarged, at the end."
+    )
     output_format: str = param(default="png", shared=False, choices=FORMAT_NAMES)
     tags: tuple[str, ...] = param(default=(), shared=False, max_items=MOST_TAGS, max_length=LONGEST_TAG)
     deterministic: bool = param(default=False, shared=True, local_only=True)

@@ -3,6 +3,7 @@ from rest_framework.routers import SimpleRouter
 
 from api.images.presets.views import PresetViewSet
 from api.images.prompt_views import PngInfoView, PromptView
+from api.images.upscaling.views import UpscaleView
 from api.images.views import ImageFileView, ImageViewSet, Img2ImgView, Txt2ImgView
 
 router = SimpleRouter(use_regex_path=False)
@@ -11,6 +12,7 @@ router.register("presets", PresetViewSet, basename="preset")
 urlpatterns = [
     path("txt2img/", Txt2ImgView.as_view(), name="txt2img"),
     path("img2img/", Img2ImgView.as_view(), name="img2img"),
+    path("upscale/", UpscaleView.as_view(), name="upscale"),
     path("prompt/", PromptView.as_view(), name="prompt"),
     path("png-info/", PngInfoView.as_view(), name="png-info"),
     path("images/<uuid:id>/file/", ImageFileView.as_view(), name="image-file"),

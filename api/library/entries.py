@@ -2,15 +2,35 @@
 
 from pathlib import Path
 
-from api.catalog import AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog import UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
 from api.catalog.usual_settings import usual_settings
-from api.library.models import LibraryFile
+from api.library.models import Kind, LibraryFile
 
 SOURCE = "library"
 UNKNOWN_LICENCE = "unknown"
 
 
 def model_entry(row: LibraryFile) -> ModelEntry:
+    """Of what makes pictures, or enlarges them."""
+    return upscaler_entry(row) if row.kind == Kind.UPSCALER else checkpoint_entry(row)
+
+
+def upscaler_entry(row: LibraryFile) -> ModelEntry:
+    return ModelEntry(
+        id=row.entry_id,
+        name=row.name,
+        task=UPSCALING,
+        family=row.family,
+        path=Path(row.path),
+        single_file=True,
+        licence=row.licence or UNKNOWN_LICENCE,
+        source=SOURCE,
+        parameters=row.parameters,
+        memory=2 * row.parameters or row.size,
+    )
+
+
+def checkpoint_entry(row: LibraryFile) -> ModelEntry:
     usual = usual_settings(row.family, row.variant, row.prediction, row.few_step, row.file_name)
     return ModelEntry(
         id=row.entry_id,

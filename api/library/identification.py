@@ -25,7 +25,6 @@ PICKLE = (
 GGUF = "It is a GGUF file, and this version reads safetensors files."
 NOT_USED = {
     Kind.CONTROLNET: "It is a ControlNet, which no request of this version can name.",
-    Kind.UPSCALER: "It is an upscaler, which no request of this version can name.",
 }
 NO_FAMILY = "Nothing in it tells which family of models it fits. A table in the file that CATALOG_EXTRA names can say it."
 VANISHED = "It vanished while it was read."

@@ -27,6 +27,9 @@ class Kind(models.TextChoices):
 
 
 MODEL_KINDS = (Kind.CHECKPOINT, Kind.DENOISER)
+"""What makes pictures."""
+NAMED_KINDS = (*MODEL_KINDS, Kind.UPSCALER)
+"""What a request names by `model_id`."""
 """What a request may name as its model."""
 
 

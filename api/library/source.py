@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 
 from api.catalog import (
     TEXT_TO_IMAGE,
+    UPSCALING,
     AdapterEntry,
     AmbiguousAdapter,
     AmbiguousEmbedding,
@@ -17,18 +18,20 @@ from api.catalog import (
     UnknownEntry,
 )
 from api.library.entries import adapter_entry, embedding_entry, model_entry
-from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, MODEL_KINDS, Kind, LibraryFile
+from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, MODEL_KINDS, NAMED_KINDS, Kind, LibraryFile
 
 HASH = re.compile(r"[0-9a-fA-F]{8}|[0-9a-fA-F]{10}|[0-9a-fA-F]{12}|[0-9a-fA-F]{64}")
 LONGEST_FILE_NAME = 255
 MOST_OFFERED = 10_000
 MOST_SIMILAR = 3
-KINDS: dict[str, Sequence[Kind]] = {"model": MODEL_KINDS, "adapter": [Kind.LORA], "embedding": [Kind.EMBEDDING]}
+KINDS: dict[str, Sequence[Kind]] = {"model": NAMED_KINDS, "adapter": [Kind.LORA], "embedding": [Kind.EMBEDDING]}
+
+KINDS_OF_TASK: dict[str, Sequence[Kind]] = {TEXT_TO_IMAGE: MODEL_KINDS, UPSCALING: [Kind.UPSCALER]}
 
 
 class LibrarySource:
     def find_model(self, name: str) -> ModelEntry | None:
-        row = find_usable(name, MODEL_KINDS, AmbiguousModel)
+        row = find_usable(name, NAMED_KINDS, AmbiguousModel)
         return model_entry(row) if row else None
 
     def find_adapter(self, name: str) -> AdapterEntry | None:
@@ -40,9 +43,8 @@ class LibrarySource:
         return embedding_entry(row) if row else None
 
     def models(self, task: str) -> list[ModelEntry]:
-        if task != TEXT_TO_IMAGE:
-            return []
-        return [model_entry(row) for row in LibraryFile.objects.usable().filter(kind__in=MODEL_KINDS)[:MOST_OFFERED]]
+        kinds = KINDS_OF_TASK.get(task, ())
+        return [model_entry(row) for row in LibraryFile.objects.usable().filter(kind__in=kinds)[:MOST_OFFERED]] if kinds else []
 
     def adapters(self, family: str) -> list[AdapterEntry]:
         return [adapter_entry(row) for row in usable_of(Kind.LORA, family)]

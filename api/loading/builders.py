@@ -25,6 +25,7 @@ MODULES = {
     "object-detection": "api.loading.detectors",
     "zero-shot-object-detection": "api.loading.detectors",
     "ocr": "api.loading.ocr",
+    "upscaling": "api.loading.upscaling.building",
     "onnx": "api.loading.onnx",
 }
 

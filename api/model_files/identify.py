@@ -21,6 +21,8 @@ PREDICTION_KEYS = ("v_pred",)
 ZERO_SNR_KEYS = ("ztsnr",)
 BUILT_FAMILIES = ("sd1", "sd2", "sdxl", "sd3", "flux")
 """Families of which a checkpoint in one file can be loaded (api/loading/single_files)."""
+BUILT_UPSCALERS = ("rrdbnet", "srvgg")
+"""Networks that api/loading/upscaling builds."""
 EPSILON_SD2 = re.compile(r"(?<!\d)512(?!\d)|turbo|base")
 """In the name of a Stable Diffusion 2 that predicts the noise; the others predict v, and their weights don't tell."""
 
@@ -105,8 +107,8 @@ def _kind_of_part(header: Header, name: str, stated: str) -> tuple[Kind, str, st
         shape = tensors[f"{prefix}decoder.conv_in.weight"].shape
         family = stated or ("sdxl" if re.search(r"sdxl|(?<![a-z])xl(?![a-z])", name.lower()) else "")
         return "vae", family, f"{shape[1]}-channel" if len(shape) == 4 else ""
-    if layouts.is_upscaler(tensors):
-        return "upscaler", "", ""
+    if family := layouts.upscaler_family(tensors):
+        return "upscaler", family, ""
     if layouts.is_text_encoder(tensors):
         return "text_encoder", "", ""
     family_of_embedding = layouts.embedding_family(tensors)
@@ -139,6 +141,8 @@ def _lacks(header: Header) -> tuple[str, ...]:
 def _unusable(header: Header, kind: Kind, family: str, variant: str) -> str:
     if kind == "unknown":
         return "Its tensors have the names of no kind of model that is known here."
+    if kind == "upscaler" and family not in BUILT_UPSCALERS:
+        return "It is an upscaler of SwinIR's kind; RRDBNet (ESRGAN, Real-ESRGAN) and SRVGGNetCompact are run here."
     if kind not in ("checkpoint", "denoiser"):
         return ""
     denoiser = layouts.find_denoiser(header.tensors)

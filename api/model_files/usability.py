@@ -10,7 +10,7 @@ KINDS = {
     "lora": "it is a LoRA, which an entry of [adapters] names",
     "embedding": "it is an embedding, which an entry of [embeddings] names",
     "vae": "it is a VAE alone, which an entry of a model names by `vae`",
-    "upscaler": "it is an upscaler",
+    "upscaler": 'it is an upscaler, which an entry of a model names with task = "upscaling"',
     "controlnet": "it is a ControlNet",
     "text_encoder": "it is a text encoder alone",
 }
@@ -22,10 +22,21 @@ def why_no_checkpoint(identity: Identity) -> str:
     if identity.kind in KINDS:
         return f"it is no checkpoint: {KINDS[identity.kind]}"
     if identity.unusable:
-        return identity.unusable[0].lower() + identity.unusable[1:].rstrip(".")
+        return as_clause(identity.unusable)
     if identity.family not in BUILT_FAMILIES:
         return "it is of no family that is loaded from one file"
     return ""
+
+
+def as_clause(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
+
+
+def why_no_upscaler(identity: Identity) -> str:
+    """ "" where it is one that can be built."""
+    if identity.kind != "upscaler":
+        return f"it is no upscaler: {KINDS.get(identity.kind) or f'it is of the kind {identity.kind}'}"
+    return as_clause(identity.unusable)
 
 
 def why_incomplete(identity: Identity, file: Path, *, vae: str, has_base: bool) -> str:

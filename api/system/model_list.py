@@ -9,14 +9,15 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 
-from api.catalog import TEXT_TO_IMAGE, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog import TEXT_TO_IMAGE, UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
 from api.json_types import JsonObject
 from api.library.entries import SOURCE, UNKNOWN_LICENCE, model_entry
-from api.library.models import MODEL_KINDS, Kind, LibraryFile
+from api.library.models import NAMED_KINDS, Kind, LibraryFile
 from api.system.selectors import is_available, live_workers, loaded_ids
 from config.catalog import get_catalog
 
 OTHER_MODEL = "model"
+KIND_OF_TASK = {TEXT_TO_IMAGE: Kind.CHECKPOINT.value, UPSCALING: Kind.UPSCALER.value}
 MODEL_LIST_KINDS = (*Kind.values, OTHER_MODEL)
 MOST_ADAPTERS = 10
 """Of the library, that are named with each model."""
@@ -59,7 +60,7 @@ class ModelList:
 
     def of_tables(self) -> Iterator[JsonObject]:
         catalog = get_catalog()
-        if self.kind in ("", Kind.CHECKPOINT, OTHER_MODEL):
+        if self.kind in ("", *KIND_OF_TASK.values(), OTHER_MODEL):
             yield from (self.describe_model(entry) for entry in catalog.models.values())
         if self.kind == Kind.LORA:
             yield from (describe_part(Kind.LORA, entry) for entry in catalog.adapters.values())
@@ -77,7 +78,7 @@ class ModelList:
         return {
             **{name: getattr(entry, name) for name in OF_ENTRY},
             **NO_FILE,
-            "kind": Kind.CHECKPOINT.value if entry.task == TEXT_TO_IMAGE else OTHER_MODEL,
+            "kind": KIND_OF_TASK.get(entry.task, OTHER_MODEL),
             "available": is_available(entry),
             "loaded": entry.id in self.loaded,
             "adapters": self.adapters_of(entry),
@@ -103,13 +104,13 @@ class ModelList:
     def files(self) -> QuerySet[LibraryFile]:
         if not settings.LIBRARY_DIRS or self.kind == OTHER_MODEL:
             return LibraryFile.objects.none()
-        rows = LibraryFile.objects.present().filter(kind__in=[self.kind] if self.kind else MODEL_KINDS)
+        rows = LibraryFile.objects.present().filter(kind__in=[self.kind] if self.kind else NAMED_KINDS)
         rows = rows.filter(family=self.family) if self.family else rows
         named = Q(entry_id__icontains=self.q) | Q(name__icontains=self.q) | Q(file_name__icontains=self.q)
         return rows.filter(named) if self.q else rows
 
     def describe_file(self, row: LibraryFile) -> JsonObject:
-        makes_pictures = row.kind in MODEL_KINDS
+        is_named = row.kind in NAMED_KINDS
         entry = model_entry(row)
         model = {
             **{name: getattr(entry, name) for name in OF_ENTRY},
@@ -117,7 +118,7 @@ class ModelList:
             "adapters": self.adapters_of(entry),
         }
         return {
-            **(model if makes_pictures else {**NO_MODEL, "parameters": row.parameters}),
+            **(model if is_named else {**NO_MODEL, "parameters": row.parameters}),
             "id": row.entry_id,
             "name": row.name,
             "kind": row.kind,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
 from api.errors import DarkroomError
 from api.images.backends.frames import Frame, make_frame
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class ImageRequest:
     spec: Txt2ImgSpec
     image: Image.Image | None = None
     mask: Image.Image | None = None
+    latents: torch.Tensor | None = None
+    """(1, channels, h, w), in the place of `image`: what the picture would be encoded to."""
 
     @cached_property
     def frame(self) -> Frame:

@@ -12,7 +12,7 @@ import torch
 from api.errors import DarkroomError
 from api.images.backends.engine.coefficients import coefficient_table
 from api.images.backends.engine.conditioning import make_conditionings
-from api.images.backends.engine.first_latents import add_at, draw_after_encoding, fill_change, mix_noise
+from api.images.backends.engine.first_latents import add_at, draw_after_encoding, draw_noise, fill_change, mix_noise
 from api.images.backends.engine.rows import Inpainting, Row, Source
 from api.images.backends.engine.schedules import make_row_scheduler
 from api.images.backends.engine.table_steps import TableRow
@@ -113,11 +113,15 @@ def _from_picture(
     pipeline: Any, task: Task, spec: Img2ImgSpec, generator: torch.Generator, shares: Sequence[SeedShare]
 ) -> Start:
     device, own = pipeline._execution_device, torch.Generator("cpu").manual_seed(generator.initial_seed())
-    picture = pipeline.image_processor.preprocess([source_image(task.request)])
     timesteps, _ = pipeline.get_timesteps(spec.steps, spec.strength, "cpu")
-    latents = pipeline.prepare_latents(picture, timesteps[:1], 1, 1, pipeline.vae.dtype, device, generator)
+    encoded = task.request.latents
+    if encoded is None:
+        picture, dtype = pipeline.image_processor.preprocess([source_image(task.request)]), pipeline.vae.dtype
+    else:
+        picture, dtype = encoded, torch.float32
+    latents = pipeline.prepare_latents(picture, timesteps[:1], 1, 1, dtype, device, generator)
     if shares:
-        draw = draw_after_encoding(latents)
+        draw = draw_after_encoding(latents) if encoded is None else draw_noise(latents)
         noise = draw(own)
         latents = latents + add_at(pipeline.scheduler, timesteps[:1], noise=mix_noise(noise, shares, draw) - noise)
     return Start(latents, timesteps)

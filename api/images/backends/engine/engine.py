@@ -25,6 +25,7 @@ from api.images.backends.engine.graphs import graphed
 from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
 from api.images.backends.engine.progress import report_step
 from api.images.backends.engine.rows import Row
+from api.images.backends.engine.second_pass import expect_second_pass, make_second_row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import keep_outside_mask, leaves_unchanged, notes_on_source, unchanged_image
 from api.images.backends.latents import decode_batch
@@ -163,7 +164,9 @@ class Engine:
                 with self._working_on([task], "encode"):
                     embeddings = find_embeddings(self.loader.catalog, lease.entry, task.request.spec)
                     by_table = lease.device.type != "cpu"
-                    self._rows.append(make_row(lease, task, task.waiting[0], by_table=by_table, embeddings=embeddings))
+                    row = make_row(lease, task, task.waiting[0], by_table=by_table, embeddings=embeddings)
+                    expect_second_pass(lease, row)
+                    self._rows.append(row)
                 task.waiting.popleft()
             except DarkroomError as error:
                 task.fail(error)
@@ -186,6 +189,7 @@ class Engine:
 
     def _decode_done(self, lease: Lease) -> None:
         """On a CPU one by one, since there the VAE gains nothing from a batch."""
+        self._start_second_passes(lease)
         most = 1 if lease.device.type == "cpu" else DECODED_AT_ONCE
         while self._done:
             self._done = [row for row in self._done if row.task.result is None]
@@ -193,6 +197,19 @@ class Engine:
             if rows:
                 self._decode(lease, rows)
             self._done = [row for row in self._done if row not in rows]
+
+    def _start_second_passes(self, lease: Lease) -> None:
+        """Of rows that are done, and go on with an enlarged picture."""
+        for row in [row for row in self._done if row.steps_after and row.task.result is None]:
+            try:
+                with self._working_on([row.task], "enlarge"):
+                    embeddings = find_embeddings(self.loader.catalog, lease.entry, row.task.request.spec)
+                    by_table = lease.device.type != "cpu"
+                    second = make_second_row(self.loader, lease, row, by_table=by_table, embeddings=embeddings)
+                self._rows.append(second)
+            except DarkroomError as error:
+                row.task.fail(error)
+            self._done.remove(row)
 
     def _decode(self, lease: Lease, rows: Sequence[Row]) -> None:
         with self._working_on([row.task for row in rows], "decode"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,14 +31,24 @@ def interpolate(low: torch.Tensor, high: torch.Tensor, strength: float) -> torch
     return (torch.sin((1 - strength) * angle) * low + torch.sin(strength * angle) * high) / torch.sin(angle)
 
 
+def draw_noise(like: torch.Tensor) -> Callable[[torch.Generator], torch.Tensor]:
+    """As diffusers draws noise for latents such as `like`."""
+    return partial(_draw, like)
+
+
 def draw_after_encoding(like: torch.Tensor) -> Callable[[torch.Generator], torch.Tensor]:
     """As the pipelines do where there is a picture: the sample of the VAE is drawn first."""
 
     def draw(generator: torch.Generator) -> torch.Tensor:
-        randn_tensor(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-        return randn_tensor(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+        _draw(like, generator)
+        return _draw(like, generator)
 
     return draw
+
+
+def _draw(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    drawn: torch.Tensor = randn_tensor(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    return drawn
 
 
 def add_at(

@@ -15,6 +15,7 @@ MODELS = (
     "judge",
     "nima",
     "lora",
+    "starter-upscaler",
     "starter-vlm",
     "starter-hazards",
     "starter-detector",

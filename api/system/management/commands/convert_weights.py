@@ -1,5 +1,5 @@
 """Makes pickled weights (.ckpt, .pt, .pth, .pth.tar) into safetensors, without running code of the file, and prints the table with
-which a catalog offers them: checkpoints, VAEs, LoRAs and embeddings for pictures, scorers, hazard models."""
+which a catalog offers them: checkpoints, VAEs, LoRAs, embeddings and upscalers for pictures, scorers, hazard models."""
 
 import shutil
 from argparse import ArgumentParser
@@ -93,13 +93,12 @@ def id_of(file: Path) -> str:
 TABLES = {"lora": "adapters", "embedding": "embeddings"}
 WITHOUT_TABLE = {
     "vae": "Name it as `vae` in a model's table of the file that CATALOG_EXTRA names.",
-    "upscaler": "The catalog has no tables of upscalers.",
 }
 
 
 def table(model_id: str, folder: Path, found: Any, base: str | None) -> str:
     lines = [f'[{TABLES.get(found.kind, "models")}."{model_id}"]', f'path = "{folder}"', f'family = "{found.family}"']
-    if not found.kind:
+    if not found.kind or found.kind == "upscaler":
         lines.append(f'task = "{found.task}"')
     if found.needs_base:
         hint = "" if base else f"  # or another CLIP with embeddings of {found.width}"
