@@ -18,6 +18,10 @@ LAYOUT = {
     "variant": {"gradient": "from-blue-500 to-purple-600", "font": "font-serif", "layout": "text-center"},
     "event_data": {"title": "Summer Concert", "description": "Music by the lake, from seven in the evening."},
 }
+GRID = {
+    "request": {"prompt": "a red circle above a blue square", "seed": 7},
+    "axes": [{"field": "steps", "values": [4, 8]}, {"field": "guidance_scale", "values": [1, 5]}],
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,13 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "Make pictures from a picture and a prompt",
             {"A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6}},
         ),
+        Operation(
+            "POST",
+            "/api/grids/",
+            "Vary fields of a request, with all pictures in one",
+            {"Steps and guidance": GRID},
+        ),
+        Operation("POST", "/api/grids/estimate/", "Ask what a grid comes to", {"Steps and guidance": GRID}),
         Operation(
             "POST",
             "/api/prompt/",
