@@ -47,9 +47,15 @@ def chat(**fields: Any) -> dict[str, Any]:
     return {"model": VLM, "messages": [{"role": "user", "content": "What is it?"}], **fields}
 
 
+def grid() -> dict[str, Any]:
+    return {"request": {"prompt": "a lake"}, "axes": [{"field": "steps", "values": [4, 8]}]}
+
+
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/txt2img/": lambda: {"prompt": "a lake"},
     "/api/img2img/": lambda: {"prompt": "a lake", "image": text(png())},
+    "/api/grids/": grid,
+    "/api/grids/estimate/": grid,
     "/api/prompt/": lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "a1111"},
     "/api/png-info/": lambda: {"image": text(encode_image(picture(), "png", {"prompt": "a lake"}, warn=print))},
     "/api/score/": lambda: {"image": text(png())},
@@ -67,7 +73,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORM_PATHS = ("txt2img", "img2img", "score", "clip-score", "detect", "hazards", "ocr")
+FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "detect", "hazards", "ocr")
 FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS]
 
 

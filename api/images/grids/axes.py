@@ -79,9 +79,9 @@ def labels_of(axis: GridAxis) -> list[str]:
 
 def label_of(axis: GridAxis, value: object) -> str:
     """Words speak for themselves; a number says of what it is."""
-    if isinstance(value, str):
-        return value or f"{axis.field}: empty"
-    return f"{axis.field}: {shown(value)}"
+    if isinstance(value, str) and value:
+        return value
+    return f"{axis.field.replace('_', ' ')}: {shown(value) or 'empty'}"
 
 
 def shown(value: object) -> str:

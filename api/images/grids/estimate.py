@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import median
+from dataclasses import dataclass
 from typing import Any
 
+from api.errors import DarkroomError
 from api.images.grids.axes import shape_of
 from api.images.grids.layout import GridLayout, lay_out
 from api.images.grids.spec import GridSpec
 from api.images.no_effect import find_warnings
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
+from api.jobs.kinds import read_spec
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.json_types import JsonObject
@@ -89,20 +91,40 @@ def work_of(spec: Txt2ImgSpec) -> int:
 
 
 def seconds_per_step(model_id: str) -> float | None:
-    """Of one step and one pixel, by the median of the model's newest jobs."""
+    """Of one step and one pixel, by the model's newest jobs: the time in which one of them or several were made, over their work."""
     kinds = (Txt2ImgSpec.kind, Img2ImgSpec.kind)
     jobs = Job.objects.filter(status=Status.SUCCEEDED, model_id=model_id, kind__in=kinds).order_by("-id")
-    rates = [rate for job in jobs.only("kind", "model_id", "prompt", "params", "timings")[:MOST_JOBS] if (rate := rate_of(job))]
-    return median(rates) if rates else None
+    newest = [made for job in jobs[:MOST_JOBS] if (made := made_in(job))]
+    work = sum(one.work for one in newest)
+    return busy_seconds([(one.start, one.end) for one in newest]) / work if work else None
 
 
-def rate_of(job: Job) -> float | None:
-    """None where it was made elsewhere, without these phases, or its row is one of an earlier version that lacks what is needed."""
+@dataclass(frozen=True)
+class Made:
+    """When a job's pictures were made, in seconds of the clock, and how much work it was."""
+
+    start: float
+    end: float
+    work: int
+
+
+def made_in(job: Job) -> Made | None:
+    """None where a row of an earlier version lacks what is needed, or nothing was measured (a hosted model)."""
     seconds = sum(job.timings.get(phase, 0.0) for phase in PHASES)
     try:
-        spec = (Img2ImgSpec if job.kind == Img2ImgSpec.kind else Txt2ImgSpec).from_row(
-            job.params, kind=job.kind, model_id=job.model_id, prompt=job.prompt
-        )
-    except ValueError:
+        spec = read_spec(job)
+    except DarkroomError:
         return None
-    return seconds / work_of(spec) if seconds else None
+    if not seconds or job.finished_at is None or not isinstance(spec, Txt2ImgSpec):
+        return None
+    end = job.finished_at.timestamp()
+    return Made(end - seconds, end, work_of(spec))
+
+
+def busy_seconds(spans: Sequence[tuple[float, float]]) -> float:
+    """How long at least one of them lasted."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total

@@ -95,8 +95,7 @@ class GridEstimateSerializer(serializers.Serializer[object]):
     models = ModelEstimateSerializer(many=True)
     seconds = serializers.FloatField(
         allow_null=True,
-        help_text="By the newest pictures of these models, one cell after the other and without loading: cells that share passes "
-        "take less. null where one of the models has made none yet.",
+        help_text="Without loading, by how long the newest pictures of these models took; null where one of them has made none.",
     )
     width = serializers.IntegerField(help_text="Of the picture with labels.")
     height = serializers.IntegerField()
