@@ -24,6 +24,8 @@ TASKS = (
     "hazard-cells",
     "object-detection",
     "zero-shot-object-detection",
+    "image-segmentation",
+    "mask-generation",
     "ocr",
 )
 

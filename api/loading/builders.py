@@ -24,6 +24,7 @@ MODULES = {
     "hazard-cells": "api.loading.hazards",
     "object-detection": "api.loading.detectors",
     "zero-shot-object-detection": "api.loading.detectors",
+    "image-segmentation": "api.loading.segmenters",
     "ocr": "api.loading.ocr",
     "onnx": "api.loading.onnx",
 }

@@ -132,6 +132,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
     ),
     ("vision", "Find out what is in a picture."): (
+        Operation("POST", "/api/cutout/", "Cut the subject out of a picture", {"A picture": {"image": PICTURE}}),
         Operation("POST", "/api/detect/", "Find things in a picture", {"A picture": {"image": PICTURE, "annotate": True}}),
         Operation(
             "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}

@@ -61,6 +61,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/score/": lambda: {"image": text(png())},
     "/api/score/batch/": lambda: {"items": [{"image": text(png())}]},
     "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},
+    "/api/cutout/": lambda: {"image": text(png())},
     "/api/detect/": lambda: {"image": text(png())},
     "/api/hazards/": lambda: {"image": text(png())},
     "/api/ocr/": lambda: {"image": text(png())},
@@ -73,7 +74,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "detect", "hazards", "ocr")
+FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "cutout", "detect", "hazards", "ocr")
 FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,7 +10,8 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.formats import FORMATS, encode
-from api.files.services import create_file, link_inputs
+from api.files.models import StoredFile
+from api.files.services import create_file, link_inputs, open_image
 from api.images.grids.axes import shape_of
 from api.images.grids.drawing import GridPicture
 from api.images.grids.estimate import cell_warnings, sizes_of
@@ -23,11 +24,11 @@ from api.jobs.models import Job
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.jobs.states import Status
 from api.json_types import JsonObject
-from api.runtime.input_pictures import open_input
 from api.specs import as_json
 
 Run = RunningJob[GridSpec]
 ORIGIN = GeneratedImage.Origin.ANNOTATED
+DELETED = "The picture was deleted."
 
 
 @dataclass(frozen=True)
@@ -148,19 +149,23 @@ def draw_grid(run: Run, children: list[Job]) -> GridOutput:
     with run.measure("draw"):
         layout = lay_out(run.spec.axes, sizes_of(run.spec, list(map(picture_of, children))))
         grid = GridPicture(layout)
-        slots = [place_cell(grid, index, child) for index, child in enumerate(children)]
+        files = StoredFile.objects.in_bulk([UUID(str(image["id"])) for image in map(picture_of, children) if image])
+        slots = [place_cell(grid, index, child, files) for index, child in enumerate(children)]
     with run.measure("save"):
         data = encode(grid.image, FORMATS[run.spec.output_format])
         file = storage.write_image_files(data, grid.image, run.spec.output_format)
     return GridOutput(file, slots, children, layout.scale)
 
 
-def place_cell(grid: GridPicture, index: int, child: Job) -> Slot:
+def place_cell(grid: GridPicture, index: int, child: Job, files: Mapping[UUID, StoredFile]) -> Slot:
     image = picture_of(child)
+    if image is None:
+        return grid.leave_empty(index, reason_of(child))
+    file = files.get(UUID(str(image["id"])))
     try:
-        return grid.leave_empty(index, reason_of(child)) if image is None else grid.paste(index, open_input(str(image["id"])))
+        return grid.paste(index, open_image(file)) if file else grid.leave_empty(index, DELETED)
     except MissingFile:
-        return grid.leave_empty(index, "The picture was deleted.")
+        return grid.leave_empty(index, DELETED)
 
 
 def picture_of(child: Job) -> JsonObject | None:

@@ -7,8 +7,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from api.starter.architecture import WEIGHTS
 from api.starter.cutout.drawings import Drawing, Pool, for_evaluation
+from api.starter.cutout.export import export_cutout
 from api.starter.cutout.network import CutoutNetwork, Exported
+from api.starter.cutout_figures import FOLDER, MODEL, evaluate_cutout, overlap_of, write_cutout_card
 from api.starter.training.judge import worn
 from api.starter.training.run import Average, Budget, Trainer, autocast, every, learning_rate, log, save_grid, to_tensor
 
@@ -50,12 +53,6 @@ def cut_out(model: Exported, drawings: Sequence[Drawing]) -> np.ndarray:
     return torch.cat(parts).float().numpy()
 
 
-def overlap(found: np.ndarray, alpha: np.ndarray) -> float:
-    """Intersection over union of what is more than half covered."""
-    both, either = (found > 0.5) & (alpha > 0.5), (found > 0.5) | (alpha > 0.5)
-    return float(both.sum() / max(either.sum(), 1))
-
-
 def save_cutouts(path: Path, drawings: Sequence[Drawing], found: np.ndarray) -> None:
     shown = []
     for drawing, alpha in zip(drawings, found, strict=True):
@@ -64,7 +61,7 @@ def save_cutouts(path: Path, drawings: Sequence[Drawing], found: np.ndarray) -> 
     save_grid(shown, path, 8)
 
 
-def train_cutout(checkpoints: Path, minutes: float, device: torch.device) -> CutoutNetwork:
+def train_cutout(checkpoints: Path, minutes: float, device: torch.device, weights: Path = WEIGHTS) -> None:
     """Train for `minutes` in all, from the checkpoint if there is one; then export the weights, measure them and write the card."""
     torch.manual_seed(16)
     network, path = CutoutNetwork().to(memory_format=torch.channels_last), checkpoints / "starter-cutout.pt"  # type: ignore[call-overload]  # torch's stubs leave it out
@@ -78,7 +75,7 @@ def train_cutout(checkpoints: Path, minutes: float, device: torch.device) -> Cut
         trainer.average.swap()
         network.eval()
         found = cut_out(Exported(network), unseen)
-        overlaps = [overlap(alpha, one.alpha) for alpha, one in zip(found, unseen, strict=True) if one.has_subject]
+        overlaps = [overlap_of(alpha, one.alpha) for alpha, one in zip(found, unseen, strict=True) if one.has_subject]
         error = np.mean([np.abs(alpha - one.alpha).mean() for alpha, one in zip(found, unseen, strict=True)])
         spent = f"{budget.spent:.1f} min"
         log(f"starter-cutout step {trainer.step} {spent} overlap {np.mean(overlaps):.3f} of {len(overlaps)}, error {error:.4f}")
@@ -102,4 +99,8 @@ def train_cutout(checkpoints: Path, minutes: float, device: torch.device) -> Cut
             keep()
     keep()
     trainer.average.swap()
-    return network.eval()
+    export_cutout(network.eval(), weights / FOLDER / MODEL)
+    figures = evaluate_cutout(weights)
+    log(f"shipped: {figures}")
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    write_cutout_card(weights / FOLDER, figures, parameters=parameters, steps=trainer.step, minutes=trainer.spent, batch=BATCH)
