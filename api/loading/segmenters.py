@@ -93,9 +93,9 @@ def read_scaling(entry: ModelEntry, file: Path) -> tuple[tuple[float, ...], tupl
     if not file.is_file():
         return (0.0,) * 3, (1.0,) * 3
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        given = json.loads(file.read_text(encoding="utf-8"))
         mean, deviation = (
-            tuple(map(float, told.get(name, [value] * 3))) for name, value in (("image_mean", 0), ("image_std", 1))
+            tuple(map(float, given.get(name, [value] * 3))) for name, value in (("image_mean", 0), ("image_std", 1))
         )
     except (ValueError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise broken(entry, f"{file.name} can't be read") from error

@@ -48,7 +48,7 @@ def chat(**fields: Any) -> dict[str, Any]:
 
 
 def grid() -> dict[str, Any]:
-    return {"request": {"prompt": "a lake"}, "axes": [{"field": "steps", "values": [4, 8]}]}
+    return {"request": {"prompt": "a lake", "seed": 1}, "axes": [{"field": "steps", "values": [4, 8]}]}
 
 
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -75,7 +75,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     **dict.fromkeys(CHATS, chat),
 }
 FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "cutout", "detect", "hazards", "ocr")
-FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS]
+FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS and "estimate" not in path]
 
 
 def address(path: str) -> str:

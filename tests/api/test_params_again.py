@@ -75,11 +75,7 @@ NO_JOBS = (
     "/api/ratings/", "/api/comparisons/", "/api/images/", "/api/images/{id}/", "/api/prompt/", "/api/png-info/",
     "/api/grids/estimate/",
 )  # fmt: skip
-CASES = [
-    (path, body)
-    for path, body in BODIES.items()
-    if path not in NO_JOBS
-]
+CASES = [(path, body) for path, body in BODIES.items() if path not in NO_JOBS]
 
 
 @pytest.mark.parametrize(("path", "body"), [*CASES, *FULL], ids=[path for path, _ in [*CASES, *FULL]])

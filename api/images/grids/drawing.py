@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
-from api.images.grids.layout import GridLayout, Lines, Slot, wrap
+from api.images.grids.layout import CellPlace, GridLayout, Lines, wrap
 from api.runtime.labels import draw_text, text_width
 
 GROUND, INK, EMPTY, QUIET = (255, 255, 255), (24, 24, 24), (232, 232, 232), (96, 96, 96)
@@ -21,16 +21,16 @@ class GridPicture:
         self.draw = ImageDraw.Draw(self.image)
         self.write_labels()
 
-    def paste(self, index: int, picture: Image.Image) -> Slot:
+    def paste(self, index: int, picture: Image.Image) -> CellPlace:
         """In the middle of its place, at the scale of all; where it lies."""
         slot, scale = self.layout.slot(index), self.layout.scale
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         shown = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
         left, top = slot.left + (slot.width - size[0]) // 2, slot.top + (slot.height - size[1]) // 2
         self.image.paste(shown, (left, top))
-        return Slot(left, top, *size)
+        return CellPlace(left, top, *size)
 
-    def leave_empty(self, index: int, reason: str) -> Slot:
+    def leave_empty(self, index: int, reason: str) -> CellPlace:
         slot = self.layout.slot(index)
         self.draw.rectangle((slot.left, slot.top, slot.left + slot.width - 1, slot.top + slot.height - 1), fill=EMPTY)
         lines = wrap(reason, self.layout.font_size, max(1, slot.width - 2 * self.layout.gap), MOST_WORDS)

@@ -100,7 +100,7 @@ def seconds_per_step(model_id: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class Made:
+class WorkSpan:
     """When a job's pictures were made, in seconds of the clock, and how much work it was."""
 
     start: float
@@ -108,7 +108,7 @@ class Made:
     work: int
 
 
-def made_in(job: Job) -> Made | None:
+def made_in(job: Job) -> WorkSpan | None:
     """None where a row of an earlier version lacks what is needed, or nothing was measured (a hosted model)."""
     seconds = sum(job.timings.get(phase, 0.0) for phase in PHASES)
     try:
@@ -118,7 +118,7 @@ def made_in(job: Job) -> Made | None:
     if not seconds or job.finished_at is None or not isinstance(spec, Txt2ImgSpec):
         return None
     end = job.finished_at.timestamp()
-    return Made(end - seconds, end, work_of(spec))
+    return WorkSpan(end - seconds, end, work_of(spec))
 
 
 def busy_seconds(spans: Sequence[tuple[float, float]]) -> float:

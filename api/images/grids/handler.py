@@ -15,7 +15,7 @@ from api.files.services import create_file, link_inputs, open_image
 from api.images.grids.axes import shape_of
 from api.images.grids.drawing import GridPicture
 from api.images.grids.estimate import cell_warnings, sizes_of
-from api.images.grids.layout import Slot, lay_out
+from api.images.grids.layout import CellPlace, lay_out
 from api.images.grids.spec import GridSpec
 from api.images.handler import render_image
 from api.images.models import GeneratedImage, ImageSource
@@ -36,7 +36,7 @@ class GridOutput:
     """The picture on disk, and for each cell where it lies in it."""
 
     file: storage.WrittenFile
-    slots: list[Slot]
+    slots: list[CellPlace]
     children: list[Job]
     """In the order of the cells."""
     scale: float
@@ -157,7 +157,7 @@ def draw_grid(run: Run, children: list[Job]) -> GridOutput:
     return GridOutput(file, slots, children, layout.scale)
 
 
-def place_cell(grid: GridPicture, index: int, child: Job, files: Mapping[UUID, StoredFile]) -> Slot:
+def place_cell(grid: GridPicture, index: int, child: Job, files: Mapping[UUID, StoredFile]) -> CellPlace:
     image = picture_of(child)
     if image is None:
         return grid.leave_empty(index, reason_of(child))
@@ -208,6 +208,6 @@ def place_in(spec: GridSpec, index: int) -> JsonObject:
     return {"index": index, "column": column, "row": row, "sheet": sheet}
 
 
-def describe_cell(child: Job, slot: Slot, place: JsonObject) -> JsonObject:
+def describe_cell(child: Job, slot: CellPlace, place: JsonObject) -> JsonObject:
     box: JsonObject = {"xmin": slot.left, "ymin": slot.top, "xmax": slot.left + slot.width, "ymax": slot.top + slot.height}
     return {**place, "box": box, "job": str(child.pk), "image": picture_of(child), "error": child.error}

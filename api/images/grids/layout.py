@@ -24,7 +24,7 @@ Lines = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Slot:
+class CellPlace:
     """The place of one cell."""
 
     left: int
@@ -79,13 +79,13 @@ class GridLayout:
     def height(self) -> int:
         return self.gap + self.sheets * self.sheet_height
 
-    def slot(self, index: int) -> Slot:
+    def slot(self, index: int) -> CellPlace:
         """Of the cell with this number."""
         row, column = divmod(index % (self.columns * self.rows), self.columns)
         sheet = index // (self.columns * self.rows)
         left = self.gap + self.left + column * (self.cell[0] + self.gap)
         top = self.gap + sheet * self.sheet_height + self.top + row * (self.cell[1] + self.gap)
-        return Slot(left, top, *self.cell)
+        return CellPlace(left, top, *self.cell)
 
 
 def lay_out(axes: Sequence[GridAxis], sizes: Sequence[tuple[int, int]]) -> GridLayout:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from api.starter.architecture import WEIGHTS
-from api.starter.cutout.drawings import Drawing, Pool, for_evaluation
+from api.starter.cutout.drawings import Drawing, for_evaluation, training_pool
 from api.starter.cutout.export import export_cutout
 from api.starter.cutout.network import CutoutNetwork, Exported
 from api.starter.cutout_figures import FOLDER, MODEL, evaluate_cutout, overlap_of, write_cutout_card
@@ -67,7 +67,7 @@ def train_cutout(checkpoints: Path, minutes: float, device: torch.device, weight
     network, path = CutoutNetwork().to(memory_format=torch.channels_last), checkpoints / "starter-cutout.pt"  # type: ignore[call-overload]  # torch's stubs leave it out
     trainer = trainer_of(network)
     trainer.resume(path)
-    pool, rng = Pool(800_000 + trainer.step), np.random.default_rng(800_000 + trainer.step)
+    pool, rng = training_pool(800_000 + trainer.step), np.random.default_rng(800_000 + trainer.step)
     unseen = list(for_evaluation(UNSEEN, SEED))
     budget, keep_is_due, log_is_due = Budget(minutes, trainer.spent), every(180), every(30)
 

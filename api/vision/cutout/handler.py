@@ -19,7 +19,8 @@ from api.runtime.model_use import measured, report_to
 from api.runtime.picture_rows import record_picture
 from api.vision.boxes import Box
 from api.vision.cutout.request import CutoutRequest
-from api.vision.cutout.spec import CUTOUT, CutoutSpec
+from api.vision.cutout.spec import CUTOUT, SEGMENTATION, CutoutSpec
+from config.catalog import get_catalog
 
 Run = RunningJob[CutoutSpec]
 ORIGIN = "edited"
@@ -42,6 +43,13 @@ class Cutout(JobKind[CutoutSpec]):
 
     def without_models(self) -> bool | tuple[str, Collection[str]]:
         return False
+
+    def find_warnings(self, spec: CutoutSpec) -> Iterator[str]:
+        entry = get_catalog().find_model(spec.model_id)
+        given = {"box": spec.box, "points": spec.points} if entry and entry.task == SEGMENTATION else {"classes": spec.classes}
+        for name, value in given.items():
+            if value is not None:
+                yield f"{name} has no effect with {spec.model_id}."
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         return cut_out_batch(batch)
