@@ -25,6 +25,7 @@ MODULES = {
     "object-detection": "api.loading.detectors",
     "zero-shot-object-detection": "api.loading.detectors",
     "image-segmentation": "api.loading.segmenters",
+    "mask-generation": "api.loading.segmenters",
     "ocr": "api.loading.ocr",
     "onnx": "api.loading.onnx",
 }

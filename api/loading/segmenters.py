@@ -2,7 +2,7 @@
 
 A folder with a .onnx file is a network with one picture in (1, 3, height, width) and one mask out (1, 1, height, width), as U²-Net, IS-Net
 and their like are exported; a preprocessor_config.json beside it says its pixels' mean and standard deviation (default: 0 and 1, pixels of
-0..1). Any other is a checkpoint of transformers.
+0..1). Any other is a checkpoint of transformers, of one of the types below.
 """
 
 from __future__ import annotations
@@ -10,19 +10,37 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForMaskGeneration,
+    AutoModelForSemanticSegmentation,
+    AutoModelForUniversalSegmentation,
+)
 
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.detectors import onnx_file
+from api.loading.detectors import LOCAL_ONLY, estimate_bytes, labels_of, load_model, onnx_file
 from api.loading.onnx import Array, OnnxSession, bytes_of
 from api.loading.onnx_files import check_onnx_file
 
 CONFIGURATION = "preprocessor_config.json"
 DEFAULT_SIDE, LARGEST_SIDE = 1024, 4096
+PROMPTED_TASK = "mask-generation"
+SEMANTIC = ("segformer", "upernet", "dpt", "beit", "data2vec-vision")
+UNIVERSAL = ("mask2former", "maskformer", "detr")
+PROMPTED = ("sam", "sam_hq")
+"""transformers' model_types that are run: those whose image processors need no torchvision, and whose masks are of the whole picture."""
+MODEL_CLASSES = {
+    **dict.fromkeys(SEMANTIC, AutoModelForSemanticSegmentation),
+    **dict.fromkeys(UNIVERSAL, AutoModelForUniversalSegmentation),
+    **dict.fromkeys(PROMPTED, AutoModelForMaskGeneration),
+}
 
 
 @dataclass(frozen=True)
@@ -48,16 +66,46 @@ class OnnxSegmenter:
         return np.asarray(found, np.float32).reshape(found.shape[-2:])
 
 
+@dataclass(frozen=True)
+class TorchSegmenter:
+    """What a lease gets of a checkpoint of transformers."""
+
+    model: Any
+    processor: Any
+    model_type: str
+    labels: tuple[str, ...]
+    """By the model's number of the class; none of a model that is told where the subject is."""
+
+    @property
+    def components(self) -> dict[str, torch.nn.Module]:
+        """Modules that the loader moves and counts."""
+        return {"model": self.model}
+
+
+Segmenter = OnnxSegmenter | TorchSegmenter
+
+
 def make_builder() -> Builder:
     return Builder(build=build_segmenter, estimate=estimate_bytes)
 
 
-def build_segmenter(entry: ModelEntry, folder: Path, device: Device) -> OnnxSegmenter:
-    """Load from the folder alone. Raises DarkroomError."""
+def build_segmenter(entry: ModelEntry, folder: Path, device: Device) -> Segmenter:
+    """Load from the folder alone, in float32 on every device. Raises DarkroomError."""
     file = onnx_file(entry, folder)
-    if file is None:
-        raise broken(entry, "its folder has no .onnx file")
-    return load_onnx(entry, file)
+    return load_torch(entry, folder) if file is None else load_onnx(entry, file)
+
+
+def load_torch(entry: ModelEntry, folder: Path) -> TorchSegmenter:
+    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    known = PROMPTED if entry.task == PROMPTED_TASK else (*SEMANTIC, *UNIVERSAL)
+    if model_type not in known:
+        raise broken(entry, f"its model_type is {model_type!r}, and for the task {entry.task} there are {', '.join(known)}")
+    model = load_model(MODEL_CLASSES[model_type], entry, folder)
+    processor = AutoImageProcessor.from_pretrained(folder, **LOCAL_ONLY)
+    for name in ("do_center_crop", "do_pad"):
+        if model_type in SEMANTIC and getattr(processor, name, False):
+            setattr(processor, name, False)  # so that the mask is of the whole picture, and of nothing else
+    return TorchSegmenter(model, processor, model_type, () if model_type in PROMPTED else labels_of(model.config.id2label))
 
 
 def load_onnx(entry: ModelEntry, file: Path) -> OnnxSegmenter:
@@ -114,12 +162,6 @@ def check_output(entry: ModelEntry, model: OnnxSegmenter) -> None:
         raise broken(entry, f"it gives no mask for a picture of {model.width} × {model.height} pixels") from error
     if not np.isfinite(found).all():
         raise broken(entry, "its mask has values that are no numbers")
-
-
-def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
-    """What the weights will take in memory. Raises DarkroomError for a damaged file."""
-    file = onnx_file(entry, folder)
-    return bytes_of(file) if file else 0
 
 
 def broken(entry: ModelEntry, detail: str) -> DarkroomError:

@@ -15,9 +15,10 @@ from PIL import Image
 
 Array = NDArray[Any]
 
-GUIDE_SIDE = 1024
+GUIDE_SIDE = 512
 """The longest side at which the filter's coefficients are found; they are smooth, and enlarged for the picture."""
-RADIUS_SHARE, LEAST_RADIUS = 1 / 128, 2
+RADIUS_SHARE, LEAST_RADIUS = 1.5, 2
+"""Of what a value of the mask covers."""
 EPSILON = 1e-4
 """How much the guide must vary, squared, to count as an edge; its values are 0..1."""
 STRIP, TILE = 512, 512
@@ -38,15 +39,17 @@ def enlarged(mask: Array, size: tuple[int, int]) -> Image.Image:
 
 
 def refined(mask: Array, picture: Image.Image) -> Image.Image:
-    """The guided filter (He, Sun, Tang), fast: alpha is a linear function of the picture's brightness in each neighbourhood."""
-    slope, offset = coefficients(mask, picture)
+    """The guided filter (He, Sun, Tang), fast: alpha is a linear function of the picture's colours in each neighbourhood."""
+    slopes, offset = coefficients(mask, picture)
     width, height = picture.size
     alpha = Image.new("L", picture.size)
     for top in range(0, height, STRIP):
         rows = min(STRIP, height - top)
-        guide = np.asarray(picture.crop((0, top, width, top + rows)).convert("L"), np.float32) / 255
         share = top / height, (top + rows) / height
-        values = enlarged_part(slope, (width, rows), share) * guide + enlarged_part(offset, (width, rows), share)
+        colours = np.asarray(picture.crop((0, top, width, top + rows)), np.float32) / 255
+        values = enlarged_part(offset, (width, rows), share).copy()
+        for channel in range(3):
+            values += enlarged_part(slopes[..., channel], (width, rows), share) * colours[..., channel]
         alpha.paste(Image.fromarray(np.round(settled(values) * 255).astype(np.uint8)), (0, top))
     return alpha
 
@@ -58,16 +61,22 @@ def settled(values: Array) -> Array:
 
 
 def coefficients(mask: Array, picture: Image.Image) -> tuple[Array, Array]:
+    """Of alpha = slopes · colour + offset: (h, w, 3) and (h, w), at GUIDE_SIDE or less."""
     scale = min(1.0, GUIDE_SIDE / max(picture.size))
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    guide = np.asarray(picture.resize(size, Image.Resampling.BOX).convert("L"), np.float32) / 255
+    guide = np.asarray(picture.resize(size, Image.Resampling.BOX), np.float32) / 255
     wanted = np.asarray(Image.fromarray(np.clip(mask, 0, 1).astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
-    radius = max(LEAST_RADIUS, round(max(size) * RADIUS_SHARE))
+    radius = max(LEAST_RADIUS, round(max(size) / max(mask.shape) * RADIUS_SHARE))
     mean_guide, mean_wanted = box(guide, radius), box(wanted, radius)
-    variance = box(guide * guide, radius) - mean_guide * mean_guide
-    covariance = box(guide * wanted, radius) - mean_guide * mean_wanted
-    slope = covariance / (np.maximum(variance, 0) + EPSILON)
-    return box(slope, radius), box(mean_wanted - slope * mean_guide, radius)
+    covariance = box(guide * wanted[..., None], radius) - mean_guide * mean_wanted[..., None]
+    variance = np.empty((*guide.shape, 3), np.float32)
+    for first in range(3):
+        for second in range(first, 3):
+            shared = box(guide[..., first] * guide[..., second], radius) - mean_guide[..., first] * mean_guide[..., second]
+            variance[..., first, second] = variance[..., second, first] = shared
+    variance += EPSILON * np.eye(3, dtype=np.float32)
+    slopes = np.linalg.solve(variance, covariance[..., None])[..., 0]
+    return box(slopes, radius), box(mean_wanted - (slopes * mean_guide).sum(axis=-1), radius)
 
 
 def box(values: Array, radius: int) -> Array:

@@ -49,7 +49,7 @@ class Cutout(JobKind[CutoutSpec]):
         given = {"box": spec.box, "points": spec.points} if entry and entry.task == SEGMENTATION else {"classes": spec.classes}
         for name, value in given.items():
             if value is not None:
-                yield f"{name} has no effect with {spec.model_id}."
+                yield no_effect(name, spec)
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         return cut_out_batch(batch)
@@ -69,6 +69,10 @@ class Cutout(JobKind[CutoutSpec]):
         if not job.result:
             return job.result
         return {**job.result, "images": [with_addresses(image) for image in job.result["images"]]}
+
+
+def no_effect(name: str, spec: CutoutSpec) -> str:
+    return f"{name} has no effect with {spec.model_id}."
 
 
 def with_addresses(image: JsonObject) -> JsonObject:
@@ -95,6 +99,8 @@ def cut_out_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
     for run, request, mask in zip(runs, requests, masks.results, strict=True):
         for note in masks.notes:
             run.warn(note)
+        if run.spec.classes and not masks.uses_classes:
+            run.warn(no_effect("classes", run.spec))
         if run.cancelled:
             yield Stopped(run)
         elif isinstance(mask, DarkroomError):

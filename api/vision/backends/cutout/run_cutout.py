@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from api.errors import DarkroomError
 from api.loading.onnx import Array
+from api.loading.segmenters import OnnxSegmenter, Segmenter, TorchSegmenter
 from api.model_loader import ModelLoader
+from api.vision.backends.cutout.class_masks import find_class_mask
 from api.vision.backends.cutout.onnx_masks import find_mask
+from api.vision.backends.cutout.prompted_masks import find_prompted_mask
 from api.vision.cutout.request import CutoutRequest
 
 
@@ -19,6 +23,7 @@ class Masks:
     results: list[Array | DarkroomError]
     notes: list[str]
     """Sentences about what the loader did, for the warnings of all."""
+    uses_classes: bool
 
 
 def find_masks(
@@ -31,5 +36,17 @@ def find_masks(
         results: list[Array | DarkroomError] = []
         for attempt in loader.retry_on_oom(lease, batch_size=1):
             with attempt:
-                results = [find_mask(lease.pipeline, request.picture) for request in requests]
-        return Masks(results, list(lease.notes))
+                results = [mask_or_error(lease.pipeline, request, lease.device.torch_device) for request in requests]
+        return Masks(results, list(lease.notes), isinstance(lease.pipeline, TorchSegmenter))
+
+
+def mask_or_error(model: Segmenter, request: CutoutRequest, device: Any) -> Array | DarkroomError:
+    """Classes that the model does not have cost their own job alone."""
+    if isinstance(model, OnnxSegmenter):
+        return find_mask(model, request.picture)
+    try:
+        if not model.labels:
+            return find_prompted_mask(model, request, device)
+        return find_class_mask(model, request.picture, request.spec.classes, device)
+    except DarkroomError as error:
+        return error
