@@ -78,6 +78,7 @@ PROMPT_SCORES = env_bool("PROMPT_SCORES", True)  # each picture that is made get
 DEFAULT_DETECTION_MODEL = env_str("DEFAULT_DETECTION_MODEL", "starter-detector")
 DEFAULT_HAZARD_MODEL = env_str("DEFAULT_HAZARD_MODEL", "starter-hazards")
 DEFAULT_UPSCALE_MODEL = env_str("DEFAULT_UPSCALE_MODEL", "starter-upscaler")
+DEFAULT_CUTOUT_MODEL = env_str("DEFAULT_CUTOUT_MODEL", "starter-cutout")
 DEFAULT_OCR_MODEL = env_str("DEFAULT_OCR_MODEL", "pp-ocr")  # or remote-ocr
 OCR_REMOTE_URL = env_str("OCR_REMOTE_URL")  # a PaddleOCR server (PaddleX serving), for example http://gpu:8080
 OCR_REMOTE_KEY = env_secret("OCR_REMOTE_KEY")

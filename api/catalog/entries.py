@@ -25,6 +25,8 @@ TASKS = (
     "hazard-cells",
     "object-detection",
     "zero-shot-object-detection",
+    "image-segmentation",
+    "mask-generation",
     "ocr",
     UPSCALING,
 )

@@ -18,6 +18,10 @@ LAYOUT = {
     "variant": {"gradient": "from-blue-500 to-purple-600", "font": "font-serif", "layout": "text-center"},
     "event_data": {"title": "Summer Concert", "description": "Music by the lake, from seven in the evening."},
 }
+GRID = {
+    "request": {"prompt": "a red circle above a blue square", "seed": 7},
+    "axes": [{"field": "steps", "values": [4, 8]}, {"field": "guidance_scale", "values": [1, 5]}],
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,13 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
                 "A picture that grows to the right": {"prompt": "a red circle", "image": PICTURE, "outpaint": {"right": 32}},
             },
         ),
+        Operation(
+            "POST",
+            "/api/grids/",
+            "Vary fields of a request, with all pictures in one",
+            {"Steps and guidance": GRID},
+        ),
+        Operation("POST", "/api/grids/estimate/", "Ask what a grid comes to", {"Steps and guidance": GRID}),
         Operation(
             "POST",
             "/api/prompt/",
@@ -146,6 +157,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
     ),
     ("vision", "Find out what is in a picture."): (
+        Operation("POST", "/api/cutout/", "Cut the subject out of a picture", {"A picture": {"image": PICTURE}}),
         Operation("POST", "/api/detect/", "Find things in a picture", {"A picture": {"image": PICTURE, "annotate": True}}),
         Operation(
             "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}

@@ -49,14 +49,21 @@ def chat(**fields: Any) -> dict[str, Any]:
     return {"model": VLM, "messages": [{"role": "user", "content": "What is it?"}], **fields}
 
 
+def grid() -> dict[str, Any]:
+    return {"request": {"prompt": "a lake", "seed": 1}, "axes": [{"field": "steps", "values": [4, 8]}]}
+
+
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/txt2img/": lambda: {"prompt": "a lake"},
     "/api/img2img/": lambda: {"prompt": "a lake", "image": text(png())},
+    "/api/grids/": grid,
+    "/api/grids/estimate/": grid,
     "/api/prompt/": lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "a1111"},
     "/api/png-info/": lambda: {"image": text(encode_image(picture(), "png", {"prompt": "a lake"}, warn=print))},
     "/api/score/": lambda: {"image": text(png())},
     "/api/score/batch/": lambda: {"items": [{"image": text(png())}]},
     "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},
+    "/api/cutout/": lambda: {"image": text(png())},
     "/api/detect/": lambda: {"image": text(png())},
     "/api/hazards/": lambda: {"image": text(png())},
     "/api/ocr/": lambda: {"image": text(png())},
@@ -71,8 +78,8 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORM_PATHS = ("txt2img", "img2img", "score", "clip-score", "detect", "hazards", "ocr")
-FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS]
+FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "cutout", "detect", "hazards", "ocr")
+FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS and "estimate" not in path]
 
 
 def address(path: str) -> str:

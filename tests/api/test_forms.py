@@ -12,9 +12,11 @@ from django.test import Client
 from rest_framework import serializers
 
 from api.form_data import DelimiterCount
+from api.images.grids.serializers import GridSerializer
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.models import Job
 from api.scoring.serializers import ClipScoreSerializer, ScoreBatchSerializer, ScoreSerializer
+from api.vision.cutout.serializers import CutoutSerializer
 from api.vision.hazard_views import HazardSerializer
 from api.vision.serializers import DetectSerializer, OcrSerializer
 from tests.api.bodies import ASYNC, BODIES, FORMS, png, text
@@ -25,9 +27,11 @@ Form = dict[str, Any]
 SERIALIZERS: dict[str, Any] = {
     "/api/txt2img/": Txt2ImgSerializer,
     "/api/img2img/": Img2ImgSerializer,
+    "/api/grids/": GridSerializer,
     "/api/score/": ScoreSerializer,
     "/api/score/batch/": ScoreBatchSerializer,
     "/api/clip-score/": ClipScoreSerializer,
+    "/api/cutout/": CutoutSerializer,
     "/api/detect/": DetectSerializer,
     "/api/hazards/": HazardSerializer,
     "/api/ocr/": OcrSerializer,
@@ -48,6 +52,13 @@ STRUCTURES: dict[str, Any] = {
     "prompts": ["a lake, at sunset", "[red] boat"],
     "classes": ["traffic light, red", "[mèo]"],
     "languages": ["en", "de"],
+    "request": {"prompt": "a lake", "seed": 1, "loras": [{"id": "riso"}]},
+    "axes": [
+        {"field": "steps", "values": [4, 8]},
+        {"field": "prompt", "part": "lake", "values": ["sea"], "labels": ["the sea"]},
+    ],
+    "box": {"xmin": 1, "ymin": 2, "xmax": 20, "ymax": 21.5},
+    "points": [{"x": 5, "y": 6}, {"x": 1, "y": 1, "inside": False}],
 }
 BESIDE = {
     **{name: {"seed": 1} for name in ("loras", "tags", "variation", "outpaint")},

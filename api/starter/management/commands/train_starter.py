@@ -19,6 +19,7 @@ MODELS = (
     "starter-vlm",
     "starter-hazards",
     "starter-detector",
+    "starter-cutout",
     "export",
     "take-up",
 )
