@@ -25,6 +25,7 @@ TASKS = (
     "object-detection",
     "zero-shot-object-detection",
     "ocr",
+    "controlnet",
 )
 
 PREDICTIONS = ("", "epsilon", "v_prediction")
@@ -66,6 +67,8 @@ class ModelEntry:
     """Of a chat model: in what it is computed. "" is the server's own setting."""
     package: str = ""
     """A Python package that brings the model; `path` then counts from its folder."""
+    control: tuple[str, ...] = ()
+    """Of a ControlNet: the kinds of maps that it reads, such as canny. Its `base` is the only model it fits; else it fits its family."""
     classes: tuple[str, ...] = ()
     """Of a detector in ONNX: the names of its classes, in the place of those in its file."""
     onnx: tuple[str, ...] = ()

@@ -24,7 +24,6 @@ PICKLE = (
 )
 GGUF = "It is a GGUF file, and this version reads safetensors files."
 NOT_USED = {
-    Kind.CONTROLNET: "It is a ControlNet, which no request of this version can name.",
     Kind.UPSCALER: "It is an upscaler, which no request of this version can name.",
 }
 NO_FAMILY = "Nothing in it tells which family of models it fits. A table in the file that CATALOG_EXTRA names can say it."
@@ -109,7 +108,7 @@ def describe_identity(identity: Identity, sidecar: SidecarInfo, file: Path) -> F
     if kind in MODEL_KINDS:
         found = why_no_checkpoint(identity) or why_incomplete(identity, file, vae="", has_base=False)
         reason = sentence(found) if found else ""
-    elif kind in (Kind.LORA, Kind.EMBEDDING) and not family:
+    elif kind in (Kind.LORA, Kind.EMBEDDING, Kind.CONTROLNET) and not family and not reason:
         reason = NO_FAMILY
     words = sidecar.trigger_words or identity.trigger_words
     return {

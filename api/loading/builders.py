@@ -25,6 +25,7 @@ MODULES = {
     "object-detection": "api.loading.detectors",
     "zero-shot-object-detection": "api.loading.detectors",
     "ocr": "api.loading.ocr",
+    "controlnet": "api.loading.controlnets",
     "onnx": "api.loading.onnx",
 }
 

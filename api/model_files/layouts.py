@@ -11,6 +11,7 @@ from api.model_files.header import TensorInfo
 Tensors = Mapping[str, TensorInfo]
 
 DENOISER_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
+CONTROL_PREFIX = "control_model."
 EMA_PREFIX = "model_ema."
 WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 """Of the text that a UNet's attention reads."""
@@ -91,6 +92,31 @@ def is_lora(tensors: Tensors) -> bool:
 
 def is_controlnet(tensors: Tensors) -> bool:
     return any(CONTROLNET.search(name) for name in tensors)
+
+
+def controlnet_prefix(tensors: Tensors) -> str:
+    """What stands before its tensors' names."""
+    return CONTROL_PREFIX if _has(tensors, CONTROL_PREFIX) else ""
+
+
+def controlnet_family(tensors: Tensors) -> str:
+    if _has(tensors, "transformer_blocks.", "single_transformer_blocks.", "double_blocks."):
+        return "sd3" if "pos_embed.proj.weight" in tensors else "flux"
+    prefix = controlnet_prefix(tensors)
+    if f"{prefix}input_blocks.0.0.weight" in tensors:
+        return _unet_family(tensors, f"{prefix}input_blocks.", f"{prefix}label_emb.")
+    return _unet_family(tensors, "down_blocks.", "add_embedding.") if "conv_in.weight" in tensors else ""
+
+
+def why_no_controlnet(tensors: Tensors) -> str:
+    """A sentence about a file that steers pictures in another way than a ControlNet's; "" for a ControlNet."""
+    if "lora_controlnet" in tensors:
+        return "It is a Control-LoRA, which is not run here; use the whole ControlNet."
+    if _has(tensors, "adapter.body.", "body.0.block1."):
+        return "It is a T2I-Adapter, which is not run here; use a ControlNet."
+    if _has(tensors, "task_embedding", "control_add_embedding."):
+        return "It is a ControlNet Union, which is not run here; use ControlNets of one kind."
+    return ""
 
 
 def is_upscaler(tensors: Tensors) -> bool:

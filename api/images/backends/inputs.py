@@ -15,7 +15,7 @@ PAINTED = 128
 def source_image(request: ImageRequest) -> Image.Image:
     """RGB, width × height: scaled to cover, cropped at the centre, transparency laid on white."""
     assert request.image is not None
-    return ImageOps.fit(_flatten(request.image), (request.spec.width, request.spec.height), Image.Resampling.LANCZOS)
+    return ImageOps.fit(flatten(request.image), (request.spec.width, request.spec.height), Image.Resampling.LANCZOS)
 
 
 def source_mask(request: ImageRequest) -> Image.Image:
@@ -104,7 +104,7 @@ def _brightest(mask: Image.Image) -> int:
     return int(np.asarray(mask).max())
 
 
-def _flatten(image: Image.Image) -> Image.Image:
+def flatten(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")

@@ -23,6 +23,8 @@ class ImageRequest:
     spec: Txt2ImgSpec
     image: Image.Image | None = None
     mask: Image.Image | None = None
+    controls: tuple[Image.Image, ...] = ()
+    """Of `spec.control`, in its order; they may have any size, too."""
 
 
 class Hooks(Protocol):

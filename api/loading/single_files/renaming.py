@@ -14,6 +14,7 @@ import torch
 from diffusers import ModelMixin
 from diffusers.loaders.single_file_utils import (
     LDM_UNET_KEY,
+    convert_controlnet_checkpoint,
     convert_flux_transformer_checkpoint_to_diffusers,
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
@@ -81,9 +82,15 @@ def _vae(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> Tens
     return dict(convert_ldm_vae_checkpoint({f"{VAE_KEY}{name}": tensor for name, tensor in tensors.items()}, config=config))
 
 
+def _controlnet(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> Tensors:
+    converted = convert_controlnet_checkpoint(dict(tensors), config)
+    return {name: tensor for name, tensor in converted.items() if tensor is not None}
+
+
 CONVERSIONS: dict[str, Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Tensors]] = {
     "UNet2DConditionModel": _unet,
     "AutoencoderKL": _vae,
+    "ControlNetModel": _controlnet,
     "SD3Transformer2DModel": lambda tensors, config: dict(convert_sd3_transformer_checkpoint_to_diffusers(dict(tensors))),
     "FluxTransformer2DModel": lambda tensors, config: dict(convert_flux_transformer_checkpoint_to_diffusers(dict(tensors))),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from api.images.backends.engine.conditioning import Conditioning
+from api.images.backends.engine.control import RowControl
 from api.images.backends.engine.table_steps import TableRow
 from api.images.backends.engine.tasks import Task
 
@@ -56,6 +57,7 @@ class Row:
     later_conditionings: list[Conditioning] = field(default_factory=list)
     """Of the steps behind it, where the prompt changes with them."""
     inpainting: Inpainting | None = None
+    controls: tuple[RowControl, ...] = ()
     position: int = 0
     """Passes that are done."""
     last_pass: int = 0
@@ -74,6 +76,11 @@ class Row:
     @property
     def steps_done(self) -> int:
         return ceil(self.position / self.scheduler.order)
+
+    @property
+    def acting_controls(self) -> list[RowControl]:
+        """In the next pass."""
+        return [control for control in self.controls if control.use.acts_at(self.position, len(self.timesteps))]
 
     def change_conditioning(self) -> None:
         """Before a pass: what the prompt says at its step."""

@@ -58,9 +58,9 @@ def straight_lines(pixels: Pixels) -> Pixels:
     grey, least = _grey(pixels), SHORTEST_LINE * min(pixels.shape[:2])
     found = cv2.createLineSegmentDetector().detect(grey)[0]
     drawn = np.zeros_like(grey)
-    for x1, y1, x2, y2 in (() if found is None else found.reshape(-1, 4)):
+    for x1, y1, x2, y2 in () if found is None else found.reshape(-1, 4):
         if np.hypot(x2 - x1, y2 - y1) >= least:
-            ends = [(int(round(float(x))), int(round(float(y)))) for x, y in ((x1, y1), (x2, y2))]
+            ends = [(round(float(x)), round(float(y))) for x, y in ((x1, y1), (x2, y2))]
             cv2.line(drawn, *ends, 255, max(1, round(LINE_WIDTH * _scale(pixels))), cv2.LINE_AA)
     return _as_rgb(drawn)
 
