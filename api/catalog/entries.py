@@ -13,6 +13,7 @@ LONGEST_NAME = 1000
 """Characters of a name in a request: an id, or an alias of a file in the library, such as its path there."""
 
 TEXT_TO_IMAGE = "text-to-image"
+CONTROLNET = "controlnet"
 
 TASKS = (
     TEXT_TO_IMAGE,
@@ -25,7 +26,7 @@ TASKS = (
     "object-detection",
     "zero-shot-object-detection",
     "ocr",
-    "controlnet",
+    CONTROLNET,
 )
 
 PREDICTIONS = ("", "epsilon", "v_prediction")

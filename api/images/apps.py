@@ -9,6 +9,7 @@ class ImagesConfig(AppConfig):
     def ready(self) -> None:
         from api.files.references import register_reference
         from api.images import signals  # noqa: F401  (its receivers register themselves)
+        from api.images.control.handler import Preprocess
         from api.images.handler import Img2Img, Txt2Img
         from api.images.services import record_derived
         from api.jobs import kinds
@@ -17,4 +18,5 @@ class ImagesConfig(AppConfig):
         register_reference("generated__derived_links")
         kinds.register(Txt2Img())
         kinds.register(Img2Img())
+        kinds.register(Preprocess())
         picture_rows.register(record_derived)

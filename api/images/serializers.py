@@ -12,6 +12,7 @@ from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
+from api.images.control.serializers import choose_controlnets
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
 from api.images.prompt_requests import read_request, unknown_lora
@@ -78,6 +79,7 @@ class Txt2ImgSerializer(SpecSerializer):
             )
         self.prompt_warnings = read_request(data, default_syntax(), self.entry)
         self.check_loras(data["loras"])
+        choose_controlnets(data["control"], self.entry)
         check_best_of(data)
         check_seeds(data)
         if not settings.USE_LOCAL_MODELS:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from api.catalog import AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog import TEXT_TO_IMAGE, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog.control_kinds import kinds_by_name
 from api.catalog.usual_settings import usual_settings
-from api.library.models import LibraryFile
+from api.library.models import TASKS, Kind, LibraryFile
 
 SOURCE = "library"
 UNKNOWN_LICENCE = "unknown"
@@ -15,7 +16,9 @@ def model_entry(row: LibraryFile) -> ModelEntry:
     return ModelEntry(
         id=row.entry_id,
         name=row.name,
+        task=TASKS.get(Kind(row.kind), TEXT_TO_IMAGE),
         family=row.family,
+        control=kinds_by_name(row.stem) if row.kind == Kind.CONTROLNET else (),
         path=Path(row.path),
         single_file=not row.is_folder,
         vae=str(row.beside(row.vae)) if row.vae else "",

@@ -41,6 +41,7 @@ PIPELINES = {
     "QwenImagePipeline": "qwen-image",
 }
 WIDTHS = {768: "sd1", 1024: "sd2"}
+NAME_IN_FOLDERS = "diffusion_pytorch_model"
 LARGEST_CONFIG = 1_000_000
 
 
@@ -62,6 +63,8 @@ def describe_file(found: FoundFile) -> Fields:
 def common_fields(found: FoundFile, sidecar: SidecarInfo) -> Fields:
     file_name = os.path.basename(found.path)
     stem = file_name if found.is_folder else os.path.splitext(file_name)[0]
+    if stem.startswith(NAME_IN_FOLDERS):  # as diffusers calls the weights of every part: its folder says which it is
+        stem = os.path.basename(os.path.dirname(found.path)) + stem.removeprefix(NAME_IN_FOLDERS)
     return {
         "path": found.path,
         "path_key": path_key(found.path),

@@ -8,6 +8,8 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
+from api.catalog import CONTROLNET
+
 LONGEST_ID = 100
 AUTOV2_DIGITS, AUTOV3_DIGITS = 10, 12
 
@@ -28,6 +30,8 @@ class Kind(models.TextChoices):
 
 MODEL_KINDS = (Kind.CHECKPOINT, Kind.DENOISER)
 """What a request may name as its model."""
+TASKS = {Kind.CONTROLNET: CONTROLNET}
+"""Of the kinds that are loaded beside a model, as a catalog's entry has it."""
 
 
 class LibraryFileQuerySet(models.QuerySet["LibraryFile"]):

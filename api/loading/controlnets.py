@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from diffusers import ControlNetModel
 
-from api.catalog import ModelEntry
+from api.catalog import CONTROLNET, ModelEntry
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
@@ -27,8 +27,6 @@ from api.model_files.header import HeaderError, TensorInfo, read_header
 from api.model_files.identify import identify
 from api.model_files.layouts import controlnet_prefix
 
-CONTROLNET = "controlnet"
-"""The catalog's task, and the lease's."""
 CLASS = ControlNetModel.__name__
 CONFIG = "config.json"
 PLAIN_WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -83,7 +83,14 @@ def request(
     names = ("id", "weight", "unet", "text")
     loras = tuple(LoraUse(**dict(zip(names, values, strict=False))) for values in fields.pop("loras", ()))
     control = tuple(ControlUse(**use) for use in fields.pop("control", ()))
-    values: dict[str, Any] = {**defaults, **fields, "seed": seeds[0], "num_images": len(seeds), "loras": loras, "control": control}
+    values: dict[str, Any] = {
+        **defaults,
+        **fields,
+        "seed": seeds[0],
+        "num_images": len(seeds),
+        "loras": loras,
+        "control": control,
+    }
     if image is None:
         return ImageRequest(Txt2ImgSpec(**values), controls=tuple(controls))
     spec = Img2ImgSpec(**values, image=InputImage("a"), mask=InputMask("b") if mask else None)

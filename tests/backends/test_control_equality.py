@@ -19,7 +19,6 @@ from PIL import Image
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
-from api.errors import DarkroomError
 from api.images.backends.control_inputs import control_map
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import embed_prompts, is_guided
@@ -34,7 +33,7 @@ from api.images.scheduler_presets import SCHEDULER_NAMES, SCHEDULERS
 from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, Img2ImgSpec
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
-from tests.backends.recorder import painting, request
+from tests.backends.recorder import request
 from tests.backends.test_engine_equality import PLAIN_NAMES, TASKS, Hooks
 from tests.models.tiny import build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from api.catalog import CONTROLNET
 from api.errors import DarkroomError
 from api.images.backends.control_inputs import control_map
 from api.images.backends.engine.graphs import graphed
 from api.images.backends.engine.tasks import Task
 from api.images.control.use import ControlUse
-from api.loading.controlnets import CONTROLNET
 from api.model_loader import Lease, ModelLoader
 
 Residuals = tuple[list[torch.Tensor], torch.Tensor]
@@ -94,7 +94,7 @@ def check_fit(control: Lease, pipeline: Any, lease: Lease, number: int) -> None:
         "control_mismatch",
         400,
         f"control[{number}]: {control.entry.name} is a ControlNet for networks of other sizes than {lease.entry.name}.",
-        field=f"control[{number}].model_id",
+        field=f"control.{number}.model_id",
     )
 
 
