@@ -102,6 +102,8 @@ def controlnet_prefix(tensors: Tensors) -> str:
 def controlnet_family(tensors: Tensors) -> str:
     if _has(tensors, "transformer_blocks.", "single_transformer_blocks.", "double_blocks."):
         return "sd3" if "pos_embed.proj.weight" in tensors else "flux"
+    if not any(name.endswith("attn2.to_k.weight") for name in tensors):
+        return ""
     prefix = controlnet_prefix(tensors)
     if f"{prefix}input_blocks.0.0.weight" in tensors:
         return _unet_family(tensors, f"{prefix}input_blocks.", f"{prefix}label_emb.")

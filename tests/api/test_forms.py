@@ -12,6 +12,7 @@ from django.test import Client
 from rest_framework import serializers
 
 from api.form_data import DelimiterCount
+from api.images.control.serializers import PreprocessSerializer
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.models import Job
 from api.scoring.serializers import ClipScoreSerializer, ScoreBatchSerializer, ScoreSerializer
@@ -31,12 +32,14 @@ SERIALIZERS: dict[str, Any] = {
     "/api/detect/": DetectSerializer,
     "/api/hazards/": HazardSerializer,
     "/api/ocr/": OcrSerializer,
+    "/api/preprocess/": PreprocessSerializer,
 }
 BOX = {"kind": "title", "x": 1.5, "y": 2, "w": 9, "h": 9}
 IMAGES = [text(png(1)), text(png(2))]
 STRUCTURES: dict[str, Any] = {
     "loras": [{"id": "riso", "weight": 0.5}],
     "rank_by": {"clip": 0.7, "layout": 0.3},
+    "control": [{"image": IMAGES[0], "kind": "canny"}, {"image": IMAGES[1], "preprocessor": "scribble", "weight": 0.5}],
     "tags": ["a", "b"],
     "variant": {"gradient": "from-purple-500 to-pink-600"},
     "event_data": {"title": "Jazz [live]", "description": 'with "quotes", commas; and ümläuts'},
@@ -47,7 +50,7 @@ STRUCTURES: dict[str, Any] = {
     "classes": ["traffic light, red", "[mèo]"],
     "languages": ["en", "de"],
 }
-BESIDE = {"rank_by": {"best_of": 2, "seed": 1}, "loras": {"seed": 1}, "tags": {"seed": 1}}
+BESIDE = {"rank_by": {"best_of": 2, "seed": 1}, "loras": {"seed": 1}, "control": {"seed": 1}, "tags": {"seed": 1}}
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
 
 

@@ -15,7 +15,7 @@ def build_tiny_control(folder: Path, model: Path, *, seed: int = 0) -> Path:
     unet = UNet2DConditionModel.from_pretrained(model / "unet")
     vae = AutoencoderKL.from_pretrained(model / "vae")
     steps = round(log2(2 ** (len(vae.config.block_out_channels) - 1)))
-    control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8,) * (steps + 1))
+    control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32, 96, 256)[: steps + 1])
     for name, parameter in control.named_parameters():
         if name.startswith(("controlnet_down_blocks", "controlnet_mid_block", "controlnet_cond_embedding.conv_out")):
             torch.nn.init.normal_(parameter, std=0.2)

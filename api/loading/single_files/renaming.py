@@ -27,6 +27,7 @@ from api.loading.single_files.components import Layout
 Tensors = dict[str, torch.Tensor]
 VAE_KEY = "first_stage_model."
 OPEN_CLIP_KEY = "conditioner.embedders.1.model."
+SIZES = {"label_emb.0.0": "add_embedding.linear_1", "label_emb.0.2": "add_embedding.linear_2"}
 CLIP_TOWER = "text_model."
 
 
@@ -83,8 +84,15 @@ def _vae(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> Tens
 
 
 def _controlnet(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> Tensors:
+    """Diffusers' conversion leaves SDXL's embedding of sizes out, and gives None for what the file lacks."""
     converted = convert_controlnet_checkpoint(dict(tensors), config)
-    return {name: tensor for name, tensor in converted.items() if tensor is not None}
+    sizes = {
+        f"{ours}.{end}": tensors[f"{theirs}.{end}"]
+        for theirs, ours in SIZES.items()
+        for end in ("weight", "bias")
+        if f"{theirs}.{end}" in tensors
+    }
+    return {name: tensor for name, tensor in {**converted, **sizes}.items() if tensor is not None}
 
 
 CONVERSIONS: dict[str, Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Tensors]] = {
