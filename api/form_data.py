@@ -41,8 +41,8 @@ def read_form(form: "MultiValueDict[str, Any]", fields: Mapping[str, object], re
         except ValidationError as error:
             errors[name] = error.detail
     for name, match, value in numbered:
-        if error := put_into_list(plain, match, value):
-            errors[name] = [error]
+        if refusal := put_into_list(plain, match, value):
+            errors[name] = [refusal]
     if errors:
         raise ValidationError(errors)
     return plain
@@ -52,8 +52,13 @@ def numbered_part(name: str, fields: Mapping[str, Any]) -> "re.Match[str] | None
     """`control_image_0` is the field `image` of the first of `control`: where JSON has a picture inside of a list, a form has a file."""
     match = NUMBERED.fullmatch(name)
     owner = fields.get(match["list"]) if match else None
-    is_part = isinstance(owner, serializers.ListSerializer) and match and match["field"] in owner.child.fields  # type: ignore[attr-defined]
-    return match if is_part else None
+    if (
+        match is None
+        or not isinstance(owner, serializers.ListSerializer)
+        or not isinstance(owner.child, serializers.Serializer)
+    ):
+        return None
+    return match if match["field"] in owner.child.fields else None
 
 
 def put_into_list(plain: dict[str, Any], match: "re.Match[str]", value: object) -> str:

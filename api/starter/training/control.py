@@ -1,6 +1,7 @@
 """starter-control: one ControlNet (Zhang et al., arXiv:2302.05543) for edges and scribbles, learnt beside the shipped UNet."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,7 +67,7 @@ def varied(maps: tuple[Pixels, Pixels], rng: np.random.Generator) -> Pixels:
         return edges
     if draw < 0.8:
         return strokes
-    return cv2.dilate(edges, np.ones((int(rng.integers(2, THICKEST + 1)),) * 2, np.uint8))
+    return np.asarray(cv2.dilate(edges, np.ones((int(rng.integers(2, THICKEST + 1)),) * 2, np.uint8)), np.uint8)
 
 
 def as_condition(maps: list[Pixels]) -> torch.Tensor:
@@ -85,7 +86,7 @@ class ControlTrainer(Trainer):
             network.set_attn_processor(AttnProcessor())  # its backward is faster on a CPU than fused attention's
         new = [p for name, p in self.control.named_parameters() if name.startswith("controlnet_")]
         copied = [p for name, p in self.control.named_parameters() if not name.startswith("controlnet_")]
-        groups = [{"params": copied}, {"params": new, "lr_scale": NEW_LAYERS}]
+        groups: list[dict[str, Any]] = [{"params": copied}, {"params": new, "lr_scale": NEW_LAYERS}]
         optimizer = torch.optim.AdamW(groups, PEAK, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         super().__init__({"control": self.control}, optimizer, Average([self.control], 0.998))
 
