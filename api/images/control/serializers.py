@@ -43,9 +43,7 @@ class PreprocessSerializer(SpecSerializer):
 def choose_controlnets(controls: list[dict[str, Any]], entry: ModelEntry) -> None:
     """Sets the `model_id` of each. Raises ValidationError, which names the control and its field."""
     if controls and entry.family not in UNET_FAMILIES:
-        detail = (
-            f"{entry.name} is {family_name(entry.family)}; only {', '.join(map(family_name, UNET_FAMILIES))} are steered here."
-        )
+        detail = f"{entry.name} is {family_name(entry.family)}; only {', '.join(sorted(map(family_name, UNET_FAMILIES)))} are steered here."
         raise ValidationError({"control": [detail]}, code="unsupported_family")
     errors = [choose_controlnet(control, entry) for control in controls]
     if any(errors):
