@@ -19,6 +19,7 @@ from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 from api.images.backends.preprocessors.maps import MAPS, Pixels
 from api.starter import world
 from api.starter.architecture import WEIGHTS
+from api.starter.cards import renew_card
 from api.starter.evaluation import BATCH, GUIDANCE, SEED, STEPS, PromptCase, Studio, interval
 from api.starter.training.control import NAME
 from api.starter.training.judge import Judge, see
@@ -99,7 +100,7 @@ def following(studio: Studio, cases: Sequence[ControlCase], pictures: torch.Tens
 
 
 def evaluate_control(prompts: int, control_folder: Path = WEIGHTS / NAME, weights: Path = WEIGHTS) -> dict[str, Any]:
-    """Writes the figures and a sheet of the first pictures, nothing chosen, into the ControlNet's folder."""
+    """Writes the figures, the card's table and a sheet of the first pictures, nothing chosen, into the ControlNet's folder."""
     studio = Studio(weights)
     cases = control_cases(prompts, studio.judge)
     control = ControlNetModel.from_pretrained(control_folder, dtype=studio.pipeline.unet.dtype)
@@ -120,6 +121,8 @@ def evaluate_control(prompts: int, control_folder: Path = WEIGHTS / NAME, weight
         rows += [maps[:SHOWN], list(to_pictures(pictures[:SHOWN]))]
     (control_folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     save_grid([row[index] for index in range(SHOWN // 2) for row in rows], control_folder / "samples.png", len(rows))
+    if (card := control_folder / "README.md").is_file():
+        renew_card(card, card_rows(figures))
     return figures
 
 
@@ -138,3 +141,29 @@ def f1_of(edges: Sequence[Pixels], pictures: torch.Tensor) -> list[float]:
     """Mean over pictures, and its 95 % interval."""
     found = [MAPS["canny"](picture) for picture in to_pictures(pictures)]
     return list(interval([edge_f1(one, other) for one, other in zip(edges, found, strict=True)]))
+
+
+def card_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of the card's table."""
+    count, without = figures["prompts"], figures["without"]
+    limit = figures["drawings_through_the_autoencoder"]["f1"]
+    rows = [
+        (
+            f"{name}, weight 1, {count} prompts: F1 of edges (95 % interval); facts followed; all of a prompt's",
+            f"{described(figures[name]['f1'])}; {figures[name]['facts']:.1%}; {figures[name]['all']:.1%}",
+        )
+        for name in PREPROCESSORS
+    ]
+    return [
+        *rows,
+        (
+            "the same prompts and seeds without a map",
+            f"{described(without['f1'])}; {without['facts']:.1%}; {without['all']:.1%}",
+        ),
+        ("F1 that the autoencoder leaves of the drawings' own edges, which is the limit", described(limit)),
+    ]
+
+
+def described(f1: Sequence[float]) -> str:
+    mean, low, high = f1
+    return f"{mean:.3f} ({low:.3f} to {high:.3f})"

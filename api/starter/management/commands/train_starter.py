@@ -18,6 +18,7 @@ MODELS = (
     "starter-vlm",
     "starter-hazards",
     "starter-detector",
+    "starter-control",
     "export",
     "take-up",
 )
