@@ -244,6 +244,10 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
+    "ENUM_NAME_OVERRIDES": {
+        "PreprocessorEnum": "api.images.control.use.PREPROCESSORS",
+        "ControlKindEnum": "api.catalog.control_kinds.CONTROL_KINDS",
+    },
     "TITLE": "Darkroom",
     "DESCRIPTION": "Makes pictures, judges them and talks about them; every request is a job in a history.",
     "VERSION": "0.1.0",

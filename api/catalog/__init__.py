@@ -17,6 +17,7 @@ Beside the tables, a catalog asks its `source` (EntrySource): the library of fil
 
 from api.catalog.entries import (
     COMMIT_PATTERN,
+    CONTROLNET,
     LONGEST_NAME,
     MODEL_ID_PATTERN,
     PRECISIONS,
@@ -30,7 +31,7 @@ from api.catalog.entries import (
     is_entry_name,
     is_model_id,
 )
-from api.catalog.lookup import Catalog
+from api.catalog.lookup import Catalog, fits_model
 from api.catalog.lookup_errors import (
     AmbiguousAdapter,
     AmbiguousEmbedding,
@@ -59,6 +60,7 @@ from api.catalog.toml_files import BUILT_IN, CatalogError, folder_of_package, lo
 __all__ = [
     "BUILT_IN",
     "COMMIT_PATTERN",
+    "CONTROLNET",
     "LONGEST_NAME",
     "MODEL_ID_PATTERN",
     "ONNX_DECODERS",
@@ -87,6 +89,7 @@ __all__ = [
     "UnknownEntry",
     "UnknownModel",
     "as_variant",
+    "fits_model",
     "folder_of_package",
     "is_entry_name",
     "is_model_id",

@@ -14,6 +14,7 @@ LONGEST_NAME = 1000
 
 TEXT_TO_IMAGE = "text-to-image"
 UPSCALING = "upscaling"
+CONTROLNET = "controlnet"
 
 TASKS = (
     TEXT_TO_IMAGE,
@@ -29,6 +30,7 @@ TASKS = (
     "mask-generation",
     "ocr",
     UPSCALING,
+    CONTROLNET,
 )
 
 PREDICTIONS = ("", "epsilon", "v_prediction")
@@ -70,6 +72,8 @@ class ModelEntry:
     """Of a chat model: in what it is computed. "" is the server's own setting."""
     package: str = ""
     """A Python package that brings the model; `path` then counts from its folder."""
+    control: tuple[str, ...] = ()
+    """Of a ControlNet: the kinds of maps that it reads, such as canny. Its `base` is the only model it fits; else it fits its family."""
     classes: tuple[str, ...] = ()
     """Of a detector in ONNX: the names of its classes, in the place of those in its file."""
     onnx: tuple[str, ...] = ()

@@ -6,10 +6,15 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog.entries import CONTROLNET, AdapterEntry, EmbeddingEntry, ModelEntry
 from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, nearest
 from api.catalog.onnx_variants import names_onnx_variant, onnx_variant
 from api.catalog.source import EntrySource
+
+
+def fits_model(control: ModelEntry, model: ModelEntry) -> bool:
+    """Of a ControlNet."""
+    return control.base == model.id if control.base else control.family == model.family
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,13 @@ class Catalog:
         known = [entry for entry in self.models.values() if entry.task == task]
         more = self.source.models(task) if self.source else []
         return known + [entry for entry in more if entry.id not in self.models]
+
+    def controlnets_for(self, model: ModelEntry, kind: str) -> list[ModelEntry]:
+        """Those that read maps of this kind, made for this very model before others of its family; of the library those whose names
+        tell what they read.
+        """
+        offered = [entry for entry in self.of_task(CONTROLNET) if kind in entry.control and fits_model(entry, model)]
+        return sorted(offered, key=lambda entry: not entry.base)
 
     def with_precision(self, precision: str, tasks: Iterable[str]) -> Catalog:
         """The same, with this precision for the models of these tasks that name none."""

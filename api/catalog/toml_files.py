@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from api.catalog.control_kinds import CONTROL_KINDS
 from api.catalog.entries import (
     COMMIT_PATTERN,
     PRECISIONS,
@@ -161,7 +162,7 @@ def folder_of_package(name: str, base: Path) -> Path:
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
-    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes")}
+    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes", "control")}
     values = {"name": table.id, **table.values, "path": table.path(base), **lists}
     if "vae" in values and values["vae"].endswith(SUFFIX):
         values["vae"] = str(base / Path(values["vae"]).expanduser())
@@ -177,6 +178,8 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         raise table.wrong("storage", f"must be one of {', '.join(filter(None, STORAGES))}")
     if values.get("single_file") and (values["path"] is None or values["path"].suffix != SUFFIX):
         raise table.wrong("single_file", 'goes with a "path" that is a safetensors file')
+    if strange := set(lists["control"]) - set(CONTROL_KINDS):
+        raise table.wrong("control", f"has {min(strange)!r}; kinds of maps are {', '.join(CONTROL_KINDS)}")
     if strange := set(lists["onnx"]) - {*ONNX_SUFFIXES, *ONNX_PRESETS}:
         raise table.wrong("onnx", f"has {min(strange)!r}; variants are {', '.join([*ONNX_SUFFIXES, *ONNX_PRESETS])}")
     size = values.get("default_size", 512)

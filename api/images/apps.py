@@ -10,6 +10,7 @@ class ImagesConfig(AppConfig):
         from api.files.references import register_reference
         from api.images import signals  # noqa: F401  (its receivers register themselves)
         from api.images.grids.handler import Grid
+        from api.images.control.handler import Preprocess
         from api.images.handler import Img2Img, Txt2Img
         from api.images.services import record_derived
         from api.images.upscaling.handler import Upscale
@@ -21,4 +22,5 @@ class ImagesConfig(AppConfig):
         kinds.register(Img2Img())
         kinds.register(Upscale())
         kinds.register(Grid())
+        kinds.register(Preprocess())
         picture_rows.register(record_derived)

@@ -69,6 +69,7 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         "Masked content": MASKED_CONTENT.get(parameters.get("fill", "")),
         **_area(parameters),
         "Clip skip": skipped + 1 if skipped else None,  # theirs counts the last layer as one
+        **{f"ControlNet {number}": _control(control) for number, control in enumerate(parameters.get("control") or ())},
         "Prompt syntax": parameters.get("prompt_syntax"),
         "Version": "Darkroom",
     }
@@ -135,6 +136,19 @@ def _lora_tag(lora: Mapping[str, Any]) -> str:
     weight = lora["weight"]
     parts = [lora.get(part, weight) for part in ("text", "unet")]
     return f"<lora:{lora['id']}:{':'.join(f'{part:g}' for part in dict.fromkeys(parts))}>"
+
+
+def _control(control: Mapping[str, Any]) -> str:
+    """As AUTOMATIC1111's extension writes it; the map itself is not in the file."""
+    said = {
+        "Module": control.get("preprocessor") or "none",
+        "Model": control["model_id"],
+        "Weight": control["weight"],
+        "Resize Mode": "Crop and Resize",
+        "Guidance Start": control["start"],
+        "Guidance End": control["end"],
+    }
+    return ", ".join(f"{name}: {value}" for name, value in said.items())
 
 
 def _quote(value: object) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from api.catalog import UnknownModel
 from api.catalog.usual_settings import FLOW_FAMILIES
 from api.images.edit_requests import idle_edits
+from api.images.control.warnings import control_warnings
 from api.images.few_steps import suggest_settings
 from api.images.prompt_notation import describe_notation
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
@@ -36,6 +37,7 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
         elif lora.weight not in (1, *lora.strengths):
             yield f"loras: `weight` has no effect with '{lora.id}', as `unet` and `text` are given."
     yield from idle_edits(spec)
+    yield from control_warnings(spec.control, spec.steps_run if isinstance(spec, Img2ImgSpec) else spec.steps)
     yield from suggest_settings(spec)
 
 

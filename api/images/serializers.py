@@ -16,6 +16,7 @@ from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.edit_requests import check_edits, default_strength, working_size
 from api.images.enlarging_fields import check_enlarging, decide_enlarging
+from api.images.control.serializers import choose_controlnets
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
 from api.images.presets.applying import AppliedPreset, find_preset
@@ -107,6 +108,7 @@ class Txt2ImgSerializer(SpecSerializer):
             )
         self.prompt_warnings = read_request(data, default_syntax(), self.entry)
         self.check_loras(data["loras"])
+        choose_controlnets(data["control"], self.entry)
         check_best_of(data)
         check_edits(data, self.entry)
         check_seeds(data)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
 from api.images.hires import HiresUse
+from api.images.control.use import MOST_CONTROLS, ControlUse
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
@@ -167,6 +168,9 @@ class Txt2ImgSpec(Spec):
         help=f"One of {', '.join(SCHEDULER_NAMES)}.",
     )
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=MOST_LORAS, local_only=True)
+    control: tuple[ControlUse, ...] = param(
+        default=(), shared=True, max_items=MOST_CONTROLS, local_only=True, help="Maps that steer what is where (ControlNet)."
+    )
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
     hires: HiresUse | None = param(
         default=None,

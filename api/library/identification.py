@@ -24,7 +24,6 @@ PICKLE = (
 )
 GGUF = "It is a GGUF file, and this version reads safetensors files."
 NOT_USED = {
-    Kind.CONTROLNET: "It is a ControlNet, which no request of this version can name.",
 }
 NO_FAMILY = "Nothing in it tells which family of models it fits. A table in the file that CATALOG_EXTRA names can say it."
 VANISHED = "It vanished while it was read."
@@ -41,6 +40,7 @@ PIPELINES = {
     "QwenImagePipeline": "qwen-image",
 }
 WIDTHS = {768: "sd1", 1024: "sd2"}
+NAME_IN_FOLDERS = "diffusion_pytorch_model"
 LARGEST_CONFIG = 1_000_000
 
 
@@ -62,6 +62,8 @@ def describe_file(found: FoundFile) -> Fields:
 def common_fields(found: FoundFile, sidecar: SidecarInfo) -> Fields:
     file_name = os.path.basename(found.path)
     stem = file_name if found.is_folder else os.path.splitext(file_name)[0]
+    if stem.startswith(NAME_IN_FOLDERS):  # as diffusers calls the weights of every part: its folder says which it is
+        stem = os.path.basename(os.path.dirname(found.path)) + stem.removeprefix(NAME_IN_FOLDERS)
     return {
         "path": found.path,
         "path_key": path_key(found.path),
@@ -108,7 +110,7 @@ def describe_identity(identity: Identity, sidecar: SidecarInfo, file: Path) -> F
     if kind in MODEL_KINDS:
         found = why_no_checkpoint(identity) or why_incomplete(identity, file, vae="", has_base=False)
         reason = sentence(found) if found else ""
-    elif kind in (Kind.LORA, Kind.EMBEDDING) and not family:
+    elif kind in (Kind.LORA, Kind.EMBEDDING, Kind.CONTROLNET) and not family and not reason:
         reason = NO_FAMILY
     words = sidecar.trigger_words or identity.trigger_words
     return {

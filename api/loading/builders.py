@@ -28,6 +28,7 @@ MODULES = {
     "mask-generation": "api.loading.segmenters",
     "ocr": "api.loading.ocr",
     "upscaling": "api.loading.upscaling.building",
+    "controlnet": "api.loading.controlnets",
     "onnx": "api.loading.onnx",
 }
 

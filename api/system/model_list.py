@@ -12,7 +12,7 @@ from django.urls import reverse
 from api.catalog import TEXT_TO_IMAGE, UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
 from api.json_types import JsonObject
 from api.library.entries import SOURCE, UNKNOWN_LICENCE, model_entry
-from api.library.models import NAMED_KINDS, Kind, LibraryFile
+from api.library.models import LOADED_KINDS, Kind, LibraryFile
 from api.system.selectors import is_available, live_workers, loaded_ids
 from config.catalog import get_catalog
 
@@ -104,13 +104,13 @@ class ModelList:
     def files(self) -> QuerySet[LibraryFile]:
         if not settings.LIBRARY_DIRS or self.kind == OTHER_MODEL:
             return LibraryFile.objects.none()
-        rows = LibraryFile.objects.present().filter(kind__in=[self.kind] if self.kind else NAMED_KINDS)
+        rows = LibraryFile.objects.present().filter(kind__in=[self.kind] if self.kind else LOADED_KINDS)
         rows = rows.filter(family=self.family) if self.family else rows
         named = Q(entry_id__icontains=self.q) | Q(name__icontains=self.q) | Q(file_name__icontains=self.q)
         return rows.filter(named) if self.q else rows
 
     def describe_file(self, row: LibraryFile) -> JsonObject:
-        is_named = row.kind in NAMED_KINDS
+        is_named = row.kind in LOADED_KINDS
         entry = model_entry(row)
         model = {
             **{name: getattr(entry, name) for name in OF_ENTRY},

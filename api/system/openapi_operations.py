@@ -44,6 +44,10 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             {
                 "A prompt": {"prompt": "A serene lake at sunset"},
                 "The same picture each time": {"prompt": "a red circle above a blue square", "steps": 20, "seed": 7},
+                "Steered by the edges of a picture": {
+                    "prompt": "a red circle above a blue square",
+                    "control": [{"image": PICTURE, "preprocessor": "canny", "weight": 0.9, "end": 0.8}],
+                },
                 "The best of four": {"prompt": "a red circle above a blue square", "best_of": 4, "rank_by": "clip"},
             },
         ),
@@ -55,6 +59,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
                 "A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6},
                 "A picture that grows to the right": {"prompt": "a red circle", "image": PICTURE, "outpaint": {"right": 32}},
             },
+        ),
+        Operation(
+            "POST", "/api/preprocess/", "Make a control map of a picture", {"Its edges": {"image": PICTURE, "kind": "canny"}}
         ),
         Operation(
             "POST",

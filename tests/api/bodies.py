@@ -58,6 +58,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/img2img/": lambda: {"prompt": "a lake", "image": text(png())},
     "/api/grids/": grid,
     "/api/grids/estimate/": grid,
+    "/api/preprocess/": lambda: {"image": text(png()), "kind": "canny"},
     "/api/prompt/": lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "a1111"},
     "/api/png-info/": lambda: {"image": text(encode_image(picture(), "png", {"prompt": "a lake"}, warn=print))},
     "/api/score/": lambda: {"image": text(png())},
@@ -78,7 +79,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "cutout", "detect", "hazards", "ocr")
+FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "cutout", "detect", "hazards", "ocr", "preprocess")
 FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS and "estimate" not in path]
 
 

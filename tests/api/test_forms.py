@@ -12,6 +12,7 @@ from django.test import Client
 from rest_framework import serializers
 
 from api.form_data import DelimiterCount
+from api.images.control.serializers import PreprocessSerializer
 from api.images.grids.serializers import GridSerializer
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.models import Job
@@ -35,6 +36,7 @@ SERIALIZERS: dict[str, Any] = {
     "/api/detect/": DetectSerializer,
     "/api/hazards/": HazardSerializer,
     "/api/ocr/": OcrSerializer,
+    "/api/preprocess/": PreprocessSerializer,
 }
 BOX = {"kind": "title", "x": 1.5, "y": 2, "w": 9, "h": 9}
 IMAGES = [text(png(1)), text(png(2))]
@@ -43,6 +45,7 @@ STRUCTURES: dict[str, Any] = {
     "variation": {"seed": 5, "strength": 0.25, "earlier": [{"seed": 6, "strength": 0.5}]},
     "outpaint": {"left": 8, "right": 0, "top": 3, "bottom": 0},
     "rank_by": {"clip": 0.7, "layout": 0.3},
+    "control": [{"image": IMAGES[0], "kind": "canny"}, {"image": IMAGES[1], "preprocessor": "scribble", "weight": 0.5}],
     "tags": ["a", "b"],
     "variant": {"gradient": "from-purple-500 to-pink-600"},
     "event_data": {"title": "Jazz [live]", "description": 'with "quotes", commas; and ümläuts'},
@@ -61,7 +64,7 @@ STRUCTURES: dict[str, Any] = {
     "points": [{"x": 5, "y": 6}, {"x": 1, "y": 1, "inside": False}],
 }
 BESIDE = {
-    **{name: {"seed": 1} for name in ("loras", "tags", "variation", "outpaint")},
+    **{name: {"seed": 1} for name in ("loras", "control", "tags", "variation", "outpaint")},
     "rank_by": {"best_of": 2, "seed": 1},
 }
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField

@@ -78,6 +78,10 @@ class Frame:
         result.paste(painted, self.box, self.soft_mask.crop(self.box))
         return result
 
+    def show_beside(self, picture: Image.Image) -> Image.Image:
+        """Another picture as the model sees it: scaled to cover the canvas, and cropped at the centre."""
+        return self._show(ImageOps.fit(picture, self.canvas.size, Image.Resampling.LANCZOS), Image.Resampling.LANCZOS)
+
     def _show(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
         part = picture if self.box == (0, 0, *picture.size) else picture.crop(self.box)
         left, top, right, bottom = self.inner

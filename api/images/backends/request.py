@@ -29,6 +29,8 @@ class ImageRequest:
     mask: Image.Image | None = None
     latents: torch.Tensor | None = None
     """(1, channels, h, w), in the place of `image`: what the picture would be encoded to."""
+    controls: tuple[Image.Image, ...] = ()
+    """Of `spec.control`, in its order; they may have any size, too."""
 
     @cached_property
     def frame(self) -> Frame:

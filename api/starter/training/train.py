@@ -12,6 +12,7 @@ from api.starter.nima_figures import evaluate_nima, write_card
 from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
 from api.starter.training.cutout import train_cutout
+from api.starter.training.control import train_control
 from api.starter.training.decoder import train_decoder
 from api.starter.training.detector import train_detector
 from api.starter.training.diffusion import train_diffusion
@@ -65,6 +66,7 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "starter-detector": train_detector,
     "starter-cutout": train_cutout,
     "lora": train_lora,
+    "starter-control": train_control,
     "export": _export,
     "take-up": _take_up,
 }

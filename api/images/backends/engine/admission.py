@@ -13,6 +13,7 @@ from api.errors import DarkroomError
 from api.images.backends.engine.coefficients import coefficient_table
 from api.images.backends.engine.conditioning import make_conditionings
 from api.images.backends.engine.first_latents import add_at, draw_after_encoding, draw_noise, fill_change, mix_noise
+from api.images.backends.engine.control import RowControl
 from api.images.backends.engine.rows import Inpainting, Row, Source
 from api.images.backends.engine.schedules import make_row_scheduler
 from api.images.backends.engine.table_steps import TableRow
@@ -33,7 +34,15 @@ class Start:
     inpainting: Inpainting | None = None
 
 
-def make_row(lease: Lease, task: Task, number: int, *, by_table: bool, embeddings: Sequence[NamedEmbedding] = ()) -> Row:
+def make_row(
+    lease: Lease,
+    task: Task,
+    number: int,
+    *,
+    by_table: bool,
+    embeddings: Sequence[NamedEmbedding] = (),
+    controls: tuple[RowControl, ...] = (),
+) -> Row:
     """Row `number` of a task, at its first pass. Runs the text encoders, and the VAE where there is a source picture.
 
     `by_table`: whether its steps are made by a coefficient table, where its scheduler has one, rather than by the scheduler's object:
@@ -62,6 +71,7 @@ def make_row(lease: Lease, task: Task, number: int, *, by_table: bool, embedding
         conditioning=conditioning,
         later_conditionings=later,
         inpainting=start.inpainting,
+        controls=controls,
     )
 
 

@@ -20,6 +20,7 @@ MODELS = (
     "starter-hazards",
     "starter-detector",
     "starter-cutout",
+    "starter-control",
     "export",
     "take-up",
 )
