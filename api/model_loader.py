@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from api.catalog import AdapterEntry, Catalog, ModelEntry
+from api.catalog import AdapterEntry, Catalog, ModelEntry, UnknownVae
 from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
@@ -56,6 +56,7 @@ from api.loading.device_memory import (
     translate_device_errors,
 )
 from api.loading.download_progress import DOWNLOAD_SHARE, Progress, download_progress
+from api.loading.file_states import read_states
 from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import OomRetry
 
@@ -206,6 +207,10 @@ class ModelLoader:
         with self._loading_lock:
             with self._table_lock:
                 loaded_model = self._models.get(entry.id)
+                if loaded_model is not None and load and not loaded_model.pins and is_outdated(loaded_model, entry):
+                    logger.info("the files of %s have changed: it is loaded again", entry.id)
+                    loaded_model = None
+                    self._unload(entry.id)
                 if loaded_model is not None:
                     loaded_model.pins += 1
                     return loaded_model, False
@@ -218,13 +223,16 @@ class ModelLoader:
         return loaded_model, True
 
     def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> LoadedModel:
+        asked, entry = entry, self._with_vae_file(entry)
         folder = self._folder(entry, on_progress)
         bases = [self._folder(self.catalog.get(entry.base), on_progress)] if builder.takes_base and entry.base else []
         on_progress(DOWNLOAD_SHARE, f"Loading {entry.name}")
         started, before = time.perf_counter(), self.device.used_memory()
+        files = read_states(owned_places(entry, folder, *bases))
         loaded, measures = self._build(entry, builder, folder, *bases)
         loaded_model = LoadedModel(
-            entry=entry,
+            entry=asked,
+            files=files,
             builder=builder,
             loaded=loaded,
             measures=measures,
@@ -237,6 +245,12 @@ class ModelLoader:
         on_progress(1.0, f"{entry.name} is loaded")
         logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(loaded_model.size), loaded_model.load_seconds)
         return loaded_model
+
+    def _with_vae_file(self, entry: ModelEntry) -> ModelEntry:
+        try:
+            return self.catalog.with_vae_file(entry)
+        except UnknownVae as error:
+            raise DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: its `vae`: {error.detail}") from error
 
     def _folder(self, entry: ModelEntry, on_progress: Progress) -> Path:
         """The model's folder, fetched if needed and checked for unsafe files."""
@@ -370,6 +384,16 @@ class ModelLoader:
             lease.restore_offload()
             with self._table_lock:
                 self._models.pop(lease.entry.id, None)
+
+
+def is_outdated(loaded_model: LoadedModel, entry: ModelEntry) -> bool:
+    """Whether `entry` would be loaded otherwise now."""
+    return loaded_model.entry != entry or loaded_model.has_changed_files
+
+
+def owned_places(entry: ModelEntry, folder: Path, *bases: Path) -> list[Path]:
+    """Where its files lie, but for a snapshot of the hub: that stays as it was fetched."""
+    return [*([folder] if entry.path is not None else []), *bases, *([Path(entry.vae)] if entry.vae else [])]
 
 
 _loader: ModelLoader | None = None

@@ -8,7 +8,7 @@ The built-in catalog is catalog.toml in this folder; an owner adds or replaces t
 
     [models."my-checkpoint"]
     path = "/data/checkpoints/dream.safetensors"   # one file: family, size, steps … come from its header where the table has none
-    vae = "/data/vae/mine.safetensors"             # optional: instead of its own, or of dream.vae.safetensors beside it
+    vae = "/data/vae/mine.safetensors"             # optional: instead of its own, or of dream.vae.safetensors beside it; or a library's VAE by its id or name
     base = "my-model"                              # optional: whose parts and configurations are taken where the file has none
     prediction = "v_prediction"                    # optional, as zero_terminal_snr = true: where the file does not say so itself
 
@@ -34,10 +34,12 @@ from api.catalog.lookup_errors import (
     AmbiguousAdapter,
     AmbiguousEmbedding,
     AmbiguousModel,
+    AmbiguousVae,
     UnknownAdapter,
     UnknownEmbedding,
     UnknownEntry,
     UnknownModel,
+    UnknownVae,
 )
 from api.catalog.onnx_variants import (
     ONNX_DECODERS,
@@ -75,6 +77,7 @@ __all__ = [
     "AmbiguousAdapter",
     "AmbiguousEmbedding",
     "AmbiguousModel",
+    "AmbiguousVae",
     "Catalog",
     "CatalogError",
     "EmbeddingEntry",
@@ -84,6 +87,7 @@ __all__ = [
     "UnknownEmbedding",
     "UnknownEntry",
     "UnknownModel",
+    "UnknownVae",
     "as_variant",
     "folder_of_package",
     "is_entry_name",

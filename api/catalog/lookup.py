@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
-from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, nearest
+from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, UnknownVae, nearest
 from api.catalog.onnx_variants import names_onnx_variant, onnx_variant
 from api.catalog.source import EntrySource
 
@@ -55,6 +56,15 @@ class Catalog:
         if entry is None:
             raise self._unknown(UnknownEmbedding, name, self.embeddings)
         return entry
+
+    def with_vae_file(self, entry: ModelEntry) -> ModelEntry:
+        """The entry with its `vae`, where it names one, as the path of a file. Raises UnknownVae."""
+        if not entry.vae or Path(entry.vae).is_file():
+            return entry
+        file = self.source.find_vae(entry.vae) if self.source else None
+        if file is None:
+            raise self._unknown(UnknownVae, entry.vae, ())
+        return dataclasses.replace(entry, vae=str(file))
 
     def of_task(self, task: str) -> list[ModelEntry]:
         known = [entry for entry in self.models.values() if entry.task == task]

@@ -34,6 +34,10 @@ class UnknownEmbedding(UnknownEntry):
     kind = "embedding"
 
 
+class UnknownVae(UnknownEntry):
+    kind = "VAE"
+
+
 class AmbiguousModel(UnknownModel):
     def __init__(self, wanted: str, ids: list[str]) -> None:
         super().__init__(wanted, ids, ambiguity(wanted, ids))
@@ -45,6 +49,11 @@ class AmbiguousAdapter(UnknownAdapter):
 
 
 class AmbiguousEmbedding(UnknownEmbedding):
+    def __init__(self, wanted: str, ids: list[str]) -> None:
+        super().__init__(wanted, ids, ambiguity(wanted, ids))
+
+
+class AmbiguousVae(UnknownVae):
     def __init__(self, wanted: str, ids: list[str]) -> None:
         super().__init__(wanted, ids, ambiguity(wanted, ids))
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
 
 
 class EntrySource(Protocol):
-    """Names are ids or aliases. The `find_…` methods raise AmbiguousModel (…Adapter, …Embedding) for a name that several have."""
+    """Names are ids or aliases. The `find_…` methods raise AmbiguousModel (…Adapter, …Embedding, …Vae) for a name that several have."""
 
     def find_model(self, name: str) -> ModelEntry | None: ...
 
     def find_adapter(self, name: str) -> AdapterEntry | None: ...
 
     def find_embedding(self, name: str) -> EmbeddingEntry | None: ...
+
+    def find_vae(self, name: str) -> Path | None: ...
 
     def models(self, task: str) -> list[ModelEntry]: ...
 
@@ -27,5 +30,5 @@ class EntrySource(Protocol):
         ...
 
     def similar(self, kind: str, name: str) -> list[str]:
-        """Up to three ids of the kind "model", "adapter" or "embedding" that begin like this name."""
+        """Up to three ids of the kind "model", "adapter", "embedding" or "VAE" that begin like this name."""
         ...

@@ -162,8 +162,8 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
     lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes")}
     values = {"name": table.id, **table.values, "path": table.path(base), **lists}
-    if "vae" in values and values["vae"].endswith(SUFFIX):
-        values["vae"] = str(base / Path(values["vae"]).expanduser())
+    if "vae" in values:
+        values["vae"] = _vae(values["vae"], base)
     if _is_single_file(values):
         values = {**defaults_of_file(values["path"]), "single_file": True, **values}
     if values.get("task", TASKS[0]) not in TASKS:
@@ -191,6 +191,12 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     if not entry.onnx:
         raise table.wrong("onnx_only", 'goes with "onnx", the variants that there are')
     return as_variant(entry, entry.id, entry.onnx[0])
+
+
+def _vae(value: str, base: Path) -> str:
+    """The path of a file; or the name of one in the library, which is looked for when it is needed."""
+    file = base / Path(value).expanduser()
+    return str(file) if "/" in value or file.is_file() else value
 
 
 def _is_single_file(values: dict[str, Any]) -> bool:

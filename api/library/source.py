@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from django.db.models import Q, QuerySet
 
@@ -12,6 +13,7 @@ from api.catalog import (
     AmbiguousAdapter,
     AmbiguousEmbedding,
     AmbiguousModel,
+    AmbiguousVae,
     EmbeddingEntry,
     ModelEntry,
     UnknownEntry,
@@ -23,7 +25,7 @@ HASH = re.compile(r"[0-9a-fA-F]{8}|[0-9a-fA-F]{10}|[0-9a-fA-F]{12}|[0-9a-fA-F]{6
 LONGEST_FILE_NAME = 255
 MOST_OFFERED = 10_000
 MOST_SIMILAR = 3
-KINDS: dict[str, Sequence[Kind]] = {"model": MODEL_KINDS, "adapter": [Kind.LORA], "embedding": [Kind.EMBEDDING]}
+KINDS: dict[str, Sequence[Kind]] = {"model": MODEL_KINDS, "adapter": [Kind.LORA], "embedding": [Kind.EMBEDDING], "VAE": [Kind.VAE]}
 
 
 class LibrarySource:
@@ -38,6 +40,10 @@ class LibrarySource:
     def find_embedding(self, name: str) -> EmbeddingEntry | None:
         row = find_usable(name, [Kind.EMBEDDING], AmbiguousEmbedding)
         return embedding_entry(row) if row else None
+
+    def find_vae(self, name: str) -> Path | None:
+        row = find_usable(name, [Kind.VAE], AmbiguousVae)
+        return Path(row.path) if row else None
 
     def models(self, task: str) -> list[ModelEntry]:
         if task != TEXT_TO_IMAGE:

@@ -215,6 +215,6 @@ def test_a_t5_without_its_tokenizer_says_where_one_is_taken_from(tmp_path: Path,
     from api.loading.single_files import building
 
     monkeypatch.setattr(building, "make_plan", lambda *arguments: plan)
-    monkeypatch.setattr(building, "_load_from_file", lambda *arguments: {})
+    monkeypatch.setattr(building, "_load_parts", lambda *arguments: {})
     with init_empty_weights(), pytest.raises(DarkroomError, match="no single file has the tokenizer_2 of its T5 encoder"):
         building.build_single_file(plan.entry, plan.file, CPU)

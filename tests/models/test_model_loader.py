@@ -347,3 +347,55 @@ def test_a_broken_device_a_shortage_and_an_error_are_told_apart(loader: ModelLoa
     with pytest.raises(ValueError, match="ordinary"), loader.use("a", "text-to-image"):
         raise ValueError("ordinary")
     assert not loader.loaded()[0]["pinned"]
+
+
+# -- Files that change
+
+
+@pytest.fixture
+def mine(store: ModelStore, device: Device, tmp_path: Path) -> ModelLoader:
+    """A loader of one model, whose folder a test may change."""
+    folder = build_tiny_sd(tmp_path / "mine")
+    return ModelLoader(Catalog({"mine": ModelEntry(id="mine", name="Mine", path=folder)}, {}), store, device)
+
+
+def first_weight(loader: ModelLoader) -> float:
+    with loader.use("mine", "text-to-image") as lease:
+        return float(lease.pipeline.unet.conv_in.weight.flatten()[0])
+
+
+def test_a_model_is_loaded_again_when_its_files_have_changed(mine: ModelLoader, tmp_path: Path) -> None:
+    before = first_weight(mine)
+    build_tiny_sd(tmp_path / "mine", seed=1)
+    assert first_weight(mine) != before
+    assert loaded_ids(mine) == ["mine"]
+
+
+def test_a_model_in_use_stays_the_one_that_it_is(mine: ModelLoader, tmp_path: Path) -> None:
+    with mine.use("mine", "text-to-image") as lease:
+        build_tiny_sd(tmp_path / "mine", seed=1)
+        with mine.use("mine", "image-to-image") as other:
+            assert other.loaded_model is lease.loaded_model
+    with mine.use("mine", "text-to-image") as later:
+        assert later.loaded_model is not lease.loaded_model
+
+
+def test_a_thread_that_may_not_load_uses_the_one_that_is_there(mine: ModelLoader, tmp_path: Path) -> None:
+    mine.load("mine")
+    build_tiny_sd(tmp_path / "mine", seed=1)
+    with mine.use("mine", "text-to-image", load=False) as lease:
+        assert lease.load_seconds == 0.0
+
+
+def test_files_that_are_away_are_no_change(mine: ModelLoader, tmp_path: Path) -> None:
+    before = first_weight(mine)
+    (tmp_path / "mine").rename(tmp_path / "unmounted")
+    assert first_weight(mine) == before
+
+
+def test_a_file_that_was_damaged_meanwhile_is_an_error(mine: ModelLoader, tmp_path: Path) -> None:
+    mine.load("mine")
+    (tmp_path / "mine" / UNET).write_bytes(b"")
+    with pytest.raises(DarkroomError, match="is damaged: it is empty"):
+        mine.load("mine")
+    assert mine.loaded() == []

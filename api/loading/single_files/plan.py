@@ -11,7 +11,7 @@ from typing import Any
 from api.catalog import ModelEntry
 from api.downloads.snapshots import components
 from api.errors import DarkroomError
-from api.loading.checkpoints import broken_error, class_of, is_model_class
+from api.loading.checkpoints import broken_error, class_of, is_model_class, read_json
 from api.loading.single_files.components import DENOISERS, Place, find_places, place_of_vae, take
 from api.loading.single_files.configurations import adapt, configuration_folders, read_config, read_index
 from api.model_files.header import Header, HeaderError, TensorInfo, read_header
@@ -66,7 +66,7 @@ def make_plan(entry: ModelEntry, file: Path, base: Path | None) -> Plan:
     index = read_index(folders[0], identity)
     sources = {part: (file, place, header) for part, place in _places_in(header).items()}
     if vae := find_vae_file(entry, file):
-        sources["vae"] = _vae_source(entry, vae)
+        sources["vae"] = vae_source(entry, vae)
     parts, base_parts = [], []
     for name in sorted(components(index)):
         model_class = class_of(*index[name])
@@ -77,6 +77,19 @@ def make_plan(entry: ModelEntry, file: Path, base: Path | None) -> Plan:
                 raise _unsupported(entry, file, missing_part(file, name))
             base_parts.append(name)
     return Plan(entry, file, identity, folders, index, parts, base, base_parts)
+
+
+def plan_vae(entry: ModelEntry, folder: Path) -> FilePart:
+    """The entry's own VAE, in the place of that of its folder in diffusers' form. Raises DarkroomError."""
+    file = Path(entry.vae)
+    if not file.is_file():
+        raise no_vae_file(entry)
+    class_names = components(read_json(folder / CONFIGURED))
+    if "vae" not in class_names:
+        raise broken_error(entry, "its pipeline has no VAE that `vae` could replace")
+    _, place, header = vae_source(entry, file)
+    config = read_config([folder], "vae")
+    return FilePart("vae", file, place, take(header.tensors, place), class_of(*class_names["vae"]), config)
 
 
 def open_header(entry: ModelEntry, file: Path) -> Header:
@@ -91,9 +104,13 @@ def find_vae_file(entry: ModelEntry, file: Path) -> Path | None:
     if entry.vae:
         vae = Path(entry.vae)
         if not vae.is_file():
-            raise broken_error(entry, f"its `vae` {entry.vae} is no file that is there")
+            raise no_vae_file(entry)
         return vae
     return vae_beside(file) if vae_beside(file).is_file() else None
+
+
+def no_vae_file(entry: ModelEntry) -> DarkroomError:
+    return broken_error(entry, f"its `vae` {entry.vae} is no file that is there")
 
 
 def _check_usable(entry: ModelEntry, file: Path, identity: Identity) -> None:
@@ -109,7 +126,7 @@ def _places_in(header: Header) -> dict[str, Place]:
     return find_places(header.tensors, denoiser, find_vae(header.tensors) if not denoiser.diffusers_names else None)
 
 
-def _vae_source(entry: ModelEntry, vae: Path) -> tuple[Path, Place, Header]:
+def vae_source(entry: ModelEntry, vae: Path) -> tuple[Path, Place, Header]:
     header = open_header(entry, vae)
     place = place_of_vae(header.tensors)
     if place is None:
