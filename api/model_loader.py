@@ -48,6 +48,7 @@ from api.loading.device_memory import (
     OutOfMemory,
     apply_measure,
     classify_error,
+    copy_weights,
     dtypes_of,
     loading_error_of,
     modules_of,
@@ -280,6 +281,8 @@ class ModelLoader:
         offloaded = ["cpu_offload"] if offload and apply_measure("cpu_offload", loaded, self.device) else []
         if offload and not offloaded and self.device.type != "cpu":
             raise self._too_large(entry, needed)
+        if entry.path is not None and (offloaded or self.device.type == "cpu"):
+            copy_weights(loaded)
         others = sorted(asked - {"cpu_offload", "fp8_storage"})
         return loaded, [*stored, *offloaded, *(name for name in others if apply_measure(name, loaded, self.device))]
 

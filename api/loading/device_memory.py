@@ -109,6 +109,15 @@ def weight_bytes(loaded: object) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
+def copy_weights(loaded: object) -> None:
+    """Out of their files, which libraries map into memory: a file that is overwritten would change pictures that are being made, and
+    one that is cut short would end the process.
+    """
+    for module in modules_of(loaded).values():
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.data = tensor.data.clone()
+
+
 def size_on_device(loaded: object, measures: list[str]) -> int:
     """Bytes of the device's memory that its weights take under these measures."""
     if "cpu_offload" in measures:  # one component at a time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import init_empty_weights
-from transformers import CLIPTextConfig, CLIPTextModel
+from sentencepiece import SentencePieceProcessor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, T5Tokenizer
 
 from api.catalog import ModelEntry
 from api.devices import Device
@@ -22,9 +23,10 @@ from api.loading.single_files.clip_tokenizer import make_clip_tokenizer
 from api.loading.single_files.configurations import FAMILIES
 from api.loading.single_files.fitting import check_part
 from api.loading.single_files.plan import Plan, make_plan
+from api.loading.single_files.t5_tokenizer import PIECES, make_t5_tokenizer
 from tests.loading import originals
 from tests.model_files.files import Shape, header_of, write_sparse
-from tests.models.tiny import build_tiny_sd
+from tests.models.tiny import build_tiny_sd, build_tiny_sd3
 
 ENTRY = ModelEntry(id="mine", name="Mine")
 CPU = Device("cpu", 0, "CPU", torch.float32, False, 2**34)
@@ -210,11 +212,34 @@ def test_a_file_needs_no_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert pipeline.tokenizer.model_max_length == 77
 
 
-def test_a_t5_without_its_tokenizer_says_where_one_is_taken_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(tmp_path, with_t5(release("flux", double=1, single=1)))
-    from api.loading.single_files import building
+def test_the_tokenizer_of_t5_is_its_own() -> None:
+    """Numbers as T5's SentencePiece model gives them, and the marks that T5's encoder was trained with."""
+    tokenizer = make_t5_tokenizer()
+    assert tokenizer("a photo of a cat").input_ids == [3, 9, 1202, 13, 3, 9, 1712, 1]
+    assert (len(tokenizer), tokenizer.model_max_length, tokenizer.pad_token_id, tokenizer.eos_token_id) == (32100, 512, 0, 1)
+    processor = SentencePieceProcessor(model_proto=lzma.decompress(PIECES.read_bytes()))
+    for text in ("A lake,  at sunset ½", "ＦＵＬＬ width ﬁ 模型 🎨", " \n tab\t", "", "don't (stop:1.2)", "x" * 600):
+        assert tokenizer(text).input_ids == [*processor.encode(text), tokenizer.eos_token_id]
 
-    monkeypatch.setattr(building, "make_plan", lambda *arguments: plan)
-    monkeypatch.setattr(building, "_load_parts", lambda *arguments: {})
-    with init_empty_weights(), pytest.raises(DarkroomError, match="no single file has the tokenizer_2 of its T5 encoder"):
-        building.build_single_file(plan.entry, plan.file, CPU)
+
+def test_a_file_with_t5_needs_no_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = build_tiny_sd3(tmp_path / "sd3")
+    for part in ("text_encoder", "text_encoder_2", "text_encoder_3"):
+        config = json.loads((folder / part / "config.json").read_text())
+        model_class = T5EncoderModel if part == "text_encoder_3" else CLIPTextModelWithProjection
+        words = {"vocab_size": 32128} if part == "text_encoder_3" else {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
+        shutil.rmtree(folder / part)
+        torch.manual_seed(0)
+        model_class(model_class.config_class(**{**config, **words})).save_pretrained(folder / part)
+    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
+        shutil.rmtree(folder / name)
+    file = originals.write(tmp_path / "mine.safetensors", originals.sd3(folder))
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"tokenizer_3": ["transformers", "T5TokenizerFast"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    monkeypatch.setattr("api.loading.single_files.configurations.FAMILIES", tmp_path)
+    pipeline = build_pipeline(ModelEntry(id="mine", name="Mine", path=file, single_file=True), file, CPU)
+    pictures = pipeline("a cat", num_inference_steps=1, height=64, width=64, max_sequence_length=77, output_type="pt").images
+    assert torch.isfinite(pictures).all()
+    assert isinstance(pipeline.tokenizer_3, T5Tokenizer)
+    assert not torch.equal(pictures, pipeline("a dog", num_inference_steps=1, height=64, width=64, output_type="pt").images)

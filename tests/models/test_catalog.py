@@ -213,6 +213,9 @@ class OneFile:
     def find_embedding(self, name: str) -> EmbeddingEntry | None:
         return self.vectors if name == "easy" else None
 
+    def find_vae(self, name: str) -> Path | None:
+        return None
+
     def models(self, task: str) -> list[ModelEntry]:
         return [self.model] if task == "text-to-image" else []
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from api.catalog import Catalog, ModelEntry, UnknownModel
 from api.devices import Device, probe_device
@@ -361,7 +362,7 @@ def mine(store: ModelStore, device: Device, tmp_path: Path) -> ModelLoader:
 
 def first_weight(loader: ModelLoader) -> float:
     with loader.use("mine", "text-to-image") as lease:
-        return float(lease.pipeline.unet.conv_in.weight.flatten()[0])
+        return float(lease.pipeline.unet.conv_in.weight.detach().flatten()[0])
 
 
 def test_a_model_is_loaded_again_when_its_files_have_changed(mine: ModelLoader, tmp_path: Path) -> None:
@@ -399,3 +400,55 @@ def test_a_file_that_was_damaged_meanwhile_is_an_error(mine: ModelLoader, tmp_pa
     with pytest.raises(DarkroomError, match="is damaged: it is empty"):
         mine.load("mine")
     assert mine.loaded() == []
+
+
+# -- A VAE of the library
+
+
+class OneVae:
+    """A library in which `fine` is the VAE's name."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def find_model(self, name: str) -> None:
+        return None
+
+    def find_vae(self, name: str) -> Path | None:
+        return self.file if name == "fine" else None
+
+    def similar(self, kind: str, name: str) -> list[str]:
+        return ["fine"]
+
+    def why_not(self, name: str) -> str:
+        return ""
+
+
+def with_vae(loader: ModelLoader, file: Path, name: str) -> ModelLoader:
+    entry = dataclasses.replace(loader.catalog.get("mine"), vae=name)
+    loader.catalog = Catalog({"mine": entry}, {}, source=OneVae(file))  # type: ignore[arg-type]
+    return loader
+
+
+def test_a_folder_s_vae_is_replaced_by_the_one_that_the_entry_names(mine: ModelLoader, tmp_path: Path) -> None:
+    other = build_tiny_sd(tmp_path / "other", seed=1) / "vae" / "diffusion_pytorch_model.safetensors"
+    with with_vae(mine, other, "fine").use("mine", "text-to-image") as lease:
+        own = load_file(other)
+        assert all(torch.equal(weight, own[name]) for name, weight in lease.pipeline.vae.state_dict().items())
+        assert lease.pipeline("a cat", width=64, height=64, num_inference_steps=1).images
+
+
+def test_a_vae_that_has_changed_is_loaded_again(mine: ModelLoader, tmp_path: Path) -> None:
+    other = build_tiny_sd(tmp_path / "other", seed=1) / "vae" / "diffusion_pytorch_model.safetensors"
+    with with_vae(mine, other, "fine").use("mine", "text-to-image") as lease:
+        first = lease.loaded_model
+    save_file({name: weight + 1 for name, weight in load_file(other).items()}, other)
+    with mine.use("mine", "text-to-image") as lease:
+        assert lease.loaded_model is not first
+
+
+def test_a_vae_that_nobody_has_is_named(mine: ModelLoader, tmp_path: Path) -> None:
+    with pytest.raises(DarkroomError) as caught:
+        with_vae(mine, tmp_path, "fin").load("mine")
+    assert (caught.value.code, caught.value.status) == ("broken_model", 422)
+    assert caught.value.detail == "Mine can't be loaded: its `vae`: There is no VAE 'fin'. Did you mean fine?"

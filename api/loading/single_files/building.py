@@ -12,16 +12,16 @@ from transformers import CLIPTokenizer
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.downloads.snapshots import components
-from api.loading.checkpoints import broken_error, build_empty, check_component, class_of, is_model_class, read_json
+from api.loading.checkpoints import build_empty, check_component, class_of, is_model_class, read_json
 from api.loading.device_memory import bytes_in_dtype, estimate_files
 from api.loading.dtypes import choose_dtypes
 from api.loading.single_files.clip_tokenizer import make_clip_tokenizer
 from api.loading.single_files.fitting import check_part
 from api.loading.single_files.noise_schedules import make_noise_schedule
 from api.loading.single_files.plan import FilePart, Plan, make_plan, plan_vae
+from api.loading.single_files.t5_tokenizer import make_t5_tokenizer
 from api.loading.single_files.weights import load_part
 from api.loading.weight_files import installed_variant, weight_files
-from api.model_files.usability import BASE
 
 SCHEDULER = "scheduler"
 
@@ -116,4 +116,4 @@ def _make_tokenizer(plan: Plan, name: str, tokenizer_class: Any) -> Any:
         return tokenizer_class.from_pretrained(plan.base / name, local_files_only=True, trust_remote_code=False)
     if issubclass(tokenizer_class, CLIPTokenizer):
         return make_clip_tokenizer(plan.identity.family, name)
-    raise broken_error(plan.entry, f"no single file has the {name} of its T5 encoder; {BASE}")
+    return make_t5_tokenizer()

@@ -84,12 +84,12 @@ def plan_vae(entry: ModelEntry, folder: Path) -> FilePart:
     file = Path(entry.vae)
     if not file.is_file():
         raise no_vae_file(entry)
-    class_names = components(read_json(folder / CONFIGURED))
-    if "vae" not in class_names:
+    index = read_json(folder / CONFIGURED)
+    if "vae" not in components(index):
         raise broken_error(entry, "its pipeline has no VAE that `vae` could replace")
     _, place, header = vae_source(entry, file)
     config = read_config([folder], "vae")
-    return FilePart("vae", file, place, take(header.tensors, place), class_of(*class_names["vae"]), config)
+    return FilePart("vae", file, place, take(header.tensors, place), class_of(*index["vae"]), config)
 
 
 def open_header(entry: ModelEntry, file: Path) -> Header:
