@@ -7,17 +7,20 @@ from typing import Any
 
 from api.catalog.entries import ModelEntry
 from api.catalog.usual_settings import usual_settings
-from api.model_files.header import HeaderError, read_header
+from api.model_files.gguf import read_any_header
+from api.model_files.header import HeaderError
 from api.model_files.identify import Identity, identify
 from api.model_files.usability import why_incomplete, why_no_checkpoint
 
-SUFFIX = ".safetensors"
+SUFFIXES = (".safetensors", ".gguf")
 
 
 def defaults_of_file(path: Path) -> dict[str, Any]:
     """Fields of a ModelEntry, by the file's header and name; {} for a file that is not there or can't be read."""
     try:
-        return defaults_of(identify(read_header(path), path.name), path.stem)
+        header = read_any_header(path)
+        found = defaults_of(identify(header, path.name), path.stem)
+        return {**found, "memory": path.stat().st_size} if header.is_gguf else found
     except (HeaderError, OSError):
         return {}
 
@@ -28,7 +31,7 @@ def why_not(entry: ModelEntry) -> str:
     if path is None or not entry.single_file:
         return ""
     try:
-        identity = identify(read_header(path), path.name)
+        identity = identify(read_any_header(path), path.name)
     except HeaderError as error:
         return str(error)
     except OSError as error:

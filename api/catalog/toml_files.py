@@ -26,7 +26,7 @@ from api.catalog.entries import (
 from api.catalog.lookup import Catalog
 from api.catalog.lookup_errors import nearest
 from api.catalog.onnx_variants import ONNX_PRESETS, ONNX_SUFFIXES, as_variant
-from api.catalog.single_files import SUFFIX, defaults_of_file
+from api.catalog.single_files import SUFFIXES, defaults_of_file
 from api.json_types import JsonObject
 
 BUILT_IN = Path(__file__).resolve().parent / "catalog.toml"
@@ -174,8 +174,8 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         raise table.wrong("prediction", f"must be one of {', '.join(filter(None, PREDICTIONS))}")
     if values.get("storage", "") not in STORAGES:
         raise table.wrong("storage", f"must be one of {', '.join(filter(None, STORAGES))}")
-    if values.get("single_file") and (values["path"] is None or values["path"].suffix != SUFFIX):
-        raise table.wrong("single_file", 'goes with a "path" that is a safetensors file')
+    if values.get("single_file") and (values["path"] is None or values["path"].suffix not in SUFFIXES):
+        raise table.wrong("single_file", 'goes with a "path" that is a safetensors or GGUF file')
     if strange := set(lists["onnx"]) - {*ONNX_SUFFIXES, *ONNX_PRESETS}:
         raise table.wrong("onnx", f"has {min(strange)!r}; variants are {', '.join([*ONNX_SUFFIXES, *ONNX_PRESETS])}")
     size = values.get("default_size", 512)
@@ -202,7 +202,7 @@ def _vae(value: str, base: Path) -> str:
 def _is_single_file(values: dict[str, Any]) -> bool:
     """The table needn't say so: a checkpoint for pictures that is a file is a single file."""
     path = values["path"]
-    return path is not None and path.suffix == SUFFIX and values.get("task", TEXT_TO_IMAGE) == TEXT_TO_IMAGE
+    return path is not None and path.suffix in SUFFIXES and values.get("task", TEXT_TO_IMAGE) == TEXT_TO_IMAGE
 
 
 def _adapter(table: _Table, *, base: Path) -> AdapterEntry:

@@ -5,6 +5,7 @@ from pathlib import Path
 from api.catalog import AdapterEntry, EmbeddingEntry, ModelEntry
 from api.catalog.usual_settings import usual_settings
 from api.library.models import LibraryFile
+from api.model_files.gguf import SUFFIX as GGUF
 
 SOURCE = "library"
 UNKNOWN_LICENCE = "unknown"
@@ -28,7 +29,7 @@ def model_entry(row: LibraryFile) -> ModelEntry:
         default_steps=usual.steps,
         default_guidance_scale=usual.guidance_scale,
         parameters=row.parameters,
-        memory=2 * row.parameters or row.size,
+        memory=row.size if row.path.lower().endswith(GGUF) else 2 * row.parameters or row.size,
     )
 
 

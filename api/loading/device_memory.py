@@ -97,9 +97,12 @@ def modules_of(loaded: object) -> dict[str, torch.nn.Module]:
 
 
 def dtypes_of(loaded: object) -> dict[str, torch.dtype]:
-    """The dtype of each module's weights."""
-    first = {name: next(module.parameters(), None) for name, module in modules_of(loaded).items()}
-    return {name: parameter.dtype for name, parameter in first.items() if parameter is not None}
+    """The dtype of each module's weights; of those that aren't packed into few bits."""
+    first = {
+        name: next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
+        for name, module in modules_of(loaded).items()
+    }
+    return {name: dtype for name, dtype in first.items() if dtype is not None}
 
 
 def weight_bytes(loaded: object) -> int:
@@ -193,6 +196,8 @@ def _store_in_fp8(pipeline: object, device: Device) -> bool:
     """Each layer of the denoiser is brought to its own dtype while it runs. For as long as the model is loaded."""
     denoiser: Any = next((part for name, part in modules_of(pipeline).items() if name in DENOISERS), None)
     if device.type == "mps" or not hasattr(denoiser, "enable_layerwise_casting"):  # MPS has no such numbers
+        return False
+    if any(not parameter.is_floating_point() for parameter in denoiser.parameters()):  # in few bits already
         return False
     denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=denoiser.dtype)
     return True

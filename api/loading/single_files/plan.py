@@ -14,7 +14,8 @@ from api.errors import DarkroomError
 from api.loading.checkpoints import broken_error, class_of, is_model_class, read_json
 from api.loading.single_files.components import DENOISERS, Place, find_places, place_of_vae, take
 from api.loading.single_files.configurations import adapt, configuration_folders, read_config, read_index
-from api.model_files.header import Header, HeaderError, TensorInfo, read_header
+from api.model_files.gguf import read_any_header
+from api.model_files.header import Header, HeaderError, TensorInfo
 from api.model_files.identify import Identity, identify
 from api.model_files.layouts import find_denoiser, find_vae
 from api.model_files.usability import missing_part, vae_beside, why_no_checkpoint
@@ -35,6 +36,7 @@ class FilePart:
     """Without the place's prefix."""
     model_class: Any
     config: dict[str, Any]
+    header: Header
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,12 @@ def plan_vae(entry: ModelEntry, folder: Path) -> FilePart:
         raise broken_error(entry, "its pipeline has no VAE that `vae` could replace")
     _, place, header = vae_source(entry, file)
     config = read_config([folder], "vae")
-    return FilePart("vae", file, place, take(header.tensors, place), class_of(*index["vae"]), config)
+    return FilePart("vae", file, place, take(header.tensors, place), class_of(*index["vae"]), config, header)
 
 
 def open_header(entry: ModelEntry, file: Path) -> Header:
     try:
-        return read_header(file)
+        return read_any_header(file)
     except (HeaderError, OSError) as error:
         raise DarkroomError("damaged", 422, f"The file {file.name} of {entry.name} is damaged: {error}.") from error
 
@@ -141,7 +143,7 @@ def _file_part(
     config = read_config(folders, name)
     if name == DENOISERS[family]:
         config = adapt(config, family, tensors)
-    return FilePart(name, file, place, tensors, model_class, config)
+    return FilePart(name, file, place, tensors, model_class, config, header)
 
 
 def _left_out(identity: Identity, base: Path | None) -> tuple[str, ...]:

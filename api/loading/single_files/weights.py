@@ -13,6 +13,7 @@ from api.catalog import ModelEntry
 from api.errors import DarkroomError
 from api.loading.checkpoints import broken_error
 from api.loading.single_files.fitting import SCALES, UNUSED
+from api.loading.single_files.gguf_weights import put_packed_layers, read_gguf_tensors
 from api.loading.single_files.plan import FilePart
 from api.loading.single_files.renaming import rename
 
@@ -22,11 +23,13 @@ WEIGHT = ".weight"
 def load_part(entry: ModelEntry, part: FilePart, model: Any, dtype: torch.dtype) -> Any:
     """Fill `model`, which has no weights yet and whose header was checked. Raises DarkroomError."""
     try:
-        tensors = dict(_read(entry, part, dtype))
+        tensors = dict(read_gguf_tensors(part, dtype) if part.header.is_gguf else _read(entry, part, dtype))
     except (SafetensorError, OSError) as error:
         raise DarkroomError("damaged", 422, f"The file {part.file.name} of {entry.name} changed while it was read.") from error
     renamed = rename(tensors, part.place.layout, model, part.config)
     del tensors
+    if part.header.is_gguf:
+        renamed = put_packed_layers(model, renamed, dtype)
     model.load_state_dict(renamed, strict=False, assign=True)
     if isinstance(model, PreTrainedModel):
         model.tie_weights()
