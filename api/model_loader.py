@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from api.catalog import AdapterEntry, Catalog, ModelEntry, UnknownVae
+from api.catalog import AdapterEntry, Catalog, ModelEntry, UnknownEntry
 from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
@@ -224,7 +224,7 @@ class ModelLoader:
         return loaded_model, True
 
     def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> LoadedModel:
-        asked, entry = entry, self._with_vae_file(entry)
+        asked, entry = entry, self._with_files(entry)
         folder = self._folder(entry, on_progress)
         bases = [self._folder(self.catalog.get(entry.base), on_progress)] if builder.takes_base and entry.base else []
         on_progress(DOWNLOAD_SHARE, f"Loading {entry.name}")
@@ -247,11 +247,11 @@ class ModelLoader:
         logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(loaded_model.size), loaded_model.load_seconds)
         return loaded_model
 
-    def _with_vae_file(self, entry: ModelEntry) -> ModelEntry:
+    def _with_files(self, entry: ModelEntry) -> ModelEntry:
         try:
-            return self.catalog.with_vae_file(entry)
-        except UnknownVae as error:
-            raise DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: its `vae`: {error.detail}") from error
+            return self.catalog.with_files(entry)
+        except UnknownEntry as error:
+            raise DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: {error.detail}") from error
 
     def _folder(self, entry: ModelEntry, on_progress: Progress) -> Path:
         """The model's folder, fetched if needed and checked for unsafe files."""
@@ -396,7 +396,8 @@ def is_outdated(loaded_model: LoadedModel, entry: ModelEntry) -> bool:
 
 def owned_places(entry: ModelEntry, folder: Path, *bases: Path) -> list[Path]:
     """Where its files lie, but for a snapshot of the hub: that stays as it was fetched."""
-    return [*([folder] if entry.path is not None else []), *bases, *([Path(entry.vae)] if entry.vae else [])]
+    parts = [Path(name) for name in (entry.vae, *entry.text_encoders) if name]
+    return [*([folder] if entry.path is not None else []), *bases, *parts]
 
 
 _loader: ModelLoader | None = None

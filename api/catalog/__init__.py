@@ -8,7 +8,8 @@ The built-in catalog is catalog.toml in this folder; an owner adds or replaces t
 
     [models."my-checkpoint"]
     path = "/data/checkpoints/dream.safetensors"   # one file: family, size, steps … come from its header where the table has none
-    vae = "/data/vae/mine.safetensors"             # optional: instead of its own, or of dream.vae.safetensors beside it; or a library's VAE by its id or name
+    vae = "/data/vae/mine.safetensors"             # optional: instead of its own; or a VAE of the library, by its id or file's name
+    text_encoders = ["clip_l.safetensors", "t5xxl_fp16.safetensors"]   # optional, for SD 3 and FLUX: likewise
     base = "my-model"                              # optional: whose parts and configurations are taken where the file has none
     prediction = "v_prediction"                    # optional, as zero_terminal_snr = true: where the file does not say so itself
 
@@ -34,12 +35,12 @@ from api.catalog.lookup_errors import (
     AmbiguousAdapter,
     AmbiguousEmbedding,
     AmbiguousModel,
-    AmbiguousVae,
+    AmbiguousPart,
     UnknownAdapter,
     UnknownEmbedding,
     UnknownEntry,
     UnknownModel,
-    UnknownVae,
+    UnknownPart,
 )
 from api.catalog.onnx_variants import (
     ONNX_DECODERS,
@@ -77,7 +78,7 @@ __all__ = [
     "AmbiguousAdapter",
     "AmbiguousEmbedding",
     "AmbiguousModel",
-    "AmbiguousVae",
+    "AmbiguousPart",
     "Catalog",
     "CatalogError",
     "EmbeddingEntry",
@@ -87,7 +88,7 @@ __all__ = [
     "UnknownEmbedding",
     "UnknownEntry",
     "UnknownModel",
-    "UnknownVae",
+    "UnknownPart",
     "as_variant",
     "folder_of_package",
     "is_entry_name",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
-from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, UnknownVae, nearest
+from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, UnknownPart, nearest
 from api.catalog.onnx_variants import names_onnx_variant, onnx_variant
-from api.catalog.source import EntrySource
+from api.catalog.source import EntrySource, PartKind
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,20 @@ class Catalog:
             raise self._unknown(UnknownEmbedding, name, self.embeddings)
         return entry
 
-    def with_vae_file(self, entry: ModelEntry) -> ModelEntry:
-        """The entry with its `vae`, where it names one, as the path of a file. Raises UnknownVae."""
-        if not entry.vae or Path(entry.vae).is_file():
-            return entry
-        file = self.source.find_vae(entry.vae) if self.source else None
-        if file is None:
-            raise self._unknown(UnknownVae, entry.vae, ())
-        return dataclasses.replace(entry, vae=str(file))
+    def with_files(self, entry: ModelEntry) -> ModelEntry:
+        """The entry with the parts that it names as paths of files. Raises UnknownPart, or AmbiguousPart for a name of several files."""
+        vae = self._part("VAE", entry.vae) if entry.vae else ""
+        text_encoders = tuple(self._part("text encoder", name) for name in entry.text_encoders)
+        return dataclasses.replace(entry, vae=vae, text_encoders=text_encoders)
+
+    def _part(self, kind: PartKind, name: str) -> str:
+        if Path(name).is_file():
+            return name
+        file = self.source.find_part(kind, name) if self.source else None
+        if file is not None:
+            return str(file)
+        near = self.source.similar(kind, name) if self.source else []
+        raise UnknownPart(kind, name, near, self.source.why_not(name) if self.source else "")
 
     def of_task(self, task: str) -> list[ModelEntry]:
         known = [entry for entry in self.models.values() if entry.task == task]

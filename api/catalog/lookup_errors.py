@@ -34,8 +34,12 @@ class UnknownEmbedding(UnknownEntry):
     kind = "embedding"
 
 
-class UnknownVae(UnknownEntry):
-    kind = "VAE"
+class UnknownPart(UnknownEntry):
+    """`kind` is the part's."""
+
+    def __init__(self, kind: str, wanted: str, nearest: list[str], reason: str = "") -> None:
+        self.kind = kind
+        super().__init__(wanted, nearest, reason)
 
 
 class AmbiguousModel(UnknownModel):
@@ -53,7 +57,9 @@ class AmbiguousEmbedding(UnknownEmbedding):
         super().__init__(wanted, ids, ambiguity(wanted, ids))
 
 
-class AmbiguousVae(UnknownVae):
+class AmbiguousPart(UnknownEntry):
+    kind = "part"
+
     def __init__(self, wanted: str, ids: list[str]) -> None:
         super().__init__(wanted, ids, ambiguity(wanted, ids))
 

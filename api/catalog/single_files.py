@@ -36,7 +36,9 @@ def why_not(entry: ModelEntry) -> str:
         return str(error)
     except OSError as error:
         return f"it can't be read ({error.strerror})"
-    return why_no_checkpoint(identity) or why_incomplete(identity, path, vae=entry.vae, has_base=bool(entry.base))
+    return why_no_checkpoint(identity) or why_incomplete(
+        identity, path, vae=entry.vae, has_base=bool(entry.base), has_encoders=bool(entry.text_encoders)
+    )
 
 
 def defaults_of(identity: Identity, name: str) -> dict[str, Any]:

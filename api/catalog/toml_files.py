@@ -160,10 +160,12 @@ def folder_of_package(name: str, base: Path) -> Path:
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
-    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes")}
+    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes", "text_encoders")}
     values = {"name": table.id, **table.values, "path": table.path(base), **lists}
     if "vae" in values:
-        values["vae"] = _vae(values["vae"], base)
+        values["vae"] = _part(values["vae"], base)
+    lists["text_encoders"] = tuple(_part(name, base) for name in lists["text_encoders"])
+    values |= lists
     if _is_single_file(values):
         values = {**defaults_of_file(values["path"]), "single_file": True, **values}
     if values.get("task", TASKS[0]) not in TASKS:
@@ -193,7 +195,7 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     return as_variant(entry, entry.id, entry.onnx[0])
 
 
-def _vae(value: str, base: Path) -> str:
+def _part(value: str, base: Path) -> str:
     """The path of a file; or the name of one in the library, which is looked for when it is needed."""
     file = base / Path(value).expanduser()
     return str(file) if "/" in value or file.is_file() else value

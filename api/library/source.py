@@ -13,11 +13,12 @@ from api.catalog import (
     AmbiguousAdapter,
     AmbiguousEmbedding,
     AmbiguousModel,
-    AmbiguousVae,
+    AmbiguousPart,
     EmbeddingEntry,
     ModelEntry,
     UnknownEntry,
 )
+from api.catalog.source import PartKind
 from api.library.entries import adapter_entry, embedding_entry, model_entry
 from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, MODEL_KINDS, Kind, LibraryFile
 
@@ -25,7 +26,13 @@ HASH = re.compile(r"[0-9a-fA-F]{8}|[0-9a-fA-F]{10}|[0-9a-fA-F]{12}|[0-9a-fA-F]{6
 LONGEST_FILE_NAME = 255
 MOST_OFFERED = 10_000
 MOST_SIMILAR = 3
-KINDS: dict[str, Sequence[Kind]] = {"model": MODEL_KINDS, "adapter": [Kind.LORA], "embedding": [Kind.EMBEDDING], "VAE": [Kind.VAE]}
+KINDS: dict[str, Sequence[Kind]] = {
+    "model": MODEL_KINDS,
+    "adapter": [Kind.LORA],
+    "embedding": [Kind.EMBEDDING],
+    "VAE": [Kind.VAE],
+    "text encoder": [Kind.TEXT_ENCODER],
+}
 
 
 class LibrarySource:
@@ -41,8 +48,8 @@ class LibrarySource:
         row = find_usable(name, [Kind.EMBEDDING], AmbiguousEmbedding)
         return embedding_entry(row) if row else None
 
-    def find_vae(self, name: str) -> Path | None:
-        row = find_usable(name, [Kind.VAE], AmbiguousVae)
+    def find_part(self, kind: PartKind, name: str) -> Path | None:
+        row = find_usable(name, KINDS[kind], AmbiguousPart)
         return Path(row.path) if row else None
 
     def models(self, task: str) -> list[ModelEntry]:

@@ -9,9 +9,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 
 
-def stream_json_list(
-    request: HttpRequest, batches: Iterator[list[Any]], headers: Mapping[str, str]
-) -> StreamingHttpResponse:
+def stream_json_list(request: HttpRequest, batches: Iterator[list[Any]], headers: Mapping[str, str]) -> StreamingHttpResponse:
     """One list of the batches' items. Each batch is asked for in one of the threads of Django's sync code."""
     parts = encode_list(batches)
     content = read_async(parts) if isinstance(request, ASGIRequest) else parts

@@ -134,7 +134,9 @@ def test_a_long_list_is_sent_in_parts(filled: Path, client: Client) -> None:
     assert len(parts) > 5
     assert models[:1000] == short.json()
     assert str(len(models)) == long["X-Total-Count"] == short["X-Total-Count"]
-    assert [model["id"] for model in models if model["id"].startswith("many-")] == [f"many-{number:05}" for number in range(1500)]
+    assert [model["id"] for model in models if model["id"].startswith("many-")] == [
+        f"many-{number:05}" for number in range(1500)
+    ]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -11,7 +11,7 @@ from django.test import Client
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from api.catalog import ModelEntry, UnknownAdapter, UnknownModel, UnknownVae
+from api.catalog import ModelEntry, UnknownAdapter, UnknownEntry, UnknownModel
 from api.jobs.models import Job
 from api.library.hashing import hash_rows
 from api.library.models import LibraryFile
@@ -94,8 +94,16 @@ def test_what_is_no_usable_model_is_told_as_such(filled: Path, name: str, senten
 def test_an_entry_names_a_vae_of_the_library(library: Path, name: str) -> None:
     vae = write_file(library / "VAE" / "fine.safetensors", VAE)
     scan_library()
-    assert get_catalog().with_vae_file(ModelEntry(id="mine", name="Mine", vae=name)).vae == str(vae)
-    assert get_catalog().with_vae_file(ModelEntry(id="mine", name="Mine", vae=str(vae))).vae == str(vae)
+    assert get_catalog().with_files(ModelEntry(id="mine", name="Mine", vae=name)).vae == str(vae)
+    assert get_catalog().with_files(ModelEntry(id="mine", name="Mine", vae=str(vae))).vae == str(vae)
+
+
+def test_an_entry_names_text_encoders_of_the_library(library: Path) -> None:
+    shapes = {"encoder.block.0.layer.0.SelfAttention.q.weight": (4096, 4096)}
+    file = write_file(library / "clip" / "t5xxl_fp16.safetensors", shapes)
+    scan_library()
+    entry = get_catalog().with_files(ModelEntry(id="mine", name="Mine", text_encoders=("t5xxl_fp16.safetensors",)))
+    assert entry.text_encoders == (str(file),)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +120,8 @@ def test_a_vae_that_is_none_is_told_as_such(library: Path, name: str, sentence: 
     for file in ("fine", "a/same", "b/same"):
         write_file(library / f"{file}.safetensors", VAE)
     scan_library()
-    with pytest.raises(UnknownVae) as caught:
-        get_catalog().with_vae_file(ModelEntry(id="mine", name="Mine", vae=name))
+    with pytest.raises(UnknownEntry) as caught:
+        get_catalog().with_files(ModelEntry(id="mine", name="Mine", vae=name))
     assert str(caught.value).startswith(sentence)
 
 

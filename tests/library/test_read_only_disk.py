@@ -19,7 +19,10 @@ OWN_MOUNTS = ["unshare", "--mount", "sh", "-c", MOUNT, "sh"]
 
 
 def can_mount(folder: Path) -> bool:
-    return shutil.which("unshare") is not None and not subprocess.run([*OWN_MOUNTS, folder, "true"], capture_output=True).returncode
+    return (
+        shutil.which("unshare") is not None
+        and not subprocess.run([*OWN_MOUNTS, folder, "true"], capture_output=True).returncode
+    )
 
 
 def test_a_read_only_disk_is_read_like_any_other(tmp_path: Path) -> None:
@@ -35,13 +38,22 @@ def test_a_read_only_disk_is_read_like_any_other(tmp_path: Path) -> None:
     write_bytes(library / "photo.preview.png", picture.getvalue())
     write_lora(library / "ink.safetensors")
     before = {file: file.stat().st_mtime_ns for file in library.iterdir()}
-    environment = {**os.environ, "DATA_DIR": str(data), "LIBRARY_DIRS": f"{library},{other}", "DJANGO_SETTINGS_MODULE": "config.settings"}
+    environment = {
+        **os.environ,
+        "DATA_DIR": str(data),
+        "LIBRARY_DIRS": f"{library},{other}",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
     command = [sys.executable, "-m", "tests.library.read_only_disk", library, other]
-    done = subprocess.run([*OWN_MOUNTS, library, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*OWN_MOUNTS, library, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found.pop("thumbnail") > 0
-    assert found.pop("wrong") == [f"No files of models (.safetensors, .ckpt, .pt, .pth, .bin, .gguf) are recognised in {other}."]
+    assert found.pop("wrong") == [
+        f"No files of models (.safetensors, .ckpt, .pt, .pth, .bin, .gguf) are recognised in {other}."
+    ]
     assert found == {
         "writable": False,
         "added": [3, 0],

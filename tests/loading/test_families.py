@@ -15,6 +15,7 @@ from sentencepiece import SentencePieceProcessor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, T5Tokenizer
 
 from api.catalog import ModelEntry
+from api.catalog.single_files import why_not
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.checkpoints import build_empty, class_of
@@ -175,8 +176,38 @@ def test_a_pruned_sdxl_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_parts_that_a_transformer_alone_needs_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DarkroomError, match="it has no text_encoder; name a model of the same family"):
+    with pytest.raises(
+        DarkroomError,
+        match=r"it has no text_encoder; name the files clip_l and t5xxl in the catalog \(`text_encoders`\), or name a model",
+    ):
         planned(tmp_path, flux_shapes())
+
+
+def test_flux_is_put_together_from_the_files_that_comfyui_has(tmp_path: Path) -> None:
+    """A transformer, its VAE, CLIP and T5: four files, and no base."""
+    whole = with_t5(release("flux"))
+    parts = {"clip_l": "text_encoders.clip_l.transformer.", "t5xxl": "text_encoders.t5xxl.transformer.", "ae": originals.VAE}
+    files = {
+        name: write_sparse(
+            tmp_path / f"{name}.safetensors",
+            header_of({key.removeprefix(prefix): shape for key, shape in whole.items() if key.startswith(prefix)}),
+        )
+        for name, prefix in parts.items()
+    }
+    file = write_sparse(tmp_path / "flux1-dev.safetensors", header_of(flux_shapes()))
+    encoders = (str(files["t5xxl"]), str(files["clip_l"]))
+    entry = ModelEntry(id="mine", name="Mine", path=file, single_file=True, vae=str(files["ae"]), text_encoders=encoders)
+    found = {part.name: part for part in make_plan(entry, file, None).parts}
+    assert {name: part.file.stem for name, part in found.items()} == {
+        "transformer": "flux1-dev",
+        "text_encoder": "clip_l",
+        "text_encoder_2": "t5xxl",
+        "vae": "ae",
+    }
+    for part in found.values():
+        model = build_empty(ENTRY, part.name, part.model_class, part.config)
+        check_part(ENTRY, part.file.name, part.name, part.place, part.tensors, model, part.config)
+    assert why_not(entry) == ""
 
 
 # -- Without a base ----------------------------------------------------------------------------------------------------------
@@ -227,7 +258,11 @@ def test_a_file_with_t5_needs_no_base(tmp_path: Path, monkeypatch: pytest.Monkey
     for part in ("text_encoder", "text_encoder_2", "text_encoder_3"):
         config = json.loads((folder / part / "config.json").read_text())
         model_class = T5EncoderModel if part == "text_encoder_3" else CLIPTextModelWithProjection
-        words = {"vocab_size": 32128} if part == "text_encoder_3" else {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
+        words = (
+            {"vocab_size": 32128}
+            if part == "text_encoder_3"
+            else {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
+        )
         shutil.rmtree(folder / part)
         torch.manual_seed(0)
         model_class(model_class.config_class(**{**config, **words})).save_pretrained(folder / part)

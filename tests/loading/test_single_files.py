@@ -213,6 +213,43 @@ def test_the_file_may_vanish_once_it_is_loaded(folders: Path, device: Device, tm
     assert torch.equal(picture(single), before)
 
 
+# -- Text encoders of their own ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def encoders(folders: Path, tmp_path: Path) -> dict[str, Path]:
+    """As ComfyUI's folder `clip` has them."""
+    own = {"clip_l": originals.with_tower(originals.read(folders / "sd3", "text_encoder"))}
+    own["t5xxl"] = originals.read(folders / "sd3", "text_encoder_3")
+    return {name: originals.write(tmp_path / f"{name}.safetensors", tensors) for name, tensors in own.items()}
+
+
+def test_text_encoders_are_taken_from_the_files_that_the_entry_names(
+    folders: Path, device: Device, encoders: dict[str, Path]
+) -> None:
+    [transformer] = (folders / "sd3" / "transformer").glob("*.safetensors")
+    named = tuple(map(str, encoders.values()))
+    single = load(folders, device, "sd3", transformer, text_encoders=named)
+    whole = build_pipeline(folder_entry(folders / "sd3"), folders / "sd3", device)
+    base = build_pipeline(folder_entry(folders / "sd3-base"), folders / "sd3-base", device)
+    whole.register_modules(text_encoder_2=base.text_encoder_2, vae=base.vae)
+    assert torch.equal(picture(single), picture(whole))
+
+
+@pytest.mark.parametrize(
+    ("family", "names", "said"),
+    [
+        ("sd3", ["clip_l", "clip_l"], "its text encoder clip_l.safetensors is the second of its kind"),
+        ("sd1", ["t5xxl"], "its text encoder t5xxl.safetensors is none that a model of its family has"),
+    ],
+)
+def test_a_text_encoder_that_has_no_place_is_named(
+    folders: Path, device: Device, encoders: dict[str, Path], family: str, names: list[str], said: str
+) -> None:
+    named = tuple(str(encoders[name]) for name in names)
+    assert said in refusal(folders, device, family, single_file(folders / family, family), text_encoders=named)
+
+
 # -- The VAE -----------------------------------------------------------------------------------------------------------------
 
 

@@ -414,7 +414,7 @@ class OneVae:
     def find_model(self, name: str) -> None:
         return None
 
-    def find_vae(self, name: str) -> Path | None:
+    def find_part(self, kind: str, name: str) -> Path | None:
         return self.file if name == "fine" else None
 
     def similar(self, kind: str, name: str) -> list[str]:
@@ -451,4 +451,4 @@ def test_a_vae_that_nobody_has_is_named(mine: ModelLoader, tmp_path: Path) -> No
     with pytest.raises(DarkroomError) as caught:
         with_vae(mine, tmp_path, "fin").load("mine")
     assert (caught.value.code, caught.value.status) == ("broken_model", 422)
-    assert caught.value.detail == "Mine can't be loaded: its `vae`: There is no VAE 'fin'. Did you mean fine?"
+    assert caught.value.detail == "Mine can't be loaded: There is no VAE 'fin'. Did you mean fine?"
