@@ -263,14 +263,15 @@ class ModelLoader:
         """Build and move to the device. When it does not fit, offload its components if that is possible."""
         asked, needed = self._asked_measures(entry), builder.estimate(entry, folder, self.device, *bases)
         is_shrunk = "fp8_storage" in asked and self.device.type != "cpu"  # by how much is known when it is built
-        offload = "cpu_offload" in asked or not (is_shrunk or self.make_room(needed))
+        must_offload = bool(asked & {"cpu_offload", "group_offload"})
+        offload = must_offload or not (is_shrunk or self.make_room(needed))
         if offload and self.device.type == "cpu" and not self.make_room(needed):
             raise self._too_large(entry, needed)
         loaded = self._build_or_retry(entry, lambda: builder.build(entry, folder, self.device, *bases))
         stored = self._store_in_fp8(asked, loaded, offload)
         if stored or is_shrunk:
             needed = size_on_device(loaded, stored)
-            offload = "cpu_offload" in asked or not self.make_room(needed)
+            offload = must_offload or not self.make_room(needed)
         if not offload:
             try:
                 self._move(loaded)
@@ -278,22 +279,26 @@ class ModelLoader:
                 if classify_error(error) != "oom":
                     raise
                 offload = True
-        offloaded = ["cpu_offload"] if offload and apply_measure("cpu_offload", loaded, self.device) else []
+        way = "group_offload" if self._needs_layers(loaded, offload) or "group_offload" in asked else "cpu_offload"
+        offloaded = [way] if offload and apply_measure(way, loaded, self.device) else []
         if offload and not offloaded and self.device.type != "cpu":
             raise self._too_large(entry, needed)
         if entry.path is not None and (offloaded or self.device.type == "cpu"):
             copy_weights(loaded)
-        others = sorted(asked - {"cpu_offload", "fp8_storage"})
+        others = sorted(asked - {"cpu_offload", "group_offload", "fp8_storage"})
         return loaded, [*stored, *offloaded, *(name for name in others if apply_measure(name, loaded, self.device))]
 
     def _asked_measures(self, entry: ModelEntry) -> frozenset[str]:
         """By the server's setting, and by the entry."""
         return self.forced_measures | ({"fp8_storage"} if entry.storage == "fp8" else set())
 
+    def _needs_layers(self, loaded: object, offload: bool) -> bool:
+        """One part alone is larger than what the device may hold, to which offloading brings it whole."""
+        return self.device.type == "cuda" and offload and size_on_device(loaded, ["cpu_offload"]) > self.memory_limit
+
     def _store_in_fp8(self, asked: frozenset[str], loaded: object, offload: bool) -> list[str]:
-        """Where it was asked for, or where one part alone is larger than what the device may hold: offloading brings it there whole."""
-        too_large = self.device.type == "cuda" and offload and size_on_device(loaded, ["cpu_offload"]) > self.memory_limit
-        is_wanted = "fp8_storage" in asked or too_large
+        """Where it was asked for, or where that may let the largest part fit."""
+        is_wanted = "fp8_storage" in asked or self._needs_layers(loaded, offload)
         return ["fp8_storage"] if is_wanted and apply_measure("fp8_storage", loaded, self.device) else []
 
     def _build_or_retry(self, entry: ModelEntry, build: Callable[[], object]) -> Any:

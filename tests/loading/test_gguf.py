@@ -14,6 +14,8 @@ from api.catalog import ModelEntry
 from api.catalog.toml_files import load_catalog
 from api.devices import Device
 from api.errors import DarkroomError
+from api.images.backends.adapters import apply_adapters
+from api.images.backends.lora_changes import Lora
 from api.loading.device_memory import apply_measure, copy_weights, dtypes_of, weight_bytes
 from api.loading.pipelines import build_pipeline, estimate_bytes
 from tests.loading import originals
@@ -155,3 +157,22 @@ def test_a_file_that_does_not_fit_is_refused(
         load(folders, file)
     assert caught.value.status == 422
     assert said in caught.value.detail
+
+
+def test_an_adapter_acts_on_packed_layers_as_on_plain_ones(
+    folders: Path, tmp_path: Path, transformer: originals.Tensors
+) -> None:
+    name = "transformer.transformer_blocks.0.attn.to_q"
+    generator = torch.Generator().manual_seed(3)
+    factors = {f"{name}.lora_A.weight": (2, 32), f"{name}.lora_B.weight": (32, 2)}
+    tensors = {key: torch.randn(shape, generator=generator) for key, shape in factors.items()}
+    lora = Lora("bold", originals.write(tmp_path / "lora.safetensors", tensors), 1.0)
+    packed = load(folders, write_gguf(tmp_path / "x.gguf", transformer, "Q8_0"))
+    plain = load(folders, originals.write(tmp_path / "x.safetensors", unpacked(transformer, "Q8_0")))
+    before = picture(packed)
+    for pipeline in (packed, plain):
+        assert apply_adapters(pipeline, [lora]) == []
+    assert psnr(picture(packed), picture(plain)) >= 60
+    assert psnr(picture(packed), before) < 50
+    apply_adapters(packed, [])
+    assert torch.equal(picture(packed), before)

@@ -286,7 +286,10 @@ def test_an_embedding_is_a_table_too(tmp_path: Path) -> None:
     [
         ('[embeddings.easy]\npath = "easy.pt"\nfamily = "sd1"', '"path" must be a safetensors file'),
         ('[embeddings.easy]\npath = "easy.safetensors"', '"family" must say which models it fits'),
-        ('[models.one]\npath = "one.ckpt"\nsingle_file = true', '"single_file" goes with a "path" that is a safetensors or GGUF file'),
+        (
+            '[models.one]\npath = "one.ckpt"\nsingle_file = true',
+            '"single_file" goes with a "path" that is a safetensors or GGUF file',
+        ),
         ('[models.one]\npath = "one"\nprediction = "v"', '"prediction" must be one of epsilon, v_prediction'),
     ],
 )

@@ -6,7 +6,6 @@ import functools
 import lzma
 from pathlib import Path
 
-from sentencepiece import sentencepiece_model_pb2
 from transformers import T5Tokenizer
 
 PIECES = Path(__file__).with_name("t5_pieces.model.xz")
@@ -26,6 +25,8 @@ def make_t5_tokenizer() -> T5Tokenizer:
 @functools.cache
 def _read() -> tuple[list[tuple[str, float]], bytes]:
     """Each piece with its logarithmic probability, in the order of their numbers; and the rules by which Unicode is normalized."""
+    from sentencepiece import sentencepiece_model_pb2  # for models with T5 alone
+
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(lzma.decompress(PIECES.read_bytes()))
     sentinels = [(f"<extra_id_{number}>", 0.0) for number in reversed(range(SENTINELS))]

@@ -13,7 +13,6 @@ from api.catalog import ModelEntry
 from api.errors import DarkroomError
 from api.loading.checkpoints import broken_error
 from api.loading.single_files.fitting import SCALES, UNUSED
-from api.loading.single_files.gguf_weights import put_packed_layers, read_gguf_tensors
 from api.loading.single_files.plan import FilePart
 from api.loading.single_files.renaming import rename
 
@@ -22,6 +21,9 @@ WEIGHT = ".weight"
 
 def load_part(entry: ModelEntry, part: FilePart, model: Any, dtype: torch.dtype) -> Any:
     """Fill `model`, which has no weights yet and whose header was checked. Raises DarkroomError."""
+    if part.header.is_gguf:
+        from api.loading.single_files.gguf_weights import put_packed_layers, read_gguf_tensors  # gguf, for such files alone
+
     try:
         tensors = dict(read_gguf_tensors(part, dtype) if part.header.is_gguf else _read(entry, part, dtype))
     except (SafetensorError, OSError) as error:
