@@ -83,7 +83,9 @@ class ModelEntry:
     single_file: bool = False
     """`path` is one .safetensors file, of all parts or of the denoiser alone."""
     vae: str = ""
-    """What decodes its pictures in place of its own: the path of a VAE file, or a VAE's id in the library."""
+    """What decodes its pictures in place of its own: the path of a VAE file, or a VAE's id or file name in the library."""
+    text_encoders: tuple[str, ...] = ()
+    """Files of the text encoders that a single file of SD 3 or FLUX lacks: paths, or ids or file names in the library."""
     prediction: str = ""
     """"epsilon" or "v_prediction"; "": what its configuration says."""
     zero_terminal_snr: bool = False

@@ -6,6 +6,7 @@ from api.catalog import TEXT_TO_IMAGE, UPSCALING, AdapterEntry, EmbeddingEntry, 
 from api.catalog.control_kinds import kinds_by_name
 from api.catalog.usual_settings import usual_settings
 from api.library.models import TASKS, Kind, LibraryFile
+from api.model_files.gguf import SUFFIX as GGUF
 
 SOURCE = "library"
 UNKNOWN_LICENCE = "unknown"
@@ -51,7 +52,7 @@ def checkpoint_entry(row: LibraryFile) -> ModelEntry:
         default_steps=usual.steps,
         default_guidance_scale=usual.guidance_scale,
         parameters=row.parameters,
-        memory=2 * row.parameters or row.size,
+        memory=row.size if row.path.lower().endswith(GGUF) else 2 * row.parameters or row.size,
     )
 
 

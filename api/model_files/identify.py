@@ -12,6 +12,7 @@ from math import prod
 from typing import Literal
 
 from api.model_files import layouts, statements
+from api.model_files.gguf import why_not_used
 from api.model_files.header import Header, TensorInfo
 
 Kind = Literal["checkpoint", "denoiser", "vae", "lora", "embedding", "upscaler", "controlnet", "text_encoder", "unknown"]
@@ -139,6 +140,8 @@ def _lacks(header: Header) -> tuple[str, ...]:
 
 
 def _unusable(header: Header, kind: Kind, family: str, variant: str) -> str:
+    if header.is_gguf and (reason := why_not_used(header, family if kind in ("checkpoint", "denoiser") else "")):
+        return reason
     if kind == "unknown":
         return "Its tensors have the names of no kind of model that is known here."
     if kind == "upscaler" and family not in BUILT_UPSCALERS:

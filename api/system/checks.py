@@ -34,6 +34,7 @@ MEASURES = (
     "attention_slicing",
     "cpu_offload",
     "fp8_storage",
+    "group_offload",
 )  # the names in api/loading/device_memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"

@@ -34,6 +34,7 @@ from api.images.backends.latents import decode_batch
 from api.images.backends.lora_files import find_adapters
 from api.images.spec import INPAINTING, TEXT_TO_IMAGE, LoraUse
 from api.loading.device_memory import OutOfMemory
+from api.loading.file_states import FileStates
 from api.model_loader import Lease, ModelLoader
 
 DECODED_AT_ONCE = 4
@@ -62,6 +63,8 @@ class Engine:
         self._joined = JoinCache()
         self._controlnets = ControlNets(loader, self._on_load)
         self._lease: Lease | None = None
+        self._files: FileStates | None = None
+        """Those of which the rows' latents and embeddings are."""
         self._stack = ExitStack()
         self._busy: list[Task] = []
         """Those that are worked on at the moment."""
@@ -81,7 +84,11 @@ class Engine:
 
     @property
     def room(self) -> int:
-        """How many tasks more could be worked on at once: each gets a row before another gets its second."""
+        """How many tasks more could be worked on at once: each gets a row before another gets its second. None where the model's files
+        have changed: it is loaded again when those that are worked on have ended.
+        """
+        if self._lease is not None and self._lease.loaded_model.has_changed_files:
+            return 0
         return max(0, self.most_rows - len(self.tasks))
 
     def step(self) -> list[Task]:
@@ -114,6 +121,7 @@ class Engine:
         started = time.monotonic()
         lease = self._stack.enter_context(self.loader.use(self.model_id, TEXT_TO_IMAGE, self._on_load))
         self._lease = lease
+        self._restart_rows_of_other_files(lease)
         try:
             notes = apply_adapters(lease.pipeline, find_adapters(self.loader, lease, self._loras))
         except BaseException:
@@ -124,6 +132,14 @@ class Engine:
             task.hooks.add_time("load", time.monotonic() - started)
         self._add_notes(notes)
         return lease
+
+    def _restart_rows_of_other_files(self, lease: Lease) -> None:
+        """The model was let go of, and its files have changed since: no picture is made by two models."""
+        if self._files not in (None, lease.loaded_model.files):
+            for row in (*self._rows, *self._done):
+                row.task.waiting.appendleft(row.number)
+            self._rows, self._done = [], []
+        self._files = lease.loaded_model.files
 
     def _on_load(self, fraction: float, text: str) -> None:
         for task in self.tasks:
