@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from api.catalog import UnknownModel
 from api.catalog.usual_settings import FLOW_FAMILIES
-from api.images.edit_requests import idle_edits
 from api.images.control.warnings import control_warnings
+from api.images.edit_requests import idle_edits
 from api.images.few_steps import suggest_settings
 from api.images.prompt_notation import describe_notation
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition

@@ -14,9 +14,9 @@ from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
+from api.images.control.serializers import choose_controlnets
 from api.images.edit_requests import check_edits, default_strength, working_size
 from api.images.enlarging_fields import check_enlarging, decide_enlarging
-from api.images.control.serializers import choose_controlnets
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
 from api.images.presets.applying import AppliedPreset, find_preset

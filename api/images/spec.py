@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 
 from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
-from api.images.hires import HiresUse
 from api.images.control.use import MOST_CONTROLS, ControlUse
+from api.images.hires import HiresUse
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES

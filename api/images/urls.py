@@ -1,9 +1,9 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from api.images.presets.views import PresetViewSet
-from api.images.grids.views import GridEstimateView, GridView
 from api.images.control.views import PreprocessView
+from api.images.grids.views import GridEstimateView, GridView
+from api.images.presets.views import PresetViewSet
 from api.images.prompt_views import PngInfoView, PromptView
 from api.images.upscaling.views import UpscaleView
 from api.images.views import ImageFileView, ImageViewSet, Img2ImgView, Txt2ImgView

@@ -23,8 +23,7 @@ PICKLE = (
     "It is a pickle, which can run code when it is read, so it is never opened. Where you trust it, "
     "`manage.py convert_weights FILE` makes a safetensors file of its weights without running any."
 )
-NOT_USED = {
-}
+NOT_USED = {}
 NO_FAMILY = "Nothing in it tells which family of models it fits. A table in the file that CATALOG_EXTRA names can say it."
 VANISHED = "It vanished while it was read."
 PIPELINES = {

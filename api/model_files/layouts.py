@@ -114,6 +114,8 @@ def _is_srvgg(tensors: Tensors, prefix: str) -> bool:
     first, slopes = tensors.get(f"{prefix}0.weight"), tensors.get(f"{prefix}1.weight")
     is_begun = first is not None and len(first.shape) == 4 and slopes is not None and len(slopes.shape) == 1
     return is_begun and all(name.startswith(prefix) for name in tensors)
+
+
 def controlnet_prefix(tensors: Tensors) -> str:
     """What stands before its tensors' names."""
     return CONTROL_PREFIX if _has(tensors, CONTROL_PREFIX) else ""
@@ -139,8 +141,6 @@ def why_no_controlnet(tensors: Tensors) -> str:
     if _has(tensors, "task_embedding", "control_add_embedding."):
         return "It is a ControlNet Union, which is not run here; use ControlNets of one kind."
     return ""
-
-
 
 
 def is_text_encoder(tensors: Tensors) -> bool:

@@ -11,8 +11,8 @@ from api.starter import upscaler_figures
 from api.starter.nima_figures import evaluate_nima, write_card
 from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
-from api.starter.training.cutout import train_cutout
 from api.starter.training.control import train_control
+from api.starter.training.cutout import train_cutout
 from api.starter.training.decoder import train_decoder
 from api.starter.training.detector import train_detector
 from api.starter.training.diffusion import train_diffusion

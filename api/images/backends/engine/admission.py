@@ -12,8 +12,8 @@ import torch
 from api.errors import DarkroomError
 from api.images.backends.engine.coefficients import coefficient_table
 from api.images.backends.engine.conditioning import make_conditionings
-from api.images.backends.engine.first_latents import add_at, draw_after_encoding, draw_noise, fill_change, mix_noise
 from api.images.backends.engine.control import RowControl
+from api.images.backends.engine.first_latents import add_at, draw_after_encoding, draw_noise, fill_change, mix_noise
 from api.images.backends.engine.rows import Inpainting, Row, Source
 from api.images.backends.engine.schedules import make_row_scheduler
 from api.images.backends.engine.table_steps import TableRow
