@@ -44,6 +44,8 @@ STRUCTURES: dict[str, Any] = {
     "loras": [{"id": "riso", "weight": 0.5}],
     "variation": {"seed": 5, "strength": 0.25, "earlier": [{"seed": 6, "strength": 0.5}]},
     "outpaint": {"left": 8, "right": 0, "top": 3, "bottom": 0},
+    "hires": {"scale": 1.5, "steps": 4, "strength": 0.5},
+    "upscale": {"model_id": "lanczos", "scale": 2},
     "rank_by": {"clip": 0.7, "layout": 0.3},
     "control": [{"image": IMAGES[0], "kind": "canny"}, {"image": IMAGES[1], "preprocessor": "scribble", "weight": 0.5}],
     "tags": ["a", "b"],
@@ -64,7 +66,7 @@ STRUCTURES: dict[str, Any] = {
     "points": [{"x": 5, "y": 6}, {"x": 1, "y": 1, "inside": False}],
 }
 BESIDE = {
-    **{name: {"seed": 1} for name in ("loras", "control", "tags", "variation", "outpaint")},
+    **{name: {"seed": 1} for name in ("loras", "control", "tags", "variation", "outpaint", "hires", "upscale")},
     "rank_by": {"best_of": 2, "seed": 1},
 }
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
