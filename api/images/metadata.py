@@ -53,7 +53,9 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
     lines = [_prompt_with_loras(parameters)]
     if parameters.get("negative_prompt"):
         lines.append(f"Negative prompt: {parameters['negative_prompt']}")
-    skipped = parameters.get("clip_skip")
+    skipped, hires, upscale = parameters.get("clip_skip"), parameters.get("hires") or {}, parameters.get("upscale") or {}
+    if hires or upscale:  # the size is that of the first pass
+        width, height = parameters.get("width", width), parameters.get("height", height)
     settings: JsonObject = {
         "Steps": parameters.get("steps"),
         "Sampler": scheduler_label(parameters.get("scheduler")),
@@ -61,13 +63,23 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         "Seed": parameters.get("seed"),
         "Size": f"{width}x{height}",
         "Model": parameters.get("model_id"),
-        "Denoising strength": parameters.get("strength"),
+        "Denoising strength": parameters.get("strength", hires.get("strength")),
+        "Hires upscale": hires.get("scale"),
+        "Hires steps": hires.get("steps"),
+        "Hires upscaler": _upscaler_label(hires.get("upscaler")),
+        "Postprocess upscale by": upscale.get("scale"),
+        "Postprocess upscaler": _upscaler_label(upscale.get("model_id")),
         "Clip skip": skipped + 1 if skipped else None,  # theirs counts the last layer as one
         "Prompt syntax": parameters.get("prompt_syntax"),
         "Version": "Darkroom",
     }
     lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value not in (None, "")))
     return "\n".join(lines)
+
+
+def _upscaler_label(name: str | None) -> str | None:
+    """A1111's own have capitals."""
+    return name.capitalize() if name in ("latent", "lanczos") else name
 
 
 def _png_info(parameters: Mapping[str, Json] | None, image: Image.Image) -> PngInfo | None:

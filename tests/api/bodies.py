@@ -56,6 +56,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/score/batch/": lambda: {"items": [{"image": text(png())}]},
     "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},
     "/api/detect/": lambda: {"image": text(png())},
+    "/api/upscale/": lambda: {"image": text(png()), "model_id": "lanczos"},
     "/api/hazards/": lambda: {"image": text(png())},
     "/api/ocr/": lambda: {"image": text(png())},
     "/api/scorers/": training,
@@ -67,7 +68,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORM_PATHS = ("txt2img", "img2img", "score", "clip-score", "detect", "hazards", "ocr")
+FORM_PATHS = ("txt2img", "img2img", "score", "clip-score", "detect", "hazards", "ocr", "upscale")
 FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS]
 
 

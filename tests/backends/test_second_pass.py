@@ -29,9 +29,7 @@ def made(loader: ModelLoader, asked: ImageRequest, hooks: Recorder | None = None
 
 @pytest.mark.parametrize("first", [{}, {"image": painting(), "strength": 0.7}], ids=["txt2img", "img2img"])
 @pytest.mark.parametrize("model", ["sd1", "sd2", "sdxl", "starter"])
-def test_over_a_picture_it_is_img2img_of_that_picture_enlarged(
-    models: ModelLoader, model: str, first: dict[str, Any]
-) -> None:
+def test_over_a_picture_it_is_img2img_of_that_picture_enlarged(models: ModelLoader, model: str, first: dict[str, Any]) -> None:
     asked = {"model_id": model, "steps": 4, "seeds": (7,)}
     small = made(models, request(**asked, **first))
     enlarged = small.resize((128, 128), Image.Resampling.LANCZOS)
@@ -48,7 +46,9 @@ def test_over_latents_it_is_diffusers_own_call_with_these_latents_enlarged(
 
     decoded: list[torch.Tensor] = []
     plain = engine.decode_batch
-    monkeypatch.setattr(engine, "decode_batch", lambda pipeline, latents: (decoded.append(latents), plain(pipeline, latents))[1])
+    monkeypatch.setattr(
+        engine, "decode_batch", lambda pipeline, latents: (decoded.append(latents), plain(pipeline, latents))[1]
+    )
     asked = request(model_id=model, steps=5, scheduler=scheduler, hires=LATENT)
     assert made(models, asked).size == (96, 96)
     with models.use(model, "text-to-image") as lease:
@@ -76,7 +76,9 @@ def test_each_of_several_pictures_gets_its_own_second_pass(models: ModelLoader) 
     assert [picture.size for picture in several] == [(96, 96)] * 3
     for seed, picture in zip((1, 2, 3), several, strict=True):
         alone = made(models, request(model_id="sd1", seeds=(seed,), hires=LATENT))
-        difference = torch.tensor(list(picture.tobytes()), dtype=torch.int) - torch.tensor(list(alone.tobytes()), dtype=torch.int)
+        difference = torch.tensor(list(picture.tobytes()), dtype=torch.int) - torch.tensor(
+            list(alone.tobytes()), dtype=torch.int
+        )
         assert difference.abs().max() <= 1
 
 
