@@ -81,7 +81,7 @@ def test_a_job_without_a_batch_key_is_claimed_alone(submit, worker):
 def test_a_job_that_was_tried_before_is_claimed_alone(submit, worker):
     jobs = [submit(kind="batched") for _ in range(3)]
     Job.objects.update(attempt=1)
-    assert [lifecycle.claim_jobs(worker=worker) for _ in range(3)] == [[job] for job in jobs]
+    assert [lifecycle.claim_jobs(worker=worker) for _ in range(3)] == [[job] for job in reversed(jobs)]
 
 
 # ---------------------------------------------------------------- a bad job costs itself
@@ -105,6 +105,17 @@ def test_a_worker_begins_with_the_newest_while_tried_ones_wait_and_goes_on_in_or
     Job.objects.filter(pk=tried.pk).update(attempt=1)
     claimed = lifecycle.claim_jobs(worker=worker, is_first=True)
     assert claimed + [lifecycle.claim_jobs(worker=worker)[0] for _ in range(3)] == [rest[2], rest[0], rest[1], tried]
+
+
+def test_of_rows_that_were_tried_the_least_tried_go_first_and_of_those_the_newest(submit, claim):
+    """What was in a batch with a job that ends its worker waits for one end more, and not for each of the attempts of that job."""
+    killer, *others = [submit() for _ in range(4)]
+    Job.objects.filter(pk=killer.pk).update(attempt=2)
+    Job.objects.filter(pk__in=[job.pk for job in others]).update(attempt=1)
+    jobs = [now_as(job) for job in (killer, *others)]
+    expected = [*reversed(others), killer]
+    assert sorted(jobs, key=queue_position) == sorted(jobs, key=lambda job: queue_positions(jobs)[job.pk]) == expected
+    assert [claim() for _ in range(4)] == expected
 
 
 def test_a_worker_begins_with_the_oldest_where_none_was_tried_before(submit, worker):

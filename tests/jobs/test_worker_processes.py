@@ -214,6 +214,14 @@ def test_jobs_that_kill_their_worker_hold_nobody_up(hosts, submit):
     assert sum(now_as(job).attempt for job in poison) >= 4
 
 
+def test_a_job_that_was_in_a_batch_with_those_that_kill_their_worker_waits_for_one_end_more(hosts, submit):
+    poison = [submit("batched", {"crashes": True}) for _ in range(3)]
+    harmless = submit("batched")
+    hosts.start()
+    assert ends(harmless, 40).attempt == 2
+    assert sum(now_as(job).attempt for job in poison) <= 4  # once together, and perhaps one of them alone since
+
+
 # ---------------------------------------------------------------- one worker for each device
 
 

@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import django_filters
-from django.db.models import Case, Q, QuerySet, When
+from django.db.models import Q, QuerySet
 from rest_framework.exceptions import ValidationError
 
 from api.jobs.kinds import kind_names
@@ -14,8 +15,6 @@ from api.queries import TimeFilter
 from api.strict import nearest
 
 POSITIONS_SHOWN = 1000
-TRIED = Case(When(attempt=0, then=0), default=1)
-"""Rows never tried are claimed first; for how long is left out here."""
 
 
 class JobFilter(django_filters.FilterSet):
@@ -37,35 +36,45 @@ class JobFilter(django_filters.FilterSet):
 
 
 def queue_positions(jobs: Iterable[Job]) -> dict[uuid.UUID, int]:
-    """How many jobs are claimed before each of these, for those that are queued; one query, the first 1,000 places."""
+    """How many jobs are claimed before each of these, for those that are queued; one query, the first 1,000 places.
+
+    Rows never tried are claimed in turn, and before the others: of those the least tried, and the newest of them (lifecycle/claim.py).
+    That a tried row takes its turn when it has waited for long is left out.
+    """
     waiting = {job.id for job in jobs if job.status == Status.QUEUED}
     if not waiting:
         return {}
-    queue = Job.objects.filter(status=Status.QUEUED).order_by(TRIED, "virtual_start", "id")
-    slots = list(queue.values_list("owner_key", "priority", "owner_order", "id", "attempt")[:POSITIONS_SHOWN])
-    return {job_id: place for place, job_id in enumerate(in_turn(slots)) if job_id in waiting}
+    queue = Job.objects.filter(status=Status.QUEUED).order_by("attempt", "virtual_start", "id")
+    rows = list(queue.values_list("attempt", "owner_key", "priority", "owner_order", "id")[:POSITIONS_SHOWN])
+    untried = in_turn([slot for attempt, *slot in rows if not attempt])
+    tried = sorted((row for row in rows if row[0]), key=lambda row: (row[0], -row[-1].int))
+    return {job_id: place for place, job_id in enumerate((*untried, *(row[-1] for row in tried))) if job_id in waiting}
 
 
-def in_turn(slots: Sequence[tuple[str, int, float, uuid.UUID, int]]) -> Iterator[uuid.UUID]:
-    """Which job takes each slot: of those of its owner the one of the highest priority, the oldest of them."""
-    rows: dict[tuple[str, bool], list[tuple[int, float, uuid.UUID]]] = {}
-    for owner, priority, order, job_id, attempt in slots:
-        rows.setdefault((owner, attempt > 0), []).append((-priority, order, job_id))
-    best_first = {whose: iter(sorted(theirs)) for whose, theirs in rows.items()}
-    return (next(best_first[owner, attempt > 0])[2] for owner, _, _, _, attempt in slots)
+def in_turn(slots: Sequence[Sequence[Any]]) -> Iterator[uuid.UUID]:
+    """Which job takes each slot, given as owner, priority, owner_order and id: of the owner's the one of the highest priority, the oldest
+    of them.
+    """
+    rows: dict[str, list[tuple[int, float, uuid.UUID]]] = {}
+    for owner, priority, order, job_id in slots:
+        rows.setdefault(owner, []).append((-priority, order, job_id))
+    best_first = {owner: iter(sorted(theirs)) for owner, theirs in rows.items()}
+    return (next(best_first[owner])[2] for owner, *_ in slots)
 
 
 def queue_position(job: Job) -> int | None:
+    """How many jobs are claimed before it; None where it is not queued."""
     if job.status != Status.QUEUED:
         return None
-    tried = Q(attempt__gt=0) if job.attempt else Q(attempt=0)
-    alike = Job.objects.filter(tried, status=Status.QUEUED)
-    mine = alike.filter(owner_key=job.owner_key)
+    queue = Job.objects.filter(status=Status.QUEUED).order_by()
+    if job.attempt:
+        return queue.filter(Q(attempt__lt=job.attempt) | Q(attempt=job.attempt, id__gt=job.id)).count()
+    untried = queue.filter(attempt=0)
+    mine = untried.filter(owner_key=job.owner_key)
     older = Q(owner_order__lt=job.owner_order) | Q(owner_order=job.owner_order, id__lt=job.id)
-    better = mine.filter(Q(priority__gt=job.priority) | Q(older, priority=job.priority)).order_by().count()
+    better = mine.filter(Q(priority__gt=job.priority) | Q(older, priority=job.priority)).count()
     slots = mine.order_by("virtual_start", "id").values_list("virtual_start", "id")[better : better + 1]
     if (slot := slots.first()) is None:
         return None  # it has been claimed since
     before = Q(virtual_start__lt=slot[0]) | Q(virtual_start=slot[0], id__lt=slot[1])
-    first_ones = Job.objects.filter(status=Status.QUEUED, attempt=0).order_by().count() if job.attempt else 0
-    return first_ones + alike.filter(before).order_by().count()
+    return untried.filter(before).count()

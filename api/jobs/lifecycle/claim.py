@@ -35,6 +35,8 @@ def claim_jobs(
     Rows never tried come before rows tried before, which wait for that for a bounded time, and are claimed alone: so a job that ends
     its worker takes no neighbours with it, and others wait for one start of a worker. That is why the first claim of a worker
     (`is_first`) is of the newest row never tried, while rows tried before wait: what ended the one before may have its like at the head.
+    Among rows tried before, which a worker's end has left, one that was in a batch with what ended it goes before what did so again:
+    the least tried are first, and of those the newest.
     Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`). `placement`: a condition of the
     rows that this worker takes now (worker/placement.py).
     `is_repeated`: the claim before this one found a job, and most likely this one does.
@@ -52,7 +54,7 @@ def claim_jobs(
         jobs = jobs or transitions.claim_turn(
             **lease, only=f"({untried} OR {transitions.is_overdue()}) AND {able}", params=[*besides, *params]
         )
-        jobs = jobs or transitions.claim_turn(**lease, only=f"attempt > 0 AND {able}", params=params)
+        jobs = jobs or transitions.claim_tried(**lease, only=able, params=params)
         if not jobs:
             return []
         wakeups.notify_web_after_statement()

@@ -285,8 +285,17 @@ def claim_first(*, only: str, params: Sequence[Any], limit: int, **options: Any)
 
 def claim_newest(*, only: str, params: Sequence[Any], **options: Any) -> list[Job]:
     """Takes the row that came last."""
+    return claim_by("id DESC", only=only, params=params, **options)
+
+
+def claim_tried(*, only: str, params: Sequence[Any], **options: Any) -> list[Job]:
+    """Takes the row, of those tried before, that was tried least often; of these the one that came last."""
+    return claim_by("attempt, id DESC", only=f"attempt > 0 AND {only}", params=params, **options)
+
+
+def claim_by(order: str, *, only: str, params: Sequence[Any], **options: Any) -> list[Job]:
     picked = f"""SELECT id FROM {JOB} {index_hint("job_status")} WHERE status = 'queued' AND {is_due()} AND {only}
-        ORDER BY id DESC LIMIT 1 {locking("FOR UPDATE SKIP LOCKED")}"""
+        ORDER BY {order} LIMIT 1 {locking("FOR UPDATE SKIP LOCKED")}"""
     return claim(picked, params, limit=1, **options)
 
 

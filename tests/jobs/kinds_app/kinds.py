@@ -34,13 +34,15 @@ class KeyedSpec(StoredSpec):
 
 
 class Batched(JobKind):
-    """Tells in its result how many were run with it."""
+    """Tells in its result how many were run with it. One that `crashes` ends the process, and so the others with it."""
 
     name = "batched"
     spec_class = KeyedSpec
     max_batch = 4
 
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        if any(run.spec.params.get("crashes") for run in batch):
+            os._exit(139)
         for run in batch:
             yield Finished(run, {"batch": len(batch)})
 
