@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from api.form_data import DelimiterCount
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
+from api.images.upscaling.serializers import UpscaleSerializer
 from api.jobs.models import Job
 from api.scoring.serializers import ClipScoreSerializer, ScoreBatchSerializer, ScoreSerializer
 from api.vision.hazard_views import HazardSerializer
@@ -30,12 +31,15 @@ SERIALIZERS: dict[str, Any] = {
     "/api/clip-score/": ClipScoreSerializer,
     "/api/detect/": DetectSerializer,
     "/api/hazards/": HazardSerializer,
+    "/api/upscale/": UpscaleSerializer,
     "/api/ocr/": OcrSerializer,
 }
 BOX = {"kind": "title", "x": 1.5, "y": 2, "w": 9, "h": 9}
 IMAGES = [text(png(1)), text(png(2))]
 STRUCTURES: dict[str, Any] = {
     "loras": [{"id": "riso", "weight": 0.5}],
+    "hires": {"scale": 1.5, "strength": 0.5},
+    "upscale": {"scale": 3, "model_id": "lanczos"},
     "rank_by": {"clip": 0.7, "layout": 0.3},
     "tags": ["a", "b"],
     "variant": {"gradient": "from-purple-500 to-pink-600"},
@@ -47,7 +51,7 @@ STRUCTURES: dict[str, Any] = {
     "classes": ["traffic light, red", "[mèo]"],
     "languages": ["en", "de"],
 }
-BESIDE = {"rank_by": {"best_of": 2, "seed": 1}, "loras": {"seed": 1}, "tags": {"seed": 1}}
+BESIDE = {"hires": {"seed": 1}, "upscale": {"seed": 1}, "rank_by": {"best_of": 2, "seed": 1}, "loras": {"seed": 1}, "tags": {"seed": 1}}
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
 
 
