@@ -56,7 +56,9 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
     lines = [_prompt_with_loras(parameters)]
     if parameters.get("negative_prompt"):
         lines.append(f"Negative prompt: {parameters['negative_prompt']}")
-    skipped = parameters.get("clip_skip")
+    skipped, hires, upscale = parameters.get("clip_skip"), parameters.get("hires") or {}, parameters.get("upscale") or {}
+    if hires or upscale:  # the size is that of the first pass
+        width, height = parameters.get("width", width), parameters.get("height", height)
     settings: JsonObject = {
         "Steps": parameters.get("steps"),
         "Sampler": scheduler_label(parameters.get("scheduler")),
@@ -64,10 +66,15 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         **_seeds(parameters),
         "Size": f"{width}x{height}",
         "Model": parameters.get("model_id"),
-        "Denoising strength": parameters.get("strength"),
+        "Denoising strength": parameters.get("strength", hires.get("strength")),
         "Mask blur": parameters.get("mask_blur") or None,
         "Masked content": MASKED_CONTENT.get(parameters.get("fill", "")),
         **_area(parameters),
+        "Hires upscale": hires.get("scale"),
+        "Hires steps": hires.get("steps"),
+        "Hires upscaler": _upscaler_label(hires.get("upscaler")),
+        "Postprocess upscale by": upscale.get("scale"),
+        "Postprocess upscaler": _upscaler_label(upscale.get("model_id")),
         "Clip skip": skipped + 1 if skipped else None,  # theirs counts the last layer as one
         **{f"ControlNet {number}": _control(control) for number, control in enumerate(parameters.get("control") or ())},
         "Prompt syntax": parameters.get("prompt_syntax"),
@@ -89,6 +96,11 @@ def _area(parameters: Mapping[str, Any]) -> JsonObject:
     if parameters.get("inpaint_area") != AROUND_MASK:
         return {}
     return {"Inpaint area": "Only masked", "Masked area padding": parameters.get("mask_padding")}
+
+
+def _upscaler_label(name: str | None) -> str | None:
+    """A1111's own have capitals."""
+    return name.capitalize() if name in ("latent", "lanczos") else name
 
 
 def _png_info(parameters: Mapping[str, Json] | None, image: Image.Image) -> PngInfo | None:

@@ -85,6 +85,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation(
             "POST", "/api/png-info/", "Read the parameters that a picture's file carries", {"A picture": {"image": PICTURE}}
         ),
+        Operation(
+            "POST", "/api/upscale/", "Enlarge a picture", {"Three times": {"image": PICTURE, "model_id": "lanczos", "scale": 3}}
+        ),
         Operation("GET", "/api/images/", "List pictures"),
         Operation("POST", "/api/images/", "Upload a picture, to use it by its id", {"A picture": {"image": PICTURE}}),
         Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),

@@ -66,6 +66,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},
     "/api/cutout/": lambda: {"image": text(png())},
     "/api/detect/": lambda: {"image": text(png())},
+    "/api/upscale/": lambda: {"image": text(png()), "model_id": "lanczos"},
     "/api/hazards/": lambda: {"image": text(png())},
     "/api/ocr/": lambda: {"image": text(png())},
     "/api/scorers/": training,
@@ -79,7 +80,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "cutout", "detect", "hazards", "ocr", "preprocess")
+FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "cutout", "detect", "hazards", "ocr", "preprocess", "upscale")
 FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS and "estimate" not in path]
 
 

@@ -15,6 +15,7 @@ from api.form_data import DelimiterCount
 from api.images.control.serializers import PreprocessSerializer
 from api.images.grids.serializers import GridSerializer
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
+from api.images.upscaling.serializers import UpscaleSerializer
 from api.jobs.models import Job
 from api.scoring.serializers import ClipScoreSerializer, ScoreBatchSerializer, ScoreSerializer
 from api.vision.cutout.serializers import CutoutSerializer
@@ -35,6 +36,7 @@ SERIALIZERS: dict[str, Any] = {
     "/api/cutout/": CutoutSerializer,
     "/api/detect/": DetectSerializer,
     "/api/hazards/": HazardSerializer,
+    "/api/upscale/": UpscaleSerializer,
     "/api/ocr/": OcrSerializer,
     "/api/preprocess/": PreprocessSerializer,
 }
@@ -44,8 +46,8 @@ STRUCTURES: dict[str, Any] = {
     "loras": [{"id": "riso", "weight": 0.5}],
     "variation": {"seed": 5, "strength": 0.25, "earlier": [{"seed": 6, "strength": 0.5}]},
     "outpaint": {"left": 8, "right": 0, "top": 3, "bottom": 0},
-    "hires": {"scale": 1.5, "steps": 4, "strength": 0.5},
-    "upscale": {"model_id": "lanczos", "scale": 2},
+    "hires": {"scale": 1.5, "strength": 0.5},
+    "upscale": {"scale": 3, "model_id": "lanczos"},
     "rank_by": {"clip": 0.7, "layout": 0.3},
     "control": [{"image": IMAGES[0], "kind": "canny"}, {"image": IMAGES[1], "preprocessor": "scribble", "weight": 0.5}],
     "tags": ["a", "b"],

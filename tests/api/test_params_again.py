@@ -36,6 +36,8 @@ FULL: list[tuple[str, Callable[[], dict[str, Any]]]] = [
     ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso", "text": 0.25}]}),
     ("/api/txt2img/", lambda: {"prompt": "a (red:1.2) lake <lora:riso:0.5:1>", "prompt_syntax": "a1111"}),
     ("/api/txt2img/", lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "auto"}),
+    ("/api/txt2img/", lambda: {"prompt": "a", "hires": {"strength": 0.5, "steps": 20}, "upscale": {"scale": 4}}),
+    ("/api/upscale/", lambda: {"image": text(png()), "model_id": "lanczos", "scale": 3, "output_format": "webp"}),
     ("/api/img2img/", lambda: {**TXT2IMG, "image": text(png(1)), "mask": text(png(2)), "strength": 0.5}),
     ("/api/img2img/", lambda: {**PAINTING, "outpaint": {"left": 8, "top": 3}}),
     ("/api/img2img/", lambda: {"prompt": "a", "image": text(png(1)), "outpaint": {"right": 5}}),

@@ -40,6 +40,10 @@ class Found:
     """As a request has it."""
     strength: Any = None
     """Of a picture that was made from another."""
+    hires: dict[str, Any] = field(default_factory=dict)
+    """Of a second pass: scale, steps, strength, upscaler."""
+    upscale: dict[str, Any] = field(default_factory=dict)
+    """What enlarged it at the end: model_id, scale."""
     warnings: list[str] = field(default_factory=list)
 
 

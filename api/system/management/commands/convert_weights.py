@@ -45,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError(f"--cells: {error}.") from None
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from None
-        self.stdout.write(f"{source.name} is a {found.layout}; written to {target}")
+        self.stdout.write(f"{source.name} is {article(found.layout)} {found.layout}; written to {target}")
         if found.outputs is not None:
             self.stdout.write(add_cells(cells, target.parent))
         if found.kind in WITHOUT_TABLE:
@@ -82,6 +82,10 @@ def add_cells(file: Path | None, folder: Path) -> str:
         return f"Put a {FILE} beside it (--cells does): the size of the reference picture, the boxes of the cells, and the classes."
     shutil.copyfile(file, folder / FILE)
     return f"{file.name} fits it; written to {folder / FILE}"
+
+
+def article(layout: str) -> str:
+    return "an" if layout[0].lower() in "aeiou" else "a"
 
 
 def id_of(file: Path) -> str:
