@@ -5,7 +5,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-
 MODELS = ("starter", "starter-vlm", "starter-detector", "starter-control")
 
 
