@@ -219,9 +219,9 @@ def converted(mode: str) -> Callable[[], tuple[Image.Image, str]]:
         *(converted(mode) for mode in ("RGBA", "P", "CMYK", "L")),
         lambda: (Image.fromarray(np.full((64, 64), 40_000, np.uint16)), "PNG"),
         lambda: (Image.new("RGB", (1, 1), "red"), "PNG"),
-        lambda: (Image.new("RGB", (5000, 10), "red"), "PNG"),
+        lambda: (Image.new("RGB", (20_000, 10), "red"), "PNG"),
     ],
-    ids=["RGBA", "palette", "CMYK", "grey", "16 bits", "1×1", "5000×10"],
+    ids=["RGBA", "palette", "CMYK", "grey", "16 bits", "1×1", "20000×10"],
 )
 @pytest.mark.parametrize("kind", ["canny", "scribble", "lines", "softedge", "colour"])
 def test_pictures_of_all_forms_become_maps(server: LiveServer, form: Any, kind: str) -> None:

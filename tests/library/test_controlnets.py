@@ -32,6 +32,13 @@ def diffusers_keys(width: int = 768) -> dict[str, Shape]:
     }
 
 
+FLUX: dict[str, Shape] = {
+    "controlnet_x_embedder.weight": (3072, 64),
+    "controlnet_blocks.0.weight": (3072, 3072),
+    "transformer_blocks.0.attn.to_q.weight": (3072, 3072),
+}
+
+
 @pytest.mark.parametrize(("width", "family"), [(768, "sd1"), (1024, "sd2"), (2048, "sdxl")])
 def test_its_header_tells_its_family_in_both_ways_of_naming(library: Path, width: int, family: str) -> None:
     write_file(library / "a.safetensors", original_keys(width))
@@ -76,6 +83,7 @@ def test_weights_that_diffusers_named_are_called_as_their_folder(library: Path) 
     [
         ({"lora_controlnet": (1,), **original_keys()}, "Control-LoRA"),
         ({"adapter.body.0.block1.weight": (8, 8)}, "T2I-Adapter"),
+        (FLUX, "FLUX or SD 3"),
         ({"task_embedding": (6, 320), **diffusers_keys(2048)}, "ControlNet Union"),
     ],
 )
