@@ -96,8 +96,8 @@ class PresetViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Preset]):
     @extend_schema(request=PresetChangeSerializer, responses=PresetDetailSerializer)
     def update(self, request: Request, name: str) -> Response:
         """What is different makes a new version; requests that name an older one still get that."""
-        preset = self.find_to_change(name)
-        preset = change_preset(preset=preset, by=self.principal.owner_key, **self.read(PresetChangeSerializer, request))
+        data = self.read(PresetChangeSerializer, request)
+        preset = change_preset(preset=self.find_to_change(name), by=self.principal.owner_key, **data)
         return self.show(preset.versions.get(number=preset.last_version))
 
     def destroy(self, request: Request, name: str) -> Response:

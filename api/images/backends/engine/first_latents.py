@@ -26,6 +26,7 @@ def interpolate(low: torch.Tensor, high: torch.Tensor, strength: float) -> torch
     """Spherically, so that noise stays noise; column by column (n, channels, height, width), as AUTOMATIC1111 does."""
     if strength == 0:
         return low
+    low, high = low.float(), high.float()
     cosine = torch.nn.functional.cosine_similarity(low, high, dim=2).clamp(-0.9995, 0.9995)
     angle = torch.acos(cosine).unsqueeze(2)
     return (torch.sin((1 - strength) * angle) * low + torch.sin(strength * angle) * high) / torch.sin(angle)
