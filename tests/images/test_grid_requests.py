@@ -53,7 +53,11 @@ def refused(reply: Any) -> tuple[str, str]:
 
 
 def test_the_first_axis_varies_quickest() -> None:
-    axes = (GridAxis(field="seed", values=(1, 2)), GridAxis(field="steps", values=(3, 4)), GridAxis(field="width", values=(64,)))
+    axes = (
+        GridAxis(field="seed", values=(1, 2)),
+        GridAxis(field="steps", values=(3, 4)),
+        GridAxis(field="width", values=(64,)),
+    )
     bodies = [cell_body({}, axes, places) for places in cell_places(axes)]
     assert [(body["seed"], body["steps"]) for body in bodies] == [(1, 3), (2, 3), (1, 4), (2, 4)]
 

@@ -34,7 +34,10 @@ def test_a_grid_of_24_cells_is_24_jobs_and_one_picture(server: LiveServer, grid:
     result = grid["result"]
     assert (result["columns"], result["rows"], result["sheets"]) == (4, 2, 3)
     assert len({cell["job"] for cell in result["cells"]}) == 24
-    assert open_picture(server, result["images"][0]["url"]).size == (result["images"][0]["width"], result["images"][0]["height"])
+    assert open_picture(server, result["images"][0]["url"]).size == (
+        result["images"][0]["width"],
+        result["images"][0]["height"],
+    )
     assert grid["progress"]["fraction"] == 1
 
 
