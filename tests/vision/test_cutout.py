@@ -116,7 +116,7 @@ def test_the_picture_is_an_edited_one_made_from_its_source(cut: Run, client: Cli
     source = client.post("/api/images/", {"image": encoded(disc())}, "application/json").json()["id"]
     again = cut(None, image=source)
     image = GeneratedImage.objects.get(pk=again.result["images"][0]["id"])
-    assert (image.origin, str(image.source_id)) == ("edited", source)
+    assert (image.origin, str(image.source_id), image.is_generated) == ("edited", source, False)
     assert GeneratedImage.objects.get(pk=job.result["images"][0]["id"]).source_id is None
 
 
