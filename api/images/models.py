@@ -94,8 +94,8 @@ class GeneratedImage(models.Model):
 
     @property
     def is_generated(self) -> bool:
-        """Whether a prompt made it, so that it can be made again."""
-        return self.origin in (self.Origin.GENERATED, self.Origin.EDITED)
+        """Whether a prompt made it, so that it can be made again. An edited picture may be one that was cut out, which has no seed."""
+        return self.origin in (self.Origin.GENERATED, self.Origin.EDITED) and self.seed is not None
 
     @property
     def source_id(self) -> uuid.UUID | None:

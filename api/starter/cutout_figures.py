@@ -12,7 +12,7 @@ from api.starter.architecture import WEIGHTS
 from api.starter.cutout.drawings import Drawing, for_evaluation
 from api.vision.cutout.edges import alpha_of
 
-DRAWINGS, SEED = 1000, 72
+DRAWINGS, SEED = 500, 72
 FOLDER, MODEL = "starter-cutout", "model.onnx"
 
 

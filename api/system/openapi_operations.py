@@ -18,7 +18,7 @@ LAYOUT = {
     "variant": {"gradient": "from-blue-500 to-purple-600", "font": "font-serif", "layout": "text-center"},
     "event_data": {"title": "Summer Concert", "description": "Music by the lake, from seven in the evening."},
 }
-GRID = {
+GRID: dict[str, Json] = {
     "request": {"prompt": "a red circle above a blue square", "seed": 7},
     "axes": [{"field": "steps", "values": [4, 8]}, {"field": "guidance_scale", "values": [1, 5]}],
 }

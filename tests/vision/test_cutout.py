@@ -116,7 +116,7 @@ def test_the_picture_is_an_edited_one_made_from_its_source(cut: Run, client: Cli
     source = client.post("/api/images/", {"image": encoded(disc())}, "application/json").json()["id"]
     again = cut(None, image=source)
     image = GeneratedImage.objects.get(pk=again.result["images"][0]["id"])
-    assert (image.origin, str(image.source_id)) == ("edited", source)
+    assert (image.origin, str(image.source_id), image.is_generated) == ("edited", source, False)
     assert GeneratedImage.objects.get(pk=job.result["images"][0]["id"]).source_id is None
 
 
@@ -171,7 +171,7 @@ def test_edges_follow_the_picture_where_the_mask_is_coarse() -> None:
     coarse = np.asarray(Image.fromarray((truth * 255).astype(np.uint8)).resize((32, 32)), np.float32) / 255
     refined = np.asarray(alpha_of(coarse, picture, refine=True), np.float32) / 255
     plain = np.asarray(alpha_of(coarse, picture, refine=False), np.float32) / 255
-    assert np.abs(refined - truth).mean() < 0.6 * np.abs(plain - truth).mean()
+    assert np.abs(refined - truth).mean() < 0.65 * np.abs(plain - truth).mean()
 
 
 def test_strips_of_a_large_picture_are_the_whole() -> None:

@@ -12,9 +12,9 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.grids.axes import NoSuchPlace, Places, cell_body, cell_places, count_cells, describe_place
-from api.images.grids.spec import LONGEST_PROMPT, MOST_CELLS, GridAxis
+from api.images.grids.spec import MOST_CELLS, GridAxis
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
-from api.images.spec import Txt2ImgSpec
+from api.images.spec import LONGEST_PROMPT, Txt2ImgSpec
 from api.json_types import JsonObject
 from api.strict import nearest
 
@@ -57,7 +57,9 @@ def validated_cell(body: JsonObject, axes: Sequence[GridAxis], places: Places, c
     try:
         data = cell_body(body, axes, places)
     except NoSuchPlace as error:
-        raise ValidationError({"axes": {place_of(str(error), axes): {"field": [str(error)]}}}, code="no_such_place") from None
+        raise ValidationError(
+            {"axes": {str(place_of(str(error), axes)): {"field": [str(error)]}}}, code="no_such_place"
+        ) from None
     serializer = serializer_for(body)(data=data, context=context)
     if not serializer.is_valid():
         raise ValidationError(refusal(serializer.errors, axes, places))
@@ -96,7 +98,7 @@ def check_request(request: Mapping[str, Any]) -> None:
 
 
 def check_axes(request: Mapping[str, Any], axes: Sequence[GridAxis]) -> None:
-    errors = {index: error for index in range(len(axes)) if (error := axis_error(request, axes, index))}
+    errors: dict[str, Any] = {str(index): error for index in range(len(axes)) if (error := axis_error(request, axes, index))}
     if errors:
         raise ValidationError({"axes": errors}, code="invalid")
     if (count := count_cells(axes)) > MOST_CELLS:

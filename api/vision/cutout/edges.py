@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 GUIDE_SIDE = 512
 """The longest side at which the filter's coefficients are found; they are smooth, and enlarged for the picture."""
-RADIUS_SHARE, LEAST_RADIUS = 1.5, 2
+RADIUS_SHARE, LEAST_RADIUS = 2, 2
 """Of what a value of the mask covers."""
 EPSILON = 1e-4
 """How much the guide must vary, squared, to count as an edge; its values are 0..1."""

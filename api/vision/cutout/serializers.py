@@ -37,4 +37,4 @@ class CutoutSerializer(VisionSerializer):
                 {"box": [f"xmin must be below xmax, ymin below ymax, and both in it. {size}"]}, code="invalid"
             )
         if outside := [place for place, point in enumerate(points or ()) if point["x"] > width or point["y"] > height]:
-            raise ValidationError({"points": {outside[0]: [f"It is outside. {size}"]}}, code="invalid")
+            raise ValidationError({"points": {str(outside[0]): [f"It is outside. {size}"]}}, code="invalid")
