@@ -80,7 +80,19 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORM_PATHS = ("txt2img", "img2img", "grids", "score", "clip-score", "cutout", "detect", "hazards", "ocr", "preprocess", "upscale")
+FORM_PATHS = (
+    "txt2img",
+    "img2img",
+    "grids",
+    "score",
+    "clip-score",
+    "cutout",
+    "detect",
+    "hazards",
+    "ocr",
+    "preprocess",
+    "upscale",
+)
 FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS and "estimate" not in path]
 
 
