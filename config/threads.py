@@ -29,7 +29,7 @@ def render_in_view(view: Callable[..., Any]) -> Callable[..., Any]:
             async def render() -> SimpleTemplateResponse:
                 return response
 
-            response.render = render  # Django awaits it, without a thread
+            setattr(response, "render", render)  # noqa: B010  (Django awaits it, without a thread)
         return response
 
     return rendered
