@@ -48,6 +48,9 @@ ANY_PARAMS: dict[str, Any] = {
     "backend": "heuristic",
     "name": "mine",
     "encoder": "",
+    "request": {"prompt": "a lake"},
+    "axes": [{"field": "seed", "values": [42]}],
+    "cells": [{**PARAMS, "model_id": "starter"}],
     "kind": "canny",
 }
 """A valid request of any kind; each reads its own fields."""

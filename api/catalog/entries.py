@@ -13,6 +13,7 @@ LONGEST_NAME = 1000
 """Characters of a name in a request: an id, or an alias of a file in the library, such as its path there."""
 
 TEXT_TO_IMAGE = "text-to-image"
+UPSCALING = "upscaling"
 CONTROLNET = "controlnet"
 
 TASKS = (
@@ -25,7 +26,10 @@ TASKS = (
     "hazard-cells",
     "object-detection",
     "zero-shot-object-detection",
+    "image-segmentation",
+    "mask-generation",
     "ocr",
+    UPSCALING,
     CONTROLNET,
 )
 
@@ -79,7 +83,9 @@ class ModelEntry:
     single_file: bool = False
     """`path` is one .safetensors file, of all parts or of the denoiser alone."""
     vae: str = ""
-    """What decodes its pictures in place of its own: the path of a VAE file, or a VAE's id in the library."""
+    """What decodes its pictures in place of its own: the path of a VAE file, or a VAE's id or file name in the library."""
+    text_encoders: tuple[str, ...] = ()
+    """Files of the text encoders that a single file of SD 3 or FLUX lacks: paths, or ids or file names in the library."""
     prediction: str = ""
     """"epsilon" or "v_prediction"; "": what its configuration says."""
     zero_terminal_snr: bool = False

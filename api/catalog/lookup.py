@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from api.catalog.entries import CONTROLNET, AdapterEntry, EmbeddingEntry, ModelEntry
-from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, nearest
+from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, UnknownPart, nearest
 from api.catalog.onnx_variants import names_onnx_variant, onnx_variant
-from api.catalog.source import EntrySource
+from api.catalog.source import EntrySource, PartKind
 
 
 def fits_model(control: ModelEntry, model: ModelEntry) -> bool:
@@ -60,6 +61,21 @@ class Catalog:
         if entry is None:
             raise self._unknown(UnknownEmbedding, name, self.embeddings)
         return entry
+
+    def with_files(self, entry: ModelEntry) -> ModelEntry:
+        """The entry with the parts that it names as paths of files. Raises UnknownPart, or AmbiguousPart for a name of several files."""
+        vae = self._part("VAE", entry.vae) if entry.vae else ""
+        text_encoders = tuple(self._part("text encoder", name) for name in entry.text_encoders)
+        return dataclasses.replace(entry, vae=vae, text_encoders=text_encoders)
+
+    def _part(self, kind: PartKind, name: str) -> str:
+        if Path(name).is_file():
+            return name
+        file = self.source.find_part(kind, name) if self.source else None
+        if file is not None:
+            return str(file)
+        near = self.source.similar(kind, name) if self.source else []
+        raise UnknownPart(kind, name, near, self.source.why_not(name) if self.source else "")
 
     def of_task(self, task: str) -> list[ModelEntry]:
         known = [entry for entry in self.models.values() if entry.task == task]

@@ -20,6 +20,7 @@ from api.images.rendering import render_image
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import Source, link_sources, set_tags
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
+from api.images.upscaling.enlarging import enlarge_kept
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
 from api.jobs.running import Failed, Outcome, Stopped
@@ -71,19 +72,24 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
                 elif isinstance(run_result, DarkroomError):
                     yield Failed(run, run_result)
                 else:
-                    yield save(run, sink.choose(index))
+                    yield save(run, enlarge_kept(run, sink.choose(index)))
 
     def record(self, job: Job, output: Output) -> JsonObject:
         sources = find_sources(output.spec)
         images = [describe(record_picture(job, output.spec, picture, sources)) for picture in output.pictures]
         ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
-        return {"images": images, "candidates": output.choice.candidates, **ranking}
+        preset = {"preset": output.spec.preset} if output.spec.preset else {}
+        return {"images": images, "candidates": output.choice.candidates, **ranking, **preset}
 
     def discard(self, output: Output) -> None:
         discard(output)
 
     def link_inputs(self, spec: Txt2ImgSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
+
+    def render_params(self, spec: Txt2ImgSpec) -> JsonObject:
+        """Without the preset, whose fields are all among them."""
+        return {name: value for name, value in spec.to_json().items() if name != "preset"}
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         if not job.result:
@@ -150,7 +156,8 @@ def make_remotely(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink:
 
 def find_sources(spec: Txt2ImgSpec) -> list[Source]:
     """Those that are pictures here, with their roles; what a request brought with it is a file of the job alone."""
-    own = [("image", spec.image), ("mask", spec.mask)] if isinstance(spec, Img2ImgSpec) else []
+    varied = spec.variation.image if spec.variation else None
+    own = [("image", spec.image), ("mask", spec.mask)] if isinstance(spec, Img2ImgSpec) else [("image", varied)]
     ids = [(role, UUID(pk)) for role, pk in (*own, *(("control", use.image) for use in spec.control)) if pk]
     found = GeneratedImage.objects.in_bulk([pk for _, pk in ids]) if ids else {}
     return [(role, found[pk]) for role, pk in ids if pk in found]

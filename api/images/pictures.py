@@ -50,7 +50,8 @@ def open_request(spec: Txt2ImgSpec) -> ImageRequest:
     controls = tuple(open_input(use.image) for use in spec.control)
     if not isinstance(spec, Img2ImgSpec):
         return ImageRequest(spec, controls=controls)
-    return ImageRequest(spec, open_input(spec.image), open_input(spec.mask, "L") if spec.mask else None, controls)
+    mask = open_input(spec.mask, "L") if spec.mask else None
+    return ImageRequest(spec, open_input(spec.image), mask, controls=controls)
 
 
 def open_sink(runs: Sequence[Run]) -> OutputSink:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from django.db.models import Q, QuerySet
 
@@ -12,18 +13,26 @@ from api.catalog import (
     AmbiguousAdapter,
     AmbiguousEmbedding,
     AmbiguousModel,
+    AmbiguousPart,
     EmbeddingEntry,
     ModelEntry,
     UnknownEntry,
 )
+from api.catalog.source import PartKind
 from api.library.entries import adapter_entry, embedding_entry, model_entry
-from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, MODEL_KINDS, TASKS, Kind, LibraryFile
+from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, LOADED_KINDS, MODEL_KINDS, TASKS, Kind, LibraryFile
 
 HASH = re.compile(r"[0-9a-fA-F]{8}|[0-9a-fA-F]{10}|[0-9a-fA-F]{12}|[0-9a-fA-F]{64}")
 LONGEST_FILE_NAME = 255
 MOST_OFFERED = 10_000
 MOST_SIMILAR = 3
-KINDS: dict[str, Sequence[Kind]] = {"model": MODEL_KINDS, "adapter": [Kind.LORA], "embedding": [Kind.EMBEDDING]}
+KINDS: dict[str, Sequence[Kind]] = {
+    "model": LOADED_KINDS,
+    "adapter": [Kind.LORA],
+    "embedding": [Kind.EMBEDDING],
+    "VAE": [Kind.VAE],
+    "text encoder": [Kind.TEXT_ENCODER],
+}
 
 
 class LibrarySource:
@@ -38,6 +47,10 @@ class LibrarySource:
     def find_embedding(self, name: str) -> EmbeddingEntry | None:
         row = find_usable(name, [Kind.EMBEDDING], AmbiguousEmbedding)
         return embedding_entry(row) if row else None
+
+    def find_part(self, kind: PartKind, name: str) -> Path | None:
+        row = find_usable(name, KINDS[kind], AmbiguousPart)
+        return Path(row.path) if row else None
 
     def models(self, task: str) -> list[ModelEntry]:
         kinds = MODEL_KINDS if task == TEXT_TO_IMAGE else [kind for kind, of_kind in TASKS.items() if of_kind == task]

@@ -23,7 +23,7 @@ from api.loading.single_files.configurations import FAMILIES
 from api.loading.single_files.fitting import check_part
 from api.loading.single_files.plan import FilePart
 from api.loading.single_files.weights import load_part
-from api.model_files.header import HeaderError, TensorInfo, read_header
+from api.model_files.header import Header, HeaderError, TensorInfo, read_header
 from api.model_files.identify import identify
 from api.model_files.layouts import controlnet_prefix
 
@@ -40,21 +40,22 @@ def make_builder() -> Builder:
 def build_controlnet(entry: ModelEntry, folder: Path, device: Device) -> ControlNetModel:
     """In the device's dtype. Its header is checked before weights are read. Raises DarkroomError."""
     file, config = _find(entry, folder)
-    prefix, tensors = _read_header(entry, file)
+    header = _read_header(entry, file)
+    prefix, tensors = _named_tensors(header)
     place = Place(prefix, "original")
     network = build_empty(entry, CONTROLNET, ControlNetModel, config)
     if network.config.global_pool_conditions:
         raise broken_error(entry, "ControlNets with pooled maps (shuffle) are not run here")
     check_part(entry, file.name, CONTROLNET, place, tensors, network, config)
     loaded: ControlNetModel = load_part(
-        entry, FilePart(CONTROLNET, file, place, tensors, ControlNetModel, config), network, device.dtype
+        entry, FilePart(CONTROLNET, file, place, tensors, ControlNetModel, config, header), network, device.dtype
     )
     return loaded.to(memory_format=torch.channels_last) if device.channels_last else loaded
 
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     file, _ = _find(entry, folder)
-    return bytes_in_dtype(_read_header(entry, file)[1].values(), device.dtype)
+    return bytes_in_dtype(_named_tensors(_read_header(entry, file))[1].values(), device.dtype)
 
 
 def _find(entry: ModelEntry, folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -88,14 +89,17 @@ def _config_of_family(entry: ModelEntry, file: Path) -> dict[str, Any]:
     return {name: value for name, value in unet.items() if name in known}
 
 
-def _read_header(entry: ModelEntry, file: Path) -> tuple[str, dict[str, TensorInfo]]:
-    """What stands before its tensors' names, and those tensors without it."""
+def _read_header(entry: ModelEntry, file: Path) -> Header:
     try:
-        tensors = read_header(file).tensors
+        return read_header(file)
     except HeaderError as error:
         raise _damaged(entry, file, error) from error
-    prefix = controlnet_prefix(tensors)
-    return prefix, {name.removeprefix(prefix): info for name, info in tensors.items() if name.startswith(prefix)}
+
+
+def _named_tensors(header: Header) -> tuple[str, dict[str, TensorInfo]]:
+    """What stands before its tensors' names, and those tensors without it."""
+    prefix = controlnet_prefix(header.tensors)
+    return prefix, {name.removeprefix(prefix): info for name, info in header.tensors.items() if name.startswith(prefix)}
 
 
 def _damaged(entry: ModelEntry, file: Path, error: HeaderError) -> DarkroomError:

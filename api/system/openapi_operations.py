@@ -18,6 +18,10 @@ LAYOUT = {
     "variant": {"gradient": "from-blue-500 to-purple-600", "font": "font-serif", "layout": "text-center"},
     "event_data": {"title": "Summer Concert", "description": "Music by the lake, from seven in the evening."},
 }
+GRID: dict[str, Json] = {
+    "request": {"prompt": "a red circle above a blue square", "seed": 7},
+    "axes": [{"field": "steps", "values": [4, 8]}, {"field": "guidance_scale", "values": [1, 5]}],
+}
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,21 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "POST",
             "/api/img2img/",
             "Make pictures from a picture and a prompt",
-            {"A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6}},
+            {
+                "A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6},
+                "A picture that grows to the right": {"prompt": "a red circle", "image": PICTURE, "outpaint": {"right": 32}},
+            },
         ),
         Operation(
             "POST", "/api/preprocess/", "Make a control map of a picture", {"Its edges": {"image": PICTURE, "kind": "canny"}}
         ),
+        Operation(
+            "POST",
+            "/api/grids/",
+            "Vary fields of a request, with all pictures in one",
+            {"Steps and guidance": GRID},
+        ),
+        Operation("POST", "/api/grids/estimate/", "Ask what a grid comes to", {"Steps and guidance": GRID}),
         Operation(
             "POST",
             "/api/prompt/",
@@ -71,6 +85,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation(
             "POST", "/api/png-info/", "Read the parameters that a picture's file carries", {"A picture": {"image": PICTURE}}
         ),
+        Operation(
+            "POST", "/api/upscale/", "Enlarge a picture", {"Three times": {"image": PICTURE, "model_id": "lanczos", "scale": 3}}
+        ),
         Operation("GET", "/api/images/", "List pictures"),
         Operation("POST", "/api/images/", "Upload a picture, to use it by its id", {"A picture": {"image": PICTURE}}),
         Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),
@@ -83,6 +100,28 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             {"Five stars": {"rating": 5, "favourite": True, "tags": ["lake"]}},
         ),
         Operation("DELETE", "/api/images/{id}/", "Delete a picture"),
+        Operation("GET", "/api/presets/", "List presets"),
+        Operation(
+            "POST",
+            "/api/presets/",
+            "Give a request a name, for others to begin with",
+            {
+                "A place for words, and a field that may change": {
+                    "name": "product-shot",
+                    "description": "Our products, all in the same light",
+                    "request": {"prompt": "{prompt} above a blue square, at noon", "steps": 20, "guidance_scale": 5},
+                    "parameters": ["steps"],
+                }
+            },
+        ),
+        Operation("GET", "/api/presets/{name}/", "Show a preset, also as name@version"),
+        Operation(
+            "PUT",
+            "/api/presets/{name}/",
+            "Change a preset, as a new version",
+            {"Another prompt": {"request": {"prompt": "{prompt} above a green square, at noon"}}},
+        ),
+        Operation("DELETE", "/api/presets/{name}/", "Delete a preset with its versions"),
     ),
     ("scoring", "Judge layouts and pictures, and train scorers on what people prefer."): (
         Operation("POST", "/api/score/", "Judge a layout", {"Classes and texts": LAYOUT, "A picture": {"image": PICTURE}}),
@@ -128,6 +167,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
     ),
     ("vision", "Find out what is in a picture."): (
+        Operation("POST", "/api/cutout/", "Cut the subject out of a picture", {"A picture": {"image": PICTURE}}),
         Operation("POST", "/api/detect/", "Find things in a picture", {"A picture": {"image": PICTURE, "annotate": True}}),
         Operation(
             "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}

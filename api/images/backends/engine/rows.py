@@ -57,6 +57,10 @@ class Row:
     later_conditionings: list[Conditioning] = field(default_factory=list)
     """Of the steps behind it, where the prompt changes with them."""
     inpainting: Inpainting | None = None
+    steps_before: int = 0
+    """Of the row that this one goes on from, with an enlarged picture."""
+    steps_after: int = 0
+    """Of the row that will go on from this one."""
     controls: tuple[RowControl, ...] = ()
     position: int = 0
     """Passes that are done."""
@@ -71,11 +75,12 @@ class Row:
 
     @property
     def steps(self) -> int:
-        return ceil(len(self.timesteps) / self.scheduler.order)
+        """With those before and after it."""
+        return self.steps_before + ceil(len(self.timesteps) / self.scheduler.order) + self.steps_after
 
     @property
     def steps_done(self) -> int:
-        return ceil(self.position / self.scheduler.order)
+        return self.steps_before + ceil(self.position / self.scheduler.order)
 
     @property
     def acting_controls(self) -> list[RowControl]:
