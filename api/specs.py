@@ -26,9 +26,12 @@ from api.json_types import Json, JsonObject
 
 InputImage = NewType("InputImage", str)
 """The id of a StoredFile whose pixels are read as RGB."""
+InputTransparentImage = NewType("InputTransparentImage", str)
+"""The same, with their transparency where they have some."""
 InputMask = NewType("InputMask", str)
 """The id of a StoredFile whose pixels are read as one channel."""
 
+INPUTS = (InputImage, InputTransparentImage, InputMask)
 RULE = "rule"
 PLAIN = frozenset({str, int, float, bool, type(None)})
 T = TypeVar("T")
@@ -241,7 +244,7 @@ def _input_ids(value: object) -> Iterator[str]:
     for one in fields_of(type(value)):
         found, member = getattr(value, one.name), one.member or one.type
         items = () if found is None else found if one.member else (found,)
-        if member in (InputImage, InputMask):
+        if member in INPUTS:
             yield from items
         elif is_nested(member):
             for item in items:

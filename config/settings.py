@@ -77,6 +77,7 @@ DEFAULT_CLIP_MODEL = env_str("DEFAULT_CLIP_MODEL", "starter-clip")
 PROMPT_SCORES = env_bool("PROMPT_SCORES", True)  # each picture that is made gets the score of its prompt
 DEFAULT_DETECTION_MODEL = env_str("DEFAULT_DETECTION_MODEL", "starter-detector")
 DEFAULT_HAZARD_MODEL = env_str("DEFAULT_HAZARD_MODEL", "starter-hazards")
+DEFAULT_UPSCALE_MODEL = env_str("DEFAULT_UPSCALE_MODEL", "starter-upscaler")
 DEFAULT_CUTOUT_MODEL = env_str("DEFAULT_CUTOUT_MODEL", "starter-cutout")
 DEFAULT_OCR_MODEL = env_str("DEFAULT_OCR_MODEL", "pp-ocr")  # or remote-ocr
 OCR_REMOTE_URL = env_str("OCR_REMOTE_URL")  # a PaddleOCR server (PaddleX serving), for example http://gpu:8080
@@ -105,7 +106,9 @@ LIBRARY_DIRS = env_folders("LIBRARY_DIRS") or [folder for folder in [BASE_DIR / 
 LIBRARY_FOLLOW_LINKS = env_bool("LIBRARY_FOLLOW_LINKS", False)  # links that lead out of these folders
 LIBRARY_SCAN_SECONDS = env_int("LIBRARY_SCAN_SECONDS", 60, low=1, high=86400)  # between two scans
 MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
-MEMORY_MEASURES = env_list("MEMORY_MEASURES")  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload, fp8_storage
+MEMORY_MEASURES = env_list(
+    "MEMORY_MEASURES"
+)  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload, group_offload, fp8_storage
 IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs, where there is CUDA
 IMAGE_COMPILE = env_choice("IMAGE_COMPILE", "off", ("off", "regional"))  # denoisers' blocks compiled, where there is CUDA
 PROMPT_SYNTAX = env_choice("PROMPT_SYNTAX", "compel", ("compel", "a1111", "plain", "auto"))
@@ -115,6 +118,7 @@ IMAGE_METADATA = env_bool("IMAGE_METADATA", True)
 # Limits of what a client may send
 MAX_BODY_BYTES = env_bytes("MAX_BODY_BYTES", 32 * 2**20) or 0
 MAX_IMAGE_PIXELS = env_int("MAX_IMAGE_PIXELS", 25_000_000, low=10_000, high=1_000_000_000)
+MAX_UPSCALED_PIXELS = env_int("MAX_UPSCALED_PIXELS", 8192 * 8192, low=10_000, high=1_000_000_000)  # of what upscalers make
 MIN_FREE_DISK_BYTES = env_bytes("MIN_FREE_DISK_BYTES", 512 * 2**20) or 0
 ALLOW_IMAGE_URLS = env_bool("ALLOW_IMAGE_URLS", False)
 MEDIA_ACCEL_PREFIX = env_str("MEDIA_ACCEL_PREFIX")
@@ -242,6 +246,10 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
+    "ENUM_NAME_OVERRIDES": {
+        "PreprocessorEnum": "api.images.control.use.PREPROCESSORS",
+        "ControlKindEnum": "api.catalog.control_kinds.CONTROL_KINDS",
+    },
     "TITLE": "Darkroom",
     "DESCRIPTION": "Makes pictures, judges them and talks about them; every request is a job in a history.",
     "VERSION": "0.1.0",

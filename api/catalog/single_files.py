@@ -5,19 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from api.catalog.entries import ModelEntry
+from api.catalog.entries import UPSCALING, ModelEntry
 from api.catalog.usual_settings import usual_settings
-from api.model_files.header import HeaderError, read_header
+from api.model_files.gguf import read_any_header
+from api.model_files.header import HeaderError
 from api.model_files.identify import Identity, identify
-from api.model_files.usability import why_incomplete, why_no_checkpoint
+from api.model_files.usability import why_incomplete, why_no_checkpoint, why_no_upscaler
 
-SUFFIX = ".safetensors"
+SUFFIXES = (".safetensors", ".gguf")
 
 
-def defaults_of_file(path: Path) -> dict[str, Any]:
+def defaults_of_file(path: Path, task: str) -> dict[str, Any]:
     """Fields of a ModelEntry, by the file's header and name; {} for a file that is not there or can't be read."""
     try:
-        return defaults_of(identify(read_header(path), path.name), path.stem)
+        header = read_any_header(path)
+        identity = identify(header, path.name)
+        if task == UPSCALING:
+            return defaults_of_upscaler(identity)
+        found = defaults_of(identity, path.stem)
+        return {**found, "memory": path.stat().st_size} if header.is_gguf else found
     except (HeaderError, OSError):
         return {}
 
@@ -28,12 +34,20 @@ def why_not(entry: ModelEntry) -> str:
     if path is None or not entry.single_file:
         return ""
     try:
-        identity = identify(read_header(path), path.name)
+        identity = identify(read_any_header(path), path.name)
     except HeaderError as error:
         return str(error)
     except OSError as error:
         return f"it can't be read ({error.strerror})"
-    return why_no_checkpoint(identity) or why_incomplete(identity, path, vae=entry.vae, has_base=bool(entry.base))
+    if entry.task == UPSCALING:
+        return why_no_upscaler(identity)
+    return why_no_checkpoint(identity) or why_incomplete(
+        identity, path, vae=entry.vae, has_base=bool(entry.base), has_encoders=bool(entry.text_encoders)
+    )
+
+
+def defaults_of_upscaler(identity: Identity) -> dict[str, Any]:
+    return {"family": identity.family, "parameters": identity.parameters, "memory": identity.parameters * 2}
 
 
 def defaults_of(identity: Identity, name: str) -> dict[str, Any]:

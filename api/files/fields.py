@@ -14,7 +14,7 @@ from api.files.formats import list_labels
 from api.files.models import StoredFile
 from api.files.services import resolve_image
 from api.spec_serializers import register_field
-from api.specs import InputImage, InputMask
+from api.specs import InputImage, InputMask, InputTransparentImage
 
 DESCRIPTION = f"An image ({list_labels()}): base64, a data URL, a multipart file, or the id of an image here."
 
@@ -45,6 +45,7 @@ class ImageInputField(serializers.Field[StoredFile, object, str, object]):
 
 
 register_field(InputImage, ImageInputField)
+register_field(InputTransparentImage, partial(ImageInputField, mode="RGBA"))
 register_field(InputMask, partial(ImageInputField, mode="L"))
 
 

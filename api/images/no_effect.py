@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from api.catalog import UnknownModel
 from api.catalog.usual_settings import FLOW_FAMILIES
+from api.images.control.warnings import control_warnings
+from api.images.edit_requests import idle_edits
 from api.images.few_steps import suggest_settings
 from api.images.prompt_notation import describe_notation
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
@@ -15,6 +17,7 @@ from config.catalog import get_catalog
 NO_STEPS = "steps × strength is less than one step: the picture was left as it is."
 NO_GUIDANCE = "negative_prompt has no effect at a guidance_scale of 1 or below."
 NO_GUIDANCE_FLOW = "negative_prompt has no effect with this model at this guidance_scale."
+HIRES_IDLE = "hires has no effect on a picture that is left as it was."
 NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
 
 
@@ -24,6 +27,8 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
         yield NO_GUIDANCE_FLOW if is_flow(spec.model_id) else NO_GUIDANCE
     if isinstance(spec, Img2ImgSpec) and spec.steps_run < 1:
         yield NO_STEPS
+        if spec.hires:
+            yield HIRES_IDLE
     if spec.rank_by and not spec.best_of:
         yield NOT_RANKED
     for lora in spec.loras:
@@ -31,6 +36,8 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
             yield f"loras: '{lora.id}' has the weight 0, and so no effect."
         elif lora.weight not in (1, *lora.strengths):
             yield f"loras: `weight` has no effect with '{lora.id}', as `unet` and `text` are given."
+    yield from idle_edits(spec)
+    yield from control_warnings(spec.control, spec.steps_run if isinstance(spec, Img2ImgSpec) else spec.steps)
     yield from suggest_settings(spec)
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from django.db.models import Q, QuerySet
 
@@ -12,23 +13,31 @@ from api.catalog import (
     AmbiguousAdapter,
     AmbiguousEmbedding,
     AmbiguousModel,
+    AmbiguousPart,
     EmbeddingEntry,
     ModelEntry,
     UnknownEntry,
 )
+from api.catalog.source import PartKind
 from api.library.entries import adapter_entry, embedding_entry, model_entry
-from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, MODEL_KINDS, Kind, LibraryFile
+from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, LOADED_KINDS, MODEL_KINDS, TASKS, Kind, LibraryFile
 
 HASH = re.compile(r"[0-9a-fA-F]{8}|[0-9a-fA-F]{10}|[0-9a-fA-F]{12}|[0-9a-fA-F]{64}")
 LONGEST_FILE_NAME = 255
 MOST_OFFERED = 10_000
 MOST_SIMILAR = 3
-KINDS: dict[str, Sequence[Kind]] = {"model": MODEL_KINDS, "adapter": [Kind.LORA], "embedding": [Kind.EMBEDDING]}
+KINDS: dict[str, Sequence[Kind]] = {
+    "model": LOADED_KINDS,
+    "adapter": [Kind.LORA],
+    "embedding": [Kind.EMBEDDING],
+    "VAE": [Kind.VAE],
+    "text encoder": [Kind.TEXT_ENCODER],
+}
 
 
 class LibrarySource:
     def find_model(self, name: str) -> ModelEntry | None:
-        row = find_usable(name, MODEL_KINDS, AmbiguousModel)
+        row = find_usable(name, MODEL_KINDS, AmbiguousModel) or find_usable(name, tuple(TASKS), AmbiguousModel)
         return model_entry(row) if row else None
 
     def find_adapter(self, name: str) -> AdapterEntry | None:
@@ -39,10 +48,13 @@ class LibrarySource:
         row = find_usable(name, [Kind.EMBEDDING], AmbiguousEmbedding)
         return embedding_entry(row) if row else None
 
+    def find_part(self, kind: PartKind, name: str) -> Path | None:
+        row = find_usable(name, KINDS[kind], AmbiguousPart)
+        return Path(row.path) if row else None
+
     def models(self, task: str) -> list[ModelEntry]:
-        if task != TEXT_TO_IMAGE:
-            return []
-        return [model_entry(row) for row in LibraryFile.objects.usable().filter(kind__in=MODEL_KINDS)[:MOST_OFFERED]]
+        kinds = MODEL_KINDS if task == TEXT_TO_IMAGE else [kind for kind, of_kind in TASKS.items() if of_kind == task]
+        return [model_entry(row) for row in LibraryFile.objects.usable().filter(kind__in=kinds)[:MOST_OFFERED]] if kinds else []
 
     def adapters(self, family: str) -> list[AdapterEntry]:
         return [adapter_entry(row) for row in usable_of(Kind.LORA, family)]
@@ -72,7 +84,7 @@ KIND_WORDS = {
     Kind.EMBEDDING: "an embedding, which is named in the prompt",
     Kind.VAE: "a VAE",
     Kind.TEXT_ENCODER: "a text encoder",
-    Kind.CONTROLNET: "a ControlNet",
+    Kind.CONTROLNET: "a ControlNet, which goes into `control`",
     Kind.UPSCALER: "an upscaler",
     Kind.UNKNOWN: "of no kind that is known here",
 }

@@ -9,17 +9,16 @@ from pathlib import Path
 
 from api.files.formats import FORMAT_OF_SUFFIX
 
-WEIGHTS = (".safetensors",)
+WEIGHTS = (".safetensors", ".gguf")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
-OTHER_WEIGHTS = (".gguf",)
-SUFFIXES = (*WEIGHTS, *PICKLES, *OTHER_WEIGHTS)
+SUFFIXES = (*WEIGHTS, *PICKLES)
 SIDECARS = (".civitai.info", ".cm-info.json", ".metadata.json", ".json")
 """Of Civitai Helper, Stability Matrix, ComfyUI's LoRA manager, and A1111 or Forge; what an earlier one says is taken first."""
 PICTURES = tuple(FORMAT_OF_SUFFIX)
 PREVIEWS = (*(f".preview{suffix}" for suffix in PICTURES), *PICTURES)
 UNFINISHED = (".aria2", ".part", ".crdownload", ".download")
 PIPELINE = "model_index.json"
-IDENTIFIED_BY = 1
+IDENTIFIED_BY = 2
 """Raised when files are told apart in a better way: all are then read again."""
 
 LINK_OUT = "It is a link to a place outside of the library; LIBRARY_FOLLOW_LINKS=true follows it."

@@ -27,6 +27,8 @@ MODULES = {
     "image-segmentation": "api.loading.segmenters",
     "mask-generation": "api.loading.segmenters",
     "ocr": "api.loading.ocr",
+    "upscaling": "api.loading.upscaling.building",
+    "controlnet": "api.loading.controlnets",
     "onnx": "api.loading.onnx",
 }
 

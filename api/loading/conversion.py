@@ -23,7 +23,7 @@ RECOGNISERS = (
 )
 """'module:function', each from tensors by name to a `RecognisedCheckpoint`, or None."""
 
-WRAPPERS = ("state_dict", "model_state_dict", "params_ema")
+WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params")
 """Where training programs keep the weights, beside the number of the epoch and the like."""
 EMBEDDING = "string_to_param"
 """Where AUTOMATIC1111 keeps the vectors of an embedding, one tensor under the name "*"."""

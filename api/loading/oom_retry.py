@@ -27,6 +27,7 @@ logger = logging.getLogger("darkroom.models")
 
 Stage = Literal["text_encoder", "denoiser", "vae"]
 ALWAYS_FIRST = ("empty_cache", "evict")
+SMALLER_BATCHES = "at most {} at a time"
 MEASURES_OF_STAGE: dict[Stage, tuple[str, ...]] = {
     "text_encoder": ("cpu_offload", "halve"),
     "denoiser": ("halve", "attention_slicing", "cpu_offload"),
@@ -48,8 +49,10 @@ def stage_of(error: BaseException, loaded: object) -> Stage:
 class OomRetry:
     """Yields attempts until one ends without running out of memory; see api/model_loader.py."""
 
-    def __init__(self, lease: Lease, batch_size: int, evict_others: Callable[[], list[str]]) -> None:
-        self.lease, self.batch_size = lease, batch_size
+    def __init__(
+        self, lease: Lease, batch_size: int, evict_others: Callable[[], list[str]], smaller: str = SMALLER_BATCHES
+    ) -> None:
+        self.lease, self.batch_size, self._smaller = lease, batch_size, smaller
         self._evict_others = evict_others
         self._done = False
         self._applied: set[str] = set()
@@ -94,7 +97,7 @@ class OomRetry:
         if self.batch_size == 1:
             return False
         self.batch_size //= 2
-        return self._add_note(f"Memory ran out; at most {self.batch_size} at a time.")
+        return self._add_note(f"Memory ran out; {self._smaller.format(self.batch_size)}.")
 
     def _add_note(self, text: str) -> bool:
         logger.warning("out of memory with %s: %s", self.lease.entry.id, text)

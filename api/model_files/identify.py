@@ -12,6 +12,7 @@ from math import prod
 from typing import Literal
 
 from api.model_files import layouts, statements
+from api.model_files.gguf import why_not_used
 from api.model_files.header import Header, TensorInfo
 
 Kind = Literal["checkpoint", "denoiser", "vae", "lora", "embedding", "upscaler", "controlnet", "text_encoder", "unknown"]
@@ -21,6 +22,8 @@ PREDICTION_KEYS = ("v_pred",)
 ZERO_SNR_KEYS = ("ztsnr",)
 BUILT_FAMILIES = ("sd1", "sd2", "sdxl", "sd3", "flux")
 """Families of which a checkpoint in one file can be loaded (api/loading/single_files)."""
+BUILT_UPSCALERS = ("rrdbnet", "srvgg")
+"""Networks that api/loading/upscaling builds."""
 EPSILON_SD2 = re.compile(r"(?<!\d)512(?!\d)|turbo|base")
 """In the name of a Stable Diffusion 2 that predicts the noise; the others predict v, and their weights don't tell."""
 
@@ -89,7 +92,7 @@ def _kind(header: Header, name: str) -> tuple[Kind, str, str]:
     if layouts.is_lora(tensors):
         return "lora", layouts.lora_family(tensors) or stated, ""
     if layouts.is_controlnet(tensors):
-        return "controlnet", stated, ""
+        return "controlnet", layouts.controlnet_family(tensors) or stated, ""
     denoiser = layouts.find_denoiser(tensors)
     if denoiser is not None:
         whole = layouts.has_text_encoder(tensors) or layouts.find_vae(tensors) is not None
@@ -105,8 +108,8 @@ def _kind_of_part(header: Header, name: str, stated: str) -> tuple[Kind, str, st
         shape = tensors[f"{prefix}decoder.conv_in.weight"].shape
         family = stated or ("sdxl" if re.search(r"sdxl|(?<![a-z])xl(?![a-z])", name.lower()) else "")
         return "vae", family, f"{shape[1]}-channel" if len(shape) == 4 else ""
-    if layouts.is_upscaler(tensors):
-        return "upscaler", "", ""
+    if family := layouts.upscaler_family(tensors):
+        return "upscaler", family, ""
     if layouts.is_text_encoder(tensors):
         return "text_encoder", "", ""
     family_of_embedding = layouts.embedding_family(tensors)
@@ -137,8 +140,14 @@ def _lacks(header: Header) -> tuple[str, ...]:
 
 
 def _unusable(header: Header, kind: Kind, family: str, variant: str) -> str:
+    if header.is_gguf and (reason := why_not_used(header, family if kind in ("checkpoint", "denoiser") else "")):
+        return reason
     if kind == "unknown":
         return "Its tensors have the names of no kind of model that is known here."
+    if kind == "upscaler" and family not in BUILT_UPSCALERS:
+        return "It is an upscaler of SwinIR's kind; RRDBNet (ESRGAN, Real-ESRGAN) and SRVGGNetCompact are run here."
+    if kind == "controlnet":
+        return layouts.why_no_controlnet(header.tensors)
     if kind not in ("checkpoint", "denoiser"):
         return ""
     denoiser = layouts.find_denoiser(header.tensors)

@@ -11,6 +11,7 @@ from api.model_files.header import TensorInfo
 Tensors = Mapping[str, TensorInfo]
 
 DENOISER_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
+CONTROL_PREFIX = "control_model."
 EMA_PREFIX = "model_ema."
 WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 """Of the text that a UNet's attention reads."""
@@ -26,9 +27,13 @@ LORA = re.compile(
 CONTROLNET = re.compile(
     r"^(control_model\.|controlnet_cond_embedding\.|input_hint_block\.|controlnet_blocks\.|lora_controlnet$|controlnet_down_blocks\.|adapter\.body\.|body\.0\.block1\.)"
 )
-UPSCALER = re.compile(
-    r"^(model\.1\.sub\.0\.RDB1\.conv1\.0\.weight|body\.0\.rdb1\.conv1\.weight|layers\.0\.residual_group\.blocks\.0\.|RRDB_trunk\.0\.RDB1\.)"
-)
+UPSCALERS = {
+    "rrdbnet": re.compile(r"(model\.1\.sub|body|RRDB_trunk)\.0\.(RDB|rdb)1\.conv1\.(0\.)?weight"),
+    "swinir": re.compile(r"layers\.0\.(residual_group\.)?blocks\.0\."),
+}
+"""By a name among the tensors."""
+UPSCALER_WRAPPERS = ("params_ema.", "params.", "")
+"""Before the names of an upscaler's tensors."""
 TEXT_ENCODER = re.compile(
     r"^(text_model\.encoder\.layers\.0\.|encoder\.block\.0\.layer\.0\.SelfAttention\.|(model\.)?transformer\.resblocks\.0\.attn)"
 )
@@ -93,8 +98,51 @@ def is_controlnet(tensors: Tensors) -> bool:
     return any(CONTROLNET.search(name) for name in tensors)
 
 
-def is_upscaler(tensors: Tensors) -> bool:
-    return any(UPSCALER.search(name) for name in tensors)
+def upscaler_family(tensors: Tensors) -> str:
+    """rrdbnet, srvgg, or swinir for its like; "" for what is no upscaler."""
+    for wrapper in UPSCALER_WRAPPERS:
+        for family, pattern in UPSCALERS.items():
+            if any(name.startswith(wrapper) and pattern.match(name, len(wrapper)) for name in tensors):
+                return family
+        if _is_srvgg(tensors, f"{wrapper}body."):
+            return "srvgg"
+    return ""
+
+
+def _is_srvgg(tensors: Tensors, prefix: str) -> bool:
+    """Convolutions, and between two of them the slopes of a PReLU: nothing but a list of layers."""
+    first, slopes = tensors.get(f"{prefix}0.weight"), tensors.get(f"{prefix}1.weight")
+    is_begun = first is not None and len(first.shape) == 4 and slopes is not None and len(slopes.shape) == 1
+    return is_begun and all(name.startswith(prefix) for name in tensors)
+
+
+def controlnet_prefix(tensors: Tensors) -> str:
+    """What stands before its tensors' names."""
+    return CONTROL_PREFIX if _has(tensors, CONTROL_PREFIX) else ""
+
+
+def controlnet_family(tensors: Tensors) -> str:
+    if _has(tensors, "transformer_blocks.", "single_transformer_blocks.", "double_blocks."):
+        return "sd3" if "pos_embed.proj.weight" in tensors else "flux"
+    if not any(name.endswith("attn2.to_k.weight") for name in tensors):
+        return ""
+    prefix = controlnet_prefix(tensors)
+    if f"{prefix}input_blocks.0.0.weight" in tensors:
+        return _unet_family(tensors, f"{prefix}input_blocks.", f"{prefix}label_emb.")
+    return _unet_family(tensors, "down_blocks.", "add_embedding.") if "conv_in.weight" in tensors else ""
+
+
+def why_no_controlnet(tensors: Tensors) -> str:
+    """A sentence about a file that steers pictures in another way than a ControlNet's; "" for a ControlNet."""
+    if "lora_controlnet" in tensors:
+        return "It is a Control-LoRA, which is not run here; use the whole ControlNet."
+    if _has(tensors, "adapter.body.", "body.0.block1."):
+        return "It is a T2I-Adapter, which is not run here; use a ControlNet."
+    if _has(tensors, "task_embedding", "control_add_embedding."):
+        return "It is a ControlNet Union, which is not run here; use ControlNets of one kind."
+    if controlnet_family(tensors) in ("flux", "sd3"):
+        return "It is a ControlNet for FLUX or SD 3, whose pictures are not steered here."
+    return ""
 
 
 def is_text_encoder(tensors: Tensors) -> bool:

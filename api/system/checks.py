@@ -18,7 +18,7 @@ from django.core.files.storage import InvalidStorageError
 from django.urls import URLPattern, URLResolver
 from rest_framework.views import APIView
 
-from api.catalog import Catalog, CatalogError, ModelEntry, UnknownModel
+from api.catalog import UPSCALING, Catalog, CatalogError, ModelEntry, UnknownModel
 from api.files.storage import media_folder
 from api.images.scheduler_presets import scheduler_names
 from api.system.extra_urls import extra_urls
@@ -34,6 +34,7 @@ MEASURES = (
     "attention_slicing",
     "cpu_offload",
     "fp8_storage",
+    "group_offload",
 )  # the names in api/loading/device_memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
@@ -87,6 +88,7 @@ def check_catalog() -> Iterator[CheckMessage]:
         catalog, "DEFAULT_DETECTION_MODEL", DETECTION_TASKS, "finds nothing in pictures", "E023", "E024"
     )
     yield from check_model_of_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", "E025", "E026")
+    yield from check_model_of_task(catalog, "DEFAULT_UPSCALE_MODEL", (UPSCALING,), "enlarges no pictures", "E040", "E041")
     yield from check_model_of_task(catalog, "DEFAULT_CUTOUT_MODEL", CUTOUT_TASKS, "cuts nothing out", "E050", "E051")
     if settings.DEFAULT_OCR_MODEL != REMOTE_MODEL:
         yield from check_model_of_task(catalog, "DEFAULT_OCR_MODEL", (OCR,), "reads no text", "E032", "E033")

@@ -44,6 +44,10 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             {
                 "A prompt": {"prompt": "A serene lake at sunset"},
                 "The same picture each time": {"prompt": "a red circle above a blue square", "steps": 20, "seed": 7},
+                "Steered by the edges of a picture": {
+                    "prompt": "a red circle above a blue square",
+                    "control": [{"image": PICTURE, "preprocessor": "canny", "weight": 0.9, "end": 0.8}],
+                },
                 "The best of four": {"prompt": "a red circle above a blue square", "best_of": 4, "rank_by": "clip"},
             },
         ),
@@ -51,7 +55,13 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "POST",
             "/api/img2img/",
             "Make pictures from a picture and a prompt",
-            {"A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6}},
+            {
+                "A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6},
+                "A picture that grows to the right": {"prompt": "a red circle", "image": PICTURE, "outpaint": {"right": 32}},
+            },
+        ),
+        Operation(
+            "POST", "/api/preprocess/", "Make a control map of a picture", {"Its edges": {"image": PICTURE, "kind": "canny"}}
         ),
         Operation(
             "POST",
@@ -75,6 +85,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation(
             "POST", "/api/png-info/", "Read the parameters that a picture's file carries", {"A picture": {"image": PICTURE}}
         ),
+        Operation(
+            "POST", "/api/upscale/", "Enlarge a picture", {"Three times": {"image": PICTURE, "model_id": "lanczos", "scale": 3}}
+        ),
         Operation("GET", "/api/images/", "List pictures"),
         Operation("POST", "/api/images/", "Upload a picture, to use it by its id", {"A picture": {"image": PICTURE}}),
         Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),
@@ -87,6 +100,28 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             {"Five stars": {"rating": 5, "favourite": True, "tags": ["lake"]}},
         ),
         Operation("DELETE", "/api/images/{id}/", "Delete a picture"),
+        Operation("GET", "/api/presets/", "List presets"),
+        Operation(
+            "POST",
+            "/api/presets/",
+            "Give a request a name, for others to begin with",
+            {
+                "A place for words, and a field that may change": {
+                    "name": "product-shot",
+                    "description": "Our products, all in the same light",
+                    "request": {"prompt": "{prompt} above a blue square, at noon", "steps": 20, "guidance_scale": 5},
+                    "parameters": ["steps"],
+                }
+            },
+        ),
+        Operation("GET", "/api/presets/{name}/", "Show a preset, also as name@version"),
+        Operation(
+            "PUT",
+            "/api/presets/{name}/",
+            "Change a preset, as a new version",
+            {"Another prompt": {"request": {"prompt": "{prompt} above a green square, at noon"}}},
+        ),
+        Operation("DELETE", "/api/presets/{name}/", "Delete a preset with its versions"),
     ),
     ("scoring", "Judge layouts and pictures, and train scorers on what people prefer."): (
         Operation("POST", "/api/score/", "Judge a layout", {"Classes and texts": LAYOUT, "A picture": {"image": PICTURE}}),

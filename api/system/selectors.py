@@ -22,7 +22,7 @@ from config.catalog import get_catalog
 STARTING_SECONDS = 60.0  # what an embedded worker may take from the web process's start to its first row
 LOADING_KIND = "load_model"
 # Of models that run here whatever USE_LOCAL_MODELS says: no hub hosts them.
-JUDGING_TASKS = ("zero-shot-image-classification", "aesthetic-head", "image-aesthetics", "hazard-cells", "ocr")
+JUDGING_TASKS = ("zero-shot-image-classification", "aesthetic-head", "image-aesthetics", "hazard-cells", "ocr", "upscaling")
 _process_started = time.monotonic()
 
 

@@ -30,6 +30,7 @@ FIELDS: list[tuple[str, str, Put]] = [
     ("/api/score/batch/", "items.0.image", lambda body, image: body["items"][0].update(image=image)),
     ("/api/clip-score/", "images.0", lambda body, image: body.update(images=[image])),
     ("/api/detect/", "image", lambda body, image: body.update(image=image)),
+    ("/api/upscale/", "image", lambda body, image: body.update(image=image)),
     ("/api/hazards/", "image", lambda body, image: body.update(image=image)),
     ("/api/ocr/", "image", lambda body, image: body.update(image=image)),
     *((path, "messages.0.content.0.image_url.url", in_chat) for path in CHATS),

@@ -54,7 +54,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> ModelLoader:
         name: ModelEntry(id=name, name=name, family=name.split("-")[0], path=build(folder / name), max_batch=8)
         for name, build in MODELS.items()
     }
-    catalog = Catalog(models={**entries, "starter": get_catalog().get("starter")}, adapters={})
+    shipped = {name: get_catalog().get(name) for name in ("starter", "lanczos")}
+    catalog = Catalog(models={**entries, **shipped}, adapters={})
     device = Device("cpu", 0, "test", torch.float32, channels_last=True, memory_total=2**33)
     return ModelLoader(catalog, ModelStore(Path(tmp_path_factory.mktemp("store"))), device)
 

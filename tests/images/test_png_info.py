@@ -129,10 +129,48 @@ def test_automatic1111(ask: Ask, data: bytes) -> None:
         "clip_skip": 1,
         "scheduler": "dpmpp_2m_karras",
         "loras": [{"id": "riso", "weight": 0.7}],
+        "hires": {"scale": 2.0},
     }
     assert answer["missing"] == [{"kind": "lora", "name": "Missing Style"}, {"kind": "embedding", "name": "EasyNegative"}]
-    assert any("Hires upscale" in warning for warning in answer["warnings"])
     assert any("my.vae" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("said", "hires", "missing"),
+    [
+        (
+            "Hires upscale: 1.5, Hires steps: 9, Hires upscaler: Latent (bicubic)",
+            {"scale": 1.5, "steps": 9, "upscaler": "latent"},
+            [],
+        ),
+        ("Hires upscale: 2, Hires steps: 0, Hires upscaler: Lanczos", {"scale": 2.0, "upscaler": "lanczos"}, []),
+        ("Hires upscale: 2, Hires upscaler: 4x-Nobody", {"scale": 2.0}, [{"kind": "upscaler", "name": "4x-Nobody"}]),
+        ("Hires upscale: 9", {"scale": 4.0}, []),
+    ],
+)
+def test_a_second_pass_is_read(ask: Ask, said: str, hires: dict[str, Any], missing: list[dict[str, str]]) -> None:
+    answer = ask(png(parameters=f"a cat\nSteps: 20, Sampler: Euler a, Denoising strength: 0.6, {said}"))
+    assert answer["request"]["hires"] == {**hires, "strength": 0.6}
+    assert answer["missing"] == missing
+    assert not any("strength" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_what_a_picture_says_of_its_second_pass_and_its_upscaler_comes_back(ask: Ask, as_text: bool) -> None:
+    hires, upscale = {"scale": 1.5, "steps": 9, "strength": 0.5, "upscaler": "latent"}, {"model_id": "lanczos", "scale": 3}
+    data = {
+        "prompt": "a cat",
+        "steps": 20,
+        "model_id": "starter",
+        "width": 64,
+        "height": 64,
+        "hires": hires,
+        "upscale": upscale,
+    }
+    text = infotext(data, 288, 288)
+    answer = ask(png(parameters=text) if as_text else png(darkroom=json.dumps(data)))
+    assert (answer["request"]["hires"], answer["request"]["upscale"]) == (hires, upscale)
+    assert (answer["request"]["width"], answer["warnings"], answer["missing"]) == (64, [], [])
 
 
 def test_forge_is_told_from_its_version(ask: Ask) -> None:
@@ -384,3 +422,34 @@ def test_damaged_files_are_answered(client: Client) -> None:
                 data[draw.randrange(len(data))] = draw.randrange(256)
             body = {"image": base64.b64encode(bytes(data)).decode()}
             assert client.post("/api/png-info/", body, content_type="application/json").status_code == 200
+
+
+def test_a_variation_of_automatic1111_s_is_one_here(ask: Ask) -> None:
+    varied = INFOTEXT.replace("Seed: 42", "Seed: 42, Variation seed: 77, Variation seed strength: 0.25")
+    request = ask(png(parameters=varied))["request"]
+
+    assert (request["seed"], request["variation"]) == (77, {"seed": 42, "strength": 0.25})
+
+
+def test_a_variation_that_is_rubbish_is_left_out_with_a_word(ask: Ask) -> None:
+    answer = ask(png(parameters=INFOTEXT.replace("Seed: 42", "Seed: 42, Variation seed: 77, Variation seed strength: 7")))
+
+    assert "variation" not in answer["request"]
+    assert any(warning.startswith("variation") for warning in answer["warnings"])
+
+
+def test_a_variation_of_ours_is_read_back(ask: Ask) -> None:
+    variation = {"seed": 3, "strength": 0.5, "earlier": [{"seed": 9, "strength": 0.25}]}
+    parameters = {"prompt": "a lake", "model_id": "starter", "seed": 8, "steps": 5, "variation": variation}
+
+    request = ask(png(darkroom=json.dumps(parameters)))["request"]
+    assert (request["seed"], request["variation"]) == (8, variation)
+
+
+@pytest.mark.parametrize(
+    "rubbish", [5, "x", [], {"seed": {}, "strength": []}, {"earlier": "x"}, {"seed": 1, "strength": 0.5, "earlier": 5}]
+)
+def test_rubbish_in_the_place_of_our_variation_is_no_error(ask: Ask, rubbish: object) -> None:
+    parameters = {"prompt": "a lake", "model_id": "starter", "seed": 8, "variation": rubbish}
+
+    assert ask(png(darkroom=json.dumps(parameters)))["request"]["seed"] == 8

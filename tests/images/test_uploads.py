@@ -268,7 +268,7 @@ def keep_by_job(file: StoredFile) -> None:
 
 
 def keep_by_picture(file: StoredFile) -> None:
-    link_sources(make_picture(), {"image": file.generated})
+    link_sources(make_picture(), [("image", file.generated)])
 
 
 def keep_by_stars(file: StoredFile) -> None:

@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 from api.catalog import load_catalog
 from api.devices import Device
 from api.loading.pipelines import build_pipeline
+from api.loading.upscaling.building import build_upscaler
 from tests.loading import originals
 from tests.models.tiny import build_tiny_sd
+from tests.upscaling.networks import srvgg
 
 CPU = Device("cpu", 0, "CPU", torch.float32, False, 2**34)
 
@@ -69,6 +71,19 @@ def test_a_vae_is_told_where_it_is_named(convert: Callable[..., str], tmp_path: 
     tensors = originals.vae(originals.read(build_tiny_sd(tmp_path / "base"), "vae"))
     assert "Name it as `vae`" in convert({"state_dict": tensors}, "mine.vae.pt")
     assert (tmp_path / "out" / "mine.vae.safetensors").is_file()
+
+
+@pytest.mark.parametrize("wrapper", ["params_ema", "params"])
+def test_an_upscaler_becomes_a_table_that_enlarges(convert: Callable[..., str], tmp_path: Path, wrapper: str) -> None:
+    said = convert({wrapper: dict(srvgg(4).state_dict())}, "realesr-animevideov3.pth")
+    assert "realesr-animevideov3.pth is an upscaler of the family srvgg" in said
+    (tmp_path / "extra.toml").write_text(said[said.index("[models.") :])
+    entry = load_catalog(tmp_path / "extra.toml").get("realesr-animevideov3")
+    assert (entry.task, entry.family, entry.single_file) == ("upscaling", "srvgg", True)
+    assert entry.path is not None
+    network = build_upscaler(entry, entry.path, CPU).network
+    assert network is not None
+    assert network.scale == 4
 
 
 @pytest.mark.parametrize("holder", [dict, torch.nn.ParameterDict])

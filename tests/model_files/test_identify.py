@@ -37,6 +37,9 @@ SD1 = unet(768) | VAE | CLIP
 SDXL = unet(2048, label=True) | VAE | XL_TEXT
 
 
+SRVGG: dict[str, Shape] = {"body.0.weight": (64, 3, 3, 3), "body.1.weight": (64,), "body.2.weight": (48, 64, 3, 3)}
+
+
 @pytest.mark.parametrize(
     ("shapes", "kind", "family", "variant"),
     [
@@ -68,7 +71,13 @@ SDXL = unet(2048, label=True) | VAE | XL_TEXT
         ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": (8, 3072)}, "lora", "flux", ""),
         ({"lora_unet_x.hada_w1_a": (8, 8)}, "lora", "", ""),
         ({"control_model.time_embed.0.weight": (8, 8), "control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, "controlnet", "", ""),
-        ({"model.1.sub.0.RDB1.conv1.0.weight": (32, 64, 3, 3)}, "upscaler", "", ""),
+        ({"model.1.sub.0.RDB1.conv1.0.weight": (32, 64, 3, 3)}, "upscaler", "rrdbnet", ""),
+        ({"RRDB_trunk.0.RDB1.conv1.weight": (32, 64, 3, 3)}, "upscaler", "rrdbnet", ""),
+        ({"params_ema.body.0.rdb1.conv1.weight": (32, 64, 3, 3)}, "upscaler", "rrdbnet", ""),
+        (SRVGG, "upscaler", "srvgg", ""),
+        ({f"params.{key}": shape for key, shape in SRVGG.items()}, "upscaler", "srvgg", ""),
+        (SRVGG | {"other": (3,)}, "unknown", "", ""),
+        ({"layers.0.residual_group.blocks.0.attn.qkv.weight": (180, 60)}, "upscaler", "swinir", ""),
         ({"encoder.block.0.layer.0.SelfAttention.q.weight": (4096, 4096)}, "text_encoder", "", ""),
         ({"a": (3, 3)}, "unknown", "", ""),
         ({}, "unknown", "", ""),
@@ -190,3 +199,8 @@ def test_trigger_words_and_hashes_come_from_the_metadata() -> None:
 @pytest.mark.parametrize("text", ["", "[", "[]", "1", '{"a":1}', '{"a":{"b":"c"}}', "[" * 100_000])
 def test_tags_that_are_no_table_are_no_trigger_words(text: str) -> None:
     assert look(SD1, ss_tag_frequency=text).trigger_words == ()
+
+
+def test_an_upscaler_of_another_architecture_says_which_are_run() -> None:
+    assert "RRDBNet (ESRGAN, Real-ESRGAN) and SRVGGNetCompact" in look({"layers.0.blocks.0.norm1.weight": (60,)}).unusable
+    assert look(SRVGG).unusable == ""

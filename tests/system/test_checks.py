@@ -66,6 +66,8 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.E026", {"DEFAULT_HAZARD_MODEL": "starter"}, "text-to-image"),
         ("darkroom.E023", {"DEFAULT_DETECTION_MODEL": "starter-detecter"}, "starter-detector"),
         ("darkroom.E024", {"DEFAULT_DETECTION_MODEL": "starter"}, "text-to-image"),
+        ("darkroom.E040", {"DEFAULT_UPSCALE_MODEL": "lanczo"}, "lanczos"),
+        ("darkroom.E041", {"DEFAULT_UPSCALE_MODEL": "starter"}, "text-to-image"),
         ("darkroom.E032", {"DEFAULT_OCR_MODEL": "pp-ocrs"}, "pp-ocr"),
         ("darkroom.E033", {"DEFAULT_OCR_MODEL": "starter"}, "text-to-image"),
         ("darkroom.E034", {"OCR_REMOTE_URL": "gpu:8080"}, "gpu:8080"),

@@ -14,8 +14,11 @@ _QUOTED = re.compile(r' ?("(?:\\.|[^"\\])*")')
 _PLAIN = re.compile(r"[^,]*")
 _SETTINGS = re.compile(r"(?:^|\n)(Steps: \d[^\n]*)(?:\n|$)")
 VALUES = {"Steps": "steps", "CFG scale": "guidance_scale", "Seed": "seed"}
-READ = {*VALUES, "Sampler", "Schedule type", "Size", "Model", "Model hash", "Clip skip", "Denoising strength", "VAE", "VAE hash",
-        "Lora hashes", "TI hashes", "Version", "Hashes", "RNG", "Prompt syntax"}  # fmt: skip
+HIRES = {"Hires upscale": "scale", "Hires steps": "steps", "Hires upscaler": "upscaler"}
+UPSCALE = {"Postprocess upscale by": "scale", "Postprocess upscaler": "model_id"}
+READ = {*VALUES, *HIRES, *UPSCALE, "Sampler", "Schedule type", "Size", "Model", "Model hash", "Clip skip",
+        "Denoising strength", "VAE", "VAE hash",
+        "Lora hashes", "TI hashes", "Version", "Hashes", "RNG", "Prompt syntax", "Variation seed", "Variation seed strength"}  # fmt: skip
 NOTHING_LOST = {"Template", "Negative Template", "NGMS", "Emphasis", "Module 1", "Module 2", "Module 3", "Civitai resources",
                 "Civitai metadata", "Created Date", "Diffusion in Low Bits", "User", "Discard penultimate sigma"}  # fmt: skip
 
@@ -34,6 +37,7 @@ def read_infotext(text: str) -> Found | None:
         syntax = pairs.get("Prompt syntax", "")
         found.syntax = syntax if syntax in SYNTAXES else COMPEL
     found.values = {ours: pairs[theirs] for theirs, ours in VALUES.items() if theirs in pairs}
+    read_variation(pairs, found)
     width, by, height = pairs.get("Size", "").partition("x")
     if by:
         found.values |= {"width": width, "height": height}
@@ -42,6 +46,10 @@ def read_infotext(text: str) -> Found | None:
     found.sampler, found.schedule = pairs.get("Sampler", ""), pairs.get("Schedule type", "")
     found.models = [pairs[name] for name in ("Model", "Model hash") if pairs.get(name)]
     found.vae, found.strength = pairs.get("VAE", ""), pairs.get("Denoising strength")
+    found.hires = read_hires(pairs)
+    found.upscale = {ours: pairs[theirs] for theirs, ours in UPSCALE.items() if theirs in pairs}
+    if "strength" in found.hires:
+        found.strength = None
     hashes = read_hashes(pairs.get("Lora hashes", ""))
     found.prompt, tags = take_networks(found.prompt)
     found.loras = [FoundLora(tag.name, tag.text, hashes.get(tag.name, ""), tag.unet) for tag in tags if tag.is_lora]
@@ -51,6 +59,21 @@ def read_infotext(text: str) -> Found | None:
         found.warnings.append(f"The noise came from the {pairs['RNG']}'s generator: the same seed gives another picture here.")
     found.warnings += describe_unread(pairs)
     return found
+
+
+def read_variation(pairs: dict[str, str], found: Found) -> None:
+    """Their `Seed` is that of the picture that is varied; here `seed` is the picture's own."""
+    if "Variation seed" in pairs and "Variation seed strength" in pairs:
+        found.variation = {"seed": pairs.get("Seed"), "strength": pairs["Variation seed strength"]}
+        found.values["seed"] = pairs["Variation seed"]
+
+
+def read_hires(pairs: dict[str, str]) -> dict[str, str]:
+    """The strength of a picture with a second pass is that pass's."""
+    if "Hires upscale" not in pairs:
+        return {}
+    hires = {ours: pairs[theirs] for theirs, ours in HIRES.items() if theirs in pairs}
+    return hires | ({"strength": pairs["Denoising strength"]} if "Denoising strength" in pairs else {})
 
 
 def describe_unread(pairs: dict[str, str]) -> list[str]:

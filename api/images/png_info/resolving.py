@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from api.catalog import AdapterEntry, ModelEntry, is_entry_name
+from api.catalog import UPSCALING, AdapterEntry, ModelEntry, is_entry_name
 from api.errors import DarkroomError
+from api.images.hires import LATENT, HiresUse
 from api.images.png_info.found import Found, FoundLora, shown
 from api.images.png_info.samplers import find_scheduler
+from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.serializers import Txt2ImgSerializer, find_default
 from api.images.spec import LARGEST_LORA_WEIGHT, LONGEST_PROMPT, MOST_LORAS, TEXT_TO_IMAGE, Txt2ImgSpec
 from api.json_types import JsonObject
@@ -52,8 +54,13 @@ def resolve(found: Found) -> Resolved:
     put_prompts(found, resolved)
     for name, value in found.values.items():
         put_number(resolved, FIELDS[name], value)
+    put_variation(found, resolved)
     put_scheduler(found, resolved)
     put_loras(found.loras, entry, resolved)
+    if found.hires:
+        put_hires(found.hires, entry, resolved)
+    if found.upscale:
+        put_upscale(found.upscale, resolved)
     for name in found.embeddings[:MOST_NAMED]:
         if find_entry(get_catalog().find_embedding, names_like(name)) is None:
             resolved.miss("embedding", name)
@@ -122,6 +129,15 @@ def number(value: object) -> float | int | None:
         return None
 
 
+def put_variation(found: Found, resolved: Resolved) -> None:
+    """As it is said there; what a request may not say of it is left out later."""
+    if found.variation is None:
+        return
+    seed, strength = number(found.variation.get("seed")), number(found.variation.get("strength"))
+    earlier = found.variation.get("earlier") or []
+    resolved.request["variation"] = {"seed": seed, "strength": strength, **({"earlier": earlier} if earlier else {})}
+
+
 def put_scheduler(found: Found, resolved: Resolved) -> None:
     if not found.sampler:
         return
@@ -130,6 +146,42 @@ def put_scheduler(found: Found, resolved: Resolved) -> None:
         resolved.warnings.append(sentence)
     if name is not None:
         resolved.request["scheduler"] = name
+
+
+def put_hires(hires: dict[str, Any], entry: ModelEntry, resolved: Resolved) -> None:
+    if entry.family not in UNET_FAMILIES:
+        resolved.warnings.append(f"The picture had a second pass (hires), which {entry.name} has not; it was left out.")
+        return
+    use = Resolved()
+    for one in fields_of(HiresUse):
+        value = hires.get(one.name)
+        if one.name != "upscaler" and value is not None and not (one.name == "steps" and number(value) == 0):
+            put_number(use, one, value)  # 0 steps are as many as of the first pass
+    resolved.warnings += [f"hires.{warning}" for warning in use.warnings]
+    name = str(hires.get("upscaler") or "")
+    if name.lower().startswith(LATENT):  # A1111 has several ways to enlarge latents, here is one
+        use.request["upscaler"] = LATENT
+    elif name and (upscaler := find_upscaler(name, resolved)):
+        use.request["upscaler"] = upscaler
+    resolved.request["hires"] = use.request
+
+
+def put_upscale(upscale: dict[str, Any], resolved: Resolved) -> None:
+    """By a whole number; where it is none, or nobody has the upscaler, it is left out."""
+    scale, upscaler = number(upscale.get("scale")), find_upscaler(str(upscale.get("model_id", "")), resolved)
+    if upscaler is None or scale not in (2, 3, 4):
+        resolved.warnings.append(f"The picture was enlarged at the end, by {shown(upscale.get('scale'))}; that was left out.")
+    else:
+        resolved.request["upscale"] = {"model_id": upscaler, "scale": int(scale)}
+
+
+def find_upscaler(name: str, resolved: Resolved) -> str | None:
+    """Its id here. Our Lanczos has a capital in A1111's files."""
+    entry = find_entry(get_catalog().find_model, [*names_like(name), name.lower()])
+    if entry is not None and entry.task == UPSCALING:
+        return str(entry.id)
+    resolved.miss("upscaler", name)
+    return None
 
 
 def put_loras(loras: Iterable[FoundLora], entry: ModelEntry, resolved: Resolved) -> None:

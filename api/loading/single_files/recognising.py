@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from api.catalog import TEXT_TO_IMAGE, UPSCALING
 from api.loading.conversion import RecognisedCheckpoint
 from api.model_files.header import Header, TensorInfo
 from api.model_files.identify import identify
@@ -36,7 +37,8 @@ def recognise_checkpoint(tensors: Mapping[str, torch.Tensor]) -> RecognisedCheck
         return None
     kept = {name: tensor for name, tensor in tensors.items() if identity.unusable or not name.startswith(EMA_PREFIX)}
     layout = f"{KINDS[identity.kind]} of the family {identity.family}" if identity.family else KINDS[identity.kind]
-    return RecognisedCheckpoint(layout, "text-to-image", identity.family, kept, kind=identity.kind)
+    task = UPSCALING if identity.kind == "upscaler" else TEXT_TO_IMAGE
+    return RecognisedCheckpoint(layout, task, identity.family, kept, kind=identity.kind)
 
 
 def describe(tensor: torch.Tensor) -> TensorInfo:

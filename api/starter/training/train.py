@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from api.starter import upscaler_figures
 from api.starter.nima_figures import evaluate_nima, write_card
 from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
+from api.starter.training.control import train_control
 from api.starter.training.cutout import train_cutout
 from api.starter.training.decoder import train_decoder
 from api.starter.training.detector import train_detector
@@ -21,6 +23,7 @@ from api.starter.training.lora import train_lora
 from api.starter.training.nima import train_nima
 from api.starter.training.run import chosen_device
 from api.starter.training.tokenizer import train_tokenizer
+from api.starter.training.upscaler import train_upscaler
 from api.starter.training.vlm import train_vlm
 from api.starter.training.words import train_words
 
@@ -41,6 +44,13 @@ def _train_nima(checkpoints: Path, minutes: float, device: torch.device) -> None
     write_card(trained.folder, evaluate_nima(trained.model), steps=trained.steps, minutes=trained.minutes)
 
 
+def _train_upscaler(checkpoints: Path, minutes: float, device: torch.device) -> None:
+    """Train, then measure and write the card."""
+    trained = train_upscaler(checkpoints, minutes, device)
+    figures = upscaler_figures.evaluate_upscaler(trained.network)
+    upscaler_figures.write_card(trained.folder, trained.network, figures, steps=trained.steps, minutes=trained.minutes)
+
+
 MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "tokenizer": lambda checkpoints, minutes, device: train_tokenizer(),
     "autoencoder": train_autoencoder,
@@ -50,11 +60,13 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "decoder": train_decoder,
     "judge": train_judge,
     "nima": _train_nima,
+    "starter-upscaler": _train_upscaler,
     "starter-vlm": train_vlm,
     "starter-hazards": train_hazards,
     "starter-detector": train_detector,
     "starter-cutout": train_cutout,
     "lora": train_lora,
+    "starter-control": train_control,
     "export": _export,
     "take-up": _take_up,
 }

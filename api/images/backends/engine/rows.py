@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from api.images.backends.engine.conditioning import Conditioning
+from api.images.backends.engine.control import RowControl
 from api.images.backends.engine.table_steps import TableRow
 from api.images.backends.engine.tasks import Task
 
@@ -56,6 +57,11 @@ class Row:
     later_conditionings: list[Conditioning] = field(default_factory=list)
     """Of the steps behind it, where the prompt changes with them."""
     inpainting: Inpainting | None = None
+    steps_before: int = 0
+    """Of the row that this one goes on from, with an enlarged picture."""
+    steps_after: int = 0
+    """Of the row that will go on from this one."""
+    controls: tuple[RowControl, ...] = ()
     position: int = 0
     """Passes that are done."""
     last_pass: int = 0
@@ -69,11 +75,17 @@ class Row:
 
     @property
     def steps(self) -> int:
-        return ceil(len(self.timesteps) / self.scheduler.order)
+        """With those before and after it."""
+        return self.steps_before + ceil(len(self.timesteps) / self.scheduler.order) + self.steps_after
 
     @property
     def steps_done(self) -> int:
-        return ceil(self.position / self.scheduler.order)
+        return self.steps_before + ceil(self.position / self.scheduler.order)
+
+    @property
+    def acting_controls(self) -> list[RowControl]:
+        """In the next pass."""
+        return [control for control in self.controls if control.use.acts_at(self.position, len(self.timesteps))]
 
     def change_conditioning(self) -> None:
         """Before a pass: what the prompt says at its step."""

@@ -15,10 +15,12 @@ MODELS = (
     "judge",
     "nima",
     "lora",
+    "starter-upscaler",
     "starter-vlm",
     "starter-hazards",
     "starter-detector",
     "starter-cutout",
+    "starter-control",
     "export",
     "take-up",
 )

@@ -1,5 +1,5 @@
 """Makes pickled weights (.ckpt, .pt, .pth, .pth.tar) into safetensors, without running code of the file, and prints the table with
-which a catalog offers them: checkpoints, VAEs, LoRAs and embeddings for pictures, scorers, hazard models."""
+which a catalog offers them: checkpoints, VAEs, LoRAs, embeddings and upscalers for pictures, scorers, hazard models."""
 
 import shutil
 from argparse import ArgumentParser
@@ -45,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError(f"--cells: {error}.") from None
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from None
-        self.stdout.write(f"{source.name} is a {found.layout}; written to {target}")
+        self.stdout.write(f"{source.name} is {article(found.layout)} {found.layout}; written to {target}")
         if found.outputs is not None:
             self.stdout.write(add_cells(cells, target.parent))
         if found.kind in WITHOUT_TABLE:
@@ -84,6 +84,10 @@ def add_cells(file: Path | None, folder: Path) -> str:
     return f"{file.name} fits it; written to {folder / FILE}"
 
 
+def article(layout: str) -> str:
+    return "an" if layout[0].lower() in "aeiou" else "a"
+
+
 def id_of(file: Path) -> str:
     """'sac+logos+ava1-l14-linearMSE.pth' gives 'sac-logos-ava1-l14-linearMSE'."""
     stem = file.stem.removesuffix(".pth")  # of .pth.tar
@@ -93,13 +97,12 @@ def id_of(file: Path) -> str:
 TABLES = {"lora": "adapters", "embedding": "embeddings"}
 WITHOUT_TABLE = {
     "vae": "Name it as `vae` in a model's table of the file that CATALOG_EXTRA names.",
-    "upscaler": "The catalog has no tables of upscalers.",
 }
 
 
 def table(model_id: str, folder: Path, found: Any, base: str | None) -> str:
     lines = [f'[{TABLES.get(found.kind, "models")}."{model_id}"]', f'path = "{folder}"', f'family = "{found.family}"']
-    if not found.kind:
+    if not found.kind or found.kind == "upscaler":
         lines.append(f'task = "{found.task}"')
     if found.needs_base:
         hint = "" if base else f"  # or another CLIP with embeddings of {found.width}"

@@ -1,0 +1,73 @@
+"""The kind of job that enlarges a picture: its parameters → run → a file and its row. No torch outside `run`."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from PIL import Image
+
+from api.errors import DarkroomError
+from api.files import storage
+from api.files.decoding import flatten
+from api.files.errors import DiskFull
+from api.files.formats import FORMATS, encode
+from api.files.services import link_inputs
+from api.images.handler import render_image
+from api.images.models import GeneratedImage
+from api.images.services import record_derived
+from api.images.upscaling.enlarging import TilesAsSteps, enlarge
+from api.images.upscaling.spec import UpscaleSpec
+from api.jobs.kinds import JobKind
+from api.jobs.models import Job
+from api.jobs.running import Finished, Outcome, RunningJob
+from api.json_types import JsonObject
+from api.runtime.input_pictures import open_input
+
+Run = RunningJob[UpscaleSpec]
+
+
+class Upscale(JobKind[UpscaleSpec]):
+    name = UpscaleSpec.kind
+    spec_class = UpscaleSpec
+
+    def without_models(self) -> bool:
+        return False
+
+    def link_inputs(self, spec: UpscaleSpec) -> Callable[[Job], None] | None:
+        return link_inputs(spec)
+
+    def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
+        for run in batch:
+            spec = run.spec
+            enlarged = enlarge(run, spec.model_id, open_source(run), spec.scale, TilesAsSteps(run))
+            yield Finished(run, save(run, enlarged))
+
+    def record(self, job: Job, output: storage.WrittenFile) -> JsonObject:
+        source = self.read_spec(job).image
+        image = record_derived(job, output, origin=GeneratedImage.Origin.UPSCALED, source=source)
+        return {"images": [image], "source_image": source}
+
+    def discard(self, output: storage.WrittenFile) -> None:
+        storage.remove_written(output)
+
+    def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
+        if not job.result:
+            return job.result
+        return {**job.result, "images": [render_image(image, include) for image in job.result["images"]]}
+
+
+def open_source(run: Run) -> Image.Image:
+    """Raises MissingFile."""
+    with run.measure("decode"):
+        return open_input(run.spec.image, "RGBA")
+
+
+def save(run: Run, picture: Image.Image) -> storage.WrittenFile:
+    """Raises DarkroomError."""
+    row = FORMATS[run.spec.output_format]
+    if picture.mode == "RGBA" and not row.has_alpha:
+        picture = flatten(picture, "RGB")
+        run.warn(f"A {row.label} has no transparency: the picture was laid on white.")
+    with run.measure("save"):
+        try:
+            return storage.write_image_files(encode(picture, row), picture, row.name)
+        except DiskFull:
+            raise DarkroomError("disk_full", 507, "The disk is full; the enlarged picture could not be kept.") from None

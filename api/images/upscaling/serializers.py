@@ -1,0 +1,79 @@
+"""What a request to enlarge a picture may say, and what it comes to once everything left open is decided."""
+
+from typing import Any
+
+from django.conf import settings
+from rest_framework.exceptions import ValidationError
+
+from api.catalog import UPSCALING, UnknownModel
+from api.files.fields import by_content, by_id
+from api.files.formats import FORMATS
+from api.images.spec import MOST_KNOWN
+from api.images.upscaling.spec import UpscaleSpec, UpscaleUse
+from api.jobs.api.submission import Submission
+from api.spec_serializers import SpecSerializer
+from config.catalog import get_catalog
+
+
+def check_upscaler(value: str) -> str:
+    """The id of an upscaler. Raises ValidationError."""
+    try:
+        entry = get_catalog().get(value)
+    except UnknownModel as error:
+        known = "" if error.nearest or error.reason else known_upscalers()
+        raise ValidationError(f"{error}{known}", code="unknown_model") from None
+    if entry.task != UPSCALING:
+        detail = f"'{value}' enlarges no pictures (its task is {entry.task}).{known_upscalers()}"
+        raise ValidationError(detail, code="wrong_task")
+    return entry.id
+
+
+def known_upscalers() -> str:
+    known = [entry.id for entry in get_catalog().of_task(UPSCALING)]
+    return f" Known: {', '.join(known[:MOST_KNOWN])}{' and more' if len(known) > MOST_KNOWN else ''}."
+
+
+def default_upscaler() -> str:
+    return get_catalog().get(settings.DEFAULT_UPSCALE_MODEL).id
+
+
+def size_errors(width: int, height: int, scale: int, output_format: str) -> dict[str, list[str]]:
+    """What speaks against a picture of this size, enlarged, by the field that says it; {} where nothing does."""
+    wide, high = width * scale, height * scale
+    if wide * high > settings.MAX_UPSCALED_PIXELS:
+        detail = (
+            f"{width} × {height} enlarged by {scale} has {wide * high / 1e6:.1f} megapixels, and at most "
+            f"{settings.MAX_UPSCALED_PIXELS / 1e6:.1f} are made."
+        )
+        return {"scale": [detail]}
+    format = FORMATS[output_format]
+    if max(wide, high) > format.max_side:
+        detail = (
+            f"A {format.label} picture has at most {format.max_side} pixels on a side, and this one would have {wide} × {high}."
+        )
+        return {"output_format": [detail]}
+    return {}
+
+
+class UpscaleUseSerializer(SpecSerializer):
+    spec = UpscaleUse
+
+    def validate_model_id(self, value: str) -> str:
+        return check_upscaler(value)
+
+
+class UpscaleSerializer(SpecSerializer):
+    spec = UpscaleSpec
+
+    def validate_model_id(self, value: str) -> str:
+        return check_upscaler(value)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        file = data["image"]
+        if errors := size_errors(file.width, file.height, data["scale"], data["output_format"]):
+            raise ValidationError(errors, code="too_large")
+        return data
+
+    def resolve(self) -> Submission:
+        data = {"model_id": default_upscaler(), **self.validated_data}
+        return Submission(self.spec.from_json(by_id(data)), fingerprint=by_content(data))

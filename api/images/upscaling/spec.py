@@ -1,0 +1,53 @@
+"""What is asked of a job that enlarges a picture. See api/specs.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from api.catalog import LONGEST_NAME
+from api.files.formats import FORMAT_NAMES
+from api.specs import InputTransparentImage, Spec, param
+
+SMALLEST_SCALE, LARGEST_SCALE, USUAL_SCALE = 2, 4, 2
+
+
+def scale_param() -> Any:
+    return param(
+        default=USUAL_SCALE,
+        minimum=SMALLEST_SCALE,
+        maximum=LARGEST_SCALE,
+        help="How many times as wide and high, whatever the model's own scale is: Lanczos makes up the difference.",
+    )
+
+
+def upscaler_param() -> Any:
+    return param(
+        decided=True,
+        max_length=LONGEST_NAME,
+        help="`lanczos`, or an upscaler of the catalog or the library; default: the server's setting DEFAULT_UPSCALE_MODEL.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleSpec(Spec):
+    """A request for a picture that is 2, 3 or 4 times as wide and high."""
+
+    kind = "upscale"
+
+    image: InputTransparentImage = param(help="base64, a data URL, a multipart file, or the id of an image here")
+    model_id: str = upscaler_param()
+    scale: int = scale_param()
+    output_format: str = param(default="png", choices=FORMAT_NAMES)
+
+    @property
+    def history_model(self) -> str:
+        return self.model_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleUse:
+    """What is done with each picture of a request that is kept: it is enlarged as `POST /api/upscale/` does it."""
+
+    model_id: str = upscaler_param()
+    scale: int = scale_param()

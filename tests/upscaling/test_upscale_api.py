@@ -1,0 +1,282 @@
+"""POST /api/upscale/: what it answers, what it keeps, what it refuses."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from PIL import Image
+
+from api.files.models import StoredFile
+from api.files.services import open_image, read_file
+from api.images.backends.upscalers import enlarge, tiles
+from api.images.models import GeneratedImage
+from api.images.upscaling.enlarging import TilesAsSteps
+from api.jobs.models import Job
+from api.model_loader import ModelLoader
+from tests.upscaling.conftest import PATH
+from tests.vision.conftest import ASYNC, encoded, work
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.models]
+
+
+def scene(width: int = 40, height: int = 24) -> Image.Image:
+    """Grey, with a red upper left quarter."""
+    picture = Image.new("RGB", (width, height), (90, 90, 90))
+    picture.paste("red", (0, 0, width // 2, height // 2))
+    return picture
+
+
+def made(job: Job, mode: Any = "RGBA") -> Image.Image:
+    assert job.status == "succeeded", job.error
+    [image] = job.result["images"]
+    return open_image(StoredFile.objects.get(pk=image["id"]), mode)
+
+
+# ---------------------------------------------------------------- what it answers
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("model_id", ["lanczos", "tiny-rrdb", "tiny-srvgg", "starter-upscaler"])
+def test_a_picture_becomes_as_many_times_as_wide_and_high_by_any_model(
+    upscale: Callable[..., Job], model_id: str, scale: int
+) -> None:
+    job = upscale(image=encoded(scene()), model_id=model_id, scale=scale)
+    assert made(job).size == (40 * scale, 24 * scale)
+    assert (job.warnings, job.model_id, job.progress["fraction"]) == ([], model_id, 1.0)
+
+
+def test_lanczos_is_pillows(upscale: Callable[..., Job]) -> None:
+    job = upscale(image=encoded(scene()), model_id="lanczos", scale=3)
+    assert made(job, "RGB").tobytes() == scene().resize((120, 72), Image.Resampling.LANCZOS).tobytes()
+
+
+def test_without_a_model_and_a_scale_it_is_twice_by_the_servers_default(upscale: Callable[..., Job], settings: Any) -> None:
+    settings.DEFAULT_UPSCALE_MODEL = "lanczos"
+    job = upscale(image=encoded(scene()))
+    assert job.params == {"image": job.params["image"], "model_id": "lanczos", "scale": 2, "output_format": "png"}
+
+
+def test_the_picture_is_kept_as_upscaled_and_linked_to_its_source(upscale: Callable[..., Job], client: Client) -> None:
+    source = client.post("/api/images/", {"image": encoded(scene())}, content_type="application/json").json()["id"]
+    job = upscale(image=source, model_id="lanczos")
+    shown = client.get(f"/api/jobs/{job.pk}/").json()["result"]
+    assert shown["source_image"] == source
+    [image] = shown["images"]
+    assert (image["width"], image["height"]) == (80, 48)
+    assert client.get(image["url"]).status_code == 200
+    assert client.get(image["thumbnail_url"]).status_code == 200
+    kept = client.get(f"/api/images/{image['id']}/").json()
+    assert (kept["origin"], kept["source"], kept["prompt"]) == ("upscaled", source, None)
+    assert [found["id"] for found in client.get(f"/api/images/?source={source}").json()["results"]] == [image["id"]]
+    assert "image_base64" in client.get(f"/api/jobs/{job.pk}/?include=base64").json()["result"]["images"][0]
+
+
+def test_a_form_says_the_same(client: Client, loader: ModelLoader) -> None:
+    file = io.BytesIO()
+    scene().save(file, "PNG")
+    upload = SimpleUploadedFile("a.png", file.getvalue(), "image/png")
+    reply = client.post(PATH, {"image": upload, "scale": "3", "model_id": "lanczos"}, headers=ASYNC)
+    assert reply.status_code == 202
+    work()
+    assert made(Job.objects.get(pk=reply.json()["id"])).size == (120, 72)
+
+
+def test_the_params_of_a_job_are_a_request_for_the_same(upscale: Callable[..., Job], post: Callable[..., Any]) -> None:
+    job = upscale(image=encoded(scene()), model_id="tiny-srvgg", scale=4, output_format="webp")
+    assert post(job.params).json()["params"] == job.params
+
+
+@pytest.mark.parametrize(("format", "signature"), [("png", b"\x89PNG"), ("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])
+def test_the_file_has_the_format_that_was_asked_for(upscale: Callable[..., Job], format: str, signature: bytes) -> None:
+    job = upscale(image=encoded(scene()), model_id="lanczos", output_format=format)
+    file = StoredFile.objects.get(pk=job.result["images"][0]["id"])
+    assert read_file(file).startswith(signature)
+    assert (file.width, file.height) == (80, 48)
+
+
+def test_people_see_the_job_and_its_picture_in_the_admin(upscale: Callable[..., Job], client: Client) -> None:
+    job = upscale(image=encoded(scene()), model_id="lanczos")
+    client.force_login(User.objects.create_superuser("root"))
+    page = client.get(f"/admin/jobs/job/{job.pk}/change/").content.decode()
+    assert job.result["images"][0]["id"] in page
+    assert client.get(f"/admin/images/generatedimage/{job.result['images'][0]['id']}/change/").status_code == 200
+
+
+# ---------------------------------------------------------------- any picture
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("model_id", ["lanczos", "tiny-rrdb"])
+def test_a_picture_is_seen_as_a_person_sees_it(upscale: Callable[..., Job], model_id: str, turn: int) -> None:
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    upright = upscale(image=encoded(scene()), model_id=model_id)
+    turned = upscale(image=encoded(scene().transpose(undo[turn]) if turn in undo else scene(), exif=exif), model_id=model_id)
+    assert made(turned).tobytes() == made(upright).tobytes()
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "I;16", "1", "LA"])
+def test_a_picture_in_any_mode_is_read(upscale: Callable[..., Job], mode: str) -> None:
+    grey = Image.new("L", (30, 20), 128)
+    picture = grey.convert("I").point(lambda value: value * 257).convert("I;16") if mode == "I;16" else grey.convert(mode)
+    job = upscale(image=encoded(picture, "JPEG" if mode == "CMYK" else "PNG"), model_id="lanczos")
+    assert made(job, "RGB").size == (60, 40)
+    if mode != "1":
+        assert abs(made(job, "RGB").getpixel((30, 20))[0] - 128) <= 3  # type: ignore[index]
+
+
+@pytest.mark.parametrize("model_id", ["lanczos", "tiny-rrdb", "starter-upscaler"])
+def test_transparency_is_kept_without_a_rim_of_what_nobody_sees(upscale: Callable[..., Job], model_id: str) -> None:
+    """A white disc on transparent black."""
+    picture = Image.new("RGBA", (48, 48), (0, 0, 0, 0))
+    picture.paste((255, 255, 255, 255), (12, 12, 36, 36))
+    enlarged = np.asarray(made(upscale(image=encoded(picture), model_id=model_id, scale=2)))
+    assert enlarged.shape == (96, 96, 4)
+    assert enlarged[..., 3].min() == 0
+    assert enlarged[48, 48, 3] == 255
+    if model_id != "tiny-rrdb":  # whose weights make any colour of white
+        assert enlarged[..., :3][enlarged[..., 3] > 0].min() > 230
+
+
+def test_a_format_without_transparency_gets_white_and_says_so(upscale: Callable[..., Job]) -> None:
+    job = upscale(image=encoded(Image.new("RGBA", (20, 20), (255, 0, 0, 0))), model_id="lanczos", output_format="jpeg")
+    assert min(made(job, "RGB").getpixel((20, 20))) >= 250  # type: ignore[type-var]
+    assert job.warnings == ["A JPEG has no transparency: the picture was laid on white."]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20000, 10), (10, 3000)])
+@pytest.mark.parametrize("model_id", ["lanczos", "tiny-srvgg"])
+def test_a_picture_of_any_shape_is_enlarged(upscale: Callable[..., Job], model_id: str, size: tuple[int, int]) -> None:
+    assert made(upscale(image=encoded(Image.new("RGB", size, "red")), model_id=model_id)).size == (size[0] * 2, size[1] * 2)
+
+
+# ---------------------------------------------------------------- what it refuses
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "code"),
+    [
+        ({"scale": 1}, "scale", "min_value"),
+        ({"scale": 5}, "scale", "max_value"),
+        ({"scale": 2.5}, "scale", "invalid"),
+        ({"model_id": "lanczo"}, "model_id", "unknown_model"),
+        ({"model_id": "starter"}, "model_id", "wrong_task"),
+        ({"output_format": "gif"}, "output_format", "invalid_choice"),
+        ({"image": "!"}, "image", "not_base64"),
+        ({"image": str(uuid.uuid4())}, "image", "not_found"),
+        ({"prompt": "x"}, "prompt", "unknown_field"),
+    ],
+)
+def test_a_request_that_is_not_valid_is_a_400_that_names_the_field(
+    post: Callable[..., Any], loader: ModelLoader, fields: dict[str, Any], field: str, code: str
+) -> None:
+    reply = post({"image": encoded(scene()), **fields})
+    assert reply.status_code == 400, reply.content
+    [error] = reply.json()["errors"]
+    assert (error["field"], error["code"]) == (field, code)
+
+
+def test_an_unknown_model_names_those_that_there_are(post: Callable[..., Any], loader: ModelLoader) -> None:
+    [error] = post({"image": encoded(scene()), "model_id": "starter"}).json()["errors"]
+    assert "its task is text-to-image" in error["detail"]
+    assert "lanczos" in error["detail"]
+
+
+def test_more_pixels_than_the_server_makes_are_a_400_of_the_scale(
+    post: Callable[..., Any], loader: ModelLoader, settings: Any
+) -> None:
+    settings.MAX_UPSCALED_PIXELS = 40 * 24 * 9
+    assert post({"image": encoded(scene()), "scale": 3, "model_id": "lanczos"}).status_code == 202
+    [error] = post({"image": encoded(scene()), "scale": 4, "model_id": "lanczos"}).json()["errors"]
+    assert (error["field"], error["code"]) == ("scale", "too_large")
+    assert "40 × 24 enlarged by 4" in error["detail"]
+
+
+def test_a_side_that_the_format_can_not_hold_is_a_400_before_any_work(post: Callable[..., Any], loader: ModelLoader) -> None:
+    wide = encoded(Image.new("RGB", (20000, 10)))
+    [error] = post({"image": wide, "scale": 4, "output_format": "jpeg", "model_id": "lanczos"}).json()["errors"]
+    assert (error["field"], error["code"]) == ("output_format", "too_large")
+    assert "80000 × 40" in error["detail"]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "status", "words"),
+    [("tiny-lacking", 422, "it lacks the tensor conv_hr.bias"), ("tiny-gone", 502, "The file of tiny-gone is not there")],
+)
+def test_a_file_that_can_not_be_used_fails_the_job_in_words(
+    upscale: Callable[..., Job], model_id: str, status: int, words: str
+) -> None:
+    job = upscale(image=encoded(scene()), model_id=model_id)
+    assert (job.status, job.error["status"]) == ("failed", status)
+    assert words in job.error["detail"]
+
+
+# ---------------------------------------------------------------- while it runs
+
+
+def test_progress_counts_tiles(upscale: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(enlarge.TILE_SIDES, "cpu", 24)
+    told: list[tuple[int, int]] = []
+    plain = TilesAsSteps.on_tile
+    monkeypatch.setattr(TilesAsSteps, "on_tile", lambda self, done, of: (told.append((done, of)), plain(self, done, of)))
+    job = upscale(image=encoded(scene(60, 40)), model_id="tiny-srvgg", scale=2)
+    assert made(job).size == (120, 80)
+    assert told == [(done, 6) for done in range(7)]
+
+
+def test_cancelled_in_the_middle_of_a_tile_it_stops_before_the_next_and_leaves_nothing(
+    upscale: Callable[..., Job], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from api.jobs.running import RunningJob
+
+    monkeypatch.setitem(enlarge.TILE_SIDES, "cpu", 24)
+    plain, calls, runs = tiles.run, [], []
+    begin = TilesAsSteps.__init__
+
+    def remember(self: TilesAsSteps, run: RunningJob[Any]) -> None:
+        runs.append(run)
+        begin(self, run)
+
+    def cancel_in_the_second(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            client.post(f"/api/jobs/{runs[0].id}/cancel/")
+            runs[0].cancel_asked.set()  # as the lease's thread does when it hears of it
+        return plain(*given)
+
+    monkeypatch.setattr(TilesAsSteps, "__init__", remember)
+    monkeypatch.setattr(tiles, "run", cancel_in_the_second)
+    job = upscale(image=encoded(scene(60, 40)), model_id="tiny-srvgg", scale=2)
+    assert (job.status, len(calls)) == ("cancelled", 2)
+    assert not GeneratedImage.objects.filter(job=job).exists()
+
+
+def test_where_memory_runs_out_the_tiles_become_smaller_and_the_job_says_so(
+    upscale: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, sides = tiles.run, []
+
+    def run(network: Any, pixels: np.ndarray) -> np.ndarray:
+        sides.append(max(pixels.shape[:2]))
+        if max(pixels.shape[:2]) > 80:
+            raise MemoryError
+        return plain(network, pixels)
+
+    whole = upscale(image=encoded(scene(160, 100)), model_id="tiny-srvgg", scale=2)
+    monkeypatch.setattr(tiles, "run", run)
+    job = upscale(image=encoded(scene(160, 100)), model_id="tiny-srvgg", scale=2)
+    assert np.abs(np.asarray(made(job), int) - np.asarray(made(whole), int)).max() <= 1
+    assert "Memory ran out; tiles of at most 48 pixels a side." in job.warnings
+    assert sides[0] > 80 >= sides[-1]
