@@ -27,5 +27,5 @@ def encode_list(batches: Iterator[list[Any]]) -> Iterator[bytes]:
 
 
 async def read_async(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while part := await sync_to_async(next)(parts, b""):
+    while part := await sync_to_async(lambda: next(parts, b""))():
         yield part

@@ -65,8 +65,8 @@ class ChangedLayers:
         if component not in self.dtypes:
             self.dtypes[component] = getattr(pipeline, component).dtype
             self.devices[component] = pipeline._execution_device if is_offloaded_by_layers(pipeline) else None
-        options = {"device": self.devices[component] or layer.weight.device, "dtype": self.dtypes[component]}
-        down, up = (torch.cat(factors, dim=axis).to(**options) for axis, factors in enumerate(zip(*pairs, strict=True)))
+        device, dtype = self.devices[component] or layer.weight.device, self.dtypes[component]
+        down, up = (torch.cat(factors, dim=axis).to(device, dtype) for axis, factors in enumerate(zip(*pairs, strict=True)))
         setattr(parent, attribute, LowRankLayer(layer, down, up))
         self.wrapped.append(name)
 

@@ -27,7 +27,7 @@ def _read() -> tuple[list[tuple[str, float]], bytes]:
     """Each piece with its logarithmic probability, in the order of their numbers; and the rules by which Unicode is normalized."""
     from sentencepiece import sentencepiece_model_pb2  # for models with T5 alone
 
-    model = sentencepiece_model_pb2.ModelProto()
+    model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # protobuf makes it
     model.ParseFromString(lzma.decompress(PIECES.read_bytes()))
     sentinels = [(f"<extra_id_{number}>", 0.0) for number in reversed(range(SENTINELS))]
     return [*((piece.piece, piece.score) for piece in model.pieces), *sentinels], model.normalizer_spec.precompiled_charsmap
