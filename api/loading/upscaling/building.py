@@ -51,9 +51,9 @@ def build_upscaler(entry: ModelEntry, folder: Path, device: Device) -> Upscaler:
     except (NotAnUpscaler, SafetensorError) as error:
         reason = str(error) if isinstance(error, NotAnUpscaler) else "its file is damaged"
         raise DarkroomError("broken_model", 422, f"{entry.name} can't be used to enlarge pictures: {reason}.") from error
-    network: Any = network.eval().requires_grad_(False).in_dtype(device.dtype)
+    made: Any = network.eval().requires_grad_(False).in_dtype(device.dtype)
     memory_format: Any = torch.channels_last if device.channels_last else torch.contiguous_format
-    return Upscaler(network.to(memory_format=memory_format))
+    return Upscaler(made.to(memory_format=memory_format))
 
 
 def network_of(tensors: dict[str, torch.Tensor]) -> UpscalingNetwork:
