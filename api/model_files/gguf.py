@@ -74,8 +74,8 @@ PLAIN = frozenset(("F32", "F16", "BF16"))
 def why_not_used(header: Header, family: str) -> str:
     """A sentence about a GGUF file's header; "" where it is used."""
     if family not in USED_FAMILIES:
-        said = header.metadata.get(ARCHITECTURE, "")[:40]
-        kind = f" (its architecture is {quoted(said)})" if said else ""
+        architecture = header.metadata.get(ARCHITECTURE, "")[:40]
+        kind = f" (its architecture is {quoted(architecture)})" if architecture else ""
         return f"It is a GGUF file{kind}, of which only models of {' and '.join(USED_FAMILIES.values())} are used."
     odd = sorted({tensor.dtype for tensor in header.tensors.values()} - COMPUTED - PLAIN)
     return (
