@@ -51,7 +51,13 @@ STRUCTURES: dict[str, Any] = {
     "classes": ["traffic light, red", "[mèo]"],
     "languages": ["en", "de"],
 }
-BESIDE = {"hires": {"seed": 1}, "upscale": {"seed": 1}, "rank_by": {"best_of": 2, "seed": 1}, "loras": {"seed": 1}, "tags": {"seed": 1}}
+BESIDE = {
+    "hires": {"seed": 1},
+    "upscale": {"seed": 1},
+    "rank_by": {"best_of": 2, "seed": 1},
+    "loras": {"seed": 1},
+    "tags": {"seed": 1},
+}
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
 
 

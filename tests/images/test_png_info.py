@@ -138,7 +138,11 @@ def test_automatic1111(ask: Ask, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("said", "hires", "missing"),
     [
-        ("Hires upscale: 1.5, Hires steps: 9, Hires upscaler: Latent (bicubic)", {"scale": 1.5, "steps": 9, "upscaler": "latent"}, []),
+        (
+            "Hires upscale: 1.5, Hires steps: 9, Hires upscaler: Latent (bicubic)",
+            {"scale": 1.5, "steps": 9, "upscaler": "latent"},
+            [],
+        ),
         ("Hires upscale: 2, Hires steps: 0, Hires upscaler: Lanczos", {"scale": 2.0, "upscaler": "lanczos"}, []),
         ("Hires upscale: 2, Hires upscaler: 4x-Nobody", {"scale": 2.0}, [{"kind": "upscaler", "name": "4x-Nobody"}]),
         ("Hires upscale: 9", {"scale": 4.0}, []),
@@ -154,7 +158,15 @@ def test_a_second_pass_is_read(ask: Ask, said: str, hires: dict[str, Any], missi
 @pytest.mark.parametrize("as_text", [True, False])
 def test_what_a_picture_says_of_its_second_pass_and_its_upscaler_comes_back(ask: Ask, as_text: bool) -> None:
     hires, upscale = {"scale": 1.5, "steps": 9, "strength": 0.5, "upscaler": "latent"}, {"model_id": "lanczos", "scale": 3}
-    data = {"prompt": "a cat", "steps": 20, "model_id": "starter", "width": 64, "height": 64, "hires": hires, "upscale": upscale}
+    data = {
+        "prompt": "a cat",
+        "steps": 20,
+        "model_id": "starter",
+        "width": 64,
+        "height": 64,
+        "hires": hires,
+        "upscale": upscale,
+    }
     text = infotext(data, 288, 288)
     answer = ask(png(parameters=text) if as_text else png(darkroom=json.dumps(data)))
     assert (answer["request"]["hires"], answer["request"]["upscale"]) == (hires, upscale)

@@ -32,7 +32,7 @@ class SRVGGNetCompact(UpscalingNetwork):
         return self.to(dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        change = functional.pixel_shuffle(self.body(x.to(self.body[0].weight.dtype)), self.scale)
+        change = functional.pixel_shuffle(self.body(x.to(next(self.parameters()).dtype)), self.scale)
         return change.to(x.dtype) + functional.interpolate(x, scale_factor=self.scale, mode="nearest")
 
 

@@ -29,9 +29,8 @@ def expect_second_pass(lease: Lease, row: Row) -> None:
     """Counts its steps with those of the first, where the request wants one."""
     if row.task.request.spec.hires is None:
         return
-    task = _second_task(row.task, ImageRequest(second_spec(row.task.request.spec)))
-    pipeline, scheduler = pipeline_for(lease, task)
-    spec = task.request.spec
+    spec = second_spec(row.task.request.spec)
+    pipeline, scheduler = pipeline_for(lease, _second_task(row.task, ImageRequest(spec)))
     timesteps, _ = pipeline.get_timesteps(spec.steps, spec.strength, "cpu")
     row.steps_after = ceil(len(timesteps) / scheduler.order)
 
