@@ -4,6 +4,7 @@ A list is its field repeated, or one JSON text; an object is JSON text. A field 
 error of its field, never dropped.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from django.utils.datastructures import MultiValueDict
 from rest_framework import parsers, serializers
 from rest_framework.exceptions import ParseError, ValidationError
 
+NUMBERED = re.compile(r"(?P<list>[a-z]+)_(?P<field>[a-z]+)_(?P<number>[0-9]{1,3})")
 REPLACEMENT = "\ufffd"
 """What Django's parsers put in the place of bytes that are not UTF-8."""
 
@@ -26,17 +28,48 @@ def read_form(form: "MultiValueDict[str, Any]", fields: Mapping[str, object], re
     """What the same request would be as JSON. Raises ValidationError with every field that can't be read."""
     plain: dict[str, Any] = {}
     errors: dict[str, Any] = {}
+    numbered: list[tuple[str, re.Match[str], Any]] = []
     for name, values in form.lists():
         field = fields.get(name)
+        if field is None and (match := numbered_part(name, fields)):
+            numbered.append((name, match, values[-1]))
+            continue
         if values == [""] and field is not None and not takes_empty(field):
             continue
         try:
             plain[name] = FieldReader(field, read_json).read(values)
         except ValidationError as error:
             errors[name] = error.detail
+    for name, match, value in numbered:
+        if refusal := put_into_list(plain, match, value):
+            errors[name] = [refusal]
     if errors:
         raise ValidationError(errors)
     return plain
+
+
+def numbered_part(name: str, fields: Mapping[str, Any]) -> "re.Match[str] | None":
+    """`control_image_0` is the field `image` of the first of `control`: where JSON has a picture inside of a list, a form has a file."""
+    match = NUMBERED.fullmatch(name)
+    owner = fields.get(match["list"]) if match else None
+    if (
+        match is None
+        or not isinstance(owner, serializers.ListSerializer)
+        or not isinstance(owner.child, serializers.Serializer)
+    ):
+        return None
+    return match if match["field"] in owner.child.fields else None
+
+
+def put_into_list(plain: dict[str, Any], match: "re.Match[str]", value: object) -> str:
+    """A sentence where it can't be."""
+    entries, number = plain.get(match["list"], []), int(match["number"])
+    if not isinstance(entries, list) or number >= len(entries) or not isinstance(entries[number], dict):
+        return f"There is no {match['list']}[{number}]: the field `{match['list']}` has the objects, as JSON."
+    if entries[number].get(match["field"]) is not None:
+        return f"{match['list']}[{number}] has its `{match['field']}` already."
+    entries[number][match["field"]] = value
+    return ""
 
 
 def takes_empty(field: Any) -> bool:

@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from api.catalog import AdapterEntry, Catalog, ModelEntry
+from api.catalog import AdapterEntry, Catalog, ModelEntry, UnknownEntry
 from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
@@ -48,6 +48,7 @@ from api.loading.device_memory import (
     OutOfMemory,
     apply_measure,
     classify_error,
+    copy_weights,
     dtypes_of,
     loading_error_of,
     modules_of,
@@ -56,6 +57,7 @@ from api.loading.device_memory import (
     translate_device_errors,
 )
 from api.loading.download_progress import DOWNLOAD_SHARE, Progress, download_progress
+from api.loading.file_states import read_states
 from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import SMALLER_BATCHES, OomRetry
 
@@ -209,6 +211,10 @@ class ModelLoader:
         with self._loading_lock:
             with self._table_lock:
                 loaded_model = self._models.get(entry.id)
+                if loaded_model is not None and load and not loaded_model.pins and is_outdated(loaded_model, entry):
+                    logger.info("the files of %s have changed: it is loaded again", entry.id)
+                    loaded_model = None
+                    self._unload(entry.id)
                 if loaded_model is not None:
                     loaded_model.pins += 1
                     return loaded_model, False
@@ -221,13 +227,16 @@ class ModelLoader:
         return loaded_model, True
 
     def _load(self, entry: ModelEntry, builder: Builder, on_progress: Progress) -> LoadedModel:
+        asked, entry = entry, self._with_files(entry)
         folder = self._folder(entry, on_progress)
         bases = [self._folder(self.catalog.get(entry.base), on_progress)] if builder.takes_base and entry.base else []
         on_progress(DOWNLOAD_SHARE, f"Loading {entry.name}")
         started, before = time.perf_counter(), self.device.used_memory()
+        files = read_states(owned_places(entry, folder, *bases))
         loaded, measures = self._build(entry, builder, folder, *bases)
         loaded_model = LoadedModel(
-            entry=entry,
+            entry=asked,
+            files=files,
             builder=builder,
             loaded=loaded,
             measures=measures,
@@ -241,6 +250,12 @@ class ModelLoader:
         logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(loaded_model.size), loaded_model.load_seconds)
         return loaded_model
 
+    def _with_files(self, entry: ModelEntry) -> ModelEntry:
+        try:
+            return self.catalog.with_files(entry)
+        except UnknownEntry as error:
+            raise DarkroomError("broken_model", 422, f"{entry.name} can't be loaded: {error.detail}") from error
+
     def _folder(self, entry: ModelEntry, on_progress: Progress) -> Path:
         """The model's folder, fetched if needed and checked for unsafe files."""
         folder = self.store.folder(entry) or self.store.fetch(entry, download_progress(entry.name, on_progress))
@@ -251,14 +266,15 @@ class ModelLoader:
         """Build and move to the device. When it does not fit, offload its components if that is possible."""
         asked, needed = self._asked_measures(entry), builder.estimate(entry, folder, self.device, *bases)
         is_shrunk = "fp8_storage" in asked and self.device.type != "cpu"  # by how much is known when it is built
-        offload = "cpu_offload" in asked or not (is_shrunk or self.make_room(needed))
+        must_offload = bool(asked & {"cpu_offload", "group_offload"})
+        offload = must_offload or not (is_shrunk or self.make_room(needed))
         if offload and self.device.type == "cpu" and not self.make_room(needed):
             raise self._too_large(entry, needed)
         loaded = self._build_or_retry(entry, lambda: builder.build(entry, folder, self.device, *bases))
         stored = self._store_in_fp8(asked, loaded, offload)
         if stored or is_shrunk:
             needed = size_on_device(loaded, stored)
-            offload = "cpu_offload" in asked or not self.make_room(needed)
+            offload = must_offload or not self.make_room(needed)
         if not offload:
             try:
                 self._move(loaded)
@@ -266,20 +282,26 @@ class ModelLoader:
                 if classify_error(error) != "oom":
                     raise
                 offload = True
-        offloaded = ["cpu_offload"] if offload and apply_measure("cpu_offload", loaded, self.device) else []
+        way = "group_offload" if self._needs_layers(loaded, offload) or "group_offload" in asked else "cpu_offload"
+        offloaded = [way] if offload and apply_measure(way, loaded, self.device) else []
         if offload and not offloaded and self.device.type != "cpu":
             raise self._too_large(entry, needed)
-        others = sorted(asked - {"cpu_offload", "fp8_storage"})
+        if entry.path is not None and (offloaded or self.device.type == "cpu"):
+            copy_weights(loaded)
+        others = sorted(asked - {"cpu_offload", "group_offload", "fp8_storage"})
         return loaded, [*stored, *offloaded, *(name for name in others if apply_measure(name, loaded, self.device))]
 
     def _asked_measures(self, entry: ModelEntry) -> frozenset[str]:
         """By the server's setting, and by the entry."""
         return self.forced_measures | ({"fp8_storage"} if entry.storage == "fp8" else set())
 
+    def _needs_layers(self, loaded: object, offload: bool) -> bool:
+        """One part alone is larger than what the device may hold, to which offloading brings it whole."""
+        return self.device.type == "cuda" and offload and size_on_device(loaded, ["cpu_offload"]) > self.memory_limit
+
     def _store_in_fp8(self, asked: frozenset[str], loaded: object, offload: bool) -> list[str]:
-        """Where it was asked for, or where one part alone is larger than what the device may hold: offloading brings it there whole."""
-        too_large = self.device.type == "cuda" and offload and size_on_device(loaded, ["cpu_offload"]) > self.memory_limit
-        is_wanted = "fp8_storage" in asked or too_large
+        """Where it was asked for, or where that may let the largest part fit."""
+        is_wanted = "fp8_storage" in asked or self._needs_layers(loaded, offload)
         return ["fp8_storage"] if is_wanted and apply_measure("fp8_storage", loaded, self.device) else []
 
     def _build_or_retry(self, entry: ModelEntry, build: Callable[[], object]) -> Any:
@@ -373,6 +395,17 @@ class ModelLoader:
             lease.restore_offload()
             with self._table_lock:
                 self._models.pop(lease.entry.id, None)
+
+
+def is_outdated(loaded_model: LoadedModel, entry: ModelEntry) -> bool:
+    """Whether `entry` would be loaded otherwise now."""
+    return loaded_model.entry != entry or loaded_model.has_changed_files
+
+
+def owned_places(entry: ModelEntry, folder: Path, *bases: Path) -> list[Path]:
+    """Where its files lie, but for a snapshot of the hub: that stays as it was fetched."""
+    parts = [Path(name) for name in (entry.vae, *entry.text_encoders) if name]
+    return [*([folder] if entry.path is not None else []), *bases, *parts]
 
 
 _loader: ModelLoader | None = None

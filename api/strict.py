@@ -88,7 +88,12 @@ class StrictSerializer(serializers.Serializer[Any]):
             if unknown := unknown_names(data, known, "field"):
                 raise ValidationError(unknown, code="unknown_field")
             data = {name: value for name, value in data.items() if value is not None or name not in self.absent_if_null}
+            data = self.complete(data)
         return super().to_internal_value(data)
+
+    def complete(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What was sent, before its fields are read; a subclass adds what the client left to another request."""
+        return data
 
 
 def unknown_names(given: Iterable[object], known: list[str], what: str) -> dict[str, list[str]]:

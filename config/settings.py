@@ -78,6 +78,7 @@ PROMPT_SCORES = env_bool("PROMPT_SCORES", True)  # each picture that is made get
 DEFAULT_DETECTION_MODEL = env_str("DEFAULT_DETECTION_MODEL", "starter-detector")
 DEFAULT_HAZARD_MODEL = env_str("DEFAULT_HAZARD_MODEL", "starter-hazards")
 DEFAULT_UPSCALE_MODEL = env_str("DEFAULT_UPSCALE_MODEL", "starter-upscaler")
+DEFAULT_CUTOUT_MODEL = env_str("DEFAULT_CUTOUT_MODEL", "starter-cutout")
 DEFAULT_OCR_MODEL = env_str("DEFAULT_OCR_MODEL", "pp-ocr")  # or remote-ocr
 OCR_REMOTE_URL = env_str("OCR_REMOTE_URL")  # a PaddleOCR server (PaddleX serving), for example http://gpu:8080
 OCR_REMOTE_KEY = env_secret("OCR_REMOTE_KEY")
@@ -105,7 +106,9 @@ LIBRARY_DIRS = env_folders("LIBRARY_DIRS") or [folder for folder in [BASE_DIR / 
 LIBRARY_FOLLOW_LINKS = env_bool("LIBRARY_FOLLOW_LINKS", False)  # links that lead out of these folders
 LIBRARY_SCAN_SECONDS = env_int("LIBRARY_SCAN_SECONDS", 60, low=1, high=86400)  # between two scans
 MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
-MEMORY_MEASURES = env_list("MEMORY_MEASURES")  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload, fp8_storage
+MEMORY_MEASURES = env_list(
+    "MEMORY_MEASURES"
+)  # forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload, group_offload, fp8_storage
 IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs, where there is CUDA
 IMAGE_COMPILE = env_choice("IMAGE_COMPILE", "off", ("off", "regional"))  # denoisers' blocks compiled, where there is CUDA
 PROMPT_SYNTAX = env_choice("PROMPT_SYNTAX", "compel", ("compel", "a1111", "plain", "auto"))
@@ -243,6 +246,10 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
+    "ENUM_NAME_OVERRIDES": {
+        "PreprocessorEnum": "api.images.control.use.PREPROCESSORS",
+        "ControlKindEnum": "api.catalog.control_kinds.CONTROL_KINDS",
+    },
     "TITLE": "Darkroom",
     "DESCRIPTION": "Makes pictures, judges them and talks about them; every request is a job in a history.",
     "VERSION": "0.1.0",

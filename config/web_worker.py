@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +17,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from config.descriptors import most_threads
 from config.malloc import return_large_blocks
+from config.thread_pool import RecentFirstExecutor
 
 log = logging.getLogger("darkroom.server")
 READ_SECONDS = 20.0
@@ -128,7 +128,7 @@ class WebWorker(ASGIWorker):
         return self.nr_conns >= self.worker_connections
 
     async def _serve(self) -> None:
-        self.loop.set_default_executor(ThreadPoolExecutor(most_threads(), thread_name_prefix="work"))
+        self.loop.set_default_executor(RecentFirstExecutor(most_threads(), "work"))
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         try:
             await self.lifespan.startup()

@@ -29,6 +29,7 @@ PARAMS = {
     "scheduler": None,
     "clip_skip": None,
     "loras": [],
+    "control": [],
     "output_format": "png",
     "tags": [],
     "deterministic": False,
@@ -47,6 +48,10 @@ ANY_PARAMS: dict[str, Any] = {
     "backend": "heuristic",
     "name": "mine",
     "encoder": "",
+    "request": {"prompt": "a lake"},
+    "axes": [{"field": "seed", "values": [42]}],
+    "cells": [{**PARAMS, "model_id": "starter"}],
+    "kind": "canny",
 }
 """A valid request of any kind; each reads its own fields."""
 
@@ -94,7 +99,7 @@ def make_picture(job: Job | None = None, **fields: Any) -> GeneratedImage:
     copied = {name: params[name] for name in ("negative_prompt", "seed", "steps", "guidance_scale", "width", "height")}
     defaults = {**copied, "prompt": job.prompt, "model_id": job.model_id, "parameters": params, "owner_key": job.owner_key}
     picture = GeneratedImage.objects.create(file=file, job=job, index=index, **{**defaults, **fields})
-    link_sources(picture, {"image": source} if source else {})
+    link_sources(picture, [("image", source)] if source else [])
     described = {"id": str(picture.pk), "width": 16, "height": 16, "seed": picture.seed, "rank": None, "scores": {}}
     job.result = {"images": [*(job.result or {"images": []})["images"], described], "candidates": []}
     job.save(update_fields=["result"])

@@ -8,7 +8,8 @@ The built-in catalog is catalog.toml in this folder; an owner adds or replaces t
 
     [models."my-checkpoint"]
     path = "/data/checkpoints/dream.safetensors"   # one file: family, size, steps … come from its header where the table has none
-    vae = "/data/vae/mine.safetensors"             # optional: instead of its own, or of dream.vae.safetensors beside it
+    vae = "/data/vae/mine.safetensors"             # optional: instead of its own; or a VAE of the library, by its id or file's name
+    text_encoders = ["clip_l.safetensors", "t5xxl_fp16.safetensors"]   # optional, for SD 3 and FLUX: likewise
     base = "my-model"                              # optional: whose parts and configurations are taken where the file has none
     prediction = "v_prediction"                    # optional, as zero_terminal_snr = true: where the file does not say so itself
 
@@ -17,6 +18,7 @@ Beside the tables, a catalog asks its `source` (EntrySource): the library of fil
 
 from api.catalog.entries import (
     COMMIT_PATTERN,
+    CONTROLNET,
     LONGEST_NAME,
     MODEL_ID_PATTERN,
     PRECISIONS,
@@ -30,15 +32,17 @@ from api.catalog.entries import (
     is_entry_name,
     is_model_id,
 )
-from api.catalog.lookup import Catalog
+from api.catalog.lookup import Catalog, fits_model
 from api.catalog.lookup_errors import (
     AmbiguousAdapter,
     AmbiguousEmbedding,
     AmbiguousModel,
+    AmbiguousPart,
     UnknownAdapter,
     UnknownEmbedding,
     UnknownEntry,
     UnknownModel,
+    UnknownPart,
 )
 from api.catalog.onnx_variants import (
     ONNX_DECODERS,
@@ -59,6 +63,7 @@ from api.catalog.toml_files import BUILT_IN, CatalogError, folder_of_package, lo
 __all__ = [
     "BUILT_IN",
     "COMMIT_PATTERN",
+    "CONTROLNET",
     "LONGEST_NAME",
     "MODEL_ID_PATTERN",
     "ONNX_DECODERS",
@@ -77,6 +82,7 @@ __all__ = [
     "AmbiguousAdapter",
     "AmbiguousEmbedding",
     "AmbiguousModel",
+    "AmbiguousPart",
     "Catalog",
     "CatalogError",
     "EmbeddingEntry",
@@ -86,7 +92,9 @@ __all__ = [
     "UnknownEmbedding",
     "UnknownEntry",
     "UnknownModel",
+    "UnknownPart",
     "as_variant",
+    "fits_model",
     "folder_of_package",
     "is_entry_name",
     "is_model_id",

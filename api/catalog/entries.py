@@ -14,6 +14,7 @@ LONGEST_NAME = 1000
 
 TEXT_TO_IMAGE = "text-to-image"
 UPSCALING = "upscaling"
+CONTROLNET = "controlnet"
 
 TASKS = (
     TEXT_TO_IMAGE,
@@ -25,8 +26,11 @@ TASKS = (
     "hazard-cells",
     "object-detection",
     "zero-shot-object-detection",
+    "image-segmentation",
+    "mask-generation",
     "ocr",
     UPSCALING,
+    CONTROLNET,
 )
 
 PREDICTIONS = ("", "epsilon", "v_prediction")
@@ -68,6 +72,8 @@ class ModelEntry:
     """Of a chat model: in what it is computed. "" is the server's own setting."""
     package: str = ""
     """A Python package that brings the model; `path` then counts from its folder."""
+    control: tuple[str, ...] = ()
+    """Of a ControlNet: the kinds of maps that it reads, such as canny. Its `base` is the only model it fits; else it fits its family."""
     classes: tuple[str, ...] = ()
     """Of a detector in ONNX: the names of its classes, in the place of those in its file."""
     onnx: tuple[str, ...] = ()
@@ -77,7 +83,9 @@ class ModelEntry:
     single_file: bool = False
     """`path` is one .safetensors file, of all parts or of the denoiser alone."""
     vae: str = ""
-    """What decodes its pictures in place of its own: the path of a VAE file, or a VAE's id in the library."""
+    """What decodes its pictures in place of its own: the path of a VAE file, or a VAE's id or file name in the library."""
+    text_encoders: tuple[str, ...] = ()
+    """Files of the text encoders that a single file of SD 3 or FLUX lacks: paths, or ids or file names in the library."""
     prediction: str = ""
     """"epsilon" or "v_prediction"; "": what its configuration says."""
     zero_terminal_snr: bool = False

@@ -5,11 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
-from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, nearest
+from api.catalog.entries import CONTROLNET, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, UnknownPart, nearest
 from api.catalog.onnx_variants import names_onnx_variant, onnx_variant
-from api.catalog.source import EntrySource
+from api.catalog.source import EntrySource, PartKind
+
+
+def fits_model(control: ModelEntry, model: ModelEntry) -> bool:
+    """Of a ControlNet."""
+    return control.base == model.id if control.base else control.family == model.family
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,32 @@ class Catalog:
             raise self._unknown(UnknownEmbedding, name, self.embeddings)
         return entry
 
+    def with_files(self, entry: ModelEntry) -> ModelEntry:
+        """The entry with the parts that it names as paths of files. Raises UnknownPart, or AmbiguousPart for a name of several files."""
+        vae = self._part("VAE", entry.vae) if entry.vae else ""
+        text_encoders = tuple(self._part("text encoder", name) for name in entry.text_encoders)
+        return dataclasses.replace(entry, vae=vae, text_encoders=text_encoders)
+
+    def _part(self, kind: PartKind, name: str) -> str:
+        if Path(name).is_file():
+            return name
+        file = self.source.find_part(kind, name) if self.source else None
+        if file is not None:
+            return str(file)
+        near = self.source.similar(kind, name) if self.source else []
+        raise UnknownPart(kind, name, near, self.source.why_not(name) if self.source else "")
+
     def of_task(self, task: str) -> list[ModelEntry]:
         known = [entry for entry in self.models.values() if entry.task == task]
         more = self.source.models(task) if self.source else []
         return known + [entry for entry in more if entry.id not in self.models]
+
+    def controlnets_for(self, model: ModelEntry, kind: str) -> list[ModelEntry]:
+        """Those that read maps of this kind, made for this very model before others of its family; of the library those whose names
+        tell what they read.
+        """
+        offered = [entry for entry in self.of_task(CONTROLNET) if kind in entry.control and fits_model(entry, model)]
+        return sorted(offered, key=lambda entry: not entry.base)
 
     def with_precision(self, precision: str, tasks: Iterable[str]) -> Catalog:
         """The same, with this precision for the models of these tasks that name none."""

@@ -34,6 +34,14 @@ class UnknownEmbedding(UnknownEntry):
     kind = "embedding"
 
 
+class UnknownPart(UnknownEntry):
+    """`kind` is the part's."""
+
+    def __init__(self, kind: str, wanted: str, nearest: list[str], reason: str = "") -> None:
+        self.kind = kind
+        super().__init__(wanted, nearest, reason)
+
+
 class AmbiguousModel(UnknownModel):
     def __init__(self, wanted: str, ids: list[str]) -> None:
         super().__init__(wanted, ids, ambiguity(wanted, ids))
@@ -45,6 +53,13 @@ class AmbiguousAdapter(UnknownAdapter):
 
 
 class AmbiguousEmbedding(UnknownEmbedding):
+    def __init__(self, wanted: str, ids: list[str]) -> None:
+        super().__init__(wanted, ids, ambiguity(wanted, ids))
+
+
+class AmbiguousPart(UnknownEntry):
+    kind = "part"
+
     def __init__(self, wanted: str, ids: list[str]) -> None:
         super().__init__(wanted, ids, ambiguity(wanted, ids))
 

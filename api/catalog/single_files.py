@@ -7,18 +7,23 @@ from typing import Any
 
 from api.catalog.entries import UPSCALING, ModelEntry
 from api.catalog.usual_settings import usual_settings
-from api.model_files.header import HeaderError, read_header
+from api.model_files.gguf import read_any_header
+from api.model_files.header import HeaderError
 from api.model_files.identify import Identity, identify
 from api.model_files.usability import why_incomplete, why_no_checkpoint, why_no_upscaler
 
-SUFFIX = ".safetensors"
+SUFFIXES = (".safetensors", ".gguf")
 
 
 def defaults_of_file(path: Path, task: str) -> dict[str, Any]:
     """Fields of a ModelEntry, by the file's header and name; {} for a file that is not there or can't be read."""
     try:
-        identity = identify(read_header(path), path.name)
-        return defaults_of_upscaler(identity) if task == UPSCALING else defaults_of(identity, path.stem)
+        header = read_any_header(path)
+        identity = identify(header, path.name)
+        if task == UPSCALING:
+            return defaults_of_upscaler(identity)
+        found = defaults_of(identity, path.stem)
+        return {**found, "memory": path.stat().st_size} if header.is_gguf else found
     except (HeaderError, OSError):
         return {}
 
@@ -29,14 +34,16 @@ def why_not(entry: ModelEntry) -> str:
     if path is None or not entry.single_file:
         return ""
     try:
-        identity = identify(read_header(path), path.name)
+        identity = identify(read_any_header(path), path.name)
     except HeaderError as error:
         return str(error)
     except OSError as error:
         return f"it can't be read ({error.strerror})"
     if entry.task == UPSCALING:
         return why_no_upscaler(identity)
-    return why_no_checkpoint(identity) or why_incomplete(identity, path, vae=entry.vae, has_base=bool(entry.base))
+    return why_no_checkpoint(identity) or why_incomplete(
+        identity, path, vae=entry.vae, has_base=bool(entry.base), has_encoders=bool(entry.text_encoders)
+    )
 
 
 def defaults_of_upscaler(identity: Identity) -> dict[str, Any]:

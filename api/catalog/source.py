@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 from api.catalog.entries import AdapterEntry, EmbeddingEntry, ModelEntry
 
+PartKind = Literal["VAE", "text encoder"]
+
 
 class EntrySource(Protocol):
-    """Names are ids or aliases. The `find_…` methods raise AmbiguousModel (…Adapter, …Embedding) for a name that several have."""
+    """Names are ids or aliases. The `find_…` methods raise AmbiguousModel (…Adapter, …Embedding, …Part) for a name that several have."""
 
     def find_model(self, name: str) -> ModelEntry | None: ...
 
     def find_adapter(self, name: str) -> AdapterEntry | None: ...
 
     def find_embedding(self, name: str) -> EmbeddingEntry | None: ...
+
+    def find_part(self, kind: PartKind, name: str) -> Path | None: ...
 
     def models(self, task: str) -> list[ModelEntry]: ...
 
@@ -27,5 +32,5 @@ class EntrySource(Protocol):
         ...
 
     def similar(self, kind: str, name: str) -> list[str]:
-        """Up to three ids of the kind "model", "adapter" or "embedding" that begin like this name."""
+        """Up to three ids of the kind "model", "adapter", "embedding", "VAE" or "text encoder" that begin like this name."""
         ...

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from api.catalog.control_kinds import CONTROL_KINDS
 from api.catalog.entries import (
     COMMIT_PATTERN,
     PRECISIONS,
@@ -27,7 +28,7 @@ from api.catalog.entries import (
 from api.catalog.lookup import Catalog
 from api.catalog.lookup_errors import nearest
 from api.catalog.onnx_variants import ONNX_PRESETS, ONNX_SUFFIXES, as_variant
-from api.catalog.single_files import SUFFIX, defaults_of_file
+from api.catalog.single_files import SUFFIXES, defaults_of_file
 from api.json_types import JsonObject
 
 BUILT_IN = Path(__file__).resolve().parent / "catalog.toml"
@@ -161,10 +162,12 @@ def folder_of_package(name: str, base: Path) -> Path:
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
-    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes")}
+    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes", "control", "text_encoders")}
     values = {"name": table.id, **table.values, "path": table.path(base), **lists}
-    if "vae" in values and values["vae"].endswith(SUFFIX):
-        values["vae"] = str(base / Path(values["vae"]).expanduser())
+    if "vae" in values:
+        values["vae"] = _part(values["vae"], base)
+    lists["text_encoders"] = tuple(_part(name, base) for name in lists["text_encoders"])
+    values |= lists
     if _is_single_file(values):
         values = {**defaults_of_file(values["path"], values.get("task", TEXT_TO_IMAGE)), "single_file": True, **values}
     if values.get("task", TASKS[0]) not in TASKS:
@@ -175,8 +178,10 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         raise table.wrong("prediction", f"must be one of {', '.join(filter(None, PREDICTIONS))}")
     if values.get("storage", "") not in STORAGES:
         raise table.wrong("storage", f"must be one of {', '.join(filter(None, STORAGES))}")
-    if values.get("single_file") and (values["path"] is None or values["path"].suffix != SUFFIX):
-        raise table.wrong("single_file", 'goes with a "path" that is a safetensors file')
+    if values.get("single_file") and (values["path"] is None or values["path"].suffix not in SUFFIXES):
+        raise table.wrong("single_file", 'goes with a "path" that is a safetensors or GGUF file')
+    if strange := set(lists["control"]) - set(CONTROL_KINDS):
+        raise table.wrong("control", f"has {min(strange)!r}; kinds of maps are {', '.join(CONTROL_KINDS)}")
     if strange := set(lists["onnx"]) - {*ONNX_SUFFIXES, *ONNX_PRESETS}:
         raise table.wrong("onnx", f"has {min(strange)!r}; variants are {', '.join([*ONNX_SUFFIXES, *ONNX_PRESETS])}")
     size = values.get("default_size", 512)
@@ -194,10 +199,16 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     return as_variant(entry, entry.id, entry.onnx[0])
 
 
+def _part(value: str, base: Path) -> str:
+    """The path of a file; or the name of one in the library, which is looked for when it is needed."""
+    file = base / Path(value).expanduser()
+    return str(file) if "/" in value or file.is_file() else value
+
+
 def _is_single_file(values: dict[str, Any]) -> bool:
     """The table needn't say so: a checkpoint for pictures, or an upscaler, that is a file is a single file."""
     path, task = values["path"], values.get("task", TEXT_TO_IMAGE)
-    return path is not None and path.suffix == SUFFIX and task in (TEXT_TO_IMAGE, UPSCALING)
+    return path is not None and path.suffix in SUFFIXES and task in (TEXT_TO_IMAGE, UPSCALING)
 
 
 def _adapter(table: _Table, *, base: Path) -> AdapterEntry:

@@ -77,7 +77,8 @@ def remove_written(written: WrittenFile) -> None:
 
 
 def make_thumbnail(image: Image.Image) -> bytes:
-    small = flatten(image, "RGB") if image.mode != "RGB" else image.copy()
+    """Of a picture with transparency it has that, too."""
+    small = flatten(image, "RGBA") if image.mode != "RGB" else image.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=1.0)  # whole pixels are averaged first: half the time
     return encode(small, THUMBNAIL, quality=80, method=2)
 

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 from api.access.principals import principal_of
 from api.files.rating_clicks import answer_rating, read_rating
 from api.images.models import GeneratedImage, Tag
+from api.images.presets import admin as presets_admin  # noqa: F401  (it registers itself)
 from api.images.services import delete_image, judge_image
 from api.jobs.admin.detail import pretty, readable
 from api.jobs.admin.tools import CappedPaginator, MadeFilter, UsedModelFilter, newest

@@ -9,6 +9,8 @@ class ImagesConfig(AppConfig):
     def ready(self) -> None:
         from api.files.references import register_reference
         from api.images import signals  # noqa: F401  (its receivers register themselves)
+        from api.images.control.handler import Preprocess
+        from api.images.grids.handler import Grid
         from api.images.handler import Img2Img, Txt2Img
         from api.images.services import record_derived
         from api.images.upscaling.handler import Upscale
@@ -19,4 +21,6 @@ class ImagesConfig(AppConfig):
         kinds.register(Txt2Img())
         kinds.register(Img2Img())
         kinds.register(Upscale())
+        kinds.register(Grid())
+        kinds.register(Preprocess())
         picture_rows.register(record_derived)

@@ -2,24 +2,23 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
 
 from api.errors import DarkroomError
 from api.files import storage
-from api.files.errors import MissingFile
-from api.files.models import StoredFile
-from api.files.services import create_file, link_inputs, read_file
+from api.files.services import create_file, link_inputs
 from api.images.candidates import candidates_context
 from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
 from api.images.output_sinks import OutputSink
 from api.images.pictures import Output, Picture, Run, discard, open_request, open_sink, save
+from api.images.rendering import render_image
 from api.images.scheduler_presets import UNET_FAMILIES
-from api.images.services import link_sources, set_tags
+from api.images.services import Source, link_sources, set_tags
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.images.upscaling.enlarging import enlarge_kept
 from api.jobs.kinds import JobKind, Session
@@ -79,13 +78,18 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
         sources = find_sources(output.spec)
         images = [describe(record_picture(job, output.spec, picture, sources)) for picture in output.pictures]
         ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
-        return {"images": images, "candidates": output.choice.candidates, **ranking}
+        preset = {"preset": output.spec.preset} if output.spec.preset else {}
+        return {"images": images, "candidates": output.choice.candidates, **ranking, **preset}
 
     def discard(self, output: Output) -> None:
         discard(output)
 
     def link_inputs(self, spec: Txt2ImgSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
+
+    def render_params(self, spec: Txt2ImgSpec) -> JsonObject:
+        """Without the preset, whose fields are all among them."""
+        return {name: value for name, value in spec.to_json().items() if name != "preset"}
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         if not job.result:
@@ -150,16 +154,16 @@ def make_remotely(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink:
 # ---------------------------------------------------------------- record and render
 
 
-def find_sources(spec: Txt2ImgSpec) -> dict[str, GeneratedImage]:
-    """By role, those that are pictures here; what a request brought with it is a file of the job alone."""
-    if not isinstance(spec, Img2ImgSpec):
-        return {}
-    ids = {role: UUID(pk) for role, pk in (("image", spec.image), ("mask", spec.mask)) if pk}
-    found = GeneratedImage.objects.in_bulk(list(ids.values()))
-    return {role: found[pk] for role, pk in ids.items() if pk in found}
+def find_sources(spec: Txt2ImgSpec) -> list[Source]:
+    """Those that are pictures here, with their roles; what a request brought with it is a file of the job alone."""
+    varied = spec.variation.image if spec.variation else None
+    own = [("image", spec.image), ("mask", spec.mask)] if isinstance(spec, Img2ImgSpec) else [("image", varied)]
+    ids = [(role, UUID(pk)) for role, pk in (*own, *(("control", use.image) for use in spec.control)) if pk]
+    found = GeneratedImage.objects.in_bulk([pk for _, pk in ids]) if ids else {}
+    return [(role, found[pk]) for role, pk in ids if pk in found]
 
 
-def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, sources: dict[str, GeneratedImage]) -> GeneratedImage:
+def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, sources: Sequence[Source]) -> GeneratedImage:
     clip_score = picture.made.scores.get("clip_score")
     image = GeneratedImage.objects.create(
         file=create_file(picture.file, owner_key=job.owner_key, purpose=storage.OUTPUT),
@@ -197,20 +201,3 @@ def describe(image: GeneratedImage) -> JsonObject:
         "rank": image.rank,
         "scores": image.scores,
     }
-
-
-def render_image(image: dict[str, Any], include: frozenset[str]) -> JsonObject:
-    path = f"/api/images/{image['id']}/"
-    shown = {"id": image["id"], "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/", **image}
-    return {**shown, "image_base64": read_base64(image["id"])} if "base64" in include else shown
-
-
-def read_base64(identifier: str) -> str | None:
-    """The file's bytes; None where the picture has been deleted since."""
-    import base64
-
-    file = StoredFile.objects.filter(pk=identifier).first()
-    try:
-        return base64.b64encode(read_file(file)).decode() if file else None
-    except MissingFile:
-        return None

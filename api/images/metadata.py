@@ -16,11 +16,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from api.files.formats import FORMATS, encode
 from api.images.scheduler_presets import scheduler_label
+from api.images.spec import AROUND_MASK, BLUR, EMPTY, NOISE
 from api.json_types import Json, JsonObject
 
 SHORTER = (1000, 300, 100, 30)
 """Characters to which each text is cut, one after the other, until all fits."""
 
+MASKED_CONTENT = {BLUR: "fill", NOISE: "latent noise", EMPTY: "latent nothing"}
+"""AUTOMATIC1111's words; the original is not named."""
 EXIF_FOLDER, USER_COMMENT, MAKER_NOTE = 0x8769, 0x9286, 0x927C
 UNICODE_MARK, MAKER_MARK = b"UNICODE\x00", b"darkroom\x00"
 """What the two texts in EXIF begin with."""
@@ -60,21 +63,39 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         "Steps": parameters.get("steps"),
         "Sampler": scheduler_label(parameters.get("scheduler")),
         "CFG scale": parameters.get("guidance_scale"),
-        "Seed": parameters.get("seed"),
+        **_seeds(parameters),
         "Size": f"{width}x{height}",
         "Model": parameters.get("model_id"),
         "Denoising strength": parameters.get("strength", hires.get("strength")),
+        "Mask blur": parameters.get("mask_blur") or None,
+        "Masked content": MASKED_CONTENT.get(parameters.get("fill", "")),
+        **_area(parameters),
         "Hires upscale": hires.get("scale"),
         "Hires steps": hires.get("steps"),
         "Hires upscaler": _upscaler_label(hires.get("upscaler")),
         "Postprocess upscale by": upscale.get("scale"),
         "Postprocess upscaler": _upscaler_label(upscale.get("model_id")),
         "Clip skip": skipped + 1 if skipped else None,  # theirs counts the last layer as one
+        **{f"ControlNet {number}": _control(control) for number, control in enumerate(parameters.get("control") or ())},
         "Prompt syntax": parameters.get("prompt_syntax"),
         "Version": "Darkroom",
     }
     lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value not in (None, "")))
     return "\n".join(lines)
+
+
+def _seeds(parameters: Mapping[str, Any]) -> JsonObject:
+    """Theirs of a variation: `Seed` is that of the picture that is varied, `Variation seed` the picture's own."""
+    own, variation = parameters.get("seed"), parameters.get("variation")
+    if not variation or variation["strength"] == 1 or variation["earlier"]:  # they mix two seeds, no more
+        return {"Seed": own}
+    return {"Seed": variation["seed"], "Variation seed": own, "Variation seed strength": float(variation["strength"])}
+
+
+def _area(parameters: Mapping[str, Any]) -> JsonObject:
+    if parameters.get("inpaint_area") != AROUND_MASK:
+        return {}
+    return {"Inpaint area": "Only masked", "Masked area padding": parameters.get("mask_padding")}
 
 
 def _upscaler_label(name: str | None) -> str | None:
@@ -127,6 +148,19 @@ def _lora_tag(lora: Mapping[str, Any]) -> str:
     weight = lora["weight"]
     parts = [lora.get(part, weight) for part in ("text", "unet")]
     return f"<lora:{lora['id']}:{':'.join(f'{part:g}' for part in dict.fromkeys(parts))}>"
+
+
+def _control(control: Mapping[str, Any]) -> str:
+    """As AUTOMATIC1111's extension writes it; the map itself is not in the file."""
+    said = {
+        "Module": control.get("preprocessor") or "none",
+        "Model": control["model_id"],
+        "Weight": control["weight"],
+        "Resize Mode": "Crop and Resize",
+        "Guidance Start": control["start"],
+        "Guidance End": control["end"],
+    }
+    return ", ".join(f"{name}: {value}" for name, value in said.items())
 
 
 def _quote(value: object) -> str:

@@ -8,7 +8,8 @@ from django.db import models
 from django.db.models.functions import Now
 
 from api.files.models import StoredFile
-from api.images.spec import LONGEST_MODEL_ID, LONGEST_SCHEDULER, LONGEST_TAG
+from api.images.spec import LONGEST_MODEL_ID, LONGEST_PRESET_NAME, LONGEST_SCHEDULER, LONGEST_TAG
+from api.jobs.identifiers import uuid7
 from api.jobs.models import Job
 
 
@@ -93,8 +94,8 @@ class GeneratedImage(models.Model):
 
     @property
     def is_generated(self) -> bool:
-        """Whether a prompt made it, so that it can be made again."""
-        return self.origin in (self.Origin.GENERATED, self.Origin.EDITED)
+        """Whether a prompt made it, so that it can be made again. An edited picture may be one that was cut out, which has no seed."""
+        return self.origin in (self.Origin.GENERATED, self.Origin.EDITED) and self.seed is not None
 
     @property
     def source_id(self) -> uuid.UUID | None:
@@ -121,3 +122,44 @@ class ImageSource(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source_id} as {self.role} of {self.image_id}"
+
+
+class Preset(models.Model):
+    """A request with a name, its owner's or everybody's, that other requests begin with. Each change of it is a new version."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.SlugField(max_length=LONGEST_PRESET_NAME, help_text="Letters, digits, - and _.")
+    owner_key = models.CharField(max_length=64)
+    shared = models.BooleanField(default=False, help_text="Every key may name it; else only its owner.")
+    description = models.CharField(max_length=500, blank=True)
+    last_version = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner_key", "name"], name="preset_once"),
+            models.UniqueConstraint(fields=["name"], condition=models.Q(shared=True), name="shared_preset_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.last_version}"
+
+
+class PresetVersion(models.Model):
+    """What a preset's request was at a time; it never changes."""
+
+    preset = models.ForeignKey(Preset, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    request = models.JSONField(default=dict)
+    parameters = models.JSONField(default=list, help_text="Those of its fields that a request may change.")
+    created_by = models.CharField(max_length=64)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["preset", "number"], name="preset_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.preset.name}@{self.number}"

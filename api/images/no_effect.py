@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from api.catalog import UnknownModel
 from api.catalog.usual_settings import FLOW_FAMILIES
+from api.images.control.warnings import control_warnings
+from api.images.edit_requests import idle_edits
 from api.images.few_steps import suggest_settings
 from api.images.prompt_notation import describe_notation
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
@@ -34,6 +36,8 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
             yield f"loras: '{lora.id}' has the weight 0, and so no effect."
         elif lora.weight not in (1, *lora.strengths):
             yield f"loras: `weight` has no effect with '{lora.id}', as `unet` and `text` are given."
+    yield from idle_edits(spec)
+    yield from control_warnings(spec.control, spec.steps_run if isinstance(spec, Img2ImgSpec) else spec.steps)
     yield from suggest_settings(spec)
 
 

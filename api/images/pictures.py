@@ -47,9 +47,11 @@ def open_request(spec: Txt2ImgSpec) -> ImageRequest:
     """Raises MissingFile."""
     from api.images.backends.request import ImageRequest
 
+    controls = tuple(open_input(use.image) for use in spec.control)
     if not isinstance(spec, Img2ImgSpec):
-        return ImageRequest(spec)
-    return ImageRequest(spec, open_input(spec.image), open_input(spec.mask, "L") if spec.mask else None)
+        return ImageRequest(spec, controls=controls)
+    mask = open_input(spec.mask, "L") if spec.mask else None
+    return ImageRequest(spec, open_input(spec.image), mask, controls=controls)
 
 
 def open_sink(runs: Sequence[Run]) -> OutputSink:

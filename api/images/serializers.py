@@ -1,37 +1,40 @@
 """What a request for pictures may say, and what it comes to once everything left open is decided."""
 
-import math
 import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from api.access.principals import Principal, visible_to
 from api.catalog import AdapterEntry, ModelEntry, UnknownAdapter, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
+from api.images.control.serializers import choose_controlnets
+from api.images.edit_requests import check_edits, default_strength, working_size
 from api.images.enlarging_fields import check_enlarging, decide_enlarging
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
+from api.images.presets.applying import AppliedPreset, find_preset
 from api.images.prompt_requests import read_request, unknown_lora
 from api.images.prompt_syntax.syntaxes import COMPEL
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULERS, most_steps
 from api.images.spec import (
     LARGEST_SEED,
-    LARGEST_SIDE,
     LONGEST_TAG,
     MOST_KNOWN,
     MOST_TAGS,
-    SIDE_STEP,
-    SMALLEST_SIDE,
     TEXT_TO_IMAGE,
     Img2ImgSpec,
     LoraUse,
     Txt2ImgSpec,
 )
+from api.images.variations import read_variation
 from api.jobs.api.submission import Submission
 from api.spec_serializers import SpecSerializer
 from api.specs import fields_of
@@ -52,6 +55,32 @@ class Txt2ImgSerializer(SpecSerializer):
         max_value=100,
         help_text="Of your own jobs those of the highest go first; above 0, before everybody's with a key of the scope `priority`.",
     )
+
+    preset_in_use: AppliedPreset | None = None
+    sent: Mapping[str, Any] = MappingProxyType({})
+    """What the client itself said."""
+
+    def complete(self, data: dict[str, Any]) -> dict[str, Any]:
+        principal = self.principal
+        self.sent, self.preset_in_use = data, find_preset(data, principal.owner_key if principal else None)
+        if self.preset_in_use is not None:
+            data = self.preset_in_use.apply(data, self.fields)
+        pictures = GeneratedImage.objects.all()
+        return read_variation(data, visible_to(principal, pictures) if principal else pictures.none(), self.fields)
+
+    @property
+    def principal(self) -> Principal | None:
+        """None where nobody sent the request."""
+        request = self.context.get("request")
+        return self.context.get("principal") or (request.auth if request is not None else None)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        try:
+            return super().run_validation(data)
+        except ValidationError as error:
+            if self.preset_in_use is not None:
+                error.detail = self.preset_in_use.describe_errors(error.detail, self.sent)
+            raise
 
     def validate_prompt(self, value: str) -> str:
         return value.strip()
@@ -79,7 +108,9 @@ class Txt2ImgSerializer(SpecSerializer):
             )
         self.prompt_warnings = read_request(data, default_syntax(), self.entry)
         self.check_loras(data["loras"])
+        choose_controlnets(data["control"], self.entry)
         check_best_of(data)
+        check_edits(data, self.entry)
         check_seeds(data)
         check_enlarging(data, self.entry, self.size_of(data), self.steps_of(data))
         if not settings.USE_LOCAL_MODELS:
@@ -111,7 +142,12 @@ class Txt2ImgSerializer(SpecSerializer):
     def resolve(self) -> Submission:
         data = dict(self.validated_data)
         spec = self.spec.from_json({**by_id(data), **self.decide(data)})
-        return Submission(spec, priority=data["priority"], fingerprint=by_content(data), warnings=tuple(self.prompt_warnings))
+        asked = data if self.preset_in_use is None else self.asked(data)
+        return Submission(spec, priority=data["priority"], fingerprint=by_content(asked), warnings=tuple(self.prompt_warnings))
+
+    def asked(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What the client sent, with files in the place of pictures: the same request, whatever its preset says meanwhile."""
+        return {name: data[name] if isinstance(data.get(name), StoredFile) else value for name, value in self.sent.items()}
 
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         """What the client left open."""
@@ -147,10 +183,10 @@ class Img2ImgSerializer(Txt2ImgSerializer):
     spec = Img2ImgSpec
 
     def default_sides(self, data: dict[str, Any]) -> tuple[int, int]:
-        """The picture's own shape, at the number of pixels that the model was trained for."""
-        file: StoredFile = data["image"]
-        scale = self.entry.default_size / math.sqrt(file.width * file.height)
-        return nearest_side(file.width * scale), nearest_side(file.height * scale)
+        return working_size(data, self.entry)
+
+    def decide(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {**super().decide(data), "strength": data.get("strength", default_strength(data))}
 
 
 def default_syntax() -> str:
@@ -164,10 +200,6 @@ def check_seeds(data: dict[str, Any]) -> None:
     if data.get("seed", 0) > largest:
         detail = f"With so many pictures it must be from 0 to {largest}: image i uses seed + i, up to {LARGEST_SEED}."
         raise ValidationError({"seed": [detail]}, code="max_value")
-
-
-def nearest_side(pixels: float) -> int:
-    return min(LARGEST_SIDE, max(SMALLEST_SIDE, round(pixels / SIDE_STEP) * SIDE_STEP))
 
 
 def known_models() -> str:

@@ -1,6 +1,6 @@
 """What changes a picture's row."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -24,11 +24,14 @@ def set_tags(image: GeneratedImage, names: Iterable[str]) -> None:
     image.tags.set(Tag.objects.filter(name__in=wanted))
 
 
-def link_sources(image: GeneratedImage, sources: Mapping[str, GeneratedImage]) -> None:
-    """`sources` by their role, the first of them first."""
+Source = tuple[str, GeneratedImage]
+"""A picture that another one is made from, behind its role."""
+
+
+def link_sources(image: GeneratedImage, sources: Iterable[Source]) -> None:
+    """The first of them first."""
     links = [
-        ImageSource(image=image, source=source, role=role, position=position)
-        for position, (role, source) in enumerate(sources.items())
+        ImageSource(image=image, source=source, role=role, position=position) for position, (role, source) in enumerate(sources)
     ]
     ImageSource.objects.bulk_create(links)
 
@@ -47,7 +50,7 @@ def record_derived(job: Job, file: storage.WrittenFile, *, origin: str, source: 
         parameters=job.params,
     )
     if found := GeneratedImage.objects.filter(pk=UUID(source)).first():
-        link_sources(image, {ImageSource.Role.IMAGE: found})
+        link_sources(image, [(ImageSource.Role.IMAGE, found)])
     return {"id": str(image.pk), "width": image.width, "height": image.height}
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
+from api.images.control.use import MOST_CONTROLS, ControlUse
 from api.images.hires import HiresUse
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
@@ -24,6 +25,17 @@ LONGEST_PROMPT = 2000
 MOST_KNOWN = 20
 """Ids that an error names."""
 LONGEST_MODEL_ID, LONGEST_SCHEDULER = 200, 40
+LONGEST_PICTURE_ID = 100
+LONGEST_PRESET_NAME = 60
+USUAL_STRENGTH = 0.6
+USUAL_PADDING, LARGEST_PADDING, LARGEST_BLUR = 32, 512, 64
+MOST_EARLIER = 16
+
+WHOLE, AROUND_MASK = "whole", "mask"
+"""Parts of a picture that a model sees while it paints."""
+ORIGINAL, BLUR, NOISE, EMPTY = "original", "blur", "noise", "empty"
+"""What painting begins with."""
+LATENT_FILLS = (NOISE, EMPTY)
 
 Task: TypeAlias = Literal["text-to-image", "image-to-image", "inpainting"]
 TEXT_TO_IMAGE: Task = "text-to-image"
@@ -58,6 +70,51 @@ class LoraUse:
         return self.weight if self.unet is None else self.unet, self.weight if self.text is None else self.text
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeedShare:
+    """A seed whose noise is mixed in, and how much of it."""
+
+    seed: int = param(minimum=0, maximum=LARGEST_SEED)
+    strength: float = param(minimum=0, maximum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """The picture that the request's pictures are near to: by its seed, or by its id here."""
+
+    seed: int | None = param(default=None, minimum=0, maximum=LARGEST_SEED, help="Of the picture that is varied.")
+    image: str | None = param(
+        default=None,
+        omitted=True,
+        max_length=LONGEST_PICTURE_ID,
+        help="The id of the picture that is varied. What made it stands for everything that the request leaves open.",
+    )
+    strength: float = param(minimum=0, maximum=1, help="0 is that picture again, 1 the one of the request's own seed.")
+    earlier: tuple[SeedShare, ...] = param(
+        default=(),
+        max_items=MOST_EARLIER,
+        help="Where that picture is itself a variation of `seed`: the seeds that were mixed in, in their order.",
+    )
+
+
+def grown_side() -> Any:
+    return param(default=0, minimum=0, maximum=LARGEST_SIDE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outpaint:
+    """By how many pixels a picture is grown on each side."""
+
+    left: int = grown_side()
+    right: int = grown_side()
+    top: int = grown_side()
+    bottom: int = grown_side()
+
+    @property
+    def grows(self) -> bool:
+        return any((self.left, self.right, self.top, self.bottom))
+
+
 def side(name: str) -> Any:
     text = f"{name} in pixels, a multiple of {SIDE_STEP}; default: the model's own"
     return param(decided=True, shared=True, minimum=SMALLEST_SIDE, maximum=LARGEST_SIDE, multiple_of=SIDE_STEP, help=text)
@@ -86,6 +143,13 @@ class Txt2ImgSpec(Spec):
     steps: int = param(decided=True, shared=True, minimum=1, maximum=MOST_STEPS)
     guidance_scale: float = param(decided=True, shared=True, minimum=0, maximum=30)
     seed: int = param(decided=True, shared=False, minimum=0, maximum=LARGEST_SEED, help="Image i uses seed + i.")
+    variation: Variation | None = param(
+        default=None,
+        omitted=True,
+        shared=False,
+        local_only=True,
+        help="Pictures near to another one: their noise is that one's, mixed with the noise of their own seeds.",
+    )
     num_images: int = param(default=1, shared=False, minimum=1, maximum=16)
     best_of: int | None = param(
         default=None,
@@ -104,6 +168,9 @@ class Txt2ImgSpec(Spec):
         help=f"One of {', '.join(SCHEDULER_NAMES)}.",
     )
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=MOST_LORAS, local_only=True)
+    control: tuple[ControlUse, ...] = param(
+        default=(), shared=True, max_items=MOST_CONTROLS, local_only=True, help="Maps that steer what is where (ControlNet)."
+    )
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
     hires: HiresUse | None = param(
         default=None,
@@ -118,6 +185,13 @@ class Txt2ImgSpec(Spec):
     output_format: str = param(default="png", shared=False, choices=FORMAT_NAMES)
     tags: tuple[str, ...] = param(default=(), shared=False, max_items=MOST_TAGS, max_length=LONGEST_TAG)
     deterministic: bool = param(default=False, shared=True, local_only=True)
+    preset: str | None = param(
+        default=None,
+        omitted=True,
+        shared=False,
+        max_length=LONGEST_PRESET_NAME + 12,
+        help="The request to begin with: a preset's name, or name@version; see /api/presets/.",
+    )
 
     @property
     def history_model(self) -> str:
@@ -135,6 +209,14 @@ class Txt2ImgSpec(Spec):
     def seeds(self) -> tuple[int, ...]:
         """One per picture that is made."""
         return tuple(self.seed + index for index in range(self.best_of or self.num_images))
+
+    def noise_of(self, number: int) -> tuple[int, tuple[SeedShare, ...]]:
+        """Of one of these pictures: the seed that its noise begins with, and those that are mixed in."""
+        own, variation = self.seeds[number], self.variation
+        if variation is None or variation.strength == 1:
+            return own, ()
+        assert variation.seed is not None
+        return variation.seed, (*variation.earlier, SeedShare(seed=own, strength=variation.strength))
 
     @property
     def runs_alone(self) -> bool:
@@ -155,7 +237,62 @@ class Img2ImgSpec(Txt2ImgSpec):
     mask: InputMask | None = param(
         default=None, omitted=True, shared=False, local_only=True, help="White is painted anew, black is kept."
     )
-    strength: float = param(default=0.6, shared=True, minimum=0, maximum=1, help="0 keeps the picture, 1 forgets it.")
+    mask_invert: bool = param(
+        default=False,
+        shared=False,
+        local_only=True,
+        help="Black is painted anew, white is kept. An outpainted border is painted.",
+    )
+    mask_blur: float = param(
+        default=0.0,
+        shared=False,
+        minimum=0,
+        maximum=LARGEST_BLUR,
+        local_only=True,
+        help="How softly what was painted is laid into the picture: the standard deviation in pixels of the result.",
+    )
+    inpaint_area: str = param(
+        default=WHOLE,
+        shared=False,
+        choices=(WHOLE, AROUND_MASK),
+        local_only=True,
+        help="What the model sees at width × height: the whole picture, or the part around the mask. With `mask` the result has "
+        "the picture's own size, and its own pixels outside the mask.",
+    )
+    mask_padding: int = param(
+        default=USUAL_PADDING,
+        shared=False,
+        minimum=0,
+        maximum=LARGEST_PADDING,
+        local_only=True,
+        help="How many of the picture's pixels around the mask the model sees with inpaint_area `mask`.",
+    )
+    fill: str = param(
+        default=ORIGINAL,
+        shared=False,
+        choices=(ORIGINAL, BLUR, NOISE, EMPTY),
+        local_only=True,
+        help="What painting begins with under the mask: the picture, the colours around it, noise, or empty latents.",
+    )
+    outpaint: Outpaint | None = param(
+        default=None,
+        omitted=True,
+        shared=False,
+        local_only=True,
+        help="Grow the picture and paint the border. The result has the grown size, and the picture's own pixels inside.",
+    )
+    strength: float = param(
+        default=USUAL_STRENGTH,  # of rows of earlier versions
+        decided=True,
+        shared=True,
+        minimum=0,
+        maximum=1,
+        help=f"0 keeps the picture, 1 forgets it. Default: {USUAL_STRENGTH}, and with `outpaint` 1.",
+    )
+
+    @property
+    def grows(self) -> bool:
+        return self.outpaint is not None and self.outpaint.grows
 
     @property
     def steps_run(self) -> int:
@@ -164,4 +301,4 @@ class Img2ImgSpec(Txt2ImgSpec):
 
     @property
     def task(self) -> Task:
-        return INPAINTING if self.mask else IMAGE_TO_IMAGE
+        return INPAINTING if self.mask or self.grows else IMAGE_TO_IMAGE

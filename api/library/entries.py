@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
-from api.catalog import UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog import TEXT_TO_IMAGE, UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog.control_kinds import kinds_by_name
 from api.catalog.usual_settings import usual_settings
-from api.library.models import Kind, LibraryFile
+from api.library.models import TASKS, Kind, LibraryFile
+from api.model_files.gguf import SUFFIX as GGUF
 
 SOURCE = "library"
 UNKNOWN_LICENCE = "unknown"
 
 
 def model_entry(row: LibraryFile) -> ModelEntry:
-    """Of what makes pictures, or enlarges them."""
+    """Of what makes pictures, steers them, or enlarges them."""
     return upscaler_entry(row) if row.kind == Kind.UPSCALER else checkpoint_entry(row)
 
 
@@ -35,7 +37,9 @@ def checkpoint_entry(row: LibraryFile) -> ModelEntry:
     return ModelEntry(
         id=row.entry_id,
         name=row.name,
+        task=TASKS.get(Kind(row.kind), TEXT_TO_IMAGE),
         family=row.family,
+        control=kinds_by_name(row.stem) if row.kind == Kind.CONTROLNET else (),
         path=Path(row.path),
         single_file=not row.is_folder,
         vae=str(row.beside(row.vae)) if row.vae else "",
@@ -48,7 +52,7 @@ def checkpoint_entry(row: LibraryFile) -> ModelEntry:
         default_steps=usual.steps,
         default_guidance_scale=usual.guidance_scale,
         parameters=row.parameters,
-        memory=2 * row.parameters or row.size,
+        memory=row.size if row.path.lower().endswith(GGUF) else 2 * row.parameters or row.size,
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from api.library.layouts import kind_by_folder
 from api.library.models import MODEL_KINDS, Kind, LibraryFile, path_key
 from api.library.sidecars import SidecarInfo, read_sidecars
-from api.library.walk import OTHER_WEIGHTS, PICKLES, PIPELINE, FoundFile
-from api.model_files.header import HeaderError, read_header
+from api.library.walk import PICKLES, PIPELINE, FoundFile
+from api.model_files.gguf import read_any_header
+from api.model_files.header import HeaderError
 from api.model_files.identify import Identity, identify
 from api.model_files.usability import why_incomplete, why_no_checkpoint
 
@@ -22,10 +23,7 @@ PICKLE = (
     "It is a pickle, which can run code when it is read, so it is never opened. Where you trust it, "
     "`manage.py convert_weights FILE` makes a safetensors file of its weights without running any."
 )
-GGUF = "It is a GGUF file, and this version reads safetensors files."
-NOT_USED = {
-    Kind.CONTROLNET: "It is a ControlNet, which no request of this version can name.",
-}
+NOT_USED = {}
 NO_FAMILY = "Nothing in it tells which family of models it fits. A table in the file that CATALOG_EXTRA names can say it."
 VANISHED = "It vanished while it was read."
 PIPELINES = {
@@ -41,6 +39,7 @@ PIPELINES = {
     "QwenImagePipeline": "qwen-image",
 }
 WIDTHS = {768: "sd1", 1024: "sd2"}
+NAME_IN_FOLDERS = "diffusion_pytorch_model"
 LARGEST_CONFIG = 1_000_000
 
 
@@ -62,6 +61,8 @@ def describe_file(found: FoundFile) -> Fields:
 def common_fields(found: FoundFile, sidecar: SidecarInfo) -> Fields:
     file_name = os.path.basename(found.path)
     stem = file_name if found.is_folder else os.path.splitext(file_name)[0]
+    if stem.startswith(NAME_IN_FOLDERS):  # as diffusers calls the weights of every part: its folder says which it is
+        stem = os.path.basename(os.path.dirname(found.path)) + stem.removeprefix(NAME_IN_FOLDERS)
     return {
         "path": found.path,
         "path_key": path_key(found.path),
@@ -93,10 +94,8 @@ def describe_content(found: FoundFile, sidecar: SidecarInfo) -> Fields:
         return describe_folder(Path(found.path))
     if lower.endswith(PICKLES):
         return {"reason": PICKLE, "reason_kind": ReasonKind.PICKLE}
-    if lower.endswith(OTHER_WEIGHTS):
-        return unsupported(GGUF)
     try:
-        header = read_header(Path(found.path))
+        header = read_any_header(Path(found.path))
     except HeaderError as error:
         return unreadable(sentence(str(error)))
     return describe_identity(identify(header, os.path.basename(found.path)), sidecar, Path(found.path))
@@ -108,7 +107,7 @@ def describe_identity(identity: Identity, sidecar: SidecarInfo, file: Path) -> F
     if kind in MODEL_KINDS:
         found = why_no_checkpoint(identity) or why_incomplete(identity, file, vae="", has_base=False)
         reason = sentence(found) if found else ""
-    elif kind in (Kind.LORA, Kind.EMBEDDING) and not family:
+    elif kind in (Kind.LORA, Kind.EMBEDDING, Kind.CONTROLNET) and not family and not reason:
         reason = NO_FAMILY
     words = sidecar.trigger_words or identity.trigger_words
     return {

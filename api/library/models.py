@@ -8,6 +8,8 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
+from api.catalog import CONTROLNET, UPSCALING
+
 LONGEST_ID = 100
 AUTOV2_DIGITS, AUTOV3_DIGITS = 10, 12
 
@@ -28,9 +30,11 @@ class Kind(models.TextChoices):
 
 MODEL_KINDS = (Kind.CHECKPOINT, Kind.DENOISER)
 """What makes pictures."""
-NAMED_KINDS = (*MODEL_KINDS, Kind.UPSCALER)
-"""What a request names by `model_id`."""
 """What a request may name as its model."""
+TASKS = {Kind.CONTROLNET: CONTROLNET, Kind.UPSCALER: UPSCALING}
+"""Of the kinds besides MODEL_KINDS that are loaded as models, as a catalog's entry has it."""
+LOADED_KINDS = (*MODEL_KINDS, *TASKS)
+"""What a request names by an id of a model."""
 
 
 class LibraryFileQuerySet(models.QuerySet["LibraryFile"]):

@@ -23,6 +23,8 @@ def move_file(row: LibraryFile, folder: Path) -> Path:
         raise NotMoved(f"{folder} is in none of LIBRARY_DIRS.")
     if not source.exists():
         raise NotMoved(f"{source} is not there any more.")
+    if not os.access(source.parent, os.W_OK):  # else copies would be left where it was to go
+        raise NotMoved(f"{source.parent} can't be written to, so that nothing can be moved out of it.")
     files = [*companions(source), source] if not row.is_folder else [source]
     if taken := next((file.name for file in files if (folder / file.name).exists()), None):
         raise NotMoved(f"{folder} has a {taken} already.")

@@ -3,35 +3,41 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from django.db.models import Q, QuerySet
 
 from api.catalog import (
     TEXT_TO_IMAGE,
-    UPSCALING,
     AdapterEntry,
     AmbiguousAdapter,
     AmbiguousEmbedding,
     AmbiguousModel,
+    AmbiguousPart,
     EmbeddingEntry,
     ModelEntry,
     UnknownEntry,
 )
+from api.catalog.source import PartKind
 from api.library.entries import adapter_entry, embedding_entry, model_entry
-from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, MODEL_KINDS, NAMED_KINDS, Kind, LibraryFile
+from api.library.models import AUTOV2_DIGITS, AUTOV3_DIGITS, LOADED_KINDS, MODEL_KINDS, TASKS, Kind, LibraryFile
 
 HASH = re.compile(r"[0-9a-fA-F]{8}|[0-9a-fA-F]{10}|[0-9a-fA-F]{12}|[0-9a-fA-F]{64}")
 LONGEST_FILE_NAME = 255
 MOST_OFFERED = 10_000
 MOST_SIMILAR = 3
-KINDS: dict[str, Sequence[Kind]] = {"model": NAMED_KINDS, "adapter": [Kind.LORA], "embedding": [Kind.EMBEDDING]}
-
-KINDS_OF_TASK: dict[str, Sequence[Kind]] = {TEXT_TO_IMAGE: MODEL_KINDS, UPSCALING: [Kind.UPSCALER]}
+KINDS: dict[str, Sequence[Kind]] = {
+    "model": LOADED_KINDS,
+    "adapter": [Kind.LORA],
+    "embedding": [Kind.EMBEDDING],
+    "VAE": [Kind.VAE],
+    "text encoder": [Kind.TEXT_ENCODER],
+}
 
 
 class LibrarySource:
     def find_model(self, name: str) -> ModelEntry | None:
-        row = find_usable(name, NAMED_KINDS, AmbiguousModel)
+        row = find_usable(name, MODEL_KINDS, AmbiguousModel) or find_usable(name, tuple(TASKS), AmbiguousModel)
         return model_entry(row) if row else None
 
     def find_adapter(self, name: str) -> AdapterEntry | None:
@@ -42,8 +48,12 @@ class LibrarySource:
         row = find_usable(name, [Kind.EMBEDDING], AmbiguousEmbedding)
         return embedding_entry(row) if row else None
 
+    def find_part(self, kind: PartKind, name: str) -> Path | None:
+        row = find_usable(name, KINDS[kind], AmbiguousPart)
+        return Path(row.path) if row else None
+
     def models(self, task: str) -> list[ModelEntry]:
-        kinds = KINDS_OF_TASK.get(task, ())
+        kinds = MODEL_KINDS if task == TEXT_TO_IMAGE else [kind for kind, of_kind in TASKS.items() if of_kind == task]
         return [model_entry(row) for row in LibraryFile.objects.usable().filter(kind__in=kinds)[:MOST_OFFERED]] if kinds else []
 
     def adapters(self, family: str) -> list[AdapterEntry]:
@@ -74,7 +84,7 @@ KIND_WORDS = {
     Kind.EMBEDDING: "an embedding, which is named in the prompt",
     Kind.VAE: "a VAE",
     Kind.TEXT_ENCODER: "a text encoder",
-    Kind.CONTROLNET: "a ControlNet",
+    Kind.CONTROLNET: "a ControlNet, which goes into `control`",
     Kind.UPSCALER: "an upscaler",
     Kind.UNKNOWN: "of no kind that is known here",
 }

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from api.files.formats import FORMAT_OF_SUFFIX
 
-WEIGHTS = (".safetensors",)
+WEIGHTS = (".safetensors", ".gguf")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
-OTHER_WEIGHTS = (".gguf",)
-SUFFIXES = (*WEIGHTS, *PICKLES, *OTHER_WEIGHTS)
+SUFFIXES = (*WEIGHTS, *PICKLES)
 SIDECARS = (".civitai.info", ".cm-info.json", ".metadata.json", ".json")
 """Of Civitai Helper, Stability Matrix, ComfyUI's LoRA manager, and A1111 or Forge; what an earlier one says is taken first."""
 PICTURES = tuple(FORMAT_OF_SUFFIX)

@@ -24,8 +24,11 @@ MODULES = {
     "hazard-cells": "api.loading.hazards",
     "object-detection": "api.loading.detectors",
     "zero-shot-object-detection": "api.loading.detectors",
+    "image-segmentation": "api.loading.segmenters",
+    "mask-generation": "api.loading.segmenters",
     "ocr": "api.loading.ocr",
     "upscaling": "api.loading.upscaling.building",
+    "controlnet": "api.loading.controlnets",
     "onnx": "api.loading.onnx",
 }
 

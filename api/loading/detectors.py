@@ -6,6 +6,7 @@ A folder with a .onnx file is an exported YOLO (api/loading/yolo.py); any other 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,13 @@ def build_detector(entry: ModelEntry, folder: Path, device: Device) -> YoloModel
     renamed = backbone_without_timm(entry, config)
     model = load_model(AutoModelForObjectDetection, entry, folder, config=config, key_mapping=renamed or None)
     processor = AutoImageProcessor.from_pretrained(folder, **LOCAL_ONLY)
-    labels = {int(number): tidy_label(str(label)) for number, label in model.config.id2label.items()}
-    names = tuple(labels.get(number, f"class {number}") for number in range(max(labels, default=-1) + 1))
-    return TorchDetector(model, processor, model_type, names)
+    return TorchDetector(model, processor, model_type, labels_of(model.config.id2label))
+
+
+def labels_of(id2label: Mapping[int | str, object]) -> tuple[str, ...]:
+    """The names of a configuration's classes, by their numbers."""
+    labels = {int(number): tidy_label(str(label)) for number, label in id2label.items()}
+    return tuple(labels.get(number, f"class {number}") for number in range(max(labels, default=-1) + 1))
 
 
 def load_model(model_class: object, entry: ModelEntry, folder: Path, **options: object) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from diffusers.hooks.group_offloading import _is_group_offload_enabled
 
 from api.catalog import ModelEntry
 from api.devices import Device
@@ -22,6 +23,7 @@ MEASURES = {
     "vae_tiling": "The VAE decoded the picture in tiles.",
     "attention_slicing": "Attention was computed in slices, which is slower.",
     "cpu_offload": "Parts of the model were kept in main memory, which is slower.",
+    "group_offload": "The model's layers were kept in main memory and brought to the device one after the other, which is much slower.",
     "fp8_storage": "The model's weights were kept in 8 bits, as they don't fit into memory otherwise: details may differ.",
 }
 """Every measure (MEMORY_MEASURES can force them), with the sentence for the job's warnings."""
@@ -97,9 +99,12 @@ def modules_of(loaded: object) -> dict[str, torch.nn.Module]:
 
 
 def dtypes_of(loaded: object) -> dict[str, torch.dtype]:
-    """The dtype of each module's weights."""
-    first = {name: next(module.parameters(), None) for name, module in modules_of(loaded).items()}
-    return {name: parameter.dtype for name, parameter in first.items() if parameter is not None}
+    """The dtype of each module's weights; of those that aren't packed into few bits."""
+    first = {
+        name: next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
+        for name, module in modules_of(loaded).items()
+    }
+    return {name: dtype for name, dtype in first.items() if dtype is not None}
 
 
 def weight_bytes(loaded: object) -> int:
@@ -109,10 +114,22 @@ def weight_bytes(loaded: object) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
+def copy_weights(loaded: object) -> None:
+    """Out of their files, which libraries map into memory: a file that is overwritten would change pictures that are being made, and
+    one that is cut short would end the process.
+    """
+    for module in modules_of(loaded).values():
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.data = tensor.data.clone()
+
+
 def size_on_device(loaded: object, measures: list[str]) -> int:
     """Bytes of the device's memory that its weights take under these measures."""
     if "cpu_offload" in measures:  # one component at a time
         return max(weight_bytes(module) for module in modules_of(loaded).values())
+    if "group_offload" in measures:  # one layer, while the next one comes
+        layers = (layer for module in modules_of(loaded).values() for layer in module.modules())
+        return 2 * max(sum(tensor.nbytes for tensor in layer.parameters(recurse=False)) for layer in layers)
     return weight_bytes(loaded) or int(getattr(loaded, "nbytes", 0))
 
 
@@ -151,9 +168,12 @@ def apply_measure(name: str, pipeline: Any, device: Device) -> bool:
         return True
     if name == "fp8_storage":
         return _store_in_fp8(pipeline, device)
-    if device.type == "cpu" or not getattr(pipeline, "model_cpu_offload_seq", None):
+    if device.type == "cpu" or not getattr(pipeline, "model_cpu_offload_seq", None) or is_offloaded_by_layers(pipeline):
         return False
-    offload(pipeline, device)
+    if name == "group_offload":
+        _offload_layers(pipeline, device)
+    else:
+        offload(pipeline, device)
     return True
 
 
@@ -170,6 +190,20 @@ def offload(pipeline: Any, device: Device) -> None:
     pipeline.enable_model_cpu_offload(device=device.torch_device)
 
 
+def _offload_layers(pipeline: Any, device: Device) -> None:
+    """For as long as the model is loaded. On CUDA the next layer comes while one computes."""
+    pipeline.enable_group_offload(
+        onload_device=device.torch_device,
+        offload_type="leaf_level",
+        use_stream=device.torch_device.type == "cuda",
+        low_cpu_mem_usage=True,  # else all weights are pinned, which main memory may not bear
+    )
+
+
+def is_offloaded_by_layers(loaded: object) -> bool:
+    return any(_is_group_offload_enabled(module) for module in modules_of(loaded).values())
+
+
 def undo_measure(name: str, pipeline: Any, device: Device) -> None:
     if name in ("vae_slicing", "vae_tiling"):
         getattr(pipeline.vae, "disable_" + name.removeprefix("vae_"))()
@@ -184,6 +218,8 @@ def _store_in_fp8(pipeline: object, device: Device) -> bool:
     """Each layer of the denoiser is brought to its own dtype while it runs. For as long as the model is loaded."""
     denoiser: Any = next((part for name, part in modules_of(pipeline).items() if name in DENOISERS), None)
     if device.type == "mps" or not hasattr(denoiser, "enable_layerwise_casting"):  # MPS has no such numbers
+        return False
+    if any(not parameter.is_floating_point() for parameter in denoiser.parameters()):  # in few bits already
         return False
     denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=denoiser.dtype)
     return True

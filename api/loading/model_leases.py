@@ -15,6 +15,7 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device, dtype_name
 from api.loading.builders import Builder
 from api.loading.device_memory import DENOISERS, apply_measure, dtypes_of, offload, undo_measure
+from api.loading.file_states import FileStates, have_changed
 
 
 class ModelCache(Protocol):
@@ -56,6 +57,8 @@ class LoadedModel:
     """Growth of the process (or of CUDA's allocations) while it was loaded."""
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
     """By module name, when it was loaded."""
+    files: FileStates = field(default_factory=dict)
+    """What it was loaded from, where that is an owner's files: they may change."""
     pipelines: dict[str, Any] = field(default_factory=dict)
     pins: int = 0
     last_used: float = field(default_factory=time.time)
@@ -96,6 +99,10 @@ class LoadedModel:
             "load_seconds": round(self.load_seconds, 3),
             **{name: cache.describe() for name, cache in list(self.caches.items())},
         }
+
+    @property
+    def has_changed_files(self) -> bool:
+        return have_changed(self.files)
 
     def pipeline_for(self, task: str) -> Any:
         if task not in self.pipelines:

@@ -25,7 +25,7 @@ from api.loading.builders import Builder
 from api.loading.checkpoints import check_checkpoint, read_json
 from api.loading.device_memory import estimate_files, modules_of
 from api.loading.dtypes import choose_dtypes
-from api.loading.single_files.building import build_single_file, estimate_single_file
+from api.loading.single_files.building import build_single_file, estimate_single_file, load_vae
 from api.loading.weight_files import installed_variant, weight_files
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
@@ -59,9 +59,12 @@ def build_pipeline(entry: ModelEntry, folder: Path, device: Device, base: Path |
     check_checkpoint(entry, folder, weight_files(folder))
     index = read_json(folder / "model_index.json")
     options: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
+    dtypes = choose_dtypes(folder, device)
+    if entry.vae:
+        options["vae"] = load_vae(entry, folder, dtypes)
     pipeline = DiffusionPipeline.from_pretrained(
         folder,
-        dtype=choose_dtypes(folder, device),
+        dtype=dtypes,
         variant=installed_variant(folder),
         use_safetensors=True,
         local_files_only=True,

@@ -30,6 +30,7 @@ def fits_beside(loader: Loader, model_id: str, task: str, kept: Collection[str])
     Raises UnknownModel, DarkroomError (unsupported_task, 400).
     """
     entry, sizes = loader.catalog.get(model_id), {model["id"]: model["bytes"] for model in loader.loaded()}
+    entry = loader.catalog.with_files(entry)
     folder = loader.store.folder(entry)
     builder = builder_for(entry, task)
     bases = [loader.store.folder(loader.catalog.get(entry.base))] if builder.takes_base and entry.base else []

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: the only reader of headers in the project. No torch, no Django.
+"""The header of a safetensors file: the only reader of them in the project. No torch, no Django.
 
 The weights are not read. Every number in the header is checked against the file's size before anything relies on it.
 """
@@ -64,6 +64,9 @@ class TensorInfo(NamedTuple):
 class Header:
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str] = field(default_factory=dict)
+    begin: int = 0
+    """Where the tensors begin in the file."""
+    is_gguf: bool = False
 
 
 def read_header(path: Path) -> Header:
@@ -121,16 +124,16 @@ def _parse(content: bytes, size: int, begin: int) -> Header:
     if not isinstance(table, dict):
         raise HeaderError("it is no safetensors file: its header is no table")
     metadata = _read_metadata(table.pop("__metadata__", {}))
-    tensors = {_read_name(name): _read_tensor(name, values) for name, values in table.items()}
+    tensors = {check_name(name): _read_tensor(name, values) for name, values in table.items()}
     _check_offsets(tensors, size, begin)
-    return Header(tensors, metadata)
+    return Header(tensors, metadata, begin)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         names = collections.Counter(name for name, _ in pairs)
-        raise HeaderError(f"its header has {_quoted(names.most_common(1)[0][0])} twice")
+        raise HeaderError(f"its header has {quoted(names.most_common(1)[0][0])} twice")
     return table
 
 
@@ -141,17 +144,17 @@ def _refuse_constant(text: str) -> Any:
 def _read_metadata(values: object) -> dict[str, str]:
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise HeaderError("its metadata is no table of texts")
-    return {_clean(key): _clean(value) for key, value in values.items()}
+    return {clean_text(key): clean_text(value) for key, value in values.items()}
 
 
-def _clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Without what a database can't keep: NUL, and halves of characters."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
-def _read_name(name: str) -> str:
+def check_name(name: str) -> str:
     if not name or len(name) > LONGEST_NAME or UNPRINTABLE.search(name):
-        raise HeaderError(f"its header has the name {_quoted(name)}, which no tensor can have")
+        raise HeaderError(f"its header has the name {quoted(name)}, which no tensor can have")
     return name
 
 
@@ -160,16 +163,16 @@ def _read_tensor(name: str, values: Any) -> TensorInfo:
         dtype, shape, (start, end) = values["dtype"], values["shape"], values["data_offsets"]
         is_list = isinstance(shape, list) and len(shape) <= MOST_AXES
     except (TypeError, KeyError, ValueError) as error:
-        raise HeaderError(f"it is no safetensors file: its header does not describe the tensor {_quoted(name)}") from error
+        raise HeaderError(f"it is no safetensors file: its header does not describe the tensor {quoted(name)}") from error
     if not is_list or not all(type(number) is int and 0 <= number < LARGEST_NUMBER for number in (*shape, start, end)):
-        raise HeaderError(f"its header gives the tensor {_quoted(name)} no valid size")
+        raise HeaderError(f"its header gives the tensor {quoted(name)} no valid size")
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise HeaderError(f"its tensor {_quoted(name)} is of an unknown dtype ({_quoted(str(dtype))})")
+        raise HeaderError(f"its tensor {quoted(name)} is of an unknown dtype ({quoted(str(dtype))})")
     numbers = 1
     for axis in shape:
         numbers *= axis
     if numbers * BITS[dtype] != (end - start) * 8:
-        raise HeaderError(f"the size of its tensor {_quoted(name)} does not fit its shape {shape}")
+        raise HeaderError(f"the size of its tensor {quoted(name)} does not fit its shape {shape}")
     return TensorInfo(dtype, tuple(shape), start, end)
 
 
@@ -178,14 +181,14 @@ def _check_offsets(tensors: dict[str, TensorInfo], size: int, begin: int) -> Non
     place = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if tensor.start != place:
-            raise HeaderError(f"its tensor {_quoted(name)} begins at {tensor.start}, and {place} is its place")
+            raise HeaderError(f"its tensor {quoted(name)} begins at {tensor.start}, and {place} is its place")
         place = tensor.end
     if begin + place != size:
         cut = "it is cut off: " if begin + place > size else ""
         raise HeaderError(f"{cut}it should have {begin + place} bytes and has {size}")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """What a file says, cut short and on one line."""
     short = UNPRINTABLE.sub("?", text[:81])
     return f"'{short[:80]}…'" if len(short) > 80 else f"'{short}'"

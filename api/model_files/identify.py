@@ -12,6 +12,7 @@ from math import prod
 from typing import Literal
 
 from api.model_files import layouts, statements
+from api.model_files.gguf import why_not_used
 from api.model_files.header import Header, TensorInfo
 
 Kind = Literal["checkpoint", "denoiser", "vae", "lora", "embedding", "upscaler", "controlnet", "text_encoder", "unknown"]
@@ -91,7 +92,7 @@ def _kind(header: Header, name: str) -> tuple[Kind, str, str]:
     if layouts.is_lora(tensors):
         return "lora", layouts.lora_family(tensors) or stated, ""
     if layouts.is_controlnet(tensors):
-        return "controlnet", stated, ""
+        return "controlnet", layouts.controlnet_family(tensors) or stated, ""
     denoiser = layouts.find_denoiser(tensors)
     if denoiser is not None:
         whole = layouts.has_text_encoder(tensors) or layouts.find_vae(tensors) is not None
@@ -139,10 +140,14 @@ def _lacks(header: Header) -> tuple[str, ...]:
 
 
 def _unusable(header: Header, kind: Kind, family: str, variant: str) -> str:
+    if header.is_gguf and (reason := why_not_used(header, family if kind in ("checkpoint", "denoiser") else "")):
+        return reason
     if kind == "unknown":
         return "Its tensors have the names of no kind of model that is known here."
     if kind == "upscaler" and family not in BUILT_UPSCALERS:
         return "It is an upscaler of SwinIR's kind; RRDBNet (ESRGAN, Real-ESRGAN) and SRVGGNetCompact are run here."
+    if kind == "controlnet":
+        return layouts.why_no_controlnet(header.tensors)
     if kind not in ("checkpoint", "denoiser"):
         return ""
     denoiser = layouts.find_denoiser(header.tensors)

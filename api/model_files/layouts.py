@@ -11,6 +11,7 @@ from api.model_files.header import TensorInfo
 Tensors = Mapping[str, TensorInfo]
 
 DENOISER_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
+CONTROL_PREFIX = "control_model."
 EMA_PREFIX = "model_ema."
 WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 """Of the text that a UNet's attention reads."""
@@ -113,6 +114,35 @@ def _is_srvgg(tensors: Tensors, prefix: str) -> bool:
     first, slopes = tensors.get(f"{prefix}0.weight"), tensors.get(f"{prefix}1.weight")
     is_begun = first is not None and len(first.shape) == 4 and slopes is not None and len(slopes.shape) == 1
     return is_begun and all(name.startswith(prefix) for name in tensors)
+
+
+def controlnet_prefix(tensors: Tensors) -> str:
+    """What stands before its tensors' names."""
+    return CONTROL_PREFIX if _has(tensors, CONTROL_PREFIX) else ""
+
+
+def controlnet_family(tensors: Tensors) -> str:
+    if _has(tensors, "transformer_blocks.", "single_transformer_blocks.", "double_blocks."):
+        return "sd3" if "pos_embed.proj.weight" in tensors else "flux"
+    if not any(name.endswith("attn2.to_k.weight") for name in tensors):
+        return ""
+    prefix = controlnet_prefix(tensors)
+    if f"{prefix}input_blocks.0.0.weight" in tensors:
+        return _unet_family(tensors, f"{prefix}input_blocks.", f"{prefix}label_emb.")
+    return _unet_family(tensors, "down_blocks.", "add_embedding.") if "conv_in.weight" in tensors else ""
+
+
+def why_no_controlnet(tensors: Tensors) -> str:
+    """A sentence about a file that steers pictures in another way than a ControlNet's; "" for a ControlNet."""
+    if "lora_controlnet" in tensors:
+        return "It is a Control-LoRA, which is not run here; use the whole ControlNet."
+    if _has(tensors, "adapter.body.", "body.0.block1."):
+        return "It is a T2I-Adapter, which is not run here; use a ControlNet."
+    if _has(tensors, "task_embedding", "control_add_embedding."):
+        return "It is a ControlNet Union, which is not run here; use ControlNets of one kind."
+    if controlnet_family(tensors) in ("flux", "sd3"):
+        return "It is a ControlNet for FLUX or SD 3, whose pictures are not steered here."
+    return ""
 
 
 def is_text_encoder(tensors: Tensors) -> bool:

@@ -14,6 +14,10 @@ KINDS = {
     "controlnet": "it is a ControlNet",
     "text_encoder": "it is a text encoder alone",
 }
+ENCODER_FILES = {
+    "sd3": "name the files clip_l, clip_g and t5xxl in the catalog (`text_encoders`), or ",
+    "flux": "name the files clip_l and t5xxl in the catalog (`text_encoders`), or ",
+}
 BASE = "name a model of the same family in diffusers' form in the catalog (`base`), whose own is taken"
 
 
@@ -39,23 +43,24 @@ def why_no_upscaler(identity: Identity) -> str:
     return as_clause(identity.unusable)
 
 
-def why_incomplete(identity: Identity, file: Path, *, vae: str, has_base: bool) -> str:
+def why_incomplete(identity: Identity, file: Path, *, vae: str, has_base: bool, has_encoders: bool = False) -> str:
     """ "" where every part is in the file, or the entry says where it is."""
     lacks = ("vae", "text_encoder") if identity.kind == "denoiser" else identity.lacks
     if has_base:
         return ""
-    if "text_encoder" in lacks:
-        return missing_part(file, "text_encoder")
+    if "text_encoder" in lacks and not has_encoders:
+        return missing_part(file, "text_encoder", identity.family)
     if "vae" in lacks and not vae and not vae_beside(file).is_file():
-        return missing_part(file, "vae")
+        return missing_part(file, "vae", identity.family)
     return ""
 
 
-def missing_part(file: Path, part: str) -> str:
+def missing_part(file: Path, part: str, family: str) -> str:
     if part == "vae":
         beside = f"put it beside the checkpoint as {vae_beside(file).name}"
         return f"it has no vae; name one in the catalog (`vae`, a file), or {beside}"
-    return f"it has no {part}; {BASE}"
+    encoders = ENCODER_FILES.get(family, "") if part.startswith("text_encoder") else ""
+    return f"it has no {part}; {encoders}{BASE}"
 
 
 def vae_beside(file: Path) -> Path:

@@ -21,6 +21,8 @@ OWN_PLACES = ("prompt", "model_id")
 """Fields that stand above the others."""
 CHOSE_A_PICTURE = ("num_images", "best_of", "rank_by")
 """Fields that say which pictures were kept, not how one is made."""
+NOT_IN_FORM = ("preset",)
+"""It may fix what the form sends."""
 TYPES = (str, int, float, bool, RankBy)
 LABELS = {
     "negative_prompt": "What it must not show",
@@ -84,7 +86,11 @@ class PromptForm:
 
 def form_fields() -> list[SpecField]:
     """What one input can hold: no lists. Nothing that only a model of this server honours, where none runs here."""
-    fields = (one for one in fields_of(Txt2ImgSerializer.spec) if one.type in TYPES and not one.rule.internal)
+    fields = (
+        one
+        for one in fields_of(Txt2ImgSerializer.spec)
+        if one.type in TYPES and not one.rule.internal and one.name not in NOT_IN_FORM
+    )
     return [one for one in fields if settings.USE_LOCAL_MODELS or not one.rule.local_only]
 
 

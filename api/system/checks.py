@@ -34,6 +34,7 @@ MEASURES = (
     "attention_slicing",
     "cpu_offload",
     "fp8_storage",
+    "group_offload",
 )  # the names in api/loading/device_memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
@@ -41,6 +42,7 @@ SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a reques
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
 HAZARD_TASKS = ("hazard-cells",)
+CUTOUT_TASKS = ("image-segmentation", "mask-generation")
 DETECTION_TASKS = ("object-detection", "zero-shot-object-detection")
 
 Check = Callable[..., list[CheckMessage]]
@@ -87,6 +89,7 @@ def check_catalog() -> Iterator[CheckMessage]:
     )
     yield from check_model_of_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", "E025", "E026")
     yield from check_model_of_task(catalog, "DEFAULT_UPSCALE_MODEL", (UPSCALING,), "enlarges no pictures", "E040", "E041")
+    yield from check_model_of_task(catalog, "DEFAULT_CUTOUT_MODEL", CUTOUT_TASKS, "cuts nothing out", "E050", "E051")
     if settings.DEFAULT_OCR_MODEL != REMOTE_MODEL:
         yield from check_model_of_task(catalog, "DEFAULT_OCR_MODEL", (OCR,), "reads no text", "E032", "E033")
 

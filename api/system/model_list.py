@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -12,13 +11,15 @@ from django.urls import reverse
 from api.catalog import TEXT_TO_IMAGE, UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
 from api.json_types import JsonObject
 from api.library.entries import SOURCE, UNKNOWN_LICENCE, model_entry
-from api.library.models import NAMED_KINDS, Kind, LibraryFile
+from api.library.models import LOADED_KINDS, Kind, LibraryFile
 from api.system.selectors import is_available, live_workers, loaded_ids
 from config.catalog import get_catalog
 
 OTHER_MODEL = "model"
 KIND_OF_TASK = {TEXT_TO_IMAGE: Kind.CHECKPOINT.value, UPSCALING: Kind.UPSCALER.value}
 MODEL_LIST_KINDS = (*Kind.values, OTHER_MODEL)
+BATCH = 200
+"""Files that are read and described at once: a whole library in Python's objects takes four times its JSON."""
 MOST_ADAPTERS = 10
 """Of the library, that are named with each model."""
 OF_ENTRY = (
@@ -45,12 +46,23 @@ class ModelList:
     limit: int = 1000
     with_paths: bool = False
 
-    def read(self) -> tuple[list[JsonObject], int]:
-        """The first `limit`, and how many there are."""
-        tables = [described for described in self.of_tables() if self.is_wanted(described)]
-        files = self.files()
-        shown = [self.describe_file(row) for row in files[: max(0, self.limit - len(tables))].iterator(chunk_size=200)]
-        return [*islice(tables, self.limit), *shown], len(tables) + files.count()
+    def batches(self) -> Iterator[list[JsonObject]]:
+        """The first `limit`. Batches of files are each a query of their own: the caller may ask for each in another thread."""
+        yield self.tables[: self.limit]
+        wanted = list(self.files().values_list("pk", flat=True)[: max(0, self.limit - len(self.tables))])
+        for start in range(0, len(wanted), BATCH):
+            pks = wanted[start : start + BATCH]
+            rows = LibraryFile.objects.in_bulk(pks)
+            yield [self.describe_file(rows[pk]) for pk in pks if pk in rows]
+
+    @cached_property
+    def total(self) -> int:
+        """How many there are, whatever the limit."""
+        return len(self.tables) + self.files().count()
+
+    @cached_property
+    def tables(self) -> list[JsonObject]:
+        return [described for described in self.of_tables() if self.is_wanted(described)]
 
     @cached_property
     def loaded(self) -> set[str]:
@@ -104,13 +116,13 @@ class ModelList:
     def files(self) -> QuerySet[LibraryFile]:
         if not settings.LIBRARY_DIRS or self.kind == OTHER_MODEL:
             return LibraryFile.objects.none()
-        rows = LibraryFile.objects.present().filter(kind__in=[self.kind] if self.kind else NAMED_KINDS)
+        rows = LibraryFile.objects.present().filter(kind__in=[self.kind] if self.kind else LOADED_KINDS)
         rows = rows.filter(family=self.family) if self.family else rows
         named = Q(entry_id__icontains=self.q) | Q(name__icontains=self.q) | Q(file_name__icontains=self.q)
         return rows.filter(named) if self.q else rows
 
     def describe_file(self, row: LibraryFile) -> JsonObject:
-        is_named = row.kind in NAMED_KINDS
+        is_named = row.kind in LOADED_KINDS
         entry = model_entry(row)
         model = {
             **{name: getattr(entry, name) for name in OF_ENTRY},

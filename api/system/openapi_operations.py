@@ -18,6 +18,10 @@ LAYOUT = {
     "variant": {"gradient": "from-blue-500 to-purple-600", "font": "font-serif", "layout": "text-center"},
     "event_data": {"title": "Summer Concert", "description": "Music by the lake, from seven in the evening."},
 }
+GRID: dict[str, Json] = {
+    "request": {"prompt": "a red circle above a blue square", "seed": 7},
+    "axes": [{"field": "steps", "values": [4, 8]}, {"field": "guidance_scale", "values": [1, 5]}],
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             {
                 "A prompt": {"prompt": "A serene lake at sunset"},
                 "The same picture each time": {"prompt": "a red circle above a blue square", "steps": 20, "seed": 7},
+                "Steered by the edges of a picture": {
+                    "prompt": "a red circle above a blue square",
+                    "control": [{"image": PICTURE, "preprocessor": "canny", "weight": 0.9, "end": 0.8}],
+                },
                 "The best of four": {"prompt": "a red circle above a blue square", "best_of": 4, "rank_by": "clip"},
             },
         ),
@@ -47,8 +55,21 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "POST",
             "/api/img2img/",
             "Make pictures from a picture and a prompt",
-            {"A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6}},
+            {
+                "A picture and a prompt": {"prompt": "a green circle above a yellow square", "image": PICTURE, "strength": 0.6},
+                "A picture that grows to the right": {"prompt": "a red circle", "image": PICTURE, "outpaint": {"right": 32}},
+            },
         ),
+        Operation(
+            "POST", "/api/preprocess/", "Make a control map of a picture", {"Its edges": {"image": PICTURE, "kind": "canny"}}
+        ),
+        Operation(
+            "POST",
+            "/api/grids/",
+            "Vary fields of a request, with all pictures in one",
+            {"Steps and guidance": GRID},
+        ),
+        Operation("POST", "/api/grids/estimate/", "Ask what a grid comes to", {"Steps and guidance": GRID}),
         Operation(
             "POST",
             "/api/prompt/",
@@ -79,6 +100,28 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             {"Five stars": {"rating": 5, "favourite": True, "tags": ["lake"]}},
         ),
         Operation("DELETE", "/api/images/{id}/", "Delete a picture"),
+        Operation("GET", "/api/presets/", "List presets"),
+        Operation(
+            "POST",
+            "/api/presets/",
+            "Give a request a name, for others to begin with",
+            {
+                "A place for words, and a field that may change": {
+                    "name": "product-shot",
+                    "description": "Our products, all in the same light",
+                    "request": {"prompt": "{prompt} above a blue square, at noon", "steps": 20, "guidance_scale": 5},
+                    "parameters": ["steps"],
+                }
+            },
+        ),
+        Operation("GET", "/api/presets/{name}/", "Show a preset, also as name@version"),
+        Operation(
+            "PUT",
+            "/api/presets/{name}/",
+            "Change a preset, as a new version",
+            {"Another prompt": {"request": {"prompt": "{prompt} above a green square, at noon"}}},
+        ),
+        Operation("DELETE", "/api/presets/{name}/", "Delete a preset with its versions"),
     ),
     ("scoring", "Judge layouts and pictures, and train scorers on what people prefer."): (
         Operation("POST", "/api/score/", "Judge a layout", {"Classes and texts": LAYOUT, "A picture": {"image": PICTURE}}),
@@ -124,6 +167,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("DELETE", "/api/scorers/{name}/", "Delete a trained scorer"),
     ),
     ("vision", "Find out what is in a picture."): (
+        Operation("POST", "/api/cutout/", "Cut the subject out of a picture", {"A picture": {"image": PICTURE}}),
         Operation("POST", "/api/detect/", "Find things in a picture", {"A picture": {"image": PICTURE, "annotate": True}}),
         Operation(
             "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}

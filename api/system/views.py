@@ -1,10 +1,11 @@
 """Health, status, models, metrics and the API's own documentation."""
 
 import json
+from itertools import chain
 from typing import Any, ClassVar
 
 from django.db import DatabaseError, connection
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -22,6 +23,7 @@ from api.jobs.api.dialect import SubmitView
 from api.jobs.api.submission import Submission
 from api.problems import CONTENT_TYPE
 from api.system import metrics
+from api.system.json_streams import stream_json_list
 from api.system.model_list import ModelList
 from api.system.selectors import readiness, server_status
 from api.system.serializers import (
@@ -81,11 +83,18 @@ class ModelsView(APIView):
     query_parameters: ClassVar[dict[str, tuple[str, ...]]] = {"get": ("kind", "family", "q", "limit")}
 
     @extend_schema(operation_id="models_list", parameters=[ModelQuerySerializer], responses=ModelSerializer(many=True))
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> Response | StreamingHttpResponse:
         query = ModelQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        models, total = ModelList(**query.validated_data, with_paths=may_see_paths(request)).read()
-        return Response(models, headers={"X-Total-Count": str(total)})
+        models = ModelList(**query.validated_data, with_paths=may_see_paths(request))
+        headers = {"X-Total-Count": str(models.total)}
+        if min(models.total, models.limit) > MOST_AT_ONCE:
+            return stream_json_list(request._request, models.batches(), headers)
+        return Response(list(chain.from_iterable(models.batches())), headers=headers)
+
+
+MOST_AT_ONCE = 1000
+"""Models in one answer that is made whole in memory."""
 
 
 def may_see_paths(request: Request) -> bool:

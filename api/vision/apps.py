@@ -9,11 +9,12 @@ class VisionConfig(AppConfig):
     def ready(self) -> None:
         from api.jobs import kinds
         from api.runtime import judge_registry
+        from api.vision.cutout.handler import Cutout
         from api.vision.handler import Detect
         from api.vision.hazard_handler import Hazards
         from api.vision.object_judge import ObjectKind
         from api.vision.ocr_handler import Ocr
 
-        for kind in (Detect(), Hazards(), Ocr()):
+        for kind in (Cutout(), Detect(), Hazards(), Ocr()):
             kinds.register(kind)
         judge_registry.register("objects", ObjectKind())

@@ -1,39 +1,23 @@
-"""What was found, drawn over the picture: boxes, polygons and cells, with labels in any script. No Django.
+"""What was found, drawn over the picture: boxes, polygons and cells, with labels in any script. No Django."""
 
-Labels are drawn with Pillow and DejaVu Sans, which has every Vietnamese letter; OpenCV's putText draws some of them as others.
-"""
-
-import lzma
-import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from io import BytesIO
-from itertools import groupby
-from pathlib import Path
 from typing import Self
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from api.files.formats import FORMATS, encode
+from api.runtime.labels import clean_label, draw_text, shorten, text_width
 from api.vision.boxes import Box
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
-FONTS = (
-    Path(__file__).with_name("fonts") / "DejaVuSans.ttf.xz",  # 0.3 MB in a checkout instead of 0.8
-    Path("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc"),  # Chinese, Japanese, Korean: Debian's fonts-wqy-microhei
-)
-"""The first that has a letter draws it; those that aren't there are left out."""
 ANNOTATED_FORMAT = "png"
 LEAST_SIDE = 480
 """A smaller picture is enlarged, so that labels can be read."""
 LONGEST_LABEL = 60
-NO_CHARACTER = "\U0010ffff"
-INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-VARIATION_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 PALETTE: tuple[Colour, ...] = (
     (255, 82, 82), (64, 156, 255), (62, 207, 114), (255, 176, 32), (178, 112, 255), (0, 206, 209),
     (255, 99, 190), (164, 210, 40), (255, 132, 66), (120, 144, 255), (0, 190, 150), (230, 205, 60),
@@ -63,20 +47,6 @@ class Annotation:
     def text(self) -> str:
         label = shorten(clean_label(self.label), LONGEST_LABEL)
         return label if self.score is None else f"{label} {self.score:.2f}".lstrip()
-
-
-def clean_label(label: str) -> str:
-    """NFC, on one line, without characters that have no shape: DejaVu Sans has ờ, and no letter for o, horn and grave."""
-    text = " ".join(unicodedata.normalize("NFC", label).split())
-    return "".join(
-        character
-        for character in text
-        if unicodedata.category(character) not in INVISIBLE and character not in VARIATION_SELECTORS
-    )
-
-
-def shorten(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 def colour_of(label: str) -> Colour:
@@ -135,11 +105,7 @@ class LabelPen:
         y = round(top) - high if top >= high else round(max(0.0, top))
         y = max(0, min(y, self.height - high))
         self.draw.rectangle((x, y, x + wide, y + high), fill=colour)
-        start: float = x + self.padding
-        for path, run in runs_of(text):
-            font = font_of(path, self.font_size)
-            self.draw.text((start, y + high / 2), run, font=font, fill=DARK if is_bright(colour) else LIGHT, anchor="lm")
-            start += font.getlength(run)
+        draw_text(self.draw, (x + self.padding, y + high / 2), text, self.font_size, DARK if is_bright(colour) else LIGHT)
 
     def fit(self, text: str) -> str:
         """Cut so that it is not wider than the picture."""
@@ -149,39 +115,9 @@ class LabelPen:
         return text
 
     def text_width(self, text: str) -> int:
-        return round(sum(font_of(path, self.font_size).getlength(run) for path, run in runs_of(text)) + 0.5)
+        return round(text_width(text, self.font_size) + 0.5)
 
 
 def is_bright(colour: Colour) -> bool:
     red, green, blue = colour
     return 299 * red + 587 * green + 114 * blue > 140_000
-
-
-# ---------------------------------------------------------------- fonts
-
-
-@cache
-def fonts() -> tuple[Path, ...]:
-    return tuple(path for path in FONTS if path.is_file())
-
-
-@cache
-def font_of(path: Path, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(BytesIO(lzma.decompress(path.read_bytes())) if path.suffix == ".xz" else path, size)
-
-
-def runs_of(text: str) -> Iterator[tuple[Path, str]]:
-    """Parts of the text, each with the font that has its letters."""
-    for path, letters in groupby(text, path_for):
-        yield path, "".join(letters)
-
-
-@cache
-def path_for(character: str) -> Path:
-    """Where no font has it, the first draws its sign for that."""
-    return next((path for path in fonts() if has_glyph(path, character)), fonts()[0])
-
-
-def has_glyph(path: Path, character: str) -> bool:
-    font = font_of(path, 24)
-    return bytes(font.getmask(character)) != bytes(font.getmask(NO_CHARACTER))

@@ -15,6 +15,7 @@ from api.access.models import ApiKey
 from api.access.services import create_key
 from api.chat.models import Conversation
 from api.images.models import Tag
+from api.images.presets.services import create_preset
 from api.jobs.admin.tools import date_text
 from api.jobs.models import Worker
 from api.scoring.models import PromptScore
@@ -45,6 +46,7 @@ def rows() -> None:
     Worker.objects.create(hostname="here", pid=1)
     Conversation.objects.create(owner_key="local", model_id="starter-vlm", title="hello")
     Tag.objects.create(name="a tag")
+    create_preset(name="a-preset", owner_key="local", request={"prompt": "a {prompt}"}, description="A preset")
     Group.objects.create(name="a group")
 
 

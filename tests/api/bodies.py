@@ -2,6 +2,7 @@
 
 import base64
 import random
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from api.files.decoding import encode_png
 from api.files.models import StoredFile
 from api.files.services import store_upload
 from api.images.metadata import encode_image
+from api.images.presets.services import create_preset
 from api.scoring.models import Rating
 from tests.rows import make_picture
 
@@ -47,14 +49,22 @@ def chat(**fields: Any) -> dict[str, Any]:
     return {"model": VLM, "messages": [{"role": "user", "content": "What is it?"}], **fields}
 
 
+def grid() -> dict[str, Any]:
+    return {"request": {"prompt": "a lake", "seed": 1}, "axes": [{"field": "steps", "values": [4, 8]}]}
+
+
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/txt2img/": lambda: {"prompt": "a lake"},
     "/api/img2img/": lambda: {"prompt": "a lake", "image": text(png())},
+    "/api/grids/": grid,
+    "/api/grids/estimate/": grid,
+    "/api/preprocess/": lambda: {"image": text(png()), "kind": "canny"},
     "/api/prompt/": lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "a1111"},
     "/api/png-info/": lambda: {"image": text(encode_image(picture(), "png", {"prompt": "a lake"}, warn=print))},
     "/api/score/": lambda: {"image": text(png())},
     "/api/score/batch/": lambda: {"items": [{"image": text(png())}]},
     "/api/clip-score/": lambda: {"images": [text(png())], "prompts": ["a lake"]},
+    "/api/cutout/": lambda: {"image": text(png())},
     "/api/detect/": lambda: {"image": text(png())},
     "/api/upscale/": lambda: {"image": text(png()), "model_id": "lanczos"},
     "/api/hazards/": lambda: {"image": text(png())},
@@ -64,16 +74,33 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/comparisons/": lambda: {"images": [str(stored(1).pk), str(stored(2).pk)], "preferred": None},
     "/api/images/": lambda: {"image": text(png())},
     "/api/images/{id}/": dict,
+    "/api/presets/": lambda: {"name": f"a-preset-{uuid.uuid4()}", "request": {"prompt": "a lake", "steps": 5}},
+    "/api/presets/{name}/": lambda: {"request": {"prompt": "a {prompt}"}},
     "/api/models/{model_id}/load/": dict,
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
 }
-FORM_PATHS = ("txt2img", "img2img", "score", "clip-score", "detect", "hazards", "ocr", "upscale")
-FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS]
+FORM_PATHS = (
+    "txt2img",
+    "img2img",
+    "grids",
+    "score",
+    "clip-score",
+    "cutout",
+    "detect",
+    "hazards",
+    "ocr",
+    "preprocess",
+    "upscale",
+)
+FORMS = [path for path in BODIES if path.startswith("/api/") and path.split("/")[2] in FORM_PATHS and "estimate" not in path]
 
 
 def address(path: str) -> str:
     """With what the document's path leaves open filled in."""
     if path == "/api/images/{id}/":
         return f"/api/images/{make_picture().pk}/"
+    if path == "/api/presets/{name}/":
+        name = f"a-preset-{uuid.uuid4()}"
+        return f"/api/presets/{create_preset(name=name, owner_key='local', request={'prompt': 'a'}).name}/"
     return path.replace("{model_id}", "starter")

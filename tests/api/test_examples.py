@@ -47,7 +47,7 @@ def test_every_example_gets_the_answer_that_it_promises(
     server: LiveServer, document: dict[str, Any], pictures: list[str]
 ) -> None:
     for method, path, operation, example in examples(document):
-        address = path.replace("{id}", pictures[0]).replace("{model_id}", "starter")
+        address = path.replace("{id}", pictures[0]).replace("{model_id}", "starter").replace("{name}", "product-shot")
         reply = server.client.request(method, address, json=example["value"])
         if path in LACKING:
             assert (reply.status_code, reply.json()["errors"][0]["field"]) == (400, LACKING[path]), (path, reply.text)

@@ -12,10 +12,13 @@ from django.test import Client
 from rest_framework import serializers
 
 from api.form_data import DelimiterCount
+from api.images.control.serializers import PreprocessSerializer
+from api.images.grids.serializers import GridSerializer
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.images.upscaling.serializers import UpscaleSerializer
 from api.jobs.models import Job
 from api.scoring.serializers import ClipScoreSerializer, ScoreBatchSerializer, ScoreSerializer
+from api.vision.cutout.serializers import CutoutSerializer
 from api.vision.hazard_views import HazardSerializer
 from api.vision.serializers import DetectSerializer, OcrSerializer
 from tests.api.bodies import ASYNC, BODIES, FORMS, png, text
@@ -26,21 +29,27 @@ Form = dict[str, Any]
 SERIALIZERS: dict[str, Any] = {
     "/api/txt2img/": Txt2ImgSerializer,
     "/api/img2img/": Img2ImgSerializer,
+    "/api/grids/": GridSerializer,
     "/api/score/": ScoreSerializer,
     "/api/score/batch/": ScoreBatchSerializer,
     "/api/clip-score/": ClipScoreSerializer,
+    "/api/cutout/": CutoutSerializer,
     "/api/detect/": DetectSerializer,
     "/api/hazards/": HazardSerializer,
     "/api/upscale/": UpscaleSerializer,
     "/api/ocr/": OcrSerializer,
+    "/api/preprocess/": PreprocessSerializer,
 }
 BOX = {"kind": "title", "x": 1.5, "y": 2, "w": 9, "h": 9}
 IMAGES = [text(png(1)), text(png(2))]
 STRUCTURES: dict[str, Any] = {
     "loras": [{"id": "riso", "weight": 0.5}],
+    "variation": {"seed": 5, "strength": 0.25, "earlier": [{"seed": 6, "strength": 0.5}]},
+    "outpaint": {"left": 8, "right": 0, "top": 3, "bottom": 0},
     "hires": {"scale": 1.5, "strength": 0.5},
     "upscale": {"scale": 3, "model_id": "lanczos"},
     "rank_by": {"clip": 0.7, "layout": 0.3},
+    "control": [{"image": IMAGES[0], "kind": "canny"}, {"image": IMAGES[1], "preprocessor": "scribble", "weight": 0.5}],
     "tags": ["a", "b"],
     "variant": {"gradient": "from-purple-500 to-pink-600"},
     "event_data": {"title": "Jazz [live]", "description": 'with "quotes", commas; and ümläuts'},
@@ -50,13 +59,17 @@ STRUCTURES: dict[str, Any] = {
     "prompts": ["a lake, at sunset", "[red] boat"],
     "classes": ["traffic light, red", "[mèo]"],
     "languages": ["en", "de"],
+    "request": {"prompt": "a lake", "seed": 1, "loras": [{"id": "riso"}]},
+    "axes": [
+        {"field": "steps", "values": [4, 8]},
+        {"field": "prompt", "part": "lake", "values": ["sea"], "labels": ["the sea"]},
+    ],
+    "box": {"xmin": 1, "ymin": 2, "xmax": 20, "ymax": 21.5},
+    "points": [{"x": 5, "y": 6}, {"x": 1, "y": 1, "inside": False}],
 }
 BESIDE = {
-    "hires": {"seed": 1},
-    "upscale": {"seed": 1},
+    **{name: {"seed": 1} for name in ("loras", "control", "tags", "variation", "outpaint", "hires", "upscale")},
     "rank_by": {"best_of": 2, "seed": 1},
-    "loras": {"seed": 1},
-    "tags": {"seed": 1},
 }
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
 

@@ -37,6 +37,16 @@ Send = Callable[..., Any]
         ),
         ("/api/img2img/", {"strength": 0}, "less than one step"),
         ("/api/img2img/", {"strength": 0.1, "steps": 9}, "less than one step"),
+        ("/api/img2img/", {"outpaint": {"left": 0}}, "outpaint has no effect: it grows no side"),
+        ("/api/img2img/", {"inpaint_area": "mask"}, "inpaint_area has no effect without a mask"),
+        ("/api/img2img/", {"mask_padding": 8}, "mask_padding has no effect without a mask"),
+        ("/api/img2img/", {"mask_blur": 4}, "mask_blur has no effect without a mask"),
+        ("/api/img2img/", {"mask_invert": True}, "mask_invert has no effect without a mask"),
+        ("/api/img2img/", {"fill": "noise"}, "fill has no effect without a mask"),
+        ("/api/img2img/", {"outpaint": {"left": 8}, "mask_padding": 8}, "mask_padding has no effect without inpaint_area"),
+        ("/api/img2img/", {"outpaint": {"left": 8}, "mask_invert": True}, "mask_invert has no effect without a mask"),
+        ("/api/img2img/", {"outpaint": {"left": 8}, "fill": "blur"}, "fill has no effect at a strength of 1"),
+        ("/api/txt2img/", {"variation": {"seed": 4, "strength": 1}}, "variation has no effect at a strength of 1"),
         ("/api/score/", {"image": None, "event_data": {"title": "a"}, "deep": True}, "deep has no effect"),
         (
             "/api/score/batch/",
@@ -61,7 +71,13 @@ def test_an_ordinary_request_has_no_warning(send: Send, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"negative_prompt": "x"}, {"prompt": "a (red)++ house (old)"}, {"best_of": 2, "rank_by": "clip"}]
+    "fields",
+    [
+        {"negative_prompt": "x"},
+        {"prompt": "a (red)++ house (old)"},
+        {"best_of": 2, "rank_by": "clip"},
+        {"variation": {"seed": 4, "strength": 0}},
+    ],
 )
 def test_what_has_an_effect_has_no_warning(send: Send, fields: dict[str, Any]) -> None:
     assert send("/api/txt2img/", {"prompt": "a lake", **fields}).json()["warnings"] == []

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Send = Callable[..., Any]
 NESTED = [
     ("/api/txt2img/", {"loras": [{"id": "riso", "weight": None}]}),
+    ("/api/txt2img/", {"variation": {"seed": 1, "image": None, "strength": 0.5, "earlier": None}}),
+    ("/api/img2img/", {"outpaint": {"left": None, "right": None, "top": None, "bottom": 8}}),
     ("/api/score/", {"variant": {"gradient": None, "font": None, "layout": None}}),
     ("/api/score/", {"event_data": {"title": None, "description": None}}),
     ("/api/score/", {"elements": [{"kind": None, "x": 1, "y": 1, "w": 9, "h": 9}]}),

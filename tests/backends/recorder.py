@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from api.images.backends.request import ImageRequest
+from api.images.control.use import ControlUse
 from api.images.spec import Img2ImgSpec, LoraUse, Txt2ImgSpec
 from api.specs import InputImage, InputMask
 
@@ -59,8 +60,16 @@ class Recorder:
         self.warned.append(index)
 
 
-def request(*, image: Image.Image | None = None, mask: Image.Image | None = None, **fields: Any) -> ImageRequest:
-    """A picture of 64 × 64 in two steps. `seeds` follow one another; `loras` are tuples of an id, a weight and those of the parts."""
+def request(
+    *,
+    image: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    controls: Sequence[Image.Image] = (),
+    **fields: Any,
+) -> ImageRequest:
+    """A picture of 64 × 64 in two steps. `seeds` follow one another; `loras` are tuples of an id, a weight and those of the parts;
+    `control` are the fields of each ControlUse.
+    """
     defaults: dict[str, Any] = {
         "model_id": "sd1",
         "prompt": "a red circle",
@@ -73,10 +82,19 @@ def request(*, image: Image.Image | None = None, mask: Image.Image | None = None
     assert tuple(seeds) == tuple(range(seeds[0], seeds[0] + len(seeds)))
     names = ("id", "weight", "unet", "text")
     loras = tuple(LoraUse(**dict(zip(names, values, strict=False))) for values in fields.pop("loras", ()))
-    values: dict[str, Any] = {**defaults, **fields, "seed": seeds[0], "num_images": len(seeds), "loras": loras}
+    control = tuple(ControlUse(**use) for use in fields.pop("control", ()))
+    values: dict[str, Any] = {
+        **defaults,
+        **fields,
+        "seed": seeds[0],
+        "num_images": len(seeds),
+        "loras": loras,
+        "control": control,
+    }
     if image is None:
-        return ImageRequest(Txt2ImgSpec(**values))
-    return ImageRequest(Img2ImgSpec(**values, image=InputImage("a"), mask=InputMask("b") if mask else None), image, mask)
+        return ImageRequest(Txt2ImgSpec(**values), controls=tuple(controls))
+    spec = Img2ImgSpec(**values, image=InputImage("a"), mask=InputMask("b") if mask else None)
+    return ImageRequest(spec, image, mask, tuple(controls))
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:

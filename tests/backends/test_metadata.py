@@ -147,3 +147,27 @@ def test_what_is_no_picture_has_no_parameters(data: bytes) -> None:
 
 def test_text_that_is_not_of_this_form_is_left_alone() -> None:
     assert read_infotext("a holiday picture") is None
+
+
+VARIED = {"prompt": "a", "seed": 5, "variation": {"seed": 3, "strength": 0.25, "earlier": []}}
+PAINTED = {"prompt": "a", "seed": 5, "mask_blur": 4.0, "fill": "noise", "inpaint_area": "mask", "mask_padding": 32}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        (VARIED, "Seed: 3, Variation seed: 5, Variation seed strength: 0.25, Size: 64x64, Version: Darkroom"),
+        (
+            {**VARIED, "variation": {"seed": 3, "strength": 0.25, "earlier": [{"seed": 1, "strength": 0.5}]}},
+            "Seed: 5, Size: 64x64, Version: Darkroom",
+        ),
+        ({**VARIED, "variation": {"seed": 3, "strength": 1.0, "earlier": []}}, "Seed: 5, Size: 64x64, Version: Darkroom"),
+        (
+            PAINTED,
+            "Seed: 5, Size: 64x64, Mask blur: 4, Masked content: latent noise, Inpaint area: Only masked, Masked area padding: 32, "
+            "Version: Darkroom",
+        ),
+    ],
+)
+def test_variations_and_masks_are_told_in_automatic1111_s_words(parameters: dict[str, Any], line: str) -> None:
+    assert infotext(parameters, 64, 64).splitlines()[-1] == line

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.live import LiveServer
-from tests.models.tiny import build_tiny_lora, build_tiny_sd
+from tests.models.tiny import build_tiny_lora, build_tiny_sd, build_tiny_sdxl
+from tests.models.tiny_control import build_tiny_control
 
 CATALOG = """
 [models.tiny]
@@ -16,6 +17,25 @@ default_size = 64
 default_steps = 3
 default_guidance_scale = 3.0
 max_batch = 4
+
+[models.tiny-control]
+name = "Tiny control"
+task = "controlnet"
+family = "sd1"
+path = "{control}"
+control = ["canny", "scribble"]
+
+[models.wide-control]
+name = "Wide control"
+task = "controlnet"
+family = "sdxl"
+path = "{control}"
+
+[models.narrow-control]
+name = "Narrow control"
+task = "controlnet"
+family = "sd1"
+path = "{narrow}"
 
 [adapters.tiny-style]
 name = "Tiny style"
@@ -31,7 +51,10 @@ def tiny_catalog_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     model = build_tiny_sd(folder / "tiny")
     lora = build_tiny_lora(folder / "lora", model)
     file = folder / "models.toml"
-    file.write_text(CATALOG.format(model=model, lora=lora if lora.is_file() else next(lora.glob("*.safetensors"))))
+    control = build_tiny_control(folder / "control", model)
+    narrow = build_tiny_control(folder / "narrow", build_tiny_sdxl(folder / "wide"))
+    lora = lora if lora.is_file() else next(lora.glob("*.safetensors"))
+    file.write_text(CATALOG.format(model=model, lora=lora, control=control, narrow=narrow))
     return str(file)
 
 

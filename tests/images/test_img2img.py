@@ -115,3 +115,41 @@ def test_a_lora_in_a_form_changes_the_picture(server: LiveServer) -> None:
     without = server.client.post("/api/img2img/", data={**form, "loras": "[]"}, files=file).json()
     assert (with_it["params"]["loras"], with_it["params"]["tags"]) == ([{"id": "tiny-style", "weight": 2.0}], ["a", "b"])
     assert not np.array_equal(pixels(server, with_it), pixels(server, without))
+
+
+# -- In the picture's own size ---------------------------------------------------------------------------------------------------
+
+
+def test_an_outpainted_png_has_the_source_s_pixels_bit_for_bit(server: LiveServer) -> None:
+    body = {"prompt": "a sea", "image": as_base64(source()), "outpaint": {"left": 24, "bottom": 9}}
+    job = server.client.post("/api/img2img/", json=body).json()
+    assert job["status"] == "succeeded", job
+    made = pixels(server, job)
+    assert made.shape == (73, 88, 3)
+    assert np.array_equal(made[:64, 24:], np.asarray(source(), float))
+
+
+def test_around_a_mask_a_png_keeps_the_picture_s_size_and_its_pixels_bit_for_bit(server: LiveServer) -> None:
+    picture = Image.effect_noise((301, 203), 90).convert("RGB")
+    mask = Image.new("L", picture.size, 0)
+    ImageDraw.Draw(mask).ellipse((200, 50, 240, 90), fill=255)
+    files = {name: (name, base64.b64decode(as_base64(one))) for name, one in (("image", picture), ("mask", mask))}
+    form = {"prompt": "a sea", "inpaint_area": "mask", "mask_padding": "16", "fill": "noise", "strength": "0.9"}
+    job = server.client.post("/api/img2img/", data=form, files=files).json()
+    assert job["status"] == "succeeded", job
+    made, outside = pixels(server, job), np.asarray(mask) == 0
+    assert made.shape == (203, 301, 3)
+    assert np.array_equal(made[outside], np.asarray(picture, float)[outside])
+    assert not np.array_equal(made[~outside], np.asarray(picture, float)[~outside])
+    [image] = job["result"]["images"]
+    assert (image["width"], image["height"]) == (301, 203)
+
+
+def test_a_picture_is_varied_by_its_id_alone(server: LiveServer) -> None:
+    first = server.client.post("/api/txt2img/", json={"prompt": "a lake", "seed": 3}).json()["result"]["images"][0]["id"]
+    body = {"variation": {"image": first, "strength": 0.3}}
+    job = server.client.post("/api/txt2img/", json=body).json()
+    assert job["status"] == "succeeded", job
+    made = server.client.get(f"/api/images/{job['result']['images'][0]['id']}/").json()
+    assert (made["prompt"], made["source"], made["parameters"]["variation"]["seed"]) == ("a lake", first, 3)
+    assert [one["id"] for one in server.client.get("/api/images/", params={"source": first}).json()["results"]] == [made["id"]]

@@ -422,3 +422,34 @@ def test_damaged_files_are_answered(client: Client) -> None:
                 data[draw.randrange(len(data))] = draw.randrange(256)
             body = {"image": base64.b64encode(bytes(data)).decode()}
             assert client.post("/api/png-info/", body, content_type="application/json").status_code == 200
+
+
+def test_a_variation_of_automatic1111_s_is_one_here(ask: Ask) -> None:
+    varied = INFOTEXT.replace("Seed: 42", "Seed: 42, Variation seed: 77, Variation seed strength: 0.25")
+    request = ask(png(parameters=varied))["request"]
+
+    assert (request["seed"], request["variation"]) == (77, {"seed": 42, "strength": 0.25})
+
+
+def test_a_variation_that_is_rubbish_is_left_out_with_a_word(ask: Ask) -> None:
+    answer = ask(png(parameters=INFOTEXT.replace("Seed: 42", "Seed: 42, Variation seed: 77, Variation seed strength: 7")))
+
+    assert "variation" not in answer["request"]
+    assert any(warning.startswith("variation") for warning in answer["warnings"])
+
+
+def test_a_variation_of_ours_is_read_back(ask: Ask) -> None:
+    variation = {"seed": 3, "strength": 0.5, "earlier": [{"seed": 9, "strength": 0.25}]}
+    parameters = {"prompt": "a lake", "model_id": "starter", "seed": 8, "steps": 5, "variation": variation}
+
+    request = ask(png(darkroom=json.dumps(parameters)))["request"]
+    assert (request["seed"], request["variation"]) == (8, variation)
+
+
+@pytest.mark.parametrize(
+    "rubbish", [5, "x", [], {"seed": {}, "strength": []}, {"earlier": "x"}, {"seed": 1, "strength": 0.5, "earlier": 5}]
+)
+def test_rubbish_in_the_place_of_our_variation_is_no_error(ask: Ask, rubbish: object) -> None:
+    parameters = {"prompt": "a lake", "model_id": "starter", "seed": 8, "variation": rubbish}
+
+    assert ask(png(darkroom=json.dumps(parameters)))["request"]["seed"] == 8

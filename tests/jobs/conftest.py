@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -145,7 +146,8 @@ class Workers:
                 child.kill()
             child.wait()
         # Workers that a child supervised end by themselves, a moment later. Until then they could claim the next test's jobs.
-        pids = set(Worker.objects.values_list("pid", flat=True)) - {os.getpid()}
+        here = Worker.objects.filter(hostname=socket.gethostname())
+        pids = set(here.values_list("pid", flat=True)) - {os.getpid()}
         until(lambda: not any(map(is_alive, pids)))
         print(self.log.read_text())  # pytest shows it where the test failed
 

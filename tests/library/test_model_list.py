@@ -1,12 +1,15 @@
 """GET /api/models/ with a library: what is listed, to whom, and how much of it."""
 
 import io
+import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connection
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from PIL import Image
 
@@ -108,6 +111,52 @@ def test_the_number_of_queries_does_not_grow_with_the_files(library: Path, clien
             assert len(listed(client, "?limit=10000")) > start + 20
         counts.append(len(captured))
     assert counts[0] == counts[1]
+
+
+def add_rows(count: int) -> None:
+    rows = [
+        LibraryFile(
+            entry_id=f"many-{number:05}", path=f"/models/{number}.safetensors", path_key=str(number), root="/models", file_name="x",
+            stem="x", size=1, mtime_ns=1, stamp="x", name=f"Many {number:05}", kind="checkpoint", family="sdxl",
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    LibraryFile.objects.bulk_create(rows, batch_size=500)
+
+
+def test_a_long_list_is_sent_in_parts(filled: Path, client: Client) -> None:
+    add_rows(1500)
+    short = client.get("/api/models/?limit=1000")
+    long = client.get("/api/models/?limit=10000")
+    assert (short.streaming, long.streaming) == (False, True)
+    parts = list(long.streaming_content)
+    models = json.loads(b"".join(parts))
+    assert len(parts) > 5
+    assert models[:1000] == short.json()
+    assert str(len(models)) == long["X-Total-Count"] == short["X-Total-Count"]
+    assert [model["id"] for model in models if model["id"].startswith("many-")] == [
+        f"many-{number:05}" for number in range(1500)
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_long_list_is_streamed_by_the_server_too(library: Path, async_client: AsyncClient) -> None:
+    await sync_to_async(add_rows)(1200)
+    reply = await async_client.get("/api/models/?limit=10000")
+    assert reply.is_async
+    models = json.loads(b"".join([part async for part in reply.streaming_content]))
+    assert (reply["Content-Type"], str(len(models))) == ("application/json", reply["X-Total-Count"])
+
+
+def test_ten_thousand_models_take_little_memory(library: Path, client: Client) -> None:
+    add_rows(10_000)
+    list(client.get("/api/models/?limit=10000").streaming_content)  # what is loaded once
+    tracemalloc.start()
+    size = sum(len(part) for part in client.get("/api/models/?limit=10000").streaming_content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size > 4_000_000
+    assert peak < 8 * 2**20
 
 
 # ---------------------------------------------------------------- preview pictures

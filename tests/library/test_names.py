@@ -11,13 +11,13 @@ from django.test import Client
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from api.catalog import UnknownAdapter, UnknownModel
+from api.catalog import ModelEntry, UnknownAdapter, UnknownEntry, UnknownModel
 from api.jobs.models import Job
 from api.library.hashing import hash_rows
 from api.library.models import LibraryFile
 from api.library.scan import scan_library
 from config.catalog import get_catalog
-from tests.library.files import EMBEDDING, PICKLE, write_bytes, write_checkpoint, write_file, write_lora, write_xl
+from tests.library.files import EMBEDDING, PICKLE, VAE, write_bytes, write_checkpoint, write_file, write_lora, write_xl
 
 EMOJI = "my model (v2) 🎨.safetensors"
 
@@ -87,6 +87,41 @@ def test_adapters_and_embeddings_are_found_for_their_family(filled: Path) -> Non
 def test_what_is_no_usable_model_is_told_as_such(filled: Path, name: str, sentence: str) -> None:
     with pytest.raises(UnknownModel) as caught:
         get_catalog().get(name)
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("name", ["fine", "fine.safetensors", "VAE/fine.safetensors"])
+def test_an_entry_names_a_vae_of_the_library(library: Path, name: str) -> None:
+    vae = write_file(library / "VAE" / "fine.safetensors", VAE)
+    scan_library()
+    assert get_catalog().with_files(ModelEntry(id="mine", name="Mine", vae=name)).vae == str(vae)
+    assert get_catalog().with_files(ModelEntry(id="mine", name="Mine", vae=str(vae))).vae == str(vae)
+
+
+def test_an_entry_names_text_encoders_of_the_library(library: Path) -> None:
+    shapes = {"encoder.block.0.layer.0.SelfAttention.q.weight": (4096, 4096)}
+    file = write_file(library / "clip" / "t5xxl_fp16.safetensors", shapes)
+    scan_library()
+    entry = get_catalog().with_files(ModelEntry(id="mine", name="Mine", text_encoders=("t5xxl_fp16.safetensors",)))
+    assert entry.text_encoders == (str(file),)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("ink", "'ink' is a LoRA, which goes into `loras`."),
+        ("fin", "There is no VAE 'fin'. Did you mean fine?"),
+        ("same.safetensors", "'same.safetensors' is the name of several files. Name one by its id: same, same-"),
+        ("/nowhere/fine.safetensors", "There is no VAE '/nowhere/fine.safetensors'."),
+    ],
+)
+def test_a_vae_that_is_none_is_told_as_such(library: Path, name: str, sentence: str) -> None:
+    write_lora(library / "ink.safetensors")
+    for file in ("fine", "a/same", "b/same"):
+        write_file(library / f"{file}.safetensors", VAE)
+    scan_library()
+    with pytest.raises(UnknownEntry) as caught:
+        get_catalog().with_files(ModelEntry(id="mine", name="Mine", vae=name))
     assert str(caught.value).startswith(sentence)
 
 

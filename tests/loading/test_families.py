@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import init_empty_weights
-from transformers import CLIPTextConfig, CLIPTextModel
+from sentencepiece import SentencePieceProcessor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, T5Tokenizer
 
 from api.catalog import ModelEntry
+from api.catalog.single_files import why_not
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.checkpoints import build_empty, class_of
@@ -22,9 +24,10 @@ from api.loading.single_files.clip_tokenizer import make_clip_tokenizer
 from api.loading.single_files.configurations import FAMILIES
 from api.loading.single_files.fitting import check_part
 from api.loading.single_files.plan import Plan, make_plan
+from api.loading.single_files.t5_tokenizer import PIECES, make_t5_tokenizer
 from tests.loading import originals
 from tests.model_files.files import Shape, header_of, write_sparse
-from tests.models.tiny import build_tiny_sd
+from tests.models.tiny import build_tiny_sd, build_tiny_sd3
 
 ENTRY = ModelEntry(id="mine", name="Mine")
 CPU = Device("cpu", 0, "CPU", torch.float32, False, 2**34)
@@ -173,8 +176,38 @@ def test_a_pruned_sdxl_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_parts_that_a_transformer_alone_needs_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DarkroomError, match="it has no text_encoder; name a model of the same family"):
+    with pytest.raises(
+        DarkroomError,
+        match=r"it has no text_encoder; name the files clip_l and t5xxl in the catalog \(`text_encoders`\), or name a model",
+    ):
         planned(tmp_path, flux_shapes())
+
+
+def test_flux_is_put_together_from_the_files_that_comfyui_has(tmp_path: Path) -> None:
+    """A transformer, its VAE, CLIP and T5: four files, and no base."""
+    whole = with_t5(release("flux"))
+    parts = {"clip_l": "text_encoders.clip_l.transformer.", "t5xxl": "text_encoders.t5xxl.transformer.", "ae": originals.VAE}
+    files = {
+        name: write_sparse(
+            tmp_path / f"{name}.safetensors",
+            header_of({key.removeprefix(prefix): shape for key, shape in whole.items() if key.startswith(prefix)}),
+        )
+        for name, prefix in parts.items()
+    }
+    file = write_sparse(tmp_path / "flux1-dev.safetensors", header_of(flux_shapes()))
+    encoders = (str(files["t5xxl"]), str(files["clip_l"]))
+    entry = ModelEntry(id="mine", name="Mine", path=file, single_file=True, vae=str(files["ae"]), text_encoders=encoders)
+    found = {part.name: part for part in make_plan(entry, file, None).parts}
+    assert {name: part.file.stem for name, part in found.items()} == {
+        "transformer": "flux1-dev",
+        "text_encoder": "clip_l",
+        "text_encoder_2": "t5xxl",
+        "vae": "ae",
+    }
+    for part in found.values():
+        model = build_empty(ENTRY, part.name, part.model_class, part.config)
+        check_part(ENTRY, part.file.name, part.name, part.place, part.tensors, model, part.config)
+    assert why_not(entry) == ""
 
 
 # -- Without a base ----------------------------------------------------------------------------------------------------------
@@ -210,11 +243,38 @@ def test_a_file_needs_no_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert pipeline.tokenizer.model_max_length == 77
 
 
-def test_a_t5_without_its_tokenizer_says_where_one_is_taken_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(tmp_path, with_t5(release("flux", double=1, single=1)))
-    from api.loading.single_files import building
+def test_the_tokenizer_of_t5_is_its_own() -> None:
+    """Numbers as T5's SentencePiece model gives them, and the marks that T5's encoder was trained with."""
+    tokenizer = make_t5_tokenizer()
+    assert tokenizer("a photo of a cat").input_ids == [3, 9, 1202, 13, 3, 9, 1712, 1]
+    assert (len(tokenizer), tokenizer.model_max_length, tokenizer.pad_token_id, tokenizer.eos_token_id) == (32100, 512, 0, 1)
+    processor = SentencePieceProcessor(model_proto=lzma.decompress(PIECES.read_bytes()))
+    for text in ("A lake,  at sunset ½", "ＦＵＬＬ width ﬁ 模型 🎨", " \n tab\t", "", "don't (stop:1.2)", "x" * 600):
+        assert tokenizer(text).input_ids == [*processor.encode(text), tokenizer.eos_token_id]
 
-    monkeypatch.setattr(building, "make_plan", lambda *arguments: plan)
-    monkeypatch.setattr(building, "_load_from_file", lambda *arguments: {})
-    with init_empty_weights(), pytest.raises(DarkroomError, match="no single file has the tokenizer_2 of its T5 encoder"):
-        building.build_single_file(plan.entry, plan.file, CPU)
+
+def test_a_file_with_t5_needs_no_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = build_tiny_sd3(tmp_path / "sd3")
+    for part in ("text_encoder", "text_encoder_2", "text_encoder_3"):
+        config = json.loads((folder / part / "config.json").read_text())
+        model_class = T5EncoderModel if part == "text_encoder_3" else CLIPTextModelWithProjection
+        words = (
+            {"vocab_size": 32128}
+            if part == "text_encoder_3"
+            else {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
+        )
+        shutil.rmtree(folder / part)
+        torch.manual_seed(0)
+        model_class(model_class.config_class(**{**config, **words})).save_pretrained(folder / part)
+    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
+        shutil.rmtree(folder / name)
+    file = originals.write(tmp_path / "mine.safetensors", originals.sd3(folder))
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"tokenizer_3": ["transformers", "T5TokenizerFast"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    monkeypatch.setattr("api.loading.single_files.configurations.FAMILIES", tmp_path)
+    pipeline = build_pipeline(ModelEntry(id="mine", name="Mine", path=file, single_file=True), file, CPU)
+    pictures = pipeline("a cat", num_inference_steps=1, height=64, width=64, max_sequence_length=77, output_type="pt").images
+    assert torch.isfinite(pictures).all()
+    assert isinstance(pipeline.tokenizer_3, T5Tokenizer)
+    assert not torch.equal(pictures, pipeline("a dog", num_inference_steps=1, height=64, width=64, output_type="pt").images)

@@ -15,10 +15,11 @@ from api.catalog import ModelEntry
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.device_memory import weight_bytes
-from api.loading.pipelines import build_pipeline, estimate_bytes
+from api.loading.pipelines import build_pipeline, estimate_bytes, pipeline_for_task
 from tests.loading import originals
 from tests.models.tiny import (
     build_tiny_inpainting_sd,
+    build_tiny_inpainting_sdxl,
     build_tiny_sd,
     build_tiny_sd2,
     build_tiny_sd3,
@@ -164,14 +165,44 @@ def test_a_denoiser_that_diffusers_saved_is_loaded_too(folders: Path, device: De
     assert all(torch.equal(weight, own[name]) for name, weight in single.transformer.state_dict().items())
 
 
-def test_a_file_for_inpainting_has_nine_channels_and_its_own_pipeline(folders: Path, tmp_path: Path, device: Device) -> None:
-    folder = build_tiny_inpainting_sd(tmp_path / "inpainting")
-    file = originals.write(tmp_path / "x.safetensors", originals.sd1(folder))
-    single = load(folders, device, "sd1", file)
-    assert type(single).__name__ == "StableDiffusionInpaintPipeline"
+INPAINTING: dict[str, Callable[..., Path]] = {
+    "sd1": build_tiny_inpainting_sd,
+    "sd2": build_tiny_inpainting_sd,  # which predicts the noise, unlike the plain one
+    "sdxl": build_tiny_inpainting_sdxl,
+}
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("family", INPAINTING)
+def test_a_file_for_inpainting_gives_the_folder_s_pictures(
+    folders: Path, tmp_path: Path, device: Device, family: str, strength: float
+) -> None:
+    folder = INPAINTING[family](tmp_path / family)
+    base = INPAINTING[family](tmp_path / "base", seed=1)
+    file = originals.write(tmp_path / "x.safetensors", FAMILIES[family][1](folder))
+    single = build_pipeline(entry_of(file), file, device, base)
+    whole = build_pipeline(folder_entry(folder), folder, device)
+    assert type(single) is type(pipeline_for_task(whole, "inpainting"))
     assert single.unet.config.in_channels == 9
-    own = originals.read(folder, "unet")
-    assert all(torch.equal(weight, own[name]) for name, weight in single.unet.state_dict().items())
+    assert torch.equal(inpainted(single, strength), inpainted(whole, strength))
+
+
+def inpainted(pipeline: Any, strength: float) -> torch.Tensor:
+    noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(2))
+    mask = torch.zeros(1, 64, 64)
+    mask[:, 16:48, 16:48] = 1
+    made = pipeline_for_task(pipeline, "inpainting")(
+        "a red cat at sunset",
+        image=noise[None],
+        mask_image=mask[None],
+        strength=strength,
+        num_inference_steps=4,
+        height=64,
+        width=64,
+        generator=torch.Generator().manual_seed(1),
+        output_type="pt",
+    )
+    return made.images
 
 
 def test_the_file_may_vanish_once_it_is_loaded(folders: Path, device: Device, tmp_path: Path) -> None:
@@ -180,6 +211,43 @@ def test_the_file_may_vanish_once_it_is_loaded(folders: Path, device: Device, tm
     before = picture(single)
     file.write_bytes(b"")
     assert torch.equal(picture(single), before)
+
+
+# -- Text encoders of their own ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def encoders(folders: Path, tmp_path: Path) -> dict[str, Path]:
+    """As ComfyUI's folder `clip` has them."""
+    own = {"clip_l": originals.with_tower(originals.read(folders / "sd3", "text_encoder"))}
+    own["t5xxl"] = originals.read(folders / "sd3", "text_encoder_3")
+    return {name: originals.write(tmp_path / f"{name}.safetensors", tensors) for name, tensors in own.items()}
+
+
+def test_text_encoders_are_taken_from_the_files_that_the_entry_names(
+    folders: Path, device: Device, encoders: dict[str, Path]
+) -> None:
+    [transformer] = (folders / "sd3" / "transformer").glob("*.safetensors")
+    named = tuple(map(str, encoders.values()))
+    single = load(folders, device, "sd3", transformer, text_encoders=named)
+    whole = build_pipeline(folder_entry(folders / "sd3"), folders / "sd3", device)
+    base = build_pipeline(folder_entry(folders / "sd3-base"), folders / "sd3-base", device)
+    whole.register_modules(text_encoder_2=base.text_encoder_2, vae=base.vae)
+    assert torch.equal(picture(single), picture(whole))
+
+
+@pytest.mark.parametrize(
+    ("family", "names", "said"),
+    [
+        ("sd3", ["clip_l", "clip_l"], "its text encoder clip_l.safetensors is the second of its kind"),
+        ("sd1", ["t5xxl"], "its text encoder t5xxl.safetensors is none that a model of its family has"),
+    ],
+)
+def test_a_text_encoder_that_has_no_place_is_named(
+    folders: Path, device: Device, encoders: dict[str, Path], family: str, names: list[str], said: str
+) -> None:
+    named = tuple(str(encoders[name]) for name in names)
+    assert said in refusal(folders, device, family, single_file(folders / family, family), text_encoders=named)
 
 
 # -- The VAE -----------------------------------------------------------------------------------------------------------------

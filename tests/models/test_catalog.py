@@ -213,6 +213,9 @@ class OneFile:
     def find_embedding(self, name: str) -> EmbeddingEntry | None:
         return self.vectors if name == "easy" else None
 
+    def find_part(self, kind: str, name: str) -> Path | None:
+        return None
+
     def models(self, task: str) -> list[ModelEntry]:
         return [self.model] if task == "text-to-image" else []
 
@@ -283,7 +286,10 @@ def test_an_embedding_is_a_table_too(tmp_path: Path) -> None:
     [
         ('[embeddings.easy]\npath = "easy.pt"\nfamily = "sd1"', '"path" must be a safetensors file'),
         ('[embeddings.easy]\npath = "easy.safetensors"', '"family" must say which models it fits'),
-        ('[models.one]\npath = "one.ckpt"\nsingle_file = true', '"single_file" goes with a "path" that is a safetensors file'),
+        (
+            '[models.one]\npath = "one.ckpt"\nsingle_file = true',
+            '"single_file" goes with a "path" that is a safetensors or GGUF file',
+        ),
         ('[models.one]\npath = "one"\nprediction = "v"', '"prediction" must be one of epsilon, v_prediction'),
     ],
 )

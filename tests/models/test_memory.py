@@ -250,7 +250,7 @@ def test_the_cause_of_an_error_counts() -> None:
 
 
 def test_every_measure_says_something() -> None:
-    assert set(MEASURES) == {"vae_slicing", "vae_tiling", "attention_slicing", "cpu_offload", "fp8_storage"}
+    assert set(MEASURES) == {"vae_slicing", "vae_tiling", "attention_slicing", "cpu_offload", "group_offload", "fp8_storage"}
 
 
 class CpuAsAccelerator(Device):
@@ -418,10 +418,31 @@ def test_where_8_bits_are_asked_of_all_a_model_that_has_no_denoiser_still_needs_
     assert asked == [loader.loaded()[0]["bytes"]]
 
 
+def denoiser_in_8_bits(catalog: Catalog, tmp_path: Path, cuda: Device) -> int:
+    with ModelLoader(with_storage(catalog, "a"), ModelStore(tmp_path), cuda).use("a", "text-to-image") as lease:
+        parts = [weight_bytes(part) for part in (lease.pipeline.unet, lease.pipeline.vae, lease.pipeline.text_encoder)]
+    return max(parts)
+
+
+@pytest.mark.parametrize("model_id", ["a", "flux"])
+def test_what_is_too_large_even_in_8_bits_is_brought_to_the_device_layer_by_layer(
+    catalog: Catalog, tmp_path: Path, cuda: Device, model_id: str
+) -> None:
+    loader = ModelLoader(catalog, ModelStore(tmp_path), cuda, memory_limit=1000)
+    with loader.use(model_id, "text-to-image") as lease:
+        assert lease.measures == ["fp8_storage", "group_offload"]
+        assert lease.notes == [MEASURES["fp8_storage"], MEASURES["group_offload"]]
+        assert len(make_pictures(loader, lease, 1)) == 1
+        assert not lease.apply_temporary_measure("cpu_offload")
+        largest = max(weight_bytes(part) for part in lease.pipeline.components.values() if isinstance(part, torch.nn.Module))
+        assert loader.loaded()[0]["bytes"] < largest
+    assert loader.unload(model_id)
+
+
 def test_a_denoiser_over_the_budget_is_kept_in_8_bits_and_offloaded_and_both_are_said(
     catalog: Catalog, tmp_path: Path, cuda: Device
 ) -> None:
-    loader = ModelLoader(catalog, ModelStore(tmp_path), cuda, memory_limit=1000)
+    loader = ModelLoader(catalog, ModelStore(tmp_path), cuda, memory_limit=denoiser_in_8_bits(catalog, tmp_path, cuda))
     with loader.use("a", "text-to-image") as lease:
         assert lease.measures == ["fp8_storage", "cpu_offload"]
         assert lease.notes == [MEASURES["fp8_storage"], MEASURES["cpu_offload"]]

@@ -65,6 +65,11 @@ def build_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
     return _cached(_make_sdxl, folder, seed=seed)
 
 
+def build_tiny_inpainting_sdxl(folder: Path, *, seed: int = 0) -> Path:
+    """Stable Diffusion XL for inpainting, in small: 9 channels."""
+    return _cached(_make_sdxl, folder, seed=seed, in_channels=9)
+
+
 def build_tiny_sd3(folder: Path, *, seed: int = 0) -> Path:
     """Stable Diffusion 3 in small: a flow-matching transformer, 16-channel latents, two CLIP encoders and T5."""
     return _cached(_make_sd3, folder, seed=seed)
@@ -147,10 +152,11 @@ def _make_sd(folder: Path, *, seed: int, prediction_type: str, in_channels: int 
     ).save_pretrained(folder, safe_serialization=True)
 
 
-def _make_sdxl(folder: Path, *, seed: int) -> None:
+def _make_sdxl(folder: Path, *, seed: int, in_channels: int = 4) -> None:
     torch.manual_seed(seed)
     tokenizer = _tokenizer(folder.with_name(folder.name + "-tokenizer"))
     unet = _unet(
+        in_channels=in_channels,
         cross_attention_dim=64,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from api.catalog import load_catalog
-from api.vision.overlays import FONTS, font_of
+from api.runtime.labels import FONTS, font_of
 
 HAS_TESSERACT = shutil.which("tesseract") is not None
 needs_tesseract = pytest.mark.skipif(not HAS_TESSERACT and os.environ.get("CI") != "true", reason="Tesseract is not installed")

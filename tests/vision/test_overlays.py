@@ -7,21 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 
-from api.vision import overlays
+from api.runtime import labels
+from api.runtime.labels import clean_label, fonts, has_glyph, runs_of
 from api.vision.boxes import Box
-from api.vision.overlays import (
-    DARK,
-    LEAST_SIDE,
-    Annotation,
-    LabelPen,
-    clean_label,
-    colour_of,
-    draw_annotations,
-    encode_annotated,
-    fonts,
-    has_glyph,
-    runs_of,
-)
+from api.vision.overlays import DARK, LEAST_SIDE, Annotation, LabelPen, colour_of, draw_annotations, encode_annotated
 
 VIETNAMESE = "àáảãạăằắẳẵặâầấẩẫậèéẻẽẹêềếểễệìíỉĩịòóỏõọôồốổỗộơờớởỡợùúủũụưừứửữựỳýỷỹỵđ"
 GROUND = (200, 200, 200)
@@ -97,11 +86,11 @@ def test_a_label_is_never_wider_than_the_picture(width: int) -> None:
 def test_a_letter_is_drawn_by_the_first_font_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, other = fonts()[0], tmp_path / "other.ttf"
     other.write_bytes(first.read_bytes())
-    monkeypatch.setattr(overlays, "fonts", lambda: (first, other))
-    monkeypatch.setattr(overlays, "has_glyph", lambda path, letter: (path == other) == (letter in "禁止"))
-    overlays.path_for.cache_clear()
+    monkeypatch.setattr(labels, "fonts", lambda: (first, other))
+    monkeypatch.setattr(labels, "has_glyph", lambda path, letter: (path == other) == (letter in "禁止"))
+    labels.path_for.cache_clear()
     assert list(runs_of("a禁止b")) == [(first, "a"), (other, "禁止"), (first, "b")]
-    overlays.path_for.cache_clear()
+    labels.path_for.cache_clear()
 
 
 def test_a_label_has_one_colour_in_every_picture() -> None:

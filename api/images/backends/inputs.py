@@ -1,35 +1,29 @@
-"""The source picture and mask of a request, brought to the size that is made. No torch."""
+"""The source picture and mask of a request, as the models are given them. No torch."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from api.images.backends.frames import PAINTED, brightest
 from api.images.backends.request import ImageRequest
 from api.images.spec import INPAINTING, Img2ImgSpec, Txt2ImgSpec
 
-PAINTED = 128
-"""From this value on a pixel of the mask is painted: the pipelines know no half painted ones."""
-
 
 def source_image(request: ImageRequest) -> Image.Image:
-    """RGB, width × height: scaled to cover, cropped at the centre, transparency laid on white."""
-    assert request.image is not None
-    return ImageOps.fit(_flatten(request.image), (request.spec.width, request.spec.height), Image.Resampling.LANCZOS)
+    """RGB, width × height: what the model sees of the picture."""
+    return request.frame.view
 
 
 def source_mask(request: ImageRequest) -> Image.Image:
-    """L, width × height, cut exactly as the picture is; a mask of another size is first stretched onto the picture.
+    """L, width × height, cut exactly as the picture is."""
+    assert request.frame.view_mask is not None
+    return request.frame.view_mask
 
-    A mask of 0 and 1 is one of numbers that were never scaled: its ones are white.
-    """
-    assert request.image is not None
-    assert request.mask is not None
-    mask = request.mask.convert("L")
-    if _brightest(mask) == 1:
-        mask = mask.point(lambda value: 255 * value)
-    stretched = mask.resize(request.image.size, Image.Resampling.BILINEAR)
-    return ImageOps.fit(stretched, (request.spec.width, request.spec.height), Image.Resampling.BILINEAR)
+
+def unchanged_image(request: ImageRequest) -> Image.Image:
+    """The result where nothing is painted."""
+    return request.frame.canvas
 
 
 def network_mask(request: ImageRequest, cell: int) -> Image.Image:
@@ -49,7 +43,7 @@ def network_mask(request: ImageRequest, cell: int) -> Image.Image:
 
 def paints_nothing(request: ImageRequest) -> bool:
     """Is there a mask, and nothing of it white enough for the network?"""
-    return request.spec.task == INPAINTING and _brightest(source_mask(request)) < PAINTED
+    return request.spec.task == INPAINTING and brightest(source_mask(request)) < PAINTED
 
 
 def leaves_unchanged(request: ImageRequest) -> bool:
@@ -71,17 +65,16 @@ def _runs_no_step(spec: Txt2ImgSpec) -> bool:
 
 def notes_on_mask(request: ImageRequest) -> list[str]:
     """In sentences what of a mask is not as it was sent, or has no effect."""
-    if request.spec.task != INPAINTING:
+    if request.mask is None:
         return []
     assert request.image is not None
-    assert request.mask is not None
     notes = []
-    if _brightest(request.mask.convert("L")) == 1:
+    if brightest(request.mask.convert("L")) == 1:
         notes.append("The mask has the values 0 and 1 only: 1 was read as white.")
     if paints_nothing(request):
-        brightest = _brightest(source_mask(request))
+        value = brightest(source_mask(request))
         notes.append(
-            f"The mask paints nothing, so the picture was left as it is: its brightest value is {brightest} of 255, and "
+            f"The mask paints nothing, so the picture was left as it is: its brightest value is {value} of 255, and "
             f"{PAINTED} or more is painted."
         )
     (width, height), (wide, high) = request.mask.size, request.image.size
@@ -93,20 +86,5 @@ def notes_on_mask(request: ImageRequest) -> list[str]:
 
 
 def keep_outside_mask(made: Image.Image, request: ImageRequest) -> Image.Image:
-    """The picture that was made, with the source's own pixels where the mask is black; grey mixes the two.
-
-    The latents alone don't keep them: the autoencoder changes every pixel a little on the way there and back.
-    """
-    return Image.composite(made, source_image(request), source_mask(request))
-
-
-def _brightest(mask: Image.Image) -> int:
-    return int(np.asarray(mask).max())
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(white, rgba).convert("RGB")
+    """The picture that was made, with the source's own pixels where the mask is black; grey mixes the two."""
+    return request.frame.lay_back(made)

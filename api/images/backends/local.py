@@ -18,7 +18,7 @@ from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
 from api.images.backends.cudnn import cudnn_in_use
 from api.images.backends.engine.calls import call_engine
-from api.images.backends.inputs import leaves_unchanged, notes_on_source, source_image
+from api.images.backends.inputs import leaves_unchanged, notes_on_source, unchanged_image
 from api.images.backends.lora_files import find_adapters
 from api.images.backends.pipeline_call import call_pipeline
 from api.images.backends.request import Collector, Hooks, ImageRequest, Outcome, PictureList, RunResult
@@ -85,5 +85,5 @@ def _take_unchanged(requests: Sequence[ImageRequest], hooks: Hooks, collector: C
     unchanged = frozenset(index for index, request in enumerate(requests) if leaves_unchanged(request))
     for index in unchanged:
         for number in range(len(requests[index].spec.seeds)):
-            collector.take(index, number, source_image(requests[index]))
+            collector.take(index, number, unchanged_image(requests[index]))
     return unchanged

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from api.errors import DarkroomError
+from api.loading.device_memory import is_offloaded_by_layers
 
 
 class LowRankLayer(torch.nn.Module):
@@ -54,6 +55,8 @@ class ChangedLayers:
     """Copies of weights and biases, by parameter."""
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
     """In which each component computes; asking for it walks through all its modules."""
+    devices: dict[str, torch.device | None] = field(default_factory=dict)
+    """Where the factors stay, of components whose layers are brought to the device one by one; None: where the layer's weight is."""
 
     def wrap(self, pipeline: Any, name: str, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """`pairs`: (down, up) in fp32, for each adapter with its scale and strength in it."""
@@ -61,7 +64,8 @@ class ChangedLayers:
         component = name.partition(".")[0]
         if component not in self.dtypes:
             self.dtypes[component] = getattr(pipeline, component).dtype
-        options = {"device": layer.weight.device, "dtype": self.dtypes[component]}
+            self.devices[component] = pipeline._execution_device if is_offloaded_by_layers(pipeline) else None
+        options = {"device": self.devices[component] or layer.weight.device, "dtype": self.dtypes[component]}
         down, up = (torch.cat(factors, dim=axis).to(**options) for axis, factors in enumerate(zip(*pairs, strict=True)))
         setattr(parent, attribute, LowRankLayer(layer, down, up))
         self.wrapped.append(name)

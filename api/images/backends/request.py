@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
 from api.errors import DarkroomError
-from api.images.spec import Txt2ImgSpec
+from api.images.backends.frames import Frame, make_frame
+from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
 class ImageRequest:
     """A request, with its pictures opened.
 
-    `image` and `mask` may have any size: both are scaled and cropped at the centre to cover width × height, keeping their
-    proportions (inputs.py); the mask is white where the picture is to be repainted.
+    `image` and `mask` may have any size (frames.py); the mask is white where the picture is to be repainted.
     """
 
     spec: Txt2ImgSpec
@@ -28,6 +29,15 @@ class ImageRequest:
     mask: Image.Image | None = None
     latents: torch.Tensor | None = None
     """(1, channels, h, w), in the place of `image`: what the picture would be encoded to."""
+    controls: tuple[Image.Image, ...] = ()
+    """Of `spec.control`, in its order; they may have any size, too."""
+
+    @cached_property
+    def frame(self) -> Frame:
+        """Of a request that has a picture."""
+        assert isinstance(self.spec, Img2ImgSpec)
+        assert self.image is not None
+        return make_frame(self.spec, self.image, self.mask)
 
 
 class Hooks(Protocol):

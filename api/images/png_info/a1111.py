@@ -18,7 +18,7 @@ HIRES = {"Hires upscale": "scale", "Hires steps": "steps", "Hires upscaler": "up
 UPSCALE = {"Postprocess upscale by": "scale", "Postprocess upscaler": "model_id"}
 READ = {*VALUES, *HIRES, *UPSCALE, "Sampler", "Schedule type", "Size", "Model", "Model hash", "Clip skip",
         "Denoising strength", "VAE", "VAE hash",
-        "Lora hashes", "TI hashes", "Version", "Hashes", "RNG", "Prompt syntax"}  # fmt: skip
+        "Lora hashes", "TI hashes", "Version", "Hashes", "RNG", "Prompt syntax", "Variation seed", "Variation seed strength"}  # fmt: skip
 NOTHING_LOST = {"Template", "Negative Template", "NGMS", "Emphasis", "Module 1", "Module 2", "Module 3", "Civitai resources",
                 "Civitai metadata", "Created Date", "Diffusion in Low Bits", "User", "Discard penultimate sigma"}  # fmt: skip
 
@@ -37,6 +37,7 @@ def read_infotext(text: str) -> Found | None:
         syntax = pairs.get("Prompt syntax", "")
         found.syntax = syntax if syntax in SYNTAXES else COMPEL
     found.values = {ours: pairs[theirs] for theirs, ours in VALUES.items() if theirs in pairs}
+    read_variation(pairs, found)
     width, by, height = pairs.get("Size", "").partition("x")
     if by:
         found.values |= {"width": width, "height": height}
@@ -58,6 +59,13 @@ def read_infotext(text: str) -> Found | None:
         found.warnings.append(f"The noise came from the {pairs['RNG']}'s generator: the same seed gives another picture here.")
     found.warnings += describe_unread(pairs)
     return found
+
+
+def read_variation(pairs: dict[str, str], found: Found) -> None:
+    """Their `Seed` is that of the picture that is varied; here `seed` is the picture's own."""
+    if "Variation seed" in pairs and "Variation seed strength" in pairs:
+        found.variation = {"seed": pairs.get("Seed"), "strength": pairs["Variation seed strength"]}
+        found.values["seed"] = pairs["Variation seed"]
 
 
 def read_hires(pairs: dict[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ def read_darkroom(data: Mapping[str, Any]) -> Found:
     found.sampler = as_text(data.get("scheduler"))
     found.models = [as_text(data.get("model_id"))] if as_text(data.get("model_id")) else []
     found.loras = [read_lora(use) for use in map(as_mapping, as_list(data.get("loras")))]
+    found.variation = data.get("variation") if isinstance(data.get("variation"), dict) else None
     found.hires, found.upscale = dict(as_mapping(data.get("hires"))), dict(as_mapping(data.get("upscale")))
     if data.get("shortened"):
         found.warnings.append("The parameters were shortened when the file was written.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.images.prompt_syntax.syntaxes import COMPEL
+from api.json_types import JsonObject
 
 LONGEST_SHOWN = 80
 
@@ -35,6 +36,8 @@ class Found:
     loras: list[FoundLora] = field(default_factory=list)
     embeddings: list[str] = field(default_factory=list)
     vae: str = ""
+    variation: JsonObject | None = None
+    """As a request has it."""
     strength: Any = None
     """Of a picture that was made from another."""
     hires: dict[str, Any] = field(default_factory=dict)

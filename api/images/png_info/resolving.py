@@ -54,6 +54,7 @@ def resolve(found: Found) -> Resolved:
     put_prompts(found, resolved)
     for name, value in found.values.items():
         put_number(resolved, FIELDS[name], value)
+    put_variation(found, resolved)
     put_scheduler(found, resolved)
     put_loras(found.loras, entry, resolved)
     if found.hires:
@@ -126,6 +127,15 @@ def number(value: object) -> float | int | None:
         return read if math.isfinite(read) and abs(read) < 1e30 else None
     except (ValueError, OverflowError):
         return None
+
+
+def put_variation(found: Found, resolved: Resolved) -> None:
+    """As it is said there; what a request may not say of it is left out later."""
+    if found.variation is None:
+        return
+    seed, strength = number(found.variation.get("seed")), number(found.variation.get("strength"))
+    earlier = found.variation.get("earlier") or []
+    resolved.request["variation"] = {"seed": seed, "strength": strength, **({"earlier": earlier} if earlier else {})}
 
 
 def put_scheduler(found: Found, resolved: Resolved) -> None:

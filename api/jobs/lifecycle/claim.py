@@ -26,7 +26,6 @@ def claim_jobs(
     worker: Worker,
     besides: Sequence[str] = (),
     is_first: bool = False,
-    is_repeated: bool = False,
     placement: tuple[str, list[Any]] = ("TRUE", []),
 ) -> list[Job]:
     """The job whose turn it is (store/fair_order.py), and up to N-1 more with its batch key; [] when nothing waits. All share one new
@@ -39,9 +38,8 @@ def claim_jobs(
     the least tried are first, and of those the newest.
     Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`). `placement`: a condition of the
     rows that this worker takes now (worker/placement.py).
-    `is_repeated`: the claim before this one found a job, and most likely this one does.
     """
-    if not is_repeated and transitions.is_queue_empty():  # which takes a tenth of what a claim takes that finds nothing
+    if transitions.is_queue_empty():  # which takes a tenth of what a claim takes that finds nothing
         return []
     lease = new_lease(worker)
     able, params = runnable(worker, placement)

@@ -77,7 +77,7 @@ class WorkerLoop:
         self.sessions: dict[str, Session[Spec]] = {}  # by batch key
         self.in_turn: Session[Spec] | None = None  # the one that took the last step
         self.batch: list[RunningJob[Spec]] = []  # what runs beside them
-        self.has_claimed = self.found_jobs = False
+        self.has_claimed = False
 
     @property
     def idle_state(self) -> Worker.State:
@@ -102,7 +102,7 @@ class WorkerLoop:
             try:
                 if not self.run_once() and not self.warm_up_once():
                     close_old_connections()  # not at each turn: to open one takes longer than to claim
-                    self.placement.refresh()
+                    self.placement.refresh_for(IDLE_SECONDS)
                     subscription.wait(self.placement.seconds_to_wait(IDLE_SECONDS))
             except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)
@@ -123,10 +123,9 @@ class WorkerLoop:
             worker=self.worker,
             besides=list(self.sessions),
             is_first=not self.has_claimed,
-            is_repeated=self.found_jobs,
             placement=self.placement.condition(),
         )
-        self.has_claimed, self.found_jobs = True, bool(jobs)
+        self.has_claimed = True
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
             with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once

@@ -43,8 +43,13 @@ class Placement:
         due = [job_id for job_id, since in self.left_since.items() if now - since >= settings.PLACEMENT_SECONDS]
         return lifecycle.leaving(self.worker, self.elsewhere, but=due)
 
+    def refresh_for(self, seconds: float) -> None:
+        """Before a wait of so long at most: the job that ends it needn't wait until this is looked up."""
+        if self.next_look < time.monotonic() + seconds:
+            self.refresh()
+
     def refresh(self) -> None:
-        """What other workers hold. A worker that is about to wait does it then, so that the job that wakes it needn't wait for that."""
+        """What other workers hold."""
         self.next_look, self.elsewhere = time.monotonic() + LOOK_SECONDS, self.models_elsewhere()
 
     def models_elsewhere(self) -> set[str]:

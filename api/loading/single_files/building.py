@@ -12,16 +12,16 @@ from transformers import CLIPTokenizer
 from api.catalog import ModelEntry
 from api.devices import Device
 from api.downloads.snapshots import components
-from api.loading.checkpoints import broken_error, build_empty, check_component, class_of, is_model_class, read_json
+from api.loading.checkpoints import build_empty, check_component, class_of, is_model_class, read_json
 from api.loading.device_memory import bytes_in_dtype, estimate_files
 from api.loading.dtypes import choose_dtypes
 from api.loading.single_files.clip_tokenizer import make_clip_tokenizer
 from api.loading.single_files.fitting import check_part
 from api.loading.single_files.noise_schedules import make_noise_schedule
-from api.loading.single_files.plan import Plan, make_plan
+from api.loading.single_files.plan import FilePart, Plan, make_plan, plan_vae
+from api.loading.single_files.t5_tokenizer import make_t5_tokenizer
 from api.loading.single_files.weights import load_part
 from api.loading.weight_files import installed_variant, weight_files
-from api.model_files.usability import BASE
 
 SCHEDULER = "scheduler"
 
@@ -34,7 +34,7 @@ def build_single_file(entry: ModelEntry, file: Path, device: Device, base: Path 
     plan = make_plan(entry, file, base)
     dtypes = choose_dtypes(plan.folder, device)
     found = {name: None for name, value in plan.index.items() if isinstance(value, list)}
-    found |= _load_from_file(plan, dtypes)
+    found |= _load_parts(plan.entry, plan.parts, dtypes)
     found |= _load_from_base(plan, dtypes)
     found |= _make_others(plan)
     pipeline_class = class_of("diffusers", plan.index["_class_name"])
@@ -60,15 +60,19 @@ def estimate_single_file(entry: ModelEntry, file: Path, device: Device, base: Pa
     )
 
 
-def _load_from_file(plan: Plan, dtypes: dict[str, torch.dtype]) -> dict[str, Any]:
+def load_vae(entry: ModelEntry, folder: Path, dtypes: dict[str, torch.dtype]) -> Any:
+    """The VAE that the entry names, for its folder in diffusers' form. Raises DarkroomError."""
+    return _load_parts(entry, [plan_vae(entry, folder)], dtypes)["vae"]
+
+
+def _load_parts(entry: ModelEntry, parts: list[FilePart], dtypes: dict[str, torch.dtype]) -> dict[str, Any]:
     """All parts are checked before the weights of one are read."""
     models = {}
-    for part in plan.parts:
-        models[part.name] = build_empty(plan.entry, part.name, part.model_class, part.config)
-        check_part(plan.entry, part.file.name, part.name, part.place, part.tensors, models[part.name], part.config)
+    for part in parts:
+        models[part.name] = build_empty(entry, part.name, part.model_class, part.config)
+        check_part(entry, part.file.name, part.name, part.place, part.tensors, models[part.name], part.config)
     return {
-        part.name: load_part(plan.entry, part, models.pop(part.name), dtypes.get(part.name, dtypes["default"]))
-        for part in plan.parts
+        part.name: load_part(entry, part, models.pop(part.name), dtypes.get(part.name, dtypes["default"])) for part in parts
     }
 
 
@@ -112,4 +116,4 @@ def _make_tokenizer(plan: Plan, name: str, tokenizer_class: Any) -> Any:
         return tokenizer_class.from_pretrained(plan.base / name, local_files_only=True, trust_remote_code=False)
     if issubclass(tokenizer_class, CLIPTokenizer):
         return make_clip_tokenizer(plan.identity.family, name)
-    raise broken_error(plan.entry, f"no single file has the {name} of its T5 encoder; {BASE}")
+    return make_t5_tokenizer()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from api.model_files.header import TensorInfo
 from api.model_files.layouts import EMA_PREFIX, Denoiser, find_vae
 
 Layout = Literal["original", "transformers", "open_clip"]
@@ -59,3 +60,18 @@ def place_of_vae(names: Mapping[str, object]) -> Place | None:
     """In a file of a VAE alone."""
     prefix = find_vae(names)  # type: ignore[arg-type]
     return None if prefix is None else Place(prefix, "original")
+
+
+ALONE = Place("", "transformers")
+"""Of a text encoder in a file of its own."""
+CLIP_G_WIDTH = 1280
+
+
+def place_of_encoder(tensors: Mapping[str, TensorInfo]) -> Place | None:
+    """Where a text encoder of a file of its own would lie in a whole checkpoint of SD 3 or FLUX."""
+    if "encoder.block.0.layer.0.SelfAttention.q.weight" in tensors:
+        return T5
+    words = tensors.get("text_model.embeddings.token_embedding.weight")
+    if words is None:
+        return None
+    return CLIP_G if words.shape[-1] >= CLIP_G_WIDTH else CLIP_L

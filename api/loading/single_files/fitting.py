@@ -15,6 +15,7 @@ from api.catalog import ModelEntry
 from api.loading.checkpoints import broken_error, tied_names
 from api.loading.single_files.components import Place
 from api.loading.single_files.renaming import TracedShape, rename
+from api.model_files.gguf import COMPUTED
 from api.model_files.header import TensorInfo
 from api.model_files.identify import PRECISIONS
 
@@ -22,6 +23,7 @@ SCALES = (".scale_weight", ".weight_scale")
 """After a layer's name: what its weights in fp8 are to be multiplied by."""
 COUNTS = ("I64", "I32", "BOOL")
 """Dtypes of what is no weight."""
+COMPUTABLE = {*PRECISIONS, *COUNTS, *COMPUTED}
 UNUSED = re.compile(
     r"(^|\.)(position_ids|logit_scale|attn_mask|scale_input|input_scale|scale_weight|weight_scale|scaled_fp8|num_batches_tracked)$"
     r"|^loss\.|^model_ema\."
@@ -66,7 +68,7 @@ def check_part(
         raise broken(f"it lacks the tensor {missing[0]}{others} (by diffusers' name)")
     used = {origin for name, tensor in renamed.items() if name in wanted for origin in _names(tensor)}
     extra = sorted(name for name in traced.keys() - used if not (part.startswith("text_encoder") and UNUSED_TEXT.search(name)))
-    if odd := sorted(name for name in used if tensors[name].dtype not in PRECISIONS and tensors[name].dtype not in COUNTS):
+    if odd := sorted(name for name in used if tensors[name].dtype not in COMPUTABLE):
         raise broken(f"the tensor {place.prefix}{odd[0]} is of the dtype {tensors[odd[0]].dtype}, which is not computed with")
     if extra:
         raise broken(f"{len(extra)} of its tensors have no place there, such as {place.prefix}{extra[0]}")

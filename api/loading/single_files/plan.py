@@ -11,10 +11,20 @@ from typing import Any
 from api.catalog import ModelEntry
 from api.downloads.snapshots import components
 from api.errors import DarkroomError
-from api.loading.checkpoints import broken_error, class_of, is_model_class
-from api.loading.single_files.components import DENOISERS, Place, find_places, place_of_vae, take
+from api.loading.checkpoints import broken_error, class_of, is_model_class, read_json
+from api.loading.single_files.components import (
+    ALONE,
+    DENOISERS,
+    TEXT_ENCODERS,
+    Place,
+    find_places,
+    place_of_encoder,
+    place_of_vae,
+    take,
+)
 from api.loading.single_files.configurations import adapt, configuration_folders, read_config, read_index
-from api.model_files.header import Header, HeaderError, TensorInfo, read_header
+from api.model_files.gguf import read_any_header
+from api.model_files.header import Header, HeaderError, TensorInfo
 from api.model_files.identify import Identity, identify
 from api.model_files.layouts import find_denoiser, find_vae
 from api.model_files.usability import missing_part, vae_beside, why_no_checkpoint
@@ -22,6 +32,9 @@ from api.model_files.usability import missing_part, vae_beside, why_no_checkpoin
 CONFIGURED = "model_index.json"
 OPTIONAL = {"sd3": ("text_encoder_3",)}
 """Parts that a pipeline does without."""
+
+
+Source = tuple[Path, Place, Header]
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class FilePart:
     """Without the place's prefix."""
     model_class: Any
     config: dict[str, Any]
+    header: Header
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,8 @@ def make_plan(entry: ModelEntry, file: Path, base: Path | None) -> Plan:
     index = read_index(folders[0], identity)
     sources = {part: (file, place, header) for part, place in _places_in(header).items()}
     if vae := find_vae_file(entry, file):
-        sources["vae"] = _vae_source(entry, vae)
+        sources["vae"] = vae_source(entry, vae)
+    sources |= encoder_sources(entry, identity.family)
     parts, base_parts = [], []
     for name in sorted(components(index)):
         model_class = class_of(*index[name])
@@ -74,14 +89,27 @@ def make_plan(entry: ModelEntry, file: Path, base: Path | None) -> Plan:
             parts.append(_file_part(name, *sources[name], model_class, folders, identity.family))
         elif is_model_class(model_class) and name not in _left_out(identity, base):
             if base is None:
-                raise _unsupported(entry, file, missing_part(file, name))
+                raise _unsupported(entry, file, missing_part(file, name, identity.family))
             base_parts.append(name)
     return Plan(entry, file, identity, folders, index, parts, base, base_parts)
 
 
+def plan_vae(entry: ModelEntry, folder: Path) -> FilePart:
+    """The entry's own VAE, in the place of that of its folder in diffusers' form. Raises DarkroomError."""
+    file = Path(entry.vae)
+    if not file.is_file():
+        raise no_vae_file(entry)
+    index = read_json(folder / CONFIGURED)
+    if "vae" not in components(index):
+        raise broken_error(entry, "its pipeline has no VAE that `vae` could replace")
+    _, place, header = vae_source(entry, file)
+    config = read_config([folder], "vae")
+    return FilePart("vae", file, place, take(header.tensors, place), class_of(*index["vae"]), config, header)
+
+
 def open_header(entry: ModelEntry, file: Path) -> Header:
     try:
-        return read_header(file)
+        return read_any_header(file)
     except (HeaderError, OSError) as error:
         raise DarkroomError("damaged", 422, f"The file {file.name} of {entry.name} is damaged: {error}.") from error
 
@@ -91,9 +119,13 @@ def find_vae_file(entry: ModelEntry, file: Path) -> Path | None:
     if entry.vae:
         vae = Path(entry.vae)
         if not vae.is_file():
-            raise broken_error(entry, f"its `vae` {entry.vae} is no file that is there")
+            raise no_vae_file(entry)
         return vae
     return vae_beside(file) if vae_beside(file).is_file() else None
+
+
+def no_vae_file(entry: ModelEntry) -> DarkroomError:
+    return broken_error(entry, f"its `vae` {entry.vae} is no file that is there")
 
 
 def _check_usable(entry: ModelEntry, file: Path, identity: Identity) -> None:
@@ -109,12 +141,26 @@ def _places_in(header: Header) -> dict[str, Place]:
     return find_places(header.tensors, denoiser, find_vae(header.tensors) if not denoiser.diffusers_names else None)
 
 
-def _vae_source(entry: ModelEntry, vae: Path) -> tuple[Path, Place, Header]:
+def vae_source(entry: ModelEntry, vae: Path) -> Source:
     header = open_header(entry, vae)
     place = place_of_vae(header.tensors)
     if place is None:
         raise broken_error(entry, f"its VAE {vae.name} has no decoder")
     return vae, place, header
+
+
+def encoder_sources(entry: ModelEntry, family: str) -> dict[str, Source]:
+    """The text encoders that the entry names, by the pipeline's names of them. Raises DarkroomError."""
+    found: dict[str, Source] = {}
+    for file in map(Path, entry.text_encoders):
+        header = open_header(entry, file)
+        place = place_of_encoder(header.tensors)
+        part = next((part for part, usual in TEXT_ENCODERS[family].items() if usual == place), None)
+        if part is None or part in found:
+            reason = "is none that a model of its family has" if part is None else "is the second of its kind"
+            raise broken_error(entry, f"its text encoder {file.name} {reason}")
+        found[part] = (file, ALONE, header)
+    return found
 
 
 def _file_part(
@@ -124,7 +170,7 @@ def _file_part(
     config = read_config(folders, name)
     if name == DENOISERS[family]:
         config = adapt(config, family, tensors)
-    return FilePart(name, file, place, tensors, model_class, config)
+    return FilePart(name, file, place, tensors, model_class, config, header)
 
 
 def _left_out(identity: Identity, base: Path | None) -> tuple[str, ...]:

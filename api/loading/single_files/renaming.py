@@ -14,6 +14,7 @@ import torch
 from diffusers import ModelMixin
 from diffusers.loaders.single_file_utils import (
     LDM_UNET_KEY,
+    convert_controlnet_checkpoint,
     convert_flux_transformer_checkpoint_to_diffusers,
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
@@ -26,6 +27,7 @@ from api.loading.single_files.components import Layout
 Tensors = dict[str, torch.Tensor]
 VAE_KEY = "first_stage_model."
 OPEN_CLIP_KEY = "conditioner.embedders.1.model."
+SIZES = {"label_emb.0.0": "add_embedding.linear_1", "label_emb.0.2": "add_embedding.linear_2"}
 CLIP_TOWER = "text_model."
 
 
@@ -81,9 +83,22 @@ def _vae(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> Tens
     return dict(convert_ldm_vae_checkpoint({f"{VAE_KEY}{name}": tensor for name, tensor in tensors.items()}, config=config))
 
 
+def _controlnet(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> Tensors:
+    """Diffusers' conversion leaves SDXL's embedding of sizes out, and gives None for what the file lacks."""
+    converted = convert_controlnet_checkpoint(dict(tensors), config)
+    sizes = {
+        f"{ours}.{end}": tensors[f"{theirs}.{end}"]
+        for theirs, ours in SIZES.items()
+        for end in ("weight", "bias")
+        if f"{theirs}.{end}" in tensors
+    }
+    return {name: tensor for name, tensor in {**converted, **sizes}.items() if tensor is not None}
+
+
 CONVERSIONS: dict[str, Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Tensors]] = {
     "UNet2DConditionModel": _unet,
     "AutoencoderKL": _vae,
+    "ControlNetModel": _controlnet,
     "SD3Transformer2DModel": lambda tensors, config: dict(convert_sd3_transformer_checkpoint_to_diffusers(dict(tensors))),
     "FluxTransformer2DModel": lambda tensors, config: dict(convert_flux_transformer_checkpoint_to_diffusers(dict(tensors))),
 }

@@ -21,12 +21,17 @@ WEIGHT = ".weight"
 
 def load_part(entry: ModelEntry, part: FilePart, model: Any, dtype: torch.dtype) -> Any:
     """Fill `model`, which has no weights yet and whose header was checked. Raises DarkroomError."""
+    if part.header.is_gguf:
+        from api.loading.single_files.gguf_weights import put_packed_layers, read_gguf_tensors  # gguf, for such files alone
+
     try:
-        tensors = dict(_read(entry, part, dtype))
+        tensors = dict(read_gguf_tensors(part, dtype) if part.header.is_gguf else _read(entry, part, dtype))
     except (SafetensorError, OSError) as error:
         raise DarkroomError("damaged", 422, f"The file {part.file.name} of {entry.name} changed while it was read.") from error
     renamed = rename(tensors, part.place.layout, model, part.config)
     del tensors
+    if part.header.is_gguf:
+        renamed = put_packed_layers(model, renamed, dtype)
     model.load_state_dict(renamed, strict=False, assign=True)
     if isinstance(model, PreTrainedModel):
         model.tie_weights()

@@ -8,6 +8,7 @@ import numpy as np
 
 from api.starter import world
 from api.starter.detector.network import SIZE
+from api.starter.drawing_pool import DrawingPool
 from api.starter.training.data import EVALUATION_SEED
 from api.starter.world.labels import NAMES
 from api.starter.world.signs import SignPicture, sample_signs
@@ -68,21 +69,5 @@ def moved(drawing: Drawing, rng: np.random.Generator) -> Drawing:
     return Drawing(pixels, drawing.classes[kept], boxes[kept])
 
 
-class Pool:
-    """Drawings that are shown several times, each time moved anew, since drawing one costs as much as a step with it."""
-
-    def __init__(self, seed: int, size: int = 1500, fresh_share: float = 0.3) -> None:
-        self._stream, self._rng = for_training(seed), np.random.default_rng(seed)
-        self._size, self._fresh_share = size, fresh_share
-        self._drawings: list[Drawing] = []
-
-    def take(self) -> Drawing:
-        if len(self._drawings) < 64 or self._rng.random() < self._fresh_share:
-            drawing = next(self._stream)
-            if len(self._drawings) < self._size:
-                self._drawings.append(drawing)
-            else:
-                self._drawings[int(self._rng.integers(self._size))] = drawing
-        else:
-            drawing = self._drawings[int(self._rng.integers(len(self._drawings)))]
-        return moved(drawing, self._rng)
+def training_pool(seed: int) -> DrawingPool[Drawing]:
+    return DrawingPool(for_training(seed), moved, np.random.default_rng(seed), size=1500, fresh_share=0.3)

@@ -1,6 +1,8 @@
 """The detector as an ONNX file in the layout of YOLOv8's exports, for the same backend as an owner's YOLO."""
 
+import copy
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -11,6 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from api.starter.detector.network import SIZE, STRIDES, Conv, Detector, Exported
 from api.starter.world.labels import NAMES
 from api.vision.label_words import vietnamese
+
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 LEAST_VALUES = 16
 """Smaller constants stay in fp32: they are shapes and scales."""
@@ -26,14 +30,18 @@ METADATA = {
 
 
 def export_onnx(detector: Detector, path: Path) -> None:
-    """Any number of pictures (N, 3, 256, 256) of 0..1 to (N, 4 + classes, cells). Weights in fp16, computed with in fp32."""
-    exported = Exported(fused(detector)).eval()
+    """Any number of pictures (N, 3, 256, 256) of 0..1 to (N, 4 + classes, cells)."""
+    save_onnx(Exported(fused(detector)), path, output="output0", metadata=METADATA)
+
+
+def save_onnx(network: torch.nn.Module, path: Path, *, output: str, metadata: dict[str, str]) -> None:
+    """Of a network that takes any number of pictures (N, 3, 256, 256) of 0..1. Weights in fp16, computed with in fp32."""
     path.parent.mkdir(parents=True, exist_ok=True)
     program = torch.onnx.export(
-        exported,
+        network.eval(),
         (torch.zeros(2, 3, SIZE, SIZE),),
         input_names=["images"],
-        output_names=["output0"],
+        output_names=[output],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         opset_version=18,
         dynamo=True,
@@ -42,7 +50,7 @@ def export_onnx(detector: Detector, path: Path) -> None:
     assert program is not None
     model = program.model_proto
     halve_weights(model)
-    helper.set_model_props(model, METADATA)
+    helper.set_model_props(model, metadata)
     model.doc_string = ""
     for node in model.graph.node:
         node.ClearField("metadata_props")
@@ -51,18 +59,16 @@ def export_onnx(detector: Detector, path: Path) -> None:
     onnx.save(model, path)
 
 
-def fused(detector: Detector) -> Detector:
+def fused(network: Network) -> Network:
     """A copy whose convolutions have their batch normalisation in them."""
-    copy = Detector()
-    copy.load_state_dict(detector.state_dict())
-    copy.eval()
-    for module in copy.modules():
+    copied = copy.deepcopy(network).eval()
+    for module in copied.modules():
         if isinstance(module, Conv):
             convolution, normalisation = module[0], module[1]
             assert isinstance(convolution, torch.nn.Conv2d)
             assert isinstance(normalisation, torch.nn.BatchNorm2d)
             module[0], module[1] = fuse_conv_bn_eval(convolution, normalisation), torch.nn.Identity()
-    return copy
+    return copied
 
 
 def halve_weights(model: onnx.ModelProto) -> None:

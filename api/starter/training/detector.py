@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from api.starter.detector.average_precision import Boxes, mean_average_precision
-from api.starter.detector.drawings import Drawing, Pool, for_evaluation
+from api.starter.detector.drawings import Drawing, for_evaluation, training_pool
 from api.starter.detector.export import export_onnx
 from api.starter.detector.losses import detector_loss
 from api.starter.detector.network import Detector, Exported
@@ -85,7 +85,7 @@ def train_detector(checkpoints: Path, minutes: float, device: torch.device) -> D
     detector, path = Detector().to(memory_format=torch.channels_last), checkpoints / "starter-detector.pt"  # type: ignore[call-overload]  # torch's stubs leave it out
     trainer = trainer_of(detector)
     trainer.resume(path)
-    pool, rng = Pool(600_000 + trainer.step), np.random.default_rng(600_000 + trainer.step)
+    pool, rng = training_pool(600_000 + trainer.step), np.random.default_rng(600_000 + trainer.step)
     unseen = list(for_evaluation(UNSEEN))
     budget, keep_is_due, log_is_due = Budget(minutes, trainer.spent), every(240), every(30)
 

@@ -43,7 +43,7 @@ def shares_of_things(things: np.ndarray) -> np.ndarray:
     return things.reshape(side, CELL, side, CELL).mean(axis=(1, 3), dtype=np.float32).astype(np.float16)
 
 
-def _weight(picture: world.Picture, oftener: Mapping[str, float]) -> float:
+def weight_of(picture: world.Picture, oftener: Mapping[str, float]) -> float:
     weight = oftener.get(picture.kind, 1.0)
     for thing in picture.objects if isinstance(picture, Scene) else ():
         weight *= oftener.get(thing, 1.0)
@@ -93,7 +93,7 @@ class LatentPool:
         `oftener`: how much likelier than others a picture of this kind, or with this thing in it, is to be among the others."""
         size = len(self.facts)
         newest = min(newest, size)
-        weights = np.array([_weight(picture, oftener or {}) for picture in self.facts])
+        weights = np.array([weight_of(picture, oftener or {}) for picture in self.facts])
         others = rng.choice(size, size=count - newest, p=weights / weights.sum())
         chosen = np.concatenate([np.arange(size - newest, size), others])
         rows = torch.from_numpy(self._rows[chosen]).float()

@@ -11,6 +11,8 @@ from api.starter import upscaler_figures
 from api.starter.nima_figures import evaluate_nima, write_card
 from api.starter.training.autoencoder import train_autoencoder
 from api.starter.training.clip import train_clip
+from api.starter.training.control import train_control
+from api.starter.training.cutout import train_cutout
 from api.starter.training.decoder import train_decoder
 from api.starter.training.detector import train_detector
 from api.starter.training.diffusion import train_diffusion
@@ -62,7 +64,9 @@ MODELS: dict[str, Callable[[Path, float, torch.device], Any]] = {
     "starter-vlm": train_vlm,
     "starter-hazards": train_hazards,
     "starter-detector": train_detector,
+    "starter-cutout": train_cutout,
     "lora": train_lora,
+    "starter-control": train_control,
     "export": _export,
     "take-up": _take_up,
 }

@@ -14,6 +14,7 @@ import numpy as np
 from api.starter.world import scene, shapes
 from api.starter.world.canvas import Box, Canvas
 from api.starter.world.food import Food, change_food, describe_food, draw_food, sample_food
+from api.starter.world.labels import SKY
 from api.starter.world.poster import Poster, change_poster, describe_poster, draw_poster, sample_poster
 from api.starter.world.scene import Scene, change_scene, describe_scene, draw_scene, sample_scene
 from api.starter.world.shapes import Shapes, change_shapes, describe_shapes, draw_shapes, sample_shapes
@@ -94,12 +95,23 @@ def render_with_things(picture: Picture, seed: int, size: int = 128) -> tuple[np
 
 def render_with_boxes(picture: Picture | SignPicture, seed: int, size: int = 128) -> tuple[np.ndarray, list[Box]]:
     """The same pixels, and where its things are seen."""
+    canvas = _labelled_canvas(picture, seed, size)
+    return put_into_style(canvas.pixels(), getattr(picture, "style", "plain")), canvas.boxes()
+
+
+def render_with_subject(picture: Picture | SignPicture, seed: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """The same pixels, and which of them belong to its subject, (size, size) bool: things that stand before ground and sky."""
+    canvas = _labelled_canvas(picture, seed, size)
+    return put_into_style(canvas.pixels(), getattr(picture, "style", "plain")), canvas.mask(without=SKY)
+
+
+def _labelled_canvas(picture: Picture | SignPicture, seed: int, size: int) -> Canvas:
     canvas = Canvas(size, with_boxes=True)
     if isinstance(picture, SignPicture):
         draw_sign_picture(canvas, picture, np.random.default_rng(seed))
     else:
         KINDS[picture.kind].draw(canvas, picture, np.random.default_rng(seed))
-    return put_into_style(canvas.pixels(), getattr(picture, "style", "plain")), canvas.boxes()
+    return canvas
 
 
 def describe(picture: Picture, rng: np.random.Generator) -> str:

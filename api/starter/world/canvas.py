@@ -1,6 +1,6 @@
 """A thin drawing surface over skia, in coordinates of 0..128 whatever the picture's size in pixels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -104,6 +104,11 @@ class Canvas:
     def boxes(self) -> list[Box]:
         """Of the things of which enough is seen, in the order in which they were drawn."""
         return [thing.box() for thing in self._labelled if thing.mask.sum() > SEEN_SHARE * thing.area]
+
+    def mask(self, *, without: Collection[str] = ()) -> np.ndarray:
+        """Where its labelled things are seen, but those of these labels: (size, size), bool."""
+        masks = [thing.mask for thing in self._labelled if thing.label not in without]
+        return np.logical_or.reduce(masks) if masks else np.zeros(self.rgba.shape[:2], bool)
 
     def rotated(self, degrees: float, x: float, y: float) -> "_Rotation":
         """Within the block, everything is drawn turned by `degrees` about (x, y)."""

@@ -11,3 +11,5 @@ SIGNS = (
 )  # fmt: skip
 NAMES = (*THINGS, *SIGNS)
 """In the order of the detector's classes."""
+SKY = frozenset({"sun", "moon", "stars", "rainbow"})
+"""Things of the background: no subject of a picture."""

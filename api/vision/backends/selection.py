@@ -22,17 +22,25 @@ MOST_NAMED = 100
 
 def wanted_classes(request: DetectionRequest, labels: Sequence[str]) -> Array | None:
     """The numbers of the classes that a request asks for; None for all. Raises DarkroomError (unknown_class)."""
-    if request.classes is None:
-        return None
+    return None if request.classes is None else class_numbers(request.classes, labels)
+
+
+def class_numbers(names: Sequence[str], labels: Sequence[str]) -> Array:
+    """The numbers of these classes; several may have one name. Raises DarkroomError (unknown_class)."""
     by_name: dict[str, list[int]] = {}
     for number, label in enumerate(labels):
         by_name.setdefault(label.casefold(), []).append(number)
-    for name in request.classes:
+    for name in names:
         if name.casefold() not in by_name:
-            more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
-            detail = f"classes: the model has no '{name}'. It has: {', '.join(labels[:MOST_NAMED])}{more}."
+            detail = f"classes: the model has no '{name}'. {known_classes(labels)}"
             raise DarkroomError("unknown_class", 400, detail, field="classes")
-    return np.array([number for name in request.classes for number in by_name[name.casefold()]], np.int64)
+    return np.array([number for name in names for number in by_name[name.casefold()]], np.int64)
+
+
+def known_classes(labels: Sequence[str]) -> str:
+    """In a sentence."""
+    more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+    return f"It has: {', '.join(labels[:MOST_NAMED])}{more}."
 
 
 def select(

@@ -18,20 +18,23 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
+from api.images.backends.control_inputs import notes_on_controls
 from api.images.backends.cudnn import cudnn_in_use
 from api.images.backends.embeddings import find_embeddings
 from api.images.backends.engine.admission import make_row
+from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.graphs import graphed
-from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
+from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
 from api.images.backends.engine.progress import report_step
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.second_pass import expect_second_pass, make_second_row
 from api.images.backends.engine.tasks import Task
-from api.images.backends.inputs import keep_outside_mask, leaves_unchanged, notes_on_source, source_image
+from api.images.backends.inputs import keep_outside_mask, leaves_unchanged, notes_on_source, unchanged_image
 from api.images.backends.latents import decode_batch
 from api.images.backends.lora_files import find_adapters
 from api.images.spec import INPAINTING, TEXT_TO_IMAGE, LoraUse
 from api.loading.device_memory import OutOfMemory
+from api.loading.file_states import FileStates
 from api.model_loader import Lease, ModelLoader
 
 DECODED_AT_ONCE = 4
@@ -58,7 +61,10 @@ class Engine:
         """Rows that fit into memory in one pass, as far as is known."""
         self._passes = 0
         self._joined = JoinCache()
+        self._controlnets = ControlNets(loader, self._on_load)
         self._lease: Lease | None = None
+        self._files: FileStates | None = None
+        """Those of which the rows' latents and embeddings are."""
         self._stack = ExitStack()
         self._busy: list[Task] = []
         """Those that are worked on at the moment."""
@@ -69,16 +75,20 @@ class Engine:
 
     def add(self, task: Task) -> None:
         """Where the source picture stays as it is, it is given back at once, and `result` is known."""
-        for note in notes_on_source(task.request):
+        for note in (*notes_on_source(task.request), *notes_on_controls(task.request)):
             task.hooks.warn(note)
         if leaves_unchanged(task.request):
             for number in range(task.pictures):
-                task.finish_picture(number, source_image(task.request))
+                task.finish_picture(number, unchanged_image(task.request))
         self.tasks.append(task)
 
     @property
     def room(self) -> int:
-        """How many tasks more could be worked on at once: each gets a row before another gets its second."""
+        """How many tasks more could be worked on at once: each gets a row before another gets its second. None where the model's files
+        have changed: it is loaded again when those that are worked on have ended.
+        """
+        if self._lease is not None and self._lease.loaded_model.has_changed_files:
+            return 0
         return max(0, self.most_rows - len(self.tasks))
 
     def step(self) -> list[Task]:
@@ -96,6 +106,7 @@ class Engine:
         """Let go of the model until the next step. What is known of its memory is kept."""
         self._lease = None
         self._joined.clear()
+        self._controlnets.release()
         self._stack.close()
 
     def close(self) -> None:
@@ -110,6 +121,7 @@ class Engine:
         started = time.monotonic()
         lease = self._stack.enter_context(self.loader.use(self.model_id, TEXT_TO_IMAGE, self._on_load))
         self._lease = lease
+        self._restart_rows_of_other_files(lease)
         try:
             notes = apply_adapters(lease.pipeline, find_adapters(self.loader, lease, self._loras))
         except BaseException:
@@ -120,6 +132,14 @@ class Engine:
             task.hooks.add_time("load", time.monotonic() - started)
         self._add_notes(notes)
         return lease
+
+    def _restart_rows_of_other_files(self, lease: Lease) -> None:
+        """The model was let go of, and its files have changed since: no picture is made by two models."""
+        if self._files not in (None, lease.loaded_model.files):
+            for row in (*self._rows, *self._done):
+                row.task.waiting.appendleft(row.number)
+            self._rows, self._done = [], []
+        self._files = lease.loaded_model.files
 
     def _on_load(self, fraction: float, text: str) -> None:
         for task in self.tasks:
@@ -161,10 +181,14 @@ class Engine:
         while len(self._rows) < self.most_rows and (waiting := [task for task in self.tasks if task.has_waiting]):
             task = min(waiting, key=lambda task: sum(row.task is task for row in self._rows))
             try:
+                with self._working_on([task], "load"):
+                    for use in task.request.spec.control:
+                        self._controlnets.take(use.model_id)
                 with self._working_on([task], "encode"):
                     embeddings = find_embeddings(self.loader.catalog, lease.entry, task.request.spec)
                     by_table = lease.device.type != "cpu"
-                    row = make_row(lease, task, task.waiting[0], by_table=by_table, embeddings=embeddings)
+                    controls = make_controls(lease, task, self._controlnets)
+                    row = make_row(lease, task, task.waiting[0], by_table=by_table, embeddings=embeddings, controls=controls)
                     expect_second_pass(lease, row)
                     self._rows.append(row)
                 task.waiting.popleft()
@@ -177,8 +201,12 @@ class Engine:
         return fit_tokens([row for row in live if key_of(row) == key_of(live[0])]) if live else []
 
     def _run_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
-        with self._working_on([row.task for row in rows], "denoise"), graphed(lease, lease.pipeline.unet, pads_rows=True):
-            run_pass(lease.pipeline.unet, rows, self._joined)
+        with (
+            self._working_on([row.task for row in rows], "denoise"),
+            graphed(lease, lease.pipeline.unet, pads_rows=True),
+            self._controlnets.running(controlnets_of(rows)) as controlnets,
+        ):
+            run_pass(lease.pipeline.unet, rows, self._joined, controlnets)
         self._passes += 1
         for row in rows:
             row.last_pass = self._passes
@@ -205,7 +233,9 @@ class Engine:
                 with self._working_on([row.task], "enlarge"):
                     embeddings = find_embeddings(self.loader.catalog, lease.entry, row.task.request.spec)
                     by_table = lease.device.type != "cpu"
-                    second = make_second_row(self.loader, lease, row, by_table=by_table, embeddings=embeddings)
+                    second = make_second_row(
+                        self.loader, lease, row, self._controlnets, by_table=by_table, embeddings=embeddings
+                    )
                 self._rows.append(second)
             except DarkroomError as error:
                 row.task.fail(error)
@@ -237,6 +267,7 @@ class Engine:
                 task.hooks.warn(note)
         self.tasks = [task for task in self.tasks if task.result is None]
         self._rows = [row for row in self._rows if row.task.result is None]
+        self._controlnets.keep({use.model_id for task in self.tasks for use in task.request.spec.control})
         return ended
 
     @contextmanager
@@ -246,6 +277,7 @@ class Engine:
             yield
         except BaseException as error:
             self._lease = None
+            self._controlnets.release()
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise
 

@@ -66,7 +66,7 @@ def graphed(lease: Lease, denoiser: Any, *, pads_rows: bool = False) -> Iterator
         model.caches["graphs"] = GraphCache.of(lease)
     cache = model.caches["graphs"]
     assert isinstance(cache, GraphCache)
-    if hasattr(denoiser, "_hf_hook"):  # accelerate moves its weights to the device and away again (offloading)
+    if hasattr(denoiser, "_hf_hook") or "group_offload" in lease.measures:  # its weights move to the device and away again
         cache.drop()
         yield
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,10 @@ import torch
 
 from api.images.backends.engine import table_steps
 from api.images.backends.engine.conditioning import Conditioning, Guide
+from api.images.backends.engine.control import RowControl, find_residuals
 from api.images.backends.engine.rows import Row, Source
+
+NO_CONTROLNETS: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,17 @@ class PassKey:
 def key_of(row: Row) -> PassKey:
     height, width = row.latents.shape[-2:]
     return PassKey(height, width, row.inpainting is not None and row.inpainting.masked_source is not None)
+
+
+def controls_of(rows: Sequence[Row]) -> list[list[RowControl]]:
+    """For each row those that act in its next pass; [] where none does."""
+    found = [row.acting_controls for row in rows]
+    return found if any(found) else []
+
+
+def controlnets_of(rows: Sequence[Row]) -> set[str]:
+    """The ids of those that the next pass needs."""
+    return {control.use.model_id for controls in controls_of(rows) for control in controls}
 
 
 def tokens_of(row: Row) -> int:
@@ -73,12 +87,15 @@ class JoinCache:
 
 
 @torch.no_grad()
-def run_pass(unet: Any, rows: Sequence[Row], cache: JoinCache) -> None:
-    """Each row one pass further. If the UNet raises, no row has changed. Rows have equal keys and fitting numbers of tokens."""
+def run_pass(unet: Any, rows: Sequence[Row], cache: JoinCache, controlnets: Mapping[str, Any] = NO_CONTROLNETS) -> None:
+    """Each row one pass further. If the UNet raises, no row has changed. Rows have equal keys and fitting numbers of tokens.
+
+    `controlnets`: by their ids those that `controlnets_of(rows)` names.
+    """
     for row in rows:
         row.change_conditioning()
     ordered = tuple(sorted(rows, key=lambda row: not row.guided))
-    outputs = predict(unet, ordered, cache.join(ordered, unet.dtype))
+    outputs = predict(unet, ordered, cache.join(ordered, unet.dtype), controlnets)
     for row, output in zip(ordered, outputs.split(1), strict=True):
         row.last_prediction = output, row.timesteps[row.position], row.latents
     by_table = [number for number, row in enumerate(ordered) if row.table_row is not None]
@@ -105,16 +122,24 @@ def join(rows: Sequence[Row], dtype: torch.dtype) -> Joined:
     )
 
 
-def predict(unet: Any, rows: Sequence[Row], joined: Joined) -> torch.Tensor:
+def predict(unet: Any, rows: Sequence[Row], joined: Joined, controlnets: Mapping[str, Any] = NO_CONTROLNETS) -> torch.Tensor:
     """The UNet's prediction for each row (n, channels, h, w) in fp32, after guidance. The guided rows come first."""
     guided = 0 if joined.scales is None else len(joined.scales)
-    inputs = [_input(row) for row in rows]
+    entries, latents = [*rows[:guided], *rows], [_scaled_latents(row) for row in rows]
+    inputs = [_input(row, scaled) for row, scaled in zip(rows, latents, strict=True)]
+    timesteps = torch.cat([row.device_timesteps[row.position : row.position + 1] for row in entries])
+    residuals = None
+    if controls := controls_of(entries):
+        samples = torch.cat([*latents[:guided], *latents]).to(unet.dtype)
+        residuals = find_residuals(controls, samples, timesteps, joined.embeds, joined.sizes, controlnets)
     predicted = unet(
         torch.cat([*inputs[:guided], *inputs]).to(unet.dtype),
-        torch.cat([row.device_timesteps[row.position : row.position + 1] for row in (*rows[:guided], *rows)]),
+        timesteps,
         encoder_hidden_states=joined.embeds,
         timestep_cond=joined.guidance_embedding,
         added_cond_kwargs=joined.sizes,
+        down_block_additional_residuals=residuals[0] if residuals else None,
+        mid_block_additional_residual=residuals[1] if residuals else None,
         return_dict=False,
     )[0].float()
     return _guide(predicted, joined.scales)
@@ -143,11 +168,13 @@ def _pick(outputs: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
     return outputs if len(numbers) == len(outputs) else torch.cat([outputs[number : number + 1] for number in numbers])
 
 
-def _input(row: Row) -> torch.Tensor:
+def _scaled_latents(row: Row) -> torch.Tensor:
     if row.table_row is None:
-        scaled = row.scheduler.scale_model_input(row.latents, row.timesteps[row.position])
-    else:
-        scaled = row.latents * row.table_row.table.input_scale[row.position]
+        return row.scheduler.scale_model_input(row.latents, row.timesteps[row.position])  # type: ignore[no-any-return]
+    return row.latents * row.table_row.table.input_scale[row.position]
+
+
+def _input(row: Row, scaled: torch.Tensor) -> torch.Tensor:
     if row.inpainting is None or row.inpainting.masked_source is None:
         return scaled
     return torch.cat([scaled, row.inpainting.mask, row.inpainting.masked_source], dim=1)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from api.images.backends.engine.conditioning import Conditioning
+from api.images.backends.engine.control import RowControl
 from api.images.backends.engine.table_steps import TableRow
 from api.images.backends.engine.tasks import Task
 
@@ -60,6 +61,7 @@ class Row:
     """Of the row that this one goes on from, with an enlarged picture."""
     steps_after: int = 0
     """Of the row that will go on from this one."""
+    controls: tuple[RowControl, ...] = ()
     position: int = 0
     """Passes that are done."""
     last_pass: int = 0
@@ -79,6 +81,11 @@ class Row:
     @property
     def steps_done(self) -> int:
         return self.steps_before + ceil(self.position / self.scheduler.order)
+
+    @property
+    def acting_controls(self) -> list[RowControl]:
+        """In the next pass."""
+        return [control for control in self.controls if control.use.acts_at(self.position, len(self.timesteps))]
 
     def change_conditioning(self) -> None:
         """Before a pass: what the prompt says at its step."""

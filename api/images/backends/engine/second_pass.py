@@ -13,6 +13,7 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.images.backends.engine.admission import make_row, pipeline_for
+from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task, TaskHooks
 from api.images.backends.latents import decode_batch
@@ -36,7 +37,13 @@ def expect_second_pass(lease: Lease, row: Row) -> None:
 
 
 def make_second_row(
-    loader: ModelLoader, lease: Lease, first: Row, *, by_table: bool, embeddings: Sequence[NamedEmbedding] = ()
+    loader: ModelLoader,
+    lease: Lease,
+    first: Row,
+    controlnets: ControlNets,
+    *,
+    by_table: bool,
+    embeddings: Sequence[NamedEmbedding] = (),
 ) -> Row:
     """From a row that is done. Raises DarkroomError."""
     spec, task = first.task.request.spec, first.task
@@ -49,7 +56,9 @@ def make_second_row(
         picture = _decode(lease.pipeline, first.latents)
         size = second.width, second.height
         request = replace(request, image=enlarge_to(loader, spec.hires, picture, size, task.hooks))
-    row = make_row(lease, _second_task(task, request), first.number, by_table=by_table, embeddings=embeddings)
+    second_task = _second_task(task, request)
+    controls = make_controls(lease, second_task, controlnets)
+    row = make_row(lease, second_task, first.number, by_table=by_table, embeddings=embeddings, controls=controls)
     row.task, row.steps_before = task, first.steps_done
     return row
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from PIL import Image
 
 from api.errors import DarkroomError
@@ -45,6 +46,8 @@ class Task:
     """Gets each picture when it is made, with its number among the seeds."""
     waiting: deque[int] = field(default_factory=deque)
     """Numbers of the pictures that have no row yet."""
+    maps: dict[int, torch.Tensor] = field(default_factory=dict)
+    """Its control maps by their number, once the first of its rows is made."""
     made: int = 0
     steps: int = 0
     """Of the scheduler for each picture; 0 before the first row."""

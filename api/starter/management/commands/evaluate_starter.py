@@ -5,13 +5,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+MODELS = ("starter", "starter-vlm", "starter-detector", "starter-control")
+
 
 class Command(BaseCommand):
     help = "Measure a starter model on what it never saw in training, print the figures and write them into its card."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("model", nargs="?", choices=("starter", "starter-vlm", "starter-detector"), default="starter")
-        parser.add_argument("--prompts", type=int, default=500, help="Held-out scenes to draw (starter, starter-detector).")
+        parser.add_argument("model", nargs="?", choices=MODELS, default="starter")
+        parser.add_argument("--prompts", type=int, default=500, help="Held-out scenes to draw (all but starter-vlm).")
         parser.add_argument("--drawings", type=int, default=1000, help="Unseen drawings (starter-detector).")
         parser.add_argument(
             "--samples", type=Path, help="Where its pictures are kept (starter-detector). Default: DATA_DIR/best-of."
@@ -24,6 +26,11 @@ class Command(BaseCommand):
             return
         if options["model"] == "starter-detector":
             self.evaluate_detector(options["samples"], options["drawings"], options["prompts"])
+            return
+        if options["model"] == "starter-control":
+            from api.starter.control_figures import evaluate_control
+
+            evaluate_control(options["prompts"])
             return
         from api.starter.cards import write_cards  # imports torch, which only this command needs
         from api.starter.evaluation import evaluate

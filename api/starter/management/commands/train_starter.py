@@ -19,6 +19,8 @@ MODELS = (
     "starter-vlm",
     "starter-hazards",
     "starter-detector",
+    "starter-cutout",
+    "starter-control",
     "export",
     "take-up",
 )

@@ -1,0 +1,1 @@
+"""From a picture to a control map for a ControlNet, without weights."""

@@ -1,0 +1,1 @@
+"""Pictures steered by control maps (ControlNet), and the maps themselves."""

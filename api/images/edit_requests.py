@@ -1,0 +1,113 @@
+"""What a request to edit a picture comes to: the size that it is worked on in, where it starts, and what does not go together."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.conf import settings
+from rest_framework.exceptions import ValidationError
+
+from api.catalog import ModelEntry
+from api.files.models import StoredFile
+from api.images.scheduler_presets import UNET_FAMILIES
+from api.images.spec import (
+    AROUND_MASK,
+    LARGEST_SIDE,
+    LATENT_FILLS,
+    ORIGINAL,
+    SIDE_STEP,
+    SMALLEST_SIDE,
+    USUAL_PADDING,
+    USUAL_STRENGTH,
+    WHOLE,
+    Img2ImgSpec,
+    Txt2ImgSpec,
+)
+
+MOST_ENLARGED = 2
+"""A grown picture is worked on in its own size, as long as that has at most so many times the pixels that the model was made for."""
+
+
+def check_edits(data: Mapping[str, Any], entry: ModelEntry) -> None:
+    """Raises ValidationError that names the field."""
+    if data.get("variation") and data["variation"].get("seed") is None:
+        refuse("variation", "Name the picture that is varied: its `image` (an id here) or its `seed`.", "required")
+    if entry.family not in UNET_FAMILIES:
+        if data.get("variation"):
+            refuse("variation", f"Variations are not made by {entry.name}: they need SD 1.x, SD 2.x or SDXL.", "unfit_family")
+        if data.get("fill") in LATENT_FILLS:
+            refuse("fill", f"'{data['fill']}' does not work with {entry.name}; 'original' and 'blur' do.", "unfit_family")
+    outpaint = data.get("outpaint")
+    if outpaint and "image" in data:  # a preset has none
+        width, height = grown_size(data["image"], outpaint)
+        if width * height > settings.MAX_IMAGE_PIXELS:
+            detail = f"The grown picture would have {width} × {height} pixels; {settings.MAX_IMAGE_PIXELS} are allowed."
+            refuse("outpaint", detail, "too_large")
+
+
+def refuse(field: str, detail: str, code: str) -> None:
+    raise ValidationError({field: [detail]}, code=code)
+
+
+def grown_size(file: StoredFile, outpaint: Mapping[str, int] | None) -> tuple[int, int]:
+    by = outpaint or {}
+    return (
+        file.width + by.get("left", 0) + by.get("right", 0),
+        file.height + by.get("top", 0) + by.get("bottom", 0),
+    )
+
+
+def grows(data: Mapping[str, Any]) -> bool:
+    return any((data.get("outpaint") or {}).values())
+
+
+def default_strength(data: Mapping[str, Any]) -> float:
+    """What is grown has nothing of its own to keep."""
+    return 1.0 if grows(data) else USUAL_STRENGTH
+
+
+def working_size(data: Mapping[str, Any], entry: ModelEntry) -> tuple[int, int]:
+    """Around a mask the model's own size. Else the shape of the picture, at the number of pixels that the model was trained for."""
+    is_grown = grows(data)
+    if data.get("inpaint_area") == AROUND_MASK and (is_grown or data.get("mask")):
+        return entry.default_size, entry.default_size
+    width, height = grown_size(data["image"], data.get("outpaint"))
+    pixels, trained_for = width * height, entry.default_size**2
+    wanted = min(max(pixels, trained_for), MOST_ENLARGED * trained_for) if is_grown else trained_for
+    scale = math.sqrt(wanted / pixels)
+    return side_for(width * scale, is_grown), side_for(height * scale, is_grown)
+
+
+def side_for(pixels: float, has_to_fit: bool) -> int:
+    """The nearest that a request may have; with `has_to_fit` none that is shorter."""
+    steps = math.ceil(round(pixels / SIDE_STEP, 3)) if has_to_fit else round(pixels / SIDE_STEP)
+    return min(LARGEST_SIDE, max(SMALLEST_SIDE, steps * SIDE_STEP))
+
+
+def idle_edits(spec: Txt2ImgSpec) -> Iterator[str]:
+    """In sentences what of a request has no effect."""
+    if spec.variation is not None and spec.variation.strength == 1:
+        yield "variation has no effect at a strength of 1: the pictures are those of their own seeds."
+    if isinstance(spec, Img2ImgSpec):
+        yield from idle_painting(spec)
+
+
+def idle_painting(spec: Img2ImgSpec) -> Iterator[str]:
+    if spec.outpaint is not None and not spec.grows:
+        yield "outpaint has no effect: it grows no side."
+    asked = {
+        "inpaint_area": spec.inpaint_area != WHOLE,
+        "mask_padding": spec.mask_padding != USUAL_PADDING,
+        "mask_blur": spec.mask_blur > 0,
+        "mask_invert": spec.mask_invert,
+        "fill": spec.fill != ORIGINAL,
+    }
+    if not spec.mask and not spec.grows:
+        yield from (f"{name} has no effect without a mask." for name, is_asked in asked.items() if is_asked)
+        return
+    if asked["mask_padding"] and spec.inpaint_area != AROUND_MASK:
+        yield f"mask_padding has no effect without inpaint_area '{AROUND_MASK}'."
+    if asked["mask_invert"] and not spec.mask:
+        yield "mask_invert has no effect without a mask."
+    if asked["fill"] and spec.strength == 1:
+        yield "fill has no effect at a strength of 1, where painting begins with noise alone."

@@ -1,0 +1,167 @@
+"""The cells of a grid: each is validated as the request that it would be alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from api.files.fields import by_content, by_id
+from api.files.models import StoredFile
+from api.images.grids.axes import NoSuchPlace, Places, cell_body, cell_places, count_cells, describe_place
+from api.images.grids.spec import MOST_CELLS, GridAxis
+from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
+from api.images.spec import LONGEST_PROMPT, Txt2ImgSpec
+from api.json_types import JsonObject
+from api.strict import nearest
+
+NO_AXIS = frozenset({"image", "mask", "num_images", "best_of", "rank_by", "output_format", "tags", "priority"})
+"""Fields that a grid can't show, or has its own of."""
+
+
+@dataclass
+class Cells:
+    """What became of a request and its axes."""
+
+    specs: list[Txt2ImgSpec] = field(default_factory=list)
+    request: JsonObject = field(default_factory=dict)
+    """What the client sent, pictures by their ids."""
+    fingerprint: JsonObject = field(default_factory=dict)
+    """The same with pictures by their contents, and without a seed that was drawn here."""
+    warnings: list[tuple[str, ...]] = field(default_factory=list)
+    """Of each cell: what its words show, and its spec no longer does."""
+
+
+def read_cells(request: Mapping[str, Any], axes: Sequence[GridAxis], context: Mapping[str, Any]) -> Cells:
+    """Raises ValidationError; of cells that are refused, for the first of them."""
+    check_request(request)
+    check_axes(request, axes)
+    body: JsonObject = {name: value for name, value in request.items() if value is not None}
+    cells = Cells(request=body, fingerprint=dict(body))
+    if "seed" not in body and all(axis.field != "seed" for axis in axes):
+        body["seed"] = secrets.randbelow(2**32)
+    for places in cell_places(axes):
+        serializer = validated_cell(body, axes, places, context)
+        if not cells.specs:
+            keep_pictures(cells, serializer.validated_data)
+        submission = serializer.resolve()
+        cells.specs.append(submission.spec)  # type: ignore[arg-type]  # what an image serializer makes
+        cells.warnings.append(submission.warnings)
+    return cells
+
+
+def validated_cell(body: JsonObject, axes: Sequence[GridAxis], places: Places, context: Mapping[str, Any]) -> Txt2ImgSerializer:
+    try:
+        data = cell_body(body, axes, places)
+    except NoSuchPlace as error:
+        raise ValidationError(
+            {"axes": {str(place_of(str(error), axes)): {"field": [str(error)]}}}, code="no_such_place"
+        ) from None
+    serializer = serializer_for(body)(data=data, context=context)
+    if not serializer.is_valid():
+        raise ValidationError(refusal(serializer.errors, axes, places))
+    return serializer
+
+
+def place_of(error: str, axes: Sequence[GridAxis]) -> int:
+    return next(index for index, axis in enumerate(axes) if f"'{axis.field}'" in error)
+
+
+def keep_pictures(cells: Cells, validated: Mapping[str, Any]) -> None:
+    """The first cell has stored what the request brought with it: the others name it, and so does the grid."""
+    for name in cells.request:
+        if name in validated and has_file(validated[name]):
+            cells.request[name], cells.fingerprint[name] = by_id(validated[name]), by_content(validated[name])
+
+
+def has_file(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(has_file, value.values()))
+    return any(map(has_file, value)) if isinstance(value, list | tuple) else isinstance(value, StoredFile)
+
+
+def serializer_for(request: Mapping[str, Any]) -> type[Txt2ImgSerializer]:
+    return Txt2ImgSerializer if request.get("image") is None else Img2ImgSerializer
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def check_request(request: Mapping[str, Any]) -> None:
+    if request.get("num_images") not in (None, 1):
+        raise ValidationError({"request": {"num_images": ["A cell holds one picture."]}}, code="max_value")
+    if request.get("priority") is not None:
+        raise ValidationError({"request": {"priority": ["Say it beside `request`: it is the grid's."]}}, code="invalid")
+
+
+def check_axes(request: Mapping[str, Any], axes: Sequence[GridAxis]) -> None:
+    errors: dict[str, Any] = {str(index): error for index in range(len(axes)) if (error := axis_error(request, axes, index))}
+    if errors:
+        raise ValidationError({"axes": errors}, code="invalid")
+    if (count := count_cells(axes)) > MOST_CELLS:
+        raise ValidationError({"axes": [f"They make {count:,} cells; a grid has up to {MOST_CELLS}."]}, code="too_many_cells")
+
+
+def axis_error(request: Mapping[str, Any], axes: Sequence[GridAxis], index: int) -> dict[str, list[str]]:
+    axis = axes[index]
+    known = [name for name in serializer_for(request)._declared_fields if name not in NO_AXIS]
+    if axis.name in NO_AXIS:
+        return {"field": [f"'{axis.name}' can't be an axis."]}
+    if axis.name not in known:
+        return {"field": [f"A request has no field '{axis.name}'.{nearest(axis.name, known)}"]}
+    if any((axis.field, axis.part) == (other.field, other.part) or overlap(axis, other) for other in axes[:index]):
+        return {"field": [f"An axis before this one varies '{axis.field}' already."]}
+    if axis.labels is not None and len(axis.labels) != len(axis.values):
+        return {"labels": [f"{len(axis.values)} values need as many labels, not {len(axis.labels)}."]}
+    return {} if axis.part is None else part_error(request, axis)
+
+
+def overlap(axis: GridAxis, other: GridAxis) -> bool:
+    """Whether one of them replaces what the other changes a part of."""
+    if axis.part is not None and other.part is not None:
+        return False
+    return axis.field == other.field or axis.field.startswith(f"{other.field}.") or other.field.startswith(f"{axis.field}.")
+
+
+def part_error(request: Mapping[str, Any], axis: GridAxis) -> dict[str, list[str]]:
+    text = request.get(axis.field)
+    if not isinstance(text, str):
+        return {"part": [f"'{axis.field}' of the request is no text."]}
+    if not axis.part or axis.part not in text:
+        return {"part": [f"The request's {axis.field} does not have it; it must stand there as it is written here."]}
+    if not all(isinstance(value, str) and len(value) <= LONGEST_PROMPT for value in axis.values):
+        return {"values": ["Texts are needed, to stand in the place of `part`."]}
+    return {}
+
+
+def refusal(errors: Any, axes: Sequence[GridAxis], places: Places) -> dict[str, Any]:
+    """A cell's errors: at the value of the axis that a field is varied by, else at the field of the request."""
+    by_field = {axis.name: (index, place) for index, (axis, place) in enumerate(zip(axes, places, strict=True))}
+    of_axes: dict[int, Any] = {}
+    of_request: dict[str, Any] = {}
+    for name, detail in errors.items():
+        if name in by_field:
+            index, place = by_field[name]
+            of_axes[index] = {"values": {place: list(leaves(detail))}}
+        else:
+            of_request[name] = [in_cell(one, axes, places) for one in leaves(detail)]
+    return {**({"axes": of_axes} if of_axes else {}), **({"request": of_request} if of_request else {})}
+
+
+def in_cell(detail: ErrorDetail, axes: Sequence[GridAxis], places: Places) -> ErrorDetail:
+    """The first cell's errors are likely everybody's."""
+    where = f" (in the cell with {describe_place(axes, places)})" if any(places) else ""
+    return ErrorDetail(f"{detail}{where}", code=detail.code)
+
+
+def leaves(detail: Any) -> Iterator[ErrorDetail]:
+    if isinstance(detail, Mapping):
+        detail = list(detail.values())
+    if isinstance(detail, list | tuple):
+        for one in detail:
+            yield from leaves(one)
+    else:
+        yield detail

@@ -1,0 +1,103 @@
+"""What a request for a grid may say, and what an estimate of it tells."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from api.images.grids.cells import read_cells
+from api.images.grids.estimate import counted
+from api.images.grids.spec import GridAxis, GridSpec, ImageRequestJson, JsonValue, as_changes
+from api.images.serializers import Txt2ImgSerializer
+from api.jobs.api.submission import Submission
+from api.json_types import JsonObject
+from api.spec_serializers import SpecSerializer, register_field
+from api.specs import as_json, field_of, read_field
+
+READ_FROM_PROMPTS = ("loras", "prompt_syntax")
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True, "examples": [{"prompt": "A serene lake at sunset"}]})
+class ImageRequestField(serializers.JSONField):
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        if not isinstance(value, dict):
+            raise ValidationError("Must be an object, as POST /api/txt2img/ takes it.", code="invalid")
+        return value
+
+
+def build_value(**options: Any) -> serializers.JSONField:
+    return serializers.JSONField(**{**options, "allow_null": True})
+
+
+register_field(JsonValue, build_value)
+register_field(ImageRequestJson, ImageRequestField)
+
+
+class GridSerializer(SpecSerializer):
+    spec: ClassVar[type[GridSpec]] = GridSpec
+
+    priority = Txt2ImgSerializer._declared_fields["priority"]
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        self.axes: tuple[GridAxis, ...] = read_field(field_of(GridSpec, "axes"), data["axes"])
+        self.cells = read_cells(data["request"], self.axes, self.context)
+        return data
+
+    def resolve(self) -> Submission:
+        data = self.validated_data
+        axes: list[JsonObject] = as_json(self.axes)
+        cells = [spec.to_json() for spec in self.cells.specs]
+        spec = GridSpec.from_json(
+            {
+                "request": self.settled_request(cells),
+                "axes": axes,
+                "output_format": data["output_format"],
+                "cells": as_changes(cells),
+            }
+        )
+        fingerprint = {"request": self.cells.fingerprint, "axes": axes, "output_format": data["output_format"]}
+        warnings = tuple(counted(self.cells.warnings))
+        return Submission(spec, priority=data["priority"], fingerprint=fingerprint, warnings=warnings)
+
+    def settled_request(self, cells: list[JsonObject]) -> JsonObject:
+        """What the client sent, and all that was decided alike for all cells: posted again, it makes the same cells."""
+        first, *others = cells
+        varied = {axis.name for axis in self.axes}
+        if varied & {"prompt", "negative_prompt"}:
+            varied |= set(READ_FROM_PROMPTS)
+        common = {
+            name: value
+            for name, value in first.items()
+            if value is not None and name not in varied and all(other.get(name) == value for other in others)
+        }
+        return {**self.cells.request, **common}
+
+
+# ---------------------------------------------------------------- the estimate
+
+
+class ModelEstimateSerializer(serializers.Serializer[object]):
+    model_id = serializers.CharField()
+    cells = serializers.IntegerField()
+    seconds = serializers.FloatField(allow_null=True, help_text="null where the history has no picture of this model.")
+
+
+class GridEstimateSerializer(serializers.Serializer[object]):
+    """What a grid comes to, before it is asked for."""
+
+    cells = serializers.IntegerField(help_text="Each is a job, beside the grid's own.")
+    columns = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    sheets = serializers.IntegerField()
+    steps = serializers.IntegerField(help_text="Of all cells.")
+    models = ModelEstimateSerializer(many=True)
+    seconds = serializers.FloatField(
+        allow_null=True,
+        help_text="Without loading, by how long the newest pictures of these models took; null where one of them has made none.",
+    )
+    width = serializers.IntegerField(help_text="Of the picture with labels.")
+    height = serializers.IntegerField()
+    scale = serializers.FloatField(help_text="1 where the cells are shown at their size.")
+    warnings = serializers.ListField(child=serializers.CharField())

@@ -1,0 +1,1 @@
+"""Requests with a name, that others begin with."""

@@ -1,0 +1,106 @@
+"""ControlNets for UNet families: a folder as diffusers writes it, or one file, in diffusers' names or the original release's.
+
+[torch; no Django]
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel
+
+from api.catalog import CONTROLNET, ModelEntry
+from api.devices import Device
+from api.errors import DarkroomError
+from api.loading.builders import Builder
+from api.loading.checkpoints import broken_error, build_empty, read_json
+from api.loading.device_memory import bytes_in_dtype
+from api.loading.single_files.components import Place
+from api.loading.single_files.configurations import FAMILIES
+from api.loading.single_files.fitting import check_part
+from api.loading.single_files.plan import FilePart
+from api.loading.single_files.weights import load_part
+from api.model_files.header import Header, HeaderError, TensorInfo, read_header
+from api.model_files.identify import identify
+from api.model_files.layouts import controlnet_prefix
+
+CLASS = ControlNetModel.__name__
+CONFIG = "config.json"
+PLAIN_WEIGHTS = "diffusion_pytorch_model.safetensors"
+"""Comes before its variants, where a folder has several."""
+
+
+def make_builder() -> Builder:
+    return Builder(build=build_controlnet, estimate=estimate_bytes)
+
+
+def build_controlnet(entry: ModelEntry, folder: Path, device: Device) -> ControlNetModel:
+    """In the device's dtype. Its header is checked before weights are read. Raises DarkroomError."""
+    file, config = _find(entry, folder)
+    header = _read_header(entry, file)
+    prefix, tensors = _named_tensors(header)
+    place = Place(prefix, "original")
+    network = build_empty(entry, CONTROLNET, ControlNetModel, config)
+    if network.config.global_pool_conditions:
+        raise broken_error(entry, "ControlNets with pooled maps (shuffle) are not run here")
+    check_part(entry, file.name, CONTROLNET, place, tensors, network, config)
+    loaded: ControlNetModel = load_part(
+        entry, FilePart(CONTROLNET, file, place, tensors, ControlNetModel, config, header), network, device.dtype
+    )
+    return loaded.to(memory_format=torch.channels_last) if device.channels_last else loaded
+
+
+def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
+    file, _ = _find(entry, folder)
+    return bytes_in_dtype(_named_tensors(_read_header(entry, file))[1].values(), device.dtype)
+
+
+def _find(entry: ModelEntry, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The file of its weights, and its configuration: what lies beside it, or else the family's."""
+    if folder.is_dir():
+        files = sorted(folder.glob("*.safetensors"), key=lambda file: (file.name != PLAIN_WEIGHTS, file.name))
+        if not files:
+            raise broken_error(entry, "its folder has no weights in safetensors form")
+        return files[0], _check_class(entry, read_json(folder / CONFIG))
+    if folder.stem.startswith("diffusion_pytorch_model") and (folder.parent / CONFIG).is_file():
+        return folder, _check_class(entry, read_json(folder.parent / CONFIG))
+    return folder, _config_of_family(entry, folder)
+
+
+def _check_class(entry: ModelEntry, config: dict[str, Any]) -> dict[str, Any]:
+    if config.get("_class_name") != CLASS:
+        raise broken_error(entry, f"its config.json is of {config.get('_class_name') or 'no class'}, and {CLASS} is wanted")
+    return config
+
+
+def _config_of_family(entry: ModelEntry, file: Path) -> dict[str, Any]:
+    """A ControlNet repeats its UNet's way down, so it has that one's numbers."""
+    try:
+        family = identify(read_header(file), file.name).family or entry.family
+    except HeaderError as error:
+        raise _damaged(entry, file, error) from error
+    unet = read_json(FAMILIES / family / "unet" / CONFIG)
+    if not unet:
+        raise broken_error(entry, f"ControlNets of the family {family or 'unknown'} are not loaded from one file")
+    known = inspect.signature(ControlNetModel.__init__).parameters
+    return {name: value for name, value in unet.items() if name in known}
+
+
+def _read_header(entry: ModelEntry, file: Path) -> Header:
+    try:
+        return read_header(file)
+    except HeaderError as error:
+        raise _damaged(entry, file, error) from error
+
+
+def _named_tensors(header: Header) -> tuple[str, dict[str, TensorInfo]]:
+    """What stands before its tensors' names, and those tensors without it."""
+    prefix = controlnet_prefix(header.tensors)
+    return prefix, {name.removeprefix(prefix): info for name, info in header.tensors.items() if name.startswith(prefix)}
+
+
+def _damaged(entry: ModelEntry, file: Path, error: HeaderError) -> DarkroomError:
+    return DarkroomError("damaged", 422, f"The file {file.name} of {entry.name} is damaged: {error}.")

@@ -1,0 +1,169 @@
+"""The figures of starter-control: whether pictures have the edges that were asked for, and whether they still follow their prompts.
+
+Maps are of drawings of held-out scenes; each prompt names its scene's landform, time and one or two of its things.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+
+from api.images.backends.preprocessors.maps import MAPS, Pixels
+from api.starter import world
+from api.starter.architecture import WEIGHTS
+from api.starter.cards import renew_card
+from api.starter.evaluation import BATCH, GUIDANCE, SEED, STEPS, PromptCase, Studio, interval
+from api.starter.training.control import NAME
+from api.starter.training.judge import Judge, see
+from api.starter.training.run import log, save_grid, to_pictures, to_tensor
+from api.starter.world.scene import Scene, describe_scene, held_out_things, sample_scene
+
+PREPROCESSORS = ("canny", "scribble")
+NEAR = 2
+"""Pixels that an edge may be off."""
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class ControlCase:
+    """A drawing of a held-out scene, and a prompt that names some of it."""
+
+    asked: PromptCase
+    drawing: Pixels
+
+
+def control_cases(count: int, judge: Judge) -> list[ControlCase]:
+    """Only drawings in which the judge finds what their prompts ask: a map of what can't be seen can't show it."""
+    rng = np.random.default_rng(SEED + 8)
+    cases: list[ControlCase] = []
+    while len(cases) < count:
+        scene = sample_scene(rng)
+        if not (held_out := held_out_things(scene)):
+            continue
+        others = [thing for thing in scene.objects if thing not in held_out]
+        named = (held_out[0], *others[: int(rng.integers(2))])
+        plain = Scene(scene.landform, scene.time, "clear", named)
+        asked = PromptCase(describe_scene(plain, rng, named), scene.landform, scene.time, named)
+        drawing = world.render(scene, int(rng.integers(2**31)))
+        [seen] = see(judge, to_tensor([drawing]))
+        if all(asked.facts_found(seen)):
+            cases.append(ControlCase(asked, drawing))
+    return cases
+
+
+@torch.no_grad()
+def draw(studio: Studio, control: ControlNetModel, cases: Sequence[ControlCase], maps: Sequence[Pixels]) -> torch.Tensor:
+    """(N, 3, 128, 128) in -1..1: as `Studio.draw`, each steered by its map."""
+    pipeline = StableDiffusionControlNetPipeline(
+        **studio.pipeline.components, controlnet=control, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    conditions = torch.from_numpy(np.stack(maps)).permute(0, 3, 1, 2).to(control.dtype) / 255
+    parts = []
+    for start in range(0, len(cases), BATCH):
+        chosen = cases[start : start + BATCH]
+        images = pipeline(
+            [case.asked.prompt for case in chosen],
+            image=conditions[start : start + BATCH],
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
+            generator=[torch.Generator().manual_seed(SEED + start + index) for index in range(len(chosen))],
+            output_type="pt",
+        ).images
+        parts.append(images.float() * 2 - 1)
+    return torch.cat(parts)
+
+
+def edge_f1(wanted: Pixels, found: Pixels) -> float:
+    """F1 of two edge maps: an edge counts where the other has one within NEAR pixels. 1 for two empty ones."""
+    one, other = wanted[..., 0] > 0, found[..., 0] > 0
+    if not one.any() and not other.any():
+        return 1.0
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1,) * 2)
+    near_one, near_other = (np.asarray(cv2.dilate(edges.astype(np.uint8), disc), bool) for edges in (one, other))
+    precision = float(near_one[other].mean()) if other.any() else 0.0
+    recall = float(near_other[one].mean()) if one.any() else 0.0
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def following(studio: Studio, cases: Sequence[ControlCase], pictures: torch.Tensor) -> dict[str, float]:
+    found = [case.asked.facts_found(seen) for case, seen in zip(cases, see(studio.judge, pictures), strict=True)]
+    return {"all": float(np.mean([all(f) for f in found])), "facts": float(np.mean([fact for f in found for fact in f]))}
+
+
+def evaluate_control(prompts: int, control_folder: Path = WEIGHTS / NAME, weights: Path = WEIGHTS) -> dict[str, Any]:
+    """Writes the figures, the card's table and a sheet of the first pictures, nothing chosen, into the ControlNet's folder."""
+    studio = Studio(weights)
+    cases = control_cases(prompts, studio.judge)
+    control = ControlNetModel.from_pretrained(control_folder, dtype=studio.pipeline.unet.dtype)
+    plain = studio.draw([case.asked.prompt for case in cases], [SEED + index for index in range(prompts)])
+    drawings = [case.drawing for case in cases]
+    edges = [MAPS["canny"](drawing) for drawing in drawings]
+    figures: dict[str, Any] = {
+        "prompts": prompts,
+        "without": {**following(studio, cases, plain), "f1": f1_of(edges, plain)},
+        "drawings_through_the_autoencoder": {"f1": f1_of(edges, through_autoencoder(studio, drawings))},
+    }
+    rows = [drawings[:SHOWN], list(to_pictures(plain[:SHOWN]))]
+    for name in PREPROCESSORS:
+        maps = [MAPS[name](drawing) for drawing in drawings]
+        pictures = draw(studio, control, cases, maps)
+        figures[name] = {**following(studio, cases, pictures), "f1": f1_of(edges, pictures)}
+        log(f"{name}: {figures[name]}")
+        rows += [maps[:SHOWN], list(to_pictures(pictures[:SHOWN]))]
+    (control_folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    save_grid([row[index] for index in range(SHOWN // 2) for row in rows], control_folder / "samples.png", len(rows))
+    if (card := control_folder / "README.md").is_file():
+        renew_card(card, card_rows(figures))
+    return figures
+
+
+def through_autoencoder(studio: Studio, drawings: Sequence[Pixels]) -> torch.Tensor:
+    """What the autoencoder leaves of the drawings' edges: more than that no ControlNet can keep."""
+    vae = studio.pipeline.vae
+    parts = []
+    for start in range(0, len(drawings), BATCH):
+        batch = torch.from_numpy(np.stack(drawings[start : start + BATCH])).permute(0, 3, 1, 2).to(vae.dtype) / 127.5 - 1
+        with torch.no_grad():
+            parts.append(vae.decode(vae.encode(batch).latent_dist.mean).sample.float())
+    return torch.cat(parts)
+
+
+def f1_of(edges: Sequence[Pixels], pictures: torch.Tensor) -> list[float]:
+    """Mean over pictures, and its 95 % interval."""
+    found = [MAPS["canny"](picture) for picture in to_pictures(pictures)]
+    return list(interval([edge_f1(one, other) for one, other in zip(edges, found, strict=True)]))
+
+
+def card_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of the card's table."""
+    count, without = figures["prompts"], figures["without"]
+    limit = figures["drawings_through_the_autoencoder"]["f1"]
+    rows = [
+        (
+            f"{name}, weight 1, {count} prompts: F1 of edges (95 % interval); facts followed; all of a prompt's",
+            f"{described(figures[name]['f1'])}; {figures[name]['facts']:.1%}; {figures[name]['all']:.1%}",
+        )
+        for name in PREPROCESSORS
+    ]
+    return [
+        *rows,
+        (
+            "the same prompts and seeds without a map",
+            f"{described(without['f1'])}; {without['facts']:.1%}; {without['all']:.1%}",
+        ),
+        ("F1 that the autoencoder leaves of the drawings' own edges, which is the limit", described(limit)),
+    ]
+
+
+def described(f1: Sequence[float]) -> str:
+    mean, low, high = f1
+    return f"{mean:.3f} ({low:.3f} to {high:.3f})"

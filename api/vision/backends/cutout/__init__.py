@@ -1,0 +1,1 @@
+"""Where the subject of a picture is."""
