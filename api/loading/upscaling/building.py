@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -51,9 +50,10 @@ def build_upscaler(entry: ModelEntry, folder: Path, device: Device) -> Upscaler:
     except (NotAnUpscaler, SafetensorError) as error:
         reason = str(error) if isinstance(error, NotAnUpscaler) else "its file is damaged"
         raise DarkroomError("broken_model", 422, f"{entry.name} can't be used to enlarge pictures: {reason}.") from error
-    made: Any = network.eval().requires_grad_(False).in_dtype(device.dtype)
-    memory_format: Any = torch.channels_last if device.channels_last else torch.contiguous_format
-    return Upscaler(made.to(memory_format=memory_format))
+    network = network.eval().requires_grad_(False).in_dtype(device.dtype)
+    if device.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
+    return Upscaler(network)
 
 
 def network_of(tensors: dict[str, torch.Tensor]) -> UpscalingNetwork:

@@ -31,12 +31,8 @@ class SRVGGNetCompact(UpscalingNetwork):
         """Whole: what is added to the picture is small, and the picture itself stays as it is."""
         return self.to(dtype)
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.body.parameters()).dtype
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        change = functional.pixel_shuffle(self.body(x.to(self._dtype)), self.scale)
+        change = functional.pixel_shuffle(self.body(x.to(next(self.parameters()).dtype)), self.scale)
         return change.to(x.dtype) + functional.interpolate(x, scale_factor=self.scale, mode="nearest")
 
 
