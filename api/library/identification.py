@@ -23,7 +23,6 @@ PICKLE = (
     "It is a pickle, which can run code when it is read, so it is never opened. Where you trust it, "
     "`manage.py convert_weights FILE` makes a safetensors file of its weights without running any."
 )
-NOT_USED = {}
 NO_FAMILY = "Nothing in it tells which family of models it fits. A table in the file that CATALOG_EXTRA names can say it."
 VANISHED = "It vanished while it was read."
 PIPELINES = {
@@ -103,7 +102,7 @@ def describe_content(found: FoundFile, sidecar: SidecarInfo) -> Fields:
 
 def describe_identity(identity: Identity, sidecar: SidecarInfo, file: Path) -> Fields:
     kind, family = Kind(identity.kind), identity.family or sidecar.family
-    reason = identity.unusable or NOT_USED.get(kind, "")
+    reason = identity.unusable
     if kind in MODEL_KINDS:
         found = why_no_checkpoint(identity) or why_incomplete(identity, file, vae="", has_base=False)
         reason = sentence(found) if found else ""
