@@ -108,7 +108,7 @@ class Txt2ImgSerializer(SpecSerializer):
             )
         self.prompt_warnings = read_request(data, default_syntax(), self.entry)
         self.check_loras(data["loras"])
-        choose_controlnets(data["control"], self.entry)
+        choose_controlnets(data.get("control", []), self.entry)
         check_best_of(data)
         check_edits(data, self.entry)
         check_seeds(data)
