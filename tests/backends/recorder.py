@@ -94,7 +94,7 @@ def request(
     if image is None:
         return ImageRequest(Txt2ImgSpec(**values), controls=tuple(controls))
     spec = Img2ImgSpec(**values, image=InputImage("a"), mask=InputMask("b") if mask else None)
-    return ImageRequest(spec, image, mask, tuple(controls))
+    return ImageRequest(spec, image, mask, controls=tuple(controls))
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:
