@@ -71,6 +71,8 @@ def working_size(data: Mapping[str, Any], entry: ModelEntry) -> tuple[int, int]:
     is_grown = grows(data)
     if data.get("inpaint_area") == AROUND_MASK and (is_grown or data.get("mask")):
         return entry.default_size, entry.default_size
+    if "image" not in data:  # of a preset, whose requests bring one
+        return entry.default_size, entry.default_size
     width, height = grown_size(data["image"], data.get("outpaint"))
     pixels, trained_for = width * height, entry.default_size**2
     wanted = min(max(pixels, trained_for), MOST_ENLARGED * trained_for) if is_grown else trained_for

@@ -36,7 +36,7 @@ def check_hires(hires: dict[str, Any], data: dict[str, Any], entry: ModelEntry, 
     if entry.family not in UNET_FAMILIES:
         detail = f"{entry.name} has no second pass: only models of the Stable Diffusion 1, 2 and XL families have one."
         raise ValidationError({"hires": [detail]}, code="unsupported_family")
-    if data.get("mask"):
+    if data.get("mask") or any((data.get("outpaint") or {}).values()):
         raise ValidationError({"hires": ["A picture that is painted by a mask has no second pass."]}, code="invalid")
     width, height = enlarged_size(*size, hires["scale"])
     if max(width, height) > LARGEST_SIDE:

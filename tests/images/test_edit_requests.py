@@ -198,3 +198,8 @@ def test_somebody_else_s_picture_is_not_found(client: Client) -> None:
         headers={**ASYNC, "Authorization": f"Bearer {token}"},
     )
     assert error(reply) == ("variation.image", "There is no picture with this id.")
+
+
+def test_what_is_painted_has_no_second_pass(send: Send) -> None:
+    for painted in ({"outpaint": {"left": 8}}, {"mask": picture()}):
+        assert error(send(prompt="a", image=picture(), hires={"scale": 2}, **painted))[0] == "hires"

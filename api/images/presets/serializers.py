@@ -35,6 +35,9 @@ class PresetRequestSerializer(Img2ImgSerializer):
     def get_fields(self) -> dict[str, Any]:
         return {name: field for name, field in super().get_fields().items() if name not in (*PICTURES, *OF_THE_CALL)}
 
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        return super().validate({**data, "control": []})
+
 
 def check_request(request: Mapping[str, Any], parameters: Sequence[str], principal: Principal | None) -> JsonObject:
     """The request as it is kept. Raises ValidationError, its fields under `request`, or `parameters`."""
