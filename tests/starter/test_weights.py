@@ -66,7 +66,7 @@ def _likeness(one: Image.Image, other: Image.Image) -> float:
 
 
 LATER = ("starter-control", "starter-cutout", "starter-upscaler")
-TEXTS = 100_000
+TEXTS = 300_000
 """Bytes of a card and of the pictures on it."""
 
 
