@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -31,8 +32,9 @@ from api.images.backends.inputs import network_mask, source_image
 from api.images.backends.local import generate
 from api.images.backends.request import ImageRequest
 from api.images.backends.schedulers import make_scheduler
+from api.images.hires import HiresUse
 from api.images.scheduler_presets import SCHEDULERS
-from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, Img2ImgSpec
+from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, Img2ImgSpec, Outpaint
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder, psnr, request
@@ -58,8 +60,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> ModelLoader:
     entries = {
         name: ModelEntry(id=name, name=name, family=name, path=build(folder / name), max_batch=8)
         for name, build in MODELS.items()
-    } | {"starter": get_catalog().get("starter")}
-    for name, entry in list(entries.items()):
+    } | {name: get_catalog().get(name) for name in ("starter", "lanczos")}
+    for name, entry in [item for item in entries.items() if item[0] != "lanczos"]:
         for seed in range(2):
             assert entry.path
             path = build_tiny_control(folder / f"{name}-control-{seed}", entry.path, seed=seed)
@@ -223,6 +225,41 @@ def test_beside_rows_without_control_each_picture_is_the_same_but_for_rounding(
 
 
 @pytest.mark.models
+@pytest.mark.parametrize("model", ["sd1", "sdxl"])
+def test_a_second_pass_is_controlled_as_img2img_of_the_enlarged_picture_is(models: ModelLoader, model: str) -> None:
+    asked: dict[str, Any] = {"steps": 4, "seeds": (7,)}
+    [[small]] = generate(models, [controlled(model, [(0, {})], **asked)], Recorder())  # type: ignore[misc]
+    enlarged = small.resize((128, 128), Image.Resampling.LANCZOS)
+    second = {**asked, "steps": 5, "image": enlarged, "strength": 0.5, "width": 128, "height": 128}
+    hires = HiresUse(scale=2, steps=5, strength=0.5, upscaler="lanczos")
+    requests = [controlled(model, [(0, {})], **fields) for fields in (second, {**asked, "hires": hires})]
+    requests.append(request(model_id=model, **second))
+    [expected], [made], [free] = (generate(models, [one], Recorder())[0] for one in requests)  # type: ignore[misc]
+    assert made.tobytes() == expected.tobytes() != free.tobytes()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"outpaint": Outpaint(right=32, top=16)}, {"inpaint_area": "mask", "mask_padding": 4}],
+    ids=["outpaint", "around the mask"],
+)
+def test_a_control_map_is_cut_as_the_picture_is(fields: dict[str, Any]) -> None:
+    """Drawn over all of the picture that is made, it lies on what the model sees of that picture."""
+    picture, mask = map_of(1, 96), Image.new("L", (96, 96), 0)
+    mask.paste(255, (60, 50, 90, 70))
+    grown = Outpaint() if "outpaint" not in fields else fields["outpaint"]
+    canvas = Image.new("RGB", (96 + grown.right, 96 + grown.top), "black")
+    canvas.paste(picture, (0, grown.top))
+    asked = controlled("sd1", [(0, {})], image=picture, mask=mask, **fields)
+    asked = dataclasses.replace(asked, controls=(canvas,))
+    seen, source = (np.asarray(one, np.int16) for one in (control_map(asked, 0), source_image(asked)))
+    box = asked.frame.inner
+    kept = np.zeros(seen.shape[:2], bool)
+    kept[box[1] + 12 : box[3] - 4, box[0] + 4 : box[2] - 24] = True  # away from what is grown
+    assert kept.sum() > 200
+    assert np.array_equal(seen[kept], source[kept])
+
+
 def test_a_controlnet_stays_in_memory_only_as_pinned_as_it_is_needed(models: ModelLoader) -> None:
     """In one call pictures with and without control share passes; afterwards nothing holds the ControlNet."""
     requests = [controlled("sd1", [(0, {})], prompt="a lake"), controlled("sd1", [], prompt="a lake")]
