@@ -20,7 +20,7 @@ from PIL import Image
 from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
-from api.images.backends.control_inputs import control_map
+from api.images.backends.control_inputs import control_map, notes_on_controls
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import embed_prompts, is_guided
 from api.images.backends.engine.control import ControlNets, make_controls
@@ -258,6 +258,15 @@ def test_a_control_map_is_cut_as_the_picture_is(fields: dict[str, Any]) -> None:
     kept[box[1] + 12 : box[3] - 4, box[0] + 4 : box[2] - 24] = True  # away from what is grown
     assert kept.sum() > 200
     assert np.array_equal(seen[kept], source[kept])
+
+
+@pytest.mark.parametrize("grown", [{"right": 32}, {"left": 48, "top": 16}, {"left": 48, "right": 48, "top": 48, "bottom": 48}])
+def test_a_control_picture_in_the_size_of_the_source_grows_with_it(grown: dict[str, int]) -> None:
+    picture = map_of(1, 96)
+    asked = controlled("sd1", [(0, {})], image=picture, outpaint=Outpaint(**grown), width=192, height=192)
+    asked = dataclasses.replace(asked, controls=(picture,))
+    assert np.array_equal(np.asarray(control_map(asked, 0)), np.asarray(asked.frame.show_beside(asked.frame.canvas)))
+    assert notes_on_controls(asked) == []
 
 
 def test_a_controlnet_stays_in_memory_only_as_pinned_as_it_is_needed(models: ModelLoader) -> None:

@@ -24,14 +24,24 @@ def control_map(request: ImageRequest, number: int) -> Image.Image:
 
 def notes_on_controls(request: ImageRequest) -> list[str]:
     """In sentences what of the control maps is not as it was sent."""
-    size = (request.spec.width, request.spec.height)
-    width, height = request.frame.canvas.size if request.controls and has_frame(request) else size
     return [
-        f"control[{number}].image ({picture.width}×{picture.height}) has another shape than the pictures ({width}×{height}): "
-        "it was scaled to cover them, and cropped at the centre."
+        f"control[{number}].image ({picture.width}×{picture.height}) has another shape than the pictures "
+        f"({'×'.join(map(str, covered_size(request)))}): it was scaled to cover them, and cropped at the centre."
         for number, picture in enumerate(request.controls)
-        if abs(width * picture.height - height * picture.width) > max(picture.size)  # more than a pixel
+        if is_cropped(request, picture)
     ]
+
+
+def is_cropped(request: ImageRequest, picture: Image.Image) -> bool:
+    """By more than a pixel."""
+    if has_frame(request) and request.frame.is_as_source(picture):
+        return False
+    width, height = covered_size(request)
+    return abs(width * picture.height - height * picture.width) > max(picture.size)
+
+
+def covered_size(request: ImageRequest) -> tuple[int, int]:
+    return request.frame.canvas.size if has_frame(request) else (request.spec.width, request.spec.height)
 
 
 def has_frame(request: ImageRequest) -> bool:

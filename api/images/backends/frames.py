@@ -38,6 +38,8 @@ class Frame:
     blur: float = 0.0
     filled: Image.Image | None = None
     """L: where the model is shown the colours around instead of the canvas."""
+    grown: Outpaint = NOT_GROWN
+    """By how much the canvas is larger than the source."""
 
     @cached_property
     def inner(self) -> Box:
@@ -79,8 +81,17 @@ class Frame:
         return result
 
     def show_beside(self, picture: Image.Image) -> Image.Image:
-        """Another picture as the model sees it: scaled to cover the canvas, and cropped at the centre."""
+        """Another picture as the model sees it: one in the size of the source is grown as that is; any other is scaled to cover the canvas,
+        and cropped at the centre.
+        """
+        if self.grown.grows and self.is_as_source(picture):
+            return self._show(grow(picture, self.grown), Image.Resampling.LANCZOS)
         return self._show(ImageOps.fit(picture, self.canvas.size, Image.Resampling.LANCZOS), Image.Resampling.LANCZOS)
+
+    def is_as_source(self, picture: Image.Image) -> bool:
+        width, height = self.canvas.size
+        source = width - self.grown.left - self.grown.right, height - self.grown.top - self.grown.bottom
+        return picture.size == source
 
     def _show(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
         part = picture if self.box == (0, 0, *picture.size) else picture.crop(self.box)
@@ -105,12 +116,12 @@ def make_frame(spec: Img2ImgSpec, image: Image.Image, mask: Image.Image | None) 
     whole = border.copy()
     if painted is not None:
         whole.paste(painted, (grown.left, grown.top))
-    frame = Frame(canvas, whole, (0, 0, *canvas.size), size, spec.mask_blur, whole if spec.fill == BLUR else border)
+    frame = Frame(canvas, whole, (0, 0, *canvas.size), size, spec.mask_blur, whole if spec.fill == BLUR else border, grown)
     if spec.inpaint_area != AROUND_MASK:
         return frame
     assert frame.soft_mask is not None
     box = box_around(frame.soft_mask, spec.mask_padding, size)
-    return Frame(canvas, whole, box, size, spec.mask_blur, frame.filled)
+    return Frame(canvas, whole, box, size, spec.mask_blur, frame.filled, grown)
 
 
 def read_mask(mask: Image.Image, size: tuple[int, int], *, inverted: bool) -> Image.Image:
