@@ -226,7 +226,8 @@ def examine_models() -> Iterator[Finding]:
         return
     store = model_store()
     here = [entry for entry in catalog.models.values() if store.available(entry)]
-    sizes = ", ".join(f"{entry.id} ({bytes_text(store.size_on_disk(entry))})" for entry in here) or "none"
+    weights = [f"{entry.id} ({bytes_text(store.size_on_disk(entry))})" if entry.parameters else entry.id for entry in here]
+    sizes = ", ".join(weights) or "none"
     yield fine(f"{len(catalog.models)} models in the catalog; here: {sizes}")
     for entry in here:
         if reason := why_not(entry):

@@ -202,7 +202,7 @@ def test_a_worker_without_models_makes_pictures_where_another_server_has_the_mod
 
 def test_every_kind_of_the_server_says_which_of_its_jobs_need_models():
     ours = [get_kind(name) for name in kind_names() if type(get_kind(name)).__module__.startswith("api.")]
-    assert len(ours) == 11
+    assert len(ours) == 15
     assert [kind.name for kind in ours if type(kind).without_models is JobKind.without_models] == []
 
 

@@ -40,6 +40,10 @@ def picture() -> str:
 BODIES: dict[str, Any] = {
     "api/txt2img/": PICTURE,
     "api/img2img/": {**PICTURE, "image": picture()},
+    "api/grids/": {"request": PICTURE, "axes": [{"field": "steps", "values": [2, 4]}]},
+    "api/upscale/": {"image": picture()},
+    "api/preprocess/": {"image": picture(), "kind": "canny"},
+    "api/cutout/": {"image": picture()},
     "api/score/": SCORED,
     "api/score/batch/": {"items": [SCORED]},
     "api/clip-score/": {"images": [picture()], "prompts": ["a red square"]},

@@ -147,7 +147,7 @@ def test_doctor_says_what_a_folder_has(filled: Path) -> None:
 
 
 def test_doctor_says_what_is_wrong_with_a_folder(library: Path, tmp_path: Path, settings: Any) -> None:
-    assert sentences()[0].startswith("BAD No files of models (.safetensors, .ckpt")
+    assert sentences()[0].startswith("BAD No files of models (.safetensors, .gguf, .ckpt")
     write_bytes(library / "old.ckpt", PICKLE)
     write_bytes(library / "older.pt", PICKLE)
     assert sentences()[1] == f"BAD {library} has pickles only (old.ckpt and 1 more), which are never opened."

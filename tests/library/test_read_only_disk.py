@@ -52,7 +52,7 @@ def test_a_read_only_disk_is_read_like_any_other(tmp_path: Path) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found.pop("thumbnail") > 0
     assert found.pop("wrong") == [
-        f"No files of models (.safetensors, .ckpt, .pt, .pth, .bin, .gguf) are recognised in {other}."
+        f"No files of models (.safetensors, .gguf, .ckpt, .pt, .pth, .bin) are recognised in {other}."
     ]
     assert found == {
         "writable": False,

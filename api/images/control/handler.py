@@ -37,6 +37,9 @@ class Preprocess(JobKind[PreprocessSpec]):
     name = PreprocessSpec.kind
     spec_class = PreprocessSpec
 
+    def without_models(self) -> bool:
+        return True
+
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         for run in batch:
             yield Stopped(run) if run.cancelled else preprocess(run)

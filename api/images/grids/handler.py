@@ -47,6 +47,9 @@ class Grid(JobKind[GridSpec]):
     spec_class = GridSpec
     template = "admin/images/grid.html"
 
+    def without_models(self) -> bool:
+        return True
+
     def child_count(self, spec: GridSpec) -> int:
         return len(spec.cells)
 
