@@ -8,8 +8,9 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from api.images.grids.spec import GridAxis
+from api.images.grids.spec import LONGEST_LABEL, GridAxis
 from api.json_types import JsonObject
+from api.runtime.labels import shorten
 
 Places = tuple[int, ...]
 """Of a cell: for each axis, which of its values."""
@@ -78,10 +79,10 @@ def labels_of(axis: GridAxis) -> list[str]:
 
 
 def label_of(axis: GridAxis, value: object) -> str:
-    """Words speak for themselves; a number says of what it is."""
+    """Words speak for themselves; a number says of what it is. A label that a client sends is no longer either."""
     if isinstance(value, str) and value:
-        return value
-    return f"{axis.field.replace('_', ' ')}: {shown(value) or 'empty'}"
+        return shorten(value, LONGEST_LABEL)
+    return shorten(f"{axis.field.replace('_', ' ')}: {shown(value) or 'empty'}", LONGEST_LABEL)
 
 
 def shown(value: object) -> str:
