@@ -2,13 +2,19 @@
 
 import base64
 import json
+import random
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
+from PIL import Image
 
+from api.files.decoding import encode_png
+from api.files.models import StoredFile
 from api.images.grids.axes import cell_body, cell_places, labels_of
+from api.images.grids.cells import with_files
 from api.images.grids.handler import model_order
 from api.images.grids.spec import GridAxis, GridSpec
 from api.jobs.kinds import read_spec
@@ -112,6 +118,50 @@ def test_a_picture_is_stored_once_for_all_cells(post: Post) -> None:
     assert {cell.kind for cell in grid.cell_specs} == {"img2img"}
     assert grid.input_ids == (grid.request["image"],)
     assert Job.objects.get().inputs.count() == 1
+
+
+def control(picture: object, **more: Any) -> dict[str, Any]:
+    return {"image": picture, "kind": "canny", **more}
+
+
+@pytest.fixture
+def large_picture() -> str:
+    noise = Image.frombytes("RGB", (256, 256), random.Random(0).randbytes(256 * 256 * 3))
+    return text(encode_png(noise))
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "within"),
+    [
+        ({}, "control", lambda picture: [control(picture)]),
+        ({"control": [control(text(png()))]}, "control", lambda picture: [control(picture)]),
+        ({"control": [control(text(png()))]}, "control.0", control),
+        ({"control": [control(text(png()))]}, "control.0.image", lambda picture: picture),
+    ],
+)
+def test_pictures_in_the_values_of_an_axis_are_kept_by_their_ids(
+    post: Post, large_picture: str, request_: dict[str, Any], field: str, within: Callable[[str], Any]
+) -> None:
+    axes = [axis("steps", 4, 8), axis(field, within(large_picture), within(text(png(1))))]
+    request = {**CIRCLE, **request_}
+    started = time.monotonic()
+    first = post(request, *axes)
+    assert time.monotonic() - started < 20
+    params = first.json()["params"]
+    assert max(map(len, json.dumps(params).split('"'))) < 100, "no base64 is kept"
+    assert StoredFile.objects.count() <= 3
+    grid = spec_of_reply(first)
+    assert [cell.control[0].image for cell in grid.cell_specs][::2] == list(grid.input_ids)
+    again = post(params["request"], *params["axes"], output_format=params["output_format"])
+    assert again.json()["params"] == params
+    assert spec_of_reply(again) == grid
+    assert post(request, *axes, path="/api/grids/estimate/").status_code == 200
+
+
+def test_of_what_validation_made_only_the_file_takes_a_pictures_place() -> None:
+    file = StoredFile()
+    sent, validated = [{"image": "aGk=", "kind": "canny"}], [{"image": file, "kind": "canny", "model_id": "of one cell"}]
+    assert with_files(sent, validated) == [{"image": file, "kind": "canny"}]
 
 
 def test_cells_of_one_model_are_asked_for_one_after_the_other(post: Post) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -20,6 +20,8 @@ from api.strict import nearest
 
 NO_AXIS = frozenset({"image", "mask", "num_images", "best_of", "rank_by", "output_format", "tags", "priority"})
 """Fields that a grid can't show, or has its own of."""
+HISTORY_FIELD = "prompt"
+"""Kept where an axis replaces it, since the history shows it."""
 
 
 @dataclass
@@ -27,6 +29,10 @@ class Cells:
     """What became of a request and its axes."""
 
     specs: list[Txt2ImgSpec] = field(default_factory=list)
+    axes: list[GridAxis] = field(default_factory=list)
+    """Pictures in their values by their ids."""
+    sent_axes: list[GridAxis] = field(default_factory=list)
+    """The same with pictures by their contents."""
     request: JsonObject = field(default_factory=dict)
     """What the client sent, pictures by their ids."""
     fingerprint: JsonObject = field(default_factory=dict)
@@ -39,14 +45,14 @@ def read_cells(request: Mapping[str, Any], axes: Sequence[GridAxis], context: Ma
     """Raises ValidationError; of cells that are refused, for the first of them."""
     check_request(request)
     check_axes(request, axes)
-    body: JsonObject = {name: value for name, value in request.items() if value is not None}
-    cells = Cells(request=body, fingerprint=dict(body))
+    replaced = {axis.field for axis in axes if axis.part is None} - {HISTORY_FIELD}
+    body: JsonObject = {name: value for name, value in request.items() if value is not None and name not in replaced}
+    cells = Cells(request=body, fingerprint=dict(body), axes=list(axes), sent_axes=list(axes))
     if "seed" not in body and all(axis.field != "seed" for axis in axes):
         body["seed"] = secrets.randbelow(2**32)
     for places in cell_places(axes):
-        serializer = validated_cell(body, axes, places, context)
-        if not cells.specs:
-            keep_pictures(cells, serializer.validated_data)
+        serializer = validated_cell(body, cells.axes, places, context)
+        keep_pictures(cells, serializer.validated_data, places)
         submission = serializer.resolve()
         cells.specs.append(submission.spec)  # type: ignore[arg-type]  # what an image serializer makes
         cells.warnings.append(submission.warnings)
@@ -70,11 +76,43 @@ def place_of(error: str, axes: Sequence[GridAxis]) -> int:
     return next(index for index, axis in enumerate(axes) if f"'{axis.field}'" in error)
 
 
-def keep_pictures(cells: Cells, validated: Mapping[str, Any]) -> None:
-    """The first cell has stored what the request brought with it: the others name it, and so does the grid."""
+def keep_pictures(cells: Cells, validated: Mapping[str, Any], places: Places) -> None:
+    """This cell has stored what its values brought with them, the first one what the request did: the others name it, and so does the grid."""
     for name in cells.request:
-        if name in validated and has_file(validated[name]):
-            cells.request[name], cells.fingerprint[name] = by_id(validated[name]), by_content(validated[name])
+        if not cells.specs and has_file(validated.get(name)):
+            stored = with_files(cells.request[name], validated[name])
+            cells.request[name], cells.fingerprint[name] = by_id(stored), by_content(stored)
+    for index, (axis, place) in enumerate(zip(cells.axes, places, strict=True)):
+        found = found_at(validated, axis.field.split("."))
+        if axis.part is None and has_file(found):
+            stored = with_files(axis.values[place], found)
+            cells.axes[index] = with_value(axis, place, by_id(stored))
+            cells.sent_axes[index] = with_value(cells.sent_axes[index], place, by_content(stored))
+
+
+def with_value(axis: GridAxis, place: int, value: Any) -> GridAxis:
+    return replace(axis, values=(*axis.values[:place], value, *axis.values[place + 1 :]))
+
+
+def found_at(value: Any, path: Sequence[str]) -> Any:
+    """None where there is nothing."""
+    for step in path:
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        else:
+            value = value[int(step)] if isinstance(value, list | tuple) else None
+    return value
+
+
+def with_files(sent: Any, validated: Any) -> Any:
+    """What was sent, with files in the place of pictures; without what validation has decided for one cell's model."""
+    if isinstance(validated, StoredFile):
+        return validated
+    if isinstance(sent, Mapping) and isinstance(validated, Mapping):
+        return {name: with_files(value, validated.get(name)) for name, value in sent.items()}
+    if isinstance(sent, list | tuple) and isinstance(validated, list | tuple):
+        return [with_files(one, other) for one, other in zip(sent, validated, strict=True)]
+    return sent
 
 
 def has_file(value: object) -> bool:

@@ -41,22 +41,22 @@ class GridSerializer(SpecSerializer):
     priority = Txt2ImgSerializer._declared_fields["priority"]
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        self.axes: tuple[GridAxis, ...] = read_field(field_of(GridSpec, "axes"), data["axes"])
-        self.cells = read_cells(data["request"], self.axes, self.context)
+        axes: tuple[GridAxis, ...] = read_field(field_of(GridSpec, "axes"), data["axes"])
+        self.cells = read_cells(data["request"], axes, self.context)
         return data
 
     def resolve(self) -> Submission:
         data = self.validated_data
-        axes: list[JsonObject] = as_json(self.axes)
         cells = [spec.to_json() for spec in self.cells.specs]
         spec = GridSpec.from_json(
             {
                 "request": self.settled_request(cells),
-                "axes": axes,
+                "axes": as_json(self.cells.axes),
                 "output_format": data["output_format"],
                 "cells": as_changes(cells),
             }
         )
+        axes = as_json(self.cells.sent_axes)
         fingerprint = {"request": self.cells.fingerprint, "axes": axes, "output_format": data["output_format"]}
         warnings = tuple(counted(self.cells.warnings))
         return Submission(spec, priority=data["priority"], fingerprint=fingerprint, warnings=warnings)
@@ -64,7 +64,7 @@ class GridSerializer(SpecSerializer):
     def settled_request(self, cells: list[JsonObject]) -> JsonObject:
         """What the client sent, and all that was decided alike for all cells: posted again, it makes the same cells."""
         first, *others = cells
-        varied = {axis.name for axis in self.axes}
+        varied = {axis.name for axis in self.cells.axes}
         if varied & {"prompt", "negative_prompt"}:
             varied |= set(READ_FROM_PROMPTS)
         common = {
