@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from api.images.grids.axes import cell_body, cell_places, labels_of
 from api.images.grids.cells import with_files
 from api.images.grids.handler import model_order
 from api.images.grids.spec import GridAxis, GridSpec
+from api.images.presets.services import create_preset
 from api.jobs.kinds import read_spec
 from api.jobs.models import Job
 from tests.api.bodies import ASYNC, png, text
@@ -200,6 +202,68 @@ def test_a_grids_params_are_a_request_for_the_same_grid(post: Post, request_: di
     again = post(params["request"], *params["axes"], output_format=params["output_format"])
     assert again.json()["params"] == params
     assert spec_of_reply(again) == spec_of_reply(first)
+
+
+def without_preset(grid: GridSpec) -> list[GridSpec]:
+    return [replace(cell, preset=None) for cell in grid.cell_specs]  # type: ignore[misc]
+
+
+HQ = {"prompt": "a {prompt}, sharp", "negative_prompt": "blurry {negative_prompt}", "steps": 5, "width": 64, "height": 64}
+SECOND = {"steps": 6, "hires": {"scale": 2, "strength": 0.5}, "upscale": {"scale": 2}, "loras": [{"id": "riso", "weight": 0.5}]}
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters", "request_", "axes"),
+    [
+        (HQ, [], {"prompt": "red lake"}, [axis("seed", 1, 2)]),
+        (HQ, [], {}, [axis("prompt", "lake", "sea")]),
+        (HQ, [], {"prompt": "red lake"}, [axis("prompt", "green", part="red"), axis("guidance_scale", 2, 3)]),
+        (HQ, [], {"prompt": "a lake"}, [axis("prompt", "the", "one", part="a"), axis("prompt", "sea", part="lake")]),
+        (HQ, [], {"prompt": "lake"}, [axis("negative_prompt", "dark", None)]),
+        (HQ, ["steps"], {"prompt": "lake"}, [axis("steps", 3, None)]),
+        (SECOND, [], CIRCLE, [axis("seed", 1, 2)]),
+        (SECOND, ["hires"], CIRCLE, [axis("hires.scale", 1.5, 2)]),
+        (SECOND, ["loras"], CIRCLE, [axis("loras.0.weight", 0.1, 1)]),
+        ({"prompt": "a red lake"}, ["prompt"], {}, [axis("prompt", "green", "blue", part="red")]),
+    ],
+)
+def test_params_stand_without_the_preset(
+    post: Post, preset: dict[str, Any], parameters: list[str], request_: dict[str, Any], axes: list[Any]
+) -> None:
+    made = create_preset(
+        name="hq", owner_key="", request=preset, parameters=parameters, description="", shared=True
+    )
+    first = post({**request_, "preset": "hq"}, *axes)
+    grid = spec_of_reply(first)
+    assert {cell.preset for cell in grid.cell_specs} == {"hq@1"}
+    made.delete()
+    params = first.json()["params"]
+    assert "preset" not in params["request"]
+    again = post(params["request"], *params["axes"], output_format=params["output_format"])
+    assert without_preset(spec_of_reply(again)) == without_preset(grid)
+    assert again.json()["params"] == params
+
+
+def test_a_presets_words_are_not_the_labels(post: Post) -> None:
+    create_preset(name="hq", owner_key="", request=HQ, parameters=[], description="", shared=True)
+    grid = spec_of_reply(post({"preset": "hq"}, axis("prompt", "lake", "sea")))
+    assert labels_of(grid.axes[0]) == ["lake", "sea"]
+
+
+def test_an_axis_in_a_field_that_the_preset_fixes_is_told_so(post: Post) -> None:
+    create_preset(name="hq", owner_key="", request=SECOND, parameters=[], description="", shared=True)
+    named, detail = refused(post({**CIRCLE, "preset": "hq"}, axis("hires.scale", 1.5, 3)))
+    assert named == "axes.0.values.0"
+    assert "fixes it" in detail
+
+
+def test_a_preset_of_several_pictures_makes_no_cell(post: Post) -> None:
+    create_preset(name="four", owner_key="", request={"num_images": 4}, shared=True)
+    assert refused(post({**CIRCLE, "preset": "four"}, axis("steps", 4, 8)))[0] == "request.num_images"
+
+
+def test_an_unknown_preset_is_named_by_its_place(post: Post) -> None:
+    assert refused(post({**CIRCLE, "preset": "nothing"}, axis("steps", 4, 8)))[0] == "request.preset"
 
 
 def test_the_cells_are_not_among_the_params(post: Post) -> None:

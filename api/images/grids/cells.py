@@ -12,7 +12,9 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.grids.axes import NoSuchPlace, Places, cell_body, cell_places, count_cells, describe_place
+from api.images.grids.presets import begin_with, find_preset_of
 from api.images.grids.spec import MOST_CELLS, GridAxis
+from api.images.presets.applying import PRESET, AppliedPreset
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.images.spec import LONGEST_PROMPT, Txt2ImgSpec
 from api.json_types import JsonObject
@@ -33,6 +35,8 @@ class Cells:
     """Pictures in their values by their ids."""
     sent_axes: list[GridAxis] = field(default_factory=list)
     """The same with pictures by their contents."""
+    preset: AppliedPreset | None = None
+    """With which all cells begin."""
     request: JsonObject = field(default_factory=dict)
     """What the client sent, pictures by their ids."""
     fingerprint: JsonObject = field(default_factory=dict)
@@ -43,15 +47,18 @@ class Cells:
 
 def read_cells(request: Mapping[str, Any], axes: Sequence[GridAxis], context: Mapping[str, Any]) -> Cells:
     """Raises ValidationError; of cells that are refused, for the first of them."""
-    check_request(request)
-    check_axes(request, axes)
+    preset = find_preset_of(request, context) if all(axis.field != PRESET for axis in axes) else None
+    check_request({**(preset.request if preset else {}), **request})
+    check_axes(begin_with(preset, request, axes), axes)
     replaced = {axis.field for axis in axes if axis.part is None} - {HISTORY_FIELD}
     body: JsonObject = {name: value for name, value in request.items() if value is not None and name not in replaced}
-    cells = Cells(request=body, fingerprint=dict(body), axes=list(axes), sent_axes=list(axes))
+    cells = Cells(request=body, fingerprint=dict(body), axes=list(axes), sent_axes=list(axes), preset=preset)
+    if preset is not None:
+        body[PRESET] = str(preset)  # one version for all cells
     if "seed" not in body and all(axis.field != "seed" for axis in axes):
         body["seed"] = secrets.randbelow(2**32)
     for places in cell_places(axes):
-        serializer = validated_cell(body, cells.axes, places, context)
+        serializer = validated_cell(begin_with(preset, body, axes), cells.axes, places, context)
         keep_pictures(cells, serializer.validated_data, places)
         submission = serializer.resolve()
         cells.specs.append(submission.spec)  # type: ignore[arg-type]  # what an image serializer makes

@@ -8,7 +8,9 @@ from rest_framework.exceptions import ValidationError
 
 from api.images.grids.cells import read_cells
 from api.images.grids.estimate import counted
+from api.images.grids.presets import written_out
 from api.images.grids.spec import GridAxis, GridSpec, ImageRequestJson, JsonValue, as_changes
+from api.images.presets.applying import PRESET
 from api.images.serializers import Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.json_types import JsonObject
@@ -48,10 +50,11 @@ class GridSerializer(SpecSerializer):
     def resolve(self) -> Submission:
         data = self.validated_data
         cells = [spec.to_json() for spec in self.cells.specs]
+        request, settled_axes = self.settled_request(cells)
         spec = GridSpec.from_json(
             {
-                "request": self.settled_request(cells),
-                "axes": as_json(self.cells.axes),
+                "request": request,
+                "axes": as_json(settled_axes),
                 "output_format": data["output_format"],
                 "cells": as_changes(cells),
             }
@@ -61,8 +64,8 @@ class GridSerializer(SpecSerializer):
         warnings = tuple(counted(self.cells.warnings))
         return Submission(spec, priority=data["priority"], fingerprint=fingerprint, warnings=warnings)
 
-    def settled_request(self, cells: list[JsonObject]) -> JsonObject:
-        """What the client sent, and all that was decided alike for all cells: posted again, it makes the same cells."""
+    def settled_request(self, cells: list[JsonObject]) -> tuple[JsonObject, list[GridAxis]]:
+        """What the client sent, what its preset sets, and all that was decided alike for all cells: posted again, it makes the same cells."""
         first, *others = cells
         varied = {axis.name for axis in self.cells.axes}
         if varied & {"prompt", "negative_prompt"}:
@@ -72,7 +75,11 @@ class GridSerializer(SpecSerializer):
             for name, value in first.items()
             if value is not None and name not in varied and all(other.get(name) == value for other in others)
         }
-        return {**self.cells.request, **common}
+        if self.cells.preset is None:
+            return {**self.cells.request, **common}, self.cells.axes
+        del common[PRESET]
+        request, axes = written_out(self.cells.preset, self.cells.request, self.cells.axes)
+        return {**request, **common}, axes
 
 
 # ---------------------------------------------------------------- the estimate
