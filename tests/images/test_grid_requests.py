@@ -18,7 +18,7 @@ from api.images.grids.axes import cell_body, cell_places, labels_of
 from api.images.grids.cells import with_files
 from api.images.grids.handler import model_order
 from api.images.grids.spec import GridAxis, GridSpec
-from api.images.presets.services import create_preset
+from api.images.presets.services import change_preset, create_preset
 from api.jobs.kinds import read_spec
 from api.jobs.models import Job
 from tests.api.bodies import ASYNC, png, text
@@ -255,6 +255,32 @@ def test_an_axis_in_a_field_that_the_preset_fixes_is_told_so(post: Post) -> None
     named, detail = refused(post({**CIRCLE, "preset": "hq"}, axis("hires.scale", 1.5, 3)))
     assert named == "axes.0.values.0"
     assert "fixes it" in detail
+
+
+@pytest.mark.parametrize(
+    ("request_", "axes"),
+    [
+        ({"prompt": "lake"}, []),
+        ({"prompt": "lake"}, [axis("prompt", "sea", "hill", part="lake")]),
+        ({"prompt": "lake"}, [axis("hires.scale", 1.5, 2)]),
+    ],
+)
+def test_presets_of_an_axis_keep_their_versions(post: Post, request_: dict[str, Any], axes: list[Any]) -> None:
+    first_of = {**HQ, **SECOND}
+    hq = create_preset(name="hq", owner_key="", request=first_of, parameters=["hires"], shared=True)
+    create_preset(name="other", owner_key="", request={**first_of, "steps": 7}, parameters=["hires"], shared=True)
+    first = post(request_, axis("preset", "hq", "other"), *axes)
+    params, grid = first.json()["params"], spec_of_reply(first)
+    assert params["axes"][0]["values"] == ["hq@1", "other@1"]
+    change_preset(preset=hq, by="", request={"steps": 9, "width": 128}, parameters=[], description="", shared=True)
+    again = post(params["request"], *params["axes"], output_format=params["output_format"])
+    assert spec_of_reply(again).cell_specs == grid.cell_specs
+    assert again.json()["params"] == params
+
+
+def test_an_unknown_preset_of_an_axis_is_named_by_its_place(post: Post) -> None:
+    assert refused(post(CIRCLE, axis("preset", None, "nothing")))[0] == "axes.0.values.1"
+    assert refused(post({**CIRCLE, "preset": "hq"}, axis("preset", "x", part="q")))[0] == "axes.0.part"
 
 
 def test_a_preset_of_several_pictures_makes_no_cell(post: Post) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -49,6 +50,10 @@ def cell_body(request: Mapping[str, Any], axes: Sequence[GridAxis], places: Plac
     for field, parts in replaced.items():
         body[field] = replace_parts(str(request[field]), parts)
     return body
+
+
+def with_value(axis: GridAxis, place: int, value: Any) -> GridAxis:
+    return replace(axis, values=(*axis.values[:place], value, *axis.values[place + 1 :]))
 
 
 def replace_parts(text: str, parts: Mapping[str, str]) -> str:

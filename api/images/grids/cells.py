@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
-from api.images.grids.axes import NoSuchPlace, Places, cell_body, cell_places, count_cells, describe_place
-from api.images.grids.presets import begin_with, find_preset_of
+from api.images.grids.axes import NoSuchPlace, Places, cell_body, cell_places, count_cells, describe_place, with_value
+from api.images.grids.presets import begin_with, find_preset_of, pin_presets, preset_at
 from api.images.grids.spec import MOST_CELLS, GridAxis
 from api.images.presets.applying import PRESET, AppliedPreset
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
@@ -37,6 +37,8 @@ class Cells:
     """The same with pictures by their contents."""
     preset: AppliedPreset | None = None
     """With which all cells begin."""
+    presets: dict[str, AppliedPreset] = field(default_factory=dict)
+    """With which some begin, where an axis names them."""
     request: JsonObject = field(default_factory=dict)
     """What the client sent, pictures by their ids."""
     fingerprint: JsonObject = field(default_factory=dict)
@@ -50,15 +52,17 @@ def read_cells(request: Mapping[str, Any], axes: Sequence[GridAxis], context: Ma
     preset = find_preset_of(request, context) if all(axis.field != PRESET for axis in axes) else None
     check_request({**(preset.request if preset else {}), **request})
     check_axes(begin_with(preset, request, axes), axes)
+    pinned, presets = pin_presets(axes, context)
     replaced = {axis.field for axis in axes if axis.part is None} - {HISTORY_FIELD}
     body: JsonObject = {name: value for name, value in request.items() if value is not None and name not in replaced}
-    cells = Cells(request=body, fingerprint=dict(body), axes=list(axes), sent_axes=list(axes), preset=preset)
+    cells = Cells(request=body, fingerprint=dict(body), axes=pinned, sent_axes=list(axes), preset=preset, presets=presets)
     if preset is not None:
         body[PRESET] = str(preset)  # one version for all cells
     if "seed" not in body and all(axis.field != "seed" for axis in axes):
         body["seed"] = secrets.randbelow(2**32)
     for places in cell_places(axes):
-        serializer = validated_cell(begin_with(preset, body, axes), cells.axes, places, context)
+        of_cell = preset or preset_at(cells.axes, places, presets)
+        serializer = validated_cell(begin_with(of_cell, body, axes), cells.axes, places, context)
         keep_pictures(cells, serializer.validated_data, places)
         submission = serializer.resolve()
         cells.specs.append(submission.spec)  # type: ignore[arg-type]  # what an image serializer makes
@@ -95,10 +99,6 @@ def keep_pictures(cells: Cells, validated: Mapping[str, Any], places: Places) ->
             stored = with_files(axis.values[place], found)
             cells.axes[index] = with_value(axis, place, by_id(stored))
             cells.sent_axes[index] = with_value(cells.sent_axes[index], place, by_content(stored))
-
-
-def with_value(axis: GridAxis, place: int, value: Any) -> GridAxis:
-    return replace(axis, values=(*axis.values[:place], value, *axis.values[place + 1 :]))
 
 
 def found_at(value: Any, path: Sequence[str]) -> Any:
@@ -161,6 +161,8 @@ def axis_error(request: Mapping[str, Any], axes: Sequence[GridAxis], index: int)
         return {"field": [f"An axis before this one varies '{axis.field}' already."]}
     if axis.labels is not None and len(axis.labels) != len(axis.values):
         return {"labels": [f"{len(axis.values)} values need as many labels, not {len(axis.labels)}."]}
+    if axis.name == PRESET and axis.part is not None:
+        return {"part": ["A preset is named as a whole."]}
     return {} if axis.part is None else part_error(request, axis)
 
 

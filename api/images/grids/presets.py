@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
 
-from api.images.grids.axes import labels_of, replace_parts
+from api.images.grids.axes import Places, labels_of, replace_parts, with_value
 from api.images.grids.spec import GridAxis
 from api.images.presets.applying import PRESET, TEXTS, AppliedPreset, find_preset
 from api.images.serializers import Txt2ImgSerializer
@@ -17,11 +17,43 @@ from api.json_types import JsonObject
 
 def find_preset_of(request: Mapping[str, Any], context: Mapping[str, Any]) -> AppliedPreset | None:
     """Raises ValidationError."""
-    principal = Txt2ImgSerializer(context=context).principal
     try:
-        return find_preset(request, principal.owner_key if principal else None)
+        return find_preset(request, owner_of(context))
     except ValidationError as error:
         raise ValidationError({"request": error.detail}) from None
+
+
+def owner_of(context: Mapping[str, Any]) -> str | None:
+    principal = Txt2ImgSerializer(context=context).principal
+    return principal.owner_key if principal else None
+
+
+def pin_presets(axes: Sequence[GridAxis], context: Mapping[str, Any]) -> tuple[list[GridAxis], dict[str, AppliedPreset]]:
+    """The axes with name@version in the place of a preset's name, and the presets by that. Raises ValidationError."""
+    pinned, presets = list(axes), {}
+    for index, place, value in preset_values(axes):
+        try:
+            preset = find_preset({PRESET: value}, owner_of(context))
+        except ValidationError as error:
+            detail = error.detail[PRESET]  # type: ignore[call-overload, index]
+            raise ValidationError({"axes": {str(index): {"values": {str(place): detail}}}}) from None
+        if preset is not None:
+            presets[str(preset)] = preset
+            pinned[index] = with_value(pinned[index], place, str(preset))
+    return pinned, presets
+
+
+def preset_values(axes: Sequence[GridAxis]) -> Iterator[tuple[int, int, object]]:
+    """The axis, the place of the value, the value."""
+    for index, axis in enumerate(axes):
+        if axis.field == PRESET:
+            yield from ((index, place, value) for place, value in enumerate(axis.values))
+
+
+def preset_at(axes: Sequence[GridAxis], places: Places, presets: Mapping[str, AppliedPreset]) -> AppliedPreset | None:
+    """Of one cell, by the axis that names it."""
+    named = (axis.values[place] for axis, place in zip(axes, places, strict=True) if axis.field == PRESET)
+    return next((presets[name] for name in named if isinstance(name, str) and name in presets), None)
 
 
 def begin_with(preset: AppliedPreset | None, request: Mapping[str, Any], axes: Sequence[GridAxis]) -> JsonObject:

@@ -68,6 +68,7 @@ class GridSerializer(SpecSerializer):
         """What the client sent, what its preset sets, and all that was decided alike for all cells: posted again, it makes the same cells."""
         first, *others = cells
         varied = {axis.name for axis in self.cells.axes}
+        varied |= {name for preset in self.cells.presets.values() for name in preset.request}
         if varied & {"prompt", "negative_prompt"}:
             varied |= set(READ_FROM_PROMPTS)
         common = {
