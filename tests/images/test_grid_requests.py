@@ -25,6 +25,7 @@ from tests.api.bodies import ASYNC, png, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CIRCLE = {"prompt": "a red circle above a blue square", "seed": 7}
+NOBODYS = "0197c0de-0000-7000-8000-000000000000"
 Post = Callable[..., Any]
 
 
@@ -358,6 +359,13 @@ def test_an_estimate_counts_best_of_and_the_steps_that_strength_leaves(post: Pos
         (CIRCLE, [], "axes", ""),
         (CIRCLE, [axis("seed", 1), axis("steps", 1), axis("width", 64), axis("height", 64)], "axes", "3"),
         ({**CIRCLE, "image": "nothing"}, [axis("seed", 4)], "request.image", "image"),
+        ({**CIRCLE, "control": [{"image": "no", "kind": "canny"}]}, [axis("seed", 4)], "request.control.0.image", "image"),
+        ({**CIRCLE, "control": [{"image": NOBODYS, "kind": "canny"}]}, [axis("seed", 4)], "request.control.0.image", "no image with this id"),
+        ({**CIRCLE, "loras": [{"id": "riso"}, {"id": "riso", "weight": 9}]}, [axis("seed", 4)], "request.loras.1.weight", "2"),
+        ({**CIRCLE, "hires": {"scale": 99}}, [axis("seed", 4)], "request.hires.scale", "4"),
+        (CIRCLE, [axis("loras", [], [{"id": "riso"}, {"id": "riso", "weight": 9}])], "axes.0.values.1.1.weight", "2"),
+        (CIRCLE, [axis("hires", None, {"scale": 99})], "axes.0.values.1.scale", "4"),
+        ({**CIRCLE, "control": [{"kind": "canny"}]}, [axis("control.0.image", "no")], "axes.0.values.0", "image"),
     ],
 )
 def test_what_is_refused_is_named_by_its_place(

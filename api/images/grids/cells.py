@@ -192,14 +192,30 @@ def refusal(errors: Any, axes: Sequence[GridAxis], places: Places) -> dict[str, 
     for name, detail in errors.items():
         if name in by_field:
             index, place = by_field[name]
-            of_axes[index] = {"values": {place: list(leaves(detail))}}
+            of_axes[index] = {"values": {place: within_value(detail, axes[index])}}
         else:
-            of_request[name] = [in_cell(one, axes, places) for one in leaves(detail)]
+            of_request[name] = in_cell(detail, axes, places)
     return {**({"axes": of_axes} if of_axes else {}), **({"request": of_request} if of_request else {})}
 
 
-def in_cell(detail: ErrorDetail, axes: Sequence[GridAxis], places: Places) -> ErrorDetail:
-    """The first cell's errors are likely everybody's."""
+def within_value(detail: Any, axis: GridAxis) -> Any:
+    """At its place within the value; all of them at the value where something beside it is wrong too."""
+    found = detail
+    for step in axis.field.split(".")[1:]:
+        if isinstance(found, Mapping):
+            found = found.get(step)
+        else:
+            found = found[int(step)] if isinstance(found, list) and step.isdecimal() and int(step) < len(found) else None
+    has_place = found is not None and list(leaves(found)) == list(leaves(detail))
+    return found if has_place else list(leaves(detail))
+
+
+def in_cell(detail: Any, axes: Sequence[GridAxis], places: Places) -> Any:
+    """The first cell's errors, each at its place within the field; they are likely everybody's."""
+    if isinstance(detail, Mapping):
+        return {name: in_cell(one, axes, places) for name, one in detail.items()}
+    if isinstance(detail, list | tuple):
+        return [in_cell(one, axes, places) for one in detail]
     where = f" (in the cell with {describe_place(axes, places)})" if any(places) else ""
     return ErrorDetail(f"{detail}{where}", code=detail.code)
 
