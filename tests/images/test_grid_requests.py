@@ -17,6 +17,8 @@ from api.files.models import StoredFile
 from api.images.grids.axes import cell_body, cell_places, labels_of
 from api.images.grids.cells import with_files
 from api.images.grids.handler import model_order
+from api.images.grids.layout import lay_out
+from api.images.grids.sizes import work_of
 from api.images.grids.spec import GridAxis, GridSpec
 from api.images.presets.services import change_preset, create_preset
 from api.jobs.kinds import read_spec
@@ -329,6 +331,47 @@ def test_an_estimate_counts_best_of_and_the_steps_that_strength_leaves(post: Pos
     assert reply.json()["steps"] == 36
     picture = {**CIRCLE, "image": text(png()), "steps": 10}
     assert post(picture, axis("strength", 0.5, 1), path="/api/grids/estimate/").json()["steps"] == 15
+
+
+@pytest.mark.parametrize(
+    ("fields", "width", "height"),
+    [
+        ({}, 128, 64),
+        ({"hires": {"scale": 2, "strength": 0.5}}, 256, 128),
+        ({"hires": {"scale": 1.3, "strength": 0.5}}, 168, 80),
+        ({"upscale": {"scale": 3}}, 384, 192),
+        ({"hires": {"scale": 2, "strength": 0.5}, "upscale": {"scale": 2}}, 512, 256),
+        ({"image": text(png())}, 128, 64),
+        ({"image": text(png()), "hires": {"scale": 2, "strength": 0.5}}, 256, 128),
+        ({"image": text(png()), "outpaint": {"left": 300, "top": 10}}, 332, 42),
+        ({"image": text(png()), "outpaint": {"left": 300}, "upscale": {"scale": 2}}, 664, 64),
+        ({"image": text(png()), "mask": text(png())}, 128, 64),
+        ({"image": text(png()), "mask": text(png()), "inpaint_area": "mask"}, 32, 32),
+    ],
+)
+def test_an_estimate_has_the_size_that_the_pictures_will_have(
+    post: Post, fields: dict[str, Any], width: int, height: int
+) -> None:
+    axes = [axis("seed", 1, 2)]
+    reply = post({**CIRCLE, "width": 128, "height": 64, **fields}, *axes, path="/api/grids/estimate/")
+    assert reply.status_code == 200, reply.content
+    expected = lay_out((GridAxis(field="seed", values=(1, 2)),), [(width, height)] * 2)
+    assert (reply.json()["width"], reply.json()["height"]) == (expected.width, expected.height)
+
+
+def test_an_estimate_warns_of_smaller_cells_where_enlarging_makes_them_too_large(post: Post) -> None:
+    request = {**CIRCLE, "width": 1024, "height": 1024, "upscale": {"scale": 4}}
+    told = post(request, axis("seed", 1, 2, 3, 4), path="/api/grids/estimate/").json()
+    assert told["scale"] < 1
+    assert "of their size" in told["warnings"][-1]
+
+
+def test_an_estimate_counts_the_second_pass_with_its_pixels(post: Post) -> None:
+    request = {**CIRCLE, "steps": 10, "best_of": 2, "hires": {"scale": 2, "strength": 0.5}}
+    axes = [axis("hires.steps", 20, None)]
+    assert post(request, *axes, path="/api/grids/estimate/").json()["steps"] == 2 * (10 + 10) + 2 * (10 + 5)
+    spec = spec_of_reply(post(request, *axes)).cell_specs[0]
+    assert work_of(spec) == 2 * (10 + 10 * 4) * spec.width * spec.height
 
 
 # ---------------------------------------------------------------- what is refused
