@@ -1,12 +1,15 @@
 """The picture of a grid: labels that can be read, cells that keep their pixels, and bounds of its size."""
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from api.images.grids.axes import labels_of
 from api.images.grids.drawing import GROUND, GridPicture
 from api.images.grids.layout import LONGEST_SIDE, MOST_PIXELS, lay_out, wrap
-from api.images.grids.spec import GridAxis
+from api.images.grids.spec import LONGEST_LABEL, GridAxis
 from api.runtime.labels import clean_label, text_width
 
 COLOURS = GridAxis(field="prompt", values=("đỏ", "xanh lá", "một hồ nước yên tĩnh dưới ánh hoàng hôn"))
@@ -67,3 +70,18 @@ def test_no_line_is_wider_than_its_room(text: str, width: int) -> None:
     assert all(text_width(line, 13) <= width for line in lines)
     if text_width(clean_label(text), 13) > 5 * width:
         assert lines[-1].endswith("…")
+
+
+@pytest.mark.parametrize("text", ["x" * 3_000_000, "word " * 600_000, "đỏ" * 1_000_000])
+def test_a_label_of_any_length_is_laid_out_at_once(text: str) -> None:
+    axis = GridAxis(field="prompt", values=(text,) * 64)
+    started = time.monotonic()
+    layout = lay_out((axis, STEPS, SHEETS), [(512, 512)] * 256)
+    assert time.monotonic() - started < 10
+    assert max(map(len, layout.column_labels)) <= 4
+    assert all(len(label) <= LONGEST_LABEL for label in labels_of(axis))
+
+
+def test_a_word_without_spaces_fills_each_line() -> None:
+    first, *_ = wrap("i" * 200, 13, 100, 4)
+    assert text_width(first, 13) <= 100 < text_width(f"{first}i", 13)

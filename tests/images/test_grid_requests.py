@@ -2,21 +2,32 @@
 
 import base64
 import json
+import random
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
+from PIL import Image
 
+from api.files.decoding import encode_png
+from api.files.models import StoredFile
 from api.images.grids.axes import cell_body, cell_places, labels_of
+from api.images.grids.cells import with_files
 from api.images.grids.handler import model_order
+from api.images.grids.layout import lay_out
+from api.images.grids.sizes import work_of
 from api.images.grids.spec import GridAxis, GridSpec
+from api.images.presets.services import change_preset, create_preset
 from api.jobs.kinds import read_spec
 from api.jobs.models import Job
 from tests.api.bodies import ASYNC, png, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CIRCLE = {"prompt": "a red circle above a blue square", "seed": 7}
+NOBODYS = "0197c0de-0000-7000-8000-000000000000"
 Post = Callable[..., Any]
 
 
@@ -114,6 +125,50 @@ def test_a_picture_is_stored_once_for_all_cells(post: Post) -> None:
     assert Job.objects.get().inputs.count() == 1
 
 
+def control(picture: object, **more: Any) -> dict[str, Any]:
+    return {"image": picture, "kind": "canny", **more}
+
+
+@pytest.fixture
+def large_picture() -> str:
+    noise = Image.frombytes("RGB", (256, 256), random.Random(0).randbytes(256 * 256 * 3))
+    return text(encode_png(noise))
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "within"),
+    [
+        ({}, "control", lambda picture: [control(picture)]),
+        ({"control": [control(text(png()))]}, "control", lambda picture: [control(picture)]),
+        ({"control": [control(text(png()))]}, "control.0", control),
+        ({"control": [control(text(png()))]}, "control.0.image", lambda picture: picture),
+    ],
+)
+def test_pictures_in_the_values_of_an_axis_are_kept_by_their_ids(
+    post: Post, large_picture: str, request_: dict[str, Any], field: str, within: Callable[[str], Any]
+) -> None:
+    axes = [axis("steps", 4, 8), axis(field, within(large_picture), within(text(png(1))))]
+    request = {**CIRCLE, **request_}
+    started = time.monotonic()
+    first = post(request, *axes)
+    assert time.monotonic() - started < 20
+    params = first.json()["params"]
+    assert max(map(len, json.dumps(params).split('"'))) < 100, "no base64 is kept"
+    assert StoredFile.objects.count() <= 3
+    grid = spec_of_reply(first)
+    assert [cell.control[0].image for cell in grid.cell_specs][::2] == list(grid.input_ids)
+    again = post(params["request"], *params["axes"], output_format=params["output_format"])
+    assert again.json()["params"] == params
+    assert spec_of_reply(again) == grid
+    assert post(request, *axes, path="/api/grids/estimate/").status_code == 200
+
+
+def test_of_what_validation_made_only_the_file_takes_a_pictures_place() -> None:
+    file = StoredFile()
+    sent, validated = [{"image": "aGk=", "kind": "canny"}], [{"image": file, "kind": "canny", "model_id": "of one cell"}]
+    assert with_files(sent, validated) == [{"image": file, "kind": "canny"}]
+
+
 def test_cells_of_one_model_are_asked_for_one_after_the_other(post: Post) -> None:
     grid = spec_of_reply(post(CIRCLE, axis("model_id", "starter", "sdxl-base-1.0"), axis("steps", 4, 8)))
     assert model_order(grid) == [0, 2, 1, 3]
@@ -150,6 +205,94 @@ def test_a_grids_params_are_a_request_for_the_same_grid(post: Post, request_: di
     again = post(params["request"], *params["axes"], output_format=params["output_format"])
     assert again.json()["params"] == params
     assert spec_of_reply(again) == spec_of_reply(first)
+
+
+def without_preset(grid: GridSpec) -> list[GridSpec]:
+    return [replace(cell, preset=None) for cell in grid.cell_specs]  # type: ignore[misc]
+
+
+HQ = {"prompt": "a {prompt}, sharp", "negative_prompt": "blurry {negative_prompt}", "steps": 5, "width": 64, "height": 64}
+SECOND = {"steps": 6, "hires": {"scale": 2, "strength": 0.5}, "upscale": {"scale": 2}, "loras": [{"id": "riso", "weight": 0.5}]}
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters", "request_", "axes"),
+    [
+        (HQ, [], {"prompt": "red lake"}, [axis("seed", 1, 2)]),
+        (HQ, [], {}, [axis("prompt", "lake", "sea")]),
+        (HQ, [], {"prompt": "red lake"}, [axis("prompt", "green", part="red"), axis("guidance_scale", 2, 3)]),
+        (HQ, [], {"prompt": "a lake"}, [axis("prompt", "the", "one", part="a"), axis("prompt", "sea", part="lake")]),
+        (HQ, [], {"prompt": "lake"}, [axis("negative_prompt", "dark", None)]),
+        (HQ, ["steps"], {"prompt": "lake"}, [axis("steps", 3, None)]),
+        (SECOND, [], CIRCLE, [axis("seed", 1, 2)]),
+        (SECOND, ["hires"], CIRCLE, [axis("hires.scale", 1.5, 2)]),
+        (SECOND, ["loras"], CIRCLE, [axis("loras.0.weight", 0.1, 1)]),
+        ({"prompt": "a red lake"}, ["prompt"], {}, [axis("prompt", "green", "blue", part="red")]),
+    ],
+)
+def test_params_stand_without_the_preset(
+    post: Post, preset: dict[str, Any], parameters: list[str], request_: dict[str, Any], axes: list[Any]
+) -> None:
+    made = create_preset(
+        name="hq", owner_key="", request=preset, parameters=parameters, description="", shared=True
+    )
+    first = post({**request_, "preset": "hq"}, *axes)
+    grid = spec_of_reply(first)
+    assert {cell.preset for cell in grid.cell_specs} == {"hq@1"}
+    made.delete()
+    params = first.json()["params"]
+    assert "preset" not in params["request"]
+    again = post(params["request"], *params["axes"], output_format=params["output_format"])
+    assert without_preset(spec_of_reply(again)) == without_preset(grid)
+    assert again.json()["params"] == params
+
+
+def test_a_presets_words_are_not_the_labels(post: Post) -> None:
+    create_preset(name="hq", owner_key="", request=HQ, parameters=[], description="", shared=True)
+    grid = spec_of_reply(post({"preset": "hq"}, axis("prompt", "lake", "sea")))
+    assert labels_of(grid.axes[0]) == ["lake", "sea"]
+
+
+def test_an_axis_in_a_field_that_the_preset_fixes_is_told_so(post: Post) -> None:
+    create_preset(name="hq", owner_key="", request=SECOND, parameters=[], description="", shared=True)
+    named, detail = refused(post({**CIRCLE, "preset": "hq"}, axis("hires.scale", 1.5, 3)))
+    assert named == "axes.0.values.0"
+    assert "fixes it" in detail
+
+
+@pytest.mark.parametrize(
+    ("request_", "axes"),
+    [
+        ({"prompt": "lake"}, []),
+        ({"prompt": "lake"}, [axis("prompt", "sea", "hill", part="lake")]),
+        ({"prompt": "lake"}, [axis("hires.scale", 1.5, 2)]),
+    ],
+)
+def test_presets_of_an_axis_keep_their_versions(post: Post, request_: dict[str, Any], axes: list[Any]) -> None:
+    first_of = {**HQ, **SECOND}
+    hq = create_preset(name="hq", owner_key="", request=first_of, parameters=["hires"], shared=True)
+    create_preset(name="other", owner_key="", request={**first_of, "steps": 7}, parameters=["hires"], shared=True)
+    first = post(request_, axis("preset", "hq", "other"), *axes)
+    params, grid = first.json()["params"], spec_of_reply(first)
+    assert params["axes"][0]["values"] == ["hq@1", "other@1"]
+    change_preset(preset=hq, by="", request={"steps": 9, "width": 128}, parameters=[], description="", shared=True)
+    again = post(params["request"], *params["axes"], output_format=params["output_format"])
+    assert spec_of_reply(again).cell_specs == grid.cell_specs
+    assert again.json()["params"] == params
+
+
+def test_an_unknown_preset_of_an_axis_is_named_by_its_place(post: Post) -> None:
+    assert refused(post(CIRCLE, axis("preset", None, "nothing")))[0] == "axes.0.values.1"
+    assert refused(post({**CIRCLE, "preset": "hq"}, axis("preset", "x", part="q")))[0] == "axes.0.part"
+
+
+def test_a_preset_of_several_pictures_makes_no_cell(post: Post) -> None:
+    create_preset(name="four", owner_key="", request={"num_images": 4}, shared=True)
+    assert refused(post({**CIRCLE, "preset": "four"}, axis("steps", 4, 8)))[0] == "request.num_images"
+
+
+def test_an_unknown_preset_is_named_by_its_place(post: Post) -> None:
+    assert refused(post({**CIRCLE, "preset": "nothing"}, axis("steps", 4, 8)))[0] == "request.preset"
 
 
 def test_the_cells_are_not_among_the_params(post: Post) -> None:
@@ -190,6 +333,47 @@ def test_an_estimate_counts_best_of_and_the_steps_that_strength_leaves(post: Pos
     assert post(picture, axis("strength", 0.5, 1), path="/api/grids/estimate/").json()["steps"] == 15
 
 
+@pytest.mark.parametrize(
+    ("fields", "width", "height"),
+    [
+        ({}, 128, 64),
+        ({"hires": {"scale": 2, "strength": 0.5}}, 256, 128),
+        ({"hires": {"scale": 1.3, "strength": 0.5}}, 168, 80),
+        ({"upscale": {"scale": 3}}, 384, 192),
+        ({"hires": {"scale": 2, "strength": 0.5}, "upscale": {"scale": 2}}, 512, 256),
+        ({"image": text(png())}, 128, 64),
+        ({"image": text(png()), "hires": {"scale": 2, "strength": 0.5}}, 256, 128),
+        ({"image": text(png()), "outpaint": {"left": 300, "top": 10}}, 332, 42),
+        ({"image": text(png()), "outpaint": {"left": 300}, "upscale": {"scale": 2}}, 664, 64),
+        ({"image": text(png()), "mask": text(png())}, 128, 64),
+        ({"image": text(png()), "mask": text(png()), "inpaint_area": "mask"}, 32, 32),
+    ],
+)
+def test_an_estimate_has_the_size_that_the_pictures_will_have(
+    post: Post, fields: dict[str, Any], width: int, height: int
+) -> None:
+    axes = [axis("seed", 1, 2)]
+    reply = post({**CIRCLE, "width": 128, "height": 64, **fields}, *axes, path="/api/grids/estimate/")
+    assert reply.status_code == 200, reply.content
+    expected = lay_out((GridAxis(field="seed", values=(1, 2)),), [(width, height)] * 2)
+    assert (reply.json()["width"], reply.json()["height"]) == (expected.width, expected.height)
+
+
+def test_an_estimate_warns_of_smaller_cells_where_enlarging_makes_them_too_large(post: Post) -> None:
+    request = {**CIRCLE, "width": 1024, "height": 1024, "upscale": {"scale": 4}}
+    told = post(request, axis("seed", 1, 2, 3, 4), path="/api/grids/estimate/").json()
+    assert told["scale"] < 1
+    assert "of their size" in told["warnings"][-1]
+
+
+def test_an_estimate_counts_the_second_pass_with_its_pixels(post: Post) -> None:
+    request = {**CIRCLE, "steps": 10, "best_of": 2, "hires": {"scale": 2, "strength": 0.5}}
+    axes = [axis("hires.steps", 20, None)]
+    assert post(request, *axes, path="/api/grids/estimate/").json()["steps"] == 2 * (10 + 10) + 2 * (10 + 5)
+    spec = spec_of_reply(post(request, *axes)).cell_specs[0]
+    assert work_of(spec) == 2 * (10 + 10 * 4) * spec.width * spec.height
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -218,6 +402,13 @@ def test_an_estimate_counts_best_of_and_the_steps_that_strength_leaves(post: Pos
         (CIRCLE, [], "axes", ""),
         (CIRCLE, [axis("seed", 1), axis("steps", 1), axis("width", 64), axis("height", 64)], "axes", "3"),
         ({**CIRCLE, "image": "nothing"}, [axis("seed", 4)], "request.image", "image"),
+        ({**CIRCLE, "control": [{"image": "no", "kind": "canny"}]}, [axis("seed", 4)], "request.control.0.image", "image"),
+        ({**CIRCLE, "control": [{"image": NOBODYS, "kind": "canny"}]}, [axis("seed", 4)], "request.control.0.image", "no image with this id"),
+        ({**CIRCLE, "loras": [{"id": "riso"}, {"id": "riso", "weight": 9}]}, [axis("seed", 4)], "request.loras.1.weight", "2"),
+        ({**CIRCLE, "hires": {"scale": 99}}, [axis("seed", 4)], "request.hires.scale", "4"),
+        (CIRCLE, [axis("loras", [], [{"id": "riso"}, {"id": "riso", "weight": 9}])], "axes.0.values.1.1.weight", "2"),
+        (CIRCLE, [axis("hires", None, {"scale": 99})], "axes.0.values.1.scale", "4"),
+        ({**CIRCLE, "control": [{"kind": "canny"}]}, [axis("control.0.image", "no")], "axes.0.values.0", "image"),
     ],
 )
 def test_what_is_refused_is_named_by_its_place(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any
 
-from api.images.grids.spec import GridAxis
+from api.images.grids.spec import LONGEST_LABEL, GridAxis
 from api.json_types import JsonObject
+from api.runtime.labels import shorten
 
 Places = tuple[int, ...]
 """Of a cell: for each axis, which of its values."""
@@ -50,6 +52,10 @@ def cell_body(request: Mapping[str, Any], axes: Sequence[GridAxis], places: Plac
     return body
 
 
+def with_value(axis: GridAxis, place: int, value: Any) -> GridAxis:
+    return replace(axis, values=(*axis.values[:place], value, *axis.values[place + 1 :]))
+
+
 def replace_parts(text: str, parts: Mapping[str, str]) -> str:
     """All at once: what takes the place of one part is not searched for the others. Of parts within each other the longest counts."""
     pattern = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True))
@@ -78,10 +84,10 @@ def labels_of(axis: GridAxis) -> list[str]:
 
 
 def label_of(axis: GridAxis, value: object) -> str:
-    """Words speak for themselves; a number says of what it is."""
+    """Words speak for themselves; a number says of what it is. A label that a client sends is no longer either."""
     if isinstance(value, str) and value:
-        return value
-    return f"{axis.field.replace('_', ' ')}: {shown(value) or 'empty'}"
+        return shorten(value, LONGEST_LABEL)
+    return shorten(f"{axis.field.replace('_', ' ')}: {shown(value) or 'empty'}", LONGEST_LABEL)
 
 
 def shown(value: object) -> str:

@@ -11,8 +11,10 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
-from api.images.grids.axes import NoSuchPlace, Places, cell_body, cell_places, count_cells, describe_place
+from api.images.grids.axes import NoSuchPlace, Places, cell_body, cell_places, count_cells, describe_place, with_value
+from api.images.grids.presets import begin_with, find_preset_of, pin_presets, preset_at
 from api.images.grids.spec import MOST_CELLS, GridAxis
+from api.images.presets.applying import PRESET, AppliedPreset
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.images.spec import LONGEST_PROMPT, Txt2ImgSpec
 from api.json_types import JsonObject
@@ -20,6 +22,8 @@ from api.strict import nearest
 
 NO_AXIS = frozenset({"image", "mask", "num_images", "best_of", "rank_by", "output_format", "tags", "priority"})
 """Fields that a grid can't show, or has its own of."""
+HISTORY_FIELD = "prompt"
+"""Kept where an axis replaces it, since the history shows it."""
 
 
 @dataclass
@@ -27,6 +31,14 @@ class Cells:
     """What became of a request and its axes."""
 
     specs: list[Txt2ImgSpec] = field(default_factory=list)
+    axes: list[GridAxis] = field(default_factory=list)
+    """Pictures in their values by their ids."""
+    sent_axes: list[GridAxis] = field(default_factory=list)
+    """The same with pictures by their contents."""
+    preset: AppliedPreset | None = None
+    """With which all cells begin."""
+    presets: dict[str, AppliedPreset] = field(default_factory=dict)
+    """With which some begin, where an axis names them."""
     request: JsonObject = field(default_factory=dict)
     """What the client sent, pictures by their ids."""
     fingerprint: JsonObject = field(default_factory=dict)
@@ -37,16 +49,21 @@ class Cells:
 
 def read_cells(request: Mapping[str, Any], axes: Sequence[GridAxis], context: Mapping[str, Any]) -> Cells:
     """Raises ValidationError; of cells that are refused, for the first of them."""
-    check_request(request)
-    check_axes(request, axes)
-    body: JsonObject = {name: value for name, value in request.items() if value is not None}
-    cells = Cells(request=body, fingerprint=dict(body))
+    preset = find_preset_of(request, context) if all(axis.field != PRESET for axis in axes) else None
+    check_request({**(preset.request if preset else {}), **request})
+    check_axes(begin_with(preset, request, axes), axes)
+    pinned, presets = pin_presets(axes, context)
+    replaced = {axis.field for axis in axes if axis.part is None} - {HISTORY_FIELD}
+    body: JsonObject = {name: value for name, value in request.items() if value is not None and name not in replaced}
+    cells = Cells(request=body, fingerprint=dict(body), axes=pinned, sent_axes=list(axes), preset=preset, presets=presets)
+    if preset is not None:
+        body[PRESET] = str(preset)  # one version for all cells
     if "seed" not in body and all(axis.field != "seed" for axis in axes):
         body["seed"] = secrets.randbelow(2**32)
     for places in cell_places(axes):
-        serializer = validated_cell(body, axes, places, context)
-        if not cells.specs:
-            keep_pictures(cells, serializer.validated_data)
+        of_cell = preset or preset_at(cells.axes, places, presets)
+        serializer = validated_cell(begin_with(of_cell, body, axes), cells.axes, places, context)
+        keep_pictures(cells, serializer.validated_data, places)
         submission = serializer.resolve()
         cells.specs.append(submission.spec)  # type: ignore[arg-type]  # what an image serializer makes
         cells.warnings.append(submission.warnings)
@@ -70,11 +87,39 @@ def place_of(error: str, axes: Sequence[GridAxis]) -> int:
     return next(index for index, axis in enumerate(axes) if f"'{axis.field}'" in error)
 
 
-def keep_pictures(cells: Cells, validated: Mapping[str, Any]) -> None:
-    """The first cell has stored what the request brought with it: the others name it, and so does the grid."""
+def keep_pictures(cells: Cells, validated: Mapping[str, Any], places: Places) -> None:
+    """This cell has stored what its values brought with them, the first one what the request did: the others name it, and so does the grid."""
     for name in cells.request:
-        if name in validated and has_file(validated[name]):
-            cells.request[name], cells.fingerprint[name] = by_id(validated[name]), by_content(validated[name])
+        if not cells.specs and has_file(validated.get(name)):
+            stored = with_files(cells.request[name], validated[name])
+            cells.request[name], cells.fingerprint[name] = by_id(stored), by_content(stored)
+    for index, (axis, place) in enumerate(zip(cells.axes, places, strict=True)):
+        found = found_at(validated, axis.field.split("."))
+        if axis.part is None and has_file(found):
+            stored = with_files(axis.values[place], found)
+            cells.axes[index] = with_value(axis, place, by_id(stored))
+            cells.sent_axes[index] = with_value(cells.sent_axes[index], place, by_content(stored))
+
+
+def found_at(value: Any, path: Sequence[str]) -> Any:
+    """None where there is nothing."""
+    for step in path:
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        else:
+            value = value[int(step)] if isinstance(value, list | tuple) else None
+    return value
+
+
+def with_files(sent: Any, validated: Any) -> Any:
+    """What was sent, with files in the place of pictures; without what validation has decided for one cell's model."""
+    if isinstance(validated, StoredFile):
+        return validated
+    if isinstance(sent, Mapping) and isinstance(validated, Mapping):
+        return {name: with_files(value, validated.get(name)) for name, value in sent.items()}
+    if isinstance(sent, list | tuple) and isinstance(validated, list | tuple):
+        return [with_files(one, other) for one, other in zip(sent, validated, strict=True)]
+    return sent
 
 
 def has_file(value: object) -> bool:
@@ -116,6 +161,8 @@ def axis_error(request: Mapping[str, Any], axes: Sequence[GridAxis], index: int)
         return {"field": [f"An axis before this one varies '{axis.field}' already."]}
     if axis.labels is not None and len(axis.labels) != len(axis.values):
         return {"labels": [f"{len(axis.values)} values need as many labels, not {len(axis.labels)}."]}
+    if axis.name == PRESET and axis.part is not None:
+        return {"part": ["A preset is named as a whole."]}
     return {} if axis.part is None else part_error(request, axis)
 
 
@@ -145,14 +192,30 @@ def refusal(errors: Any, axes: Sequence[GridAxis], places: Places) -> dict[str, 
     for name, detail in errors.items():
         if name in by_field:
             index, place = by_field[name]
-            of_axes[index] = {"values": {place: list(leaves(detail))}}
+            of_axes[index] = {"values": {place: within_value(detail, axes[index])}}
         else:
-            of_request[name] = [in_cell(one, axes, places) for one in leaves(detail)]
+            of_request[name] = in_cell(detail, axes, places)
     return {**({"axes": of_axes} if of_axes else {}), **({"request": of_request} if of_request else {})}
 
 
-def in_cell(detail: ErrorDetail, axes: Sequence[GridAxis], places: Places) -> ErrorDetail:
-    """The first cell's errors are likely everybody's."""
+def within_value(detail: Any, axis: GridAxis) -> Any:
+    """At its place within the value; all of them at the value where something beside it is wrong too."""
+    found = detail
+    for step in axis.field.split(".")[1:]:
+        if isinstance(found, Mapping):
+            found = found.get(step)
+        else:
+            found = found[int(step)] if isinstance(found, list) and step.isdecimal() and int(step) < len(found) else None
+    has_place = found is not None and list(leaves(found)) == list(leaves(detail))
+    return found if has_place else list(leaves(detail))
+
+
+def in_cell(detail: Any, axes: Sequence[GridAxis], places: Places) -> Any:
+    """The first cell's errors, each at its place within the field; they are likely everybody's."""
+    if isinstance(detail, Mapping):
+        return {name: in_cell(one, axes, places) for name, one in detail.items()}
+    if isinstance(detail, list | tuple):
+        return [in_cell(one, axes, places) for one in detail]
     where = f" (in the cell with {describe_place(axes, places)})" if any(places) else ""
     return ErrorDetail(f"{detail}{where}", code=detail.code)
 

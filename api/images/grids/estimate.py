@@ -10,6 +10,7 @@ from typing import Any
 from api.errors import DarkroomError
 from api.images.grids.axes import shape_of
 from api.images.grids.layout import GridLayout, lay_out
+from api.images.grids.sizes import result_sizes, steps_of, work_of
 from api.images.grids.spec import GridSpec
 from api.images.no_effect import find_warnings
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
@@ -26,7 +27,7 @@ PHASES = ("encode", "denoise", "decode")
 def sizes_of(spec: GridSpec, images: Sequence[JsonObject | None] = ()) -> list[tuple[int, int]]:
     """Of the pictures that were made; without any, as the requests say."""
     made = [(image["width"], image["height"]) for image in images if image]
-    return made or [(cell.width, cell.height) for cell in spec.cell_specs]  # type: ignore[return-value]
+    return made or result_sizes(spec.cell_specs)
 
 
 def cell_warnings(spec: GridSpec) -> Iterator[str]:
@@ -79,15 +80,6 @@ def estimate_model(model_id: str, cells: Sequence[Txt2ImgSpec]) -> dict[str, Any
     rate = seconds_per_step(model_id)
     seconds = None if rate is None else round(rate * sum(map(work_of, cells)), 2)
     return {"model_id": model_id, "cells": len(cells), "seconds": seconds}
-
-
-def steps_of(spec: Txt2ImgSpec) -> int:
-    return (spec.steps_run if isinstance(spec, Img2ImgSpec) else spec.steps) * len(spec.seeds)
-
-
-def work_of(spec: Txt2ImgSpec) -> int:
-    """Steps times pixels; one step at least, for what is done beside them."""
-    return max(1, steps_of(spec)) * spec.width * spec.height
 
 
 def seconds_per_step(model_id: str) -> float | None:

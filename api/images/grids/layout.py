@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from api.images.grids.axes import labels_of, shape_of
-from api.images.grids.spec import GridAxis
+from api.images.grids.spec import LONGEST_LABEL, GridAxis
 from api.runtime.labels import clean_label, shorten, text_width
 
 MOST_PIXELS, LONGEST_SIDE = 50_000_000, 16_000  # WebP ends at 16,383
@@ -125,7 +127,8 @@ def at_scale(axes: Sequence[GridAxis], largest: tuple[int, int], scale: float) -
 
 def wrap(text: str, size: int, width: int, most_lines: int) -> Lines:
     """The text in lines that are no wider; what does not fit in so many of them is cut off with an ellipsis."""
-    lines = list(fill(clean_label(text), size, width))
+    text = clean_label(shorten(text, LONGEST_LABEL))  # each line is measured several times, and Pillow takes no text of any length
+    lines = list(islice(fill(text, size, width), most_lines + 1))
     if len(lines) > most_lines:
         lines = [*lines[: most_lines - 1], shortened(f"{lines[most_lines - 1]}…", size, width)]
     return tuple(lines)
@@ -147,7 +150,8 @@ def fill(text: str, size: int, width: int) -> Iterator[str]:
 def pieces(word: str, size: int, width: int) -> Iterator[str]:
     """The word, in parts where it is wider than a line."""
     while text_width(word, size) > width and len(word) > 1:
-        fitting = next((n for n in range(len(word) - 1, 1, -1) if text_width(word[:n], size) <= width), 1)
+        lengths = range(1, len(word))
+        fitting = max(1, bisect_right(lengths, width, key=lambda length: text_width(word[:length], size)))  # noqa: B023
         yield word[:fitting]
         word = word[fitting:]
     yield word

@@ -8,7 +8,9 @@ from rest_framework.exceptions import ValidationError
 
 from api.images.grids.cells import read_cells
 from api.images.grids.estimate import counted
+from api.images.grids.presets import written_out
 from api.images.grids.spec import GridAxis, GridSpec, ImageRequestJson, JsonValue, as_changes
+from api.images.presets.applying import PRESET
 from api.images.serializers import Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.json_types import JsonObject
@@ -41,30 +43,32 @@ class GridSerializer(SpecSerializer):
     priority = Txt2ImgSerializer._declared_fields["priority"]
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        self.axes: tuple[GridAxis, ...] = read_field(field_of(GridSpec, "axes"), data["axes"])
-        self.cells = read_cells(data["request"], self.axes, self.context)
+        axes: tuple[GridAxis, ...] = read_field(field_of(GridSpec, "axes"), data["axes"])
+        self.cells = read_cells(data["request"], axes, self.context)
         return data
 
     def resolve(self) -> Submission:
         data = self.validated_data
-        axes: list[JsonObject] = as_json(self.axes)
         cells = [spec.to_json() for spec in self.cells.specs]
+        request, settled_axes = self.settled_request(cells)
         spec = GridSpec.from_json(
             {
-                "request": self.settled_request(cells),
-                "axes": axes,
+                "request": request,
+                "axes": as_json(settled_axes),
                 "output_format": data["output_format"],
                 "cells": as_changes(cells),
             }
         )
+        axes = as_json(self.cells.sent_axes)
         fingerprint = {"request": self.cells.fingerprint, "axes": axes, "output_format": data["output_format"]}
         warnings = tuple(counted(self.cells.warnings))
         return Submission(spec, priority=data["priority"], fingerprint=fingerprint, warnings=warnings)
 
-    def settled_request(self, cells: list[JsonObject]) -> JsonObject:
-        """What the client sent, and all that was decided alike for all cells: posted again, it makes the same cells."""
+    def settled_request(self, cells: list[JsonObject]) -> tuple[JsonObject, list[GridAxis]]:
+        """What the client sent, what its preset sets, and all that was decided alike for all cells: posted again, it makes the same cells."""
         first, *others = cells
-        varied = {axis.name for axis in self.axes}
+        varied = {axis.name for axis in self.cells.axes}
+        varied |= {name for preset in self.cells.presets.values() for name in preset.request}
         if varied & {"prompt", "negative_prompt"}:
             varied |= set(READ_FROM_PROMPTS)
         common = {
@@ -72,7 +76,11 @@ class GridSerializer(SpecSerializer):
             for name, value in first.items()
             if value is not None and name not in varied and all(other.get(name) == value for other in others)
         }
-        return {**self.cells.request, **common}
+        if self.cells.preset is None:
+            return {**self.cells.request, **common}, self.cells.axes
+        del common[PRESET]
+        request, axes = written_out(self.cells.preset, self.cells.request, self.cells.axes)
+        return {**request, **common}, axes
 
 
 # ---------------------------------------------------------------- the estimate
