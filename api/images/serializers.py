@@ -64,9 +64,19 @@ class Txt2ImgSerializer(SpecSerializer):
         principal = self.principal
         self.sent, self.preset_in_use = data, find_preset(data, principal.owner_key if principal else None)
         if self.preset_in_use is not None:
-            data = self.preset_in_use.apply(data, self.fields)
+            data = self.preset_in_use.apply(data, self.fields, self.read_value)
         pictures = GeneratedImage.objects.all()
         return read_variation(data, visible_to(principal, pictures) if principal else pictures.none(), self.fields)
+
+    def read_value(self, name: str, value: object) -> object:
+        """What the value of one field means, with its defaults filled in. Raises ValidationError."""
+        read = self.fields[name].run_validation(value)
+        check = getattr(self, f"validate_{name}", None)
+        if check is not None and read is not None:
+            read = check(read)
+        if name == "loras":
+            return [describe_lora(lora) for lora in read]
+        return decide_enlarging({name: read}).get(name, read)
 
     @property
     def principal(self) -> Principal | None:
@@ -209,6 +219,14 @@ def known_models() -> str:
 
 def find_default(model_id: str | None) -> ModelEntry:
     return get_catalog().get(model_id or settings.DEFAULT_IMAGE_MODEL)
+
+
+def describe_lora(lora: dict[str, Any]) -> tuple[str, tuple[float, float]]:
+    """Its id in the catalog and its strengths. Raises ValidationError."""
+    try:
+        return get_catalog().adapter(lora["id"]).id, LoraUse(**lora).strengths
+    except UnknownAdapter as error:
+        raise ValidationError(str(error), code="unknown_lora") from None
 
 
 def lora_error(adapter_id: str, entry: ModelEntry) -> str:
