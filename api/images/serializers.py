@@ -62,6 +62,8 @@ class Txt2ImgSerializer(SpecSerializer):
 
     def complete(self, data: dict[str, Any]) -> dict[str, Any]:
         principal = self.principal
+        if data.get("prompt", "") is None:  # required, but a preset or a varied picture may have it
+            data = {name: value for name, value in data.items() if name != "prompt"}
         self.sent, self.preset_in_use = data, find_preset(data, principal.owner_key if principal else None)
         if self.preset_in_use is not None:
             data = self.preset_in_use.apply(data, self.fields, self.read_value)

@@ -188,6 +188,48 @@ def test_another_seed_than_the_picture_s_is_refused(send: Send) -> None:
     assert (name, "the seed 42" in detail) == ("variation.seed", True)
 
 
+def test_a_seed_as_text_is_the_same_seed(send: Send) -> None:
+    found = params(send("/api/txt2img/", variation={"image": str(varied().pk), "seed": "42", "strength": 0.1}))
+    assert found["variation"]["seed"] == 42
+
+
+EARLIER = [{"seed": 8, "strength": 0.25}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("earlier", [{"seed": 3, "strength": 0.5}], "leave `earlier` out"),
+        ("earlier", [], "leave `earlier` out"),
+        ("earlier", EARLIER, "leave `earlier` out"),
+        ("earlier", "x", "list"),
+        ("seed", "x", "integer"),
+        ("seed", "6", "leave `seed` out"),
+    ],
+)
+def test_what_the_picture_says_itself_is_not_overwritten_in_silence(send: Send, name: str, value: object, said: str) -> None:
+    image = varied(variation={"seed": 7, "strength": 0.5, "earlier": EARLIER})
+    field, detail = error(send("/api/txt2img/", variation={"image": str(image.pk), "strength": 0.1, name: value}))
+    assert (field, said in detail) == (f"variation.{name}", True), detail
+
+
+def test_earlier_of_a_picture_that_has_none_is_refused(send: Send) -> None:
+    body = {"image": str(varied().pk), "strength": 0.1, "earlier": [{"seed": 3, "strength": 0.5}]}
+    assert error(send("/api/txt2img/", variation=body))[0] == "variation.earlier"
+
+
+def test_the_params_of_a_variation_posted_again_are_valid(send: Send) -> None:
+    for image in (varied(), varied(variation={"seed": 7, "strength": 0.5, "earlier": EARLIER})):
+        found = params(send("/api/txt2img/", variation={"image": str(image.pk), "strength": 0.1}))
+        assert params(send("/api/txt2img/", **found)) == found
+
+
+def test_a_prompt_of_null_is_not_given(send: Send) -> None:
+    variation = {"image": str(varied().pk), "strength": 0.1}
+    assert params(send("/api/txt2img/", prompt=None, variation=variation))["prompt"] == "a lake"
+    assert error(send("/api/txt2img/", prompt=None))[0] == "prompt"
+
+
 def test_somebody_else_s_picture_is_not_found(client: Client) -> None:
     image = varied()
     _, token = create_key(name="other")
