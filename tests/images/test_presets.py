@@ -151,7 +151,14 @@ def test_without_a_place_for_words_the_prompt_is_the_preset_s(make: Any, submit:
 
 def test_a_place_for_words_wants_words(make: Any, ask: Ask) -> None:
     make()
-    assert "has a place for your words" in errors(ask("post", "/api/txt2img/", {"preset": "shot"}))["prompt"]
+    for body in ({"preset": "shot"}, {"preset": "shot", "prompt": None}):
+        found = errors(ask("post", "/api/txt2img/", body))
+        assert found == {"prompt": "The preset 'shot@1' has a place for your words: send them here."}
+
+
+def test_a_prompt_of_null_is_the_preset_s(make: Any, submit: Any) -> None:
+    make("lake", {"prompt": "a lake"})
+    assert submit(preset="lake", prompt=None)["prompt"] == "a lake"
 
 
 def test_what_it_sets_is_fixed_unless_it_is_a_parameter(make: Any, submit: Any, ask: Ask) -> None:

@@ -79,7 +79,8 @@ class AppliedPreset:
             return {name: self._add_name(one) for name, one in detail.items()}
         if isinstance(detail, list):
             return [self._add_name(one) for one in detail]
-        return ErrorDetail(f"{detail} (Set by the preset '{self}'.)", getattr(detail, "code", "invalid"))
+        said = f"{detail}" if str(self) in str(detail) else f"{detail} (Set by the preset '{self}'.)"
+        return ErrorDetail(said, getattr(detail, "code", "invalid"))
 
 
 def are_same(sent: object, value: object, name: str, read: ReadValue) -> bool:
