@@ -12,6 +12,7 @@ from api.files.models import StoredFile
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.spec import (
     AROUND_MASK,
+    BLUR,
     LARGEST_SIDE,
     LATENT_FILLS,
     ORIGINAL,
@@ -90,6 +91,8 @@ def idle_edits(spec: Txt2ImgSpec) -> Iterator[str]:
     """In sentences what of a request has no effect."""
     if spec.variation is not None and spec.variation.strength == 1:
         yield "variation has no effect at a strength of 1: the pictures are those of their own seeds."
+    if spec.variation is not None and spec.variation.strength == 0 and len(spec.seeds) > 1:
+        yield f"A variation of strength 0 is the same picture for every seed: all {len(spec.seeds)} are the same."
     if isinstance(spec, Img2ImgSpec):
         yield from idle_painting(spec)
 
@@ -111,5 +114,7 @@ def idle_painting(spec: Img2ImgSpec) -> Iterator[str]:
         yield f"mask_padding has no effect without inpaint_area '{AROUND_MASK}'."
     if asked["mask_invert"] and not spec.mask:
         yield "mask_invert has no effect without a mask."
-    if asked["fill"] and spec.strength == 1:
-        yield "fill has no effect at a strength of 1, where painting begins with noise alone."
+    if spec.fill == BLUR and not spec.mask:
+        yield "fill 'blur' has no effect without a mask: an outpainted border begins with the colours beside it in any case."
+    if spec.fill in LATENT_FILLS and spec.strength == 1:
+        yield f"fill '{spec.fill}' has no effect at a strength of 1, where painting begins with noise alone."
