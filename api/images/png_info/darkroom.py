@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from api.images.control.use import MOST_CONTROLS
 from api.images.png_info.found import Found, FoundLora, as_list, as_mapping, as_text, shown
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
-from api.images.spec import MOST_CONTROLS, USUAL_STRENGTH, Img2ImgSpec, Txt2ImgSpec
+from api.images.spec import USUAL_STRENGTH, Img2ImgSpec, Txt2ImgSpec
 from api.json_types import JsonObject
 from api.specs import fields_of
 
