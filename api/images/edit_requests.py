@@ -28,6 +28,9 @@ from api.images.spec import (
 MOST_ENLARGED = 2
 """A grown picture is worked on in its own size, as long as that has at most so many times the pixels that the model was made for."""
 
+LEAST_SEEN = 0.5
+"""Of a picture: where less of it is left by the crop, the client is told."""
+
 
 def check_edits(data: Mapping[str, Any], entry: ModelEntry) -> None:
     """Raises ValidationError that names the field."""
@@ -85,6 +88,17 @@ def side_for(pixels: float, has_to_fit: bool) -> int:
     """The nearest that a request may have; with `has_to_fit` none that is shorter."""
     steps = math.ceil(round(pixels / SIDE_STEP, 3)) if has_to_fit else round(pixels / SIDE_STEP)
     return min(LARGEST_SIDE, max(SMALLEST_SIDE, steps * SIDE_STEP))
+
+
+def describe_crop(data: Mapping[str, Any], size: tuple[int, int]) -> list[str]:
+    """A sentence where most of the picture lies outside the size that it is worked on in: it is scaled to cover it, and cropped."""
+    if grows(data) or (data.get("mask") and data.get("inpaint_area") == AROUND_MASK):
+        return []
+    (width, height), (wide, high) = (data["image"].width, data["image"].height), size
+    scale = max(wide / width, high / height)
+    if (wide / (width * scale)) * (high / (height * scale)) >= LEAST_SEEN:
+        return []
+    return [f"image: of its {width} × {height} pixels most are cropped, since it is scaled to cover {wide} × {high}."]
 
 
 def idle_edits(spec: Txt2ImgSpec) -> Iterator[str]:

@@ -15,7 +15,7 @@ from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.control.serializers import choose_controlnets
-from api.images.edit_requests import check_edits, default_strength, working_size
+from api.images.edit_requests import check_edits, default_strength, describe_crop, working_size
 from api.images.enlarging_fields import check_enlarging, decide_enlarging
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
@@ -196,6 +196,12 @@ class Img2ImgSerializer(Txt2ImgSerializer):
 
     def default_sides(self, data: dict[str, Any]) -> tuple[int, int]:
         return working_size(data, self.entry)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        data = super().validate(data)
+        if "image" in data:  # a preset has none
+            self.prompt_warnings += describe_crop(data, self.size_of(data))
+        return data
 
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         return {**super().decide(data), "strength": data.get("strength", default_strength(data))}

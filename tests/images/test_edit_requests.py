@@ -82,6 +82,30 @@ def test_what_is_outpainted_begins_with_noise_unless_a_strength_is_given(send: S
     assert strengths == [0.6, 1.0, 0.5, 0.6]
 
 
+@pytest.mark.parametrize(
+    ("size", "fields", "said"),
+    [
+        ((20000, 10), {}, ["image: of its 20000 × 10 pixels most are cropped, since it is scaled to cover 2048 × 64."]),
+        (
+            (256, 128),
+            {"width": 64, "height": 256},
+            ["image: of its 256 × 128 pixels most are cropped, since it is scaled to cover 64 × 256."],
+        ),
+        ((1000, 500), {}, []),
+        ((192, 128), {"width": 128, "height": 128}, []),
+        ((20000, 10), {"outpaint": {"top": 2}}, []),
+        ((20000, 10), {"mask": True, "inpaint_area": "mask"}, []),
+    ],
+)
+def test_a_picture_that_is_mostly_cropped_is_told(
+    send: Send, size: tuple[int, int], fields: dict[str, Any], said: list[str]
+) -> None:
+    mask = {"mask": picture(*size)} if fields.get("mask") else {}
+    job = send(prompt="a", image=picture(*size), **{**fields, **mask}).json()
+    assert job["warnings"] == said
+    assert send(**job["params"]).json()["warnings"] == said
+
+
 # -- What is refused ------------------------------------------------------------------------------------------------------------
 
 
