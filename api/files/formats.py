@@ -43,6 +43,11 @@ class PictureFormat:
     needs: str = field(default="", compare=False)
     """Pillow's feature without which the format is not there."""
 
+    @property
+    def label_with_article(self) -> str:
+        """At the beginning of a sentence."""
+        return f"{'An' if self.label[0] in 'AEIOU' else 'A'} {self.label}"
+
 
 _TABLE = (
     PictureFormat(
@@ -121,7 +126,7 @@ def encode(image: Image.Image, format: PictureFormat, **options: object) -> byte
         raise DarkroomError(
             "too_large_for_format",
             400,
-            f"A {format.label} picture has at most {format.max_side} pixels on a side, and this one has "
+            f"{format.label_with_article} picture has at most {format.max_side} pixels on a side, and this one has "
             f"{image.width} × {image.height}.",
             field="output_format",
         )

@@ -12,6 +12,7 @@ from api.files.models import StoredFile
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.spec import (
     AROUND_MASK,
+    BLUR,
     LARGEST_SIDE,
     LATENT_FILLS,
     ORIGINAL,
@@ -26,6 +27,9 @@ from api.images.spec import (
 
 MOST_ENLARGED = 2
 """A grown picture is worked on in its own size, as long as that has at most so many times the pixels that the model was made for."""
+
+LEAST_SEEN = 0.5
+"""Of a picture: where less of it is left by the crop, the client is told."""
 
 
 def check_edits(data: Mapping[str, Any], entry: ModelEntry) -> None:
@@ -86,10 +90,23 @@ def side_for(pixels: float, has_to_fit: bool) -> int:
     return min(LARGEST_SIDE, max(SMALLEST_SIDE, steps * SIDE_STEP))
 
 
+def describe_crop(data: Mapping[str, Any], size: tuple[int, int]) -> list[str]:
+    """A sentence where most of the picture lies outside the size that it is worked on in: it is scaled to cover it, and cropped."""
+    if grows(data) or (data.get("mask") and data.get("inpaint_area") == AROUND_MASK):
+        return []
+    (width, height), (wide, high) = (data["image"].width, data["image"].height), size
+    scale = max(wide / width, high / height)
+    if (wide / (width * scale)) * (high / (height * scale)) >= LEAST_SEEN:
+        return []
+    return [f"image: of its {width} × {height} pixels most are cropped, since it is scaled to cover {wide} × {high}."]
+
+
 def idle_edits(spec: Txt2ImgSpec) -> Iterator[str]:
     """In sentences what of a request has no effect."""
     if spec.variation is not None and spec.variation.strength == 1:
         yield "variation has no effect at a strength of 1: the pictures are those of their own seeds."
+    if spec.variation is not None and spec.variation.strength == 0 and len(spec.seeds) > 1:
+        yield f"A variation of strength 0 is the same picture for every seed: all {len(spec.seeds)} are the same."
     if isinstance(spec, Img2ImgSpec):
         yield from idle_painting(spec)
 
@@ -111,5 +128,7 @@ def idle_painting(spec: Img2ImgSpec) -> Iterator[str]:
         yield f"mask_padding has no effect without inpaint_area '{AROUND_MASK}'."
     if asked["mask_invert"] and not spec.mask:
         yield "mask_invert has no effect without a mask."
-    if asked["fill"] and spec.strength == 1:
-        yield "fill has no effect at a strength of 1, where painting begins with noise alone."
+    if spec.fill == BLUR and not spec.mask:
+        yield "fill 'blur' has no effect without a mask: an outpainted border begins with the colours beside it in any case."
+    if spec.fill in LATENT_FILLS and spec.strength == 1:
+        yield f"fill '{spec.fill}' has no effect at a strength of 1, where painting begins with noise alone."

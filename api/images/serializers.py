@@ -15,7 +15,7 @@ from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.control.serializers import choose_controlnets
-from api.images.edit_requests import check_edits, default_strength, working_size
+from api.images.edit_requests import check_edits, default_strength, describe_crop, working_size
 from api.images.enlarging_fields import check_enlarging, decide_enlarging
 from api.images.family_names import describe_misfit
 from api.images.models import GeneratedImage, ImageSource
@@ -62,11 +62,23 @@ class Txt2ImgSerializer(SpecSerializer):
 
     def complete(self, data: dict[str, Any]) -> dict[str, Any]:
         principal = self.principal
+        if data.get("prompt", "") is None:  # required, but a preset or a varied picture may have it
+            data = {name: value for name, value in data.items() if name != "prompt"}
         self.sent, self.preset_in_use = data, find_preset(data, principal.owner_key if principal else None)
         if self.preset_in_use is not None:
-            data = self.preset_in_use.apply(data, self.fields)
+            data = self.preset_in_use.apply(data, self.fields, self.read_value)
         pictures = GeneratedImage.objects.all()
         return read_variation(data, visible_to(principal, pictures) if principal else pictures.none(), self.fields)
+
+    def read_value(self, name: str, value: object) -> object:
+        """What the value of one field means, with its defaults filled in. Raises ValidationError."""
+        read = self.fields[name].run_validation(value)
+        check = getattr(self, f"validate_{name}", None)
+        if check is not None and read is not None:
+            read = check(read)
+        if name == "loras":
+            return [describe_lora(lora) for lora in read]
+        return decide_enlarging({name: read}).get(name, read)
 
     @property
     def principal(self) -> Principal | None:
@@ -185,6 +197,12 @@ class Img2ImgSerializer(Txt2ImgSerializer):
     def default_sides(self, data: dict[str, Any]) -> tuple[int, int]:
         return working_size(data, self.entry)
 
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        data = super().validate(data)
+        if "image" in data:  # a preset has none
+            self.prompt_warnings += describe_crop(data, self.size_of(data))
+        return data
+
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         return {**super().decide(data), "strength": data.get("strength", default_strength(data))}
 
@@ -209,6 +227,14 @@ def known_models() -> str:
 
 def find_default(model_id: str | None) -> ModelEntry:
     return get_catalog().get(model_id or settings.DEFAULT_IMAGE_MODEL)
+
+
+def describe_lora(lora: dict[str, Any]) -> tuple[str, tuple[float, float]]:
+    """Its id in the catalog and its strengths. Raises ValidationError."""
+    try:
+        return get_catalog().adapter(lora["id"]).id, LoraUse(**lora).strengths
+    except UnknownAdapter as error:
+        raise ValidationError(str(error), code="unknown_lora") from None
 
 
 def lora_error(adapter_id: str, entry: ModelEntry) -> str:

@@ -8,7 +8,9 @@ from rest_framework.exceptions import ValidationError
 
 from api.files.inputs import parse_id
 from api.images.models import GeneratedImage
+from api.images.spec import Variation
 from api.json_types import JsonObject
+from api.spec_serializers import nested
 
 OF_ONE_REQUEST = ("seed", "num_images", "best_of", "rank_by", "tags", "variation", "preset")
 """What the picture's request said of itself alone."""
@@ -33,14 +35,28 @@ def read_variation(data: JsonObject, pictures: QuerySet[GeneratedImage], names: 
     if not image.is_generated or image.seed is None:
         refuse(SOURCE, "This picture was not made from a seed here, so it can't be varied.", "no_seed")
     seed, earlier = origin_of(image)
-    if variation.get("seed", seed) not in (seed, None):
+    if is_other("seed", variation.get("seed"), seed):
         refuse("seed", f"This picture began with the seed {seed}: leave `seed` out, or `image`.", "other_seed")
+    if is_other("earlier", variation.get("earlier"), earlier):
+        detail = "It is not what was mixed into this picture's noise: leave `earlier` out, or `image`."
+        refuse("earlier", detail, "other_earlier")
     made_by = {name: value for name, value in image.parameters.items() if value is not None and name not in OF_ONE_REQUEST}
     if SOURCE in made_by and SOURCE not in names:
         refuse(SOURCE, "This picture was made from another one: send the request to /api/img2img/.", "edited")
     base = {name: value for name, value in made_by.items() if name in names}
     varied = {**variation, SOURCE: str(image.pk), "seed": seed, "earlier": earlier}
     return {**base, **data, "variation": varied}
+
+
+def is_other(name: str, sent: object, value: object) -> bool:
+    """Whether the client sent another value than the picture's for this field. Raises ValidationError for one that the field refuses."""
+    if sent is None:
+        return False
+    field = nested(Variation)().fields[name]
+    try:
+        return bool(field.run_validation(sent) != field.run_validation(value))
+    except ValidationError as error:
+        raise ValidationError({"variation": {name: error.detail}}) from None
 
 
 def origin_of(image: GeneratedImage) -> tuple[int, list[JsonObject]]:

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from api.jobs.models import Job
-from tests.api.bodies import ASYNC, BODIES
+from tests.api.bodies import ASYNC, BODIES, png, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Send = Callable[..., Any]
@@ -45,7 +45,15 @@ Send = Callable[..., Any]
         ("/api/img2img/", {"fill": "noise"}, "fill has no effect without a mask"),
         ("/api/img2img/", {"outpaint": {"left": 8}, "mask_padding": 8}, "mask_padding has no effect without inpaint_area"),
         ("/api/img2img/", {"outpaint": {"left": 8}, "mask_invert": True}, "mask_invert has no effect without a mask"),
-        ("/api/img2img/", {"outpaint": {"left": 8}, "fill": "blur"}, "fill has no effect at a strength of 1"),
+        ("/api/img2img/", {"outpaint": {"left": 8}, "fill": "blur"}, "fill 'blur' has no effect without a mask"),
+        ("/api/img2img/", {"outpaint": {"left": 8}, "fill": "noise"}, "fill 'noise' has no effect at a strength of 1"),
+        (
+            "/api/img2img/",
+            {"mask": text(png()), "strength": 1, "fill": "empty"},
+            "fill 'empty' has no effect at a strength of 1",
+        ),
+        ("/api/txt2img/", {"variation": {"seed": 4, "strength": 0}, "num_images": 2}, "all 2 are the same"),
+        ("/api/txt2img/", {"variation": {"seed": 4, "strength": 0}, "best_of": 3}, "all 3 are the same"),
         ("/api/txt2img/", {"variation": {"seed": 4, "strength": 1}}, "variation has no effect at a strength of 1"),
         ("/api/score/", {"image": None, "event_data": {"title": "a"}, "deep": True}, "deep has no effect"),
         (
@@ -81,3 +89,9 @@ def test_an_ordinary_request_has_no_warning(send: Send, path: str) -> None:
 )
 def test_what_has_an_effect_has_no_warning(send: Send, fields: dict[str, Any]) -> None:
     assert send("/api/txt2img/", {"prompt": "a lake", **fields}).json()["warnings"] == []
+
+
+@pytest.mark.parametrize("fields", [{"fill": "blur", "strength": 1}, {"fill": "noise", "strength": 0.5}, {"fill": "empty"}])
+def test_a_fill_under_a_mask_has_an_effect(send: Send, fields: dict[str, Any]) -> None:
+    body = {**BODIES["/api/img2img/"](), "mask": text(png()), **fields}
+    assert send("/api/img2img/", body).json()["warnings"] == []

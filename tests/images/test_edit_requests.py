@@ -82,6 +82,30 @@ def test_what_is_outpainted_begins_with_noise_unless_a_strength_is_given(send: S
     assert strengths == [0.6, 1.0, 0.5, 0.6]
 
 
+@pytest.mark.parametrize(
+    ("size", "fields", "said"),
+    [
+        ((20000, 10), {}, ["image: of its 20000 × 10 pixels most are cropped, since it is scaled to cover 2048 × 64."]),
+        (
+            (256, 128),
+            {"width": 64, "height": 256},
+            ["image: of its 256 × 128 pixels most are cropped, since it is scaled to cover 64 × 256."],
+        ),
+        ((1000, 500), {}, []),
+        ((192, 128), {"width": 128, "height": 128}, []),
+        ((20000, 10), {"outpaint": {"top": 2}}, []),
+        ((20000, 10), {"mask": True, "inpaint_area": "mask"}, []),
+    ],
+)
+def test_a_picture_that_is_mostly_cropped_is_told(
+    send: Send, size: tuple[int, int], fields: dict[str, Any], said: list[str]
+) -> None:
+    mask = {"mask": picture(*size)} if fields.get("mask") else {}
+    job = send(prompt="a", image=picture(*size), **{**fields, **mask}).json()
+    assert job["warnings"] == said
+    assert send(**job["params"]).json()["warnings"] == said
+
+
 # -- What is refused ------------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +210,48 @@ def test_an_upload_has_no_seed_to_vary(send: Send) -> None:
 def test_another_seed_than_the_picture_s_is_refused(send: Send) -> None:
     name, detail = error(send("/api/txt2img/", variation={"image": str(varied().pk), "seed": 1, "strength": 0.1}))
     assert (name, "the seed 42" in detail) == ("variation.seed", True)
+
+
+def test_a_seed_as_text_is_the_same_seed(send: Send) -> None:
+    found = params(send("/api/txt2img/", variation={"image": str(varied().pk), "seed": "42", "strength": 0.1}))
+    assert found["variation"]["seed"] == 42
+
+
+EARLIER = [{"seed": 8, "strength": 0.25}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("earlier", [{"seed": 3, "strength": 0.5}], "leave `earlier` out"),
+        ("earlier", [], "leave `earlier` out"),
+        ("earlier", EARLIER, "leave `earlier` out"),
+        ("earlier", "x", "list"),
+        ("seed", "x", "integer"),
+        ("seed", "6", "leave `seed` out"),
+    ],
+)
+def test_what_the_picture_says_itself_is_not_overwritten_in_silence(send: Send, name: str, value: object, said: str) -> None:
+    image = varied(variation={"seed": 7, "strength": 0.5, "earlier": EARLIER})
+    field, detail = error(send("/api/txt2img/", variation={"image": str(image.pk), "strength": 0.1, name: value}))
+    assert (field, said in detail) == (f"variation.{name}", True), detail
+
+
+def test_earlier_of_a_picture_that_has_none_is_refused(send: Send) -> None:
+    body = {"image": str(varied().pk), "strength": 0.1, "earlier": [{"seed": 3, "strength": 0.5}]}
+    assert error(send("/api/txt2img/", variation=body))[0] == "variation.earlier"
+
+
+def test_the_params_of_a_variation_posted_again_are_valid(send: Send) -> None:
+    for image in (varied(), varied(variation={"seed": 7, "strength": 0.5, "earlier": EARLIER})):
+        found = params(send("/api/txt2img/", variation={"image": str(image.pk), "strength": 0.1}))
+        assert params(send("/api/txt2img/", **found)) == found
+
+
+def test_a_prompt_of_null_is_not_given(send: Send) -> None:
+    variation = {"image": str(varied().pk), "strength": 0.1}
+    assert params(send("/api/txt2img/", prompt=None, variation=variation))["prompt"] == "a lake"
+    assert error(send("/api/txt2img/", prompt=None))[0] == "prompt"
 
 
 def test_somebody_else_s_picture_is_not_found(client: Client) -> None:

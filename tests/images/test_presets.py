@@ -151,7 +151,14 @@ def test_without_a_place_for_words_the_prompt_is_the_preset_s(make: Any, submit:
 
 def test_a_place_for_words_wants_words(make: Any, ask: Ask) -> None:
     make()
-    assert "has a place for your words" in errors(ask("post", "/api/txt2img/", {"preset": "shot"}))["prompt"]
+    for body in ({"preset": "shot"}, {"preset": "shot", "prompt": None}):
+        found = errors(ask("post", "/api/txt2img/", body))
+        assert found == {"prompt": "The preset 'shot@1' has a place for your words: send them here."}
+
+
+def test_a_prompt_of_null_is_the_preset_s(make: Any, submit: Any) -> None:
+    make("lake", {"prompt": "a lake"})
+    assert submit(preset="lake", prompt=None)["prompt"] == "a lake"
 
 
 def test_what_it_sets_is_fixed_unless_it_is_a_parameter(make: Any, submit: Any, ask: Ask) -> None:
@@ -159,6 +166,51 @@ def test_what_it_sets_is_fixed_unless_it_is_a_parameter(make: Any, submit: Any, 
     assert submit(preset="shot", prompt="a cup", steps=3, guidance_scale=4.0)["steps"] == 3
     refused = errors(ask("post", "/api/txt2img/", {"preset": "shot", "prompt": "a cup", "guidance_scale": 9}))
     assert refused == {"guidance_scale": "The preset 'shot@1' fixes it. A request may change: steps, prompt."}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value", "written_out", "other"),
+    [
+        (
+            "txt2img",
+            "hires",
+            {"scale": 1.5},
+            {"scale": 1.5, "strength": 0.4, "upscaler": "lanczos", "steps": None},
+            {"scale": 2},
+        ),
+        (
+            "txt2img",
+            "upscale",
+            {"model_id": "lanczos"},
+            {"model_id": "lanczos", "scale": 2},
+            {"model_id": "lanczos", "scale": 3},
+        ),
+        (
+            "txt2img",
+            "loras",
+            [{"id": "riso"}],
+            [{"id": "riso", "weight": 1, "unet": 1, "text": 1.0}],
+            [{"id": "riso", "unet": 0}],
+        ),
+        ("img2img", "outpaint", {"left": 8}, {"left": 8, "right": 0, "top": 0, "bottom": 0}, {"left": 8, "top": 8}),
+        ("txt2img", "model_id", "starter", " starter ", "sdxl-base-1.0"),
+        ("txt2img", "steps", 7, "7", "8"),
+        ("txt2img", "guidance_scale", 4, "4.00", "4.5"),
+        ("txt2img", "deterministic", True, "on", False),
+        ("txt2img", "tags", ["a"], [" a"], ["b"]),
+        ("txt2img", "steps", 7, 7, "many"),
+        ("txt2img", "loras", [{"id": "riso"}], [{"id": "riso"}], [{"id": "nothing-here"}]),
+    ],
+)
+def test_what_means_the_same_is_not_refused(
+    make: Any, ask: Ask, path: str, name: str, value: object, written_out: object, other: object
+) -> None:
+    """Defaults written out, and texts of a form; another value, or none that the field takes, is refused."""
+    make("x", {name: value})
+    body = {"preset": "x", "prompt": "a", **({"image": text(png())} if path == "img2img" else {})}
+    same = ask("post", f"/api/{path}/", {**body, name: written_out})
+    assert same.status_code == 202, same.content
+    assert "The preset 'x@1' fixes it" in errors(ask("post", f"/api/{path}/", {**body, name: other}))[name]
 
 
 def test_null_is_not_given(make: Any, submit: Any) -> None:

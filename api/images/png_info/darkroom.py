@@ -1,12 +1,19 @@
 """Our own parameters: the request as it was run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from api.images.png_info.found import Found, FoundLora, as_list, as_mapping, as_text
+from api.images.control.use import MOST_CONTROLS
+from api.images.png_info.found import Found, FoundLora, as_list, as_mapping, as_text, shown
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
+from api.images.spec import USUAL_STRENGTH, Img2ImgSpec, Txt2ImgSpec
+from api.json_types import JsonObject
+from api.specs import fields_of
 
 NUMBERS = ("width", "height", "steps", "guidance_scale", "seed", "clip_skip")
+OF_TXT2IMG = tuple(one.name for one in fields_of(Txt2ImgSpec))
+OF_THE_EDIT = tuple(one for one in fields_of(Img2ImgSpec) if one.name not in (*OF_TXT2IMG, "image", "strength"))
+"""What a request says of the picture that it edits."""
 
 
 def read_darkroom(data: Mapping[str, Any]) -> Found:
@@ -22,9 +29,34 @@ def read_darkroom(data: Mapping[str, Any]) -> Found:
     found.hires, found.upscale = dict(as_mapping(data.get("hires"))), dict(as_mapping(data.get("upscale")))
     if data.get("shortened"):
         found.warnings.append("The parameters were shortened when the file was written.")
-    if "image" in data:
-        found.strength = data.get("strength", 0.6)
+    if data.get("image"):
+        found.is_edited, found.strength = True, data.get("strength", USUAL_STRENGTH)
+    found.warnings += describe_left_out(data)
     return found
+
+
+def describe_left_out(data: Mapping[str, Any]) -> Iterator[str]:
+    """In sentences what a request for a picture from a prompt can't say, or what needs pictures that the file lacks."""
+    edits = [one.name for one in OF_THE_EDIT if data.get(one.name) not in (None, one.default) and not is_idle(data[one.name])]
+    if data.get("image"):
+        yield f"image: the request leaves out the picture that was edited, {shown(data['image'])}; /api/img2img/ takes it."
+    if edits:
+        yield f"{', '.join(edits)}: left out, since the request edits no picture; /api/img2img/ takes what the picture was made with."
+    controls = [describe_control(as_mapping(one)) for one in as_list(data.get("control"))[:MOST_CONTROLS]]
+    if controls:
+        yield f"control: left out, since the control maps aren't in the file: {'; '.join(controls)}."
+
+
+def is_idle(value: object) -> bool:
+    """An outpaint that grows no side."""
+    return isinstance(value, dict) and not any(value.values())
+
+
+def describe_control(control: Mapping[str, Any]) -> str:
+    """The map's picture, what it is of, and the ControlNet."""
+    made = control.get("preprocessor") or control.get("kind")
+    said: JsonObject = {"image": control.get("image"), "map": made, "model_id": control.get("model_id")}
+    return ", ".join(f"{name} {shown(value)}" for name, value in said.items() if value is not None)
 
 
 def read_lora(use: Mapping[str, Any]) -> FoundLora:

@@ -38,6 +38,8 @@ class Found:
     vae: str = ""
     variation: JsonObject | None = None
     """As a request has it."""
+    is_edited: bool = False
+    """Whether the file says that the picture was made from another: a strength of 1 alone says nothing."""
     strength: Any = None
     """Of a picture that was made from another."""
     hires: dict[str, Any] = field(default_factory=dict)

@@ -19,7 +19,7 @@ def read_invokeai(data: Mapping[str, Any]) -> Found:
             found.loras.append(FoundLora(names[0], use.get("weight", 1.0), names[-1]))
     found.vae = (names_of(data.get("vae")) or [""])[0]
     if "img2img" in as_text(data.get("generation_mode")) or data.get("init_image"):
-        found.strength = data.get("strength", 1.0)
+        found.is_edited, found.strength = True, data.get("strength", 1.0)
     if style := as_text(data.get("positive_style_prompt")):
         found.warnings += ["The style prompt of SDXL's second text encoder is left out."] * (style != found.prompt)
     found.warnings += [

@@ -66,7 +66,7 @@ def resolve(found: Found) -> Resolved:
             resolved.miss("embedding", name)
     if found.vae.lower() not in NO_VAE:
         resolved.warnings.append(f"The picture was decoded by the VAE '{shown(found.vae)}'; a request can't name one.")
-    if found.strength is not None and number(found.strength) != 1:
+    if found.is_edited or (found.strength is not None and number(found.strength) != 1):
         resolved.warnings.append(
             f"The picture was made from another (strength {shown(found.strength)}), which isn't in the file."
         )

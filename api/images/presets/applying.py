@@ -1,6 +1,6 @@
 """A request that begins with a preset: what the preset sets stands for what the client left open, and is fixed unless it says otherwise."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from api.json_types import JsonObject
 PRESET = "preset"
 TEXTS = ("prompt", "negative_prompt")
 """Fields in which a preset may leave a place for the client's words: `{prompt}` in the prompt."""
+
+ReadValue = Callable[[str, object], object]
+"""What the value of a field means, by the field's name. Raises ValidationError."""
 
 
 def place_in(name: str) -> str:
@@ -31,7 +34,7 @@ class AppliedPreset:
     def request(self) -> Mapping[str, Any]:
         return self.version.request  # type: ignore[no-any-return]
 
-    def apply(self, data: JsonObject, names: Collection[str]) -> JsonObject:
+    def apply(self, data: JsonObject, names: Collection[str], read: ReadValue) -> JsonObject:
         """`data`: what the client sent; `names`: the fields of its request. Raises ValidationError."""
         foreign = [name for name in self.request if name not in names]
         if foreign:
@@ -42,7 +45,7 @@ class AppliedPreset:
         for name, value in self.request.items():
             if self.has_place(name):
                 merged[name] = self.fill(name, data, errors)
-            elif name in data and not are_same(data[name], value) and name not in self.version.parameters:
+            elif name in data and name not in self.version.parameters and not are_same(data[name], value, name, read):
                 errors[name] = [ErrorDetail(f"The preset '{self}' fixes it. {self.describe_open()}", "fixed_by_preset")]
         if errors:
             raise ValidationError(errors)
@@ -76,12 +79,18 @@ class AppliedPreset:
             return {name: self._add_name(one) for name, one in detail.items()}
         if isinstance(detail, list):
             return [self._add_name(one) for one in detail]
-        return ErrorDetail(f"{detail} (Set by the preset '{self}'.)", getattr(detail, "code", "invalid"))
+        said = f"{detail}" if str(self) in str(detail) else f"{detail} (Set by the preset '{self}'.)"
+        return ErrorDetail(said, getattr(detail, "code", "invalid"))
 
 
-def are_same(sent: object, value: object) -> bool:
-    """A form has its values as texts."""
-    return sent == value or (isinstance(sent, str) and sent.lower() == str(value).lower())
+def are_same(sent: object, value: object, name: str, read: ReadValue) -> bool:
+    """Whether both mean the same in this field: a form has texts for numbers, and a default may be written out."""
+    if sent == value:
+        return True
+    try:
+        return bool(read(name, sent) == read(name, value))
+    except ValidationError:
+        return False
 
 
 def find_preset(data: Mapping[str, Any], owner_key: str | None) -> AppliedPreset | None:

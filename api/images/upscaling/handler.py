@@ -65,7 +65,7 @@ def save(run: Run, picture: Image.Image) -> storage.WrittenFile:
     row = FORMATS[run.spec.output_format]
     if picture.mode == "RGBA" and not row.has_alpha:
         picture = flatten(picture, "RGB")
-        run.warn(f"A {row.label} has no transparency: the picture was laid on white.")
+        run.warn(f"{row.label_with_article} has no transparency: the picture was laid on white.")
     with run.measure("save"):
         try:
             return storage.write_image_files(encode(picture, row), picture, row.name)

@@ -19,7 +19,7 @@ class CutoutSerializer(VisionSerializer):
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         if data["output"] == CUTOUT and not FORMATS[data["output_format"]].has_alpha:
             known = ", ".join(name for name, row in FORMATS.items() if row.has_alpha)
-            detail = f"A {FORMATS[data['output_format']].label} has no transparency; these have: {known}."
+            detail = f"{FORMATS[data['output_format']].label_with_article} has no transparency; these have: {known}."
             raise ValidationError({"output_format": [detail]}, code="no_transparency")
         self.check_place(data)
         return data
