@@ -233,9 +233,7 @@ SECOND = {"steps": 6, "hires": {"scale": 2, "strength": 0.5}, "upscale": {"scale
 def test_params_stand_without_the_preset(
     post: Post, preset: dict[str, Any], parameters: list[str], request_: dict[str, Any], axes: list[Any]
 ) -> None:
-    made = create_preset(
-        name="hq", owner_key="", request=preset, parameters=parameters, description="", shared=True
-    )
+    made = create_preset(name="hq", owner_key="", request=preset, parameters=parameters, description="", shared=True)
     first = post({**request_, "preset": "hq"}, *axes)
     grid = spec_of_reply(first)
     assert {cell.preset for cell in grid.cell_specs} == {"hq@1"}
@@ -403,7 +401,12 @@ def test_an_estimate_counts_the_second_pass_with_its_pixels(post: Post) -> None:
         (CIRCLE, [axis("seed", 1), axis("steps", 1), axis("width", 64), axis("height", 64)], "axes", "3"),
         ({**CIRCLE, "image": "nothing"}, [axis("seed", 4)], "request.image", "image"),
         ({**CIRCLE, "control": [{"image": "no", "kind": "canny"}]}, [axis("seed", 4)], "request.control.0.image", "image"),
-        ({**CIRCLE, "control": [{"image": NOBODYS, "kind": "canny"}]}, [axis("seed", 4)], "request.control.0.image", "no image with this id"),
+        (
+            {**CIRCLE, "control": [{"image": NOBODYS, "kind": "canny"}]},
+            [axis("seed", 4)],
+            "request.control.0.image",
+            "no image",
+        ),
         ({**CIRCLE, "loras": [{"id": "riso"}, {"id": "riso", "weight": 9}]}, [axis("seed", 4)], "request.loras.1.weight", "2"),
         ({**CIRCLE, "hires": {"scale": 99}}, [axis("seed", 4)], "request.hires.scale", "4"),
         (CIRCLE, [axis("loras", [], [{"id": "riso"}, {"id": "riso", "weight": 9}])], "axes.0.values.1.1.weight", "2"),

@@ -88,7 +88,7 @@ def place_of(error: str, axes: Sequence[GridAxis]) -> int:
 
 
 def keep_pictures(cells: Cells, validated: Mapping[str, Any], places: Places) -> None:
-    """This cell has stored what its values brought with them, the first one what the request did: the others name it, and so does the grid."""
+    """This cell has stored what its values brought, the first one what the request did: the others name it, and so does the grid."""
     for name in cells.request:
         if not cells.specs and has_file(validated.get(name)):
             stored = with_files(cells.request[name], validated[name])
@@ -106,8 +106,10 @@ def found_at(value: Any, path: Sequence[str]) -> Any:
     for step in path:
         if isinstance(value, Mapping):
             value = value.get(step)
+        elif isinstance(value, list | tuple) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
         else:
-            value = value[int(step)] if isinstance(value, list | tuple) else None
+            return None
     return value
 
 
@@ -200,12 +202,7 @@ def refusal(errors: Any, axes: Sequence[GridAxis], places: Places) -> dict[str, 
 
 def within_value(detail: Any, axis: GridAxis) -> Any:
     """At its place within the value; all of them at the value where something beside it is wrong too."""
-    found = detail
-    for step in axis.field.split(".")[1:]:
-        if isinstance(found, Mapping):
-            found = found.get(step)
-        else:
-            found = found[int(step)] if isinstance(found, list) and step.isdecimal() and int(step) < len(found) else None
+    found = found_at(detail, axis.field.split(".")[1:])
     has_place = found is not None and list(leaves(found)) == list(leaves(detail))
     return found if has_place else list(leaves(detail))
 

@@ -26,7 +26,7 @@ PHASES = ("encode", "denoise", "decode")
 
 def sizes_of(spec: GridSpec, images: Sequence[JsonObject | None] = ()) -> list[tuple[int, int]]:
     """Of the pictures that were made; without any, as the requests say."""
-    made = [(image["width"], image["height"]) for image in images if image]
+    made: list[Any] = [(image["width"], image["height"]) for image in images if image]
     return made or result_sizes(spec.cell_specs)
 
 

@@ -127,7 +127,9 @@ def at_scale(axes: Sequence[GridAxis], largest: tuple[int, int], scale: float) -
 
 def wrap(text: str, size: int, width: int, most_lines: int) -> Lines:
     """The text in lines that are no wider; what does not fit in so many of them is cut off with an ellipsis."""
-    text = clean_label(shorten(text, LONGEST_LABEL))  # each line is measured several times, and Pillow takes no text of any length
+    text = clean_label(
+        shorten(text, LONGEST_LABEL)
+    )  # each line is measured several times, and Pillow takes no text of any length
     lines = list(islice(fill(text, size, width), most_lines + 1))
     if len(lines) > most_lines:
         lines = [*lines[: most_lines - 1], shortened(f"{lines[most_lines - 1]}…", size, width)]
@@ -151,7 +153,7 @@ def pieces(word: str, size: int, width: int) -> Iterator[str]:
     """The word, in parts where it is wider than a line."""
     while text_width(word, size) > width and len(word) > 1:
         lengths = range(1, len(word))
-        fitting = max(1, bisect_right(lengths, width, key=lambda length: text_width(word[:length], size)))  # noqa: B023
+        fitting = max(1, bisect_right(lengths, width, key=lambda length: math.ceil(text_width(word[:length], size))))
         yield word[:fitting]
         word = word[fitting:]
     yield word

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.exceptions import ValidationError
 
@@ -75,10 +75,10 @@ def written_out(preset: AppliedPreset, request: JsonObject, axes: Sequence[GridA
     settled = [write_values(preset, axis) for axis in axes]
     for name in filter(preset.has_place, TEXTS):
         parts = [index for index, axis in enumerate(settled) if axis.field == name and axis.part is not None]
-        words = request.get(name, "")
+        words: Any = request.get(name, "")
         if any(str(settled[index].part) in preset.request[name] for index in parts):
             words, settled = mark_parts(words, settled, parts)
-        merged[name] = preset.fill(name, {name: words}, {})
+        merged[name] = cast(str, preset.fill(name, {name: words}, {}))
     idle = {axis.field for axis in axes if axis.part is None} - set(request)
     return {name: value for name, value in merged.items() if name not in idle}, settled
 
@@ -89,8 +89,8 @@ def write_values(preset: AppliedPreset, axis: GridAxis) -> GridAxis:
     if axis.part is not None or name not in preset.request:
         return axis
     has_place = preset.has_place(name)
-    values = tuple(
-        preset.fill(name, {name: value or ""}, {}) if has_place else preset.request[name] if value is None else value
+    values: Any = tuple(
+        preset.fill(name, {name: cast(str, value or "")}, {}) if has_place else preset.request[name] if value is None else value
         for value in axis.values
     )
     return axis if values == axis.values else replace(axis, values=values, labels=tuple(labels_of(axis)))

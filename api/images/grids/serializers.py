@@ -65,7 +65,7 @@ class GridSerializer(SpecSerializer):
         return Submission(spec, priority=data["priority"], fingerprint=fingerprint, warnings=warnings)
 
     def settled_request(self, cells: list[JsonObject]) -> tuple[JsonObject, list[GridAxis]]:
-        """What the client sent, what its preset sets, and all that was decided alike for all cells: posted again, it makes the same cells."""
+        """What the client sent, what its preset sets, and all that was decided alike for all cells. Posted again it makes the same."""
         first, *others = cells
         varied = {axis.name for axis in self.cells.axes}
         varied |= {name for preset in self.cells.presets.values() for name in preset.request}
