@@ -48,7 +48,10 @@ def size_errors(width: int, height: int, scale: int, output_format: str) -> dict
         return {"scale": [detail]}
     format = FORMATS[output_format]
     if max(wide, high) > format.max_side:
-        detail = f"{format.label_with_article} picture has at most {format.max_side} pixels on a side, and this one would have {wide} × {high}."
+        detail = (
+            f"{format.label_with_article} picture has at most {format.max_side} pixels on a side, and this one would have "
+            f"{wide} × {high}."
+        )
         return {"output_format": [detail]}
     return {}
 
