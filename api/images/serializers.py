@@ -62,7 +62,7 @@ class Txt2ImgSerializer(SpecSerializer):
 
     def complete(self, data: dict[str, Any]) -> dict[str, Any]:
         principal = self.principal
-        if data.get("prompt", "") is None:  # required, but a preset or a varied picture may have it
+        if data.get("prompt", "") is None and (data.get("preset") or data.get("variation")):  # which may have one
             data = {name: value for name, value in data.items() if name != "prompt"}
         self.sent, self.preset_in_use = data, find_preset(data, principal.owner_key if principal else None)
         if self.preset_in_use is not None:
