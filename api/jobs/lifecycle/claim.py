@@ -26,6 +26,7 @@ def claim_jobs(
     worker: Worker,
     besides: Sequence[str] = (),
     is_first: bool = False,
+    is_busy: bool = False,
     placement: tuple[str, list[Any]] = ("TRUE", []),
 ) -> list[Job]:
     """The job whose turn it is (store/fair_order.py), and up to N-1 more with its batch key; [] when nothing waits. All share one new
@@ -38,8 +39,9 @@ def claim_jobs(
     the least tried are first, and of those the newest.
     Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`). `placement`: a condition of the
     rows that this worker takes now (worker/placement.py).
+    `is_busy`: the two claims before this one found jobs, and most likely this one does.
     """
-    if transitions.is_queue_empty():  # which takes a tenth of what a claim takes that finds nothing
+    if not is_busy and transitions.is_queue_empty():  # which takes a tenth of what a claim takes that finds nothing
         return []
     lease = new_lease(worker)
     able, params = runnable(worker, placement)

@@ -77,7 +77,7 @@ class WorkerLoop:
         self.sessions: dict[str, Session[Spec]] = {}  # by batch key
         self.in_turn: Session[Spec] | None = None  # the one that took the last step
         self.batch: list[RunningJob[Spec]] = []  # what runs beside them
-        self.has_claimed = False
+        self.has_claimed, self.claims_in_a_row = False, 0
 
     @property
     def idle_state(self) -> Worker.State:
@@ -123,9 +123,10 @@ class WorkerLoop:
             worker=self.worker,
             besides=list(self.sessions),
             is_first=not self.has_claimed,
+            is_busy=self.claims_in_a_row > 1,
             placement=self.placement.condition(),
         )
-        self.has_claimed = True
+        self.has_claimed, self.claims_in_a_row = True, self.claims_in_a_row + 1 if jobs else 0
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
             with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
