@@ -118,6 +118,22 @@ def test_of_rows_that_were_tried_the_least_tried_go_first_and_of_those_the_newes
     assert [claim() for _ in range(4)] == expected
 
 
+def test_behind_a_job_alone_a_worker_only_asks_whether_the_queue_is_empty(submit, loop, django_assert_num_queries):
+    """Its client hears of the end behind that, so it is one statement and no claim that finds nothing."""
+    submit()
+    assert loop.run_once()
+    with django_assert_num_queries(1):
+        assert not loop.run_once()
+
+
+def test_in_a_busy_queue_a_worker_claims_without_asking(submit, loop, monkeypatch):
+    asked = []
+    monkeypatch.setattr(transitions, "is_queue_empty", lambda: asked.append(1))
+    [submit() for _ in range(5)]
+    assert [loop.run_once() for _ in range(5)] == [True] * 5
+    assert len(asked) == 2
+
+
 def test_a_worker_begins_with_the_oldest_where_none_was_tried_before(submit, worker):
     jobs = [submit() for _ in range(2)]
     assert lifecycle.claim_jobs(worker=worker, is_first=True) == jobs[:1]

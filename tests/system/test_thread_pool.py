@@ -1,5 +1,7 @@
 """The pool of threads for Django's sync code."""
 
+import asyncio
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -7,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from config.thread_pool import RecentFirstExecutor
+from config.threads import Handler, SharedThreads
 
 
 @pytest.fixture
@@ -67,3 +70,30 @@ def test_a_thread_that_could_not_be_started_leaves_the_pool_usable(pool, monkeyp
 
 def fail(*arguments):
     raise RuntimeError("can't start new thread")
+
+
+SCOPE = {
+    "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/api/health/", "raw_path": b"/api/health/",
+    "query_string": b"", "root_path": "", "headers": [(b"host", b"127.0.0.1")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+}  # fmt: skip
+
+
+@pytest.mark.django_db
+async def test_an_answer_is_rendered_in_the_thread_that_its_view_ran_in(monkeypatch):
+    """Two turns of a thread: the view's, and once the answer was sent, its end."""
+    turns, sent, received = [], [], iter([{"type": "http.request", "body": b"", "more_body": False}])
+    submit = SharedThreads.submit
+    monkeypatch.setattr(SharedThreads, "submit", lambda self, *call: turns.append(len(sent)) or submit(self, *call))
+
+    async def receive():
+        if message := next(received, None):
+            return message
+        await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    await Handler()(SCOPE, receive, send)
+    assert sent[0]["status"] == 200
+    assert json.loads(sent[1]["body"]) == {"status": "ok"}
+    assert turns == [0, len(sent)]
