@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
+from django.core.signals import request_started
 
 from config.thread_pool import RecentFirstExecutor
 from config.threads import Handler, SharedThreads
@@ -82,6 +83,7 @@ SCOPE = {
 async def test_an_answer_is_rendered_in_the_thread_that_its_view_ran_in(monkeypatch):
     """Two turns of a thread: the view's, and once the answer was sent, its end."""
     turns, sent, received = [], [], iter([{"type": "http.request", "body": b"", "more_body": False}])
+    monkeypatch.setattr(request_started, "receivers", [])  # config.asgi disconnects Django's
     submit = SharedThreads.submit
     monkeypatch.setattr(SharedThreads, "submit", lambda self, *call: turns.append(len(sent)) or submit(self, *call))
 
