@@ -11,7 +11,7 @@ from api.files.models import StoredFile
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.json_types import JsonObject
-from api.runtime.input_pictures import open_input
+from api.runtime.input_pictures import open_batch
 from api.runtime.model_use import measured, report_to
 from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
 from api.vision.detection import DetectionRequest, Found
@@ -85,9 +85,8 @@ def detect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
     from api.model_loader import get_loader
     from api.vision.backends.run_detector import run_detector
 
-    opened = [(run, open_request(run)) for run in batch]
-    yield from (found for _, found in opened if not isinstance(found, DetectionRequest))
-    going = [(run, found) for run, found in opened if isinstance(found, DetectionRequest)]
+    going, ended = open_batch(batch, ask)
+    yield from ended
     if not going:
         return
     runs, requests = [run for run, _ in going], [request for _, request in going]
@@ -104,16 +103,8 @@ def detect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
         yield finish(run, request.picture, result)
 
 
-def open_request(run: Run) -> "DetectionRequest | Outcome":
-    """What is asked of the job's picture, or the job's end."""
-    if run.cancelled:
-        return Stopped(run)
+def ask(picture: Image.Image, run: Run) -> "DetectionRequest":
     spec = run.spec
-    try:
-        with run.measure("decode"):
-            picture = open_input(spec.image)
-    except DarkroomError as error:
-        return Failed(run, error)
     return DetectionRequest(picture, spec.threshold, spec.iou, spec.classes, spec.max_detections)
 
 

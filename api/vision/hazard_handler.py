@@ -12,7 +12,7 @@ from api.files.models import StoredFile
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.json_types import JsonObject
-from api.runtime.input_pictures import open_input
+from api.runtime.input_pictures import open_batch
 from api.runtime.model_use import measured, report_to
 from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
 from api.vision.hazard_spec import HazardSpec
@@ -74,9 +74,8 @@ def inspect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
     from api.model_loader import get_loader
     from api.vision.backends.hazards.run_hazards import run_hazards
 
-    opened = [(run, open_request(run)) for run in batch]
-    yield from (found for _, found in opened if not isinstance(found, HazardRequest))
-    going = [(run, found) for run, found in opened if isinstance(found, HazardRequest)]
+    going, ended = open_batch(batch, lambda picture, run: HazardRequest(picture, run.spec.threshold))
+    yield from ended
     if not going:
         return
     runs, requests = [run for run, _ in going], [request for _, request in going]
@@ -86,18 +85,6 @@ def inspect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
         for note in answers.notes:
             run.warn(note)
         yield finish(run, request.picture, result)
-
-
-def open_request(run: Run) -> HazardRequest | Outcome:
-    """What is asked of the job's picture, or the job's end."""
-    if run.cancelled:
-        return Stopped(run)
-    try:
-        with run.measure("decode"):
-            picture = open_input(run.spec.image)
-    except DarkroomError as error:
-        return Failed(run, error)
-    return HazardRequest(picture, run.spec.threshold)
 
 
 def finish(run: Run, picture: Image.Image, result: FoundHazards | DarkroomError) -> Outcome:

@@ -14,7 +14,7 @@ from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.json_types import JsonObject
-from api.runtime.input_pictures import open_input
+from api.runtime.input_pictures import open_batch
 from api.runtime.model_use import measured, report_to
 from api.runtime.picture_rows import record_picture
 from api.vision.boxes import Box
@@ -88,9 +88,8 @@ def cut_out_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
     from api.model_loader import get_loader
     from api.vision.backends.cutout.run_cutout import find_masks
 
-    opened = [(run, open_request(run)) for run in batch]
-    yield from (found for _, found in opened if not isinstance(found, CutoutRequest))
-    going = [(run, found) for run, found in opened if isinstance(found, CutoutRequest)]
+    going, ended = open_batch(batch, lambda picture, run: CutoutRequest(picture, run.spec))
+    yield from ended
     if not going:
         return
     runs, requests = [run for run, _ in going], [request for _, request in going]
@@ -107,17 +106,6 @@ def cut_out_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
             yield Failed(run, mask)
         else:
             yield finish(run, request.picture, mask)
-
-
-def open_request(run: Run) -> CutoutRequest | Outcome:
-    """What is asked of the job's picture, or the job's end."""
-    if run.cancelled:
-        return Stopped(run)
-    try:
-        with run.measure("decode"):
-            return CutoutRequest(open_input(run.spec.image), run.spec)
-    except DarkroomError as error:
-        return Failed(run, error)
 
 
 def finish(run: Run, picture: Image.Image, mask: object) -> Outcome:
