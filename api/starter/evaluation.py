@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,19 @@ class PromptCase:
 
 def scene_prompts(count: int) -> list[PromptCase]:
     """Each names a landform, a time and one or two things, at least one of them in a triple kept out of training."""
-    rng = np.random.default_rng(SEED + 1)
-    cases: list[PromptCase] = []
-    while len(cases) < count:
+    return [case for _, case in islice(sample_cases(np.random.default_rng(SEED + 1)), count)]
+
+
+def sample_cases(rng: np.random.Generator) -> Iterator[tuple[Scene, PromptCase]]:
+    """Without end: a scene, and a prompt for a part of it."""
+    while True:
         scene = sample_scene(rng)
         if not (held_out := held_out_things(scene)):
             continue
         others = [thing for thing in scene.objects if thing not in held_out]
         named = (held_out[0], *others[: int(rng.integers(2))])
         plain = Scene(scene.landform, scene.time, "clear", named)
-        cases.append(PromptCase(describe_scene(plain, rng, named), scene.landform, scene.time, named))
-    return cases
+        yield scene, PromptCase(describe_scene(plain, rng, named), scene.landform, scene.time, named)
 
 
 def shape_prompts(count: int) -> list[tuple[str, Shapes]]:
