@@ -43,21 +43,19 @@ from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
 from api.json_types import JsonObject
 from api.loading.builders import Builder, builder_for, register_builder
+from api.loading.building import Building
 from api.loading.device_memory import (
     MEASURES,
     OutOfMemory,
-    apply_measure,
     classify_error,
-    copy_weights,
     dtypes_of,
     loading_error_of,
-    modules_of,
     readable_size,
     size_on_device,
     translate_device_errors,
 )
 from api.loading.download_progress import DOWNLOAD_SHARE, Progress, download_progress
-from api.loading.file_states import read_states
+from api.loading.file_states import owned_places, read_states
 from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import SMALLER_BATCHES, OomRetry
 
@@ -211,7 +209,7 @@ class ModelLoader:
         with self._loading_lock:
             with self._table_lock:
                 loaded_model = self._models.get(entry.id)
-                if loaded_model is not None and load and not loaded_model.pins and is_outdated(loaded_model, entry):
+                if loaded_model is not None and load and not loaded_model.pins and loaded_model.is_outdated(entry):
                     logger.info("the files of %s have changed: it is loaded again", entry.id)
                     loaded_model = None
                     self._unload(entry.id)
@@ -263,46 +261,21 @@ class ModelLoader:
         return folder
 
     def _build(self, entry: ModelEntry, builder: Builder, folder: Path, *bases: Path) -> tuple[Any, list[str]]:
-        """Build and move to the device. When it does not fit, offload its components if that is possible."""
-        asked, needed = self._asked_measures(entry), builder.estimate(entry, folder, self.device, *bases)
-        is_shrunk = "fp8_storage" in asked and self.device.type != "cpu"  # by how much is known when it is built
-        must_offload = bool(asked & {"cpu_offload", "group_offload"})
-        offload = must_offload or not (is_shrunk or self.make_room(needed))
-        if offload and self.device.type == "cpu" and not self.make_room(needed):
-            raise self._too_large(entry, needed)
-        loaded = self._build_or_retry(entry, lambda: builder.build(entry, folder, self.device, *bases))
-        stored = self._store_in_fp8(asked, loaded, offload)
-        if stored or is_shrunk:
-            needed = size_on_device(loaded, stored)
-            offload = must_offload or not self.make_room(needed)
-        if not offload:
-            try:
-                self._move(loaded)
-            except Exception as error:
-                if classify_error(error) != "oom":
-                    raise
-                offload = True
-        way = "group_offload" if self._needs_layers(loaded, offload) or "group_offload" in asked else "cpu_offload"
-        offloaded = [way] if offload and apply_measure(way, loaded, self.device) else []
-        if offload and not offloaded and self.device.type != "cpu":
-            raise self._too_large(entry, needed)
-        if entry.path is not None and (offloaded or self.device.type == "cpu"):
-            copy_weights(loaded)
-        others = sorted(asked - {"cpu_offload", "group_offload", "fp8_storage"})
-        return loaded, [*stored, *offloaded, *(name for name in others if apply_measure(name, loaded, self.device))]
+        """In the device's memory, with the measures that this took."""
+        building = Building(
+            entry=entry,
+            device=self.device,
+            memory_limit=self.memory_limit,
+            asked=self._asked_measures(entry),
+            build=lambda: self._build_or_retry(entry, lambda: builder.build(entry, folder, self.device, *bases)),
+            make_room=self.make_room,
+            too_large=lambda needed: self._too_large(entry, needed),
+        )
+        return building.run(builder.estimate(entry, folder, self.device, *bases))
 
     def _asked_measures(self, entry: ModelEntry) -> frozenset[str]:
         """By the server's setting, and by the entry."""
         return self.forced_measures | ({"fp8_storage"} if entry.storage == "fp8" else set())
-
-    def _needs_layers(self, loaded: object, offload: bool) -> bool:
-        """One part alone is larger than what the device may hold, to which offloading brings it whole."""
-        return self.device.type == "cuda" and offload and size_on_device(loaded, ["cpu_offload"]) > self.memory_limit
-
-    def _store_in_fp8(self, asked: frozenset[str], loaded: object, offload: bool) -> list[str]:
-        """Where it was asked for, or where that may let the largest part fit."""
-        is_wanted = "fp8_storage" in asked or self._needs_layers(loaded, offload)
-        return ["fp8_storage"] if is_wanted and apply_measure("fp8_storage", loaded, self.device) else []
 
     def _build_or_retry(self, entry: ModelEntry, build: Callable[[], object]) -> Any:
         """Build; after out of memory, evict every unpinned model and build again. Other errors become DarkroomError (broken_model)."""
@@ -324,10 +297,6 @@ class ModelLoader:
             if classify_error(error) == "oom":
                 raise self._too_large(entry, 0) from error
             raise
-
-    def _move(self, loaded: object) -> None:
-        for module in modules_of(loaded).values():
-            module.to(self.device.torch_device)
 
     def _too_large(self, entry: ModelEntry, needed: int) -> OutOfMemory:
         need, limit = readable_size(needed or entry.memory), readable_size(self.memory_limit)
@@ -395,17 +364,6 @@ class ModelLoader:
             lease.restore_offload()
             with self._table_lock:
                 self._models.pop(lease.entry.id, None)
-
-
-def is_outdated(loaded_model: LoadedModel, entry: ModelEntry) -> bool:
-    """Whether `entry` would be loaded otherwise now."""
-    return loaded_model.entry != entry or loaded_model.has_changed_files
-
-
-def owned_places(entry: ModelEntry, folder: Path, *bases: Path) -> list[Path]:
-    """Where its files lie, but for a snapshot of the hub: that stays as it was fetched."""
-    parts = [Path(name) for name in (entry.vae, *entry.text_encoders) if name]
-    return [*([folder] if entry.path is not None else []), *bases, *parts]
 
 
 _loader: ModelLoader | None = None

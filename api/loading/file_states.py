@@ -6,9 +6,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from api.catalog import ModelEntry
+
 FileStates = dict[str, tuple[int, int]]
 """By path: size, and time of the last change."""
 READ_BY_LOADERS = (".safetensors", ".json", ".onnx", ".gguf")
+
+
+def owned_places(entry: ModelEntry, folder: Path, *bases: Path) -> list[Path]:
+    """Where a model's files lie, but for a snapshot of the hub: that stays as it was fetched."""
+    parts = [Path(name) for name in (entry.vae, *entry.text_encoders) if name]
+    return [*([folder] if entry.path is not None else []), *bases, *parts]
 
 
 def read_states(places: Iterable[Path]) -> FileStates:

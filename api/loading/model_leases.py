@@ -104,6 +104,10 @@ class LoadedModel:
     def has_changed_files(self) -> bool:
         return have_changed(self.files)
 
+    def is_outdated(self, entry: ModelEntry) -> bool:
+        """Whether `entry` would be loaded otherwise now."""
+        return self.entry != entry or self.has_changed_files
+
     def pipeline_for(self, task: str) -> Any:
         if task not in self.pipelines:
             self.pipelines[task] = self.builder.pipeline_for(self.loaded, task)
