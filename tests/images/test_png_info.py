@@ -1,107 +1,22 @@
 """POST /api/png-info/: parameters that programs write into their pictures, and the request that they come to here."""
 
 import base64
-import io
 import json
 import random
 import struct
 import time
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from api.images.metadata import encode_image, infotext
-from api.images.spec import Img2ImgSpec
-from api.specs import fields_of
-from tests.rows import make_picture
+from api.images.metadata import infotext
+from tests.images.png_files import FOOOCUS, GRAPH, INFOTEXT, INVOKE, NOVEL, Ask, png, with_comment
+from tests.images.png_files import ask as ask  # the fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PICTURE = Image.new("RGB", (8, 8))
-
-INFOTEXT = """a (red:1.3) lake, <lora:riso:0.7> <lora:Missing Style:1>
-second line
-Negative prompt: blurry
-Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 42, Size: 512x768, Model hash: abc123, Model: starter, \
-VAE: my.vae.safetensors, Clip skip: 2, Lora hashes: "riso: aaaa, Missing Style: bbbb", TI hashes: "EasyNegative: cccc", \
-Hires upscale: 2, Version: v1.10.1"""
-
-GRAPH = {
-    "3": {"class_type": "KSampler", "inputs": {
-        "seed": ["20", 0], "steps": 30, "cfg": 7.5, "sampler_name": "euler_ancestral", "scheduler": "karras", "denoise": 1.0,
-        "model": ["11", 0], "positive": ["14", 0], "negative": ["7", 0], "latent_image": ["5", 0]}},
-    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "SD1.5/v1-5-pruned-emaonly.safetensors"}},
-    "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 640, "batch_size": 1}},
-    "6": {"class_type": "CLIPTextEncode", "inputs": {"text": ["21", 0], "clip": ["10", 1]}},
-    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "bad [x], embedding:EasyNegative", "clip": ["10", 1]}},
-    "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["12", 0]}},
-    "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}},
-    "10": {"class_type": "LoraLoader", "inputs": {
-        "lora_name": "lcm-lora-sdv1-5.safetensors", "strength_model": 0.8, "strength_clip": 1, "model": ["4", 0], "clip": ["4", 1]}},
-    "11": {"class_type": "Power Lora Loader (rgthree)", "inputs": {
-        "lora_1": {"on": True, "lora": "gone.safetensors", "strength": 0.5}, "lora_2": {"on": False, "lora": "off", "strength": 1},
-        "model": ["10", 0]}},
-    "12": {"class_type": "VAELoader", "inputs": {"vae_name": "vae-ft-mse.safetensors"}},
-    "14": {"class_type": "ConditioningSetArea", "inputs": {"conditioning": ["6", 0]}},
-    "20": {"class_type": "PrimitiveNode", "inputs": {"value": 1234}},
-    "21": {"class_type": "StringConstant", "inputs": {"string": "a (red:1.2) cat"}},
-}  # fmt: skip
-
-INVOKE = {
-    "generation_mode": "txt2img", "positive_prompt": "a (red)++ cat", "negative_prompt": "blurry", "width": 512, "height": 512,
-    "seed": 7, "cfg_scale": 7.5, "steps": 12, "scheduler": "dpmpp_2m_k", "clip_skip": 1,
-    "model": {"key": "x", "hash": "blake3:abc", "name": "dreamshaper-8", "base": "sd-1", "type": "main"},
-    "loras": [{"model": {"name": "nobody", "hash": "blake3:zzz"}, "weight": 0.6}],
-}  # fmt: skip
-
-NOVEL = {"prompt": "{{red}} [cat] (x)", "uc": "{bad", "steps": 28, "scale": 5, "seed": 99, "sampler": "k_euler_ancestral",
-         "noise_schedule": "native", "width": 832, "height": 1216}  # fmt: skip
-
-FOOOCUS = {"prompt": "a cat", "negative_prompt": "", "steps": 30, "guidance_scale": 4.0, "seed": "123", "sampler": "dpmpp_2m_sde_gpu",
-           "scheduler": "karras", "resolution": "(896, 1152)", "base_model": "juggernautXL_v8", "base_model_hash": "aaaa",
-           "loras": [["sd_xl_offset.safetensors", 0.1, "bbbb"]], "version": "Fooocus v2.5.5"}  # fmt: skip
-
-
-def png(**texts: str) -> bytes:
-    info = PngInfo()
-    for keyword, text in texts.items():
-        info.add_text(keyword.replace("__", "-"), text)
-    file = io.BytesIO()
-    PICTURE.save(file, "PNG", pnginfo=info)
-    return file.getvalue()
-
-
-def with_comment(suffix: str, text: str, order: str = "utf-16-be") -> bytes:
-    exif = Image.Exif()
-    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode(order)
-    file = io.BytesIO()
-    PICTURE.save(file, suffix, exif=exif.tobytes())
-    return file.getvalue()
-
-
-Ask = Callable[[bytes], dict[str, Any]]
-
-
-@pytest.fixture
-def ask(client: Client) -> Ask:
-    def send(data: bytes) -> dict[str, Any]:
-        body = {"image": base64.b64encode(data).decode()}
-        response = client.post("/api/png-info/", body, content_type="application/json")
-        assert response.status_code == 200, response.content
-        answer = response.json()
-        if answer["request"] is not None:
-            made = client.post(
-                "/api/txt2img/", answer["request"], content_type="application/json", headers={"Prefer": "respond-async"}
-            )
-            assert made.status_code == 202, (answer, made.content)
-        return answer  # type: ignore[no-any-return]
-
-    return send
 
 
 @pytest.mark.parametrize(
@@ -284,130 +199,6 @@ def test_comfyuis_loader_for_the_denoiser_alone_leaves_the_text_encoders(ask: As
     assert ask(png(prompt=json.dumps(graph)))["request"]["loras"] == [{"id": "lcm-lora-sdv1-5", "weight": 0, "unet": 0.8}]
 
 
-@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
-def test_ours_comes_back_as_the_same_request(ask: Ask, client: Client, output_format: str) -> None:
-    fields = {
-        "prompt": "a (red:1.3) lake <lora:riso:0.5>",
-        "prompt_syntax": "a1111",
-        "negative_prompt": "(x:1.1)",
-        "seed": 5,
-        "steps": 3,
-    }
-    sent = client.post("/api/txt2img/", fields, content_type="application/json", headers={"Prefer": "respond-async"})
-    params = sent.json()["params"]
-    data = encode_image(PICTURE, output_format, {**params, "job": "x", "scores": {}}, pytest.fail)
-    answer = ask(data)
-
-    assert answer["source"] == "darkroom"
-    again = client.post(
-        "/api/txt2img/", answer["request"], content_type="application/json", headers={"Prefer": "respond-async"}
-    )
-    assert again.json()["params"] == params
-    assert answer["parameters"].startswith("a (red:1.3) lake <lora:riso:0.5>\nNegative prompt: (x:1.1)")
-    assert (answer["missing"], answer["warnings"]) == ([], [])
-
-
-@pytest.mark.parametrize("syntax", ["compel", "a1111"])
-def test_ours_is_read_where_only_the_text_is_left(ask: Ask, syntax: str) -> None:
-    parameters = {
-        "prompt": "a (red)++ lake",
-        "prompt_syntax": syntax,
-        "steps": 3,
-        "seed": 1,
-        "loras": [{"id": "riso", "weight": 0.5}],
-    }
-    answer = ask(png(parameters=infotext(parameters, 64, 64)))
-
-    assert answer["source"] == "darkroom"
-    assert {name: answer["request"][name] for name in ("prompt", "prompt_syntax", "loras")} == {
-        name: parameters[name] for name in ("prompt", "prompt_syntax", "loras")
-    }
-
-
-def test_a_picture_here_is_read_by_its_id(client: Client) -> None:
-    image = make_picture()
-    answer = client.post("/api/png-info/", {"image": str(image.pk)}, content_type="application/json").json()
-
-    assert answer["source"] == "darkroom"
-    assert answer["request"]["prompt"] == image.prompt
-
-
-EDITED = {"image": "0192-source", "strength": 1.0}
-CONTROL = {"image": "0192-map", "kind": None, "preprocessor": "canny", "model_id": "sd-controlnet-canny", "weight": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("made_with", "named"),
-    [
-        (EDITED, ["strength 1.0", "image: ", "0192-source"]),
-        ({**EDITED, "mask": "0192-mask"}, ["mask: left out"]),
-        ({**EDITED, "outpaint": {"left": 0, "right": 64, "top": 0, "bottom": 0}}, ["outpaint: left out"]),
-        (
-            {
-                **EDITED,
-                "mask": "m",
-                "mask_invert": True,
-                "mask_blur": 2.0,
-                "inpaint_area": "mask",
-                "mask_padding": 8,
-                "fill": "blur",
-            },
-            ["mask, mask_invert, mask_blur, inpaint_area, mask_padding, fill: left out"],
-        ),
-        ({"control": [CONTROL]}, ["control: left out", "0192-map", "canny", "sd-controlnet-canny"]),
-        ({"control": [CONTROL, {**CONTROL, "image": "second"}]}, ["0192-map", "second"]),
-    ],
-)
-@pytest.mark.parametrize("from_the_history", [False, True])
-def test_ours_says_what_the_request_can_t_give_back(
-    ask: Ask, client: Client, made_with: dict[str, Any], named: list[str], from_the_history: bool
-) -> None:
-    parameters = {"prompt": "a lake", "model_id": "starter", "seed": 8, **made_with}
-    if from_the_history:
-        image = make_picture(parameters=parameters)
-        answer = client.post("/api/png-info/", {"image": str(image.pk)}, content_type="application/json").json()
-    else:
-        answer = ask(png(darkroom=json.dumps(parameters)))
-    said = " ".join(answer["warnings"])
-    assert [part for part in named if part not in said] == [], said
-
-
-def test_every_field_of_ours_comes_back_or_is_said_to_be_left_out(ask: Ask) -> None:
-    """But for what says how the job was to be run, and how many pictures it was to have: the request is for this one."""
-    of_the_job = {"num_images", "best_of", "rank_by", "output_format", "tags", "deterministic", "preset"}
-    made_with: dict[str, Any] = {
-        "prompt": "a lake", "negative_prompt": "fog", "prompt_syntax": "compel", "model_id": "starter", "width": 64, "height": 64,
-        "steps": 3, "guidance_scale": 4.0, "seed": 8, "variation": {"seed": 3, "strength": 0.5}, "scheduler": "euler",
-        "loras": [{"id": "riso", "weight": 0.5}], "control": [CONTROL], "clip_skip": 1, "hires": {"scale": 2.0},
-        "upscale": {"model_id": "lanczos", "scale": 2}, "image": "i", "mask": "m", "mask_invert": True, "mask_blur": 2.0,
-        "inpaint_area": "mask", "mask_padding": 8, "fill": "noise", "outpaint": {"left": 8}, "strength": 0.5,
-    }  # fmt: skip
-    assert {*made_with, *of_the_job} == {one.name for one in fields_of(Img2ImgSpec)}
-    answer = ask(png(darkroom=json.dumps(made_with)))
-    said = " ".join(answer["warnings"])
-    assert [name for name in made_with if name not in answer["request"] and name not in said] == []
-
-
-def test_an_ordinary_picture_of_ours_has_no_warning(ask: Ask) -> None:
-    idle = {
-        "control": [],
-        "mask_invert": False,
-        "mask_blur": 0.0,
-        "inpaint_area": "whole",
-        "mask_padding": 32,
-        "fill": "original",
-    }
-    answer = ask(png(darkroom=json.dumps({"prompt": "a lake", "model_id": "starter", "seed": 8, **idle})))
-    assert (answer["missing"], answer["warnings"]) == ([], [])
-
-
-@pytest.mark.parametrize("rubbish", [5, "x", {}, [5], [{"image": {}}], [[]] * 100, {"left": []}])
-def test_rubbish_in_the_place_of_our_edits_is_no_error(ask: Ask, rubbish: object) -> None:
-    names = ("control", "image", "mask", "outpaint", "fill", "mask_blur", "strength")
-    answer = ask(png(darkroom=json.dumps({"prompt": "a", "seed": 8, **dict.fromkeys(names, rubbish)})))
-    assert answer["request"]["seed"] == 8
-
-
 def test_an_edit_of_invokeai_s_at_full_strength_is_told(ask: Ask) -> None:
     answer = ask(png(invokeai_metadata=json.dumps({**INVOKE, "generation_mode": "img2img", "strength": 1})))
     assert any("made from another" in warning for warning in answer["warnings"])
@@ -519,20 +310,3 @@ def test_a_variation_that_is_rubbish_is_left_out_with_a_word(ask: Ask) -> None:
 
     assert "variation" not in answer["request"]
     assert any(warning.startswith("variation") for warning in answer["warnings"])
-
-
-def test_a_variation_of_ours_is_read_back(ask: Ask) -> None:
-    variation = {"seed": 3, "strength": 0.5, "earlier": [{"seed": 9, "strength": 0.25}]}
-    parameters = {"prompt": "a lake", "model_id": "starter", "seed": 8, "steps": 5, "variation": variation}
-
-    request = ask(png(darkroom=json.dumps(parameters)))["request"]
-    assert (request["seed"], request["variation"]) == (8, variation)
-
-
-@pytest.mark.parametrize(
-    "rubbish", [5, "x", [], {"seed": {}, "strength": []}, {"earlier": "x"}, {"seed": 1, "strength": 0.5, "earlier": 5}]
-)
-def test_rubbish_in_the_place_of_our_variation_is_no_error(ask: Ask, rubbish: object) -> None:
-    parameters = {"prompt": "a lake", "model_id": "starter", "seed": 8, "variation": rubbish}
-
-    assert ask(png(darkroom=json.dumps(parameters)))["request"]["seed"] == 8
