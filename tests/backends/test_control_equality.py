@@ -22,7 +22,6 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.images.backends.control_inputs import control_map, notes_on_controls
 from api.images.backends.engine.admission import make_row
-from api.images.backends.engine.conditioning import embed_prompts, is_guided
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.engine import Engine as ImageEngine
 from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
@@ -33,12 +32,11 @@ from api.images.backends.local import generate
 from api.images.backends.request import ImageRequest
 from api.images.backends.schedulers import make_scheduler
 from api.images.hires import HiresUse
-from api.images.scheduler_presets import SCHEDULERS
 from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, Img2ImgSpec, Outpaint
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder, psnr, request
-from tests.backends.test_engine_equality import PLAIN_NAMES, TASKS, Hooks
+from tests.backends.test_engine_equality import PLAIN_NAMES, TASKS, Hooks, arguments_of_call
 from tests.models.tiny import build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
 
@@ -135,19 +133,7 @@ def by_diffusers(engine: Engine, asked: ImageRequest) -> torch.Tensor:
     pipeline = PIPELINES[spec.task].from_pipe(lease.pipeline, **options)
     pipeline.register_modules(scheduler=make_scheduler(spec.scheduler, lease.pipeline.scheduler, lease.entry.family))
     pipeline.set_progress_bar_config(disable=True)
-    [stretch] = embed_prompts(pipeline, spec, guided=is_guided(pipeline, spec), warn=lambda text: None)
-    prompts = stretch.prompts
-    arguments: dict[str, Any] = {
-        "prompt_embeds": prompts.embeds,
-        "negative_prompt_embeds": prompts.negative_embeds,
-        "guidance_scale": spec.guidance_scale,
-        "num_inference_steps": spec.steps,
-        "generator": torch.Generator("cpu").manual_seed(spec.seed),
-        "eta": SCHEDULERS[spec.scheduler].eta if spec.scheduler else 0.0,
-        "output_type": "latent",
-    }
-    if prompts.pooled is not None:
-        arguments |= {"pooled_prompt_embeds": prompts.pooled, "negative_pooled_prompt_embeds": prompts.negative_pooled}
+    arguments = arguments_of_call(pipeline, spec)
     maps = [control_map(asked, number) for number in range(len(networks))]
     single = len(networks) == 1
     if networks:

@@ -25,7 +25,7 @@ from api.images.backends.inputs import network_mask, source_image
 from api.images.backends.request import ImageRequest
 from api.images.backends.schedulers import make_scheduler
 from api.images.scheduler_presets import SCHEDULER_NAMES, SCHEDULERS
-from api.images.spec import INPAINTING, Img2ImgSpec
+from api.images.spec import INPAINTING, Img2ImgSpec, Txt2ImgSpec
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import painting, request
@@ -87,14 +87,8 @@ def by_engine_alone(lease: Lease, asked: ImageRequest) -> torch.Tensor:
     return row.latents
 
 
-@torch.no_grad()
-def by_diffusers(lease: Lease, asked: ImageRequest) -> torch.Tensor:
-    """The pipeline's own call; also in the order of its arguments' preparation it shares nothing with the engine."""
-    spec = asked.spec
-    pipeline = lease.pipeline_with(
-        spec.task, scheduler=make_scheduler(spec.scheduler, lease.pipeline.scheduler, lease.entry.family)
-    )
-    pipeline.set_progress_bar_config(disable=True)
+def arguments_of_call(pipeline: Any, spec: Txt2ImgSpec) -> dict[str, Any]:
+    """Of diffusers' own call, but for sizes and pictures."""
     [stretch] = embed_prompts(pipeline, spec, guided=is_guided(pipeline, spec), warn=lambda text: None)
     prompts = stretch.prompts
     arguments: dict[str, Any] = {
@@ -108,6 +102,18 @@ def by_diffusers(lease: Lease, asked: ImageRequest) -> torch.Tensor:
     }
     if prompts.pooled is not None:
         arguments |= {"pooled_prompt_embeds": prompts.pooled, "negative_pooled_prompt_embeds": prompts.negative_pooled}
+    return arguments
+
+
+@torch.no_grad()
+def by_diffusers(lease: Lease, asked: ImageRequest) -> torch.Tensor:
+    """The pipeline's own call; also in the order of its arguments' preparation it shares nothing with the engine."""
+    spec = asked.spec
+    pipeline = lease.pipeline_with(
+        spec.task, scheduler=make_scheduler(spec.scheduler, lease.pipeline.scheduler, lease.entry.family)
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    arguments = arguments_of_call(pipeline, spec)
     if not isinstance(spec, Img2ImgSpec):
         return pipeline(width=spec.width, height=spec.height, **arguments).images
     arguments |= {"image": source_image(asked), "strength": spec.strength}
