@@ -48,7 +48,7 @@ def submit_chat(body: JsonObject) -> Job:
     serializer = ChatSerializer(data=body, context={"principal": LOCAL})
     try:
         serializer.is_valid(raise_exception=True)
-        return submit(serializer.resolve(), principal=LOCAL)
+        return submit(serializer.resolve(), principal=LOCAL, source="python")
     except ValidationError as error:
         raise ValueError("; ".join(f"{each['field']}: {each['detail']}" for each in field_errors(error.detail))) from None
     except DarkroomError as problem:

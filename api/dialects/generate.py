@@ -27,6 +27,7 @@ class GenerateView(OlderView):
     """One picture and its seed and score, as the older generate server gave them."""
 
     serializer_class = Txt2ImgSerializer
+    source = "generate"
     thing = "picture"
     default_wait = LONGEST_WAIT  # its clients know no 202, and that server had no limit
 

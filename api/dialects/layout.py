@@ -34,6 +34,7 @@ class LayoutScoreView(OlderView):
     """A layout's four scores, as the older layout server gave them."""
 
     serializer_class = ScoreSerializer
+    source = "layout"
     thing = "score"
 
     def translate_request(self, data: object) -> Any:

@@ -49,6 +49,7 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
         kind=child.kind,
         params=child.params,
         owner_key=parent.owner_key,
+        source=parent.source,
         priority=parent.priority,
         parent=parent,
         only_worker_id=child.only_worker_id,

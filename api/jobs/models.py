@@ -53,6 +53,7 @@ class Job(models.Model):
     )
 
     owner_key = models.CharField(max_length=64)
+    source = models.CharField(max_length=20, db_default="", help_text="Which API or page it came by.")
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
     body_hash = models.CharField(max_length=64, blank=True)
 

@@ -57,7 +57,7 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
     job = None
     if serializer is not None:
         try:
-            job = submit(serializer.resolve(), principal=principal)
+            job = submit(serializer.resolve(), principal=principal, source="studio")
         except DarkroomError as problem:
             form.errors["form"] = problem.detail
         except DiskFull as error:

@@ -61,7 +61,7 @@ def run_to_end(command: BaseCommand, submission: Submission, follow: Callable[[I
     """
     with a_worker(command.stderr.write), Watch() as watch:
         try:
-            job = submit(submission, principal=LOCAL)
+            job = submit(submission, principal=LOCAL, source="command")
         except DarkroomError as problem:
             raise CommandError(problem.detail) from None
         try:

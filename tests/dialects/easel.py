@@ -17,10 +17,11 @@ from config.urls import handler400, handler403, handler404, handler500, urlpatte
 
 
 class Paint(Dialect):
+    source = "easel"
+
     def parse(self, request: Request) -> Submission:
-        self.asked = cast(Any, request.data)
-        body = {"prompt": self.asked.get("text"), "steps": self.asked.get("strokes")}
-        return self.validated(Txt2ImgSerializer, body).resolve()
+        self.asked = cast("dict[str, Any]", request.data)
+        return self.validated(Txt2ImgSerializer, {"prompt": self.asked["text"], "steps": self.asked.get("strokes")}).resolve()
 
     def render(self, job: Job) -> HttpResponse:
         return JsonResponse({"canvas": self.result(job, "base64")["images"][0]["image_base64"]})

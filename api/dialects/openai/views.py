@@ -48,6 +48,7 @@ class ChatCompletionsView(OpenAIView, Dialect):
 
     parser_classes = [JsonParser]
     backend = ""
+    source = "openai"
     thing = "answer"
     default_wait = PATIENCE_SECONDS
     cancels_when_client_leaves = True

@@ -80,7 +80,7 @@ class JobAdmin(ReadOnlyAdmin):
     search_fields = ["prompt"]
     search_help_text = (
         "Words of the prompt (in the newest 20,000 that the filters leave; a date leads further back), "
-        "a job's id, or owner:KEY for one owner's jobs."
+        "a job's id, owner:KEY for one owner's jobs, or source:NAME for those that came by one API (source:openai)."
     )
     actions = ["retry", "cancel", "remove"]
 
@@ -100,6 +100,8 @@ class JobAdmin(ReadOnlyAdmin):
             return newest(queryset).filter(pk__endswith=term), False
         if term.startswith("owner:"):
             return queryset.filter(owner_key=term.removeprefix("owner:").strip()), False
+        if term.startswith("source:"):
+            return newest(queryset).filter(source=term.removeprefix("source:").strip()), False
         return super().get_search_results(request, newest(queryset) if term else queryset, search_term)
 
     @admin.display(description="")
@@ -123,7 +125,9 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="kind, model")
     def what(self, job: Job) -> SafeString:
-        return format_html('{}<br><span class="quiet">{}</span>', job.kind, job.model_id)
+        """And by which API, where it isn't this server's own."""
+        by = f" by {job.source}" if job.source not in ("", "api") else ""
+        return format_html('{}{}<br><span class="quiet">{}</span>', job.kind, by, job.model_id)
 
     @admin.display(description="prompt")
     def asked(self, job: Job) -> SafeString:

@@ -49,6 +49,8 @@ class Dialect(APIView, ABC):
     """
 
     required_scope = "submit"
+    source: ClassVar[str]
+    """The API's name in the history: Job.source."""
     thing: ClassVar[str] = "result"
     """What the job makes, in a sentence."""
     default_wait: ClassVar[float | None] = None
@@ -105,7 +107,7 @@ class Dialect(APIView, ABC):
     def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
         key = read_idempotency_key(request)
-        job = submit(self.parse(request), principal=request.auth, idempotency_key=key)
+        job = submit(self.parse(request), principal=request.auth, source=self.source, idempotency_key=key)
         return Accepted(self, job, may_cancel=self.cancels_when_client_leaves and key is None)
 
     def answer(self, job: Job) -> HttpResponse:
@@ -121,6 +123,7 @@ class Dialect(APIView, ABC):
 class SubmitView(Dialect):
     """This server's own: the answer is the job, whatever became of it."""
 
+    source = "api"
     serializer_class: ClassVar[type[BaseSerializer[Any]]]
     query_parameters: ClassVar[Mapping[str, tuple[str, ...]]] = {"post": ("include",)}
 

@@ -21,6 +21,7 @@ class JobFilter(django_filters.FilterSet):
     kind = django_filters.CharFilter(method="filter_kind")
     status = django_filters.ChoiceFilter(choices=Status.choices)
     model_id = django_filters.CharFilter(max_length=200)
+    source = django_filters.CharFilter(max_length=20, label="which API or page it came by: api, openai, studio …")
     created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200, label="words in the prompt")

@@ -51,7 +51,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields = (
             "id", "kind", "status", "model_id", "params", "progress", "queue_position", "result", "error", "warnings",
-            "attempt", "retry_of", "created_at", "started_at", "finished_at", "timings", "links",
+            "attempt", "retry_of", "source", "created_at", "started_at", "finished_at", "timings", "links",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -70,6 +70,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "warnings": job.warnings,
             "attempt": job.attempt,
             "retry_of": job.retry_of_id and str(job.retry_of_id),
+            "source": job.source,
             "created_at": to_time(job.created_at),
             "started_at": to_time(job.started_at),
             "finished_at": to_time(job.finished_at),

@@ -78,12 +78,13 @@ def fingerprint(submission: Submission) -> str:
     return hashlib.sha256(json.dumps([submission.spec.kind, asked], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def submit(submission: Submission, *, principal: Any, idempotency_key: str | None = None) -> Job:
+def submit(submission: Submission, *, principal: Any, source: str, idempotency_key: str | None = None) -> Job:
     return submit_job(
         spec=submission.spec,
         priority=submission.priority,
         only_worker_id=submission.only_worker_id,
         owner_key=principal.owner_key,
+        source=source,
         limits=principal.limits,
         idempotency_key=idempotency_key,
         body_hash=fingerprint(submission),

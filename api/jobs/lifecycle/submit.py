@@ -27,6 +27,7 @@ def submit_job(
     *,
     spec: Spec,
     owner_key: str,
+    source: str = "",
     priority: int = 0,
     idempotency_key: str | None = None,
     body_hash: str = "",
@@ -38,9 +39,10 @@ def submit_job(
 ) -> Job:
     """Commit a row, then wake a worker; `only_worker_id` names the one that it is for.
 
-    `link` runs in the same transaction: by default the kind ties the input files to the job there.
-    The same idempotency key and body give the job that is there already; another body is an error 422. 429
-    when the owner has as many jobs under way as its `limits` allow, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
+    `source`: the API, page or command by which it came, as the history names it. `link` runs in the same transaction: by default the
+    kind ties the input files to the job there. The same idempotency key and body give the job that is there already; another body is
+    an error 422. 429 when the owner has as many jobs under way as its `limits` allow, 503 when the queue is full, 507 (DiskFull) when
+    the disk nearly is.
     """
     kind = get_kind(spec.kind)
     link = link or kind.link_inputs(spec)
@@ -48,6 +50,7 @@ def submit_job(
         kind=spec.kind,
         params=spec.to_json(),
         owner_key=owner_key,
+        source=source,
         model_id=spec.history_model,
         prompt=spec.history_prompt.replace("\x00", ""),
         priority=priority,
@@ -122,6 +125,7 @@ def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
     return submit_job(
         spec=read_spec(job),
         owner_key=job.owner_key,
+        source=job.source,
         priority=job.priority,
         idempotency_key=idempotency_key,
         body_hash=hashlib.sha256(f"retry {job.pk}".encode()).hexdigest(),

@@ -254,7 +254,7 @@ class CustomScorerAdmin(ReadOnlyAdmin):
         serializer = TrainScorerSerializer(data={name: request.POST.get(name, "") for name in ("name", "on")})
         try:
             serializer.is_valid(raise_exception=True)
-            job = submit(serializer.resolve(), principal=principal_of(request))
+            job = submit(serializer.resolve(), principal=principal_of(request), source="admin")
         except ValidationError as error:
             for wrong in field_errors(error.detail):
                 self.message_user(request, wrong["detail"], messages.ERROR)

@@ -124,7 +124,7 @@ class Captioner:
         try:
             picture = store_picture(self.folder / name)
             submission = chat_about(picture, self.options)
-            return submit(submission, principal=LOCAL)
+            return submit(submission, principal=LOCAL, source="command")
         except InvalidImage as error:
             return error.detail
         except OSError as error:
