@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from time import monotonic
 from urllib.parse import SplitResult, urlsplit
 
-from api.files.addresses import is_global_address
 from api.files.errors import InvalidImage
 from api.files.formats import CONTENT_TYPES
+from api.ip_addresses import is_global_address
 
 MAX_SECONDS = 10.0
 CHUNK = 64 * 1024

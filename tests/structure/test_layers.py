@@ -12,7 +12,7 @@ LAYERS: list[set[str]] = [
     {"api.system"},
     {"api.images", "api.scoring", "api.chat", "api.vision"},
     {"api.runtime"},
-    {"api.library"},
+    {"api.library", "api.webhooks"},
     {"api.files"},
     {"api.jobs"},
     {"api.access"},
@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"api.strict"},
     {"api.form_data", "api.json_text", "api.problems", "api.specs", "api.model_files"},
     {"api.outages"},
-    {"api.errors", "api.json_types"},
+    {"api.errors", "api.ip_addresses", "api.json_types"},
 ]
 
 

@@ -1,8 +1,9 @@
 """The outbox: a row (JobEnding) for each job that ends, written by the statement that ends it, and given to each reader exactly once,
 whatever the number of processes that read.
 
-A reader is a boolean column of JobEnding: False until it has processed the row. In one transaction it takes rows (`take_unread`), does
-what it does with them, and they are marked. Rows are deleted once every reader has processed them and EVENT_RETENTION_HOURS are over.
+A reader is a boolean column of JobEnding: False until it has processed the row (`dispatched`: True from the start where the job has no
+webhook). In one transaction it takes rows (`take_unread`), does what it does with them, and they are marked. Rows are deleted once every
+reader has processed them and EVENT_RETENTION_HOURS are over.
 """
 
 from datetime import timedelta
@@ -14,16 +15,16 @@ from django.db.models.functions import Now
 from api.jobs.models import JobEnding
 from api.jobs.store.statements import is_postgres
 
-Reader = Literal["counted"]
-READERS: tuple[Reader, ...] = ("counted",)
+Reader = Literal["counted", "dispatched"]
+READERS: tuple[Reader, ...] = ("counted", "dispatched")
 CHUNK = 1000
 
 
 def outbox_rows() -> str:
     """The INSERT of a row of the outbox for each changed job."""
-    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, counted"
+    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, webhook, counted, dispatched"
     return f"""INSERT INTO {JobEnding._meta.db_table} ({columns})
-        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, FALSE FROM changed"""
+        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, webhook, FALSE, webhook IS NULL FROM changed"""
 
 
 def seconds_run() -> str:
