@@ -6,6 +6,7 @@ webhook). In one transaction it takes rows (`take_unread`), does what it does wi
 reader has processed them and EVENT_RETENTION_HOURS are over.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -34,12 +35,14 @@ def seconds_run() -> str:
     return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
 
 
-def take_unread(reader: Reader) -> list[JobEnding]:
-    """Up to CHUNK rows, marked as read by the caller's transaction; [] when nothing is left.
+def take_unread(reader: Reader, only: Sequence[int] | None = None) -> list[JobEnding]:
+    """Up to CHUNK rows, of those with the ids `only`, marked as read by the caller's transaction; [] when nothing is left.
 
     The rows are locked: another process that reads at the same time waits, and then takes what comes after them.
     """
     unread = JobEnding.objects.select_for_update().filter(**{reader: False}).order_by("pk")
+    if only is not None:
+        unread = unread.filter(pk__in=only)
     endings = list(unread[:CHUNK])
     JobEnding.objects.filter(pk__in=[ending.pk for ending in endings]).update(**{reader: True})
     return endings
