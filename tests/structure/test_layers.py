@@ -49,5 +49,10 @@ def test_imports_run_downwards() -> None:
     assert upwards == set()
 
 
+def test_nothing_imports_webhooks_but_what_starts_their_reader() -> None:
+    importers = {one for one, others in graph().items() if any(other.startswith("api.webhooks") for other in others)}
+    assert {one for one in importers if not one.startswith("api.webhooks")} == {"config.asgi"}
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     assert circles(graph()) == []
