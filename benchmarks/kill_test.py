@@ -56,7 +56,7 @@ class Run:
         while self.share_of_kills < number / self.jobs - 0.01:
             time.sleep(0.02)
         key = f"job-{number}"
-        body = {"kind": "picture", "params": {"data": key, "seconds": (number % 5) / 50}}
+        body = self.body_of(number)
         headers = {"Content-Type": "application/json", "Idempotency-Key": key, "Prefer": "respond-async"}
         while True:
             request = urllib.request.Request(f"{self.server.url}/api/test-jobs/", json.dumps(body).encode(), headers)
@@ -69,6 +69,9 @@ class Run:
                 pass  # cut off, or not there: whether it was accepted is not known, so it is sent again
             self.retries += 1
             time.sleep(0.1)
+
+    def body_of(self, number: int) -> dict[str, Any]:
+        return {"kind": "picture", "params": {"data": f"job-{number}", "seconds": (number % 5) / 50}}
 
     # ------------------------------------------------------------ the killer
 

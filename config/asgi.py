@@ -78,8 +78,14 @@ def answer_failures(application: Application) -> Application:
     return guarded
 
 
+def start_webhooks() -> None:
+    from api.webhooks.reader import ensure_started
+
+    ensure_started()
+
+
 def with_lifespan(application: Application) -> Application:
-    """Starts the embedded worker with the server, so that its models are warm before the first request."""
+    """Starts what runs beside requests: the embedded worker, so that its models are warm before the first of them, and webhooks."""
 
     async def entrance(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
@@ -91,6 +97,7 @@ def with_lifespan(application: Application) -> Application:
                     from api.jobs.worker.supervisor import ensure_started
 
                     ensure_started()
+                start_webhooks()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 return await send({"type": "lifespan.shutdown.complete"})

@@ -56,6 +56,20 @@ def env_int(name: str, default: int, *, low: int, high: int) -> int:
     return number
 
 
+def env_seconds(name: str, default: list[float]) -> list[float]:
+    """Comma-separated spans of time."""
+    value = env_str(name)
+    if not value:
+        return default
+    try:
+        seconds = [float(part) for part in value.split(",")]
+    except ValueError:
+        seconds = [-1.0]
+    if not all(0 <= number <= 2_592_000 for number in seconds):
+        raise ImproperlyConfigured(f"{name} must be numbers of seconds from 0 to 2592000, such as 5,300, not {value!r}.")
+    return seconds
+
+
 def env_bytes(name: str, default: int | None, *, low: int = 1) -> int | None:
     """A size in bytes: '6G', '512M' or a plain number of bytes (powers of 1024)."""
     value = env_str(name).upper().removesuffix("B").removesuffix("I")

@@ -1,8 +1,12 @@
-"""The secret key: made on the first run and kept in the data folder, readable by its owner alone."""
+"""The secret key: made on the first run and kept in the data folder, readable by its owner alone; and texts that it encrypts."""
 
+import base64
+import hashlib
 import os
 import secrets
 from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
 
 
 def read_or_make_secret_key(path: Path) -> str:
@@ -18,3 +22,24 @@ def read_or_make_secret_key(path: Path) -> str:
             pass
         draft.unlink()
     return path.read_text().strip()
+
+
+class Unreadable(Exception):
+    """It was encrypted with another key."""
+
+
+def encrypt_text(text: str, secret_key: str) -> str:
+    return fernet(secret_key).encrypt(text.encode()).decode()
+
+
+def decrypt_text(encrypted: str, secret_key: str) -> str:
+    """Raises Unreadable."""
+    try:
+        return fernet(secret_key).decrypt(encrypted.encode()).decode()
+    except InvalidToken:
+        raise Unreadable from None
+
+
+def fernet(secret_key: str) -> Fernet:
+    """With a key derived from the server's, so that what is encrypted says nothing of what else is signed with that."""
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"darkroom: encrypted texts\0" + secret_key.encode()).digest()))

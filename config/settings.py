@@ -18,6 +18,7 @@ from config.env import (
     env_json_object,
     env_list,
     env_path,
+    env_seconds,
     env_secret,
     env_str,
     make_folder,
@@ -67,6 +68,11 @@ MAX_BATCH = env_int("MAX_BATCH", 4, low=1, high=64)
 PLACEMENT_SECONDS = env_int("PLACEMENT_SECONDS", 5, low=0, high=3600)  # how long a job is left to a worker that holds its model
 WORKER_DEVICES = env_devices("WORKER_DEVICES")  # one embedded worker for each: auto, or of cpu, mps, cuda:0, cuda:1 ...
 JOB_STUCK_SECONDS = env_int("JOB_STUCK_SECONDS", 600, low=10, high=86400)
+
+# Webhooks
+WEBHOOK_ALLOW_PRIVATE = env_bool("WEBHOOK_ALLOW_PRIVATE", False)  # receivers on this machine and in private networks
+WEBHOOK_RETRY_SECONDS = env_seconds("WEBHOOK_RETRY_SECONDS", [5, 300, 1800, 7200, 18_000, 36_000])  # after each try that fails
+WEBHOOK_RETENTION_DAYS = env_int("WEBHOOK_RETENTION_DAYS", 30, low=1, high=36500)
 
 # Models
 LOAD_MODELS = env_bool("LOAD_MODELS", True)  # false: a worker without torch, for kinds of job that need none
@@ -147,6 +153,7 @@ INSTALLED_APPS = [
     "api.access",
     "api.files",
     "api.library",
+    "api.webhooks",
     "api.images",
     "api.scoring",
     "api.vision",

@@ -19,7 +19,8 @@ from api.chat.services import find_conversation, link_messages, next_position, r
 from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
-from api.spec_serializers import SpecSerializer, build_field
+from api.jobs.api.webhook_field import JobRequest
+from api.spec_serializers import build_field
 from api.specs import field_of
 from api.strict import StrictSerializer
 
@@ -83,7 +84,7 @@ class StreamOptionsSerializer(StrictSerializer):
         return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
-class ChatSerializer(SpecSerializer):
+class ChatSerializer(JobRequest):
     """`context`: principal."""
 
     spec = ChatSpec

@@ -1,56 +1,119 @@
-"""The one function that fetches what a client names. Nothing else opens a connection to a place that a client chose."""
+"""The one place that opens a connection to where a client said: pictures are fetched from there, webhooks are posted to there."""
 
 import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from time import monotonic
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from api.files.addresses import is_global_address
 from api.files.errors import InvalidImage
 from api.files.formats import CONTENT_TYPES
+from api.ip_addresses import is_global_address
 
 MAX_SECONDS = 10.0
 CHUNK = 64 * 1024
 USER_AGENT = "Darkroom"
-# getaddrinfo knows no time limit, so it is waited for from outside.
-_resolver = ThreadPoolExecutor(max_workers=4, thread_name_prefix="resolve")
+MOST_LOOKUPS = 256
+# getaddrinfo knows no time limit, so it is waited for from outside; names that hang must not hold up others.
+_resolver = ThreadPoolExecutor(max_workers=MOST_LOOKUPS, thread_name_prefix="resolve")
+
+Allowed = Callable[[str], bool]
+T = TypeVar("T")
 
 
-def fetch_url(
+class Unreachable(Exception):
+    """No answer came from a URL: `code` for programs, `detail` a sentence for people."""
+
+    def __init__(self, detail: str, code: str = "fetch_failed") -> None:
+        super().__init__(detail)
+        self.detail, self.code = detail, code
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`body`: the beginning of it."""
+
+    status: int
+    body: bytes
+
+
+def fetch_url(url: str, *, max_bytes: int, max_seconds: float = MAX_SECONDS, allowed: Allowed = is_global_address) -> bytes:
+    """The body at an http(s) URL. Raises InvalidImage."""
+    deadline = monotonic() + max_seconds
+    headers = {"Accept": ", ".join(CONTENT_TYPES)}
+    try:
+        body = exchange("GET", url, lambda got: read_body(got, max_bytes), headers=headers, deadline=deadline, allowed=allowed)
+        if monotonic() >= deadline:  # cut off, which looks like the end of a body without a length
+            raise too_slow()
+        return body
+    except Unreachable as error:
+        raise InvalidImage(error.detail, error.code) from None
+
+
+def post_url(
     url: str,
+    body: bytes,
     *,
-    max_bytes: int,
+    headers: Mapping[str, str],
+    max_answer_bytes: int = CHUNK,
     max_seconds: float = MAX_SECONDS,
-    allowed: Callable[[str], bool] = is_global_address,
-) -> bytes:
-    """The body at an http(s) URL. Raises InvalidImage.
+    allowed: Allowed = is_global_address,
+) -> Answer:
+    """What an http(s) URL answers to a POST, whatever its status is; its head counts, its body is read as far as it comes.
 
-    Every address that the name resolves to must be `allowed`, and the connection goes to one of those very addresses: the
-    name is not asked for a second time. No redirects, no proxies, no credentials, no cookies; `max_seconds` covers everything
-    from resolving on.
+    Raises Unreachable.
     """
     deadline = monotonic() + max_seconds
+
+    def read(response: http.client.HTTPResponse) -> Answer:
+        if monotonic() >= deadline:  # cut off, which looks like the end of the head
+            raise too_slow()
+        return Answer(response.status, read_beginning(response, max_answer_bytes))
+
+    return exchange("POST", url, read, body=body, headers=headers, deadline=deadline, allowed=allowed)
+
+
+def exchange(
+    method: str,
+    url: str,
+    read: Callable[[http.client.HTTPResponse], T],
+    *,
+    deadline: float,
+    allowed: Allowed,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+) -> T:
+    """What `read` makes of the answer. Raises Unreachable.
+
+    Every address that the name resolves to must be `allowed`, and the connection goes to one of those very addresses: the
+    name is not asked for a second time. No redirects, no proxies, no credentials, no cookies; the time until `deadline` covers
+    everything from resolving on.
+    """
     parts = split_url(url)
     addresses = resolve(parts, deadline)
     if not addresses or not all(map(allowed, addresses)):
-        raise InvalidImage("This URL leads to an address that is not allowed.", "url_not_allowed")
+        raise Unreachable("This URL leads to an address that is not allowed.", "url_not_allowed")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        with limited(connect(parts, addresses[0], deadline), deadline) as connection:
-            body = read_body(connection, parts, max_bytes)
+        with limited(connect(parts, addresses, deadline), deadline) as connection:
+            connection.auto_open = 0  # never a connection of http.client's own, which would resolve the name again
+            connection.request(method, path, body=body, headers={"User-Agent": USER_AGENT, **headers})
+            return read(connection.getresponse())
     except (OSError, http.client.HTTPException, UnicodeError):
-        raise fetch_failed("The image could not be fetched from its URL.") from None
-    if monotonic() >= deadline:  # cut off, which looks like the end of a body without a length
-        raise fetch_failed("The image's URL took too long to answer.")
-    return body
+        if monotonic() >= deadline:
+            raise too_slow() from None
+        raise Unreachable("This URL could not be fetched: nothing answers there, or not as HTTP says.") from None
 
 
-def fetch_failed(detail: str) -> InvalidImage:
-    return InvalidImage(detail, "fetch_failed")
+def too_slow() -> Unreachable:
+    return Unreachable("This URL took too long to answer.")
 
 
 def split_url(url: str) -> SplitResult:
@@ -58,9 +121,9 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         parts.port  # noqa: B018  (raises for a port that is none)
     except ValueError:
-        raise InvalidImage("This is not a URL.", "url_not_allowed") from None
+        raise Unreachable("This is not a URL.", "url_not_allowed") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise InvalidImage("Image URLs begin with http:// or https:// and carry no user name.", "url_not_allowed")
+        raise Unreachable("URLs begin with http:// or https:// and carry no user name.", "url_not_allowed")
     return parts
 
 
@@ -74,24 +137,44 @@ def resolve(parts: SplitResult, deadline: float) -> list[str]:
     try:
         found = lookup.result(timeout=max(0.0, deadline - monotonic()))
     except (OSError, UnicodeError, TimeoutError):
-        raise fetch_failed("The name in the image's URL could not be resolved.") from None
+        raise Unreachable("The name in this URL could not be resolved.") from None
     return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
-def connect(parts: SplitResult, address: str, deadline: float) -> http.client.HTTPConnection:
-    """A connection to the address itself; the name is used for the Host header and to check the certificate."""
-    left = max(0.1, deadline - monotonic())
+def connect(parts: SplitResult, addresses: Sequence[str], deadline: float) -> http.client.HTTPConnection:
+    """A connection to one of the addresses itself; the name is used for the Host header and to check the certificate."""
     host = parts.hostname or ""
-    connection = http.client.HTTPConnection(host, port_of(parts), timeout=left)
-    sock = socket.create_connection((address, port_of(parts)), timeout=left)
+    sock = open_socket(addresses, port_of(parts), deadline)
+    sock.settimeout(seconds_left(deadline))
+    connection = http.client.HTTPConnection(host, port_of(parts))
     if parts.scheme == "https":
         try:
-            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+            sock = tls_context().wrap_socket(sock, server_hostname=host)
         except BaseException:
             sock.close()
             raise
     connection.sock = sock
     return connection
+
+
+def open_socket(addresses: Sequence[str], port: int, deadline: float) -> socket.socket:
+    """To the first that answers: a name such as localhost has one for IPv6, too, at which few servers listen."""
+    *others, last = addresses
+    for place, address in enumerate(others):
+        try:
+            return socket.create_connection((address, port), timeout=seconds_left(deadline) / (len(addresses) - place))
+        except OSError:
+            continue
+    return socket.create_connection((last, port), timeout=seconds_left(deadline))
+
+
+def seconds_left(deadline: float) -> float:
+    return max(0.1, deadline - monotonic())
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 @contextmanager
@@ -116,18 +199,25 @@ def cut(sock: socket.socket) -> None:
         pass  # closed meanwhile
 
 
-def read_body(connection: http.client.HTTPConnection, parts: SplitResult, max_bytes: int) -> bytes:
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection.auto_open = 0  # never a connection of http.client's own, which would resolve the name again
-    connection.request("GET", path, headers={"User-Agent": USER_AGENT, "Accept": ", ".join(CONTENT_TYPES)})
-    response = connection.getresponse()
+def read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+    """All of it."""
     if response.status != http.client.OK:
-        raise fetch_failed(f"The image's URL answered with status {response.status}; redirects are not followed.")
+        raise Unreachable(f"This URL answered with status {response.status}; redirects are not followed.")
     body = bytearray()
     while chunk := response.read(min(CHUNK, max_bytes + 1 - len(body))):
         body += chunk
         if len(body) > max_bytes:
-            raise fetch_failed(f"The image at this URL is larger than {max_bytes} bytes.")
+            raise Unreachable(f"What is at this URL is larger than {max_bytes} bytes.")
     if response.length:
-        raise fetch_failed("The image's URL stopped before the end.")
+        raise Unreachable("This URL stopped before the end.")
+    return bytes(body)
+
+
+def read_beginning(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+    body = bytearray()
+    try:
+        while len(body) < max_bytes and (chunk := response.read1(max_bytes - len(body))):
+            body += chunk
+    except (OSError, http.client.HTTPException):
+        pass  # the status has come
     return bytes(body)

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from api.files.fields import by_content, by_id
 from api.jobs.api.submission import Submission
-from api.spec_serializers import SpecSerializer
+from api.jobs.api.webhook_field import JobRequest
 from api.specs import Spec
 
 
-class FileJobSerializer(SpecSerializer):
+class FileJobSerializer(JobRequest):
     """`spec` of a subclass is the request. Equal pictures make equal requests, under whatever ids they are kept."""
 
     spec: ClassVar[type[Spec]]

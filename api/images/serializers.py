@@ -36,6 +36,7 @@ from api.images.spec import (
 )
 from api.images.variations import read_variation
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import SpecSerializer
 from api.specs import fields_of
 from api.strict import StrictSerializer
@@ -46,7 +47,7 @@ class LoraSerializer(SpecSerializer):
     spec = LoraUse
 
 
-class Txt2ImgSerializer(SpecSerializer):
+class Txt2ImgSerializer(JobRequest):
     spec: ClassVar[type[Txt2ImgSpec]] = Txt2ImgSpec
 
     priority = serializers.IntegerField(

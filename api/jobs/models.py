@@ -54,6 +54,7 @@ class Job(models.Model):
 
     owner_key = models.CharField(max_length=64)
     source = models.CharField(max_length=20, db_default="", help_text="Which API or page it came by.")
+    webhook = models.JSONField(null=True, blank=True, help_text="Where its events are sent, and which.")
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
     body_hash = models.CharField(max_length=64, blank=True)
 
@@ -158,11 +159,16 @@ class JobEnding(models.Model):
     status = models.CharField(max_length=12, choices=[(status, status) for status in FINAL])
     seconds = models.FloatField(null=True, help_text="From its start to its end; null where no worker had begun it.")
     created_at = models.DateTimeField()
+    webhook = models.JSONField(null=True, blank=True)
     counted = models.BooleanField(default=False)
+    dispatched = models.BooleanField(db_default=True, help_text="Whether its webhook is done with; true where there is none.")
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["id"], name="ending_uncounted", condition=Q(counted=False))]
+        indexes = [
+            models.Index(fields=["id"], name="ending_uncounted", condition=Q(counted=False)),
+            models.Index(fields=["id"], name="ending_undispatched", condition=Q(dispatched=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {str(self.job_id)[-12:]} {self.status}"

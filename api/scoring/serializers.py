@@ -11,6 +11,7 @@ from api.files.fields import by_content, by_id
 from api.files.job_serializers import FileJobSerializer
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import JobRequest
 from api.scoring.models import LayoutScore
 from api.scoring.scorers import CLIP, UnknownScorer, check_name, find_backend, find_model
 from api.scoring.spec import ClipScoreSpec, ElementBox, EventData, LayoutSpec, ScoreBatchSpec, ScoreItem, ScoreSpec, Variant
@@ -126,7 +127,7 @@ def check_clip(model_id: str) -> str:
     return entry.id
 
 
-class ClipScoreSerializer(SpecSerializer):
+class ClipScoreSerializer(JobRequest):
     spec = ClipScoreSpec
 
     def validate_model_id(self, value: str) -> str:

@@ -9,8 +9,8 @@ from rest_framework.exceptions import ValidationError
 from api.catalog import UnknownModel, is_entry_name, is_model_id
 from api.errors import DarkroomError
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import JobRequest
 from api.jobs.models import Worker
-from api.spec_serializers import SpecSerializer
 from api.strict import StrictSerializer
 from api.system.model_list import MODEL_LIST_KINDS, MOST_ADAPTERS
 from api.system.selectors import live_workers
@@ -153,7 +153,7 @@ class ModelQuerySerializer(StrictSerializer):
     )
 
 
-class ModelCommandSerializer(SpecSerializer):
+class ModelCommandSerializer(JobRequest):
     """The model is named by the address; whoever names it here too, as a job's params do, must mean the same."""
 
     # `context` has the spec's class and the address's `model_id`.

@@ -11,7 +11,7 @@ from api.catalog import ModelEntry, UnknownModel
 from api.errors import DarkroomError
 from api.files.fields import by_content, by_id
 from api.jobs.api.submission import Submission
-from api.spec_serializers import SpecSerializer
+from api.jobs.api.webhook_field import JobRequest
 from api.specs import Spec
 from api.vision.detection import DETECTION, OPEN_VOCABULARY
 from api.vision.ocr.languages import find_language
@@ -32,7 +32,7 @@ def find_model(model_id: str, tasks: tuple[str, ...], can: str) -> ModelEntry:
     return entry
 
 
-class VisionSerializer(SpecSerializer):
+class VisionSerializer(JobRequest):
     """Of a request about one picture that a model of the catalog answers."""
 
     spec: ClassVar[type[Spec]]

@@ -20,6 +20,8 @@ from api.jobs.admin.tools import date_text
 from api.jobs.models import Worker
 from api.scoring.models import PromptScore
 from api.scoring.taste.judgements import compare
+from api.webhooks.models import Delivery
+from api.webhooks.settings_of_keys import settings_of
 from config.middleware import CONTENT_POLICY
 from tests.rows import make_contest, make_job, make_picture
 from tests.scoring.test_judgements import make_layout
@@ -46,6 +48,8 @@ def rows() -> None:
     Worker.objects.create(hostname="here", pid=1)
     Conversation.objects.create(owner_key="local", model_id="starter-vlm", title="hello")
     Tag.objects.create(name="a tag")
+    settings_of("local")
+    Delivery.objects.create(job_id=make_job().pk, owner_key="local", url="https://example.com/", event="completed", body="{}")
     create_preset(name="a-preset", owner_key="local", request={"prompt": "a {prompt}"}, description="A preset")
     Group.objects.create(name="a group")
 

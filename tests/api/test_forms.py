@@ -57,6 +57,7 @@ STRUCTURES: dict[str, Any] = {
     "items": [{"image": text(png()), "elements": [BOX]}, {"event_data": {"title": "Jazz"}}],
     "images": IMAGES,
     "prompts": ["a lake, at sunset", "[red] boat"],
+    "webhook": {"url": "https://example.com/hook", "events": ["started", "completed"]},
     "classes": ["traffic light, red", "[mèo]"],
     "languages": ["en", "de"],
     "request": {"prompt": "a lake", "seed": 1, "loras": [{"id": "riso"}]},

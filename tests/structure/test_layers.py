@@ -12,7 +12,7 @@ LAYERS: list[set[str]] = [
     {"api.system"},
     {"api.images", "api.scoring", "api.chat", "api.vision"},
     {"api.runtime"},
-    {"api.library"},
+    {"api.library", "api.webhooks"},
     {"api.files"},
     {"api.jobs"},
     {"api.access"},
@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"api.strict"},
     {"api.form_data", "api.json_text", "api.problems", "api.specs", "api.model_files"},
     {"api.outages"},
-    {"api.errors", "api.json_types"},
+    {"api.errors", "api.ip_addresses", "api.json_types"},
 ]
 
 
@@ -47,6 +47,11 @@ def test_imports_run_downwards() -> None:
     edges = {(one, other) for one, others in graph().items() for other in others if "api" not in (one, other)}
     upwards = {(one, other) for one, other in edges if part_of(one) != part_of(other) and floor_of(other) <= floor_of(one)}
     assert upwards == set()
+
+
+def test_nothing_imports_webhooks_but_what_starts_their_reader() -> None:
+    importers = {one for one, others in graph().items() if any(other.startswith("api.webhooks") for other in others)}
+    assert {one for one in importers if not one.startswith("api.webhooks")} == {"config.asgi"}
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:

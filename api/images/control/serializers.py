@@ -12,6 +12,7 @@ from api.images.control.use import PREPROCESSORS, ControlUse, kind_of
 from api.images.family_names import family_name
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import SpecSerializer
 from config.catalog import get_catalog
 
@@ -30,7 +31,7 @@ class ControlSerializer(SpecSerializer):
         return data
 
 
-class PreprocessSerializer(SpecSerializer):
+class PreprocessSerializer(JobRequest):
     spec = PreprocessSpec
 
     kind = serializers.ChoiceField(choices=PREPROCESSORS, help_text="Which map is made of the picture.")

@@ -20,8 +20,9 @@ from api.images.spec import LONGEST_PROMPT, Txt2ImgSpec
 from api.json_types import JsonObject
 from api.strict import nearest
 
-NO_AXIS = frozenset({"image", "mask", "num_images", "best_of", "rank_by", "output_format", "tags", "priority"})
+NO_AXIS = frozenset({"image", "mask", "num_images", "best_of", "rank_by", "output_format", "tags", "priority", "webhook"})
 """Fields that a grid can't show, or has its own of."""
+OF_THE_GRID = ("priority", "webhook")
 HISTORY_FIELD = "prompt"
 """Kept where an axis replaces it, since the history shows it."""
 
@@ -140,8 +141,9 @@ def serializer_for(request: Mapping[str, Any]) -> type[Txt2ImgSerializer]:
 def check_request(request: Mapping[str, Any]) -> None:
     if request.get("num_images") not in (None, 1):
         raise ValidationError({"request": {"num_images": ["A cell holds one picture."]}}, code="max_value")
-    if request.get("priority") is not None:
-        raise ValidationError({"request": {"priority": ["Say it beside `request`: it is the grid's."]}}, code="invalid")
+    for name in OF_THE_GRID:
+        if request.get(name) is not None:
+            raise ValidationError({"request": {name: ["Say it beside `request`: it is the grid's."]}}, code="invalid")
 
 
 def check_axes(request: Mapping[str, Any], axes: Sequence[GridAxis]) -> None:

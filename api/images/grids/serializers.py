@@ -13,8 +13,9 @@ from api.images.grids.spec import GridAxis, GridSpec, ImageRequestJson, JsonValu
 from api.images.presets.applying import PRESET
 from api.images.serializers import Txt2ImgSerializer
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import JobRequest
 from api.json_types import JsonObject
-from api.spec_serializers import SpecSerializer, register_field
+from api.spec_serializers import register_field
 from api.specs import as_json, field_of, read_field
 
 READ_FROM_PROMPTS = ("loras", "prompt_syntax")
@@ -37,7 +38,7 @@ register_field(JsonValue, build_value)
 register_field(ImageRequestJson, ImageRequestField)
 
 
-class GridSerializer(SpecSerializer):
+class GridSerializer(JobRequest):
     spec: ClassVar[type[GridSpec]] = GridSpec
 
     priority = Txt2ImgSerializer._declared_fields["priority"]

@@ -16,7 +16,7 @@ from api.specs import InputImage, InputMask, SpecField, fields_of, is_nested
 from api.strict import StrictSerializer, nearest
 
 LONGEST_DESCRIPTION = 500
-OF_THE_CALL = (PRESET, "variation", "priority")
+OF_THE_CALL = (PRESET, "variation", "priority", "webhook")
 """Fields that say something of one request alone."""
 SAMPLE = "a picture"
 

@@ -11,6 +11,7 @@ from api.files.formats import FORMATS
 from api.images.spec import MOST_KNOWN
 from api.images.upscaling.spec import UpscaleSpec, UpscaleUse
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import SpecSerializer
 from config.catalog import get_catalog
 
@@ -63,7 +64,7 @@ class UpscaleUseSerializer(SpecSerializer):
         return check_upscaler(value)
 
 
-class UpscaleSerializer(SpecSerializer):
+class UpscaleSerializer(JobRequest):
     spec = UpscaleSpec
 
     def validate_model_id(self, value: str) -> str:

@@ -38,7 +38,7 @@ from api.jobs.states import ACTIVE, Status
 
 MOST_AT_ONCE = 500
 SHORT_ID = re.compile(r"[0-9a-f]{12}")  # as the list shows it
-NOT_LISTED = ("params", "timings", "warnings", "progress", "body_hash", "idempotency_key", "batch_key", "error")
+NOT_LISTED = ("params", "timings", "warnings", "progress", "body_hash", "idempotency_key", "batch_key", "error", "webhook")
 
 
 class KindFilter(admin.SimpleListFilter):

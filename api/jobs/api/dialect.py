@@ -37,6 +37,7 @@ from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.jobs.store import transitions
+from api.jobs.webhooks import Webhook
 from api.problems import Problem, problem_body
 
 Include = frozenset[str]
@@ -58,6 +59,8 @@ class Dialect(APIView, ABC):
     cancels_when_client_leaves: ClassVar[bool] = False
     """Unless it sent `Prefer: respond-async` or an Idempotency-Key."""
     preference: Preference
+    webhook: Webhook | None = None
+    """What the body's `webhook` says: set by `validated`."""
 
     @abstractmethod
     def parse(self, request: Request) -> Submission:
@@ -96,6 +99,7 @@ class Dialect(APIView, ABC):
         context = {"request": self.request, "principal": self.request.auth, **context}
         serializer = serializer_class(data=data, context=context)
         serializer.is_valid(raise_exception=True)
+        self.webhook = getattr(serializer, "read_webhook", None)
         return serializer
 
     def result(self, job: Job, *include: str) -> dict[str, Any]:
@@ -107,7 +111,14 @@ class Dialect(APIView, ABC):
     def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
         key = read_idempotency_key(request)
-        job = submit(self.parse(request), principal=request.auth, source=self.source, idempotency_key=key)
+        job = submit(
+            self.parse(request),
+            principal=request.auth,
+            source=self.source,
+            idempotency_key=key,
+            webhook=self.webhook,
+            origin=request.build_absolute_uri("/").rstrip("/"),
+        )
         return Accepted(self, job, may_cancel=self.cancels_when_client_leaves and key is None)
 
     def answer(self, job: Job) -> HttpResponse:

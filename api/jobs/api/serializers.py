@@ -33,6 +33,11 @@ class JobLinksSerializer(serializers.Serializer[object]):
     cancel = serializers.CharField()
 
 
+class ShownWebhookSerializer(serializers.Serializer[object]):
+    url = serializers.CharField()
+    events = serializers.ListField(child=serializers.CharField())
+
+
 class JobSerializer(serializers.ModelSerializer[Job]):
     """`context`: request (for absolute links), include (a set of extras), positions (of a whole page, to spare a query each)."""
 
@@ -44,6 +49,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     links = serializers.SerializerMethodField()
     retry_of = serializers.UUIDField(source="retry_of_id", read_only=True, allow_null=True)
     warnings = serializers.ListField(child=serializers.CharField(), read_only=True)
+    webhook = ShownWebhookSerializer(read_only=True, allow_null=True)
     timings = serializers.DictField(child=serializers.FloatField(), read_only=True)
     params = serializers.DictField(read_only=True)
 
@@ -51,7 +57,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields = (
             "id", "kind", "status", "model_id", "params", "progress", "queue_position", "result", "error", "warnings",
-            "attempt", "retry_of", "source", "created_at", "started_at", "finished_at", "timings", "links",
+            "attempt", "retry_of", "source", "webhook", "created_at", "started_at", "finished_at", "timings", "links",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -71,6 +77,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "attempt": job.attempt,
             "retry_of": job.retry_of_id and str(job.retry_of_id),
             "source": job.source,
+            "webhook": shown_webhook(job),
             "created_at": to_time(job.created_at),
             "started_at": to_time(job.started_at),
             "finished_at": to_time(job.finished_at),
@@ -93,6 +100,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         links = {"self": path, "events": f"{path}events/", "cancel": f"{path}cancel/"}
         request = self.context.get("request")
         return {name: request.build_absolute_uri(link) for name, link in links.items()} if request else links
+
+
+def shown_webhook(job: Job) -> dict[str, Any] | None:
+    return job.webhook and {name: job.webhook[name] for name in ("url", "events")}
 
 
 def render_result(job: Job, request: object, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:

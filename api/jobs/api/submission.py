@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from api.jobs.lifecycle import submit_job
 from api.jobs.models import Job
+from api.jobs.webhooks import Webhook
 from api.specs import Spec
 from api.strict import nearest
 
@@ -73,12 +74,21 @@ def read_include(request: Request) -> frozenset[str]:
     return asked
 
 
-def fingerprint(submission: Submission) -> str:
+def fingerprint(submission: Submission, webhook: Webhook | None) -> str:
     asked = submission.spec.to_json() if submission.fingerprint is None else submission.fingerprint
-    return hashlib.sha256(json.dumps([submission.spec.kind, asked], sort_keys=True, default=str).encode()).hexdigest()
+    all_asked = [submission.spec.kind, asked, *([webhook.to_json()] if webhook else [])]
+    return hashlib.sha256(json.dumps(all_asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def submit(submission: Submission, *, principal: Any, source: str, idempotency_key: str | None = None) -> Job:
+def submit(
+    submission: Submission,
+    *,
+    principal: Any,
+    source: str,
+    idempotency_key: str | None = None,
+    webhook: Webhook | None = None,
+    origin: str = "",
+) -> Job:
     return submit_job(
         spec=submission.spec,
         priority=submission.priority,
@@ -87,7 +97,9 @@ def submit(submission: Submission, *, principal: Any, source: str, idempotency_k
         source=source,
         limits=principal.limits,
         idempotency_key=idempotency_key,
-        body_hash=fingerprint(submission),
+        body_hash=fingerprint(submission, webhook),
         link=submission.link,
         warnings=submission.warnings,
+        webhook=webhook,
+        origin=origin,
     )

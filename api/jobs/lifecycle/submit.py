@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import cast
 
 from django.db import IntegrityError, transaction
@@ -18,6 +19,7 @@ from api.jobs.states import Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change
 from api.jobs.store.fair_order import SlotTerms
+from api.jobs.webhooks import Webhook, default_webhook
 from api.specs import Spec
 
 FIRST_EVENT: list[transitions.Event] = [("status", {"status": Status.QUEUED})]
@@ -36,21 +38,25 @@ def submit_job(
     only_worker_id: uuid.UUID | None = None,
     link: Callable[[Job], None] | None = None,
     warnings: Iterable[str] = (),
+    webhook: Webhook | None = None,
+    origin: str = "",
 ) -> Job:
     """Commit a row, then wake a worker; `only_worker_id` names the one that it is for.
 
     `source`: the API, page or command by which it came, as the history names it. `link` runs in the same transaction: by default the
-    kind ties the input files to the job there. The same idempotency key and body give the job that is there already; another body is
-    an error 422. 429 when the owner has as many jobs under way as its `limits` allow, 503 when the queue is full, 507 (DiskFull) when
-    the disk nearly is.
+    kind ties the input files to the job there. `webhook`: where its events are sent; where None, its owner's default. `origin`: see
+    Webhook. The same idempotency key and body give the job that is there already; another body is an error 422. 429 when the owner has
+    as many jobs under way as its `limits` allow, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
     """
     kind = get_kind(spec.kind)
     link = link or kind.link_inputs(spec)
+    webhook = webhook or default_webhook(owner_key)
     job = Job(
         kind=spec.kind,
         params=spec.to_json(),
         owner_key=owner_key,
         source=source,
+        webhook=webhook and replace(webhook, origin=webhook.origin or origin).to_json(),
         model_id=spec.history_model,
         prompt=spec.history_prompt.replace("\x00", ""),
         priority=priority,
@@ -132,4 +138,5 @@ def retry_job(*, job: Job, idempotency_key: str | None = None) -> Job:
         limits=limits_of(job.owner_key),
         retry_of=job,
         only_worker_id=job.only_worker_id,
+        webhook=Webhook.from_json(job.webhook) if job.webhook else None,
     )

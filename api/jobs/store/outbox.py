@@ -1,10 +1,12 @@
 """The outbox: a row (JobEnding) for each job that ends, written by the statement that ends it, and given to each reader exactly once,
 whatever the number of processes that read.
 
-A reader is a boolean column of JobEnding: False until it has processed the row. In one transaction it takes rows (`take_unread`), does
-what it does with them, and they are marked. Rows are deleted once every reader has processed them and EVENT_RETENTION_HOURS are over.
+A reader is a boolean column of JobEnding: False until it has processed the row (`dispatched`: True from the start where the job has no
+webhook). In one transaction it takes rows (`take_unread`), does what it does with them, and they are marked. Rows are deleted once every
+reader has processed them and EVENT_RETENTION_HOURS are over.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -14,16 +16,16 @@ from django.db.models.functions import Now
 from api.jobs.models import JobEnding
 from api.jobs.store.statements import is_postgres
 
-Reader = Literal["counted"]
-READERS: tuple[Reader, ...] = ("counted",)
+Reader = Literal["counted", "dispatched"]
+READERS: tuple[Reader, ...] = ("counted", "dispatched")
 CHUNK = 1000
 
 
 def outbox_rows() -> str:
     """The INSERT of a row of the outbox for each changed job."""
-    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, counted"
+    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, webhook, counted, dispatched"
     return f"""INSERT INTO {JobEnding._meta.db_table} ({columns})
-        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, FALSE FROM changed"""
+        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, webhook, FALSE, webhook IS NULL FROM changed"""
 
 
 def seconds_run() -> str:
@@ -33,12 +35,14 @@ def seconds_run() -> str:
     return "(JULIANDAY(finished_at) - JULIANDAY(started_at)) * 86400.0"
 
 
-def take_unread(reader: Reader) -> list[JobEnding]:
-    """Up to CHUNK rows, marked as read by the caller's transaction; [] when nothing is left.
+def take_unread(reader: Reader, only: Sequence[int] | None = None) -> list[JobEnding]:
+    """Up to CHUNK rows, of those with the ids `only`, marked as read by the caller's transaction; [] when nothing is left.
 
     The rows are locked: another process that reads at the same time waits, and then takes what comes after them.
     """
     unread = JobEnding.objects.select_for_update().filter(**{reader: False}).order_by("pk")
+    if only is not None:
+        unread = unread.filter(pk__in=only)
     endings = list(unread[:CHUNK])
     JobEnding.objects.filter(pk__in=[ending.pk for ending in endings]).update(**{reader: True})
     return endings

@@ -9,13 +9,13 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.principals import Principal
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import JobRequest
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.serializers import check_clip
 from api.scoring.spec import On, TrainScorerSpec
 from api.scoring.taste.judgements import Subject, compare, subjects
 from api.scoring.taste.scorers import PREFIX
 from api.scoring.taste.training import check_enough
-from api.spec_serializers import SpecSerializer
 from api.strict import StrictSerializer
 
 WHOLE = "A whole number from 1 to 5 is required."
@@ -201,7 +201,7 @@ class ScorerVersionsSerializer(CustomScorerSerializer):
 # ---------------------------------------------------------------- training
 
 
-class TrainScorerSerializer(SpecSerializer):
+class TrainScorerSerializer(JobRequest):
     spec = TrainScorerSpec
 
     def validate_encoder(self, value: str) -> str:

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from api.jobs.api.dialect import SubmitView
 from api.jobs.api.submission import Submission
-from api.strict import StrictSerializer
+from api.jobs.api.webhook_field import JobRequest
 from config.urls import handler400, handler403, handler404, handler500, urlpatterns
 from tests.jobs.kinds_app.kinds import KINDS
 from tests.rows import spec_of
@@ -15,7 +15,7 @@ from tests.rows import spec_of
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
 
-class TestJobSerializer(StrictSerializer):
+class TestJobSerializer(JobRequest):
     kind = serializers.ChoiceField(choices=[kind.name for kind in KINDS])
     params = serializers.DictField(default=dict)
     priority = serializers.IntegerField(default=0, min_value=-100, max_value=100)

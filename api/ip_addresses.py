@@ -38,3 +38,19 @@ def is_global_4(address: IPv4Address) -> bool:
 
 def is_global_6(address: IPv6Address) -> bool:
     return address.is_global and address in GLOBAL_UNICAST and not any(address in network for network in NEVER_6)
+
+
+PRIVATE_4 = [IPv4Network(text) for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
+PRIVATE_6 = [IPv6Network("::1/128"), IPv6Network("fc00::/7")]
+
+
+def is_private_address(address: str) -> bool:
+    """Whether it is of this machine or of a private network. Not the link-local ones, where clouds answer with their credentials."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    networks = PRIVATE_4 if isinstance(parsed, IPv4Address) else PRIVATE_6
+    return any(parsed in network for network in networks)

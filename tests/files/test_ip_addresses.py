@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.files.addresses import is_global_address
+from api.ip_addresses import is_global_address
 
 GLOBAL = ["8.8.8.8", "1.1.1.1", "203.0.114.1", "2001:4860:4860::8888", "2606:4700::1111", "2a00:1450:4001::1"]
 GLOBAL_IN_DISGUISE = ["::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"]

@@ -1,0 +1,87 @@
+"""What a job's webhook is: whom its events are sent to, and which. The app api.webhooks sends them."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from api.ip_addresses import is_global_address, is_private_address
+from api.json_types import JsonObject
+
+STARTED, PROGRESS, COMPLETED = "started", "progress", "completed"
+EVENTS = (STARTED, PROGRESS, COMPLETED)
+LONGEST_URL = 2000
+URL_TEXT = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """`origin`: the address by which the client reached this server, which links in a body begin with; '' where that isn't known."""
+
+    url: str
+    events: tuple[str, ...] = (COMPLETED,)
+    origin: str = ""
+
+    def to_json(self) -> JsonObject:
+        return {**asdict(self), "events": list(self.events)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(value["url"], tuple(value["events"]), value["origin"])
+
+
+def url_error(url: str) -> str:
+    """What is wrong with a receiver's URL, as far as that is known before its name is resolved; '' where nothing is."""
+    if len(url) > LONGEST_URL or not URL_TEXT.fullmatch(url):
+        return f"Must be a URL of up to {LONGEST_URL} ASCII characters without spaces; others are written as %XX (in names as xn--…)."
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        parts.port  # noqa: B018  (raises for a port that is none)
+    except ValueError:
+        return "This is not a URL."
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
+        return "Must begin with http:// or https://, and carry no user name."
+    return (
+        "" if may_be_host(host) else "This URL leads to a private network, which only the setting WEBHOOK_ALLOW_PRIVATE allows."
+    )
+
+
+def may_be_host(host: str) -> bool:
+    """A name is looked up when the event is sent, and its addresses are asked about then."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return settings.WEBHOOK_ALLOW_PRIVATE or not f".{host.rstrip('.')}".endswith(".localhost")
+    return may_be_sent_to(host)
+
+
+def may_be_sent_to(address: str) -> bool:
+    """The rule of every receiver's address."""
+    return is_global_address(address) or (settings.WEBHOOK_ALLOW_PRIVATE and is_private_address(address))
+
+
+# ---------------------------------------------------------------- where a request names none
+
+DefaultWebhook = Callable[[str], Webhook | None]
+
+
+def no_default(owner_key: str) -> Webhook | None:
+    return None
+
+
+_default: DefaultWebhook = no_default
+
+
+def register_default(default: DefaultWebhook) -> None:
+    """`default` gives the webhook of all jobs of an owner."""
+    global _default
+    _default = default
+
+
+def default_webhook(owner_key: str) -> Webhook | None:
+    return _default(owner_key)

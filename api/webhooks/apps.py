@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+
+
+class WebhooksConfig(AppConfig):
+    name = "api.webhooks"
+    label = "webhooks"
+    verbose_name = "Webhooks"
+
+    def ready(self) -> None:
+        from api.jobs.webhooks import register_default
+        from api.webhooks.settings_of_keys import defaults
+
+        register_default(defaults.of)

@@ -1,0 +1,65 @@
+"""What a receiver is sent: the job as the API shows it, signed as the Standard Webhooks specification says."""
+
+import hashlib
+import hmac
+import logging
+import time
+import uuid
+from base64 import b64encode
+from collections.abc import Sequence
+from urllib.parse import urljoin
+
+from rest_framework.renderers import JSONRenderer
+
+from api.jobs.api.serializers import JobSerializer, to_time
+from api.jobs.models import Job, JobEnding
+
+log = logging.getLogger("darkroom.webhooks")
+
+
+class Origin(str):
+    """What a serializer asks of a request: the address that links begin with."""
+
+    def build_absolute_uri(self, path: str) -> str:
+        return urljoin(f"{self}/", path)
+
+
+def body_of(job: Job, origin: str) -> str:
+    context = {"request": Origin(origin) if origin else None}
+    return as_text(JobSerializer(job, context=context).data)
+
+
+def body_of_ending(ending: JobEnding) -> str:
+    """What is left of a job that was deleted, or that can't be shown, is sent all the same."""
+    try:
+        if (job := Job.objects.filter(pk=ending.job_id).first()) is not None:
+            return body_of(job, ending.webhook["origin"])
+    except Exception:  # whatever is wrong with one job: the others' events are behind it
+        log.exception("Job %s can't be shown to its webhook", ending.job_id)
+    return as_text(
+        {
+            "id": str(ending.job_id),
+            "kind": ending.kind,
+            "status": ending.status,
+            "model_id": ending.model_id,
+            "finished_at": to_time(ending.created_at),
+        }
+    )
+
+
+def as_text(data: object) -> str:
+    return JSONRenderer().render(data).decode()
+
+
+def signed_headers(message_id: uuid.UUID, event: str, body: str, keys: Sequence[bytes]) -> dict[str, str]:
+    """`keys`: the signing keys, each of which a receiver may have."""
+    sent_at = int(time.time())
+    content = f"{message_id}.{sent_at}.{body}".encode()
+    signatures = [b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys]
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": str(message_id),
+        "webhook-timestamp": str(sent_at),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+        "webhook-event": event,
+    }

@@ -1,0 +1,162 @@
+"""Deliveries: made of the outbox's rows, taken to be sent, and what came of that."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from api.files.fetching import MAX_SECONDS
+from api.jobs.api.serializers import to_time
+from api.jobs.models import JobEnding
+from api.jobs.store.durability import atomic_without_sync
+from api.jobs.store.outbox import take_unread
+from api.jobs.webhooks import COMPLETED
+from api.webhooks.bodies import body_of_ending
+from api.webhooks.models import Delivery, KeyWebhook
+from api.webhooks.settings_of_keys import defaults, settings_owner
+
+log = logging.getLogger("darkroom.webhooks")
+CHUNK = 50
+LEASE_SECONDS = MAX_SECONDS + 5
+GONE = 410
+MOST_ANSWERS = 20
+SWITCHED_OFF = "Webhooks are switched off for this key."
+Status = Delivery.Status
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one try: the answer's status and the beginning of its body, or why there was none."""
+
+    status: int | None
+    text: str
+    seconds: float
+
+    @property
+    def is_taken(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+    def to_json(self) -> dict[str, Any]:
+        """`at`: when it came."""
+        return {"at": to_time(timezone.now()), "status": self.status, "text": self.text, "seconds": round(self.seconds, 3)}
+
+
+# ---------------------------------------------------------------- from the outbox
+
+
+def create_deliveries() -> int:
+    """Of the oldest endings that have a webhook; how many there were. What they say is read before the transaction begins."""
+    endings = list(JobEnding.objects.filter(dispatched=False).order_by("pk")[:CHUNK])
+    if not endings:
+        return 0
+    bodies = {ending.pk: body_of_ending(ending) for ending in endings if COMPLETED in ending.webhook["events"]}
+    silent = set(KeyWebhook.objects.filter(enabled=False).values_list("owner_key", flat=True))
+    with atomic_without_sync(), transaction.atomic():  # a power cut undoes all of it, and it is done again
+        taken = take_unread("dispatched", [ending.pk for ending in endings])
+        Delivery.objects.bulk_create(
+            [delivery_of(ending, bodies[ending.pk], silent) for ending in taken if ending.pk in bodies]
+        )
+    return len(endings)
+
+
+def delivery_of(ending: JobEnding, body: str, silent: set[str]) -> Delivery:
+    delivery = Delivery(job_id=ending.job_id, owner_key=ending.owner_key, url=ending.webhook["url"], event=COMPLETED, body=body)
+    if settings_owner(ending.owner_key) in silent:
+        delivery.status, delivery.next_attempt_at = Status.STOPPED, None
+        delivery.answers = [Outcome(None, SWITCHED_OFF, 0.0).to_json()]
+    return delivery
+
+
+# ---------------------------------------------------------------- what is due
+
+
+def due(*, is_first: bool, besides: Sequence[str]) -> QuerySet[Delivery]:
+    """Deliveries whose time has come, to other URLs than `besides`, the oldest first: those never tried, or the others."""
+    waiting = Delivery.objects.filter(next_attempt_at__lte=Now(), status=Status.PENDING)
+    waiting = waiting.filter(attempts=0) if is_first else waiting.filter(attempts__gt=0)
+    return waiting.exclude(url__in=besides).order_by("next_attempt_at", "pk")
+
+
+def take(ids: Sequence[object]) -> list[Delivery]:
+    """Those of them that no other process has taken meanwhile. They are this one's for LEASE_SECONDS."""
+    with atomic_without_sync(), transaction.atomic():
+        rows = Delivery.objects.filter(pk__in=ids, status=Status.PENDING, next_attempt_at__lte=Now())
+        taken = list(rows.select_for_update(skip_locked=True))
+        leased = Now() + timedelta(seconds=LEASE_SECONDS)
+        Delivery.objects.filter(pk__in=[delivery.pk for delivery in taken]).update(next_attempt_at=leased)
+    return taken
+
+
+# ---------------------------------------------------------------- what came of it
+
+
+def record(outcomes: Sequence[tuple[Delivery, Outcome]]) -> None:
+    if outcomes:
+        with atomic_without_sync(), transaction.atomic():
+            for delivery, outcome in outcomes:
+                record_one(delivery, outcome)
+
+
+def record_one(delivery: Delivery, outcome: Outcome) -> None:
+    row = Delivery.objects.select_for_update().filter(pk=delivery.pk).first()
+    if row is None or (row.status == Status.STOPPED and not outcome.is_taken):  # meanwhile by a person
+        return
+    row.attempts += 1
+    row.answers = [*row.answers, outcome.to_json()][-MOST_ANSWERS:]
+    row.status, wait = next_state(row.attempts, outcome)
+    row.next_attempt_at = None if wait is None else Now() + timedelta(seconds=wait)  # type: ignore[assignment]
+    row.save(update_fields=["attempts", "answers", "status", "next_attempt_at"])
+    if outcome.status == GONE:
+        give_up_url(row)
+    if row.status == Status.FAILED:
+        log.warning("The webhook of job %s was given up after %d tries: %s", row.job_id, row.attempts, outcome.text[:200])
+
+
+def next_state(attempts: int, outcome: Outcome) -> tuple[Status, float | None]:
+    """And the seconds until the next try, where there is one."""
+    if outcome.is_taken:
+        return Status.DELIVERED, None
+    if outcome.status == GONE:
+        return Status.STOPPED, None
+    if attempts > len(settings.WEBHOOK_RETRY_SECONDS):
+        return Status.FAILED, None
+    return Status.PENDING, settings.WEBHOOK_RETRY_SECONDS[attempts - 1]
+
+
+def give_up_url(delivery: Delivery) -> None:
+    """Its receiver is gone: what waits for it is not sent, and it is no key's default any more."""
+    stop(Delivery.objects.filter(owner_key=delivery.owner_key, url=delivery.url))
+    default = KeyWebhook.objects.filter(owner_key=settings_owner(delivery.owner_key), url=delivery.url, gone_at=None)
+    if default.update(gone_at=Now()):
+        defaults.forget()
+        log.warning("The webhook of the key %s answered 410, and is used no more", delivery.owner_key)
+
+
+# ---------------------------------------------------------------- by people
+
+
+def stop(deliveries: QuerySet[Delivery]) -> int:
+    """Those that still wait; how many."""
+    return deliveries.filter(status=Status.PENDING).update(status=Status.STOPPED, next_attempt_at=None)
+
+
+def send_again(deliveries: QuerySet[Delivery]) -> int:
+    """At once, with the id that it had: a receiver sees that it is the same message. Its tries are counted anew."""
+    return deliveries.update(status=Status.PENDING, attempts=0, next_attempt_at=Now())
+
+
+def delete_old() -> int:
+    """Those that are done with, past their retention. In chunks: no long lock."""
+    past = Now() - timedelta(days=settings.WEBHOOK_RETENTION_DAYS)
+    old = Delivery.objects.filter(created_at__lt=past).exclude(status=Status.PENDING).order_by("created_at")
+    count = 0
+    while ids := list(old.values_list("pk", flat=True)[:CHUNK]):
+        count += Delivery.objects.filter(pk__in=ids).delete()[0]
+    return count
