@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from api.dialects.huggingface import openapi
 from api.dialects.huggingface.bodies import AnyBody, Body, BodyParser, read_body
 from api.dialects.huggingface.errors import render_error
-from api.dialects.huggingface.tasks import TASKS, Task, find_entry, find_task, task_of
+from api.dialects.huggingface.tasks import TASKS, Task, find_entry, find_task, task_of, unknown_task
 from api.errors import DarkroomError
 from api.jobs.api.dialect import Dialect
 from api.jobs.api.submission import Submission
@@ -153,9 +153,9 @@ class InfoView(StatusView):
 class UnknownTaskView(HuggingFaceView):
     """For every other address of a task's form: says which tasks there are."""
 
-    def post(self, request: Request, **kwargs: object) -> Response:
-        find_task(self.kwargs["task"])
-        raise DarkroomError("not_found", 404, "There is nothing at this address.")
+    schema = None
+
+    def post(self, request: Request, task: str) -> Response:
+        raise unknown_task(task)
 
     get = post
-    schema = None

@@ -1,7 +1,7 @@
 """Hugging Face's tasks by their names, and which of them a model and a body stand for."""
 
 from api.catalog import ModelEntry, UnknownModel
-from api.dialects.huggingface.bodies import Body, is_picture
+from api.dialects.huggingface.bodies import Body
 from api.dialects.huggingface.tasks.base import Task
 from api.dialects.huggingface.tasks.classification import ZeroShotImageClassification
 from api.dialects.huggingface.tasks.detection import ObjectDetection
@@ -26,8 +26,12 @@ TASKS: dict[str, Task] = {
 def find_task(name: str) -> Task:
     """Raises DarkroomError (404)."""
     if name not in TASKS:
-        raise DarkroomError("unknown_task", 404, f"There is no task '{name[:100]}' here. Known: {', '.join(TASKS)}.")
+        raise unknown_task(name)
     return TASKS[name]
+
+
+def unknown_task(name: str) -> DarkroomError:
+    return DarkroomError("unknown_task", 404, f"There is no task '{name[:100]}' here. Known: {', '.join(TASKS)}.")
 
 
 def find_entry(model_id: str) -> ModelEntry:
@@ -48,4 +52,4 @@ def task_of(entry: ModelEntry, body: Body | None = None) -> Task:
     return next((task for task in can if body is not None and task.is_meant(body)), can[0])
 
 
-__all__ = ["TASKS", "Task", "find_entry", "find_task", "is_picture", "task_of"]
+__all__ = ["TASKS", "Task", "find_entry", "find_task", "task_of", "unknown_task"]

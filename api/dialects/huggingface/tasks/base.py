@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.http import HttpResponse
 from rest_framework.exceptions import ValidationError
 
@@ -42,8 +43,6 @@ class Task(ABC):
     def render(self, view: Dialect, job: Job, body: Body) -> HttpResponse: ...
 
     def default_model(self) -> str:
-        from django.conf import settings
-
         return get_catalog().get(getattr(settings, self.default_setting)).id
 
     # ------------------------------------------------------------ for subclasses
