@@ -36,6 +36,7 @@ def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEnt
     """Raises ValidationError that names the field."""
     warnings: list[str] = []
     loras: list[JsonObject] = []
+    given = prompt
     detected, piece = detect_syntax([prompt, negative_prompt])
     if syntax in (A1111, AUTO):
         prompt, tags = take_networks(prompt)
@@ -50,7 +51,7 @@ def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEnt
         syntax = detected
         if piece:
             warnings.append(f"The prompts were read in AUTOMATIC1111's notation (prompt_syntax a1111), as they have {piece}.")
-    if not prompt:
+    if given and not prompt:
         raise ValidationError({PROMPT: ["Beside the adapters that it names, the prompt has no words."]}, code="blank")
     if syntax == A1111:
         check_texts(prompt, negative_prompt)
