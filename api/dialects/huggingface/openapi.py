@@ -27,10 +27,12 @@ class HuggingFaceBodySerializer(serializers.Serializer[object]):
         help_text="A text; a picture as base64, a data URL, or the id of one here; or an object with an `image`."
     )
     parameters = serializers.DictField(
-        required=False, help_text="Those of the task by Hugging Face's names, and our own fields by ours."
+        required=False, allow_null=True, help_text="Those of the task by Hugging Face's names, and our own fields by ours."
     )
-    question = serializers.CharField(required=False, help_text="Of visual-question-answering.")
-    options = serializers.DictField(required=False, help_text="What older clients send; nothing depends on it.")
+    question = serializers.CharField(required=False, allow_null=True, help_text="Of visual-question-answering.")
+    options = serializers.DictField(
+        required=False, allow_null=True, help_text="What older clients send; nothing depends on it."
+    )
 
 
 class GeneratedTextSerializer(serializers.Serializer[object]):
