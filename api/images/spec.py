@@ -233,12 +233,6 @@ class Img2ImgSpec(Txt2ImgSpec):
 
     kind = "img2img"
 
-    prompt: str = param(
-        shared=False,
-        max_length=LONGEST_PROMPT,
-        blank=True,
-        help="Weights as `prompt_syntax` says: `a (red)++ circle`. '' varies the picture without words.",
-    )
     image: InputImage = param(shared=False, help="base64, a data URL, a multipart file, or the id of an image here")
     mask: InputMask | None = param(
         default=None, omitted=True, shared=False, local_only=True, help="White is painted anew, black is kept."

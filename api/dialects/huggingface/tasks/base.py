@@ -47,9 +47,9 @@ class Task(ABC):
 
     # ------------------------------------------------------------ for subclasses
 
-    def submission(self, view: Dialect, serializer: Any, fields: JsonObject) -> Submission:
+    def submission(self, view: Dialect, serializer: Any, fields: JsonObject, **context: Any) -> Submission:
         with in_their_names({**{ours: f"{PARAMETERS}.{theirs}" for theirs, ours in self.renamed.items()}, **self.places}):
-            return view.validated(serializer, fields).resolve()  # type: ignore[no-any-return]
+            return view.validated(serializer, fields, **context).resolve()  # type: ignore[no-any-return]
 
     def translate(self, parameters: JsonObject, **others: Any) -> JsonObject:
         """Our fields: the parameters, and those of `others` that were given. Raises ValidationError for one that is said twice."""

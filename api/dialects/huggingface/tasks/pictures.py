@@ -91,7 +91,7 @@ class ImageToImage(MakesPictures):
         if enlarges(fields.get("model_id")):
             fields = {name: value for name, value in fields.items() if value != ""}
             return self.submission(view, UpscaleSerializer, fields)
-        return self.submission(view, Img2ImgSerializer, {"prompt": "", **fields})
+        return self.submission(view, Img2ImgSerializer, {"prompt": "", **fields}, takes_empty_prompt=True)
 
 
 def with_target_size(parameters: JsonObject) -> JsonObject:
