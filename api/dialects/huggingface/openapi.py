@@ -45,7 +45,7 @@ class AnswerSerializer(serializers.Serializer[object]):
 
 
 class LabelScoreSerializer(serializers.Serializer[object]):
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     score = serializers.FloatField()
 
 

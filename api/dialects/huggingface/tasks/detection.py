@@ -1,5 +1,8 @@
 """object-detection: what is in a picture, with boxes in whole pixels."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.http import HttpResponse, JsonResponse
 
 from api.dialects.huggingface.bodies import Body
@@ -30,6 +33,6 @@ class ObjectDetection(Task):
         return JsonResponse([describe(one) for one in found], safe=False)
 
 
-def describe(found: JsonObject) -> JsonObject:
+def describe(found: Mapping[str, Any]) -> JsonObject:
     box = {name: round(value) for name, value in found["box"].items()}
     return {"label": found["label"], "score": found["score"], "box": box}

@@ -33,7 +33,7 @@ NEUTRAL = {
 
 
 class MakesPictures(Task):
-    model_tasks = (TEXT_TO_IMAGE,)
+    model_tasks: ClassVar[tuple[str, ...]] = (TEXT_TO_IMAGE,)
     default_setting = "DEFAULT_IMAGE_MODEL"
     renamed = {"num_inference_steps": "steps"}
     neutral = NEUTRAL
@@ -79,7 +79,6 @@ class ImageToImage(MakesPictures):
     model_tasks = (TEXT_TO_IMAGE, UPSCALING)
     renamed = {**MakesPictures.renamed, "mask_image": "mask"}
     places = {"image": "inputs"}
-    upscaler_neutral: ClassVar = {**NEUTRAL, "prompt": ("",), "negative_prompt": ("",)}
 
     def is_meant(self, body: Body) -> bool:
         """A picture may be named by its id here, or be damaged: then the prompt beside it tells."""

@@ -1,6 +1,7 @@
 """image-to-text and visual-question-answering: a chat about one picture, or what OCR reads in it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
@@ -22,6 +23,7 @@ from api.json_types import JsonObject
 from api.specs import field_of
 from api.vision.ocr.models import OCR
 from api.vision.serializers import OcrSerializer
+from api.vision.spec import OcrSpec
 from config.catalog import get_catalog
 
 GENERATION = ("generation_parameters", "generate_parameters", "generate_kwargs")
@@ -61,7 +63,7 @@ class AboutPicture(Task):
 
 def with_generation(parameters: JsonObject) -> JsonObject:
     """The parameters of the object inside them beside the others, which count more."""
-    inside = {}
+    inside: JsonObject = {}
     for name in GENERATION:
         inside |= read_object(f"{PARAMETERS}.{name}", parameters.get(name))
     return {**inside, **{name: value for name, value in parameters.items() if name not in GENERATION}}
@@ -76,18 +78,14 @@ class ImageToText(AboutPicture):
     def parse(self, view: Dialect, body: Body, model_id: str | None) -> Submission:
         image, parameters = need_picture(body.inputs), with_generation(body.parameters)
         if reads_text(model_id or parameters.get("model_id")):
-            return self.ocr.parse(view, body, model_id)
+            return READS_TEXT.parse(view, body, model_id)
         question = parameters.pop("prompt", CAPTION_QUESTION)
         return self.chat(view, parameters, image, question, model=model_id)
 
     def render(self, view: Dialect, job: Job, body: Body) -> HttpResponse:
-        result = view.result(job)
-        text = result["choices"][0]["text"] if "choices" in result else result["text"]
-        return JsonResponse([{"generated_text": text}], safe=False)
-
-    @property
-    def ocr(self) -> "ReadsText":
-        return ReadsText()
+        if job.kind == OcrSpec.kind:
+            return READS_TEXT.render(view, job, body)
+        return JsonResponse([{"generated_text": view.result(job)["choices"][0]["text"]}], safe=False)
 
 
 class ReadsText(Task):
@@ -104,6 +102,9 @@ class ReadsText(Task):
 
     def render(self, view: Dialect, job: Job, body: Body) -> HttpResponse:
         return JsonResponse([{"generated_text": view.result(job)["text"]}], safe=False)
+
+
+READS_TEXT = ReadsText()
 
 
 def reads_text(model_id: object) -> bool:
@@ -144,6 +145,6 @@ def read_count(value: object) -> int:
     return min(value, MOST_ANSWERS)
 
 
-def probability_of(choice: JsonObject) -> float | None:
+def probability_of(choice: Mapping[str, Any]) -> float | None:
     tokens = choice["logprobs"]
     return round(math.exp(sum(token["logprob"] for token in tokens)), 6) if tokens else None
