@@ -22,6 +22,8 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "assistant":
 """From OpenAI's roles to those of chat templates; a tool's answer is sent as a user's message."""
 DETAILS = ("auto", "low", "high")
 MAX_IMAGES = 20
+CAPTION_QUESTION = "Describe this image."
+"""What a model is asked about a picture where nobody says anything else."""
 MAX_CHARACTERS = 400_000
 IGNORED_PART_FIELDS = ("cache_control",)
 """Fields of a part that are accepted and ignored."""

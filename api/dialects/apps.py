@@ -8,10 +8,12 @@ class DialectsConfig(AppConfig):
 
     def ready(self) -> None:
         from api.dialects import older
+        from api.dialects.huggingface import errors as huggingface
         from api.dialects.openai import errors
         from api.problems import register_form
 
         for prefix in errors.PREFIXES:
             register_form(prefix, errors.render_error)
+        register_form(huggingface.PREFIX, huggingface.render_error)
         for prefix in older.PREFIXES:
             register_form(prefix, older.detail_alone)

@@ -27,10 +27,14 @@ ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Measured:
-    """`cosines[i][j]`: of the i-th picture and the j-th prompt. `cut`: places of prompts whose end the model doesn't see."""
+    """`cosines[i][j]`: of the i-th picture and the j-th prompt. `cut`: places of prompts whose end the model doesn't see.
+
+    The model's probabilities of a picture's prompts are the softmax of `logit_scale` times their cosines.
+    """
 
     cosines: list[list[float]]
     cut: list[int]
+    logit_scale: float
 
 
 class ClipScoring(JobKind[ClipScoreSpec]):
@@ -55,7 +59,7 @@ class ClipScoring(JobKind[ClipScoreSpec]):
         here = set(map(str, StoredFile.objects.filter(pk__in=spec.images).values_list("pk", flat=True)))
         rows = [make_row(job, spec, output, here, image, prompt) for image, prompt in spec.kept_places]
         PromptScore.objects.bulk_create(rows, batch_size=ROWS_AT_ONCE)
-        return {"model": spec.model_id, "cosines": output.cosines, "truncated": output.cut}
+        return {"model": spec.model_id, "cosines": output.cosines, "truncated": output.cut, "logit_scale": output.logit_scale}
 
     def link_inputs(self, spec: ClipScoreSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
@@ -109,6 +113,7 @@ def compare(going: Sequence[tuple[Run, list["PixelArray"]]], encoder: "ClipEncod
         images = embed(runs, [pixels for _, seen in going for pixels in seen], encoder)
         prompts = [prompt for run in runs for prompt in run.spec.prompts]
         texts, cut = encoder.embed_texts(prompts), encoder.truncated(prompts)
+        scale = round(encoder.logit_scale, 4)
     image = prompt = 0
     for run, seen in going:
         mine, asked = slice(image, image + len(seen)), slice(prompt, prompt + len(run.spec.prompts))
@@ -116,7 +121,7 @@ def compare(going: Sequence[tuple[Run, list["PixelArray"]]], encoder: "ClipEncod
         truncated = [place for place, is_cut in enumerate(cut[asked]) if is_cut]
         for place in truncated:
             run.warn(f"Prompt {place + 1} is longer than {run.spec.model_id} reads: its end did not count.")
-        yield Finished(run, Measured(cosines, truncated))
+        yield Finished(run, Measured(cosines, truncated, scale))
         image, prompt = mine.stop, asked.stop
 
 

@@ -88,6 +88,18 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation(
             "POST", "/api/upscale/", "Enlarge a picture", {"Three times": {"image": PICTURE, "model_id": "lanczos", "scale": 3}}
         ),
+        Operation(
+            "POST",
+            "/hf/text-to-image",
+            "Make a picture from a text, for Hugging Face's clients",
+            {"A text": {"inputs": "a red circle above a blue square", "parameters": {"num_inference_steps": 20, "seed": 7}}},
+        ),
+        Operation(
+            "POST",
+            "/hf/image-to-image",
+            "Make a picture from one, for Hugging Face's clients",
+            {"A picture and a prompt": {"inputs": PICTURE, "parameters": {"prompt": "a green circle above a yellow square"}}},
+        ),
         Operation("GET", "/api/images/", "List pictures"),
         Operation("POST", "/api/images/", "Upload a picture, to use it by its id", {"A picture": {"image": PICTURE}}),
         Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),
@@ -139,6 +151,12 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "Score how well pictures fit prompts",
             {"A picture and two prompts": {"images": [PICTURE], "prompts": ["a red circle", "a blue square"]}},
         ),
+        Operation(
+            "POST",
+            "/hf/zero-shot-image-classification",
+            "Choose a picture's label, for Hugging Face's clients",
+            {"Two labels": {"inputs": PICTURE, "parameters": {"candidate_labels": ["red circle", "blue square"]}}},
+        ),
         Operation("GET", "/api/ratings/", "List ratings"),
         Operation(
             "POST", "/api/ratings/", "Rate a picture or a layout", {"Five stars": {"image": AN_ID, "rating": 5}}, PUT_IDS
@@ -174,11 +192,26 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         ),
         Operation("POST", "/api/ocr/", "Read the text in a picture", {"A picture": {"image": PICTURE, "languages": ["en"]}}),
         Operation("GET", "/api/ocr/languages/", "List the languages that can be read"),
+        Operation(
+            "POST",
+            "/hf/object-detection",
+            "Find things in a picture, for Hugging Face's clients",
+            {"A picture": {"inputs": PICTURE, "parameters": {"threshold": 0.3}}},
+        ),
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),
         Operation("GET", "/v1/models", "List chat models"),
         Operation("GET", "/v1/models/{model_id}", "Show a chat model"),
+        Operation(
+            "POST", "/hf/image-to-text", "Describe a picture, for Hugging Face's clients", {"A picture": {"inputs": PICTURE}}
+        ),
+        Operation(
+            "POST",
+            "/hf/visual-question-answering",
+            "Ask about a picture, for Hugging Face's clients",
+            {"A question": {"inputs": PICTURE, "question": "What colour is the circle?"}},
+        ),
         Operation("GET", "/api/conversations/", "List conversations"),
         Operation("GET", "/api/conversations/{id}/", "Show a conversation with its messages"),
         Operation("DELETE", "/api/conversations/{id}/", "Delete a conversation and its jobs"),
@@ -196,6 +229,12 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ("models", "What can be named as `model_id`."): (
         Operation("GET", "/api/models/", "List models"),
         Operation("GET", "/api/models/{model_id}/preview/", "Show the picture beside a model's file"),
+        Operation(
+            "POST",
+            "/hf/models/{model_id}",
+            "Ask a model what it does, for Hugging Face's clients",
+            {"A text, for a model that makes pictures": {"inputs": "a red circle above a blue square"}},
+        ),
         Operation("POST", "/api/models/{model_id}/load/", "Load a model into memory", {"No fields": {}}),
         Operation("POST", "/api/models/{model_id}/unload/", "Free a model's memory", {"No fields": {}}),
     ),

@@ -79,7 +79,15 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/models/{model_id}/load/": dict,
     "/api/models/{model_id}/unload/": dict,
     **dict.fromkeys(CHATS, chat),
+    "/hf/text-to-image": lambda: {"inputs": "a lake"},
+    "/hf/image-to-image": lambda: {"inputs": text(png()), "parameters": {"prompt": "a lake"}},
+    "/hf/image-to-text": lambda: {"inputs": text(png()), "parameters": {"model": VLM}},
+    "/hf/visual-question-answering": lambda: {"inputs": text(png()), "question": "What is it?", "parameters": {"model": VLM}},
+    "/hf/object-detection": lambda: {"inputs": text(png())},
+    "/hf/zero-shot-image-classification": lambda: {"inputs": text(png()), "parameters": {"candidate_labels": ["a", "b"]}},
+    "/hf/models/{model_id}": lambda: {"inputs": "a lake"},
 }
+HUGGING_FACE = tuple(path for path in BODIES if path.startswith("/hf/"))
 FORM_PATHS = (
     "txt2img",
     "img2img",

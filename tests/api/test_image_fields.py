@@ -33,6 +33,10 @@ FIELDS: list[tuple[str, str, Put]] = [
     ("/api/upscale/", "image", lambda body, image: body.update(image=image)),
     ("/api/hazards/", "image", lambda body, image: body.update(image=image)),
     ("/api/ocr/", "image", lambda body, image: body.update(image=image)),
+    ("/hf/image-to-image", "inputs", lambda body, image: body.update(inputs=image)),
+    ("/hf/object-detection", "inputs", lambda body, image: body.update(inputs=image)),
+    ("/hf/image-to-text", "inputs", lambda body, image: body.update(inputs=image)),
+    ("/hf/zero-shot-image-classification", "inputs", lambda body, image: body.update(inputs=image)),
     *((path, "messages.0.content.0.image_url.url", in_chat) for path in CHATS),
 ]
 SAID = {
@@ -106,6 +110,8 @@ def test_every_field_names_itself_where_it_does_not(send: Send, path: str, field
 
 
 def named_field(body: dict[str, Any]) -> str:
+    if "error_type" in body:  # in Hugging Face's form
+        return body["error"].split(":")[0]
     if "error" in body:  # in OpenAI's form
         return body["error"]["param"].replace("[", ".").replace("]", "")
     return body["errors"][0]["field"]

@@ -21,7 +21,7 @@ OPERATIONS = 45  # of the document, about
 # OpenAI's clients are kept waiting until their answer is there, and nobody writes one here.
 CONFIG = """
 [[operations]]
-include-path-regex = "^/(v1|chat-server)/"
+include-path-regex = "^/(v1|chat-server|hf)/"
 headers = { Prefer = "respond-async" }
 """
 # A chat that names no model is taken, too.

@@ -55,6 +55,13 @@ BODIES: dict[str, Any] = {
     "chat-server/v1/chat/completions/torch": CHAT,
     "generate": PICTURE,
     "score": {"variant": {"gradient": "bg-blue-600"}},
+    "hf/text-to-image": {"inputs": "a red circle"},
+    "hf/image-to-image": {"inputs": picture()},
+    "hf/image-to-text": {"inputs": picture()},
+    "hf/visual-question-answering": {"inputs": picture(), "question": "What is it?"},
+    "hf/object-detection": {"inputs": picture()},
+    "hf/zero-shot-image-classification": {"inputs": picture(), "parameters": {"candidate_labels": ["a circle", "a lake"]}},
+    "hf/models/<path:model_id>": {"inputs": "a red circle"},
     "api/models/<path:model_id>/load/": {},
     "api/models/<path:model_id>/unload/": {},
 }

@@ -90,6 +90,12 @@ class ClipEncoder:
             return int(lease.pipeline.preprocessor.width)
 
     @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied with before the model's softmax over texts."""
+        with self._use() as lease:
+            return float(lease.pipeline.model.logit_scale.float().exp())
+
+    @property
     def device(self) -> str:
         return self.loader.device.type
 

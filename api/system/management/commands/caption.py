@@ -18,7 +18,7 @@ from tqdm import tqdm
 from api.access.principals import LOCAL
 from api.chat.backend_selection import select
 from api.chat.caption_files import SUFFIXES, CaptionFile, CaptionsError
-from api.chat.messages import DETAILS
+from api.chat.messages import CAPTION_QUESTION, DETAILS
 from api.chat.python_api import messages_of, store_picture
 from api.chat.serializers import ChatSerializer
 from api.chat.spec import BACKENDS
@@ -34,7 +34,6 @@ from api.system.command_jobs import INTERRUPTED, NoWorkerLeftError, Watch, a_wor
 
 PICTURES = frozenset({*FORMAT_OF_SUFFIX, ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif"})
 """What is taken for a picture by its name; those that this server doesn't read have a row that says so."""
-QUESTION = "Describe this image."
 FULL = (429, 503)
 
 
@@ -44,7 +43,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("folder", type=Path)
         parser.add_argument("--output", type=Path, metavar="FILE", help=".jsonl or .csv (default: captions.jsonl in FOLDER)")
-        parser.add_argument("--question", default=QUESTION, help=f"default: {QUESTION}")
+        parser.add_argument("--question", default=CAPTION_QUESTION, help=f"default: {CAPTION_QUESTION}")
         parser.add_argument("--system", metavar="TEXT", help="a system message before it")
         parser.add_argument("--model", metavar="ID", help="default: DEFAULT_CHAT_MODEL")
         parser.add_argument("--backend", choices=BACKENDS)
