@@ -88,6 +88,27 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation(
             "POST", "/api/upscale/", "Enlarge a picture", {"Three times": {"image": PICTURE, "model_id": "lanczos", "scale": 3}}
         ),
+        Operation(
+            "POST",
+            "/v1/images/generations",
+            "Make pictures, as OpenAI's clients ask for them",
+            {
+                "A prompt": {"prompt": "a red circle above a blue square", "response_format": "b64_json"},
+                "With fields of ours": {"prompt": "a red circle", "n": 2, "size": "64x64", "seed": 7, "steps": 20},
+            },
+        ),
+        Operation(
+            "POST",
+            "/v1/images/edits",
+            "Change a picture, as OpenAI's clients ask for it",
+            {"A picture and a prompt": {"image": PICTURE, "prompt": "a green circle above a yellow square"}},
+        ),
+        Operation(
+            "POST",
+            "/v1/images/variations",
+            "Vary a picture, as OpenAI's clients ask for it",
+            {"A picture": {"image": PICTURE}},
+        ),
         Operation("GET", "/api/images/", "List pictures"),
         Operation("POST", "/api/images/", "Upload a picture, to use it by its id", {"A picture": {"image": PICTURE}}),
         Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),
@@ -177,8 +198,8 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),
-        Operation("GET", "/v1/models", "List chat models"),
-        Operation("GET", "/v1/models/{model_id}", "Show a chat model"),
+        Operation("GET", "/v1/models", "List models that chat or make pictures"),
+        Operation("GET", "/v1/models/{model_id}", "Show a model that chats or makes pictures"),
         Operation("GET", "/api/conversations/", "List conversations"),
         Operation("GET", "/api/conversations/{id}/", "Show a conversation with its messages"),
         Operation("DELETE", "/api/conversations/{id}/", "Delete a conversation and its jobs"),

@@ -7,6 +7,8 @@ from api.problems import FieldError, Problem
 
 PREFIXES = ("/v1/", "/chat-server/")
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+PASSING = (408, 429, 503)
+"""Statuses of what may be over in a moment."""
 AT_FAULT = {
     "context_length_exceeded": "messages",
     "messages_refused": "messages",
@@ -30,6 +32,10 @@ def render_error(problem: Problem) -> JsonObject:
         return envelope(problem["status"], problem["code"], problem["detail"])
     messages = "; ".join(f"{param_of(error)}: {error['detail']}" for error in errors if error["field"])
     return envelope(problem["status"], errors[0]["code"], messages or errors[0]["detail"], param_of(errors[0]) or None)
+
+
+def should_retry(status: int) -> bool:
+    return status in PASSING
 
 
 def param_of(error: FieldError) -> str:
