@@ -194,6 +194,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}
         ),
         Operation("POST", "/api/ocr/", "Read the text in a picture", {"A picture": {"image": PICTURE, "languages": ["en"]}}),
+        Operation(
+            "POST", "/v1/detection", "Find things in a picture, as LocalAI's clients ask", {"A picture": {"image": PICTURE}}
+        ),
         Operation("GET", "/api/ocr/languages/", "List the languages that can be read"),
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (

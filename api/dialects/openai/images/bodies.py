@@ -1,15 +1,14 @@
 """From a request's JSON or form to OpenAI's fields and ours beside them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils.datastructures import MultiValueDict
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ValidationError
 
 from api.chat.neutral_fields import drop_neutral_fields
 from api.dialects.openai.images.fields import MOST_PICTURES
-from api.errors import DarkroomError
 from api.form_data import read_form
 from api.images.spec import USUAL_PADDING
 from api.json_types import JsonObject
@@ -45,8 +44,8 @@ class ImageBody:
     mask: Any
 
 
-def read_image_body(data: object, theirs: Mapping[str, Any], ours: Mapping[str, Any], takes_pictures: bool) -> ImageBody:
-    """`theirs`, `ours`: the fields of the two serializers. Raises ValidationError for what is in neither."""
+def read_image_body(data: object, theirs: Mapping[str, Any], ours: Mapping[str, Any], named: Sequence[str]) -> ImageBody:
+    """`theirs`, `ours`: the fields of the two serializers; `named`: those that are pictures. Raises ValidationError for any other."""
     ours = {name: field for name, field in ours.items() if name not in NAMES and name not in PICTURES and not field.read_only}
     pictures: list[Any] = []
     if isinstance(data, MultiValueDict):
@@ -54,13 +53,12 @@ def read_image_body(data: object, theirs: Mapping[str, Any], ours: Mapping[str, 
         data = read_form(data, {**ours, **theirs}, parse_json_text)
     if not isinstance(data, Mapping):
         raise ValidationError("The body must be a JSON object.")
-    named = PICTURES if takes_pictures else ()
     known = [*theirs, *ours, *named]
     left = drop_neutral_fields(data, known, NEUTRAL)
     assert isinstance(left, dict)
     if unknown := unknown_names(left, known, "field"):
         raise ValidationError(unknown, code="unknown_field")
-    if pictures and not takes_pictures:
+    if pictures and not named:
         raise ValidationError({IMAGE: ["This address makes pictures from words alone."]}, code="unknown_field")
     return ImageBody(
         {name: value for name, value in left.items() if name in theirs},
@@ -98,25 +96,3 @@ def picture_of(value: Any) -> Any:
         return value
     inner = value.get("image_url", value.get("file_id"))
     return inner.get("url") if isinstance(inner, Mapping) else inner
-
-
-def in_their_words(error: ValidationError) -> Exception:
-    """The error with their names of the fields. A model that nobody knows is a 404, as OpenAI has it."""
-    if not isinstance(error.detail, dict):
-        return error
-    detail: dict[str, Any] = {}
-    for name, found in error.detail.items():
-        theirs = NAMES.get(name, name)
-        detail[theirs] = [*detail.get(theirs, ()), *with_side(name, found)] if isinstance(found, list) else found
-    renamed = ValidationError(detail)
-    [first, *others] = detail.get("model", ()) or [None]
-    if len(detail) == 1 and not others and getattr(first, "code", "") == "unknown_model":
-        return DarkroomError("model_not_found", 404, str(first))
-    return renamed
-
-
-def with_side(name: str, details: list[Any]) -> list[Any]:
-    """Width and height are one field of theirs."""
-    if name not in ("width", "height"):
-        return details
-    return [ErrorDetail(f"{name}: {detail}", getattr(detail, "code", "invalid")) for detail in details]

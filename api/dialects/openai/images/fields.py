@@ -29,7 +29,10 @@ SHOWN_QUALITIES = {"auto": "medium", "standard": "medium", "hd": "high"}
 EDIT_STRENGTH = {"low": USUAL_STRENGTH, "high": 0.4}
 MASKED_STRENGTH = {"low": 1.0, "high": 0.8}
 """By input_fidelity. What a mask opens is painted anew, as OpenAI does."""
-NO_TRANSPARENCY = "The models here make no transparent pictures. Make an opaque one; POST /api/cutout/ then cuts its subject out, on a transparent ground."
+NO_TRANSPARENCY = (
+    "The models here make no transparent pictures. Make an opaque one: POST /api/cutout/ then cuts its subject out, on a "
+    "transparent ground."
+)
 STYLE_IDLE = "style has no effect: no model here has styles of this kind. Say it in the prompt."
 FORMS_ONLY = "Compression below 100 needs an output_format with loss: jpeg or webp."
 
@@ -60,7 +63,6 @@ class GenerationFields(StrictSerializer):
     size = SizeField(
         required=False,
         allow_blank=True,
-        max_length=40,
         help_text="auto, or WIDTHxHEIGHT: multiples of 8 from 64 to 2048.",
     )
     quality = serializers.ChoiceField(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.dialects.openai.images.fields import AUTO, SHOWN_QUALITIES
-from api.images.rendering import read_base64
 from api.errors import DarkroomError
+from api.images.rendering import read_base64
 from api.jobs.models import Job
 from api.json_types import JsonObject
 

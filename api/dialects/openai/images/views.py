@@ -10,8 +10,9 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from api.dialects.openai.base import OpenAIDialect
+from api.dialects.openai.errors import in_their_words
 from api.dialects.openai.images import openapi
-from api.dialects.openai.images.bodies import ImageBody, in_their_words, read_image_body
+from api.dialects.openai.images.bodies import IMAGE, IMAGES, NAMES, PICTURES, ImageBody, read_image_body
 from api.dialects.openai.images.fields import (
     EDIT_STRENGTH,
     MASKED_STRENGTH,
@@ -45,23 +46,19 @@ class ImagesView(OpenAIDialect):
     thing = "picture"
     fields_class: ClassVar[type[GenerationFields]] = GenerationFields
     serializer_class: ClassVar[type[Txt2ImgSerializer]] = Txt2ImgSerializer
+    pictures: ClassVar[tuple[str, ...]] = ()
+    """Fields of its bodies that are pictures."""
     event_prefix = "image_generation"
     asked: Asked
+    warnings: tuple[str, ...] = ()
 
     def parse(self, request: Request) -> Submission:
-        try:
-            return self.read(request)
-        except ValidationError as error:
-            raise in_their_words(error) from None
-
-    def read(self, request: Request) -> Submission:
         body = self.read_body(request.data)
         theirs = self.validated(self.fields_class, body.theirs).validated_data
         quality = theirs.get("quality", "auto")
         data = {**body.beside, **translate(theirs, body.beside)}
         data = self.with_pictures(data, theirs, body)
-        serializer = self.validated(self.serializer_class, data, steps_factor=QUALITIES[quality])
-        submission: Submission = serializer.resolve()
+        submission = self.resolve(data, QUALITIES[quality])
         self.stream_asked, self.partial_images = theirs.get("stream", False), theirs.get("partial_images", 0)
         self.asked = Asked(
             in_base64=answers_in_base64(body.theirs.get("model"), theirs.get("response_format")),
@@ -74,11 +71,16 @@ class ImagesView(OpenAIDialect):
             warnings=(*submission.warnings, *self.warnings, *describe_idle(theirs)),
         )
 
-    warnings: tuple[str, ...] = ()
+    def resolve(self, data: JsonObject, steps_factor: float) -> Submission:
+        try:
+            serializer = self.validated(self.serializer_class, data, steps_factor=steps_factor)
+            submission: Submission = serializer.resolve()
+            return submission
+        except ValidationError as error:
+            raise in_their_words(error, NAMES) from None
 
     def read_body(self, data: object) -> ImageBody:
-        takes_pictures = issubclass(self.serializer_class, Img2ImgSerializer)
-        return read_image_body(data, self.fields_class().fields, self.serializer_class().fields, takes_pictures)
+        return read_image_body(data, self.fields_class().fields, self.serializer_class().fields, self.pictures)
 
     def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
         return data
@@ -111,6 +113,7 @@ class EditsView(ImagesView):
 
     fields_class = EditFields
     serializer_class = Img2ImgSerializer
+    pictures = PICTURES
     event_prefix = "image_edit"
 
     def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
@@ -143,6 +146,7 @@ class VariationsView(ImagesView):
 
     fields_class = VariationFields
     serializer_class = Img2ImgSerializer
+    pictures = (IMAGE, IMAGES)
 
     def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
         principal = self.request.auth
