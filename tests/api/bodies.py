@@ -78,6 +78,10 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/presets/{name}/": lambda: {"request": {"prompt": "a {prompt}"}},
     "/api/models/{model_id}/load/": dict,
     "/api/models/{model_id}/unload/": dict,
+    "/v1/images/generations": lambda: {"prompt": "a lake"},
+    "/v1/images/edits": lambda: {"prompt": "a lake", "image": text(png())},
+    "/v1/images/variations": lambda: {"image": text(png())},
+    "/v1/detection": lambda: {"image": text(png())},
     **dict.fromkeys(CHATS, chat),
 }
 FORM_PATHS = (
