@@ -49,6 +49,7 @@ def decode_input(value: str | UploadedFile) -> bytes:
 def read_upload(upload: UploadedFile) -> bytes:
     if (upload.size or 0) > settings.MAX_BODY_BYTES:
         raise InvalidImage(f"The file is larger than {settings.MAX_BODY_BYTES} bytes.", "too_large")
+    upload.seek(0)  # it may be read for another purpose, too
     return upload.read()
 
 

@@ -32,11 +32,29 @@ def resolve_image(*, owner_key: str, value: str | UploadedFile, mode: Mode = "RG
     identifier = parse_id(value)
     if identifier is None:
         return store_upload(owner_key=owner_key, data=decode_input(value), mode=mode)
+    return find_named(identifier, owner_key, see_all)
+
+
+def find_named(identifier: uuid.UUID, owner_key: str, see_all: bool) -> StoredFile:
     files = StoredFile.objects.filter(pk=identifier)
     file = mark_used(files if see_all else files.filter(owner_key=owner_key))
     if file is None:
         raise InvalidImage("There is no image with this id.", "not_found")
     return file
+
+
+def open_sent_image(*, owner_key: str, value: str | UploadedFile, mode: Mode, see_all: bool = False) -> Image.Image:
+    """The pixels of a picture that a client means, as `resolve_image`, which are not kept. Raises InvalidImage and MissingFile."""
+    identifier = parse_id(value)
+    if identifier is None:
+        return decode_image(decode_input(value), mode)
+    return open_image(find_named(identifier, owner_key, see_all), mode)
+
+
+def store_pixels(*, owner_key: str, image: Image.Image) -> StoredFile:
+    """What was made of a client's picture, kept as its uploads are. Raises DiskFull."""
+    storage.ensure_free_space()
+    return keep_pixels(owner_key, image)
 
 
 def store_upload(*, owner_key: str, data: bytes, mode: Mode = "RGB") -> StoredFile:

@@ -30,9 +30,13 @@ UNICODE_MARK, MAKER_MARK = b"UNICODE\x00", b"darkroom\x00"
 
 
 def encode_image(
-    image: Image.Image, output_format: str, parameters: Mapping[str, Json] | None, warn: Callable[[str], None]
+    image: Image.Image,
+    output_format: str,
+    parameters: Mapping[str, Json] | None,
+    warn: Callable[[str], None],
+    quality: int | None = None,
 ) -> bytes:
-    """The file's bytes; `output_format` is a name of FORMATS. Without parameters the file carries none.
+    """The file's bytes; `output_format` is a name of FORMATS, `quality` for those with loss. Without parameters the file carries none.
 
     `parameters` is JSON in the names of the API (prompt, negative_prompt, steps, guidance_scale, seed, scheduler, model_id,
     strength, clip_skip, loras …). What the format has no room for is shortened and told to `warn`: a picture that is made is
@@ -48,7 +52,7 @@ def encode_image(
             f"The parameters in the file were shortened, as a {row.label} holds {round(limit / 1024)} KiB of them; "
             "the history has them in full."
         )
-    return encode(image, row, exif=exif)
+    return encode(image, row, exif=exif, **({} if quality is None else {"quality": quality}))
 
 
 def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:

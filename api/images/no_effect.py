@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from api.catalog import UnknownModel
 from api.catalog.usual_settings import FLOW_FAMILIES
+from api.files.formats import FORMATS
 from api.images.control.warnings import control_warnings
 from api.images.edit_requests import idle_edits
 from api.images.few_steps import suggest_settings
@@ -18,6 +19,7 @@ NO_STEPS = "steps × strength is less than one step: the picture was left as it 
 NO_GUIDANCE = "negative_prompt has no effect at a guidance_scale of 1 or below."
 NO_GUIDANCE_FLOW = "negative_prompt has no effect with this model at this guidance_scale."
 HIRES_IDLE = "hires has no effect on a picture that is left as it was."
+NO_LOSS = "output_quality has no effect: a PNG has no loss."
 NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
 
 
@@ -29,6 +31,8 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
         yield NO_STEPS
         if spec.hires:
             yield HIRES_IDLE
+    if spec.output_quality is not None and "quality" not in FORMATS[spec.output_format].options:
+        yield NO_LOSS
     if spec.rank_by and not spec.best_of:
         yield NOT_RANKED
     for lora in spec.loras:

@@ -88,7 +88,8 @@ def save_picture(run: Run, made: GeneratedPicture) -> storage.WrittenFile:
 
     spec = run.spec
     described = {**spec.to_json(), "seed": made.seed, "job": str(run.id), "scores": made.scores}
-    data = encode_image(made.picture, spec.output_format, described if settings.IMAGE_METADATA else None, run.warn)
+    carried = described if settings.IMAGE_METADATA else None
+    data = encode_image(made.picture, spec.output_format, carried, run.warn, spec.output_quality)
     return storage.write_image_files(data, made.picture, spec.output_format)
 
 

@@ -1,5 +1,6 @@
 """What a request for pictures may say, and what it comes to once everything left open is decided."""
 
+import math
 import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -195,8 +196,10 @@ class Txt2ImgSerializer(JobRequest):
         return data.get("width") or width, data.get("height") or height
 
     def steps_of(self, data: dict[str, Any]) -> int:
+        """A dialect may ask for a multiple of the model's usual steps (`steps_factor` of the context)."""
         most = most_steps(data.get("scheduler") or self.entry.scheduler or None)
-        return data.get("steps") or min(self.entry.default_steps, most)
+        usual = math.ceil(self.entry.default_steps * self.context.get("steps_factor", 1))
+        return data.get("steps") or min(usual, most)
 
     def default_sides(self, data: dict[str, Any]) -> tuple[int, int]:
         return self.entry.default_size, self.entry.default_size

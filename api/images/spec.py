@@ -183,6 +183,14 @@ class Txt2ImgSpec(Spec):
         default=None, omitted=True, shared=False, local_only=True, help="Each picture that is kept is enlarged, at the end."
     )
     output_format: str = param(default="png", shared=False, choices=FORMAT_NAMES)
+    output_quality: int | None = param(
+        default=None,
+        omitted=True,
+        shared=False,
+        minimum=1,
+        maximum=100,
+        help="Of the file, in a format with loss: a lower one is smaller. Default: the format's own, about 90.",
+    )
     tags: tuple[str, ...] = param(default=(), shared=False, max_items=MOST_TAGS, max_length=LONGEST_TAG)
     deterministic: bool = param(default=False, shared=True, local_only=True)
     preset: str | None = param(

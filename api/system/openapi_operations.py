@@ -100,6 +100,27 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "Make a picture from one, for Hugging Face's clients",
             {"A picture and a prompt": {"inputs": PICTURE, "parameters": {"prompt": "a green circle above a yellow square"}}},
         ),
+        Operation(
+            "POST",
+            "/v1/images/generations",
+            "Make pictures, as OpenAI's clients ask for them",
+            {
+                "A prompt": {"prompt": "a red circle above a blue square", "response_format": "b64_json"},
+                "With fields of ours": {"prompt": "a red circle", "n": 2, "size": "64x64", "seed": 7, "steps": 20},
+            },
+        ),
+        Operation(
+            "POST",
+            "/v1/images/edits",
+            "Change a picture, as OpenAI's clients ask for it",
+            {"A picture and a prompt": {"image": PICTURE, "prompt": "a green circle above a yellow square"}},
+        ),
+        Operation(
+            "POST",
+            "/v1/images/variations",
+            "Vary a picture, as OpenAI's clients ask for it",
+            {"A picture": {"image": PICTURE}},
+        ),
         Operation("GET", "/api/images/", "List pictures"),
         Operation("POST", "/api/images/", "Upload a picture, to use it by its id", {"A picture": {"image": PICTURE}}),
         Operation("GET", "/api/images/{id}/", "Show a picture's parameters and scores"),
@@ -191,6 +212,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "POST", "/api/hazards/", "Find the hazards on the way that a picture shows", {"A picture": {"image": PICTURE}}
         ),
         Operation("POST", "/api/ocr/", "Read the text in a picture", {"A picture": {"image": PICTURE, "languages": ["en"]}}),
+        Operation(
+            "POST", "/v1/detection", "Find things in a picture, as LocalAI's clients ask", {"A picture": {"image": PICTURE}}
+        ),
         Operation("GET", "/api/ocr/languages/", "List the languages that can be read"),
         Operation(
             "POST",
@@ -201,8 +225,8 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),
-        Operation("GET", "/v1/models", "List chat models"),
-        Operation("GET", "/v1/models/{model_id}", "Show a chat model"),
+        Operation("GET", "/v1/models", "List models that chat or make pictures"),
+        Operation("GET", "/v1/models/{model_id}", "Show a model that chats or makes pictures"),
         Operation(
             "POST", "/hf/image-to-text", "Describe a picture, for Hugging Face's clients", {"A picture": {"inputs": PICTURE}}
         ),

@@ -1,12 +1,19 @@
 """Errors in OpenAI's envelope: {"error": {"message", "type", "param", "code"}}, with the statuses its SDKs make exceptions of."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+from rest_framework.exceptions import ValidationError
+
+from api.errors import DarkroomError
 from api.json_types import JsonObject
 from api.problems import FieldError, Problem
 
 PREFIXES = ("/v1/", "/chat-server/")
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+PASSING = (408, 429, 503)
+"""Statuses of what may be over in a moment."""
 AT_FAULT = {
     "context_length_exceeded": "messages",
     "messages_refused": "messages",
@@ -30,6 +37,24 @@ def render_error(problem: Problem) -> JsonObject:
         return envelope(problem["status"], problem["code"], problem["detail"])
     messages = "; ".join(f"{param_of(error)}: {error['detail']}" for error in errors if error["field"])
     return envelope(problem["status"], errors[0]["code"], messages or errors[0]["detail"], param_of(errors[0]) or None)
+
+
+def should_retry(status: int) -> bool:
+    return status in PASSING
+
+
+def in_their_words(error: ValidationError, names: Mapping[str, str]) -> Exception:
+    """The error with a dialect's names of our fields. A model that nobody knows is a 404, as OpenAI has it."""
+    if not isinstance(error.detail, dict):
+        return error
+    detail: dict[str, Any] = {}
+    for ours, found in error.detail.items():
+        theirs = names.get(ours, ours)
+        detail[theirs] = [*detail.get(theirs, ()), *found] if isinstance(found, list) else found
+    unknown = [one for one in detail.get("model", ()) if getattr(one, "code", "") == "unknown_model"]
+    if len(detail) == 1 and unknown:
+        return DarkroomError("model_not_found", 404, str(unknown[0]))
+    return ValidationError(detail)
 
 
 def param_of(error: FieldError) -> str:

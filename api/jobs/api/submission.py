@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from api.jobs.lifecycle import submit_job
 from api.jobs.models import Job
+from api.jobs.states import ACTIVE
 from api.jobs.webhooks import Webhook
 from api.specs import Spec
 from api.strict import nearest
@@ -103,3 +104,9 @@ def submit(
         webhook=webhook,
         origin=origin,
     )
+
+
+def find_under_way(submission: Submission, *, principal: Any, source: str) -> Job | None:
+    """The newest job of this owner and API that was asked in the same words and has not ended."""
+    equal = Job.objects.filter(owner_key=principal.owner_key, status__in=ACTIVE, source=source, kind=submission.spec.kind)
+    return equal.filter(body_hash=fingerprint(submission)).order_by("-id").first()

@@ -1,0 +1,63 @@
+"""The picture that is edited or varied, and its mask: OpenAI's is open where it is transparent, ours is painted where it is white."""
+
+from typing import Any
+
+from PIL import Image, ImageOps
+from rest_framework.exceptions import ValidationError
+
+from api.access.principals import Principal
+from api.dialects.openai.images.bodies import IMAGE, MASK
+from api.files.errors import InvalidImage
+from api.files.inputs import parse_id
+from api.files.models import StoredFile
+from api.files.services import open_sent_image, resolve_image, store_pixels
+
+OPAQUE_MASK = "It has no transparent part: what is transparent in a mask is painted anew."
+
+
+def find_source(pictures: list[Any], principal: Principal) -> StoredFile:
+    """Raises ValidationError."""
+    if not pictures:
+        raise ValidationError({IMAGE: ["This field is required."]}, code="required")
+    if len(pictures) > 1:
+        detail = f"{len(pictures)} pictures were sent; the models here take one, and no others beside it."
+        raise ValidationError({IMAGE: [detail]}, code="too_many_images")
+    try:
+        return resolve_image(owner_key=principal.owner_key, value=pictures[0], see_all=principal.is_staff)
+    except InvalidImage as error:
+        raise ValidationError({IMAGE: [error.detail]}, code=error.code) from None
+
+
+def store_mask(value: Any, source: StoredFile, principal: Principal) -> StoredFile:
+    """Raises ValidationError."""
+    image = open_transparent(MASK, value, principal)
+    if image.size != (source.width, source.height):
+        detail = f"It has {image.width} × {image.height} pixels, and the picture {source.width} × {source.height}: they must be equal."
+        raise ValidationError({MASK: [detail]}, code="other_size")
+    opened = open_parts(image)
+    if opened is None:
+        raise ValidationError({MASK: [OPAQUE_MASK]}, code="opaque_mask")
+    return store_pixels(owner_key=principal.owner_key, image=opened)
+
+
+def store_own_mask(value: Any, principal: Principal) -> StoredFile | None:
+    """Of a picture that brings its mask in its own transparency, as dall-e-2 reads it."""
+    if parse_id(value) is not None:
+        return None
+    opened = open_parts(open_transparent(IMAGE, value, principal))
+    return opened and store_pixels(owner_key=principal.owner_key, image=opened)
+
+
+def open_transparent(field: str, value: Any, principal: Principal) -> Image.Image:
+    try:
+        return open_sent_image(owner_key=principal.owner_key, value=value, mode="RGBA", see_all=principal.is_staff)
+    except InvalidImage as error:
+        raise ValidationError({field: [error.detail]}, code=error.code) from None
+
+
+def open_parts(image: Image.Image) -> Image.Image | None:
+    """White where the picture is transparent; None where it is so nowhere."""
+    if image.mode != "RGBA":
+        return None
+    alpha = image.getchannel("A")
+    return ImageOps.invert(alpha) if alpha.getextrema()[0] == 0 else None

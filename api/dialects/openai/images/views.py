@@ -1,0 +1,161 @@
+"""OpenAI's images over HTTP. A client that leaves does not cancel its job: an SDK that timed out asks again, and joins it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from django.http import HttpResponse, JsonResponse
+from drf_spectacular.utils import extend_schema_view
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from api.dialects.openai.base import OpenAIDialect
+from api.dialects.openai.errors import in_their_words
+from api.dialects.openai.images import openapi
+from api.dialects.openai.images.bodies import IMAGE, IMAGES, NAMES, PICTURES, ImageBody, read_image_body
+from api.dialects.openai.images.fields import (
+    EDIT_STRENGTH,
+    MASKED_STRENGTH,
+    QUALITIES,
+    EditFields,
+    GenerationFields,
+    VariationFields,
+    answers_in_base64,
+    describe_idle,
+    translate,
+)
+from api.dialects.openai.images.replies import Asked, pictures_answer
+from api.dialects.openai.images.sources import find_source, store_mask, store_own_mask
+from api.dialects.openai.images.streaming import PictureStream
+from api.dialects.openai.images.variations import find_prompt
+from api.files.models import StoredFile
+from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
+from api.jobs.api.submission import Submission, find_under_way
+from api.jobs.models import Job
+from api.json_types import JsonObject
+
+RETRY_COUNT = "X-Stainless-Retry-Count"
+"""How often an SDK of OpenAI's has sent this request before."""
+DALL_E_2 = (None, "", "dall-e-2")
+"""The model of OpenAI's that reads a mask in the picture's own transparency, and its default."""
+
+
+class ImagesView(OpenAIDialect):
+    """A subclass says which fields it takes."""
+
+    thing = "picture"
+    fields_class: ClassVar[type[GenerationFields]] = GenerationFields
+    serializer_class: ClassVar[type[Txt2ImgSerializer]] = Txt2ImgSerializer
+    pictures: ClassVar[tuple[str, ...]] = ()
+    """Fields of its bodies that are pictures."""
+    event_prefix = "image_generation"
+    asked: Asked
+    warnings: tuple[str, ...] = ()
+
+    def parse(self, request: Request) -> Submission:
+        body = self.read_body(request.data)
+        theirs = self.validated(self.fields_class, body.theirs).validated_data
+        quality = theirs.get("quality", "auto")
+        data = {**body.beside, **translate(theirs, body.beside)}
+        data = self.with_pictures(data, theirs, body)
+        submission = self.resolve(data, QUALITIES[quality])
+        self.stream_asked, self.partial_images = theirs.get("stream", False), theirs.get("partial_images", 0)
+        self.asked = Asked(
+            in_base64=answers_in_base64(body.theirs.get("model"), theirs.get("response_format")),
+            quality="" if body.beside.get("steps") else quality,
+            prompt=str(data.get("prompt", "")).strip(),
+        )
+        return replace(
+            submission,
+            fingerprint=[submission.fingerprint, quality],
+            warnings=(*submission.warnings, *self.warnings, *describe_idle(theirs)),
+        )
+
+    def resolve(self, data: JsonObject, steps_factor: float) -> Submission:
+        try:
+            serializer = self.validated(self.serializer_class, data, steps_factor=steps_factor)
+            submission: Submission = serializer.resolve()
+            return submission
+        except ValidationError as error:
+            raise in_their_words(error, NAMES) from None
+
+    def read_body(self, data: object) -> ImageBody:
+        return read_image_body(data, self.fields_class().fields, self.serializer_class().fields, self.pictures)
+
+    def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
+        return data
+
+    def submit(self, submission: Submission, idempotency_key: str | None) -> Job:
+        """An SDK that asks again, in the same words, for what is still under way means that."""
+        if idempotency_key is None and is_retry(self.request):
+            earlier = find_under_way(submission, principal=self.request.auth, source=self.source)
+            if earlier is not None:
+                return earlier
+        return super().submit(submission, idempotency_key)
+
+    def render(self, job: Job) -> HttpResponse:
+        return JsonResponse(pictures_answer(job, self.result(job)["images"], self.asked))
+
+    def stream(self, job: Job) -> PictureStream | None:
+        if not self.stream_asked:
+            return None
+        return PictureStream(job, self.request, self.asked, prefix=self.event_prefix, partial_images=self.partial_images)
+
+
+@extend_schema_view(post=openapi.generations)
+class GenerationsView(ImagesView):
+    """Pictures from a prompt."""
+
+
+@extend_schema_view(post=openapi.edits)
+class EditsView(ImagesView):
+    """A picture that is changed as a prompt says; with a mask, where that is transparent."""
+
+    fields_class = EditFields
+    serializer_class = Img2ImgSerializer
+    pictures = PICTURES
+    event_prefix = "image_edit"
+
+    def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
+        principal = self.request.auth
+        source = find_source(body.pictures, principal)
+        mask = self.find_mask(body, source)
+        strengths = EDIT_STRENGTH if mask is None else MASKED_STRENGTH
+        strength = body.beside.get("strength")
+        return {
+            **data,
+            "image": str(source.pk),
+            "mask": mask and str(mask.pk),
+            "strength": strengths[theirs["input_fidelity"]] if strength is None else strength,
+        }
+
+    def find_mask(self, body: ImageBody, source: StoredFile) -> StoredFile | None:
+        if body.mask not in (None, ""):
+            return store_mask(body.mask, source, self.request.auth)
+        if body.theirs.get("model") not in DALL_E_2:
+            return None
+        mask = store_own_mask(body.pictures[0], self.request.auth)
+        if mask is not None:
+            self.warnings = ("The picture's transparent parts were taken as its mask, as dall-e-2 takes them.",)
+        return mask
+
+
+@extend_schema_view(post=openapi.variations)
+class VariationsView(ImagesView):
+    """Pictures like another one. OpenAI's clients send no prompt: that of the picture's file is taken, or none."""
+
+    fields_class = VariationFields
+    serializer_class = Img2ImgSerializer
+    pictures = (IMAGE, IMAGES)
+
+    def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
+        principal = self.request.auth
+        source = find_source(body.pictures, principal)
+        found = find_prompt(body.pictures[0], body.beside, principal)
+        self.warnings = found.warnings
+        return {**data, **found.fields, "image": str(source.pk)}
+
+
+def is_retry(request: Request) -> bool:
+    count = request.headers.get(RETRY_COUNT, "")
+    return count.isascii() and count.isdigit() and count.strip("0") != ""

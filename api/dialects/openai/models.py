@@ -1,0 +1,54 @@
+"""OpenAI's list of models: those that chat, and those that make pictures. `task` tells them apart."""
+
+from functools import partial
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.catalog import TEXT_TO_IMAGE, ModelEntry, UnknownModel
+from api.chat.backend_selection import TASKS, chat_models, remote_models
+from api.dialects.openai import openapi
+from api.dialects.openai.base import OpenAIView
+from api.dialects.openai.images.fields import BUILT_IN
+from api.errors import DarkroomError
+from api.json_types import JsonObject
+from config.catalog import get_catalog
+
+
+class ModelsView(OpenAIView):
+    """Chat models first: clients of chats take the first of the list."""
+
+    @openapi.lists_models
+    def get(self, request: Request) -> Response:
+        chats = [*map(described, chat_models()), *map(partial(card, owner="remote"), remote_models())]
+        return Response({"object": "list", "data": [*chats, *map(described, get_catalog().of_task(TEXT_TO_IMAGE))]})
+
+
+class ModelView(OpenAIView):
+    @openapi.shows_model
+    def get(self, request: Request, model_id: str) -> Response:
+        return Response(find_model(model_id))
+
+
+def find_model(name: str) -> JsonObject:
+    catalog = get_catalog()
+    try:
+        entry = catalog.get(name)
+    except UnknownModel as error:
+        if name in remote_models():
+            return card(name, owner="remote")
+        if BUILT_IN.fullmatch(name):  # clients ask whether there is what they will name
+            return {**described(catalog.get(settings.DEFAULT_IMAGE_MODEL)), "id": name}
+        raise DarkroomError("model_not_found", 404, str(error)) from None
+    if entry.task not in (*TASKS, TEXT_TO_IMAGE):
+        raise DarkroomError("model_not_found", 404, f"'{name}' neither chats nor makes pictures.")
+    return described(entry)
+
+
+def described(entry: ModelEntry) -> JsonObject:
+    return {**card(entry.id, owner=(entry.repo or "darkroom/").split("/")[0]), "task": entry.task, "licence": entry.licence}
+
+
+def card(name: str, *, owner: str) -> JsonObject:
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}

@@ -1,0 +1,67 @@
+"""One server with the starter's weights and two keys, for all tests of this folder that speak to one."""
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.live import LiveServer
+
+
+@dataclass
+class OpenAIServer:
+    """`key` owns what the tests make; `other` is another owner's."""
+
+    live: LiveServer
+    key: str
+    other: str
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.live.url}/v1"
+
+    def post(self, path: str, *, key: str = "", timeout: float = 120, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key or self.key}", **options.pop("headers", {})}
+        return self.live.client.post(f"/v1/{path}", headers=headers, timeout=timeout, **options)
+
+    def get(self, url: str, key: str = "") -> httpx.Response:
+        return self.live.client.get(url, headers={"Authorization": f"Bearer {key or self.key}"})
+
+    def jobs(self, words: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/api/jobs/?q={words}").json()["results"]
+        return found
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAIServer]:
+    folder = tmp_path_factory.mktemp("openai")
+    with LiveServer(folder / "data", DATABASE_URL="", DEVICE="cpu", MEDIA_ROOT=folder / "media") as live:
+        key, other = (live.manage("create_key", name).split()[-1] for name in ("owner", "other"))
+        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
+        yield OpenAIServer(live, key, other)
+
+
+def to_png(image: Image.Image) -> bytes:
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return written.getvalue()
+
+
+def blue(side: int = 64) -> bytes:
+    return to_png(Image.new("RGB", (side, side), "blue"))
+
+
+def mask(side: int = 64) -> bytes:
+    """Transparent in the middle."""
+    image = Image.new("RGBA", (side, side), (0, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (side // 4, side // 4, 3 * side // 4, 3 * side // 4))
+    return to_png(image)
+
+
+def opened(b64_json: str | None) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(b64_json or "")))
