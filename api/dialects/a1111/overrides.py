@@ -1,65 +1,71 @@
-"""The settings that act on one request: those of the key's options, and `override_settings` before them."""
+"""The options that act on one request: those that the key has set, and `override_settings` before them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.catalog import ModelEntry
-from api.dialects.a1111.errors import refusal
-from api.images.png_info.resolving import find_model, names_like
-from api.images.serializers import find_default
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from api.access.principals import Principal
+from api.catalog import LONGEST_NAME, ModelEntry
+from api.dialects.a1111 import options
+from api.dialects.a1111.checkpoints import find_checkpoint
+from api.dialects.a1111.errors import RequestRefused
+from api.dialects.a1111.option_table import CHECKPOINT, CHECKPOINT_HASH, CLIP_SKIP, FORMAT, FORMAT_NAMES, HONOURED
 from api.json_types import JsonObject
 
-MODEL, CLIP_LAYERS, FORMAT, VAE = "sd_model_checkpoint", "CLIP_stop_at_last_layers", "samples_format", "sd_vae"
-FORMATS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
-OWN_VAE = ("", "none", "automatic")
-LONGEST_SHOWN = 100
+FIELD = "override_settings"
+MOST_SHOWN = 20
 
 
 @dataclass
 class Overrides:
     entry: ModelEntry
-    request: JsonObject = field(default_factory=dict)
+    request: JsonObject
     warnings: list[str] = field(default_factory=list)
 
 
-def read_overrides(kept: Mapping[str, Any], sent: Mapping[str, Any]) -> Overrides:
-    """Raises RequestRefused for a model that nobody knows."""
-    both = {**kept, **sent}
-    entry = find_checkpoint(both.get(MODEL))
-    overrides = Overrides(entry, {"model_id": entry.id})
-    put_clip_layers(both.get(CLIP_LAYERS), overrides)
-    if (format_name := FORMATS.get(str(both.get(FORMAT) or "").lower())) is not None:
-        overrides.request["output_format"] = format_name
+def read_overrides(principal: Principal, sent: Mapping[str, Any]) -> Overrides:
+    """Raises RequestRefused for what is asked of generation and can't be; other options that can't be set are a sentence."""
+    values, warnings = read_sent({name: value for name, value in sent.items() if value is not None and value != ""})
+    both = {**options.get(principal), **values}
+    entry = find_model(both[CHECKPOINT], is_sent=CHECKPOINT in values)
+    request: JsonObject = {"model_id": entry.id, "output_format": FORMAT_NAMES[both[FORMAT]]}
+    if both[CLIP_SKIP] > 1:
+        request["clip_skip"] = int(both[CLIP_SKIP]) - 1  # theirs counts the last layer as one
+    return Overrides(entry, request, warnings)
+
+
+def read_sent(sent: Mapping[str, Any]) -> tuple[JsonObject, list[str]]:
+    values: JsonObject = {}
+    warnings = []
     for name, value in sent.items():
-        if (name not in (MODEL, CLIP_LAYERS, FORMAT, VAE) and value is not None) or (
-            name == VAE and str(value).lower() not in OWN_VAE
-        ):
-            overrides.warnings.append(f"override_settings.{name[:LONGEST_SHOWN]} has no effect here.")
-    return overrides
+        if name == CHECKPOINT_HASH:
+            continue
+        try:
+            values |= options.read({name: value})
+        except ValidationError as error:
+            if name == CHECKPOINT or name in HONOURED:
+                raise refused(name, error) from None
+            warnings.append(f"{FIELD}.{name[:LONGEST_NAME]} has no effect: {first_of(error)}")
+    return values, warnings[:MOST_SHOWN]
 
 
-def find_checkpoint(name: Any) -> ModelEntry:
-    """By an id, or what A1111 calls a model: a title `name.safetensors [hash]`, a file's name, a hash. '' is the default one."""
-    if name in (None, ""):
-        return find_default(None)
-    title, _, short_hash = str(name)[:500].partition(" [")
-    entry = find_model([*names_like(title.strip()), short_hash.rstrip("]")])
-    if entry is None:
-        shown = str(name)[:LONGEST_SHOWN]
-        raise refusal(f"override_settings.{MODEL}", f"Unknown checkpoint: {shown}", "unknown_model")
-    return entry
-
-
-def put_clip_layers(value: Any, overrides: Overrides) -> None:
-    """Theirs counts the last layer as one."""
-    if value in (None, ""):
-        return
+def find_model(name: Any, *, is_sent: bool) -> ModelEntry:
     try:
-        layers = int(value)
-    except (TypeError, ValueError, OverflowError):
-        raise refusal(f"override_settings.{CLIP_LAYERS}", "Must be a whole number from 1 to 12.") from None
-    if not 1 <= layers <= 13:
-        raise refusal(f"override_settings.{CLIP_LAYERS}", "Must be a whole number from 1 to 12.")
-    if layers > 1:
-        overrides.request["clip_skip"] = layers - 1
+        return find_checkpoint(name)
+    except ValidationError as error:
+        raise refused(CHECKPOINT, error, FIELD if is_sent else "options") from None
+
+
+def refused(name: str, error: ValidationError, place: str = FIELD) -> RequestRefused:
+    code = error.get_codes()
+    first = code[0] if isinstance(code, list) else "invalid"
+    return RequestRefused({f"{place}.{name}": [ErrorDetail(first_of(error), str(first))]})
+
+
+def first_of(error: ValidationError) -> str:
+    detail: Any = error.detail
+    while isinstance(detail, dict | list):
+        detail = next(iter(detail.values() if isinstance(detail, dict) else detail))
+    return str(detail)

@@ -9,7 +9,6 @@ from django.conf import settings
 
 from api.access.principals import Principal
 from api.catalog import ModelEntry
-from api.dialects.a1111 import options
 from api.dialects.a1111.errors import refusal
 from api.dialects.a1111.overrides import read_overrides
 from api.dialects.a1111.samplers import read_sampler
@@ -66,7 +65,7 @@ class Translated:
 
 def translate(body: Mapping[str, Any], principal: Principal) -> Translated:
     """What txt2img and img2img have in common."""
-    overrides = read_overrides({**options.get(principal)}, body["override_settings"])
+    overrides = read_overrides(principal, body["override_settings"])
     result = Translated(body, principal, overrides.entry, warnings=list(overrides.warnings))
     result.put(**overrides.request)
     result.put(
