@@ -6,7 +6,6 @@ from api.dialects.layout import LayoutHealthView, LayoutScoreView
 urlpatterns = [
     path("", include("api.dialects.a1111.urls")),
     path("", include("api.dialects.openai.urls")),
-    path("", include("api.dialects.a1111.urls")),
     path("generate", GenerateView.as_view(), name="dialect-generate"),
     path("score", LayoutScoreView.as_view(), name="dialect-layout-score"),
     path("health", LayoutHealthView.as_view(), name="dialect-layout-health"),

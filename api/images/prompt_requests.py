@@ -32,7 +32,9 @@ class ReadPrompts:
     warnings: list[str]
 
 
-def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEntry) -> ReadPrompts:
+def read_prompts(
+    prompt: str, negative_prompt: str, syntax: str, entry: ModelEntry, *, takes_empty_prompt: bool = False
+) -> ReadPrompts:
     """Raises ValidationError that names the field."""
     warnings: list[str] = []
     loras: list[JsonObject] = []
@@ -50,7 +52,7 @@ def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEnt
         syntax = detected
         if piece:
             warnings.append(f"The prompts were read in AUTOMATIC1111's notation (prompt_syntax a1111), as they have {piece}.")
-    if not prompt:
+    if not prompt and not takes_empty_prompt:
         raise ValidationError({PROMPT: ["Beside the adapters that it names, the prompt has no words."]}, code="blank")
     if syntax == A1111:
         check_texts(prompt, negative_prompt)
@@ -58,9 +60,12 @@ def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEnt
     return ReadPrompts(prompt, negative_prompt, syntax, loras, embeddings, warnings)
 
 
-def read_request(data: dict[str, Any], default_syntax: str, entry: ModelEntry) -> list[str]:
+def read_request(
+    data: dict[str, Any], default_syntax: str, entry: ModelEntry, *, takes_empty_prompt: bool = False
+) -> list[str]:
     """Puts what was read in the place of what was sent. Returns warnings."""
-    read = read_prompts(data[PROMPT], data[NEGATIVE], data.get("prompt_syntax") or default_syntax, entry)
+    syntax = data.get("prompt_syntax") or default_syntax
+    read = read_prompts(data[PROMPT], data[NEGATIVE], syntax, entry, takes_empty_prompt=takes_empty_prompt)
     data |= {PROMPT: read.prompt, NEGATIVE: read.negative_prompt, "prompt_syntax": read.syntax}
     data["loras"] = [*data["loras"], *read.loras]
     if read.loras and len(data["loras"]) > MOST_LORAS:

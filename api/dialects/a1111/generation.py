@@ -8,12 +8,14 @@ from django.http import HttpResponse, JsonResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from api.dialects.a1111.errors import NO_PICTURE, RequestRefused, refusal, renamed, render_error
+from api.dialects.a1111.errors import RequestRefused, renamed, render_error
 from api.dialects.a1111.fields import Img2ImgFields, Txt2ImgFields
 from api.dialects.a1111.hires import put_hires
 from api.dialects.a1111.info import make_echo, make_info
 from api.dialects.a1111.painting import put_painting
-from api.dialects.a1111.translation import NAMES, Translated, translate
+from api.dialects.a1111.scripts import put_scripts
+from api.dialects.a1111.styles import apply_styles
+from api.dialects.a1111.translation import Translated, translate
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.api.dialect import Dialect
 from api.jobs.api.submission import Submission
@@ -43,6 +45,8 @@ class GenerationView(Dialect):
             self.body = self.validated(self.fields_class, request.data).validated_data
             translated = translate(self.body, request.auth)
             self.put_own(translated)
+            apply_styles(translated)
+            put_scripts(translated)
             return self.submission(translated)
         except RequestRefused:
             raise
@@ -51,9 +55,11 @@ class GenerationView(Dialect):
 
     def submission(self, translated: Translated) -> Submission:
         try:
-            submission: Submission = self.validated(self.serializer_class, translated.request).resolve()
+            submission: Submission = self.validated(
+                self.serializer_class, translated.request, takes_empty_prompt=True
+            ).resolve()
         except ValidationError as error:
-            raise RequestRefused(renamed(error.detail, NAMES)) from None
+            raise RequestRefused(renamed(error.detail, translated.names)) from None
         warnings = (*translated.warnings, *submission.warnings)
         if not translated.drawn:
             return replace(submission, warnings=warnings)
@@ -92,6 +98,4 @@ class Img2ImgView(GenerationView):
     serializer_class = Img2ImgSerializer
 
     def put_own(self, translated: Translated) -> None:
-        if not translated.body["init_images"]:
-            raise refusal("init_images", "There is no picture to begin with.", NO_PICTURE)
         put_painting(translated)

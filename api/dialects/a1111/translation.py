@@ -53,14 +53,29 @@ class Translated:
     entry: ModelEntry
     request: JsonObject = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=lambda: dict(NAMES))
+    """Of its fields, for errors."""
     drawn: bool = False
     """Whether a value in it was drawn, which the body left open."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the first pass."""
+        width, height = (self.request.get(name) or self.entry.default_size for name in ("width", "height"))
+        return width, height
 
     def warn(self, sentence: str) -> None:
         self.warnings.append(sentence)
 
     def put(self, **values: Any) -> None:
         self.request |= {name: value for name, value in values.items() if value is not None}
+
+    def put_side(self, name: str, asked: int) -> None:
+        """A1111 takes any number of pixels, too, and makes a multiple of 8."""
+        kept = asked // SIDE_STEP * SIDE_STEP
+        if kept != asked:
+            self.warn(f"{name}: {asked} became {kept}, a multiple of {SIDE_STEP}.")
+        self.put(**{name: kept})
 
 
 def translate(body: Mapping[str, Any], principal: Principal) -> Translated:
@@ -76,23 +91,13 @@ def translate(body: Mapping[str, Any], principal: Principal) -> Translated:
         guidance_scale=body["cfg_scale"],
         num_images=body["batch_size"] * body["n_iter"],
     )
-    put_sides(result)
+    for name in ("width", "height"):
+        if body[name] is not None:
+            result.put_side(name, body[name])
     put_sampler(result)
     put_seeds(result)
     warn_of_rest(result)
     return result
-
-
-def put_sides(result: Translated) -> None:
-    """Any number of pixels is taken there, too, and comes out as a multiple of 8."""
-    for name in ("width", "height"):
-        asked = result.body[name]
-        if asked is None:
-            continue
-        kept = asked // SIDE_STEP * SIDE_STEP
-        if kept != asked:
-            result.warn(f"{name}: {asked} became {kept}, a multiple of {SIDE_STEP}.")
-        result.put(**{name: kept})
 
 
 def put_sampler(result: Translated) -> None:
@@ -116,13 +121,15 @@ def put_seeds(result: Translated) -> None:
     result.put(seed=subseed, variation={"seed": near_to, "strength": strength})
 
 
+USUAL_ETA = {"euler_a": 1, "euler_a_trailing": 1, "dpm2_a": 1, "dpm2_a_karras": 1, "ddim": 0, "ddim_trailing": 0}
+"""By scheduler; to others it says nothing."""
 NOT_DONE = {
     "restore_faces": "faces are not restored here",
     "tiling": "pictures that tile are not made here",
     "disable_extra_networks": "adapters are used where the prompt names them",
     "refiner_checkpoint": "no second model refines the picture",
     "s_min_uncond": "every step uses the negative prompt",
-    "s_churn": "the sampler adds no noise of its own",
+    "s_churn": "a sampler adds no noise beyond its own",
     "infotext": "send its values as fields",
 }
 """Why what a field asks for has no effect."""
@@ -135,6 +142,8 @@ def warn_of_rest(result: Translated) -> None:
             result.warn(f"{name} has no effect: {why}.")
     if body["s_noise"] not in (None, 0, 1):
         result.warn("s_noise has no effect: a sampler's noise has its own scale.")
+    if body["eta"] is not None and body["eta"] != USUAL_ETA.get(result.request.get("scheduler", ""), body["eta"]):
+        result.warn("eta has no effect: an ancestral sampler has 1, and DDIM 0.")
     if body["seed_resize_from_w"] > 0 or body["seed_resize_from_h"] > 0:
         result.warn("seed_resize_from_w and seed_resize_from_h have no effect: the noise has the picture's own size.")
     if body["override_settings"] and not body["override_settings_restore_afterwards"]:
