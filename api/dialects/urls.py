@@ -4,6 +4,7 @@ from api.dialects.generate import GenerateView
 from api.dialects.layout import LayoutHealthView, LayoutScoreView
 
 urlpatterns = [
+    path("", include("api.dialects.a1111.urls")),
     path("", include("api.dialects.openai.urls")),
     path("", include("api.dialects.a1111.urls")),
     path("generate", GenerateView.as_view(), name="dialect-generate"),
