@@ -1,6 +1,6 @@
 """What the views of the AUTOMATIC1111 dialect share. They stand apart from the OpenAPI document: its clients have A1111's own built in."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from django.http import HttpResponse, JsonResponse
@@ -41,9 +41,11 @@ class A1111View(APIView):
 
 
 class ListView(A1111View):
-    """`GET` of what `read` gives."""
+    """`GET` of what `read` gives, which `as_view` is told."""
 
-    read: Callable[[Principal], object]
+    @staticmethod
+    def read(principal: Principal) -> object:
+        raise NotImplementedError
 
     def get(self, request: Request) -> Response:
         return Response(self.read(self.principal))

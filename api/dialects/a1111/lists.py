@@ -171,9 +171,7 @@ def scripts(principal: Principal) -> JsonObject:
 
 
 def script_info(principal: Principal) -> list[JsonObject]:
-    return [
-        {"name": "controlnet", "is_alwayson": True, "is_img2img": is_img2img, "args": []} for is_img2img in (False, True)
-    ]
+    return [{"name": "controlnet", "is_alwayson": True, "is_img2img": is_img2img, "args": []} for is_img2img in (False, True)]
 
 
 # ---------------------------------------------------------------- files of the library

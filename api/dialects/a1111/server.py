@@ -57,7 +57,9 @@ def memory(principal: Principal) -> JsonObject:
 
 
 def cuda_memory() -> JsonObject:
-    devices: list[JsonObject] = next((worker.device["devices"] for worker in live_workers() if worker.device.get("devices")), [])
+    devices: list[JsonObject] = next(
+        (worker.device["devices"] for worker in live_workers() if worker.device.get("devices")), []
+    )
     if not devices:
         return {"error": "unavailable"}
     free, total = (sum(device[name] for device in devices) for name in ("memory_free", "memory_total"))

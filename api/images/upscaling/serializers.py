@@ -85,7 +85,10 @@ class UpscaleSerializer(SpecSerializer):
             data["scale"] = scale_up_to(width / file.width, height / file.height)
         errors = size_errors(file.width, file.height, data["scale"], data["output_format"])
         if width and height and not errors:
-            errors = {SIZE_FIELDS.get(name, name): error for name, error in size_errors(width, height, 1, data["output_format"]).items()}
+            errors = {
+                SIZE_FIELDS.get(name, name): error
+                for name, error in size_errors(width, height, 1, data["output_format"]).items()
+            }
         if errors:
             raise ValidationError(errors, code="too_large")
         return data
