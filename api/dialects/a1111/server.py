@@ -28,12 +28,12 @@ class OptionsView(A1111View):
     def get(self, request: Request) -> Response:
         return Response(options.get(self.principal))
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         try:
             options.save(self.principal, read_object(request))
         except ValidationError as error:
             raise RequestRefused(error.detail) from None
-        return Response(None)
+        return JsonResponse(None, safe=False)  # DRF's own renderer makes an empty body of null
 
 
 class RefreshView(A1111View):
@@ -41,10 +41,10 @@ class RefreshView(A1111View):
 
     required_scope = SUBMIT
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         if settings.LIBRARY_DIRS and all(folder.is_dir() for folder in settings.LIBRARY_DIRS):
             scan_library()
-        return Response(None)
+        return JsonResponse(None, safe=False)  # DRF's own renderer makes an empty body of null
 
 
 # ---------------------------------------------------------------- memory and flags
