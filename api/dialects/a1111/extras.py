@@ -21,7 +21,7 @@ from rest_framework.request import Request
 from api.dialects.a1111 import options
 from api.dialects.a1111.base import A1111Dialect
 from api.dialects.a1111.errors import BAD_PICTURE, RequestRefused, refusal, renamed
-from api.dialects.a1111.fields import number, switch, text, whole
+from api.dialects.a1111.fields import LenientFields, number, switch, text, whole
 from api.dialects.a1111.option_table import FORMAT, FORMAT_NAMES
 from api.dialects.a1111.upscalers import NONE, find_upscaler
 from api.errors import DarkroomError
@@ -47,7 +47,7 @@ UNMET = {**WITHOUT_FACES, "extras_upscaler_2_visibility": "A second upscaler can
 LONGEST_PICTURE = 1 << 28
 
 
-class ExtrasFields(serializers.Serializer[Any]):
+class ExtrasFields(LenientFields):
     resize_mode = whole(BY_FACTOR, low=BY_FACTOR, high=TO_SIZE)
     show_extras_results = switch(True)
     gfpgan_visibility = number(0.0, low=0, high=1)
@@ -61,10 +61,6 @@ class ExtrasFields(serializers.Serializer[Any]):
     upscaler_2 = text(NONE)
     extras_upscaler_2_visibility = number(0.0, low=0, high=1)
     upscale_first = switch()
-
-    def to_internal_value(self, data: Any) -> Any:
-        said = {name: value for name, value in data.items() if value is not None} if isinstance(data, Mapping) else data
-        return super().to_internal_value(said)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         if unmet := {name: [reason] for name, reason in UNMET.items() if data[name] > 0}:

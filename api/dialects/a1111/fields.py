@@ -8,6 +8,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from api.dialects.a1111.tasks import LONGEST_NAME
 from api.strict import FiniteFloatField
 
 LONGEST = 20_000
@@ -48,7 +49,14 @@ def values() -> Any:
     return serializers.DictField(default=dict)
 
 
-class GenerationFields(serializers.Serializer[Any]):
+class LenientFields(serializers.Serializer[Any]):
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            data = {name: value for name, value in data.items() if value is not None}
+        return super().to_internal_value(data)
+
+
+class GenerationFields(LenientFields):
     """What txt2img and img2img have in common."""
 
     prompt = text()
@@ -90,13 +98,8 @@ class GenerationFields(serializers.Serializer[Any]):
     alwayson_scripts = values()
     send_images = switch(True)
     save_images = switch()
-    force_task_id = text(None)
+    force_task_id = serializers.CharField(default=None, allow_blank=True, max_length=LONGEST_NAME)
     infotext = text(None)
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            data = {name: value for name, value in data.items() if value is not None}
-        return super().to_internal_value(data)
 
 
 class Txt2ImgFields(GenerationFields):

@@ -1,14 +1,13 @@
-"""Between A1111's labels of samplers and noise schedules and the names of schedulers here."""
+"""From A1111's labels of samplers and noise schedules to a scheduler of the request's model."""
 
 from django.conf import settings
 
 from api.catalog import ModelEntry
 from api.dialects.a1111.errors import BAD_SAMPLER, refusal
-from api.images.png_info.samplers import KARRAS, find_scheduler
-from api.images.scheduler_presets import SCHEDULERS, scheduler_label
+from api.images.png_info.samplers import find_scheduler
+from api.images.scheduler_presets import SCHEDULERS
 from api.strict import nearest
 
-KARRAS_LABEL, AUTOMATIC_LABEL = "Karras", "Automatic"
 LONGEST = 100
 
 
@@ -25,10 +24,3 @@ def read_sampler(sampler: str | None, schedule: str | None, entry: ModelEntry) -
     if not SCHEDULERS[name].fits(entry.family):
         return None, f"The sampler '{sampler[:LONGEST]}' does not work with {entry.name}, which was run with its own."
     return name, sentence
-
-
-def labels_of(name: str | None) -> tuple[str, str]:
-    """A1111's labels of the sampler and of its noise schedule; '' for the model's own."""
-    if name and name.endswith(KARRAS):
-        return scheduler_label(name.removesuffix(KARRAS)), KARRAS_LABEL
-    return scheduler_label(name), AUTOMATIC_LABEL

@@ -6,7 +6,7 @@ from api.dialects.a1111.extras import ExtraBatchView, ExtraSingleView
 from api.dialects.a1111.generation import Img2ImgView, Txt2ImgView
 from api.dialects.a1111.interrogate import InterrogateView
 from api.dialects.a1111.png_info import PngInfoView
-from api.dialects.a1111.progress import InternalProgressView, InterruptView, PendingTasksView, ProgressView, SkipView
+from api.dialects.a1111.progress import InternalProgressView, PendingTasksView, ProgressView, StopView
 
 LISTS = {
     "samplers": lists.samplers,
@@ -33,8 +33,8 @@ urlpatterns = [
     path("sdapi/v1/txt2img", Txt2ImgView.as_view(), name="a1111-txt2img"),
     path("sdapi/v1/img2img", Img2ImgView.as_view(), name="a1111-img2img"),
     path("sdapi/v1/progress", ProgressView.as_view(), name="a1111-progress"),
-    path("sdapi/v1/interrupt", InterruptView.as_view(), name="a1111-interrupt"),
-    path("sdapi/v1/skip", SkipView.as_view(), name="a1111-skip"),
+    path("sdapi/v1/interrupt", StopView.as_view(), name="a1111-interrupt"),
+    path("sdapi/v1/skip", StopView.as_view(), name="a1111-skip"),
     path("sdapi/v1/extra-single-image", ExtraSingleView.as_view(), name="a1111-extra-single-image"),
     path("sdapi/v1/extra-batch-images", ExtraBatchView.as_view(), name="a1111-extra-batch-images"),
     path("sdapi/v1/interrogate", InterrogateView.as_view(), name="a1111-interrogate"),

@@ -2,7 +2,8 @@
 
 The canvas is the source in the size of the result. Without `inpaint_area` "mask" and without `outpaint` it is the source brought to
 width × height as `fit` says (scaled to cover it and cropped at the centre, if it says nothing), and the model sees all of it. With them
-it is the source in its own size, grown by `outpaint`: the model sees a part of it, scaled to fit into width × height, and pixels that the mask leaves black are never touched.
+it is the source in its own size, grown by `outpaint`: the model sees a part of it, scaled to fit into width × height, and pixels that
+the mask leaves black are never touched.
 """
 
 from __future__ import annotations
