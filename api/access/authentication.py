@@ -4,9 +4,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
-from api.access.principals import principal_of
+from api.access.principals import challenge_for, principal_of
 from api.access.scopes import Principal
-from api.access.services import CHALLENGE
 
 
 class PrincipalAuthentication(BaseAuthentication):
@@ -26,4 +25,4 @@ class PrincipalAuthentication(BaseAuthentication):
         return principal, principal
 
     def authenticate_header(self, request: Request) -> str:
-        return CHALLENGE
+        return challenge_for(request._request)

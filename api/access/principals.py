@@ -1,5 +1,6 @@
 """The one switch that every surface asks who a request comes from: the API, the dialects, streams, files and metrics."""
 
+import base64
 import ipaddress
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -14,10 +15,11 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 
 from api.access.scopes import LOCAL, SCOPES, Principal
-from api.access.services import KEY_REQUIRED, any_key_exists, authenticate_token, not_authenticated
+from api.access.services import CHALLENGE, KEY_REQUIRED, any_key_exists, authenticate_token, not_authenticated
 
 __all__ = ["LOCAL", "Principal", "aprincipal_of", "principal_of", "visible_to"]
 FOREIGN_ORIGIN = "Requests from this web page's origin are not allowed; CORS_ORIGINS lists those that are."
+BASIC_CHALLENGE = 'Basic realm="Darkroom: the password is an API key", charset="UTF-8"'
 PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 M = TypeVar("M", bound=Model)
 
@@ -56,9 +58,9 @@ def identify(request: HttpRequest) -> Principal:
     refuse_foreign_origin(request, host=request.get_host())
     if is_local(request) and not any_key_exists():
         return LOCAL
-    token = bearer_token(request)
+    token = sent_token(request)
     if token is not None:
-        return authenticate_token(token)
+        return authenticate_token(token, challenge_for(request))
     if (person := logged_in_staff(request)) is not None:
         return person
     raise not_authenticated(KEY_REQUIRED)
@@ -68,13 +70,35 @@ def missing_scope(scope: str) -> PermissionDenied:
     return PermissionDenied(f"This API key lacks the scope '{scope}'.")
 
 
-def bearer_token(request: HttpRequest) -> str | None:
-    """None without an Authorization header; '' for one of another scheme, which no key has."""
+def sent_token(request: HttpRequest) -> str | None:
+    """The Bearer token, or Basic's password (the name before it may be anything). None without an Authorization header; '' for one of
+    another scheme, which no key has.
+    """
     header = request.headers.get("Authorization", "").strip()
     if not header:
         return None
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    scheme, _, credentials = header.partition(" ")
+    credentials = credentials.strip()
+    match scheme.lower():
+        case "bearer":
+            return credentials
+        case "basic":
+            return basic_password(credentials)
+    return ""
+
+
+def basic_password(credentials: str) -> str:
+    """'' for what is no base64 of `name:password`, as RFC 7617 has it."""
+    try:
+        text = base64.b64decode(credentials, validate=True).decode()
+    except ValueError:
+        return ""
+    return text.partition(":")[2]
+
+
+def challenge_for(request: HttpRequest) -> str:
+    """What a 401 asks for: Basic only from who tried that. A browser would show its own dialog to everybody else."""
+    return BASIC_CHALLENGE if request.headers.get("Authorization", "").strip().lower().startswith("basic") else CHALLENGE
 
 
 def logged_in_staff(request: HttpRequest) -> Principal | None:

@@ -13,7 +13,8 @@ from api.access.scopes import GENERAL_LIMITS, MAX_WEIGHT, SCOPES, OwnerLimits, P
 
 CHALLENGE = "Bearer"
 KEY_REQUIRED = (
-    "An API key is required: `Authorization: Bearer drk_…`. `python manage.py create_key NAME` makes one where the server runs."
+    "An API key is required: `Authorization: Bearer drk_…`, or Basic with the key as the password. `python manage.py create_key NAME` "
+    "makes one where the server runs."
 )
 KEY_REFUSED = "This API key is unknown, expired or revoked. `python manage.py create_key NAME` makes one where the server runs."
 LAST_USED_STEP = timedelta(minutes=1)
@@ -70,15 +71,15 @@ def any_key_exists() -> bool:
     return ApiKey.objects.unrevoked().exists()
 
 
-def authenticate_token(token: str) -> Principal:
+def authenticate_token(token: str, challenge: str = CHALLENGE) -> Principal:
     """The principal of an active key. Raises NotAuthenticated with the same words whatever is wrong with it."""
     parts = tokens.parse_token(token)
     if parts is None:
-        raise not_authenticated(KEY_REFUSED)
+        raise not_authenticated(KEY_REFUSED, challenge)
     key = ApiKey.objects.filter(prefix=parts.prefix).first()
     matches = tokens.secret_matches(parts.secret, key.secret_hash if key else NO_HASH)
     if key is None or not matches or not key.is_active:
-        raise not_authenticated(KEY_REFUSED)
+        raise not_authenticated(KEY_REFUSED, challenge)
     note_use(key)
     return key.as_principal()
 
@@ -91,7 +92,7 @@ def note_use(key: ApiKey) -> None:
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
 
 
-def not_authenticated(detail: str) -> NotAuthenticated:
+def not_authenticated(detail: str, challenge: str = CHALLENGE) -> NotAuthenticated:
     error = NotAuthenticated(detail)
-    error.auth_header = CHALLENGE  # type: ignore[attr-defined]  # what DRF sets, for views outside it
+    error.auth_header = challenge  # type: ignore[attr-defined]  # what DRF sets, for views outside it
     return error

@@ -9,9 +9,12 @@ class DialectsConfig(AppConfig):
     def ready(self) -> None:
         from api.dialects import older
         from api.dialects.huggingface import errors as huggingface
+        from api.dialects.a1111 import errors as a1111
         from api.dialects.openai import errors
         from api.problems import register_form
 
+        for prefix in a1111.PREFIXES:
+            register_form(prefix, a1111.render_error)
         for prefix in errors.PREFIXES:
             register_form(prefix, errors.render_error)
         register_form(huggingface.PREFIX, huggingface.render_error)

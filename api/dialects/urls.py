@@ -5,6 +5,7 @@ from api.dialects.layout import LayoutHealthView, LayoutScoreView
 from api.dialects.localai import DetectionView
 
 urlpatterns = [
+    path("", include("api.dialects.a1111.urls")),
     path("", include("api.dialects.openai.urls")),
     path("", include("api.dialects.huggingface.urls")),
     path("v1/detection", DetectionView.as_view(), name="localai-detection"),

@@ -13,6 +13,7 @@ from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.spec import (
     AROUND_MASK,
     BLUR,
+    COVER,
     LARGEST_SIDE,
     LATENT_FILLS,
     ORIGINAL,
@@ -92,7 +93,7 @@ def side_for(pixels: float, has_to_fit: bool) -> int:
 
 def describe_crop(data: Mapping[str, Any], size: tuple[int, int]) -> list[str]:
     """A sentence where most of the picture lies outside the size that it is worked on in: it is scaled to cover it, and cropped."""
-    if grows(data) or (data.get("mask") and data.get("inpaint_area") == AROUND_MASK):
+    if data["fit"] != COVER or grows(data) or (data.get("mask") and data.get("inpaint_area") == AROUND_MASK):
         return []
     (width, height), (wide, high) = (data["image"].width, data["image"].height), size
     scale = max(wide / width, high / height)
@@ -112,6 +113,8 @@ def idle_edits(spec: Txt2ImgSpec) -> Iterator[str]:
 
 
 def idle_painting(spec: Img2ImgSpec) -> Iterator[str]:
+    if spec.fit != COVER and (spec.grows or (spec.mask and spec.inpaint_area == AROUND_MASK)):
+        yield "fit has no effect: the picture keeps its own size."
     if spec.outpaint is not None and not spec.grows:
         yield "outpaint has no effect: it grows no side."
     asked = {

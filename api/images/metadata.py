@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from api.files.formats import FORMATS, encode
-from api.images.scheduler_presets import scheduler_label
+from api.images.scheduler_presets import scheduler_labels
 from api.images.spec import AROUND_MASK, BLUR, EMPTY, NOISE
 from api.json_types import Json, JsonObject
 
@@ -63,9 +63,11 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
     skipped, hires, upscale = parameters.get("clip_skip"), parameters.get("hires") or {}, parameters.get("upscale") or {}
     if hires or upscale:  # the size is that of the first pass
         width, height = parameters.get("width", width), parameters.get("height", height)
+    sampler, schedule = scheduler_labels(parameters.get("scheduler"))
     settings: JsonObject = {
         "Steps": parameters.get("steps"),
-        "Sampler": scheduler_label(parameters.get("scheduler")),
+        "Sampler": sampler,
+        "Schedule type": schedule,
         "CFG scale": parameters.get("guidance_scale"),
         **_seeds(parameters),
         "Size": f"{width}x{height}",

@@ -99,6 +99,17 @@ def most_steps(name: str | None) -> int:
     return SCHEDULERS[name].max_steps if name else MOST_STEPS
 
 
+KARRAS = "_karras"
+"""How the names of those end that are run at Karras's noise levels; each is there without them, too."""
+
+
+def scheduler_labels(name: str | None) -> tuple[str, str]:
+    """AUTOMATIC1111's names for a scheduler and for its noise levels; '' for what is the model's own, or the scheduler's."""
+    if name and name.endswith(KARRAS):
+        return scheduler_label(name.removesuffix(KARRAS)), "Karras"
+    return scheduler_label(name), ""
+
+
 def scheduler_label(name: str | None) -> str:
     """AUTOMATIC1111's name for a scheduler; '' for the model's own."""
     preset = SCHEDULERS.get(name or "")

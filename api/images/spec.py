@@ -33,6 +33,8 @@ MOST_EARLIER = 16
 
 WHOLE, AROUND_MASK = "whole", "mask"
 """Parts of a picture that a model sees while it paints."""
+COVER, STRETCH, CONTAIN = "cover", "stretch", "contain"
+"""How a picture comes to another shape."""
 ORIGINAL, BLUR, NOISE, EMPTY = "original", "blur", "noise", "empty"
 """What painting begins with."""
 LATENT_FILLS = (NOISE, EMPTY)
@@ -242,6 +244,14 @@ class Img2ImgSpec(Txt2ImgSpec):
     kind = "img2img"
 
     image: InputImage = param(shared=False, help="base64, a data URL, a multipart file, or the id of an image here")
+    fit: str = param(
+        default=COVER,
+        shared=False,
+        choices=(COVER, STRETCH, CONTAIN),
+        local_only=True,
+        help="How a picture of another shape comes to width × height: it is scaled to cover that and cropped, or stretched, or scaled to "
+        "be contained in it with its edges repeated around.",
+    )
     mask: InputMask | None = param(
         default=None, omitted=True, shared=False, local_only=True, help="White is painted anew, black is kept."
     )

@@ -1,5 +1,6 @@
 """Requests that say where they come from, and a view that says whom it saw."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -32,3 +33,7 @@ def token(db: None) -> str:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def basic(token: str, name: str = "anyone") -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(f'{name}:{token}'.encode()).decode()}"}

@@ -6,7 +6,7 @@ import pytest
 from django.test import AsyncClient, Client
 
 from api.access.services import create_key
-from tests.access.conftest import bearer
+from tests.access.conftest import basic, bearer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.access.urls")]
 OUTSIDE = "203.0.113.9"
@@ -30,6 +30,14 @@ def test_a_wrong_key_gets_a_401(outside: Client, token: str) -> None:
     reply = outside.get("/who/", headers=bearer("drk_no"))
     assert reply.status_code == 401
     assert reply["WWW-Authenticate"] == "Bearer"
+
+
+def test_basic_is_asked_for_only_of_who_tried_it(outside: Client, token: str) -> None:
+    """A browser shows its own dialog where Basic is asked for."""
+    assert outside.get("/who/")["WWW-Authenticate"] == "Bearer"
+    reply = outside.get("/who/", headers=basic("wrong"))
+    assert (reply.status_code, reply["WWW-Authenticate"][:12]) == (401, "Basic realm=")
+    assert outside.get("/who/", headers=basic(token)).json() == {"owner_key": token.split("_")[1]}
 
 
 def test_the_machine_itself_is_local(client: Client) -> None:

@@ -12,7 +12,7 @@ from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from api.access.principals import aprincipal_of, principal_of
 from api.access.scopes import LOCAL
 from api.access.services import create_key, revoke_key
-from tests.access.conftest import Make, bearer
+from tests.access.conftest import Make, basic, bearer
 
 pytestmark = pytest.mark.django_db
 LOOPBACK = ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"]
@@ -73,6 +73,40 @@ def test_a_key_opens_from_anywhere(make_request: Make, token: str) -> None:
 
 def test_the_scheme_is_read_in_any_case(make_request: Make, token: str) -> None:
     assert principal_of(make_request(headers={"Authorization": f"bearer  {token} "})).key_id
+
+
+@pytest.mark.parametrize("name", ["anyone", "", "a name with ä"])
+def test_a_key_is_basics_password_whatever_the_name(make_request: Make, token: str, name: str) -> None:
+    assert principal_of(make_request(headers=basic(token, name))) == principal_of(make_request(headers=bearer(token)))
+
+
+def test_basics_scheme_is_read_in_any_case(make_request: Make, token: str) -> None:
+    credentials = basic(token)["Authorization"].partition(" ")[2]
+    assert principal_of(make_request(headers={"Authorization": f"bASIC  {credentials} "})).key_id
+
+
+@pytest.mark.parametrize(
+    "credentials", ["", "drk_", "é", "====", "bm8gY29sb24=", "//79", "dXNlcjo=", "dXNlcjpwYXNz", "a" * 100_000]
+)
+def test_what_is_no_key_in_basic_is_refused(make_request: Make, token: str, credentials: str) -> None:
+    with pytest.raises(NotAuthenticated, match="unknown, expired or revoked"):
+        principal_of(make_request(peer="127.0.0.1", headers={"Authorization": f"Basic {credentials}"}))
+
+
+def test_a_key_is_not_basics_name(make_request: Make, token: str) -> None:
+    with pytest.raises(NotAuthenticated):
+        principal_of(make_request(headers=basic("", token)))
+
+
+def test_a_key_in_basic_without_its_scope_is_refused_by_name(make_request: Make) -> None:
+    _, token = create_key(name="reader", scopes=["read"])
+    with pytest.raises(PermissionDenied, match="'submit'"):
+        principal_of(make_request(headers=basic(token)), scope="submit")
+
+
+def test_a_foreign_origin_is_refused_with_basic_too(make_request: Make, token: str) -> None:
+    with pytest.raises(PermissionDenied, match="origin"):
+        principal_of(make_request("POST", headers={**basic(token), "Origin": "https://evil.example"}))
 
 
 def test_a_key_works_behind_a_proxy(make_request: Make, token: str) -> None:

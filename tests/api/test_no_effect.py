@@ -43,6 +43,7 @@ Send = Callable[..., Any]
         ("/api/img2img/", {"mask_blur": 4}, "mask_blur has no effect without a mask"),
         ("/api/img2img/", {"mask_invert": True}, "mask_invert has no effect without a mask"),
         ("/api/img2img/", {"fill": "noise"}, "fill has no effect without a mask"),
+        ("/api/img2img/", {"outpaint": {"left": 8}, "fit": "stretch"}, "fit has no effect: the picture keeps its own size"),
         ("/api/img2img/", {"outpaint": {"left": 8}, "mask_padding": 8}, "mask_padding has no effect without inpaint_area"),
         ("/api/img2img/", {"outpaint": {"left": 8}, "mask_invert": True}, "mask_invert has no effect without a mask"),
         ("/api/img2img/", {"outpaint": {"left": 8}, "fill": "blur"}, "fill 'blur' has no effect without a mask"),

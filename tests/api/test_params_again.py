@@ -64,6 +64,7 @@ PAINTING = {
     "inpaint_area": "mask",
     "mask_padding": 8,
     "fill": "noise",
+    "fit": "contain",
 }
 
 

@@ -62,6 +62,32 @@ def test_around_a_mask_the_result_is_the_picture_in_its_own_size_with_its_own_pi
         assert not np.array_equal(np.asarray(made)[~outside], np.asarray(painting(*size))[~outside])
 
 
+def halves(width: int, height: int) -> Image.Image:
+    """Red on the left, blue on the right."""
+    picture = Image.new("RGB", (width, height), "red")
+    picture.paste((0, 0, 255), (width // 2, 0, width, height))
+    return picture
+
+
+def test_a_wide_picture_is_cropped_or_stretched_or_contained_with_its_edges_repeated() -> None:
+    wide = halves(128, 64)
+    cover, stretch, contain = (np.asarray(asked(wide, fit=fit).frame.view) for fit in ("cover", "stretch", "contain"))
+    assert {one.shape for one in (cover, stretch, contain)} == {(64, 64, 3)}
+    assert np.array_equal(cover, np.asarray(wide.crop((32, 0, 96, 64))))
+    assert np.array_equal(stretch, np.asarray(wide.resize((64, 64), Image.Resampling.LANCZOS)))
+    inner = np.asarray(wide.resize((64, 32), Image.Resampling.LANCZOS))
+    assert np.array_equal(contain, np.pad(inner, ((16, 16), (0, 0), (0, 0)), mode="edge"))
+
+
+@pytest.mark.parametrize("fit", ["cover", "stretch", "contain"])
+def test_the_mask_comes_to_the_size_as_the_picture_does(fit: str) -> None:
+    picture, mask = halves(128, 64), spot((128, 64), (64, 0, 128, 64))
+    frame = asked(picture, mask, fit=fit).frame
+    assert frame.view_mask is not None
+    blue = np.asarray(frame.view)[..., 2] > 128
+    assert (blue == (np.asarray(frame.view_mask) > 128)).mean() > 0.98
+
+
 GROWN = [{"right": 40}, {"left": 1}, {"top": 7, "bottom": 33}, {"left": 20, "right": 30, "top": 10, "bottom": 5}]
 
 

@@ -106,7 +106,7 @@ def test_the_text_has_automatic1111_s_form() -> None:
 
     assert text == (
         "a lake\nNegative prompt: blurry\n"
-        "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 5.5, Seed: 42, Size: 512x768, Model: stable-diffusion-v1-5, "
+        "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 42, Size: 512x768, Model: stable-diffusion-v1-5, "
         "Denoising strength: 0.6, Clip skip: 2, Version: Darkroom"
     )
 

@@ -112,7 +112,7 @@ def test_every_field_of_ours_comes_back_or_is_said_to_be_left_out(ask: Ask) -> N
         "steps": 3, "guidance_scale": 4.0, "seed": 8, "variation": {"seed": 3, "strength": 0.5}, "scheduler": "euler",
         "loras": [{"id": "riso", "weight": 0.5}], "control": [CONTROL], "clip_skip": 1, "hires": {"scale": 2.0},
         "upscale": {"model_id": "lanczos", "scale": 2}, "image": "i", "mask": "m", "mask_invert": True, "mask_blur": 2.0,
-        "inpaint_area": "mask", "mask_padding": 8, "fill": "noise", "outpaint": {"left": 8}, "strength": 0.5,
+        "inpaint_area": "mask", "mask_padding": 8, "fill": "noise", "outpaint": {"left": 8}, "fit": "stretch", "strength": 0.5,
     }  # fmt: skip
     assert {*made_with, *of_the_job} == {one.name for one in fields_of(Img2ImgSpec)}
     answer = ask(png(darkroom=json.dumps(made_with)))

@@ -66,6 +66,13 @@ BODIES: dict[str, Any] = {
     "hf/object-detection": {"inputs": picture()},
     "hf/zero-shot-image-classification": {"inputs": picture(), "parameters": {"candidate_labels": ["a circle", "a lake"]}},
     "hf/models/<path:model_id>": {"inputs": "a red circle"},
+    "sdapi/v1/txt2img": PICTURE,
+    "sdapi/v1/img2img": {**PICTURE, "init_images": [picture()]},
+    "sdapi/v1/extra-single-image": {"image": picture(), "upscaler_1": "Lanczos"},
+    "sdapi/v1/extra-batch-images": {"imageList": [{"data": picture(), "name": "a"}], "upscaler_1": "Lanczos"},
+    "sdapi/v1/interrogate": {"image": picture()},
+    "sdapi/v1/reload-checkpoint": {},
+    "sdapi/v1/unload-checkpoint": {},
     "api/models/<path:model_id>/load/": {},
     "api/models/<path:model_id>/unload/": {},
 }

@@ -8,11 +8,17 @@ from PIL import Image, ImageOps
 from api.images.backends.frames import flatten
 from api.images.backends.preprocessors.maps import MAPS
 from api.images.backends.request import ImageRequest
-from api.images.spec import Img2ImgSpec
+from api.images.spec import CONTAIN, COVER, STRETCH, Img2ImgSpec
+
+BROUGHT = {
+    COVER: "scaled to cover them, and cropped at the centre",
+    STRETCH: "stretched to them",
+    CONTAIN: "scaled to fit into them, its edges repeated around",
+}
 
 
 def control_map(request: ImageRequest, number: int) -> Image.Image:
-    """RGB, width × height: scaled to cover and cropped as the source picture is, and only then made a map."""
+    """RGB, width × height: brought to that as the source picture is, and only then made a map."""
     picture = flatten(request.controls[number])
     if has_frame(request):
         seen = request.frame.show_beside(picture)
@@ -26,10 +32,14 @@ def notes_on_controls(request: ImageRequest) -> list[str]:
     """In sentences what of the control maps is not as it was sent."""
     return [
         f"control[{number}].image ({picture.width}×{picture.height}) has another shape than the pictures "
-        f"({'×'.join(map(str, covered_size(request)))}): it was scaled to cover them, and cropped at the centre."
+        f"({'×'.join(map(str, covered_size(request)))}): it was {BROUGHT[fit_of(request)]}."
         for number, picture in enumerate(request.controls)
         if is_cropped(request, picture)
     ]
+
+
+def fit_of(request: ImageRequest) -> str:
+    return request.spec.fit if isinstance(request.spec, Img2ImgSpec) else COVER
 
 
 def is_cropped(request: ImageRequest, picture: Image.Image) -> bool:

@@ -1,8 +1,9 @@
 """What a model sees of the picture that a request starts from, and how what it paints is laid back. No torch.
 
-The canvas is the source in the size of the result. Without `inpaint_area` "mask" and without `outpaint` it is the source scaled to cover
-width × height and cropped at the centre, and the model sees all of it. With them it is the source in its own size, grown by `outpaint`:
-the model sees a part of it, scaled to fit into width × height, and pixels that the mask leaves black are never touched.
+The canvas is the source in the size of the result. Without `inpaint_area` "mask" and without `outpaint` it is the source brought to
+width × height as `fit` says (scaled to cover it and cropped at the centre, if it says nothing), and the model sees all of it. With them
+it is the source in its own size, grown by `outpaint`: the model sees a part of it, scaled to fit into width × height, and pixels that
+the mask leaves black are never touched.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from api.images.spec import AROUND_MASK, BLUR, Img2ImgSpec, Outpaint
+from api.images.spec import AROUND_MASK, BLUR, CONTAIN, COVER, STRETCH, Img2ImgSpec, Outpaint
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom; the last two are outside."""
@@ -40,6 +41,8 @@ class Frame:
     """L: where the model is shown the colours around instead of the canvas."""
     grown: Outpaint = NOT_GROWN
     """By how much the canvas is larger than the source."""
+    fit: str = COVER
+    """How a picture of another shape comes to the canvas."""
 
     @cached_property
     def inner(self) -> Box:
@@ -81,12 +84,12 @@ class Frame:
         return result
 
     def show_beside(self, picture: Image.Image) -> Image.Image:
-        """Another picture as the model sees it: one in the size of the source is grown as that is; any other is scaled to cover the canvas,
-        and cropped at the centre.
+        """Another picture as the model sees it: one in the size of the source is grown as that is; any other is brought to the canvas
+        as the source is.
         """
         if self.grown.grows and self.is_as_source(picture):
             return self._show(grow(picture, self.grown), Image.Resampling.LANCZOS)
-        return self._show(ImageOps.fit(picture, self.canvas.size, Image.Resampling.LANCZOS), Image.Resampling.LANCZOS)
+        return self._show(bring_to(self.canvas.size, picture, self.fit), Image.Resampling.LANCZOS)
 
     def is_as_source(self, picture: Image.Image) -> bool:
         width, height = self.canvas.size
@@ -107,10 +110,10 @@ def make_frame(spec: Img2ImgSpec, image: Image.Image, mask: Image.Image | None) 
     keeps_size = spec.grows or (mask is not None and spec.inpaint_area == AROUND_MASK)
     painted = None if mask is None else read_mask(mask, source.size, inverted=spec.mask_invert)
     if not keeps_size:
-        canvas = ImageOps.fit(source, size, Image.Resampling.LANCZOS)
-        fitted = None if painted is None else ImageOps.fit(painted, size, Image.Resampling.BILINEAR)
+        canvas = bring_to(size, source, spec.fit)
+        fitted = None if painted is None else bring_to(size, painted, spec.fit, Image.Resampling.BILINEAR)
         filled = fitted if spec.fill == BLUR else None
-        return Frame(canvas, fitted, (0, 0, *size), size, spec.mask_blur, filled)
+        return Frame(canvas, fitted, (0, 0, *size), size, spec.mask_blur, filled, fit=spec.fit)
     grown = (spec.grows and spec.outpaint) or NOT_GROWN
     canvas, border = grow(source, grown), make_border(source.size, grown)
     whole = border.copy()
@@ -122,6 +125,19 @@ def make_frame(spec: Img2ImgSpec, image: Image.Image, mask: Image.Image | None) 
     assert frame.soft_mask is not None
     box = box_around(frame.soft_mask, spec.mask_padding, size)
     return Frame(canvas, whole, box, size, spec.mask_blur, frame.filled, grown)
+
+
+def bring_to(
+    size: tuple[int, int], picture: Image.Image, fit: str, resampling: Image.Resampling = Image.Resampling.LANCZOS
+) -> Image.Image:
+    if fit == STRETCH:
+        return picture if picture.size == size else picture.resize(size, resampling)
+    if fit == CONTAIN:
+        inner = ImageOps.contain(picture, size, resampling)
+        left, top = (size[0] - inner.width) // 2, (size[1] - inner.height) // 2
+        by = Outpaint(left=left, top=top, right=size[0] - inner.width - left, bottom=size[1] - inner.height - top)
+        return grow(inner, by)
+    return ImageOps.fit(picture, size, resampling)
 
 
 def read_mask(mask: Image.Image, size: tuple[int, int], *, inverted: bool) -> Image.Image:

@@ -25,14 +25,11 @@ NOTHING_LOST = {"Template", "Negative Template", "NGMS", "Emphasis", "Module 1",
 
 def read_infotext(text: str) -> Found | None:
     """None where it is no such text."""
-    matches = list(_SETTINGS.finditer(text))
-    if not matches:
+    parts = split_infotext(text)
+    if parts is None:
         return None
-    line = matches[-1]
-    head = text[: line.start()]
-    prompt, _, negative = head.partition(NEGATIVE)
-    pairs = read_pairs(line[1])
-    found = Found(source_of(pairs.get("Version", "")), prompt.strip(), negative.strip(), A1111)
+    prompt, negative, pairs = parts
+    found = Found(source_of(pairs.get("Version", "")), prompt, negative, A1111)
     if found.source == "darkroom":
         syntax = pairs.get("Prompt syntax", "")
         found.syntax = syntax if syntax in SYNTAXES else COMPEL
@@ -59,6 +56,16 @@ def read_infotext(text: str) -> Found | None:
         found.warnings.append(f"The noise came from the {pairs['RNG']}'s generator: the same seed gives another picture here.")
     found.warnings += describe_unread(pairs)
     return found
+
+
+def split_infotext(text: str) -> tuple[str, str, dict[str, str]] | None:
+    """The prompt, what to leave out, the settings as texts; None where it is no such text."""
+    matches = list(_SETTINGS.finditer(text))
+    if not matches:
+        return None
+    line = matches[-1]
+    prompt, _, negative = text[: line.start()].partition(NEGATIVE)
+    return prompt.strip(), negative.strip(), read_pairs(line[1])
 
 
 def read_variation(pairs: dict[str, str], found: Found) -> None:

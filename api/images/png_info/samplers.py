@@ -2,9 +2,8 @@
 
 import re
 
-from api.images.scheduler_presets import SCHEDULERS
+from api.images.scheduler_presets import KARRAS, SCHEDULERS
 
-KARRAS = "_karras"
 PLAIN_SCHEDULES = {"", "normal", "simple", "uniform", "native", "default", "sgm_uniform", "ddim_uniform", "discrete"}
 AUTOMATIC = "automatic"
 AUTOMATIC_KARRAS = {"dpmpp_2m", "dpm2", "dpm2_a"}
@@ -47,7 +46,7 @@ def our_name(sampler: str) -> str | None:
     folded = sampler.strip().lower()
     if folded in BY_LABEL:
         return BY_LABEL[folded]
-    name = re.sub(r"[\s-]+", "_", folded.replace("dpm++", "dpmpp"))
+    name = re.sub(r"[\s-]+", "_", folded.replace("dpm++", "dpmpp")).removeprefix("k_")
     karras = re.fullmatch(r"(.+)_(?:k|karras)", name)
     base = karras[1] if karras else name
     base = OTHERS.get(base, base)

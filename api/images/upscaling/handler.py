@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from api.errors import DarkroomError
 from api.files import storage
@@ -38,7 +38,7 @@ class Upscale(JobKind[UpscaleSpec]):
         for run in batch:
             spec = run.spec
             enlarged = enlarge(run, spec.model_id, open_source(run), spec.scale, TilesAsSteps(run))
-            yield Finished(run, save(run, enlarged))
+            yield Finished(run, save(run, bring_to_size(enlarged, spec)))
 
     def record(self, job: Job, output: storage.WrittenFile) -> JsonObject:
         source = self.read_spec(job).image
@@ -58,6 +58,12 @@ def open_source(run: Run) -> Image.Image:
     """Raises MissingFile."""
     with run.measure("decode"):
         return open_input(run.spec.image, "RGBA")
+
+
+def bring_to_size(picture: Image.Image, spec: UpscaleSpec) -> Image.Image:
+    if spec.width is None or spec.height is None or picture.size == (spec.width, spec.height):
+        return picture
+    return ImageOps.fit(picture, (spec.width, spec.height), Image.Resampling.LANCZOS)
 
 
 def save(run: Run, picture: Image.Image) -> storage.WrittenFile:

@@ -1,5 +1,6 @@
 """What a request to enlarge a picture may say, and what it comes to once everything left open is decided."""
 
+from math import ceil
 from typing import Any
 
 from django.conf import settings
@@ -9,11 +10,14 @@ from api.catalog import UPSCALING, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.formats import FORMATS
 from api.images.spec import MOST_KNOWN
-from api.images.upscaling.spec import UpscaleSpec, UpscaleUse
+from api.images.upscaling.spec import LARGEST_SCALE, SMALLEST_SCALE, UpscaleSpec, UpscaleUse
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import SpecSerializer
 from config.catalog import get_catalog
+
+SIZE_FIELDS = {"scale": "width"}
+"""Where a size is named, in the place of a scale."""
 
 
 def check_upscaler(value: str) -> str:
@@ -42,10 +46,9 @@ def size_errors(width: int, height: int, scale: int, output_format: str) -> dict
     """What speaks against a picture of this size, enlarged, by the field that says it; {} where nothing does."""
     wide, high = width * scale, height * scale
     if wide * high > settings.MAX_UPSCALED_PIXELS:
-        detail = (
-            f"{width} × {height} enlarged by {scale} has {wide * high / 1e6:.1f} megapixels, and at most "
-            f"{settings.MAX_UPSCALED_PIXELS / 1e6:.1f} are made."
-        )
+        by = f" enlarged by {scale}" if scale > 1 else ""
+        most = f"{settings.MAX_UPSCALED_PIXELS / 1e6:.1f}"
+        detail = f"{width} × {height}{by} has {wide * high / 1e6:.1f} megapixels, and at most {most} are made."
         return {"scale": [detail]}
     format = FORMATS[output_format]
     if max(wide, high) > format.max_side:
@@ -55,6 +58,11 @@ def size_errors(width: int, height: int, scale: int, output_format: str) -> dict
         )
         return {"output_format": [detail]}
     return {}
+
+
+def scale_up_to(*times: float) -> int:
+    """The smallest that brings both sides up to a size, as far as one does."""
+    return min(LARGEST_SCALE, max(SMALLEST_SCALE, ceil(max(times))))
 
 
 class UpscaleUseSerializer(SpecSerializer):
@@ -71,8 +79,18 @@ class UpscaleSerializer(JobRequest):
         return check_upscaler(value)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        file = data["image"]
-        if errors := size_errors(file.width, file.height, data["scale"], data["output_format"]):
+        file, width, height = data["image"], data.get("width"), data.get("height")
+        if (width is None) != (height is None):
+            raise ValidationError({"width" if width is None else "height": ["A size has both."]}, code="required")
+        if width and height and not self.initial_data.get("scale"):
+            data["scale"] = scale_up_to(width / file.width, height / file.height)
+        errors = size_errors(file.width, file.height, data["scale"], data["output_format"])
+        if width and height and not errors:
+            errors = {
+                SIZE_FIELDS.get(name, name): error
+                for name, error in size_errors(width, height, 1, data["output_format"]).items()
+            }
+        if errors:
             raise ValidationError(errors, code="too_large")
         return data
 

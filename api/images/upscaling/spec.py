@@ -10,6 +10,8 @@ from api.files.formats import FORMAT_NAMES
 from api.specs import InputTransparentImage, Spec, param
 
 SMALLEST_SCALE, LARGEST_SCALE, USUAL_SCALE = 2, 4, 2
+LARGEST_SIDE = 65_500
+"""Of a result whose size is named."""
 
 
 def scale_param() -> Any:
@@ -18,6 +20,17 @@ def scale_param() -> Any:
         minimum=SMALLEST_SCALE,
         maximum=LARGEST_SCALE,
         help="How many times as wide and high, whatever the model's own scale is: Lanczos makes up the difference.",
+    )
+
+
+def size_param(side: str) -> Any:
+    return param(
+        default=None,
+        omitted=True,
+        minimum=1,
+        maximum=LARGEST_SIDE,
+        help=f"The {side} of the result, both or neither: what was enlarged is brought to this size, and cropped from its middle where its "
+        "shape is another. `scale` then is, where it isn't given, what comes up to that size.",
     )
 
 
@@ -31,13 +44,15 @@ def upscaler_param() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleSpec(Spec):
-    """A request for a picture that is 2, 3 or 4 times as wide and high."""
+    """A request for a picture that is 2, 3 or 4 times as wide and high, or of a size that it names."""
 
     kind = "upscale"
 
     image: InputTransparentImage = param(help="base64, a data URL, a multipart file, or the id of an image here")
     model_id: str = upscaler_param()
     scale: int = scale_param()
+    width: int | None = size_param("width")
+    height: int | None = size_param("height")
     output_format: str = param(default="png", choices=FORMAT_NAMES)
 
     @property

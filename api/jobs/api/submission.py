@@ -106,7 +106,7 @@ def submit(
     )
 
 
-def find_under_way(submission: Submission, *, principal: Any, source: str) -> Job | None:
+def find_under_way(submission: Submission, *, principal: Any, source: str, webhook: Webhook | None = None) -> Job | None:
     """The newest job of this owner and API that was asked in the same words and has not ended."""
     equal = Job.objects.filter(owner_key=principal.owner_key, status__in=ACTIVE, source=source, kind=submission.spec.kind)
-    return equal.filter(body_hash=fingerprint(submission)).order_by("-id").first()
+    return equal.filter(body_hash=fingerprint(submission, webhook)).order_by("-id").first()

@@ -88,7 +88,7 @@ class ImagesView(OpenAIDialect):
     def submit(self, submission: Submission, idempotency_key: str | None) -> Job:
         """An SDK that asks again, in the same words, for what is still under way means that."""
         if idempotency_key is None and is_retry(self.request):
-            earlier = find_under_way(submission, principal=self.request.auth, source=self.source)
+            earlier = find_under_way(submission, principal=self.request.auth, source=self.source, webhook=self.webhook)
             if earlier is not None:
                 return earlier
         return super().submit(submission, idempotency_key)

@@ -1,0 +1,80 @@
+"""`POST /sdapi/v1/txt2img` and `/sdapi/v1/img2img`: an ordinary job, told as A1111 does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar
+
+from django.http import HttpResponse, JsonResponse
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from api.dialects.a1111.base import A1111Dialect
+from api.dialects.a1111.errors import RequestRefused, renamed
+from api.dialects.a1111.fields import GenerationFields, Img2ImgFields, Txt2ImgFields
+from api.dialects.a1111.hires import put_hires
+from api.dialects.a1111.info import make_echo, make_info
+from api.dialects.a1111.painting import put_painting
+from api.dialects.a1111.scripts import put_scripts
+from api.dialects.a1111.styles import apply_styles
+from api.dialects.a1111.tasks import naming
+from api.dialects.a1111.translation import Translated, translate
+from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
+from api.jobs.api.submission import Submission
+from api.jobs.models import Job
+
+
+class GenerationView(A1111Dialect):
+    """A subclass says what its body has beside the fields of both."""
+
+    thing = "picture"
+    fields_class: ClassVar[type[GenerationFields]]
+    serializer_class: ClassVar[type[Txt2ImgSerializer]]
+    put_own: ClassVar[Callable[[Translated], None]]
+
+    def parse(self, request: Request) -> Submission:
+        try:
+            self.body = self.validated(self.fields_class, request.data).validated_data
+        except ValidationError as error:
+            raise RequestRefused(error.detail) from None
+        translated = translate(self.body, self.principal)
+        type(self).put_own(translated)
+        apply_styles(translated)
+        put_scripts(translated)
+        self.words = translated.request["prompt"], translated.request["negative_prompt"]
+        return self.submission(translated)
+
+    def submission(self, translated: Translated) -> Submission:
+        try:
+            serializer = self.validated(self.serializer_class, translated.request, takes_empty_prompt=True)
+        except ValidationError as error:
+            raise RequestRefused(renamed(error.detail, translated.names)) from None
+        submission: Submission = serializer.resolve()
+        submission = replace(submission, warnings=(*translated.warnings, *submission.warnings))
+        if translated.drawn:  # what was drawn is no part of what was asked
+            asked = {**submission.fingerprint, "variation": {"strength": self.body["subseed_strength"]}}
+            submission = replace(submission, fingerprint=asked)
+        if self.body["force_task_id"]:
+            submission = replace(submission, link=naming(self.body["force_task_id"], submission.spec))
+        return submission
+
+    def render(self, job: Job) -> HttpResponse:
+        images = self.result(job, "base64")["images"]
+        sent = [image["image_base64"] for image in images if image["image_base64"]] if self.body["send_images"] else []
+        info = make_info(job, self.body, self.words, images)
+        return JsonResponse({"images": sent, "parameters": make_echo(job, self.body), "info": info})
+
+
+class Txt2ImgView(GenerationView):
+    """Make pictures from a prompt."""
+
+    fields_class = Txt2ImgFields
+    serializer_class = Txt2ImgSerializer
+    put_own = put_hires
+
+
+class Img2ImgView(GenerationView):
+    """Make pictures from a picture and a prompt; with a mask, paint a part of it anew."""
+
+    fields_class = Img2ImgFields
+    serializer_class = Img2ImgSerializer
+    put_own = put_painting

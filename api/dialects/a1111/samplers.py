@@ -1,0 +1,26 @@
+"""From A1111's labels of samplers and noise schedules to a scheduler of the request's model."""
+
+from django.conf import settings
+
+from api.catalog import ModelEntry
+from api.dialects.a1111.errors import BAD_SAMPLER, refusal
+from api.images.png_info.samplers import find_scheduler
+from api.images.scheduler_presets import SCHEDULERS
+from api.strict import nearest
+
+LONGEST = 100
+
+
+def read_sampler(sampler: str | None, schedule: str | None, entry: ModelEntry) -> tuple[str | None, str]:
+    """The scheduler, None for the model's own; and a sentence where it isn't what was asked for. Raises RequestRefused."""
+    if not sampler:
+        return None, ""
+    name, sentence = find_scheduler(sampler[:LONGEST], (schedule or "automatic")[:LONGEST])
+    if name is None:
+        labels = [preset.label for preset in SCHEDULERS.values()]
+        raise refusal("sampler_name", f"There is no sampler '{sampler[:LONGEST]}'.{nearest(sampler, labels)}", BAD_SAMPLER)
+    if not settings.USE_LOCAL_MODELS:
+        return None, f"The sampler '{sampler[:LONGEST]}' has no effect: a hosted model uses its own."
+    if not SCHEDULERS[name].fits(entry.family):
+        return None, f"The sampler '{sampler[:LONGEST]}' does not work with {entry.name}, which was run with its own."
+    return name, sentence
