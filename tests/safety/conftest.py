@@ -12,6 +12,7 @@ from api.devices import probe_device
 from api.downloads.store import ModelStore
 from api.jobs.models import Job
 from api.model_loader import ModelLoader
+from api.safety.rules.screening import active_rules
 from config.catalog import get_catalog
 from tests.models.tiny import build_tiny_sd
 from tests.vision.conftest import ASYNC, work
@@ -56,3 +57,10 @@ def run(client: Client, loader: ModelLoader) -> Callable[..., Job]:
         return Job.objects.get(pk=reply.json()["id"])
 
     return send
+
+
+@pytest.fixture(autouse=True)
+def no_rules_of_other_tests() -> Iterator[None]:
+    """A process keeps rules for two seconds, and a test that is rolled back tells it nothing."""
+    yield
+    active_rules.forget()

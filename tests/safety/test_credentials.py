@@ -109,7 +109,9 @@ def test_without_a_certificate_a_file_is_what_it_was(settings: Any, tmp_path: Pa
 
 @DATABASE
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_a_picture_from_a_prompt_says_that_a_model_made_it(run: Run, issued: Issued, output_format: str, client: Client) -> None:
+def test_a_picture_from_a_prompt_says_that_a_model_made_it(
+    run: Run, issued: Issued, output_format: str, client: Client
+) -> None:
     job = run(prompt="a red lake", seed=3, output_format=output_format)
     [image] = job.result["images"]  # type: ignore[index]
     assert image["content_credentials"] == {"signed_by": "Example Studio", "digital_source_type": "trainedAlgorithmicMedia"}
@@ -122,7 +124,9 @@ def test_a_picture_from_a_prompt_says_that_a_model_made_it(run: Run, issued: Iss
     assert texts["parameters"].startswith("a red lake")
     shown = client.post("/api/png-info/", {"image": str(file.pk)}, content_type="application/json").json()
     assert (shown["source"], shown["request"]["prompt"]) == ("darkroom", "a red lake")
-    assert client.get(f"/api/jobs/{job.pk}/").json()["result"]["images"][0]["content_credentials"] == image["content_credentials"]
+    assert (
+        client.get(f"/api/jobs/{job.pk}/").json()["result"]["images"][0]["content_credentials"] == image["content_credentials"]
+    )
     assert len(data) == file.size == len(client.get(f"/api/images/{file.pk}/file/").getvalue())
 
 
