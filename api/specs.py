@@ -187,6 +187,11 @@ class Spec:
         return ""
 
     @property
+    def asking_texts(self) -> tuple[str, ...]:
+        """What says in words what is to be made or answered: rules for prompts read it. Not what is only compared, found or left out."""
+        return ()
+
+    @property
     def input_ids(self) -> tuple[str, ...]:
         """The files that the request starts from, each once."""
         return tuple(dict.fromkeys(_input_ids(self)))

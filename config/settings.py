@@ -120,6 +120,10 @@ PROMPT_SYNTAX = env_choice("PROMPT_SYNTAX", "compel", ("compel", "a1111", "plain
 """For requests that name no prompt_syntax."""
 IMAGE_METADATA = env_bool("IMAGE_METADATA", True)
 
+# Safety and provenance
+C2PA_CERTIFICATE = env_path("C2PA_CERTIFICATE")  # PEM, the signer's certificate first, then those that vouch for it
+C2PA_PRIVATE_KEY = env_path("C2PA_PRIVATE_KEY")
+
 # Limits of what a client may send
 MAX_BODY_BYTES = env_bytes("MAX_BODY_BYTES", 32 * 2**20) or 0
 MAX_IMAGE_PIXELS = env_int("MAX_IMAGE_PIXELS", 25_000_000, low=10_000, high=1_000_000_000)
@@ -154,6 +158,7 @@ INSTALLED_APPS = [
     "api.files",
     "api.library",
     "api.webhooks",
+    "api.safety",
     "api.images",
     "api.scoring",
     "api.vision",

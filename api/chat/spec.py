@@ -87,5 +87,10 @@ class ChatSpec(Spec):
         return (asked[-1] if asked else "")[:2000]
 
     @property
+    def asking_texts(self) -> tuple[str, ...]:
+        """All but earlier answers, which are the model's words."""
+        return tuple(text_of(turn) for turn in self.messages if turn["role"] != "assistant")
+
+    @property
     def input_ids(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(images_of(self.messages)))

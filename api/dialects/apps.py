@@ -8,8 +8,8 @@ class DialectsConfig(AppConfig):
 
     def ready(self) -> None:
         from api.dialects import older
-        from api.dialects.huggingface import errors as huggingface
         from api.dialects.a1111 import errors as a1111
+        from api.dialects.huggingface import errors as huggingface
         from api.dialects.openai import errors
         from api.problems import register_form
 

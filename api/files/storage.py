@@ -21,6 +21,7 @@ from api.files.decoding import flatten
 from api.files.formats import FORMATS, THUMBNAIL, encode
 from api.jobs.disk import DiskFull, disk_usage, ensure_free_space, free_space
 from api.jobs.identifiers import uuid7
+from api.json_types import JsonObject
 from api.outages import is_disk_full
 
 __all__ = ["DiskFull", "ensure_free_space", "free_space"]
@@ -41,6 +42,13 @@ class WrittenFile:
     content_type: str
     width: int
     height: int
+    credentials: JsonObject | None = None
+    """What is said of the Content Credentials in the file, where it has some."""
+
+    @property
+    def credentials_field(self) -> JsonObject:
+        """For the picture in a job's result; nothing where the file has none."""
+        return {"content_credentials": self.credentials} if self.credentials else {}
 
 
 def write_image_files(

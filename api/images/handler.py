@@ -15,7 +15,7 @@ from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
 from api.images.output_sinks import OutputSink
-from api.images.pictures import Output, Picture, Run, discard, open_request, open_sink, save
+from api.images.pictures import Output, Picture, Run, discard, open_request, open_sink, picture_provenance, save
 from api.images.rendering import render_image
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import Source, link_sources, set_tags
@@ -72,11 +72,14 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
                 elif isinstance(run_result, DarkroomError):
                     yield Failed(run, run_result)
                 else:
-                    yield save(run, enlarge_kept(run, sink.choose(index)))
+                    yield save(run, enlarge_kept(run, sink.choose(index)), picture_provenance(run.spec))
 
     def record(self, job: Job, output: Output) -> JsonObject:
         sources = find_sources(output.spec)
-        images = [describe(record_picture(job, output.spec, picture, sources)) for picture in output.pictures]
+        images = [
+            {**describe(record_picture(job, output.spec, picture, sources)), **picture.file.credentials_field}
+            for picture in output.pictures
+        ]
         ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
         preset = {"preset": output.spec.preset} if output.spec.preset else {}
         return {"images": images, "candidates": output.choice.candidates, **ranking, **preset}

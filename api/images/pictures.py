@@ -18,6 +18,8 @@ from api.images.ranking import DEFAULT, weights_of
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.jobs.running import Failed, Finished, Outcome, RunningJob
 from api.runtime.input_pictures import open_input
+from api.safety.credentials.provenance import EDITED, GENERATED, Provenance, provenance_of
+from api.safety.output import write_picture
 
 if TYPE_CHECKING:
     from api.images.backends.request import ImageRequest
@@ -71,26 +73,35 @@ def open_sink(runs: Sequence[Run]) -> OutputSink:
     return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks)
 
 
-def save(run: Run, choice: SelectedPictures) -> Outcome:
+def picture_provenance(spec: Txt2ImgSpec) -> Provenance | None:
+    """For the thread that runs models."""
+    return provenance_of(spec, EDITED if isinstance(spec, Img2ImgSpec) else GENERATED)
+
+
+def save(run: Run, choice: SelectedPictures, provenance: Provenance | None) -> Outcome:
+    """For any thread."""
     pictures: list[Picture] = []
     try:
         with run.measure("save"):
             for index, made in enumerate(choice.kept):
-                pictures.append(Picture(save_picture(run, made), made, index))
+                pictures.append(Picture(save_picture(run, made, provenance), made, index))
     except DiskFull:
         remove(pictures)
         return Failed(run, DarkroomError("disk_full", 507, "The disk is full; the pictures could not be kept."))
+    except DarkroomError as error:
+        remove(pictures)
+        return Failed(run, error)
     return Finished(run, Output(run.spec, pictures, choice))
 
 
-def save_picture(run: Run, made: GeneratedPicture) -> storage.WrittenFile:
+def save_picture(run: Run, made: GeneratedPicture, provenance: Provenance | None) -> storage.WrittenFile:
     from api.images.metadata import encode_image
 
     spec = run.spec
     described = {**spec.to_json(), "seed": made.seed, "job": str(run.id), "scores": made.scores}
     carried = described if settings.IMAGE_METADATA else None
     data = encode_image(made.picture, spec.output_format, carried, run.warn, spec.output_quality)
-    return storage.write_image_files(data, made.picture, spec.output_format)
+    return write_picture(data, made.picture, spec.output_format, provenance)
 
 
 def discard(output: Output) -> None:

@@ -51,7 +51,7 @@ def record_derived(job: Job, file: storage.WrittenFile, *, origin: str, source: 
     )
     if found := GeneratedImage.objects.filter(pk=UUID(source)).first():
         link_sources(image, [(ImageSource.Role.IMAGE, found)])
-    return {"id": str(image.pk), "width": image.width, "height": image.height}
+    return {"id": str(image.pk), "width": image.width, "height": image.height, **file.credentials_field}
 
 
 def upload_image(*, owner_key: str, data: bytes, expires_in: timedelta) -> GeneratedImage:

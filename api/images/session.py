@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from api.errors import DarkroomError, DeviceFault
 from api.images.hooks import RunHooks
 from api.images.output_sinks import OutputSink, SelectedPictures
-from api.images.pictures import Run, discard, open_request, open_sink, save
+from api.images.pictures import Run, discard, open_request, open_sink, picture_provenance, save
 from api.images.spec import TEXT_TO_IMAGE
 from api.images.upscaling.enlarging import enlarge_kept
 from api.jobs.disk import unexpected_error
@@ -150,9 +150,10 @@ class ImageSession(Session):
         chosen = job.choose()
         if not isinstance(chosen, SelectedPictures):
             return [chosen]
+        provenance = picture_provenance(job.run.spec)
         if self.savers is None:
-            return [save(job.run, chosen)]
-        self.saving.append((job.run, self.savers.submit(save, job.run, chosen)))
+            return [save(job.run, chosen, provenance)]
+        self.saving.append((job.run, self.savers.submit(save, job.run, chosen, provenance)))
         return []
 
     def saved(self) -> Iterator[Outcome]:

@@ -212,6 +212,10 @@ class Txt2ImgSpec(Spec):
         return self.prompt
 
     @property
+    def asking_texts(self) -> tuple[str, ...]:
+        return (self.prompt,)
+
+    @property
     def task(self) -> Task:
         return TEXT_TO_IMAGE
 

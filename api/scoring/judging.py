@@ -17,6 +17,8 @@ from api.files.errors import DiskFull
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, raise_if_unwanted, report_to
+from api.safety.credentials.provenance import Provenance, provenance_of_overlay
+from api.safety.output import write_picture
 from api.scoring.scorers import UnknownScorer, find_backend, get_scorer
 from api.scoring.spec import LayoutSpec, ScoreItem
 from api.specs import as_json
@@ -93,8 +95,9 @@ def judge_run(run: Run, scorer: "PageScorer") -> list[Judged]:
                 run.raise_if_cancelled()
                 judgements = judge_picture(run, scorer, [items[place] for place in places])
                 wait(found.values())  # one picture is drawn while one is measured, no more: each takes some megabytes
+                provenance = provenance_of_overlay(run.spec, items[places[0]].image)
                 for judged, place in zip(judgements, places, strict=True):
-                    found[place] = writer.submit(keep_overlay, judged)
+                    found[place] = writer.submit(keep_overlay, judged, provenance)
                     warn(run, judged.verdict, place, items)
                 run.progress(step=len(found), steps=len(items))
             kept = [found[place].result() for place in range(len(items))]
@@ -147,7 +150,7 @@ def make_layout(item: ScoreItem) -> "Layout":
     )
 
 
-def keep_overlay(judged: Judged) -> Judged:
+def keep_overlay(judged: Judged, provenance: Provenance | None) -> Judged:
     """With its overlay on disk, and without the page that it was drawn from. Touches no database. Raises DarkroomError."""
     from api.scoring.backends.overlay import draw_overlay, encode_overlay
 
@@ -156,7 +159,7 @@ def keep_overlay(judged: Judged) -> Judged:
     started = time.monotonic()
     overlay = draw_overlay(judged.verdict)
     try:
-        written = storage.write_image_files(encode_overlay(overlay), overlay, "jpeg")
+        written = write_picture(encode_overlay(overlay), overlay, "jpeg", provenance)
     except DiskFull:
         raise DarkroomError("disk_full", 507, "The disk is full; the overlay could not be kept.") from None
     saving = time.monotonic() - started

@@ -5,6 +5,7 @@ import time
 
 from api.files.sweep import SweepReport, sweep_orphans
 from api.jobs.worker.retention import clean_history
+from api.safety.rules.retention import delete_old_matches
 from api.system.counters import count_ended_jobs
 
 log = logging.getLogger("darkroom.worker")
@@ -18,6 +19,7 @@ def clean() -> None:
     global _next_full_sweep
     count_ended_jobs()  # before old jobs go
     clean_history()
+    delete_old_matches()
     full = time.monotonic() >= _next_full_sweep
     if full:
         _next_full_sweep = time.monotonic() + DAY_SECONDS

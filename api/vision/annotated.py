@@ -14,6 +14,8 @@ from api.jobs.models import Job
 from api.jobs.running import RunningJob, S
 from api.json_types import JsonObject
 from api.runtime.picture_rows import record_picture
+from api.safety.credentials.provenance import ANNOTATED, provenance_of
+from api.safety.output import write_picture
 from api.specs import Spec
 from api.vision.overlays import ANNOTATED_FORMAT, Annotation, draw_annotations, encode_annotated
 
@@ -45,11 +47,12 @@ class AnnotatingKind(JobKind[S]):
 
 
 def keep_annotated(run: RunningJob[Spec], picture: Image.Image, annotations: Sequence[Annotation]) -> storage.WrittenFile:
-    """The annotated picture on disk, before its row. Touches no database. Raises DarkroomError."""
+    """The annotated picture on disk, before its row. Raises DarkroomError."""
+    provenance = provenance_of(run.spec, ANNOTATED)
     with run.measure("save"):
         annotated = draw_annotations(picture, annotations)
         try:
-            return storage.write_image_files(encode_annotated(annotated), annotated, ANNOTATED_FORMAT)
+            return write_picture(encode_annotated(annotated), annotated, ANNOTATED_FORMAT, provenance)
         except DiskFull:
             raise DarkroomError("disk_full", 507, "The disk is full; the annotated picture could not be kept.") from None
 

@@ -11,6 +11,7 @@ LAYERS: list[set[str]] = [
     {"api.dialects", "api.studio"},
     {"api.system"},
     {"api.images", "api.scoring", "api.chat", "api.vision"},
+    {"api.safety"},
     {"api.runtime"},
     {"api.library", "api.webhooks"},
     {"api.files"},

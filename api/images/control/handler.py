@@ -21,6 +21,8 @@ from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
 from api.runtime.picture_rows import record_picture
+from api.safety.credentials.provenance import FILTERED, provenance_of
+from api.safety.output import write_picture
 
 Run = RunningJob[PreprocessSpec]
 FORMAT = "png"
@@ -67,7 +69,8 @@ def preprocess(run: Run) -> Outcome:
         with run.measure("preprocess"):
             made = make_map(picture, run.spec.preprocessor)
         with run.measure("save"):
-            return Finished(run, ControlMap(storage.write_image_files(encode(made, FORMATS[FORMAT]), made, FORMAT)))
+            file = write_picture(encode(made, FORMATS[FORMAT]), made, FORMAT, provenance_of(run.spec, FILTERED))
+            return Finished(run, ControlMap(file))
     except DiskFull:
         return Failed(run, DarkroomError("disk_full", 507, "The disk is full; the map could not be kept."))
     except DarkroomError as error:

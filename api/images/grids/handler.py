@@ -24,6 +24,8 @@ from api.jobs.models import Job
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.jobs.states import Status
 from api.json_types import JsonObject
+from api.safety.credentials.provenance import COMPOSED, provenance_of
+from api.safety.output import write_picture
 from api.specs import as_json
 
 Run = RunningJob[GridSpec]
@@ -65,7 +67,7 @@ class Grid(JobKind[GridSpec]):
         image = record_grid(job, spec, output)
         columns, rows, sheets = shape_of(spec.axes)
         return {
-            "images": [{"id": str(image.pk), "width": image.width, "height": image.height}],
+            "images": [{"id": str(image.pk), "width": image.width, "height": image.height, **output.file.credentials_field}],
             "columns": columns,
             "rows": rows,
             "sheets": sheets,
@@ -156,7 +158,7 @@ def draw_grid(run: Run, children: list[Job]) -> GridOutput:
         slots = [place_cell(grid, index, child, files) for index, child in enumerate(children)]
     with run.measure("save"):
         data = encode(grid.image, FORMATS[run.spec.output_format])
-        file = storage.write_image_files(data, grid.image, run.spec.output_format)
+        file = write_picture(data, grid.image, run.spec.output_format, provenance_of(run.spec, COMPOSED))
     return GridOutput(file, slots, children, layout.scale)
 
 

@@ -88,6 +88,10 @@ class GridSpec(Spec):
         return str(self.request.get("prompt", ""))
 
     @property
+    def asking_texts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.prompt for cell in self.cell_specs))
+
+    @property
     def input_ids(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(identifier for cell in self.cell_specs for identifier in cell.input_ids))
 

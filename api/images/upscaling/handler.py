@@ -20,6 +20,8 @@ from api.jobs.models import Job
 from api.jobs.running import Finished, Outcome, RunningJob
 from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
+from api.safety.credentials.provenance import ENHANCED, provenance_of
+from api.safety.output import write_picture
 
 Run = RunningJob[UpscaleSpec]
 
@@ -74,6 +76,6 @@ def save(run: Run, picture: Image.Image) -> storage.WrittenFile:
         run.warn(f"{row.label_with_article} has no transparency: the picture was laid on white.")
     with run.measure("save"):
         try:
-            return storage.write_image_files(encode(picture, row), picture, row.name)
+            return write_picture(encode(picture, row), picture, row.name, provenance_of(run.spec, ENHANCED))
         except DiskFull:
             raise DarkroomError("disk_full", 507, "The disk is full; the enlarged picture could not be kept.") from None

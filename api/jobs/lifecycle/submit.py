@@ -19,6 +19,7 @@ from api.jobs.states import Status
 from api.jobs.store import admission, transitions
 from api.jobs.store.durability import atomic_change
 from api.jobs.store.fair_order import SlotTerms
+from api.jobs.submission_checks import check_submission
 from api.jobs.webhooks import Webhook, default_webhook
 from api.specs import Spec
 
@@ -70,6 +71,7 @@ def submit_job(
     job.warnings = list(dict.fromkeys([*warnings, *kind.find_warnings(spec)]))
     try:
         ensure_free_space()
+        link = check_submission(job, spec, link)
         with transaction.atomic() if link or idempotency_key else atomic_change():
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier

@@ -17,6 +17,8 @@ from api.json_types import JsonObject
 from api.runtime.input_pictures import open_batch
 from api.runtime.model_use import measured, report_to
 from api.runtime.picture_rows import record_picture
+from api.safety.credentials.provenance import CUT_OUT, provenance_of
+from api.safety.output import write_picture
 from api.vision.boxes import Box
 from api.vision.cutout.request import CutoutRequest
 from api.vision.cutout.spec import CUTOUT, SEGMENTATION, CutoutSpec
@@ -120,7 +122,8 @@ def finish(run: Run, picture: Image.Image, mask: object) -> Outcome:
         run.warn(NO_SUBJECT)
     try:
         with run.measure("save"):
-            file = storage.write_image_files(encode(result, FORMATS[spec.output_format]), result, spec.output_format)
+            data = encode(result, FORMATS[spec.output_format])
+            file = write_picture(data, result, spec.output_format, provenance_of(spec, CUT_OUT))
     except DiskFull:
         return Failed(run, DarkroomError("disk_full", 507, "The disk is full; the picture could not be kept."))
     except DarkroomError as error:

@@ -1,0 +1,135 @@
+"""Whether a text has what a rule names: words, or a regular expression with a limit of time. No Django.
+
+An owner's expressions are run by the module `regex`, which can be stopped, as Python's `re` can't: `(a+)+$` takes longer than anybody
+waits. Words need no limit: what is made of them repeats nothing within a repetition, and takes time in proportion to the text.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import regex
+
+LONGEST_EXPRESSION = 20_000
+LONGEST_MATCH = 200
+SECONDS, SECONDS_PER_CHARACTER = 0.1, 1e-6
+"""That one expression may take for one request."""
+TRIAL_SECONDS = 0.05
+REPEATED = ("a", "a ", "ab", "1", " ", "-", "a1 ", ",")
+TRIAL_TEXTS = tuple(part * 500 + ending for part in REPEATED for ending in ("", "!"))
+"""An expression that takes too long for one of these is refused when it is written."""
+TOO_SLOW = "(it took too long to read)"
+BRACKETS = str.maketrans("", "", "()[]{}\\")
+"""Of the notations of weights: `na(ke)d` is read as one word, too."""
+UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+"""A letter of a script without spaces between words: there a word is found inside of others."""
+
+
+class Syntax(StrEnum):
+    WORDS = "words"
+    PATTERN = "pattern"
+
+
+class InvalidExpression(ValueError):
+    """The message is for the person who wrote it."""
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """One rule's expression, ready to be used by any thread."""
+
+    search: Callable[[str, float], Any]
+    """In a text, for so many seconds. Raises TimeoutError."""
+
+    def find(self, texts: Sequence[str]) -> str | None:
+        """The first part of the texts (of `readings`) that matches. Where it takes too long, that counts as a match: a prompt must not
+        pass by being slow to read.
+        """
+        end = time.monotonic() + SECONDS + SECONDS_PER_CHARACTER * sum(map(len, texts))
+        try:
+            for text in texts:
+                if found := self.search(text, max(end - time.monotonic(), 0.001)):
+                    return str(found[0])[:LONGEST_MATCH]
+        except TimeoutError:
+            return TOO_SLOW
+        return None
+
+
+def check_expression(syntax: str, expression: str) -> None:
+    """Raises InvalidExpression, also for a regular expression that may take too long."""
+    compile_rule(syntax, expression)
+    if syntax == Syntax.PATTERN:
+        try_pattern(compile_pattern(expression))
+
+
+@lru_cache(maxsize=1000)
+def compile_rule(syntax: str, expression: str) -> Matcher:
+    """Raises InvalidExpression."""
+    if syntax == Syntax.WORDS:
+        words = compile_words(expression)
+        return Matcher(lambda text, seconds: words.search(text))
+    pattern = compile_pattern(expression)
+    return Matcher(lambda text, seconds: pattern.search(text, timeout=seconds, concurrent=True))
+
+
+def compile_words(expression: str) -> re.Pattern[str]:
+    """One alternative for each line: the words of a phrase may have any space between them."""
+    lines = [words for line in expression.splitlines() if (words := normalize(line).split())]
+    if not lines:
+        raise InvalidExpression("Write at least one word.")
+    if any("*" in " ".join(words)[:-1] or words == ["*"] for words in lines):
+        raise InvalidExpression("A * stands for the end of a word: it follows the letters of the last one.")
+    return re.compile("|".join(map(alternative, lines)))
+
+
+def alternative(words: list[str]) -> str:
+    """What is matched of one line: whole words."""
+    text = " ".join(words)
+    is_beginning, text = text.endswith("*"), text.removesuffix("*")
+    ending = r"\w*" if is_beginning else edge(text[-1], "(?!")
+    return edge(text[0], "(?<!") + r"\s+".join(map(re.escape, text.split(" "))) + ending
+
+
+def edge(letter: str, lookaround: str) -> str:
+    """Beside a word's first or last letter: no other, which would make it a part of another word."""
+    return rf"{lookaround}\w)" if re.match(r"\w", letter) and not UNSPACED.match(letter) else ""
+
+
+def compile_pattern(expression: str) -> Any:
+    try:
+        return regex.compile(expression, regex.IGNORECASE)
+    except (regex.error, OverflowError, RecursionError, ValueError) as error:
+        raise InvalidExpression(f"This is no regular expression: {error}.") from None
+
+
+def try_pattern(pattern: Any) -> None:
+    try:
+        if pattern.search("", timeout=TRIAL_SECONDS):
+            raise InvalidExpression("It matches every prompt, since it matches an empty one.")
+        for text in TRIAL_TEXTS:
+            pattern.search(text, timeout=TRIAL_SECONDS)
+    except TimeoutError:
+        raise InvalidExpression(
+            "It takes too long on a text of 1,000 characters: a repetition inside of a repetition, such as (a+)+, is the usual reason."
+        ) from None
+
+
+def readings(texts: Iterable[str]) -> list[str]:
+    """Each text as `normalize` gives it, and how it reads without the brackets of weights."""
+    whole = [normalize(text) for text in texts]
+    return list(dict.fromkeys(reading for text in whole for reading in (text, text.translate(BRACKETS))))
+
+
+def normalize(text: str) -> str:
+    """One form of each letter (NFKC), small, without invisible characters, and with spaces for the underscores of tags."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return text.casefold().replace("_", " ")

@@ -1,0 +1,108 @@
+"""What is done with a request whose prompt a rule matches. Registered in jobs/submission_checks.py: it sees the requests of every API."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from api.errors import DarkroomError
+from api.jobs.models import Job
+from api.safety.models import LONGEST_PROMPT_KEPT, PromptMatch, PromptRule
+from api.safety.rules.matching import Matcher, compile_rule, normalize, readings
+from api.specs import Spec
+
+MOST_AGE = 2.0
+"""Seconds after which another process's change of the rules counts here."""
+CHAT = "chat"
+REFUSED = "The prompt has what this server's rules don't allow."
+
+
+@dataclass(frozen=True)
+class ActiveRule:
+    """A rule that is enabled, as this process keeps it."""
+
+    rule: PromptRule
+    matcher: Matcher
+    owner_keys: frozenset[str]
+    """Those whose requests it is for; none: everybody's."""
+
+    def reads(self, job: Job) -> bool:
+        requests = PromptRule.Requests.CHATS if job.kind == CHAT else PromptRule.Requests.PICTURES
+        return self.rule.requests in (requests, PromptRule.Requests.ALL) and (
+            not self.owner_keys or job.owner_key in self.owner_keys
+        )
+
+
+class ActiveRules:
+    """Those of this process, read again when they are older than MOST_AGE: one query in that time, however many requests there are."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rules: tuple[ActiveRule, ...] = ()
+        self._read_at = float("-inf")
+
+    def get(self) -> tuple[ActiveRule, ...]:
+        with self._lock:
+            if time.monotonic() - self._read_at > MOST_AGE:
+                self._rules, self._read_at = read_rules(), time.monotonic()
+            return self._rules
+
+    def forget(self, **kwargs: object) -> None:
+        """For Django's signals: a change that was made in this process counts at once."""
+        with self._lock:
+            self._read_at = float("-inf")
+
+
+active_rules = ActiveRules()
+
+
+def read_rules() -> tuple[ActiveRule, ...]:
+    rules = PromptRule.objects.filter(enabled=True).prefetch_related("keys")
+    return tuple(
+        ActiveRule(rule, compile_rule(rule.syntax, rule.expression), frozenset(key.prefix for key in rule.keys.all()))
+        for rule in rules
+    )
+
+
+def screen(job: Job, spec: Spec) -> Callable[[Job], None] | None:
+    """See SubmissionCheck. A request that was let in once, and is sent again with its Idempotency-Key, is not read again."""
+    if not (texts := spec.asking_texts) or not (rules := [rule for rule in active_rules.get() if rule.reads(job)]):
+        return None
+    read = readings(texts)
+    matches = [(rule.rule, matched) for rule in rules if (matched := rule.matcher.find(read)) is not None]
+    if not matches or was_accepted(job):
+        return None
+    for rule, matched in matches:
+        if rule.action == PromptRule.Action.REFUSE:
+            record(job, rule, matched, texts, None)
+            raise DarkroomError(
+                "prompt_refused", 400, rule.message or REFUSED, field="messages" if job.kind == CHAT else "prompt"
+            )
+
+    def record_all(job: Job) -> None:
+        for rule, matched in matches:
+            record(job, rule, matched, texts, job)
+
+    return record_all
+
+
+def was_accepted(job: Job) -> bool:
+    key = job.idempotency_key
+    return bool(key) and Job.objects.filter(owner_key=job.owner_key, idempotency_key=key).exists()
+
+
+def record(request: Job, rule: PromptRule, matched: str, texts: Sequence[str], accepted: Job | None) -> None:
+    """`texts`: the request's, of which the one is kept that the rule matched, or the last one."""
+    prompt = next((text for text in texts if matched in normalize(text)), texts[-1])
+    PromptMatch.objects.create(
+        rule_name=rule.name,
+        action=rule.action,
+        matched=matched.replace("\x00", ""),
+        prompt=prompt.replace("\x00", "")[:LONGEST_PROMPT_KEPT],
+        kind=request.kind,
+        owner_key=request.owner_key,
+        source=request.source,
+        job=accepted,
+    )
