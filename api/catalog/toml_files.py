@@ -19,7 +19,6 @@ from api.catalog.entries import (
     STORAGES,
     TASKS,
     TEXT_TO_IMAGE,
-    UPSCALING,
     AdapterEntry,
     EmbeddingEntry,
     ModelEntry,
@@ -28,7 +27,7 @@ from api.catalog.entries import (
 from api.catalog.lookup import Catalog
 from api.catalog.lookup_errors import nearest
 from api.catalog.onnx_variants import ONNX_PRESETS, ONNX_SUFFIXES, as_variant
-from api.catalog.single_files import SUFFIXES, defaults_of_file
+from api.catalog.single_files import SINGLE_FILE_TASKS, SUFFIXES, defaults_of_file
 from api.json_types import JsonObject
 
 BUILT_IN = Path(__file__).resolve().parent / "catalog.toml"
@@ -162,7 +161,7 @@ def folder_of_package(name: str, base: Path) -> Path:
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
-    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes", "control", "text_encoders")}
+    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes", "control", "features", "text_encoders")}
     values = {"name": table.id, **table.values, "path": table.path(base), **lists}
     if "vae" in values:
         values["vae"] = _part(values["vae"], base)
@@ -206,9 +205,9 @@ def _part(value: str, base: Path) -> str:
 
 
 def _is_single_file(values: dict[str, Any]) -> bool:
-    """The table needn't say so: a checkpoint for pictures, or an upscaler, that is a file is a single file."""
+    """The table needn't say so: a model of these tasks that is a file is a single file."""
     path, task = values["path"], values.get("task", TEXT_TO_IMAGE)
-    return path is not None and path.suffix in SUFFIXES and task in (TEXT_TO_IMAGE, UPSCALING)
+    return path is not None and path.suffix in SUFFIXES and task in SINGLE_FILE_TASKS
 
 
 def _adapter(table: _Table, *, base: Path) -> AdapterEntry:
