@@ -161,12 +161,14 @@ def folder_of_package(name: str, base: Path) -> Path:
 
 def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
-    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes", "control", "features", "text_encoders")}
+    lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes", "control", "text_encoders")}
     values = {"name": table.id, **table.values, "path": table.path(base), **lists}
     if "vae" in values:
         values["vae"] = _part(values["vae"], base)
     lists["text_encoders"] = tuple(_part(name, base) for name in lists["text_encoders"])
     values |= lists
+    if "features" in values:
+        values["features"] = tuple(values["features"])
     if _is_single_file(values):
         values = {**defaults_of_file(values["path"], values.get("task", TEXT_TO_IMAGE)), "single_file": True, **values}
     if values.get("task", TASKS[0]) not in TASKS:

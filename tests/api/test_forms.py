@@ -50,6 +50,7 @@ STRUCTURES: dict[str, Any] = {
     "upscale": {"scale": 3, "model_id": "lanczos"},
     "rank_by": {"clip": 0.7, "layout": 0.3},
     "control": [{"image": IMAGES[0], "kind": "canny"}, {"image": IMAGES[1], "preprocessor": "scribble", "weight": 0.5}],
+    "ip_adapter": [{"image": IMAGES[0], "weight": 0.5}, {"image": IMAGES[1]}],
     "tags": ["a", "b"],
     "variant": {"gradient": "from-purple-500 to-pink-600"},
     "event_data": {"title": "Jazz [live]", "description": 'with "quotes", commas; and ümläuts'},
@@ -68,7 +69,7 @@ STRUCTURES: dict[str, Any] = {
     "points": [{"x": 5, "y": 6}, {"x": 1, "y": 1, "inside": False}],
 }
 BESIDE = {
-    **{name: {"seed": 1} for name in ("loras", "control", "tags", "variation", "outpaint", "hires", "upscale")},
+    **{name: {"seed": 1} for name in ("loras", "control", "ip_adapter", "tags", "variation", "outpaint", "hires", "upscale")},
     "rank_by": {"best_of": 2, "seed": 1},
 }
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
