@@ -79,7 +79,7 @@ class ModelEntry:
     control: tuple[str, ...] = ()
     """Of a ControlNet: the kinds of maps that it reads, such as canny. Its `base` is the only model it fits; else it fits its family."""
     image_encoder: str = ""
-    """Of an IP-Adapter: the id of the model that reads its pictures; "": the first whose `features` are its own, or what is in its folder."""
+    """Of an IP-Adapter: the id of the model that reads its pictures; "": the first that makes its `features`, or that in its folder."""
     features: tuple[str, ...] = ()
     """Of an image encoder: what it makes of a picture, with the width ("embeds-1024", "states-1280"); of an IP-Adapter: what it reads."""
     classes: tuple[str, ...] = ()

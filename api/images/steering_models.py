@@ -46,7 +46,9 @@ def named_model(model_id: str, entry: ModelEntry, task: str) -> ModelEntry:
         detail = f"'{model_id}' is no {TITLES[task]} (its task is {found.task}).{known_models(entry, task)}"
         raise ValidationError(detail, code="wrong_task")
     if not fits_model(found, entry):
-        raise ValidationError(describe_misfit(found, entry), code=f"{'control' if task == CONTROLNET else 'ip_adapter'}_mismatch")
+        raise ValidationError(
+            describe_misfit(found, entry), code=f"{'control' if task == CONTROLNET else 'ip_adapter'}_mismatch"
+        )
     return found
 
 

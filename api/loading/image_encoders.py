@@ -107,7 +107,9 @@ def load_one_file(entry: ModelEntry, file: Path, dtype: torch.dtype) -> Any:
     wanted = {name: tuple(tensor.shape) for name, tensor in network.named_parameters()}
     given = {name: info.shape for name, info in header.tensors.items()}
     if wrong := sorted(name for name, shape in wanted.items() if given.get(name) != shape):
-        raise broken_error(entry, f"{file.name} lacks the tensor {wrong[0]}, or has it in another shape than {list(wanted[wrong[0]])}")
+        raise broken_error(
+            entry, f"{file.name} lacks the tensor {wrong[0]}, or has it in another shape than {list(wanted[wrong[0]])}"
+        )
     tensors = {name: tensor.to(dtype, copy=True) for name, tensor in load_file(file).items() if name in wanted}
     # Its buffers, which are no weights, are made by a network that isn't empty.
     network = CLIPVisionModelWithProjection._from_config(CLIPVisionConfig(**config), dtype=dtype)

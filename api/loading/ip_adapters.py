@@ -99,7 +99,9 @@ def build_ip_adapter(entry: ModelEntry, folder: Path, device: Device) -> IPAdapt
         adapter = IPAdapter(projection, part_of(tensors, IMAGE_ATTENTION), ip_adapter_features(header.tensors))
     except (KeyError, IndexError, RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise broken_error(entry, f"{file.name} lacks tensors of an IP-Adapter, or has them in other shapes ({reason})") from error
+        raise broken_error(
+            entry, f"{file.name} lacks tensors of an IP-Adapter, or has them in other shapes ({reason})"
+        ) from error
     if folder.is_dir() and find_encoder(folder):
         adapter.encoder = build_image_encoder(entry, folder, device)
     return adapter.to(device.dtype).eval().requires_grad_(False)
@@ -112,7 +114,9 @@ def part_of(tensors: Tensors, prefix: str) -> Tensors:
 def find_file(entry: ModelEntry, folder: Path) -> Path:
     if folder.is_file():
         return folder
-    found = next((file for file in sorted(folder.rglob("*.safetensors")) if is_ip_adapter(header_of(entry, file).tensors)), None)
+    found = next(
+        (file for file in sorted(folder.rglob("*.safetensors")) if is_ip_adapter(header_of(entry, file).tensors)), None
+    )
     if found is None:
         raise broken_error(entry, "its folder has no IP-Adapter in safetensors form")
     return found

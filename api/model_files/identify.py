@@ -15,7 +15,19 @@ from api.model_files import layouts, statements
 from api.model_files.gguf import why_not_used
 from api.model_files.header import Header, TensorInfo
 
-Kind = Literal["checkpoint", "denoiser", "vae", "lora", "embedding", "upscaler", "controlnet", "ip_adapter", "image_encoder", "text_encoder", "unknown"]
+Kind = Literal[
+    "checkpoint",
+    "denoiser",
+    "vae",
+    "lora",
+    "embedding",
+    "upscaler",
+    "controlnet",
+    "ip_adapter",
+    "image_encoder",
+    "text_encoder",
+    "unknown",
+]
 
 PRECISIONS = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 PREDICTION_KEYS = ("v_pred",)

@@ -69,8 +69,9 @@ STRUCTURES: dict[str, Any] = {
     "points": [{"x": 5, "y": 6}, {"x": 1, "y": 1, "inside": False}],
 }
 BESIDE = {
-    **{name: {"seed": 1} for name in ("loras", "control", "ip_adapter", "tags", "variation", "outpaint", "hires", "upscale")},
+    **{name: {"seed": 1} for name in ("loras", "control", "tags", "variation", "outpaint", "hires", "upscale")},
     "rank_by": {"best_of": 2, "seed": 1},
+    "ip_adapter": {"seed": 1, "model_id": "stable-diffusion-v1-5"},
 }
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
 

@@ -197,7 +197,9 @@ def test_a_picture_alone_is_exactly_diffusers_own_with_every_scheduler(models: M
 
 @pytest.mark.models
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.3])
-@pytest.mark.parametrize("uses", [[("plus", 0.6)], [("full", 1.2)], [("plus", 0.7), ("base", 0.4), ("full", 0.3), ("base", 1.5)]])
+@pytest.mark.parametrize(
+    "uses", [[("plus", 0.6)], [("full", 1.2)], [("plus", 0.7), ("base", 0.4), ("full", 0.3), ("base", 1.5)]]
+)
 @pytest.mark.parametrize("model", ["sd1", "sdxl"])
 def test_each_form_and_several_at_once_are_exactly_diffusers_own(
     models: ModelLoader, model: str, uses: list[tuple[str, float]], guidance_scale: float

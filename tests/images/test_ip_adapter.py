@@ -117,7 +117,7 @@ def test_a_grid_varies_the_weight(server: LiveServer) -> None:
     axes = [{"field": "ip_adapter.0.weight", "values": [0, 0.5, 1]}]
     job = server.client.post("/api/grids/", json={"request": {**PROMPT, "ip_adapter": [use()]}, "axes": axes}).json()
     assert job["status"] == "succeeded", job
-    made = {np.asarray(cell_pixels(server, cell["image"])).tobytes() for cell in job["result"]["cells"]}
+    made = {np.asarray(cell_pixels(server, cell["image"]["id"])).tobytes() for cell in job["result"]["cells"]}
     assert len(made) == 3
 
 
@@ -135,7 +135,11 @@ def cell_pixels(server: LiveServer, image: str) -> Image.Image:
         ({"weight": -1}, "ip_adapter.0.weight", "0"),
         ({"model_id": "nobody"}, "ip_adapter.0.model_id", "nobody"),
         ({"model_id": "tiny"}, "ip_adapter.0.model_id", "'tiny' is no IP-Adapter"),
-        ({"model_id": "wide-prompter"}, "ip_adapter.0.model_id", "'wide-prompter' is an IP-Adapter for SDXL, and Tiny is SD 1.x."),
+        (
+            {"model_id": "wide-prompter"},
+            "ip_adapter.0.model_id",
+            "'wide-prompter' is an IP-Adapter for SDXL, and Tiny is SD 1.x.",
+        ),
         ({"model_id": "blind-prompter"}, "ip_adapter.0.model_id", "needs an image encoder that makes embeds-1024"),
         ({"image": "01a1fc7f-d591-74fd-aa3e-b0b90dcc2aa8"}, "ip_adapter.0.image", "no image"),
         ({"image": "bm8gcGljdHVyZQ=="}, "ip_adapter.0.image", ""),

@@ -29,11 +29,11 @@ def choose_ip_adapter(use: dict[str, Any], entry: ModelEntry) -> ModelEntry:
 
 
 def usual(entry: ModelEntry) -> ModelEntry:
-    """Made for this very model before others of its family; with what reads its pictures before those without."""
+    """Made for this very model before others of its family; with what reads its pictures before those without; files before downloads."""
     found = [adapter for adapter in get_catalog().of_task(IP_ADAPTER) if fits_model(adapter, entry)]
     if not found:
         raise ValidationError(f"There is no IP-Adapter for {entry.name} here.", code="no_ip_adapter")
-    return min(found, key=lambda adapter: (not adapter.base, bool(why_unreadable(adapter))))
+    return min(found, key=lambda adapter: (not adapter.base, bool(why_unreadable(adapter)), adapter.path is None))
 
 
 def why_unreadable(adapter: ModelEntry) -> str:

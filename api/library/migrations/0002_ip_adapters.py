@@ -4,15 +4,29 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('library', '0001_initial'),
+        ("library", "0001_initial"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='libraryfile',
-            name='kind',
-            field=models.CharField(choices=[('checkpoint', 'checkpoint'), ('denoiser', 'denoiser'), ('lora', 'LoRA'), ('embedding', 'embedding'), ('vae', 'VAE'), ('text_encoder', 'text encoder'), ('controlnet', 'ControlNet'), ('ip_adapter', 'IP-Adapter'), ('image_encoder', 'image encoder'), ('upscaler', 'upscaler'), ('unknown', 'unknown')], max_length=16),
+            model_name="libraryfile",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("checkpoint", "checkpoint"),
+                    ("denoiser", "denoiser"),
+                    ("lora", "LoRA"),
+                    ("embedding", "embedding"),
+                    ("vae", "VAE"),
+                    ("text_encoder", "text encoder"),
+                    ("controlnet", "ControlNet"),
+                    ("ip_adapter", "IP-Adapter"),
+                    ("image_encoder", "image encoder"),
+                    ("upscaler", "upscaler"),
+                    ("unknown", "unknown"),
+                ],
+                max_length=16,
+            ),
         ),
     ]
