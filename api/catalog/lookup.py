@@ -90,12 +90,13 @@ class Catalog:
         return sorted(offered, key=lambda entry: not entry.base)
 
     def image_encoder_for(self, adapter: ModelEntry) -> ModelEntry | None:
-        """What reads the pictures of an IP-Adapter, of another entry; None where there is none here. Raises UnknownModel."""
+        """What reads the pictures of an IP-Adapter, a file here before a download; None where there is none. Raises UnknownModel."""
         if adapter.image_encoder:
             return self.get(adapter.image_encoder)
         wanted = set(adapter.features)
         offered = self.of_task(IMAGE_ENCODER) if wanted else []
-        return next((entry for entry in offered if wanted <= set(entry.features)), None)
+        found = [entry for entry in offered if wanted <= set(entry.features)]
+        return min(found, key=lambda entry: entry.path is None, default=None)
 
     def with_precision(self, precision: str, tasks: Iterable[str]) -> Catalog:
         """The same, with this precision for the models of these tasks that name none."""

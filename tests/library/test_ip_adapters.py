@@ -52,13 +52,23 @@ def test_what_reads_its_pictures_is_found_by_what_it_makes(library: Path) -> Non
     scan_library()
     catalog = get_catalog()
     plain, plus = catalog.get("ip-adapter_sd15"), catalog.get("ip-adapter-plus_sd15")
-    assert catalog.image_encoder_for(plain) is catalog.image_encoder_for(plus) is None
+    for one in (plain, plus):  # what the catalog can download
+        encoder_entry = catalog.image_encoder_for(one)
+        assert encoder_entry
+        assert (encoder_entry.id, encoder_entry.path) == ("clip-vit-h-image-encoder", None)
     write_file(library / "clip_vision" / "huge.safetensors", encoder())
     scan_library()
     found = [catalog.image_encoder_for(one) for one in (plain, plus)]
     assert [entry and (entry.id, entry.task, entry.features) for entry in found] == [
         ("huge", "image-encoder", ("embeds-1024", "states-1280"))
     ] * 2
+
+
+def test_none_is_found_for_what_nothing_makes(library: Path) -> None:
+    write_file(library / "mine.safetensors", adapter({"image_proj.proj.weight": (3072, 1280)}))
+    write_file(library / "huge.safetensors", encoder())
+    scan_library()
+    assert get_catalog().image_encoder_for(get_catalog().get("mine")) is None
 
 
 def test_as_published_the_encoder_lies_in_a_folder_of_its_own(library: Path) -> None:
