@@ -17,7 +17,7 @@ from django.utils.datastructures import MultiValueDict
 from rest_framework import parsers, serializers
 from rest_framework.exceptions import ParseError, ValidationError
 
-NUMBERED = re.compile(r"(?P<list>[a-z]+)_(?P<field>[a-z]+)_(?P<number>[0-9]{1,3})")
+NUMBERED = re.compile(r"(?P<list>[a-z_]+)_(?P<field>[a-z]+)_(?P<number>[0-9]{1,3})")
 REPLACEMENT = "\ufffd"
 """What Django's parsers put in the place of bytes that are not UTF-8."""
 

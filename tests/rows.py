@@ -30,6 +30,7 @@ PARAMS = {
     "clip_skip": None,
     "loras": [],
     "control": [],
+    "ip_adapter": [],
     "output_format": "png",
     "tags": [],
     "deterministic": False,

@@ -19,6 +19,8 @@ Beside the tables, a catalog asks its `source` (EntrySource): the library of fil
 from api.catalog.entries import (
     COMMIT_PATTERN,
     CONTROLNET,
+    IMAGE_ENCODER,
+    IP_ADAPTER,
     LONGEST_NAME,
     MODEL_ID_PATTERN,
     PRECISIONS,
@@ -64,6 +66,8 @@ __all__ = [
     "BUILT_IN",
     "COMMIT_PATTERN",
     "CONTROLNET",
+    "IMAGE_ENCODER",
+    "IP_ADAPTER",
     "LONGEST_NAME",
     "MODEL_ID_PATTERN",
     "ONNX_DECODERS",

@@ -15,6 +15,8 @@ LONGEST_NAME = 1000
 TEXT_TO_IMAGE = "text-to-image"
 UPSCALING = "upscaling"
 CONTROLNET = "controlnet"
+IP_ADAPTER = "ip-adapter"
+IMAGE_ENCODER = "image-encoder"
 
 TASKS = (
     TEXT_TO_IMAGE,
@@ -31,6 +33,8 @@ TASKS = (
     "ocr",
     UPSCALING,
     CONTROLNET,
+    IP_ADAPTER,
+    IMAGE_ENCODER,
 )
 
 PREDICTIONS = ("", "epsilon", "v_prediction")
@@ -74,6 +78,10 @@ class ModelEntry:
     """A Python package that brings the model; `path` then counts from its folder."""
     control: tuple[str, ...] = ()
     """Of a ControlNet: the kinds of maps that it reads, such as canny. Its `base` is the only model it fits; else it fits its family."""
+    image_encoder: str = ""
+    """Of an IP-Adapter: the id of the model that reads its pictures; "": the first that makes its `features`, or that in its folder."""
+    features: tuple[str, ...] = ()
+    """Of an image encoder: what it makes of a picture, with the width ("embeds-1024", "states-1280"); of an IP-Adapter: what it reads."""
     classes: tuple[str, ...] = ()
     """Of a detector in ONNX: the names of its classes, in the place of those in its file."""
     onnx: tuple[str, ...] = ()

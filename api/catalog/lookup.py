@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from api.catalog.entries import CONTROLNET, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog.entries import CONTROLNET, IMAGE_ENCODER, AdapterEntry, EmbeddingEntry, ModelEntry
 from api.catalog.lookup_errors import UnknownAdapter, UnknownEmbedding, UnknownEntry, UnknownModel, UnknownPart, nearest
 from api.catalog.onnx_variants import names_onnx_variant, onnx_variant
 from api.catalog.source import EntrySource, PartKind
 
 
 def fits_model(control: ModelEntry, model: ModelEntry) -> bool:
-    """Of a ControlNet."""
+    """Of a ControlNet or an IP-Adapter."""
     return control.base == model.id if control.base else control.family == model.family
 
 
@@ -88,6 +88,15 @@ class Catalog:
         """
         offered = [entry for entry in self.of_task(CONTROLNET) if kind in entry.control and fits_model(entry, model)]
         return sorted(offered, key=lambda entry: not entry.base)
+
+    def image_encoder_for(self, adapter: ModelEntry) -> ModelEntry | None:
+        """What reads the pictures of an IP-Adapter, a file here before a download; None where there is none. Raises UnknownModel."""
+        if adapter.image_encoder:
+            return self.get(adapter.image_encoder)
+        wanted = set(adapter.features)
+        offered = self.of_task(IMAGE_ENCODER) if wanted else []
+        found = [entry for entry in offered if wanted <= set(entry.features)]
+        return min(found, key=lambda entry: entry.path is None, default=None)
 
     def with_precision(self, precision: str, tasks: Iterable[str]) -> Catalog:
         """The same, with this precision for the models of these tasks that name none."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from api.catalog.entries import UPSCALING, ModelEntry
+from api.catalog.entries import IMAGE_ENCODER, IP_ADAPTER, TEXT_TO_IMAGE, UPSCALING, ModelEntry
 from api.catalog.usual_settings import usual_settings
 from api.model_files.gguf import read_any_header
 from api.model_files.header import HeaderError
 from api.model_files.identify import Identity, identify
-from api.model_files.usability import why_incomplete, why_no_checkpoint, why_no_upscaler
+from api.model_files.usability import why_incomplete, why_no_checkpoint, why_no_upscaler, why_not_of_kind
 
 SUFFIXES = (".safetensors", ".gguf")
+SINGLE_FILE_TASKS = (TEXT_TO_IMAGE, UPSCALING, IP_ADAPTER, IMAGE_ENCODER)
 
 
 def defaults_of_file(path: Path, task: str) -> dict[str, Any]:
@@ -21,7 +22,9 @@ def defaults_of_file(path: Path, task: str) -> dict[str, Any]:
         header = read_any_header(path)
         identity = identify(header, path.name)
         if task == UPSCALING:
-            return defaults_of_upscaler(identity)
+            return defaults_of_network(identity)
+        if task in (IP_ADAPTER, IMAGE_ENCODER):
+            return {**defaults_of_network(identity), "features": identity.features}
         found = defaults_of(identity, path.stem)
         return {**found, "memory": path.stat().st_size} if header.is_gguf else found
     except (HeaderError, OSError):
@@ -41,12 +44,14 @@ def why_not(entry: ModelEntry) -> str:
         return f"it can't be read ({error.strerror})"
     if entry.task == UPSCALING:
         return why_no_upscaler(identity)
+    if entry.task in (IP_ADAPTER, IMAGE_ENCODER):
+        return why_not_of_kind(identity, entry.task)
     return why_no_checkpoint(identity) or why_incomplete(
         identity, path, vae=entry.vae, has_base=bool(entry.base), has_encoders=bool(entry.text_encoders)
     )
 
 
-def defaults_of_upscaler(identity: Identity) -> dict[str, Any]:
+def defaults_of_network(identity: Identity) -> dict[str, Any]:
     return {"family": identity.family, "parameters": identity.parameters, "memory": identity.parameters * 2}
 
 

@@ -19,7 +19,6 @@ from api.catalog.entries import (
     STORAGES,
     TASKS,
     TEXT_TO_IMAGE,
-    UPSCALING,
     AdapterEntry,
     EmbeddingEntry,
     ModelEntry,
@@ -28,7 +27,7 @@ from api.catalog.entries import (
 from api.catalog.lookup import Catalog
 from api.catalog.lookup_errors import nearest
 from api.catalog.onnx_variants import ONNX_PRESETS, ONNX_SUFFIXES, as_variant
-from api.catalog.single_files import SUFFIXES, defaults_of_file
+from api.catalog.single_files import SINGLE_FILE_TASKS, SUFFIXES, defaults_of_file
 from api.json_types import JsonObject
 
 BUILT_IN = Path(__file__).resolve().parent / "catalog.toml"
@@ -168,6 +167,8 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         values["vae"] = _part(values["vae"], base)
     lists["text_encoders"] = tuple(_part(name, base) for name in lists["text_encoders"])
     values |= lists
+    if "features" in values:
+        values["features"] = tuple(values["features"])
     if _is_single_file(values):
         values = {**defaults_of_file(values["path"], values.get("task", TEXT_TO_IMAGE)), "single_file": True, **values}
     if values.get("task", TASKS[0]) not in TASKS:
@@ -206,9 +207,9 @@ def _part(value: str, base: Path) -> str:
 
 
 def _is_single_file(values: dict[str, Any]) -> bool:
-    """The table needn't say so: a checkpoint for pictures, or an upscaler, that is a file is a single file."""
+    """The table needn't say so: a model of these tasks that is a file is a single file."""
     path, task = values["path"], values.get("task", TEXT_TO_IMAGE)
-    return path is not None and path.suffix in SUFFIXES and task in (TEXT_TO_IMAGE, UPSCALING)
+    return path is not None and path.suffix in SUFFIXES and task in SINGLE_FILE_TASKS
 
 
 def _adapter(table: _Table, *, base: Path) -> AdapterEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api.catalog import ModelEntry
+from api.catalog import IP_ADAPTER, ModelEntry
 from api.downloads.snapshots import PICKLES
 from api.errors import DarkroomError
 from api.model_files.header import is_lfs_pointer
@@ -24,7 +24,8 @@ def find_folder(entry: ModelEntry) -> Path | None:
     if entry.single_file:
         return folder if folder.is_file() else None
     has_checkpoint = any((folder / file_name).is_file() for file_name in CHECKPOINT_FILES)
-    return folder if has_checkpoint or any(folder.glob(ONNX_FILES)) else None
+    files = "*.safetensors" if entry.task == IP_ADAPTER else ONNX_FILES  # which are published under many names
+    return folder if has_checkpoint or any(folder.glob(files)) else None
 
 
 def missing_checkpoint(entry: ModelEntry, folder: Path) -> DarkroomError:

@@ -161,7 +161,8 @@ def find_sources(spec: Txt2ImgSpec) -> list[Source]:
     """Those that are pictures here, with their roles; what a request brought with it is a file of the job alone."""
     varied = spec.variation.image if spec.variation else None
     own = [("image", spec.image), ("mask", spec.mask)] if isinstance(spec, Img2ImgSpec) else [("image", varied)]
-    ids = [(role, UUID(pk)) for role, pk in (*own, *(("control", use.image) for use in spec.control)) if pk]
+    steering = [*(("control", use.image) for use in spec.control), *(("prompt", use.image) for use in spec.ip_adapter)]
+    ids = [(role, UUID(pk)) for role, pk in (*own, *steering) if pk]
     found = GeneratedImage.objects.in_bulk([pk for _, pk in ids]) if ids else {}
     return [(role, found[pk]) for role, pk in ids if pk in found]
 

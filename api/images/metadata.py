@@ -83,6 +83,7 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         "Postprocess upscaler": _upscaler_label(upscale.get("model_id")),
         "Clip skip": skipped + 1 if skipped else None,  # theirs counts the last layer as one
         **{f"ControlNet {number}": _control(control) for number, control in enumerate(parameters.get("control") or ())},
+        **{f"IP-Adapter {number}": _image_prompt(use) for number, use in enumerate(parameters.get("ip_adapter") or ())},
         "Prompt syntax": parameters.get("prompt_syntax"),
         "Version": "Darkroom",
     }
@@ -167,6 +168,10 @@ def _control(control: Mapping[str, Any]) -> str:
         "Guidance End": control["end"],
     }
     return ", ".join(f"{name}: {value}" for name, value in said.items())
+
+
+def _image_prompt(use: Mapping[str, Any]) -> str:
+    return f"Model: {use['model_id']}, Weight: {use['weight']}"
 
 
 def _quote(value: object) -> str:

@@ -110,6 +110,7 @@ class ImageSource(models.Model):
         IMAGE = "image"
         MASK = "mask"
         CONTROL = "control"
+        PROMPT = "prompt"
 
     image = models.ForeignKey(GeneratedImage, on_delete=models.CASCADE, related_name="source_links")
     source = models.ForeignKey(GeneratedImage, on_delete=models.CASCADE, related_name="derived_links")

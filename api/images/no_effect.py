@@ -8,6 +8,7 @@ from api.files.formats import FORMATS
 from api.images.control.warnings import control_warnings
 from api.images.edit_requests import idle_edits
 from api.images.few_steps import suggest_settings
+from api.images.ip_adapter.warnings import image_prompt_warnings
 from api.images.prompt_notation import describe_notation
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
@@ -42,6 +43,7 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
             yield f"loras: `weight` has no effect with '{lora.id}', as `unet` and `text` are given."
     yield from idle_edits(spec)
     yield from control_warnings(spec.control, spec.steps_run if isinstance(spec, Img2ImgSpec) else spec.steps)
+    yield from image_prompt_warnings(spec.ip_adapter)
     yield from suggest_settings(spec)
 
 

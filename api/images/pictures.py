@@ -50,10 +50,11 @@ def open_request(spec: Txt2ImgSpec) -> ImageRequest:
     from api.images.backends.request import ImageRequest
 
     controls = tuple(open_input(use.image) for use in spec.control)
+    image_prompts = tuple(open_input(use.image) for use in spec.ip_adapter)
     if not isinstance(spec, Img2ImgSpec):
-        return ImageRequest(spec, controls=controls)
+        return ImageRequest(spec, controls=controls, image_prompts=image_prompts)
     mask = open_input(spec.mask, "L") if spec.mask else None
-    return ImageRequest(spec, open_input(spec.image), mask, controls=controls)
+    return ImageRequest(spec, open_input(spec.image), mask, controls=controls, image_prompts=image_prompts)
 
 
 def open_sink(runs: Sequence[Run]) -> OutputSink:

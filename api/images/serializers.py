@@ -19,6 +19,7 @@ from api.images.control.serializers import choose_controlnets
 from api.images.edit_requests import check_edits, default_strength, describe_crop, working_size
 from api.images.enlarging_fields import check_enlarging, decide_enlarging
 from api.images.family_names import describe_misfit
+from api.images.ip_adapter.serializers import choose_ip_adapters
 from api.images.models import GeneratedImage, ImageSource
 from api.images.presets.applying import AppliedPreset, find_preset
 from api.images.prompt_requests import read_request, unknown_lora
@@ -133,6 +134,7 @@ class Txt2ImgSerializer(JobRequest):
         self.prompt_warnings = read_request(data, default_syntax(), self.entry, takes_empty_prompt=self.takes_empty_prompt)
         self.check_loras(data["loras"])
         choose_controlnets(data.get("control", []), self.entry)
+        choose_ip_adapters(data.get("ip_adapter", []), self.entry)
         check_best_of(data)
         check_edits(data, self.entry)
         check_seeds(data)

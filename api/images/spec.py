@@ -9,6 +9,7 @@ from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
 from api.images.control.use import MOST_CONTROLS, ControlUse
 from api.images.hires import HiresUse
+from api.images.ip_adapter.use import MOST_IMAGE_PROMPTS, ImagePromptUse
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
@@ -172,6 +173,13 @@ class Txt2ImgSpec(Spec):
     loras: tuple[LoraUse, ...] = param(default=(), shared=True, max_items=MOST_LORAS, local_only=True)
     control: tuple[ControlUse, ...] = param(
         default=(), shared=True, max_items=MOST_CONTROLS, local_only=True, help="Maps that steer what is where (ControlNet)."
+    )
+    ip_adapter: tuple[ImagePromptUse, ...] = param(
+        default=(),
+        shared=True,
+        max_items=MOST_IMAGE_PROMPTS,
+        local_only=True,
+        help="Pictures that are read as a prompt is (IP-Adapter); each adds what it says.",
     )
     clip_skip: int | None = param(default=None, shared=True, minimum=1, maximum=12, local_only=True)
     hires: HiresUse | None = param(

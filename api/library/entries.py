@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from api.catalog import TEXT_TO_IMAGE, UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog import TEXT_TO_IMAGE, AdapterEntry, EmbeddingEntry, ModelEntry
 from api.catalog.control_kinds import kinds_by_name
 from api.catalog.usual_settings import usual_settings
 from api.library.models import TASKS, Kind, LibraryFile
@@ -10,19 +10,22 @@ from api.model_files.gguf import SUFFIX as GGUF
 
 SOURCE = "library"
 UNKNOWN_LICENCE = "unknown"
+NETWORKS = (Kind.UPSCALER, Kind.IP_ADAPTER, Kind.IMAGE_ENCODER)
 
 
 def model_entry(row: LibraryFile) -> ModelEntry:
     """Of what makes pictures, steers them, or enlarges them."""
-    return upscaler_entry(row) if row.kind == Kind.UPSCALER else checkpoint_entry(row)
+    return network_entry(row) if row.kind in NETWORKS else checkpoint_entry(row)
 
 
-def upscaler_entry(row: LibraryFile) -> ModelEntry:
+def network_entry(row: LibraryFile) -> ModelEntry:
+    """Of what has no settings of its own."""
     return ModelEntry(
         id=row.entry_id,
         name=row.name,
-        task=UPSCALING,
+        task=TASKS[Kind(row.kind)],
         family=row.family,
+        features=() if row.kind == Kind.UPSCALER else tuple(row.variant.split()),
         path=Path(row.path),
         single_file=True,
         licence=row.licence or UNKNOWN_LICENCE,

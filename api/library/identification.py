@@ -106,7 +106,7 @@ def describe_identity(identity: Identity, sidecar: SidecarInfo, file: Path) -> F
     if kind in MODEL_KINDS:
         found = why_no_checkpoint(identity) or why_incomplete(identity, file, vae="", has_base=False)
         reason = sentence(found) if found else ""
-    elif kind in (Kind.LORA, Kind.EMBEDDING, Kind.CONTROLNET) and not family and not reason:
+    elif kind in (Kind.LORA, Kind.EMBEDDING, Kind.CONTROLNET, Kind.IP_ADAPTER) and not family and not reason:
         reason = NO_FAMILY
     words = sidecar.trigger_words or identity.trigger_words
     return {

@@ -8,7 +8,7 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
-from api.catalog import CONTROLNET, UPSCALING
+from api.catalog import CONTROLNET, IMAGE_ENCODER, IP_ADAPTER, UPSCALING
 
 LONGEST_ID = 100
 AUTOV2_DIGITS, AUTOV3_DIGITS = 10, 12
@@ -24,6 +24,8 @@ class Kind(models.TextChoices):
     VAE = "vae", "VAE"
     TEXT_ENCODER = "text_encoder", "text encoder"
     CONTROLNET = "controlnet", "ControlNet"
+    IP_ADAPTER = "ip_adapter", "IP-Adapter"
+    IMAGE_ENCODER = "image_encoder", "image encoder"
     UPSCALER = "upscaler", "upscaler"
     UNKNOWN = "unknown", "unknown"
 
@@ -31,7 +33,12 @@ class Kind(models.TextChoices):
 MODEL_KINDS = (Kind.CHECKPOINT, Kind.DENOISER)
 """What makes pictures."""
 """What a request may name as its model."""
-TASKS = {Kind.CONTROLNET: CONTROLNET, Kind.UPSCALER: UPSCALING}
+TASKS = {
+    Kind.CONTROLNET: CONTROLNET,
+    Kind.UPSCALER: UPSCALING,
+    Kind.IP_ADAPTER: IP_ADAPTER,
+    Kind.IMAGE_ENCODER: IMAGE_ENCODER,
+}
 """Of the kinds besides MODEL_KINDS that are loaded as models, as a catalog's entry has it."""
 LOADED_KINDS = (*MODEL_KINDS, *TASKS)
 """What a request names by an id of a model."""

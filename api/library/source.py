@@ -85,6 +85,8 @@ KIND_WORDS = {
     Kind.VAE: "a VAE",
     Kind.TEXT_ENCODER: "a text encoder",
     Kind.CONTROLNET: "a ControlNet, which goes into `control`",
+    Kind.IP_ADAPTER: "an IP-Adapter, which goes into `ip_adapter`",
+    Kind.IMAGE_ENCODER: "what reads the pictures of IP-Adapters",
     Kind.UPSCALER: "an upscaler",
     Kind.UNKNOWN: "of no kind that is known here",
 }

@@ -29,6 +29,8 @@ MODULES = {
     "ocr": "api.loading.ocr",
     "upscaling": "api.loading.upscaling.building",
     "controlnet": "api.loading.controlnets",
+    "ip-adapter": "api.loading.ip_adapters",
+    "image-encoder": "api.loading.image_encoders",
     "onnx": "api.loading.onnx",
 }
 

@@ -15,7 +15,19 @@ from api.model_files import layouts, statements
 from api.model_files.gguf import why_not_used
 from api.model_files.header import Header, TensorInfo
 
-Kind = Literal["checkpoint", "denoiser", "vae", "lora", "embedding", "upscaler", "controlnet", "text_encoder", "unknown"]
+Kind = Literal[
+    "checkpoint",
+    "denoiser",
+    "vae",
+    "lora",
+    "embedding",
+    "upscaler",
+    "controlnet",
+    "ip_adapter",
+    "image_encoder",
+    "text_encoder",
+    "unknown",
+]
 
 PRECISIONS = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 PREDICTION_KEYS = ("v_pred",)
@@ -34,7 +46,7 @@ class Identity:
     family: str = ""
     """As the catalog spells it; "" is unknown."""
     variant: str = ""
-    """inpainting, pix2pix, fill, schnell …; "" is the plain one."""
+    """inpainting, pix2pix, fill, schnell …; "" is the plain one. Of an IP-Adapter and of an image encoder: `features`."""
     prediction: str = ""
     """epsilon, v_prediction, or "" where nothing tells."""
     zero_terminal_snr: bool = False
@@ -50,6 +62,11 @@ class Identity:
     parameters: int = 0
     hashes: dict[str, str] = field(default_factory=dict)
     """From its metadata: sshs_model_hash, sshs_legacy_hash, sha256 (of its tensors)."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Of an image encoder: what it makes of a picture, with the width; of an IP-Adapter: what it reads."""
+        return tuple(self.variant.split()) if self.kind in ("ip_adapter", "image_encoder") else ()
 
 
 def identify(header: Header, name: str) -> Identity:
@@ -89,6 +106,8 @@ def find_precision(header: Header) -> str:
 def _kind(header: Header, name: str) -> tuple[Kind, str, str]:
     tensors = header.tensors
     stated = statements.stated_family(header.metadata)
+    if layouts.is_ip_adapter(tensors):
+        return "ip_adapter", layouts.ip_adapter_family(tensors) or stated, layouts.ip_adapter_features(tensors)
     if layouts.is_lora(tensors):
         return "lora", layouts.lora_family(tensors) or stated, ""
     if layouts.is_controlnet(tensors):
@@ -110,6 +129,8 @@ def _kind_of_part(header: Header, name: str, stated: str) -> tuple[Kind, str, st
         return "vae", family, f"{shape[1]}-channel" if len(shape) == 4 else ""
     if family := layouts.upscaler_family(tensors):
         return "upscaler", family, ""
+    if features := layouts.image_encoder_features(tensors):
+        return "image_encoder", "clip", features
     if layouts.is_text_encoder(tensors):
         return "text_encoder", "", ""
     family_of_embedding = layouts.embedding_family(tensors)
@@ -148,6 +169,8 @@ def _unusable(header: Header, kind: Kind, family: str, variant: str) -> str:
         return "It is an upscaler of SwinIR's kind; RRDBNet (ESRGAN, Real-ESRGAN) and SRVGGNetCompact are run here."
     if kind == "controlnet":
         return layouts.why_no_controlnet(header.tensors)
+    if kind == "ip_adapter":
+        return layouts.why_no_ip_adapter(header.tensors)
     if kind not in ("checkpoint", "denoiser"):
         return ""
     denoiser = layouts.find_denoiser(header.tensors)

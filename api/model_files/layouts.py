@@ -27,6 +27,8 @@ LORA = re.compile(
 CONTROLNET = re.compile(
     r"^(control_model\.|controlnet_cond_embedding\.|input_hint_block\.|controlnet_blocks\.|lora_controlnet$|controlnet_down_blocks\.|adapter\.body\.|body\.0\.block1\.)"
 )
+IMAGE_PROJECTION, IMAGE_ATTENTION = "image_proj.", "ip_adapter."
+"""What the names of an IP-Adapter's tensors begin with."""
 UPSCALERS = {
     "rrdbnet": re.compile(r"(model\.1\.sub|body|RRDB_trunk)\.0\.(RDB|rdb)1\.conv1\.(0\.)?weight"),
     "swinir": re.compile(r"layers\.0\.(residual_group\.)?blocks\.0\."),
@@ -145,6 +147,42 @@ def why_no_controlnet(tensors: Tensors) -> str:
     return ""
 
 
+def is_ip_adapter(tensors: Tensors) -> bool:
+    return _has(tensors, IMAGE_PROJECTION) and _has(tensors, IMAGE_ATTENTION)
+
+
+def ip_adapter_family(tensors: Tensors) -> str:
+    """By the width of the text that stands beside what it adds."""
+    shape = _shape(tensors, f"{IMAGE_ATTENTION}1.to_k_ip.weight")
+    return WIDTHS.get(shape[-1], "") if shape else ""
+
+
+def ip_adapter_features(tensors: Tensors) -> str:
+    """What it reads of a picture: "embeds-1024", of the picture as a whole, or "states-1280", of its parts; "" for another form."""
+    if shape := _shape(tensors, f"{IMAGE_PROJECTION}proj.weight"):
+        return f"embeds-{shape[-1]}"
+    if _shape(tensors, f"{IMAGE_PROJECTION}proj.3.weight") and (shape := _shape(tensors, f"{IMAGE_PROJECTION}proj.0.weight")):
+        return f"states-{shape[-1]}"
+    has_queries = bool(_shape(tensors, f"{IMAGE_PROJECTION}latents"))
+    return f"states-{shape[-1]}" if has_queries and (shape := _shape(tensors, f"{IMAGE_PROJECTION}proj_in.weight")) else ""
+
+
+def why_no_ip_adapter(tensors: Tensors) -> str:
+    """A sentence about one that isn't run here; "" for the others."""
+    if ip_adapter_features(tensors):
+        return ""
+    if _has(tensors, f"{IMAGE_PROJECTION}perceiver_resampler.", f"{IMAGE_PROJECTION}proj.0."):
+        return "It is an IP-Adapter FaceID, which needs a network that recognises faces; there is none here."
+    return "It is an IP-Adapter of a form that is not known here."
+
+
+def image_encoder_features(tensors: Tensors) -> str:
+    """Of the picture half of a CLIP, in transformers' names: "embeds-1024 states-1280"; "" for what is none."""
+    projection, token = _shape(tensors, "visual_projection.weight"), _shape(tensors, "vision_model.embeddings.class_embedding")
+    is_alone = all(name.startswith(("vision_model.", "visual_projection.")) for name in tensors)
+    return f"embeds-{projection[0]} states-{token[-1]}" if projection and token and is_alone else ""
+
+
 def is_text_encoder(tensors: Tensors) -> bool:
     return any(TEXT_ENCODER.search(name) for name in tensors)
 
@@ -216,6 +254,11 @@ def _diffusers_denoiser(tensors: Tensors) -> Denoiser | None:
     if "pos_embed.proj.weight" in tensors and _has(tensors, "transformer_blocks.0.attn.add_q_proj"):
         return Denoiser("sd3", diffusers_names=True)
     return None
+
+
+def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
+    """() where it is not there."""
+    return tuple(tensors[name].shape) if name in tensors else ()
 
 
 def _has(names: Iterable[str], *starts: str) -> bool:

@@ -12,6 +12,8 @@ KINDS = {
     "vae": "it is a VAE alone, which an entry of a model names by `vae`",
     "upscaler": 'it is an upscaler, which an entry of a model names with task = "upscaling"',
     "controlnet": "it is a ControlNet",
+    "ip_adapter": "it is an IP-Adapter",
+    "image_encoder": "it is what reads the pictures of IP-Adapters",
     "text_encoder": "it is a text encoder alone",
 }
 ENCODER_FILES = {
@@ -40,6 +42,14 @@ def why_no_upscaler(identity: Identity) -> str:
     """ "" where it is one that can be built."""
     if identity.kind != "upscaler":
         return f"it is no upscaler: {KINDS.get(identity.kind) or f'it is of the kind {identity.kind}'}"
+    return as_clause(identity.unusable)
+
+
+def why_not_of_kind(identity: Identity, task: str) -> str:
+    """Of an entry for the task "ip-adapter" or "image-encoder": "" where it is one."""
+    wanted = task.replace("-", "_")
+    if identity.kind != wanted:
+        return KINDS.get(identity.kind) or f"it is of the kind {identity.kind}"
     return as_clause(identity.unusable)
 
 

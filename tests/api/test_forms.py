@@ -50,6 +50,7 @@ STRUCTURES: dict[str, Any] = {
     "upscale": {"scale": 3, "model_id": "lanczos"},
     "rank_by": {"clip": 0.7, "layout": 0.3},
     "control": [{"image": IMAGES[0], "kind": "canny"}, {"image": IMAGES[1], "preprocessor": "scribble", "weight": 0.5}],
+    "ip_adapter": [{"image": IMAGES[0], "weight": 0.5}, {"image": IMAGES[1]}],
     "tags": ["a", "b"],
     "variant": {"gradient": "from-purple-500 to-pink-600"},
     "event_data": {"title": "Jazz [live]", "description": 'with "quotes", commas; and ümläuts'},
@@ -71,6 +72,7 @@ STRUCTURES: dict[str, Any] = {
 BESIDE = {
     **{name: {"seed": 1} for name in ("loras", "control", "tags", "variation", "outpaint", "hires", "upscale")},
     "rank_by": {"best_of": 2, "seed": 1},
+    "ip_adapter": {"seed": 1, "model_id": "stable-diffusion-v1-5"},
 }
 STRUCTURED = serializers.BaseSerializer | serializers.ListField | serializers.DictField | serializers.JSONField
 

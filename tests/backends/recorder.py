@@ -14,6 +14,7 @@ from PIL import Image
 
 from api.images.backends.request import ImageRequest
 from api.images.control.use import ControlUse
+from api.images.ip_adapter.use import ImagePromptUse
 from api.images.spec import Img2ImgSpec, LoraUse, Txt2ImgSpec
 from api.specs import InputImage, InputMask
 
@@ -65,10 +66,11 @@ def request(
     image: Image.Image | None = None,
     mask: Image.Image | None = None,
     controls: Sequence[Image.Image] = (),
+    image_prompts: Sequence[Image.Image] = (),
     **fields: Any,
 ) -> ImageRequest:
     """A picture of 64 × 64 in two steps. `seeds` follow one another; `loras` are tuples of an id, a weight and those of the parts;
-    `control` are the fields of each ControlUse.
+    `control` are the fields of each ControlUse, `ip_adapter` those of each ImagePromptUse.
     """
     defaults: dict[str, Any] = {
         "model_id": "sd1",
@@ -83,6 +85,8 @@ def request(
     names = ("id", "weight", "unet", "text")
     loras = tuple(LoraUse(**dict(zip(names, values, strict=False))) for values in fields.pop("loras", ()))
     control = tuple(ControlUse(**use) for use in fields.pop("control", ()))
+    ip_adapter = tuple(ImagePromptUse(**use) for use in fields.pop("ip_adapter", ()))
+    shown = {"controls": tuple(controls), "image_prompts": tuple(image_prompts)}
     values: dict[str, Any] = {
         **defaults,
         **fields,
@@ -90,11 +94,12 @@ def request(
         "num_images": len(seeds),
         "loras": loras,
         "control": control,
+        "ip_adapter": ip_adapter,
     }
     if image is None:
-        return ImageRequest(Txt2ImgSpec(**values), controls=tuple(controls))
+        return ImageRequest(Txt2ImgSpec(**values), **shown)
     spec = Img2ImgSpec(**values, image=InputImage("a"), mask=InputMask("b") if mask else None)
-    return ImageRequest(spec, image, mask, controls=tuple(controls))
+    return ImageRequest(spec, image, mask, **shown)
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:

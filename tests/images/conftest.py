@@ -7,6 +7,7 @@ import pytest
 from tests.live import LiveServer
 from tests.models.tiny import build_tiny_lora, build_tiny_sd, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
+from tests.models.tiny_ip_adapter import build_tiny_image_encoder, build_tiny_ip_adapter
 
 CATALOG = """
 [models.tiny]
@@ -37,6 +38,43 @@ task = "controlnet"
 family = "sd1"
 path = "{narrow}"
 
+[models.tiny-prompter]
+name = "Tiny prompter"
+task = "ip-adapter"
+family = "sd1"
+path = "{prompter}"
+
+[models.tiny-reader]
+name = "Tiny reader"
+task = "image-encoder"
+path = "{reader}"
+features = ["embeds-24", "states-48"]
+
+[models.whole-prompter]
+name = "Whole prompter"
+task = "ip-adapter"
+family = "sd1"
+path = "{whole}"
+
+[models.blind-prompter]
+name = "Blind prompter"
+task = "ip-adapter"
+family = "sd1"
+path = "{prompter}"
+features = ["embeds-1024"]
+
+[models.wide-prompter]
+name = "Wide prompter"
+task = "ip-adapter"
+family = "sdxl"
+path = "{prompter}"
+
+[models.narrow-prompter]
+name = "Narrow prompter"
+task = "ip-adapter"
+family = "sd1"
+path = "{narrow_prompter}"
+
 [adapters.tiny-style]
 name = "Tiny style"
 family = "sd1"
@@ -53,8 +91,15 @@ def tiny_catalog_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     file = folder / "models.toml"
     control = build_tiny_control(folder / "control", model)
     narrow = build_tiny_control(folder / "narrow", build_tiny_sdxl(folder / "wide"))
+    prompters = {
+        "prompter": build_tiny_ip_adapter(folder / "prompter.safetensors", model),
+        "whole": build_tiny_ip_adapter(folder / "whole" / "mine.safetensors", model, "plus").parent,
+        "narrow_prompter": build_tiny_ip_adapter(folder / "narrow.safetensors", folder / "wide"),
+        "reader": build_tiny_image_encoder(folder / "reader"),
+    }
+    build_tiny_image_encoder(folder / "whole" / "image_encoder")
     lora = lora if lora.is_file() else next(lora.glob("*.safetensors"))
-    file.write_text(CATALOG.format(model=model, lora=lora, control=control, narrow=narrow))
+    file.write_text(CATALOG.format(model=model, lora=lora, control=control, narrow=narrow, **prompters))
     return str(file)
 
 

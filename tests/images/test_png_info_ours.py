@@ -66,6 +66,7 @@ def test_a_picture_here_is_read_by_its_id(client: Client) -> None:
 
 EDITED = {"image": "0192-source", "strength": 1.0}
 CONTROL = {"image": "0192-map", "kind": None, "preprocessor": "canny", "model_id": "sd-controlnet-canny", "weight": 1.0}
+PROMPT = {"image": "0192-photo", "model_id": "ip-adapter-plus", "weight": 0.6}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,7 @@ CONTROL = {"image": "0192-map", "kind": None, "preprocessor": "canny", "model_id
         ),
         ({"control": [CONTROL]}, ["control: left out", "0192-map", "canny", "sd-controlnet-canny"]),
         ({"control": [CONTROL, {**CONTROL, "image": "second"}]}, ["0192-map", "second"]),
+        ({"ip_adapter": [PROMPT]}, ["ip_adapter: left out", "0192-photo", "ip-adapter-plus"]),
     ],
 )
 @pytest.mark.parametrize("from_the_history", [False, True])
@@ -110,7 +112,7 @@ def test_every_field_of_ours_comes_back_or_is_said_to_be_left_out(ask: Ask) -> N
     made_with: dict[str, Any] = {
         "prompt": "a lake", "negative_prompt": "fog", "prompt_syntax": "compel", "model_id": "starter", "width": 64, "height": 64,
         "steps": 3, "guidance_scale": 4.0, "seed": 8, "variation": {"seed": 3, "strength": 0.5}, "scheduler": "euler",
-        "loras": [{"id": "riso", "weight": 0.5}], "control": [CONTROL], "clip_skip": 1, "hires": {"scale": 2.0},
+        "loras": [{"id": "riso", "weight": 0.5}], "control": [CONTROL], "ip_adapter": [PROMPT], "clip_skip": 1, "hires": {"scale": 2.0},
         "upscale": {"model_id": "lanczos", "scale": 2}, "image": "i", "mask": "m", "mask_invert": True, "mask_blur": 2.0,
         "inpaint_area": "mask", "mask_padding": 8, "fill": "noise", "outpaint": {"left": 8}, "fit": "stretch", "strength": 0.5,
     }  # fmt: skip
@@ -123,6 +125,7 @@ def test_every_field_of_ours_comes_back_or_is_said_to_be_left_out(ask: Ask) -> N
 def test_an_ordinary_picture_of_ours_has_no_warning(ask: Ask) -> None:
     idle = {
         "control": [],
+        "ip_adapter": [],
         "mask_invert": False,
         "mask_blur": 0.0,
         "inpaint_area": "whole",

@@ -31,6 +31,8 @@ class ImageRequest:
     """(1, channels, h, w), in the place of `image`: what the picture would be encoded to."""
     controls: tuple[Image.Image, ...] = ()
     """Of `spec.control`, in its order; they may have any size, too."""
+    image_prompts: tuple[Image.Image, ...] = ()
+    """Of `spec.ip_adapter`, in its order, of any size."""
 
     @cached_property
     def frame(self) -> Frame:

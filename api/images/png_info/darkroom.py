@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from api.images.control.use import MOST_CONTROLS
+from api.images.ip_adapter.use import MOST_IMAGE_PROMPTS
 from api.images.png_info.found import Found, FoundLora, as_list, as_mapping, as_text, shown
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.spec import USUAL_STRENGTH, Img2ImgSpec, Txt2ImgSpec
@@ -45,6 +46,9 @@ def describe_left_out(data: Mapping[str, Any]) -> Iterator[str]:
     controls = [describe_control(as_mapping(one)) for one in as_list(data.get("control"))[:MOST_CONTROLS]]
     if controls:
         yield f"control: left out, since the control maps aren't in the file: {'; '.join(controls)}."
+    prompts = [describe_control(as_mapping(one)) for one in as_list(data.get("ip_adapter"))[:MOST_IMAGE_PROMPTS]]
+    if prompts:
+        yield f"ip_adapter: left out, since its pictures aren't in the file: {'; '.join(prompts)}."
 
 
 def is_idle(value: object) -> bool:
@@ -53,7 +57,7 @@ def is_idle(value: object) -> bool:
 
 
 def describe_control(control: Mapping[str, Any]) -> str:
-    """The map's picture, what it is of, and the ControlNet."""
+    """The picture, what it is a map of, and the model."""
     made = control.get("preprocessor") or control.get("kind")
     said: JsonObject = {"image": control.get("image"), "map": made, "model_id": control.get("model_id")}
     return ", ".join(f"{name} {shown(value)}" for name, value in said.items() if value is not None)

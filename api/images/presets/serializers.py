@@ -36,7 +36,7 @@ class PresetRequestSerializer(Img2ImgSerializer):
         return {name: field for name, field in super().get_fields().items() if name not in (*PICTURES, *OF_THE_CALL)}
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        return super().validate({**data, "control": []})
+        return super().validate({**data, "control": [], "ip_adapter": []})
 
 
 def check_request(request: Mapping[str, Any], parameters: Sequence[str], principal: Principal | None) -> JsonObject:

@@ -14,6 +14,7 @@ from api.images.backends.engine.coefficients import coefficient_table
 from api.images.backends.engine.conditioning import make_conditionings
 from api.images.backends.engine.control import RowControl
 from api.images.backends.engine.first_latents import add_at, draw_after_encoding, draw_noise, fill_change, mix_noise
+from api.images.backends.engine.image_attention import ImagePrompt
 from api.images.backends.engine.rows import Inpainting, Row, Source
 from api.images.backends.engine.schedules import make_row_scheduler
 from api.images.backends.engine.table_steps import TableRow
@@ -42,6 +43,7 @@ def make_row(
     by_table: bool,
     embeddings: Sequence[NamedEmbedding] = (),
     controls: tuple[RowControl, ...] = (),
+    image_prompts: tuple[ImagePrompt, ...] = (),
 ) -> Row:
     """Row `number` of a task, at its first pass. Runs the text encoders, and the VAE where there is a source picture.
 
@@ -72,6 +74,7 @@ def make_row(
         later_conditionings=later,
         inpainting=start.inpainting,
         controls=controls,
+        image_prompts=image_prompts,
     )
 
 

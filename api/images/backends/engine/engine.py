@@ -24,6 +24,7 @@ from api.images.backends.embeddings import find_embeddings
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.graphs import graphed
+from api.images.backends.engine.image_prompts import make_image_prompts
 from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
 from api.images.backends.engine.progress import report_step
 from api.images.backends.engine.rows import Row
@@ -184,11 +185,20 @@ class Engine:
                 with self._working_on([task], "load"):
                     for use in task.request.spec.control:
                         self._controlnets.take(use.model_id)
+                    image_prompts = make_image_prompts(self.loader, lease, task, self._on_load)
                 with self._working_on([task], "encode"):
                     embeddings = find_embeddings(self.loader.catalog, lease.entry, task.request.spec)
                     by_table = lease.device.type != "cpu"
                     controls = make_controls(lease, task, self._controlnets)
-                    row = make_row(lease, task, task.waiting[0], by_table=by_table, embeddings=embeddings, controls=controls)
+                    row = make_row(
+                        lease,
+                        task,
+                        task.waiting[0],
+                        by_table=by_table,
+                        embeddings=embeddings,
+                        controls=controls,
+                        image_prompts=image_prompts,
+                    )
                     expect_second_pass(lease, row)
                     self._rows.append(row)
                 task.waiting.popleft()

@@ -11,6 +11,12 @@ import torch
 from api.images.backends.engine import table_steps
 from api.images.backends.engine.conditioning import Conditioning, Guide
 from api.images.backends.engine.control import RowControl, find_residuals
+from api.images.backends.engine.image_attention import (
+    ARGUMENT,
+    JoinedPrompt,
+    join_image_prompts,
+    reading_image_prompts,
+)
 from api.images.backends.engine.rows import Row, Source
 
 NO_CONTROLNETS: Mapping[str, Any] = {}
@@ -68,6 +74,7 @@ class Joined:
     sizes: dict[str, torch.Tensor] | None
     scales: torch.Tensor | None
     """Of the guidance (guided rows, 1, 1, 1); None without guided rows."""
+    image_prompts: list[JoinedPrompt]
 
 
 class JoinCache:
@@ -119,6 +126,7 @@ def join(rows: Sequence[Row], dtype: torch.dtype) -> Joined:
         guidance_embedding=torch.cat(embeddings).to(dtype) if embeddings else None,  # such models have no guided rows
         sizes=_join_sizes(guides),
         scales=torch.cat(scales) if scales else None,
+        image_prompts=join_image_prompts([row.image_prompts for row in rows], len(negatives)),
     )
 
 
@@ -132,16 +140,18 @@ def predict(unet: Any, rows: Sequence[Row], joined: Joined, controlnets: Mapping
     if controls := controls_of(entries):
         samples = torch.cat([*latents[:guided], *latents]).to(unet.dtype)
         residuals = find_residuals(controls, samples, timesteps, joined.embeds, joined.sizes, controlnets)
-    predicted = unet(
-        torch.cat([*inputs[:guided], *inputs]).to(unet.dtype),
-        timesteps,
-        encoder_hidden_states=joined.embeds,
-        timestep_cond=joined.guidance_embedding,
-        added_cond_kwargs=joined.sizes,
-        down_block_additional_residuals=residuals[0] if residuals else None,
-        mid_block_additional_residual=residuals[1] if residuals else None,
-        return_dict=False,
-    )[0].float()
+    with reading_image_prompts(unet, wanted=bool(joined.image_prompts)):
+        predicted = unet(
+            torch.cat([*inputs[:guided], *inputs]).to(unet.dtype),
+            timesteps,
+            encoder_hidden_states=joined.embeds,
+            timestep_cond=joined.guidance_embedding,
+            added_cond_kwargs=joined.sizes,
+            cross_attention_kwargs={ARGUMENT: joined.image_prompts} if joined.image_prompts else None,
+            down_block_additional_residuals=residuals[0] if residuals else None,
+            mid_block_additional_residual=residuals[1] if residuals else None,
+            return_dict=False,
+        )[0].float()
     return _guide(predicted, joined.scales)
 
 

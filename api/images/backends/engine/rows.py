@@ -10,6 +10,7 @@ import torch
 
 from api.images.backends.engine.conditioning import Conditioning
 from api.images.backends.engine.control import RowControl
+from api.images.backends.engine.image_attention import ImagePrompt
 from api.images.backends.engine.table_steps import TableRow
 from api.images.backends.engine.tasks import Task
 
@@ -62,6 +63,7 @@ class Row:
     steps_after: int = 0
     """Of the row that will go on from this one."""
     controls: tuple[RowControl, ...] = ()
+    image_prompts: tuple[ImagePrompt, ...] = ()
     position: int = 0
     """Passes that are done."""
     last_pass: int = 0

@@ -58,7 +58,15 @@ def make_second_row(
         request = replace(request, image=enlarge_to(loader, spec.hires, picture, size, task.hooks))
     second_task = _second_task(task, request)
     controls = make_controls(lease, second_task, controlnets)
-    row = make_row(lease, second_task, first.number, by_table=by_table, embeddings=embeddings, controls=controls)
+    row = make_row(
+        lease,
+        second_task,
+        first.number,
+        by_table=by_table,
+        embeddings=embeddings,
+        controls=controls,
+        image_prompts=first.image_prompts,
+    )
     row.task, row.steps_before = task, first.steps_done
     return row
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from api.errors import DarkroomError
+from api.images.backends.engine.image_attention import ImagePrompt
 from api.images.backends.request import ImageRequest, RunResult
 
 
@@ -48,6 +49,8 @@ class Task:
     """Numbers of the pictures that have no row yet."""
     maps: dict[int, torch.Tensor] = field(default_factory=dict)
     """Its control maps by their number, once the first of its rows is made."""
+    image_prompts: tuple[ImagePrompt, ...] | None = None
+    """What its pictures add, once the first of its rows is made."""
     made: int = 0
     steps: int = 0
     """Of the scheduler for each picture; 0 before the first row."""

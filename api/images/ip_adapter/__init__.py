@@ -1,0 +1,1 @@
+"""Pictures steered by pictures (IP-Adapter)."""
