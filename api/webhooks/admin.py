@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django import forms
@@ -41,7 +42,7 @@ class KeyWebhookForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "owner_key" in self.fields:
-            self.fields["owner_key"] = forms.ChoiceField(label="key", required=False, choices=keys_without_settings())
+            self.fields["owner_key"] = forms.ChoiceField(label="Key", required=False, choices=keys_without_settings())
 
 
 def keys_without_settings() -> list[tuple[str, str]]:
@@ -201,8 +202,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="answers")
     def all_answers(self, delivery: Delivery) -> SafeString | str:
-        rows = [(answer["at"], answer_text(answer)) for answer in delivery.answers]
-        return format_html_join("", '<p><time datetime="{0}">{0}</time> {1}</p>', rows) or "none yet"
+        rows = [(date_text(datetime.fromisoformat(answer["at"])), answer_text(answer)) for answer in delivery.answers]
+        return format_html_join("", "<p>{} {}</p>", rows) or "none yet"
 
     @admin.display(description="body")
     def shown_body(self, delivery: Delivery) -> SafeString:

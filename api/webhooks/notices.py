@@ -23,6 +23,7 @@ class Heard:
 
     started: bool = False
     progress: Any = None
+    sent_at: float = float("-inf")
     is_gone: bool = False
 
 
@@ -33,14 +34,10 @@ class Notices:
         self.keys_of = keys_of
         self.sender: Sender[uuid.UUID] = Sender(PLACES, OF_ONE_OWNER, report)
         self.heard: dict[uuid.UUID, Heard] = {}
-        self.next_turn = 0.0
 
     def turn(self) -> None:
         for job_id, outcome in self.sender.outcomes():
             self.note(job_id, outcome)
-        if time.monotonic() < self.next_turn:
-            return
-        self.next_turn = time.monotonic() + INTERVAL_SECONDS
         jobs = list(Job.objects.filter(status=Status.RUNNING, webhook__isnull=False))
         self.heard = {job.pk: self.heard.get(job.pk) or Heard() for job in jobs}
         for job in jobs:
@@ -59,8 +56,7 @@ class Notices:
         message_id = uuid.uuid5(job.pk, event if event == STARTED else f"{event} {job.event_sequence}")
         headers = signed_headers(message_id, event, body, keys)
         self.sender.send(Message(job.pk, webhook.url, job.owner_key, body, headers))
-        heard.started = True
-        heard.progress = job.progress
+        heard.started, heard.progress, heard.sent_at = True, job.progress, time.monotonic()
 
     def note(self, job_id: uuid.UUID, outcome: Outcome) -> None:
         if outcome.status == GONE and job_id in self.heard:
@@ -70,4 +66,6 @@ class Notices:
 def next_event(job: Job, webhook: Webhook, heard: Heard) -> str | None:
     if STARTED in webhook.events and not heard.started:
         return STARTED
-    return PROGRESS if PROGRESS in webhook.events and job.progress and job.progress != heard.progress else None
+    if PROGRESS not in webhook.events or time.monotonic() - heard.sent_at < INTERVAL_SECONDS:
+        return None
+    return PROGRESS if job.progress and job.progress != heard.progress else None
