@@ -123,9 +123,7 @@ def test_open_webui_makes_and_edits_pictures_with_openai_s_settings(page: Page) 
     said = settings_of(page, 0)
     headers = {"Authorization": f"Bearer {said['IMAGES_OPENAI_API_KEY']}"}
     asked = {"model": said["IMAGE_GENERATION_MODEL"], "prompt": "a lake", "n": 1, "size": said["IMAGE_SIZE"]}
-    made = httpx.post(
-        f"{said['IMAGES_OPENAI_API_BASE_URL']}/images/generations", json=asked, headers=headers, timeout=300
-    )
+    made = httpx.post(f"{said['IMAGES_OPENAI_API_BASE_URL']}/images/generations", json=asked, headers=headers, timeout=300)
     assert made.json()["data"], made.text
     files = {"image": ("photo.png", (page.folder / "photo.png").read_bytes(), "image/png")}
     edited = httpx.post(
