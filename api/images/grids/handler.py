@@ -27,7 +27,7 @@ from api.json_types import JsonObject
 from api.specs import as_json
 
 Run = RunningJob[GridSpec]
-ORIGIN = GeneratedImage.Origin.ANNOTATED
+ORIGIN = GeneratedImage.Origin.GRID
 DELETED = "The picture was deleted."
 
 
