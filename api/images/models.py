@@ -43,6 +43,7 @@ class GeneratedImage(models.Model):
         UPSCALED = "upscaled"
         PREPROCESSED = "preprocessed"
         ANNOTATED = "annotated"
+        GRID = "grid"
         UPLOADED = "uploaded"
 
     file = models.OneToOneField(StoredFile, primary_key=True, on_delete=models.CASCADE, related_name="generated")

@@ -64,6 +64,22 @@ def test_a_picture_here_is_read_by_its_id(client: Client) -> None:
     assert answer["request"]["prompt"] == image.prompt
 
 
+def test_how_the_picture_was_kept_comes_back(ask: Ask) -> None:
+    kept = {"output_format": "webp", "tags": ["shop", "autumn"], "deterministic": True}
+    answer = ask(png(darkroom=json.dumps({"prompt": "a lake", "model_id": "starter", "seed": 8, **kept})))
+    assert {name: answer["request"][name] for name in kept} == kept
+    assert answer["warnings"] == []
+
+
+def test_what_is_no_value_of_a_field_is_said_and_left_out(ask: Ask) -> None:
+    parameters = {"prompt": "a lake", "seed": 8, "output_format": "tiff", "tags": "shop", "deterministic": {}}
+    answer = ask(png(darkroom=json.dumps(parameters)))
+    assert not {"output_format", "tags", "deterministic"} & answer["request"].keys()
+    assert [
+        name for name in ("output_format", "tags", "deterministic") if f"{name}: " not in " ".join(answer["warnings"])
+    ] == []
+
+
 EDITED = {"image": "0192-source", "strength": 1.0}
 CONTROL = {"image": "0192-map", "kind": None, "preprocessor": "canny", "model_id": "sd-controlnet-canny", "weight": 1.0}
 PROMPT = {"image": "0192-photo", "model_id": "ip-adapter-plus", "weight": 0.6}
@@ -87,6 +103,9 @@ PROMPT = {"image": "0192-photo", "model_id": "ip-adapter-plus", "weight": 0.6}
             },
             ["mask, mask_invert, mask_blur, inpaint_area, mask_padding, fill: left out"],
         ),
+        ({"num_images": 4}, ["num_images 4: left out"]),
+        ({"best_of": 8, "rank_by": "clip", "num_images": 2}, ["best_of 8, rank_by clip: left out", "num_images 2"]),
+        ({"preset": "product-shot@2"}, ["preset product-shot@2: left out"]),
         ({"control": [CONTROL]}, ["control: left out", "0192-map", "canny", "sd-controlnet-canny"]),
         ({"control": [CONTROL, {**CONTROL, "image": "second"}]}, ["0192-map", "second"]),
         ({"ip_adapter": [PROMPT]}, ["ip_adapter: left out", "0192-photo", "ip-adapter-plus"]),
@@ -107,16 +126,16 @@ def test_ours_says_what_the_request_can_t_give_back(
 
 
 def test_every_field_of_ours_comes_back_or_is_said_to_be_left_out(ask: Ask) -> None:
-    """But for what says how the job was to be run, and how many pictures it was to have: the request is for this one."""
-    of_the_job = {"num_images", "best_of", "rank_by", "output_format", "tags", "deterministic", "preset"}
     made_with: dict[str, Any] = {
         "prompt": "a lake", "negative_prompt": "fog", "prompt_syntax": "compel", "model_id": "starter", "width": 64, "height": 64,
         "steps": 3, "guidance_scale": 4.0, "seed": 8, "variation": {"seed": 3, "strength": 0.5}, "scheduler": "euler",
         "loras": [{"id": "riso", "weight": 0.5}], "control": [CONTROL], "ip_adapter": [PROMPT], "clip_skip": 1, "hires": {"scale": 2.0},
         "upscale": {"model_id": "lanczos", "scale": 2}, "image": "i", "mask": "m", "mask_invert": True, "mask_blur": 2.0,
         "inpaint_area": "mask", "mask_padding": 8, "fill": "noise", "outpaint": {"left": 8}, "fit": "stretch", "strength": 0.5,
+        "num_images": 4, "best_of": 8, "rank_by": {"clip": 1.0}, "output_format": "webp", "tags": ["shop"], "deterministic": True,
+        "preset": "product-shot@2",
     }  # fmt: skip
-    assert {*made_with, *of_the_job} == {one.name for one in fields_of(Img2ImgSpec)}
+    assert {*made_with} == {one.name for one in fields_of(Img2ImgSpec)}
     answer = ask(png(darkroom=json.dumps(made_with)))
     said = " ".join(answer["warnings"])
     assert [name for name in made_with if name not in answer["request"] and name not in said] == []

@@ -29,7 +29,7 @@ from api.safety.output import write_picture
 from api.specs import as_json
 
 Run = RunningJob[GridSpec]
-ORIGIN = GeneratedImage.Origin.ANNOTATED
+ORIGIN = GeneratedImage.Origin.GRID
 DELETED = "The picture was deleted."
 
 

@@ -15,6 +15,22 @@ NUMBERS = ("width", "height", "steps", "guidance_scale", "seed", "clip_skip")
 OF_TXT2IMG = tuple(one.name for one in fields_of(Txt2ImgSpec))
 OF_THE_EDIT = tuple(one for one in fields_of(Img2ImgSpec) if one.name not in (*OF_TXT2IMG, "image", "strength"))
 """What a request says of the picture that it edits."""
+READ_ELSEWHERE = (
+    *NUMBERS,
+    "prompt",
+    "negative_prompt",
+    "prompt_syntax",
+    "scheduler",
+    "model_id",
+    "loras",
+    "variation",
+    "hires",
+    "upscale",
+)
+SAID = ("control", "num_images", "best_of", "rank_by", "preset")
+"""What the request for one picture can't say, and a sentence does."""
+TAKEN = tuple(one for one in fields_of(Txt2ImgSpec) if one.name not in (*READ_ELSEWHERE, *SAID))
+"""As they stand: how the picture was kept, and whatever else a request may say."""
 
 
 def read_darkroom(data: Mapping[str, Any]) -> Found:
@@ -27,6 +43,7 @@ def read_darkroom(data: Mapping[str, Any]) -> Found:
     found.models = [as_text(data.get("model_id"))] if as_text(data.get("model_id")) else []
     found.loras = [read_lora(use) for use in map(as_mapping, as_list(data.get("loras")))]
     found.variation = data.get("variation") if isinstance(data.get("variation"), dict) else None
+    found.taken = {one.name: data[one.name] for one in TAKEN if data.get(one.name) not in (None, one.default, [])}
     found.hires, found.upscale = dict(as_mapping(data.get("hires"))), dict(as_mapping(data.get("upscale")))
     if data.get("shortened"):
         found.warnings.append("The parameters were shortened when the file was written.")
@@ -43,12 +60,24 @@ def describe_left_out(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"image: the request leaves out the picture that was edited, {shown(data['image'])}; /api/img2img/ takes it."
     if edits:
         yield f"{', '.join(edits)}: left out, since the request edits no picture; /api/img2img/ takes what the picture was made with."
+    yield from describe_choice(data)
     controls = [describe_control(as_mapping(one)) for one in as_list(data.get("control"))[:MOST_CONTROLS]]
     if controls:
         yield f"control: left out, since the control maps aren't in the file: {'; '.join(controls)}."
     prompts = [describe_control(as_mapping(one)) for one in as_list(data.get("ip_adapter"))[:MOST_IMAGE_PROMPTS]]
     if prompts:
         yield f"ip_adapter: left out, since its pictures aren't in the file: {'; '.join(prompts)}."
+
+
+def describe_choice(data: Mapping[str, Any]) -> Iterator[str]:
+    """Of how many pictures it was one, and what it began with."""
+    if data.get("best_of") is not None:
+        ranked = f", rank_by {shown(data['rank_by'])}" if data.get("rank_by") else ""
+        yield f"best_of {shown(data['best_of'])}{ranked}: left out, since the request is for this picture alone, by its own seed."
+    if data.get("num_images") not in (None, 1):
+        yield f"num_images {shown(data['num_images'])}: left out, since the request is for this picture alone, by its own seed."
+    if data.get("preset"):
+        yield f"preset {shown(data['preset'])}: left out, since the request has all that it gave."
 
 
 def is_idle(value: object) -> bool:

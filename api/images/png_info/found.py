@@ -46,6 +46,8 @@ class Found:
     """Of a second pass: scale, steps, strength, upscaler."""
     upscale: dict[str, Any] = field(default_factory=dict)
     """What enlarged it at the end: model_id, scale."""
+    taken: JsonObject = field(default_factory=dict)
+    """Fields of a request that it is to have as they stand."""
     warnings: list[str] = field(default_factory=list)
 
 

@@ -49,7 +49,7 @@ class Resolved:
 
 
 def resolve(found: Found) -> Resolved:
-    resolved = Resolved(warnings=list(found.warnings))
+    resolved = Resolved(request=dict(found.taken), warnings=list(found.warnings))
     entry = put_model(found, resolved)
     put_prompts(found, resolved)
     for name, value in found.values.items():

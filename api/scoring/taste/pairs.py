@@ -20,7 +20,7 @@ from api.scoring.taste.judgements import comparisons_on
 
 POOL = 300
 MOST_READ = 5000
-NOT_FOR_TASTE = ("annotated", "preprocessed", "uploaded")
+NOT_FOR_TASTE = ("annotated", "grid", "preprocessed", "uploaded")
 """Origins of pictures that no model painted: boxes drawn over a copy, a sketch to work from, a client's own."""
 
 

@@ -1,0 +1,49 @@
+"""Flat pictures, and one box in each: written, recorded and answered as real ones are."""
+
+from collections.abc import Iterator, Sequence
+
+from PIL import Image
+
+from api.images.handler import Img2Img, Txt2Img
+from api.images.output_sinks import GeneratedPicture, SelectedPictures
+from api.images.pictures import Run, save
+from api.images.spec import Txt2ImgSpec
+from api.jobs.kinds import Session
+from api.jobs.running import Finished, Outcome
+from api.runtime.input_pictures import open_input
+from api.vision.boxes import Box
+from api.vision.detection import Found
+from api.vision.handler import Detect, Detected
+from api.vision.handler import Run as DetectRun
+
+
+class QuickTxt2Img(Txt2Img):
+    def without_models(self) -> bool:
+        return True
+
+    def batch_key(self, spec: Txt2ImgSpec) -> str:
+        return ""
+
+    def open_session(self, spec: Txt2ImgSpec) -> Session | None:
+        return None
+
+    def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
+        for run in batch:
+            size = (run.spec.width, run.spec.height)
+            made = [GeneratedPicture(Image.new("RGB", size, "teal"), seed) for seed in run.spec.seeds]
+            yield save(run, SelectedPictures(made))
+
+
+class QuickImg2Img(QuickTxt2Img, Img2Img):
+    pass
+
+
+class QuickDetect(Detect):
+    def without_models(self) -> bool:
+        return True
+
+    def run(self, batch: Sequence[DetectRun]) -> Iterator[Outcome]:
+        for run in batch:
+            picture = open_input(run.spec.image)
+            found = [Found("boat", 1, 0.9, Box(1.5, 2.5, 30.5, 31.5))]
+            yield Finished(run, Detected(picture.width, picture.height, found, None))

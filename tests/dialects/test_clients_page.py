@@ -1,0 +1,169 @@
+"""docs/clients.md is true: what it shows runs as it stands, against a server that has a key."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.dialects.a1111.other_clients import OpenWebUI, SillyTavern
+from tests.live import ROOT, LiveServer
+
+pytestmark = [pytest.mark.models, pytest.mark.own_database]
+PAGE = (ROOT / "docs/clients.md").read_text()
+HERE = "http://localhost:8000"
+KEY = "DARKROOM_KEY"
+
+
+class Page:
+    """The page as somebody reads it who has this server and this key, in an empty folder with a photograph."""
+
+    def __init__(self, server: LiveServer, key: str, folder: Path) -> None:
+        self.server, self.key, self.folder = server, key, folder
+        shutil.copy(ROOT / "api/starter/weights/lake.png", folder / "photo.png")
+
+    def read(self, text: str) -> str:
+        return text.replace(HERE, self.server.url).replace("port=8000", f"port={self.server.port}")
+
+    def typed(self, text: str) -> str:
+        """With the key in the place of its name, as in a field."""
+        return self.read(text).replace(KEY, self.key)
+
+    def run(self, *command: str) -> str:
+        environment = {**os.environ, KEY: self.key, "PYTHONPATH": ""}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("clients"), DATABASE_URL="") as live:
+        live.wait_until(lambda: live.client.get("/api/ready/").json() == {"status": "ok"}, "the default models are loaded")
+        yield live
+
+
+@pytest.fixture(scope="module")
+def key(server: LiveServer) -> str:
+    return server.manage("create_key", "clients").split()[-1]
+
+
+@pytest.fixture
+def page(server: LiveServer, key: str, tmp_path: Path) -> Page:
+    return Page(server, key, tmp_path)
+
+
+def part(heading: str) -> str:
+    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def blocks(heading: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", part(heading), re.DOTALL)
+
+
+PYTHON = [(heading, block) for heading in ("openai", "huggingface_hub", "webuiapi") for block in blocks(heading, "python")]
+WRITTEN = {"text-to-image": "lake.png", "/v1/images": "lake.json"}
+
+
+def test_every_block_of_the_page_is_run_here() -> None:
+    shown = len(re.findall(r"^```[a-z]+$", PAGE, re.MULTILINE))
+    assert shown == len(PYTHON) + len(blocks("curl", "bash")) + len(blocks("n8n", "json")) + len(blocks("Open WebUI", "env"))
+
+
+@pytest.mark.parametrize("command", blocks("curl", "bash"))
+def test_every_curl_is_answered(page: Page, command: str) -> None:
+    shown = page.run("bash", "-c", page.read(command))
+    written = next((name for path, name in WRITTEN.items() if path in command), None)
+    if written == "lake.png":
+        Image.open(page.folder / written).load()
+    elif written:
+        assert json.loads((page.folder / written).read_text())["data"]
+    else:
+        assert json.loads(shown)
+
+
+@pytest.mark.parametrize(("heading", "block"), PYTHON, ids=[heading for heading, _ in PYTHON])
+def test_every_program_runs(page: Page, heading: str, block: str) -> None:
+    pytest.importorskip(heading)
+    page.run(sys.executable, "-c", page.read(block))
+    Image.open(page.folder / "lake.png").load()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_node_of_n8n_makes_a_request_that_is_answered(page: Page, number: int) -> None:
+    [node] = json.loads(page.typed(blocks("n8n", "json")[number]))["nodes"]
+    parameters = node["parameters"]
+    headers = {one["name"]: one["value"] for one in parameters["headerParameters"]["parameters"]}
+    if parameters.get("contentType") == "binaryData":
+        sent: dict[str, Any] = {"content": (page.folder / "photo.png").read_bytes()}
+        headers["Content-Type"] = "image/png"
+    else:
+        sent = {"json": json.loads(parameters["jsonBody"])}
+    reply = httpx.request(parameters["method"], parameters["url"], headers=headers, timeout=300, **sent)
+    wanted = "image/png" if "response" in parameters["options"] else "application/json"
+    assert (reply.status_code, reply.headers["Content-Type"]) == (200, wanted), reply.text[:300]
+
+
+def settings_of(page: Page, number: int) -> dict[str, str]:
+    lines = page.typed(blocks("Open WebUI", "env")[number]).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_open_webui_makes_and_edits_pictures_with_openai_s_settings(page: Page) -> None:
+    said = settings_of(page, 0)
+    headers = {"Authorization": f"Bearer {said['IMAGES_OPENAI_API_KEY']}"}
+    asked = {"model": said["IMAGE_GENERATION_MODEL"], "prompt": "a lake", "n": 1, "size": said["IMAGE_SIZE"]}
+    made = httpx.post(f"{said['IMAGES_OPENAI_API_BASE_URL']}/images/generations", json=asked, headers=headers, timeout=300)
+    assert made.json()["data"], made.text
+    files = {"image": ("photo.png", (page.folder / "photo.png").read_bytes(), "image/png")}
+    edited = httpx.post(
+        f"{said['IMAGES_EDIT_OPENAI_API_BASE_URL']}/images/edits",
+        data={"model": said["IMAGE_EDIT_MODEL"], "prompt": "a lake at night", "n": "1"},
+        files=files,
+        headers={"Authorization": f"Bearer {said['IMAGES_EDIT_OPENAI_API_KEY']}"},
+        timeout=300,
+    )
+    assert edited.json()["data"], edited.text
+
+
+def test_open_webui_makes_pictures_with_automatic1111_s_settings(page: Page) -> None:
+    said = settings_of(page, 1)
+    webui = OpenWebUI(said["AUTOMATIC1111_BASE_URL"], said["AUTOMATIC1111_API_AUTH"])
+    assert webui.verify()
+    assert webui.models()
+    assert webui.generate("a lake")["images"]
+
+
+def test_open_webui_s_fields_say_the_same_as_its_environment(page: Page) -> None:
+    rows = {cells[0]: cells[1:] for cells in table("Open WebUI")}
+    openai, a1111 = settings_of(page, 0), settings_of(page, 1)
+    assert [page.typed(cell) for cell in rows["API Base URL"]] == [
+        openai["IMAGES_OPENAI_API_BASE_URL"], a1111["AUTOMATIC1111_BASE_URL"],
+    ]  # fmt: skip
+    assert [page.typed(cell) for cell in rows["API Key / API Auth String"]] == [
+        openai["IMAGES_OPENAI_API_KEY"], a1111["AUTOMATIC1111_API_AUTH"],
+    ]  # fmt: skip
+    assert rows["Image Size"][0] == openai["IMAGE_SIZE"]
+
+
+def test_sillytavern_connects_and_makes_pictures_with_its_settings(page: Page) -> None:
+    said = {name: page.typed(value) for name, value in table("SillyTavern")}
+    tavern = SillyTavern(said["SD Web UI URL"], said["Authentication (optional)"])
+    assert tavern.ping()
+    assert tavern.models()
+    assert tavern.generate("a lake")["images"]
+
+
+def table(heading: str) -> list[list[str]]:
+    rows = [line.strip("| ").split("|") for line in part(heading).splitlines() if line.startswith("|")]
+    return [[cell.strip().strip("`") for cell in row] for row in rows[2:]]
