@@ -6,7 +6,7 @@ from typing import Any
 
 from api.dialects.openai.errors import envelope
 from api.dialects.openai.images.fields import AUTO
-from api.dialects.openai.images.replies import FORMATS, NO_USAGE, Asked, content_of, shown_quality, size_of
+from api.dialects.openai.images.replies import FORMATS, NO_USAGE, AnswerForm, content_of, shown_quality, size_of
 from api.dialects.openai.streaming import CANCELLED
 from api.errors import DarkroomError
 from api.jobs.api.serializers import render_result
@@ -22,13 +22,13 @@ PREVIEW_FORMAT = "jpeg"
 class PictureStream(JobStream):
     """`prefix`: image_generation or image_edit. `partial_images`: at most so many, spread over the time that the job takes."""
 
-    def __init__(self, job: Job, request: object, asked: Asked, *, prefix: str, partial_images: int) -> None:
+    def __init__(self, job: Job, request: object, form: AnswerForm, *, prefix: str, partial_images: int) -> None:
         super().__init__(job.pk)
-        self.request, self.asked, self.prefix, self.partial_images = request, asked, prefix, partial_images
+        self.request, self.form, self.prefix, self.partial_images = request, form, prefix, partial_images
         self.shows_previews = partial_images > 0
         self.created_at = int(job.created_at.timestamp())
         self.size = f"{job.params['width']}x{job.params['height']}"
-        self.told = 0
+        self.partials_sent = 0
 
     def begin(self) -> Iterable[bytes]:
         """The worker is told at once that previews are wanted: a small picture is made in less than a second."""
@@ -47,10 +47,10 @@ class PictureStream(JobStream):
 
     def tell_partial(self, preview: dict[str, Any]) -> Iterator[bytes]:
         """Those that come before the next is due are passed over."""
-        if self.told >= min(self.partial_images, int(preview["fraction"] * (self.partial_images + 1))):
+        if self.partials_sent >= min(self.partial_images, int(preview["fraction"] * (self.partial_images + 1))):
             return
         content = preview["preview"].partition(",")[2]
-        index, self.told = self.told, self.told + 1
+        index, self.partials_sent = self.partials_sent, self.partials_sent + 1
         yield self.event("partial_image", content, PREVIEW_FORMAT, self.size, partial_image_index=index)
 
     def finish(self) -> Iterator[bytes]:
@@ -80,7 +80,7 @@ class PictureStream(JobStream):
             "created_at": self.created_at,
             "background": "opaque",
             "output_format": output_format if output_format in FORMATS else None,
-            "quality": shown_quality(self.asked) or AUTO,
+            "quality": shown_quality(self.form) or AUTO,
             "size": size,
             **extra,
         }

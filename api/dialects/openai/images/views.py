@@ -24,7 +24,7 @@ from api.dialects.openai.images.fields import (
     describe_idle,
     translate,
 )
-from api.dialects.openai.images.replies import Asked, pictures_answer
+from api.dialects.openai.images.replies import AnswerForm, pictures_answer
 from api.dialects.openai.images.sources import find_source, store_mask, store_own_mask
 from api.dialects.openai.images.streaming import PictureStream
 from api.dialects.openai.images.variations import find_prompt
@@ -49,7 +49,7 @@ class ImagesView(OpenAIDialect):
     pictures: ClassVar[tuple[str, ...]] = ()
     """Fields of its bodies that are pictures."""
     event_prefix = "image_generation"
-    asked: Asked
+    form: AnswerForm
     warnings: tuple[str, ...] = ()
 
     def parse(self, request: Request) -> Submission:
@@ -60,7 +60,7 @@ class ImagesView(OpenAIDialect):
         data = self.with_pictures(data, theirs, body)
         submission = self.resolve(data, QUALITIES[quality])
         self.stream_asked, self.partial_images = theirs.get("stream", False), theirs.get("partial_images", 0)
-        self.asked = Asked(
+        self.form = AnswerForm(
             in_base64=answers_in_base64(body.theirs.get("model"), theirs.get("response_format")),
             quality="" if body.beside.get("steps") else quality,
             prompt=str(data.get("prompt", "")).strip(),
@@ -94,12 +94,12 @@ class ImagesView(OpenAIDialect):
         return super().submit(submission, idempotency_key)
 
     def render(self, job: Job) -> HttpResponse:
-        return JsonResponse(pictures_answer(job, self.result(job)["images"], self.asked))
+        return JsonResponse(pictures_answer(job, self.result(job)["images"], self.form))
 
     def stream(self, job: Job) -> PictureStream | None:
         if not self.stream_asked:
             return None
-        return PictureStream(job, self.request, self.asked, prefix=self.event_prefix, partial_images=self.partial_images)
+        return PictureStream(job, self.request, self.form, prefix=self.event_prefix, partial_images=self.partial_images)
 
 
 @extend_schema_view(post=openapi.generations)
