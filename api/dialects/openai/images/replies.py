@@ -38,7 +38,7 @@ def pictures_answer(job: Job, images: Sequence[Mapping[str, Any]], form: AnswerF
     return {
         "created": int(job.created_at.timestamp()),
         "data": [picture_answer(job, image, form) for image in images],
-        "background": "opaque",
+        "background": background_of(job),
         **({"output_format": job.params["output_format"]} if job.params["output_format"] in FORMATS else {}),
         **({"size": size} if size in SIZES else {}),
         **({"quality": shown_quality(form)} if form.quality else {}),
@@ -62,6 +62,10 @@ def content_of(image: Mapping[str, Any]) -> str:
     if content is None:
         raise DarkroomError("picture_gone", 410, "The picture was deleted.")
     return content
+
+
+def background_of(job: Job) -> str:
+    return "transparent" if job.params.get("cutout") else "opaque"
 
 
 def size_of(images: Sequence[Mapping[str, Any]]) -> str:

@@ -1,12 +1,12 @@
 """Pictures while they are made: the job's previews as OpenAI's partial images, and then the pictures themselves."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from api.dialects.openai.errors import envelope
 from api.dialects.openai.images.fields import AUTO
-from api.dialects.openai.images.replies import FORMATS, NO_USAGE, AnswerForm, content_of, shown_quality, size_of
+from api.dialects.openai.images.replies import FORMATS, NO_USAGE, AnswerForm, background_of, content_of, shown_quality, size_of
 from api.dialects.openai.streaming import CANCELLED
 from api.errors import DarkroomError
 from api.jobs.api.serializers import render_result
@@ -14,7 +14,6 @@ from api.jobs.api.streaming import JobStream
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 from api.jobs.store.preview_watches import extend_watches
-from api.json_types import JsonObject
 
 PREVIEW_FORMAT = "jpeg"
 
@@ -28,6 +27,7 @@ class PictureStream(JobStream):
         self.shows_previews = partial_images > 0
         self.created_at = int(job.created_at.timestamp())
         self.size = f"{job.params['width']}x{job.params['height']}"
+        self.background = background_of(job)
         self.partials_sent = 0
 
     def begin(self) -> Iterable[bytes]:
@@ -78,7 +78,7 @@ class PictureStream(JobStream):
             "type": name,
             "b64_json": content,
             "created_at": self.created_at,
-            "background": "opaque",
+            "background": self.background,
             "output_format": output_format if output_format in FORMATS else None,
             "quality": shown_quality(self.form) or AUTO,
             "size": size,
@@ -91,5 +91,5 @@ class PictureStream(JobStream):
         yield sse("error", {"type": "error", **envelope(status, code, detail)})
 
 
-def sse(event: str, data: JsonObject) -> bytes:
+def sse(event: str, data: Mapping[str, object]) -> bytes:
     return f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
