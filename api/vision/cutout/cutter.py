@@ -6,6 +6,7 @@ from django.conf import settings
 from PIL import Image
 
 from api.errors import DarkroomError
+from api.specs import InputImage
 from api.vision.cutout.handler import NO_SUBJECT
 from api.vision.cutout.request import CutoutRequest
 from api.vision.cutout.serializers import CutoutSerializer
@@ -31,7 +32,7 @@ class Cutter:
         from api.vision.backends.cutout.run_cutout import find_masks
         from api.vision.cutout.edges import alpha_of, bounds_of, cut_out
 
-        spec = CutoutSpec(image="", model_id=model_id, classes=classes)
+        spec = CutoutSpec(image=InputImage(""), model_id=model_id, classes=classes)
         masks = find_masks(get_loader(), model_id, [CutoutRequest(picture, spec) for picture in pictures], on_progress)
         for note in masks.notes:
             warn(note)
