@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
 from api.catalog import LONGEST_NAME
 from api.specs import param
 
@@ -27,14 +25,4 @@ class CutoutUse:
         max_items=MOST_CLASSES,
         max_length=LONGEST_CLASS,
         help="What is the subject, for a model that has classes; it can't do without them.",
-    )
-
-
-def cutout_param() -> Any:
-    return param(
-        default=None,
-        omitted=True,
-        shared=False,
-        local_only=True,
-        help="The subject of each picture that is kept, on a transparent ground: `{}` for the usual model.",
     )
