@@ -11,6 +11,7 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.services import create_file, link_inputs
 from api.images.candidates import candidates_context
+from api.images.finishing import finish_kept
 from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
@@ -20,7 +21,6 @@ from api.images.rendering import render_image
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import Source, link_sources, set_tags
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
-from api.images.upscaling.enlarging import enlarge_kept
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
 from api.jobs.running import Failed, Outcome, Stopped
@@ -72,7 +72,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
                 elif isinstance(run_result, DarkroomError):
                     yield Failed(run, run_result)
                 else:
-                    yield save(run, enlarge_kept(run, sink.choose(index)), picture_provenance(run.spec))
+                    yield save(run, finish_kept(run, sink.choose(index)), picture_provenance(run.spec))
 
     def record(self, job: Job, output: Output) -> JsonObject:
         sources = find_sources(output.spec)

@@ -16,6 +16,7 @@ from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.control.serializers import choose_controlnets
+from api.images.cutout_fields import check_cutout, decide_cutout
 from api.images.edit_requests import check_edits, default_strength, describe_crop, working_size
 from api.images.enlarging_fields import check_enlarging, decide_enlarging
 from api.images.family_names import describe_misfit
@@ -91,7 +92,7 @@ class Txt2ImgSerializer(JobRequest):
             read = check(read)
         if name == "loras":
             return [describe_lora(lora) for lora in read]
-        return decide_enlarging({name: read}).get(name, read)
+        return decide_finish({name: read}).get(name, read)
 
     @property
     def principal(self) -> Principal | None:
@@ -138,6 +139,7 @@ class Txt2ImgSerializer(JobRequest):
         check_best_of(data)
         check_edits(data, self.entry)
         check_seeds(data)
+        check_cutout(data)
         check_enlarging(data, self.entry, self.size_of(data), self.steps_of(data))
         if not settings.USE_LOCAL_MODELS:
             self.refuse_remote(data)
@@ -190,7 +192,7 @@ class Txt2ImgSerializer(JobRequest):
             "guidance_scale": entry.default_guidance_scale if guidance is None else guidance,
             "seed": data["seed"] if "seed" in data else secrets.randbelow(2**32),
             "rank_by": data.get("rank_by", DEFAULT if data.get("best_of") else None),
-            **decide_enlarging(data),
+            **decide_finish(data),
         }
 
     def size_of(self, data: dict[str, Any]) -> tuple[int, int]:
@@ -221,6 +223,11 @@ class Img2ImgSerializer(Txt2ImgSerializer):
 
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:
         return {**super().decide(data), "strength": data.get("strength", default_strength(data))}
+
+
+def decide_finish(data: dict[str, Any]) -> dict[str, Any]:
+    """What is done with the pictures that are kept."""
+    return {**decide_enlarging(data), **decide_cutout(data)}
 
 
 def default_syntax() -> str:

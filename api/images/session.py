@@ -11,11 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from api.errors import DarkroomError, DeviceFault
+from api.images.finishing import finish_kept, uses_other_models
 from api.images.hooks import RunHooks
 from api.images.output_sinks import OutputSink, SelectedPictures
 from api.images.pictures import Run, discard, open_request, open_sink, picture_provenance, save
 from api.images.spec import TEXT_TO_IMAGE
-from api.images.upscaling.enlarging import enlarge_kept
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
@@ -72,7 +72,7 @@ class ActiveJob:
             if not self.task.result or self.run.cancelled:
                 return Stopped(self.run)
             self.sink.close()
-            return enlarge_kept(self.run, self.sink.choose(0))
+            return finish_kept(self.run, self.sink.choose(0))
 
 
 class ImageSession(Session):
@@ -145,8 +145,8 @@ class ImageSession(Session):
         return []
 
     def end(self, job: ActiveJob) -> list[Outcome]:
-        if job.run.spec.upscale is not None:
-            self.engine.release()  # its model may have to leave memory for the upscaler
+        if uses_other_models(job.run.spec):
+            self.engine.release()  # its own may have to leave memory for them
         chosen = job.choose()
         if not isinstance(chosen, SelectedPictures):
             return [chosen]

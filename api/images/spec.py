@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from api.catalog import LONGEST_NAME
 from api.files.formats import FORMAT_NAMES
 from api.images.control.use import MOST_CONTROLS, ControlUse
+from api.images.cutout_use import CutoutUse
 from api.images.hires import HiresUse
 from api.images.ip_adapter.use import MOST_IMAGE_PROMPTS, ImagePromptUse
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
@@ -191,6 +192,13 @@ class Txt2ImgSpec(Spec):
     )
     upscale: UpscaleUse | None = param(
         default=None, omitted=True, shared=False, local_only=True, help="Each picture that is kept is enlarged, at the end."
+    )
+    cutout: CutoutUse | None = param(
+        default=None,
+        omitted=True,
+        shared=False,
+        local_only=True,
+        help="The subject of each picture that is kept, on a transparent ground, at the end: `{}` for the usual model.",
     )
     output_format: str = param(default="png", shared=False, choices=FORMAT_NAMES)
     output_quality: int | None = param(

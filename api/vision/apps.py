@@ -8,7 +8,8 @@ class VisionConfig(AppConfig):
 
     def ready(self) -> None:
         from api.jobs import kinds
-        from api.runtime import judge_registry
+        from api.runtime import judge_registry, subject_cutting
+        from api.vision.cutout.cutter import Cutter
         from api.vision.cutout.handler import Cutout
         from api.vision.handler import Detect
         from api.vision.hazard_handler import Hazards
@@ -18,3 +19,4 @@ class VisionConfig(AppConfig):
         for kind in (Cutout(), Detect(), Hazards(), Ocr()):
             kinds.register(kind)
         judge_registry.register("objects", ObjectKind())
+        subject_cutting.register(Cutter())

@@ -9,8 +9,9 @@ from django.conf import settings as django_settings
 from django.test import Client
 from django.urls import resolve
 
+from api.dialects.openai.base import OpenAIView
 from api.problems import error_body, problem_body
-from tests.api.addresses import gets, json_endpoints
+from tests.api.addresses import gets, json_endpoints, view_of
 
 pytestmark = pytest.mark.django_db
 POSTS = [address for method, address in json_endpoints() if method == "post"]
@@ -90,7 +91,7 @@ def test_a_wrong_host_is_told_to_openais_clients_in_their_form(client: Client) -
 # ---------------------------------------------------------------- media types
 
 
-READS_JSON_UNNAMED = {address for address in POSTS if address.endswith("/chat/completions") or "/chat/completions/" in address}
+READS_JSON_UNNAMED = {address for address in POSTS if issubclass(view_of(address).cls, OpenAIView)}
 """OpenAI's clients may leave the Content-Type out."""
 UNREAD = [
     (address, content_type)

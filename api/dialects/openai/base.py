@@ -1,13 +1,13 @@
 """What OpenAI's addresses have in common: bodies without a Content-Type, the envelope of errors, and whether to try again."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from api.access.principals import Principal
 from api.dialects.openai import openapi
 from api.dialects.openai.errors import render_error, should_retry
 from api.jobs.api.dialect import Dialect
@@ -32,7 +32,7 @@ class OpenAIView(APIView):
     error_form = openapi.ERROR
     content_negotiation_class = JsonWhereNothingIsSaid
 
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         return with_advice(super().finalize_response(request, response, *args, **kwargs))
 
 
@@ -42,6 +42,10 @@ class OpenAIDialect(OpenAIView, Dialect):
     source = "openai"
     default_wait = PATIENCE_SECONDS
     refusals = openapi.REFUSALS
+
+    @property
+    def principal(self) -> Principal:
+        return cast(Principal, self.request.auth)
 
     def render_failure(self, job: Job) -> HttpResponse:
         return with_advice(super().render_failure(job))

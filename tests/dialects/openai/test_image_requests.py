@@ -13,6 +13,7 @@ from django.test import Client
 from PIL import Image
 
 from api.access.services import create_key
+from api.dialects.openai.images.fields import CUT_OUT
 from api.files.models import StoredFile
 from api.files.services import open_image
 from api.images.metadata import encode_image
@@ -122,6 +123,18 @@ def test_what_asks_for_nothing_changes_nothing(send: Send, fields: dict[str, Any
     )
 
 
+def test_a_transparent_background_is_a_cutout_and_said_so(send: Send, settings: Any) -> None:
+    reply = send(GENERATIONS, prompt="a lake", background="transparent")
+    assert params_of(reply)["cutout"] == {"model_id": "starter-cutout"}
+    assert reply.json()["warnings"] == [CUT_OUT]
+    params = params_of(send(GENERATIONS, prompt="a lake", background="opaque"))
+    assert "cutout" not in params
+    settings.USE_LOCAL_MODELS = False
+    settings.HF_INFERENCE_ENDPOINT = "http://far/"
+    assert error_of(send(GENERATIONS, prompt="a lake", background="transparent"))["param"] == "background"
+    assert error_of(send(GENERATIONS, prompt="a lake", cutout={}))["param"] == "cutout"
+
+
 def test_what_has_no_effect_is_said(send: Send) -> None:
     assert "style has no effect" in send(GENERATIONS, prompt="a lake", style="vivid").json()["warnings"][0]
 
@@ -134,7 +147,8 @@ def test_what_has_no_effect_is_said(send: Send) -> None:
         ({"size": "65x64"}, "size"), ({"size": "32x64"}, "size"), ({"size": "64x4096"}, "size"), ({"size": "large"}, "size"),
         ({"size": "64"}, "size"), ({"size": "-64x64"}, "size"), ({"size": 64}, "size"), ({"size": "999999999x64"}, "size"),
         ({"size": "100x100"}, "size"), ({"size": ["64x64"]}, "size"), ({"quality": "best"}, "quality"), ({"style": "baroque"}, "style"),
-        ({"background": "transparent"}, "background"), ({"background": "red"}, "background"), ({"moderation": "none"}, "moderation"),
+        ({"background": "transparent", "output_format": "jpeg"}, "output_format"),
+        ({"background": "red"}, "background"), ({"moderation": "none"}, "moderation"),
         ({"output_format": "gif"}, "output_format"), ({"output_compression": 101}, "output_compression"),
         ({"output_compression": 50}, "output_compression"), ({"response_format": "hex"}, "response_format"),
         ({"stream": "perhaps"}, "stream"), ({"partial_images": 4}, "partial_images"), ({"model": "starter-vlm"}, "model"),
@@ -241,7 +255,6 @@ def test_a_higher_fidelity_keeps_more_of_the_picture(send_form: Send) -> None:
         ({"image": blue(), "size": "10x10"}, "size"),
         ({"image": blue(), "input_fidelity": "all"}, "input_fidelity"),
         ({"image": blue(), "strength": "2"}, "strength"),
-        ({"image": blue(), "background": "transparent"}, "background"),
         ({"image": blue(), "colour": "red"}, "colour"),
     ],
     ids=str,

@@ -18,6 +18,7 @@ IMAGE, IMAGES, MASK = "image", "images", "mask"
 PICTURES = (IMAGE, IMAGES, MASK)
 NAMES = {"model_id": "model", "num_images": "n", "width": "size", "height": "size", "output_quality": "output_compression"}
 """Our names of what OpenAI's fields say, and theirs."""
+CUTOUT, BACKGROUND = "cutout", "background"
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "stream": (False,),
     "partial_images": (0,),

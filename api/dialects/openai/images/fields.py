@@ -29,10 +29,7 @@ SHOWN_QUALITIES = {"auto": "medium", "standard": "medium", "hd": "high"}
 EDIT_STRENGTH = {"low": USUAL_STRENGTH, "high": 0.4}
 MASKED_STRENGTH = {"low": 1.0, "high": 0.8}
 """By input_fidelity. What a mask opens is painted anew, as OpenAI does."""
-NO_TRANSPARENCY = (
-    "The models here make no transparent pictures. Make an opaque one: POST /api/cutout/ then cuts its subject out, on a "
-    "transparent ground."
-)
+CUT_OUT = "background: no model here makes transparent pictures, so that the subject of each was cut out of an opaque one."
 STYLE_IDLE = "style has no effect: no model here has styles of this kind. Say it in the prompt."
 FORMS_ONLY = "Compression below 100 needs an output_format with loss: jpeg or webp."
 
@@ -70,9 +67,13 @@ class GenerationFields(StrictSerializer):
         default=AUTO,
         help_text="low, high, xhigh and max take 0.5, 1.5, 2 and 3 times the model's usual steps; hd is high. `steps` says it exactly.",
     )
-    style = serializers.ChoiceField(choices=["vivid", "natural"], required=False, help_text="Has no effect.")
+    style = serializers.ChoiceField(  # type: ignore[assignment]  # DRF takes declared fields out of the class
+        choices=["vivid", "natural"], required=False, help_text="Has no effect."
+    )
     background = serializers.ChoiceField(
-        choices=[AUTO, "opaque", TRANSPARENT], default=AUTO, help_text="transparent is refused: no model here makes it."
+        choices=[AUTO, "opaque", TRANSPARENT],
+        default=AUTO,
+        help_text="transparent: the subject is cut out of the picture (`cutout` says by which model).",
     )
     moderation = serializers.ChoiceField(
         choices=[AUTO, "low"], default=AUTO, help_text="What is checked is decided by this server, whatever is asked."
@@ -94,11 +95,6 @@ class GenerationFields(StrictSerializer):
         """None for the default."""
         known = value and (not BUILT_IN.fullmatch(value) or get_catalog().find_model(value))
         return value if known else None
-
-    def validate_background(self, value: str) -> str:
-        if value == TRANSPARENT:
-            raise ValidationError(NO_TRANSPARENCY, code="unsupported_value")
-        return value
 
 
 class EditFields(GenerationFields):
@@ -126,6 +122,8 @@ def translate(theirs: Mapping[str, Any], beside: Mapping[str, Any]) -> JsonObjec
         data["width"], data["height"] = theirs["size"]
     if theirs.get("output_compression", 100) < 100:
         data["output_quality"] = quality_of(theirs["output_compression"], beside)
+    if theirs.get("background") == TRANSPARENT and beside.get("cutout") is None:
+        data["cutout"] = {}
     return data
 
 
@@ -137,7 +135,10 @@ def quality_of(compression: int, beside: Mapping[str, Any]) -> int:
     return max(1, compression)
 
 
-def describe_idle(theirs: Mapping[str, Any]) -> Iterator[str]:
+def describe_fields(theirs: Mapping[str, Any]) -> Iterator[str]:
+    """What a person should know of what they come to."""
+    if theirs.get("background") == TRANSPARENT:
+        yield CUT_OUT
     if "style" in theirs:
         yield STYLE_IDLE
 

@@ -10,6 +10,7 @@ from api.dialects.openai.images.fields import EditFields, GenerationFields, Vari
 from api.files.fields import ImageInputField
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.api.serializers import JobSerializer
+from api.strict import StrictSerializer
 
 STREAM = {
     "type": "string",
@@ -39,7 +40,7 @@ def documented(
     beside = {
         field: one for field, one in ours._declared_fields.items() if field not in NAMES and field not in (*PICTURES, "prompt")
     }
-    return type(name, (serializers.Serializer,), {**own, **theirs._declared_fields, **beside})
+    return type(name, (StrictSerializer,), {**own, **theirs._declared_fields, **beside})
 
 
 PROMPT = Txt2ImgSerializer._declared_fields["prompt"]

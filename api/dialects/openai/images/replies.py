@@ -23,7 +23,7 @@ NO_USAGE: JsonObject = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerForm:
     """What of a request the answer depends on, and the job does not."""
 
     in_base64: bool
@@ -32,16 +32,16 @@ class Asked:
     prompt: str
 
 
-def pictures_answer(job: Job, images: Sequence[Mapping[str, Any]], asked: Asked) -> JsonObject:
+def pictures_answer(job: Job, images: Sequence[Mapping[str, Any]], form: AnswerForm) -> JsonObject:
     """`images` as the job's result has them, their addresses absolute."""
     size = size_of(images)
     return {
         "created": int(job.created_at.timestamp()),
-        "data": [picture_answer(job, image, asked) for image in images],
-        "background": "opaque",
+        "data": [picture_answer(job, image, form) for image in images],
+        "background": background_of(job),
         **({"output_format": job.params["output_format"]} if job.params["output_format"] in FORMATS else {}),
         **({"size": size} if size in SIZES else {}),
-        **({"quality": shown_quality(asked)} if asked.quality else {}),
+        **({"quality": shown_quality(form)} if form.quality else {}),
         "usage": NO_USAGE,
         "model": job.model_id,
         "job": str(job.pk),
@@ -49,10 +49,10 @@ def pictures_answer(job: Job, images: Sequence[Mapping[str, Any]], asked: Asked)
     }
 
 
-def picture_answer(job: Job, image: Mapping[str, Any], asked: Asked) -> JsonObject:
+def picture_answer(job: Job, image: Mapping[str, Any], form: AnswerForm) -> JsonObject:
     """Beside OpenAI's, the picture's id and seed here."""
-    content = {"b64_json": content_of(image)} if asked.in_base64 else {"url": image["url"]}
-    revised = {"revised_prompt": job.params["prompt"]} if job.params["prompt"] != asked.prompt else {}
+    content = {"b64_json": content_of(image)} if form.in_base64 else {"url": image["url"]}
+    revised = {"revised_prompt": job.params["prompt"]} if job.params["prompt"] != form.prompt else {}
     return {**content, **revised, "id": image["id"], "seed": image["seed"]}
 
 
@@ -64,9 +64,13 @@ def content_of(image: Mapping[str, Any]) -> str:
     return content
 
 
+def background_of(job: Job) -> str:
+    return "transparent" if job.params.get("cutout") else "opaque"
+
+
 def size_of(images: Sequence[Mapping[str, Any]]) -> str:
     return f"{images[0]['width']}x{images[0]['height']}" if images else AUTO
 
 
-def shown_quality(asked: Asked) -> str:
-    return SHOWN_QUALITIES.get(asked.quality, asked.quality)
+def shown_quality(form: AnswerForm) -> str:
+    return SHOWN_QUALITIES.get(form.quality, form.quality)

@@ -45,7 +45,7 @@ def store_own_mask(value: Any, principal: Principal) -> StoredFile | None:
     if parse_id(value) is not None:
         return None
     opened = open_parts(open_transparent(IMAGE, value, principal))
-    return opened and store_pixels(owner_key=principal.owner_key, image=opened)
+    return None if opened is None else store_pixels(owner_key=principal.owner_key, image=opened)
 
 
 def open_transparent(field: str, value: Any, principal: Principal) -> Image.Image:

@@ -1,12 +1,12 @@
 """Pictures while they are made: the job's previews as OpenAI's partial images, and then the pictures themselves."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from api.dialects.openai.errors import envelope
 from api.dialects.openai.images.fields import AUTO
-from api.dialects.openai.images.replies import FORMATS, NO_USAGE, Asked, content_of, shown_quality, size_of
+from api.dialects.openai.images.replies import FORMATS, NO_USAGE, AnswerForm, background_of, content_of, shown_quality, size_of
 from api.dialects.openai.streaming import CANCELLED
 from api.errors import DarkroomError
 from api.jobs.api.serializers import render_result
@@ -14,7 +14,6 @@ from api.jobs.api.streaming import JobStream
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 from api.jobs.store.preview_watches import extend_watches
-from api.json_types import JsonObject
 
 PREVIEW_FORMAT = "jpeg"
 
@@ -22,13 +21,14 @@ PREVIEW_FORMAT = "jpeg"
 class PictureStream(JobStream):
     """`prefix`: image_generation or image_edit. `partial_images`: at most so many, spread over the time that the job takes."""
 
-    def __init__(self, job: Job, request: object, asked: Asked, *, prefix: str, partial_images: int) -> None:
+    def __init__(self, job: Job, request: object, form: AnswerForm, *, prefix: str, partial_images: int) -> None:
         super().__init__(job.pk)
-        self.request, self.asked, self.prefix, self.partial_images = request, asked, prefix, partial_images
+        self.request, self.form, self.prefix, self.partial_images = request, form, prefix, partial_images
         self.shows_previews = partial_images > 0
         self.created_at = int(job.created_at.timestamp())
         self.size = f"{job.params['width']}x{job.params['height']}"
-        self.told = 0
+        self.background = background_of(job)
+        self.partials_sent = 0
 
     def begin(self) -> Iterable[bytes]:
         """The worker is told at once that previews are wanted: a small picture is made in less than a second."""
@@ -47,10 +47,10 @@ class PictureStream(JobStream):
 
     def tell_partial(self, preview: dict[str, Any]) -> Iterator[bytes]:
         """Those that come before the next is due are passed over."""
-        if self.told >= min(self.partial_images, int(preview["fraction"] * (self.partial_images + 1))):
+        if self.partials_sent >= min(self.partial_images, int(preview["fraction"] * (self.partial_images + 1))):
             return
         content = preview["preview"].partition(",")[2]
-        index, self.told = self.told, self.told + 1
+        index, self.partials_sent = self.partials_sent, self.partials_sent + 1
         yield self.event("partial_image", content, PREVIEW_FORMAT, self.size, partial_image_index=index)
 
     def finish(self) -> Iterator[bytes]:
@@ -78,9 +78,9 @@ class PictureStream(JobStream):
             "type": name,
             "b64_json": content,
             "created_at": self.created_at,
-            "background": "opaque",
+            "background": self.background,
             "output_format": output_format if output_format in FORMATS else None,
-            "quality": shown_quality(self.asked) or AUTO,
+            "quality": shown_quality(self.form) or AUTO,
             "size": size,
             **extra,
         }
@@ -91,5 +91,5 @@ class PictureStream(JobStream):
         yield sse("error", {"type": "error", **envelope(status, code, detail)})
 
 
-def sse(event: str, data: JsonObject) -> bytes:
+def sse(event: str, data: Mapping[str, object]) -> bytes:
     return f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from api.dialects.openai.base import OpenAIDialect
 from api.dialects.openai.errors import in_their_words
 from api.dialects.openai.images import openapi
-from api.dialects.openai.images.bodies import IMAGE, IMAGES, NAMES, PICTURES, ImageBody, read_image_body
+from api.dialects.openai.images.bodies import BACKGROUND, CUTOUT, IMAGE, IMAGES, NAMES, PICTURES, ImageBody, read_image_body
 from api.dialects.openai.images.fields import (
     EDIT_STRENGTH,
     MASKED_STRENGTH,
@@ -21,10 +21,10 @@ from api.dialects.openai.images.fields import (
     GenerationFields,
     VariationFields,
     answers_in_base64,
-    describe_idle,
+    describe_fields,
     translate,
 )
-from api.dialects.openai.images.replies import Asked, pictures_answer
+from api.dialects.openai.images.replies import AnswerForm, pictures_answer
 from api.dialects.openai.images.sources import find_source, store_mask, store_own_mask
 from api.dialects.openai.images.streaming import PictureStream
 from api.dialects.openai.images.variations import find_prompt
@@ -49,7 +49,7 @@ class ImagesView(OpenAIDialect):
     pictures: ClassVar[tuple[str, ...]] = ()
     """Fields of its bodies that are pictures."""
     event_prefix = "image_generation"
-    asked: Asked
+    form: AnswerForm
     warnings: tuple[str, ...] = ()
 
     def parse(self, request: Request) -> Submission:
@@ -58,9 +58,10 @@ class ImagesView(OpenAIDialect):
         quality = theirs.get("quality", "auto")
         data = {**body.beside, **translate(theirs, body.beside)}
         data = self.with_pictures(data, theirs, body)
-        submission = self.resolve(data, QUALITIES[quality])
+        names = NAMES if CUTOUT in body.beside else {**NAMES, CUTOUT: BACKGROUND}
+        submission = self.resolve(data, QUALITIES[quality], names)
         self.stream_asked, self.partial_images = theirs.get("stream", False), theirs.get("partial_images", 0)
-        self.asked = Asked(
+        self.form = AnswerForm(
             in_base64=answers_in_base64(body.theirs.get("model"), theirs.get("response_format")),
             quality="" if body.beside.get("steps") else quality,
             prompt=str(data.get("prompt", "")).strip(),
@@ -68,16 +69,16 @@ class ImagesView(OpenAIDialect):
         return replace(
             submission,
             fingerprint=[submission.fingerprint, quality],
-            warnings=(*submission.warnings, *self.warnings, *describe_idle(theirs)),
+            warnings=(*submission.warnings, *self.warnings, *describe_fields(theirs)),
         )
 
-    def resolve(self, data: JsonObject, steps_factor: float) -> Submission:
+    def resolve(self, data: JsonObject, steps_factor: float, names: Mapping[str, str]) -> Submission:
         try:
             serializer = self.validated(self.serializer_class, data, steps_factor=steps_factor)
             submission: Submission = serializer.resolve()
             return submission
         except ValidationError as error:
-            raise in_their_words(error, NAMES) from None
+            raise in_their_words(error, names) from None
 
     def read_body(self, data: object) -> ImageBody:
         return read_image_body(data, self.fields_class().fields, self.serializer_class().fields, self.pictures)
@@ -88,18 +89,18 @@ class ImagesView(OpenAIDialect):
     def submit(self, submission: Submission, idempotency_key: str | None) -> Job:
         """An SDK that asks again, in the same words, for what is still under way means that."""
         if idempotency_key is None and is_retry(self.request):
-            earlier = find_under_way(submission, principal=self.request.auth, source=self.source, webhook=self.webhook)
+            earlier = find_under_way(submission, principal=self.principal, source=self.source, webhook=self.webhook)
             if earlier is not None:
                 return earlier
         return super().submit(submission, idempotency_key)
 
     def render(self, job: Job) -> HttpResponse:
-        return JsonResponse(pictures_answer(job, self.result(job)["images"], self.asked))
+        return JsonResponse(pictures_answer(job, self.result(job)["images"], self.form))
 
     def stream(self, job: Job) -> PictureStream | None:
         if not self.stream_asked:
             return None
-        return PictureStream(job, self.request, self.asked, prefix=self.event_prefix, partial_images=self.partial_images)
+        return PictureStream(job, self.request, self.form, prefix=self.event_prefix, partial_images=self.partial_images)
 
 
 @extend_schema_view(post=openapi.generations)
@@ -117,7 +118,7 @@ class EditsView(ImagesView):
     event_prefix = "image_edit"
 
     def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
-        principal = self.request.auth
+        principal = self.principal
         source = find_source(body.pictures, principal)
         mask = self.find_mask(body, source)
         strengths = EDIT_STRENGTH if mask is None else MASKED_STRENGTH
@@ -125,16 +126,16 @@ class EditsView(ImagesView):
         return {
             **data,
             "image": str(source.pk),
-            "mask": mask and str(mask.pk),
+            "mask": None if mask is None else str(mask.pk),
             "strength": strengths[theirs["input_fidelity"]] if strength is None else strength,
         }
 
     def find_mask(self, body: ImageBody, source: StoredFile) -> StoredFile | None:
         if body.mask not in (None, ""):
-            return store_mask(body.mask, source, self.request.auth)
+            return store_mask(body.mask, source, self.principal)
         if body.theirs.get("model") not in DALL_E_2:
             return None
-        mask = store_own_mask(body.pictures[0], self.request.auth)
+        mask = store_own_mask(body.pictures[0], self.principal)
         if mask is not None:
             self.warnings = ("The picture's transparent parts were taken as its mask, as dall-e-2 takes them.",)
         return mask
@@ -149,7 +150,7 @@ class VariationsView(ImagesView):
     pictures = (IMAGE, IMAGES)
 
     def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
-        principal = self.request.auth
+        principal = self.principal
         source = find_source(body.pictures, principal)
         found = find_prompt(body.pictures[0], body.beside, principal)
         self.warnings = found.warnings

@@ -1,0 +1,33 @@
+"""What is done with the pictures of a request that are kept: they are enlarged, and their subjects are cut out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from api.images.hooks import RunHooks
+from api.images.output_sinks import SelectedPictures
+from api.images.spec import Txt2ImgSpec
+from api.images.upscaling.enlarging import enlarge_kept
+from api.jobs.running import RunningJob
+from api.runtime.subject_cutting import get_cutter
+
+
+def uses_other_models(spec: Txt2ImgSpec) -> bool:
+    """Whether that needs models beside the request's own, which may have to leave memory for them."""
+    return spec.upscale is not None or spec.cutout is not None
+
+
+def finish_kept(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> SelectedPictures:
+    """For the thread that runs models. Raises JobCancelled, DarkroomError and DeviceFault."""
+    return cut_kept(run, enlarge_kept(run, choice))
+
+
+def cut_kept(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> SelectedPictures:
+    use = run.spec.cutout
+    if use is None:
+        return choice
+    run.raise_if_cancelled()
+    pictures = [made.picture for made in choice.kept]
+    with run.measure("cutout"):
+        cut = get_cutter().cut_out(pictures, use.model_id, use.classes, RunHooks([run]).on_load, run.warn)
+    return replace(choice, kept=[replace(made, picture=one) for made, one in zip(choice.kept, cut, strict=True)])
