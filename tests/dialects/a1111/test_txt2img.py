@@ -35,7 +35,9 @@ def test_a_prompt_becomes_a_picture_an_echo_and_an_info(server: LiveServer) -> N
         "a red circle\nNegative prompt: blurry\nSteps: 2, Sampler: Euler a, CFG scale: 6.5, Seed: 42, Size: 64x64, Model: starter"
     )
     assert {"seed": 42, "all_seeds": [42], "steps": 2, "cfg_scale": 6.5, "sampler_name": "Euler a"}.items() <= told.items()
-    assert {"seed": 42, "cfg_scale": 6.5, "negative_prompt": "blurry", "n_iter": 1}.items() <= reply.json()["parameters"].items()
+    assert {"seed": 42, "cfg_scale": 6.5, "negative_prompt": "blurry", "n_iter": 1}.items() <= reply.json()[
+        "parameters"
+    ].items()
     assert reply.json().keys() == {"images", "parameters", "info"}
     assert [name for name in OF_THE_INFO if name not in told] == []
     job = job_of(server, reply)
@@ -111,7 +113,9 @@ def test_a_client_that_leaves_cancels_nothing(server: LiveServer) -> None:
 
 
 def test_what_is_not_done_is_said_in_the_info(server: LiveServer) -> None:
-    told = info(ask(server, "txt2img", **ASKED, tiling=True, styles=["none such"], override_settings={"eta_noise_seed_delta": 31337}))
+    told = info(
+        ask(server, "txt2img", **ASKED, tiling=True, styles=["none such"], override_settings={"eta_noise_seed_delta": 31337})
+    )
     said = " ".join(told["warnings"])
     assert all(name in said for name in ("tiling", "none such", "override_settings.eta_noise_seed_delta"))
 
