@@ -15,9 +15,9 @@ from api.dialects.a1111.hires import put_hires
 from api.dialects.a1111.info import make_echo, make_info
 from api.dialects.a1111.painting import put_painting
 from api.dialects.a1111.scripts import put_scripts
-from api.dialects.a1111.styles import apply_styles
 from api.dialects.a1111.tasks import naming
 from api.dialects.a1111.translation import Translated, translate
+from api.dialects.a1111.words import apply_styles, leave_out_networks
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
@@ -41,6 +41,7 @@ class GenerationView(A1111Dialect):
         apply_styles(translated)
         put_scripts(translated)
         self.words = translated.request["prompt"], translated.request["negative_prompt"]
+        leave_out_networks(translated)
         return self.submission(translated)
 
     def submission(self, translated: Translated) -> Submission:

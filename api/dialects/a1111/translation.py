@@ -118,6 +118,7 @@ def put_seeds(result: Translated) -> None:
         return
     result.drawn = seed is None
     near_to = secrets.randbelow(LARGEST_DRAWN) if seed is None else seed
+    result.names["seed"] = "subseed"
     result.put(seed=subseed, variation={"seed": near_to, "strength": strength})
 
 

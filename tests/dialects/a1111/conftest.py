@@ -28,7 +28,11 @@ def ask(server: LiveServer, path: str, **body: Any) -> Any:
 
 def pictures(reply: Any) -> list[Image.Image]:
     assert reply.status_code == 200, reply.text
-    return [Image.open(io.BytesIO(base64.b64decode(one))) for one in reply.json()["images"]]
+    return [decoded(one) for one in reply.json()["images"]]
+
+
+def decoded(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
 def info(reply: Any) -> dict[str, Any]:
