@@ -82,7 +82,8 @@ class KeyScheme(OpenApiAuthenticationExtension):
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "drk_<prefix>_<secret>",
-            "description": "`manage.py create_key NAME` makes one. It may be the password of HTTP Basic instead. Not needed on the server's own machine while no key exists.",
+            "description": "`manage.py create_key NAME` makes one. It may be the password of HTTP Basic instead. "
+            "Not needed on the server's own machine while no key exists.",
         }
 
 

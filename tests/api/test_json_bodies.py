@@ -6,6 +6,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
+from api.dialects.a1111.errors import PREFIXES as A1111_PREFIXES
 from api.dialects.openai.errors import PREFIXES
 from api.json_text import DEEPEST, InvalidJson, read_json
 from api.strict import JsonParser
@@ -26,9 +27,12 @@ def send(client: Client, method: str, address: str, body: str | bytes) -> HttpRe
 
 
 def told(reply: HttpResponse, address: str) -> tuple[str, str]:
-    """The field that is named, and the sentence, of a 400 in the server's own form."""
-    assert reply.status_code == 400, reply.content[:500]
+    """The field that is named, and the sentence, of a 400 in the server's own form (422 where that server says it so)."""
+    assert reply.status_code == 400 or (reply.status_code == 422 and address.startswith(A1111_PREFIXES)), reply.content[:500]
     body = json.loads(reply.content)
+    if address.startswith(A1111_PREFIXES):
+        assert body.keys() == {"error", "detail", "body", "errors"}
+        return body["errors"].partition(":")[0], body["errors"]
     if address.startswith(PREFIXES):
         assert body.keys() == {"error"}
         assert reply["Content-Type"] == "application/json"

@@ -25,7 +25,8 @@ def all_dialects() -> list[tuple[str, type[Dialect]]]:
 def test_other_servers_are_spoken_outside_of_api_and_our_own_inside() -> None:
     assert {address for address, view in all_dialects() if not issubclass(view, SubmitView)} == {
         "/v1/chat/completions", "/chat-server/v1/chat/completions", "/chat-server/v1/chat/completions/torch", "/generate", "/score",
-        "/sdapi/v1/txt2img", "/sdapi/v1/img2img",
+        "/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images",
+        "/sdapi/v1/interrogate", "/sdapi/v1/reload-checkpoint", "/sdapi/v1/unload-checkpoint",
     }  # fmt: skip
     assert all(address.startswith("/api/") for address, view in all_dialects() if issubclass(view, SubmitView))
 

@@ -55,6 +55,13 @@ BODIES: dict[str, Any] = {
     "chat-server/v1/chat/completions/torch": CHAT,
     "generate": PICTURE,
     "score": {"variant": {"gradient": "bg-blue-600"}},
+    "sdapi/v1/txt2img": PICTURE,
+    "sdapi/v1/img2img": {**PICTURE, "init_images": [picture()]},
+    "sdapi/v1/extra-single-image": {"image": picture(), "upscaler_1": "Lanczos"},
+    "sdapi/v1/extra-batch-images": {"imageList": [{"data": picture(), "name": "a"}], "upscaler_1": "Lanczos"},
+    "sdapi/v1/interrogate": {"image": picture()},
+    "sdapi/v1/reload-checkpoint": {},
+    "sdapi/v1/unload-checkpoint": {},
     "api/models/<path:model_id>/load/": {},
     "api/models/<path:model_id>/unload/": {},
 }

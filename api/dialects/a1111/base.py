@@ -32,6 +32,12 @@ class A1111View(APIView):
     parser_classes = [JsonParser]
     content_negotiation_class = JsonWithoutType
 
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        """A body that is no object is refused where none is needed, too."""
+        super().initial(request, *args, **kwargs)
+        if request.method == "POST":
+            read_object(request)
+
     def render_error(self, problem: Problem) -> JsonObject:
         return render_error(problem)
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -47,3 +48,27 @@ def encoded(picture: Image.Image, format_name: str = "PNG") -> str:
     written = io.BytesIO()
     picture.save(written, format_name)
     return base64.b64encode(written.getvalue()).decode()
+
+
+@dataclass
+class KeyedServer:
+    """One that has keys: `token` is a client's, `staff` the owner's."""
+
+    live: LiveServer
+    token: str
+    staff: str
+
+    def jobs(self, **filters: Any) -> list[Any]:
+        """All of them, the newest first."""
+        reply = self.live.client.get("/api/jobs/", params=filters, headers={"Authorization": f"Bearer {self.staff}"})
+        return reply.json()["results"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="package")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
+    folder = tmp_path_factory.mktemp("a1111-keys")
+    with LiveServer(folder, DATABASE_URL="", DEVICE="cpu", SYNC_WAIT_SECONDS=0) as live:
+        token = live.manage("create_key", "a client").strip()
+        staff = live.manage("create_key", "the owner", "--scope", "staff").strip()
+        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
+        yield KeyedServer(live, token, staff)
