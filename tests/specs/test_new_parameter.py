@@ -80,7 +80,7 @@ def read(**data: Any) -> TonedSerializer:
 
 @pytest.fixture
 def job() -> Job:
-    return submit(read(tone=7).resolve(), principal=LOCAL)
+    return submit(read(tone=7).resolve(), principal=LOCAL, source="api")
 
 
 def test_the_serializer_reads_it_and_names_it_in_an_error() -> None:
