@@ -121,7 +121,7 @@ def test_a_retry_has_it(job: Job) -> None:
 
 
 def test_the_batch_key_depends_on_it(job: Job) -> None:
-    same, other = (submit(read(tone=tone).resolve(), principal=LOCAL) for tone in (7, 8))
+    same, other = (submit(read(tone=tone).resolve(), principal=LOCAL, source="api") for tone in (7, 8))
     assert job.batch_key == same.batch_key != other.batch_key
 
 
