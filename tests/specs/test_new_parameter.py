@@ -80,7 +80,7 @@ def read(**data: Any) -> TonedSerializer:
 
 @pytest.fixture
 def job() -> Job:
-    return submit(read(tone=7).resolve(), principal=LOCAL)
+    return submit(read(tone=7).resolve(), principal=LOCAL, source="api")
 
 
 def test_the_serializer_reads_it_and_names_it_in_an_error() -> None:
@@ -121,7 +121,7 @@ def test_a_retry_has_it(job: Job) -> None:
 
 
 def test_the_batch_key_depends_on_it(job: Job) -> None:
-    same, other = (submit(read(tone=tone).resolve(), principal=LOCAL) for tone in (7, 8))
+    same, other = (submit(read(tone=tone).resolve(), principal=LOCAL, source="api") for tone in (7, 8))
     assert job.batch_key == same.batch_key != other.batch_key
 
 
