@@ -95,7 +95,10 @@ def nothing(principal: Principal) -> list[JsonObject]:
 def loras(principal: Principal) -> list[JsonObject]:
     """`<lora:name:1>` reads both `name` and `alias`."""
     tables = [entry for entry in get_catalog().adapters.values() if has_file(entry)]
-    return [*(lora_of_table(entry, principal) for entry in tables), *(lora_of_file(row, principal) for row in usable(Kind.LORA))]
+    return [
+        *(lora_of_table(entry, principal) for entry in tables),
+        *(lora_of_file(row, principal) for row in usable(Kind.LORA)),
+    ]
 
 
 def lora_of_table(entry: AdapterEntry, principal: Principal) -> JsonObject:
