@@ -64,6 +64,54 @@ def test_without_a_model_and_a_scale_it_is_twice_by_the_servers_default(upscale:
     assert job.params == {"image": job.params["image"], "model_id": "lanczos", "scale": 2, "output_format": "png"}
 
 
+@pytest.mark.parametrize(
+    ("size", "scale"),
+    [((60, 36), 2), ((80, 48), 2), ((81, 48), 3), ((100, 200), 4), ((400, 240), 4), ((20, 12), 2), ((7, 99), 4)],
+)
+@pytest.mark.parametrize("model_id", ["lanczos", "tiny-srvgg"])
+def test_a_size_is_reached_by_the_scale_that_comes_up_to_it(
+    upscale: Callable[..., Job], model_id: str, size: tuple[int, int], scale: int
+) -> None:
+    job = upscale(image=encoded(scene()), model_id=model_id, width=size[0], height=size[1])
+    assert made(job).size == size
+    assert (job.params["scale"], job.params["width"], job.params["height"]) == (scale, *size)
+
+
+def test_a_scale_beside_a_size_is_the_models(upscale: Callable[..., Job]) -> None:
+    job = upscale(image=encoded(scene()), model_id="lanczos", width=50, height=30, scale=4)
+    assert (made(job).size, job.params["scale"]) == ((50, 30), 4)
+
+
+def test_what_is_beyond_a_size_is_cropped_on_both_sides_alike(upscale: Callable[..., Job]) -> None:
+    wide = Image.new("RGB", (60, 20), "blue")
+    wide.paste("red", (20, 0, 40, 20))
+    cropped = made(upscale(image=encoded(wide), model_id="lanczos", width=40, height=40), "RGB")
+    left, right = (cropped.getpixel((x, 20)) for x in (4, 35))
+    assert left == right
+    assert left[0] > 250  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"width": 50}, "height"),
+        ({"height": 50}, "width"),
+        ({"width": 0, "height": 5}, "width"),
+        ({"width": 65501, "height": 5}, "width"),
+        ({"width": 60_000, "height": 60_000}, "width"),
+        ({"width": 16_384, "height": 100, "output_format": "webp"}, "output_format"),
+    ],
+)
+def test_a_size_that_can_not_be_is_refused(client: Client, fields: dict[str, Any], named: str) -> None:
+    reply = client.post(PATH, {"image": encoded(scene()), "model_id": "lanczos", **fields}, content_type="application/json")
+    assert (reply.status_code, [error["field"] for error in reply.json()["errors"]]) == (400, [named])
+
+
+def test_the_params_with_a_size_are_a_request_for_the_same(upscale: Callable[..., Job], post: Callable[..., Any]) -> None:
+    job = upscale(image=encoded(scene()), model_id="lanczos", width=70, height=30)
+    assert post(job.params).json()["params"] == job.params
+
+
 def test_the_picture_is_kept_as_upscaled_and_linked_to_its_source(upscale: Callable[..., Job], client: Client) -> None:
     source = client.post("/api/images/", {"image": encoded(scene())}, content_type="application/json").json()["id"]
     job = upscale(image=source, model_id="lanczos")

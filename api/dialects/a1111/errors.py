@@ -41,7 +41,7 @@ def render_error(problem: Problem) -> JsonObject:
     return form("RequestValidationError", [as_fastapi(error) for error in errors], text)
 
 
-def form(error: str, detail: object, errors: str) -> JsonObject:
+def form(error: str, detail: Any, errors: str) -> JsonObject:
     return {"error": error, "detail": detail, "body": "", "errors": errors}
 
 

@@ -1,5 +1,7 @@
 """img2img's own fields: the picture to begin with, how it comes to the size, its mask, and how that is painted."""
 
+from django.conf import settings
+
 from api.dialects.a1111.errors import NO_PICTURE, refusal
 from api.dialects.a1111.translation import Translated
 from api.images.spec import AROUND_MASK, BLUR, CONTAIN, COVER, EMPTY, NOISE, ORIGINAL, STRETCH
@@ -34,6 +36,10 @@ def put_painting(result: Translated) -> None:
 
 
 def put_fit(result: Translated) -> None:
+    if not settings.USE_LOCAL_MODELS:
+        if result.body["resize_mode"]:
+            result.warn("resize_mode has no effect: a hosted model is sent the picture as it is.")
+        return
     result.put(fit=FITS[result.body["resize_mode"]])
     if result.body["resize_mode"] == LATENT_RESIZE:
         result.warn("resize_mode: 3 (latent upscale) was done as 0: the picture itself was resized.")

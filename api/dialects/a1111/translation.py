@@ -14,7 +14,6 @@ from api.dialects.a1111.overrides import read_overrides
 from api.dialects.a1111.samplers import read_sampler
 from api.images.prompt_syntax.syntaxes import A1111
 from api.images.spec import SIDE_STEP
-from api.json_types import JsonObject
 
 LARGEST_DRAWN = 2**32 - 1
 NAMES = {
@@ -51,7 +50,7 @@ class Translated:
     body: Mapping[str, Any]
     principal: Principal
     entry: ModelEntry
-    request: JsonObject = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=lambda: dict(NAMES))
     """Of its fields, for errors."""

@@ -1,6 +1,7 @@
 """What becomes of A1111's prompts: styles, which are stored words by name (here the presets that hold some), and networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.conf import settings
 from rest_framework.exceptions import ValidationError
@@ -26,7 +27,7 @@ def apply_styles(result: Translated) -> None:
         if preset is None:
             result.warn(f"styles: there is no style '{name[:LONGEST_SHOWN]}'; it was left out.")
             continue
-        request = preset.current[0].request  # type: ignore[attr-defined]
+        request: dict[str, Any] = preset.current[0].request  # type: ignore[attr-defined]
         for field in TEXTS:
             result.put(**{field: merge(request.get(field) or "", result.request[field], place_in(field))})
         more = [one for one in request if one not in TEXTS]

@@ -1,6 +1,5 @@
 """What of a body of A1111's becomes which request here, and which sentence."""
 
-import json
 from typing import Any
 
 import pytest
@@ -137,6 +136,21 @@ def test_what_has_no_effect_is_said(client: Client, fields: dict[str, Any]) -> N
 )
 def test_what_asks_for_nothing_is_not_spoken_of(client: Client, fields: dict[str, Any]) -> None:
     assert job_for(client, **fields).warnings == []
+
+
+def test_a_hosted_model_is_sent_what_it_can_do(client: Client, settings: Any) -> None:
+    settings.USE_LOCAL_MODELS, settings.DEFAULT_IMAGE_MODEL = False, "stable-diffusion-v1-5"
+    job = job_for(client, sampler_name="Euler a", prompt="(a lake:1.2)")
+    assert (job.params["scheduler"], job.params["prompt_syntax"], job.params["prompt"]) == (None, "compel", "(a lake:1.2)")
+    assert "The sampler 'Euler a' has no effect: a hosted model uses its own." in job.warnings
+    job = job_for(client, "img2img", init_images=[WIDE], resize_mode=1)
+    assert "resize_mode has no effect: a hosted model is sent the picture as it is." in job.warnings
+
+
+def test_a_model_without_the_sampler_is_run_with_its_own(client: Client) -> None:
+    job = job_for(client, sampler_name="DDIM", override_settings={"sd_model_checkpoint": "flux.1-schnell"})
+    assert job.params["scheduler"] in (None, "euler")
+    assert any("DDIM" in one for one in job.warnings)
 
 
 # ---------------------------------------------------------------- options
@@ -315,7 +329,7 @@ def test_other_keys_see_nothing_of_it(client: Client) -> None:
     assert (told["queued"], told["textinfo"]) == (False, "Waiting...")
     assert client.get("/sdapi/v1/progress", headers=other).json()["state"]["job_count"] == 0
     assert client.get("/sdapi/v1/progress", headers=first).json()["state"]["job_count"] == 1
-    assert json.loads(client.post("/sdapi/v1/interrupt", headers=other).content) == {}
+    assert client.post("/sdapi/v1/interrupt", content_type="application/json", headers=other).json() == {}
     assert Job.objects.get().status == "queued"
-    assert json.loads(client.post("/sdapi/v1/interrupt", headers=first).content) == {}
+    assert client.post("/sdapi/v1/interrupt", content_type="application/json", headers=first).json() == {}
     assert Job.objects.get().status == "cancelled"
