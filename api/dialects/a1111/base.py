@@ -16,6 +16,8 @@ from api.json_types import JsonObject
 from api.problems import Problem
 from api.strict import AlwaysJson, JsonParser
 
+ANY_PARSERS = APIView.parser_classes
+"""Of what needs no body: an empty form is none, either."""
 PATIENCE_SECONDS = 86_400.0
 """A1111's clients know no 202: they are answered when it is done, or leave when they have waited long enough."""
 

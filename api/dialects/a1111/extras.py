@@ -82,7 +82,9 @@ class SentFileFields(serializers.Serializer[Any]):
 
 
 class BatchFields(ExtrasFields):
-    imageList = SentFileFields(many=True, allow_empty=False, max_length=MOST_PICTURES)  # noqa: N815  # A1111's name
+    imageList = serializers.ListField(  # noqa: N815  # A1111's name
+        child=SentFileFields(), min_length=1, max_length=MOST_PICTURES
+    )
 
 
 class ExtrasView(A1111Dialect):

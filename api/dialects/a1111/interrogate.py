@@ -45,7 +45,7 @@ class InterrogateView(A1111Dialect):
         except InvalidImage as error:
             raise refusal("image", error.detail, BAD_PICTURE) from None
         picture: JsonObject = {"type": "image_url", "image_url": {"url": f"{HERE}{file.pk}"}}
-        content = [picture, {"type": "text", "text": QUESTION}]
+        content: list[JsonObject] = [picture, {"type": "text", "text": QUESTION}]
         return {"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": MOST_TOKENS}
 
     def render(self, job: Job) -> HttpResponse:

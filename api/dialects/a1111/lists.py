@@ -94,30 +94,22 @@ def nothing(principal: Principal) -> list[JsonObject]:
 
 def loras(principal: Principal) -> list[JsonObject]:
     """`<lora:name:1>` reads both `name` and `alias`."""
-    tables = [described_lora(entry, principal) for entry in get_catalog().adapters.values() if has_file(entry)]
-    rows = usable(Kind.LORA)
+    tables = [entry for entry in get_catalog().adapters.values() if has_file(entry)]
     return [
-        *tables,
-        *(
-            {
-                "name": row.stem,
-                "alias": row.entry_id,
-                "path": shown_path(row.path, principal),
-                "metadata": {"family": row.family, "trigger_words": row.trigger_words},
-            }
-            for row in rows
-        ),
+        *(lora_of_table(entry, principal) for entry in tables),
+        *(lora_of_file(row, principal) for row in usable(Kind.LORA)),
     ]
 
 
-def described_lora(entry: AdapterEntry, principal: Principal) -> JsonObject:
+def lora_of_table(entry: AdapterEntry, principal: Principal) -> JsonObject:
     triggers = [entry.trigger] if entry.trigger else []
-    return {
-        "name": entry.id,
-        "alias": entry.id,
-        "path": shown_path(str(entry.path), principal),
-        "metadata": {"family": entry.family, "trigger_words": triggers},
-    }
+    path, metadata = shown_path(str(entry.path), principal), {"family": entry.family, "trigger_words": triggers}
+    return {"name": entry.id, "alias": entry.id, "path": path, "metadata": metadata}
+
+
+def lora_of_file(row: LibraryFile, principal: Principal) -> JsonObject:
+    metadata: JsonObject = {"family": row.family, "trigger_words": row.trigger_words}
+    return {"name": row.stem, "alias": row.entry_id, "path": shown_path(row.path, principal), "metadata": metadata}
 
 
 def has_file(entry: AdapterEntry) -> bool:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from api.access.scopes import READ, SUBMIT
 from api.dialects.a1111 import options
-from api.dialects.a1111.base import A1111View
+from api.dialects.a1111.base import ANY_PARSERS, A1111View
 from api.dialects.a1111.errors import RequestRefused
 from api.dialects.a1111.fields import LenientFields, switch, whole
 from api.dialects.a1111.info import TIMESTAMP
@@ -109,6 +109,7 @@ class StopView(A1111View):
     """Ends the key's job under way, or the next one where none runs; its pictures are made together, so that none of them is left."""
 
     required_scope = SUBMIT
+    parser_classes = ANY_PARSERS
 
     def post(self, request: Request) -> Response:
         job = current_job(self.principal)

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from api.access.scopes import STAFF, SUBMIT, Principal
 from api.dialects.a1111 import options
-from api.dialects.a1111.base import A1111Dialect, A1111View, read_object
+from api.dialects.a1111.base import ANY_PARSERS, A1111Dialect, A1111View, read_object
 from api.dialects.a1111.checkpoints import find_checkpoint
 from api.dialects.a1111.errors import RequestRefused
 from api.dialects.a1111.option_table import CHECKPOINT
@@ -40,6 +40,7 @@ class RefreshView(A1111View):
     """Looks for new files at once, where this process sees the folders; a worker does it every LIBRARY_SCAN_SECONDS in any case."""
 
     required_scope = SUBMIT
+    parser_classes = ANY_PARSERS
 
     def post(self, request: Request) -> HttpResponse:
         if settings.LIBRARY_DIRS and all(folder.is_dir() for folder in settings.LIBRARY_DIRS):
@@ -57,7 +58,7 @@ def memory(principal: Principal) -> JsonObject:
 
 
 def cuda_memory() -> JsonObject:
-    devices: list[JsonObject] = next(
+    devices: list[dict[str, int]] = next(
         (worker.device["devices"] for worker in live_workers() if worker.device.get("devices")), []
     )
     if not devices:
@@ -92,6 +93,7 @@ class ModelCommandView(A1111Dialect):
     """Of the model that this key has chosen. It changes the server for everybody, as `POST /api/models/{id}/load/` does."""
 
     required_scope = STAFF
+    parser_classes = ANY_PARSERS
     thing = "model"
     spec: type[ModelSpec]
 
