@@ -270,7 +270,7 @@ def test_a_prompt_may_have_any_character(client: Client) -> None:
     make_rule(name="flags", action="flag", syntax="pattern", expression="sp.on")
     for prompt in ("a kni\ud83d\ude00fe".encode("utf-16", "surrogatepass").decode("utf-16"), "spöon spöon", "spoon\x7f"):
         assert post(client, prompt).status_code in (202, 400)
-    assert PromptMatch.objects.count() == 2
+    assert PromptMatch.objects.count() == 3
 
 
 @DATABASE
