@@ -16,10 +16,12 @@ from api.images.output_sinks import OutputSink, SelectedPictures
 from api.images.pictures import Run, discard, open_request, open_sink, picture_provenance, save
 from api.images.spec import TEXT_TO_IMAGE
 from api.images.upscaling.enlarging import enlarge_kept
+from api.images.withholding import withhold
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
 from api.jobs.running import Failed, Finished, Outcome, Stopped
+from api.safety.pictures.policy import may_be_previewed, policy_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,7 +46,7 @@ class JobHooks:
         self.run.progress(step=step, steps=steps, preview=preview)
 
     def wants_preview(self) -> bool:
-        return self.run.watched
+        return self.run.watched and may_be_previewed(self.run.owner_key)
 
     def cancelled(self) -> bool:
         return self.run.cancelled
@@ -72,7 +74,7 @@ class ActiveJob:
             if not self.task.result or self.run.cancelled:
                 return Stopped(self.run)
             self.sink.close()
-            return enlarge_kept(self.run, self.sink.choose(0))
+            return enlarge_kept(self.run, withhold(self.run, self.sink.choose(0)))
 
 
 class ImageSession(Session):
@@ -145,8 +147,8 @@ class ImageSession(Session):
         return []
 
     def end(self, job: ActiveJob) -> list[Outcome]:
-        if job.run.spec.upscale is not None:
-            self.engine.release()  # its model may have to leave memory for the upscaler
+        if job.run.spec.upscale is not None or policy_of(job.run.owner_key) is not None:
+            self.engine.release()  # its model may have to leave memory for the upscaler, or for what checks pictures
         chosen = job.choose()
         if not isinstance(chosen, SelectedPictures):
             return [chosen]

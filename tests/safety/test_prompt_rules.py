@@ -196,7 +196,7 @@ def test_another_process_s_change_counts_after_two_seconds(client: Client, monke
     PromptRule.objects.bulk_create([PromptRule(name="weapons", expression="knife")])  # without a signal
     assert post(client, "a knife").status_code == 202
     now = time.monotonic()
-    monkeypatch.setattr("api.safety.rules.screening.time.monotonic", lambda: now + 2.5)
+    monkeypatch.setattr("api.safety.cache.time.monotonic", lambda: now + 2.5)
     assert post(client, "a knife").status_code == 400
 
 
