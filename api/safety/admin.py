@@ -63,8 +63,10 @@ class PromptMatchAdmin(ReadOnlyAdmin):
     list_display_links = ["when"]
     list_filter = [ActionFilter, MadeFilter]
     search_fields = ["prompt"]
-    search_help_text = "Words of the prompt (in the newest 20,000 that the filters leave), "
+    search_help_text = (
+        "Words of the prompt (in the newest 20,000 that the filters leave), "
         "owner:KEY for one owner's, or rule:NAME for one rule's."
+    )
     fields = ["when", "done", "rule_name", "matched", "prompt", "kind", "owner_key", "source", "flagged_job"]
 
     def get_search_results(

@@ -16,6 +16,8 @@ SMALL = {
     "image_size": SIDE,
     "patch_size": 8,
 }
+TEXT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 64}
+WINDOWS = {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "image_size": SIDE}
 STAGES = {"hidden_sizes": [8, 16, 32, 64], "depths": [1, 1, 1, 1]}
 TYPES: dict[str, tuple[str, dict[str, Any], str]] = {
     "vit": ("ViTConfig", SMALL, "ViTImageProcessor"),
@@ -32,13 +34,7 @@ TYPES: dict[str, tuple[str, dict[str, Any], str]] = {
         "SiglipConfig",
         {
             "vision_config": SMALL,
-            "text_config": {
-                "hidden_size": 32,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "intermediate_size": 64,
-                "vocab_size": 64,
-            },
+            "text_config": TEXT,
         },
         "SiglipImageProcessor",
     ),
