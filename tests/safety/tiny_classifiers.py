@@ -21,7 +21,7 @@ WINDOWS = {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size":
 STAGES = {"hidden_sizes": [8, 16, 32, 64], "depths": [1, 1, 1, 1]}
 TYPES: dict[str, tuple[str, dict[str, Any], str]] = {
     "vit": ("ViTConfig", SMALL, "ViTImageProcessor"),
-    "deit": ("DeiTConfig", SMALL, "ViTImageProcessor"),
+    "deit": ("DeiTConfig", {**SMALL, "architectures": ["DeiTForImageClassification"]}, "ViTImageProcessor"),
     "beit": ("BeitConfig", SMALL, "BeitImageProcessor"),
     "swin": (
         "SwinConfig",
