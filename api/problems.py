@@ -139,7 +139,7 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Non
     """DRF's EXCEPTION_HANDLER. None (an unexpected error) goes on to `server_error`, which tells a client nothing of it."""
     error = as_problem(error)
     if isinstance(error, DarkroomError):
-        problem, headers = problem_body(error.status, error.code, error.detail), error.headers
+        problem, headers = problem_of(error), error.headers
     else:
         error = as_drf(error, context)
         if not isinstance(error, exceptions.APIException):
@@ -148,6 +148,11 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Non
     set_rollback()
     body, content_type = in_form(view_form(context), problem)
     return Response(body, status=problem["status"], headers=headers, content_type=content_type)
+
+
+def problem_of(error: DarkroomError) -> Problem:
+    named: list[FieldError] = [{"field": error.field, "code": error.code, "detail": error.detail}] if error.field else []
+    return problem_body(error.status, error.code, error.detail, named)
 
 
 def view_form(context: dict[str, Any]) -> Form | None:

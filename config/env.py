@@ -70,6 +70,17 @@ def env_seconds(name: str, default: list[float]) -> list[float]:
     return seconds
 
 
+def env_float(name: str, default: float, *, low: float, high: float) -> float:
+    value = env_str(name)
+    try:
+        number = float(value) if value else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.") from None
+    if not low <= number <= high:  # so is nan
+        raise ImproperlyConfigured(f"{name} must be between {low:g} and {high:g}, not {value}.")
+    return number
+
+
 def env_bytes(name: str, default: int | None, *, low: int = 1) -> int | None:
     """A size in bytes: '6G', '512M' or a plain number of bytes (powers of 1024)."""
     value = env_str(name).upper().removesuffix("B").removesuffix("I")

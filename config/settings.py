@@ -13,6 +13,7 @@ from config.env import (
     env_bytes,
     env_choice,
     env_devices,
+    env_float,
     env_folders,
     env_int,
     env_json_object,
@@ -121,6 +122,10 @@ PROMPT_SYNTAX = env_choice("PROMPT_SYNTAX", "compel", ("compel", "a1111", "plain
 IMAGE_METADATA = env_bool("IMAGE_METADATA", True)
 
 # Safety and provenance
+PICTURE_CHECK = env_bool("PICTURE_CHECK", False)  # of all finished pictures; keys may differ (the admin)
+PICTURE_CHECK_MODEL = env_str("PICTURE_CHECK_MODEL", "nsfw-image-detection")
+PICTURE_CHECK_LABELS = env_list("PICTURE_CHECK_LABELS", ["nsfw"])  # the model's classes that are withheld
+PICTURE_CHECK_THRESHOLD = env_float("PICTURE_CHECK_THRESHOLD", 0.5, low=0, high=1)
 C2PA_CERTIFICATE = env_path("C2PA_CERTIFICATE")  # PEM, the signer's certificate first, then those that vouch for it
 C2PA_PRIVATE_KEY = env_path("C2PA_PRIVATE_KEY")
 

@@ -30,6 +30,7 @@ TASKS = (
     "zero-shot-object-detection",
     "image-segmentation",
     "mask-generation",
+    "image-classification",
     "ocr",
     UPSCALING,
     CONTROLNET,

@@ -1,4 +1,4 @@
-"""What is done with the pictures of a request that are kept: they are enlarged, and their subjects are cut out."""
+"""What is done with the pictures of a request that are kept: they are checked, and then enlarged, and their subjects cut out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from api.images.hooks import RunHooks
 from api.images.output_sinks import SelectedPictures
 from api.images.spec import Txt2ImgSpec
 from api.images.upscaling.enlarging import enlarge_kept
+from api.images.withholding import withhold
 from api.jobs.running import RunningJob
 from api.runtime.subject_cutting import get_cutter
+from api.safety.pictures.policy import policy_of
 
 
-def uses_other_models(spec: Txt2ImgSpec) -> bool:
+def uses_other_models(run: RunningJob[Txt2ImgSpec]) -> bool:
     """Whether that needs models beside the request's own, which may have to leave memory for them."""
-    return spec.upscale is not None or spec.cutout is not None
+    return run.spec.upscale is not None or run.spec.cutout is not None or policy_of(run.owner_key) is not None
 
 
 def finish_kept(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> SelectedPictures:
     """For the thread that runs models. Raises JobCancelled, DarkroomError and DeviceFault."""
-    return cut_kept(run, enlarge_kept(run, choice))
+    return cut_kept(run, enlarge_kept(run, withhold(run, choice)))
 
 
 def cut_kept(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> SelectedPictures:

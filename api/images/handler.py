@@ -15,7 +15,7 @@ from api.images.finishing import finish_kept
 from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
-from api.images.output_sinks import OutputSink
+from api.images.output_sinks import OutputSink, SelectedPictures
 from api.images.pictures import Output, Picture, Run, discard, open_request, open_sink, picture_provenance, save
 from api.images.rendering import render_image
 from api.images.scheduler_presets import UNET_FAMILIES
@@ -72,7 +72,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
                 elif isinstance(run_result, DarkroomError):
                     yield Failed(run, run_result)
                 else:
-                    yield save(run, finish_kept(run, sink.choose(index)), picture_provenance(run.spec))
+                    yield finish(run, sink.choose(index))
 
     def record(self, job: Job, output: Output) -> JsonObject:
         sources = find_sources(output.spec)
@@ -82,7 +82,8 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
         ]
         ranking = {"ranking": output.choice.ranking} if output.choice.ranking else {}
         preset = {"preset": output.spec.preset} if output.spec.preset else {}
-        return {"images": images, "candidates": output.choice.candidates, **ranking, **preset}
+        check = {"picture_check": output.choice.check} if output.choice.check else {}
+        return {"images": images, "candidates": output.choice.candidates, **ranking, **preset, **check}
 
     def discard(self, output: Output) -> None:
         discard(output)
@@ -117,6 +118,14 @@ def runs_in_session(spec: Txt2ImgSpec) -> bool:
     entry = get_catalog().find_model(spec.model_id)
     is_unet = entry is not None and entry.family in UNET_FAMILIES
     return is_unet and settings.USE_LOCAL_MODELS and not spec.deterministic
+
+
+def finish(run: Run, choice: SelectedPictures) -> Outcome:
+    """An error is this job's own."""
+    try:
+        return save(run, finish_kept(run, choice), picture_provenance(run.spec))
+    except DarkroomError as error:
+        return Failed(run, error)
 
 
 def make_pictures(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:

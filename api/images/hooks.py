@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from api.images.spec import Txt2ImgSpec
 from api.jobs.running import RunningJob
+from api.safety.pictures.policy import may_be_previewed
 
 
 class RunHooks:
@@ -18,7 +19,7 @@ class RunHooks:
             run.progress(step=step, steps=steps, preview=preview)
 
     def wants_preview(self, index: int) -> bool:
-        return self.runs[index].watched
+        return self.runs[index].watched and may_be_previewed(self.runs[index].owner_key)
 
     def on_load(self, fraction: float, text: str) -> None:
         """Told beside the steps that are done, until it is loaded."""

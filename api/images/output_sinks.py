@@ -43,6 +43,8 @@ class SelectedPictures:
     kept: list[GeneratedPicture]
     candidates: list[JsonObject] = field(default_factory=list)
     ranking: JsonObject | None = None
+    check: JsonObject | None = None
+    """How the pictures were checked, and which were withheld; None where they were not."""
 
 
 class OutputSink(Protocol):

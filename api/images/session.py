@@ -20,6 +20,7 @@ from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
 from api.jobs.running import Failed, Finished, Outcome, Stopped
+from api.safety.pictures.policy import may_be_previewed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,7 +45,7 @@ class JobHooks:
         self.run.progress(step=step, steps=steps, preview=preview)
 
     def wants_preview(self) -> bool:
-        return self.run.watched
+        return self.run.watched and may_be_previewed(self.run.owner_key)
 
     def cancelled(self) -> bool:
         return self.run.cancelled
@@ -145,7 +146,7 @@ class ImageSession(Session):
         return []
 
     def end(self, job: ActiveJob) -> list[Outcome]:
-        if uses_other_models(job.run.spec):
+        if uses_other_models(job.run):
             self.engine.release()  # its own may have to leave memory for them
         chosen = job.choose()
         if not isinstance(chosen, SelectedPictures):

@@ -26,6 +26,7 @@ MODULES = {
     "zero-shot-object-detection": "api.loading.detectors",
     "image-segmentation": "api.loading.segmenters",
     "mask-generation": "api.loading.segmenters",
+    "image-classification": "api.loading.classifiers",
     "ocr": "api.loading.ocr",
     "upscaling": "api.loading.upscaling.building",
     "controlnet": "api.loading.controlnets",

@@ -59,12 +59,15 @@ class ActionFilter(admin.SimpleListFilter):
 
 @admin.register(PromptMatch)
 class PromptMatchAdmin(ReadOnlyAdmin):
-    list_display = ["when", "done", "rule_name", "matched", "asked", "owner_key", "source", "job"]
+    list_display = ["when", "done", "rule_name", "matched", "asked", "owner_key", "source", "flagged_job"]
     list_display_links = ["when"]
     list_filter = [ActionFilter, MadeFilter]
     search_fields = ["prompt"]
-    search_help_text = "Words of the prompt (in the newest 20,000 that the filters leave), owner:KEY for one owner's, rule:NAME for one rule's."
-    fields = ["when", "done", "rule_name", "matched", "prompt", "kind", "owner_key", "source", "job"]
+    search_help_text = (
+        "Words of the prompt (in the newest 20,000 that the filters leave), "
+        "owner:KEY for one owner's, or rule:NAME for one rule's."
+    )
+    fields = ["when", "done", "rule_name", "matched", "prompt", "kind", "owner_key", "source", "flagged_job"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[PromptMatch], search_term: str
@@ -89,7 +92,7 @@ class PromptMatchAdmin(ReadOnlyAdmin):
         return Truncator(match.prompt).chars(80)
 
     @admin.display(description="job")
-    def job(self, match: PromptMatch) -> Any:
+    def flagged_job(self, match: PromptMatch) -> Any:
         """One that was flagged, while it is there."""
         if match.job_id is None:
             return "–"

@@ -11,9 +11,12 @@ class SafetyConfig(AppConfig):
 
         from api.jobs import submission_checks
         from api.safety import checks  # noqa: F401  (its functions register themselves)
-        from api.safety.models import PromptRule
+        from api.safety.models import KeyChecks, PromptRule
+        from api.safety.pictures.policy import key_checks
         from api.safety.rules.screening import active_rules, screen
 
         submission_checks.register(screen)
-        for signal, sender in ((post_save, PromptRule), (post_delete, PromptRule), (m2m_changed, PromptRule.keys.through)):
-            signal.connect(active_rules.forget, sender=sender, dispatch_uid=f"rules {sender.__name__} {id(signal)}")
+        for signal in (post_save, post_delete):
+            signal.connect(active_rules.forget, sender=PromptRule, dispatch_uid="rules")
+            signal.connect(key_checks.forget, sender=KeyChecks, dispatch_uid="checks")
+        m2m_changed.connect(active_rules.forget, sender=PromptRule.keys.through, dispatch_uid="rules")

@@ -32,25 +32,25 @@ def credential_messages() -> Iterator[CheckMessage]:
         return
     if missing:
         [given] = names.keys() - missing
-        yield Error(f"{given} is set, and {missing[0]} is not.", hint="Set both, or neither.", id="darkroom.E040")
+        yield Error(f"{given} is set, and {missing[0]} is not.", hint="Set both, or neither.", id="darkroom.E060")
         return
     from api.safety.credentials.signing import InvalidCredentials, load_credentials
 
     try:
         credentials = load_credentials(settings.C2PA_CERTIFICATE, settings.C2PA_PRIVATE_KEY)
     except InvalidCredentials as error:
-        yield Error(str(error), hint="Both are files in PEM.", id="darkroom.E041")
+        yield Error(str(error), hint="Both are files in PEM.", id="darkroom.E061")
         return
     days = (date.fromisoformat(credentials.ends) - date.today()).days
     if days < 0:
         hint = "Set it to a newer one: nothing can be signed with this."
-        yield Error(f"C2PA_CERTIFICATE expired on {credentials.ends}.", hint=hint, id="darkroom.E042")
+        yield Error(f"C2PA_CERTIFICATE expired on {credentials.ends}.", hint=hint, id="darkroom.E062")
         return
     if days < SOON:
         hint = "After that no picture can be made while it is set."
-        yield Warning(f"C2PA_CERTIFICATE expires on {credentials.ends}.", hint=hint, id="darkroom.W040")
+        yield Warning(f"C2PA_CERTIFICATE expires on {credentials.ends}.", hint=hint, id="darkroom.W060")
     if fault := try_to_sign():
-        yield Error(f"Nothing can be signed with C2PA_CERTIFICATE: {fault}", hint=CHAIN_HINT, id="darkroom.E043")
+        yield Error(f"Nothing can be signed with C2PA_CERTIFICATE: {fault}", hint=CHAIN_HINT, id="darkroom.E063")
 
 
 def try_to_sign() -> str:
@@ -69,3 +69,17 @@ def try_to_sign() -> str:
     except DarkroomError as error:
         return str(error.__cause__)
     return ", ".join(one["explanation"] for one in failures if one["code"] != "signingCredential.untrusted")
+
+
+@register("darkroom", Tags.models)
+def check_picture_check(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
+    return list(picture_check_messages())
+
+
+def picture_check_messages() -> Iterator[CheckMessage]:
+    if not settings.PICTURE_CHECK_LABELS:
+        hint = "Name the classes of PICTURE_CHECK_MODEL that are withheld, for example nsfw."
+        yield Error("PICTURE_CHECK_LABELS is empty.", hint=hint, id="darkroom.E066")
+    if settings.PICTURE_CHECK and not settings.LOAD_MODELS:
+        hint = "Set LOAD_MODELS=true, or PICTURE_CHECK=false."
+        yield Error("PICTURE_CHECK is on, and LOAD_MODELS is off: no picture could be checked.", hint=hint, id="darkroom.E067")

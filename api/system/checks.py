@@ -42,6 +42,7 @@ SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a reques
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
 HAZARD_TASKS = ("hazard-cells",)
+PICTURE_CHECK_TASKS = ("image-classification",)
 CUTOUT_TASKS = ("image-segmentation", "mask-generation")
 DETECTION_TASKS = ("object-detection", "zero-shot-object-detection")
 
@@ -90,6 +91,9 @@ def check_catalog() -> Iterator[CheckMessage]:
     yield from check_model_of_task(catalog, "DEFAULT_HAZARD_MODEL", HAZARD_TASKS, "looks for no hazards", "E025", "E026")
     yield from check_model_of_task(catalog, "DEFAULT_UPSCALE_MODEL", (UPSCALING,), "enlarges no pictures", "E040", "E041")
     yield from check_model_of_task(catalog, "DEFAULT_CUTOUT_MODEL", CUTOUT_TASKS, "cuts nothing out", "E050", "E051")
+    yield from check_model_of_task(
+        catalog, "PICTURE_CHECK_MODEL", PICTURE_CHECK_TASKS, "classifies no pictures", "E064", "E065"
+    )
     if settings.DEFAULT_OCR_MODEL != REMOTE_MODEL:
         yield from check_model_of_task(catalog, "DEFAULT_OCR_MODEL", (OCR,), "reads no text", "E032", "E033")
 

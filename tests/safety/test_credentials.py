@@ -201,7 +201,7 @@ def test_no_setting_at_all_passes_the_check() -> None:
 
 def test_one_setting_without_the_other_stops_the_start(issued: Issued, settings: Any) -> None:
     settings.C2PA_PRIVATE_KEY = None
-    assert messages() == [("darkroom.E040", "C2PA_CERTIFICATE is set, and C2PA_PRIVATE_KEY is not.")]
+    assert messages() == [("darkroom.E060", "C2PA_CERTIFICATE is set, and C2PA_PRIVATE_KEY is not.")]
 
 
 @pytest.mark.parametrize("file", ["certificate", "private_key"])
@@ -210,18 +210,18 @@ def test_a_file_that_is_none_stops_the_start_and_is_named(issued: Issued, file: 
     path = getattr(issued, file)
     path.unlink() if content is None else path.write_bytes(content)
     [(identifier, message)] = messages()
-    assert identifier == "darkroom.E041"
+    assert identifier == "darkroom.E061"
     assert message.startswith(f"C2PA_{file.upper()} ({path})")
 
 
 def test_a_key_of_another_certificate_stops_the_start(issued: Issued, settings: Any, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     settings.C2PA_PRIVATE_KEY = issue(tmp_path / "other").private_key
-    assert messages() == [("darkroom.E041", "C2PA_PRIVATE_KEY is not the key of the first certificate in C2PA_CERTIFICATE.")]
+    assert messages() == [("darkroom.E061", "C2PA_PRIVATE_KEY is not the key of the first certificate in C2PA_CERTIFICATE.")]
 
 
 def test_a_certificate_that_has_expired_or_soon_will_is_told(tmp_path: Path, settings: Any) -> None:
-    for name, ends, identifier in (("old", -timedelta(days=2), "darkroom.E042"), ("soon", timedelta(days=9), "darkroom.W040")):
+    for name, ends, identifier in (("old", -timedelta(days=2), "darkroom.E062"), ("soon", timedelta(days=9), "darkroom.W060")):
         (tmp_path / name).mkdir()
         issued = issue(tmp_path / name, ends=ends)
         settings.C2PA_CERTIFICATE, settings.C2PA_PRIVATE_KEY = issued.certificate, issued.private_key
@@ -238,5 +238,5 @@ def test_an_authority_s_own_certificate_signs_no_pictures(issued: Issued) -> Non
     root = build("Studio", "Studio", key.public_key(), key, now - YEAR, now + YEAR, is_authority=True)
     issued.certificate.write_bytes(pem(root))
     [(identifier, message)] = messages()
-    assert identifier == "darkroom.E043"
+    assert identifier == "darkroom.E063"
     assert "self-signed" in message

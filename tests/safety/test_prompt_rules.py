@@ -196,7 +196,7 @@ def test_another_process_s_change_counts_after_two_seconds(client: Client, monke
     PromptRule.objects.bulk_create([PromptRule(name="weapons", expression="knife")])  # without a signal
     assert post(client, "a knife").status_code == 202
     now = time.monotonic()
-    monkeypatch.setattr("api.safety.rules.screening.time.monotonic", lambda: now + 2.5)
+    monkeypatch.setattr("api.safety.cache.time.monotonic", lambda: now + 2.5)
     assert post(client, "a knife").status_code == 400
 
 
@@ -270,7 +270,7 @@ def test_a_prompt_may_have_any_character(client: Client) -> None:
     make_rule(name="flags", action="flag", syntax="pattern", expression="sp.on")
     for prompt in ("a kni\ud83d\ude00fe".encode("utf-16", "surrogatepass").decode("utf-16"), "spöon spöon", "spoon\x7f"):
         assert post(client, prompt).status_code in (202, 400)
-    assert PromptMatch.objects.count() == 2
+    assert PromptMatch.objects.count() == 3
 
 
 @DATABASE

@@ -22,6 +22,7 @@ from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
 from api.safety.credentials.provenance import ENHANCED, provenance_of
 from api.safety.output import write_picture
+from api.safety.pictures.checking import refuse_if_withheld
 
 Run = RunningJob[UpscaleSpec]
 
@@ -40,6 +41,7 @@ class Upscale(JobKind[UpscaleSpec]):
         for run in batch:
             spec = run.spec
             enlarged = enlarge(run, spec.model_id, open_source(run), spec.scale, TilesAsSteps(run))
+            refuse_if_withheld(run, enlarged)
             yield Finished(run, save(run, bring_to_size(enlarged, spec)))
 
     def record(self, job: Job, output: storage.WrittenFile) -> JsonObject:

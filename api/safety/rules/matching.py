@@ -32,6 +32,9 @@ UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khm
 """A letter of a script without spaces between words: there a word is found inside of others."""
 
 
+WORD = re.compile(r"\w+")
+
+
 class Syntax(StrEnum):
     WORDS = "words"
     PATTERN = "pattern"
@@ -73,28 +76,36 @@ def check_expression(syntax: str, expression: str) -> None:
 def compile_rule(syntax: str, expression: str) -> Matcher:
     """Raises InvalidExpression."""
     if syntax == Syntax.WORDS:
-        words = compile_words(expression)
+        words = WordSearch(expression)
         return Matcher(lambda text, seconds: words.search(text))
     pattern = compile_pattern(expression)
     return Matcher(lambda text, seconds: pattern.search(text, timeout=seconds, concurrent=True))
 
 
-def compile_words(expression: str) -> re.Pattern[str]:
-    """One alternative for each line: the words of a phrase may have any space between them."""
-    lines = [words for line in expression.splitlines() if (words := normalize(line).split())]
-    if not lines:
-        raise InvalidExpression("Write at least one word.")
-    if any("*" in " ".join(words)[:-1] or words == ["*"] for words in lines):
-        raise InvalidExpression("A * stands for the end of a word: it follows the letters of the last one.")
-    return re.compile("|".join(map(alternative, lines)))
+class WordSearch:
+    """Whole words and phrases. The text's words are looked up in a set; what isn't one plain word is an alternative of a pattern."""
+
+    def __init__(self, expression: str) -> None:
+        """Raises InvalidExpression."""
+        lines = [" ".join(words) for line in expression.splitlines() if (words := normalize(line).split())]
+        if not lines:
+            raise InvalidExpression("Write at least one word.")
+        if any("*" in line[:-1] or line == "*" for line in lines):
+            raise InvalidExpression("A * stands for the end of a word: it follows the letters of the last one.")
+        self.words = frozenset(line for line in lines if WORD.fullmatch(line) and not UNSPACED.search(line))
+        others = [line for line in lines if line not in self.words]
+        self.others = re.compile("|".join(map(alternative, others))) if others else None
+
+    def search(self, text: str) -> re.Match[str] | None:
+        found = next((match for match in WORD.finditer(text) if match[0] in self.words), None)
+        return found or (self.others and self.others.search(text))
 
 
-def alternative(words: list[str]) -> str:
-    """What is matched of one line: whole words."""
-    text = " ".join(words)
-    is_beginning, text = text.endswith("*"), text.removesuffix("*")
-    ending = r"\w*" if is_beginning else edge(text[-1], "(?!")
-    return edge(text[0], "(?<!") + r"\s+".join(map(re.escape, text.split(" "))) + ending
+def alternative(line: str) -> str:
+    """What is matched of one line: the words of a phrase may have any space between them."""
+    is_beginning, line = line.endswith("*"), line.removesuffix("*")
+    ending = r"\w*" if is_beginning else edge(line[-1], "(?!")
+    return edge(line[0], "(?<!") + r"\s+".join(map(re.escape, line.split(" "))) + ending
 
 
 def edge(letter: str, lookaround: str) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from api.errors import DarkroomError
 from api.jobs.models import Job
+from api.safety.cache import ShortCache
 from api.safety.models import LONGEST_PROMPT_KEPT, PromptMatch, PromptRule
 from api.safety.rules.matching import Matcher, compile_rule, normalize, readings
 from api.specs import Spec
 
-MOST_AGE = 2.0
-"""Seconds after which another process's change of the rules counts here."""
 CHAT = "chat"
 REFUSED = "The prompt has what this server's rules don't allow."
 
@@ -35,35 +32,15 @@ class ActiveRule:
         )
 
 
-class ActiveRules:
-    """Those of this process, read again when they are older than MOST_AGE: one query in that time, however many requests there are."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._rules: tuple[ActiveRule, ...] = ()
-        self._read_at = float("-inf")
-
-    def get(self) -> tuple[ActiveRule, ...]:
-        with self._lock:
-            if time.monotonic() - self._read_at > MOST_AGE:
-                self._rules, self._read_at = read_rules(), time.monotonic()
-            return self._rules
-
-    def forget(self, **kwargs: object) -> None:
-        """For Django's signals: a change that was made in this process counts at once."""
-        with self._lock:
-            self._read_at = float("-inf")
-
-
-active_rules = ActiveRules()
-
-
 def read_rules() -> tuple[ActiveRule, ...]:
     rules = PromptRule.objects.filter(enabled=True).prefetch_related("keys")
     return tuple(
         ActiveRule(rule, compile_rule(rule.syntax, rule.expression), frozenset(key.prefix for key in rule.keys.all()))
         for rule in rules
     )
+
+
+active_rules = ShortCache(read_rules)
 
 
 def screen(job: Job, spec: Spec) -> Callable[[Job], None] | None:

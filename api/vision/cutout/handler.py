@@ -19,6 +19,7 @@ from api.runtime.model_use import measured, report_to
 from api.runtime.picture_rows import record_picture
 from api.safety.credentials.provenance import CUT_OUT, provenance_of
 from api.safety.output import write_picture
+from api.safety.pictures.checking import refuse_if_withheld
 from api.vision.boxes import Box
 from api.vision.cutout.request import CutoutRequest
 from api.vision.cutout.spec import CUTOUT, SEGMENTATION, CutoutSpec
@@ -121,6 +122,8 @@ def finish(run: Run, picture: Image.Image, mask: object) -> Outcome:
     if bounds is None:
         run.warn(NO_SUBJECT)
     try:
+        if spec.output == CUTOUT:
+            refuse_if_withheld(run, result)
         with run.measure("save"):
             data = encode(result, FORMATS[spec.output_format])
             file = write_picture(data, result, spec.output_format, provenance_of(spec, CUT_OUT))
