@@ -86,7 +86,7 @@ class Txt2ImgSerializer(SpecSerializer):
     def first_steps(self) -> int:
         """Of the first pass, by what the client and its preset say. Raises ValidationError."""
         said = {**(self.preset_in_use.request if self.preset_in_use else {}), **self.sent}
-        known = {
+        known: dict[str, Any] = {
             name: self.read_value(name, said[name]) for name in ("model_id", "scheduler", "steps") if said.get(name) is not None
         }
         self.entry = find_default(known.get("model_id"))

@@ -54,7 +54,7 @@ class IPAdapter(torch.nn.Module):
     @property
     def layer_shapes(self) -> list[tuple[int, int]]:
         """(width, width of the text) for each cross-attention."""
-        return [(layer.out_features, layer.in_features) for layer in self.to_k]
+        return [(len(layer.weight), layer.weight.shape[1]) for layer in self.to_k]  # type: ignore[arg-type, index, union-attr]
 
     @torch.no_grad()
     def project(self, read: torch.Tensor) -> list[LayerPair]:

@@ -84,10 +84,11 @@ def without_unnamed(body: JsonObject) -> JsonObject:
     fields = body.get(PRESET)
     if not isinstance(fields, Mapping):
         return body
-    preset, given = unnamed(fields), {name: value for name, value in body.items() if value is not None and name != PRESET}
+    preset = unnamed(fields)
+    given: JsonObject = {name: value for name, value in body.items() if value is not None and name != PRESET}
     if preset.has_place("prompt") and "prompt" not in given:
         raise ValidationError({"prompt": ["It has a place for the request's words: send them in its prompt."]}, code="required")
-    filled = {name: preset.fill(name, given, {}) for name in filter(preset.has_place, TEXTS)}
+    filled: dict[str, Any] = {name: preset.fill(name, given, {}) for name in filter(preset.has_place, TEXTS)}
     return {**fields, **given, **filled}
 
 
