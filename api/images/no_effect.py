@@ -12,6 +12,7 @@ from api.images.ip_adapter.warnings import image_prompt_warnings
 from api.images.prompt_notation import describe_notation
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
+from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from config.catalog import get_catalog
 
@@ -25,7 +26,8 @@ NOT_RANKED = "rank_by has no effect without best_of: nothing is ranked."
 
 
 def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
-    yield from notation_warnings(spec.prompt_syntax, spec.prompt, spec.negative_prompt)
+    composes = spec.guidance_scale > 1 and is_unet(spec.model_id)
+    yield from notation_warnings(spec.prompt_syntax, spec.prompt, spec.negative_prompt, composes=composes)
     if spec.negative_prompt and spec.guidance_scale <= 1:
         yield NO_GUIDANCE_FLOW if is_flow(spec.model_id) else NO_GUIDANCE
     if isinstance(spec, Img2ImgSpec) and spec.steps_run < 1:
@@ -47,18 +49,29 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
     yield from suggest_settings(spec)
 
 
-def notation_warnings(syntax: str, prompt: str, negative_prompt: str) -> Iterator[str]:
-    """AUTOMATIC1111's notation, where it is read as words; and what of it is not done where it is read."""
+def notation_warnings(syntax: str, prompt: str, negative_prompt: str, *, composes: bool) -> Iterator[str]:
+    """AUTOMATIC1111's notation, where it is read as words; and what of it is not done where it is read.
+
+    `composes`: whether what is between AND is composed.
+    """
     if syntax in (COMPEL, PLAIN):
         for field, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
             if sentence := describe_notation(field, text):
                 yield sentence
-    if syntax == A1111 and (has_composition(prompt) or has_composition(negative_prompt)):
+    if syntax == A1111 and ((has_composition(prompt) and not composes) or has_composition(negative_prompt)):
         yield AND_IS_NOT_DONE
 
 
 def is_flow(model_id: str) -> bool:
+    return family_of(model_id) in FLOW_FAMILIES
+
+
+def is_unet(model_id: str) -> bool:
+    return family_of(model_id) in UNET_FAMILIES
+
+
+def family_of(model_id: str) -> str:
     try:
-        return get_catalog().get(model_id).family in FLOW_FAMILIES
+        return get_catalog().get(model_id).family
     except UnknownModel:  # retried after it left the catalog
-        return False
+        return ""

@@ -29,7 +29,9 @@ def preview_prompts(*, prompt: str, negative_prompt: str, syntax: str, steps: in
     counting = tokenizer_in(find_model_folder(entry), is_clip=entry.family in UNET_FAMILIES)
     vectors, broken = count_vectors(read.embeddings)
     vocabulary = Vocabulary(counting.tokenize, counting.comma, [range(count) for count in vectors])
-    warnings = [*read.warnings, *notation_warnings(read.syntax, read.prompt, read.negative_prompt), *broken]
+    composes = entry.family in UNET_FAMILIES
+    noted = notation_warnings(read.syntax, read.prompt, read.negative_prompt, composes=composes)
+    warnings = [*read.warnings, *noted, *broken]
     if counting.origin == ESTIMATE:
         warnings.append(ESTIMATED)
     texts = {"prompt": read.prompt, "negative_prompt": read.negative_prompt}

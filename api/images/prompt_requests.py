@@ -10,7 +10,7 @@ from api.catalog import ModelEntry, UnknownAdapter
 from api.images.family_names import describe_families, describe_misfit
 from api.images.prompt_syntax.embedding_names import MOST_EMBEDDINGS, NamedEmbedding, find_named, names_of, unusual_words
 from api.images.prompt_syntax.networks import NetworkTag, take_networks
-from api.images.prompt_syntax.reading import MOST_TEXTS, count_texts
+from api.images.prompt_syntax.reading import MOST_PARTS, MOST_TEXTS, count_parts, count_texts
 from api.images.prompt_syntax.syntaxes import A1111, AUTO, detect_syntax
 from api.images.scheduler_presets import MOST_STEPS, UNET_FAMILIES
 from api.images.spec import LARGEST_LORA_WEIGHT, MOST_KNOWN, MOST_LORAS
@@ -109,6 +109,9 @@ def describe_tags(tags: Sequence[NetworkTag], idle: Sequence[NetworkTag]) -> Ite
 
 def check_texts(prompt: str, negative_prompt: str) -> None:
     for field, text in ((PROMPT, prompt), (NEGATIVE, negative_prompt)):
+        if (parts := count_parts(text)) > MOST_PARTS:
+            detail = f"It is composed of {parts} prompts by AND; {MOST_PARTS} are allowed."
+            raise ValidationError({field: [detail]}, code="prompt_parts")
         if (count := count_texts(text, MOST_STEPS)) > MOST_TEXTS:
             detail = f"It changes with the steps to {count} different texts; {MOST_TEXTS} are allowed."
             raise ValidationError({field: [detail]}, code="prompt_schedule")

@@ -92,7 +92,18 @@ class Txt2ImgSerializer(JobRequest):
             read = check(read)
         if name == "loras":
             return [describe_lora(lora) for lora in read]
+        if name == "hires" and read and self.preset_in_use is not None:
+            read = {**read, "steps": read.get("steps") or self.first_steps()}
         return decide_finish({name: read}).get(name, read)
+
+    def first_steps(self) -> int:
+        """Of the first pass, by what the client and its preset say. Raises ValidationError."""
+        said = {**(self.preset_in_use.request if self.preset_in_use else {}), **self.sent}
+        known: dict[str, Any] = {
+            name: self.read_value(name, said[name]) for name in ("model_id", "scheduler", "steps") if said.get(name) is not None
+        }
+        self.entry = find_default(known.get("model_id"))
+        return self.steps_of(known)
 
     @property
     def principal(self) -> Principal | None:

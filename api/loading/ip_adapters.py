@@ -43,18 +43,16 @@ class IPAdapter(torch.nn.Module):
         super().__init__()
         self.projection, self.features = projection, features
         """`features`: what it reads, with the width ("embeds-1024")."""
-        self.to_k, self.to_v = (torch.nn.ModuleList(read_layers(keys, name)) for name in ("to_k_ip", "to_v_ip"))
+        to_k, to_v = (read_layers(keys, name) for name in ("to_k_ip", "to_v_ip"))
+        self.layer_shapes = [(layer.out_features, layer.in_features) for layer in to_k]
+        """(width, width of the text) for each cross-attention."""
+        self.to_k, self.to_v = torch.nn.ModuleList(to_k), torch.nn.ModuleList(to_v)
         self.encoder: ImageEncoder | None = None
         """Its own, where the folder has one."""
 
     @property
     def reads_states(self) -> bool:
         return not isinstance(self.projection, ImageProjection)
-
-    @property
-    def layer_shapes(self) -> list[tuple[int, int]]:
-        """(width, width of the text) for each cross-attention."""
-        return [(layer.out_features, layer.in_features) for layer in self.to_k]
 
     @torch.no_grad()
     def project(self, read: torch.Tensor) -> list[LayerPair]:

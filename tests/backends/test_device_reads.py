@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import Guide
+from api.images.backends.engine.image_attention import ImagePrompt, cross_attentions
 from api.images.backends.engine.passes import advance_by_scheduler, advance_by_tables, join, predict
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
@@ -72,7 +73,11 @@ def meta_row(loader: ModelLoader, model: str, *, by_table: bool = False, **field
         row = make_row(lease, task, 0, by_table=by_table)
     told = row.conditioning
     row.conditioning = replace(
-        told, positive=on_device(told.positive), negative=on_device(told.negative), scale=told.scale.to(META)
+        told,
+        positive=on_device(told.positive),
+        negative=on_device(told.negative),
+        scale=told.scale.to(META),
+        parts=tuple(replace(part, guide=on_device(part.guide), scale=part.scale.to(META)) for part in told.parts),
     )
     row.latents, row.device_timesteps = row.latents.to(META), row.device_timesteps.to(META)
     return row
@@ -104,6 +109,24 @@ def test_a_unet_pass_runs_on_the_device_alone(loader: ModelLoader, model: str) -
         output = predict(unet, rows, join(rows, unet.dtype))
     assert output.shape == (2, *rows[0].latents.shape[1:])
     assert inside.operations > 100
+    assert (inside.on_host, inside.copies, around.copies) == ([], [], [])
+
+
+@pytest.mark.parametrize("model", ["sd1", "sdxl"])
+@torch.no_grad()
+def test_a_pass_with_image_prompts_and_composed_prompts_runs_there_too(loader: ModelLoader, model: str) -> None:
+    composed = {"prompt": "a AND b :0.5", "prompt_syntax": "a1111"}
+    rows = [
+        meta_row(loader, model, guidance_scale=scale, **fields) for scale, fields in ((5.0, composed), (5.0, {}), (1.0, {}))
+    ]
+    with loader.use(model, "text-to-image") as lease:
+        unet = copy.deepcopy(lease.pipeline.unet).to(META)
+    pairs = [(torch.empty(1, 4, layer.inner_dim, device=META),) * 2 for layer in cross_attentions(unet)]
+    rows[1].image_prompts = (ImagePrompt(torch.empty(1, 1, 1, device=META), pairs, pairs),)
+    inside, around = Audit(), Audit()
+    with audited_forward(unet, inside), around:
+        output = predict(unet, rows, join(rows, unet.dtype))
+    assert output.shape == (3, *rows[0].latents.shape[1:])
     assert (inside.on_host, inside.copies, around.copies) == ([], [], [])
 
 

@@ -22,6 +22,7 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.control_inputs import control_map
+from api.images.backends.engine import graphs
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.engine import Engine as ImageEngine
@@ -36,9 +37,11 @@ from api.images.backends.request import ImageRequest
 from api.images.backends.schedulers import make_scheduler
 from api.images.hires import HiresUse
 from api.images.spec import INPAINTING, TEXT_TO_IMAGE, Img2ImgSpec
+from api.loading.model_leases import DenoiserOptions
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder, psnr, request
+from tests.backends.recording import FakeCuda, Recording
 from tests.backends.test_control_equality import PIPELINES, map_of
 from tests.backends.test_engine_equality import PLAIN_NAMES, TASKS, Hooks, arguments_of_call
 from tests.models.tiny import build_tiny_lora, build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
@@ -293,6 +296,20 @@ def test_neither_the_adapter_nor_its_encoder_is_pinned_once_the_rows_have_begun(
         models.unload("encoder")
     assert not isinstance(expected, DarkroomError)
     assert all(psnr(one, other) > 40 for one, other in zip(made, expected, strict=True))
+
+
+@pytest.mark.models
+def test_a_graph_holds_what_image_prompts_add(models: ModelLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = Recording()
+    monkeypatch.setattr(graphs, "CudaCapture", lambda device: recording)
+    cuda = FakeCuda("cuda", 0, "a chip", torch.float32, channels_last=True, memory_total=2**33)
+    asked = prompted("sd1", [("plus", 0.8), ("base", 0.4)], steps=5, seeds=(1, 2, 3))
+    loaders = ModelLoader(models.catalog, models.store, cuda, denoiser_options=DenoiserOptions()), models
+    [with_graphs], [without] = (generate(one, [asked], Recorder()) for one in loaders)
+    assert not isinstance(with_graphs, DarkroomError)
+    assert not isinstance(without, DarkroomError)
+    assert all(psnr(one, other) > 50 for one, other in zip(with_graphs, without, strict=True))
+    assert (recording.records, recording.replays) == (1, 4)
 
 
 @pytest.mark.models

@@ -61,7 +61,7 @@ name = "Blind prompter"
 task = "ip-adapter"
 family = "sd1"
 path = "{prompter}"
-features = ["embeds-1024"]
+features = ["embeds-999"]
 
 [models.wide-prompter]
 name = "Wide prompter"

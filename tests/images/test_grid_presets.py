@@ -73,17 +73,49 @@ def test_an_axis_in_a_field_that_the_preset_fixes_is_told_so(post: Post) -> None
         ({"prompt": "lake"}, [axis("hires.scale", 1.5, 2)]),
     ],
 )
-def test_presets_of_an_axis_keep_their_versions(post: Post, request_: dict[str, Any], axes: list[Any]) -> None:
+@pytest.mark.parametrize("meanwhile", ["changed", "deleted"])
+def test_presets_of_an_axis_are_written_out_whatever_becomes_of_them(
+    post: Post, request_: dict[str, Any], axes: list[Any], meanwhile: str
+) -> None:
     first_of = {**HQ, **SECOND}
     hq = create_preset(name="hq", owner_key="", request=first_of, parameters=["hires"], shared=True)
-    create_preset(name="other", owner_key="", request={**first_of, "steps": 7}, parameters=["hires"], shared=True)
-    first = post(request_, axis("preset", "hq", "other"), *axes)
+    other = create_preset(name="other", owner_key="", request={**first_of, "steps": 7}, parameters=["hires"], shared=True)
+    values = ["hq", "other"] if axes else ["hq", "other", None]
+    first = post(request_, axis("preset", *values), *axes)
     params, grid = first.json()["params"], spec_of_reply(first)
-    assert params["axes"][0]["values"] == ["hq@1", "other@1"]
-    change_preset(preset=hq, by="", request={"steps": 9, "width": 128}, parameters=[], description="", shared=True)
+    assert [cell.preset for cell in grid.cell_specs][:2] == ["hq@1", "other@1"]
+    assert params["axes"][0]["values"] == [first_of, {**first_of, "steps": 7}, None][: len(values)]
+    assert params["axes"][0]["labels"] == ["hq@1", "other@1", "preset: default"][: len(values)]
+    if meanwhile == "deleted":
+        hq.delete()
+        other.delete()
+    else:
+        change_preset(preset=hq, by="", request={"steps": 9, "width": 128}, parameters=[], description="", shared=True)
     again = post(params["request"], *params["axes"], output_format=params["output_format"])
-    assert spec_of_reply(again).cell_specs == grid.cell_specs
+    assert without_preset(spec_of_reply(again)) == without_preset(grid)
     assert again.json()["params"] == params
+
+
+@pytest.mark.parametrize(
+    ("fields", "named", "said"),
+    [
+        ({"steps": 0}, "axes.0.values.1", "1"),
+        ({"stepz": 4}, "axes.0.values.1", "Unknown field"),
+        ({"image": "no"}, "axes.0.values.1", "has no image"),
+        ({"preset": "hq"}, "axes.0.values.1", "has no preset"),
+        ({"num_images": 4}, "axes.0.values.1", "a cell holds one"),
+        ({"prompt": "a {prompt}"}, "axes.0.values.1", "place for the request's words"),
+    ],
+)
+def test_what_stands_for_a_preset_is_checked_at_its_place(post: Post, fields: dict[str, Any], named: str, said: str) -> None:
+    place, detail = refused(post({"seed": 7}, axis("preset", {"prompt": "a lake"}, {"prompt": "a hill", **fields})))
+    assert place == named
+    assert said in detail
+
+
+def test_a_preset_of_several_pictures_makes_no_cell_of_an_axis(post: Post) -> None:
+    create_preset(name="four", owner_key="", request={"num_images": 4}, shared=True)
+    assert refused(post(CIRCLE, axis("preset", None, "four")))[0] == "axes.0.values.1"
 
 
 def test_an_unknown_preset_of_an_axis_is_named_by_its_place(post: Post) -> None:

@@ -140,7 +140,7 @@ def cell_pixels(server: LiveServer, image: str) -> Image.Image:
             "ip_adapter.0.model_id",
             "'wide-prompter' is an IP-Adapter for SDXL, and Tiny is SD 1.x.",
         ),
-        ({"model_id": "blind-prompter"}, "ip_adapter.0.model_id", "needs an image encoder that makes embeds-1024"),
+        ({"model_id": "blind-prompter"}, "ip_adapter.0.model_id", "needs an image encoder that makes embeds-999"),
         ({"image": "01a1fc7f-d591-74fd-aa3e-b0b90dcc2aa8"}, "ip_adapter.0.image", "no image"),
         ({"image": "bm8gcGljdHVyZQ=="}, "ip_adapter.0.image", ""),
         ({"image": None}, "ip_adapter.0.image", ""),

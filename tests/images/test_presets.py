@@ -192,6 +192,8 @@ def test_what_it_sets_is_fixed_unless_it_is_a_parameter(make: Any, submit: Any, 
             [{"id": "riso", "weight": 1, "unet": 1, "text": 1.0}],
             [{"id": "riso", "unet": 0}],
         ),
+        ("txt2img", "hires", {"scale": 1.5}, {"scale": 1.5, "steps": 20}, {"scale": 1.5, "steps": 19}),
+        ("txt2img", "hires", {"scale": 1.5, "steps": 20}, {"scale": 1.5}, {"scale": 1.5, "steps": 19}),
         ("img2img", "outpaint", {"left": 8}, {"left": 8, "right": 0, "top": 0, "bottom": 0}, {"left": 8, "top": 8}),
         ("txt2img", "model_id", "starter", " starter ", "sdxl-base-1.0"),
         ("txt2img", "steps", 7, "7", "8"),
@@ -211,6 +213,22 @@ def test_what_means_the_same_is_not_refused(
     same = ask("post", f"/api/{path}/", {**body, name: written_out})
     assert same.status_code == 202, same.content
     assert "The preset 'x@1' fixes it" in errors(ask("post", f"/api/{path}/", {**body, name: other}))[name]
+
+
+@pytest.mark.parametrize(
+    ("preset", "sent", "steps"),
+    [({}, {"steps": 9}, 9), ({"steps": 8}, {}, 8), ({}, {"model_id": "sd-turbo"}, 2), ({}, {}, 20)],
+)
+def test_steps_of_a_second_pass_are_those_of_the_first_written_out(
+    make: Any, ask: Ask, preset: dict[str, Any], sent: dict[str, Any], steps: int
+) -> None:
+    """By the client, the preset, or the model."""
+    make("x", {**preset, "hires": {"scale": 1.5, "strength": 1}})
+    body = {"preset": "x", "prompt": "a", **sent}
+    same = ask("post", "/api/txt2img/", {**body, "hires": {"scale": 1.5, "strength": 1, "steps": steps}})
+    assert same.status_code == 202, same.content
+    other = ask("post", "/api/txt2img/", {**body, "hires": {"scale": 1.5, "strength": 1, "steps": steps + 1}})
+    assert "The preset 'x@1' fixes it" in errors(other)["hires"]
 
 
 def test_null_is_not_given(make: Any, submit: Any) -> None:

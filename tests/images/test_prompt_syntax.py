@@ -12,6 +12,7 @@ from django.test import Client, override_settings
 from api.access.services import create_key
 from api.catalog import EmbeddingEntry
 from api.images import prompt_requests
+from api.images.prompt_syntax.reading import AND_IS_NOT_DONE
 from api.jobs.kinds import read_spec
 from api.jobs.models import Job
 from config.catalog import get_catalog
@@ -129,12 +130,38 @@ def test_more_adapters_than_a_request_may_have(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "said"),
-    [("a cat AND a dog", "AND"), ("a cat <hypernet:x:1>", "hypernetworks"), ("a cat <lora:riso:1:0.5:dyn=3>", "dyn=3")],
+    [("a cat <hypernet:x:1>", "hypernetworks"), ("a cat <lora:riso:1:0.5:dyn=3>", "dyn=3")],
 )
 def test_what_is_not_done_is_a_warning(client: Client, prompt: str, said: str) -> None:
     [warning] = submit(client, prompt, prompt_syntax="a1111")["warnings"]
 
     assert said in warning
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [
+        ({}, False),
+        ({"guidance_scale": 1}, True),
+        ({"model_id": "flux.1-schnell"}, True),
+        ({"negative_prompt": "a AND b"}, True),
+    ],
+)
+def test_where_and_composes_nothing_it_is_told(client: Client, fields: dict[str, Any], is_told: bool) -> None:
+    told = submit(client, "a cat AND a dog :0.7", prompt_syntax="a1111", **fields)["warnings"]
+
+    assert (AND_IS_NOT_DONE in told) == is_told
+
+
+def test_there_is_a_bound_to_the_parts_of_a_composed_prompt(client: Client) -> None:
+    assert submit(client, " AND ".join("abcdefgh"), prompt_syntax="a1111")["warnings"] == []
+
+    response = post(client, "/api/txt2img/", prompt=" AND ".join("abcdefghi"), prompt_syntax="a1111")
+
+    assert response.status_code == 400
+    [error] = response.json()["errors"]
+    assert (error["field"], error["code"]) == ("prompt", "prompt_parts")
+    assert "9 prompts" in error["detail"]
 
 
 def test_rows_of_earlier_versions_are_in_compels_syntax(client: Client) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from api.images.prompt_syntax.networks import take_networks
 from api.images.prompt_syntax.reading import count_texts, has_composition, words_of
-from api.images.prompt_syntax.schedule import join_compositions, make_schedule
+from api.images.prompt_syntax.schedule import join_compositions, make_schedule, split_compositions
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL, detect_syntax
 
 
@@ -55,6 +55,22 @@ def test_no_schedule_takes_long_to_read(prompt: str) -> None:
 def test_compositions_are_joined_without_their_weights() -> None:
     assert join_compositions("a cat :1.2 AND a dog AND a lake :0.5") == ("a cat, a dog, a lake", True)
     assert not has_composition("BAND and ANDES")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parts"),
+    [
+        ("a cat :1.2 AND a dog AND a lake :0.5", [("a cat", 1.2), ("a dog", 1.0), ("a lake", 0.5)]),
+        ("a AND b:-.5", [("a", 1.0), ("b", -0.5)]),
+        ("a AND (b:1.2)", [("a", 1.0), ("(b:1.2)", 1.0)]),
+        ("a AND [b:c:0.5]", [("a", 1.0), ("[b:c:0.5]", 1.0)]),
+        ("a\nAND\nb : 2", [("a", 1.0), ("b", 2.0)]),
+        ("a cat :0.5", [("a cat :0.5", 1.0)]),
+        ("BAND and ANDES", [("BAND and ANDES", 1.0)]),
+    ],
+)
+def test_what_a_prompt_is_composed_of(prompt: str, parts: list[tuple[str, float]]) -> None:
+    assert split_compositions(prompt) == parts
 
 
 def test_adapters_are_taken_out_of_the_text() -> None:

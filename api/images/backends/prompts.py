@@ -23,7 +23,7 @@ from api.images.backends.a1111_prompts import ChunkEncoder
 from api.images.backends.embeddings import with_embeddings
 from api.images.backends.text_encoders import LayerChoice, choose_layer
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, put_placeholders
-from api.images.prompt_syntax.reading import find_stretches
+from api.images.prompt_syntax.reading import Part, find_parts, find_stretches
 from api.images.prompt_syntax.reading import words_of as words_of_a1111
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
 from api.images.prompt_syntax.weights import parse_weights
@@ -47,6 +47,18 @@ class PromptEmbeddings:
     pooled: torch.Tensor | None = None
     negative_embeds: torch.Tensor | None = None
     negative_pooled: torch.Tensor | None = None
+    weight: float = 1.0
+    others: tuple[WeightedPrompt, ...] = ()
+    """What the prompt is composed of beside its first part, whose `weight` is that above."""
+
+
+@dataclass(frozen=True)
+class WeightedPrompt:
+    """One part of a composed prompt, behind its first."""
+
+    weight: float
+    embeds: torch.Tensor
+    pooled: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,14 @@ class EncodedStretch:
 
     last: int
     prompts: PromptEmbeddings
+
+
+@dataclass(frozen=True)
+class EncodedPart:
+    """One part of a composed prompt: what it is, up to and with which step."""
+
+    weight: float
+    stretches: list[tuple[int, Encoded]]
 
 
 class PromptEncoder:
@@ -97,34 +117,38 @@ class PromptEncoder:
     @torch.no_grad()
     def encode_steps(self, prompt: str, negative_prompt: str, *, guided: bool, steps: int) -> list[EncodedStretch]:
         """Positive and negative, all of them padded to the same number of windows with what an empty prompt gives."""
-        positive = self._encode_stretches(prompt, steps)
         if not guided:
-            return [EncodedStretch(last, PromptEmbeddings(*one)) for last, one, _ in self._join(positive, [(steps, None)])]
+            [positive] = self._encode_parts(prompt, steps, composes=False)
+            return [EncodedStretch(last, PromptEmbeddings(*one)) for last, [one] in self._join([positive.stretches])]
+        first, *others = self._encode_parts(prompt, steps, composes=True)
         is_zero = not negative_prompt and self._pipeline.config.get("force_zeros_for_empty_prompt")
-        negative = [(steps, None)] if is_zero else self._encode_stretches(negative_prompt, steps)
-        return [
-            EncodedStretch(last, PromptEmbeddings(*one, *(other or _zeros(*one))))
-            for last, one, other in self._join(positive, negative)
-        ]
+        [negative] = [None] if is_zero else self._encode_parts(negative_prompt, steps, composes=False)
+        lists = [part.stretches for part in (first, *others, *([negative] if negative else []))]
+        made = []
+        for last, [one, *more] in self._join(lists):
+            other = more.pop() if negative else _zeros(*one)
+            parts = tuple(WeightedPrompt(part.weight, *encoded) for part, encoded in zip(others, more, strict=True))
+            made.append(EncodedStretch(last, PromptEmbeddings(*one, *other, weight=first.weight, others=parts)))
+        return made
 
-    def _join(
-        self, positive: Sequence[tuple[int, Encoded]], negative: Sequence[tuple[int, Encoded | None]]
-    ) -> list[tuple[int, Encoded, Encoded | None]]:
-        """Both at each step at which one of them ends."""
-        found = [encoded for _, encoded in (*positive, *negative) if encoded is not None]
+    def _join(self, lists: Sequence[Sequence[tuple[int, Encoded]]]) -> list[tuple[int, list[Encoded]]]:
+        """One of each list at each step at which one of them ends."""
+        found = [encoded for stretches in lists for _, encoded in stretches]
         padded = dict(zip(map(id, found), self._pad([embeds for embeds, _ in found]), strict=True))
         joined = []
-        for last in sorted({last for last, _ in (*positive, *negative)}):
-            [one, other] = [next(encoded for end, encoded in stretches if end >= last) for stretches in (positive, negative)]
-            assert one is not None
-            joined.append((last, (padded[id(one)], one[1]), other and (padded[id(other)], other[1])))
+        for last in sorted({last for stretches in lists for last, _ in stretches}):
+            current = [next(encoded for end, encoded in stretches if end >= last) for stretches in lists]
+            joined.append((last, [(padded[id(one)], one[1]) for one in current]))
         return joined
 
-    def _encode_stretches(self, prompt: str, steps: int) -> list[tuple[int, Encoded]]:
+    def _encode_parts(self, prompt: str, steps: int, *, composes: bool) -> list[EncodedPart]:
+        """One alone where nothing is composed."""
         prompt = _defuse_special_tokens(prompt, self._tokenizers)
-        if self._syntax == A1111:
-            return [(one.last, self._encode_kept(one.text)) for one in find_stretches(prompt, steps, self._embeddings)]
-        return [(steps, self._encode_kept(put_placeholders(prompt, self._embeddings)))]
+        if self._syntax != A1111:
+            return [EncodedPart(1.0, [(steps, self._encode_kept(put_placeholders(prompt, self._embeddings)))])]
+        joined = Part(1.0, find_stretches(prompt, steps, self._embeddings))
+        parts = find_parts(prompt, steps, self._embeddings) if composes else [joined]
+        return [EncodedPart(part.weight, [(one.last, self._encode_kept(one.text)) for one in part.stretches]) for part in parts]
 
     def _encode_kept(self, text: str) -> Encoded:
         if text not in self._kept:

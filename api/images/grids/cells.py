@@ -12,7 +12,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from api.files.fields import by_content, by_id
 from api.files.models import StoredFile
 from api.images.grids.axes import NoSuchPlace, Places, cell_body, cell_places, count_cells, describe_place, with_value
-from api.images.grids.presets import begin_with, find_preset_of, pin_presets, preset_at
+from api.images.grids.presets import begin_with, find_preset_of, pin_presets, preset_at, without_unnamed
 from api.images.grids.spec import MOST_CELLS, GridAxis
 from api.images.presets.applying import PRESET, AppliedPreset
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
@@ -73,7 +73,9 @@ def read_cells(request: Mapping[str, Any], axes: Sequence[GridAxis], context: Ma
 
 def validated_cell(body: JsonObject, axes: Sequence[GridAxis], places: Places, context: Mapping[str, Any]) -> Txt2ImgSerializer:
     try:
-        data = cell_body(body, axes, places)
+        data = without_unnamed(cell_body(body, axes, places))
+    except ValidationError as error:
+        raise ValidationError(refusal(error.detail, axes, places)) from None
     except NoSuchPlace as error:
         raise ValidationError(
             {"axes": {str(place_of(str(error), axes)): {"field": [str(error)]}}}, code="no_such_place"
@@ -190,7 +192,9 @@ def part_error(request: Mapping[str, Any], axis: GridAxis) -> dict[str, list[str
 
 def refusal(errors: Any, axes: Sequence[GridAxis], places: Places) -> dict[str, Any]:
     """A cell's errors: at the value of the axis that a field is varied by, else at the field of the request."""
-    by_field = {axis.name: (index, place) for index, (axis, place) in enumerate(zip(axes, places, strict=True))}
+    placed = [(index, axis, place) for index, (axis, place) in enumerate(zip(axes, places, strict=True))]
+    by_field = {name: (index, place) for index, axis, place in placed for name in set_by(axis, place)}
+    by_field |= {axis.name: (index, place) for index, axis, place in placed}
     of_axes: dict[int, Any] = {}
     of_request: dict[str, Any] = {}
     for name, detail in errors.items():
@@ -200,6 +204,12 @@ def refusal(errors: Any, axes: Sequence[GridAxis], places: Places) -> dict[str, 
         else:
             of_request[name] = in_cell(detail, axes, places)
     return {**({"axes": of_axes} if of_axes else {}), **({"request": of_request} if of_request else {})}
+
+
+def set_by(axis: GridAxis, place: int) -> list[str]:
+    """The fields that a value has which stands for a preset."""
+    value = axis.values[place]
+    return list(value) if axis.field == PRESET and isinstance(value, Mapping) else []
 
 
 def within_value(detail: Any, axis: GridAxis) -> Any:

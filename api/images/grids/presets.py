@@ -10,7 +10,9 @@ from rest_framework.exceptions import ValidationError
 
 from api.images.grids.axes import Places, labels_of, replace_parts, with_value
 from api.images.grids.spec import GridAxis
+from api.images.models import PresetVersion
 from api.images.presets.applying import PRESET, TEXTS, AppliedPreset, find_preset
+from api.images.presets.serializers import OF_THE_CALL, PICTURES
 from api.images.serializers import Txt2ImgSerializer
 from api.json_types import JsonObject
 
@@ -34,6 +36,7 @@ def pin_presets(axes: Sequence[GridAxis], context: Mapping[str, Any]) -> tuple[l
     for index, place, value in preset_values(axes):
         try:
             preset = find_preset({PRESET: value}, owner_of(context))
+            check_begun(preset.request if preset else value)
         except ValidationError as error:
             detail = error.detail[PRESET]  # type: ignore[call-overload, index]
             raise ValidationError({"axes": {str(index): {"values": {str(place): detail}}}}) from None
@@ -41,6 +44,18 @@ def pin_presets(axes: Sequence[GridAxis], context: Mapping[str, Any]) -> tuple[l
             presets[str(preset)] = preset
             pinned[index] = with_value(pinned[index], place, str(preset))
     return pinned, presets
+
+
+def check_begun(fields: object) -> None:
+    """Of what cells begin with. Raises ValidationError."""
+    if not isinstance(fields, Mapping):
+        return
+    if fields.get("num_images") not in (None, 1):
+        raise ValidationError({PRESET: ["It asks for several pictures, and a cell holds one."]}, code="max_value")
+    if strange := [name for name in fields if name in (*PICTURES, *OF_THE_CALL)]:
+        raise ValidationError(
+            {PRESET: [f"What cells begin with has no {strange[0]}: the request has its own."]}, code="invalid"
+        )
 
 
 def preset_values(axes: Sequence[GridAxis]) -> Iterator[tuple[int, int, object]]:
@@ -52,8 +67,29 @@ def preset_values(axes: Sequence[GridAxis]) -> Iterator[tuple[int, int, object]]
 
 def preset_at(axes: Sequence[GridAxis], places: Places, presets: Mapping[str, AppliedPreset]) -> AppliedPreset | None:
     """Of one cell, by the axis that names it."""
-    named = (axis.values[place] for axis, place in zip(axes, places, strict=True) if axis.field == PRESET)
-    return next((presets[name] for name in named if isinstance(name, str) and name in presets), None)
+    for value in (axis.values[place] for axis, place in zip(axes, places, strict=True) if axis.field == PRESET):
+        if isinstance(value, Mapping):
+            return unnamed(value)
+        return presets.get(value) if isinstance(value, str) else None
+    return None
+
+
+def unnamed(fields: Mapping[str, Any]) -> AppliedPreset:
+    """What an axis of presets has in the place of a name: a preset's fields, all of which a request may change."""
+    return AppliedPreset(PresetVersion(request=dict(fields), parameters=list(fields)))
+
+
+def without_unnamed(body: JsonObject) -> JsonObject:
+    """A cell's request, with the fields of the preset that it has in the place of a name. Raises ValidationError."""
+    fields = body.get(PRESET)
+    if not isinstance(fields, Mapping):
+        return body
+    preset = unnamed(fields)
+    given: JsonObject = {name: value for name, value in body.items() if value is not None and name != PRESET}
+    if preset.has_place("prompt") and "prompt" not in given:
+        raise ValidationError({"prompt": ["It has a place for the request's words: send them in its prompt."]}, code="required")
+    filled: dict[str, Any] = {name: preset.fill(name, given, {}) for name in filter(preset.has_place, TEXTS)}
+    return {**fields, **given, **filled}
 
 
 def begin_with(preset: AppliedPreset | None, request: Mapping[str, Any], axes: Sequence[GridAxis]) -> JsonObject:
@@ -93,6 +129,15 @@ def write_values(preset: AppliedPreset, axis: GridAxis) -> GridAxis:
         preset.fill(name, {name: cast(str, value or "")}, {}) if has_place else preset.request[name] if value is None else value
         for value in axis.values
     )
+    return axis if values == axis.values else replace(axis, values=values, labels=tuple(labels_of(axis)))
+
+
+def write_presets(axis: GridAxis, presets: Mapping[str, AppliedPreset]) -> GridAxis:
+    """An axis of presets, with their fields in the place of their names."""
+    if axis.field != PRESET:
+        return axis
+    named = [presets.get(value) if isinstance(value, str) else None for value in axis.values]
+    values: Any = tuple(preset.request if preset else value for preset, value in zip(named, axis.values, strict=True))
     return axis if values == axis.values else replace(axis, values=values, labels=tuple(labels_of(axis)))
 
 

@@ -6,9 +6,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from api.images.grids.cells import read_cells
+from api.images.grids.cells import read_cells, set_by
 from api.images.grids.estimate import counted
-from api.images.grids.presets import written_out
+from api.images.grids.presets import write_presets, written_out
 from api.images.grids.spec import GridAxis, GridSpec, ImageRequestJson, JsonValue, as_changes
 from api.images.presets.applying import PRESET
 from api.images.serializers import Txt2ImgSerializer
@@ -70,6 +70,7 @@ class GridSerializer(JobRequest):
         first, *others = cells
         varied = {axis.name for axis in self.cells.axes}
         varied |= {name for preset in self.cells.presets.values() for name in preset.request}
+        varied |= {name for axis in self.cells.axes for place in range(len(axis.values)) for name in set_by(axis, place)}
         if varied & {"prompt", "negative_prompt"}:
             varied |= set(READ_FROM_PROMPTS)
         common = {
@@ -78,7 +79,7 @@ class GridSerializer(JobRequest):
             if value is not None and name not in varied and all(other.get(name) == value for other in others)
         }
         if self.cells.preset is None:
-            return {**self.cells.request, **common}, self.cells.axes
+            return {**self.cells.request, **common}, [write_presets(axis, self.cells.presets) for axis in self.cells.axes]
         del common[PRESET]
         request, axes = written_out(self.cells.preset, self.cells.request, self.cells.axes)
         return {**request, **common}, axes

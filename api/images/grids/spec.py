@@ -39,7 +39,9 @@ class GridAxis:
         help="Of a text: this part of it is replaced by each value, wherever it stands; default: the whole text.",
     )
     values: tuple[JsonValue, ...] = param(
-        min_items=1, max_items=MOST_CELLS, help="As the field takes them; null: the field is not given."
+        min_items=1,
+        max_items=MOST_CELLS,
+        help="As the field takes them; null: the field is not given. Of `preset` also objects: the fields of one, instead of its name.",
     )
     labels: tuple[str, ...] | None = param(
         default=None,

@@ -1,14 +1,41 @@
 """A prompt in AUTOMATIC1111's notation, read as a whole."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, put_names, put_placeholders
-from api.images.prompt_syntax.schedule import Stretch, final_text, join_compositions, make_schedule
+from api.images.prompt_syntax.schedule import (
+    Stretch,
+    final_text,
+    join_compositions,
+    make_schedule,
+    split_compositions,
+)
 from api.images.prompt_syntax.weights import Piece, Segment, parse_weights
 
 MOST_TEXTS = 64
 """Different texts that one prompt may be at different steps: each is encoded by itself."""
-AND_IS_NOT_DONE = "AND between prompts (their composition) is not done here: the parts were read as one prompt."
+MOST_PARTS = 8
+"""Prompts that one is composed of by AND: each is an entry of every pass."""
+AND_IS_NOT_DONE = (
+    "AND composes prompts at a guidance_scale above 1, by models of the families SD 1.x, SD 2.x and SDXL, and never in negative_prompt: "
+    "here the parts were read as one prompt."
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the prompts that a prompt is composed of."""
+
+    weight: float
+    stretches: list[Stretch]
+
+
+def find_parts(prompt: str, steps: int, embeddings: Sequence[NamedEmbedding] = ()) -> list[Part]:
+    """Those between AND, each as `find_stretches` gives it."""
+    return [
+        Part(weight, make_schedule(text, steps)) for text, weight in split_compositions(put_placeholders(prompt, embeddings))
+    ]
 
 
 def find_stretches(prompt: str, steps: int, embeddings: Sequence[NamedEmbedding] = ()) -> list[Stretch]:
@@ -18,7 +45,11 @@ def find_stretches(prompt: str, steps: int, embeddings: Sequence[NamedEmbedding]
 
 
 def count_texts(prompt: str, steps: int) -> int:
-    return len({stretch.text for stretch in find_stretches(prompt, steps)})
+    return len({stretch.text for part in find_parts(prompt, steps) for stretch in part.stretches})
+
+
+def count_parts(prompt: str) -> int:
+    return len(split_compositions(prompt))
 
 
 def has_composition(prompt: str) -> bool:

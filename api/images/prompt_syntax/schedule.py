@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 _MARK = re.compile(r"\\.|[\[\]():|]", re.DOTALL)
 _NUMBER = re.compile(r"\s*(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
 _AND = re.compile(r"(?:(?<!\s)\s+)?(?::\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*)?\bAND\b\s*")
-_LAST_WEIGHT = re.compile(r"(?<!\s)\s*:\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*$")
+_LAST_WEIGHT = re.compile(r"(?<!\s)\s*:\s*(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))\s*$")
+_SPLIT = re.compile(r"\bAND\b")
 LAST = 10**9
 """A step behind every change."""
 CLOSING = {"]": "[", ")": "("}
@@ -72,6 +73,17 @@ def join_compositions(prompt: str) -> tuple[str, bool]:
     if not others:
         return prompt, False
     return ", ".join(part for part in (first, *others[:-1], _LAST_WEIGHT.sub("", others[-1])) if part.strip()), True
+
+
+def split_compositions(prompt: str) -> list[tuple[str, float]]:
+    """`a AND b :0.5` as its parts, each with its weight; a prompt without AND is one part, whole."""
+    parts = _SPLIT.split(prompt)
+    return [_split_weight(part) for part in parts] if len(parts) > 1 else [(prompt, 1.0)]
+
+
+def _split_weight(part: str) -> tuple[str, float]:
+    found = _LAST_WEIGHT.search(part)
+    return (part[: found.start()].strip(), float(found["weight"])) if found else (part.strip(), 1.0)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from api.images.backends.adapters import loras_on
 from api.images.backends.embeddings import stamp_of
 from api.images.backends.prompts import EncodedStretch, PromptEmbeddings, PromptEncoder
 from api.images.prompt_syntax.embedding_names import NamedEmbedding
+from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
 from api.images.prompt_syntax.syntaxes import A1111
 from api.images.spec import TEXT_TO_IMAGE, Txt2ImgSpec
 
@@ -43,12 +44,23 @@ class Guide:
 
 
 @dataclass(frozen=True, eq=False)
+class Part:
+    """One of the prompts that are composed, behind the first."""
+
+    guide: Guide
+    scale: torch.Tensor
+    """(1, 1, 1, 1) in fp32 on the device: of the guidance, times its weight."""
+
+
+@dataclass(frozen=True, eq=False)
 class Conditioning:
     positive: Guide
     negative: Guide | None
     """None without classifier-free guidance: then the row is one entry of a batch, else two."""
     scale: torch.Tensor
-    """(1, 1, 1, 1) in fp32 on the device: of the guidance."""
+    """(1, 1, 1, 1) in fp32 on the device: of the guidance, times the weight of the prompt's first part."""
+    parts: tuple[Part, ...] = ()
+    """The others that the prompt is composed of (AND); each is one entry more of a batch."""
     guidance_embedding: torch.Tensor | None = None
     """(1, width), for models that were distilled with the guidance as an input."""
     last_step: int = LAST_STEP
@@ -70,6 +82,8 @@ def make_conditionings(
     guided = is_guided(pipeline, spec)
     if spec.negative_prompt and not guided:
         warn("negative_prompt has no effect at a guidance_scale of 1 or below.")
+    if spec.prompt_syntax == A1111 and not guided and has_composition(spec.prompt):
+        warn(AND_IS_NOT_DONE)
     stretches = embed_prompts(pipeline, spec, guided=guided, steps=steps, embeddings=embeddings, warn=warn)
     return [_conditioning(pipeline, spec, size, stretch) for stretch in stretches]
 
@@ -78,12 +92,17 @@ def _conditioning(pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], stret
     prompts = stretch.prompts
     sizes, negative_sizes = _sizes(pipeline, spec, size, prompts)
     device = prompts.embeds.device
+
+    def scale_of(weight: float) -> torch.Tensor:
+        return torch.full((1, 1, 1, 1), weight * spec.guidance_scale, dtype=torch.float32, device=device)
+
     return Conditioning(
         positive=Guide(prompts.embeds, prompts.pooled, sizes),
         negative=None
         if prompts.negative_embeds is None
         else Guide(prompts.negative_embeds, prompts.negative_pooled, negative_sizes),
-        scale=torch.full((1, 1, 1, 1), spec.guidance_scale, dtype=torch.float32, device=device),
+        scale=scale_of(prompts.weight),
+        parts=tuple(Part(Guide(one.embeds, one.pooled, sizes), scale_of(one.weight)) for one in prompts.others),
         guidance_embedding=_guidance_embedding(pipeline, spec, device),
         last_step=stretch.last,
     )

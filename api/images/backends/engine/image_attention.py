@@ -37,23 +37,25 @@ JoinedPrompt = tuple[torch.Tensor, list[LayerPair]]
 """For all entries of a UNet batch: weights (n, 1, 1), 0 for those without this prompt, and keys and values for each cross-attention."""
 
 
-def join_image_prompts(prompts: Sequence[Sequence[ImagePrompt]], guided: int) -> list[JoinedPrompt]:
-    """For rows of which the first `guided` come twice: their negatives, then all positives. [] where no row has any.
+def join_image_prompts(prompts: Sequence[Sequence[ImagePrompt]], places: Sequence[int], guided: int) -> list[JoinedPrompt]:
+    """`prompts`: of each row; `places`: of each entry, which row it is of, the first `guided` as its negative. [] where no row has any.
 
     What a row has is added in its own order, whatever the others have. Prompts of unequal length can't be joined.
     """
-    places = sorted({(place, prompt.tokens) for found in prompts for place, prompt in enumerate(found)})
-    return [join_place(place, tokens, prompts, guided) for place, tokens in places]
+    columns = sorted({(number, prompt.tokens) for found in prompts for number, prompt in enumerate(found)})
+    return [join_column(number, tokens, [prompts[place] for place in places], guided) for number, tokens in columns]
 
 
-def join_place(place: int, tokens: int, prompts: Sequence[Sequence[ImagePrompt]], guided: int) -> JoinedPrompt:
-    chosen = [found[place] if len(found) > place and found[place].tokens == tokens else None for found in prompts]
+def join_column(number: int, tokens: int, prompts: Sequence[Sequence[ImagePrompt]], guided: int) -> JoinedPrompt:
+    chosen = [found[number] if len(found) > number and found[number].tokens == tokens else None for found in prompts]
     sample = next(prompt for prompt in chosen if prompt is not None)
     nothing = [(torch.zeros_like(key), torch.zeros_like(value)) for key, value in sample.positive]
-    negatives = [nothing if prompt is None else prompt.negative or nothing for prompt in chosen[:guided]]
-    entries = [*negatives, *(nothing if prompt is None else prompt.positive for prompt in chosen)]
+    entries = [
+        nothing if prompt is None else (prompt.negative or nothing if place < guided else prompt.positive)
+        for place, prompt in enumerate(chosen)
+    ]
     no_weight = torch.zeros_like(sample.weight)
-    weights = [no_weight if prompt is None else prompt.weight for prompt in (*chosen[:guided], *chosen)]
+    weights = [no_weight if prompt is None else prompt.weight for prompt in chosen]
     pairs = [
         (torch.cat([keys for keys, _ in layer]), torch.cat([values for _, values in layer]))
         for layer in zip(*entries, strict=True)

@@ -67,13 +67,21 @@ def fit_tokens(rows: Sequence[Row]) -> list[Row]:
 
 @dataclass(frozen=True)
 class Joined:
-    """What the rows of a pass are told beside latents and timesteps; entries are the guided rows' negatives, then all positives."""
+    """What the rows of a pass are told beside latents and timesteps.
+
+    Entries are the guided rows' negatives, all rows' positives, and the other parts of composed prompts.
+    """
+
+    places: tuple[int, ...]
+    """Of each entry: which row it is of."""
 
     embeds: torch.Tensor
     guidance_embedding: torch.Tensor | None
     sizes: dict[str, torch.Tensor] | None
     scales: torch.Tensor | None
     """Of the guidance (guided rows, 1, 1, 1); None without guided rows."""
+    part_scales: torch.Tensor | None
+    """(entries behind the positives, 1, 1, 1)."""
     image_prompts: list[JoinedPrompt]
 
 
@@ -118,31 +126,34 @@ def run_pass(unet: Any, rows: Sequence[Row], cache: JoinCache, controlnets: Mapp
 def join(rows: Sequence[Row], dtype: torch.dtype) -> Joined:
     """The guided rows come first."""
     negatives = [row.conditioning.negative for row in rows if row.conditioning.negative is not None]
-    guides = [*negatives, *(row.conditioning.positive for row in rows)]
+    parts = [(place, part) for place, row in enumerate(rows) for part in row.conditioning.parts]
+    guides = [*negatives, *(row.conditioning.positive for row in rows), *(part.guide for _, part in parts)]
+    places = (*range(len(negatives)), *range(len(rows)), *(place for place, _ in parts))
     embeddings = [row.conditioning.guidance_embedding for row in rows if row.conditioning.guidance_embedding is not None]
     scales = [row.conditioning.scale for row in rows[: len(negatives)]]
     return Joined(
+        places=places,
         embeds=_join_embeds(guides),
         guidance_embedding=torch.cat(embeddings).to(dtype) if embeddings else None,  # such models have no guided rows
         sizes=_join_sizes(guides),
         scales=torch.cat(scales) if scales else None,
-        image_prompts=join_image_prompts([row.image_prompts for row in rows], len(negatives)),
+        part_scales=torch.cat([part.scale for _, part in parts]) if parts else None,
+        image_prompts=join_image_prompts([row.image_prompts for row in rows], places, len(negatives)),
     )
 
 
 def predict(unet: Any, rows: Sequence[Row], joined: Joined, controlnets: Mapping[str, Any] = NO_CONTROLNETS) -> torch.Tensor:
     """The UNet's prediction for each row (n, channels, h, w) in fp32, after guidance. The guided rows come first."""
-    guided = 0 if joined.scales is None else len(joined.scales)
-    entries, latents = [*rows[:guided], *rows], [_scaled_latents(row) for row in rows]
+    entries, latents = [rows[place] for place in joined.places], [_scaled_latents(row) for row in rows]
     inputs = [_input(row, scaled) for row, scaled in zip(rows, latents, strict=True)]
     timesteps = torch.cat([row.device_timesteps[row.position : row.position + 1] for row in entries])
     residuals = None
     if controls := controls_of(entries):
-        samples = torch.cat([*latents[:guided], *latents]).to(unet.dtype)
+        samples = torch.cat([latents[place] for place in joined.places]).to(unet.dtype)
         residuals = find_residuals(controls, samples, timesteps, joined.embeds, joined.sizes, controlnets)
     with reading_image_prompts(unet, wanted=bool(joined.image_prompts)):
         predicted = unet(
-            torch.cat([*inputs[:guided], *inputs]).to(unet.dtype),
+            torch.cat([inputs[place] for place in joined.places]).to(unet.dtype),
             timesteps,
             encoder_hidden_states=joined.embeds,
             timestep_cond=joined.guidance_embedding,
@@ -152,7 +163,7 @@ def predict(unet: Any, rows: Sequence[Row], joined: Joined, controlnets: Mapping
             mid_block_additional_residual=residuals[1] if residuals else None,
             return_dict=False,
         )[0].float()
-    return _guide(predicted, joined.scales)
+    return _guide(predicted, joined, len(rows))
 
 
 def advance_by_scheduler(row: Row, output: torch.Tensor) -> None:
@@ -190,13 +201,19 @@ def _input(row: Row, scaled: torch.Tensor) -> torch.Tensor:
     return torch.cat([scaled, row.inpainting.mask, row.inpainting.masked_source], dim=1)
 
 
-def _guide(predicted: torch.Tensor, scales: torch.Tensor | None) -> torch.Tensor:
-    """Classifier-free guidance (arXiv:2207.12598, equation 6). `predicted`: the guided rows' negatives, then all positives."""
-    if scales is None:
+def _guide(predicted: torch.Tensor, joined: Joined, rows: int) -> torch.Tensor:
+    """Classifier-free guidance (arXiv:2207.12598, equation 6), and composition (arXiv:2206.01714, equation 11).
+
+    `predicted`: for each entry of the batch.
+    """
+    if joined.scales is None:
         return predicted
-    count = len(scales)
-    negatives, positives, others = predicted[:count], predicted[count : 2 * count], predicted[2 * count :]
-    guided = (positives - negatives).mul_(scales).add_(negatives)
+    count = len(joined.scales)
+    negatives, positives, others, parts = predicted.tensor_split((count, 2 * count, count + rows))
+    guided = (positives - negatives).mul_(joined.scales).add_(negatives)
+    if joined.part_scales is not None:
+        for place, part, scale in zip(joined.places[count + rows :], parts, joined.part_scales, strict=True):
+            guided[place] += (part - negatives[place]) * scale
     return torch.cat([guided, others]) if len(others) else guided
 
 
