@@ -2,7 +2,7 @@
 
 import uuid
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -100,21 +100,6 @@ def more_images(request: HttpRequest, principal: Principal) -> HttpResponse:
     """The next pictures, older than `before`; a whole page of them for browsers without scripts."""
     context = images_context(principal, parse_id(request.GET.get("before", "")))
     return render(request, "studio/tiles.html" if is_part(request) else "studio/images.html", context)
-
-
-@require_safe
-@for_people(READ)
-def image_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
-    image = find_image(principal, str(id))
-    if image is None:
-        raise Http404
-    images = visible_to(principal, GeneratedImage.objects.made_here())
-    context = {
-        "image": image,
-        "newer": images.filter(pk__gt=image.pk).order_by("pk").values_list("pk", flat=True).first(),
-        "older": images.filter(pk__lt=image.pk).order_by("-pk").values_list("pk", flat=True).first(),
-    }
-    return render(request, "studio/picture.html" if is_part(request) else "studio/picture_page.html", context)
 
 
 def images_context(principal: Principal, before: uuid.UUID | None) -> dict[str, object]:
