@@ -73,6 +73,8 @@ def says_something(value: object) -> bool:
 def scores_of(image: GeneratedImage) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, value in sorted(image.scores.items()):
+        if name == "clip_cosine" and "clip_score" in image.scores:
+            continue  # the same, on another scale
         if isinstance(value, int | float) and not isinstance(value, bool):
             shown = f"{value * FACTORS.get(name, 1):.1f}"
             found.append((SHOWN.get(name, name.replace("_", " ")), shown))

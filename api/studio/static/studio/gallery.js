@@ -60,7 +60,7 @@ async function load() {
   try {
     const html = await getPart(next);
     if (mine !== generation) return;
-    const known = new Set(ids()), items = read(html).filter((item) => !known.has(item.id));
+    const items = read(html);
     empty = items.length ? 0 : empty + 1;
     loading = false;
     grid.append(items);
@@ -108,9 +108,7 @@ async function search() {
     if (mine !== generation) return;
     history.replaceState(null, "", address);
     selection.clear();
-    grid.items = [];
-    grid.elements.forEach((element) => element.remove());
-    grid.elements.clear();
+    grid.remove(() => true);
     [loading, failed, empty] = [false, false, 0];
     scrollTo(0, 0);
     grid.append(read(html));

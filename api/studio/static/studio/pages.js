@@ -1,8 +1,15 @@
 // What every page of the studio has.
 import { watchCopyButtons } from "./copying.js";
+import { watchDrops } from "./dropping.js";
+import { watchKeys } from "./keys.js";
+import { watchTheme } from "./theme.js";
 import { watchViewers } from "./viewer.js";
 
+document.documentElement.classList.add("scripted");
+watchTheme();
+watchKeys();
 watchCopyButtons();
+watchDrops();
 watchViewers();
 
 /** A picture that was deleted, not from the gallery (gallery.js): on its own page, or in another page's lightbox. */

@@ -1,5 +1,5 @@
 // Requests to our own server, as htmx would send them.
-const token = () => document.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
+const token = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
 /** The answer of a page's part. Throws for a server that is away, and for errors with a sentence in `detail`. */
 export async function post(address, values, { keepalive = false } = {}) {

@@ -39,7 +39,7 @@ export class VirtualGrid {
   /** After a change of the items: those that are in the page are made anew where they stand for another item. */
   reset() {
     for (const [place, element] of this.elements) {
-      if (this.items[place]?.id !== element.dataset.id) { element.remove(); this.elements.delete(place); }
+      if (this.items[place]?.id !== element.dataset.id) this.takeOut(place, element);
     }
     this.draw();
   }
@@ -75,9 +75,14 @@ export class VirtualGrid {
     if (last >= rows - 2 * ROWS_AROUND) this.more();
   }
 
+  takeOut(place, element) {
+    element.querySelector("img").removeAttribute("src"); // else the browser keeps its pixels for a while
+    element.remove();
+    this.elements.delete(place);
+  }
+
   clear() {
-    for (const element of this.elements.values()) element.remove();
-    this.elements.clear();
+    for (const [place, element] of this.elements) this.takeOut(place, element);
     this.list.style.paddingTop = this.list.style.paddingBottom = "";
     this.more();
   }
@@ -85,7 +90,7 @@ export class VirtualGrid {
   show(start, stop) {
     const kept = document.activeElement && [...this.elements.entries()].find(([, element]) => element.contains(document.activeElement));
     for (const [place, element] of this.elements) {
-      if (place < start || place >= stop) { element.remove(); this.elements.delete(place); }
+      if (place < start || place >= stop) this.takeOut(place, element);
     }
     if (kept && !this.elements.has(kept[0])) this.list.focus({ preventScroll: true }); // so that the keyboard does not lose its place
     let before = null;
