@@ -260,9 +260,10 @@ def read_errors(errors: object) -> dict[str, str]:
 
 def form_of(image: GeneratedImage, *, keep_seed: bool) -> PromptForm:
     """What made a picture."""
-    names = [name for name in image.parameters if name not in CHOSE_A_PICTURE]
-    columns = {one.name: getattr(image, one.name) for one in form_fields() if hasattr(image, one.name)}
-    form = form_of_request({**columns, **{name: image.parameters[name] for name in names}, "seed": image.seed}, keep_seed=keep_seed)
+    request = {name: value for name, value in image.parameters.items() if name not in CHOSE_A_PICTURE}
+    row = {one.name: getattr(image, one.name) for one in form_fields() if hasattr(image, one.name)}
+    asked = {name: request[name] for name in ("width", "height") if name in request}  # the picture may have been enlarged
+    form = form_of_request({**request, **row, **asked}, keep_seed=keep_seed)
     if image.origin == GeneratedImage.Origin.EDITED:
         form.notes.append(_("This picture was made from another one. The form makes a new one from its prompt alone."))
     return form
