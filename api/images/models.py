@@ -5,6 +5,7 @@ from typing import Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from api.files.models import StoredFile
@@ -86,8 +87,13 @@ class GeneratedImage(models.Model):
             models.Index(fields=["model_id", "-file"], name="image_model"),
             models.Index(fields=["origin", "-file"], name="image_origin"),
             models.Index(fields=["seed"], name="image_seed"),
-            models.Index(fields=["-clip_score"], name="image_score"),
-            models.Index(fields=["-rating"], name="image_rating"),
+            # The orders of galleries, by keyset: of all pictures, and of one owner's. Those without a value are in none of them.
+            models.Index(fields=["-clip_score", "-file"], name="image_best_match", condition=Q(clip_score__isnull=False)),
+            models.Index(fields=["-rating", "-file"], name="image_best_rated", condition=Q(rating__isnull=False)),
+            models.Index(
+                fields=["owner_key", "-clip_score", "-file"], name="image_owner_match", condition=Q(clip_score__isnull=False)
+            ),
+            models.Index(fields=["owner_key", "-rating", "-file"], name="image_owner_rated", condition=Q(rating__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -142,7 +148,7 @@ class Preset(models.Model):
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(fields=["owner_key", "name"], name="preset_once"),
-            models.UniqueConstraint(fields=["name"], condition=models.Q(shared=True), name="shared_preset_once"),
+            models.UniqueConstraint(fields=["name"], condition=Q(shared=True), name="shared_preset_once"),
         ]
 
     def __str__(self) -> str:

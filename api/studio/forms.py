@@ -1,20 +1,31 @@
 """The prompt box: its inputs are read off the request's spec, and what it sends is read by the API's own serializer."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any
 
 from django.conf import settings
 from django.http import QueryDict
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ParseError, ValidationError
 
-from api.catalog import ModelEntry
+from api.access.principals import Principal
+from api.catalog import AdapterEntry
 from api.images.candidates import CRITERIA
 from api.images.models import GeneratedImage
 from api.images.ranking import DEFAULT, RankBy
 from api.images.serializers import Txt2ImgSerializer
-from api.images.spec import TEXT_TO_IMAGE
+from api.images.spec import MOST_LORAS
+from api.jobs.admin.detail import readable
+from api.json_types import JsonObject
 from api.problems import field_errors
 from api.runtime.judge_registry import kind_of
 from api.specs import SpecField, fields_of
+from api.strict import parse_json_text
+from api.studio.offered_models import OfferedModel, offered_models
 from config.catalog import get_catalog
 
 OWN_PLACES = ("prompt", "model_id")
@@ -23,6 +34,11 @@ CHOSE_A_PICTURE = ("num_images", "best_of", "rank_by")
 """Fields that say which pictures were kept, not how one is made."""
 NOT_IN_FORM = ("preset",)
 """It may fix what the form sends."""
+OWN_FORMS = ("loras", "tags")
+"""Fields with inputs of their own kind."""
+KEPT = ("loras", "variation", "hires", "upscale", "control")
+"""Parts of a request that are sent again as they were loaded."""
+MOST_OFFERED = 300
 TYPES = (str, int, float, bool, RankBy)
 LABELS = {
     "negative_prompt": "What it must not show",
@@ -56,32 +72,75 @@ class Input:
     choices: list[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class Lora:
+    """As it was typed."""
+
+    id: str
+    weight: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A part of a request that no input shows. It is sent again as it is, unless its box is cleared."""
+
+    name: str
+    value: Any
+
+    @property
+    def text(self) -> str:
+        return json.dumps({self.name: self.value})
+
+    @property
+    def label(self) -> str:
+        return f"{self.name.replace('_', ' ')}: {readable(self.value)}"
+
+
 @dataclass
 class PromptForm:
-    """`values` as they were typed, `errors` by field; what belongs to no field is under `form`."""
+    """`values` as they were typed, `errors` by place; what belongs to no field is under `form`. `notes`: what a loaded request lost."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    loras: list[Lora] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def models(self) -> list[OfferedModel]:
+        return offered_models()
 
     @property
-    def models(self) -> list[ModelEntry]:
-        """The default one first."""
-        entries = get_catalog().of_task(TEXT_TO_IMAGE)
-        return sorted(entries, key=lambda entry: entry.id != settings.DEFAULT_IMAGE_MODEL)
+    def model(self) -> OfferedModel:
+        """The one that is chosen."""
+        chosen = self.values.get("model_id") or settings.DEFAULT_IMAGE_MODEL
+        return next((model for model in self.models if model.id == chosen), self.models[0])
 
     @property
     def inputs(self) -> list[Input]:
         return [make_input(one, self) for one in form_fields() if one.name not in OWN_PLACES]
 
     @property
+    def lora_rows(self) -> list[Lora]:
+        """One more, to be filled in."""
+        return [*self.loras, Lora("", "")][:MOST_LORAS]
+
+    @property
+    def offered_loras(self) -> list[AdapterEntry]:
+        return get_catalog().adapters_for(self.model.id)[:MOST_OFFERED]
+
+    @property
     def slots(self) -> list[tuple[str, str]]:
         """Every place for an error, with what stands there now."""
-        return [(name, self.errors.get(name, "")) for name in (*form_names(), "form")]
+        return [(name, self.errors.get(name, "")) for name in (*form_names(), *OWN_FORMS, "form")]
 
     @property
     def is_extended(self) -> bool:
         """Whether the fields under "more" should be open at once."""
-        return any(self.values.get(name) or self.errors.get(name) for name in form_names() if name not in OWN_PLACES)
+        names = (*form_names(), *OWN_FORMS)
+        return bool(self.loras) or any(
+            self.values.get(name) or self.errors.get(name) for name in names if name not in OWN_PLACES
+        )
 
 
 def form_fields() -> list[SpecField]:
@@ -142,33 +201,92 @@ def default_text(one: SpecField) -> str:
     return "the model's" if one.default in (MISSING, None) else str(one.default)
 
 
-def read_form(data: QueryDict) -> tuple[PromptForm, Txt2ImgSerializer | None]:
+def read_form(data: QueryDict, principal: Principal) -> tuple[PromptForm, Txt2ImgSerializer | None]:
     """The form, and a valid serializer where nothing is wrong with it. What is left empty is the model's to decide."""
-    values = {name: data.get(name, "").strip() for name in form_names()}
-    serializer = Txt2ImgSerializer(data={name: value for name, value in values.items() if value or name == "prompt"})
+    values = {name: data.get(name, "").strip() for name in (*form_names(), "tags")}
+    pairs = zip_longest(data.getlist("lora"), data.getlist("lora_weight"), fillvalue="")
+    loras = [Lora(name.strip(), weight.strip()) for name, weight in pairs if name.strip()]
+    form = PromptForm(values, loras=loras, kept=read_kept(data.getlist("kept")))
+    serializer = Txt2ImgSerializer(data=request_of(form), context={"principal": principal})
     if serializer.is_valid():
         if values["rank_by"] and not values["best_of"]:  # the API takes it, with a warning
-            return PromptForm(values, {"rank_by": "Nothing is ranked without best_of."}), None
-        return PromptForm(values), serializer
-    return PromptForm(values, read_errors(serializer.errors)), None
+            form.errors = {"rank_by": _("Nothing is ranked without best_of.")}
+            return form, None
+        return form, serializer
+    form.errors = read_errors(serializer.errors)
+    return form, None
+
+
+def request_of(form: PromptForm) -> JsonObject:
+    """As JSON, which the API's serializer reads."""
+    request: JsonObject = {name: form.values[name] for name in form_names() if form.values[name] or name == "prompt"}
+    if tags := [tag.strip() for tag in form.values["tags"].split(",") if tag.strip()]:
+        request["tags"] = tags
+    loras = [{"id": lora.id, **({"weight": lora.weight} if lora.weight else {})} for lora in form.loras]
+    for one in form.kept:
+        if one.name == "loras":
+            loras.append(one.value)
+        else:
+            request[one.name] = one.value
+    return {**request, **({"loras": loras} if loras else {})}
+
+
+def read_kept(texts: Iterable[str]) -> list[Kept]:
+    """What `Kept.text` wrote; the serializer decides whether it is a request."""
+    found: list[Kept] = []
+    for text in texts:
+        try:
+            parts = parse_json_text(text)
+        except (ParseError, ValidationError):
+            continue
+        if isinstance(parts, dict):
+            found += [Kept(name, value) for name, value in parts.items() if name in KEPT]
+    return found
 
 
 def read_errors(errors: object) -> dict[str, str]:
+    """By the place on the page; what has none of its own is named."""
     texts: dict[str, str] = {}
     for error in field_errors(errors):
-        name = error["field"] if error["field"] in form_names() else "form"
-        texts[name] = " ".join(filter(None, [texts.get(name), error["detail"]]))
+        name = error["field"].partition(".")[0]
+        place = name if name in (*form_names(), *OWN_FORMS) else "form"
+        detail = error["detail"] if place != "form" or not name else f"{error['field']}: {error['detail']}"
+        texts[place] = " ".join(filter(None, [texts.get(place), detail]))
     return texts
 
 
+# ---------------------------------------------------------------- what was asked before, ready to be asked again
+
+
 def form_of(image: GeneratedImage, *, keep_seed: bool) -> PromptForm:
-    """What made a picture, ready to be made again."""
-    values = {one.name: value_of(image, one) for one in form_fields() if one.name not in CHOSE_A_PICTURE}
-    return PromptForm(values if keep_seed else {**values, "seed": ""})
+    """What made a picture."""
+    request = {name: value for name, value in image.parameters.items() if name not in CHOSE_A_PICTURE}
+    row = {one.name: getattr(image, one.name) for one in form_fields() if hasattr(image, one.name)}
+    asked = {name: request[name] for name in ("width", "height") if name in request}  # the picture may have been enlarged
+    form = form_of_request({**request, **row, **asked}, keep_seed=keep_seed)
+    if image.origin == GeneratedImage.Origin.EDITED:
+        form.notes.append(_("This picture was made from another one. The form makes a new one from its prompt alone."))
+    return form
 
 
-def value_of(image: GeneratedImage, one: SpecField) -> str:
-    value = getattr(image, one.name, image.parameters.get(one.name))
+def form_of_request(request: Mapping[str, Any], *, keep_seed: bool = True, notes: Iterable[str] = ()) -> PromptForm:
+    """`request`: a body of the API, or what a job was asked."""
+    values = {one.name: value_text(one, request.get(one.name)) for one in form_fields()}
+    values["tags"] = ", ".join(request.get("tags") or ())
+    if not keep_seed:
+        values["seed"] = ""
+    loras, kept = [], [Kept(name, request[name]) for name in KEPT if name != "loras" and request.get(name)]
+    for lora in request.get("loras") or ():
+        if lora.keys() <= {"id", "weight"}:
+            loras.append(Lora(lora["id"], f"{lora.get('weight', 1):g}"))
+        else:
+            kept.append(Kept("loras", lora))
+    return PromptForm(values, loras=loras, kept=kept, notes=list(notes))
+
+
+def value_text(one: SpecField, value: object) -> str:
     if one.type is bool:
         return "true" if value else ""
-    return "" if value is None else str(value)
+    if value == one.default and one.default is not MISSING and not one.rule.decided:
+        return ""  # the input is empty where nothing was said
+    return "" if value is None or not isinstance(value, str | int | float) else str(value)

@@ -1,22 +1,74 @@
-"""A job as the studio's pages show it."""
+"""Jobs as the studio's pages show them."""
 
+from collections.abc import Collection
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from api.access.principals import Principal
 from api.images.candidates import candidates_context
 from api.images.models import GeneratedImage
-from api.jobs.admin.tools import between, seconds_text
-from api.jobs.api.selectors import queue_position
+from api.images.spec import Img2ImgSpec, Txt2ImgSpec
+from api.images.upscaling.spec import UpscaleSpec
+from api.jobs.admin.tools import between, first_id_of, seconds_text
+from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.models import Job
-from api.jobs.states import Status
+from api.jobs.states import ACTIVE, Status
+from api.system.spec import LoadModelSpec
+
+FORM_KINDS = (Txt2ImgSpec.kind, Img2ImgSpec.kind)
+"""Kinds whose request the form can be filled in with."""
+SHOWN_KINDS = (*FORM_KINDS, UpscaleSpec.kind, LoadModelSpec.kind)
+MOST_ACTIVE, MOST_FAILED, MOST_STREAMS = 12, 3, 2
+"""A browser opens six connections to a server for all of its tabs: other cards than the first are asked for every other second."""
+FAILED_FOR = timedelta(days=1)
+TELLING_FRACTION = 0.03
+"""Below it the time that is left can't be told."""
 
 
-def job_context(job: Job, preview: str = "") -> dict[str, object]:
+def job_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> dict[str, object]:
+    return {**card_context(job, preview, is_streamed=is_streamed), "position": queue_position(job)}
+
+
+def card_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> dict[str, object]:
+    """`is_streamed`: whether the card gets its news pushed; else it asks for them."""
     return {
         "job": job,
         "active": not job.is_final,
+        "is_streamed": is_streamed,
         "stopping": job.status == Status.RUNNING and job.cancel_requested_at is not None,
-        "position": queue_position(job),
         "percent": round(100 * job.progress.get("fraction", 0)),
+        "time_left": time_left(job),
         "preview": preview,
         "seconds": seconds_text(between(job.created_at, job.finished_at)),
         "candidates": candidates_context(job.result),
         "made": list(GeneratedImage.objects.filter(job=job).order_by("index")) if job.status == Status.SUCCEEDED else [],
+        "may_be_changed": job.kind in FORM_KINDS,
     }
+
+
+def time_left(job: Job) -> str:
+    """From how long it took so far; '' where that says nothing yet."""
+    fraction, elapsed = job.progress.get("fraction", 0), between(job.started_at, timezone.now())
+    if job.status != Status.RUNNING or elapsed is None or not TELLING_FRACTION <= fraction < 1:
+        return ""
+    return seconds_text(max(1, round(elapsed * (1 - fraction) / fraction)))
+
+
+def cards_to_show(principal: Principal, dismissed: Collection[str]) -> tuple[list[dict[str, object]], int]:
+    """This person's jobs that are under way, those that run first, and failures that were not read yet; and how many more there are."""
+    mine = Job.objects.filter(owner_key=principal.owner_key, kind__in=SHOWN_KINDS, parent__isnull=True)
+    active = list(mine.filter(status__in=ACTIVE).order_by("-status", "-pk")[: MOST_ACTIVE + 1])  # "running" is behind "queued"
+    positions = queue_positions(active)
+    more = mine.filter(status__in=ACTIVE).count() - MOST_ACTIVE if len(active) > MOST_ACTIVE else 0
+    cards = [
+        {**card_context(job, is_streamed=place < MOST_STREAMS), "position": positions.get(job.pk)}
+        for place, job in enumerate(active[:MOST_ACTIVE])
+    ]
+    return cards + [card_context(job) for job in unread_failures(mine, dismissed)], more
+
+
+def unread_failures(mine: QuerySet[Job], dismissed: Collection[str]) -> QuerySet[Job]:
+    recent = mine.filter(status=Status.FAILED, pk__gte=first_id_of(timezone.now() - FAILED_FOR), retries__isnull=True)
+    return recent.exclude(pk__in=dismissed).order_by("-pk")[:MOST_FAILED]

@@ -2,9 +2,9 @@
 
 import uuid
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from api.access.principals import Principal, visible_to
@@ -12,30 +12,76 @@ from api.access.scopes import READ, SUBMIT
 from api.errors import DarkroomError
 from api.files.errors import DiskFull
 from api.images.models import GeneratedImage
+from api.images.png_info.reading import read_png_info
+from api.images.prompt_serializers import PngInfoSerializer, PromptSerializer
 from api.jobs.api.submission import submit
-from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.start_failures import start_failure
+from api.problems import field_errors
 from api.studio.access import for_people, is_part
-from api.studio.forms import PromptForm, form_of, read_form
-from api.studio.jobs import job_context
+from api.studio.forms import PromptForm, form_of, form_of_request, read_form
+from api.studio.job_views import DISMISSED, to_job
+from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
 from api.system.selectors import readiness
 
 PAGE = 24
+MOST_LOOKED_AT, MOST_PROMPTS = 400, 40
+"""Jobs whose prompts are read, and prompts that are shown."""
 
 
 @require_safe
 @for_people(READ)
 def index(request: HttpRequest, principal: Principal) -> HttpResponse:
-    again = request.GET.get("again")
-    image = find_image(principal, again) if again else None
-    form = form_of(image, keep_seed="new" not in request.GET) if image else PromptForm()
-    return render_index(request, principal, form)
+    return render_index(request, principal, first_form(request, principal))
+
+
+def first_form(request: HttpRequest, principal: Principal) -> PromptForm:
+    """Filled in with what made a picture (`again`), or with what a job was asked (`job`)."""
+    keep_seed = "new" not in request.GET
+    if image := find_image(principal, request.GET.get("again", "")):
+        return form_of(image, keep_seed=keep_seed)
+    job_id = parse_id(request.GET.get("job", ""))
+    job = visible_to(principal, Job.objects.filter(pk=job_id, kind__in=FORM_KINDS)).first() if job_id else None
+    return form_of_request(job.params, keep_seed=keep_seed) if job else PromptForm()
 
 
 def render_index(request: HttpRequest, principal: Principal, form: PromptForm, status: int = 200) -> HttpResponse:
-    context = {"form": form, **images_context(principal, None), **server_state_context()}
+    cards, more_jobs = cards_to_show(principal, request.session.get(DISMISSED, []))
+    context = {
+        "form": form,
+        "cards": cards,
+        "more_jobs": more_jobs,
+        "may_submit": principal.may(SUBMIT),
+        "may_load": principal.is_staff,
+        **images_context(principal, None),
+        **server_state_context(),
+    }
     return render(request, "studio/index.html", context, status=status)
+
+
+@require_POST
+@for_people(READ)
+def read_picture(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """The form, filled in with what a picture's file says of how it was made; or a sentence why not."""
+    serializer = PngInfoSerializer(data={"image": request.FILES.get("picture", "")}, context={"principal": principal})
+    if not serializer.is_valid():
+        return refuse_picture(request, principal, " ".join(error["detail"] for error in field_errors(serializer.errors)))
+    sent = serializer.validated_data["image"]
+    info = read_png_info(sent.data, sent.parameters)
+    lost = [f"{one['kind']}: {_('“%(name)s” is not here.') % {'name': one['name']}}" for one in info["missing"]]
+    notes = [*lost, *info["warnings"]]
+    if info["request"] is None:
+        return refuse_picture(request, principal, " ".join(notes))
+    form = form_of_request(info["request"], notes=[_("Loaded from the picture."), *notes])
+    if is_part(request):
+        return render(request, "studio/form.html", {"form": form, "may_load": principal.is_staff})
+    return render_index(request, principal, form)
+
+
+def refuse_picture(request: HttpRequest, principal: Principal, text: str) -> HttpResponse:
+    if is_part(request):
+        return HttpResponse(text, status=422, content_type="text/plain; charset=utf-8")
+    return render_index(request, principal, PromptForm(notes=[text]), 422)
 
 
 @require_safe
@@ -53,7 +99,7 @@ def server_state_context() -> dict[str, object]:
 @require_POST
 @for_people(SUBMIT)
 def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
-    form, serializer = read_form(request.POST)
+    form, serializer = read_form(request.POST, principal)
     job = None
     if serializer is not None:
         try:
@@ -64,7 +110,7 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
             form.errors["form"] = str(getattr(error, "detail", error))
     if not is_part(request):
         return to_job(job) if job else render_index(request, principal, form, 422)
-    response = render(request, "studio/generated.html", {"form": form, **(job_context(job) if job else {})})
+    response = render(request, "studio/generated.html", {"form": form, **(job_context(job, is_streamed=True) if job else {})})
     if job is None:
         response["HX-Reswap"] = "none"  # only the errors, which find their own places
     return response
@@ -72,23 +118,33 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 @require_safe
 @for_people(READ)
-def job_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
-    """For browsers without scripts, and to come back to."""
-    job = get_object_or_404(visible_to(principal, Job.objects.all()), pk=id)
-    return render(request, "studio/job_page.html", job_context(job))
+def history(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """The prompts of this person's newest jobs, each once."""
+    mine = Job.objects.filter(owner_key=principal.owner_key, kind__in=FORM_KINDS).order_by("-pk")
+    prompts: dict[str, uuid.UUID] = {}
+    for pk, prompt in mine.values_list("pk", "prompt")[:MOST_LOOKED_AT]:
+        prompts.setdefault(prompt, pk)
+    words = request.GET.get("words", "").lower().split()
+    found = [(prompt, pk) for prompt, pk in prompts.items() if prompt and all(word in prompt.lower() for word in words)]
+    return render(request, "studio/history.html", {"prompts": found[:MOST_PROMPTS], "is_new": not prompts})
 
 
 @require_POST
-@for_people(SUBMIT)
-def cancel(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
-    job = cancel_job(job=get_object_or_404(visible_to(principal, Job.objects.all()), pk=id))
-    if is_part(request):
-        return render(request, "studio/job_state.html", job_context(job))
-    return to_job(job)
+@for_people(READ)
+def tokens(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """How many tokens the prompt is, for the model that is chosen; nothing where that can't be told."""
+    sent = {name: request.POST.get(name, "").strip() for name in ("prompt", "model_id", "prompt_syntax")}
+    serializer = PromptSerializer(data={name: value for name, value in sent.items() if value})
+    read = serializer.preview() if serializer.is_valid() else None
+    return render(request, "studio/tokens.html", {"read": read})
 
 
-def to_job(job: Job) -> HttpResponse:
-    return HttpResponseRedirect(reverse("studio-job", args=[job.pk]))
+@require_safe
+@for_people(READ)
+def loras(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """The adapters that fit a model: those that may be typed into the form."""
+    form = PromptForm({"model_id": request.GET.get("model_id", "")})
+    return render(request, "studio/lora_names.html", {"form": form})
 
 
 # ---------------------------------------------------------------- pictures
@@ -100,21 +156,6 @@ def more_images(request: HttpRequest, principal: Principal) -> HttpResponse:
     """The next pictures, older than `before`; a whole page of them for browsers without scripts."""
     context = images_context(principal, parse_id(request.GET.get("before", "")))
     return render(request, "studio/tiles.html" if is_part(request) else "studio/images.html", context)
-
-
-@require_safe
-@for_people(READ)
-def image_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
-    image = find_image(principal, str(id))
-    if image is None:
-        raise Http404
-    images = visible_to(principal, GeneratedImage.objects.made_here())
-    context = {
-        "image": image,
-        "newer": images.filter(pk__gt=image.pk).order_by("pk").values_list("pk", flat=True).first(),
-        "older": images.filter(pk__lt=image.pk).order_by("-pk").values_list("pk", flat=True).first(),
-    }
-    return render(request, "studio/picture.html" if is_part(request) else "studio/picture_page.html", context)
 
 
 def images_context(principal: Principal, before: uuid.UUID | None) -> dict[str, object]:

@@ -1,63 +1,17 @@
 """The pages in a real browser, against a real server with a worker and a tiny real model."""
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright import sync_api
 
-from tests.images.conftest import tiny_catalog_file  # noqa: F401  (a fixture)
 from tests.live import LiveServer
+from tests.studio.browsers import MARKS, NARROW, PASSWORD, WIDE, keep_screenshot
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-ARGUMENTS += ["--disable-component-update", "--disable-sync"]
-WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-PASSWORD = "a password for tests"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.models,
-    pytest.mark.skipif(CHROMIUM is None and os.environ.get("CI") != "true", reason="Chromium is not installed"),
-]
+pytestmark = MARKS
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tiny_catalog_file: str) -> Iterator[LiveServer]:  # noqa: F811
-    folder = tmp_path_factory.mktemp("studio")
-    environment = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD, "CATALOG_EXTRA": tiny_catalog_file}
-    with LiveServer(folder, DEFAULT_IMAGE_MODEL="tiny", DATABASE_URL="", **environment) as live:
-        live.manage("createsuperuser", "--noinput", "--username", "owner", "--email", "owner@example.org")
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
-        live.client.post("/api/txt2img/", json={"prompt": "the first picture", "seed": 1})
-        yield live
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: "sync_api.Browser", server: LiveServer) -> Iterator["sync_api.Page"]:
-    """A page whose console must stay silent."""
-    context = browser.new_context(viewport=WIDE, base_url=server.url)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    context.close()
-    assert complaints == []
-
-
-def log_in(page: "sync_api.Page") -> None:
+def log_in(page: sync_api.Page) -> None:
     page.goto("/admin/login/?next=/admin/")
     page.fill("#id_username", "owner")
     page.fill("#id_password", PASSWORD)
@@ -65,7 +19,7 @@ def log_in(page: "sync_api.Page") -> None:
     page.wait_for_selector("#user-tools")
 
 
-def ask(page: "sync_api.Page", prompt: str, **more: object) -> None:
+def ask(page: sync_api.Page, prompt: str, **more: object) -> None:
     page.goto("/")
     page.fill("#prompt", prompt)
     if more:
@@ -75,7 +29,7 @@ def ask(page: "sync_api.Page", prompt: str, **more: object) -> None:
     page.click(".prompt-form .go")
 
 
-def test_a_prompt_becomes_a_picture_on_the_page(page: "sync_api.Page") -> None:
+def test_a_prompt_becomes_a_picture_on_the_page(page: sync_api.Page) -> None:
     page.goto("/")
     hanging = page.locator(".tile").count()
     ask(page, "a red circle", steps=6, seed=7)
@@ -85,7 +39,7 @@ def test_a_prompt_becomes_a_picture_on_the_page(page: "sync_api.Page") -> None:
     assert page.evaluate("document.querySelector('.made img').naturalWidth") == 64
 
 
-def test_the_best_of_three_is_shown_with_its_candidates(page: "sync_api.Page") -> None:
+def test_the_best_of_three_is_shown_with_its_candidates(page: sync_api.Page) -> None:
     ask(page, "a red circle", steps=2, best_of=3)
     page.wait_for_selector(".made img")
     assert page.locator(".made img").count() == 1
@@ -94,7 +48,7 @@ def test_the_best_of_three_is_shown_with_its_candidates(page: "sync_api.Page") -
     assert page.locator(".candidates tbody tr").count() == 3
 
 
-def test_progress_and_preview_are_seen_on_the_way(page: "sync_api.Page") -> None:
+def test_progress_and_preview_are_seen_on_the_way(page: sync_api.Page) -> None:
     ask(page, "slowly", steps=150, num_images=16)
     page.wait_for_selector(".job img.preview")
     step = re.compile(r"Step \d+ of 2400")  # 16 pictures of 150 steps
@@ -103,7 +57,7 @@ def test_progress_and_preview_are_seen_on_the_way(page: "sync_api.Page") -> None
     page.wait_for_selector("text=Cancelled.")
 
 
-def test_a_job_is_cancelled_with_its_button(page: "sync_api.Page", server: LiveServer) -> None:
+def test_a_job_is_cancelled_with_its_button(page: sync_api.Page, server: LiveServer) -> None:
     ask(page, "to be cancelled", steps=150, num_images=16)
     page.click(".job form button")
     page.wait_for_selector("text=Cancelled.")
@@ -111,7 +65,7 @@ def test_a_job_is_cancelled_with_its_button(page: "sync_api.Page", server: LiveS
     assert (newest["params"]["prompt"], newest["status"]) == ("to be cancelled", "cancelled")
 
 
-def test_an_error_is_shown_at_its_field_and_what_was_typed_stays(page: "sync_api.Page") -> None:
+def test_an_error_is_shown_at_its_field_and_what_was_typed_stays(page: sync_api.Page) -> None:
     page.goto("/")
     page.evaluate("document.getElementById('prompt-form').noValidate = true")
     page.fill("#prompt", "a lake")
@@ -125,7 +79,7 @@ def test_an_error_is_shown_at_its_field_and_what_was_typed_stays(page: "sync_api
     assert page.input_value("#prompt") == "a lake"
 
 
-def test_a_picture_opens_in_the_lightbox_and_is_made_again_with_its_seed(page: "sync_api.Page") -> None:
+def test_a_picture_opens_in_the_lightbox_and_is_made_again_with_its_seed(page: sync_api.Page) -> None:
     ask(page, "a seed to keep", seed=31337, steps=2)
     page.wait_for_selector(".made img")
     page.locator(".tile").first.click()
@@ -136,7 +90,7 @@ def test_a_picture_opens_in_the_lightbox_and_is_made_again_with_its_seed(page: "
     assert (page.input_value("[name=seed]"), page.input_value("#prompt")) == ("31337", "a seed to keep")
 
 
-def test_the_keyboard_is_enough(page: "sync_api.Page") -> None:
+def test_the_keyboard_is_enough(page: sync_api.Page) -> None:
     page.goto("/")
     page.keyboard.type("typed and sent")
     page.keyboard.press("Control+Enter")
@@ -153,7 +107,7 @@ def test_the_keyboard_is_enough(page: "sync_api.Page") -> None:
     page.wait_for_selector("#lightbox[open]", state="detached")
 
 
-def test_it_works_without_scripts(browser: "sync_api.Browser", server: LiveServer) -> None:
+def test_it_works_without_scripts(browser: sync_api.Browser, server: LiveServer) -> None:
     context = browser.new_context(base_url=server.url, java_script_enabled=False)
     page = context.new_page()
     ask(page, "no scripts here")
@@ -162,7 +116,7 @@ def test_it_works_without_scripts(browser: "sync_api.Browser", server: LiveServe
     context.close()
 
 
-def test_the_admin_follows_a_job_and_stops_it(page: "sync_api.Page", server: LiveServer) -> None:
+def test_the_admin_follows_a_job_and_stops_it(page: sync_api.Page, server: LiveServer) -> None:
     log_in(page)
     body = {"prompt": "followed", "steps": 150, "num_images": 16}
     job = server.client.post("/api/txt2img/", json=body, headers={"Prefer": "respond-async"}).json()
@@ -173,7 +127,7 @@ def test_the_admin_follows_a_job_and_stops_it(page: "sync_api.Page", server: Liv
     assert page.locator("button[value=cancel]").count() == 0
 
 
-def test_a_rating_is_given_in_the_admin(page: "sync_api.Page", server: LiveServer) -> None:
+def test_a_rating_is_given_in_the_admin(page: sync_api.Page, server: LiveServer) -> None:
     log_in(page)
     page.goto("/admin/images/generatedimage/")
     page.locator(".wall-picture a").first.click()
@@ -184,7 +138,7 @@ def test_a_rating_is_given_in_the_admin(page: "sync_api.Page", server: LiveServe
     assert server.client.get("/api/images/?tag=from the browser").json()["results"][0]["rating"] == 4
 
 
-def test_a_click_on_a_star_rates_without_leaving_the_wall(page: "sync_api.Page", server: LiveServer) -> None:
+def test_a_click_on_a_star_rates_without_leaving_the_wall(page: sync_api.Page, server: LiveServer) -> None:
     log_in(page)
     page.goto("/admin/images/generatedimage/")
     first = page.locator(".wall-picture").first
@@ -197,7 +151,7 @@ def test_a_click_on_a_star_rates_without_leaving_the_wall(page: "sync_api.Page",
     assert server.client.get(f"/api/ratings/?image={image}").json()["results"] == []
 
 
-def test_two_pictures_are_compared_with_the_keyboard_alone(page: "sync_api.Page", server: LiveServer) -> None:
+def test_two_pictures_are_compared_with_the_keyboard_alone(page: sync_api.Page, server: LiveServer) -> None:
     server.client.post("/api/txt2img/", json={"prompt": "three to compare", "num_images": 3})
     log_in(page)
     page.goto("/admin/scoring/comparison/compare/")
@@ -245,7 +199,7 @@ def one_of_everything(server: LiveServer) -> None:
         assert reply.status_code in (200, 201), (address, reply.text)
 
 
-def test_no_page_of_the_admin_breaks_its_content_policy(page: "sync_api.Page", one_of_everything: None) -> None:
+def test_no_page_of_the_admin_breaks_its_content_policy(page: sync_api.Page, one_of_everything: None) -> None:
     """A violation is a message in the console, which must stay silent."""
     log_in(page)
     seen = 0
@@ -265,7 +219,7 @@ def test_no_page_of_the_admin_breaks_its_content_policy(page: "sync_api.Page", o
         page.goto(address)
 
 
-def test_the_policy_stops_a_script_that_is_inline(browser: "sync_api.Browser", server: LiveServer) -> None:
+def test_the_policy_stops_a_script_that_is_inline(browser: sync_api.Browser, server: LiveServer) -> None:
     context = browser.new_context(base_url=server.url)
     page = context.new_page()
     for address in ("/", "/admin/login/"):
@@ -278,7 +232,7 @@ def test_the_policy_stops_a_script_that_is_inline(browser: "sync_api.Browser", s
 
 
 def test_every_value_of_a_list_is_seen_on_a_phone(
-    browser: "sync_api.Browser", server: LiveServer, one_of_everything: None
+    browser: sync_api.Browser, server: LiveServer, one_of_everything: None
 ) -> None:
     context = browser.new_context(viewport=NARROW, base_url=server.url)
     page = context.new_page()
@@ -296,7 +250,7 @@ def test_every_value_of_a_list_is_seen_on_a_phone(
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_every_page_fits_its_screen(
-    browser: "sync_api.Browser", server: LiveServer, viewport: "sync_api.ViewportSize", colours: str
+    browser: sync_api.Browser, server: LiveServer, viewport: "sync_api.ViewportSize", colours: str
 ) -> None:
     context = browser.new_context(viewport=viewport, color_scheme=colours, base_url=server.url)
     page = context.new_page()
@@ -324,9 +278,3 @@ def test_every_page_fits_its_screen(
         assert page.evaluate(CUT_OFF) == [], address
         keep_screenshot(page, f"{address.strip('/').replace('/', '-') or 'front'}-{viewport['width']}-{colours}")
     context.close()
-
-
-def keep_screenshot(page: "sync_api.Page", name: str) -> None:
-    """For people who want to look: SCREENSHOTS names a folder."""
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name[:80]}.png", full_page=True)

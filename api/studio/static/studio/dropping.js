@@ -1,0 +1,57 @@
+// A picture that is dropped or pasted on a page: what its file says of how it was made goes into the form at /.
+import { notify } from "./notices.js";
+import { post } from "./requests.js";
+import { text } from "./texts.js";
+
+const WAITING = "darkroom:form"; // the form on its way from another page
+const TYPES = /^image\/(png|jpeg|webp)$/;
+
+async function load(file) {
+  if (!TYPES.test(file.type)) return notify(text("noPicture"), { isError: true });
+  const values = new FormData(), close = notify(text("reading"), { seconds: 0 });
+  values.set("picture", file);
+  try {
+    const answer = await post("/studio/read-picture", values);
+    if (answer.status === 413) return notify(text("tooLarge"), { isError: true, seconds: 10 });
+    const said = await answer.text();
+    if (!answer.ok) return notify(answer.status === 422 ? said : text("failed"), { isError: true, seconds: 10 });
+    if (document.getElementById("prompt-form")) put(said);
+    else { sessionStorage.setItem(WAITING, said); location.assign("/"); }
+  } catch {
+    notify(text("lost"), { isError: true, seconds: 10 });
+  } finally {
+    close();
+  }
+}
+
+function put(html) {
+  const form = document.getElementById("prompt-form");
+  htmx.swap(form, html, { swapStyle: "outerHTML" });
+  document.getElementById("prompt-form").scrollIntoView({ block: "nearest" });
+}
+
+export function watchDrops() {
+  const waiting = sessionStorage.getItem(WAITING);
+  if (waiting && document.getElementById("prompt-form")) {
+    sessionStorage.removeItem(WAITING);
+    put(waiting);
+  }
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  let inside = 0;
+  const mark = (by) => { inside = Math.max(0, inside + by); document.body.classList.toggle("dropping", inside > 0); };
+  document.body.dataset.drop = text("drop");
+  addEventListener("dragenter", (event) => { if (hasFiles(event)) mark(1); });
+  addEventListener("dragleave", (event) => { if (hasFiles(event)) mark(-1); });
+  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
+  addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    mark(-inside);
+    if (event.dataTransfer.files.length) load(event.dataTransfer.files[0]);
+  });
+  addEventListener("paste", (event) => {
+    const file = [...(event.clipboardData?.files ?? [])].find((one) => TYPES.test(one.type));
+    if (file) { event.preventDefault(); load(file); }
+  });
+  document.addEventListener("darkroom:picture", (event) => load(event.detail));
+}

@@ -1,0 +1,19 @@
+// Keys that every page has: ? for the list of all keys, / for the search, g for the gallery, m for the page that makes pictures.
+const isTyping = (event) => event.target.closest("input, textarea, select, [contenteditable]");
+
+export function watchKeys() {
+  const help = document.getElementById("help");
+  document.getElementById("help-button")?.addEventListener("click", () => help.showModal());
+  help.addEventListener("click", (event) => { if (event.target === help) help.close(); });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
+    if (event.key === "?") { help.open ? help.close() : help.showModal(); event.preventDefault(); }
+    if (document.querySelector("dialog[open]")) return;
+    if (event.key === "/") {
+      document.querySelector("#search, #prompt")?.focus();
+      event.preventDefault();
+    }
+    if (event.key === "g") document.querySelector("[data-page=gallery]").click();
+    if (event.key === "m") document.querySelector("[data-page=make]").click();
+  });
+}
