@@ -141,7 +141,9 @@ def read_day(value: str) -> date:
 
 def read_rating(query: GalleryQuery, value: str) -> Q:
     if choose(value, RATINGS) == "none":
-        return ~Q(rating__gte=1)  # not as IS NULL, for which SQLite would sort nearly the whole table out of the index on ratings
+        return ~Q(
+            rating__gte=1
+        )  # not as IS NULL, for which SQLite would sort nearly the whole table out of the index on ratings
     return Q(rating__gte=int(value))
 
 
