@@ -7,7 +7,7 @@ MATCHED, RATED = Q(clip_score__isnull=False), Q(rating__isnull=False)
 class Migration(migrations.Migration):
     """The orders of galleries by keyset, with the id that decides between equal values."""
 
-    dependencies = [("images", "0003_presets")]
+    dependencies = [('images', '0005_image_prompts')]
 
     operations = [
         migrations.RemoveIndex("generatedimage", "image_score"),

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("images", "0003_presets")]
+    dependencies = [("images", "0004_grids")]
 
     operations = [
         migrations.AlterField(
