@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
@@ -131,8 +132,6 @@ def test_what_waits_can_be_stopped(admin_client: Client, submit: Any, reader: We
 
 
 def test_one_who_may_look_may_not_act(client: Client, django_user_model: Any) -> None:
-    from django.contrib.auth.models import Permission
-
     person = django_user_model.objects.create_user("onlooker", password="a password", is_staff=True)
     person.user_permissions.add(Permission.objects.get(codename="view_delivery"))
     client.force_login(person)
