@@ -1,8 +1,9 @@
 """The older generate server's API: `POST /generate`, over the same jobs as `/api/txt2img/`.
 
 Its clients send `{"prompt", "negative_prompt", "height", "width", "steps", "guidance", "seed"}` and read `{"image_base64", "seed",
-"clip_score"}` with status 200, or an error's `detail`. `clip_score` is `clip_score_hessel`; null where no CLIP scored the picture. What
-else they send is left out here instead of refused. A client that leaves does not cancel its job: the picture is in the history.
+"clip_score"}` with status 200, or an error's `detail`. `clip_score` is `clip_score_hessel`; null where no CLIP scored the picture.
+`webhook` may be sent beside these, as to our own API. What else they send is left out here instead of refused. A client that leaves
+does not cancel its job: the picture is in the history.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from api.jobs.api.submission import LONGEST_WAIT
 from api.jobs.models import Job
 from api.problems import Problem
 
-NAMES = {name: name for name in ("prompt", "negative_prompt", "height", "width", "steps", "seed")} | {
+NAMES = {name: name for name in ("prompt", "negative_prompt", "height", "width", "steps", "seed", "webhook")} | {
     "guidance": "guidance_scale"
 }
 """Theirs, and ours."""

@@ -1,8 +1,8 @@
 """The older layout server's API: `POST /score` and `GET /health`, in camelCase, over the same jobs as `/api/score/`.
 
 Its clients send `{"image", "variant", "eventData"}` and read `{"aestheticScore", "compositionScore", "colorHarmonyScore",
-"balanceScore", "reasoning"}` with status 200, or an error's `detail`. They send more than that server read, so what isn't known is
-left out here instead of refused.
+"balanceScore", "reasoning"}` with status 200, or an error's `detail`. `webhook` may be sent beside these, as to our own API. They send
+more than that server read, so what isn't known is left out here instead of refused.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,8 @@ class LayoutScoreView(OlderView):
             "variant": pick("variant", data.get("variant"), VariantSerializer),
             "event_data": pick("eventData", event, EventDataSerializer),
         }
-        return {**known, "image": data["image"]} if data.get("image") else known
+        beside = {name: data[name] for name in ("image", "webhook") if data.get(name)}
+        return {**known, **beside}
 
     def render(self, job: Job) -> HttpResponse:
         result = self.result(job)

@@ -1,7 +1,7 @@
 """What a job's webhook is: whom its events are sent to, and which. The app api.webhooks sends them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Any, Self
@@ -30,7 +30,8 @@ class Webhook:
         return {**asdict(self), "events": list(self.events)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
+    def from_json(cls, value: Any) -> Self:
+        """Of a row that has one."""
         return cls(value["url"], tuple(value["events"]), value["origin"])
 
 

@@ -98,7 +98,7 @@ class KeyWebhookAdmin(admin.ModelAdmin):
             self.tell(request, obj, show_secret(obj))
         if not obj.enabled:
             stopped = deliveries.stop(deliveries_of(obj))
-            messages.info(request, f"{stopped} deliveries that waited were stopped.")
+            messages.info(request, f"{stopped} waiting {'delivery was' if stopped == 1 else 'deliveries were'} stopped.")
 
     def tell(self, request: HttpRequest, row: KeyWebhook, secret: str | None) -> None:
         if secret is None:
@@ -213,7 +213,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Send again now", permissions=["act"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
-        messages.success(request, f"{deliveries.send_again(queryset)} will be sent now, with the ids that they had.")
+        messages.success(request, f"{deliveries.send_again(queryset)} will be sent now, each with the webhook-id that it had.")
 
     @admin.action(description="Stop: no further tries", permissions=["act"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:

@@ -13,6 +13,7 @@ from rest_framework.renderers import JSONRenderer
 
 from api.jobs.api.serializers import JobSerializer, to_time
 from api.jobs.models import Job, JobEnding
+from api.jobs.webhooks import Webhook
 
 log = logging.getLogger("darkroom.webhooks")
 
@@ -33,7 +34,7 @@ def body_of_ending(ending: JobEnding) -> str:
     """What is left of a job that was deleted, or that can't be shown, is sent all the same."""
     try:
         if (job := Job.objects.filter(pk=ending.job_id).first()) is not None:
-            return body_of(job, ending.webhook["origin"])
+            return body_of(job, Webhook.from_json(ending.webhook).origin)
     except Exception:  # whatever is wrong with one job: the others' events are behind it
         log.exception("Job %s can't be shown to its webhook", ending.job_id)
     return as_text(

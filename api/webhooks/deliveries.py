@@ -1,6 +1,7 @@
 """Deliveries: made of the outbox's rows, taken to be sent, and what came of that."""
 
 import logging
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +18,7 @@ from api.jobs.api.serializers import to_time
 from api.jobs.models import JobEnding
 from api.jobs.store.durability import atomic_without_sync
 from api.jobs.store.outbox import take_unread
-from api.jobs.webhooks import COMPLETED
+from api.jobs.webhooks import COMPLETED, Webhook
 from api.webhooks.bodies import body_of_ending
 from api.webhooks.models import Delivery, KeyWebhook
 from api.webhooks.settings_of_keys import defaults, settings_owner
@@ -56,7 +57,7 @@ def create_deliveries() -> int:
     endings = list(JobEnding.objects.filter(dispatched=False).order_by("pk")[:CHUNK])
     if not endings:
         return 0
-    bodies = {ending.pk: body_of_ending(ending) for ending in endings if COMPLETED in ending.webhook["events"]}
+    bodies = {ending.pk: body_of_ending(ending) for ending in endings if COMPLETED in Webhook.from_json(ending.webhook).events}
     silent = set(KeyWebhook.objects.filter(enabled=False).values_list("owner_key", flat=True))
     with atomic_without_sync(), transaction.atomic():  # a power cut undoes all of it, and it is done again
         taken = take_unread("dispatched", [ending.pk for ending in endings])
@@ -67,7 +68,9 @@ def create_deliveries() -> int:
 
 
 def delivery_of(ending: JobEnding, body: str, silent: set[str]) -> Delivery:
-    delivery = Delivery(job_id=ending.job_id, owner_key=ending.owner_key, url=ending.webhook["url"], event=COMPLETED, body=body)
+    delivery = Delivery(
+        job_id=ending.job_id, owner_key=ending.owner_key, url=Webhook.from_json(ending.webhook).url, event=COMPLETED, body=body
+    )
     if settings_owner(ending.owner_key) in silent:
         delivery.status, delivery.next_attempt_at = Status.STOPPED, None
         delivery.answers = [Outcome(None, SWITCHED_OFF, 0.0).to_json()]
@@ -84,7 +87,7 @@ def due(*, is_first: bool, besides: Sequence[str]) -> QuerySet[Delivery]:
     return waiting.exclude(url__in=besides).order_by("next_attempt_at", "pk")
 
 
-def take(ids: Sequence[object]) -> list[Delivery]:
+def take(ids: Sequence[uuid.UUID]) -> list[Delivery]:
     """Those of them that no other process has taken meanwhile. They are this one's for LEASE_SECONDS."""
     with atomic_without_sync(), transaction.atomic():
         rows = Delivery.objects.filter(pk__in=ids, status=Status.PENDING, next_attempt_at__lte=Now())

@@ -38,7 +38,8 @@ class Notices:
     def turn(self) -> None:
         for job_id, outcome in self.sender.outcomes():
             self.note(job_id, outcome)
-        jobs = list(Job.objects.filter(status=Status.RUNNING, webhook__isnull=False))
+        running = Job.objects.filter(status=Status.RUNNING, webhook__isnull=False)
+        jobs = list(running.only("owner_key", "webhook", "progress"))
         self.heard = {job.pk: self.heard.get(job.pk) or Heard() for job in jobs}
         for job in jobs:
             self.tell(job, self.heard[job.pk])
@@ -52,11 +53,14 @@ class Notices:
         keys = self.keys_of(job.owner_key)
         if keys is None:
             return
-        body = body_of(job, webhook.origin)
-        message_id = uuid.uuid5(job.pk, event if event == STARTED else f"{event} {job.event_sequence}")
+        running = Job.objects.filter(pk=job.pk, status=Status.RUNNING).first()
+        if running is None:
+            return
+        body = body_of(running, webhook.origin)
+        message_id = uuid.uuid5(job.pk, event if event == STARTED else f"{event} {running.event_sequence}")
         headers = signed_headers(message_id, event, body, keys)
         self.sender.send(Message(job.pk, webhook.url, job.owner_key, body, headers))
-        heard.started, heard.progress, heard.sent_at = True, job.progress, time.monotonic()
+        heard.started, heard.progress, heard.sent_at = True, running.progress, time.monotonic()
 
     def note(self, job_id: uuid.UUID, outcome: Outcome) -> None:
         if outcome.status == GONE and job_id in self.heard:

@@ -18,6 +18,7 @@ from django.db import connection
 from api.jobs.api.database_calls import give_back_connection
 from api.jobs.notify.channels import Subscription, drain, subscribe
 from api.jobs.worker.supervisor import lock_file
+from api.outages import outage_of
 from api.webhooks import deliveries
 from api.webhooks.bodies import signed_headers
 from api.webhooks.deliveries import Outcome
@@ -30,7 +31,7 @@ from config.secret import Unreadable
 log = logging.getLogger("darkroom.webhooks")
 TAKE_OVER_SECONDS = 0.5
 IDLE_SECONDS = 1.0
-REST_SECONDS = 0.1  # between two turns: what comes meanwhile is dealt with together
+REST_SECONDS = 0.2  # between two turns: what comes meanwhile is dealt with together
 TROUBLE_SECONDS = 1.0
 CLEAN_SECONDS = 3600.0
 CANDIDATES = 2000
@@ -96,8 +97,9 @@ class WebhookReader:
     def try_turn(self) -> None:
         try:
             self.turn()
-        except Exception:  # whatever it was: without this thread no webhook would be sent
-            log.warning("Webhooks: something went wrong; it is tried again", exc_info=True)
+        except Exception as error:  # whatever it was: without this thread no webhook would be sent
+            outage = outage_of(error)
+            log.warning("Webhooks wait (%s)", outage.code if outage else "see below", exc_info=outage is None)
             connection.close()
             time.sleep(TROUBLE_SECONDS)
         finally:

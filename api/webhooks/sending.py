@@ -19,6 +19,7 @@ from api.webhooks.deliveries import Outcome
 
 log = logging.getLogger("darkroom.webhooks")
 T = TypeVar("T")
+W = TypeVar("W")
 SHOWN_BYTES = 1000
 MOST_TO_GOOD_URL = 8
 MOST_GOOD_URLS = 10_000
@@ -58,7 +59,7 @@ class Sender(Generic[T]):
     def may_send(self, url: str, owner_key: str) -> bool:
         return self.room > 0 and self.urls[url] < self.most_to(url) and self.owners[owner_key] < self.of_one_owner
 
-    def choose(self, candidates: Sequence[tuple[T, str, str]]) -> list[T]:
+    def choose(self, candidates: Sequence[tuple[W, str, str]]) -> list[W]:
         """Of (what, url, owner_key), in this order, those that `may_send` lets through together."""
         chosen, urls, owners = [], self.urls.copy(), self.owners.copy()
         for what, url, owner_key in candidates:
@@ -92,7 +93,7 @@ class Sender(Generic[T]):
 
     def outcomes(self) -> list[tuple[T, Outcome]]:
         """Those that came since the last call."""
-        found = []
+        found: list[tuple[T, Outcome]] = []
         while True:
             try:
                 message, outcome = self.done.get_nowait()

@@ -12,6 +12,7 @@ from api.jobs import lifecycle
 from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, JobEnding, Worker
 from api.jobs.store import outbox
+from api.jobs.webhooks import Webhook
 from tests.jobs.conftest import at_once, expire_lease
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +66,22 @@ def test_every_way_to_an_end_writes_one_row(end: Callable[[Claim], None], submit
     ending, now = JobEnding.objects.get(), Job.objects.get()
     assert (ending.job_id, ending.kind, ending.model_id, ending.owner_key) == (job.pk, "noop", "starter", "bob")
     assert (ending.status, ending.created_at, ending.counted) == (ENDS[end], now.finished_at, False)
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
+def test_a_webhook_is_kept_with_the_end_until_it_is_dispatched(end: Callable[[Claim], None], submit, claim):
+    job = submit(webhook=Webhook("https://example.com/"))
+    end(claim)
+    ending = JobEnding.objects.get()
+    assert (ending.webhook, ending.dispatched) == (job.webhook, False)
+    with transaction.atomic():
+        assert [row.pk for row in outbox.take_unread("dispatched", [ending.pk, 10**9])] == [ending.pk]
+    assert (JobEnding.objects.get().dispatched, JobEnding.objects.get().counted) == (True, False)
+
+
+def test_where_no_webhook_is_set_there_is_nothing_to_dispatch(submit):
+    lifecycle.cancel_job(job=submit())
+    assert (JobEnding.objects.get().webhook, JobEnding.objects.get().dispatched) == (None, True)
 
 
 def test_it_tells_how_long_the_job_ran(submit, claim):
@@ -133,10 +150,11 @@ def test_a_reader_that_fails_gets_the_rows_again(submit):
 def test_rows_are_deleted_that_were_read_and_are_old(settings):
     settings.EVENT_RETENTION_HOURS = 1
     known = {"job_id": "0197c0de-0000-7000-8000-000000000000", "kind": "noop", "owner_key": "alice", "status": "failed"}
-    for hours, counted in [(2, True), (2, False), (0, True)]:
-        JobEnding.objects.create(**known, created_at=Now() - timedelta(hours=hours), counted=counted)
+    for hours, counted, dispatched in [(2, True, True), (2, False, True), (2, True, False), (0, True, True)]:
+        JobEnding.objects.create(**known, created_at=Now() - timedelta(hours=hours), counted=counted, dispatched=dispatched)
     outbox.delete_read_endings()
-    assert list(JobEnding.objects.values_list("counted", flat=True)) == [False, True]
+    left = list(JobEnding.objects.values_list("counted", "dispatched"))
+    assert left == [(False, True), (True, False), (True, True)]
 
 
 def test_a_lost_lease_ends_once(submit, claim, worker: Worker):

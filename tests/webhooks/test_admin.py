@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
@@ -89,10 +90,7 @@ def test_a_key_that_is_switched_off_is_sent_nothing_more(
     turn_until(reader, lambda: Delivery.objects.filter(attempts=1).count() == 2)
     row = KeyWebhook.objects.get(owner_key="")
     body = {"url": row.url, "events": ["completed"]}
-    assert (
-        "1 deliveries that waited were stopped"
-        in admin_client.post(f"{KEYS}{row.pk}/change/", body, follow=True).content.decode()
-    )
+    assert "1 waiting delivery was stopped" in admin_client.post(f"{KEYS}{row.pk}/change/", body, follow=True).content.decode()
     states = {each.owner_key: each.status for each in Delivery.objects.all()}
     assert states == {"local": "stopped", "alice": "pending"}
     defaults.forget()
@@ -131,8 +129,6 @@ def test_what_waits_can_be_stopped(admin_client: Client, submit: Any, reader: We
 
 
 def test_one_who_may_look_may_not_act(client: Client, django_user_model: Any) -> None:
-    from django.contrib.auth.models import Permission
-
     person = django_user_model.objects.create_user("onlooker", password="a password", is_staff=True)
     person.user_permissions.add(Permission.objects.get(codename="view_delivery"))
     client.force_login(person)

@@ -1,8 +1,11 @@
 """The field `webhook` of every request that makes a job."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from api.access.services import create_key
@@ -38,8 +41,6 @@ def test_every_request_that_makes_a_job_takes_it(client: Client, path: str, body
 
 @pytest.mark.parametrize("path", FORMS)
 def test_a_form_has_it_as_text(client: Client, path: str) -> None:
-    import json
-
     body = {name: value if isinstance(value, str | int) else json.dumps(value) for name, value in BODIES[path]().items()}
     for sent in (URL, json.dumps({"url": URL})):
         reply = client.post(path, {**body, "webhook": sent}, headers=ASYNC)
@@ -135,8 +136,6 @@ def test_a_preset_has_none(client: Client) -> None:
 
 
 def test_a_picture_sent_as_a_file_goes_with_it(client: Client) -> None:
-    from django.core.files.uploadedfile import SimpleUploadedFile
-
     form = {"prompt": "a", "image": SimpleUploadedFile("a.png", png()), "webhook": URL}
     assert client.post("/api/img2img/", form, headers=ASYNC).json()["webhook"]["url"] == URL
 
@@ -154,3 +153,19 @@ def test_another_key_does_not_see_it(client: Client) -> None:
         for key in (mine, others)
     ]
     assert answers == [200, 404]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/generate", {"prompt": "a lake"}), ("/score", {"image": base64.b64encode(png()).decode()})]
+)
+def test_the_older_servers_take_it_beside_their_own_fields(client: Client, path: str, body: dict[str, Any]) -> None:
+    sent = {**body, "webhook": BOTH}
+    assert client.post(path, sent, content_type="application/json", headers=ASYNC).status_code == 202
+    assert Job.objects.get().webhook["url"] == URL
+    refused = client.post(path, {**body, "webhook": "x"}, content_type="application/json", headers=ASYNC)
+    assert (refused.status_code, "webhook" in refused.json()["detail"]) == (400, True)
+
+
+def test_openai_chats_name_the_field_in_their_own_form(client: Client) -> None:
+    refused = post(client, "/v1/chat/completions", webhook={"url": "http://10.0.0.1/"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "webhook.url")

@@ -37,7 +37,7 @@ SCHEMA: dict[str, Any] = {
 
 
 class WebhookUrlField(serializers.CharField):
-    def to_internal_value(self, data: object) -> str:
+    def to_internal_value(self, data: Any) -> str:
         url: str = super().to_internal_value(data)
         if error := url_error(url):
             raise ValidationError(error, code="url_not_allowed")
