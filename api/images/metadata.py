@@ -83,7 +83,7 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         "Version": "Darkroom",
     }
     lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value not in (None, "")))
-    return "\n".join(lines)
+    return "\n".join(lines).lstrip("\n")
 
 
 def _seeds(parameters: Mapping[str, Any]) -> JsonObject:
