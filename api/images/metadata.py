@@ -61,7 +61,8 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
     if parameters.get("negative_prompt"):
         lines.append(f"Negative prompt: {parameters['negative_prompt']}")
     skipped, hires, upscale = parameters.get("clip_skip"), parameters.get("hires") or {}, parameters.get("upscale") or {}
-    if hires or upscale:  # the size is that of the first pass
+    grid = parameters.get("grid") or {}
+    if hires or upscale or grid:  # the size is that of the first pass, and of the first cell
         width, height = parameters.get("width", width), parameters.get("height", height)
     sampler, schedule = scheduler_labels(parameters.get("scheduler"))
     settings: JsonObject = {
@@ -85,11 +86,12 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         "Clip skip": skipped + 1 if skipped else None,  # theirs counts the last layer as one
         **{f"ControlNet {number}": _control(control) for number, control in enumerate(parameters.get("control") or ())},
         **{f"IP-Adapter {number}": _image_prompt(use) for number, use in enumerate(parameters.get("ip_adapter") or ())},
+        **_axes(grid),
         "Prompt syntax": parameters.get("prompt_syntax"),
         "Version": "Darkroom",
     }
     lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value not in (None, "")))
-    return "\n".join(lines)
+    return "\n".join(lines).lstrip("\n")
 
 
 def _seeds(parameters: Mapping[str, Any]) -> JsonObject:
@@ -98,6 +100,19 @@ def _seeds(parameters: Mapping[str, Any]) -> JsonObject:
     if not variation or variation["strength"] == 1 or variation["earlier"]:  # they mix two seeds, no more
         return {"Seed": own}
     return {"Seed": variation["seed"], "Variation seed": own, "Variation seed strength": float(variation["strength"])}
+
+
+def _axes(grid: Mapping[str, Any]) -> JsonObject:
+    """As AUTOMATIC1111's script writes it."""
+    said: JsonObject = {"Script": "X/Y/Z plot"} if grid else {}
+    for letter, axis in zip("XYZ", grid.get("axes") or (), strict=False):
+        field = f"{axis['field']} ({axis['part']})" if axis.get("part") else axis["field"]
+        said |= {f"{letter} Type": field, f"{letter} Values": ", ".join(map(_plain, axis["values"]))}
+    return said
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _area(parameters: Mapping[str, Any]) -> JsonObject:

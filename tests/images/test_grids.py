@@ -1,6 +1,8 @@
 """A grid through a real server and worker: its cells, its picture, its end."""
 
+import base64
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,23 @@ def test_the_picture_shows_each_cell_in_its_box(server: LiveServer, grid: dict[s
 def test_the_picture_is_made_from_its_cells(server: LiveServer, grid: dict[str, Any]) -> None:
     row = server.client.get(f"/api/images/{grid['result']['images'][0]['id']}/").json()
     assert [source["id"] for source in row["sources"]] == [cell["image"]["id"] for cell in grid["result"]["cells"]]
-    assert row["origin"] == "annotated"
+    assert row["origin"] == "grid"
+
+
+def test_the_picture_s_file_says_what_it_shows(server: LiveServer, grid: dict[str, Any]) -> None:
+    image = grid["result"]["images"][0]
+    texts = Image.open(io.BytesIO(server.client.get(image["url"]).content)).info
+    assert texts["parameters"].startswith("a red lake\nSteps: 2, ")
+    assert 'Script: X/Y/Z plot, X Type: prompt (red), X Values: "red, green, blue, grey", Y Type: steps' in texts["parameters"]
+    assert json.loads(texts["darkroom"])["grid"] == grid["params"]
+    by_file, by_id = (
+        server.client.post("/api/png-info/", json={"image": sent}).json()
+        for sent in (base64.b64encode(server.client.get(image["url"]).content).decode(), image["id"])
+    )
+    assert by_file["request"]["prompt"] == by_id["request"]["prompt"] == "a red lake"
+    assert by_file["request"]["seed"] == 42
+    for told in (by_file, by_id):
+        assert "The picture is a grid: the request is for one of its cells." in " ".join(told["warnings"])
 
 
 def test_an_estimate_knows_what_the_history_tells(server: LiveServer, grid: dict[str, Any]) -> None:

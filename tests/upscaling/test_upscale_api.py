@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from api.images.models import GeneratedImage
 from api.images.upscaling.enlarging import TilesAsSteps
 from api.jobs.models import Job
 from api.model_loader import ModelLoader
+from tests.rows import make_picture
 from tests.upscaling.conftest import PATH
 from tests.vision.conftest import ASYNC, encoded, work
 
@@ -125,6 +127,45 @@ def test_the_picture_is_kept_as_upscaled_and_linked_to_its_source(upscale: Calla
     assert (kept["origin"], kept["source"], kept["prompt"]) == ("upscaled", source, None)
     assert [found["id"] for found in client.get(f"/api/images/?source={source}").json()["results"]] == [image["id"]]
     assert "image_base64" in client.get(f"/api/jobs/{job.pk}/?include=base64").json()["result"]["images"][0]
+
+
+def texts_of(job: Job) -> dict[str, Any]:
+    [image] = job.result["images"]
+    return dict(Image.open(io.BytesIO(read_file(StoredFile.objects.get(pk=image["id"])))).info)
+
+
+def test_the_file_says_how_it_was_enlarged(upscale: Callable[..., Job]) -> None:
+    job = upscale(image=encoded(scene()), model_id="lanczos", scale=3)
+    assert texts_of(job)["parameters"] == (
+        "Size: 120x72, Postprocess upscale by: 3, Postprocess upscaler: Lanczos, Version: Darkroom"
+    )
+    carried = json.loads(texts_of(job)["darkroom"])
+    assert carried == {
+        "upscale": {"model_id": "lanczos", "scale": 3}, "source_image": job.params["image"], "job": str(job.pk),
+    }  # fmt: skip
+
+
+def test_the_file_of_a_picture_that_was_made_here_is_a_request_for_the_enlarged_one(
+    upscale: Callable[..., Job], client: Client
+) -> None:
+    source = make_picture(owner_key="local", prompt="a red lake")
+    job = upscale(image=str(source.pk), model_id="lanczos")
+    assert texts_of(job)["parameters"].startswith("a red lake\n")
+    told = client.post("/api/png-info/", {"image": job.result["images"][0]["id"]}, content_type="application/json").json()
+    assert told["request"]["prompt"] == source.parameters.get("prompt", "a red lake")
+    assert (told["request"]["seed"], told["request"]["upscale"]) == (source.seed, {"model_id": "lanczos", "scale": 2})
+
+
+def test_a_picture_that_was_enlarged_twice_says_the_last_time_alone(upscale: Callable[..., Job]) -> None:
+    first = upscale(image=encoded(scene()), model_id="lanczos")
+    second = upscale(image=first.result["images"][0]["id"], model_id="lanczos", scale=4)
+    assert json.loads(texts_of(second)["darkroom"])["upscale"]["scale"] == 4
+    assert "prompt" not in json.loads(texts_of(second)["darkroom"])
+
+
+def test_where_files_carry_nothing_this_one_does_neither(upscale: Callable[..., Job], settings: Any) -> None:
+    settings.IMAGE_METADATA = False
+    assert texts_of(upscale(image=encoded(scene()), model_id="lanczos")) == {}
 
 
 def test_a_form_says_the_same(client: Client, loader: ModelLoader) -> None:

@@ -13,9 +13,9 @@ PARAMETERS = "parameters"
 
 
 def render_error(problem: Problem) -> JsonObject:
-    told = " ".join(f"{error['field']}: {error['detail']}" for error in problem["errors"] if error["field"])
+    sentences = " ".join(f"{error['field']}: {error['detail']}" for error in problem["errors"] if error["field"])
     code = problem["errors"][0]["code"] if problem["errors"] else problem["code"]
-    return {"error": told or problem["detail"], "error_type": code}
+    return {"error": sentences or problem["detail"], "error_type": code}
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.conf import settings
+
 from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
-from api.files.formats import FORMATS, encode
 from api.files.models import StoredFile
 from api.files.services import create_file, link_inputs, open_image
 from api.images.grids.axes import shape_of
@@ -18,6 +19,7 @@ from api.images.grids.estimate import cell_warnings, sizes_of
 from api.images.grids.layout import CellPlace, lay_out
 from api.images.grids.spec import GridSpec
 from api.images.handler import render_image
+from api.images.metadata import encode_image
 from api.images.models import GeneratedImage, ImageSource
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
@@ -157,9 +159,15 @@ def draw_grid(run: Run, children: list[Job]) -> GridOutput:
         files = StoredFile.objects.in_bulk([UUID(str(image["id"])) for image in map(picture_of, children) if image])
         slots = [place_cell(grid, index, child, files) for index, child in enumerate(children)]
     with run.measure("save"):
-        data = encode(grid.image, FORMATS[run.spec.output_format])
+        parameters = grid_parameters(run) if settings.IMAGE_METADATA else None
+        data = encode_image(grid.image, run.spec.output_format, parameters, run.warn)
         file = write_picture(data, grid.image, run.spec.output_format, provenance_of(run.spec, COMPOSED))
     return GridOutput(file, slots, children, layout.scale)
+
+
+def grid_parameters(run: Run) -> JsonObject:
+    """What the file carries: the first cell's request, and the grid that it is of."""
+    return {**run.spec.cell_specs[0].to_json(), "grid": Grid().render_params(run.spec), "job": str(run.id)}
 
 
 def place_cell(grid: GridPicture, index: int, child: Job, files: Mapping[UUID, StoredFile]) -> CellPlace:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from api.images.control.use import MOST_CONTROLS
+from api.images.grids.spec import MOST_AXES
 from api.images.ip_adapter.use import MOST_IMAGE_PROMPTS
 from api.images.png_info.found import Found, FoundLora, as_list, as_mapping, as_text, shown
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
@@ -35,6 +36,9 @@ TAKEN = tuple(one for one in fields_of(Txt2ImgSpec) if one.name not in (*READ_EL
 
 def read_darkroom(data: Mapping[str, Any]) -> Found:
     """A picture's own seed is in it, so the request is for this picture alone."""
+    grid = as_mapping(data.get("grid"))
+    if "axes" in data:  # a grid's row, as its job has it
+        grid, data = data, as_mapping(data.get("request"))
     found = Found("darkroom", as_text(data.get("prompt")), as_text(data.get("negative_prompt")))
     syntax = data.get("prompt_syntax")
     found.syntax = syntax if syntax in SYNTAXES else COMPEL
@@ -50,6 +54,8 @@ def read_darkroom(data: Mapping[str, Any]) -> Found:
     if data.get("image"):
         found.is_edited, found.strength = True, data.get("strength", USUAL_STRENGTH)
     found.warnings += describe_left_out(data)
+    if grid:
+        found.warnings.append(describe_grid(grid))
     return found
 
 
@@ -67,6 +73,12 @@ def describe_left_out(data: Mapping[str, Any]) -> Iterator[str]:
     prompts = [describe_control(as_mapping(one)) for one in as_list(data.get("ip_adapter"))[:MOST_IMAGE_PROMPTS]]
     if prompts:
         yield f"ip_adapter: left out, since its pictures aren't in the file: {'; '.join(prompts)}."
+
+
+def describe_grid(grid: Mapping[str, Any]) -> str:
+    axes = map(as_mapping, as_list(grid.get("axes"))[:MOST_AXES])
+    varied = "; ".join(f"{shown(axis.get('field'))}: {shown(axis.get('values'))}" for axis in axes)
+    return f"The picture is a grid: the request is for one of its cells. POST /api/grids/ takes its axes ({varied})."
 
 
 def describe_choice(data: Mapping[str, Any]) -> Iterator[str]:

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from django.conf import settings
 from PIL import Image, ImageOps
 
 from api.errors import DarkroomError
 from api.files import storage
 from api.files.decoding import flatten
 from api.files.errors import DiskFull
-from api.files.formats import FORMATS, encode
+from api.files.formats import FORMATS
 from api.files.services import link_inputs
 from api.images.handler import render_image
+from api.images.metadata import encode_image
 from api.images.models import GeneratedImage
 from api.images.services import record_derived
 from api.images.upscaling.enlarging import TilesAsSteps, enlarge
+from api.images.upscaling.parameters import file_parameters
 from api.images.upscaling.spec import UpscaleSpec
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
@@ -76,8 +79,10 @@ def save(run: Run, picture: Image.Image) -> storage.WrittenFile:
     if picture.mode == "RGBA" and not row.has_alpha:
         picture = flatten(picture, "RGB")
         run.warn(f"{row.label_with_article} has no transparency: the picture was laid on white.")
+    parameters = file_parameters(run.spec, run.id) if settings.IMAGE_METADATA else None
     with run.measure("save"):
         try:
-            return write_picture(encode(picture, row), picture, row.name, provenance_of(run.spec, ENHANCED))
+            data = encode_image(picture, row.name, parameters, run.warn)
+            return write_picture(data, picture, row.name, provenance_of(run.spec, ENHANCED))
         except DiskFull:
             raise DarkroomError("disk_full", 507, "The disk is full; the enlarged picture could not be kept.") from None
