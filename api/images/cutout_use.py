@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from api.catalog import LONGEST_NAME
 from api.specs import param
 

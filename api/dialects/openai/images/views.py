@@ -81,7 +81,9 @@ class ImagesView(OpenAIDialect):
             raise in_their_words(error, names) from None
 
     def read_body(self, data: object) -> ImageBody:
-        return read_image_body(data, self.fields_class().fields, self.serializer_class().fields, self.pictures)
+        """By the classes' fields, of which no request changes anything: an instance copies all of them."""
+        theirs, ours = self.fields_class._declared_fields, self.serializer_class._declared_fields
+        return read_image_body(data, theirs, ours, self.pictures)
 
     def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
         return data
