@@ -12,6 +12,8 @@ from api.problems import FieldError, Problem
 
 PREFIXES = ("/v1/", "/chat-server/")
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+CODES = {"content_filtered": "content_policy_violation", "prompt_refused": "content_policy_violation"}
+"""Of OpenAI's own where its clients look for one: LiteLLM makes an exception of its own of this."""
 PASSING = (408, 429, 503)
 """Statuses of what may be over in a moment."""
 AT_FAULT = {
@@ -27,7 +29,7 @@ AT_FAULT = {
 
 def envelope(status: int, code: str, message: str, param: str | None = None) -> JsonObject:
     kind = TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": param or AT_FAULT.get(code), "code": code}}
+    return {"error": {"message": message, "type": kind, "param": param or AT_FAULT.get(code), "code": CODES.get(code, code)}}
 
 
 def render_error(problem: Problem) -> JsonObject:

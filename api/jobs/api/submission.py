@@ -39,6 +39,8 @@ class Submission:
     link: Callable[[Job], None] | None = field(default=None, compare=False)
     warnings: tuple[str, ...] = ()
     """What the request's own words show and the spec no longer does."""
+    joins_equal: bool = False
+    """Whether it means an equal one of the same owner and API that is still under way, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ def fingerprint(submission: Submission, webhook: Webhook | None) -> str:
     return hashlib.sha256(json.dumps(all_asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def find_equal(body_hash: str, *, owner_key: str, source: str) -> Job | None:
+    """The newest job under way that was asked in the same words."""
+    equal = Job.objects.filter(owner_key=owner_key, status__in=ACTIVE, source=source, body_hash=body_hash)
+    return equal.order_by("-id").first()
+
+
 def submit(
     submission: Submission,
     *,
@@ -90,6 +98,11 @@ def submit(
     webhook: Webhook | None = None,
     origin: str = "",
 ) -> Job:
+    body_hash = fingerprint(submission, webhook)
+    if submission.joins_equal and idempotency_key is None:
+        earlier = find_equal(body_hash, owner_key=principal.owner_key, source=source)
+        if earlier is not None:
+            return earlier
     return submit_job(
         spec=submission.spec,
         priority=submission.priority,
@@ -98,15 +111,9 @@ def submit(
         source=source,
         limits=principal.limits,
         idempotency_key=idempotency_key,
-        body_hash=fingerprint(submission, webhook),
+        body_hash=body_hash,
         link=submission.link,
         warnings=submission.warnings,
         webhook=webhook,
         origin=origin,
     )
-
-
-def find_under_way(submission: Submission, *, principal: Any, source: str, webhook: Webhook | None = None) -> Job | None:
-    """The newest job of this owner and API that was asked in the same words and has not ended."""
-    equal = Job.objects.filter(owner_key=principal.owner_key, status__in=ACTIVE, source=source, kind=submission.spec.kind)
-    return equal.filter(body_hash=fingerprint(submission, webhook)).order_by("-id").first()

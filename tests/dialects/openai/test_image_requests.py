@@ -13,12 +13,14 @@ from django.test import Client
 from PIL import Image
 
 from api.access.services import create_key
+from api.dialects.openai.errors import render_error
 from api.dialects.openai.images.fields import CUT_OUT
 from api.files.models import StoredFile
 from api.files.services import open_image
 from api.images.metadata import encode_image
 from api.jobs.models import Job
 from api.jobs.states import Status
+from api.problems import problem_body
 from tests.dialects.openai.conftest import blue, mask, to_png
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -371,6 +373,14 @@ def test_too_many_jobs_may_be_tried_again(send: Send) -> None:
     send(GENERATIONS, prompt="a lake", headers=headers)
     reply = send(GENERATIONS, prompt="a lake", headers=headers)
     assert (error_of(reply, 429)["type"], reply["x-should-retry"]) == ("rate_limit_error", "true")
+
+
+@pytest.mark.parametrize("code", ["content_filtered", "prompt_refused"])
+def test_what_is_withheld_has_the_code_that_clients_look_for(code: str) -> None:
+    error: Any = render_error(problem_body(400, code, "It is withheld."))["error"]
+    assert error == {
+        "message": "It is withheld.", "type": "invalid_request_error", "param": None, "code": "content_policy_violation"
+    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- LocalAI's detection

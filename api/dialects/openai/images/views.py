@@ -30,7 +30,7 @@ from api.dialects.openai.images.streaming import PictureStream
 from api.dialects.openai.images.variations import find_prompt
 from api.files.models import StoredFile
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
-from api.jobs.api.submission import Submission, find_under_way
+from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.json_types import JsonObject
 
@@ -70,6 +70,7 @@ class ImagesView(OpenAIDialect):
             submission,
             fingerprint=[submission.fingerprint, quality],
             warnings=(*submission.warnings, *self.warnings, *describe_fields(theirs)),
+            joins_equal=is_retry(request),
         )
 
     def resolve(self, data: JsonObject, steps_factor: float, names: Mapping[str, str]) -> Submission:
@@ -81,18 +82,12 @@ class ImagesView(OpenAIDialect):
             raise in_their_words(error, names) from None
 
     def read_body(self, data: object) -> ImageBody:
-        return read_image_body(data, self.fields_class().fields, self.serializer_class().fields, self.pictures)
+        """By the classes' fields, of which no request changes anything: an instance copies all of them."""
+        theirs, ours = self.fields_class._declared_fields, self.serializer_class._declared_fields
+        return read_image_body(data, theirs, ours, self.pictures)
 
     def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
         return data
-
-    def submit(self, submission: Submission, idempotency_key: str | None) -> Job:
-        """An SDK that asks again, in the same words, for what is still under way means that."""
-        if idempotency_key is None and is_retry(self.request):
-            earlier = find_under_way(submission, principal=self.principal, source=self.source, webhook=self.webhook)
-            if earlier is not None:
-                return earlier
-        return super().submit(submission, idempotency_key)
 
     def render(self, job: Job) -> HttpResponse:
         return JsonResponse(pictures_answer(job, self.result(job)["images"], self.form))
@@ -158,5 +153,6 @@ class VariationsView(ImagesView):
 
 
 def is_retry(request: Request) -> bool:
+    """Whether an SDK asks again, because it waited too long or lost its connection: what is still under way is then what it means."""
     count = request.headers.get(RETRY_COUNT, "")
     return count.isascii() and count.isdigit() and count.strip("0") != ""
