@@ -67,6 +67,7 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         "CFG scale": parameters.get("guidance_scale"),
         **_seeds(parameters),
         "Size": f"{width}x{height}",
+        "Model hash": parameters.get("model_hash"),
         "Model": parameters.get("model_id"),
         "Denoising strength": parameters.get("strength", hires.get("strength")),
         "Mask blur": parameters.get("mask_blur") or None,

@@ -15,7 +15,7 @@ from config.catalog import get_catalog
 
 VERSION = "Darkroom"
 TIMESTAMP = "%Y%m%d%H%M%S"
-OF_THE_INFO = {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Clip skip", "Version", "Prompt syntax",
+OF_THE_INFO = {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash", "Clip skip", "Version", "Prompt syntax",
                "Variation seed", "Variation seed strength", "Denoising strength"}  # fmt: skip
 """Settings of the infotext that have a key of their own in `info`."""
 
@@ -23,7 +23,9 @@ OF_THE_INFO = {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Clip s
 def make_info(job: Job, body: Mapping[str, Any], words: tuple[str, str], images: Sequence[Mapping[str, Any]]) -> str:
     """JSON as text; `words`: the prompts with their styles. Beside A1111's keys it has `warnings` and `job`, which are ours."""
     params, count = job.params, max(1, len(images))
-    texts = [infotext({**params, "seed": image["seed"]}, image["width"], image["height"]) for image in images]
+    model = describe_model(job.model_id)
+    of_all = {**params, "model_hash": model["sd_model_hash"]}
+    texts = [infotext({**of_all, "seed": image["seed"]}, image["width"], image["height"]) for image in images]
     hires, skipped = params.get("hires") or {}, params.get("clip_skip")
     info: JsonObject = {
         "prompt": words[0],
@@ -41,7 +43,7 @@ def make_info(job: Job, body: Mapping[str, Any], words: tuple[str, str], images:
         "batch_size": body["batch_size"],
         "restore_faces": body["restore_faces"],
         "face_restoration_model": None,
-        **describe_model(job.model_id),
+        **model,
         "denoising_strength": params.get("strength", hires.get("strength")),
         "extra_generation_params": extra_params(texts[0]) if texts else {},
         "index_of_first_image": 0,

@@ -29,9 +29,14 @@ NAMES = [CHECKPOINT, CHECKPOINT_HASH, *DEFAULTS]
 
 def get(principal: Principal) -> dict[str, Any]:
     """All options as they are for this principal; `sd_model_checkpoint` is a title, for `find_checkpoint`."""
-    row = A1111Options.objects.filter(owner_key=principal.owner_key).first()
-    values = {**DEFAULTS, **(row.values if row else {})}
+    values = values_of(principal)
     return {**values, **describe_checkpoint(values.get(CHECKPOINT))}
+
+
+def values_of(principal: Principal) -> dict[str, Any]:
+    """The same without what is said of the model: `sd_model_checkpoint` is its id, and missing where none was chosen."""
+    row = A1111Options.objects.filter(owner_key=principal.owner_key).first()
+    return {**DEFAULTS, **(row.values if row else {})}
 
 
 def describe_checkpoint(model_id: Any) -> dict[str, str]:

@@ -12,6 +12,7 @@ from api.dialects.a1111 import options
 from api.dialects.a1111.checkpoints import find_checkpoint
 from api.dialects.a1111.errors import RequestRefused
 from api.dialects.a1111.option_table import CHECKPOINT, CHECKPOINT_HASH, CLIP_SKIP, FORMAT, FORMAT_NAMES, HONOURED
+from api.images.serializers import find_default
 from api.json_types import JsonObject
 
 FIELD = "override_settings"
@@ -28,8 +29,8 @@ class Overrides:
 def read_overrides(principal: Principal, sent: Mapping[str, Any]) -> Overrides:
     """Raises RequestRefused for what is asked of generation and can't be; other options that can't be set are a sentence."""
     values, warnings = read_sent({name: value for name, value in sent.items() if value is not None and value != ""})
-    both = {**options.get(principal), **values}
-    entry = find_model(both[CHECKPOINT], is_sent=CHECKPOINT in values)
+    both = {**options.values_of(principal), **values}
+    entry = find_model(both.get(CHECKPOINT), is_sent=CHECKPOINT in values)
     request: JsonObject = {"model_id": entry.id, "output_format": FORMAT_NAMES[both[FORMAT]]}
     if both[CLIP_SKIP] > 1:
         request["clip_skip"] = int(both[CLIP_SKIP]) - 1  # theirs counts the last layer as one
@@ -53,7 +54,7 @@ def read_sent(sent: Mapping[str, Any]) -> tuple[JsonObject, list[str]]:
 
 def find_model(name: Any, *, is_sent: bool) -> ModelEntry:
     try:
-        return find_checkpoint(name)
+        return find_checkpoint(name) if name else find_default(None)
     except ValidationError as error:
         raise refused(CHECKPOINT, error, FIELD if is_sent else "options") from None
 

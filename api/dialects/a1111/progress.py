@@ -122,7 +122,7 @@ class StopView(A1111View):
 
 
 def shows_previews(view: A1111View) -> bool:
-    return bool(options.get(view.principal)[PREVIEWS])
+    return bool(options.values_of(view.principal)[PREVIEWS])
 
 
 def fraction_of(job: Job) -> float:
