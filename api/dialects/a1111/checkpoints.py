@@ -8,6 +8,7 @@ from rest_framework.exceptions import ValidationError
 from api.catalog import LONGEST_NAME, TEXT_TO_IMAGE, ModelEntry, UnknownModel
 from api.images.png_info.resolving import find_model, names_like
 from api.images.serializers import find_default
+from api.library.entries import SOURCE
 from api.library.models import MODEL_KINDS, LibraryFile
 from api.system.selectors import is_available
 from config.catalog import get_catalog
@@ -48,7 +49,8 @@ def is_offered(entry: ModelEntry) -> bool:
 
 
 def checkpoint_of(entry: ModelEntry) -> Checkpoint:
-    return as_checkpoint(entry, LibraryFile.objects.filter(entry_id=entry.id).first())
+    is_file = entry.source == SOURCE
+    return as_checkpoint(entry, LibraryFile.objects.filter(entry_id=entry.id).first() if is_file else None)
 
 
 def as_checkpoint(entry: ModelEntry, row: LibraryFile | None) -> Checkpoint:
