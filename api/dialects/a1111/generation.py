@@ -13,6 +13,7 @@ from api.dialects.a1111.errors import RequestRefused, renamed
 from api.dialects.a1111.fields import GenerationFields, Img2ImgFields, Txt2ImgFields
 from api.dialects.a1111.hires import put_hires
 from api.dialects.a1111.info import make_echo, make_info
+from api.dialects.a1111.infotext import fill_from_infotext
 from api.dialects.a1111.painting import put_painting
 from api.dialects.a1111.scripts import put_scripts
 from api.dialects.a1111.tasks import naming
@@ -34,7 +35,7 @@ class GenerationView(A1111Dialect):
 
     def parse(self, request: Request) -> Submission:
         try:
-            self.body = self.fields.run_validation(request.data)
+            self.body = self.fields.run_validation(fill_from_infotext(request.data))
         except ValidationError as error:
             raise RequestRefused(error.detail) from None
         translated = translate(self.body, self.principal)
