@@ -1,5 +1,6 @@
 """Default deny: every address, without a key and with another owner's."""
 
+import base64
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -58,6 +59,24 @@ def test_a_stranger_is_told_to_bring_a_key(stranger: Client, method: str, addres
     reply = getattr(stranger, method)(address)
     assert reply.status_code == 401
     assert reply["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.django_db(transaction=True)  # some look from a thread of their own
+@pytest.mark.parametrize("address", [address for method, address in closed_addresses() if method == "get"])
+def test_a_key_opens_as_basics_password_what_it_opens_as_bearer(outside: Client, address: str) -> None:
+    _, token = create_key(name="a client")
+    credentials = base64.b64encode(f"anyone:{token}".encode()).decode()
+    reply, plain = (
+        outside.get(address, headers={"Authorization": f"Basic {credentials}"}),
+        outside.get(address, headers=bearer(token)),
+    )
+    assert reply.status_code == plain.status_code != 401
+
+
+@pytest.mark.parametrize(("method", "address"), list(closed_addresses()))
+def test_a_wrong_password_is_told_with_its_own_challenge(stranger: Client, method: str, address: str) -> None:
+    reply = getattr(stranger, method)(address, headers={"Authorization": "Basic YW55b25lOndyb25n"})
+    assert (reply.status_code, reply["WWW-Authenticate"].partition(" ")[0]) == (401, "Basic")
 
 
 @pytest.mark.parametrize("address", [address for address in addresses() if is_page(address)])

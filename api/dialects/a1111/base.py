@@ -1,6 +1,6 @@
 """What the views of the AUTOMATIC1111 dialect share. They stand apart from the OpenAPI document: its clients have A1111's own built in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from django.http import HttpResponse, JsonResponse
@@ -16,7 +16,7 @@ from api.json_types import JsonObject
 from api.problems import Problem
 from api.strict import AlwaysJson, JsonParser
 
-ANY_PARSERS = APIView.parser_classes
+ANY_PARSERS = [*APIView.parser_classes]
 """Of what needs no body: an empty form is none, either."""
 PATIENCE_SECONDS = 86_400.0
 """A1111's clients know no 202: they are answered when it is done, or leave when they have waited long enough."""
@@ -31,7 +31,7 @@ class JsonWithoutType(AlwaysJson):
 
 class A1111View(APIView):
     schema = None
-    parser_classes = [JsonParser]
+    parser_classes: Sequence[Any] = [JsonParser]
     content_negotiation_class = JsonWithoutType
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:

@@ -8,7 +8,8 @@ from rest_framework.exceptions import ValidationError
 from api.catalog import LONGEST_NAME, TEXT_TO_IMAGE, ModelEntry, UnknownModel
 from api.images.png_info.resolving import find_model, names_like
 from api.images.serializers import find_default
-from api.library.models import LibraryFile
+from api.library.entries import SOURCE
+from api.library.models import MODEL_KINDS, LibraryFile
 from api.system.selectors import is_available
 from config.catalog import get_catalog
 
@@ -38,7 +39,8 @@ class Checkpoint:
 def list_checkpoints() -> list[Checkpoint]:
     """What can be used without a download, and the default model in any case."""
     entries = {entry.id: entry for entry in [find_default(None), *get_catalog().of_task(TEXT_TO_IMAGE)] if is_offered(entry)}
-    rows = {row.entry_id: row for row in LibraryFile.objects.filter(entry_id__in=entries)}
+    files = LibraryFile.objects.usable().filter(kind__in=MODEL_KINDS)
+    rows = {row.entry_id: row for row in files if row.entry_id in entries}
     return [as_checkpoint(entry, rows.get(entry.id)) for entry in entries.values()]
 
 
@@ -47,7 +49,8 @@ def is_offered(entry: ModelEntry) -> bool:
 
 
 def checkpoint_of(entry: ModelEntry) -> Checkpoint:
-    return as_checkpoint(entry, LibraryFile.objects.filter(entry_id=entry.id).first())
+    is_file = entry.source == SOURCE
+    return as_checkpoint(entry, LibraryFile.objects.filter(entry_id=entry.id).first() if is_file else None)
 
 
 def as_checkpoint(entry: ModelEntry, row: LibraryFile | None) -> Checkpoint:

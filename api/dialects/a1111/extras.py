@@ -109,7 +109,7 @@ class ExtrasView(A1111Dialect):
 
     def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         self.read_body(request)
-        if self.body["upscaler_1"] != NONE:
+        if self.body["upscaler_1"] not in (NONE, ""):
             return self.submit_all(request)
         kept = [base64.b64encode(read_file(self.stored(field, sent))).decode() for field, sent in self.pictures()]
         return JsonResponse(self.answer_with(kept, ""))
