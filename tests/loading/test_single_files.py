@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +11,17 @@ import torch
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.errors import DarkroomError
 from api.loading.device_memory import weight_bytes
 from api.loading.pipelines import build_pipeline, estimate_bytes, pipeline_for_task
 from tests.loading import originals
+from tests.loading.single_file_models import FAMILIES, entry_of, load, refusal, single_file
 from tests.models.tiny import (
     build_tiny_inpainting_sd,
     build_tiny_inpainting_sdxl,
-    build_tiny_sd,
-    build_tiny_sd2,
-    build_tiny_sd3,
-    build_tiny_sdxl,
 )
 
+pytestmark = pytest.mark.usefixtures("no_sockets")
 FP8 = torch.float8_e4m3fn
-FAMILIES: dict[str, tuple[Callable[..., Path], Callable[[Path], originals.Tensors]]] = {
-    "sd1": (build_tiny_sd, originals.sd1),
-    "sd2": (build_tiny_sd2, originals.sd2),
-    "sdxl": (build_tiny_sdxl, originals.sdxl),
-    "sd3": (build_tiny_sd3, originals.sd3),
-}
-
-
-@pytest.fixture(autouse=True)
-def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **options: object) -> None:
-        raise AssertionError("a load must not use the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-
-@pytest.fixture
-def device() -> Device:
-    return Device("cpu", 0, "CPU", torch.float32, False, 2**34)
-
-
-def entry_of(file: Path, **fields: Any) -> ModelEntry:
-    return ModelEntry(id="mine", name="Mine", path=file, single_file=True, base="base", **fields)
 
 
 def folder_entry(folder: Path) -> ModelEntry:
@@ -64,34 +35,6 @@ def picture(pipeline: Any) -> torch.Tensor:
         "a red cat at sunset", num_inference_steps=2, height=64, width=64, generator=generator, output_type="pt", **options
     )
     return made.images
-
-
-def single_file(folder: Path, family: str, **changes: torch.Tensor) -> Path:
-    """The file that has the weights of a folder, with some tensors replaced or added."""
-    tensors = FAMILIES[family][1](folder) | changes
-    return originals.write(folder.parent / f"{family}.safetensors", tensors)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`sd1`, `sdxl` … and, with other weights, `sd1-base` …, which entries name as their base."""
-    root = tmp_path_factory.mktemp("folders")
-    for family, (build, _) in FAMILIES.items():
-        build(root / family)
-        build(root / f"{family}-base", seed=1)
-    return root
-
-
-def load(folders: Path, device: Device, base: str, file: Path, **fields: Any) -> Any:
-    return build_pipeline(entry_of(file, **fields), file, device, folders / f"{base}-base")
-
-
-def refusal(folders: Path, device: Device, base: str, file: Path, **fields: Any) -> str:
-    with pytest.raises(DarkroomError) as caught:
-        load(folders, device, base, file, **fields)
-    assert caught.value.status == 422
-    assert str(folders) not in caught.value.detail
-    return caught.value.detail
 
 
 # -- Equal pictures ----------------------------------------------------------------------------------------------------------
@@ -319,98 +262,3 @@ def test_the_scheduler_is_told_what_the_model_predicts(
     assert (config.prediction_type, config.rescale_betas_zero_snr) == wanted
     if wanted[1]:
         assert config.timestep_spacing == "trailing"
-
-
-# -- What is refused ---------------------------------------------------------------------------------------------------------
-
-Q = f"{originals.UNET}middle_block.1.transformer_blocks.0.attn1.to_q.weight"
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({Q: None}, "unet in sd1.safetensors does not fit a model of its kind: it lacks the tensor mid_block.attentions.0"),
-        ({Q: torch.zeros(8, 8)}, f"the tensor {Q} has the shape [8, 8], and [32, 32] is wanted"),
-        ({f"{originals.UNET}input_blocks.9.0.in_layers.0.weight": torch.zeros(4)}, f"no place there, such as {originals.UNET}input_b"),
-        ({f"{originals.UNET}mystery": torch.zeros(4)}, f"no place there, such as {originals.UNET}mystery"),
-        ({f"{originals.VAE}decoder.norm_out.weight": None}, "vae in sd1.safetensors"),
-        ({"cond_stage_model.transformer.text_model.final_layer_norm.weight": None}, "text_encoder in sd1.safetensors"),
-        ({Q: torch.full((32, 32), torch.nan)}, f"{Q} in sd1.safetensors has values that are not numbers"),
-        ({Q: torch.full((32, 32), torch.inf)}, "has values that are not numbers"),
-        ({Q: torch.zeros(32, 32, dtype=torch.int8)}, "is of the dtype I8"),
-        ({f"{originals.UNET}input_blocks.0.0.weight": torch.zeros(16, 8, 3, 3)}, "a picture to edit by an instruction"),
-    ],
-)  # fmt: skip
-def test_a_file_that_does_not_fit_is_refused_by_component_and_key(
-    folders: Path, device: Device, changes: dict[str, torch.Tensor | None], said: str
-) -> None:
-    tensors = originals.sd1(folders / "sd1")
-    kept = {name: tensor for name, tensor in (tensors | changes).items() if tensor is not None}
-    file = originals.write(folders / "sd1.safetensors", kept)
-    assert said in refusal(folders, device, "sd1", file)
-
-
-def test_no_weights_are_read_before_the_header_fits(folders: Path, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.loading.single_files.weights.safe_open", None)
-    tensors = {name: tensor for name, tensor in originals.sd1(folders / "sd1").items() if name != Q}
-    assert "lacks the tensor" in refusal(folders, device, "sd1", originals.write(folders / "sd1.safetensors", tensors))
-
-
-def test_values_too_large_for_half_precision_are_named(folders: Path, device: Device) -> None:
-    half = replace(device, dtype=torch.float16)
-    file = single_file(folders / "sd1", "sd1", **{Q: torch.full((32, 32), 1e6)})
-    assert f"{Q} in sd1.safetensors has values too large for float16" in refusal(folders, half, "sd1", file)
-
-
-def test_averaged_weights_alone_are_refused(folders: Path, tmp_path: Path, device: Device) -> None:
-    tensors = {
-        name.replace(originals.UNET, "model_ema.diffusion_model"): tensor
-        for name, tensor in originals.sd1(folders / "sd1").items()
-    }
-    detail = refusal(folders, device, "sd1", originals.write(tmp_path / "x.safetensors", tensors))
-    assert "averaged weights" in detail
-
-
-def test_a_lora_is_told_where_it_belongs(folders: Path, tmp_path: Path, device: Device) -> None:
-    file = originals.write(tmp_path / "x.safetensors", {"lora_unet_x.lora_down.weight": torch.zeros(4, 4)})
-    assert "[adapters]" in refusal(folders, device, "sd1", file)
-
-
-def test_a_family_that_the_catalog_says_otherwise_is_refused(folders: Path, device: Device) -> None:
-    detail = refusal(folders, device, "sd1", single_file(folders / "sd1", "sd1"), family="sdxl")
-    assert "the catalog says that it is sdxl, and sd1.safetensors is sd1" in detail
-
-
-@pytest.mark.parametrize(
-    ("prefix", "said"),
-    [(originals.VAE, "it has no vae; name one in the catalog"), ("cond_stage_model.", "it has no text_encoder; name a model")],
-)
-def test_a_part_that_is_nowhere_is_named_with_the_remedy(
-    folders: Path, tmp_path: Path, device: Device, prefix: str, said: str
-) -> None:
-    tensors = {name: tensor for name, tensor in originals.sd1(folders / "sd1").items() if not name.startswith(prefix)}
-    file = originals.write(tmp_path / "x.safetensors", tensors)
-    with pytest.raises(DarkroomError) as caught:
-        build_pipeline(ModelEntry(id="mine", name="Mine", path=file, single_file=True), file, device)
-    assert said in caught.value.detail
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "is empty"),
-        (b"\x80\x02" + bytes(40), "pickle"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
-    ],
-)
-def test_a_damaged_file_says_how(folders: Path, tmp_path: Path, device: Device, content: bytes, said: str) -> None:
-    (tmp_path / "x.safetensors").write_bytes(content)
-    detail = refusal(folders, device, "sd1", tmp_path / "x.safetensors")
-    assert "The file x.safetensors of Mine is damaged" in detail
-    assert said in detail
-
-
-def test_a_file_cut_off_is_refused(folders: Path, device: Device) -> None:
-    file = single_file(folders / "sd1", "sd1")
-    file.write_bytes(file.read_bytes()[:-100])
-    assert "cut off" in refusal(folders, device, "sd1", file)

@@ -12,7 +12,7 @@ from api.starter.architecture import WEIGHTS
 from api.starter.cutout.drawings import SIZE, draw, for_evaluation, for_training, moved
 from api.starter.cutout.network import CutoutNetwork
 from api.starter.cutout_figures import FOLDER, MODEL, measure_cutout
-from api.starter.training import cutout
+from api.starter.training import cutout, from_drawings
 from api.starter.world.scene import Scene
 from api.starter.world.shapes import Group, Shapes
 
@@ -68,7 +68,7 @@ def test_its_card_has_its_figures() -> None:
 
 def test_training_goes_on_from_its_checkpoint_and_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutout, "UNSEEN", 2)
-    monkeypatch.setattr(cutout, "BATCH", 2)
+    monkeypatch.setattr(from_drawings, "BATCH", 2)
     monkeypatch.setattr("api.starter.cutout_figures.DRAWINGS", 12)
     (tmp_path / FOLDER).mkdir()
     cutout.train_cutout(tmp_path, 0.03, torch.device("cpu"), tmp_path)

@@ -22,8 +22,9 @@ from api.starter.detector.losses import assign, complete_iou, detector_loss, iou
 from api.starter.detector.network import Detector, Exported, boxes_of, cells
 from api.starter.detector_figures import FOLDER, card_rows, on_drawings, on_samples
 from api.starter.evaluation import scene_prompts
-from api.starter.training import detector
-from api.starter.training.detector import as_batch, train_detector, trainer_of
+from api.starter.training import detector, from_drawings
+from api.starter.training.detector import train_detector
+from api.starter.training.from_drawings import as_batch, trainer_of
 from api.starter.training.run import need_checkpoint
 from api.starter.world.labels import NAMES
 from api.vision.backends.yolo import detect_yolo
@@ -158,7 +159,7 @@ def test_training_goes_on_from_its_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(detector, "UNSEEN", 12)
-    monkeypatch.setattr(detector, "BATCH", 2)
+    monkeypatch.setattr(from_drawings, "BATCH", 2)
     train_detector(tmp_path, 0.01, torch.device("cpu"))
     first = need_checkpoint(tmp_path / "starter-detector.pt")
     train_detector(tmp_path, first["spent"] + 0.01, torch.device("cpu"))
