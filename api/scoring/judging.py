@@ -40,6 +40,8 @@ class Judged:
     overlay: storage.WrittenFile | None
     duration: float
     saving: float = 0.0
+    provenance: Provenance | None = None
+    """Of the overlay."""
 
 
 def score_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
@@ -95,9 +97,8 @@ def judge_run(run: Run, scorer: "PageScorer") -> list[Judged]:
                 run.raise_if_cancelled()
                 judgements = judge_picture(run, scorer, [items[place] for place in places])
                 wait(found.values())  # one picture is drawn while one is measured, no more: each takes some megabytes
-                provenance = provenance_of_overlay(run.spec, items[places[0]].image)
                 for judged, place in zip(judgements, places, strict=True):
-                    found[place] = writer.submit(keep_overlay, judged, provenance)
+                    found[place] = writer.submit(keep_overlay, judged)
                     warn(run, judged.verdict, place, items)
                 run.progress(step=len(found), steps=len(items))
             kept = [found[place].result() for place in range(len(items))]
@@ -125,7 +126,8 @@ def judge_picture(run: Run, scorer: "PageScorer", items: Sequence[ScoreItem]) ->
     with run.measure("score"):
         verdicts = scorer.score(picture, [make_layout(item) for item in items])
     share = (time.monotonic() - started) / len(items)
-    return [Judged(item, verdict, None, share) for item, verdict in zip(items, verdicts, strict=True)]
+    provenance = provenance_of_overlay(run.spec, items[0].image)
+    return [Judged(item, verdict, None, share, provenance=provenance) for item, verdict in zip(items, verdicts, strict=True)]
 
 
 def warn(run: Run, verdict: "Verdict", place: int, items: Sequence[ScoreItem]) -> None:
@@ -150,7 +152,7 @@ def make_layout(item: ScoreItem) -> "Layout":
     )
 
 
-def keep_overlay(judged: Judged, provenance: Provenance | None) -> Judged:
+def keep_overlay(judged: Judged) -> Judged:
     """With its overlay on disk, and without the page that it was drawn from. Touches no database. Raises DarkroomError."""
     from api.scoring.backends.overlay import draw_overlay, encode_overlay
 
@@ -159,7 +161,7 @@ def keep_overlay(judged: Judged, provenance: Provenance | None) -> Judged:
     started = time.monotonic()
     overlay = draw_overlay(judged.verdict)
     try:
-        written = write_picture(encode_overlay(overlay), overlay, "jpeg", provenance)
+        written = write_picture(encode_overlay(overlay), overlay, "jpeg", judged.provenance)
     except DiskFull:
         raise DarkroomError("disk_full", 507, "The disk is full; the overlay could not be kept.") from None
     saving = time.monotonic() - started

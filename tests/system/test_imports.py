@@ -33,10 +33,11 @@ ALLOWED: dict[str, set[str]] = {
     "files": {"jobs", "access"},
     "library": {"files", "jobs", "access"},
     "runtime": {"files", "jobs", "access"},
-    **{name: {"runtime", "files", "jobs", "access"} for name in CAPABILITIES},
+    "safety": {"runtime", "files", "jobs", "access"},
+    **{name: {"safety", "runtime", "files", "jobs", "access"} for name in CAPABILITIES},
     "dialects": {"library", "files", "jobs", "access", "system", *CAPABILITIES},
     "studio": {"runtime", "library", "files", "jobs", "access", "system", *CAPABILITIES},
-    "system": {"runtime", "library", "files", "jobs", "access", *CAPABILITIES},
+    "system": {"safety", "runtime", "library", "files", "jobs", "access", *CAPABILITIES},
 }
 WORKERS = ({path.stem for path in (ROOT / "api").glob("*.py")} | {"downloads", "loading"}) - EVERYBODYS - {"__init__"}
 """model_loader and what stands around it: imported inside a handler's `run`, or by commands, never as a web process starts."""

@@ -1,4 +1,4 @@
-"""Signing pictures' files with the owner's certificate, by the C2PA project's own library. No Django.
+"""Signing pictures' files with the owner's certificate, by the C2PA project's own library.
 
 The library (23 MB) is imported where there is a certificate, and not before.
 """
