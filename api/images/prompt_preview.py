@@ -1,6 +1,7 @@
 """How the server reads a prompt, without making a picture: its pieces with their weights, and how many tokens they are."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from api.images.prompt_syntax.chunks import CHUNK_LENGTH, Vocabulary, make_chunk
 from api.images.prompt_syntax.compel_pieces import read_pieces
 from api.images.prompt_syntax.embedding_files import read_embedding_file
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, put_placeholders
-from api.images.prompt_syntax.reading import find_stretches, named_pieces
+from api.images.prompt_syntax.reading import Part, find_parts, find_stretches, named_pieces
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL
 from api.images.prompt_syntax.tokenizing import ESTIMATE, tokenizer_in
 from api.images.prompt_syntax.weights import Piece, Segment, parse_weights
@@ -40,7 +41,10 @@ def preview_prompts(*, prompt: str, negative_prompt: str, syntax: str, steps: in
         "prompt_syntax": read.syntax,
         "tokenizer": counting.origin,
         "window": CHUNK_LENGTH,
-        **{name: describe(text, read, steps, vocabulary) for name, text in texts.items()},
+        **{
+            name: describe(split(text, read, steps, composes=composes and name == "prompt"), text, read, vocabulary)
+            for name, text in texts.items()
+        },
         "loras": read.loras,
         "embeddings": [
             {"name": one.name, "id": one.entry.id, "vectors": count}
@@ -50,28 +54,52 @@ def preview_prompts(*, prompt: str, negative_prompt: str, syntax: str, steps: in
     }
 
 
-def describe(text: str, read: ReadPrompts, steps: int, vocabulary: Vocabulary) -> JsonObject:
-    stretches = [describe_stretch(last, segments, read.embeddings, vocabulary) for last, segments in split(text, read, steps)]
-    return {"text": text, "tokens": max(tokens for tokens, _ in stretches), "stretches": [shown for _, shown in stretches]}
+@dataclass(frozen=True)
+class ReadStretch:
+    """One part of a prompt, up to and with step `last`."""
+
+    part: int
+    weight: float
+    """Of the part."""
+    last: int
+    segments: list[Segment]
 
 
-def split(text: str, read: ReadPrompts, steps: int) -> list[tuple[int, list[Segment]]]:
+def describe(stretches: Sequence[ReadStretch], text: str, read: ReadPrompts, vocabulary: Vocabulary) -> JsonObject:
+    described = [describe_stretch(stretch, read.embeddings, vocabulary) for stretch in stretches]
+    return {"text": text, "tokens": max(tokens for tokens, _ in described), "stretches": [shown for _, shown in described]}
+
+
+def split(text: str, read: ReadPrompts, steps: int, *, composes: bool) -> list[ReadStretch]:
     if read.syntax == A1111:
-        return [(one.last, parse_weights(one.text)) for one in find_stretches(text, steps, read.embeddings)]
+        joined = Part(1.0, find_stretches(text, steps, read.embeddings))
+        parts = find_parts(text, steps, read.embeddings) if composes else [joined]
+        return [
+            ReadStretch(number, part.weight, one.last, parse_weights(one.text))
+            for number, part in enumerate(parts)
+            for one in part.stretches
+        ]
     placed = put_placeholders(text, read.embeddings)
-    return [(steps, [read_pieces(placed) if read.syntax == COMPEL else [Piece(placed)]])]
+    return [ReadStretch(0, 1.0, steps, [read_pieces(placed) if read.syntax == COMPEL else [Piece(placed)]])]
 
 
 def describe_stretch(
-    last: int, segments: list[Segment], embeddings: Sequence[NamedEmbedding], vocabulary: Vocabulary
+    stretch: ReadStretch, embeddings: Sequence[NamedEmbedding], vocabulary: Vocabulary
 ) -> tuple[int, JsonObject]:
     """Its tokens, and how it is shown."""
-    chunks = [len(chunk.tokens) for chunk in make_chunks(segments, vocabulary)]
+    chunks = [len(chunk.tokens) for chunk in make_chunks(stretch.segments, vocabulary)]
     pieces: list[Any] = []
-    for number, segment in enumerate(segments):
+    for number, segment in enumerate(stretch.segments):
         pieces += [{"break": True}] * bool(number)
         pieces += [{"text": piece.text, "weight": piece.weight} for piece in named_pieces([segment], embeddings)]
-    return sum(chunks), {"last_step": last, "tokens": sum(chunks), "chunks": chunks, "pieces": pieces}
+    return sum(chunks), {
+        "part": stretch.part,
+        "weight": stretch.weight,
+        "last_step": stretch.last,
+        "tokens": sum(chunks),
+        "chunks": chunks,
+        "pieces": pieces,
+    }
 
 
 def count_vectors(embeddings: Sequence[NamedEmbedding]) -> tuple[list[int], list[str]]:

@@ -49,6 +49,8 @@ class PromptSerializer(StrictSerializer):
 
 
 class StretchSerializer(serializers.Serializer[Any]):
+    part = serializers.IntegerField(help_text="Of a prompt that is composed by AND: which of its parts, from 0 on.")
+    weight = serializers.FloatField(help_text="Of that part.")
     last_step = serializers.IntegerField(help_text="The prompt is this up to and with this step.")
     tokens = serializers.IntegerField()
     chunks = serializers.ListField(child=serializers.IntegerField(), help_text="Tokens in each window.")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from api.catalog import ModelEntry
 from api.devices import Device
@@ -111,10 +111,8 @@ def load_one_file(entry: ModelEntry, file: Path, dtype: torch.dtype) -> Any:
             entry, f"{file.name} lacks the tensor {wrong[0]}, or has it in another shape than {list(wanted[wrong[0]])}"
         )
     tensors = {name: tensor.to(dtype, copy=True) for name, tensor in load_file(file).items() if name in wanted}
-    # Its buffers, which are no weights, are made by a network that isn't empty.
-    network = CLIPVisionModelWithProjection._from_config(CLIPVisionConfig(**config), dtype=dtype)
-    network.load_state_dict(tensors, strict=False)
-    return network
+    network.load_state_dict(tensors, strict=False, assign=True)  # its buffers are no weights, and not empty
+    return network.to(dtype)
 
 
 def config_of(header: Header) -> dict[str, Any]:

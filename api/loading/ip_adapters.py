@@ -85,7 +85,9 @@ def build_ip_adapter(entry: ModelEntry, folder: Path, device: Device) -> IPAdapt
     if reason := why_no_ip_adapter(header.tensors):
         raise DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be used: {reason}")
     try:
-        tensors = load_file(file)
+        tensors = {
+            name: tensor.to(device.dtype, copy=True) for name, tensor in load_file(file).items()
+        }  # the file isn't kept open
     except (SafetensorError, OSError) as error:
         raise DarkroomError("damaged", 422, f"The file {file.name} of {entry.name} changed while it was read.") from error
     if strange := next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None):

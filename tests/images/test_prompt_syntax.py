@@ -229,6 +229,17 @@ def test_a_prompt_that_changes_is_shown_for_each_stretch(client: Client) -> None
     assert [(one["last_step"], one["pieces"][0]["text"]) for one in stretches] == [(5, "a red circle"), (10, "a blue circle")]
 
 
+def test_a_composed_prompt_is_shown_part_by_part(client: Client) -> None:
+    told = read(client, "a [red:blue:0.5] circle AND a lake :0.7", steps=10, negative_prompt="a AND b")
+
+    assert [(one["part"], one["weight"], one["last_step"]) for one in told["prompt"]["stretches"]] == [
+        (0, 1.0, 5), (0, 1.0, 10), (1, 0.7, 10)
+    ]  # fmt: skip
+    assert [one["pieces"][0]["text"] for one in told["prompt"]["stretches"]] == ["a red circle", "a blue circle", "a lake"]
+    assert [one["part"] for one in told["negative_prompt"]["stretches"]] == [0]
+    assert AND_IS_NOT_DONE in told["warnings"]
+
+
 def test_other_syntaxes_are_shown_too(client: Client) -> None:
     pieces = {
         syntax: read(client, "a (red)++ (blue)0.5 circle", prompt_syntax=syntax)["prompt"]["stretches"][0]["pieces"]

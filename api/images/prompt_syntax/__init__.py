@@ -2,7 +2,7 @@
 
 syntaxes.py         their names, and which one `auto` is
 networks.py         `<lora:name:weight>`
-schedule.py         `[from:to:when]`, `[a|b]`: what the prompt says at each step; `AND`
+schedule.py         `[from:to:when]`, `[a|b]`: what the prompt says at each step; the parts between `AND`, which are composed
 weights.py          brackets, weights, escapes, BREAK: pieces of text with a weight each
 embedding_names.py  textual inversion embeddings by name
 chunks.py           from pieces to windows of 75 tokens

@@ -5,6 +5,8 @@ tasks.py         a request in the engine, and what it is told
 admission.py     from a request to a row: the pipelines' own preparation, in their order of random draws
 conditioning.py  what the UNet is told beside the latents; prompt embeddings are kept by text
 schedules.py     a scheduler of its own for each row, copied from a prepared one
+control.py       ControlNets: each row's maps, weights and windows
+image_prompts.py IP-Adapters: from pictures to keys and values, once for a request; image_attention.py: what these add in a pass
 rows.py          Row: one picture, its latents, scheduler and position
 passes.py        one UNet pass over rows, and each row's scheduler step
 coefficients.py  schedulers as tables, read off diffusers' objects; table_steps.py: one step of many rows by them (not on a CPU)
