@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -62,7 +63,7 @@ def page(browser: sync_api.Browser, server: LiveServer) -> Iterator[sync_api.Pag
     """A page whose console must stay silent."""
     context = browser.new_context(viewport=WIDE, base_url=server.url)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(float(os.environ.get("PAGE_TIMEOUT", 60)) * 1000)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -5,6 +5,7 @@ import { Selection } from "./selection.js";
 import { text } from "./texts.js";
 import { VirtualGrid } from "./virtual_grid.js";
 
+const CHANGE = document.getElementById("gallery").getAttribute("action"); // its buttons are named "action", too
 const UNDO_SECONDS = 8, MOST_AT_ONCE = 200, PAGES_WITHOUT_A_FIND = 25;
 const form = document.getElementById("gallery"), list = document.getElementById("grid");
 const filters = document.getElementById("filters"), state = document.getElementById("gallery-state");
@@ -134,7 +135,7 @@ filters.addEventListener("submit", (event) => { event.preventDefault(); clearTim
 async function change(action, value, chosen) {
   try {
     for (let start = 0; start < chosen.length; start += MOST_AT_ONCE) {
-      const answer = await post(form.action, { action, value, ids: chosen.slice(start, start + MOST_AT_ONCE).join(",") });
+      const answer = await post(CHANGE, { action, value, ids: chosen.slice(start, start + MOST_AT_ONCE).join(",") });
       const said = (answer.headers.get("Content-Type") ?? "").includes("json") ? await answer.json() : {};
       if (!answer.ok) return notify(said.detail ?? text("failed"), { isError: true });
       said.images.forEach(update);
@@ -169,7 +170,7 @@ function remove(chosen) {
       try {
         for (let start = 0; start < chosen.length; start += MOST_AT_ONCE) {
           const part = chosen.slice(start, start + MOST_AT_ONCE).join(",");
-          const answer = await post(form.action, { action: "delete", ids: part }, { keepalive });
+          const answer = await post(CHANGE, { action: "delete", ids: part }, { keepalive });
           if (!answer.ok) throw new Error(String(answer.status));
         }
       } catch {
@@ -270,12 +271,13 @@ function pressed(event, id) {
 
 // ---------------------------------------------------------------- one picture, over the gallery
 
-let opened = null;
+let opened = null, wanted = null; // keys may be faster than the server
 
 async function open(place, { push = true } = {}) {
   const item = grid.items[place];
   if (!item) return;
   grid.focused = place;
+  wanted = item.id;
   const address = grid.elements.get(place)?.querySelector("a").href ?? `/studio/images/${item.id}/`;
   await htmx.ajax("GET", address, { target: "#lightbox-content", swap: "innerHTML" });
   if (!document.querySelector(`#lightbox [data-picture="${item.id}"]`)) return notify(text("lost"), { isError: true });
@@ -306,7 +308,7 @@ document.addEventListener("click", (event) => {
 }, true);
 
 function step(by) {
-  const place = grid.indexOf(opened) + by;
+  const place = grid.indexOf(wanted) + by;
   if (place >= 0 && place < grid.length) open(place);
 }
 
