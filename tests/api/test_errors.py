@@ -9,6 +9,7 @@ from django.conf import settings as django_settings
 from django.test import Client
 from django.urls import resolve
 
+from api.dialects.a1111.base import A1111View
 from api.dialects.openai.base import OpenAIView
 from api.problems import error_body, problem_body
 from tests.api.addresses import gets, json_endpoints, view_of
@@ -34,7 +35,7 @@ def detail_of(reply: Any) -> str:
     """In whichever of the servers' forms."""
     body = reply.json()
     error = body.get("error")
-    return str(error["message"] if isinstance(error, dict) else error or body["detail"])
+    return str(error["message"] if isinstance(error, dict) else body.get("detail") or error)
 
 
 # ---------------------------------------------------------------- addresses
@@ -91,8 +92,8 @@ def test_a_wrong_host_is_told_to_openais_clients_in_their_form(client: Client) -
 # ---------------------------------------------------------------- media types
 
 
-READS_JSON_UNNAMED = {address for address in POSTS if issubclass(view_of(address).cls, OpenAIView)}
-"""OpenAI's clients may leave the Content-Type out."""
+READS_JSON_UNNAMED = {address for address in POSTS if issubclass(view_of(address).cls, OpenAIView | A1111View)}
+"""Clients of OpenAI's and A1111's may leave the Content-Type out."""
 UNREAD = [
     (address, content_type)
     for address in POSTS
