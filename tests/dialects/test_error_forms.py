@@ -27,6 +27,7 @@ def test_other_servers_are_spoken_outside_of_api_and_our_own_inside() -> None:
         "/v1/chat/completions", "/chat-server/v1/chat/completions", "/chat-server/v1/chat/completions/torch", "/generate", "/score",
         "/hf/text-to-image", "/hf/image-to-image", "/hf/image-to-text", "/hf/visual-question-answering", "/hf/object-detection",
         "/hf/zero-shot-image-classification", "/hf/models/<path:model_id>",
+        "/hf/models/<path:model_id>/v1/chat/completions",
     }  # fmt: skip
     assert all(address.startswith("/api/") for address, view in all_dialects() if issubclass(view, SubmitView))
 

@@ -62,6 +62,7 @@ BODIES: dict[str, Any] = {
     "hf/object-detection": {"inputs": picture()},
     "hf/zero-shot-image-classification": {"inputs": picture(), "parameters": {"candidate_labels": ["a circle", "a lake"]}},
     "hf/models/<path:model_id>": {"inputs": "a red circle"},
+    "hf/models/<path:model_id>/v1/chat/completions": CHAT,
     "api/models/<path:model_id>/load/": {},
     "api/models/<path:model_id>/unload/": {},
 }
@@ -141,7 +142,7 @@ def addresses(found: list[Any], prefix: str = "") -> Iterator[str]:
 
 
 def post(client: Client, address: str) -> Any:
-    path = address.replace("<path:model_id>", "starter")
+    path = address.replace("<path:model_id>", "starter-vlm" if "chat" in address else "starter")
     headers = {"Prefer": "respond-async"}
     return client.post(f"/{path}", json.dumps(BODIES[address]), content_type="application/json", headers=headers)
 
