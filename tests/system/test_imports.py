@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "library": {"files", "jobs", "access"},
     "runtime": {"files", "jobs", "access"},
     **{name: {"runtime", "files", "jobs", "access"} for name in CAPABILITIES},
-    "dialects": {"files", "jobs", "access", *CAPABILITIES},
+    "dialects": {"library", "files", "jobs", "access", "system", *CAPABILITIES},
     "studio": {"runtime", "library", "files", "jobs", "access", "system", *CAPABILITIES},
     "system": {"runtime", "library", "files", "jobs", "access", *CAPABILITIES},
 }

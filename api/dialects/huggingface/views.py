@@ -111,9 +111,12 @@ class ModelView(TaskView):
 
     task = TASKS["text-to-image"]
 
+    def parse(self, request: Request) -> Submission:
+        self.entry = find_entry(self.kwargs["model_id"])  # an unknown one is a 404, whatever is asked of it
+        return super().parse(request)
+
     def choose(self, body: Body) -> tuple[Task, str | None]:
-        entry = find_entry(self.kwargs["model_id"])
-        return task_of(entry, body), entry.id
+        return task_of(self.entry, body), self.entry.id
 
 
 class ModelChatView(ChatCompletionsView):
