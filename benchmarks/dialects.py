@@ -2,8 +2,8 @@
 
     python -m benchmarks.dialects [--pairs 100] [--size 512] [--only PART] [--database postgresql://…] [--folder /dev/shm]
 
-One client asks both addresses in turn; a line is the median of the differences of pairs, with the quartiles, and the same of the web process's processor time. Our own answers carry the
-picture as base64 (`?include=base64`), as the dialects' carry it or its file.
+One client asks both addresses in turn; a line is the median of the differences of pairs, with the quartiles, and the same of the web
+process's processor time. Our own answers carry the picture as base64 (`?include=base64`), as the dialects' carry it or its file.
 """
 
 import base64
