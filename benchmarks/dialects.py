@@ -1,9 +1,9 @@
 """What each dialect adds to the same request at our own address, with kinds of job that make a flat picture and find one box.
 
-    python -m benchmarks.dialects [--pairs 100] [--size 512] [--database postgresql://…] [--folder /dev/shm]
+    python -m benchmarks.dialects [--pairs 100] [--size 512] [--only PART] [--database postgresql://…] [--folder /dev/shm]
 
-One client asks both addresses in turn; a line is the median of the differences of pairs, with the quartiles. Our own answers carry the
-picture as base64 (`?include=base64`), as the dialects' carry it or its file.
+One client asks both addresses in turn; a line is the median of the differences of pairs, with the quartiles, and the same of the web
+process's processor time. Our own answers carry the picture as base64 (`?include=base64`), as the dialects' carry it or its file.
 """
 
 import base64
@@ -12,12 +12,14 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 from PIL import Image
 
 from benchmarks.harness import WorkerProcess, make_server, parser, prepare, print_machine, print_table
+from benchmarks.server import serving
 
 BASE64 = {"include": "base64"}
 
@@ -102,45 +104,65 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
     }
 
 
-def milliseconds(client: httpx.Client, call: Call) -> float:
-    started = time.perf_counter()
+@dataclass(frozen=True)
+class Spent:
+    """Milliseconds of one request: by the clock, and of the web process's processor time."""
+
+    clock: float
+    processor: float
+
+
+def processor_milliseconds(pid: int) -> float:
+    """Of all threads that there are, to the microsecond (Linux)."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6
+
+
+def ask(client: httpx.Client, pid: int, call: Call) -> Spent:
+    before, started = processor_milliseconds(pid), time.perf_counter()
     reply = call.send(client)
-    spent = (time.perf_counter() - started) * 1000
+    spent = Spent((time.perf_counter() - started) * 1000, processor_milliseconds(pid) - before)
     if reply.status_code not in (200, 201):
         raise RuntimeError(f"{call.path}: {reply.status_code} {reply.text[:300]}")
     return spent
 
 
-def measure(client: httpx.Client, dialect: Call, own: Call, pairs: int) -> tuple[float, str]:
+def measure(client: httpx.Client, pid: int, dialect: Call, own: Call, pairs: int) -> tuple[float, str]:
     """The median of the differences, and the line that is shown."""
     for call in (dialect, own):
-        milliseconds(client, call)
-    found: list[tuple[float, float]] = []
+        ask(client, pid, call)
+    found: list[tuple[Spent, Spent]] = []
     for number in range(pairs):
         if number % 2:  # who goes first alternates
-            ours, theirs = milliseconds(client, own), milliseconds(client, dialect)
+            ours, theirs = ask(client, pid, own), ask(client, pid, dialect)
         else:
-            theirs, ours = milliseconds(client, dialect), milliseconds(client, own)
+            theirs, ours = ask(client, pid, dialect), ask(client, pid, own)
         found.append((theirs, ours))
-    low, middle, high = statistics.quantiles([theirs - ours for theirs, ours in found], n=4)
-    medians = [statistics.median(times) for times in zip(*found, strict=True)]
-    return middle, f"{middle:+5.1f} ms ({low:+.1f} to {high:+.1f});  {medians[0]:.1f} ms beside {medians[1]:.1f} ms"
+    low, middle, high = statistics.quantiles([theirs.clock - ours.clock for theirs, ours in found], n=4)
+    medians = [statistics.median(one.clock for one in calls) for calls in zip(*found, strict=True)]
+    added = statistics.median(theirs.processor - ours.processor for theirs, ours in found)
+    clock = f"{middle:+5.1f} ms ({low:+.1f} to {high:+.1f}), {medians[0]:.1f} ms beside {medians[1]:.1f} ms"
+    return middle, f"{clock};  {added:+.1f} ms of the web process's processor time"
 
 
 def main() -> int:
     arguments = parser((__doc__ or "").splitlines()[0])
     arguments.add_argument("--pairs", type=int, default=100)
+    arguments.add_argument("--only", default="", help="the addresses that have this in them")
     arguments.add_argument("--size", type=int, default=512)
     options = arguments.parse_args()
     data = prepare(options, DJANGO_SETTINGS_MODULE="benchmarks.quick_kinds.settings")
     print_machine(data)
     server = make_server(data)
     server.start()
+    pid = serving(server).pid
     worker = WorkerProcess(data)
     rows, slowest = [], 0.0
     with httpx.Client(base_url=server.url, timeout=60) as client:
         for name, (dialect, own) in pairs_of(options.size).items():
-            added, line = measure(client, dialect, own, options.pairs)
+            if options.only not in name:
+                continue
+            added, line = measure(client, pid, dialect, own, options.pairs)
             slowest = max(slowest, added)
             rows.append((name, line))
     worker.stop()

@@ -221,6 +221,13 @@ def test_a_warning_of_the_job_is_shown_by_the_client(server: LiveServer, caplog:
     assert newest_job(server)["warnings"][0][:20] in caplog.text
 
 
-def test_its_chats_work_at_the_address_of_openai_s(server: LiveServer) -> None:
-    chats = InferenceClient(base_url=f"{server.url}/v1", token=server.key)  # type: ignore[attr-defined]
-    assert chats.chat_completion([{"role": "user", "content": "hello"}], max_tokens=5).choices[0].message.content
+def test_it_chats_at_openai_s_address_and_at_a_model_s(server: LiveServer) -> None:
+    hello = [{"role": "user", "content": "hello"}]
+    for address in ("v1", "hf/models/starter-vlm"):
+        chats = InferenceClient(base_url=f"{server.url}/{address}", token=server.key)  # type: ignore[attr-defined]
+        answer = chats.chat_completion(hello, max_tokens=5)
+        assert (answer.model, bool(answer.choices[0].message.content)) == ("starter-vlm", True)
+    assert newest_job(server)["source"] == "huggingface"
+    assert "".join(part.choices[0].delta.content or "" for part in chats.chat_completion(hello, max_tokens=5, stream=True))
+    with pytest.raises(BadRequestError, match="'starter' doesn't chat"):
+        client(server, "models/starter").chat_completion(hello)

@@ -73,6 +73,7 @@ BODIES: dict[str, Any] = {
     "sdapi/v1/interrogate": {"image": picture()},
     "sdapi/v1/reload-checkpoint": {},
     "sdapi/v1/unload-checkpoint": {},
+    "hf/models/<path:model_id>/v1/chat/completions": CHAT,
     "api/models/<path:model_id>/load/": {},
     "api/models/<path:model_id>/unload/": {},
 }
@@ -152,7 +153,7 @@ def addresses(found: list[Any], prefix: str = "") -> Iterator[str]:
 
 
 def post(client: Client, address: str) -> Any:
-    path = address.replace("<path:model_id>", "starter")
+    path = address.replace("<path:model_id>", "starter-vlm" if "chat" in address else "starter")
     headers = {"Prefer": "respond-async"}
     return client.post(f"/{path}", json.dumps(BODIES[address]), content_type="application/json", headers=headers)
 

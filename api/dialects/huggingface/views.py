@@ -1,7 +1,7 @@
 """The addresses under /hf/: a POST for each task, one for each model, and what clients ask of a server before."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -13,6 +13,7 @@ from api.dialects.huggingface import openapi
 from api.dialects.huggingface.bodies import AnyBody, Body, BodyParser, read_body
 from api.dialects.huggingface.errors import render_error
 from api.dialects.huggingface.tasks import TASKS, Task, find_entry, find_task, task_of, unknown_task
+from api.dialects.openai.views import ChatCompletionsView
 from api.errors import DarkroomError
 from api.jobs.api.dialect import Dialect
 from api.jobs.api.submission import Submission
@@ -110,9 +111,26 @@ class ModelView(TaskView):
 
     task = TASKS["text-to-image"]
 
+    def parse(self, request: Request) -> Submission:
+        self.entry = find_entry(self.kwargs["model_id"])  # an unknown one is a 404, whatever is asked of it
+        return super().parse(request)
+
     def choose(self, body: Body) -> tuple[Task, str | None]:
-        entry = find_entry(self.kwargs["model_id"])
-        return task_of(entry, body), entry.id
+        return task_of(self.entry, body), self.entry.id
+
+
+class ModelChatView(ChatCompletionsView):
+    """OpenAI's chat completions by the model in the address: `InferenceClient.chat_completion` names none in the body."""
+
+    source = "huggingface"
+    schema = None  # that of /v1/chat/completions
+
+    def read_body(self, request: Request) -> Any:
+        data = super().read_body(request)
+        return {**data, "model": find_entry(self.kwargs["model_id"]).id} if isinstance(data, dict) else data
+
+    def render_error(self, problem: Problem) -> Mapping[str, object]:
+        return render_error(problem)
 
 
 # ---------------------------------------------------------------- what is asked before

@@ -12,7 +12,7 @@ def file_parameters(spec: UpscaleSpec, job_id: UUID) -> JsonObject:
 
     One that was enlarged already is not made by a request with one `upscale`, so that its own are left out.
     """
-    source = GeneratedImage.objects.filter(pk=spec.image).first()
+    source = GeneratedImage.objects.filter(pk=UUID(spec.image)).first()
     is_request = source is not None and source.is_generated and not source.parameters.get("upscale")
     made_with: JsonObject = source.parameters if source is not None and is_request else {}
     use: JsonObject = {"model_id": spec.model_id, "scale": spec.scale}

@@ -90,7 +90,8 @@ class ImageToImage(MakesPictures):
         if enlarges(fields.get("model_id")):
             fields = {name: value for name, value in fields.items() if value != ""}
             return self.submission(view, UpscaleSerializer, fields)
-        return self.submission(view, Img2ImgSerializer, {"prompt": "", **fields}, takes_empty_prompt=True)
+        fields = {"prompt": "", **fields}
+        return self.submission(view, Img2ImgSerializer, fields, lenient_prompts=not fields["prompt"])
 
 
 def with_target_size(parameters: JsonObject) -> JsonObject:
