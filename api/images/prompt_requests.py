@@ -32,10 +32,10 @@ class ReadPrompts:
     warnings: list[str]
 
 
-def read_prompts(
-    prompt: str, negative_prompt: str, syntax: str, entry: ModelEntry, *, takes_empty_prompt: bool = False
-) -> ReadPrompts:
-    """Raises ValidationError that names the field."""
+def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEntry, *, lenient: bool = False) -> ReadPrompts:
+    """Raises ValidationError that names the field. `lenient`: the prompt may have no words, and what it names and isn't here is left
+    out with a warning.
+    """
     warnings: list[str] = []
     loras: list[JsonObject] = []
     detected, piece = detect_syntax([prompt, negative_prompt])
@@ -44,7 +44,8 @@ def read_prompts(
         negative_prompt, idle = take_networks(negative_prompt)
         prompt, negative_prompt = prompt.strip(), negative_prompt.strip()
         warnings += describe_tags(tags, idle)
-        loras = [find_lora(tag, entry) for tag in tags if tag.is_lora]
+        loras, unknown = find_loras(tags, entry, lenient=lenient)
+        warnings += unknown
         if syntax == AUTO and loras:
             named = ", ".join(str(lora["id"]) for lora in loras)
             warnings.append(f"The prompt names adapters in AUTOMATIC1111's notation, which were added to `loras`: {named}.")
@@ -52,26 +53,41 @@ def read_prompts(
         syntax = detected
         if piece:
             warnings.append(f"The prompts were read in AUTOMATIC1111's notation (prompt_syntax a1111), as they have {piece}.")
-    if not prompt and not takes_empty_prompt:
+    if not prompt and not lenient:
         raise ValidationError({PROMPT: ["Beside the adapters that it names, the prompt has no words."]}, code="blank")
     if syntax == A1111:
         check_texts(prompt, negative_prompt)
     embeddings = find_embeddings([prompt, negative_prompt], entry)
+    for detail in find_misfits([prompt, negative_prompt], embeddings, entry):
+        if not lenient:
+            raise ValidationError({PROMPT: [detail]}, code="embedding_mismatch")
+        warnings.append(f"{detail} Its name was read as words.")
     return ReadPrompts(prompt, negative_prompt, syntax, loras, embeddings, warnings)
 
 
-def read_request(
-    data: dict[str, Any], default_syntax: str, entry: ModelEntry, *, takes_empty_prompt: bool = False
-) -> list[str]:
+def read_request(data: dict[str, Any], default_syntax: str, entry: ModelEntry, *, lenient: bool = False) -> list[str]:
     """Puts what was read in the place of what was sent. Returns warnings."""
     syntax = data.get("prompt_syntax") or default_syntax
-    read = read_prompts(data[PROMPT], data[NEGATIVE], syntax, entry, takes_empty_prompt=takes_empty_prompt)
+    read = read_prompts(data[PROMPT], data[NEGATIVE], syntax, entry, lenient=lenient)
     data |= {PROMPT: read.prompt, NEGATIVE: read.negative_prompt, "prompt_syntax": read.syntax}
     data["loras"] = [*data["loras"], *read.loras]
     if read.loras and len(data["loras"]) > MOST_LORAS:
         detail = f"With those in the prompt there are {len(data['loras'])} adapters; at most {MOST_LORAS} can be used."
         raise ValidationError({"loras": [detail]}, code="max_length")
     return read.warnings
+
+
+def find_loras(tags: Sequence[NetworkTag], entry: ModelEntry, *, lenient: bool) -> tuple[list[JsonObject], list[str]]:
+    """And warnings of those that were left out, instead of a ValidationError."""
+    found, warnings = [], []
+    for tag in tags:
+        try:
+            found += [find_lora(tag, entry)] if tag.is_lora else []
+        except ValidationError as error:
+            if not lenient:
+                raise
+            warnings.append(f"{error.detail[PROMPT][0]} It was left out.")  # type: ignore[call-overload,index]
+    return found, warnings
 
 
 def find_lora(tag: NetworkTag, entry: ModelEntry) -> JsonObject:
@@ -115,7 +131,7 @@ def check_texts(prompt: str, negative_prompt: str) -> None:
 
 
 def find_embeddings(texts: Sequence[str], entry: ModelEntry) -> tuple[NamedEmbedding, ...]:
-    """Those for this model; raises ValidationError where a text names one that can only be meant for another."""
+    """Those for this model. Raises ValidationError for a name of several."""
     if entry.family not in UNET_FAMILIES:
         return ()
     catalog = get_catalog()
@@ -126,9 +142,15 @@ def find_embeddings(texts: Sequence[str], entry: ModelEntry) -> tuple[NamedEmbed
         if len(same) > 1:
             detail = f"Several embeddings are called '{one.name}'; name one of them by its id: {', '.join(same[:MOST_KNOWN])}."
             raise ValidationError({PROMPT: [detail]}, code="ambiguous_embedding")
-    for word in unusual_words(texts)[:MOST_EMBEDDINGS]:
-        other = None if any(one.name.lower() == word.lower() for one in named) else catalog.find_embedding(word)
-        if other is not None and other.family and other.family != entry.family:
-            detail = f"The embedding {describe_families(word, other.family, entry)}"
-            raise ValidationError({PROMPT: [detail]}, code="embedding_mismatch")
     return named
+
+
+def find_misfits(texts: Sequence[str], named: Sequence[NamedEmbedding], entry: ModelEntry) -> Iterator[str]:
+    """In sentences those that a text names and that can only be meant for another model."""
+    if entry.family not in UNET_FAMILIES:
+        return
+    for word in unusual_words(texts)[:MOST_EMBEDDINGS]:
+        known = any(one.name.lower() == word.lower() for one in named)
+        other = None if known else get_catalog().find_embedding(word)
+        if other is not None and other.family and other.family != entry.family:
+            yield f"The embedding {describe_families(word, other.family, entry)}"

@@ -71,14 +71,14 @@ class Txt2ImgSerializer(SpecSerializer):
         return read_variation(data, visible_to(principal, pictures) if principal else pictures.none(), self.fields)
 
     def get_fields(self) -> dict[str, Any]:
-        """`takes_empty_prompt` in the context: for the dialects whose servers make pictures of no words, too."""
+        """`lenient_prompts` in the context: for the dialects whose servers make a picture of any prompt, an empty one, too."""
         fields = super().get_fields()
-        fields["prompt"].allow_blank = self.takes_empty_prompt
+        fields["prompt"].allow_blank = self.lenient_prompts
         return fields
 
     @property
-    def takes_empty_prompt(self) -> bool:
-        return bool(self.context.get("takes_empty_prompt"))
+    def lenient_prompts(self) -> bool:
+        return bool(self.context.get("lenient_prompts"))
 
     def read_value(self, name: str, value: object) -> object:
         """What the value of one field means, with its defaults filled in. Raises ValidationError."""
@@ -128,7 +128,7 @@ class Txt2ImgSerializer(SpecSerializer):
             raise ValidationError(
                 {"steps": [f"'{scheduler}' takes at most {most_steps(scheduler)} steps."]}, code="too_many_steps"
             )
-        self.prompt_warnings = read_request(data, default_syntax(), self.entry, takes_empty_prompt=self.takes_empty_prompt)
+        self.prompt_warnings = read_request(data, default_syntax(), self.entry, lenient=self.lenient_prompts)
         self.check_loras(data["loras"])
         choose_controlnets(data.get("control", []), self.entry)
         check_best_of(data)

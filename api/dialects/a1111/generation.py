@@ -13,11 +13,12 @@ from api.dialects.a1111.errors import RequestRefused, renamed
 from api.dialects.a1111.fields import GenerationFields, Img2ImgFields, Txt2ImgFields
 from api.dialects.a1111.hires import put_hires
 from api.dialects.a1111.info import make_echo, make_info
+from api.dialects.a1111.infotext import fill_from_infotext
 from api.dialects.a1111.painting import put_painting
 from api.dialects.a1111.scripts import put_scripts
+from api.dialects.a1111.styles import apply_styles
 from api.dialects.a1111.tasks import naming
 from api.dialects.a1111.translation import Translated, translate
-from api.dialects.a1111.words import apply_styles, leave_out_networks
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
@@ -34,7 +35,7 @@ class GenerationView(A1111Dialect):
 
     def parse(self, request: Request) -> Submission:
         try:
-            self.body = self.fields.run_validation(request.data)
+            self.body = self.fields.run_validation(fill_from_infotext(request.data))
         except ValidationError as error:
             raise RequestRefused(error.detail) from None
         translated = translate(self.body, self.principal)
@@ -42,12 +43,11 @@ class GenerationView(A1111Dialect):
         apply_styles(translated)
         put_scripts(translated)
         self.words = translated.request["prompt"], translated.request["negative_prompt"]
-        leave_out_networks(translated)
         return self.submission(translated)
 
     def submission(self, translated: Translated) -> Submission:
         try:
-            serializer = self.validated(self.serializer_class, translated.request, takes_empty_prompt=True)
+            serializer = self.validated(self.serializer_class, translated.request, lenient_prompts=True)
         except ValidationError as error:
             raise RequestRefused(renamed(error.detail, translated.names)) from None
         submission: Submission = serializer.resolve()

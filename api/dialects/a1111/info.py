@@ -45,7 +45,7 @@ def make_info(job: Job, body: Mapping[str, Any], words: tuple[str, str], images:
         "face_restoration_model": None,
         **model,
         "denoising_strength": params.get("strength", hires.get("strength")),
-        "extra_generation_params": extra_params(texts[0]) if texts else {},
+        "extra_generation_params": extra_params(texts[0], body) if texts else {},
         "index_of_first_image": 0,
         "infotexts": texts,
         "styles": body["styles"],
@@ -89,9 +89,13 @@ def describe_model(model_id: str) -> JsonObject:
     }
 
 
-def extra_params(text: str) -> dict[str, str]:
+def extra_params(text: str, body: Mapping[str, Any]) -> dict[str, str]:
+    """`Hires steps` as it was asked for: there it counts the steps that are run, and in the text here those of the whole schedule."""
     parts = split_infotext(text)
-    return {name: value for name, value in parts[2].items() if name not in OF_THE_INFO} if parts else {}
+    extra = {name: value for name, value in parts[2].items() if name not in OF_THE_INFO} if parts else {}
+    if asked := body.get("hr_second_pass_steps"):
+        return {**extra, "Hires steps": str(asked)}
+    return {name: value for name, value in extra.items() if name != "Hires steps"}
 
 
 def make_echo(job: Job, body: Mapping[str, Any]) -> JsonObject:

@@ -15,7 +15,7 @@ from api.dialects.a1111.errors import RequestRefused
 from api.dialects.a1111.fields import LenientFields, switch, whole
 from api.dialects.a1111.info import TIMESTAMP
 from api.dialects.a1111.option_table import PREVIEWS
-from api.dialects.a1111.tasks import LONGEST_NAME, active_jobs, current_job, find_task, names_of_waiting
+from api.dialects.a1111.tasks import LONGEST_NAME, count_active, current_job, find_task, names_of_waiting
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
@@ -41,17 +41,16 @@ class ProgressView(A1111View):
     """Of the job under way, and how many there are."""
 
     def get(self, request: Request) -> Response:
-        jobs = active_jobs(self.principal)
-        if not jobs:
+        job = current_job(self.principal)
+        if job is None:
             return Response({"progress": 0.0, "eta_relative": 0.0, "state": IDLE, "current_image": None, "textinfo": None})
-        job = jobs[0]
         wants_picture = request.query_params.get("skip_current_image", "").lower() not in NO
         picture, _ = newest_preview(job) if wants_picture and shows_previews(self) else (None, -1)
         return Response(
             {
                 "progress": fraction_of(job),
                 "eta_relative": seconds_left(job),
-                "state": describe(job, len(jobs)),
+                "state": describe(job, count_active(self.principal)),
                 "current_image": picture and picture.partition(",")[2],
                 "textinfo": stage_of(job),
             }

@@ -21,14 +21,14 @@ def own_jobs(principal: Principal) -> QuerySet[Job]:
     return Job.objects.filter(owner_key=principal.owner_key, source=SOURCE)
 
 
-def active_jobs(principal: Principal) -> list[Job]:
-    """Those that run, and then those that wait, the oldest first."""
-    jobs = own_jobs(principal).filter(status__in=ACTIVE).order_by("pk")
-    return sorted(jobs, key=lambda job: job.status != Status.RUNNING)
-
-
 def current_job(principal: Principal) -> Job | None:
-    return next(iter(active_jobs(principal)), None)
+    """The oldest of those that run, else of those that wait."""
+    oldest = own_jobs(principal).order_by("pk")
+    return oldest.filter(status=Status.RUNNING).first() or oldest.filter(status=Status.QUEUED).first()
+
+
+def count_active(principal: Principal) -> int:
+    return own_jobs(principal).filter(status__in=ACTIVE).count()
 
 
 def naming(name: str, spec: Spec) -> Callable[[Job], None]:
@@ -55,6 +55,7 @@ def find_task(principal: Principal, name: str) -> Job | None:
 
 
 def names_of_waiting(principal: Principal) -> list[str]:
-    waiting = [str(pk) for pk in own_jobs(principal).filter(status=Status.QUEUED).order_by("pk").values_list("pk", flat=True)]
-    names = {str(task.job_id): task.name for task in A1111Task.objects.filter(job_id__in=waiting)}
-    return [names.get(pk, pk) for pk in waiting]
+    waiting = own_jobs(principal).filter(status=Status.QUEUED).order_by("pk")
+    tasks = A1111Task.objects.filter(owner_key=principal.owner_key, job__status=Status.QUEUED)
+    names = dict(tasks.values_list("job_id", "name"))
+    return [names.get(pk, str(pk)) for pk in waiting.values_list("pk", flat=True)]

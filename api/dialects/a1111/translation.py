@@ -130,7 +130,6 @@ NOT_DONE = {
     "refiner_checkpoint": "no second model refines the picture",
     "s_min_uncond": "every step uses the negative prompt",
     "s_churn": "a sampler adds no noise beyond its own",
-    "infotext": "send its values as fields",
 }
 """Why what a field asks for has no effect."""
 

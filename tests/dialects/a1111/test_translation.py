@@ -111,7 +111,7 @@ def test_a_style_may_name_networks(client: Client) -> None:
     "fields",
     [
         {"tiling": True}, {"restore_faces": True}, {"refiner_checkpoint": "x"}, {"s_churn": 0.5}, {"s_noise": 1.1},
-        {"seed_resize_from_w": 64}, {"eta": 0.5, "sampler_name": "Euler a"}, {"infotext": "x"}, {"disable_extra_networks": True},
+        {"seed_resize_from_w": 64}, {"eta": 0.5, "sampler_name": "Euler a"}, {"disable_extra_networks": True},
         {"override_settings": {"sd_vae": "x.pt"}}, {"override_settings": {"no_such": 1}}, {"styles": ["none such"]},
         {"alwayson_scripts": {"ADetailer": {"args": [True, {"ad_model": "face"}]}}},
         {"override_settings": {"samples_format": "png"}, "override_settings_restore_afterwards": False},
@@ -129,7 +129,7 @@ def test_what_has_no_effect_is_said(client: Client, fields: dict[str, Any]) -> N
         {"tiling": False, "eta": 1.0, "sampler_name": "Euler a", "s_noise": 1, "s_tmax": 0},
         {"alwayson_scripts": {"ADetailer": {"args": [False]}, "ControlNet": {"args": []}, "animatediff": {"args": [False]}}},
         {"alwayson_scripts": {}, "script_name": None, "script_args": [], "styles": [], "hr_prompt": ""},
-        {"script_name": "None", "infotext": "", "refiner_checkpoint": "", "override_settings": {"sd_vae": "Automatic"}},
+        {"script_name": "None", "infotext": " ", "refiner_checkpoint": "", "override_settings": {"sd_vae": "Automatic"}},
         {"url": "http://127.0.0.1:7860", "auth": "user:password", "anything": {"else": [1]}},
         {"save_images": True, "do_not_save_grid": True, "comments": {"a": "b"}, "firstphase_width": 0},
     ],
@@ -151,6 +151,39 @@ def test_a_model_without_the_sampler_is_run_with_its_own(client: Client) -> None
     job = job_for(client, sampler_name="DDIM", override_settings={"sd_model_checkpoint": "flux.1-schnell"})
     assert job.params["scheduler"] in (None, "euler")
     assert any("DDIM" in one for one in job.warnings)
+
+
+INFOTEXT = """a (red:1.3) lake
+Negative prompt: blurry
+Steps: 9, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 42, Size: 64x128, Model hash: 0123456789, Model: nobody's, \
+Clip skip: 2, Denoising strength: 0.5, Hires upscale: 2, Hires steps: 4, Hires upscaler: Latent, Version: v1.10.1"""
+
+
+def test_an_infotext_stands_for_the_fields_that_were_not_sent(client: Client) -> None:
+    """A body without a prompt of its own."""
+    reply = client.post(
+        "/sdapi/v1/txt2img",
+        {"infotext": INFOTEXT, "steps": 3, "cfg_scale": None},
+        content_type="application/json",
+        headers={"Prefer": "respond-async"},
+    )
+    params = Job.objects.get(pk=reply.json()["job"]).params
+    expected = {
+        "prompt": "a (red:1.3) lake", "negative_prompt": "blurry", "steps": 3, "scheduler": "dpmpp_2m_karras", "guidance_scale": 6.5,
+        "seed": 42, "width": 64, "height": 128, "clip_skip": 1, "model_id": "starter",
+        "hires": {"scale": 2.0, "steps": 8, "strength": 0.5, "upscaler": "latent"},
+    }  # fmt: skip
+    assert expected.items() <= params.items()
+
+
+@pytest.mark.parametrize("text", ["just words", "Steps: many", "Steps: 4, Size: axb", "x" * 30_000, 5, [], {"a": 1}])
+def test_an_infotext_that_says_nothing_of_use_is_words_or_refused(client: Client, text: Any) -> None:
+    reply = client.post(
+        "/sdapi/v1/txt2img", {"infotext": text}, content_type="application/json", headers={"Prefer": "respond-async"}
+    )
+    assert reply.status_code in (202, 422)
+    if text == "just words":
+        assert Job.objects.get(pk=reply.json()["job"]).params["prompt"] == "just words"
 
 
 # ---------------------------------------------------------------- options

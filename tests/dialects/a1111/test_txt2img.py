@@ -81,6 +81,18 @@ def test_pictures_of_a_batch_have_seeds_in_a_row(server: LiveServer) -> None:
     assert np.abs(np.asarray(alone, np.int16) - np.asarray(third, np.int16)).max() <= 2
 
 
+def test_a_second_pass_makes_the_picture_larger(server: LiveServer) -> None:
+    hires = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "hr_second_pass_steps": 3, "denoising_strength": 0.6}
+    reply = ask(server, "txt2img", **ASKED, **hires)
+    told = info(reply)
+    assert pictures(reply)[0].size == (96, 96)
+    assert (told["width"], told["height"], told["denoising_strength"]) == (64, 64, 0.6)
+    extra = told["extra_generation_params"]
+    assert {"Hires upscale": "1.5", "Hires steps": "3", "Hires upscaler": "Latent"}.items() <= extra.items()
+    job = job_of(server, reply)
+    assert job["progress"]["steps"] == 2 + 3
+
+
 def test_a_subseed_is_mixed_in_as_there(server: LiveServer) -> None:
     """Each picture begins with the noise of the seed, and has a subseed of its own."""
     told = info(ask(server, "txt2img", **ASKED, seed=7, subseed=100, subseed_strength=0.25, batch_size=2))

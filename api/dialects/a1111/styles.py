@@ -1,19 +1,12 @@
-"""What becomes of A1111's prompts: styles, which are stored words by name (here the presets that hold some), and networks."""
+"""A1111's styles are stored prompts by name: here the presets that hold words."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
-from rest_framework.exceptions import ValidationError
-
-from api.dialects.a1111.overrides import first_of
 from api.dialects.a1111.translation import Translated
 from api.images.models import Preset
 from api.images.presets.applying import TEXTS, place_in
 from api.images.presets.services import usable_by
-from api.images.prompt_requests import find_lora
-from api.images.prompt_syntax.networks import take_networks
-from api.images.spec import LONGEST_PROMPT
 
 LONGEST_SHOWN = 100
 
@@ -47,18 +40,3 @@ def merge(style: str, words: str, place: str) -> str:
         if mark in style:
             return style.replace(mark, words)
     return ", ".join(filter(None, (words.strip(), style.strip())))
-
-
-def leave_out_networks(result: Translated) -> None:
-    """A1111 makes the picture without those that it doesn't know, and says so."""
-    if not settings.USE_LOCAL_MODELS or len(result.request["prompt"]) > LONGEST_PROMPT:
-        return
-    _, tags = take_networks(result.request["prompt"])
-    for tag in {tag.source: tag for tag in tags}.values():
-        if not tag.is_lora:
-            continue
-        try:
-            find_lora(tag, result.entry)
-        except ValidationError as error:
-            result.put(prompt=result.request["prompt"].replace(tag.source, ""))
-            result.warn(f"{first_of(error)} It was left out.")
