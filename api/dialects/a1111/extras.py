@@ -45,6 +45,9 @@ WITHOUT_FACES = dict.fromkeys(("gfpgan_visibility", "codeformer_visibility"), "N
 UNMET = {**WITHOUT_FACES, "extras_upscaler_2_visibility": "A second upscaler can't be mixed in here."}
 """What is refused where it is more than 0."""
 LONGEST_PICTURE = 1 << 28
+BY_FACTOR_NAMES = dict.fromkeys(("scale", "width", "height"), "upscaling_resize")
+TO_SIZE_NAMES = {"width": "upscaling_resize_w", "height": "upscaling_resize_h", "scale": "upscaling_resize_w"}
+"""Our fields, by which of theirs they came."""
 
 
 class ExtrasFields(LenientFields):
@@ -117,15 +120,13 @@ class ExtrasView(A1111Dialect):
     def submit_all(self, request: Request) -> HttpResponseBase:
         self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
         key = read_idempotency_key(request)
-        submissions = [self.enlarge(field, sent) for field, sent in self.pictures()]
         jobs: list[Job] = []
         try:
-            for number_, submission in enumerate(submissions):
-                jobs.append(
-                    submit(submission, principal=request.auth, source=self.source, idempotency_key=own_key(key, number_))
-                )
+            for place, submission in enumerate([self.enlarge(field, sent) for field, sent in self.pictures()]):
+                own = own_key(key, place)
+                jobs.append(submit(submission, principal=request.auth, source=self.source, idempotency_key=own))
         except DarkroomError:
-            for job in jobs:
+            for job in jobs if key is None else ():  # with a key they are found when it is sent again
                 cancel_job(job=job)
             raise
         return AllAccepted(self, jobs)
@@ -155,13 +156,8 @@ class ExtrasView(A1111Dialect):
         try:
             return self.validated(UpscaleSerializer, asked).resolve()  # type: ignore[no-any-return]
         except ValidationError as error:
-            size = (
-                ("upscaling_resize",) * 2
-                if self.body["resize_mode"] == BY_FACTOR
-                else ("upscaling_resize_w", "upscaling_resize_h")
-            )
-            names = {"image": field, "scale": "upscaling_resize", "width": size[0], "height": size[1], "output_format": FORMAT}
-            raise RequestRefused(renamed(error.detail, names)) from None
+            sides = TO_SIZE_NAMES if self.body["resize_mode"] == TO_SIZE else BY_FACTOR_NAMES
+            raise RequestRefused(renamed(error.detail, {"image": field, "output_format": FORMAT, **sides})) from None
 
     # ------------------------------------------------------------ the answer
 
@@ -170,8 +166,7 @@ class ExtrasView(A1111Dialect):
 
     def render_all(self, jobs: Sequence[Job]) -> HttpResponse:
         pictures = [self.result(job, "base64")["images"][0]["image_base64"] for job in jobs]
-        by = f"Postprocess upscale by: {jobs[0].params['scale']}, Postprocess upscaler: {self.body['upscaler_1']}"
-        return JsonResponse(self.answer_with(pictures, by))
+        return JsonResponse(self.answer_with(pictures, describe(self.body)))
 
     def answer_with(self, pictures: Sequence[str], info: str) -> JsonObject:
         shown = pictures if self.body["show_extras_results"] else []
@@ -196,6 +191,13 @@ class ExtraBatchView(ExtrasView):
 
     def give_back(self, pictures: Sequence[str]) -> JsonObject:
         return {"images": list(pictures)}
+
+
+def describe(body: Mapping[str, Any]) -> str:
+    """As A1111 says what it did."""
+    size = f"to: {body['upscaling_resize_w']}x{body['upscaling_resize_h']}"
+    asked = size if body["resize_mode"] == TO_SIZE else f"by: {body['upscaling_resize']:g}"
+    return f"Postprocess upscale {asked}, Postprocess upscaler: {body['upscaler_1']}"
 
 
 def size_asked(body: Mapping[str, Any], file: StoredFile) -> JsonObject:

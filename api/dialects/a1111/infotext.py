@@ -37,15 +37,15 @@ def fill_from_infotext(body: Any) -> Any:
         return body
     parts = split_infotext(text)
     prompt, negative, pairs = parts if parts else (*read_words(text), {})
-    told: JsonObject = {"prompt": prompt, "negative_prompt": negative}
-    told |= {field: pairs[name] for name, field in NAMES.items() if name in pairs}
+    values: JsonObject = {"prompt": prompt, "negative_prompt": negative}
+    values |= {field: pairs[name] for name, field in NAMES.items() if name in pairs}
     width, by, height = pairs.get("Size", "").partition("x")
     if by:
-        told |= {"width": width, "height": height}
+        values |= {"width": width, "height": height}
     if "Hires upscale" in pairs:
-        told["enable_hr"] = True
+        values["enable_hr"] = True
     sent = {name: value for name, value in body.items() if value is not None}
-    return {**told, **sent, OVERRIDES: with_settings(pairs, sent.get(OVERRIDES, {}))}
+    return {**values, **sent, OVERRIDES: with_settings(pairs, sent.get(OVERRIDES, {}))}
 
 
 def read_words(text: str) -> tuple[str, str]:
@@ -57,13 +57,13 @@ def with_settings(pairs: Mapping[str, str], sent: Any) -> Any:
     """A model that isn't here is left to the options, as A1111 does."""
     if not isinstance(sent, Mapping):
         return sent
-    told: JsonObject = {}
+    values: JsonObject = {}
     if pairs.get("Clip skip", "").isdecimal():
-        told[CLIP_SKIP] = int(pairs["Clip skip"][:3])
+        values[CLIP_SKIP] = int(pairs["Clip skip"][:3])
     for name in OF_THE_MODEL:
         try:
-            told[CHECKPOINT] = find_checkpoint(pairs[name]).id
+            values[CHECKPOINT] = find_checkpoint(pairs[name]).id
             break
         except (KeyError, ValidationError):
             continue
-    return {**told, **sent}
+    return {**values, **sent}

@@ -10,6 +10,8 @@ from api.catalog import AdapterEntry, EmbeddingEntry
 from api.dialects.a1111 import options
 from api.dialects.a1111.checkpoints import find_checkpoint, list_checkpoints
 from api.dialects.a1111.option_table import CHECKPOINT
+from api.dialects.a1111.scripts import CONTROL
+from api.dialects.a1111.translation import SD_UPSCALE
 from api.dialects.a1111.upscalers import FILES, LATENT_MODES, NONE, list_upscalers
 from api.images.models import Preset
 from api.images.presets.services import usable_by
@@ -158,12 +160,15 @@ def described_style(preset: Preset) -> JsonObject | None:
 
 
 def scripts(principal: Principal) -> JsonObject:
-    """Those whose `alwayson_scripts` are read."""
-    return {"txt2img": ["controlnet"], "img2img": ["controlnet"]}
+    """What is read of `alwayson_scripts`, and of `script_name`."""
+    return {"txt2img": [CONTROL], "img2img": [CONTROL, SD_UPSCALE]}
 
 
 def script_info(principal: Principal) -> list[JsonObject]:
-    return [{"name": "controlnet", "is_alwayson": True, "is_img2img": is_img2img, "args": []} for is_img2img in (False, True)]
+    controls: list[JsonObject] = [
+        {"name": CONTROL, "is_alwayson": True, "is_img2img": is_img2img, "args": []} for is_img2img in (False, True)
+    ]
+    return [*controls, {"name": SD_UPSCALE, "is_alwayson": False, "is_img2img": True, "args": []}]
 
 
 # ---------------------------------------------------------------- files of the library

@@ -3,6 +3,7 @@
 from django.conf import settings
 
 from api.dialects.a1111.errors import NO_PICTURE, refusal
+from api.dialects.a1111.sd_upscale import put_sd_upscale
 from api.dialects.a1111.translation import Translated
 from api.images.spec import AROUND_MASK, BLUR, CONTAIN, COVER, EMPTY, NOISE, ORIGINAL, STRETCH
 
@@ -27,6 +28,7 @@ def put_painting(result: Translated) -> None:
         put_mask(result)
     if not (body["mask"] and body["inpaint_full_res"]):
         put_fit(result)
+    put_sd_upscale(result)
     if body["latent_mask"]:
         result.warn("latent_mask has no effect: send it as mask.")
     if body["initial_noise_multiplier"] not in (None, 1):

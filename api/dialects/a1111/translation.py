@@ -123,6 +123,7 @@ def put_seeds(result: Translated) -> None:
 
 USUAL_ETA = {"euler_a": 1, "euler_a_trailing": 1, "dpm2_a": 1, "dpm2_a_karras": 1, "ddim": 0, "ddim_trailing": 0}
 """By scheduler; to others it says nothing."""
+SD_UPSCALE = "sd upscale"
 NOT_DONE = {
     "restore_faces": "faces are not restored here",
     "tiling": "pictures that tile are not made here",
@@ -132,6 +133,11 @@ NOT_DONE = {
     "s_churn": "a sampler adds no noise beyond its own",
 }
 """Why what a field asks for has no effect."""
+
+
+def has_sd_upscale(body: Mapping[str, Any]) -> bool:
+    """It is a script of img2img."""
+    return str(body["script_name"]).lower() == SD_UPSCALE and "init_images" in body
 
 
 def warn_of_rest(result: Translated) -> None:
@@ -147,7 +153,7 @@ def warn_of_rest(result: Translated) -> None:
         result.warn("seed_resize_from_w and seed_resize_from_h have no effect: the noise has the picture's own size.")
     if body["override_settings"] and not body["override_settings_restore_afterwards"]:
         result.warn("override_settings_restore_afterwards has no effect: POST /sdapi/v1/options keeps settings.")
-    if body["script_name"] not in (None, "", "None"):
+    if body["script_name"] not in (None, "", "None") and not has_sd_upscale(body):
         detail = f"Script '{body['script_name'][:100]}' not found"
         if body["script_name"].lower() == "x/y/z plot":
             detail += ": POST /api/grids/ makes pictures over several values of fields."

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.dialects.a1111.conftest import ask, encoded
+from tests.dialects.a1111.conftest import ask, encoded, info, pictures
 from tests.live import LiveServer
 
 pytestmark = [pytest.mark.models]
@@ -89,3 +89,42 @@ def test_img2img(server: LiveServer, masked: bool, more: dict[str, Any]) -> None
     body = {**IMG2IMG, "init_images": [f"data:image/png;base64,{encoded(sent)}"], **more}
     reply = ask(server, "img2img", **{**body, **({"mask": f"data:image/png;base64,{encoded(mask)}"} if masked else {})})
     assert reply.status_code == 200, reply.text
+
+
+UPSCALED = {**IMG2IMG, "script_name": "SD upscale"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"), [([], (160, 96)), (["", 64, "Lanczos", 1.5], (120, 72)), ([None, 8, None, 3], (240, 144))]
+)
+def test_sd_upscale_has_the_size_of_the_enlarged_picture(
+    server: LiveServer, arguments: list[Any], size: tuple[int, int]
+) -> None:
+    sent = encoded(Image.linear_gradient("L").resize((80, 48)).convert("RGB"))
+    reply = ask(server, "img2img", **{**UPSCALED, "init_images": [sent], "script_args": arguments})
+    assert [picture.size for picture in pictures(reply)] == [size]
+    assert "in tiles" in str(info(reply)["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["", 8, "R-ESRGAN 4x+", 2], "script_args.2: "),
+        (["", 8, "Lanczos", 5], "script_args.3: "),
+        (["", 8, "Lanczos", "2"], "script_args.3: "),
+        (["", 8, "Lanczos", True], "script_args.3: "),
+        (["", 8, ["Lanczos"], 2], "script_args.2: "),
+    ],
+)
+def test_what_sd_upscale_can_not_do_is_refused(server: LiveServer, arguments: list[Any], said: str) -> None:
+    sent = encoded(Image.new("RGB", (40, 24)))
+    reply = ask(server, "img2img", **{**UPSCALED, "init_images": [sent], "script_args": arguments})
+    assert (reply.status_code, reply.json()["errors"][: len(said)]) == (422, said)
+
+
+def test_sd_upscale_of_what_is_too_large_or_no_picture_is_refused(server: LiveServer) -> None:
+    large = ask(server, "img2img", **{**UPSCALED, "init_images": [encoded(Image.new("RGB", (1600, 64)))]})
+    assert (large.status_code, large.json()["errors"][:15]) == (422, "script_args.3: ")
+    wrong = ask(server, "img2img", **{**UPSCALED, "init_images": ["no picture"]})
+    assert (wrong.status_code, wrong.json()["detail"]) == (500, "Invalid encoded image")
+    assert ask(server, "txt2img", **{**TXT2IMG, "script_name": "sd upscale"}).status_code == 422

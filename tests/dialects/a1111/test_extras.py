@@ -85,6 +85,13 @@ def test_it_is_a_job_in_the_history(server: LiveServer) -> None:
     assert reply.json()["html_info"] == "<p>Postprocess upscale by: 2, Postprocess upscaler: Lanczos</p>"
 
 
+def test_what_was_done_is_said_as_a1111_says_it(server: LiveServer) -> None:
+    sent = {**SENT, "image": encoded(picture())}
+    for body, said in [({"upscaling_resize": 1.5}, "by: 1.5"), ({"resize_mode": 1}, "to: 128x128")]:
+        html = ask(server, "extra-single-image", **{**sent, **body}).json()["html_info"]
+        assert html == f"<p>Postprocess upscale {said}, Postprocess upscaler: Lanczos</p>"
+
+
 @pytest.mark.parametrize("body", [{}, {"model": "clip"}])
 def test_without_an_upscaler_the_picture_stays_as_it_is(server: LiveServer, body: Any) -> None:
     """As two of A1111's own tests send it."""

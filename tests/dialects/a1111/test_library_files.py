@@ -43,10 +43,7 @@ def test_a_checkpoint_by_its_title_its_name_or_its_hash(client: Client, files: P
 def test_a_checkpoint_that_was_chosen_stays_chosen(client: Client, files: Path) -> None:
     client.post("/sdapi/v1/options", {"sd_model_checkpoint": titles(client)["wide"]}, content_type="application/json")
     assert job_for(client).model_id == row_of("wide.safetensors").entry_id
-    assert (
-        job_for(client, override_settings={"sd_model_checkpoint": "photo"}).model_id
-        == row_of("photo.safetensors").entry_id
-    )
+    assert job_for(client, override_settings={"sd_model_checkpoint": "photo"}).model_id == row_of("photo.safetensors").entry_id
 
 
 def test_what_fits_another_model_is_left_out_and_said(client: Client, files: Path) -> None:

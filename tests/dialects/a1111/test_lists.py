@@ -143,7 +143,7 @@ def test_ones_own_style_goes_before_a_shared_one(client: Client) -> None:
 
 
 def test_scripts_flags_and_memory(client: Client) -> None:
-    assert get(client, "scripts") == {"txt2img": ["controlnet"], "img2img": ["controlnet"]}
+    assert get(client, "scripts") == {"txt2img": ["controlnet"], "img2img": ["controlnet", "sd upscale"]}
     assert get(client, "cmd-flags")["api"] is True
     memory = get(client, "memory")
     assert memory["ram"]["total"] == memory["ram"]["free"] + memory["ram"]["used"]
