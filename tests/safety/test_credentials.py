@@ -20,7 +20,20 @@ from api.files.services import read_file
 from api.images.png_info.texts import read_texts
 from api.jobs.models import Job
 from api.safety.checks import credential_messages
-from api.safety.credentials.provenance import GENERATED, Provenance
+from api.safety.credentials.provenance import (
+    ANNOTATED,
+    COMPOSED,
+    CUT_OUT,
+    EDITED,
+    ENHANCED,
+    FILTERED,
+    GENERATED,
+    INPUT,
+    PARENT,
+    Ingredient,
+    Process,
+    Provenance,
+)
 from api.safety.credentials.signing import load_credentials, sign
 from api.safety.output import write_picture
 from tests.safety.certificates import YEAR, Issued, PrivateKey, build, issue, pem
@@ -85,6 +98,21 @@ def test_a_signed_file_has_the_same_pixels_and_a_manifest_that_is_valid(name: st
     assert (created["softwareAgent"]["name"], created["description"]) == ("Darkroom", "Model: tiny")
     before, after = (np.asarray(Image.open(io.BytesIO(data))) for data in (plain, signed))
     assert (before == after).all()
+
+
+@pytest.mark.parametrize("process", [GENERATED, COMPOSED, EDITED, ENHANCED, CUT_OUT, FILTERED, ANNOTATED])
+def test_each_way_of_making_a_picture_is_valid_with_its_ingredients(process: Process, issued: Issued) -> None:
+    credentials = load_credentials(issued.certificate, issued.private_key)
+    source = encode(picture(), FORMATS["jpeg"])
+    relations = (PARENT, INPUT) if process.changes_a_picture else (INPUT,)
+    ingredients = tuple(Ingredient(relation, "image/jpeg", relation) for relation in relations)
+    provenance = Provenance(process, "tiny", ingredients)
+    signed = sign(encode(picture(), FORMATS["png"]), "image/png", provenance, credentials, [source] * len(relations))
+    manifest = read_manifest(signed, "image/png", issued.root)
+    assert [one["relationship"] for one in manifest["ingredients"]] == list(relations)
+    *opened, made = actions_of(manifest)
+    assert [one["action"] for one in opened] == ["c2pa.opened"] * process.changes_a_picture
+    assert (made["action"], made["digitalSourceType"]) == (process.action, SOURCE_TYPES + process.source_type)
 
 
 def test_a_file_that_was_changed_after_it_was_signed_is_not_valid(issued: Issued) -> None:

@@ -128,6 +128,7 @@ def test_of_several_pictures_those_above_the_threshold_are_withheld(
     assert [image["seed"] for image in job.result["images"]] == [1 + n for n in range(4) if n not in withheld]  # type: ignore[index]
     assert job.warnings == ["2 of 4 pictures withheld by this server's check of pictures; `picture_check` says which."]
     assert "check" in job.timings
+    assert job.progress == {"fraction": 1.0, "step": 8, "steps": 8}
     assert len(media_files(settings)) - before == 2 * 2  # a picture and its thumbnail, of two
     assert GeneratedImage.objects.filter(job=job).count() == 2
     assert client.get(f"/api/jobs/{job.pk}/").json()["result"]["picture_check"] == check

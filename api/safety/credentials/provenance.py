@@ -56,7 +56,7 @@ class Provenance:
 
     def manifest(self) -> JsonObject:
         """As the library's Builder takes it. Ingredients are named by their places: i0, i1 …"""
-        agent: JsonObject = {"name": "Darkroom", "version": settings.SPECTACULAR_SETTINGS["VERSION"]}
+        agent: JsonObject = {"name": "Darkroom", "version": str(settings.SPECTACULAR_SETTINGS["VERSION"])}
         return {
             "claim_generator_info": [agent],
             "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": self._actions(agent)}}],

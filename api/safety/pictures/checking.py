@@ -5,7 +5,7 @@ A check that can't be made fails the job. For the thread that runs models. No to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,11 @@ from django.conf import settings
 
 from api.errors import DarkroomError
 from api.jobs.running import RunningJob
-from api.runtime.model_use import report_to
 from api.safety.pictures.policy import PicturePolicy, policy_of
 from api.specs import Spec
 
 if TYPE_CHECKING:
     from PIL import Image
-
-STAGE = "Checking the pictures"
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,19 @@ def check_pictures(
     from api.safety.backends.classify import classify
 
     with run.measure("check"):
-        found = classify(get_loader(), policy.model_id, pictures, report_to([run])) if pictures else []
+        found = classify(get_loader(), policy.model_id, pictures, stage_of(run)) if pictures else []
     return policy, [finding_of(policy, probabilities) for probabilities in found]
+
+
+def stage_of(run: RunningJob[Spec]) -> Callable[[float, str], None]:
+    """For the loader's `on_progress`: told beside the steps that are done. Raises JobCancelled."""
+
+    def report(fraction: float, text: str) -> None:
+        run.raise_if_cancelled()
+        step, steps = run.step_reached
+        run.progress(step=step, steps=steps or 1, stage=text if fraction < 1 else "")
+
+    return report
 
 
 def finding_of(policy: PicturePolicy, probabilities: dict[str, float]) -> Finding:
