@@ -313,6 +313,29 @@ def test_a_graph_holds_what_image_prompts_add(models: ModelLoader, monkeypatch: 
 
 
 @pytest.mark.models
+def test_compiled_blocks_are_not_compiled_again_for_each_layer(models: ModelLoader) -> None:
+    compiled: list[object] = []
+
+    def backend(module: Any, inputs: object) -> Any:
+        compiled.append(module)
+        return module.forward
+
+    with engine_of(models, "sd1") as engine:
+        asked = [prompted("sd1", uses, steps=2) for uses in ([], [("base", 0.7)])]
+        wanted = [engine.alone(one) for one in asked]
+        blocks = [module for module in engine.lease.pipeline.unet.modules() if type(module).__name__ == "BasicTransformerBlock"]
+        for block in blocks:
+            block.compile(backend=backend)
+        try:
+            made = [engine.alone(one) for one in asked]
+        finally:
+            for block in blocks:
+                block._compiled_call_impl = None
+    assert 0 < len(compiled) < len(blocks)
+    assert all((one - other).abs().max() <= 1e-5 * other.abs().max() for one, other in zip(made, wanted, strict=True))
+
+
+@pytest.mark.models
 def test_an_adapter_of_other_sizes_is_refused_and_both_are_named(models: ModelLoader) -> None:
     said = ({"image": "p", "model_id": "sdxl-base"},)
     asked = request(model_id="sd1", ip_adapter=said, image_prompts=[photo(0)])

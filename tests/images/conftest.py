@@ -44,8 +44,8 @@ task = "ip-adapter"
 family = "sd1"
 path = "{prompter}"
 
-[models.tiny-reader]
-name = "Tiny reader"
+[models.picture-reader]
+name = "Picture reader"
 task = "image-encoder"
 path = "{reader}"
 features = ["embeds-24", "states-48"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -113,6 +114,12 @@ def cross_attentions(unet: Any) -> list[Any]:
     return _layers[unet]
 
 
+def as_written() -> AbstractContextManager[object]:
+    """Inside, compiled blocks run as they are written: they would be compiled anew for every layer, up to 70 times."""
+    is_in_use = "torch._dynamo" in sys.modules  # else nothing is compiled, and it takes seconds to import
+    return torch.compiler.set_stance("force_eager") if is_in_use else nullcontext()
+
+
 @contextmanager
 def reading_image_prompts(unet: Any, *, wanted: bool) -> Iterator[None]:
     """Inside, the UNet takes image prompts; afterwards it is as it was."""
@@ -120,13 +127,14 @@ def reading_image_prompts(unet: Any, *, wanted: bool) -> Iterator[None]:
         yield
         return
     layers = cross_attentions(unet)
-    while len(_processors) < len(layers):  # the same ones each time: what was compiled with them is used again
+    while len(_processors) < len(layers):
         _processors.append(ImagePromptAttention(len(_processors)))
     before = [layer.processor for layer in layers]
     for layer, processor in zip(layers, _processors, strict=False):
         layer.processor = processor
     try:
-        yield
+        with as_written():
+            yield
     finally:
         for layer, processor in zip(layers, before, strict=True):
             layer.processor = processor
