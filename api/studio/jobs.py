@@ -53,7 +53,8 @@ def time_left(job: Job) -> str:
     fraction, elapsed = job.progress.get("fraction", 0), between(job.started_at, timezone.now())
     if job.status != Status.RUNNING or elapsed is None or not TELLING_FRACTION <= fraction < 1:
         return ""
-    return seconds_text(max(1, round(elapsed * (1 - fraction) / fraction)))
+    seconds = max(1, round(elapsed * (1 - fraction) / fraction))
+    return f"{seconds} s" if seconds < 60 else seconds_text(seconds)
 
 
 def cards_to_show(principal: Principal, dismissed: Collection[str]) -> tuple[list[dict[str, object]], int]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 import pytest
 from django.core.cache import cache
 from django.test import Client
-
 from playwright import sync_api
 
 from api.access.services import create_key

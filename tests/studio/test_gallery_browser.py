@@ -211,7 +211,9 @@ def test_a_file_of_ours_and_one_of_a1111_fill_in_the_form(gallery: sync_api.Page
     assert gallery.input_value("[name=steps]") == "12"
 
 
-def test_a_file_without_parameters_and_one_that_is_no_picture_say_so_and_lose_nothing(page: sync_api.Page, tmp_path: Path) -> None:
+def test_a_file_without_parameters_and_one_that_is_no_picture_say_so_and_lose_nothing(
+    page: sync_api.Page, tmp_path: Path
+) -> None:
     page.goto("/")
     page.fill("#prompt", "what I typed")
     drop(page, b"hello", "text/plain")
@@ -224,7 +226,9 @@ def a1111_png(folder: Path) -> bytes:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    info.add_text("parameters", "an old boat\nSteps: 12, Sampler: Euler a, CFG scale: 5, Seed: 99, Size: 64x64, Model: nowhereModel")
+    info.add_text(
+        "parameters", "an old boat\nSteps: 12, Sampler: Euler a, CFG scale: 5, Seed: 99, Size: 64x64, Model: nowhereModel"
+    )
     Image.new("RGB", (64, 64)).save(folder / "theirs.png", pnginfo=info)
     return (folder / "theirs.png").read_bytes()
 
@@ -283,7 +287,12 @@ def test_every_state_of_the_gallery_fits_its_screen(
     context = browser.new_context(viewport=viewport, color_scheme=colours, base_url=server.url)  # type: ignore[arg-type]
     page = context.new_page()
     image = of_first(server)["id"]
-    for name, address in (("full", ""), ("empty", "?q=nothing"), ("filters", "?from=x&tag=many"), ("picture", f"../images/{image}/")):
+    for name, address in (
+        ("full", ""),
+        ("empty", "?q=nothing"),
+        ("filters", "?from=x&tag=many"),
+        ("picture", f"../images/{image}/"),
+    ):
         page.goto(f"/studio/gallery/{address}")
         page.wait_for_timeout(300)
         if name == "full":

@@ -101,7 +101,9 @@ def test_a_filter_that_cant_be_read_is_said_and_filters_nothing(here: Client, na
     assert '<span class="error" role="alert">' in page
 
 
-@pytest.mark.parametrize("query", ["order=best", "rating=6", "origin=%00", "shape=x", "after=x", "after=~", "after=nan~x", "q=%00", "tag=%00"])
+@pytest.mark.parametrize(
+    "query", ["order=best", "rating=6", "origin=%00", "shape=x", "after=x", "after=~", "after=nan~x", "q=%00", "tag=%00"]
+)
 def test_rubbish_in_the_address_is_no_error_of_the_server(here: Client, query: str) -> None:
     make_picture()
     assert here.get(f"{GALLERY}?{query}").status_code == 200
@@ -140,7 +142,10 @@ def test_the_oldest_first_is_the_newest_first_backwards(here: Client) -> None:
 def test_a_page_looks_through_a_bounded_number_of_pictures(here: Client, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MOST_SEEN", 4)
     monkeypatch.setattr(pages, "MOST_SEEN_BY_VALUE", 4)
-    rare = [make_picture(prompt="a zebra" if place in (0, 9) else "a lake", rating=1 + place % 5, clip_score=9.0) for place in range(10)]
+    rare = [
+        make_picture(prompt="a zebra" if place in (0, 9) else "a lake", rating=1 + place % 5, clip_score=9.0)
+        for place in range(10)
+    ]
     seen = all_pages(here, order=order, q="zebra")
     assert len(seen) == 3
     assert sorted(one for page in seen for one in page) == sorted(ids(rare[0], rare[9]))
@@ -243,7 +248,13 @@ def test_without_scripts_one_is_back_in_the_list_and_reads_what_was_done(here: C
 def test_a_picture_shows_all_that_made_it_and_commands_for_it(here: Client) -> None:
     job = make_job(params={**make_job().params, "clip_skip": 2, "prompt": "it's a lake", "seed": 77}, prompt="it's a lake")
     page = here.get(f"/studio/images/{make_picture(job).pk}/").content.decode()
-    for shown in ("clip skip", "Copy seed", 'data-copy-text="77"', "curl http://testserver/api/txt2img/", "Negative prompt: blurry"):
+    for shown in (
+        "clip skip",
+        "Copy seed",
+        'data-copy-text="77"',
+        "curl http://testserver/api/txt2img/",
+        "Negative prompt: blurry",
+    ):
         assert shown in page, shown
     assert "it&#x27;&quot;&#x27;&quot;&#x27;s a lake" in page  # quoted for a shell
     assert "DARKROOM_KEY" not in page
@@ -275,13 +286,21 @@ def test_one_picture_is_judged_where_it_is_shown(here: Client) -> None:
 # ---------------------------------------------------------------- who may
 
 
-@pytest.mark.parametrize("address", [GALLERY, "/studio/images/0197c0de-0000-7000-8000-000000000000/", "/studio/history", "/studio/loras"])
+@pytest.mark.parametrize(
+    "address", [GALLERY, "/studio/images/0197c0de-0000-7000-8000-000000000000/", "/studio/history", "/studio/loras"]
+)
 def test_a_stranger_sees_nothing(stranger: Client, address: str) -> None:
     assert stranger.get(address).status_code == 302
     assert "HX-Redirect" in stranger.get(address, headers=PART).headers
 
 
-POSTS = (CHANGE, "/studio/images/0197c0de-0000-7000-8000-000000000000/change", "/studio/read-picture", "/studio/tokens", "/studio/models/load")
+POSTS = (
+    CHANGE,
+    "/studio/images/0197c0de-0000-7000-8000-000000000000/change",
+    "/studio/read-picture",
+    "/studio/tokens",
+    "/studio/models/load",
+)
 
 
 @pytest.mark.parametrize("address", POSTS)

@@ -21,7 +21,9 @@ def begin(server: LiveServer, **body: object) -> str:
 def cancel(server: LiveServer, *jobs: str) -> None:
     for job in jobs:
         server.client.post(f"/api/jobs/{job}/cancel/")
-        server.wait_until(lambda job=job: server.client.get(f"/api/jobs/{job}/").json()["status"] == "cancelled", "it is cancelled")
+        server.wait_until(
+            lambda job=job: server.client.get(f"/api/jobs/{job}/").json()["status"] == "cancelled", "it is cancelled"
+        )
 
 
 def newest(server: LiveServer) -> dict:
@@ -34,7 +36,9 @@ def test_running_jobs_are_found_again_after_a_reload_and_in_another_tab(page: sy
         tab.goto("/")
         for job in jobs:
             expect(tab.locator(f"#job-{job}")).to_be_visible()
-        expect(tab.locator(".job-word", has_text=re.compile(r"Step \d+ of 2400 · about .+ left")).first).to_be_visible(timeout=30_000)
+        expect(tab.locator(".job-word", has_text=re.compile(r"Step \d+ of 2400 · about .+ left")).first).to_be_visible(
+            timeout=30_000
+        )
         assert tab.locator("[sse-connect]").count() <= 2
     page.reload()
     page.locator(f"#job-{jobs[0]} button").click()

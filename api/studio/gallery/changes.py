@@ -40,9 +40,9 @@ class Changed:
             said = ngettext("%(count)d picture was changed.", "%(count)d pictures were changed.", count)
         if not self.gone:
             return said % {"count": count}
-        missing = ngettext(
-            "%(count)d is not there any more.", "%(count)d are not there any more.", len(self.gone)
-        ) % {"count": len(self.gone)}
+        missing = ngettext("%(count)d is not there any more.", "%(count)d are not there any more.", len(self.gone)) % {
+            "count": len(self.gone)
+        }
         return f"{said % {'count': count}} {missing}"
 
 

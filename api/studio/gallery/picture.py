@@ -61,7 +61,10 @@ def facts_of(image: GeneratedImage) -> list[tuple[object, object]]:
     given = [(name, value) for name, value in image.parameters.items() if name not in NOT_REPEATED and says_something(value)]
     model = [(_("model"), image.model_id)] if image.model_id else []
     seed = [(_("seed"), image.seed)] if image.seed is not None else []
-    size = [(_("size"), f"{image.width} × {image.height}"), (_("file"), f"{image.file.content_type}, {image.file.size:,} bytes")]
+    size = [
+        (_("size"), f"{image.width} × {image.height}"),
+        (_("file"), f"{image.file.content_type}, {image.file.size:,} bytes"),
+    ]
     others = [(LABELS.get(name, name.replace("_", " ")), readable(value)) for name, value in given]
     return [*model, *seed, *size, *others]
 
