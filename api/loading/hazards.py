@@ -25,8 +25,7 @@ from api.loading.builders import Builder
 from api.loading.device_memory import estimate_files
 from api.loading.hazard_cells import FILE, CellLayout, InvalidCells, read_cells
 from api.loading.mobilenet import SIZE, MobileNetV2, NotMobileNet, network_of
-from api.loading.onnx import Array, OnnxSession, bytes_of
-from api.loading.onnx_files import check_onnx_file
+from api.loading.onnx import Array, OnnxSession, bytes_of, open_checked
 
 WEIGHTS = "model.safetensors"
 FLOATS = ("tensor(float)", "tensor(float16)")
@@ -104,13 +103,7 @@ def load_torch(file: Path, layout: CellLayout) -> TorchHazardModel:
 
 def load_onnx(entry: ModelEntry, file: Path, layout: CellLayout) -> OnnxHazardModel:
     """Raises DarkroomError, InvalidCells."""
-    check_onnx_file(file, entry.name)
-    try:
-        session = OnnxSession(file)
-    except MemoryError:
-        raise
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        raise broken(entry, f"onnxruntime can't open {file.name}") from error
+    session = open_checked(file, entry, broken)
     width, height = read_size(entry, session)
     model = OnnxHazardModel(session, file, layout, width, height)
     layout.check_outputs(count_outputs(entry, model))
@@ -140,7 +133,7 @@ def count_outputs(entry: ModelEntry, model: OnnxHazardModel) -> int:
         answers = model.run(np.full((1, 3, model.height, model.width), 0.5, np.float32))
     except MemoryError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # onnxruntime's errors have no base of their own
         raise broken(entry, f"it can't be run on a picture of {model.width} × {model.height} pixels") from error
     if answers.ndim != 2 or len(answers) != 1:
         raise broken(entry, f"its output is {' × '.join(map(str, answers.shape))}, and 1 × outputs is wanted")

@@ -11,7 +11,7 @@ What the parts take and give is read from the sessions; nothing here knows a mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from api.devices import Device, trim_heap
 from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.chat import LOCAL_ONLY, ChatModel, load_tokenizer
+from api.loading.onnx_files import check_onnx_file
 
 Array = NDArray[Any]
 TYPES = {"float": np.float32, "float16": np.float16, "int64": np.int64, "int32": np.int32, "bool": np.bool_}
@@ -57,6 +58,17 @@ class OnnxSession:
         given: dict[str, Array] = {name: np.asarray(inputs[name], kind) for name, kind in self.types.items() if name in inputs}
         with translate_allocation_errors():
             return dict(zip(self.outputs, self.session.run(None, given), strict=True))
+
+
+def open_checked(file: Path, entry: ModelEntry, broken: Callable[[ModelEntry, str], DarkroomError]) -> OnnxSession:
+    """A session of an owner's file. Raises DarkroomError for what is unsafe, and `broken`'s where onnxruntime can't open it."""
+    check_onnx_file(file, entry.name)
+    try:
+        return OnnxSession(file)
+    except MemoryError:
+        raise
+    except Exception as error:  # onnxruntime's errors have no base of their own
+        raise broken(entry, f"onnxruntime can't open {file.name}") from error
 
 
 class OnnxModel:

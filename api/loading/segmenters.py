@@ -26,8 +26,7 @@ from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.detectors import LOCAL_ONLY, estimate_bytes, labels_of, load_model, onnx_file
-from api.loading.onnx import Array, OnnxSession, bytes_of
-from api.loading.onnx_files import check_onnx_file
+from api.loading.onnx import Array, OnnxSession, bytes_of, open_checked
 
 CONFIGURATION = "preprocessor_config.json"
 DEFAULT_SIDE, LARGEST_SIDE = 1024, 4096
@@ -109,13 +108,7 @@ def load_torch(entry: ModelEntry, folder: Path) -> TorchSegmenter:
 
 
 def load_onnx(entry: ModelEntry, file: Path) -> OnnxSegmenter:
-    check_onnx_file(file, entry.name)
-    try:
-        session = OnnxSession(file)
-    except MemoryError:
-        raise
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        raise broken(entry, f"onnxruntime can't open {file.name}") from error
+    session = open_checked(file, entry, broken)
     width, height = read_size(entry, session)
     mean, deviation = read_scaling(entry, file.with_name(CONFIGURATION))
     model = OnnxSegmenter(session, file, width, height, mean, deviation)
@@ -158,7 +151,7 @@ def check_output(entry: ModelEntry, model: OnnxSegmenter) -> None:
         found = model.run(np.full((3, model.height, model.width), 0.5, np.float32))
     except MemoryError:
         raise
-    except Exception as error:  # as above; also of a mask of several channels
+    except Exception as error:  # onnxruntime's errors have no base of their own; also of a mask of several channels
         raise broken(entry, f"it gives no mask for a picture of {model.width} × {model.height} pixels") from error
     if not np.isfinite(found).all():
         raise broken(entry, "its mask has values that are no numbers")

@@ -19,8 +19,7 @@ import numpy as np
 
 from api.catalog import ModelEntry
 from api.errors import DarkroomError
-from api.loading.onnx import Array, OnnxSession, bytes_of
-from api.loading.onnx_files import check_onnx_file
+from api.loading.onnx import Array, OnnxSession, bytes_of, open_checked
 
 Layout = Literal["raw", "selected"]
 LONGEST_NAMES, MOST_NAMES, LONGEST_NAME = 500_000, 100_000, 300
@@ -58,13 +57,7 @@ class YoloModel:
 
 def load_yolo(entry: ModelEntry, file: Path) -> YoloModel:
     """Raises DarkroomError for what is no detector in one of the layouts above."""
-    check_onnx_file(file, entry.name)
-    try:
-        session = OnnxSession(file)
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        if isinstance(error, MemoryError):
-            raise
-        raise broken(entry, f"onnxruntime can't open {file.name}") from error
+    session = open_checked(file, entry, broken)
     about = session.session.get_modelmeta().custom_metadata_map
     if about.get("task", "detect") != "detect":
         raise broken(entry, f"{file.name} is for the task {about['task'][:40]!r}, and detectors (detect) are run")
