@@ -19,10 +19,10 @@ COUNT = 70
 @pytest.fixture(scope="module")
 def pictures(server: LiveServer) -> None:
     """More than a page of them, most of the prompt "hills"."""
+    server.client.post("/api/txt2img/", json={"prompt": "a lonely tower", "seed": 4711, "steps": 2})
     for start in range(0, COUNT, 14):
         body = {"prompt": "hills", "num_images": 14, "seed": start, "steps": 1, "tags": ["many"]}
         server.client.post("/api/txt2img/", json=body)
-    server.client.post("/api/txt2img/", json={"prompt": "a lonely tower", "seed": 4711, "steps": 2})
 
 
 @pytest.fixture
