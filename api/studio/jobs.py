@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from datetime import timedelta
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from api.access.principals import Principal
@@ -14,7 +15,7 @@ from api.images.upscaling.spec import UpscaleSpec
 from api.jobs.admin.tools import between, first_id_of, seconds_text
 from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.models import Job
-from api.jobs.states import ACTIVE, Status
+from api.jobs.states import Status
 from api.system.spec import LoadModelSpec
 
 FORM_KINDS = (Txt2ImgSpec.kind, Img2ImgSpec.kind)
@@ -53,20 +54,31 @@ def time_left(job: Job) -> str:
     fraction, elapsed = job.progress.get("fraction", 0), between(job.started_at, timezone.now())
     if job.status != Status.RUNNING or elapsed is None or not TELLING_FRACTION <= fraction < 1:
         return ""
-    return seconds_text(max(1, round(elapsed * (1 - fraction) / fraction)))
+    seconds = max(1, round(elapsed * (1 - fraction) / fraction))
+    return f"{seconds} s" if seconds < 60 else seconds_text(seconds)
 
 
 def cards_to_show(principal: Principal, dismissed: Collection[str]) -> tuple[list[dict[str, object]], int]:
     """This person's jobs that are under way, those that run first, and failures that were not read yet; and how many more there are."""
-    mine = Job.objects.filter(owner_key=principal.owner_key, kind__in=SHOWN_KINDS, parent__isnull=True)
-    active = list(mine.filter(status__in=ACTIVE).order_by("-status", "-pk")[: MOST_ACTIVE + 1])  # "running" is behind "queued"
+    running = list(jobs_under_way(principal, Status.RUNNING)[:MOST_ACTIVE])
+    queued = jobs_under_way(principal, Status.QUEUED)
+    waiting = list(queued[: MOST_ACTIVE - len(running) + 1])
+    active = [*running, *waiting][:MOST_ACTIVE]
+    more = queued.count() - (len(active) - len(running)) if len(running) + len(waiting) > MOST_ACTIVE else 0
     positions = queue_positions(active)
-    more = mine.filter(status__in=ACTIVE).count() - MOST_ACTIVE if len(active) > MOST_ACTIVE else 0
     cards = [
         {**card_context(job, is_streamed=place < MOST_STREAMS), "position": positions.get(job.pk)}
-        for place, job in enumerate(active[:MOST_ACTIVE])
+        for place, job in enumerate(active)
     ]
+    mine = Job.objects.filter(owner_key=principal.owner_key, kind__in=SHOWN_KINDS, parent__isnull=True)
     return cards + [card_context(job) for job in unread_failures(mine, dismissed)], more
+
+
+def jobs_under_way(principal: Principal, status: Status) -> QuerySet[Job]:
+    """The newest first. Owner and kind are no bare columns, or SQLite would read all of the owner's history to find the active ones."""
+    owner, kind = Coalesce("owner_key", Value("")), Coalesce("kind", Value(""))
+    active = Job.objects.filter(status=status, parent__isnull=True).alias(owner=owner, shown_kind=kind)
+    return active.filter(owner=principal.owner_key, shown_kind__in=SHOWN_KINDS).order_by("-pk")
 
 
 def unread_failures(mine: QuerySet[Job], dismissed: Collection[str]) -> QuerySet[Job]:

@@ -1,6 +1,7 @@
 """The front door: a prompt becomes a picture, and the latest pictures are below."""
 
 import uuid
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -67,7 +68,7 @@ def read_picture(request: HttpRequest, principal: Principal) -> HttpResponse:
     if not serializer.is_valid():
         return refuse_picture(request, principal, " ".join(error["detail"] for error in field_errors(serializer.errors)))
     sent = serializer.validated_data["image"]
-    info = read_png_info(sent.data, sent.parameters)
+    info: Any = read_png_info(sent.data, sent.parameters)
     lost = [f"{one['kind']}: {_('“%(name)s” is not here.') % {'name': one['name']}}" for one in info["missing"]]
     notes = [*lost, *info["warnings"]]
     if info["request"] is None:

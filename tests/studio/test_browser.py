@@ -53,14 +53,14 @@ def test_progress_and_preview_are_seen_on_the_way(page: sync_api.Page) -> None:
     page.wait_for_selector(".job img.preview")
     step = re.compile(r"Step \d+ of 2400")  # 16 pictures of 150 steps
     sync_api.expect(page.locator(".job-word").first).to_have_text(step)
-    page.click(".job form button")
+    page.click(".job:has-text('slowly') form button")
     page.wait_for_selector("text=Cancelled.")
 
 
 def test_a_job_is_cancelled_with_its_button(page: sync_api.Page, server: LiveServer) -> None:
     ask(page, "to be cancelled", steps=150, num_images=16)
-    page.click(".job form button")
-    page.wait_for_selector("text=Cancelled.")
+    page.click(".job:has-text('to be cancelled') form button")
+    page.wait_for_selector(".job:has-text('to be cancelled') >> text=Cancelled.")
     newest = server.client.get("/api/jobs/?limit=1").json()["results"][0]
     assert (newest["params"]["prompt"], newest["status"]) == ("to be cancelled", "cancelled")
 

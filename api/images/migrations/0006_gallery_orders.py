@@ -12,10 +12,15 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RemoveIndex("generatedimage", "image_score"),
         migrations.RemoveIndex("generatedimage", "image_rating"),
-        migrations.AddIndex("generatedimage", models.Index(fields=["-clip_score", "-file"], name="image_best_match", condition=MATCHED)),
-        migrations.AddIndex("generatedimage", models.Index(fields=["-rating", "-file"], name="image_best_rated", condition=RATED)),
         migrations.AddIndex(
-            "generatedimage", models.Index(fields=["owner_key", "-clip_score", "-file"], name="image_owner_match", condition=MATCHED)
+            "generatedimage", models.Index(fields=["-clip_score", "-file"], name="image_best_match", condition=MATCHED)
+        ),
+        migrations.AddIndex(
+            "generatedimage", models.Index(fields=["-rating", "-file"], name="image_best_rated", condition=RATED)
+        ),
+        migrations.AddIndex(
+            "generatedimage",
+            models.Index(fields=["owner_key", "-clip_score", "-file"], name="image_owner_match", condition=MATCHED),
         ),
         migrations.AddIndex(
             "generatedimage", models.Index(fields=["owner_key", "-rating", "-file"], name="image_owner_rated", condition=RATED)

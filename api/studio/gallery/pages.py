@@ -1,7 +1,7 @@
 """One page of the gallery, by keyset: the time for it does not grow with the number of pictures, nor with how deep one has scrolled.
 
-Filters that no index has (words of a prompt, sizes, tags) read row after row. So a page looks through a bounded number of pictures, and says
-where it stopped, found enough or not: the next page goes on from there.
+Filters that no index has (words of a prompt, sizes, tags) read row after row. So a page looks through a bounded number of pictures, and
+says where it stopped, found enough or not: the next page goes on from there.
 """
 
 import uuid

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from django.db.models import F, Q
 from django.http import QueryDict
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -24,7 +25,7 @@ Origin = GeneratedImage.Origin
 class Order:
     """`column`: None for the id, which is the time. Pictures without a value in it are left out."""
 
-    label: str
+    label: str | Promise
     column: str | None = None
     descending: bool = True
 
@@ -53,7 +54,7 @@ SHAPE_CONDITIONS = {"square": Q(width=F("height")), "wide": Q(width__gt=F("heigh
 
 @dataclass
 class GalleryQuery:
-    """`values` as they are in the address, those that say something; `errors` by name, of values that can't be read: these filter nothing."""
+    """`values` as they are in the address, those that say something; `errors` by name, of values that can't be read and filter nothing."""
 
     values: dict[str, str]
     errors: dict[str, str] = field(default_factory=dict)

@@ -280,6 +280,7 @@ async function open(place, { push = true } = {}) {
   wanted = item.id;
   const address = grid.elements.get(place)?.querySelector("a").href ?? `/studio/images/${item.id}/`;
   await htmx.ajax("GET", address, { target: "#lightbox-content", swap: "innerHTML" });
+  if (wanted !== item.id) return; // meanwhile it was closed, or the next one asked for
   if (!document.querySelector(`#lightbox [data-picture="${item.id}"]`)) return notify(text("lost"), { isError: true });
   if (push && opened === null) history.pushState({ picture: item.id }, "", address);
   else history.replaceState({ picture: item.id }, "", address);
@@ -289,8 +290,8 @@ async function open(place, { push = true } = {}) {
 
 dialog.addEventListener("close", () => {
   if (opened === null) return;
-  const place = grid.indexOf(opened);
-  opened = null;
+  const place = grid.indexOf(wanted);
+  opened = wanted = null;
   if (history.state?.picture) history.back();
   if (place >= 0) grid.focus(place);
 });

@@ -57,9 +57,8 @@ function follow() {
   const lock = document.getElementById("seed-lock");
   if (lock) {
     const isLocked = field("seed").value !== "";
-    lock.textContent = isLocked ? "🔒" : "🔓";
+    lock.textContent = text("keep");
     lock.setAttribute("aria-pressed", isLocked);
-    lock.setAttribute("aria-label", text("lock"));
     lock.title = text(isLocked ? "locked" : "unlocked");
   }
   const [width, height] = ["width", "height"].map((name) => Number(field(name).value || size));
