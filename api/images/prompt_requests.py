@@ -17,7 +17,7 @@ from api.images.spec import LARGEST_LORA_WEIGHT, MOST_KNOWN, MOST_LORAS
 from api.json_types import JsonObject
 from config.catalog import get_catalog
 
-PROMPT, NEGATIVE = "prompt", "negative_prompt"
+PROMPT, NEGATIVE, LENIENT = "prompt", "negative_prompt", "lenient_prompts"
 
 
 @dataclass(frozen=True)

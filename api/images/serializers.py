@@ -23,7 +23,7 @@ from api.images.family_names import describe_misfit
 from api.images.ip_adapter.serializers import choose_ip_adapters
 from api.images.models import GeneratedImage, ImageSource
 from api.images.presets.applying import AppliedPreset, find_preset
-from api.images.prompt_requests import read_request, unknown_lora
+from api.images.prompt_requests import LENIENT, read_request, unknown_lora
 from api.images.prompt_syntax.syntaxes import COMPEL
 from api.images.ranking import DEFAULT
 from api.images.scheduler_presets import SCHEDULERS, most_steps
@@ -72,17 +72,16 @@ class Txt2ImgSerializer(JobRequest):
         if self.preset_in_use is not None:
             data = self.preset_in_use.apply(data, self.fields, self.read_value)
         pictures = GeneratedImage.objects.all()
-        return read_variation(data, visible_to(principal, pictures) if principal else pictures.none(), self.fields)
+        data = read_variation(data, visible_to(principal, pictures) if principal else pictures.none(), self.fields)
+        self.fields["prompt"].allow_blank = self.is_lenient(data)
+        return data
 
-    def get_fields(self) -> dict[str, Any]:
-        """`lenient_prompts` in the context: for the dialects whose servers make a picture of any prompt, an empty one, too."""
-        fields = super().get_fields()
-        fields["prompt"].allow_blank = self.lenient_prompts
-        return fields
-
-    @property
-    def lenient_prompts(self) -> bool:
-        return bool(self.context.get("lenient_prompts"))
+    def is_lenient(self, data: Mapping[str, Any]) -> bool:
+        """What is no boolean is left for its field to refuse."""
+        try:
+            return bool(self.fields[LENIENT].run_validation(data.get(LENIENT) or False))
+        except ValidationError:
+            return False
 
     def read_value(self, name: str, value: object) -> object:
         """What the value of one field means, with its defaults filled in. Raises ValidationError."""
@@ -143,7 +142,7 @@ class Txt2ImgSerializer(JobRequest):
             raise ValidationError(
                 {"steps": [f"'{scheduler}' takes at most {most_steps(scheduler)} steps."]}, code="too_many_steps"
             )
-        self.prompt_warnings = read_request(data, default_syntax(), self.entry, lenient=self.lenient_prompts)
+        self.prompt_warnings = read_request(data, default_syntax(), self.entry, lenient=bool(data.get(LENIENT)))
         self.check_loras(data["loras"])
         choose_controlnets(data.get("control", []), self.entry)
         choose_ip_adapters(data.get("ip_adapter", []), self.entry)

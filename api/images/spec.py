@@ -141,6 +141,12 @@ class Txt2ImgSpec(Spec):
         help="What both prompts are written in: Compel's syntax, AUTOMATIC1111's, no syntax at all, or `auto`, which is "
         "AUTOMATIC1111's where a prompt shows it and Compel's elsewhere. Default: the server's setting PROMPT_SYNTAX.",
     )
+    lenient_prompts: bool | None = param(
+        default=None,
+        omitted=True,
+        shared=False,
+        help="Whether the prompt may be empty, and what it names and isn't here is left out with a warning, instead of an error.",
+    )
     model_id: str = param(decided=True, shared=True, max_length=LONGEST_NAME)
     width: int = side("Width")
     height: int = side("Height")

@@ -36,7 +36,7 @@ NOT_IN_FORM = ("preset",)
 """It may fix what the form sends."""
 OWN_FORMS = ("loras", "tags")
 """Fields with inputs of their own kind."""
-KEPT = ("loras", "variation", "hires", "upscale", "control")
+KEPT = ("loras", "variation", "hires", "upscale", "control", "lenient_prompts")
 """Parts of a request that are sent again as they were loaded."""
 MOST_OFFERED = 300
 TYPES = (str, int, float, bool, RankBy)
@@ -148,7 +148,7 @@ def form_fields() -> list[SpecField]:
     fields = (
         one
         for one in fields_of(Txt2ImgSerializer.spec)
-        if one.type in TYPES and not one.rule.internal and one.name not in NOT_IN_FORM
+        if one.type in TYPES and not one.rule.internal and one.name not in (*NOT_IN_FORM, *KEPT)
     )
     return [one for one in fields if settings.USE_LOCAL_MODELS or not one.rule.local_only]
 

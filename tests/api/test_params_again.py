@@ -36,6 +36,9 @@ FULL: list[tuple[str, Callable[[], dict[str, Any]]]] = [
     ("/api/txt2img/", lambda: {"prompt": "a", "loras": [{"id": "riso", "text": 0.25}]}),
     ("/api/txt2img/", lambda: {"prompt": "a (red:1.2) lake <lora:riso:0.5:1>", "prompt_syntax": "a1111"}),
     ("/api/txt2img/", lambda: {"prompt": "a (red:1.2) lake", "prompt_syntax": "auto"}),
+    ("/api/txt2img/", lambda: {"prompt": "", "lenient_prompts": True}),
+    ("/api/img2img/", lambda: {"prompt": " ", "lenient_prompts": True, "image": text(png(1))}),
+    ("/api/txt2img/", lambda: {"prompt": "<lora:nowhere:1>", "lenient_prompts": True, "prompt_syntax": "a1111"}),
     ("/api/txt2img/", lambda: {"prompt": "a", "hires": {"strength": 0.5, "steps": 20}, "upscale": {"scale": 4}}),
     ("/api/upscale/", lambda: {"image": text(png()), "model_id": "lanczos", "scale": 3, "output_format": "webp"}),
     ("/api/img2img/", lambda: {**TXT2IMG, "image": text(png(1)), "mask": text(png(2)), "strength": 0.5}),
@@ -115,6 +118,32 @@ def test_a_jobs_params_are_a_request_for_the_same_job(send: Send, path: str, bod
     assert again.json()["params"] == first.json()["params"]
     one, other = (Job.objects.get(pk=reply.json()["id"]) for reply in (first, again))
     assert (one.params, one.model_id, one.kind, one.prompt) == (other.params, other.model_id, other.kind, other.prompt)
+
+
+def a1111(**body: Any) -> dict[str, Any]:
+    return {"steps": 2, "width": 64, "height": 64, **body}
+
+
+OF_DIALECTS: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+    *((path, BODIES[path]) for path in (*HUGGING_FACE, *OTHER_WORDS) if path in BODIES),
+    ("/hf/image-to-image", lambda: {"inputs": text(png(1))}),
+    ("/hf/image-to-image", lambda: {"inputs": text(png(1)), "parameters": {"prompt": " "}}),
+    ("/sdapi/v1/txt2img", lambda: a1111(prompt="")),
+    ("/sdapi/v1/txt2img", lambda: a1111(prompt="<lora:nowhere:1>")),
+    ("/sdapi/v1/img2img", lambda: a1111(prompt="", init_images=[text(png(1))])),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), OF_DIALECTS, ids=[path for path, _ in OF_DIALECTS])
+def test_the_params_of_a_dialects_job_are_a_request_in_our_words(
+    send: Send, client: Client, path: str, body: Callable[[], dict[str, Any]]
+) -> None:
+    first = send(address(path), body())
+    assert first.status_code == 202, first.content
+    job = client.get(first.headers["Location"]).json()
+    again = send("/v1/chat/completions" if job["kind"] == "chat" else f"/api/{job['kind'].replace('_', '-')}/", job["params"])
+    assert again.status_code == 202, again.content
+    assert again.json()["params"] == job["params"]
 
 
 def test_a_job_of_an_earlier_version_names_its_model_too(send: Send, client: Client) -> None:

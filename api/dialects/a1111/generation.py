@@ -19,6 +19,7 @@ from api.dialects.a1111.scripts import put_scripts
 from api.dialects.a1111.styles import apply_styles
 from api.dialects.a1111.tasks import naming
 from api.dialects.a1111.translation import Translated, translate
+from api.images.prompt_requests import LENIENT
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
@@ -47,7 +48,7 @@ class GenerationView(A1111Dialect):
 
     def submission(self, translated: Translated) -> Submission:
         try:
-            serializer = self.validated(self.serializer_class, translated.request, lenient_prompts=True)
+            serializer = self.validated(self.serializer_class, {**translated.request, LENIENT: True})
         except ValidationError as error:
             raise RequestRefused(renamed(error.detail, translated.names)) from None
         submission: Submission = serializer.resolve()

@@ -14,6 +14,7 @@ from api.errors import DarkroomError
 from api.images.hires import LATENT, HiresUse
 from api.images.png_info.found import Found, FoundLora, shown
 from api.images.png_info.samplers import find_scheduler
+from api.images.prompt_requests import LENIENT, PROMPT
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.serializers import Txt2ImgSerializer, find_default
 from api.images.spec import LARGEST_LORA_WEIGHT, LONGEST_PROMPT, MOST_LORAS, TEXT_TO_IMAGE, Txt2ImgSpec
@@ -90,7 +91,7 @@ def put_prompts(found: Found, resolved: Resolved) -> None:
         text = text.replace("\0", "").strip()
         if len(text) > LONGEST_PROMPT:
             resolved.warnings.append(f"{name} has {len(text)} characters; the first {LONGEST_PROMPT} were kept.")
-        if text:
+        if text or (name == PROMPT and found.taken.get(LENIENT)):
             resolved.request[name] = text[:LONGEST_PROMPT].strip()
     resolved.request["prompt_syntax"] = found.syntax
 

@@ -14,6 +14,7 @@ from api.files.errors import MissingFile
 from api.files.formats import FORMATS
 from api.files.models import StoredFile
 from api.files.services import read_file
+from api.images.prompt_requests import LENIENT
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.images.spec import TEXT_TO_IMAGE
 from api.images.upscaling.serializers import UpscaleSerializer
@@ -90,8 +91,10 @@ class ImageToImage(MakesPictures):
         if enlarges(fields.get("model_id")):
             fields = {name: value for name, value in fields.items() if value != ""}
             return self.submission(view, UpscaleSerializer, fields)
-        fields = {"prompt": "", **fields}
-        return self.submission(view, Img2ImgSerializer, fields, lenient_prompts=not fields["prompt"])
+        prompt = fields.get("prompt", "")
+        if isinstance(prompt, str) and not prompt.strip():
+            fields |= {"prompt": "", LENIENT: True}
+        return self.submission(view, Img2ImgSerializer, fields)
 
 
 def with_target_size(parameters: JsonObject) -> JsonObject:
