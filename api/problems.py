@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.urls import is_valid_path
 from rest_framework import exceptions
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
+from rest_framework.views import APIView, set_rollback
 
 from api.errors import DarkroomError
 from api.outages import outage_of
@@ -111,9 +111,14 @@ def as_drf(error: Exception, context: dict[str, Any]) -> Exception:
         return exceptions.NotFound()
     if isinstance(error, PermissionDenied):
         return exceptions.PermissionDenied()
-    if isinstance(error, exceptions.UnsupportedMediaType):
+    if isinstance(error, exceptions.UnsupportedMediaType) and not reads_anything(context["view"]):
         error.detail = exceptions.ErrorDetail(media_type_detail(context), error.default_code)
     return error
+
+
+def reads_anything(view: APIView) -> bool:
+    """Its parser itself says then what it does not read."""
+    return any(parser.media_type == "*/*" for parser in view.parser_classes)
 
 
 def media_type_detail(context: dict[str, Any]) -> str:

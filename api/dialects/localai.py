@@ -16,9 +16,10 @@ from api.dialects.openai.errors import in_their_words
 from api.files.fields import ImageInputField
 from api.jobs.api.serializers import JobSerializer
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import JobRequest
 from api.jobs.models import Job
 from api.json_types import JsonObject
-from api.strict import FiniteFloatField, JsonParser, StrictSerializer
+from api.strict import FiniteFloatField, JsonParser
 from api.vision.serializers import DetectSerializer
 from config.catalog import get_catalog
 
@@ -31,8 +32,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {"points": (), "boxes": ()}
 """For models that are told where a thing is; POST /api/cutout/ has those."""
 
 
-class DetectionRequestSerializer(StrictSerializer):
-    """LocalAI's request."""
+class DetectionRequestSerializer(JobRequest):
+    """LocalAI's request, and our `webhook`."""
 
     model = serializers.CharField(required=False, allow_blank=True, help_text="A detector of GET /api/models/.")
     image = ImageInputField()

@@ -346,3 +346,39 @@ def test_whatever_is_sent_is_a_job_or_is_refused_in_hugging_face_s_form(
     assert reply["Content-Type"] == "application/json"
     if reply.status_code != 202:
         assert reply.json().keys() == {"error", "error_type"}
+
+
+# ---------------------------------------------------------------- what is not read is refused
+
+
+@pytest.mark.parametrize(
+    ("address", "body", "said"),
+    [
+        ("text-to-image", {"inputs": "a", "image": text(PNG)}, "image: text-to-image reads no image"),
+        ("text-to-image", {"inputs": "a", "question": "b"}, "question: text-to-image reads no question"),
+        ("text-to-image", {"inputs": {"text": "a"}}, "inputs.text: Unknown field."),
+        ("image-to-image", {"inputs": text(PNG), "question": "b"}, "question: image-to-image reads no question"),
+        ("image-to-text", {"inputs": text(PNG), "question": "b"}, "question: image-to-text reads no question"),
+        ("models/starter", {"inputs": "a", "image": text(PNG)}, "image: "),
+        ("visual-question-answering", {"inputs": {"question": "a", "image": text(PNG), "b": 1}}, "inputs.b: Unknown field."),
+        ("visual-question-answering", {"inputs": {"question": "a", "image": text(PNG)}, "question": "b"}, "question: "),
+        (
+            "visual-question-answering",
+            {"inputs": text(PNG), "question": "a", "parameters": {"stream": True}},
+            "parameters.stream: ",
+        ),
+    ],
+)
+def test_a_part_that_the_task_does_not_read_is_named(client: Client, address: str, body: Any, said: str) -> None:
+    assert said in error_of(send(client, address, body))
+
+
+def test_a_question_may_stand_in_both_places(client: Client) -> None:
+    inside = {"question": "What?", "image": text(PNG)}
+    params_of(send(client, "visual-question-answering", {**NAMED, "inputs": text(PNG), **inside}))
+    params_of(send(client, "visual-question-answering", {**NAMED, "inputs": inside, "question": "What?"}))
+
+
+def test_a_form_is_told_what_is_read_instead(client: Client) -> None:
+    reply = client.post("/hf/object-detection", {"inputs": "x"}, headers=LATER)
+    assert "a picture's bytes as the body" in error_of(reply, 415)

@@ -10,8 +10,8 @@ from django.test import Client
 
 from api.access.services import create_key
 from api.jobs.models import Job
-from tests.api.bodies import ASYNC, BODIES, FORMS, address, png
-from tests.api.test_params_again import CASES
+from tests.api.bodies import ASYNC, BODIES, FORMS, HUGGING_FACE, address, png
+from tests.api.test_params_again import CASES, OTHER_WORDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "https://example.com/hook?job=1"
@@ -37,6 +37,23 @@ def test_every_request_that_makes_a_job_takes_it(client: Client, path: str, body
     assert "webhook" not in job.params
     if path.startswith("/api/"):
         assert reply.json()["webhook"] == BOTH
+
+
+@pytest.mark.parametrize("path", OTHER_WORDS)
+def test_the_bodies_of_openai_and_localai_take_it_beside_their_own_fields(client: Client, path: str) -> None:
+    assert post(client, path, webhook=BOTH).status_code == 202
+    assert Job.objects.get().webhook == {**BOTH, "origin": "http://testserver"}
+    refused = post(client, path, webhook="nowhere").json()["error"]
+    assert (refused["param"], refused["code"]) == ("webhook", "url_not_allowed")
+
+
+@pytest.mark.parametrize("path", HUGGING_FACE)
+def test_hugging_faces_parameters_take_it(client: Client, path: str) -> None:
+    parameters = BODIES[path]().get("parameters") or {}
+    assert post(client, path, parameters={**parameters, "webhook": BOTH}).status_code == 202
+    assert Job.objects.get().webhook == {**BOTH, "origin": "http://testserver"}
+    refused = post(client, path, parameters={**parameters, "webhook": "nowhere"}).json()
+    assert refused["error"].startswith("parameters.webhook: ")
 
 
 @pytest.mark.parametrize("path", FORMS)

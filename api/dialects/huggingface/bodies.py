@@ -18,7 +18,8 @@ from api.files.inputs import decode_input, parse_id
 from api.json_types import JsonObject
 from api.strict import AlwaysJson, JsonParser, unknown_names
 
-KNOWN = ("inputs", "parameters", "options", "question", "image", "stream")
+BESIDE = ("question", "image")
+KNOWN = ("inputs", "parameters", "options", *BESIDE, "stream")
 """What may stand beside each other in a body."""
 OPTIONS = ("use_cache", "wait_for_model", "use_gpu", "dont_load_model", "retry_on_error")
 """Of the body's `options`: what older clients send. Every request here waits for its model, and nothing is cached."""
@@ -32,7 +33,8 @@ class BodyParser(JsonParser):
         """An UploadedFile of the picture's bytes, or what the JSON says."""
         data: bytes = stream.read()
         if (media_type or "").startswith("multipart/"):
-            raise UnsupportedMediaType(media_type, "Send JSON, or a picture's bytes as the body; forms are not read here.")
+            detail = "The Content-Type 'multipart/form-data' is not read here: send JSON, or a picture's bytes as the body."
+            raise UnsupportedMediaType(media_type, detail)
         is_json = (media_type or "").split(";")[0].strip().lower() == "application/json"
         if is_json or data.removeprefix(b"\xef\xbb\xbf").lstrip(LEADING_SPACE)[:1] == b"{":
             return super().parse(io.BytesIO(data))
@@ -52,6 +54,8 @@ class Body:
     """A text, a picture as any field for images takes it, or None where it was not sent."""
     question: Any
     parameters: JsonObject
+    beside: tuple[str, ...] = ()
+    """Which of `question` and `image` it has, beside `inputs` or in it."""
 
 
 def read_body(data: Any) -> Body:
@@ -66,10 +70,23 @@ def read_body(data: Any) -> Body:
     if given.get("stream"):
         raise ValidationError({"stream": ["Nothing is streamed at this address."]}, code="unsupported")
     check_options(read_object("options", given.get("options")))
-    inputs, question, image = given.get("inputs"), given.get("question"), given.get("image")
+    inputs, parts = given.get("inputs"), {name: given[name] for name in BESIDE if name in given}
     if isinstance(inputs, Mapping):
-        question, image, inputs = inputs.get("question", question), inputs.get("image", image), None
-    return Body(image if inputs is None else inputs, question, read_object("parameters", given.get("parameters")))
+        parts, inputs = {**parts, **read_parts(inputs, parts)}, None
+    picture = parts.get("image") if inputs is None else inputs
+    return Body(picture, parts.get("question"), read_object("parameters", given.get("parameters")), tuple(parts))
+
+
+def read_parts(inputs: Mapping[str, Any], parts: JsonObject) -> JsonObject:
+    """Of `inputs` that is an object. `parts`: what stands beside it. Raises ValidationError."""
+    inside = read_object("inputs", inputs)
+    errors = unknown_names(inside, list(BESIDE), "field")
+    if errors:
+        raise ValidationError({f"inputs.{name}": detail for name, detail in errors.items()}, code="unknown_field")
+    for name, value in inside.items():
+        if parts.get(name, value) != value:
+            raise ValidationError({name: ["Is said in inputs, too, and otherwise."]}, code="repeated")
+    return inside
 
 
 def read_object(name: str, value: Any) -> JsonObject:

@@ -40,7 +40,9 @@ class TaskView(HuggingFaceView, Dialect):
     def parse(self, request: Request) -> Submission:
         self.body = read_body(request.data)
         self.asked, model_id = self.choose(self.body)
-        return self.asked.parse(self, self.body, model_id)
+        submission = self.asked.parse(self, self.body, model_id)
+        self.asked.check(self.body)
+        return submission
 
     def choose(self, body: Body) -> tuple[Task, str | None]:
         return self.task, None

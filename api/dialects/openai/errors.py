@@ -23,6 +23,7 @@ AT_FAULT = {
     "model_not_found": "model",
     "unknown_model": "model",
     "conversation_busy": "conversation",
+    "unknown_class": "prompt",
 }
 """The field that is to blame, by the code of a job's error."""
 
@@ -52,7 +53,9 @@ def in_their_words(error: ValidationError, names: Mapping[str, str]) -> Exceptio
     detail: dict[str, Any] = {}
     for ours, found in error.detail.items():
         theirs = names.get(ours, ours)
-        detail[theirs] = [*detail.get(theirs, ()), *found] if isinstance(found, list) else found
+        if theirs in detail and isinstance(found, list):  # one text of theirs is two fields of ours
+            found = list(dict.fromkeys([*detail[theirs], *found]))
+        detail[theirs] = found
     unknown = [one for one in detail.get("model", ()) if getattr(one, "code", "") == "unknown_model"]
     if len(detail) == 1 and unknown:
         return DarkroomError("model_not_found", 404, str(unknown[0]))

@@ -60,7 +60,7 @@ class Dialect(APIView, ABC):
     """Unless it sent `Prefer: respond-async` or an Idempotency-Key."""
     preference: Preference
     webhook: Webhook | None = None
-    """What the body's `webhook` says: set by `validated`."""
+    """What the body's `webhook` says: set by `validated`, of the client's own body or of what it was translated into."""
 
     @abstractmethod
     def parse(self, request: Request) -> Submission:
@@ -99,7 +99,7 @@ class Dialect(APIView, ABC):
         context = {"request": self.request, "principal": self.request.auth, **context}
         serializer = serializer_class(data=data, context=context)
         serializer.is_valid(raise_exception=True)
-        self.webhook = getattr(serializer, "read_webhook", None)
+        self.webhook = getattr(serializer, "read_webhook", None) or self.webhook
         return serializer
 
     def result(self, job: Job, *include: str) -> dict[str, Any]:

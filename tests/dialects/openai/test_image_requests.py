@@ -423,3 +423,52 @@ def test_the_quality_of_a_file_makes_it_smaller(tmp_path: Path) -> None:
     sizes = [len(encode_image(noise, "jpeg", None, print, quality)) for quality in (10, None, 100)]
     assert sizes == sorted(sizes)
     assert Image.open(io.BytesIO(to_png(noise))).size == (64, 64)
+
+
+# ---------------------------------------------------------------- nothing is dropped in silence
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("mask", {"url": "x"}, "unknown_field"),
+        ("mask", {"image_url": {"uri": "x"}}, "unknown_field"),
+        ("mask", {"image_url": "x", "file_id": "y"}, "repeated"),
+        ("images", [{"url": "x"}], "unknown_field"),
+    ],
+)
+def test_an_object_that_names_no_picture_is_refused(send: Send, field: str, value: Any, code: str) -> None:
+    picture = base64.b64encode(blue()).decode()
+    pictures = {"images": [{"image_url": {"url": f"data:image/png;base64,{picture}", "detail": "auto"}}]}
+    error = error_of(send(EDITS, prompt="a", **{**pictures, field: value}))
+    assert (error["param"].partition(".")[0], error["code"]) == (field, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "warning"),
+    [
+        (GENERATIONS, {"partial_images": 2}, "partial_images has no effect without stream."),
+        (GENERATIONS, {"quality": "high", "steps": 4}, "quality has no effect beside steps."),
+        (EDITS, {"input_fidelity": "high", "strength": 0.5}, "input_fidelity has no effect beside strength."),
+    ],
+)
+def test_what_counts_for_nothing_beside_another_field_is_said(
+    send: Send, path: str, fields: dict[str, Any], warning: str
+) -> None:
+    picture = {"image": base64.b64encode(blue()).decode()} if path == EDITS else {}
+    reply = send(path, prompt="a", **picture, **fields)
+    assert reply.status_code == 202, reply.content
+    assert warning in reply.json()["warnings"]
+    reply = send(path, prompt="a", **picture, **dict(list(fields.items())[1:]))
+    assert reply.json()["warnings"] == []
+
+
+def test_one_text_that_is_two_fields_of_ours_is_told_once(send: Send) -> None:
+    error = error_of(send(GENERATIONS, prompt="a", size="0x0"))
+    assert (error["param"], error["message"].count("64")) == ("size", 1)
+
+
+def test_an_empty_prompt_is_taken_where_it_is_meant(send: Send) -> None:
+    assert params_of(send(GENERATIONS, prompt="", lenient_prompts=True))["prompt"] == ""
+    assert error_of(send(GENERATIONS, prompt="", lenient_prompts=False))["code"] == "blank"
+    assert error_of(send(GENERATIONS, prompt="", lenient_prompts=["x"]))["param"] == "prompt"

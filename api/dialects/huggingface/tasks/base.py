@@ -31,6 +31,15 @@ class Task(ABC):
     neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     """Parameters that nothing here answers to, with the values that ask for nothing."""
 
+    reads: ClassVar[tuple[str, ...]] = ("image",)
+    """What may stand beside `inputs`, or in it."""
+
+    def check(self, body: Body) -> None:
+        """Raises ValidationError for what the task does not read."""
+        unread = {name: [f"{self.name} reads no {name}; leave it out."] for name in body.beside if name not in self.reads}
+        if unread:
+            raise ValidationError(unread, code="unsupported")
+
     def is_meant(self, body: Body) -> bool:
         """Whether the body of a request that names a model alone asks for this one of the model's tasks."""
         return False

@@ -63,6 +63,7 @@ def accepted_format(view: Dialect) -> str | None:
 
 class TextToImage(MakesPictures):
     name = "text-to-image"
+    reads = ()
     places = {"prompt": "inputs"}
 
     def parse(self, view: Dialect, body: Body, model_id: str | None) -> Submission:

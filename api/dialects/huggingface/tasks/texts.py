@@ -47,6 +47,8 @@ class AboutPicture(Task):
         "min_length": (0,),
         "min_new_tokens": (0,),
         "max_length": (),
+        "stream": (False,),
+        "stream_options": (),
     }
 
     def chat(self, view: Dialect, parameters: JsonObject, image: Any, question: Any, **others: Any) -> Submission:
@@ -85,7 +87,7 @@ class ImageToText(AboutPicture):
     def render(self, view: Dialect, job: Job, body: Body) -> HttpResponse:
         if job.kind == OcrSpec.kind:
             return READS_TEXT.render(view, job, body)
-        return JsonResponse([{"generated_text": view.result(job)["choices"][0]["text"]}], safe=False)
+        return JsonResponse([{"generated_text": choice["text"]} for choice in view.result(job)["choices"]], safe=False)
 
 
 class ReadsText(Task):
@@ -118,6 +120,7 @@ class VisualQuestionAnswering(AboutPicture):
     """The score of an answer is its probability: the product of its tokens'. null where the backend tells none."""
 
     name = "visual-question-answering"
+    reads = ("question", "image")
     model_tasks = (VISION_TASK,)
 
     def is_meant(self, body: Body) -> bool:

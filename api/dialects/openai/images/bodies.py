@@ -19,6 +19,7 @@ PICTURES = (IMAGE, IMAGES, MASK)
 NAMES = {"model_id": "model", "num_images": "n", "width": "size", "height": "size", "output_quality": "output_compression"}
 """Our names of what OpenAI's fields say, and theirs."""
 CUTOUT, BACKGROUND = "cutout", "background"
+URL, DETAIL = "image_url", "detail"
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "stream": (False,),
     "partial_images": (0,),
@@ -65,7 +66,7 @@ def read_image_body(data: object, theirs: Mapping[str, Any], ours: Mapping[str, 
         {name: value for name, value in left.items() if name in theirs},
         {name: value for name, value in left.items() if name in ours},
         pictures or list(pictures_of(left)),
-        picture_of(left.get(MASK)),
+        picture_of(MASK, left.get(MASK)),
     )
 
 
@@ -88,12 +89,21 @@ def pictures_of(data: Mapping[str, Any]) -> Iterator[Any]:
         values = value if isinstance(value, list) else [value]
         if len(values) > MOST_PICTURES:
             raise ValidationError({name: [f"At most {MOST_PICTURES} pictures."]}, code="max_length")
-        yield from (picture_of(one) for one in values if one is not None)
+        yield from (picture_of(name, one) for one in values if one is not None)
 
 
-def picture_of(value: Any) -> Any:
-    """OpenAI's JSON names a picture in an object."""
+def picture_of(field: str, value: Any) -> Any:
+    """OpenAI's JSON names a picture in an object. Raises ValidationError for one that says anything else."""
     if not isinstance(value, Mapping):
         return value
-    inner = value.get("image_url", value.get("file_id"))
-    return inner.get("url") if isinstance(inner, Mapping) else inner
+    said = one_of(field, value, (URL, "file_id"))
+    return one_of(field, said, ("url",)) if isinstance(said, Mapping) else said
+
+
+def one_of(field: str, value: Mapping[str, Any], names: Sequence[str]) -> Any:
+    said = {name: one for name, one in value.items() if one is not None and name != DETAIL}
+    if unknown := unknown_names(said, list(names), "field"):
+        raise ValidationError({field: unknown}, code="unknown_field")
+    if len(said) > 1:
+        raise ValidationError({field: [f"Send one of {', '.join(names)}."]}, code="repeated")
+    return next(iter(said.values()), None)

@@ -29,6 +29,9 @@ SHOWN_QUALITIES = {"auto": "medium", "standard": "medium", "hd": "high"}
 EDIT_STRENGTH = {"low": USUAL_STRENGTH, "high": 0.4}
 MASKED_STRENGTH = {"low": 1.0, "high": 0.8}
 """By input_fidelity. What a mask opens is painted anew, as OpenAI does."""
+SAID_EXACTLY = {"quality": "steps", "input_fidelity": "strength"}
+"""Fields of theirs, and those of ours that count more."""
+DEFAULTS = {"quality": AUTO, "input_fidelity": "low"}
 CUT_OUT = "background: no model here makes transparent pictures, so that the subject of each was cut out of an opaque one."
 STYLE_IDLE = "style has no effect: no model here has styles of this kind. Say it in the prompt."
 FORMS_ONLY = "Compression below 100 needs an output_format with loss: jpeg or webp."
@@ -135,12 +138,17 @@ def quality_of(compression: int, beside: Mapping[str, Any]) -> int:
     return max(1, compression)
 
 
-def describe_fields(theirs: Mapping[str, Any]) -> Iterator[str]:
+def describe_fields(theirs: Mapping[str, Any], beside: Mapping[str, Any]) -> Iterator[str]:
     """What a person should know of what they come to."""
     if theirs.get("background") == TRANSPARENT:
         yield CUT_OUT
     if "style" in theirs:
         yield STYLE_IDLE
+    if theirs.get("partial_images") and not theirs["stream"]:
+        yield "partial_images has no effect without stream."
+    for name, ours in SAID_EXACTLY.items():
+        if beside.get(ours) is not None and theirs.get(name, DEFAULTS[name]) != DEFAULTS[name]:
+            yield f"{name} has no effect beside {ours}."
 
 
 def answers_in_base64(model: object, response_format: str | None) -> bool:

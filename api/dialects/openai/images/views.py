@@ -69,7 +69,7 @@ class ImagesView(OpenAIDialect):
         return replace(
             submission,
             fingerprint=[submission.fingerprint, quality],
-            warnings=(*submission.warnings, *self.warnings, *describe_fields(theirs)),
+            warnings=(*submission.warnings, *self.warnings, *describe_fields(theirs, body.beside)),
             joins_equal=is_retry(request),
         )
 
