@@ -28,7 +28,7 @@ READ_ELSEWHERE = (
     "hires",
     "upscale",
 )
-SAID = ("control", "num_images", "best_of", "rank_by", "preset")
+SAID = ("control", "ip_adapter", "num_images", "best_of", "rank_by", "preset")
 """What the request for one picture can't say, and a sentence does."""
 TAKEN = tuple(one for one in fields_of(Txt2ImgSpec) if one.name not in (*READ_ELSEWHERE, *SAID))
 """As they stand: how the picture was kept, and whatever else a request may say."""
