@@ -43,6 +43,13 @@ class AlwaysJson(BaseContentNegotiation):
         return renderer, renderer.media_type
 
 
+class JsonWithoutType(AlwaysJson):
+    """A body without a Content-Type is read as JSON: for addresses whose clients leave it out."""
+
+    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
+        return super().select_parser(request, parsers) if request.content_type else JsonParser()
+
+
 class JsonParser(JSONParser):
     """Every view's JSON is read by this one, or by a subclass of it (a test walks the URL configuration)."""
 

@@ -133,7 +133,7 @@ def test_every_field_of_ours_comes_back_or_is_said_to_be_left_out(ask: Ask) -> N
         "upscale": {"model_id": "lanczos", "scale": 2}, "image": "i", "mask": "m", "mask_invert": True, "mask_blur": 2.0,
         "inpaint_area": "mask", "mask_padding": 8, "fill": "noise", "outpaint": {"left": 8}, "fit": "stretch", "strength": 0.5,
         "num_images": 4, "best_of": 8, "rank_by": {"clip": 1.0}, "output_format": "webp", "tags": ["shop"], "deterministic": True,
-        "preset": "product-shot@2", "lenient_prompts": True, "cutout": {"model_id": "starter-cutout"}, "output_quality": 80,
+        "preset": "product-shot@2", "output_quality": 80, "cutout": {"model_id": "starter-cutout"}, "lenient_prompts": True,
     }  # fmt: skip
     assert {*made_with} == {one.name for one in fields_of(Img2ImgSpec)}
     answer = ask(png(darkroom=json.dumps(made_with)))

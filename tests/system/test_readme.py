@@ -157,8 +157,8 @@ def test_a_key_is_sent_as_readme_says(server: LiveServer) -> None:
 def test_the_table_has_every_setting_and_no_other() -> None:
     names = setting_names | {"ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE"}  # `make_admin` reads these itself
     rows = re.findall(r"^\| (`[A-Z].*?) \|", README.split("## Settings")[1], re.MULTILINE)
-    described = set(re.findall(r"`([A-Z_]+)`", " ".join(rows)))
-    described |= set(re.findall(r"`([A-Z_]+)`", README.split("## Settings")[1])) & names
+    described = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", " ".join(rows)))
+    described |= set(re.findall(r"`([A-Z][A-Z0-9_]+)`", README.split("## Settings")[1])) & names
     files = {name for name in names if name.endswith("_FILE") and name.removesuffix("_FILE") in names}
     assert names - files - {"ENV_FILE"} - described == set()
     assert described - names == {"PROMETHEUS_MULTIPROC_DIR"}

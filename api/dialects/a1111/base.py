@@ -1,6 +1,6 @@
 """What the views of the AUTOMATIC1111 dialect share. They stand apart from the OpenAPI document: its clients have A1111's own built in."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from django.http import HttpResponse, JsonResponse
@@ -10,23 +10,14 @@ from rest_framework.views import APIView
 
 from api.access.scopes import Principal
 from api.dialects.a1111.errors import RequestRefused, render_error
-from api.jobs.api.dialect import Dialect
+from api.jobs.api.dialect import UNTIL_IT_ENDS, Dialect
 from api.jobs.models import Job
 from api.json_types import JsonObject
 from api.problems import Problem
-from api.strict import AlwaysJson, JsonParser
+from api.strict import JsonParser, JsonWithoutType
 
 ANY_PARSERS = [*APIView.parser_classes]
 """Of what needs no body: an empty form is none, either."""
-PATIENCE_SECONDS = 86_400.0
-"""A1111's clients know no 202: they are answered when it is done, or leave when they have waited long enough."""
-
-
-class JsonWithoutType(AlwaysJson):
-    """A body without a Content-Type is read as JSON, which is all that these addresses take."""
-
-    def select_parser(self, request: Request, parsers: Iterable[object]) -> Any:
-        return super().select_parser(request, parsers) if request.content_type else JsonParser()
 
 
 class A1111View(APIView):
@@ -63,7 +54,7 @@ class A1111Dialect(A1111View, Dialect):
     """What makes a job."""
 
     source = "a1111"
-    default_wait = PATIENCE_SECONDS
+    default_wait = UNTIL_IT_ENDS
 
     def render_unfinished(self, job: Job) -> HttpResponse:
         """To a client that said how long it waits (RFC 7240)."""

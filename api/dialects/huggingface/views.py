@@ -15,14 +15,11 @@ from api.dialects.huggingface.errors import render_error
 from api.dialects.huggingface.tasks import TASKS, Task, find_entry, find_task, task_of, unknown_task
 from api.dialects.openai.views import ChatCompletionsView
 from api.errors import DarkroomError
-from api.jobs.api.dialect import Dialect
+from api.jobs.api.dialect import UNTIL_IT_ENDS, Dialect
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.problems import Problem
 from api.system.selectors import readiness
-
-PATIENCE_SECONDS = 86_400.0
-"""The clients know no 202: they are answered when the result is there, or leave when they have waited long enough."""
 
 
 class HuggingFaceView(APIView):
@@ -33,7 +30,7 @@ class HuggingFaceView(APIView):
 
 class TaskView(HuggingFaceView, Dialect):
     source = "huggingface"
-    default_wait = PATIENCE_SECONDS
+    default_wait = UNTIL_IT_ENDS
     refusals = openapi.REFUSALS
     task: ClassVar[Task]
 

@@ -1,6 +1,6 @@
 """What OpenAI's addresses have in common: bodies without a Content-Type, the envelope of errors, and whether to try again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django.http import HttpResponse
@@ -10,27 +10,18 @@ from rest_framework.views import APIView
 from api.access.principals import Principal
 from api.dialects.openai import openapi
 from api.dialects.openai.errors import render_error, should_retry
-from api.jobs.api.dialect import Dialect
+from api.jobs.api.dialect import UNTIL_IT_ENDS, Dialect
 from api.jobs.models import Job
 from api.problems import Problem
-from api.strict import AlwaysJson, JsonParser
+from api.strict import JsonWithoutType
 
-PATIENCE_SECONDS = 86_400.0
-"""OpenAI's clients know no 202: they are answered when the answer is there, or leave when they have waited long enough."""
 SHOULD_RETRY = "x-should-retry"
 """What OpenAI's SDKs ask before their own rules, which try again on every 409, 429 and 5xx."""
 
 
-class JsonWhereNothingIsSaid(AlwaysJson):
-    """A body without a Content-Type is read as JSON."""
-
-    def select_parser(self, request: Request, parsers: Iterable[object]) -> Any:
-        return super().select_parser(request, parsers) if request.content_type else JsonParser()
-
-
 class OpenAIView(APIView):
     error_form = openapi.ERROR
-    content_negotiation_class = JsonWhereNothingIsSaid
+    content_negotiation_class = JsonWithoutType
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         return with_advice(super().finalize_response(request, response, *args, **kwargs))
@@ -40,7 +31,7 @@ class OpenAIDialect(OpenAIView, Dialect):
     """A POST that makes a job."""
 
     source = "openai"
-    default_wait = PATIENCE_SECONDS
+    default_wait = UNTIL_IT_ENDS
     refusals = openapi.REFUSALS
 
     @property

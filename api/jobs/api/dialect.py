@@ -41,6 +41,8 @@ from api.jobs.webhooks import Webhook
 from api.problems import Problem, problem_body
 
 Include = frozenset[str]
+UNTIL_IT_ENDS = 86_400.0
+"""`default_wait` of APIs whose clients know no 202: they are answered when the job has ended, or leave when they have waited enough."""
 
 
 class Dialect(APIView, ABC):
