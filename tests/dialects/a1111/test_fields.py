@@ -112,3 +112,9 @@ def test_a_unit_that_is_switched_off_does_nothing(client: Client, enabled: objec
     unit = {"enabled": enabled, "image": SQUARE, "module": "canny"}
     assert post(client, TXT2IMG, alwayson_scripts={"controlnet": {"args": [unit, None]}})[0] == 202
     assert not Job.objects.get().params.get("control")
+
+
+def test_one_fault_is_told_once(client: Client) -> None:
+    """Both sides of ours are one factor of theirs."""
+    status, body = post(client, SINGLE, resize_mode=0, upscaling_resize=0.001)
+    assert (status, len(body["detail"])) == (422, 1)
