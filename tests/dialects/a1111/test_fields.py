@@ -7,8 +7,12 @@ from django.test import Client
 from PIL import Image
 from rest_framework import serializers
 
+from api.access.scopes import LOCAL
 from api.dialects.a1111.extras import BatchFields, SingleFields
 from api.dialects.a1111.fields import Img2ImgFields, LenientFields, PictureField, Txt2ImgFields
+from api.dialects.a1111.urls import LISTS
+from api.dialects.models import A1111Options
+from api.files.formats import FORMATS
 from api.jobs.models import Job
 from tests.dialects.a1111.conftest import encoded
 
@@ -118,3 +122,20 @@ def test_one_fault_is_told_once(client: Client) -> None:
     """Both sides of ours are one factor of theirs."""
     status, body = post(client, SINGLE, resize_mode=0, upscaling_resize=0.001)
     assert (status, len(body["detail"])) == (422, 1)
+
+
+def test_a_chosen_model_that_is_gone_leaves_every_list_readable(client: Client) -> None:
+    A1111Options.objects.create(owner_key=LOCAL.owner_key, values={"sd_model_checkpoint": "gone"})
+    for name in [*LISTS, "options", "progress"]:
+        assert client.get(f"/sdapi/v1/{name}").status_code == 200, name
+    status, body = post(client, TXT2IMG)
+    assert (status, body["detail"][0]["loc"]) == (422, ["body", "options", "sd_model_checkpoint"])
+    for name in ("reload-checkpoint", "unload-checkpoint"):
+        reply = client.post(f"/sdapi/v1/{name}", content_type="application/json")
+        assert (reply.status_code, "gone" in reply.json()["errors"]) == (422, True)
+
+
+def test_every_format_that_is_written_here_can_be_chosen(client: Client) -> None:
+    for name in FORMATS:
+        assert post(client, TXT2IMG, override_settings={"samples_format": name})[0] == 202, name
+    assert [job.params["output_format"] for job in Job.objects.order_by("pk")] == list(FORMATS)
