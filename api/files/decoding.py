@@ -81,6 +81,15 @@ def count_pixels(data: bytes) -> int:
         return 0
 
 
+def may_be_transparent(data: bytes) -> bool:
+    """By the header, in no time: whether the format's pixels have transparency. False for what is no picture."""
+    try:
+        with Image.open(io.BytesIO(data), formats=CODECS) as image:
+            return image.has_transparency_data
+    except (*DAMAGED, UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return False
+
+
 def check_header(image: Image.Image) -> None:
     """An MPO (a phone's JPEG with a second picture behind the first) is taken as the JPEG that it begins with."""
     if image.width * image.height > settings.MAX_IMAGE_PIXELS:

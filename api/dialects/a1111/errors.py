@@ -55,7 +55,9 @@ def renamed(detail: object, names: Mapping[str, str]) -> object:
     errors: dict[str, list[ErrorDetail]] = {}
     for error in field_errors(detail):
         code = BAD_PICTURE if is_picture(error["field"]) else error["code"]
-        errors.setdefault(rename(error["field"], names), []).append(ErrorDetail(error["detail"], code))
+        of_field = errors.setdefault(rename(error["field"], names), [])
+        if error["detail"] not in of_field:  # two of our fields may be one of theirs
+            of_field.append(ErrorDetail(error["detail"], code))
     return errors
 
 

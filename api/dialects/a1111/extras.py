@@ -21,7 +21,7 @@ from rest_framework.request import Request
 from api.dialects.a1111 import options
 from api.dialects.a1111.base import A1111Dialect
 from api.dialects.a1111.errors import BAD_PICTURE, RequestRefused, refusal, renamed
-from api.dialects.a1111.fields import LenientFields, number, switch, text, whole
+from api.dialects.a1111.fields import LenientFields, PictureField, any_value, number, switch, text, whole
 from api.dialects.a1111.option_table import FORMAT, FORMAT_NAMES
 from api.dialects.a1111.upscalers import NONE, find_upscaler
 from api.errors import DarkroomError
@@ -31,7 +31,7 @@ from api.files.services import read_file, resolve_image
 from api.images.upscaling.serializers import UpscaleSerializer
 from api.jobs.api.database_calls import in_thread_when_back
 from api.jobs.api.dialect import Accepted
-from api.jobs.api.submission import Submission, read_idempotency_key, read_preference, submit
+from api.jobs.api.submission import Submission, read_idempotency_key, read_preference
 from api.jobs.api.waiting import wait_until_final
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
@@ -44,7 +44,6 @@ MOST_PICTURES = 64
 WITHOUT_FACES = dict.fromkeys(("gfpgan_visibility", "codeformer_visibility"), "Nothing restores faces here.")
 UNMET = {**WITHOUT_FACES, "extras_upscaler_2_visibility": "A second upscaler can't be mixed in here."}
 """What is refused where it is more than 0."""
-LONGEST_PICTURE = 1 << 28
 BY_FACTOR_NAMES = dict.fromkeys(("scale", "width", "height"), "upscaling_resize")
 TO_SIZE_NAMES = {"width": "upscaling_resize_w", "height": "upscaling_resize_h", "scale": "upscaling_resize_w"}
 """Our fields, by which of theirs they came."""
@@ -64,23 +63,26 @@ class ExtrasFields(LenientFields):
     upscaler_2 = text(NONE)
     extras_upscaler_2_visibility = number(0.0, low=0, high=1)
     upscale_first = switch()
+    webhook = any_value()
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         if unmet := {name: [reason] for name, reason in UNMET.items() if data[name] > 0}:
             raise ValidationError(unmet, code="unsupported")
+        if data["webhook"] is not None and not enlarges(data):
+            raise ValidationError({"webhook": ["There is no job to tell of without an upscaler_1."]}, code="unsupported")
         return data
 
 
-def picture_field() -> serializers.CharField:
-    return serializers.CharField(max_length=LONGEST_PICTURE, allow_blank=True)
+def enlarges(body: Mapping[str, Any]) -> bool:
+    return body["upscaler_1"] not in (NONE, "")
 
 
 class SingleFields(ExtrasFields):
-    image = picture_field()
+    image = PictureField()
 
 
 class SentFileFields(serializers.Serializer[Any]):
-    data = picture_field()  # type: ignore[assignment]  # DRF takes declared fields out of the class
+    data = PictureField()  # type: ignore[assignment]  # DRF takes declared fields out of the class
     name = serializers.CharField(max_length=1000, allow_blank=True, required=False)
 
 
@@ -112,7 +114,7 @@ class ExtrasView(A1111Dialect):
 
     def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         self.read_body(request)
-        if self.body["upscaler_1"] not in (NONE, ""):
+        if enlarges(self.body):
             return self.submit_all(request)
         kept = [base64.b64encode(read_file(self.stored(field, sent))).decode() for field, sent in self.pictures()]
         return JsonResponse(self.answer_with(kept, ""))
@@ -123,8 +125,7 @@ class ExtrasView(A1111Dialect):
         jobs: list[Job] = []
         try:
             for place, submission in enumerate([self.enlarge(field, sent) for field, sent in self.pictures()]):
-                own = own_key(key, place)
-                jobs.append(submit(submission, principal=request.auth, source=self.source, idempotency_key=own))
+                jobs.append(self.submit(submission, own_key(key, place)))
         except DarkroomError:
             for job in jobs if key is None else ():  # with a key they are found when it is sent again
                 cancel_job(job=job)
@@ -152,7 +153,8 @@ class ExtrasView(A1111Dialect):
         except ValidationError as error:
             raise RequestRefused({"upscaler_1": error.detail}) from None
         output_format = FORMAT_NAMES[options.get(self.principal)[FORMAT]]
-        asked = {"image": str(file.pk), "model_id": model_id, "output_format": output_format, **size_asked(self.body, file)}
+        asked = {"image": str(file.pk), "model_id": model_id, "output_format": output_format}
+        asked |= {"webhook": self.body["webhook"], **size_asked(self.body, file)}
         try:
             return self.validated(UpscaleSerializer, asked).resolve()  # type: ignore[no-any-return]
         except ValidationError as error:

@@ -1,4 +1,5 @@
-"""The bodies of txt2img and img2img: the fields that A1111 has, read as leniently as it reads them. Others are passed over.
+"""The bodies of txt2img and img2img: the fields that A1111 has, read as leniently as it reads them, and `webhook`, which is ours. Others
+are passed over, with a sentence.
 
 A field that is null, or isn't sent, has A1111's default. Where that is None the model decides.
 """
@@ -9,11 +10,14 @@ from typing import Any
 from rest_framework import serializers
 
 from api.dialects.a1111.tasks import LONGEST_NAME
+from api.images.spec import LARGEST_SEED
 from api.strict import FiniteFloatField
 
 LONGEST = 20_000
 """Characters of a text here; what a prompt may have, the request of ours says."""
 MOST_ITEMS = 100
+LARGEST_WHOLE = LARGEST_SEED
+"""No field has a use for more, and a float holds it exactly: sizes are divided."""
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -23,11 +27,27 @@ class WholeNumberField(serializers.IntegerField):
         return super().to_internal_value(int(data) if isinstance(data, bool) else data)
 
 
+class PictureField(serializers.Field[str, Any, str, Any]):
+    """A picture as text, which api/files/inputs.py reads. Of a CharField every character is looked at (as the JSON parser has done by
+    then), which takes longer than all the rest of a request.
+    """
+
+    default_error_messages = {"invalid": "Not a valid string."}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: str) -> str:
+        return value
+
+
 def text(default: str | None = "") -> Any:
     return serializers.CharField(default=default, allow_blank=True, max_length=LONGEST, trim_whitespace=False)
 
 
-def whole(default: int | None = None, low: int | None = None, high: int | None = None) -> Any:
+def whole(default: int | None = None, low: int = -LARGEST_WHOLE, high: int = LARGEST_WHOLE) -> Any:
     return WholeNumberField(default=default, min_value=low, max_value=high)
 
 
@@ -47,6 +67,11 @@ def texts() -> Any:
 
 def values() -> Any:
     return serializers.DictField(default=dict)
+
+
+def any_value() -> Any:
+    """For the capability's serializer to read."""
+    return serializers.JSONField(default=None)
 
 
 class LenientFields(serializers.Serializer[Any]):
@@ -100,6 +125,7 @@ class GenerationFields(LenientFields):
     save_images = switch()
     force_task_id = serializers.CharField(default=None, allow_blank=True, max_length=LONGEST_NAME)
     infotext = text(None)
+    webhook = any_value()
 
 
 class Txt2ImgFields(GenerationFields):
@@ -119,10 +145,10 @@ class Txt2ImgFields(GenerationFields):
 
 
 class Img2ImgFields(GenerationFields):
-    init_images = serializers.ListField(child=serializers.CharField(allow_blank=True), default=list, max_length=MOST_ITEMS)
+    init_images = serializers.ListField(child=PictureField(), default=list, max_length=MOST_ITEMS)
     resize_mode = whole(0, low=0, high=3)
     image_cfg_scale = number()
-    mask = serializers.CharField(default=None, allow_blank=True)
+    mask = PictureField(default=None)
     mask_blur_x = whole(4, low=0)
     mask_blur_y = whole(4, low=0)
     mask_blur = whole(low=0)
@@ -132,5 +158,5 @@ class Img2ImgFields(GenerationFields):
     inpaint_full_res_padding = whole(0, low=0)
     inpainting_mask_invert = whole(0, low=0, high=1)
     initial_noise_multiplier = number()
-    latent_mask = serializers.CharField(default=None, allow_blank=True)
+    latent_mask = PictureField(default=None)
     include_init_images = switch()

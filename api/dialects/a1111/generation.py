@@ -1,6 +1,6 @@
 """`POST /sdapi/v1/txt2img` and `/sdapi/v1/img2img`: an ordinary job, told as A1111 does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from api.images.prompt_requests import LENIENT
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
+from api.strict import unknown_names
 
 
 class GenerationView(A1111Dialect):
@@ -40,6 +41,7 @@ class GenerationView(A1111Dialect):
         except ValidationError as error:
             raise RequestRefused(error.detail) from None
         translated = translate(self.body, self.principal)
+        translated.warnings += unknown_fields(request.data, self.fields)
         type(self).put_own(translated)
         apply_styles(translated)
         put_scripts(translated)
@@ -65,6 +67,12 @@ class GenerationView(A1111Dialect):
         sent = [image["image_base64"] for image in images if image["image_base64"]] if self.body["send_images"] else []
         info = make_info(job, self.body, self.words, images)
         return JsonResponse({"images": sent, "parameters": make_echo(job, self.body), "info": info})
+
+
+def unknown_fields(sent: Mapping[str, object], fields: GenerationFields) -> list[str]:
+    """A sentence for each field that has a value and isn't known: it may be a word that is spelt wrong."""
+    unknown = unknown_names([name for name, value in sent.items() if value is not None], list(fields.fields), "field")
+    return [f"{name} has no effect: {errors[0]}" for name, errors in unknown.items()]
 
 
 class Txt2ImgView(GenerationView):

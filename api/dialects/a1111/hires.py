@@ -40,10 +40,12 @@ def read_scale(result: Translated) -> float:
     target, field = (body["hr_resize_x"], body["hr_resize_y"]), "hr_resize_x"
     if body["firstphase_width"] > 0 and body["firstphase_height"] > 0:
         target, field = result.size, "firstphase_width"
+        result.names |= {"width": "firstphase_width", "height": "firstphase_height"}
         result.put_side("width", body["firstphase_width"])
         result.put_side("height", body["firstphase_height"])
     if not any(target):
         return float(body["hr_scale"])
+    result.names["hires.scale"] = field
     scale = max(side / first for side, first in zip(target, result.size, strict=True))
     wanted = tuple((side or round(first * scale)) // SIDE_STEP for side, first in zip(target, result.size, strict=True))
     made = enlarged_size(*result.size, scale)

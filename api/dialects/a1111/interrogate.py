@@ -34,11 +34,11 @@ class InterrogateView(A1111Dialect):
         if body.get("image") in (None, ""):
             raise DarkroomError("no_image", 404, "Image not found")
         try:
-            return self.validated(ChatSerializer, self.ask_about(body["image"])).resolve()  # type: ignore[no-any-return]
+            return self.validated(ChatSerializer, self.ask_about(body["image"], body.get("webhook"))).resolve()  # type: ignore[no-any-return]
         except ValidationError as error:
             raise RequestRefused(error.detail) from None
 
-    def ask_about(self, sent: object) -> JsonObject:
+    def ask_about(self, sent: object, webhook: object) -> JsonObject:
         """The request of a chat. Raises RequestRefused."""
         try:
             file = resolve_image(owner_key=self.principal.owner_key, value=sent, see_all=self.principal.is_staff)  # type: ignore[arg-type]
@@ -46,7 +46,12 @@ class InterrogateView(A1111Dialect):
             raise refusal("image", error.detail, BAD_PICTURE) from None
         picture: JsonObject = {"type": "image_url", "image_url": {"url": f"{HERE}{file.pk}"}}
         content: list[JsonObject] = [picture, {"type": "text", "text": QUESTION}]
-        return {"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": MOST_TOKENS}
+        return {
+            "messages": [{"role": "user", "content": content}],
+            "temperature": 0,
+            "max_tokens": MOST_TOKENS,
+            "webhook": webhook,
+        }
 
     def render(self, job: Job) -> HttpResponse:
         return JsonResponse({"caption": (job.result or {})["choices"][0]["text"].strip()})

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from django.conf import settings
+from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
 from api.catalog import AdapterEntry, EmbeddingEntry
@@ -119,8 +120,11 @@ def has_file(entry: AdapterEntry) -> bool:
 
 
 def embeddings(principal: Principal) -> JsonObject:
-    """`loaded`: what fits the model that is chosen."""
-    family = find_checkpoint(options.get(principal)[CHECKPOINT]).family
+    """`loaded`: what fits the model that is chosen; nothing, where that is gone."""
+    try:
+        family = find_checkpoint(options.get(principal)[CHECKPOINT]).family
+    except ValidationError:
+        family = ""
     loaded: JsonObject = {}
     skipped: JsonObject = {}
     for name, entry in named_embeddings():

@@ -14,8 +14,8 @@ from api.json_types import Json
 
 CHECKPOINT, CHECKPOINT_HASH = "sd_model_checkpoint", "sd_checkpoint_hash"
 CLIP_SKIP, FORMAT, PREVIEWS = "CLIP_stop_at_last_layers", "samples_format", "live_previews_enable"
-FORMAT_NAMES = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
-"""Theirs, and ours (`output_format`)."""
+FORMAT_NAMES = {suffix.removeprefix("."): one.name for one in FORMATS.values() for suffix in one.suffixes}
+"""Theirs, which are endings of files, and ours (`output_format`)."""
 
 HONOURED: MappingProxyType[str, Json] = MappingProxyType({CLIP_SKIP: 1, FORMAT: "png", PREVIEWS: True})
 MOST_CLIP_SKIP = 12

@@ -14,6 +14,7 @@ from api.dialects.a1111.errors import RequestRefused
 from api.dialects.a1111.option_table import CHECKPOINT, CHECKPOINT_HASH, CLIP_SKIP, FORMAT, FORMAT_NAMES, HONOURED
 from api.images.serializers import find_default
 from api.json_types import JsonObject
+from api.problems import field_errors
 
 FIELD = "override_settings"
 MOST_SHOWN = 20
@@ -60,9 +61,8 @@ def find_model(name: Any, *, is_sent: bool) -> ModelEntry:
 
 
 def refused(name: str, error: ValidationError, place: str = FIELD) -> RequestRefused:
-    code = error.get_codes()
-    first = code[0] if isinstance(code, list) else "invalid"
-    return RequestRefused({f"{place}.{name}": [ErrorDetail(first_of(error), str(first))]})
+    first = next(iter(field_errors(error.detail)))
+    return RequestRefused({f"{place}.{name}": [ErrorDetail(first["detail"], first["code"])]})
 
 
 def first_of(error: ValidationError) -> str:

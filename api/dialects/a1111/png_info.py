@@ -5,12 +5,13 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.access.scopes import READ
+from api.access.scopes import READ, Principal
 from api.dialects.a1111.base import A1111View, read_object
 from api.dialects.a1111.errors import BAD_PICTURE, refusal
 from api.files.decoding import decode_image
 from api.files.errors import InvalidImage
-from api.files.inputs import decode_input
+from api.files.inputs import decode_input, parse_id
+from api.files.services import find_named, read_file
 from api.images.png_info.a1111 import split_infotext
 from api.images.png_info.texts import read_texts
 from api.json_types import JsonObject
@@ -22,14 +23,17 @@ class PngInfoView(A1111View):
     required_scope = READ
 
     def post(self, request: Request) -> Response:
-        texts = read_texts(read_picture(read_object(request).get("image")))
+        texts = read_texts(read_picture(read_object(request).get("image"), self.principal))
         info = texts.get(PARAMETERS, "")
         return Response({"info": info, "items": texts, PARAMETERS: read_parameters(info)})
 
 
-def read_picture(sent: Any) -> bytes:
-    """The file as it is. Raises RequestRefused."""
+def read_picture(sent: Any, principal: Principal) -> bytes:
+    """The file as it is: the one that was sent, or that of a picture here. Raises RequestRefused."""
     try:
+        identifier = parse_id(sent)
+        if identifier is not None:
+            return read_file(find_named(identifier, principal.owner_key, principal.is_staff))
         data = decode_input(sent)
         decode_image(data)
     except InvalidImage as error:

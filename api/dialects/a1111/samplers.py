@@ -9,13 +9,15 @@ from api.images.scheduler_presets import SCHEDULERS
 from api.strict import nearest
 
 LONGEST = 100
+AUTOMATIC = "automatic"
 
 
 def read_sampler(sampler: str | None, schedule: str | None, entry: ModelEntry) -> tuple[str | None, str]:
     """The scheduler, None for the model's own; and a sentence where it isn't what was asked for. Raises RequestRefused."""
     if not sampler:
-        return None, ""
-    name, sentence = find_scheduler(sampler[:LONGEST], (schedule or "automatic")[:LONGEST])
+        is_usual = (schedule or AUTOMATIC).lower() == AUTOMATIC
+        return None, "" if is_usual else "scheduler has no effect without a sampler_name: the model's own sampler was used."
+    name, sentence = find_scheduler(sampler[:LONGEST], (schedule or AUTOMATIC)[:LONGEST])
     if name is None:
         labels = [preset.label for preset in SCHEDULERS.values()]
         raise refusal("sampler_name", f"There is no sampler '{sampler[:LONGEST]}'.{nearest(sampler, labels)}", BAD_SAMPLER)

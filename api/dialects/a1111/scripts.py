@@ -68,15 +68,22 @@ def asks_for_something(arguments: list[Any]) -> bool:
 def put_controls(result: Translated, script: str, units: list[Any]) -> None:
     controls: list[JsonObject] = []
     for number, unit in enumerate(units):
-        if not isinstance(unit, Mapping) or not unit.get("enabled", True):
-            continue
         place = f"{FIELD}.{script}.args.{number}"
+        if unit is not None and not isinstance(unit, Mapping):
+            raise refusal(place, "Must be an object: a unit of ControlNet.")
+        if unit is None or not is_enabled(unit):
+            continue
         result.names |= {f"control.{len(controls)}.{ours}": f"{place}.{theirs}" for ours, theirs in NAMES.items()}
         controls.append(read_unit(result, unit, place))
         for sentence in idle_parts(unit, has_hires=bool(result.body.get("enable_hr"))):
             result.warn(f"{place}.{sentence}")
     if controls:
         result.put(control=controls)
+
+
+def is_enabled(unit: Mapping[str, Any]) -> bool:
+    """Clients send "false", too."""
+    return str(unit.get("enabled", True)).lower() not in ("false", "0", "none", "")
 
 
 def read_unit(result: Translated, unit: Mapping[str, Any], place: str) -> JsonObject:

@@ -98,7 +98,10 @@ class ModelCommandView(A1111Dialect):
     spec: type[ModelSpec]
 
     def parse(self, request: Request) -> Submission:
-        model_id = find_checkpoint(options.get(self.principal)[CHECKPOINT]).id
+        try:
+            model_id = find_checkpoint(options.get(self.principal)[CHECKPOINT]).id
+        except ValidationError as error:
+            raise RequestRefused({CHECKPOINT: error.detail}) from None
         serializer: Any = self.validated(ModelCommandSerializer, {}, spec=self.spec, model_id=model_id)
         return serializer.resolve()  # type: ignore[no-any-return]
 

@@ -89,7 +89,10 @@ def translate(body: Mapping[str, Any], principal: Principal) -> Translated:
         steps=body["steps"],
         guidance_scale=body["cfg_scale"],
         num_images=body["batch_size"] * body["n_iter"],
+        webhook=body["webhook"],
     )
+    if body["n_iter"] > body["batch_size"]:
+        result.names["num_images"] = "n_iter"
     for name in ("width", "height"):
         if body[name] is not None:
             result.put_side(name, body[name])

@@ -113,15 +113,19 @@ class Dialect(APIView, ABC):
     def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
         key = read_idempotency_key(request)
-        job = submit(
-            self.parse(request),
-            principal=request.auth,
-            source=self.source,
-            idempotency_key=key,
-            webhook=self.webhook,
-            origin=request.build_absolute_uri("/").rstrip("/"),
-        )
+        job = self.submit(self.parse(request), key)
         return Accepted(self, job, may_cancel=self.cancels_when_client_leaves and key is None)
+
+    def submit(self, submission: Submission, idempotency_key: str | None) -> Job:
+        """With the webhook of what was validated last."""
+        return submit(
+            submission,
+            principal=self.request.auth,
+            source=self.source,
+            idempotency_key=idempotency_key,
+            webhook=self.webhook,
+            origin=self.request.build_absolute_uri("/").rstrip("/"),
+        )
 
     def answer(self, job: Job) -> HttpResponse:
         if job.status == Status.SUCCEEDED:

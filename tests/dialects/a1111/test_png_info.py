@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from django.test import Client
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from api.access.scopes import LOCAL
+from api.files import storage
+from api.files.services import create_file
 from api.images.metadata import encode_image
 
 pytestmark = pytest.mark.django_db
@@ -76,3 +80,14 @@ def test_what_is_no_picture_is_told_as_a1111_does(client: Client, image: Any) ->
     reply = client.post("/sdapi/v1/png-info", {"image": image}, content_type="application/json")
     assert (reply.status_code, reply.json()["detail"]) == (500, "Invalid encoded image")
     assert reply.json()["errors"].startswith("image: ")
+
+
+def test_a_picture_that_is_here_is_named_by_its_id(client: Client) -> None:
+    data = png(parameters=INFOTEXT)
+    written = storage.write_image_files(data, Image.new("RGB", (16, 16)), "png", purpose=storage.OUTPUT)
+    file = create_file(written, owner_key=LOCAL.owner_key, purpose=storage.OUTPUT)
+    for name in (str(file.pk), f"darkroom://images/{file.pk}"):
+        reply = client.post("/sdapi/v1/png-info", {"image": name}, content_type="application/json")
+        assert (reply.status_code, reply.json().get("info")) == (200, INFOTEXT)
+    unknown = client.post("/sdapi/v1/png-info", {"image": str(uuid.uuid4())}, content_type="application/json")
+    assert "There is no image with this id." in unknown.json()["errors"]

@@ -14,7 +14,10 @@ from PIL import Image
 
 from api.access.services import create_key
 from api.dialects.openai.errors import render_error
+from api.dialects.openai.images import sources
 from api.dialects.openai.images.fields import CUT_OUT
+from api.files import services
+from api.files.decoding import decode_image
 from api.files.models import StoredFile
 from api.files.services import open_image
 from api.images.metadata import encode_image
@@ -230,6 +233,19 @@ def test_a_picture_may_bring_its_mask_in_its_transparency_as_dall_e_2_reads_it(s
     assert white_of(params_of(reply)["mask"]).getpixel((32, 32)) == 255
     assert "transparent parts" in reply.json()["warnings"][0]
     assert "mask" not in params_of(send_form(EDITS, image=upload(mask()), prompt="a lake", model="gpt-image-1"))
+
+
+def test_an_opaque_picture_is_decoded_once(send_form: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+
+    def counted(data: bytes, *mode: Any) -> Image.Image:
+        decoded.append(data)
+        return decode_image(data, *mode)
+
+    monkeypatch.setattr(services, "decode_image", counted)
+    monkeypatch.setattr(sources, "decode_image", counted)
+    assert "mask" not in params_of(send_form(EDITS, image=upload(blue()), prompt="a lake"))
+    assert decoded == [blue()]
 
 
 def test_a_higher_fidelity_keeps_more_of_the_picture(send_form: Send) -> None:

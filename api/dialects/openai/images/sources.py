@@ -7,8 +7,9 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.principals import Principal
 from api.dialects.openai.images.bodies import IMAGE, MASK
+from api.files.decoding import decode_image, may_be_transparent
 from api.files.errors import InvalidImage
-from api.files.inputs import parse_id
+from api.files.inputs import decode_input, parse_id
 from api.files.models import StoredFile
 from api.files.services import open_sent_image, resolve_image, store_pixels
 
@@ -30,7 +31,7 @@ def find_source(pictures: list[Any], principal: Principal) -> StoredFile:
 
 def store_mask(value: Any, source: StoredFile, principal: Principal) -> StoredFile:
     """Raises ValidationError."""
-    image = open_transparent(MASK, value, principal)
+    image = open_transparent_mask(value, principal)
     if image.size != (source.width, source.height):
         detail = f"It has {image.width} × {image.height} pixels, and the picture {source.width} × {source.height}: they must be equal."
         raise ValidationError({MASK: [detail]}, code="other_size")
@@ -41,18 +42,24 @@ def store_mask(value: Any, source: StoredFile, principal: Principal) -> StoredFi
 
 
 def store_own_mask(value: Any, principal: Principal) -> StoredFile | None:
-    """Of a picture that brings its mask in its own transparency, as dall-e-2 reads it."""
+    """Of a picture that brings its mask in its own transparency, as dall-e-2 reads it. Most pictures are opaque: their pixels are not
+    decoded another time.
+    """
     if parse_id(value) is not None:
         return None
-    opened = open_parts(open_transparent(IMAGE, value, principal))
+    try:
+        data = decode_input(value)
+        opened = open_parts(decode_image(data, "RGBA")) if may_be_transparent(data) else None
+    except InvalidImage as error:
+        raise ValidationError({IMAGE: [error.detail]}, code=error.code) from None
     return None if opened is None else store_pixels(owner_key=principal.owner_key, image=opened)
 
 
-def open_transparent(field: str, value: Any, principal: Principal) -> Image.Image:
+def open_transparent_mask(value: Any, principal: Principal) -> Image.Image:
     try:
         return open_sent_image(owner_key=principal.owner_key, value=value, mode="RGBA", see_all=principal.is_staff)
     except InvalidImage as error:
-        raise ValidationError({field: [error.detail]}, code=error.code) from None
+        raise ValidationError({MASK: [error.detail]}, code=error.code) from None
 
 
 def open_parts(image: Image.Image) -> Image.Image | None:
