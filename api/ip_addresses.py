@@ -44,7 +44,8 @@ def is_global_6(address: IPv6Address) -> bool:
 PRIVATE_4 = [IPv4Network(text) for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 PRIVATE_6 = [IPv6Network("::1/128"), IPv6Network("fc00::/7")]
 # Of clouds, which answer with a machine's credentials there, as at the link-local 169.254.169.254: Alibaba, Amazon, Google.
-METADATA = [IPv4Network("100.100.100.200/32"), IPv6Network("fd00:ec2::/32"), IPv6Network("fd20:ce::254/128")]
+METADATA_4 = [IPv4Network("100.100.100.200/32")]
+METADATA_6 = [IPv6Network("fd00:ec2::/32"), IPv6Network("fd20:ce::254/128")]
 
 
 def is_private_address(address: str) -> bool:
@@ -56,4 +57,5 @@ def is_private_address(address: str) -> bool:
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
         parsed = parsed.ipv4_mapped
     networks = PRIVATE_4 if isinstance(parsed, IPv4Address) else PRIVATE_6
-    return any(parsed in network for network in networks) and not any(parsed in network for network in METADATA)
+    metadata = METADATA_4 if isinstance(parsed, IPv4Address) else METADATA_6
+    return any(parsed in network for network in networks) and not any(parsed in network for network in metadata)

@@ -91,9 +91,11 @@ class ChatSpec(Spec):
     @property
     def asking_texts(self) -> dict[str, tuple[str, ...]]:
         """All but earlier answers, which are the model's words; and the form that the answer must have, which may spell it out."""
-        asked = {text_of(turn): (text_of(turn, gap=""),) for turn in self.messages if turn["role"] != "assistant"}
-        form = json.dumps(self.response_format, ensure_ascii=False) if self.response_format else ""
-        return {**asked, form: ()} if form else asked
+        turns = [turn for turn in self.messages if turn["role"] != "assistant"]
+        asked = [text_of(turn, gap=gap) for turn in turns for gap in ("\n", "")]
+        form = [json.dumps(self.response_format, ensure_ascii=False)] if self.response_format else []
+        as_written: tuple[str, ...] = ()
+        return dict.fromkeys([*asked, *form], as_written)
 
     @property
     def input_ids(self) -> tuple[str, ...]:

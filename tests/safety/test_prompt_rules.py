@@ -27,6 +27,7 @@ from tests.rows import make_job
 
 DATABASE = pytest.mark.django_db(transaction=True)
 ASYNC = {"Prefer": "respond-async"}
+PARTS = {"role": "user", "content": [{"type": "text", "text": "a kni"}, {"type": "text", "text": "fe"}]}
 PATHS = ("/api/txt2img/", "/generate", "/v1/chat/completions")
 
 
@@ -280,7 +281,8 @@ def test_a_word_in_pieces_is_read_as_the_model_is_given_it(client: Client, synta
 @pytest.mark.parametrize(
     "more",
     [
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a kni"}, {"type": "text", "text": "fe"}]}]},
+        {"messages": [PARTS]},
+        {"messages": [PARTS, {"role": "user", "content": "a kni\nfe"}]},
         {
             "response_format": {
                 "type": "json_schema",
@@ -288,7 +290,7 @@ def test_a_word_in_pieces_is_read_as_the_model_is_given_it(client: Client, synta
             }
         },
     ],
-    ids=["parts", "schema"],
+    ids=["parts", "parts and the same in one", "schema"],
 )
 def test_a_chat_s_parts_are_read_together_and_the_form_of_its_answer_too(client: Client, more: dict[str, Any]) -> None:
     make_rule(requests="chats")
