@@ -187,9 +187,11 @@ class Spec:
         return ""
 
     @property
-    def asking_texts(self) -> tuple[str, ...]:
-        """What says in words what is to be made or answered: rules for prompts read it. Not what is only compared, found or left out."""
-        return ()
+    def asking_texts(self) -> dict[str, tuple[str, ...]]:
+        """What says in words what is to be made or answered: rules for prompts read it. Not what is only compared, found or left out.
+        Each text as it was written, with what a model is given in its place.
+        """
+        return {}
 
     @property
     def input_ids(self) -> tuple[str, ...]:

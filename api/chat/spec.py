@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Required, TypedDict
@@ -29,8 +30,9 @@ class TurnParams(TypedDict):
     parts: list[PartParams]
 
 
-def text_of(turn: TurnParams) -> str:
-    return "\n".join(part["text"] for part in turn["parts"] if part["type"] == "text")
+def text_of(turn: TurnParams, gap: str = "\n") -> str:
+    """Chat templates may put no gap between parts."""
+    return gap.join(part["text"] for part in turn["parts"] if part["type"] == "text")
 
 
 def images_of(turns: Iterable[TurnParams]) -> list[str]:
@@ -87,9 +89,13 @@ class ChatSpec(Spec):
         return (asked[-1] if asked else "")[:2000]
 
     @property
-    def asking_texts(self) -> tuple[str, ...]:
-        """All but earlier answers, which are the model's words."""
-        return tuple(text_of(turn) for turn in self.messages if turn["role"] != "assistant")
+    def asking_texts(self) -> dict[str, tuple[str, ...]]:
+        """All but earlier answers, which are the model's words; and the form that the answer must have, which may spell it out."""
+        turns = [turn for turn in self.messages if turn["role"] != "assistant"]
+        asked = [text_of(turn, gap=gap) for turn in turns for gap in ("\n", "")]
+        form = [json.dumps(self.response_format, ensure_ascii=False)] if self.response_format else []
+        as_written: tuple[str, ...] = ()
+        return dict.fromkeys([*asked, *form], as_written)
 
     @property
     def input_ids(self) -> tuple[str, ...]:

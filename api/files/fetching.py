@@ -119,11 +119,11 @@ def too_slow() -> Unreachable:
 def split_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018  (raises for a port that is none)
+        port = parts.port
     except ValueError:
         raise Unreachable("This is not a URL.", "url_not_allowed") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise Unreachable("URLs begin with http:// or https:// and carry no user name.", "url_not_allowed")
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or port == 0:
+        raise Unreachable("URLs begin with http:// or https:// and carry no user name and no port 0.", "url_not_allowed")
     return parts
 
 

@@ -11,6 +11,7 @@ from api.images.control.use import MOST_CONTROLS, ControlUse
 from api.images.cutout_use import CutoutUse
 from api.images.hires import HiresUse
 from api.images.ip_adapter.use import MOST_IMAGE_PROMPTS, ImagePromptUse
+from api.images.prompt_syntax.reading import texts_read
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
@@ -234,8 +235,9 @@ class Txt2ImgSpec(Spec):
         return self.prompt
 
     @property
-    def asking_texts(self) -> tuple[str, ...]:
-        return (self.prompt,)
+    def asking_texts(self) -> dict[str, tuple[str, ...]]:
+        hires_steps = (self.hires.steps,) if self.hires and self.hires.steps else ()
+        return {self.prompt: texts_read(self.prompt, self.prompt_syntax, (self.steps, *hires_steps))}
 
     @property
     def task(self) -> Task:

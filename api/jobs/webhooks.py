@@ -16,6 +16,12 @@ STARTED, PROGRESS, COMPLETED = "started", "progress", "completed"
 EVENTS = (STARTED, PROGRESS, COMPLETED)
 LONGEST_URL = 2000
 URL_TEXT = re.compile(r"[\x21-\x7e]+")
+LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+HOST_NAME = re.compile(rf"(?=.{{1,254}}$)(?:{LABEL}\.)*(?!\d+\.?$|0x[0-9a-f]*\.?$){LABEL}\.?")
+"""The last part is no number: such names are read as IPv4 addresses in forms that hide which (127.1, 0x7f000001)."""
+PRIVATE = "This URL leads to a private network, which only the setting WEBHOOK_ALLOW_PRIVATE allows."
+NO_HOST = "The URL's host must be a name, or a whole IPv4 or IPv6 address."
+NOT_ALLOWED = "This URL leads to an address that webhooks are never sent to."
 
 
 @dataclass(frozen=True)
@@ -42,23 +48,28 @@ def url_error(url: str) -> str:
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        parts.port  # noqa: B018  (raises for a port that is none)
+        port = parts.port
     except ValueError:
         return "This is not a URL."
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
         return "Must begin with http:// or https://, and carry no user name."
-    return (
-        "" if may_be_host(host) else "This URL leads to a private network, which only the setting WEBHOOK_ALLOW_PRIVATE allows."
-    )
+    if port == 0:
+        return "Ports are from 1 to 65535."
+    return NO_HOST if "[" in parts.netloc and ":" not in host else host_error(host)
 
 
-def may_be_host(host: str) -> bool:
+def host_error(host: str) -> str:
     """A name is looked up when the event is sent, and its addresses are asked about then."""
     try:
-        ip_address(host)
+        is_private = "%" not in host and is_private_address(str(ip_address(host)))
     except ValueError:
-        return settings.WEBHOOK_ALLOW_PRIVATE or not f".{host.rstrip('.')}".endswith(".localhost")
-    return may_be_sent_to(host)
+        if not HOST_NAME.fullmatch(host):
+            return NO_HOST
+        is_local = f".{host.rstrip('.')}".endswith(".localhost")
+        return PRIVATE if is_local and not settings.WEBHOOK_ALLOW_PRIVATE else ""
+    if "%" in host or not may_be_sent_to(host):
+        return PRIVATE if is_private else NOT_ALLOWED
+    return ""
 
 
 def may_be_sent_to(address: str) -> bool:

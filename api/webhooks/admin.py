@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -143,7 +143,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     readonly_fields = fields = ("message", "state", "job", "owner_key", "url", "tries", "next_try", "all_answers", "shown_body")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        return super().get_queryset(request).order_by("-id")
+        job = Job.objects.filter(pk=OuterRef("job_id"))
+        return super().get_queryset(request).annotate(job_is_there=Exists(job)).order_by("-id")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
@@ -178,7 +179,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="job")
     def job(self, delivery: Delivery) -> SafeString:
         short = str(delivery.job_id)[-12:]
-        if not Job.objects.filter(pk=delivery.job_id).exists():
+        if not delivery.job_is_there:  # type: ignore[attr-defined]
             return format_html("<code>{}</code> (deleted)", short)
         return format_html('<a href="{}"><code>{}</code></a>', reverse("admin:jobs_job_change", args=[delivery.job_id]), short)
 

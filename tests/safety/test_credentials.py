@@ -2,7 +2,10 @@
 
 import io
 import json
+import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -113,6 +116,28 @@ def test_each_way_of_making_a_picture_is_valid_with_its_ingredients(process: Pro
     *opened, made = actions_of(manifest)
     assert [one["action"] for one in opened] == ["c2pa.opened"] * process.changes_a_picture
     assert (made["action"], made["digitalSourceType"]) == (process.action, SOURCE_TYPES + process.source_type)
+
+
+def test_no_address_in_an_ingredient_is_asked(issued: Issued) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        xmp = (
+            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+            f'xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="http://127.0.0.1:{listener.getsockname()[1]}/a.c2pa"/></rdf:RDF></x:xmpmeta>'
+        )
+        source = io.BytesIO()
+        picture().save(source, "JPEG", xmp=xmp.encode())
+        listener.settimeout(30)
+        answering = threading.Thread(target=refuse_one, args=(listener, asked := []), daemon=True)
+        answering.start()
+        provenance = Provenance(EDITED, "tiny", (Ingredient("a", "image/jpeg", PARENT),))
+        credentials = load_credentials(issued.certificate, issued.private_key)
+        sign(encode(picture(), FORMATS["png"]), "image/png", provenance, credentials, [source.getvalue()])
+        assert not asked
+
+
+def refuse_one(listener: socket.socket, asked: list[bytes]) -> None:
+    with suppress(OSError), listener.accept()[0] as connection:
+        asked.append(connection.recv(100))
 
 
 def test_a_file_that_was_changed_after_it_was_signed_is_not_valid(issued: Issued) -> None:

@@ -27,6 +27,7 @@ from tests.rows import make_job
 
 DATABASE = pytest.mark.django_db(transaction=True)
 ASYNC = {"Prefer": "respond-async"}
+PARTS = {"role": "user", "content": [{"type": "text", "text": "a kni"}, {"type": "text", "text": "fe"}]}
 PATHS = ("/api/txt2img/", "/generate", "/v1/chat/completions")
 
 
@@ -50,6 +51,18 @@ def find(syntax: str, expression: str, *texts: str) -> str | None:
         ("knife", "a kn(if)e", "knife"),
         ("knife", "a kni\u200bfe", "knife"),  # a zero-width space
         ("knife", "a ｋｎｉｆｅ", "knife"),  # full-width letters
+        ("knife", "a kni\ufe0ffe", "knife"),  # a variation selector
+        ("knife", "a k\u034fnife", "knife"),  # a grapheme joiner
+        ("knife", "a kn\u3164ife", "knife"),  # a filler, which is a letter
+        ("knife", "a kni\x01fe", "knife"),
+        ("knife", "a kni\ue000fe", "knife"),  # for private use
+        ("knife", "a k\u0336n\u0336i\u0336fe", "knife"),  # struck through
+        ("knife", "A KN\u0130FE", "knife"),  # a Turkish capital
+        ("knife", "a knif\u0435", "knife"),  # a Cyrillic е
+        ("knife", "a knіfe", "knife"),  # a Ukrainian і
+        ("нож", "острый н\u006fж", "нож"),  # a Latin o
+        ("нож", "острый нож", "нож"),
+        ("cop", "сор", None),  # a Russian word of letters that all look Latin
         ("straße", "in der STRASSE", "strasse"),
         ("bỏ", "con bò", None),  # another word, which differs in a diacritic alone
         ("刀", "一把刀在桌上", "刀"),
@@ -236,6 +249,54 @@ def test_the_cells_of_a_grid_are_read(client: Client) -> None:
     reply = client.post("/api/grids/", body, content_type="application/json", headers=ASYNC)
     assert (reply.status_code, reply.json()["code"]) == (400, "prompt_refused")
     assert PromptMatch.objects.get().prompt == "a knife"
+
+
+@DATABASE
+@pytest.mark.parametrize(
+    ("syntax", "prompt"),
+    [
+        ("a1111", "a kn(i:1.0)fe"),
+        ("a1111", "a kn(if:1.2)e, a (table:1.1)"),
+        ("a1111", "a kn[i|i]fe"),
+        ("a1111", "a kn[i:i:0.5]fe"),
+        ("a1111", "a kn[:ife:0.5]"),
+        ("a1111", "a [spoon|kn[ife::9]] (shining:1.2)"),
+        ("a1111", "a fork AND a kn[i|o]fe"),
+        ("a1111", "a kni<hypernet:x:0>fe"),
+        ("auto", "a kn(i:1.0)fe"),
+        ("compel", "a (kn)1.0ife"),
+        ("compel", "a (kn)1.3ife"),
+    ],
+)
+def test_a_word_in_pieces_is_read_as_the_model_is_given_it(client: Client, syntax: str, prompt: str) -> None:
+    make_rule()
+    body = {"prompt": prompt, "prompt_syntax": syntax, "steps": 10}
+    reply = client.post("/api/txt2img/", body, content_type="application/json", headers=ASYNC)
+    assert (reply.status_code, reply.json()["code"]) == (400, "prompt_refused")
+    match = PromptMatch.objects.get()
+    assert (match.matched, match.prompt) == ("knife", prompt.replace("<hypernet:x:0>", ""))
+
+
+@DATABASE
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"messages": [PARTS]},
+        {"messages": [PARTS, {"role": "user", "content": "a kni\nfe"}]},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "schema": {"type": "object", "properties": {"a": {"enum": ["a knife"]}}}},
+            }
+        },
+    ],
+    ids=["parts", "parts and the same in one", "schema"],
+)
+def test_a_chat_s_parts_are_read_together_and_the_form_of_its_answer_too(client: Client, more: dict[str, Any]) -> None:
+    make_rule(requests="chats")
+    body = {"model": "starter-vlm", "messages": [{"role": "user", "content": "Answer."}], **more}
+    reply = client.post(PATHS[2], body, content_type="application/json", headers=ASYNC)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "content_policy_violation")
 
 
 @DATABASE

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from api.access.services import create_key
@@ -139,6 +141,23 @@ def test_one_who_may_look_may_not_act(client: Client, django_user_model: Any) ->
     client.post(DELIVERIES, {"action": "send_again", "_selected_action": [str(row.pk)]})
     assert Delivery.objects.get().status == "failed"
     assert client.get(KEYS).status_code == 403
+
+
+def test_a_list_of_deliveries_asks_no_query_for_each_of_them(admin_client: Client, submit: Any) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            assert admin_client.get(DELIVERIES).status_code == 200
+        return len(asked)
+
+    def deliver(count: int) -> None:
+        jobs = [submit() for _ in range(count)]
+        Delivery.objects.bulk_create([Delivery(job_id=job.pk, owner_key="alice", url="https://example.com/") for job in jobs])
+
+    deliver(2)
+    queries()
+    few = queries()
+    deliver(10)
+    assert queries() == few
 
 
 def test_the_pages_show_a_delivery_with_its_answers(

@@ -10,6 +10,7 @@ from django.test import Client
 
 from api.access.services import create_key
 from api.jobs.models import Job
+from api.jobs.webhooks import NOT_ALLOWED
 from tests.api.bodies import ASYNC, BODIES, FORMS, HUGGING_FACE, address, png
 from tests.api.test_params_again import CASES, OTHER_WORDS
 
@@ -99,6 +100,21 @@ def test_events_are_kept_once_in_their_order(client: Client) -> None:
         ("http://[::ffff:10.0.0.1]/", "webhook"),
         ("http://10.1.2.3/", "webhook"),
         ("http://169.254.169.254/latest", "webhook"),
+        ("http://127.1/", "webhook"),
+        ("http://2130706433/", "webhook"),
+        ("http://0x7f000001/", "webhook"),
+        ("http://example.com:0/", "webhook"),
+        ("http://a..b/", "webhook"),
+        ("http://.../", "webhook"),
+        ("http://-a.com/", "webhook"),
+        ("http://*.example.com/", "webhook"),
+        ('http://"/', "webhook"),
+        ("http://x\\y/", "webhook"),
+        ("http://%65xample.com/", "webhook"),
+        ("http://[v1.x]/", "webhook"),
+        ("http://[2606:4700::1%eth0]/", "webhook"),
+        (f"http://{'a' * 64}.com/", "webhook"),
+        (f"http://{'a.' * 127}com/", "webhook"),
         (7, "webhook"),
         ([], "webhook"),
         ([URL], "webhook"),
@@ -124,7 +140,16 @@ def test_what_is_no_receiver_is_refused_by_its_name(client: Client, webhook: obj
 def test_a_private_network_is_allowed_by_a_setting(client: Client, settings: Any, url: str) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = True
     assert post(client, "/api/txt2img/", webhook=url).status_code == 202
-    assert post(client, "/api/txt2img/", webhook="http://169.254.169.254/").status_code == 400
+    for never in ("169.254.169.254", "100.100.100.200", "[fd00:ec2::254]", "[fd20:ce::254]", "168.63.129.16", "0.0.0.0"):
+        reply = post(client, "/api/txt2img/", webhook=f"http://{never}/")
+        assert (reply.status_code, reply.json()["errors"][0]["detail"]) == (400, NOT_ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "host", ["example.com", "example.com.", "a-b.c_d.example", "3com.net", "x", "xn--exmple-cua.com", "1.2.3.4.example"]
+)
+def test_a_name_that_may_exist_is_taken(client: Client, host: str) -> None:
+    assert post(client, "/api/txt2img/", webhook=f"https://{host}/").status_code == 202
 
 
 def test_the_same_key_with_another_webhook_is_another_request(client: Client) -> None:

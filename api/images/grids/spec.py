@@ -90,8 +90,12 @@ class GridSpec(Spec):
         return str(self.request.get("prompt", ""))
 
     @property
-    def asking_texts(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(cell.prompt for cell in self.cell_specs))
+    def asking_texts(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, dict[str, None]] = {}
+        for cell in self.cell_specs:
+            for text, read in cell.asking_texts.items():
+                found.setdefault(text, {}).update(dict.fromkeys(read))
+        return {text: tuple(read) for text, read in found.items()}
 
     @property
     def input_ids(self) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ schedule.py         `[from:to:when]`, `[a|b]`: what the prompt says at each step
 weights.py          brackets, weights, escapes, BREAK: pieces of text with a weight each
 embedding_names.py  textual inversion embeddings by name
 chunks.py           from pieces to windows of 75 tokens
-plain_text.py       the words without any marks
+reading.py          a prompt as a whole: what of it is encoded at which step
+compel_pieces.py    the same of Compel's weights
+embedding_files.py  the vectors of an embedding's file
 tokenizing.py       a model's own tokenizer, for counting
 """

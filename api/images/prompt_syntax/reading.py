@@ -1,8 +1,9 @@
-"""A prompt in AUTOMATIC1111's notation, read as a whole."""
+"""A prompt read as a whole: what a model is given of it, at which step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from api.images.prompt_syntax.compel_pieces import read_pieces
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, put_names, put_placeholders
 from api.images.prompt_syntax.schedule import (
     Stretch,
@@ -11,6 +12,7 @@ from api.images.prompt_syntax.schedule import (
     make_schedule,
     split_compositions,
 )
+from api.images.prompt_syntax.syntaxes import A1111, COMPEL
 from api.images.prompt_syntax.weights import Piece, Segment, parse_weights
 
 MOST_TEXTS = 64
@@ -60,6 +62,18 @@ def words_of(prompt: str) -> str:
     """Without any marks; of a prompt that changes, what it is at the end."""
     segments = parse_weights(final_text(join_compositions(prompt)[0]))
     return " ".join(piece.text.strip() for segment in segments for piece in segment if piece.text.strip())
+
+
+def texts_read(prompt: str, syntax: str, step_counts: Sequence[int]) -> tuple[str, ...]:
+    """What a model is given of a prompt at some step of so many, without any marks: its pieces apart, and without a gap, since a word
+    may be written in pieces.
+    """
+    segments = [read_pieces(prompt)] if syntax == COMPEL else []
+    stretches: list[Stretch] = []
+    if syntax == A1111:
+        stretches = [one for steps in step_counts for part in find_parts(prompt, steps) for one in part.stretches]
+    segments += [segment for text in dict.fromkeys(one.text for one in stretches) for segment in parse_weights(text)]
+    return tuple(dict.fromkeys(gap.join(piece.text for piece in segment) for segment in segments for gap in (" ", "")))
 
 
 def named_pieces(segments: Sequence[Segment], embeddings: Sequence[NamedEmbedding]) -> Iterator[Piece]:

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 log = logging.getLogger("darkroom.safety")
-SETTINGS = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
+SETTINGS = {
+    "builder": {"thumbnail": {"enabled": False}},
+    "verify": {"verify_after_sign": False, "remote_manifest_fetch": False, "ocsp_fetch": False},
+}
 """The library's own: a small picture in each manifest would take more time than all the rest. What is signed with a certificate is read
-back when the server starts (checks.py)."""
+back when the server starts (checks.py). No address that an ingredient's file names is asked: files/fetching.py alone opens connections."""
 
 
 class InvalidCredentials(ValueError):

@@ -30,8 +30,16 @@ BRACKETS = str.maketrans("", "", "()[]{}\\")
 """Of the notations of weights: `na(ke)d` is read as one word, too."""
 UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 """A letter of a script without spaces between words: there a word is found inside of others."""
-
-
+IGNORED = regex.compile(r"(?!\s)[\p{C}\p{Default_Ignorable_Code_Point}\uFFFD]")
+"""What is not seen: controls, zero-width characters, selectors of variations, fillers, private and unassigned code points."""
+MARKS = regex.compile(r"[\u0300-\u036F\u1AB0-\u1AFF\u1DC0-\u1DFF\u20D0-\u20FF\uFE20-\uFE2F]")
+"""Diacritics for any letter. Where a letter with one is a letter of its own, NFKC has composed it."""
+CYRILLIC, LATIN = "аеорсухіјѕһԁԛԝ", "aeopcyxijshdqw"
+"""Letters that look the same, in the same order."""
+TO_LATIN = str.maketrans(CYRILLIC + "αοιυνɡ", LATIN + "aoiuvg")
+TO_CYRILLIC = str.maketrans(LATIN, CYRILLIC)
+LATIN_LETTER = re.compile("[a-z]")
+OWN_CYRILLIC = regex.compile(rf"(?![{CYRILLIC}])\p{{Cyrillic}}")
 WORD = re.compile(r"\w+")
 
 
@@ -139,8 +147,19 @@ def readings(texts: Iterable[str]) -> list[str]:
 
 
 def normalize(text: str) -> str:
-    """One form of each letter (NFKC), small, without invisible characters, and with spaces for the underscores of tags."""
+    """One form of each letter (NFKC), small, without what is not seen and marks that make no letter of their own, each word of one
+    script, and with spaces for the underscores of tags.
+    """
+    text = IGNORED.sub("", text)  # before letters are composed, too: it may stand between a letter and its mark
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(character for character in text if unicodedata.category(character) != "Cf")
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        text = MARKS.sub("", text)
+        text = WORD.sub(lambda word: of_one_script(word[0]), text)
     return text.casefold().replace("_", " ")
+
+
+def of_one_script(word: str) -> str:
+    """No language mixes Latin letters with others that look like them: a word that does is meant to be taken for another."""
+    if word.isascii() or not LATIN_LETTER.search(word):
+        return word
+    return word.translate(TO_CYRILLIC if OWN_CYRILLIC.search(word) else TO_LATIN)

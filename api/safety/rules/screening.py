@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.safety.cache import ShortCache
 from api.safety.models import LONGEST_PROMPT_KEPT, PromptMatch, PromptRule
-from api.safety.rules.matching import Matcher, compile_rule, normalize, readings
+from api.safety.rules.matching import Matcher, compile_rule, readings
 from api.specs import Spec
 
 CHAT = "chat"
@@ -45,9 +45,11 @@ active_rules = ShortCache(read_rules)
 
 def screen(job: Job, spec: Spec) -> Callable[[Job], None] | None:
     """See SubmissionCheck. A request that was let in once, and is sent again with its Idempotency-Key, is not read again."""
-    if not (texts := spec.asking_texts) or not (rules := [rule for rule in active_rules.get() if rule.reads(job)]):
+    rules = [rule for rule in active_rules.get() if rule.reads(job)]
+    if not rules or not (asked := spec.asking_texts):
         return None
-    read = readings(texts)
+    texts = {text: readings([text, *read]) for text, read in asked.items()}
+    read = list(dict.fromkeys(reading for its in texts.values() for reading in its))
     matches = [(rule.rule, matched) for rule in rules if (matched := rule.matcher.find(read)) is not None]
     if not matches or was_accepted(job):
         return None
@@ -70,9 +72,9 @@ def was_accepted(job: Job) -> bool:
     return bool(key) and Job.objects.filter(owner_key=job.owner_key, idempotency_key=key).exists()
 
 
-def record(request: Job, rule: PromptRule, matched: str, texts: Sequence[str], accepted: Job | None) -> None:
-    """`texts`: the request's, of which the one is kept that the rule matched, or the last one."""
-    prompt = next((text for text in texts if matched in normalize(text)), texts[-1])
+def record(request: Job, rule: PromptRule, matched: str, texts: Mapping[str, Sequence[str]], accepted: Job | None) -> None:
+    """`texts`: the request's with their readings, of which the one is kept that the rule matched, or the last one."""
+    prompt = next((text for text, read in texts.items() if any(matched in one for one in read)), list(texts)[-1])
     PromptMatch.objects.create(
         rule_name=rule.name,
         action=rule.action,
