@@ -169,6 +169,9 @@ def test_a_form_of_another_site_is_refused(admin_user: object) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(admin_user)
     assert browser.post(GENERATE, {"prompt": "a lake"}, headers=PART).status_code == 403
+    refused = browser.post(GENERATE, {"prompt": "a lake"})
+    assert refused.status_code == 403
+    assert "load it again" in refused.content.decode()
     assert not Job.objects.exists()
 
 
