@@ -122,11 +122,14 @@ def test_a_deletion_is_done_when_nobody_takes_it_back_and_when_one_leaves(galler
 
 
 def small_parts(page: sync_api.Page) -> None:
-    """As if two pictures were as many as one request may name."""
+    """As if two pictures were as many as one request may name; and a deletion can be undone as long as a slow machine needs."""
 
     def answer(route: sync_api.Route) -> None:
         served = route.fetch()
-        route.fulfill(response=served, body=served.text().replace("MOST_AT_ONCE = 200", "MOST_AT_ONCE = 2"))
+        script = (
+            served.text().replace("MOST_AT_ONCE = 200", "MOST_AT_ONCE = 2").replace("UNDO_SECONDS = 8", "UNDO_SECONDS = 600")
+        )
+        route.fulfill(response=served, body=script)
 
     page.route(re.compile("studio/(gallery|deletions).*[.]js"), answer)
     page.reload()
@@ -140,14 +143,13 @@ def test_one_who_leaves_has_deleted_all_of_many(gallery: sync_api.Page, server: 
     tiles(gallery).nth(4).locator("a").click(modifiers=["Shift"])
     gallery.click("#selection .danger")
     gallery.goto("about:blank")
-
-    def none_is_left() -> bool:
-        return all(server.client.get(f"/api/images/{id}/").status_code == 404 for id in chosen)
-
-    server.wait_until(none_is_left, "all five are deleted", 10)
+    server.wait_until(
+        lambda: not {id for id in chosen if server.client.get(f"/api/images/{id}/").is_success}, "all are gone", 10
+    )
 
 
 def test_what_is_leaving_stays_away_in_another_list_and_comes_back_once(gallery: sync_api.Page) -> None:
+    small_parts(gallery)
     first, second = (tiles(gallery).nth(place).get_attribute("data-id") for place in range(2))
     tiles(gallery).first.locator("a").focus()
     gallery.keyboard.press("Delete")
@@ -157,7 +159,8 @@ def test_what_is_leaving_stays_away_in_another_list_and_comes_back_once(gallery:
     expect(gallery.locator(f"[data-id='{first}'], [data-id='{second}']")).to_have_count(0)
     gallery.locator(".notice button").first.click()
     expect(tiles(gallery).first).to_have_attribute("data-id", str(first))
-    gallery.locator(".notice button").first.click()
+    tiles(gallery).first.locator("a").focus()
+    gallery.keyboard.press("Control+z")
     expect(tiles(gallery).nth(1)).to_have_attribute("data-id", str(second))
     expect(gallery.locator(f"[data-id='{first}'], [data-id='{second}']")).to_have_count(2)
 
@@ -355,6 +358,22 @@ def test_the_gallery_works_without_scripts(browser: sync_api.Browser, server: Li
     page.wait_for_selector(".message:has-text('1 picture was changed.')")
     page.click("text=More pictures")
     assert page.locator(".tile-cell").count() >= 5
+    context.close()
+
+
+def test_on_a_phone_the_next_picture_is_in_reach_without_scrolling(
+    browser: sync_api.Browser, server: LiveServer, pictures: None
+) -> None:
+    context = browser.new_context(viewport=NARROW, base_url=server.url, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto("/studio/gallery/")
+    page.wait_for_selector("#grid .tile img")
+    shown = [tiles(page).nth(place).get_attribute("data-id") for place in range(2)]
+    tiles(page).first.locator("a").tap()
+    page.wait_for_selector("#lightbox[open] .picture")
+    expect(page.locator("#lightbox a[rel=next]")).to_be_in_viewport(ratio=1)
+    page.locator("#lightbox a[rel=next]").tap()
+    page.wait_for_selector(f"#lightbox [data-picture='{shown[1]}']")
     context.close()
 
 

@@ -16,6 +16,13 @@ export function deleteLater(address, ids, putBack) {
   leaving.add(deletion);
 }
 
+/** Whether there was one that could still be taken back. */
+export function undoLast() {
+  const last = [...leaving].findLast((deletion) => !deletion.parts);
+  last?.undo();
+  return Boolean(last);
+}
+
 class Deletion {
   constructor(address, ids, putBack) {
     Object.assign(this, { address, ids: new Set(ids), putBack, parts: null });
@@ -25,6 +32,7 @@ class Deletion {
 
   undo() {
     clearTimeout(this.timer);
+    this.close();
     leaving.delete(this);
     this.putBack(this.ids, true);
   }

@@ -1,5 +1,5 @@
 // The gallery: endless, with many pictures chosen and changed at once. Without this, pages and forms do it.
-import { deleteLater, isLeaving } from "./deletions.js";
+import { deleteLater, isLeaving, undoLast } from "./deletions.js";
 import { getPart, post } from "./requests.js";
 import { notify } from "./notices.js";
 import { Selection } from "./selection.js";
@@ -248,6 +248,11 @@ list.addEventListener("keydown", (event) => {
   } else if (isPlain && bar) {
     pressed(event, id);
   }
+});
+
+document.addEventListener("keydown", (event) => {
+  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key === "z";
+  if (isUndo && !event.target.closest("input:not([type=checkbox]), textarea") && undoLast()) event.preventDefault();
 });
 
 /** Keys act on the chosen pictures, or else on the one that has the focus. */
