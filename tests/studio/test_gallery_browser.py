@@ -10,7 +10,7 @@ from playwright import sync_api
 from playwright.sync_api import expect
 
 from tests.live import LiveServer
-from tests.studio.browsers import MARKS, NARROW, WIDE, keep_screenshot
+from tests.studio.browsers import MARKS, NARROW, WIDE, drop, keep_screenshot
 
 pytestmark = MARKS
 COUNT = 84
@@ -313,17 +313,6 @@ def a1111_png(folder: Path) -> bytes:
     )
     Image.new("RGB", (64, 64)).save(folder / "theirs.png", pnginfo=info)
     return (folder / "theirs.png").read_bytes()
-
-
-def drop(page: sync_api.Page, data: bytes, content_type: str) -> None:
-    page.evaluate(
-        """([bytes, type]) => {
-          const transfer = new DataTransfer();
-          transfer.items.add(new File([new Uint8Array(bytes)], "dropped", { type }));
-          dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-        }""",
-        [list(data), content_type],
-    )
 
 
 def test_a_server_that_is_away_is_said_and_nothing_is_lost(
