@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.exceptions import PermissionDenied as Refused
 
@@ -17,7 +18,7 @@ View = Callable[Concatenate[HttpRequest, Principal, ...], HttpResponse]
 
 
 def for_people(scope: str) -> Callable[[View], Callable[..., HttpResponse]]:
-    """The view gets the Principal as its second argument. Strangers are led to the log-in and back to the studio."""
+    """The view gets the Principal as its second argument. Strangers are led to the log-in, and from there to where they were."""
 
     def decorate(view: View) -> Callable[..., HttpResponse]:
         @wraps(view)
@@ -39,10 +40,19 @@ def for_people(scope: str) -> Callable[[View], Callable[..., HttpResponse]]:
 
 def to_login(request: HttpRequest) -> HttpResponse:
     """`HX-Redirect` for a part of a page: the whole page must go there, not the part."""
-    address = f"{reverse('admin:login')}?{urlencode({'next': reverse('studio')})}"
+    is_page = request.method == "GET" and not is_part(request)
+    here = request.get_full_path() if is_page else page_before(request, reverse("studio"))
+    address = f"{reverse('admin:login')}?{urlencode({'next': here})}"
     if is_part(request):
         return HttpResponse(headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)
+
+
+def page_before(request: HttpRequest, otherwise: str) -> str:
+    """The page of this server from which the request was made."""
+    referer = request.headers.get("Referer", "")
+    is_here = referer and url_has_allowed_host_and_scheme(referer, {request.get_host()})
+    return urlunsplit(("", "", *urlsplit(referer)[2:])) if is_here else otherwise
 
 
 def is_part(request: HttpRequest) -> bool:

@@ -72,7 +72,8 @@ def retry(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResp
     try:
         job = retry_job(job=old)
     except (DarkroomError, DiskFull) as problem:
-        return render(request, "studio/job.html", {**job_context(old), "retry_error": str(problem)})
+        name = "studio/job.html" if is_part(request) else "studio/job_page.html"
+        return render(request, name, {**job_context(old), "retry_error": str(problem)})
     return render(request, "studio/job.html", job_context(job, is_streamed=True)) if is_part(request) else to_job(job)
 
 

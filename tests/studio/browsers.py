@@ -24,3 +24,14 @@ def keep_screenshot(page: sync_api.Page, name: str) -> None:
     """For people who want to look: SCREENSHOTS names a folder."""
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name[:80]}.png", full_page=True)
+
+
+def drop(page: sync_api.Page, data: bytes, content_type: str) -> None:
+    page.evaluate(
+        """([bytes, type]) => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(bytes)], "dropped", { type }));
+          dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        [list(data), content_type],
+    )

@@ -10,10 +10,10 @@ from playwright import sync_api
 from playwright.sync_api import expect
 
 from tests.live import LiveServer
-from tests.studio.browsers import MARKS, NARROW, WIDE, keep_screenshot
+from tests.studio.browsers import MARKS, NARROW, WIDE, drop, keep_screenshot
 
 pytestmark = MARKS
-COUNT = 70
+COUNT = 84
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_a_search_narrows_the_list_as_it_is_typed(gallery: sync_api.Page) -> Non
 def test_filters_act_at_once_and_stay_in_the_address(gallery: sync_api.Page) -> None:
     gallery.click("#filters summary")
     gallery.select_option("[name=tag]", "many")
-    expect(state(gallery)).to_contain_text("70 pictures")
+    expect(state(gallery)).to_contain_text(f"{COUNT} pictures")
     gallery.select_option("[name=order]", "oldest")
     gallery.wait_for_url("**/?order=oldest&tag=many")
     gallery.reload()
@@ -119,6 +119,88 @@ def test_a_deletion_is_done_when_nobody_takes_it_back_and_when_one_leaves(galler
     assert of_first(server)["id"] == first  # it can still be undone
     gallery.goto("/")
     server.wait_until(lambda: of_first(server)["id"] != first, "it is deleted", 10)
+
+
+def small_parts(page: sync_api.Page) -> None:
+    """As if two pictures were as many as one request may name; and a deletion can be undone as long as a slow machine needs."""
+
+    def answer(route: sync_api.Route) -> None:
+        served = route.fetch()
+        script = (
+            served.text().replace("MOST_AT_ONCE = 200", "MOST_AT_ONCE = 2").replace("UNDO_SECONDS = 8", "UNDO_SECONDS = 600")
+        )
+        route.fulfill(response=served, body=script)
+
+    page.route(re.compile("studio/(gallery|deletions).*[.]js"), answer)
+    page.reload()
+    page.wait_for_selector("#grid .tile img")
+
+
+def test_one_who_leaves_has_deleted_all_of_many(gallery: sync_api.Page, server: LiveServer) -> None:
+    small_parts(gallery)
+    chosen = [tiles(gallery).nth(place).get_attribute("data-id") for place in range(5)]
+    tiles(gallery).nth(0).locator(".tile-check").click()
+    tiles(gallery).nth(4).locator("a").click(modifiers=["Shift"])
+    gallery.click("#selection .danger")
+    gallery.goto("about:blank")
+    server.wait_until(
+        lambda: not {id for id in chosen if server.client.get(f"/api/images/{id}/").is_success}, "all are gone", 10
+    )
+
+
+def test_what_is_leaving_stays_away_in_another_list_and_comes_back_once(gallery: sync_api.Page) -> None:
+    small_parts(gallery)
+    first, second = (tiles(gallery).nth(place).get_attribute("data-id") for place in range(2))
+    tiles(gallery).first.locator("a").focus()
+    gallery.keyboard.press("Delete")
+    gallery.keyboard.press("Delete")
+    gallery.fill("#search", "hills")
+    gallery.wait_for_url("**?q=hills")
+    expect(gallery.locator(f"[data-id='{first}'], [data-id='{second}']")).to_have_count(0)
+    gallery.locator(".notice button").first.click()
+    expect(tiles(gallery).first).to_have_attribute("data-id", str(first))
+    tiles(gallery).first.locator("a").focus()
+    gallery.keyboard.press("Control+z")
+    expect(tiles(gallery).nth(1)).to_have_attribute("data-id", str(second))
+    expect(gallery.locator(f"[data-id='{first}'], [data-id='{second}']")).to_have_count(2)
+
+
+def test_many_are_changed_with_one_sentence(gallery: sync_api.Page) -> None:
+    small_parts(gallery)
+    tiles(gallery).nth(0).locator(".tile-check").click()
+    tiles(gallery).nth(4).locator("a").click(modifiers=["Shift"])
+    gallery.click("#selection button[value='rate:2']")
+    expect(gallery.locator(".notice")).to_have_text(["5 pictures were changed."])
+
+
+def test_filters_that_were_set_are_counted_and_can_be_cleared_and_a_wrong_value_is_not_searched(gallery: sync_api.Page) -> None:
+    expect(gallery.locator("#clear-filters")).to_be_hidden()
+    gallery.click("#filters summary")
+    gallery.select_option("[name=tag]", "many")
+    expect(gallery.locator("#filter-count")).to_have_text("1")
+    gallery.fill("[name=match]", "800")
+    gallery.wait_for_function("() => document.activeElement.matches('[name=match]:invalid')")
+    gallery.wait_for_timeout(500)
+    assert gallery.url.endswith("?tag=many")
+    gallery.click("#clear-filters")
+    gallery.wait_for_url("**/studio/gallery/")
+
+
+@pytest.mark.parametrize(("address", "opener"), [("/studio/gallery/", "#grid .tile-cell a"), ("/", "#tiles .tile")])
+def test_a_picture_that_is_gone_meanwhile_is_said_to_be(
+    browser: sync_api.Browser, server: LiveServer, pictures: None, address: str, opener: str
+) -> None:
+    context = browser.new_context(viewport=WIDE, base_url=server.url)
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector(opener)
+    server.client.delete(f"/api/images/{of_first(server)['id']}/")
+    page.locator(opener).first.click()
+    expect(page.locator(".notice-error")).to_have_text("This is not there any more.")
+    context.set_offline(True)
+    page.locator(opener).nth(1).click()
+    expect(page.locator(".notice-error").last).to_contain_text("can't be reached")
+    context.close()
 
 
 def test_a_picture_opens_over_the_list_and_the_way_back_leads_to_it(gallery: sync_api.Page) -> None:
@@ -233,17 +315,6 @@ def a1111_png(folder: Path) -> bytes:
     return (folder / "theirs.png").read_bytes()
 
 
-def drop(page: sync_api.Page, data: bytes, content_type: str) -> None:
-    page.evaluate(
-        """([bytes, type]) => {
-          const transfer = new DataTransfer();
-          transfer.items.add(new File([new Uint8Array(bytes)], "dropped", { type }));
-          dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-        }""",
-        [list(data), content_type],
-    )
-
-
 def test_a_server_that_is_away_is_said_and_nothing_is_lost(
     browser: sync_api.Browser, server: LiveServer, pictures: None
 ) -> None:
@@ -276,6 +347,22 @@ def test_the_gallery_works_without_scripts(browser: sync_api.Browser, server: Li
     page.wait_for_selector(".message:has-text('1 picture was changed.')")
     page.click("text=More pictures")
     assert page.locator(".tile-cell").count() >= 5
+    context.close()
+
+
+def test_on_a_phone_the_next_picture_is_in_reach_without_scrolling(
+    browser: sync_api.Browser, server: LiveServer, pictures: None
+) -> None:
+    context = browser.new_context(viewport=NARROW, base_url=server.url, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto("/studio/gallery/")
+    page.wait_for_selector("#grid .tile img")
+    shown = [tiles(page).nth(place).get_attribute("data-id") for place in range(2)]
+    tiles(page).first.locator("a").tap()
+    page.wait_for_selector("#lightbox[open] .picture")
+    expect(page.locator("#lightbox a[rel=next]")).to_be_in_viewport(ratio=1)
+    page.locator("#lightbox a[rel=next]").tap()
+    page.wait_for_selector(f"#lightbox [data-picture='{shown[1]}']")
     context.close()
 
 

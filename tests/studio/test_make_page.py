@@ -72,6 +72,15 @@ def test_a_failure_is_shown_until_it_is_tried_again(here: Client) -> None:
     assert "The memory was not enough." not in front(here)
 
 
+def test_without_scripts_a_retry_that_is_refused_is_a_whole_page(here: Client, settings: Any) -> None:
+    failed = make_job("failed", error=ERROR)
+    settings.MAX_QUEUED_JOBS = 0
+    reply = here.post(f"/studio/jobs/{failed.pk}/retry").content.decode()
+    assert "<html" in reply
+    assert "The memory was not enough." not in reply
+    assert 'role="alert"' in reply
+
+
 def test_a_failure_is_shown_until_it_is_dismissed(here: Client) -> None:
     failed = make_job("failed", error=ERROR)
     here.post(f"/studio/jobs/{failed.pk}/dismiss", headers=PART)

@@ -1,5 +1,7 @@
 """The prompt box: who may use it, what it makes, and how it says what is wrong."""
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -121,10 +123,29 @@ def test_nothing_to_make_again_gives_the_empty_form(here: Client, again: str) ->
 # ---------------------------------------------------------------- who may
 
 
-@pytest.mark.parametrize("address", ["/", "/studio/images/", "/studio/jobs/0197c0de-0000-7000-8000-000000000000/"])
-def test_a_stranger_is_led_to_the_login_and_back(stranger: Client, address: str) -> None:
+@pytest.mark.parametrize(
+    "address",
+    ["/", "/studio/images/", "/studio/jobs/0197c0de-0000-7000-8000-000000000000/", "/studio/gallery/?q=a lake&favourite=yes"],
+)
+def test_a_stranger_is_led_to_the_login_and_back_to_where_they_were(stranger: Client, address: str) -> None:
     reply = stranger.get(address)
-    assert (reply.status_code, reply.headers["Location"]) == (302, LOGIN)
+    assert reply.status_code == 302
+    assert parse_qs(urlsplit(reply.headers["Location"]).query) == {"next": [address.replace(" ", "%20")]}
+
+
+@pytest.mark.parametrize(
+    ("referer", "back"),
+    [
+        ("http://testserver/studio/gallery/?q=lake", "%2Fstudio%2Fgallery%2F%3Fq%3Dlake"),
+        ("http://elsewhere.example/studio/gallery/", "%2F"),
+        ("javascript:alert(1)", "%2F"),
+    ],
+)
+def test_one_whose_login_ended_meanwhile_comes_back_to_the_same_page_of_this_server(
+    stranger: Client, referer: str, back: str
+) -> None:
+    reply = stranger.post("/studio/gallery/change", {"action": "delete"}, headers={**PART, "Referer": referer})
+    assert reply.headers["HX-Redirect"] == f"/admin/login/?next={back}"
 
 
 def test_a_stranger_makes_nothing(stranger: Client) -> None:
@@ -148,6 +169,9 @@ def test_a_form_of_another_site_is_refused(admin_user: object) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(admin_user)
     assert browser.post(GENERATE, {"prompt": "a lake"}, headers=PART).status_code == 403
+    refused = browser.post(GENERATE, {"prompt": "a lake"})
+    assert refused.status_code == 403
+    assert "load it again" in refused.content.decode()
     assert not Job.objects.exists()
 
 

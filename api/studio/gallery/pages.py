@@ -4,6 +4,7 @@ Filters that no index has (words of a prompt, sizes, tags) read row after row. S
 says where it stopped, found enough or not: the next page goes on from there.
 """
 
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,9 +45,10 @@ def read_place(text: str, order: Order) -> Place | None:
     """None for what is no place in this order: the list then begins anew."""
     value, _, pk = text.rpartition("~")
     try:
-        return Place(float(value) if order.column else None, uuid.UUID(pk))
+        place = Place(float(value) if order.column else None, uuid.UUID(pk))
     except ValueError:
         return None
+    return place if place.value is None or math.isfinite(place.value) else None
 
 
 def find_page(principal: Principal, query: GalleryQuery, after: Place | None) -> GalleryPage:

@@ -9,10 +9,9 @@ from typing import Any
 from api.images.models import GeneratedImage
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.specs import fields_of
+from api.studio.forms import CHOSE_A_PICTURE
 
 WIDTH = 100
-CHOSE_A_PICTURE = ("num_images", "best_of", "rank_by")
-"""Fields that say which pictures were kept, not how one is made."""
 KEY_HEADER = "Authorization: Bearer $DARKROOM_KEY"
 
 

@@ -9,13 +9,12 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from api.access.principals import Principal
 from api.access.scopes import READ, SUBMIT
 from api.images.models import GeneratedImage
-from api.studio.access import for_people, is_part
+from api.studio.access import for_people, is_part, page_before
 from api.studio.gallery.changes import Changed, Refused, change_images, changed_json
 from api.studio.gallery.pages import PAGE, Place, find_page, models_of, read_place, tags_of
 from api.studio.gallery.picture import find_picture, picture_context
@@ -78,9 +77,7 @@ def described(changed: Changed) -> dict[str, object]:
 
 
 def back(request: HttpRequest) -> HttpResponse:
-    came_from = request.headers.get("Referer", "")
-    here = url_has_allowed_host_and_scheme(came_from, {request.get_host()})
-    return HttpResponseRedirect(came_from if here else reverse("studio-gallery"))
+    return HttpResponseRedirect(page_before(request, reverse("studio-gallery")))
 
 
 # ---------------------------------------------------------------- one picture

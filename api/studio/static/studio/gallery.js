@@ -1,4 +1,5 @@
 // The gallery: endless, with many pictures chosen and changed at once. Without this, pages and forms do it.
+import { deleteLater, isLeaving, undoLast } from "./deletions.js";
 import { getPart, post } from "./requests.js";
 import { notify } from "./notices.js";
 import { Selection } from "./selection.js";
@@ -6,9 +7,10 @@ import { text } from "./texts.js";
 import { VirtualGrid } from "./virtual_grid.js";
 
 const CHANGE = document.getElementById("gallery").getAttribute("action"); // its buttons are named "action", too
-const UNDO_SECONDS = 8, MOST_AT_ONCE = 200, PAGES_WITHOUT_A_FIND = 25;
+const MOST_AT_ONCE = 200, PAGES_WITHOUT_A_FIND = 25;
 const form = document.getElementById("gallery"), list = document.getElementById("grid");
 const filters = document.getElementById("filters"), state = document.getElementById("gallery-state");
+const details = filters.querySelector("details");
 const bar = document.getElementById("selection"), dialog = document.getElementById("lightbox");
 const pattern = document.createElement("template");
 let next = "", loading = false, failed = false, empty = 0, generation = 0;
@@ -48,7 +50,7 @@ function read(html) {
   const holder = document.createElement("template");
   holder.innerHTML = html;
   next = holder.content.querySelector(".tile-more a")?.getAttribute("href") ?? "";
-  return [...holder.content.querySelectorAll(".tile-cell")].map(readItem);
+  return [...holder.content.querySelectorAll(".tile-cell")].map(readItem).filter((item) => !isLeaving(item.id));
 }
 
 // ---------------------------------------------------------------- pages
@@ -84,7 +86,8 @@ function tell() {
   } else if (next) {
     state.textContent = grid.length ? text("shown", { count: grid.length.toLocaleString() }) : text("searching");
   } else {
-    state.textContent = grid.length ? text("all", { count: grid.length.toLocaleString() }) : text("none");
+    const none = document.getElementById("nothing") ? "" : text("none"); // the page says so itself
+    state.textContent = grid.length ? text("all", { count: grid.length.toLocaleString() }) : none;
   }
   document.getElementById("nothing")?.toggleAttribute("hidden", grid.length > 0);
 }
@@ -98,6 +101,10 @@ function offer(words, label, click) {
 // ---------------------------------------------------------------- filters act as they are set
 
 async function search() {
+  if (!filters.checkValidity()) {
+    details.open = true;
+    return filters.reportValidity();
+  }
   const query = new URLSearchParams([...new FormData(filters)].filter(([, value]) => value !== ""));
   const address = `${filters.getAttribute("action")}${query.size ? `?${query}` : ""}`;
   generation += 1;
@@ -108,6 +115,7 @@ async function search() {
     const html = await getPart(address);
     if (mine !== generation) return;
     history.replaceState(null, "", address);
+    showFilters(query);
     selection.clear();
     grid.remove(() => true);
     [loading, failed, empty] = [false, false, 0];
@@ -123,6 +131,14 @@ async function search() {
   if (!grid.length) load();
 }
 
+/** How many filters are set of those that are folded away, and whether there is anything to clear. */
+function showFilters(query) {
+  const count = [...details.querySelectorAll("[name]")].filter((field) => field.value).length;
+  document.getElementById("filter-count").hidden = !count;
+  document.getElementById("filter-count").textContent = count;
+  document.getElementById("clear-filters").hidden = [...query.keys()].every((name) => name === "order");
+}
+
 let typing = 0;
 filters.addEventListener("input", (event) => {
   clearTimeout(typing);
@@ -133,18 +149,21 @@ filters.addEventListener("submit", (event) => { event.preventDefault(); clearTim
 // ---------------------------------------------------------------- changes
 
 async function change(action, value, chosen) {
+  let done = 0, said = {};
+  const fail = (words) => notify(done ? text("lostPartly", { count: done }) : words, { isError: true, seconds: 10 });
   try {
     for (let start = 0; start < chosen.length; start += MOST_AT_ONCE) {
       const answer = await post(CHANGE, { action, value, ids: chosen.slice(start, start + MOST_AT_ONCE).join(",") });
-      const said = (answer.headers.get("Content-Type") ?? "").includes("json") ? await answer.json() : {};
-      if (!answer.ok) return notify(said.detail ?? text("failed"), { isError: true });
+      said = (answer.headers.get("Content-Type") ?? "").includes("json") ? await answer.json() : {};
+      if (!answer.ok) return fail(said.detail ?? text(answer.status === 403 ? "refused" : "failed"));
       said.images.forEach(update);
       if (said.gone.length) grid.remove((item) => said.gone.includes(item.id));
-      notify(said.detail, { seconds: 3 });
+      done += said.images.length;
     }
   } catch {
-    notify(text("lost"), { isError: true, seconds: 10 });
+    return fail(text("lost"));
   }
+  notify(chosen.length > MOST_AT_ONCE ? text("changed", { count: done.toLocaleString() }) : said.detail, { seconds: 3 });
 }
 
 function update({ id, rating, favourite }) {
@@ -154,44 +173,19 @@ function update({ id, rating, favourite }) {
   grid.refresh(id, (cell) => show(cell, item));
 }
 
-const waiting = new Set(); // deletions that can still be undone
-
 /** The pictures go from the page at once, and from the server when nobody took it back. */
 function remove(chosen) {
-  const gone = new Set(chosen), taken = grid.remove((item) => gone.has(item.id));
+  const gone = new Set(chosen), taken = grid.remove((item) => gone.has(item.id)), mine = generation;
   if (!taken.length) return;
   selection.set(chosen, false);
   tell();
-  const deletion = {
-    async send(keepalive = false) {
-      if (!waiting.delete(deletion)) return;
-      clearTimeout(timer);
-      close();
-      try {
-        for (let start = 0; start < chosen.length; start += MOST_AT_ONCE) {
-          const part = chosen.slice(start, start + MOST_AT_ONCE).join(",");
-          const answer = await post(CHANGE, { action: "delete", ids: part }, { keepalive });
-          if (!answer.ok) throw new Error(String(answer.status));
-        }
-      } catch {
-        grid.putBack(taken);
-        notify(text("lost"), { isError: true, seconds: 10 });
-      }
-    },
-    undo() {
-      waiting.delete(deletion);
-      clearTimeout(timer);
-      close();
-      grid.putBack(taken);
-      tell();
-      grid.focus(taken[0][0]);
-    },
-  };
-  waiting.add(deletion);
-  const timer = setTimeout(() => deletion.send(), UNDO_SECONDS * 1000);
-  const close = notify(text("deleted", { count: taken.length }), { seconds: 0, button: { label: text("undo"), click: deletion.undo } });
+  deleteLater(CHANGE, taken.map((item) => item.id), (kept, isWanted) => {
+    if (mine !== generation) return search(); // another list is shown: it says whether they belong to it
+    grid.putBack(taken.filter((item) => kept.has(item.id)));
+    tell();
+    if (isWanted) grid.focus(grid.indexOf(taken[0].id));
+  });
 }
-addEventListener("pagehide", () => waiting.forEach((deletion) => deletion.send(true)));
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -256,6 +250,11 @@ list.addEventListener("keydown", (event) => {
   }
 });
 
+document.addEventListener("keydown", (event) => {
+  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key === "z";
+  if (isUndo && !event.target.closest("input:not([type=checkbox]), textarea") && undoLast()) event.preventDefault();
+});
+
 /** Keys act on the chosen pictures, or else on the one that has the focus. */
 function pressed(event, id) {
   const chosen = selection.size ? [...selection.ids] : id ? [id] : [];
@@ -281,7 +280,7 @@ async function open(place, { push = true } = {}) {
   const address = grid.elements.get(place)?.querySelector("a").href ?? `/studio/images/${item.id}/`;
   await htmx.ajax("GET", address, { target: "#lightbox-content", swap: "innerHTML" });
   if (wanted !== item.id) return; // meanwhile it was closed, or the next one asked for
-  if (!document.querySelector(`#lightbox [data-picture="${item.id}"]`)) return notify(text("lost"), { isError: true });
+  if (!document.querySelector(`#lightbox [data-picture="${item.id}"]`)) return; // failures.js says why
   if (push && opened === null) history.pushState({ picture: item.id }, "", address);
   else history.replaceState({ picture: item.id }, "", address);
   opened = item.id;

@@ -1,5 +1,4 @@
 // The prompt box: what a form of HTML can't do by itself. It may be replaced as a whole, by one filled in from a picture: so by delegation.
-import { notify } from "./notices.js";
 import { text } from "./texts.js";
 
 const SLIDERS = { steps: 1, guidance_scale: 0.5 }, MOST_STREAMS = 2, LARGEST_DRAWN = 2 ** 32, SIDE_STEP = 8;
@@ -129,17 +128,6 @@ document.addEventListener("htmx:afterSwap", (event) => {
   for (const other of [...event.target.querySelectorAll("[sse-connect]")].slice(MOST_STREAMS)) {
     htmx.ajax("GET", other.dataset.card, { target: other, swap: "outerHTML" });
   }
-});
-
-for (const name of ["htmx:sendError", "htmx:timeout"]) {
-  document.addEventListener(name, (event) => {
-    if (event.detail.elt.id === "prompt-form") notify(text("lost"), { isError: true, seconds: 10 });
-  });
-}
-document.addEventListener("htmx:responseError", (event) => {
-  const { xhr } = event.detail;
-  const said = (xhr.getResponseHeader("Content-Type") ?? "").startsWith("text/plain") ? xhr.responseText : "";
-  if (event.detail.elt.closest("#prompt-form, #stage") || said) notify(said || text("failed"), { isError: true, seconds: 10 });
 });
 
 prepare();

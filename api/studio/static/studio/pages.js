@@ -1,6 +1,7 @@
 // What every page of the studio has.
 import { watchCopyButtons } from "./copying.js";
 import { watchDrops } from "./dropping.js";
+import { watchFailures } from "./failures.js";
 import { watchKeys } from "./keys.js";
 import { watchTheme } from "./theme.js";
 import { watchViewers } from "./viewer.js";
@@ -10,6 +11,7 @@ watchTheme();
 watchKeys();
 watchCopyButtons();
 watchDrops();
+watchFailures();
 watchViewers();
 
 /** A picture that was deleted, not from the gallery (gallery.js): on its own page, or in another page's lightbox. */

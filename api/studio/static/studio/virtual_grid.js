@@ -7,7 +7,7 @@ const ROWS_AROUND = 3;
 
 export class VirtualGrid {
   constructor(list, make, { more }) {
-    Object.assign(this, { list, make, more, items: [], elements: new Map(), focused: 0, columns: 1, rowHeight: 200 });
+    Object.assign(this, { list, make, more, items: [], added: 0, elements: new Map(), focused: 0, columns: 1, rowHeight: 200 });
     this.draw = this.draw.bind(this);
     addEventListener("scroll", () => this.schedule(), { passive: true });
     new ResizeObserver(() => { this.measure(); this.schedule(); }).observe(list);
@@ -16,13 +16,14 @@ export class VirtualGrid {
   get length() { return this.items.length; }
 
   append(items) {
+    for (const item of items) item.order = this.added++;
     this.items.push(...items);
     this.reset();
   }
 
-  /** Takes out the items for which `test` is true, and gives them with their places. */
+  /** Takes out the items for which `test` is true, and gives them. */
   remove(test) {
-    const taken = this.items.map((item, place) => [place, item]).filter(([, item]) => test(item));
+    const taken = this.items.filter(test);
     this.items = this.items.filter((item) => !test(item));
     this.focused = Math.max(0, Math.min(this.focused, this.items.length - 1));
     this.reset();
@@ -30,7 +31,7 @@ export class VirtualGrid {
   }
 
   putBack(taken) {
-    for (const [place, item] of taken) this.items.splice(place, 0, item);
+    this.items = [...this.items, ...taken].sort((one, other) => one.order - other.order);
     this.reset();
   }
 
