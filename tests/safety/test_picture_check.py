@@ -204,7 +204,8 @@ def test_a_key_may_be_checked_or_not_and_have_a_threshold_of_its_own(settings: A
 def test_a_check_that_can_not_be_made_fails_the_job_and_keeps_no_picture(run: Run, settings: Any) -> None:
     settings.PICTURE_CHECK = True
     for change, said in (
-        ({"PICTURE_CHECK_LABELS": ["gore"]}, "tiny-check has no class of PICTURE_CHECK_LABELS (gore); it has normal, nsfw."),
+        ({"PICTURE_CHECK_LABELS": ["gore"]}, "tiny-check has no class gore of PICTURE_CHECK_LABELS; it has normal, nsfw."),
+        ({"PICTURE_CHECK_LABELS": ["normal", "nsfww"]}, "tiny-check has no class nsfww of PICTURE_CHECK_LABELS"),
         ({"PICTURE_CHECK_MODEL": "gone"}, ""),
     ):
         for name, value in change.items():

@@ -65,9 +65,9 @@ def stage_of(run: RunningJob[Spec]) -> Callable[[float, str], None]:
 def finding_of(policy: PicturePolicy, probabilities: dict[str, float]) -> Finding:
     try:
         label, score = policy.score(probabilities)
-    except LookupError:
-        wanted, there = ", ".join(policy.labels), ", ".join(probabilities)
-        detail = f"The pictures could not be checked: {policy.model_id} has no class of PICTURE_CHECK_LABELS ({wanted}); it has {there}."
+    except LookupError as error:
+        there = ", ".join(probabilities)
+        detail = f"The pictures could not be checked: {policy.model_id} has no class {error} of PICTURE_CHECK_LABELS; it has {there}."
         raise DarkroomError("check_failed", 503, detail) from None
     return Finding(label, round(score, 4), score >= policy.threshold)
 

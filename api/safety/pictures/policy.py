@@ -22,10 +22,13 @@ class PicturePolicy:
     threshold: float
 
     def score(self, probabilities: Mapping[str, float]) -> tuple[str, float]:
-        """The class that is withheld and most probable, and how probable. Raises LookupError where the model has none of them."""
+        """The class that is withheld and most probable, and how probable. Raises LookupError, which names those that the model lacks: one
+        that is misspelled would withhold nothing.
+        """
         found = {label: value for label, value in probabilities.items() if label.casefold() in self.labels}
-        if not found:
-            raise LookupError
+        known = {label.casefold() for label in found}
+        if missing := [label for label in self.labels if label not in known]:
+            raise LookupError(", ".join(missing))
         label = max(found, key=found.__getitem__)
         return label, found[label]
 
