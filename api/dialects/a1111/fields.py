@@ -1,5 +1,5 @@
 """The bodies of txt2img and img2img: the fields that A1111 has, read as leniently as it reads them, and `webhook`, which is ours. Others
-are passed over, with a sentence.
+are passed over, with a sentence where one is called much like one of these.
 
 A field that is null, or isn't sent, has A1111's default. Where that is None the model decides.
 """

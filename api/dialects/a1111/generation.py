@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import ClassVar
 
 from django.http import HttpResponse, JsonResponse
@@ -23,7 +24,7 @@ from api.images.prompt_requests import LENIENT
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
-from api.strict import unknown_names
+from api.strict import LONGEST_NAME, MOST_NAMED, nearest
 
 
 class GenerationView(A1111Dialect):
@@ -41,7 +42,7 @@ class GenerationView(A1111Dialect):
         except ValidationError as error:
             raise RequestRefused(error.detail) from None
         translated = translate(self.body, self.principal)
-        translated.warnings += unknown_fields(request.data, self.fields)
+        translated.warnings += misspelt_fields(request.data, self.fields)
         type(self).put_own(translated)
         apply_styles(translated)
         put_scripts(translated)
@@ -69,10 +70,14 @@ class GenerationView(A1111Dialect):
         return JsonResponse({"images": sent, "parameters": make_echo(job, self.body), "info": info})
 
 
-def unknown_fields(sent: Mapping[str, object], fields: GenerationFields) -> list[str]:
-    """A sentence for each field that has a value and isn't known: it may be a word that is spelt wrong."""
-    unknown = unknown_names([name for name, value in sent.items() if value is not None], list(fields.fields), "field")
-    return [f"{name} has no effect: {errors[0]}" for name, errors in unknown.items()]
+def misspelt_fields(sent: Mapping[str, object], fields: GenerationFields) -> list[str]:
+    """A sentence for each unknown field that is called much like a known one. Clients send fields of their own, too."""
+    known = list(fields.fields)
+    unknown = islice(
+        (name[:LONGEST_NAME] for name, value in sent.items() if name not in known and value is not None), MOST_NAMED
+    )
+    guesses = {name: nearest(name, known) for name in unknown}
+    return [f"{name} has no effect: Unknown field.{guess}" for name, guess in guesses.items() if guess]
 
 
 class Txt2ImgView(GenerationView):

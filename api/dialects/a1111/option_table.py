@@ -9,12 +9,12 @@ Any other option is refused. `sd_model_checkpoint` and `sd_checkpoint_hash` are 
 
 from types import MappingProxyType
 
-from api.files.formats import FORMATS
+from api.files.formats import FORMAT_OF_SUFFIX, FORMATS
 from api.json_types import Json
 
 CHECKPOINT, CHECKPOINT_HASH = "sd_model_checkpoint", "sd_checkpoint_hash"
 CLIP_SKIP, FORMAT, PREVIEWS = "CLIP_stop_at_last_layers", "samples_format", "live_previews_enable"
-FORMAT_NAMES = {suffix.removeprefix("."): one.name for one in FORMATS.values() for suffix in one.suffixes}
+FORMAT_NAMES = {suffix.removeprefix("."): name for suffix, name in FORMAT_OF_SUFFIX.items()}
 """Theirs, which are endings of files, and ours (`output_format`)."""
 
 HONOURED: MappingProxyType[str, Json] = MappingProxyType({CLIP_SKIP: 1, FORMAT: "png", PREVIEWS: True})

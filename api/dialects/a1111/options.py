@@ -21,9 +21,9 @@ from api.dialects.a1111.option_table import (
 from api.dialects.models import A1111Options
 from api.images.serializers import find_default
 from api.json_types import Json
-from api.strict import nearest, unknown_names
+from api.strict import unknown_names
 
-LONGEST_TEXT, LONGEST_LIST, LONGEST_SHOWN = 1000, 200, 100
+LONGEST_TEXT, LONGEST_LIST = 1000, 200
 NAMES = [CHECKPOINT, CHECKPOINT_HASH, *DEFAULTS]
 
 
@@ -89,7 +89,7 @@ def read_option(name: str, value: Any) -> Json:
     if name == CLIP_SKIP and not (is_number(value) and value == int(value) and 1 <= value <= MOST_CLIP_SKIP):
         raise ValidationError(f"Must be a whole number from 1 to {MOST_CLIP_SKIP}.")
     if name == FORMAT and value not in list(FORMAT_NAMES):
-        raise ValidationError(f"There is no format '{str(value)[:LONGEST_SHOWN]}'.{nearest(str(value), list(FORMAT_NAMES))}")
+        raise ValidationError(f"Must be one of {', '.join(FORMAT_NAMES)}.")
     return read_kept(DEFAULTS[name], value)
 
 
