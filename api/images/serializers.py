@@ -73,7 +73,8 @@ class Txt2ImgSerializer(JobRequest):
             data = self.preset_in_use.apply(data, self.fields, self.read_value)
         pictures = GeneratedImage.objects.all()
         data = read_variation(data, visible_to(principal, pictures) if principal else pictures.none(), self.fields)
-        self.fields["prompt"].allow_blank = self.is_lenient(data)
+        prompt: Any = self.fields["prompt"]
+        prompt.allow_blank = self.is_lenient(data)
         return data
 
     def is_lenient(self, data: Mapping[str, Any]) -> bool:

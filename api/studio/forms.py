@@ -36,7 +36,7 @@ NOT_IN_FORM = ("preset",)
 """It may fix what the form sends."""
 OWN_FORMS = ("loras", "tags")
 """Fields with inputs of their own kind."""
-KEPT = ("loras", "variation", "hires", "upscale", "control", "lenient_prompts")
+KEPT = ("loras", "variation", "hires", "upscale", "cutout", "control", "ip_adapter", "lenient_prompts")
 """Parts of a request that are sent again as they were loaded."""
 MOST_OFFERED = 300
 TYPES = (str, int, float, bool, RankBy)

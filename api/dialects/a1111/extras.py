@@ -153,7 +153,7 @@ class ExtrasView(A1111Dialect):
         except ValidationError as error:
             raise RequestRefused({"upscaler_1": error.detail}) from None
         output_format = FORMAT_NAMES[options.get(self.principal)[FORMAT]]
-        asked = {"image": str(file.pk), "model_id": model_id, "output_format": output_format}
+        asked: JsonObject = {"image": str(file.pk), "model_id": model_id, "output_format": output_format}
         asked |= {"webhook": self.body["webhook"], **size_asked(self.body, file)}
         try:
             return self.validated(UpscaleSerializer, asked).resolve()  # type: ignore[no-any-return]

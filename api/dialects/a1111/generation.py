@@ -9,7 +9,7 @@ from django.http import HttpResponse, JsonResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from api.dialects.a1111.base import A1111Dialect
+from api.dialects.a1111.base import A1111Dialect, read_object
 from api.dialects.a1111.errors import RequestRefused, renamed
 from api.dialects.a1111.fields import GenerationFields, Img2ImgFields, Txt2ImgFields
 from api.dialects.a1111.hires import put_hires
@@ -42,7 +42,7 @@ class GenerationView(A1111Dialect):
         except ValidationError as error:
             raise RequestRefused(error.detail) from None
         translated = translate(self.body, self.principal)
-        translated.warnings += misspelt_fields(request.data, self.fields)
+        translated.warnings += misspelt_fields(read_object(request), self.fields)
         type(self).put_own(translated)
         apply_styles(translated)
         put_scripts(translated)

@@ -13,7 +13,7 @@ from api.files.inputs import HERE
 from api.files.services import resolve_image
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
-from api.json_types import JsonObject
+from api.json_types import Json, JsonObject
 
 CLIP = "clip"
 QUESTION = "Describe this image in one short sentence."
@@ -38,7 +38,7 @@ class InterrogateView(A1111Dialect):
         except ValidationError as error:
             raise RequestRefused(error.detail) from None
 
-    def ask_about(self, sent: object, webhook: object) -> JsonObject:
+    def ask_about(self, sent: object, webhook: Json) -> JsonObject:
         """The request of a chat. Raises RequestRefused."""
         try:
             file = resolve_image(owner_key=self.principal.owner_key, value=sent, see_all=self.principal.is_staff)  # type: ignore[arg-type]
