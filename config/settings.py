@@ -276,5 +276,10 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_PERMISSIONS": ["api.access.permissions.HasScope"],
     "SCHEMA_PATH_PREFIX": "/api/",
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "api.system.openapi_generator.add_event_stream"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "api.system.openapi_generator.add_event_stream",
+        "api.system.openapi_generator.share_repeated",
+    ],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,  # a value's label is the value, in capitals
 }

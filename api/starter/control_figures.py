@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
-from PIL import Image
 
 from api.images.backends.preprocessors.maps import MAPS, Pixels
 from api.starter import world
@@ -125,9 +124,8 @@ def evaluate_control(prompts: int, control_folder: Path = WEIGHTS / NAME, weight
         log(f"{name}: {figures[name]}")
         rows += [maps[:SHOWN], list(to_pictures(pictures[:SHOWN]))]
     (control_folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    save_grid([row[index] for index in range(SHOWN // 2) for row in rows], control_folder / "samples.png", len(rows))
-    sheet = Image.open(control_folder / "samples.png")
-    sheet.quantize(256).save(control_folder / "samples.png", optimize=True)
+    shown = [row[index] for index in range(SHOWN // 2) for row in rows]
+    save_grid(shown, control_folder / "samples.webp", len(rows), quality=75, method=6)
     if (card := control_folder / "README.md").is_file():
         renew_card(card, card_rows(figures))
     return figures

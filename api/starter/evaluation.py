@@ -259,9 +259,7 @@ def save_contact_sheet(studio: Studio, path: Path) -> None:
     """Five by five prompts, seeds 0 to 24 in reading order, nothing chosen."""
     pictures = to_pictures(studio.draw(CONTACT_PROMPTS, list(range(25))))
     rows = [np.concatenate(list(pictures[i : i + 5]), axis=1) for i in range(0, 25, 5)]
-    sheet = Image.fromarray(np.concatenate(rows, axis=0))
-    palette = sheet.quantize(256)
-    sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    Image.fromarray(np.concatenate(rows, axis=0)).save(path, quality=75, method=6)
 
 
 def evaluate(prompts: int, weights: Path = WEIGHTS) -> dict[str, Any]:
@@ -285,5 +283,5 @@ def evaluate(prompts: int, weights: Path = WEIGHTS) -> dict[str, Any]:
     note("best_of_five", best_of_five(studio, prompts))
     figures["prompts"] = prompts
     (weights / "figures.json").write_text(json.dumps(figures, indent=1))
-    save_contact_sheet(studio, weights / "contact_sheet.png")
+    save_contact_sheet(studio, weights / "contact_sheet.webp")
     return figures

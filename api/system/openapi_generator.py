@@ -1,5 +1,11 @@
 """The OpenAPI document: what drf-spectacular reads off the views, and what it can't see there."""
 
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from itertools import chain, count
 from typing import Any
 
 from django.utils.functional import cached_property
@@ -228,3 +234,35 @@ def add_event_stream(result: dict[str, Any], generator: object, **kwargs: object
     result["paths"] = in_order(result["paths"])
     result["tags"] = TAGS
     return result
+
+
+def share_repeated(result: dict[str, Any], generator: object, **kwargs: object) -> dict[str, Any]:
+    """A drf-spectacular post-processing hook: responses and parameters that several operations have are said once, under `components`."""
+    operations = [operation for path in result["paths"].values() for operation in path.values()]
+    responses = [(one["responses"], status) for one in operations for status in one["responses"]]
+    parameters = [(one["parameters"], place) for one in operations for place in range(len(one.get("parameters", ())))]
+    share(result["components"], "responses", responses, lambda holder, status: HTTPStatus(int(status)).phrase.title())
+    share(result["components"], "parameters", parameters, lambda holder, place: holder[place]["name"].replace("_", "-").title())
+    return result
+
+
+def share(components: dict[str, Any], section: str, places: list[tuple[Any, Any]], phrase: Callable[[Any, Any], str]) -> None:
+    """`places`: what holds each response or parameter, and under which key."""
+    counts = Counter(as_text(holder[key]) for holder, key in places)
+    names: dict[str, str] = {}
+    for holder, key in places:
+        text = as_text(holder[key])
+        if counts[text] > 1:
+            names.setdefault(text, free_name(phrase(holder, key), names.values()))
+            components.setdefault(section, {})[names[text]] = holder[key]
+            holder[key] = {"$ref": f"#/components/{section}/{names[text]}"}
+
+
+def as_text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def free_name(phrase: str, taken: Collection[str]) -> str:
+    """Of letters alone, and the second of them with a 2."""
+    name = re.sub(r"[^A-Za-z]", "", phrase)
+    return next(one for one in chain([name], (f"{name}{number}" for number in count(2))) if one not in taken)

@@ -28,7 +28,19 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def txt2img(document: dict[str, Any]) -> dict[str, Any]:
-    return document["paths"]["/api/txt2img/"]["post"]
+    return operation_of(document, "/api/txt2img/", "post")
+
+
+def operation_of(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
+    """With the shared responses and parameters that it names in their places."""
+    components, operation = document["components"], document["paths"][path][method]
+
+    def found(value: dict[str, Any]) -> dict[str, Any]:
+        _, _, section, name = value["$ref"].split("/") if "$ref" in value else ("", "", "", "")
+        return components[section][name] if name else value
+
+    responses = {status: found(response) for status, response in operation["responses"].items()}
+    return {**operation, "responses": responses, "parameters": [found(one) for one in operation.get("parameters", [])]}
 
 
 def api_routes(patterns: list[Any], prefix: str = "/") -> set[str]:
@@ -132,14 +144,14 @@ def test_what_names_a_thing_may_not_find_it(document: dict[str, Any]) -> None:
 
 
 def test_the_event_stream_is_documented(document: dict[str, Any]) -> None:
-    stream = document["paths"]["/api/jobs/{id}/events/"]["get"]
+    stream = operation_of(document, "/api/jobs/{id}/events/", "get")
     assert "text/event-stream" in stream["responses"]["200"]["content"]
     assert "Last-Event-ID" in {parameter["name"] for parameter in stream["parameters"]}
 
 
 @pytest.fixture(scope="module")
 def chat(document: dict[str, Any]) -> dict[str, Any]:
-    return document["paths"]["/v1/chat/completions"]["post"]
+    return operation_of(document, "/v1/chat/completions", "post")
 
 
 def test_a_chat_is_answered_whole_or_as_a_stream(chat: dict[str, Any]) -> None:

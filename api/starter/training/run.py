@@ -130,11 +130,11 @@ def to_pictures(batch: torch.Tensor) -> np.ndarray:
     return ((batch.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def save_grid(pictures: Sequence[np.ndarray] | np.ndarray, path: Path, columns: int) -> None:
-    """Lay pictures of one size out in rows and save them as one."""
+def save_grid(pictures: Sequence[np.ndarray] | np.ndarray, path: Path, columns: int, **options: Any) -> None:
+    """Lay pictures of one size out in rows and save them as one; `options` are Pillow's for the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [np.concatenate(list(pictures[i : i + columns]), axis=1) for i in range(0, len(pictures), columns)]
-    Image.fromarray(np.concatenate(rows, axis=0)).save(path)
+    Image.fromarray(np.concatenate(rows, axis=0)).save(path, **options)
 
 
 def every(seconds: float) -> Callable[[], bool]:
