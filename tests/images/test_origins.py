@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 
 from api.files.storage import write_image_files
@@ -14,6 +12,7 @@ from api.images.output_sinks import GeneratedPicture, SelectedPictures
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job
 from tests.files.conftest import encode, picture
+from tests.migrating import migrated_back
 from tests.rows import PARAMS, make_job, make_picture
 
 pytestmark = pytest.mark.django_db
@@ -83,17 +82,10 @@ def test_the_list_takes_as_many_queries_for_many_pictures_as_for_one(client: Cli
 
 @pytest.mark.django_db(transaction=True)
 def test_the_migration_keeps_every_row_with_its_source(transactional_db: None) -> None:
-    executor = MigrationExecutor(connection)
-    newest = executor.loader.graph.leaf_nodes()
-    executor.migrate([("images", "0001_initial")])
-    old = executor.loader.project_state([("images", "0001_initial")]).apps
-    try:
+    with migrated_back("images", "0001_initial") as old:
         rows = {name: old_row(old, name) for name in ("plain", "first", "uploaded", "edited")}
         rows["edited"].source_id = rows["first"].pk
         rows["edited"].save()
-    finally:
-        executor = MigrationExecutor(connection)
-        executor.migrate(newest)
     now = {image.prompt: image for image in GeneratedImage.objects.all()}
     assert {name: image.origin for name, image in now.items()} == {
         "plain": "generated",

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
-from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
@@ -24,6 +23,7 @@ from api.jobs.worker.loop import WorkerLoop
 from api.jobs.worker.publisher import ProgressPublisher, Running
 from api.jobs.worker.retention import clean_history
 from tests.jobs.conftest import at_once, ends, expire_lease, now_as, until
+from tests.migrating import migrated_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Start = Callable[..., Running]
@@ -344,16 +344,11 @@ def test_watches_from_a_clock_that_was_set_back_count_as_ended_and_ended_ones_go
     assert [watch.job_id for watch in PreviewWatch.objects.all()] == [other]
 
 
-def migrate(name: str) -> None:
-    MigrationExecutor(connection).migrate([("jobs", name)])
-
-
 def test_the_migration_leaves_jobs_as_they_are_both_ways(start: Start) -> None:
     running = start()
     before = list(Job.objects.values())
-    migrate("0004_owner_order")
-    assert PreviewWatch._meta.db_table not in connection.introspection.table_names()
-    migrate("0005_preview_watches")
+    with migrated_back("jobs", "0004_owner_order"):
+        assert PreviewWatch._meta.db_table not in connection.introspection.table_names()
     assert list(Job.objects.values()) == before
     extend_watches([running.id])
     assert PreviewWatch.objects.count() == 1

@@ -1,41 +1,33 @@
 """What /metrics counted before the outbox came, it still counts after `migrate`."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 
 from api.jobs.models import Job
 from api.system.counters import BUCKETS, count_ended_jobs
 from api.system.models import JobCounter
+from tests.migrating import migrated_back
 
 LOWEST = "00000000-0000-0000-0000-000000000000"
-BEFORE, AFTER = [("system", "0001_initial")], [("system", "0002_job_counter")]
-
-
-def migrate(to: list[tuple[str, str]]) -> Any:
-    executor = MigrationExecutor(connection)
-    return executor.migrate(to).apps
+BEFORE = "0001_initial"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_counters_go_on_from_where_they_were():
     counted_until = Now() - timedelta(hours=1)
-    old = migrate(BEFORE)
-    buckets = [0, 0, 0, 0, 0, 7, *[0] * 7]
-    old.get_model("system", "JobTally").objects.create(
-        kind="noop", model_id="", status="succeeded", count=7, seconds=21.0, buckets=buckets
-    )
-    old.get_model("system", "TallyMark").objects.create(counted_until=counted_until, oldest_open=LOWEST)
-    known = {"kind": "noop", "owner_key": "alice", "status": "succeeded"}
-    for hours in (2, 0):  # the first was counted
-        ended = Now() - timedelta(hours=hours)
-        Job.objects.create(**known, started_at=ended - timedelta(seconds=4), finished_at=ended)
-    Job.objects.create(kind="noop", owner_key="alice")
-    migrate(AFTER)
+    with migrated_back("system", BEFORE) as old:
+        buckets = [0, 0, 0, 0, 0, 7, *[0] * 7]
+        old.get_model("system", "JobTally").objects.create(
+            kind="noop", model_id="", status="succeeded", count=7, seconds=21.0, buckets=buckets
+        )
+        old.get_model("system", "TallyMark").objects.create(counted_until=counted_until, oldest_open=LOWEST)
+        known = {"kind": "noop", "owner_key": "alice", "status": "succeeded"}
+        for hours in (2, 0):  # the first was counted
+            ended = Now() - timedelta(hours=hours)
+            Job.objects.create(**known, started_at=ended - timedelta(seconds=4), finished_at=ended)
+        Job.objects.create(kind="noop", owner_key="alice")
     count_ended_jobs()
     counter = JobCounter.objects.get()
     assert (counter.count, counter.seconds) == (8, pytest.approx(25.0, abs=0.01))
@@ -45,8 +37,7 @@ def test_counters_go_on_from_where_they_were():
 
 @pytest.mark.django_db(transaction=True)
 def test_a_server_that_never_counted_begins_with_nothing():
-    migrate(BEFORE)
-    Job.objects.create(kind="noop", owner_key="alice", status="failed", finished_at=Now())
-    migrate(AFTER)
+    with migrated_back("system", BEFORE):
+        Job.objects.create(kind="noop", owner_key="alice", status="failed", finished_at=Now())
     count_ended_jobs()
     assert not JobCounter.objects.exists()
