@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from PIL import Image
 
 from api.errors import DarkroomError
+from api.files.formats import FORMATS, encode
 from api.safety.credentials.provenance import GENERATED, Provenance
 
 SOON = 30
@@ -59,11 +60,10 @@ def try_to_sign() -> str:
 
     from api.safety.credentials.signing import load_credentials, sign
 
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    picture = encode(Image.new("RGB", (8, 8)), FORMATS["png"])
     credentials = load_credentials(settings.C2PA_CERTIFICATE, settings.C2PA_PRIVATE_KEY)
     try:
-        signed = sign(buffer.getvalue(), "image/png", Provenance(GENERATED), credentials)
+        signed = sign(picture, "image/png", Provenance(GENERATED), credentials)
         with c2pa.Reader("image/png", io.BytesIO(signed)) as reader:
             failures = (reader.get_validation_results() or {})["activeManifest"]["failure"]
     except DarkroomError as error:

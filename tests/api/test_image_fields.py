@@ -105,7 +105,8 @@ def test_every_field_names_itself_where_it_does_not(send: Send, path: str, field
     for way, said in BROKEN.items():
         reply = send(path, body_with(path, put, said))
         assert reply.status_code == 400, (way, reply.content)
-        assert named_field(reply.json()) == field, way
+        named = named_field(reply.json())
+        assert named == field or named.startswith(f"{field}."), way  # or the part of an object that isn't known
     assert not Job.objects.exists()
 
 

@@ -124,7 +124,7 @@ def test_the_format_is_the_keys_own(server: LiveServer) -> None:
         ({"resize_mode": 2}, 422, "resize_mode: "),
         ({"image": "no picture"}, 500, "image: "),
         ({"image": ""}, 500, "image: "),
-        ({"image": 7.5}, 500, "image: "),
+        ({"image": 7.5}, 422, "image: "),
         ({"image": [1]}, 422, "image: "),
     ],
 )
