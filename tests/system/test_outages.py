@@ -112,6 +112,8 @@ def check_form(path: str, reply: Any, status: int, code: str) -> None:
         assert (reply["Content-Type"], str(status) in reply.content.decode()) == ("text/html; charset=utf-8", True)
     elif path.startswith("/api/"):
         assert (reply["Content-Type"], reply.json()["code"]) == ("application/problem+json", code)
+    elif path.startswith("/hf/"):
+        assert reply.json()["error_type"] == code
     else:
         assert "detail" in reply.json()
     assert b"client's business" not in reply.content

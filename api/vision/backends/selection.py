@@ -32,7 +32,7 @@ def class_numbers(names: Sequence[str], labels: Sequence[str]) -> Array:
         by_name.setdefault(label.casefold(), []).append(number)
     for name in names:
         if name.casefold() not in by_name:
-            detail = f"The model has no class '{name}'. {known_classes(labels)}"
+            detail = f"classes: the model has no '{name}'. {known_classes(labels)}"
             raise DarkroomError("unknown_class", 400, detail, field="classes")
     return np.array([number for name in names for number in by_name[name.casefold()]], np.int64)
 
