@@ -2,14 +2,18 @@
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from django.test import Client
 from PIL import Image
 
+from tests.dialects.openai.image_requests import Send
 from tests.live import LiveServer
 
 
@@ -65,3 +69,25 @@ def mask(side: int = 64) -> bytes:
 
 def opened(b64_json: str | None) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(b64_json or "")))
+
+
+@pytest.fixture
+def media(settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+
+
+@pytest.fixture
+def send(client: Client) -> Send:
+    def post(path: str, *, headers: dict[str, str] | None = None, **body: Any) -> Any:
+        sent = {"Prefer": "respond-async", **(headers or {})}
+        return client.post(path, json.dumps(body), content_type="application/json", headers=sent)
+
+    return post
+
+
+@pytest.fixture
+def send_form(client: Client) -> Send:
+    def post(path: str, **fields: Any) -> Any:
+        return client.post(path, fields, headers={"Prefer": "respond-async"})
+
+    return post

@@ -3,17 +3,14 @@
 import base64
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
 
 from api.access.services import create_key
-from api.dialects.openai.errors import render_error
 from api.dialects.openai.images import sources
 from api.dialects.openai.images.fields import CUT_OUT
 from api.files import services
@@ -22,52 +19,10 @@ from api.files.models import StoredFile
 from api.files.services import open_image
 from api.images.metadata import encode_image
 from api.jobs.models import Job
-from api.jobs.states import Status
-from api.problems import problem_body
 from tests.dialects.openai.conftest import blue, mask, to_png
+from tests.dialects.openai.image_requests import EDITS, GENERATIONS, VARIATIONS, Send, error_of, params_of, upload
 
-pytestmark = pytest.mark.django_db(transaction=True)
-GENERATIONS, EDITS, VARIATIONS = "/v1/images/generations", "/v1/images/edits", "/v1/images/variations"
-Send = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True)
-def media(settings: Any, tmp_path: Path) -> None:
-    settings.MEDIA_ROOT = tmp_path
-
-
-@pytest.fixture
-def send(client: Client) -> Send:
-    def post(path: str, *, headers: dict[str, str] | None = None, **body: Any) -> Any:
-        sent = {"Prefer": "respond-async", **(headers or {})}
-        return client.post(path, json.dumps(body), content_type="application/json", headers=sent)
-
-    return post
-
-
-@pytest.fixture
-def send_form(client: Client) -> Send:
-    def post(path: str, **fields: Any) -> Any:
-        return client.post(path, fields, headers={"Prefer": "respond-async"})
-
-    return post
-
-
-def upload(data: bytes, name: str = "upload") -> SimpleUploadedFile:
-    """As SDKs send bytes."""
-    return SimpleUploadedFile(name, data, "application/octet-stream")
-
-
-def params_of(reply: Any) -> Any:
-    assert reply.status_code == 202, reply.content
-    return reply.json()["params"]
-
-
-def error_of(reply: Any, status: int = 400) -> Any:
-    assert reply.status_code == status, reply.content
-    assert reply["Content-Type"] == "application/json"
-    assert reply.json()["error"].keys() == {"message", "type", "param", "code"}
-    return reply.json()["error"]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media")]
 
 
 # ---------------------------------------------------------------- generations
@@ -328,75 +283,6 @@ def test_a_variation_of_any_other_picture_says_what_it_went_by(send_form: Send) 
 def test_a_variation_knows_fewer_fields(send_form: Send, fields: dict[str, Any], param: str) -> None:
     sent = {name: as_files(value) for name, value in fields.items()}
     assert error_of(send_form(VARIATIONS, image=upload(blue()), **sent))["param"] == param
-
-
-# ---------------------------------------------------------------- the SDK's own retry
-
-
-RETRY = {"X-Stainless-Retry-Count": "1"}
-
-
-def job_id(reply: Any) -> str:
-    assert reply.status_code == 202, reply.content
-    found: str = reply.json()["id"]
-    return found
-
-
-def test_an_sdk_that_asks_again_joins_the_job_that_is_under_way(send: Send) -> None:
-    first = job_id(send(GENERATIONS, prompt="a lake", headers={"X-Stainless-Retry-Count": "0"}))
-    assert job_id(send(GENERATIONS, prompt="a lake", headers=RETRY)) == first
-    assert job_id(send(GENERATIONS, prompt="a lake", headers=RETRY)) == first
-    assert job_id(send(GENERATIONS, prompt="a lake")) != first
-
-
-@pytest.mark.parametrize("fields", [{"prompt": "a sea"}, {"n": 2}, {"quality": "low"}, {"seed": 1}], ids=str)
-def test_another_request_is_another_job(send: Send, fields: dict[str, Any]) -> None:
-    first = job_id(send(GENERATIONS, prompt="a lake"))
-    assert job_id(send(GENERATIONS, **{"prompt": "a lake", **fields}, headers=RETRY)) != first
-
-
-def test_an_edit_is_joined_by_its_pictures_content(send_form: Send, client: Client) -> None:
-    first = job_id(send_form(EDITS, image=upload(blue()), mask=upload(mask()), prompt="a lake"))
-    again = {"image": upload(blue(), "other"), "mask": upload(mask()), "prompt": "a lake"}
-    assert job_id(client.post(EDITS, again, headers={"Prefer": "respond-async", **RETRY})) == first
-
-
-def test_a_job_that_has_ended_is_not_joined(send: Send) -> None:
-    first = job_id(send(GENERATIONS, prompt="a lake"))
-    Job.objects.filter(pk=first).update(status=Status.FAILED)
-    assert job_id(send(GENERATIONS, prompt="a lake", headers=RETRY)) != first
-
-
-def test_another_owners_job_is_not_joined(send: Send) -> None:
-    tokens = [create_key(name=name)[1] for name in ("one", "two")]
-    one, two = ({"Authorization": f"Bearer {token}", **RETRY} for token in tokens)
-    first = job_id(send(GENERATIONS, prompt="a lake", headers=one))
-    assert job_id(send(GENERATIONS, prompt="a lake", headers=two)) != first
-    assert job_id(send(GENERATIONS, prompt="a lake", headers=one)) == first
-
-
-def test_an_idempotency_key_says_it_better(send: Send) -> None:
-    first = job_id(send(GENERATIONS, prompt="a lake", headers={"Idempotency-Key": "a"}))
-    assert job_id(send(GENERATIONS, prompt="a lake", headers={"Idempotency-Key": "b", **RETRY})) != first
-    assert job_id(send(GENERATIONS, prompt="a lake", headers={"Idempotency-Key": "a"})) == first
-    reply = send(GENERATIONS, prompt="a lake", quality="low", headers={"Idempotency-Key": "a"})
-    assert error_of(reply, 422)["code"] == "idempotency_key_reused"
-
-
-def test_too_many_jobs_may_be_tried_again(send: Send) -> None:
-    _, token = create_key(name="one", max_active_jobs=1)
-    headers = {"Authorization": f"Bearer {token}"}
-    send(GENERATIONS, prompt="a lake", headers=headers)
-    reply = send(GENERATIONS, prompt="a lake", headers=headers)
-    assert (error_of(reply, 429)["type"], reply["x-should-retry"]) == ("rate_limit_error", "true")
-
-
-@pytest.mark.parametrize("code", ["content_filtered", "prompt_refused"])
-def test_what_is_withheld_has_the_code_that_clients_look_for(code: str) -> None:
-    error: Any = render_error(problem_body(400, code, "It is withheld."))["error"]
-    assert error == {
-        "message": "It is withheld.", "type": "invalid_request_error", "param": None, "code": "content_policy_violation"
-    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- LocalAI's detection
