@@ -60,11 +60,12 @@ def try_to_sign() -> str:
 
     from api.safety.credentials.signing import load_credentials, sign
 
-    picture = encode(Image.new("RGB", (8, 8)), FORMATS["png"])
+    row = FORMATS["png"]
+    picture = encode(Image.new("RGB", (8, 8)), row)
     credentials = load_credentials(settings.C2PA_CERTIFICATE, settings.C2PA_PRIVATE_KEY)
     try:
-        signed = sign(picture, "image/png", Provenance(GENERATED), credentials)
-        with c2pa.Reader("image/png", io.BytesIO(signed)) as reader:
+        signed = sign(picture, row.content_type, Provenance(GENERATED), credentials)
+        with c2pa.Reader(row.content_type, io.BytesIO(signed)) as reader:
             failures = (reader.get_validation_results() or {})["activeManifest"]["failure"]
     except DarkroomError as error:
         return str(error.__cause__)

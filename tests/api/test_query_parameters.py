@@ -103,7 +103,8 @@ def test_a_parameter_that_is_given_twice_is_refused(client: Client, address: str
 def test_the_documentation_lists_exactly_the_known_parameters(tmp_path: Any) -> None:
     file = tmp_path / "openapi.yaml"
     call_command("spectacular", "--file", str(file))
-    paths = yaml.safe_load(file.read_text())["paths"]
+    document = yaml.safe_load(file.read_text())
+    paths, shared = document["paths"], document["components"]["parameters"]
     for address in gets():
         view = view_of(address)
         if not hasattr(view, "cls") or address in ("/api/schema/", "/api/docs/"):
@@ -116,7 +117,9 @@ def test_the_documentation_lists_exactly_the_known_parameters(tmp_path: Any) -> 
             .replace("/x/", "/{name}/")
             .replace("/starter/", "/{model_id}/")
         )
-        documented = {one["name"] for one in paths[route]["get"].get("parameters", []) if one["in"] == "query"}
+        named = paths[route]["get"].get("parameters", [])
+        parameters = [shared[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in named]
+        documented = {one["name"] for one in parameters if one["in"] == "query"}
         assert documented == set(known_parameters(instance, action_of(instance, "GET"))), address
 
 

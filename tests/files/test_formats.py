@@ -117,6 +117,8 @@ def test_a_file_that_is_cut_off_is_refused(row: PictureFormat, part: float) -> N
 
 LISTS = {
     "api/files/formats.py",
+    "api/dialects/a1111/option_table.py",  # the values that A1111's own options have
+    "api/dialects/openai/images/replies.py",  # the formats that OpenAI has words for
     "api/system/management/commands/caption.py",  # suffixes of pictures that are not read are told, avif among them
 }
 

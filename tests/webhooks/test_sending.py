@@ -352,7 +352,7 @@ def test_receivers_that_hang_delay_no_other(submit: Any, reader: WebhookReader, 
     started = time.monotonic()
     turn_until(reader, lambda: receiver.counts["/ok"])
     assert time.monotonic() - started < 10
-    assert len(receiver.counts) == 101
+    turn_until(reader, lambda: len(receiver.counts) == 101)
 
 
 def test_a_receiver_that_hangs_and_has_much_to_hear_holds_one_place(
@@ -375,7 +375,10 @@ def test_another_owner_has_places_left_where_one_fills_its_own(
     for number in range(8):
         cancel_job(job=submit(webhook=Webhook(receiver.url(f"hangs/{number}")), owner_key="mallory"))
     cancel_job(job=submit(webhook=Webhook(receiver.url("ok"))))
-    turn_until(reader, lambda: receiver.counts["/ok"])
+    turn_until(reader, lambda: receiver.counts["/ok"] and len(receiver.counts) >= 5)
+    for _ in range(5):
+        reader.turn()
+        time.sleep(0.05)
     assert len(receiver.counts) == 5
 
 
