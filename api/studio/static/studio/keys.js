@@ -1,4 +1,4 @@
-// Keys that every page has: ? for the list of all keys, / for the search, g for the gallery, m for the page that makes pictures.
+// Keys that every page has: ? for the list of all keys, / for the search, and a letter for each page (api/studio/pages.py).
 const isTyping = (event) => event.target.closest("input, textarea, select, [contenteditable]");
 
 export function watchKeys() {
@@ -13,7 +13,6 @@ export function watchKeys() {
       document.querySelector("#search, #prompt")?.focus();
       event.preventDefault();
     }
-    if (event.key === "g") document.querySelector("[data-page=gallery]").click();
-    if (event.key === "m") document.querySelector("[data-page=make]").click();
+    document.querySelector(`[data-page-key="${CSS.escape(event.key)}"]`)?.click();
   });
 }

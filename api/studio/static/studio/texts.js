@@ -1,5 +1,5 @@
-// The page's own words, which its template has translated: <template id="texts" data-…>.
-const words = document.getElementById("texts")?.dataset ?? {};
+// The page's own words, which its templates have translated: every <template data-texts data-…>.
+const words = Object.assign({}, ...[...document.querySelectorAll("template[data-texts]")].map((one) => one.dataset));
 
 export const text = (name, values = {}) =>
   Object.entries(values).reduce((said, [key, value]) => said.replace(`{${key}}`, value), words[name] ?? "");
