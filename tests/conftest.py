@@ -15,8 +15,14 @@ os.environ.setdefault("JOB_RUNNER", "external")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import django
+from django.conf import settings
 
 django.setup()  # here, since the conftests of folders import models
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # Django's own takes 0.4 s for each user, on purpose
+
+from tests import emptying
+
+emptying.use()
 
 
 @pytest.hookimpl(optionalhook=True)
