@@ -13,6 +13,7 @@ from api.dialects.a1111.base import A1111View
 from api.dialects.openai.base import OpenAIView
 from api.problems import error_body, problem_body
 from tests.api.addresses import gets, json_endpoints, view_of
+from tests.walks import check_each
 
 pytestmark = pytest.mark.django_db
 POSTS = [address for method, address in json_endpoints() if method == "post"]
@@ -41,13 +42,15 @@ def detail_of(reply: Any) -> str:
 # ---------------------------------------------------------------- addresses
 
 
-@pytest.mark.parametrize("address", sorted({*gets(), *POSTS}))
-def test_an_address_without_its_slash_is_told_and_the_other_way_round(client: Client, address: str) -> None:
-    other = address.removesuffix("/") if address.endswith("/") else f"{address}/"
-    reply = client.post(other, {"prompt": "x"}, content_type="application/json")
-    assert reply.status_code == 404
-    if resolve(address).url_name not in ("openai-model", "huggingface-model", "huggingface-chat"):
-        assert detail_of(reply).endswith(f": {address}")
+def test_an_address_without_its_slash_is_told_and_the_other_way_round(client: Client) -> None:
+    def check(address: str) -> None:
+        other = address.removesuffix("/") if address.endswith("/") else f"{address}/"
+        reply = client.post(other, {"prompt": "x"}, content_type="application/json")
+        assert reply.status_code == 404
+        if resolve(address).url_name not in ("openai-model", "huggingface-model", "huggingface-chat"):
+            assert detail_of(reply).endswith(f": {address}")
+
+    check_each(sorted({*gets(), *POSTS}), check)
 
 
 def test_the_missing_slash_is_named(client: Client) -> None:
@@ -94,20 +97,18 @@ def test_a_wrong_host_is_told_to_openais_clients_in_their_form(client: Client) -
 
 READS_JSON_UNNAMED = {address for address in POSTS if issubclass(view_of(address).cls, OpenAIView | A1111View)}
 """Clients of OpenAI's and A1111's may leave the Content-Type out."""
-UNREAD = [
-    (address, content_type)
-    for address in POSTS
-    if not address.startswith("/hf/")  # where JSON and pictures are told apart by their bytes
-    for content_type in ("text/plain", "", "application/x-www-form-urlencode", "a\u00ff/b", "/")
-    if content_type or address not in READS_JSON_UNNAMED
-]
+READ_BY_MEDIA_TYPE = [address for address in POSTS if not address.startswith("/hf/")]
+"""Hugging Face's tell JSON and pictures apart by their bytes."""
 
 
-@pytest.mark.parametrize(("address", "content_type"), UNREAD)
-def test_what_is_no_json_is_told_to_send_json(client: Client, address: str, content_type: str) -> None:
-    reply = client.generic("POST", address, b'{"prompt": "x"}', content_type=content_type)
-    assert reply.status_code == 415
-    assert "send JSON with the header Content-Type: application/json" in detail_of(reply)
+@pytest.mark.parametrize("content_type", ["text/plain", "", "application/x-www-form-urlencode", "a\u00ff/b", "/"])
+def test_what_is_no_json_is_told_to_send_json(client: Client, content_type: str) -> None:
+    def check(address: str) -> None:
+        reply = client.generic("POST", address, b'{"prompt": "x"}', content_type=content_type)
+        assert reply.status_code == 415
+        assert "send JSON with the header Content-Type: application/json" in detail_of(reply)
+
+    check_each([one for one in READ_BY_MEDIA_TYPE if content_type or one not in READS_JSON_UNNAMED], check)
 
 
 # ---------------------------------------------------------------- the documentation's own addresses
@@ -121,12 +122,14 @@ def test_the_documentations_libraries_read_no_parameters(client: Client, address
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "POST", "FOO"])
-@pytest.mark.parametrize("address", gets())
-def test_no_method_of_any_address_is_an_error_of_the_server(client: Client, address: str, method: str) -> None:
-    reply = client.generic(method, address, b"{}", content_type="application/json")
-    assert reply.status_code < 500 or address == "/api/ready/"
-    if reply.status_code >= 400:
-        problem(reply, reply.status_code)
+def test_no_method_of_any_address_is_an_error_of_the_server(client: Client, method: str) -> None:
+    def check(address: str) -> None:
+        reply = client.generic(method, address, b"{}", content_type="application/json")
+        assert reply.status_code < 500 or address == "/api/ready/"
+        if reply.status_code >= 400:
+            problem(reply, reply.status_code)
+
+    check_each(gets(), check)
 
 
 def test_a_preflight_of_a_foreign_page_is_a_problem(client: Client) -> None:

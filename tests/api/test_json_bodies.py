@@ -1,6 +1,7 @@
 """JSON that can't be stored or answered is a 400 in the form of the address's own server, at every address that reads JSON."""
 
 import json
+from typing import Any
 
 import pytest
 from django.http import HttpResponse
@@ -12,6 +13,7 @@ from api.dialects.openai.errors import PREFIXES
 from api.json_text import DEEPEST, InvalidJson, read_json
 from api.strict import JsonParser
 from tests.api.addresses import json_endpoints, view_of
+from tests.walks import check_each
 
 pytestmark = pytest.mark.django_db
 ENDPOINTS = [
@@ -73,12 +75,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-@pytest.mark.parametrize(("method", "address"), ENDPOINTS)
-def test_a_body_that_cannot_be_taken_is_refused_in_the_servers_own_form(
-    client: Client, method: str, address: str, what: str
-) -> None:
+def test_a_body_that_cannot_be_taken_is_refused_in_the_servers_own_form(client: Client, what: str) -> None:
     body, words = BAD[what]
-    assert words in told(send(client, method, address, body), address)[1]
+
+    def check(method: str, address: str) -> None:
+        assert words in told(send(client, method, address, body), address)[1]
+
+    check_each(ENDPOINTS, check)
 
 
 FIELDS = (
@@ -97,16 +100,20 @@ FIELDS = (
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize(("method", "address"), ENDPOINTS)
-def test_a_lone_surrogate_is_refused_in_every_field(client: Client, method: str, address: str, field: str) -> None:
-    named, sentence = told(send(client, method, address, f'{{"{field}": "{LONE}"}}'), address)
-    assert field in (named, sentence.partition(":")[0])
+def test_a_lone_surrogate_is_refused_in_every_field(client: Client, field: str) -> None:
+    def check(method: str, address: str) -> None:
+        named, sentence = told(send(client, method, address, f'{{"{field}": "{LONE}"}}'), address)
+        assert field in (named, sentence.partition(":")[0])
+
+    check_each(ENDPOINTS, check)
 
 
-@pytest.mark.parametrize(("method", "address"), ENDPOINTS)
 @pytest.mark.parametrize("body", ["[]", "1", "null", '"x"', "true", "[[[]]]", "\ufeff[]"])
-def test_what_is_no_object_is_refused(client: Client, method: str, address: str, body: str) -> None:
-    told(send(client, method, address, body), address)
+def test_what_is_no_object_is_refused(client: Client, body: str) -> None:
+    def check(method: str, address: str) -> None:
+        told(send(client, method, address, body), address)
+
+    check_each(ENDPOINTS, check)
 
 
 def test_a_byte_order_mark_is_passed_over(client: Client) -> None:
@@ -130,13 +137,17 @@ def test_a_forms_charset_changes_nothing_either(client: Client, address: str, ch
     told(reply, address)
 
 
-@pytest.mark.parametrize(("method", "address"), ENDPOINTS)
-def test_no_view_brings_a_json_parser_of_its_own(method: str, address: str) -> None:
-    parsers = [
-        parser for parser in view_of(address).cls.parser_classes if "json" in parser.media_type or parser.media_type == "*/*"
-    ]
-    assert parsers
-    assert all(issubclass(parser, JsonParser) for parser in parsers)
+def reads_json(parser: Any) -> bool:
+    return "json" in parser.media_type or parser.media_type == "*/*"
+
+
+def test_no_view_brings_a_json_parser_of_its_own() -> None:
+    def check(method: str, address: str) -> None:
+        parsers = [parser for parser in view_of(address).cls.parser_classes if reads_json(parser)]
+        assert parsers
+        assert all(issubclass(parser, JsonParser) for parser in parsers)
+
+    check_each(ENDPOINTS, check)
 
 
 # ---------------------------------------------------------------- the reader itself

@@ -13,6 +13,7 @@ from api.access.services import create_key
 from api.images.models import GeneratedImage
 from api.jobs.models import Job
 from tests.system.conftest import bearer
+from tests.walks import check_each
 
 pytestmark = pytest.mark.django_db
 OPEN = {"/api/health/", "/api/ready/", "/health"}
@@ -54,36 +55,42 @@ def closed_addresses() -> Iterator[tuple[str, str]]:
             yield from ((method, address) for method in methods)
 
 
-@pytest.mark.parametrize(("method", "address"), list(closed_addresses()))
-def test_a_stranger_is_told_to_bring_a_key(stranger: Client, method: str, address: str) -> None:
-    reply = getattr(stranger, method)(address)
-    assert reply.status_code == 401
-    assert reply["WWW-Authenticate"] == "Bearer"
+def test_a_stranger_is_told_to_bring_a_key(stranger: Client) -> None:
+    def check(method: str, address: str) -> None:
+        reply = getattr(stranger, method)(address)
+        assert (reply.status_code, reply["WWW-Authenticate"]) == (401, "Bearer")
+
+    check_each(closed_addresses(), check)
 
 
 @pytest.mark.django_db(transaction=True)  # some look from a thread of their own
-@pytest.mark.parametrize("address", [address for method, address in closed_addresses() if method == "get"])
-def test_a_key_opens_as_basics_password_what_it_opens_as_bearer(outside: Client, address: str) -> None:
+def test_a_key_opens_as_basics_password_what_it_opens_as_bearer(outside: Client) -> None:
     _, token = create_key(name="a client")
     credentials = base64.b64encode(f"anyone:{token}".encode()).decode()
-    reply, plain = (
-        outside.get(address, headers={"Authorization": f"Basic {credentials}"}),
-        outside.get(address, headers=bearer(token)),
-    )
-    assert reply.status_code == plain.status_code != 401
+
+    def check(address: str) -> None:
+        reply = outside.get(address, headers={"Authorization": f"Basic {credentials}"})
+        plain = outside.get(address, headers=bearer(token))
+        assert reply.status_code == plain.status_code != 401
+
+    check_each([address for method, address in closed_addresses() if method == "get"], check)
 
 
-@pytest.mark.parametrize(("method", "address"), list(closed_addresses()))
-def test_a_wrong_password_is_told_with_its_own_challenge(stranger: Client, method: str, address: str) -> None:
-    reply = getattr(stranger, method)(address, headers={"Authorization": "Basic YW55b25lOndyb25n"})
-    assert (reply.status_code, reply["WWW-Authenticate"].partition(" ")[0]) == (401, "Basic")
+def test_a_wrong_password_is_told_with_its_own_challenge(stranger: Client) -> None:
+    def check(method: str, address: str) -> None:
+        reply = getattr(stranger, method)(address, headers={"Authorization": "Basic YW55b25lOndyb25n"})
+        assert (reply.status_code, reply["WWW-Authenticate"].partition(" ")[0]) == (401, "Basic")
+
+    check_each(closed_addresses(), check)
 
 
-@pytest.mark.parametrize("address", [address for address in addresses() if is_page(address)])
-def test_a_stranger_is_sent_to_log_in_by_every_page(stranger: Client, address: str) -> None:
-    reply = stranger.get(address)
-    assert reply.status_code in (200, 302, 401, 403, 404, 405)
-    assert reply.status_code != 200 or b'name="password"' in reply.content
+def test_a_stranger_is_sent_to_log_in_by_every_page(stranger: Client) -> None:
+    def check(address: str) -> None:
+        reply = stranger.get(address)
+        assert reply.status_code in (200, 302, 401, 403, 404, 405)
+        assert reply.status_code != 200 or b'name="password"' in reply.content
+
+    check_each([address for address in addresses() if is_page(address)], check)
 
 
 @pytest.mark.parametrize("address", sorted(OPEN))

@@ -35,10 +35,9 @@ def written(text: str) -> Image.Image:
 # ---------------------------------------------------------------- labels
 
 
-@pytest.mark.parametrize("letter", [*VIETNAMESE, *VIETNAMESE.upper()])
-def test_the_font_in_the_repository_has_every_vietnamese_letter(letter: str) -> None:
-    assert has_glyph(fonts()[0], letter)
+def test_the_font_in_the_repository_has_every_vietnamese_letter() -> None:
     assert fonts()[0].parent.name == "fonts"
+    assert [letter for letter in [*VIETNAMESE, *VIETNAMESE.upper()] if not has_glyph(fonts()[0], letter)] == []
 
 
 def test_letters_that_differ_in_a_mark_are_drawn_differently() -> None:
