@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,11 @@ import django
 from django.conf import settings
 
 django.setup()  # here, since the conftests of folders import models
-settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # Django's own takes 0.4 s for each user, on purpose
+settings.PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher"
+]  # Django's own takes 0.4 s for each user, on purpose
 
-from tests import emptying
+from tests import emptying, scheduling
 
 emptying.use()
 
@@ -30,3 +33,19 @@ def pytest_xdist_setupnodes() -> None:
     """Each process of a run has a data folder of its own, too: with this name in its environment, pytest-django would read the settings
     before the lines above are run there, with the folder of the process that started it."""
     del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    scheduling.choose(config, items)
+    if hasattr(config, "workerinput"):
+        scheduling.put_longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return scheduling.LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("MEASURE") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(scheduling.Measurement())

@@ -1,7 +1,7 @@
 """How the tables are emptied after a test that commits.
 
-Django's own `flush` takes 0.1 s on SQLite and 0.2 to 1.5 s on PostgreSQL: it truncates every table, full or empty, and makes the content types
-and permissions again. Here the rows are deleted, and those two, which no test changes, are left.
+Django's own `flush` takes 0.1 s on SQLite and 0.2 to 1.5 s on PostgreSQL: it truncates every table, full or empty, and makes the
+content types and permissions again. Here the rows are deleted, and those two, which no test changes, are left.
 """
 
 from typing import Any

@@ -34,11 +34,7 @@ CHECKS: list[tuple[str, list[str], dict[str, str]]] = [
     ("OpenAPI", [PYTHON, "manage.py", "spectacular", "--validate", "--fail-on-warn", "--file", os.devnull], {}),
     ("tests on SQLite", PYTEST, SHARED_OUT),
 ]
-ON_POSTGRES = (
-    "tests on PostgreSQL",
-    [*PYTEST, "-m", "not models and not own_database"],
-    {**SHARED_OUT, "DATABASE_URL": POSTGRES},
-)
+ON_POSTGRES = ("tests on PostgreSQL", PYTEST, {**SHARED_OUT, "DATABASE_URL": POSTGRES})  # which: tests/scheduling.py
 
 
 def main(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ from django.conf import settings
 
 
 @pytest.mark.slow
+@pytest.mark.postgres
 @pytest.mark.timeout(240)
 def test_twenty_kills_lose_double_and_block_nothing():
     command = [sys.executable, "-m", "benchmarks.kill_test", "--kills", "20", "--jobs", "200"]

@@ -156,7 +156,6 @@ def test_a_submission_meets_an_outage_as_503(breaks: Any, path: str) -> None:
 # ---------------------------------------------------------------- a PostgreSQL that is restarted
 
 
-@pytest.mark.postgres
 @pytest.mark.skipif(not OwnPostgres.can_be_had(), reason="PostgreSQL's programs are not here")
 def test_a_database_that_restarts_costs_no_500_and_no_client_its_wait(tmp_path: Path) -> None:
     with OwnPostgres() as postgres, LiveServer(tmp_path, DATABASE_URL=postgres.url, DEVICE="cpu") as server:

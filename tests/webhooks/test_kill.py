@@ -9,6 +9,7 @@ from django.conf import settings
 
 
 @pytest.mark.slow
+@pytest.mark.postgres
 @pytest.mark.timeout(240)
 def test_kills_and_faults_lose_no_message():
     command = [sys.executable, "-m", "benchmarks.webhooks", "--kills", "6", "--jobs", "60", "--no-hanging"]
