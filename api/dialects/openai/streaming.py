@@ -3,7 +3,7 @@
 An answer that a worker begins anew is compared with what was said already, and gone on with where that ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from api.dialects.openai import replies
@@ -48,7 +48,7 @@ class ChunkStream(JobStream):
 
     def go_on(self, index: int, offset: int, text: str, logprobs: object) -> Iterator[bytes]:
         """What is new of a piece that begins at `offset`. Behind a gap (an event that was lost) nothing is said until the end."""
-        yield from self.begin(index, "")
+        yield from self.open_choice(index, "")
         said = self.said[index]
         if said[offset : offset + len(text)] != text[: max(0, len(said) - offset)]:
             yield from self.break_off(INTERRUPTED)
@@ -57,14 +57,14 @@ class ChunkStream(JobStream):
             self.said[index] = said + new
             yield self.chunk(replies.delta(index, {"content": new}, logprobs=logprobs))
 
-    def begin(self, index: int, content: str | None) -> Iterator[bytes]:
+    def open_choice(self, index: int, content: str | None) -> Iterator[bytes]:
         if index not in self.said:
             self.said[index] = ""
             yield self.chunk(replies.delta(index, {"role": "assistant", "content": content, "refusal": None}))
 
-    def go_on_calling(self, index: int, number: int, offset: int, call: JsonObject) -> Iterator[bytes]:
+    def go_on_calling(self, index: int, number: int, offset: int, call: Mapping[str, Any]) -> Iterator[bytes]:
         """What is new of a call's arguments, of which those in `call` begin at `offset`."""
-        yield from self.begin(index, None)
+        yield from self.open_choice(index, None)
         if (index, number) not in self.called:
             self.called[index, number] = ""
             head = {"index": number, "id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": ""}}
