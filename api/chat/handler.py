@@ -1,12 +1,12 @@
 """The job kind "chat": jobs run in a shared session, stream token events, and are recorded in a conversation. No torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
 
 from api.chat.services import link_messages, record_answer
-from api.chat.spec import ChatSpec, PartParams, TurnParams
+from api.chat.spec import ChatSpec, PartParams, TurnParams, answered_call, calls_of
 from api.files.inputs import HERE
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
@@ -59,9 +59,19 @@ class ChatKind(JobKind[ChatSpec]):
 
 def as_message(turn: TurnParams) -> JsonObject:
     """A turn as an OpenAI message."""
-    content = [as_part(part) for part in turn["parts"]]
+    content = [as_part(part) for part in turn["parts"] if part["type"] in ("text", "image")]
     is_text = len(content) == 1 and content[0]["type"] == "text"
-    return {"role": turn["role"], "content": content[0]["text"] if is_text else content}
+    message: JsonObject = {"role": turn["role"], "content": content[0]["text"] if is_text else content or None}
+    if calls := calls_of(turn):
+        message["tool_calls"] = [call_json(call) for call in calls]
+    if answered := answered_call(turn):
+        message["tool_call_id"] = answered["id"]
+    return message
+
+
+def call_json(call: Mapping[str, Any]) -> JsonObject:
+    """A call as OpenAI writes it. `call` has id, name and arguments."""
+    return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
 
 
 def as_part(part: PartParams) -> JsonObject:

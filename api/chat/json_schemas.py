@@ -27,3 +27,36 @@ def schema_fault(schema: JsonObject) -> str:
         return " ".join(LLMatcher.validate_grammar(grammar_of(schema)).split())[:300]
     except ValueError as error:
         return " ".join(str(error).split())[:300]
+
+
+MOST_RESERVED, DEEPEST = 4_000, 12
+CONTAINERS = 8
+"""Characters of a name's or a list's marks: quotes, colon, comma, spaces, brackets."""
+
+
+def closing_length(schema: Any, root: Any = None, depth: int = 0) -> int:
+    """Characters that are enough to close an answer under a schema, wherever it is: every property once, as short as it can be."""
+    root = schema if root is None else root
+    if not isinstance(schema, dict) or depth > DEEPEST:
+        return CONTAINERS
+    if isinstance(reference := schema.get("$ref"), str):
+        return closing_length(find_definition(root, reference), root, depth + 1)
+    choices = [one for key in ("anyOf", "oneOf", "allOf") for one in schema.get(key) or ()]
+    found = max((closing_length(one, root, depth + 1) for one in choices), default=0)
+    found += max((len(json.dumps(one)) for one in schema.get("enum") or [schema.get("const")]), default=0)
+    for name, one in (schema.get("properties") or {}).items():
+        found += len(name) + CONTAINERS + closing_length(one, root, depth + 1)
+    items = [
+        *(schema.get("prefixItems") or ()),
+        *([schema["items"]] * max(1, schema.get("minItems") or 0) if "items" in schema else ()),
+    ]
+    found += sum(CONTAINERS + closing_length(one, root, depth + 1) for one in items[:DEEPEST])
+    return min(MOST_RESERVED, found + CONTAINERS + min(schema.get("minLength") or 0, MOST_RESERVED))
+
+
+def find_definition(root: Any, reference: str) -> Any:
+    """Of `#/$defs/name`; None where it is elsewhere."""
+    found = root
+    for part in reference.removeprefix("#").strip("/").split("/"):
+        found = found.get(part) if isinstance(found, dict) and part else found
+    return found

@@ -11,15 +11,14 @@ from api.access.scopes import Principal
 from api.chat.backend_selection import context_of
 from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.spec import MOST_MESSAGES, PartParams, TurnParams
+from api.chat.spec import MOST_MESSAGES, PartParams, TurnParams, answered_call, calls_of
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
-from api.json_types import Json
 from api.strict import nearest
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "user"}
-"""From OpenAI's roles to those of chat templates; a tool's answer is sent as a user's message."""
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+"""From OpenAI's roles to those of chat templates."""
 DETAILS = ("auto", "low", "high")
 MAX_IMAGES = 20
 CAPTION_QUESTION = "Describe this image."
@@ -37,7 +36,6 @@ class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams]
 
     def to_internal_value(self, data: object) -> list[TurnParams]:
         self.files: dict[str, StoredFile] = {}
-        self.call_names: dict[str, str] = {}
         if not isinstance(data, list) or not data:
             raise ValidationError("Must be a list of at least one message.", code="empty")
         if len(data) > MOST_MESSAGES:
@@ -70,31 +68,16 @@ class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams]
         for name in ("name", "tool_call_id"):
             if not isinstance(message.get(name) or "", str):
                 raise ValidationError({name: "Must be a text."})
-        calls = self.read_calls(message)
-        if message.get("content") is None and message["role"] == "assistant":
+        calls = read_calls(message)
+        if is_empty(message.get("content")) and message["role"] == "assistant":
             return {"role": role, "parts": calls or [{"type": "text", "text": ""}]}
         try:
             parts = self.read_content(message.get("content"), str(message["role"]))
         except ValidationError as error:
             raise ValidationError({"content": error.detail}) from None
-        if message["role"] == "tool":
-            call_names = self.call_names.get(message.get("tool_call_id") or "") or message.get("name") or "a tool"
-            parts = [{"type": "text", "text": f"Result of {clean_text(call_names)}:"}, *parts]
-        return {"role": role, "parts": [*parts, *calls]}
-
-    def read_calls(self, message: Mapping[str, Json]) -> list[PartParams]:
-        """An assistant message's tool calls as text: models here call no tools but can continue such conversations."""
-        calls: Any = message.get("tool_calls")
-        if is_empty(calls):
-            return []
-        try:
-            fields = [(call["function"]["name"], call["function"]["arguments"], call["id"]) for call in calls]
-        except (KeyError, TypeError):
-            fields = [(None, None, None)]
-        if message["role"] != "assistant" or not all(isinstance(text, str) for call in fields for text in call):
-            raise ValidationError({"tool_calls": "Are not supported here, except as an assistant's that were answered."})
-        self.call_names |= {id: name for name, _, id in fields}
-        return [{"type": "text", "text": clean_text(f"Call of {name}: {arguments}")} for name, arguments, _ in fields]
+        if calls:
+            parts = [part for part in parts if part.get("text")]
+        return {"role": role, "parts": [*read_result(message), *parts, *calls]}
 
     def read_content(self, content: object, role: str) -> list[PartParams]:
         if isinstance(content, str):
@@ -142,6 +125,65 @@ class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams]
             return resolve_image(owner_key=principal.owner_key, value=url, see_all=principal.is_staff)
         except InvalidImage as error:
             raise ValidationError({"image_url": {"url": error.detail}}, code=error.code) from None
+
+
+def read_calls(message: Mapping[str, Any]) -> list[PartParams]:
+    """Those of an assistant's message. Raises ValidationError."""
+    calls = message.get("tool_calls")
+    if is_empty(calls):
+        return []
+    if message["role"] != "assistant" or not isinstance(calls, list):
+        raise ValidationError({"tool_calls": "Is a list, of an assistant's message."})
+    found: list[PartParams] = []
+    for place, call in enumerate(calls):
+        try:
+            found.append(read_call(call))
+        except ValidationError as error:
+            raise ValidationError({"tool_calls": {str(place): error.detail}}) from None
+    return found
+
+
+def read_call(call: Any) -> PartParams:
+    function = call.get("function") if isinstance(call, Mapping) and call.get("type", "function") == "function" else None
+    if not isinstance(function, Mapping):
+        raise ValidationError("A call is an object with an id, the type function, and a function with name and arguments.")
+    texts = {"id": call.get("id"), "name": function.get("name"), "arguments": function.get("arguments")}
+    for name, text in texts.items():
+        if not isinstance(text, str) or not (text or name == "arguments"):
+            raise ValidationError({name if name == "id" else f"function.{name}": "Must be a text."})
+    return {"type": "tool_call", **{name: clean_text(str(text)) for name, text in texts.items()}}  # type: ignore[typeddict-item]
+
+
+def read_result(message: Mapping[str, Any]) -> list[PartParams]:
+    """Whose result a tool's message is; `link_results` adds the name. Raises ValidationError."""
+    if message["role"] != "tool":
+        return []
+    if not message.get("tool_call_id"):
+        raise ValidationError({"tool_call_id": "A tool's message names the call that it answers."}, code="required")
+    return [{"type": "tool_result", "id": clean_text(message["tool_call_id"]), "name": clean_text(message.get("name") or "")}]
+
+
+def link_results(turns: list[TurnParams], *, known: int = 0) -> list[TurnParams]:
+    """The turns, each tool's with the name of the call that it answers, which stands in front of it. Raises ValidationError.
+
+    `known`: how many of them are from the history, and not in the request.
+    """
+    names: dict[str, str] = {}
+    linked: list[TurnParams] = []
+    for place, turn in enumerate(turns, -known):
+        for call in calls_of(turn):
+            if call["id"] in names:
+                detail = f"There are two calls with the id {call['id']!r}."
+                raise ValidationError({"messages": {str(place): {"tool_calls": detail}}}, code="call_twice")
+            names[call["id"]] = call["name"]
+        if answered := answered_call(turn):
+            if answered["id"] not in names:
+                detail = f"No message before it has a call with the id {answered['id']!r}."
+                raise ValidationError({"messages": {str(place): {"tool_call_id": detail}}}, code="no_such_call")
+            result: PartParams = {**answered, "name": names[answered["id"]]}
+            turn = {"role": turn["role"], "parts": [result, *(part for part in turn["parts"] if part is not answered)]}
+        linked.append(turn)
+    return linked
 
 
 def check_limits(messages: list[Any], model: object) -> None:

@@ -39,13 +39,14 @@ class Message(models.Model):
         SYSTEM = "system"
         USER = "user"
         ASSISTANT = "assistant"
+        TOOL = "tool"
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="messages")
     position = models.PositiveIntegerField()
     choice = models.PositiveSmallIntegerField(default=0)
     role = models.CharField(max_length=10, choices=Role)
-    parts = models.JSONField(help_text="Texts and pictures (by id) in order.")
+    parts = models.JSONField(help_text="Texts, pictures (by id), calls and results of tools, in order.")
     text = models.TextField(blank=True, help_text="All texts of it, for the search.")
     images = models.ManyToManyField(StoredFile, blank=True, related_name="messages")
 

@@ -11,9 +11,6 @@ from rest_framework.exceptions import ValidationError
 ANY_VALUE = object()
 """Every value of the field is neutral."""
 NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
-    "tools": (),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (ANY_VALUE,),
     "functions": (),
     "function_call": ("none", "auto"),
     "logit_bias": (),

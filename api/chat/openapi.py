@@ -1,6 +1,6 @@
 """OpenAPI schemas of fields with more than one type. Validation is in messages.py and serializers.py."""
 
-from api.chat.spec import LONGEST_STOP, MOST_MESSAGES, MOST_STOPS
+from api.chat.spec import LONGEST_STOP, MOST_MESSAGES, MOST_STOPS, MOST_TOOLS
 from api.json_types import JsonObject
 
 CACHE_CONTROL: JsonObject = {"cache_control": {"type": ["object", "null"], "description": "Taken, and not read."}}
@@ -38,6 +38,22 @@ IMAGE_PART: JsonObject = {
         },
     },
 }
+CALL: JsonObject = {
+    "type": "object",
+    "required": ["id", "function"],
+    "properties": {
+        "id": {"type": "string", "minLength": 1},
+        "type": {"const": "function"},
+        "function": {
+            "type": "object",
+            "required": ["name", "arguments"],
+            "properties": {
+                "name": {"type": "string", "minLength": 1},
+                "arguments": {"type": "string", "description": "JSON, as the model wrote it."},
+            },
+        },
+    },
+}
 MESSAGE: JsonObject = {
     "type": "object",
     "required": ["role", "content"],
@@ -53,8 +69,8 @@ MESSAGE: JsonObject = {
         "name": {"type": ["string", "null"], "description": "Taken, and not read."},
         "tool_calls": {
             "type": ["array", "null"],
-            "items": {"type": "object"},
-            "description": "Of an assistant's message: calls that another model made; the model is told of them as text.",
+            "items": CALL,
+            "description": "Of an assistant's message: the calls that it made.",
         },
         "tool_call_id": {"type": ["string", "null"], "description": "Of a tool's message: the call that it answers."},
     },
@@ -73,4 +89,64 @@ STOP: JsonObject = {
         {"type": "null"},
     ],
     "description": "The answer ends before the first of these that it would have.",
+}
+FUNCTION_NAME: JsonObject = {
+    "type": "object",
+    "required": ["type", "function"],
+    "properties": {
+        "type": {"const": "function"},
+        "function": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+    },
+}
+TOOLS: JsonObject = {
+    "type": "array",
+    "maxItems": MOST_TOOLS,
+    "description": "Functions that the model may call.",
+    "items": {
+        "type": "object",
+        "required": ["type", "function"],
+        "additionalProperties": False,
+        "properties": {
+            "type": {"const": "function"},
+            "function": {
+                "type": "object",
+                "required": ["name"],
+                "additionalProperties": False,
+                "properties": {
+                    "name": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+                    "description": {"type": ["string", "null"], "maxLength": 10000},
+                    "parameters": {
+                        "type": ["object", "null"],
+                        "description": "JSON Schema of the arguments. A call that is required, or of a strict function, fits it "
+                        "to the letter; of others, keywords that can't be enforced are left out, with a warning.",
+                    },
+                    "strict": {"type": ["boolean", "null"]},
+                },
+            },
+        },
+    },
+}
+TOOL_CHOICE: JsonObject = {
+    "description": "`auto`: the model decides; `none`: it calls none; `required`: it calls one or more; or the function that it calls, or "
+    "those among which it chooses.",
+    "oneOf": [
+        {"type": "string", "enum": ["none", "auto", "required"]},
+        FUNCTION_NAME,
+        {
+            "type": "object",
+            "required": ["type", "allowed_tools"],
+            "properties": {
+                "type": {"const": "allowed_tools"},
+                "allowed_tools": {
+                    "type": "object",
+                    "required": ["mode", "tools"],
+                    "properties": {
+                        "mode": {"type": "string", "enum": ["auto", "required"]},
+                        "tools": {"type": "array", "items": FUNCTION_NAME},
+                    },
+                },
+            },
+        },
+        {"type": "null"},
+    ],
 }

@@ -11,12 +11,13 @@ from rest_framework.exceptions import ValidationError
 from api.access.scopes import Principal
 from api.chat.backend_selection import select
 from api.chat.json_schemas import schema_fault
-from api.chat.messages import MessagesField, clean_text
+from api.chat.messages import MessagesField, clean_text, link_results
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
 from api.chat.services import find_conversation, link_messages, next_position, read_turns
 from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
+from api.chat.tool_fields import TOOL_FIELDS, ToolChoiceField, ToolsField, check_tools, loose_tools
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
@@ -95,6 +96,8 @@ class ChatSerializer(JobRequest):
     max_completion_tokens = build_field(field_of(ChatSpec, "max_tokens"))
     stop = StopField(required=False)
     response_format = ResponseFormatSerializer(required=False)
+    tools = ToolsField(required=False)
+    tool_choice = ToolChoiceField(required=False)
     conversation = serializers.UUIDField(required=False)
 
     def to_internal_value(self, data: object) -> dict[str, object]:
@@ -119,7 +122,11 @@ class ChatSerializer(JobRequest):
         if data.get("stream_options", {}).get("include_usage") and not data.get("stream"):
             raise ValidationError({"stream_options": ["Only with stream: true."]})
         self.selection = select(data.get("model"), data.get("backend", "auto"))
-        self.named, self.turns, self.length = self.find_history(data)
+        self.tool_use = check_tools(data)
+        if not data.get("tools"):
+            data = {name: value for name, value in data.items() if name not in TOOL_FIELDS}
+        self.named, turns, self.length = self.find_history(data)
+        self.turns = link_results(turns, known=len(turns) - len(data["messages"]))
         if not self.selection.accepts_images and images_of(self.turns):
             raise ValidationError(
                 {"messages": [f"'{self.selection.model}' reads text only; it can't see pictures."]}, code="blind_model"
@@ -161,6 +168,10 @@ class ChatSerializer(JobRequest):
                 "conversation": str(data.get("conversation", "")),
             },
             link=link_messages(spec, new=len(data["messages"]), conversation=self.named, length=self.length),
+            warnings=tuple(
+                f"The arguments of {name} fit its schema in part: it has keywords that can't be enforced."
+                for name in loose_tools(self.tool_use)
+            ),
         )
 
     def fingerprint(self) -> list[Any]:

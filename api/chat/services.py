@@ -16,7 +16,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from api.chat.models import Conversation, Message
-from api.chat.spec import ChatSpec, TurnParams, images_of, text_of
+from api.chat.spec import ChatSpec, PartParams, TurnParams, images_of, text_of
 from api.errors import DarkroomError
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
@@ -27,9 +27,15 @@ MAX_SEARCH_WORDS = 10
 
 
 def extend_digest(digest: str, turn: TurnParams) -> str:
-    """`detail` and empty texts don't count: clients differ in how they send a message back."""
-    content = [part.get("text") or part.get("image") for part in turn["parts"] if part.get("text") or part.get("image")]
+    """`detail`, empty texts and a call's id don't count: clients differ in how they send a message back."""
+    content = [said for part in turn["parts"] if (said := said_in(part))]
     return hashlib.sha256(json.dumps([digest, turn["role"], content]).encode()).hexdigest()
+
+
+def said_in(part: PartParams) -> object:
+    if part["type"] == "tool_call":
+        return [part["name"], part["arguments"]]
+    return part.get("text") or part.get("image")
 
 
 def digests(turns: Sequence[TurnParams]) -> list[str]:
@@ -150,16 +156,18 @@ def record_answer(
         return None
     conversation, position = question.conversation, next_position(question.conversation)
     for number, choice in enumerate(choices):
-        turn = answer_turn(choice["text"])
+        turn = answer_turn(choice)
         numbers = {name: choice[name] for name in ("finish_reason", "completion_tokens")}
         add_message(conversation, job, turn, position=position, choice=number, model_id=job.model_id, **numbers, **fields)
-    answered = [*turns, answer_turn(choices[0]["text"])]
+    answered = [*turns, answer_turn(choices[0])]
     Conversation.objects.filter(pk=conversation.pk).update(digest=digests(answered)[-1], updated_at=Now())
     return conversation
 
 
-def answer_turn(text: str) -> TurnParams:
-    return {"role": "assistant", "parts": [{"type": "text", "text": text}]}
+def answer_turn(choice: Mapping[str, Any]) -> TurnParams:
+    calls: list[PartParams] = [{"type": "tool_call", **call} for call in choice.get("tool_calls", ())]
+    text: list[PartParams] = [{"type": "text", "text": choice["text"]}] if choice["text"] or not calls else []
+    return {"role": "assistant", "parts": [*text, *calls]}
 
 
 # ---------------------------------------------------------------- delete

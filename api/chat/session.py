@@ -9,8 +9,18 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
-from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, MessagePart, Sampling, Turn
-from api.chat.spec import ChatSpec, PartParams, TurnParams
+from api.chat.backends.request import (
+    ChatCallbacks,
+    ChatRequest,
+    ChatResult,
+    Completion,
+    MessagePart,
+    Sampling,
+    ToolCall,
+    Turn,
+)
+from api.chat.spec import ChatSpec, PartParams, TurnParams, answered_call, calls_of
+from api.chat.tools.use import tool_use_of
 from api.errors import DarkroomError, DeviceFault
 from api.files.errors import MissingFile
 from api.files.models import StoredFile
@@ -139,6 +149,9 @@ class JobCallbacks:
         self.texts: dict[int, str] = {}
         self.logprobs: dict[int, list[JsonObject]] = {}
         self.offsets: dict[int, int] = {}
+        self.calls: dict[tuple[int, int], JsonObject] = {}
+        """What is not sent yet of them, by choice and number."""
+        self.call_offsets: dict[tuple[int, int], int] = {}
 
     def on_loading(self, fraction: float, text: str) -> None:
         self.run.raise_if_cancelled()
@@ -146,16 +159,36 @@ class JobCallbacks:
         self.run.progress(step=round(fraction * PROGRESS_STEPS), steps=PROGRESS_STEPS, stage=text)
 
     def on_text(self, index: int, text: str, logprobs: list[JsonObject]) -> None:
+        self.texts[index] = self.texts.get(index, "") + text
+        self.logprobs.setdefault(index, []).extend(logprobs)
+        self.send_soon()
+
+    def on_call(self, index: int, number: int, name: str, arguments: str) -> None:
+        call = self.calls.setdefault((index, number), {"id": self.call_id(index, number), "name": name, "arguments": ""})
+        call["arguments"] += arguments
+        self.send_soon()
+
+    def call_id(self, index: int, number: int) -> str:
+        """The same in an answer that is begun anew: its stream goes on where it was."""
+        return f"call_{self.run.id.hex[-20:]}{index:x}{number:03x}"
+
+    def send_soon(self) -> None:
         now = time.monotonic()
         if self.first_token is None:
             self.first_token = now - self.started
-        self.texts[index] = self.texts.get(index, "") + text
-        self.logprobs.setdefault(index, []).extend(logprobs)
         if now - self.last_sent >= COALESCE_SECONDS:
             self.last_sent = now
             self.flush()
 
     def flush(self) -> None:
+        self.flush_texts()
+        for (index, number), call in self.calls.items():
+            offset = self.call_offsets.get((index, number), 0)
+            self.run.emit("tool_call", {"index": index, "number": number, "offset": offset, **call})
+            self.call_offsets[index, number] = offset + len(call["arguments"])
+        self.calls = {}
+
+    def flush_texts(self) -> None:
         for index, text in self.texts.items():
             data: JsonObject = {"index": index, "offset": self.offsets.get(index, 0), "text": text}
             if self.logprobs.get(index):
@@ -170,21 +203,12 @@ class JobCallbacks:
         return self.run.cancelled
 
     def on_end(self, result: ChatResult) -> None:
-        if self.texts:
-            self.flush()
+        self.flush()
         seconds = time.monotonic() - self.started
         first = self.first_token if self.first_token is not None else seconds
         for name, spent in (("load", self.loading), ("read", first - self.loading), ("write", seconds - first)):
             self.run.add_time(name, spent)
-        choices = [
-            {
-                "text": choice.text,
-                "finish_reason": choice.finish_reason,
-                "completion_tokens": choice.completion_tokens,
-                "logprobs": choice.logprobs or None,
-            }
-            for choice in result.choices
-        ]
+        choices = [self.choice_of(index, choice) for index, choice in enumerate(result.choices)]
         self.report(
             Finished(
                 self.run,
@@ -200,6 +224,19 @@ class JobCallbacks:
             )
         )
 
+    def choice_of(self, index: int, choice: Completion) -> JsonObject:
+        calls = [
+            {"id": self.call_id(index, number), "name": call.name, "arguments": call.arguments}
+            for number, call in enumerate(choice.calls)
+        ]
+        return {
+            "text": choice.text,
+            "finish_reason": choice.finish_reason,
+            "completion_tokens": choice.completion_tokens,
+            "logprobs": choice.logprobs or None,
+            **({"tool_calls": calls} if calls else {}),
+        }
+
     def on_error(self, error: DarkroomError) -> None:
         self.report(Failed(self.run, error))
 
@@ -212,7 +249,13 @@ def chat_request_of(run: Run) -> ChatRequest:
     names = {one.name for one in fields(Sampling)} & {one.name for one in fields(ChatSpec)}
     given = {name: value for name in names if (value := getattr(spec, name)) is not None}
     sampling = Sampling(**given, default_max_tokens=settings.CHAT_MAX_TOKENS, schema=schema_of(spec.response_format))
-    return ChatRequest(model_id=spec.model, turns=tuple(map(turn_of, spec.messages)), sampling=sampling, owner=run.owner_key)
+    return ChatRequest(
+        model_id=spec.model,
+        turns=tuple(map(turn_of, spec.messages)),
+        sampling=sampling,
+        owner=run.owner_key,
+        tool_use=tool_use_of(spec.tools, spec.tool_choice, spec.parallel_tool_calls),
+    )
 
 
 def schema_of(response_format: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -223,7 +266,10 @@ def schema_of(response_format: Mapping[str, Any] | None) -> dict[str, Any] | Non
 
 
 def turn_of(turn: TurnParams) -> Turn:
-    return Turn(turn["role"], tuple(part_of(part) for part in turn["parts"]))
+    parts = tuple(part_of(part) for part in turn["parts"] if part["type"] in ("text", "image"))
+    calls = tuple(ToolCall(part["id"], part["name"], part["arguments"]) for part in calls_of(turn))
+    answered = answered_call(turn)
+    return Turn(turn["role"], parts, calls, ToolCall(answered["id"], answered["name"], "") if answered else None)
 
 
 def part_of(part: PartParams) -> MessagePart:

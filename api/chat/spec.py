@@ -14,15 +14,21 @@ LARGEST_COUNT = 1_000_000
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
 MOST_MESSAGES = 1_000
 MOST_STOPS, LONGEST_STOP = 4, 200
+MOST_TOOLS = 128
 
 
 class PartParams(TypedDict, total=False):
-    """`{"type": "text", "text"}` or `{"type": "image", "image": id, "detail"}`."""
+    """`{"type": "text", "text"}`, `{"type": "image", "image": id, "detail"}`, of an assistant `{"type": "tool_call", "id", "name",
+    "arguments"}`, or of a tool `{"type": "tool_result", "id", "name"}`, which says whose result the turn's texts are.
+    """
 
     type: Required[str]
     text: str
     image: str
     detail: str
+    id: str
+    name: str
+    arguments: str
 
 
 class TurnParams(TypedDict):
@@ -37,6 +43,15 @@ def text_of(turn: TurnParams, gap: str = "\n") -> str:
 
 def images_of(turns: Iterable[TurnParams]) -> list[str]:
     return [part["image"] for turn in turns for part in turn["parts"] if part["type"] == "image"]
+
+
+def calls_of(turn: TurnParams) -> list[PartParams]:
+    return [part for part in turn["parts"] if part["type"] == "tool_call"]
+
+
+def answered_call(turn: TurnParams) -> PartParams | None:
+    """The call whose result a tool's turn is."""
+    return next((part for part in turn["parts"] if part["type"] == "tool_result"), None)
 
 
 def number(minimum: float, maximum: float) -> Any:
@@ -70,6 +85,9 @@ class ChatSpec(Spec):
     logprobs: bool | None = param(default=None, shared=False, omitted=True)
     top_logprobs: int | None = number(0, 20)
     response_format: Mapping[str, Any] | None = param(default=None, shared=False)
+    tools: tuple[Mapping[str, Any], ...] | None = param(default=None, shared=False, omitted=True, max_items=MOST_TOOLS)
+    tool_choice: str | Mapping[str, Any] | None = param(default=None, shared=False, omitted=True)
+    parallel_tool_calls: bool | None = param(default=None, shared=False, omitted=True)
     user: str = param(default="", shared=False, max_length=256, blank=True)
     metadata: Mapping[str, str] = param(decided=True, shared=False, max_items=16, max_name_length=64, max_length=512)
 
@@ -90,10 +108,10 @@ class ChatSpec(Spec):
 
     @property
     def asking_texts(self) -> dict[str, tuple[str, ...]]:
-        """All but earlier answers, which are the model's words; and the form that the answer must have, which may spell it out."""
+        """All but earlier answers, which are the model's words; and the form and the tools of the answer, which may spell it out."""
         turns = [turn for turn in self.messages if turn["role"] != "assistant"]
         asked = [text_of(turn, gap=gap) for turn in turns for gap in ("\n", "")]
-        form = [json.dumps(self.response_format, ensure_ascii=False)] if self.response_format else []
+        form = [json.dumps(one, ensure_ascii=False) for one in (self.response_format, self.tools) if one]
         as_written: tuple[str, ...] = ()
         return dict.fromkeys([*asked, *form], as_written)
 

@@ -39,6 +39,15 @@ def test_a_good_request_is_taken(post: Post) -> None:
     assert Job.objects.get().params["messages"][0]["parts"][0]["text"] == "hello"
 
 
+def tool(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters or {"type": "object", "properties": {}}}}
+
+
+def calling(identifier: str) -> dict[str, Any]:
+    call = {"id": identifier, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
 @pytest.mark.parametrize(
     ("fields", "param", "words"),
     [
@@ -50,7 +59,11 @@ def test_a_good_request_is_taken(post: Post) -> None:
         ({"messages": [{"role": "user", "content": "a\x00b"}]}, "messages[0].content", "NUL"),
         ({"messages": [{"role": "user", "content": "x", "nmae": "Al"}]}, "messages[0].nmae", "'name'"),
         ({"messages": [{"role": "user", "content": "x", "name": 5}]}, "messages[0].name", "text"),
-        ({"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]}, "messages[0].tool_calls", "not supported"),
+        (
+            {"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]},
+            "messages[0].tool_calls[0]",
+            "object with an id",
+        ),
         ({"temperature": -1}, "temperature", "0"),
         ({"temperature": 2.5}, "temperature", "2"),
         ({"temperature": "NaN"}, "temperature", "number"),
@@ -69,7 +82,19 @@ def test_a_good_request_is_taken(post: Post) -> None:
         ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage", "include_usage"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "xml"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "json_schema"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "can't be used"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name", "letters"),
+        ({"tools": [tool("f"), tool("f")]}, "tools", "two tools"),
+        ({"tools": [tool(f"f{number}") for number in range(200)]}, "tools", "128"),
+        ({"tools": [tool("f", {"description": "x" * 10**6})]}, "tools", "200000"),
+        ({"tools": [tool("f", {"not": {}})], "tool_choice": "required"}, "tools[0].function.parameters", "can't be followed"),
+        ({"tools": [tool("f", {"properties": {"a": {"pattern": "("}}})]}, "tools[0].function.parameters", "can't be followed"),
+        ({"tools": [tool("f")], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "'g'"),
+        ({"tool_choice": "required"}, "tool_choice", "no tools"),
+        ({"tools": [tool("f")], "tool_choice": "always"}, "tool_choice", "required"),
+        ({"messages": [*ask("hi"), {"role": "tool", "tool_call_id": "c", "content": "x"}]}, "messages[1].tool_call_id", "'c'"),
+        ({"messages": [*ask("hi"), {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id", "names the call"),
+        ({"messages": [*ask("hi"), calling("c"), calling("c")]}, "messages[2].tool_calls", "two calls"),
         ({"logit_bias": {"5": -100}}, "logit_bias", "can't be used"),
         ({"ignore_eos": True}, "ignore_eos", "can't be used"),
         ({"min_p": 2}, "min_p", "1"),

@@ -91,6 +91,11 @@ class OpenString:
     def closing_quotes(self, size: int) -> torch.Tensor:
         return torch.tensor([False, False, True, False])
 
+    reserve = 0
+
+    def closing(self, allowed: torch.Tensor) -> torch.Tensor:
+        return allowed
+
     def accept(self, token: int) -> None: ...
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from api.chat.neutral_fields import ANY_VALUE, NEUTRAL_VALUES
+from api.jobs.kinds import get_kind, read_spec
 from api.jobs.models import Job
 from tests.chat.conftest import ask, data_url, picture
 from tests.walks import check_each
@@ -82,15 +83,20 @@ def test_a_message_may_say_more_than_we_read(taken: Post, media: None) -> None:
     assert [[part["type"] for part in turn["parts"]] for turn in told] == [["text", "image"], ["text"], ["text"]]
 
 
-def test_what_tools_answered_is_told_as_text(taken: Post) -> None:
+def test_calls_and_what_tools_answered_are_kept_and_can_be_sent_again(taken: Post) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Bern"}'}}
     messages = [
         {"role": "user", "content": "What is the weather?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "18 degrees"},
     ]
-    told = [(turn["role"], [part["text"] for part in turn["parts"]]) for turn in taken(messages=messages)["messages"]]
-    assert told[1:] == [("assistant", ['Call of weather: {"city": "Bern"}']), ("user", ["Result of weather:", "18 degrees"])]
+    told = taken(messages=messages)["messages"]
+    assert [turn["parts"] for turn in told[1:]] == [
+        [{"type": "tool_call", "id": "c1", "name": "weather", "arguments": '{"city": "Bern"}'}],
+        [{"type": "tool_result", "id": "c1", "name": "weather"}, {"type": "text", "text": "18 degrees"}],
+    ]
+    [job] = Job.objects.all()
+    assert get_kind("chat").render_params(read_spec(job))["messages"][1:] == messages[1:]
 
 
 def test_what_is_worth_honouring_is_honoured(taken: Post) -> None:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
-from tokenizers import Tokenizer
 
-from api.chat.backends.detokenizer import Detokenizer
 from api.chat.backends.prefix_cache import PromptCache
-from api.chat.backends.request import ChatCallbacks, ChatResult, Completion, Sampling
-from api.chat.backends.sampling import Grammar, SampledToken, Sampler, logprobs_entry
+from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Sampling
+from api.chat.backends.sequences import NewPieces, SequenceState, TokenizerSpec
+from api.chat.tools.calls import ArgumentsPiece, TextPiece
 from api.errors import DarkroomError
 
 FreeMemory = Callable[[Exception], bool]
@@ -60,90 +59,6 @@ class Prefiller(Protocol):
         """Store the KV cache of a row that is about to be dropped. `tokens`: the tokens generated in it."""
 
 
-@dataclass(frozen=True)
-class TokenizerSpec:
-    """What the decode loop needs to turn a model's logits into text."""
-
-    tokenizer: Tokenizer
-    eos_token_ids: frozenset[int]
-    """Tokens that end a sequence."""
-    banned_token_ids: tuple[int, ...]
-    """Tokens that are never sampled, such as image placeholders."""
-    context_length: int
-    sampling_defaults: dict[str, Any]
-    """temperature, top_p and top_k for requests that set none."""
-    grammar: Callable[[dict[str, Any]], Grammar]
-
-
-class SequenceState:
-    """One sequence (a `choice` in OpenAI's terms) that is being generated."""
-
-    def __init__(
-        self, tokenizer_spec: TokenizerSpec, sampling: Sampling, index: int, limit: int, prompt_token_ids: Sequence[int] = ()
-    ) -> None:
-        grammar = tokenizer_spec.grammar(sampling.schema) if sampling.schema is not None else None
-        self.tokenizer_spec, self.sampling, self.index, self.limit, self.grammar = (
-            tokenizer_spec,
-            sampling,
-            index,
-            limit,
-            grammar,
-        )
-        options: dict[str, Any] = {
-            "grammar": grammar,
-            "banned_token_ids": tokenizer_spec.banned_token_ids,
-            "eos_token_ids": tokenizer_spec.eos_token_ids,
-            "prompt_token_ids": prompt_token_ids,
-        }
-        self.sampler = Sampler(sampling, sampling.seed + index, **options)
-        self.stream = Detokenizer(tokenizer_spec.tokenizer, sampling.stop)
-        self.choice = Completion()
-        self.last = -1
-        self.pending: list[dict[str, Any]] = []  # logprobs of tokens whose text is held back
-
-    @property
-    def done(self) -> bool:
-        return bool(self.choice.finish_reason)
-
-    def add_token(self, logits: torch.Tensor) -> tuple[str, list[dict[str, Any]]]:
-        """Sample one token. Returns the text that can be sent now, with the logprobs of its tokens."""
-        sampled = self.sampler.sample(logits)
-        self.last = sampled.token
-        self.choice.completion_tokens += 1
-        if sampled.token in self.tokenizer_spec.eos_token_ids:
-            return self.end("stop", "")
-        text = self.stream.push(sampled.token)
-        self.record_logprobs(sampled)
-        if self.stream.stopped or (self.grammar is not None and self.grammar.complete):
-            return self.end("stop", text)
-        if self.choice.completion_tokens >= self.limit:
-            return self.end("length", text)
-        return self.append(text, self.release(text, whole=not self.stream.filter.pending))
-
-    def end(self, reason: str, text: str) -> tuple[str, list[dict[str, Any]]]:
-        self.choice.finish_reason = reason
-        text += self.stream.flush()
-        return self.append(text, self.release(text, whole=not self.stream.stopped))
-
-    def append(self, text: str, logprobs: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-        self.choice.text += text
-        self.choice.logprobs += logprobs
-        return text, logprobs
-
-    def record_logprobs(self, sampled: SampledToken) -> None:
-        if self.sampling.logprobs:
-            self.pending.append(logprobs_entry(self.tokenizer_spec.tokenizer, sampled))
-
-    def release(self, text: str, *, whole: bool) -> list[dict[str, Any]]:
-        """The logprobs of the tokens in `text`. Those of withheld text stay pending; those of a stop string are dropped."""
-        count, length = 0, 0
-        while count < len(self.pending) and (whole or length + len(self.pending[count]["token"]) <= len(text)):
-            length += len(self.pending[count]["token"])
-            count += 1
-        released, self.pending = self.pending[:count], self.pending[count:]
-        return released
-
-
 class ActiveChat:
     """One request with its sequences."""
 
@@ -154,14 +69,25 @@ class ActiveChat:
 
     def add_token(self, answer: SequenceState, logits: torch.Tensor) -> None:
         try:
-            text, logprobs = answer.add_token(logits)
+            pieces = answer.add_token(logits)
         except DarkroomError as error:
             return self.fail(error)
-        if text or logprobs:
-            self.callbacks.on_text(answer.index, text, logprobs)
+        self.send(answer, pieces)
         if not self.ended and all(answer.done for answer in self.answers):
             self.ended = True
             self.callbacks.on_end(ChatResult([answer.choice for answer in self.answers], self.prompt.length, self.cached))
+
+    def send(self, answer: SequenceState, pieces: NewPieces) -> None:
+        logprobs = pieces.logprobs
+        for event in pieces.events:
+            if isinstance(event, TextPiece):
+                self.callbacks.on_text(answer.index, event.text, logprobs)
+                logprobs = []
+            else:
+                text = event.text if isinstance(event, ArgumentsPiece) else ""
+                self.callbacks.on_call(answer.index, event.number, answer.choice.calls[event.number].name, text)
+        if logprobs:
+            self.callbacks.on_text(answer.index, "", logprobs)
 
     def fail(self, error: DarkroomError) -> None:
         self.ended = self.failed = True
@@ -183,13 +109,16 @@ class DecodeLoop:
         return len(self.rows) + sum(prefill.copies for _, prefill in self.prefilling)
 
     def admit(
-        self, model: Any, tokenizer_spec: TokenizerSpec, prompt: Any, sampling: Sampling, callbacks: ChatCallbacks
+        self, model: Any, tokenizer_spec: TokenizerSpec, prompt: Any, request: ChatRequest, callbacks: ChatCallbacks
     ) -> None:
         """Add a request; its prompt is prefilled next. Raises DarkroomError (context_length_exceeded)."""
-        limit = answer_token_limit(tokenizer_spec, prompt.length, sampling)
-        sampling = with_sampling_defaults(sampling, tokenizer_spec)
+        limit = answer_token_limit(tokenizer_spec, prompt.length, request.sampling)
+        sampling = with_sampling_defaults(request.sampling, tokenizer_spec)
         prompt_token_ids = prompt.inputs["input_ids"].flatten().tolist() if sampling.repetition_penalty else ()
-        answers = [SequenceState(tokenizer_spec, sampling, index, limit, prompt_token_ids) for index in range(sampling.n)]
+        answers = [
+            SequenceState(tokenizer_spec, sampling, index, limit, prompt_token_ids, request.tool_use)
+            for index in range(sampling.n)
+        ]
         chat = ActiveChat(callbacks, answers, prompt)
         prefill = self.prefiller.start(model, prompt, sampling.n) if self.prefiller else None
         if prefill is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
@@ -42,10 +42,13 @@ def overlap(text: str, stop: str) -> int:
 
 
 class Detokenizer:
-    """The tokens of one sequence as text. Bytes of an incomplete character are withheld."""
+    """The tokens of one sequence as text. Bytes of an incomplete character are withheld.
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
-        self.tokenizer, self.filter = tokenizer, StopFilter(stop)
+    `kept`: special tokens that are text of the answer, with their spelling. Others are not.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], kept: Mapping[int, str] | None = None) -> None:
+        self.tokenizer, self.filter, self.kept = tokenizer, StopFilter(stop), kept or {}
         self.stream = DecodeStream(skip_special_tokens=True)
         self.tokens: list[int] = []
         self.decoded = ""
@@ -58,7 +61,7 @@ class Detokenizer:
         self.tokens.append(token)
         piece = self.stream.step(self.tokenizer, token) or ""
         self.decoded += piece
-        return self.filter.push(piece)
+        return self.filter.push(piece + self.kept.get(token, ""))
 
     def flush(self) -> str:
         """The rest, at the end of the sequence; an incomplete character becomes U+FFFD."""

@@ -17,7 +17,8 @@ from typing import Any
 import openai
 from PIL import Image
 
-from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion, MessagePart, Turn
+from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion, MessagePart, Turn, WrittenCall
+from api.chat.tools.use import ToolUse
 from api.errors import DarkroomError
 from api.files.formats import FORMATS, encode
 
@@ -132,6 +133,19 @@ class RemoteChat(threading.Thread):
         choice.logprobs += tables
         if text or tables:
             self.callbacks.on_text(part.index, text, tables)
+        for piece in part.delta.tool_calls or ():
+            self.on_call(part.index, choice, piece)
+
+    def on_call(self, index: int, choice: Completion, piece: Any) -> None:
+        """The next piece of a call; one that skips a number has no place."""
+        name, arguments = piece.function.name or "", piece.function.arguments or "" if piece.function else ""
+        if piece.index == len(choice.calls) and name:
+            choice.calls.append(WrittenCall(name))
+            self.callbacks.on_call(index, piece.index, name, "")
+        if arguments and 0 <= piece.index < len(choice.calls):
+            call = choice.calls[piece.index]
+            call.arguments += arguments
+            self.callbacks.on_call(index, piece.index, call.name, arguments)
 
     def on_stream_end(self) -> None:
         if self.stop_requested.is_set():
@@ -167,15 +181,35 @@ def request_body(request: ChatRequest, model: str) -> dict[str, Any]:
         "logprobs": sampling.logprobs or None,
         "top_logprobs": sampling.top_logprobs or None,
         "response_format": format_of(sampling.schema),
+        **tool_options(request.tool_use),
         "extra_body": {name: value for name in BEYOND_OPENAI if (value := getattr(sampling, name))} or None,
     }
     return {
         "model": model,
-        "messages": [{"role": turn.role, "content": content_of(turn)} for turn in request.turns],
+        "messages": [message_of(turn) for turn in request.turns],
         "stream": True,
         "stream_options": {"include_usage": True},
         **{name: value for name, value in options.items() if value is not None},
     }
+
+
+def tool_options(use: ToolUse | None) -> dict[str, Any]:
+    if use is None:
+        return {}
+    named = {"type": "function", "function": {"name": use.name}}
+    choice = named if use.is_named else use.choice
+    tools = [tool.definition for tool in use.tools]
+    return {"tools": tools, "tool_choice": choice, "parallel_tool_calls": None if use.parallel else False}
+
+
+def message_of(turn: Turn) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": turn.role, "content": content_of(turn)}
+    if turn.calls:
+        calls = [(call.id, {"name": call.name, "arguments": call.arguments}) for call in turn.calls]
+        message["tool_calls"] = [{"id": id, "type": "function", "function": function} for id, function in calls]
+    if turn.answers is not None:
+        message["tool_call_id"] = turn.answers.id
+    return message
 
 
 def format_of(schema: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from api.chat.tools.use import ToolUse
 from api.errors import DarkroomError
 from api.json_types import JsonObject
 
@@ -21,10 +22,23 @@ class MessagePart:
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """`arguments`: JSON, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class Turn:
     role: str
-    """system, user or assistant"""
+    """system, user, assistant or tool"""
     parts: tuple[MessagePart, ...]
+    calls: tuple[ToolCall, ...] = ()
+    """Of an assistant's turn."""
+    answers: ToolCall | None = None
+    """Of a tool's turn: the call whose result it is."""
 
     @property
     def text(self) -> str:
@@ -65,10 +79,19 @@ class ChatRequest:
     sampling: Sampling = field(default_factory=Sampling)
     owner: str = ""
     """The prompt cache is not shared between owners."""
+    tool_use: ToolUse | None = None
 
     @property
     def images(self) -> list[Image.Image]:
         return [part.image for turn in self.turns for part in turn.parts if part.image is not None]
+
+
+@dataclass
+class WrittenCall:
+    """A tool call of an answer, as far as it is written."""
+
+    name: str
+    arguments: str = ""
 
 
 @dataclass
@@ -77,8 +100,9 @@ class Completion:
 
     text: str = ""
     finish_reason: str = ""
-    """stop, length or content_filter; '' while it is generated"""
+    """stop, length, tool_calls or content_filter; '' while it is generated"""
     completion_tokens: int = 0
+    calls: list[WrittenCall] = field(default_factory=list)
     logprobs: list[JsonObject] = field(default_factory=list)
 
 
@@ -97,6 +121,9 @@ class ChatCallbacks(Protocol):
 
     def on_text(self, index: int, text: str, logprobs: list[JsonObject]) -> None:
         """The next text of choice `index`; can be '' with logprobs alone. Never part of a stop string."""
+
+    def on_call(self, index: int, number: int, name: str, arguments: str) -> None:
+        """The next piece of the arguments of call `number` of choice `index`. First comes one for each call with ''."""
 
     def cancelled(self) -> bool:
         """True if the chat should stop. Called at every token."""

@@ -18,6 +18,9 @@ TOP_P_CANDIDATES = 1024
 """Most likely tokens to try for top_p first; the whole vocabulary is sorted only if their probabilities don't reach top_p."""
 
 
+NO_LIMIT = 2**62
+
+
 class Grammar(Protocol):
     """Constrains the next token."""
 
@@ -32,6 +35,13 @@ class Grammar(Protocol):
     @property
     def complete(self) -> bool:
         """Only the end of the sequence is allowed next."""
+
+    @property
+    def reserve(self) -> int:
+        """The number of tokens that are enough to come to an end from anywhere, by `closing`."""
+
+    def closing(self, allowed: torch.Tensor) -> torch.Tensor:
+        """(size,) bool: those of the allowed tokens that lead to the end the soonest."""
 
 
 @dataclass
@@ -66,15 +76,15 @@ class Sampler:
         self.generator = torch.Generator().manual_seed(seed)
         self.counts: Counter[int] = Counter()
 
-    def sample(self, logits: torch.Tensor) -> SampledToken:
-        """Sample one token. `logits`: (vocabulary,) float32 on the CPU; not modified.
+    def sample(self, logits: torch.Tensor, remaining: int = NO_LIMIT) -> SampledToken:
+        """Sample one token. `logits`: (vocabulary,) float32 on the CPU; not modified. `remaining`: tokens that the answer may still have.
 
         Log-probabilities are the model's own, before penalties, temperature and grammar, as OpenAI reports them.
         """
         shaped = self._apply_penalties(logits.clone())
         shaped[self.banned_token_ids] = -torch.inf
         if self.grammar is not None:
-            shaped[~self._allowed_by_grammar(self.grammar, logits)] = -torch.inf
+            shaped[~self._allowed_by_grammar(self.grammar, logits, remaining)] = -torch.inf
         token = self._draw(shaped)
         self.counts[token] += 1
         if self.grammar is not None:
@@ -82,12 +92,16 @@ class Sampler:
             self.grammar.accept(token)
         return self._with_logprobs(logits, token) if self.sampling.logprobs else SampledToken(token)
 
-    def _allowed_by_grammar(self, grammar: Grammar, logits: torch.Tensor) -> torch.Tensor:
+    def _allowed_by_grammar(self, grammar: Grammar, logits: torch.Tensor, remaining: int) -> torch.Tensor:
         """(vocabulary,) bool. Inside a JSON string, a model that wants to end or repeats itself may only close the string.
+
+        Where few tokens remain, it may only close all that is open.
 
         The end itself is not allowed inside JSON; without this a small model would go on from there with whatever comes next.
         """
         allowed = grammar.allowed(len(logits))
+        if remaining <= grammar.reserve:
+            return grammar.closing(allowed)
         if int(logits.argmax()) in self.eos_token_ids or is_repeating(self.sampled):
             closing_quotes = allowed & grammar.closing_quotes(len(logits))
             return closing_quotes if closing_quotes.any() else allowed

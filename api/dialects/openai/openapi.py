@@ -60,17 +60,29 @@ class ChatLogprobsSerializer(serializers.Serializer[object]):
     refusal = serializers.CharField(allow_null=True)
 
 
+class CalledFunctionSerializer(serializers.Serializer[object]):
+    name = serializers.CharField()
+    arguments = serializers.CharField(help_text="JSON")
+
+
+class ToolCallSerializer(serializers.Serializer[object]):
+    id = serializers.CharField()
+    type = serializers.ChoiceField(choices=["function"])
+    function = CalledFunctionSerializer()
+
+
 class ChatAnswerSerializer(serializers.Serializer[object]):
     role = serializers.ChoiceField(choices=["assistant"])
-    content = serializers.CharField()
+    content = serializers.CharField(allow_null=True)
     refusal = serializers.CharField(allow_null=True)
+    tool_calls = ToolCallSerializer(many=True, required=False)
 
 
 class ChatChoiceSerializer(serializers.Serializer[object]):
     index = serializers.IntegerField()
     message = ChatAnswerSerializer()
     logprobs = ChatLogprobsSerializer(allow_null=True)
-    finish_reason = serializers.CharField(help_text="stop, length, or what a remote server says")
+    finish_reason = serializers.CharField(help_text="stop, length, tool_calls, or what a remote server says")
 
 
 class PromptDetailsSerializer(serializers.Serializer[object]):

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from api.chat.handler import call_json
 from api.jobs.models import Job
 from api.json_types import JsonObject
 
@@ -34,9 +35,15 @@ def completion(job: Job) -> JsonObject:
 
 
 def choice_of(index: int, choice: dict[str, Any]) -> JsonObject:
+    calls = [call_json(call) for call in choice.get("tool_calls", ())]
     return {
         "index": index,
-        "message": {"role": "assistant", "content": choice["text"], "refusal": None},
+        "message": {
+            "role": "assistant",
+            "content": choice["text"] or None if calls else choice["text"],
+            "refusal": None,
+            **({"tool_calls": calls} if calls else {}),
+        },
         "logprobs": logprobs_of(choice["logprobs"]),
         "finish_reason": choice["finish_reason"],
     }

@@ -3,7 +3,7 @@
 An answer that a worker begins anew is compared with what was said already, and gone on with where that ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from api.dialects.openai import replies
@@ -25,11 +25,15 @@ class ChunkStream(JobStream):
         self.include_usage = include_usage
         self.head = replies.head(job, "chat.completion.chunk", conversation)
         self.said: dict[int, str] = {}
+        self.called: dict[tuple[int, int], str] = {}
+        """Arguments, by choice and number."""
 
     def encode(self, event: JobEvent) -> Iterator[bytes]:
         if event.type == "token":
             data = event.data
             yield from self.go_on(data["index"], data["offset"], data["text"], data.get("logprobs"))
+        elif event.type == "tool_call":
+            yield from self.go_on_calling(event.data["index"], event.data["number"], event.data["offset"], event.data)
         elif event.type == "error":
             error = event.data
             yield from self.break_off(envelope(error["status"], error["code"], error["detail"]))
@@ -44,9 +48,7 @@ class ChunkStream(JobStream):
 
     def go_on(self, index: int, offset: int, text: str, logprobs: object) -> Iterator[bytes]:
         """What is new of a piece that begins at `offset`. Behind a gap (an event that was lost) nothing is said until the end."""
-        if index not in self.said:
-            self.said[index] = ""
-            yield self.chunk(replies.delta(index, {"role": "assistant", "content": "", "refusal": None}))
+        yield from self.open_choice(index, "")
         said = self.said[index]
         if said[offset : offset + len(text)] != text[: max(0, len(said) - offset)]:
             yield from self.break_off(INTERRUPTED)
@@ -54,6 +56,26 @@ class ChunkStream(JobStream):
             new = text[len(said) - offset :]
             self.said[index] = said + new
             yield self.chunk(replies.delta(index, {"content": new}, logprobs=logprobs))
+
+    def open_choice(self, index: int, content: str | None) -> Iterator[bytes]:
+        if index not in self.said:
+            self.said[index] = ""
+            yield self.chunk(replies.delta(index, {"role": "assistant", "content": content, "refusal": None}))
+
+    def go_on_calling(self, index: int, number: int, offset: int, call: Mapping[str, Any]) -> Iterator[bytes]:
+        """What is new of a call's arguments, of which those in `call` begin at `offset`."""
+        yield from self.open_choice(index, None)
+        if (index, number) not in self.called:
+            self.called[index, number] = ""
+            head = {"index": number, "id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": ""}}
+            yield self.chunk(replies.delta(index, {"tool_calls": [head]}))
+        said, text = self.called[index, number], call["arguments"]
+        if said[offset : offset + len(text)] != text[: max(0, len(said) - offset)]:
+            yield from self.break_off(INTERRUPTED)
+        elif offset <= len(said) < offset + len(text):
+            more = text[len(said) - offset :]
+            self.called[index, number] = said + more
+            yield self.chunk(replies.delta(index, {"tool_calls": [{"index": number, "function": {"arguments": more}}]}))
 
     def finish(self) -> Iterator[bytes]:
         """What the result has beyond what was said. Also where the job's events, which go before it does, are gone."""
@@ -66,8 +88,11 @@ class ChunkStream(JobStream):
             if not choice["text"].startswith(said):
                 yield from self.break_off(INTERRUPTED)
                 return
-            if choice["text"] != said or index not in self.said:
+            calls = choice.get("tool_calls", ())
+            if choice["text"] != said or (index not in self.said and not calls):
                 yield from self.go_on(index, len(said), choice["text"][len(said) :], None)
+            for number, call in enumerate(calls):
+                yield from self.go_on_calling(index, number, 0, call)
             yield self.chunk(replies.delta(index, {}, finish_reason=choice["finish_reason"]))
         if self.include_usage:
             yield self.chunk(usage=result["usage"])

@@ -1,0 +1,70 @@
+"""What an answer with calls may be, as a grammar of llguidance (Lark with %json): names are of the tools, arguments fit their schemas."""
+
+import json
+from collections.abc import Mapping
+
+from api.chat.json_schemas import ANY_OBJECT, SPACING
+from api.chat.tools.formats import HERMES, ToolFormat
+from api.chat.tools.use import AUTO, REQUIRED, Tool, ToolUse
+from api.json_types import JsonObject
+
+ANSWER = "answer"
+
+
+def calls_grammar(
+    tool_format: ToolFormat, use: ToolUse, token_ids: Mapping[str, int], answer_schema: JsonObject | None = None
+) -> str:
+    """One call, or several where those are wanted. `token_ids`: of markers that are tokens of their own.
+
+    `answer_schema`: JSON that the answer may be instead of calls.
+    """
+    block = tool_format.blocks[0]
+    begin, end = (literal(marker, token_ids) for marker in (block.begin, block.end))
+    gap = literal(tool_format.gap, {})
+    several = use.parallel and not use.is_named and tool_format.takes_several
+    if tool_format.is_list:
+        more = ' (", " call)*' if several else ""
+        calls = join(begin, '"["', "call" + more, '"]"', end)
+    else:
+        one, line_break = join(begin, gap, "call", gap, end), literal("\n", {})
+        calls = f"{one} ({line_break} {one})*" if several else one
+    start = f"calls | {ANSWER}" if answer_schema is not None else "calls"
+    rules = [f"start: {start}", f"calls: {calls}", f"call: {' | '.join(f'call_{n}' for n in range(len(use.tools)))}"]
+    rules += [
+        f"call_{number}: {call_rule(tool, tool_format.arguments, lenient=not (use.is_forced or tool.is_strict))}"
+        for number, tool in enumerate(use.tools)
+    ]
+    if answer_schema is not None:
+        rules.append(f"{ANSWER}: %json {schema_text(answer_schema)}")
+    return "\n".join(rules)
+
+
+def call_rule(tool: Tool, key: str, *, lenient: bool) -> str:
+    head = f'{{"name": {json.dumps(tool.name)}, "{key}": '
+    return f'{literal(head, {})} %json {schema_text(tool.schema, lenient=lenient)} "}}"'
+
+
+def schema_text(schema: JsonObject, *, lenient: bool = False) -> str:
+    """With the spaces that all JSON under a schema has here. `lenient`: what llguidance does not know is left out."""
+    return json.dumps({**(schema or ANY_OBJECT), "x-guidance": {**SPACING, "lenient": lenient}})
+
+
+def literal(text: str, token_ids: Mapping[str, int]) -> str:
+    if not text:
+        return ""
+    return f"<[{token_ids[text]}]>" if text in token_ids else json.dumps(text, ensure_ascii=False)
+
+
+def join(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def schema_fault_of(tool: Tool, *, is_forced: bool) -> str:
+    """Why the arguments of a tool can't be held to its schema, in one line; '' if they can."""
+    from llguidance import LLMatcher
+
+    use = ToolUse((tool,), REQUIRED if is_forced else AUTO)
+    try:
+        return " ".join(LLMatcher.validate_grammar(calls_grammar(HERMES, use, {})).split())[:300]
+    except (ValueError, RecursionError) as error:
+        return " ".join(str(error).split())[:300]
