@@ -54,7 +54,8 @@ class OutputSink(Protocol):
 
     def close(self) -> None: ...
 
-    def choose(self, index: int) -> SelectedPictures: ...
+    def choose(self, index: int) -> SelectedPictures:
+        """Of those that were made: all, unless the request was stopped."""
 
     def __enter__(self) -> OutputSink: ...
 
@@ -94,7 +95,7 @@ class CollectAll:
                 self._scores.setdefault(key, {}).update(scores)
 
     def choose(self, index: int) -> SelectedPictures:
-        keys = [(index, number) for number in range(len(self._seeds[index]))]
+        keys = [key for number in range(len(self._seeds[index])) if (key := (index, number)) in self._pictures]
         return SelectedPictures(
             [GeneratedPicture(self._pictures[key], self._seeds[index][key[1]], self._scores.get(key, {})) for key in keys]
         )

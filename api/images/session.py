@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from api.errors import DarkroomError, DeviceFault
-from api.images.finishing import finish_kept, uses_other_models
+from api.images.finishing import choose_finished, finish_kept, uses_other_models
 from api.images.hooks import RunHooks
 from api.images.output_sinks import OutputSink, SelectedPictures
 from api.images.pictures import Run, discard, open_request, open_sink, picture_provenance, save
@@ -71,7 +71,7 @@ class ActiveJob:
             if isinstance(self.task.result, DarkroomError):
                 return Failed(self.run, self.task.result)
             if not self.task.result or self.run.cancelled:
-                return Stopped(self.run)
+                return choose_finished(self.run, self.sink, 0) or Stopped(self.run)
             self.sink.close()
             return finish_kept(self.run, self.sink.choose(0))
 

@@ -71,6 +71,8 @@ class RunningJob(Generic[SpecT]):
         self.cancel_asked = threading.Event()
         self.interrupted = interrupted or threading.Event()  # the worker must stop: hand the job back
         self.last_activity = time.monotonic()
+        self.wraps_up = False
+        """Its cancellation was met: what is left to do is to keep what is finished."""
         self.step_reached = 0, 0
         """The last step that was reported, and of how many."""
         self.watched = False
@@ -100,7 +102,13 @@ class RunningJob(Generic[SpecT]):
     @property
     def cancelled(self) -> bool:
         """Whether the work should stop: its cancellation was asked for, the worker must end, or the lease is lost."""
-        return self.cancel_asked.is_set() or self.interrupted.is_set() or self.ended
+        is_asked = self.cancel_asked.is_set() and not self.wraps_up
+        return is_asked or self.interrupted.is_set() or self.ended
+
+    @property
+    def keeps_finished(self) -> bool:
+        """Whether who cancelled it wants what was finished of it by then. Asks the database."""
+        return self.cancel_asked.is_set() and Job.objects.filter(pk=self.id, keeps_finished=True).exists()
 
     def raise_if_cancelled(self) -> None:
         if self.cancelled:

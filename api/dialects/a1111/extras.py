@@ -235,10 +235,13 @@ class AllAccepted(Accepted):
         return all(job.is_final for job in self.jobs) or not self.dialect.preference.seconds
 
     def answer(self) -> HttpResponseBase:
-        """What went wrong with one of them is told of all."""
+        """What went wrong with one of them is told of all; of those that were interrupted the others are given back."""
+        done = [job for job in self.jobs if job.status == Status.SUCCEEDED]
         unfit = [job for job in self.jobs if job.is_final and job.status != Status.SUCCEEDED]
+        if done and all(job.status == Status.CANCELLED for job in unfit):
+            unfit = []
         unfit += [job for job in self.jobs if not job.is_final]
-        return self.finish(self.dialect.answer(unfit[0]) if unfit else self.dialect.render_all(self.jobs))
+        return self.finish(self.dialect.answer(unfit[0]) if unfit else self.dialect.render_all(done))
 
     def answer_as_it_stands(self) -> HttpResponseBase:
         for place, job in enumerate(self.jobs):
