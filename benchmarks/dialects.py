@@ -47,6 +47,18 @@ def encode(size: int) -> bytes:
     return written.getvalue()
 
 
+def encode_mask(size: int, mode: str) -> bytes:
+    """OpenAI's is open where it is transparent, ours where it is white."""
+    mask = Image.new("L", (size, size))
+    mask.paste(255, (size // 4, size // 4, size // 2, size // 2))
+    if mode == "RGBA":
+        alpha, mask = mask.point(lambda value: 255 - value), mask.convert("RGBA")
+        mask.putalpha(alpha)
+    written = io.BytesIO()
+    mask.save(written, "PNG")
+    return written.getvalue()
+
+
 def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
     """Each dialect's call, and ours for the same job."""
     png = encode(size)
@@ -69,6 +81,19 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
             Call("/v1/images/edits", files=upload, data={"prompt": prompt, "size": size_text, "response_format": "b64_json"}),
             Call(
                 "/api/img2img/", files=upload, data={"prompt": prompt, "width": str(size), "height": str(size)}, params=BASE64
+            ),
+        ),
+        "POST /v1/images/edits, with a mask": (
+            Call(
+                "/v1/images/edits",
+                files={**upload, "mask": ("mask.png", encode_mask(size, "RGBA"), "image/png")},
+                data={"prompt": prompt, "size": size_text, "response_format": "b64_json"},
+            ),
+            Call(
+                "/api/img2img/",
+                files={**upload, "mask": ("mask.png", encode_mask(size, "L"), "image/png")},
+                data={"prompt": prompt, "width": str(size), "height": str(size), "strength": "1"},
+                params=BASE64,
             ),
         ),
         "POST /sdapi/v1/txt2img": (Call("/sdapi/v1/txt2img", a1111), own),
@@ -100,6 +125,7 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
             Call("/hf/object-detection", content=png),
             Call("/api/detect/", files=upload),
         ),
+        "POST /score (layout server)": (Call("/score", {"image": url}), Call("/api/score/", {"image": url})),
         "POST /v1/detection (LocalAI)": (Call("/v1/detection", {"image": url}), Call("/api/detect/", {"image": url})),
     }
 

@@ -13,6 +13,7 @@ from api.errors import DarkroomError
 from api.jobs.errors import JobCancelled
 from api.jobs.models import Job
 from api.json_types import JsonObject
+from api.previews import Preview
 from api.specs import Spec
 
 S = TypeVar("S", bound=Spec)
@@ -25,7 +26,7 @@ class ProgressReport:
 
     progress: JsonObject
     preview: bytes | None = None
-    """A small JPEG."""
+    """A small JPEG; a `Preview` where it is known which of the job's pictures it shows."""
 
     def after(self, earlier: "ProgressReport | None") -> "ProgressReport":
         """This one in place of `earlier`, which nobody was told; a preview stays until there is a newer one."""
@@ -36,7 +37,8 @@ class ProgressReport:
         """Type and data."""
         if self.preview is None:
             return "progress", self.progress
-        return "preview", {**self.progress, "preview": as_data_url(self.preview)}
+        of = {"number": self.preview.number} if isinstance(self.preview, Preview) else {}
+        return "preview", {**self.progress, "preview": as_data_url(self.preview), **of}
 
 
 def as_data_url(jpeg: bytes) -> str:

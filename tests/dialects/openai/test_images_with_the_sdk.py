@@ -114,6 +114,19 @@ def test_without_partial_images_a_stream_is_one_event_for_each_picture(sdk: open
     events: Any = list(sdk.images.generate(prompt="a red circle", model="gpt-image-1", n=2, stream=True, **QUICK))
     assert [event.type for event in events] == ["image_generation.completed"] * 2
     assert len({event.seed for event in events}) == 2
+    assert [event.image_index for event in events] == [0, 1]
+
+
+def test_a_partial_image_says_which_of_several_pictures_it_is_of(sdk: openai.OpenAI) -> None:
+    """The model works on eight at once: while the last two are made, only those can be seen."""
+    many: Any = {"n": 10, "size": "128x128", "extra_body": {"steps": 60}}
+    events: Any = list(
+        sdk.images.generate(prompt="a red circle", model="gpt-image-1", stream=True, partial_images=3, **many)
+    )
+    partial, whole = [event for event in events if "partial" in event.type], events[-10:]
+    assert [event.image_index for event in whole] == list(range(10))
+    assert {event.image_index for event in partial} <= set(range(10))
+    assert max(event.image_index for event in partial) >= 0
 
 
 def test_an_edits_stream_has_names_of_its_own(sdk: openai.OpenAI) -> None:
