@@ -47,13 +47,10 @@ def encode(size: int) -> bytes:
     return written.getvalue()
 
 
-def encode_mask(size: int, mode: str) -> bytes:
-    """OpenAI's is open where it is transparent, ours where it is white."""
-    mask = Image.new("L", (size, size))
-    mask.paste(255, (size // 4, size // 4, size // 2, size // 2))
-    if mode == "RGBA":
-        alpha, mask = mask.point(lambda value: 255 - value), mask.convert("RGBA")
-        mask.putalpha(alpha)
+def encode_mask(size: int) -> bytes:
+    """Open where it is transparent, as OpenAI's are; for ours that is `mask_invert`."""
+    mask = Image.new("RGBA", (size, size), "black")
+    mask.paste((0, 0, 0, 0), (size // 4, size // 4, size // 2, size // 2))
     written = io.BytesIO()
     mask.save(written, "PNG")
     return written.getvalue()
@@ -71,6 +68,7 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
     own = Call("/api/txt2img/", made, params=BASE64)
     own_edit = Call("/api/img2img/", changed, params=BASE64)
     upload = {"image": ("upload", png, "application/octet-stream")}
+    masked = {**upload, "mask": ("mask.png", encode_mask(size), "image/png")}
     return {
         "POST /generate": (Call("/generate", {**made, "guidance": 5}), own),
         "POST /v1/images/generations": (
@@ -86,13 +84,13 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
         "POST /v1/images/edits, with a mask": (
             Call(
                 "/v1/images/edits",
-                files={**upload, "mask": ("mask.png", encode_mask(size, "RGBA"), "image/png")},
+                files=masked,
                 data={"prompt": prompt, "size": size_text, "response_format": "b64_json"},
             ),
             Call(
                 "/api/img2img/",
-                files={**upload, "mask": ("mask.png", encode_mask(size, "L"), "image/png")},
-                data={"prompt": prompt, "width": str(size), "height": str(size), "strength": "1"},
+                files=masked,
+                data={"prompt": prompt, "width": str(size), "height": str(size), "strength": "1", "mask_invert": "true"},
                 params=BASE64,
             ),
         ),
