@@ -20,11 +20,14 @@ from api.jobs.running import Failed, Finished, Outcome, RunningJob
 from api.runtime.input_pictures import open_input
 from api.safety.credentials.provenance import EDITED, GENERATED, Provenance, provenance_of
 from api.safety.output import write_picture
+from api.safety.pictures.policy import policy_of
 
 if TYPE_CHECKING:
     from api.images.backends.request import ImageRequest
 
 Run = RunningJob[Txt2ImgSpec]
+MOST_SPARES = 8
+"""Candidates that are held for the places of those that the check withholds: their pixels wait in memory."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def open_sink(runs: Sequence[Run]) -> OutputSink:
     judges = make_judges([*deciding, *prompt_scores], hooks.warn_about, syntaxes) + make_judges(
         independent_criteria(deciding), say_nothing, syntaxes
     )
-    return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks)
+    spares = MOST_SPARES if policy_of(runs[0].owner_key) else 0
+    return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks, spares)
 
 
 def picture_provenance(spec: Txt2ImgSpec) -> Provenance | None:
