@@ -25,7 +25,9 @@ class ChatKind(JobKind[ChatSpec]):
 
     def has_written(self, owner_key: str, text: str) -> bool:
         """Answers have a reason why they ended; what clients sent as one has none. Some clients leave out the space around it."""
-        answers = Message.objects.filter(role=Message.Role.ASSISTANT, conversation__owner_key=owner_key).exclude(finish_reason="")
+        answers = Message.objects.filter(role=Message.Role.ASSISTANT, conversation__owner_key=owner_key).exclude(
+            finish_reason=""
+        )
         similar = answers.filter(text__contains=text.strip()).values_list("text", flat=True)
         return any(answer.strip() == text.strip() for answer in similar.iterator())
 

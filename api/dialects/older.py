@@ -39,7 +39,9 @@ class OlderView(Dialect):
     def parse(self, request: Request) -> Submission:
         data = request.data
         if isinstance(data, MultiValueDict):
-            data = read_form(data, self.form_fields, parse_json_text)  # one value a field; what is JSON in it, the translation knows
+            data = read_form(
+                data, self.form_fields, parse_json_text
+            )  # one value a field; what is JSON in it, the translation knows
         return self.validated(self.serializer_class, self.translate_request(data)).resolve()  # type: ignore[no-any-return]
 
     def render_unfinished(self, job: Job) -> HttpResponse:

@@ -16,7 +16,7 @@ from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
 from api.images.output_sinks import OutputSink, SelectedPictures
-from api.images.pictures import Output, Picture, Run, discard, open_request, open_sink, picture_provenance, save
+from api.images.pictures import Output, Picture, Run, discard, file_notes, open_request, open_sink, save
 from api.images.rendering import render_image
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import Source, link_sources, set_tags
@@ -123,7 +123,7 @@ def runs_in_session(spec: Txt2ImgSpec) -> bool:
 def finish(run: Run, choice: SelectedPictures) -> Outcome:
     """An error is this job's own."""
     try:
-        return save(run, finish_kept(run, choice), picture_provenance(run.spec))
+        return save(run, finish_kept(run, choice), file_notes(run.spec))
     except DarkroomError as error:
         return Failed(run, error)
 
@@ -134,7 +134,7 @@ def end_stopped(run: Run, sink: OutputSink, index: int) -> Outcome:
         chosen = choose_finished(run, sink, index)
     except DarkroomError as error:
         return Failed(run, error)
-    return Stopped(run) if chosen is None else save(run, chosen, picture_provenance(run.spec))
+    return Stopped(run) if chosen is None else save(run, chosen, file_notes(run.spec))
 
 
 def make_pictures(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:

@@ -14,7 +14,7 @@ from api.errors import DarkroomError, DeviceFault
 from api.images.finishing import choose_finished, finish_kept, uses_other_models
 from api.images.hooks import RunHooks
 from api.images.output_sinks import OutputSink, SelectedPictures
-from api.images.pictures import Run, discard, open_request, open_sink, picture_provenance, save
+from api.images.pictures import Run, discard, file_notes, open_request, open_sink, save
 from api.images.spec import TEXT_TO_IMAGE
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
@@ -151,10 +151,10 @@ class ImageSession(Session):
         chosen = job.choose()
         if not isinstance(chosen, SelectedPictures):
             return [chosen]
-        provenance = picture_provenance(job.run.spec)
+        notes = file_notes(job.run.spec)
         if self.savers is None:
-            return [save(job.run, chosen, provenance)]
-        self.saving.append((job.run, self.savers.submit(save, job.run, chosen, provenance)))
+            return [save(job.run, chosen, notes)]
+        self.saving.append((job.run, self.savers.submit(save, job.run, chosen, notes)))
         return []
 
     def saved(self) -> Iterator[Outcome]:

@@ -129,7 +129,11 @@ def judge_picture(run: Run, scorer: "PageScorer", items: Sequence[ScoreItem]) ->
     with run.measure("score"):
         verdicts = scorer.score(picture, [make_layout(item) for item in items])
     share = (time.monotonic() - started) / len(items)
-    if picture is not None and any(verdict.seen is not None for verdict in verdicts) and not may_come_back(run, picture, OVERLAY):
+    if (
+        picture is not None
+        and any(verdict.seen is not None for verdict in verdicts)
+        and not may_come_back(run, picture, OVERLAY)
+    ):
         verdicts = [replace(verdict, seen=None) for verdict in verdicts]
     provenance = provenance_of_overlay(run.spec, items[0].image)
     return [Judged(item, verdict, None, share, provenance=provenance) for item, verdict in zip(items, verdicts, strict=True)]

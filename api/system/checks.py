@@ -366,7 +366,9 @@ def public_url_messages(url: str) -> Iterator[CheckMessage]:
     host = urlsplit(url).hostname or ""
     if is_loopback(host):
         hint = "Set it to the address by which the receivers of webhooks reach this server, or unset it."
-        yield Warning(f"PUBLIC_URL is {url}: links in webhooks lead to the receivers' own machines.", hint=hint, id="darkroom.W068")
+        yield Warning(
+            f"PUBLIC_URL is {url}: links in webhooks lead to the receivers' own machines.", hint=hint, id="darkroom.W068"
+        )
     elif not validate_host(host, settings.ALLOWED_HOSTS):
         message = f"PUBLIC_URL is {url}, and ALLOWED_HOSTS has no {host}: whoever follows a webhook's link is refused (400)."
         yield Warning(message, hint=f"Add {host} to ALLOWED_HOSTS.", id="darkroom.W069")

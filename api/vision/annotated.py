@@ -47,7 +47,9 @@ class AnnotatingKind(JobKind[S]):
         return describe_annotated(job.result)
 
 
-def keep_annotated(run: RunningJob[Spec], picture: Image.Image, annotations: Sequence[Annotation]) -> storage.WrittenFile | None:
+def keep_annotated(
+    run: RunningJob[Spec], picture: Image.Image, annotations: Sequence[Annotation]
+) -> storage.WrittenFile | None:
     """The annotated picture on disk, before its row; None where the check of pictures withholds it. Raises DarkroomError."""
     if not may_come_back(run, picture, "annotated picture"):
         return None

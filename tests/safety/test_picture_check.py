@@ -189,7 +189,7 @@ def test_maps_and_what_is_drawn_over_a_picture_are_checked(run: Run, settings: A
     """A map has nothing else; a verdict is told without its overlay."""
     settings.PICTURE_CHECK, settings.PICTURE_CHECK_THRESHOLD = True, 0.0
     page = base64.b64encode(png()).decode()
-    assert run("/api/preprocess/", image=page, preprocessor="grey").error["code"] == "content_filtered"  # type: ignore[index]
+    assert run("/api/preprocess/", image=page, kind="grey").error["code"] == "content_filtered"  # type: ignore[index]
     judged = run("/api/score/", image=page)
     assert judged.status == "succeeded"
     assert "The overlay was withheld by this server's check of pictures" in " ".join(judged.warnings)

@@ -120,9 +120,7 @@ def test_without_partial_images_a_stream_is_one_event_for_each_picture(sdk: open
 def test_a_partial_image_says_which_of_several_pictures_it_is_of(sdk: openai.OpenAI) -> None:
     """The model works on eight at once: while the last two are made, only those can be seen."""
     many: Any = {"n": 10, "size": "128x128", "extra_body": {"steps": 60}}
-    events: Any = list(
-        sdk.images.generate(prompt="a red circle", model="gpt-image-1", stream=True, partial_images=3, **many)
-    )
+    events: Any = list(sdk.images.generate(prompt="a red circle", model="gpt-image-1", stream=True, partial_images=3, **many))
     partial, whole = [event for event in events if "partial" in event.type], events[-10:]
     assert [event.image_index for event in whole] == list(range(10))
     assert {event.image_index for event in partial} <= set(range(10))

@@ -77,7 +77,14 @@ class PictureStream(JobStream):
     def completed(self, image: dict[str, Any], name: str, number: int) -> bytes:
         """`number`: among those that are left; where some were withheld, a picture keeps the number that its partial images had."""
         number = number if self.best_of else image["seed"] - self.first_seed
-        extra = {"usage": NO_USAGE, "url": image["url"], "id": image["id"], "seed": image["seed"], "job": str(self.job_id), IMAGE_INDEX: number}
+        extra = {
+            "usage": NO_USAGE,
+            "url": image["url"],
+            "id": image["id"],
+            "seed": image["seed"],
+            "job": str(self.job_id),
+            IMAGE_INDEX: number,
+        }
         return self.event("completed", content_of(image), name, size_of([image]), **extra)
 
     def event(self, kind: str, content: str, output_format: str, size: str, **extra: object) -> bytes:
