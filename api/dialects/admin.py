@@ -21,7 +21,7 @@ class A1111OptionsAdmin(admin.ModelAdmin):
     list_display = ["owner_key", "key_name", "summary"]
     search_fields = ["owner_key"]
     fields = ["owner_key", "key_name", "options"]
-    readonly_fields = fields
+    readonly_fields = ["owner_key", "key_name", "options"]
     paginator = CappedPaginator
     show_full_result_count = False
     list_per_page = 50

@@ -65,8 +65,7 @@ def module_list(principal: Principal) -> JsonObject:
 
 def control_types(principal: Principal) -> JsonObject:
     """One for all: which model fits which map is chosen by its name, or by Darkroom."""
-    models = ["None", *model_list(principal)["model_list"]]
-    every = {"module_list": module_list(principal)["module_list"], "model_list": models}
+    every = {**model_list(principal), "module_list": module_list(principal)["module_list"]}
     return {"control_types": {"All": {**every, "default_option": NONE, "default_model": "None"}}}
 
 

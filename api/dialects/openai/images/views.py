@@ -118,8 +118,9 @@ class EditsView(ImagesView):
         principal = self.principal
         source = find_source(body.pictures[:1], principal)
         mask = self.find_mask(body, source)
-        if further := read_further(body.pictures, data.get("model_id"), principal) if len(body.pictures) > 1 else []:
-            data = {**data, IP_ADAPTER: [*(body.beside.get(IP_ADAPTER) or ()), *further]}
+        if further := read_further(body.pictures, theirs.get("model"), principal) if len(body.pictures) > 1 else []:
+            own: Any = body.beside.get(IP_ADAPTER)
+            data = {**data, IP_ADAPTER: [*(own if isinstance(own, list) else [own] if own else ()), *further]}
             self.warnings += (
                 f"Of {len(body.pictures)} pictures the first is edited; the others are image prompts ({IP_ADAPTER}).",
             )
