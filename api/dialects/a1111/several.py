@@ -97,10 +97,9 @@ class AllAccepted(Accepted):
     def answer(self) -> HttpResponseBase:
         """What went wrong with one of them is told of all; of those that were interrupted the others are given back."""
         done = [job for job in self.jobs if job.status == Status.SUCCEEDED]
-        unfit = [job for job in self.jobs if job.is_final and job.status != Status.SUCCEEDED]
-        if done and all(job.status == Status.CANCELLED for job in unfit):
-            unfit = []
+        unfit = [job for job in self.jobs if job.status == Status.FAILED]
         unfit += [job for job in self.jobs if not job.is_final]
+        unfit += [job for job in self.jobs if job.status == Status.CANCELLED and not done]
         return self.finish(self.dialect.answer(unfit[0]) if unfit else self.dialect.render_all(done))
 
     def answer_as_it_stands(self) -> HttpResponseBase:
