@@ -29,7 +29,7 @@ class OlderView(Dialect):
 
     schema = None
     serializer_class: ClassVar[Any]
-    form_fields: ClassVar[Mapping[str, object]] = {"webhook": WebhookField()}
+    form_fields: ClassVar[Mapping[str, object]] = {"webhook": WebhookField(required=False)}
     """What a form's texts are read as, where that isn't what they are."""
 
     def translate_request(self, data: object) -> Any:
