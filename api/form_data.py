@@ -94,7 +94,7 @@ class FieldReader:
         if isinstance(self.field, serializers.BaseSerializer | serializers.DictField | serializers.JSONField):
             return self.json(value)
         may_be_object = getattr(self.field, "may_be_object", False)
-        return self.json(value) if may_be_object and begins_with(value, "{") else value
+        return self.json(value) if may_be_object and (begins_with(value, "{") or value == "null") else value
 
     def only(self, values: Sequence[object]) -> Any:
         if len(values) > 1:

@@ -194,6 +194,11 @@ class Spec:
         return {}
 
     @property
+    def claimed_texts(self) -> tuple[str, ...]:
+        """What a request says that a model has written before: rules read what no model here has (JobKind.has_written)."""
+        return ()
+
+    @property
     def input_ids(self) -> tuple[str, ...]:
         """The files that the request starts from, each once."""
         return tuple(dict.fromkeys(_input_ids(self)))

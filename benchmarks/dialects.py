@@ -47,6 +47,15 @@ def encode(size: int) -> bytes:
     return written.getvalue()
 
 
+def encode_mask(size: int) -> bytes:
+    """Open where it is transparent, as OpenAI's are; for ours that is `mask_invert`."""
+    mask = Image.new("RGBA", (size, size), "black")
+    mask.paste((0, 0, 0, 0), (size // 4, size // 4, size // 2, size // 2))
+    written = io.BytesIO()
+    mask.save(written, "PNG")
+    return written.getvalue()
+
+
 def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
     """Each dialect's call, and ours for the same job."""
     png = encode(size)
@@ -59,6 +68,7 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
     own = Call("/api/txt2img/", made, params=BASE64)
     own_edit = Call("/api/img2img/", changed, params=BASE64)
     upload = {"image": ("upload", png, "application/octet-stream")}
+    masked = {**upload, "mask": ("mask.png", encode_mask(size), "image/png")}
     return {
         "POST /generate": (Call("/generate", {**made, "guidance": 5}), own),
         "POST /v1/images/generations": (
@@ -69,6 +79,19 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
             Call("/v1/images/edits", files=upload, data={"prompt": prompt, "size": size_text, "response_format": "b64_json"}),
             Call(
                 "/api/img2img/", files=upload, data={"prompt": prompt, "width": str(size), "height": str(size)}, params=BASE64
+            ),
+        ),
+        "POST /v1/images/edits, with a mask": (
+            Call(
+                "/v1/images/edits",
+                files=masked,
+                data={"prompt": prompt, "size": size_text, "response_format": "b64_json"},
+            ),
+            Call(
+                "/api/img2img/",
+                files=masked,
+                data={"prompt": prompt, "width": str(size), "height": str(size), "strength": "1", "mask_invert": "true"},
+                params=BASE64,
             ),
         ),
         "POST /sdapi/v1/txt2img": (Call("/sdapi/v1/txt2img", a1111), own),
@@ -100,6 +123,7 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
             Call("/hf/object-detection", content=png),
             Call("/api/detect/", files=upload),
         ),
+        "POST /score (layout server)": (Call("/score", {"image": url}), Call("/api/score/", {"image": url})),
         "POST /v1/detection (LocalAI)": (Call("/v1/detection", {"image": url}), Call("/api/detect/", {"image": url})),
     }
 

@@ -71,6 +71,9 @@ WORKER_DEVICES = env_devices("WORKER_DEVICES")  # one embedded worker for each: 
 JOB_STUCK_SECONDS = env_int("JOB_STUCK_SECONDS", 600, low=10, high=86400)
 
 # Webhooks
+PUBLIC_URL = env_str("PUBLIC_URL").rstrip(
+    "/"
+)  # what links in webhooks begin with; empty: the address that the request was sent to
 WEBHOOK_ALLOW_PRIVATE = env_bool("WEBHOOK_ALLOW_PRIVATE", False)  # receivers on this machine and in private networks
 WEBHOOK_RETRY_SECONDS = env_seconds("WEBHOOK_RETRY_SECONDS", [5, 300, 1800, 7200, 18_000, 36_000])  # after each try that fails
 WEBHOOK_RETENTION_DAYS = env_int("WEBHOOK_RETENTION_DAYS", 30, low=1, high=36500)

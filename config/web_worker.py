@@ -100,11 +100,16 @@ class Connection(ASGIProtocol):
         """Where others wait to be let in, nobody stays for another request."""
         return self.worker.is_full or super()._will_close(request, response_requires_close)
 
+    def path_begun(self) -> str:
+        """Of a request whose head can't be read, where its first line could."""
+        target: bytes | None = getattr(self._callback_parser, "path", None)
+        return target.decode("latin-1").partition("?")[0] if target else ""
+
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
         """What gunicorn refuses by itself, in the form that the address's clients read."""
         from api.problems import error_body  # Django is set up when the application is loaded
 
-        path = self._current_request.path if self._current_request is not None else ""
+        path = self._current_request.path if self._current_request is not None else self.path_begun()
         code = HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
         document, content_type = error_body(path, status, code, message)
         body = json.dumps(document).encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MODEL_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0,2}"
@@ -103,6 +103,8 @@ class ModelEntry:
     """What a request gets that names none, for models of few steps; "": the family's."""
     storage: str = ""
     """How its denoiser's weights are kept in memory: "fp8" is half of what "" takes, with small differences in its pictures."""
+    sha256: str = field(default="", compare=False)
+    """Not in the file: of a file in the library, once all of it has been read."""
     onnx_variant: str = ""
     """Not in the file: the variant that is loaded, where the entry is one (`Catalog.get("id@onnx-int8")`)."""
 

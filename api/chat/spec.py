@@ -108,12 +108,16 @@ class ChatSpec(Spec):
 
     @property
     def asking_texts(self) -> dict[str, tuple[str, ...]]:
-        """All but earlier answers, which are the model's words; and the form and the tools of the answer, which may spell it out."""
+        """All but earlier answers (`claimed_texts`); and the form and the tools of the answer, which may spell it out."""
         turns = [turn for turn in self.messages if turn["role"] != "assistant"]
         asked = [text_of(turn, gap=gap) for turn in turns for gap in ("\n", "")]
         form = [json.dumps(one, ensure_ascii=False) for one in (self.response_format, self.tools) if one]
         as_written: tuple[str, ...] = ()
         return dict.fromkeys([*asked, *form], as_written)
+
+    @property
+    def claimed_texts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(text_of(turn) for turn in self.messages if turn["role"] == "assistant"))
 
     @property
     def input_ids(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from api.form_data import read_form
 from api.jobs.api.dialect import Dialect
 from api.jobs.api.submission import Submission
+from api.jobs.api.webhook_field import WebhookField
 from api.jobs.models import Job
 from api.json_types import JsonObject
 from api.problems import Problem
@@ -28,6 +29,8 @@ class OlderView(Dialect):
 
     schema = None
     serializer_class: ClassVar[Any]
+    form_fields: ClassVar[Mapping[str, object]] = {"webhook": WebhookField(required=False)}
+    """What a form's texts are read as, where that isn't what they are."""
 
     def translate_request(self, data: object) -> Any:
         """Into the body that `serializer_class` reads. A body that is no object stays what it is, to be refused."""
@@ -36,7 +39,9 @@ class OlderView(Dialect):
     def parse(self, request: Request) -> Submission:
         data = request.data
         if isinstance(data, MultiValueDict):
-            data = read_form(data, {}, parse_json_text)  # one value a field; what is JSON in it, the translation knows
+            data = read_form(
+                data, self.form_fields, parse_json_text
+            )  # one value a field; what is JSON in it, the translation knows
         return self.validated(self.serializer_class, self.translate_request(data)).resolve()  # type: ignore[no-any-return]
 
     def render_unfinished(self, job: Job) -> HttpResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from api.images.hooks import RunHooks
-from api.images.output_sinks import SelectedPictures
+from api.images.output_sinks import OutputSink, SelectedPictures
 from api.images.spec import Txt2ImgSpec
 from api.images.upscaling.enlarging import enlarge_kept
 from api.images.withholding import withhold
@@ -22,6 +22,20 @@ def uses_other_models(run: RunningJob[Txt2ImgSpec]) -> bool:
 def finish_kept(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> SelectedPictures:
     """For the thread that runs models. Raises JobCancelled, DarkroomError and DeviceFault."""
     return cut_kept(run, enlarge_kept(run, withhold(run, choice)))
+
+
+def choose_finished(run: RunningJob[Txt2ImgSpec], sink: OutputSink, index: int) -> SelectedPictures | None:
+    """Of a job that was cancelled: None where what is finished is not wanted, or nothing is. As `finish_kept`."""
+    if not run.keeps_finished:
+        return None
+    run.wraps_up = True
+    sink.close()
+    choice = sink.choose(index)
+    if not choice.kept:
+        return None
+    made = len(choice.candidates) or len(choice.kept)
+    run.warn(f"It was interrupted: {made} of {len(run.spec.seeds)} pictures were finished by then.")
+    return finish_kept(run, choice)
 
 
 def cut_kept(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> SelectedPictures:

@@ -11,12 +11,12 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.services import create_file, link_inputs
 from api.images.candidates import candidates_context
-from api.images.finishing import finish_kept
+from api.images.finishing import choose_finished, finish_kept
 from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
 from api.images.output_sinks import OutputSink, SelectedPictures
-from api.images.pictures import Output, Picture, Run, discard, open_request, open_sink, picture_provenance, save
+from api.images.pictures import Output, Picture, Run, discard, file_notes, open_request, open_sink, save
 from api.images.rendering import render_image
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import Source, link_sources, set_tags
@@ -68,7 +68,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
             run_results = make_pictures(batch, requests, sink)
             for index, (run, run_result) in enumerate(zip(batch, run_results, strict=True)):
                 if run.cancelled:
-                    yield Stopped(run)
+                    yield end_stopped(run, sink, index)
                 elif isinstance(run_result, DarkroomError):
                     yield Failed(run, run_result)
                 else:
@@ -123,9 +123,18 @@ def runs_in_session(spec: Txt2ImgSpec) -> bool:
 def finish(run: Run, choice: SelectedPictures) -> Outcome:
     """An error is this job's own."""
     try:
-        return save(run, finish_kept(run, choice), picture_provenance(run.spec))
+        return save(run, finish_kept(run, choice), file_notes(run.spec))
     except DarkroomError as error:
         return Failed(run, error)
+
+
+def end_stopped(run: Run, sink: OutputSink, index: int) -> Outcome:
+    """An error is this job's own."""
+    try:
+        chosen = choose_finished(run, sink, index)
+    except DarkroomError as error:
+        return Failed(run, error)
+    return Stopped(run) if chosen is None else save(run, chosen, file_notes(run.spec))
 
 
 def make_pictures(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:

@@ -41,6 +41,8 @@ class SelectedPictures:
     """What is kept of one request, in the order in which it is told; with `best_of` all candidates beside it, as JSON."""
 
     kept: list[GeneratedPicture]
+    spares: list[GeneratedPicture] = field(default_factory=list)
+    """Candidates that come next, the best first, where one of these may be withheld."""
     candidates: list[JsonObject] = field(default_factory=list)
     ranking: JsonObject | None = None
     check: JsonObject | None = None
@@ -54,7 +56,8 @@ class OutputSink(Protocol):
 
     def close(self) -> None: ...
 
-    def choose(self, index: int) -> SelectedPictures: ...
+    def choose(self, index: int) -> SelectedPictures:
+        """Of those that were made: all, unless the request was stopped."""
 
     def __enter__(self) -> OutputSink: ...
 
@@ -94,22 +97,30 @@ class CollectAll:
                 self._scores.setdefault(key, {}).update(scores)
 
     def choose(self, index: int) -> SelectedPictures:
-        keys = [(index, number) for number in range(len(self._seeds[index]))]
+        keys = [key for number in range(len(self._seeds[index])) if (key := (index, number)) in self._pictures]
         return SelectedPictures(
             [GeneratedPicture(self._pictures[key], self._seeds[index][key[1]], self._scores.get(key, {})) for key in keys]
         )
 
 
 class BestOfN:
-    """Best of K for one request: `places` pictures are kept. Used as a context manager, which ends its thread.
+    """Best of K for one request: `places` pictures are kept, and `spares` held beside them. A context manager, which ends its thread.
 
     A judge whose model has no place beside the one that makes the pictures judges at the end, when that may be evicted: until
     then nothing is dropped that it has a say in.
     """
 
     def __init__(
-        self, judges: Sequence[Judge], prompt: str, seeds: Sequence[int], rank_by: RankBy, places: int, hooks: RunHooks
+        self,
+        judges: Sequence[Judge],
+        prompt: str,
+        seeds: Sequence[int],
+        rank_by: RankBy,
+        places: int,
+        hooks: RunHooks,
+        spares: int = 0,
     ) -> None:
+        self._held_places = places + spares
         self._prompt, self._seeds, self._rank_by, self._places, self._hooks = prompt, seeds, rank_by, places, hooks
         self._judges = {judge.criterion: judge for judge in judges}
         self._postponed: list[str] = []
@@ -190,7 +201,7 @@ class BestOfN:
             return
         with self._lock:
             judged = [seed for seed in self._held if seed in self._scores]
-            kept = still_eligible([Candidate(seed, self._scores[seed]) for seed in judged], self._rank_by, self._places)
+            kept = still_eligible([Candidate(seed, self._scores[seed]) for seed in judged], self._rank_by, self._held_places)
             for seed in set(judged) - kept:
                 del self._held[seed]
 
@@ -202,12 +213,13 @@ class BestOfN:
         places = rank([Candidate(seed, scores) for seed, scores in self._scores.items()], self._rank_by)
         if unranked := sum(place.score is None for place in places):
             self._hooks.warn(f"{unranked} of {len(places)} candidates could not be ranked.")
-        chosen = [place for place in places if place.candidate.seed in self._held][: self._places]
-        kept = [
+        chosen = [place for place in places if place.candidate.seed in self._held][: self._held_places]
+        held = [
             GeneratedPicture(self._held[place.candidate.seed], place.candidate.seed, dict(place.candidate.scores), place.rank)
             for place in chosen
         ]
-        return SelectedPictures(kept, [place.as_json() for place in places], summarize(places, self._rank_by))
+        kept, spares = held[: self._places], held[self._places :]
+        return SelectedPictures(kept, spares, [place.as_json() for place in places], summarize(places, self._rank_by))
 
     def _score_postponed(self) -> None:
         for name in list(self._postponed):

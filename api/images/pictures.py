@@ -20,11 +20,16 @@ from api.jobs.running import Failed, Finished, Outcome, RunningJob
 from api.runtime.input_pictures import open_input
 from api.safety.credentials.provenance import EDITED, GENERATED, Provenance, provenance_of
 from api.safety.output import write_picture
+from api.safety.pictures.policy import policy_of
+from config.catalog import get_catalog
 
 if TYPE_CHECKING:
     from api.images.backends.request import ImageRequest
 
 Run = RunningJob[Txt2ImgSpec]
+HASH_DIGITS = 10
+MOST_SPARES = 8
+"""Candidates that are held for the places of those that the check withholds: their pixels wait in memory."""
 
 
 @dataclass(frozen=True)
@@ -71,21 +76,33 @@ def open_sink(runs: Sequence[Run]) -> OutputSink:
     judges = make_judges([*deciding, *prompt_scores], hooks.warn_about, syntaxes) + make_judges(
         independent_criteria(deciding), say_nothing, syntaxes
     )
-    return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks)
+    spares = MOST_SPARES if policy_of(runs[0].owner_key) else 0
+    return BestOfN(judges, spec.prompt, spec.seeds, rank_by, spec.num_images, hooks, spares)
 
 
-def picture_provenance(spec: Txt2ImgSpec) -> Provenance | None:
-    """For the thread that runs models."""
-    return provenance_of(spec, EDITED if isinstance(spec, Img2ImgSpec) else GENERATED)
+@dataclass(frozen=True)
+class FileNotes:
+    """What the files of a request's pictures carry beside the request."""
+
+    provenance: Provenance | None
+    model_hash: str = ""
+    """The first digits of the model file's SHA-256 (AutoV2), by which A1111 and others know it; '' where it isn't known."""
 
 
-def save(run: Run, choice: SelectedPictures, provenance: Provenance | None) -> Outcome:
+def file_notes(spec: Txt2ImgSpec) -> FileNotes:
+    """Asks the database: for the thread that runs models."""
+    entry = get_catalog().find_model(spec.model_id)
+    provenance = provenance_of(spec, EDITED if isinstance(spec, Img2ImgSpec) else GENERATED)
+    return FileNotes(provenance, entry.sha256[:HASH_DIGITS] if entry else "")
+
+
+def save(run: Run, choice: SelectedPictures, notes: FileNotes) -> Outcome:
     """For any thread."""
     pictures: list[Picture] = []
     try:
         with run.measure("save"):
             for index, made in enumerate(choice.kept):
-                pictures.append(Picture(save_picture(run, made, provenance), made, index))
+                pictures.append(Picture(save_picture(run, made, notes), made, index))
     except DiskFull:
         remove(pictures)
         return Failed(run, DarkroomError("disk_full", 507, "The disk is full; the pictures could not be kept."))
@@ -95,14 +112,16 @@ def save(run: Run, choice: SelectedPictures, provenance: Provenance | None) -> O
     return Finished(run, Output(run.spec, pictures, choice))
 
 
-def save_picture(run: Run, made: GeneratedPicture, provenance: Provenance | None) -> storage.WrittenFile:
+def save_picture(run: Run, made: GeneratedPicture, notes: FileNotes) -> storage.WrittenFile:
     from api.images.metadata import encode_image
 
     spec = run.spec
     described = {**spec.to_json(), "seed": made.seed, "job": str(run.id), "scores": made.scores}
+    if notes.model_hash:
+        described["model_hash"] = notes.model_hash
     carried = described if settings.IMAGE_METADATA else None
     data = encode_image(made.picture, spec.output_format, carried, run.warn, spec.output_quality)
-    return write_picture(data, made.picture, spec.output_format, provenance)
+    return write_picture(data, made.picture, spec.output_format, notes.provenance)
 
 
 def discard(output: Output) -> None:

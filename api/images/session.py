@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from api.errors import DarkroomError, DeviceFault
-from api.images.finishing import finish_kept, uses_other_models
+from api.images.finishing import choose_finished, finish_kept, uses_other_models
 from api.images.hooks import RunHooks
 from api.images.output_sinks import OutputSink, SelectedPictures
-from api.images.pictures import Run, discard, open_request, open_sink, picture_provenance, save
+from api.images.pictures import Run, discard, file_notes, open_request, open_sink, save
 from api.images.spec import TEXT_TO_IMAGE
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
@@ -71,7 +71,7 @@ class ActiveJob:
             if isinstance(self.task.result, DarkroomError):
                 return Failed(self.run, self.task.result)
             if not self.task.result or self.run.cancelled:
-                return Stopped(self.run)
+                return choose_finished(self.run, self.sink, 0) or Stopped(self.run)
             self.sink.close()
             return finish_kept(self.run, self.sink.choose(0))
 
@@ -151,10 +151,10 @@ class ImageSession(Session):
         chosen = job.choose()
         if not isinstance(chosen, SelectedPictures):
             return [chosen]
-        provenance = picture_provenance(job.run.spec)
+        notes = file_notes(job.run.spec)
         if self.savers is None:
-            return [save(job.run, chosen, provenance)]
-        self.saving.append((job.run, self.savers.submit(save, job.run, chosen, provenance)))
+            return [save(job.run, chosen, notes)]
+        self.saving.append((job.run, self.savers.submit(save, job.run, chosen, notes)))
         return []
 
     def saved(self) -> Iterator[Outcome]:

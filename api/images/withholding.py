@@ -12,14 +12,20 @@ from api.safety.pictures.checking import check_pictures, content_filtered
 
 
 def withhold(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> SelectedPictures:
-    """Without those that are withheld, which its `check` names. For the thread that runs models.
+    """Without those that are withheld, which its `check` names; of candidates the next best take their places. For the thread that runs
+    models.
 
     Raises DarkroomError where none is left (content_filtered), or the check can't be made.
     """
-    policy, findings = check_pictures(run, [made.picture for made in choice.kept])
+    tried, spares = list(choice.kept), list(choice.spares)
+    policy, findings = check_pictures(run, [made.picture for made in tried])
     if policy is None or findings is None:
         return choice
-    pairs = list(zip(choice.kept, findings, strict=True))
+    while spares and (missing := sum(finding.is_withheld for finding in findings) - (len(tried) - len(choice.kept))):
+        more, spares = spares[:missing], spares[missing:]
+        findings += check_pictures(run, [made.picture for made in more])[1] or []
+        tried += more
+    pairs = list(zip(tried, findings, strict=True))
     kept = [made for made, finding in pairs if not finding.is_withheld]
     if not kept:
         raise content_filtered(findings)
@@ -29,7 +35,12 @@ def withhold(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> Selected
         if finding.is_withheld
     ]
     if withheld:
-        run.warn(
-            f"{len(withheld)} of {len(pairs)} pictures withheld by this server's check of pictures; `picture_check` says which."
-        )
-    return replace(choice, kept=kept, check={**policy.as_json(), "withheld": withheld})
+        warn(run, len(withheld), len(pairs), replaced=len(pairs) - len(choice.kept))
+    return replace(choice, kept=kept, spares=[], check={**policy.as_json(), "withheld": withheld})
+
+
+def warn(run: RunningJob[Txt2ImgSpec], withheld: int, checked: int, *, replaced: int) -> None:
+    instead = "" if not replaced else " The next best candidates were taken in their places."
+    run.warn(
+        f"{withheld} of {checked} pictures withheld by this server's check of pictures; `picture_check` says which.{instead}"
+    )

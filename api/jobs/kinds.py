@@ -61,6 +61,10 @@ class JobKind(Generic[S]):
         """What of a request will have no effect, in sentences: known when it is submitted, and told from then on."""
         return ()
 
+    def has_written(self, owner_key: str, text: str) -> bool:
+        """Whether a job of this kind has answered its owner with this text, which a request then may say of itself (`claimed_texts`)."""
+        return False
+
     def open_session(self, spec: S) -> "Session[S] | None":
         """For jobs that are worked on in steps, together: called with the request of the first job of a batch key."""
         return None

@@ -63,6 +63,9 @@ class Job(models.Model):
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    keeps_finished = models.BooleanField(
+        null=True, editable=False, help_text="Whether who cancelled it wants what was finished of it by then."
+    )
     event_sequence = models.PositiveIntegerField(default=0)
 
     created_at = models.DateTimeField(db_default=Now())

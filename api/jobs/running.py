@@ -13,6 +13,7 @@ from api.errors import DarkroomError
 from api.jobs.errors import JobCancelled
 from api.jobs.models import Job
 from api.json_types import JsonObject
+from api.previews import Preview
 from api.specs import Spec
 
 S = TypeVar("S", bound=Spec)
@@ -25,7 +26,7 @@ class ProgressReport:
 
     progress: JsonObject
     preview: bytes | None = None
-    """A small JPEG."""
+    """A small JPEG; a `Preview` where it is known which of the job's pictures it shows."""
 
     def after(self, earlier: "ProgressReport | None") -> "ProgressReport":
         """This one in place of `earlier`, which nobody was told; a preview stays until there is a newer one."""
@@ -36,7 +37,8 @@ class ProgressReport:
         """Type and data."""
         if self.preview is None:
             return "progress", self.progress
-        return "preview", {**self.progress, "preview": as_data_url(self.preview)}
+        of = {"number": self.preview.number} if isinstance(self.preview, Preview) else {}
+        return "preview", {**self.progress, "preview": as_data_url(self.preview), **of}
 
 
 def as_data_url(jpeg: bytes) -> str:
@@ -71,6 +73,8 @@ class RunningJob(Generic[SpecT]):
         self.cancel_asked = threading.Event()
         self.interrupted = interrupted or threading.Event()  # the worker must stop: hand the job back
         self.last_activity = time.monotonic()
+        self.wraps_up = False
+        """Its cancellation was met: what is left to do is to keep what is finished."""
         self.step_reached = 0, 0
         """The last step that was reported, and of how many."""
         self.watched = False
@@ -100,7 +104,13 @@ class RunningJob(Generic[SpecT]):
     @property
     def cancelled(self) -> bool:
         """Whether the work should stop: its cancellation was asked for, the worker must end, or the lease is lost."""
-        return self.cancel_asked.is_set() or self.interrupted.is_set() or self.ended
+        is_asked = self.cancel_asked.is_set() and not self.wraps_up
+        return is_asked or self.interrupted.is_set() or self.ended
+
+    @property
+    def keeps_finished(self) -> bool:
+        """Whether who cancelled it wants what was finished of it by then. Asks the database."""
+        return self.cancel_asked.is_set() and Job.objects.filter(pk=self.id, keeps_finished=True).exists()
 
     def raise_if_cancelled(self) -> None:
         if self.cancelled:

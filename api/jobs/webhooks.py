@@ -97,3 +97,25 @@ def register_default(default: DefaultWebhook) -> None:
 
 def default_webhook(owner_key: str) -> Webhook | None:
     return _default(owner_key)
+
+
+# ---------------------------------------------------------------- what was not delivered
+
+UndeliveredCount = Callable[[], dict[str, int]]
+
+
+def no_deliveries() -> dict[str, int]:
+    return {}
+
+
+_count: UndeliveredCount = no_deliveries
+
+
+def register_count(count: UndeliveredCount) -> None:
+    """`count` gives the number of events that wait, and of those that were given up, by what became of them."""
+    global _count
+    _count = count
+
+
+def count_undelivered() -> dict[str, int]:
+    return _count()

@@ -31,6 +31,7 @@ def network_entry(row: LibraryFile) -> ModelEntry:
         licence=row.licence or UNKNOWN_LICENCE,
         source=SOURCE,
         parameters=row.parameters,
+        sha256=row.sha256,
         memory=2 * row.parameters or row.size,
     )
 
@@ -55,6 +56,7 @@ def checkpoint_entry(row: LibraryFile) -> ModelEntry:
         default_steps=usual.steps,
         default_guidance_scale=usual.guidance_scale,
         parameters=row.parameters,
+        sha256=row.sha256,
         memory=row.size if row.path.lower().endswith(GGUF) else 2 * row.parameters or row.size,
     )
 

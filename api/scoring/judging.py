@@ -19,6 +19,7 @@ from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, raise_if_unwanted, report_to
 from api.safety.credentials.provenance import Provenance, provenance_of_overlay
 from api.safety.output import write_picture
+from api.safety.pictures.checking import may_come_back
 from api.scoring.scorers import UnknownScorer, find_backend, get_scorer
 from api.scoring.spec import LayoutSpec, ScoreItem
 from api.specs import as_json
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 Run = RunningJob[LayoutSpec]
+OVERLAY = "overlay"
+"""What it is called in sentences."""
 MOST_AT_ONCE = 32
 
 
@@ -126,6 +129,12 @@ def judge_picture(run: Run, scorer: "PageScorer", items: Sequence[ScoreItem]) ->
     with run.measure("score"):
         verdicts = scorer.score(picture, [make_layout(item) for item in items])
     share = (time.monotonic() - started) / len(items)
+    if (
+        picture is not None
+        and any(verdict.seen is not None for verdict in verdicts)
+        and not may_come_back(run, picture, OVERLAY)
+    ):
+        verdicts = [replace(verdict, seen=None) for verdict in verdicts]
     provenance = provenance_of_overlay(run.spec, items[0].image)
     return [Judged(item, verdict, None, share, provenance=provenance) for item, verdict in zip(items, verdicts, strict=True)]
 

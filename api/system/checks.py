@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.core.files.storage import InvalidStorageError
+from django.http.request import validate_host
 from django.urls import URLPattern, URLResolver
 from rest_framework.views import APIView
 
@@ -349,10 +350,28 @@ def check_access() -> Iterator[CheckMessage]:
         if not is_origin(origin):
             hint = "An origin is a scheme, a host and at most a port: https://app.example.com; no path, no '*'."
             yield Error(f"CORS_ORIGINS has {origin!r}, which is no origin.", hint=hint, id="darkroom.E013")
+    if settings.PUBLIC_URL:
+        yield from public_url_messages(settings.PUBLIC_URL)
     prefix = settings.MEDIA_ACCEL_PREFIX
     if prefix and not prefix.startswith("/"):
         hint = "Set it to the proxy's internal location, for example /protected/."
         yield Error(f"MEDIA_ACCEL_PREFIX must begin with '/', not {prefix!r}.", hint=hint, id="darkroom.E014")
+
+
+def public_url_messages(url: str) -> Iterator[CheckMessage]:
+    if not is_origin(url):
+        hint = "It is a scheme, a host and at most a port: https://pictures.example.com."
+        yield Error(f"PUBLIC_URL is {url!r}, which is no address that links can begin with.", hint=hint, id="darkroom.E068")
+        return
+    host = urlsplit(url).hostname or ""
+    if is_loopback(host):
+        hint = "Set it to the address by which the receivers of webhooks reach this server, or unset it."
+        yield Warning(
+            f"PUBLIC_URL is {url}: links in webhooks lead to the receivers' own machines.", hint=hint, id="darkroom.W068"
+        )
+    elif not validate_host(host, settings.ALLOWED_HOSTS):
+        message = f"PUBLIC_URL is {url}, and ALLOWED_HOSTS has no {host}: whoever follows a webhook's link is refused (400)."
+        yield Warning(message, hint=f"Add {host} to ALLOWED_HOSTS.", id="darkroom.W069")
 
 
 def is_loopback(host: str) -> bool:

@@ -25,6 +25,7 @@ from api.files.storage import media_folder
 from api.jobs.disk import disk_usage
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from api.jobs.webhooks import count_undelivered
 from api.system.counters import BUCKETS, count_ended_jobs
 from api.system.models import JobCounter
 from api.system.selectors import live_workers, queue_length
@@ -67,6 +68,7 @@ class ServerCollector(Collector):
         yield from queue_metrics()
         yield from history_metrics()
         yield from worker_metrics()
+        yield webhook_metric()
         yield labelled("darkroom_disk_free_bytes", "Free where each folder is.", "folder", free_bytes())
 
 
@@ -119,6 +121,12 @@ def worker_metrics() -> Iterator[Metric]:
         "model_id",
         spare,
     )
+
+
+def webhook_metric() -> GaugeMetricFamily:
+    """Those that were delivered are left out: counting them would read all of the table."""
+    description = "Webhooks' events that wait to be delivered, and those that were given up, as long as they are listed."
+    return labelled("darkroom_webhook_deliveries", description, "status", count_undelivered())
 
 
 def free_bytes() -> dict[str, float]:

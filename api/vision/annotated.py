@@ -16,6 +16,7 @@ from api.json_types import JsonObject
 from api.runtime.picture_rows import record_picture
 from api.safety.credentials.provenance import ANNOTATED, provenance_of
 from api.safety.output import write_picture
+from api.safety.pictures.checking import may_come_back
 from api.specs import Spec
 from api.vision.overlays import ANNOTATED_FORMAT, Annotation, draw_annotations, encode_annotated
 
@@ -46,8 +47,12 @@ class AnnotatingKind(JobKind[S]):
         return describe_annotated(job.result)
 
 
-def keep_annotated(run: RunningJob[Spec], picture: Image.Image, annotations: Sequence[Annotation]) -> storage.WrittenFile:
-    """The annotated picture on disk, before its row. Raises DarkroomError."""
+def keep_annotated(
+    run: RunningJob[Spec], picture: Image.Image, annotations: Sequence[Annotation]
+) -> storage.WrittenFile | None:
+    """The annotated picture on disk, before its row; None where the check of pictures withholds it. Raises DarkroomError."""
+    if not may_come_back(run, picture, "annotated picture"):
+        return None
     provenance = provenance_of(run.spec, ANNOTATED)
     with run.measure("save"):
         annotated = draw_annotations(picture, annotations)
@@ -58,7 +63,7 @@ def keep_annotated(run: RunningJob[Spec], picture: Image.Image, annotations: Seq
 
 
 def record_annotated(job: Job, file: storage.WrittenFile | None, source: str) -> JsonObject:
-    """Makes its row, and gives what belongs into the job's result; nothing where none was asked for."""
+    """Makes its row, and gives what belongs into the job's result; nothing where none is kept."""
     return {"annotated": record_picture(job, file, origin=ORIGIN, source=source)} if file else {}
 
 

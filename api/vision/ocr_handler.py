@@ -110,5 +110,5 @@ def read_job(run: Run, read: Any) -> Outcome:
     return Finished(run, Read(picture.width, picture.height, lines, annotated))
 
 
-def annotate(run: Run, picture: Image.Image, lines: Sequence[TextLine]) -> storage.WrittenFile:
+def annotate(run: Run, picture: Image.Image, lines: Sequence[TextLine]) -> storage.WrittenFile | None:
     return keep_annotated(run, picture, [Annotation(points=line.polygon, label=line.text, score=line.score) for line in lines])

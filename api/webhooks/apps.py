@@ -7,7 +7,9 @@ class WebhooksConfig(AppConfig):
     verbose_name = "Webhooks"
 
     def ready(self) -> None:
-        from api.jobs.webhooks import register_default
+        from api.jobs.webhooks import register_count, register_default
+        from api.webhooks.deliveries import count_undelivered
         from api.webhooks.settings_of_keys import defaults
 
         register_default(defaults.of)
+        register_count(count_undelivered)

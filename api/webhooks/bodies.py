@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from urllib.parse import urljoin
 
+from django.conf import settings
 from rest_framework.renderers import JSONRenderer
 
 from api.jobs.api.serializers import JobSerializer, to_time
@@ -26,6 +27,8 @@ class Origin(str):
 
 
 def body_of(job: Job, origin: str) -> str:
+    """`origin`: the address by which its request reached this server, which need not be one that the receiver can reach."""
+    origin = settings.PUBLIC_URL or origin
     context = {"request": Origin(origin) if origin else None}
     return as_text(JobSerializer(job, context=context).data)
 

@@ -97,6 +97,15 @@ def take(ids: Sequence[uuid.UUID]) -> list[Delivery]:
     return taken
 
 
+def count_undelivered() -> dict[str, int]:
+    """By status. What is in the outbox is pending, too, whether it becomes a delivery or not."""
+    counts = {
+        status: Delivery.objects.filter(status=status).count() for status in (Status.PENDING, Status.FAILED, Status.STOPPED)
+    }
+    counts[Status.PENDING] += JobEnding.objects.filter(dispatched=False).count()
+    return {status.value: count for status, count in counts.items()}
+
+
 # ---------------------------------------------------------------- what came of it
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from api.images.handler import Img2Img, Txt2Img
 from api.images.output_sinks import GeneratedPicture, SelectedPictures
-from api.images.pictures import Run, picture_provenance, save
+from api.images.pictures import Run, file_notes, save
 from api.images.spec import Txt2ImgSpec
 from api.jobs.kinds import Session
 from api.jobs.running import Finished, Outcome
@@ -31,7 +31,7 @@ class QuickTxt2Img(Txt2Img):
         for run in batch:
             size = (run.spec.width, run.spec.height)
             made = [GeneratedPicture(Image.new("RGB", size, "teal"), seed) for seed in run.spec.seeds]
-            yield save(run, SelectedPictures(made), picture_provenance(run.spec))
+            yield save(run, SelectedPictures(made), file_notes(run.spec))
 
 
 class QuickImg2Img(QuickTxt2Img, Img2Img):

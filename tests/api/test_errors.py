@@ -58,6 +58,14 @@ def test_the_missing_slash_is_named(client: Client) -> None:
     assert body["detail"] == "There is nothing at this address. Write it with a slash at the end: /api/txt2img/"
 
 
+def test_a_model_whose_name_ends_in_a_slash_is_told_without_it(client: Client) -> None:
+    """The address takes any name, with slashes in it too."""
+    told = client.get("/v1/models/starter/").json()["error"]
+    assert told["code"] == "model_not_found"
+    assert told["message"].endswith("Write it without the slash at the end: /v1/models/starter")
+    assert "slash" not in client.get("/v1/models/nothing/").json()["error"]["message"]
+
+
 def test_where_a_slash_does_not_help_none_is_advised(client: Client) -> None:
     assert problem(client.get("/api/txt3img"), 404)["detail"] == "There is nothing at this address."
 

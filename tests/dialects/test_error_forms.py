@@ -29,7 +29,7 @@ def test_other_servers_are_spoken_outside_of_api_and_our_own_inside() -> None:
         "/hf/zero-shot-image-classification", "/hf/models/<path:model_id>",
         "/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/detection",
         "/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images",
-        "/sdapi/v1/interrogate", "/sdapi/v1/reload-checkpoint", "/sdapi/v1/unload-checkpoint",
+        "/sdapi/v1/interrogate", "/sdapi/v1/reload-checkpoint", "/sdapi/v1/unload-checkpoint", "/controlnet/detect",
         "/hf/models/<path:model_id>/v1/chat/completions",
     }  # fmt: skip
     assert all(address.startswith("/api/") for address, view in all_dialects() if issubclass(view, SubmitView))

@@ -70,6 +70,7 @@ BODIES: dict[str, Any] = {
     "sdapi/v1/img2img": {**PICTURE, "init_images": [picture()]},
     "sdapi/v1/extra-single-image": {"image": picture(), "upscaler_1": "Lanczos"},
     "sdapi/v1/extra-batch-images": {"imageList": [{"data": picture(), "name": "a"}], "upscaler_1": "Lanczos"},
+    "controlnet/detect": {"controlnet_module": "canny", "controlnet_input_images": [picture()]},
     "sdapi/v1/interrogate": {"image": picture()},
     "sdapi/v1/reload-checkpoint": {},
     "sdapi/v1/unload-checkpoint": {},

@@ -1,5 +1,6 @@
 """The check of finished pictures: what is withheld is no file, is sent to nobody, and the job says so."""
 
+import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from api.safety.backends.classify import classify, parts_of, run_classifier, squ
 from api.safety.checks import picture_check_messages
 from api.safety.models import KeyChecks
 from api.safety.pictures.policy import PicturePolicy, policy_of
+from tests.api.bodies import png
 from tests.safety.tiny_classifiers import TYPES, build_classifier
 from tests.vision.conftest import ASYNC, work
 
@@ -158,6 +160,40 @@ def test_edited_and_enlarged_pictures_are_checked_too(run: Run, settings: Any) -
     ]
     assert [job.error["code"] for job in jobs] == ["content_filtered"] * 4  # type: ignore[index]
     assert len(media_files(settings)) == before
+
+
+@DATABASE
+def test_of_candidates_the_next_best_takes_the_place_of_one_that_is_withheld(
+    run: Run, loader: ModelLoader, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best candidate and the third are withheld, whatever the classifier would say of them."""
+    request = {"prompt": "a lake", "seed": 1, "num_images": 2, "best_of": 5, "rank_by": "aesthetic"}
+    candidates = run(**request).result["candidates"]  # type: ignore[index]
+    ranked = [one["seed"] for one in sorted(candidates, key=lambda one: one["rank"])]
+    free = {one["seed"]: one for one in run(**{**request, "num_images": 5}).result["images"]}  # type: ignore[index]
+    bad = [open_image(StoredFile.objects.get(pk=free[ranked[place]]["id"])).tobytes() for place in (0, 2)]
+
+    def found(loader: Any, model_id: str, pictures: Any, on_progress: Any) -> list[dict[str, float]]:
+        return [{"nsfw": float(picture.tobytes() in bad)} for picture in pictures]
+
+    monkeypatch.setattr("api.safety.backends.classify.classify", found)
+    settings.PICTURE_CHECK = True
+    job = run(**request)
+    assert [image["seed"] for image in job.result["images"]] == [ranked[1], ranked[3]]  # type: ignore[index]
+    assert [one["seed"] for one in job.result["picture_check"]["withheld"]] == [ranked[0], ranked[2]]  # type: ignore[index]
+    assert job.warnings[-1].endswith("The next best candidates were taken in their places.")
+
+
+@DATABASE
+def test_maps_and_what_is_drawn_over_a_picture_are_checked(run: Run, settings: Any) -> None:
+    """A map has nothing else; a verdict is told without its overlay."""
+    settings.PICTURE_CHECK, settings.PICTURE_CHECK_THRESHOLD = True, 0.0
+    page = base64.b64encode(png()).decode()
+    assert run("/api/preprocess/", image=page, kind="grey").error["code"] == "content_filtered"  # type: ignore[index]
+    judged = run("/api/score/", image=page)
+    assert judged.status == "succeeded"
+    assert "The overlay was withheld by this server's check of pictures" in " ".join(judged.warnings)
+    assert not GeneratedImage.objects.exists()
 
 
 @DATABASE

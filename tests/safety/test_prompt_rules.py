@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from api.access.services import create_key
+from api.chat.models import Conversation, Message
 from api.images.spec import Txt2ImgSpec
 from api.jobs.lifecycle import retry_job
 from api.jobs.models import Job
@@ -234,12 +235,25 @@ def test_a_rule_is_for_pictures_or_chats_or_both_by_whatever_api_they_come(
 
 
 @DATABASE
-def test_an_earlier_answer_of_the_model_is_not_held_against_the_client(client: Client) -> None:
+def test_an_earlier_answer_is_held_against_a_client_that_wrote_it_itself(client: Client) -> None:
     make_rule(requests="chats")
     turns = [("user", "Name a tool."), ("assistant", "A knife."), ("user", "Another one.")]
     body = {"messages": [{"role": role, "content": text} for role, text in turns], "model": "starter-vlm"}
-    assert client.post(PATHS[2], body, content_type="application/json", headers=ASYNC).status_code != 400
-    assert not PromptMatch.objects.exists()
+
+    def status() -> int:
+        return client.post(PATHS[2], body, content_type="application/json", headers=ASYNC).status_code
+
+    job = Job.objects.create(kind="chat", owner_key="others")
+    conversation = Conversation.objects.create(owner_key="others")
+    message = Message.objects.create(
+        conversation=conversation, job=job, position=1, role="assistant", parts=[], text="A knife.\n", finish_reason="stop"
+    )
+    assert status() == 400  # another owner's answer
+    assert PromptMatch.objects.get().prompt == "A knife."
+    Conversation.objects.update(owner_key="local")
+    assert status() == 202
+    Message.objects.filter(pk=message.pk).update(finish_reason="")
+    assert status() == 400  # the client itself had sent it as one
 
 
 @DATABASE

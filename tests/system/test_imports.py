@@ -23,6 +23,7 @@ EVERYBODYS = {
     "catalog",
     "errors",
     "ip_addresses",
+    "previews",
     "specs",
     "spec_serializers",
     "model_files",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -12,10 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.access.services import create_key
 from api.jobs import lifecycle
+from api.jobs.identifiers import uuid7
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from api.jobs.store import outbox
 from api.system.counters import count_ended_jobs
+from api.webhooks.models import Delivery
 from tests.jobs.conftest import at_once
 from tests.system.conftest import MakeJob, bearer
 
@@ -39,6 +42,18 @@ def end(job: Job, status: Status = Status.SUCCEEDED, *, seconds: float | None = 
         Job.objects.filter(pk=job.pk).update(started_at=Now() - timedelta(seconds=seconds))
     with transaction.atomic():
         lifecycle.end_job(job, status, None, from_status=Status.QUEUED)
+
+
+def test_webhooks_that_wait_and_those_that_were_given_up_are_counted(client: Client, make_job: MakeJob) -> None:
+    for status, count in (("pending", 2), ("failed", 1), ("delivered", 3)):
+        for _ in range(count):
+            Delivery.objects.create(job_id=uuid7(), owner_key="a", url="http://a", event="completed", body="{}", status=status)
+    hook: Any = {"url": "http://a", "events": ["completed"], "origin": ""}
+    job = make_job()
+    Job.objects.filter(pk=job.pk).update(webhook=hook)
+    end(Job.objects.get(pk=job.pk))
+    counts = {status: value(client, "darkroom_webhook_deliveries", status=status) for status in Delivery.Status.values}
+    assert counts == {"pending": 3, "failed": 1, "stopped": 0, "delivered": None}
 
 
 def test_it_is_prometheus_text(client: Client) -> None:

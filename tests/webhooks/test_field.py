@@ -66,6 +66,14 @@ def test_a_form_has_it_as_text(client: Client, path: str) -> None:
         assert reply.json()["webhook"] == {"url": URL, "events": ["completed"]}
 
 
+@pytest.mark.parametrize("path", ["/api/score/", "/score"])
+def test_null_in_a_form_is_none(client: Client, path: str) -> None:
+    """As in JSON; it is no URL."""
+    reply = client.post(path, {"image": base64.b64encode(png()).decode(), "webhook": "null"}, headers=ASYNC)
+    assert reply.status_code == 202, reply.content
+    assert Job.objects.get().webhook is None
+
+
 def test_a_url_alone_hears_of_the_end(client: Client) -> None:
     assert post(client, "/api/txt2img/", webhook=URL).json()["webhook"] == {"url": URL, "events": ["completed"]}
 

@@ -51,6 +51,16 @@ def test_a_finished_job_is_sent_signed_as_the_api_shows_it(
     assert (delivery.answers[0]["status"], delivery.answers[0]["text"]) == (200, "thanks")
 
 
+def test_links_begin_with_the_address_that_receivers_reach(
+    finish: Finish, reader: WebhookReader, receiver: Receiver, settings: Any
+) -> None:
+    settings.PUBLIC_URL = "https://pictures.example"
+    jobs = [finish(origin=origin) for origin in ("http://127.0.0.1:8000", "")]
+    turn_until(reader, ended(2))
+    links = {json.loads(body)["links"]["self"] for _, _, body in receiver.heard}
+    assert links == {f"https://pictures.example/api/jobs/{job.pk}/" for job in jobs}
+
+
 def test_another_secret_does_not_verify_it(finish: Finish, reader: WebhookReader, receiver: Receiver) -> None:
     secret_of("alice")
     finish()

@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from api.json_types import JsonObject
 from api.problems import FieldError, Problem, field_errors
 
-PREFIXES = ("/sdapi/", "/internal/")
+PREFIXES = ("/sdapi/", "/internal/", "/controlnet/")
 BAD_SAMPLER, NO_PICTURE, BAD_PICTURE = "bad_sampler", "no_init_image", "bad_picture"
 STATUSES = {BAD_SAMPLER: 400, NO_PICTURE: 404, BAD_PICTURE: 500}
 TEXTS = {BAD_SAMPLER: "Sampler not found", NO_PICTURE: "Init image not found", BAD_PICTURE: "Invalid encoded image"}
@@ -62,7 +62,7 @@ def renamed(detail: object, names: Mapping[str, str]) -> object:
 
 
 def is_picture(field: str) -> bool:
-    return field in ("image", "mask") or (field.startswith("control.") and field.endswith(".image"))
+    return field in ("image", "mask") or (field.startswith(("control.", "ip_adapter.")) and field.endswith(".image"))
 
 
 def rename(field: str, names: Mapping[str, str]) -> str:

@@ -6,9 +6,7 @@ With the upscaler "None", which is the default, pictures come back as they are, 
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,24 +17,16 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from api.dialects.a1111 import options
-from api.dialects.a1111.base import A1111Dialect
-from api.dialects.a1111.errors import BAD_PICTURE, RequestRefused, refusal, renamed
+from api.dialects.a1111.errors import RequestRefused, renamed
 from api.dialects.a1111.fields import LenientFields, PictureField, any_value, number, switch, text, whole
 from api.dialects.a1111.option_table import FORMAT, FORMAT_NAMES
+from api.dialects.a1111.several import SeveralJobsView
 from api.dialects.a1111.upscalers import NONE, find_upscaler
-from api.errors import DarkroomError
-from api.files.errors import InvalidImage
 from api.files.models import StoredFile
-from api.files.services import read_file, resolve_image
+from api.files.services import read_file
 from api.images.upscaling.serializers import UpscaleSerializer
-from api.jobs.api.database_calls import in_thread_when_back
-from api.jobs.api.dialect import Accepted
-from api.jobs.api.submission import Submission, read_idempotency_key, read_preference
-from api.jobs.api.waiting import wait_until_final
-from api.jobs.lifecycle import cancel_job
+from api.jobs.api.submission import Submission
 from api.jobs.models import Job
-from api.jobs.states import Status
-from api.jobs.store import transitions
 from api.json_types import JsonObject
 
 BY_FACTOR, TO_SIZE = 0, 1
@@ -92,15 +82,11 @@ class BatchFields(ExtrasFields):
     )
 
 
-class ExtrasView(A1111Dialect):
+class ExtrasView(SeveralJobsView):
     """A subclass says which pictures a body has, and how they are given back."""
 
     thing = "picture"
     fields_class: ClassVar[type[ExtrasFields]]
-
-    def pictures(self) -> Sequence[tuple[str, str]]:
-        """Each with the name of the field that it came in."""
-        raise NotImplementedError
 
     def give_back(self, pictures: Sequence[str]) -> JsonObject:
         """`pictures`: base64."""
@@ -119,33 +105,7 @@ class ExtrasView(A1111Dialect):
         kept = [base64.b64encode(read_file(self.stored(field, sent))).decode() for field, sent in self.pictures()]
         return JsonResponse(self.answer_with(kept, ""))
 
-    def submit_all(self, request: Request) -> HttpResponseBase:
-        self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
-        key = read_idempotency_key(request)
-        jobs: list[Job] = []
-        try:
-            for place, submission in enumerate([self.enlarge(field, sent) for field, sent in self.pictures()]):
-                jobs.append(self.submit(submission, own_key(key, place)))
-        except DarkroomError:
-            for job in jobs if key is None else ():  # with a key they are found when it is sent again
-                cancel_job(job=job)
-            raise
-        return AllAccepted(self, jobs)
-
-    def parse(self, request: Request) -> Submission:
-        raise NotImplementedError  # `submit_all` does it
-
-    # ------------------------------------------------------------ one picture
-
-    def stored(self, field: str, sent: str) -> StoredFile:
-        """Raises RequestRefused."""
-        owner = self.principal
-        try:
-            return resolve_image(owner_key=owner.owner_key, value=sent, mode="RGBA", see_all=owner.is_staff)
-        except InvalidImage as error:
-            raise refusal(field, error.detail, BAD_PICTURE) from None
-
-    def enlarge(self, field: str, sent: str) -> Submission:
+    def submission_of(self, field: str, sent: str) -> Submission:
         """Raises RequestRefused."""
         file = self.stored(field, sent)
         try:
@@ -162,9 +122,6 @@ class ExtrasView(A1111Dialect):
             raise RequestRefused(renamed(error.detail, {"image": field, "output_format": FORMAT, **sides})) from None
 
     # ------------------------------------------------------------ the answer
-
-    def render(self, job: Job) -> HttpResponse:
-        return self.render_all([job])
 
     def render_all(self, jobs: Sequence[Job]) -> HttpResponse:
         pictures = [self.result(job, "base64")["images"][0]["image_base64"] for job in jobs]
@@ -214,42 +171,3 @@ def size_asked(body: Mapping[str, Any], file: StoredFile) -> JsonObject:
         if factor in (2, 3, 4):
             return {"scale": int(factor)}
     return {"width": int(file.width * factor), "height": int(file.height * factor)}
-
-
-def own_key(key: str | None, place: int) -> str | None:
-    """For each picture of a request the same key makes another one, always the same."""
-    return key and hashlib.sha256(f"{key} {place}".encode()).hexdigest()
-
-
-class AllAccepted(Accepted):
-    """Of a request that became several jobs: it is answered when the last of them has ended."""
-
-    dialect: ExtrasView
-
-    def __init__(self, dialect: ExtrasView, jobs: list[Job]) -> None:
-        super().__init__(dialect, jobs[0], may_cancel=False)
-        self.jobs = jobs
-
-    @property
-    def needs_no_wait(self) -> bool:
-        return all(job.is_final for job in self.jobs) or not self.dialect.preference.seconds
-
-    def answer(self) -> HttpResponseBase:
-        """What went wrong with one of them is told of all."""
-        unfit = [job for job in self.jobs if job.is_final and job.status != Status.SUCCEEDED]
-        unfit += [job for job in self.jobs if not job.is_final]
-        return self.finish(self.dialect.answer(unfit[0]) if unfit else self.dialect.render_all(self.jobs))
-
-    def answer_as_it_stands(self) -> HttpResponseBase:
-        for place, job in enumerate(self.jobs):
-            found = transitions.find_job(job.pk)
-            if found is None:  # it was deleted
-                job.status, job.error = Status.CANCELLED, None
-            self.jobs[place] = found or job
-        return self.answer()
-
-    async def wait(self) -> HttpResponseBase:
-        deadline = time.monotonic() + self.dialect.preference.seconds
-        for job in self.jobs:
-            await wait_until_final(job.pk, max(0.0, deadline - time.monotonic()))
-        return await in_thread_when_back(self.answer_as_it_stands)

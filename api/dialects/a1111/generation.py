@@ -1,9 +1,9 @@
 """`POST /sdapi/v1/txt2img` and `/sdapi/v1/img2img`: an ordinary job, told as A1111 does."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.http import HttpResponse, JsonResponse
 from rest_framework.exceptions import ValidationError
@@ -24,7 +24,10 @@ from api.images.prompt_requests import LENIENT
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
+from api.jobs.states import Status
 from api.strict import LONGEST_NAME, MOST_NAMED, nearest
+
+INTERRUPTED = "It was interrupted before a picture was finished."
 
 
 class GenerationView(A1111Dialect):
@@ -64,7 +67,16 @@ class GenerationView(A1111Dialect):
         return submission
 
     def render(self, job: Job) -> HttpResponse:
-        images = self.result(job, "base64")["images"]
+        return self.tell(job, self.result(job, "base64")["images"])
+
+    def render_failure(self, job: Job) -> HttpResponse:
+        """An interrupted generation is none that failed: A1111 gives back what there is of it."""
+        if job.status != Status.CANCELLED:
+            return super().render_failure(job)
+        job.warnings = [*job.warnings, INTERRUPTED]
+        return self.tell(job, [])
+
+    def tell(self, job: Job, images: Sequence[Mapping[str, Any]]) -> HttpResponse:
         sent = [image["image_base64"] for image in images if image["image_base64"]] if self.body["send_images"] else []
         info = make_info(job, self.body, self.words, images)
         return JsonResponse({"images": sent, "parameters": make_echo(job, self.body), "info": info})

@@ -105,7 +105,7 @@ class PendingTasksView(A1111View):
 
 
 class StopView(A1111View):
-    """Ends the key's job under way, or the next one where none runs; its pictures are made together, so that none of them is left."""
+    """Ends the key's job under way, or the next one where none runs. Who waits for it gets the pictures that are finished."""
 
     required_scope = SUBMIT
     parser_classes = ANY_PARSERS
@@ -113,7 +113,7 @@ class StopView(A1111View):
     def post(self, request: Request) -> Response:
         job = current_job(self.principal)
         if job is not None:
-            cancel_job(job=job)
+            cancel_job(job=job, keeps_finished=True)
         return Response({})
 
 

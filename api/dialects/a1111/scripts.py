@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from api.catalog import CONTROLNET, is_entry_name
+from api.catalog import CONTROLNET, IP_ADAPTER, ModelEntry, is_entry_name
 from api.dialects.a1111.errors import refusal
 from api.dialects.a1111.translation import Translated
 from api.images.control.use import PREPROCESSORS
@@ -31,6 +31,9 @@ FAMILIES = {
     "invert": "invert",
 }
 """Our preprocessors by the first word of ControlNet's modules: softedge_pidinet, lineart_anime, invert (from white bg …)."""
+ADAPTER = "ip-adapter"
+"""What the names of its modules for image prompts begin with."""
+USUAL_WINDOW = {"guidance_start": 0, "guidance_end": 1}
 BALANCED = (None, 0, "Balanced", "ControlMode.BALANCED")
 BOTH = (None, "Both", "HiResFixOption.BOTH")
 NAMES = {
@@ -67,23 +70,50 @@ def asks_for_something(arguments: list[Any]) -> bool:
 
 def put_controls(result: Translated, script: str, units: list[Any]) -> None:
     controls: list[JsonObject] = []
+    image_prompts: list[JsonObject] = []
     for number, unit in enumerate(units):
         place = f"{FIELD}.{script}.args.{number}"
         if unit is not None and not isinstance(unit, Mapping):
             raise refusal(place, "Must be an object: a unit of ControlNet.")
         if unit is None or not is_enabled(unit):
             continue
-        result.names |= {f"control.{len(controls)}.{ours}": f"{place}.{theirs}" for ours, theirs in NAMES.items()}
-        controls.append(read_unit(result, unit, place))
+        reads_prompt = is_image_prompt(unit)
+        into, field = (image_prompts, "ip_adapter") if reads_prompt else (controls, "control")
+        result.names |= {f"{field}.{len(into)}.{ours}": f"{place}.{theirs}" for ours, theirs in NAMES.items()}
+        into.append(read_image_prompt(result, unit, place) if reads_prompt else read_unit(result, unit, place))
         for sentence in idle_parts(unit, has_hires=bool(result.body.get("enable_hr"))):
             result.warn(f"{place}.{sentence}")
-    if controls:
-        result.put(control=controls)
+        for name, usual in USUAL_WINDOW.items() if reads_prompt else ():
+            if unit.get(name) not in (None, usual):
+                result.warn(f"{place}.{name} has no effect: an image prompt acts at all steps.")
+    result.put(control=controls or None, ip_adapter=image_prompts or None)
 
 
 def is_enabled(unit: Mapping[str, Any]) -> bool:
     """Clients send "false", too."""
     return str(unit.get("enabled", True)).lower() not in ("false", "0", "none", "")
+
+
+def is_image_prompt(unit: Mapping[str, Any]) -> bool:
+    """By its module, which names what reads the picture; where it has none, by its model."""
+    module = str(unit.get("module") or "").strip().lower()
+    if module.startswith(ADAPTER):
+        return True
+    entry = find_steering(unit.get("model")) if module in NO_MODULE else None
+    return entry is not None and entry.task == IP_ADAPTER
+
+
+def read_image_prompt(result: Translated, unit: Mapping[str, Any], place: str) -> JsonObject:
+    module = str(unit.get("module") or "").lower()
+    if "face_id" in module or "faceid" in module:
+        detail = f"'{module[:LONGEST_SHOWN]}' reads faces, which nothing here does: take ip-adapter-auto."
+        raise refusal(f"{place}.module", detail, "unknown_module")
+    use = {
+        "image": read_picture(result, unit, place),
+        "model_id": read_model(result, unit.get("model"), place, IP_ADAPTER),
+        "weight": unit.get("weight"),
+    }
+    return {name: value for name, value in use.items() if value is not None}
 
 
 def read_unit(result: Translated, unit: Mapping[str, Any], place: str) -> JsonObject:
@@ -111,7 +141,7 @@ def read_picture(result: Translated, unit: Mapping[str, Any], place: str) -> Any
     return picture
 
 
-def read_module(module: Any, place: str) -> str | None:
+def read_module(module: Any, place: str, *, field: str = "module") -> str | None:
     name = str(module or "").strip().lower()
     if name in NO_MODULE:
         return None
@@ -120,22 +150,33 @@ def read_module(module: Any, place: str) -> str | None:
     if found is None:
         known = ", ".join(FAMILIES)
         detail = f"There is no preprocessor '{name[:LONGEST_SHOWN]}' here: send a map, with the module none. Known: {known}."
-        raise refusal(f"{place}.module", detail, "unknown_module")
+        raise refusal(f"{place}.{field}".strip("."), detail, "unknown_module")
     return found
 
 
-def read_model(result: Translated, model: Any, place: str) -> str | None:
+def read_model(result: Translated, model: Any, place: str, task: str = CONTROLNET) -> str | None:
     """None: chosen by what the map is of."""
-    name = str(model or "").partition(" [")[0].strip()
+    name = plain_name(model)
     if name.lower() in NO_MODULE:
         return None
-    names = [one for one in names_like(name) if is_entry_name(one)]
-    entry = find_entry(get_catalog().find_model, names)
+    entry = find_steering(model)
     if entry is not None:
-        return str(entry.id)
-    known = [one.id for one in get_catalog().of_task(CONTROLNET)] if result.entry.family in UNET_FAMILIES else []
-    detail = f"There is no ControlNet '{name[:LONGEST_SHOWN]}' here. Known: {', '.join(known[:20]) or 'none'}."
+        return entry.id
+    known = [one.id for one in get_catalog().of_task(task)] if result.entry.family in UNET_FAMILIES else []
+    what = "IP-Adapter" if task == IP_ADAPTER else "ControlNet"
+    detail = f"There is no {what} '{name[:LONGEST_SHOWN]}' here. Known: {', '.join(known[:20]) or 'none'}."
     raise refusal(f"{place}.model", detail, "unknown_model")
+
+
+def plain_name(model: Any) -> str:
+    """Without the hash behind it."""
+    return str(model or "").partition(" [")[0].strip()
+
+
+def find_steering(model: Any) -> ModelEntry | None:
+    names = [one for one in names_like(plain_name(model)) if is_entry_name(one)]
+    entry: ModelEntry | None = find_entry(get_catalog().find_model, names)
+    return entry
 
 
 def idle_parts(unit: Mapping[str, Any], *, has_hires: bool) -> Iterator[str]:

@@ -38,6 +38,7 @@ NAMES = {
     "mask_padding": "inpaint_full_res_padding",
     "inpaint_area": "inpaint_full_res",
     "fill": "inpainting_fill",
+    "ip_adapter": "alwayson_scripts.ControlNet.args",
     "control": "alwayson_scripts.ControlNet.args",
 }
 """Ours, and A1111's."""

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from api.dialects.a1111 import lists, server
+from api.dialects.a1111 import controlnet, lists, server
 from api.dialects.a1111.base import ListView
 from api.dialects.a1111.extras import ExtraBatchView, ExtraSingleView
 from api.dialects.a1111.generation import Img2ImgView, Txt2ImgView
@@ -27,6 +27,13 @@ LISTS = {
     "cmd-flags": server.cmd_flags,
     "memory": server.memory,
 }
+CONTROLNET = {
+    "version": controlnet.version,
+    "model_list": controlnet.model_list,
+    "module_list": controlnet.module_list,
+    "control_types": controlnet.control_types,
+    "settings": controlnet.unit_count,
+}
 REFRESHED = ("checkpoints", "vae", "loras", "embeddings")
 
 urlpatterns = [
@@ -44,6 +51,8 @@ urlpatterns = [
     *(path(f"sdapi/v1/refresh-{name}", server.RefreshView.as_view(), name=f"a1111-refresh-{name}") for name in REFRESHED),
     path("sdapi/v1/unload-checkpoint", server.UnloadView.as_view(), name="a1111-unload-checkpoint"),
     path("sdapi/v1/reload-checkpoint", server.ReloadView.as_view(), name="a1111-reload-checkpoint"),
+    *(path(f"controlnet/{name}", ListView.as_view(read=read), name=f"controlnet-{name}") for name, read in CONTROLNET.items()),
+    path("controlnet/detect", controlnet.DetectView.as_view(), name="controlnet-detect"),
     path("internal/progress", InternalProgressView.as_view(), name="a1111-internal-progress"),
     path("internal/pending-tasks", PendingTasksView.as_view(), name="a1111-pending-tasks"),
 ]

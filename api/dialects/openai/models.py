@@ -40,10 +40,19 @@ def find_model(name: str) -> JsonObject:
             return card(name, owner="remote")
         if BUILT_IN.fullmatch(name):  # clients ask whether there is what they will name
             return {**described(catalog.get(settings.DEFAULT_IMAGE_MODEL)), "id": name}
-        raise DarkroomError("model_not_found", 404, str(error)) from None
+        hint = (
+            f" Write it without the slash at the end: /v1/models/{name[:-1]}"
+            if name.endswith("/") and is_known(name[:-1])
+            else ""
+        )
+        raise DarkroomError("model_not_found", 404, f"{error}{hint}") from None
     if entry.task not in (*TASKS, TEXT_TO_IMAGE):
         raise DarkroomError("model_not_found", 404, f"'{name}' neither chats nor makes pictures.")
     return described(entry)
+
+
+def is_known(name: str) -> bool:
+    return get_catalog().find_model(name) is not None or name in remote_models() or BUILT_IN.fullmatch(name) is not None
 
 
 def described(entry: ModelEntry) -> JsonObject:

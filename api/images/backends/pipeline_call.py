@@ -29,6 +29,7 @@ from api.images.backends.schedulers import check_steps, make_scheduler
 from api.images.scheduler_presets import SCHEDULERS
 from api.images.spec import INPAINTING, Img2ImgSpec
 from api.model_loader import Lease, ModelLoader
+from api.previews import Preview
 
 
 @dataclass(frozen=True)
@@ -222,4 +223,5 @@ class _StepWatcher:
                 rows.setdefault(picture.index, row)
         if not rows or not self._previewer.due():
             return {}
-        return dict(zip(rows, self._previewer.make(list(rows.values())), strict=True))
+        made = zip(rows.items(), self._previewer.make(list(rows.values())), strict=True)
+        return {index: Preview(jpeg, self._chunk[row].number) for (index, row), jpeg in made}

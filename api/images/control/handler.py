@@ -23,6 +23,7 @@ from api.runtime.input_pictures import open_input
 from api.runtime.picture_rows import record_picture
 from api.safety.credentials.provenance import FILTERED, provenance_of
 from api.safety.output import write_picture
+from api.safety.pictures.checking import refuse_if_withheld
 
 Run = RunningJob[PreprocessSpec]
 FORMAT = "png"
@@ -68,6 +69,7 @@ def preprocess(run: Run) -> Outcome:
             picture = open_input(run.spec.image)
         with run.measure("preprocess"):
             made = make_map(picture, run.spec.preprocessor)
+        refuse_if_withheld(run, made)
         with run.measure("save"):
             file = write_picture(encode(made, FORMATS[FORMAT]), made, FORMAT, provenance_of(run.spec, FILTERED))
             return Finished(run, ControlMap(file))

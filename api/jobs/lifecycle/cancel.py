@@ -10,10 +10,11 @@ from api.jobs.store import transitions
 from api.jobs.store.parents import lock_ancestors
 
 
-def cancel_job(*, job: Job) -> Job:
+def cancel_job(*, job: Job, keeps_finished: bool = False) -> Job:
     """Queued: cancelled at once. Running: asked to stop at its next step. Ended: as it is. Returns the job as it now stands.
 
-    A job that waits passes it on to its children, and is cancelled with the last of them.
+    A job that waits passes it on to its children, and is cancelled with the last of them. With `keeps_finished` a kind that can
+    (see RunningJob.keeps_finished) ends its job with what is finished by then, as one that succeeded.
     """
     with transaction.atomic():
         lock_ancestors(job)
@@ -21,7 +22,7 @@ def cancel_job(*, job: Job) -> Job:
         if now.status == Status.QUEUED:
             end_job(now, Status.CANCELLED, None, from_status=Status.QUEUED)
         elif now.status == Status.RUNNING and now.cancel_requested_at is None:
-            transition(now, Status.RUNNING, cancel_requested_at=transitions.clock())
+            transition(now, Status.RUNNING, cancel_requested_at=transitions.clock(), keeps_finished=keeps_finished)
             wakeups.notify_lease_keepers_on_commit()
             for child in now.children.filter(status__in=ACTIVE).order_by("pk"):
                 cancel_job(job=child)

@@ -79,6 +79,21 @@ def refuse_if_withheld(run: RunningJob[Spec], picture: Image.Image) -> None:
         raise content_filtered(findings)
 
 
+def may_come_back(run: RunningJob[Spec], picture: Image.Image, what: str) -> bool:
+    """Whether a picture that a job has looked at is given back with what was found drawn over it (`what`). Where not, a sentence says
+    why, and the job has its result without.
+    """
+    try:
+        _, findings = check_pictures(run, [picture])
+    except DarkroomError as error:
+        run.warn(f"There is no {what}: {error.detail}")
+        return False
+    if findings and findings[0].is_withheld:
+        run.warn(f"The {what} was withheld by this server's check of pictures ({findings[0]}).")
+        return False
+    return True
+
+
 def content_filtered(findings: Sequence[Finding]) -> DarkroomError:
     """No picture is left."""
     worst = max(findings, key=lambda finding: finding.score)

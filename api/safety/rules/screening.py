@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.errors import DarkroomError
+from api.jobs.kinds import get_kind
 from api.jobs.models import Job
 from api.safety.cache import ShortCache
 from api.safety.models import LONGEST_PROMPT_KEPT, PromptMatch, PromptRule
@@ -46,7 +47,8 @@ active_rules = ShortCache(read_rules)
 def screen(job: Job, spec: Spec) -> Callable[[Job], None] | None:
     """See SubmissionCheck. A request that was let in once, and is sent again with its Idempotency-Key, is not read again."""
     rules = [rule for rule in active_rules.get() if rule.reads(job)]
-    if not rules or not (asked := spec.asking_texts):
+    asked = {**spec.asking_texts, **forged_answers(job, spec, rules)} if rules else {}
+    if not asked:
         return None
     texts = {text: readings([text, *read]) for text, read in asked.items()}
     read = list(dict.fromkeys(reading for its in texts.values() for reading in its))
@@ -65,6 +67,15 @@ def screen(job: Job, spec: Spec) -> Callable[[Job], None] | None:
             record(job, rule, matched, texts, job)
 
     return record_all
+
+
+def forged_answers(job: Job, spec: Spec, rules: Sequence[ActiveRule]) -> dict[str, tuple[str, ...]]:
+    """Earlier answers in the request that a rule matches, and that no model here has given this owner: a client may write what it likes
+    into a model's mouth. Looked up only where there is a match.
+    """
+    found = [text for text in spec.claimed_texts if any(rule.matcher.find(readings([text])) is not None for rule in rules)]
+    kind = get_kind(job.kind)
+    return {text: () for text in found if not kind.has_written(job.owner_key, text)}
 
 
 def was_accepted(job: Job) -> bool:

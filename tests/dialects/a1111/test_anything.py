@@ -15,13 +15,14 @@ from tests.dialects.a1111.test_extras import SENT
 from tests.walks import check_each
 
 pytestmark = pytest.mark.django_db(transaction=True)
-OURS = ("/sdapi/", "/internal/")
+OURS = ("/sdapi/", "/internal/", "/controlnet/")
 POSTS = [address for method, address in json_endpoints() if method == "post" and address.startswith(OURS)]
 GETS = [address for address in addresses() if address.startswith(OURS) and address not in POSTS]
 PICTURE = text(png())
 NAMES = [*SENT, "image", "imageList", "model", "prompt", "negative_prompt", "init_images", "mask", "sampler_name", "scheduler", "seed",
          "subseed", "subseed_strength", "steps", "width", "height", "batch_size", "n_iter", "override_settings", "alwayson_scripts",
          "script_name", "styles", "enable_hr", "hr_scale", "hr_upscaler", "denoising_strength", "mask_blur", "inpainting_fill",
+         "controlnet_module", "controlnet_input_images",
          "force_task_id", "id_task", "sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers", "samples_format"]  # fmt: skip
 SCALARS = st.one_of(
     st.none(),

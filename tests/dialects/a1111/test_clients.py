@@ -116,6 +116,22 @@ def test_webuiapi_asks_what_is_on_a_picture(api: Any, gradient: Image.Image) -> 
         api.interrogate(gradient, model="deepdanbooru")
 
 
+def test_webuiapi_asks_what_controlnet_has_and_uses_it(api: Any, gradient: Image.Image) -> None:
+    assert api.controlnet_version() == 3
+    assert "canny" in api.controlnet_module_list()
+    [model] = [name for name in api.controlnet_model_list() if name.startswith("starter-control")]
+    maps = api.controlnet_detect([gradient, gradient.rotate(90)], module="canny")
+    assert [picture.size for picture in maps.images] == [(64, 64)] * 2
+    assert maps.info == "Success"
+    same = api.controlnet_detect([gradient], module="none")
+    assert same.image.convert("RGB").tobytes() == gradient.tobytes()
+    unit = webuiapi.ControlNetUnit(image=gradient, module="canny", model=model)
+    made = api.txt2img(prompt="a lake", controlnet_units=[unit], **SMALL)
+    assert "ControlNet 0" in made.info["infotexts"][0]
+    with pytest.raises(RuntimeError, match="no such"):
+        api.controlnet_detect([gradient], module="no such")
+
+
 def test_webuiapi_does_several_things_at_once(api: Any, gradient: Image.Image) -> None:
     pytest.importorskip("aiohttp", reason="webuiapi's own way to do several things at once")
 

@@ -1,12 +1,18 @@
 """Requests that name files of the library, as A1111's clients name them."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
+from PIL import Image
 
+from api.files.storage import read_bytes
+from api.images.output_sinks import GeneratedPicture
+from api.images.pictures import file_notes, save_picture
 from api.jobs.models import Job
+from api.jobs.worker.endings import start_running
 from api.library.hashing import hash_rows
 from api.library.models import LibraryFile
 from api.library.scan import scan_library
@@ -69,3 +75,17 @@ def test_the_info_names_the_model_and_its_hash(client: Client, files: Path) -> N
     assert told["images"] == []  # its file isn't there
     assert f'"sd_model_name": "photo", "sd_model_hash": "{autov2}"' in told["info"]
     assert f"Model hash: {autov2}" in told["info"]
+
+
+def test_the_file_of_a_picture_says_the_models_hash_too(client: Client, files: Path) -> None:
+    """As a worker writes it; read back, it is the same model."""
+    row = row_of("photo.safetensors")
+    job = job_for(client, override_settings={"sd_model_checkpoint": "photo"})
+    run = start_running(job)
+    made = GeneratedPicture(Image.new("RGB", (64, 64)), run.spec.seed)
+    file = save_picture(run, made, file_notes(run.spec))
+    sent = {"image": base64.b64encode(read_bytes(file.name)).decode()}
+    told = client.post("/sdapi/v1/png-info", sent, content_type="application/json").json()
+    assert told["parameters"]["Model hash"] == row.autov2
+    found = client.post("/api/png-info/", sent, content_type="application/json").json()
+    assert (found["source"], found["request"]["model_id"], found["warnings"]) == ("darkroom", row.entry_id, [])

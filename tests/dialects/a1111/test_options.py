@@ -8,6 +8,7 @@ from django.test import Client
 
 from api.access.services import create_key
 from api.dialects.a1111.option_table import DEFAULTS, FIXED, KEPT
+from api.dialects.models import A1111Options
 from api.library.hashing import hash_rows
 from api.library.models import LibraryFile
 from api.library.scan import scan_library
@@ -168,3 +169,17 @@ def test_what_follows_from_the_model_is_not_set(client: Client, name: str) -> No
 
 def test_what_is_fixed_is_in_no_other_table() -> None:
     assert not FIXED.keys() & KEPT.keys()
+
+
+def test_who_has_chosen_what_is_seen_by_staff_alone(client: Client, admin_client: Client) -> None:
+    _, token = create_key(name="the clients key")
+    assert post(client, {"CLIP_stop_at_last_layers": 2, "samples_format": "webp"}, headers=bearer(token)).status_code == 200
+    page = admin_client.get("/admin/dialects/a1111options/")
+    text = page.content.decode()
+    assert "the clients key" in text
+    assert "CLIP_stop_at_last_layers: 2" in text
+    row = A1111Options.objects.get()
+    detail = admin_client.get(f"/admin/dialects/a1111options/{row.pk}/change/").content.decode()
+    assert "samples_format: webp" in detail
+    assert 'name="values"' not in detail
+    assert client.get("/admin/dialects/a1111options/").status_code == 302

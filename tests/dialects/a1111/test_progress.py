@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.dialects.a1111.conftest import ask
+from tests.dialects.a1111.conftest import ask, info, pictures
 from tests.live import LiveServer
 
 pytestmark = [pytest.mark.models]
@@ -95,16 +95,30 @@ def test_a_job_under_way_is_told_with_a_picture_of_it(server: LiveServer) -> Non
 
 
 @pytest.mark.parametrize("action", ["interrupt", "skip"])
-def test_what_is_stopped_is_told_to_who_waits_for_it(server: LiveServer, action: str) -> None:
+def test_who_waits_for_what_is_stopped_is_answered(server: LiveServer, action: str) -> None:
     with running(server, prompt=f"stopped by {action}") as call:
         assert server.client.post(f"/sdapi/v1/{action}").json() == {}
         call.join(30)
-        assert call.reply.status_code == 409
-        assert call.reply.json() == {
-            "error": "HTTPException", "detail": "The picture was cancelled.", "body": "", "errors": "The picture was cancelled.",
-        }  # fmt: skip
+        told = info(call.reply)
+        assert call.reply.json()["images"] == told["infotexts"] == []
+        assert told["warnings"] == ["It was interrupted before a picture was finished."]
     [job] = server.client.get("/api/jobs/", params={"q": f"stopped by {action}"}).json()["results"]
     assert job["status"] == "cancelled"
+
+
+def test_pictures_that_are_finished_are_given_back_and_kept(server: LiveServer) -> None:
+    """The model works on eight at a time: of sixteen the first are finished long before the last."""
+    fields = {"prompt": "stopped halfway", "steps": 40, "width": 64, "height": 64, "batch_size": 4, "n_iter": 4, "seed": 100}
+    with running(server, **fields) as call:
+        until(lambda: progress(server)["progress"] > 0.6)
+        server.client.post("/sdapi/v1/interrupt")
+        call.join(60)
+        told, images = info(call.reply), pictures(call.reply)
+    assert 0 < len(images) < 16
+    assert told["all_seeds"] == [100 + number for number in range(len(images))]
+    assert f"It was interrupted: {len(images)} of 16 pictures were finished by then." in told["warnings"]
+    job = server.client.get(f"/api/jobs/{told['job']}/").json()
+    assert (job["status"], len(job["result"]["images"])) == ("succeeded", len(images))
 
 
 def test_jobs_of_the_other_apis_are_left_alone(server: LiveServer) -> None:

@@ -175,8 +175,8 @@ def test_a_stream_is_openais_to_the_letter(server: OpenAIServer) -> None:
     read = [(lines[0], json.loads(lines[1].removeprefix("data: "))) for lines in (event.split("\n") for event in events)]
     assert all(line == f"event: {data['type']}" for line, data in read)
     common = {"type", "b64_json", "created_at", "background", "output_format", "quality", "size"}
-    assert all(data.keys() == {*common, "partial_image_index"} for _, data in read[:-1])
-    assert read[-1][1].keys() >= {*common, "usage"}
+    assert all(data.keys() == {*common, "partial_image_index", "image_index"} for _, data in read[:-1])
+    assert read[-1][1].keys() >= {*common, "usage", "image_index"}
     assert "Location" in reply.headers
 
 

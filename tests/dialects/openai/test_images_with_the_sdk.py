@@ -3,13 +3,18 @@
 import asyncio
 import base64
 import io
+import json
 import time
 from typing import Any
 
 import openai
 import pytest
+from django.utils import timezone
 from PIL import Image, ImageChops
 
+from api.dialects.openai.images.replies import AnswerForm
+from api.dialects.openai.images.streaming import PictureStream
+from api.jobs.models import Job, JobEvent
 from tests.dialects.openai.conftest import OpenAIServer, blue, mask, opened
 
 pytestmark = [pytest.mark.models]
@@ -114,6 +119,20 @@ def test_without_partial_images_a_stream_is_one_event_for_each_picture(sdk: open
     events: Any = list(sdk.images.generate(prompt="a red circle", model="gpt-image-1", n=2, stream=True, **QUICK))
     assert [event.type for event in events] == ["image_generation.completed"] * 2
     assert len({event.seed for event in events}) == 2
+    assert [event.image_index for event in events] == [0, 1]
+
+
+@pytest.mark.parametrize(("best_of", "index"), [(None, 9), (12, None)])
+def test_a_partial_image_says_which_of_several_pictures_it_is_of(best_of: int | None, index: int | None) -> None:
+    """Of candidates it isn't known which are kept."""
+    params = {"width": 64, "height": 64, "seed": 5, "best_of": best_of, "output_format": "png"}
+    job = Job(params=params, created_at=timezone.now())
+    form = AnswerForm(in_base64=True, quality="", prompt="")
+    stream = PictureStream(job, None, form, prefix="image_generation", partial_images=2)
+    preview = {"preview": "data:image/jpeg;base64,AAAA", "fraction": 0.9, "number": 9}
+    [told] = stream.encode(JobEvent(type="preview", data=preview))
+    data = json.loads(told.decode().split("data: ")[1])
+    assert (data["partial_image_index"], data.get("image_index")) == (0, index)
 
 
 def test_an_edits_stream_has_names_of_its_own(sdk: openai.OpenAI) -> None:

@@ -42,7 +42,7 @@ class ImageBody:
     beside: JsonObject
     """Fields of ours at top level (an SDK's `extra_body`)."""
     pictures: list[Any]
-    """As they were sent: texts or files."""
+    """As they were sent, in their order: texts or files."""
     mask: Any
 
 

@@ -1,4 +1,6 @@
-"""The picture that is edited or varied, and its mask: OpenAI's is open where it is transparent, ours is painted where it is white."""
+"""The picture that is edited or varied, those beside it, and its mask: OpenAI's is open where it is transparent, ours is painted where it
+is white.
+"""
 
 from typing import Any
 
@@ -6,27 +8,63 @@ from PIL import Image, ImageOps
 from rest_framework.exceptions import ValidationError
 
 from api.access.principals import Principal
+from api.catalog import ModelEntry, UnknownModel
 from api.dialects.openai.images.bodies import IMAGE, MASK
 from api.files.decoding import decode_image, may_be_transparent
 from api.files.errors import InvalidImage
 from api.files.inputs import decode_input, parse_id
 from api.files.models import StoredFile
 from api.files.services import open_sent_image, resolve_image, store_pixels
+from api.images.ip_adapter.serializers import usual
+from api.images.serializers import find_default
+from api.json_types import JsonObject
+from api.system.selectors import is_available
+from config.catalog import get_catalog
 
 OPAQUE_MASK = "It has no transparent part: what is transparent in a mask is painted anew."
 
 
 def find_source(pictures: list[Any], principal: Principal) -> StoredFile:
-    """Raises ValidationError."""
+    """The only one. Raises ValidationError."""
     if not pictures:
         raise ValidationError({IMAGE: ["This field is required."]}, code="required")
     if len(pictures) > 1:
-        detail = f"{len(pictures)} pictures were sent; the models here take one, and no others beside it."
-        raise ValidationError({IMAGE: [detail]}, code="too_many_images")
+        raise too_many(pictures)
+    return stored(pictures[0], principal)
+
+
+def too_many(pictures: list[Any]) -> ValidationError:
+    detail = f"{len(pictures)} pictures were sent; the models here take one, and no others beside it."
+    return ValidationError({IMAGE: [detail]}, code="too_many_images")
+
+
+def stored(picture: Any, principal: Principal) -> StoredFile:
     try:
-        return resolve_image(owner_key=principal.owner_key, value=pictures[0], see_all=principal.is_staff)
+        return resolve_image(owner_key=principal.owner_key, value=picture, see_all=principal.is_staff)
     except InvalidImage as error:
         raise ValidationError({IMAGE: [error.detail]}, code=error.code) from None
+
+
+def read_further(pictures: list[Any], model_id: str | None, principal: Principal) -> list[JsonObject]:
+    """Those behind the first, as image prompts. Raises ValidationError where no IP-Adapter for the model is here."""
+    entry = get_catalog().find_model(model_id) if model_id else find_default(None)
+    if entry is None:
+        return []  # the model is what the request is refused for
+    adapter = adapter_here(entry)
+    if adapter is None:
+        raise too_many(pictures)
+    return [{"image": str(stored(picture, principal).pk), "model_id": adapter.id} for picture in pictures[1:]]
+
+
+def adapter_here(entry: ModelEntry) -> ModelEntry | None:
+    """The usual one for this model, where neither it nor what reads its pictures would have to be downloaded."""
+    try:
+        adapter = usual(entry)
+        encoder = get_catalog().image_encoder_for(adapter)
+    except (ValidationError, UnknownModel):
+        return None
+    readable = not adapter.features or (encoder is not None and is_available(encoder))
+    return adapter if readable and is_available(adapter) else None
 
 
 def store_mask(value: Any, source: StoredFile, principal: Principal) -> StoredFile:

@@ -16,6 +16,10 @@ from api.jobs.states import Status
 from api.jobs.store.preview_watches import extend_watches
 
 PREVIEW_FORMAT = "jpeg"
+IMAGE_INDEX = "image_index"
+"""Which of several pictures an event is of. OpenAI's events have nothing that says it: `partial_image_index` counts the events. Of the
+candidates of a `best_of` it isn't known which are kept.
+"""
 
 
 class PictureStream(JobStream):
@@ -28,6 +32,7 @@ class PictureStream(JobStream):
         self.created_at = int(job.created_at.timestamp())
         self.size = f"{job.params['width']}x{job.params['height']}"
         self.background = background_of(job)
+        self.best_of, self.first_seed = job.params.get("best_of"), job.params["seed"]
         self.partials_sent = 0
 
     def begin(self) -> Iterable[bytes]:
@@ -51,7 +56,8 @@ class PictureStream(JobStream):
             return
         content = preview["preview"].partition(",")[2]
         index, self.partials_sent = self.partials_sent, self.partials_sent + 1
-        yield self.event("partial_image", content, PREVIEW_FORMAT, self.size, partial_image_index=index)
+        of = {IMAGE_INDEX: preview["number"]} if "number" in preview and not self.best_of else {}
+        yield self.event("partial_image", content, PREVIEW_FORMAT, self.size, partial_image_index=index, **of)
 
     def finish(self) -> Iterator[bytes]:
         job = Job.objects.filter(pk=self.job_id).first()
@@ -61,15 +67,24 @@ class PictureStream(JobStream):
         images = (render_result(job, self.request) or {})["images"]
         name = job.params["output_format"]
         try:
-            events = [self.completed(image, name) for image in images]
+            events = [self.completed(image, name, number) for number, image in enumerate(images)]
         except DarkroomError as error:
             yield from self.break_off(error.status, error.code, error.detail)
             return
         self.ended = True
         yield from events
 
-    def completed(self, image: dict[str, Any], name: str) -> bytes:
-        extra = {"usage": NO_USAGE, "url": image["url"], "id": image["id"], "seed": image["seed"], "job": str(self.job_id)}
+    def completed(self, image: dict[str, Any], name: str, number: int) -> bytes:
+        """`number`: among those that are left; where some were withheld, a picture keeps the number that its partial images had."""
+        number = number if self.best_of else image["seed"] - self.first_seed
+        extra = {
+            "usage": NO_USAGE,
+            "url": image["url"],
+            "id": image["id"],
+            "seed": image["seed"],
+            "job": str(self.job_id),
+            IMAGE_INDEX: number,
+        }
         return self.event("completed", content_of(image), name, size_of([image]), **extra)
 
     def event(self, kind: str, content: str, output_format: str, size: str, **extra: object) -> bytes:

@@ -25,7 +25,7 @@ from api.dialects.openai.images.fields import (
     translate,
 )
 from api.dialects.openai.images.replies import AnswerForm, pictures_answer
-from api.dialects.openai.images.sources import find_source, store_mask, store_own_mask
+from api.dialects.openai.images.sources import find_source, read_further, store_mask, store_own_mask
 from api.dialects.openai.images.streaming import PictureStream
 from api.dialects.openai.images.variations import find_prompt
 from api.files.models import StoredFile
@@ -34,6 +34,7 @@ from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.json_types import JsonObject
 
+IP_ADAPTER = "ip_adapter"
 RETRY_COUNT = "X-Stainless-Retry-Count"
 """How often an SDK of OpenAI's has sent this request before."""
 DALL_E_2 = (None, "", "dall-e-2")
@@ -59,6 +60,7 @@ class ImagesView(OpenAIDialect):
         data = {**body.beside, **translate(theirs, body.beside)}
         data = self.with_pictures(data, theirs, body)
         names = NAMES if CUTOUT in body.beside else {**NAMES, CUTOUT: BACKGROUND}
+        names = names if IP_ADAPTER in body.beside else {**names, IP_ADAPTER: IMAGE}
         submission = self.resolve(data, QUALITIES[quality], names)
         self.stream_asked, self.partial_images = theirs.get("stream", False), theirs.get("partial_images", 0)
         self.form = AnswerForm(
@@ -114,8 +116,14 @@ class EditsView(ImagesView):
 
     def with_pictures(self, data: JsonObject, theirs: Mapping[str, Any], body: ImageBody) -> JsonObject:
         principal = self.principal
-        source = find_source(body.pictures, principal)
+        source = find_source(body.pictures[:1], principal)
         mask = self.find_mask(body, source)
+        if further := read_further(body.pictures, theirs.get("model"), principal) if len(body.pictures) > 1 else []:
+            own: Any = body.beside.get(IP_ADAPTER)
+            data = {**data, IP_ADAPTER: [*(own if isinstance(own, list) else [own] if own else ()), *further]}
+            self.warnings += (
+                f"Of {len(body.pictures)} pictures the first is edited; the others are image prompts ({IP_ADAPTER}).",
+            )
         strengths = EDIT_STRENGTH if mask is None else MASKED_STRENGTH
         strength = body.beside.get("strength")
         return {
@@ -132,7 +140,7 @@ class EditsView(ImagesView):
             return None
         mask = store_own_mask(body.pictures[0], self.principal)
         if mask is not None:
-            self.warnings = ("The picture's transparent parts were taken as its mask, as dall-e-2 takes them.",)
+            self.warnings += ("The picture's transparent parts were taken as its mask, as dall-e-2 takes them.",)
         return mask
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.previews import INTERVAL, encode_preview, estimate_clean
+from api.previews import Preview
 
 
 def report_step(pipeline: Any, task: Task, rows: Sequence[Row], most_rows: int) -> None:
@@ -33,9 +34,9 @@ def count_steps(task: Task, in_work: int, most_rows: int) -> tuple[int, int]:
     return (done // task.pictures, task.steps) if task.pictures <= most_rows else (done, task.steps * task.pictures)
 
 
-def make_preview(pipeline: Any, row: Row) -> bytes | None:
+def make_preview(pipeline: Any, row: Row) -> Preview | None:
     if row.last_prediction is None:
         return None
     clean = estimate_clean(row.scheduler, *row.last_prediction)
     spec = row.task.request.spec
-    return encode_preview(pipeline, clean, spec.width, spec.height)
+    return Preview(encode_preview(pipeline, clean, spec.width, spec.height), row.number)
