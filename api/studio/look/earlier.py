@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from api.access.principals import Principal, visible_to
+from api.catalog import UnknownModel
 from api.files.models import JobInput, StoredFile
 from api.jobs.api.selectors import queue_positions
 from api.jobs.models import Job
@@ -16,6 +17,7 @@ from api.jobs.states import Status
 from api.studio.found.pictures import summary
 from api.studio.jobs import MOST_STREAMS, card_context
 from api.studio.look.looks import BY_KIND, LOOKS, MARK, Look
+from config.catalog import get_catalog
 
 MOST_JOBS = 60
 """Of one picture."""
@@ -32,6 +34,14 @@ class PastLook:
     look: Look
     card: Mapping[str, Any]
     earlier: list[Job]
+
+    @property
+    def note(self) -> str:
+        """What the catalog says of the model: what it is for."""
+        try:
+            return get_catalog().get(self.card["job"].model_id).note
+        except UnknownModel:  # a scorer without a model, another server's model
+            return ""
 
 
 @dataclass

@@ -1,5 +1,5 @@
 // What was found in a picture, drawn over it from the rows beside it. A picture that is dropped or pasted goes into the page's own form.
-const SVG = "http://www.w3.org/2000/svg", LABEL = 13;
+const SVG = "http://www.w3.org/2000/svg", LABEL = 13, ORDER = ["hazards", "things", "text"];
 const rows = () => document.querySelectorAll(".found-rows > [data-points]");
 const shapes = new Map(), owners = new Map(); // from a row to what is drawn for it, and back
 
@@ -25,9 +25,8 @@ function draw() {
     const [wide, high] = overlay.dataset.size.split(" "), box = { class: "layout", viewBox: overlay.dataset.view, preserveAspectRatio: "none" };
     make("image", { href: overlay.href, width: wide, height: high }, make("svg", box, svg));
   }
-  for (const row of rows()) {
-    const layer = row.parentElement.dataset.layer, group = make("g", { class: layer }, svg);
-    const points = row.dataset.points.split(" ").map((pair) => pair.split(",").map(Number));
+  for (const { row, layer, points } of inOrder()) {
+    const group = make("g", { class: layer }, svg);
     for (const one of [row, group]) one.style.setProperty("--hue", hue(row.dataset.kind));
     make("polygon", { points: row.dataset.points }, group);
     if (layer === "text") lay(row.textContent, points, group);
@@ -41,6 +40,13 @@ function draw() {
   }
   filter();
   switchLayers(svg);
+}
+
+/** What is small is drawn over what is large, and text over all. */
+function inOrder() {
+  const area = (points) => Math.abs((points[2][0] - points[0][0]) * (points[2][1] - points[0][1]));
+  const read = (row) => ({ row, layer: row.parentElement.dataset.layer, points: row.dataset.points.split(" ").map((pair) => pair.split(",").map(Number)) });
+  return [...rows()].map(read).sort((one, other) => ORDER.indexOf(one.layer) - ORDER.indexOf(other.layer) || area(other.points) - area(one.points));
 }
 
 /** The words of a line over the line itself, unseen, so that they can be marked there. */
