@@ -92,7 +92,8 @@ function switchLayers(svg) {
 // ---------------------------------------------------------------- a row and its shape, marked together
 
 function mark(event) {
-  const row = event.target.closest?.("[data-points]") ?? owners.get(event.target.closest?.(".look-picture g"));
+  const pointed = event.target.closest?.("[data-points]") ?? owners.get(event.target.closest?.(".look-picture g"));
+  const row = pointed ?? document.activeElement.closest("[data-points]");
   for (const one of document.querySelectorAll(".marked")) one.classList.remove("marked");
   for (const one of row ? [row, shapes.get(row)] : []) one?.classList.add("marked");
 }
