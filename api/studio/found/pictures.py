@@ -74,7 +74,10 @@ def found_by(job: Job) -> Found | None:
     """With the `template` that shows it; None for a job that has not ended well, or that looked at no picture."""
     if job.status != Status.SUCCEEDED or not job.result or job.kind not in READERS:
         return None
-    return {"template": f"studio/found/{job.kind}.html", **READERS[job.kind](job, job.result)}
+    try:
+        return {"template": f"studio/found/{job.kind}.html", **READERS[job.kind](job, job.result)}
+    except (KeyError, IndexError, TypeError):  # another version wrote it in another form: the job's page has it as it is
+        return None
 
 
 def read_detections(job: Job, result: Mapping[str, Any]) -> Found:
