@@ -13,6 +13,7 @@ from api.jobs.admin.detail import live_context, pretty, readable, timing_spans
 from api.jobs.admin.tools import seconds_text
 from api.jobs.kinds import shown_params
 from api.jobs.models import Job
+from api.studio.found.pictures import is_tall
 from api.studio.look.looks import BY_KIND
 
 MOST_RELATED, MOST_PICTURES = 60, 24
@@ -56,12 +57,13 @@ BY_STATUS: Mapping[int, Promise] = {
 
 
 def remedy_of(error: Mapping[str, Any]) -> Promise | str:
-    return REMEDIES.get(error.get("code", "")) or BY_STATUS.get(error.get("status", 0), "")
+    return REMEDIES.get(error.get("code", ""), BY_STATUS.get(error.get("status", 0), ""))
 
 
 def details_context(principal: Principal, job: Job) -> dict[str, object]:
     params, spans = shown_params(job), timing_spans(job.timings)
     live, files = live_context(job), list(StoredFile.objects.filter(job_inputs__job=job).order_by("pk")[:MOST_PICTURES])
+    looked_at = files[0] if job.kind in BY_KIND and len(files) == 1 else None
     return {
         "asked": [
             (words_of(name), readable(value)) for name, value in params.items() if name not in OWN_PLACES and says(value)
@@ -75,10 +77,11 @@ def details_context(principal: Principal, job: Job) -> dict[str, object]:
         "waited": live["waited"],
         "ran": live["ran"],
         "sources": files,
-        "file": files[0] if job.kind in BY_KIND and len(files) == 1 else None,
+        "file": looked_at,
+        "is_tall": looked_at is not None and is_tall(looked_at),
         "remedy": remedy_of(job.error) if job.error else "",
-        "parent": visible_to(principal, Job.objects.filter(pk=job.parent_id)).first(),
-        "retry_of": visible_to(principal, Job.objects.filter(pk=job.retry_of_id)).first(),
+        "parent": next(iter(related(principal, Job.objects.filter(children=job))), None),
+        "retry_of": next(iter(related(principal, Job.objects.filter(retries=job))), None),
         "children": related(principal, job.children),
         "retries": related(principal, job.retries),
         "may_submit": principal.may(SUBMIT),

@@ -56,7 +56,11 @@ def test_what_was_asked_and_what_came_is_told_with_its_kin(here: Client) -> None
     assert "Try again later." in page_of(here, old)
     assert "tried again as" in page_of(here, old)
     loaded = make_job(kind="train_scorer", params=ANY_PARAMS, result={"name": "mine", "version": 3, "raters": ["local"]})
-    assert re.findall(r"<dt>(name|version)</dt><dd>(\w+)", page_of(here, loaded)) == [("name", "mine"), ("version", "3"), ("name", "mine")]
+    assert re.findall(r"<dt>(name|version)</dt><dd>(\w+)", page_of(here, loaded)) == [
+        ("name", "mine"),
+        ("version", "3"),
+        ("name", "mine"),
+    ]
 
 
 def test_what_was_found_is_drawn_over_its_picture(here: Client) -> None:

@@ -35,6 +35,9 @@ HEADLINES = {
 Found = dict[str, Any]
 
 
+TALL = 2.2
+
+
 @dataclass(frozen=True)
 class Row:
     """One thing, line or cell. `points`: its outline in pixels of the picture, as an SVG polygon has it."""
@@ -68,6 +71,11 @@ class View:
     top: int
     width: int
     height: int
+
+
+def is_tall(file: StoredFile) -> bool:
+    """Whether it is scrolled, since all of it at once would be too narrow to be read: screenshots of whole pages."""
+    return file.height > TALL * file.width
 
 
 def found_by(job: Job) -> Found | None:

@@ -19,6 +19,7 @@ from api.files.models import StoredFile
 from api.images.uploads import ImageUploadSerializer
 from api.problems import field_errors
 from api.studio.access import for_people, is_part
+from api.studio.found.pictures import is_tall
 from api.studio.job_views import DISMISSED
 from api.studio.look.earlier import looked_at_before, looks_at
 from api.studio.look.form import REMEMBERED, LookForm, ask, first_form, read_form
@@ -105,6 +106,7 @@ def show(
     context = {
         "form": form,
         "file": file,
+        "is_tall": file is not None and is_tall(file),
         "formats": list_labels(),
         "looks": looks_at(principal, file, request.session.get(DISMISSED, [])) if file else [],
         "before": looked_at_before(principal, file),
