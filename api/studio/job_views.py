@@ -18,6 +18,7 @@ from api.jobs.models import Job
 from api.jobs.store.preview_watches import extend_watches
 from api.problems import field_errors
 from api.studio.access import for_people, is_part
+from api.studio.job_details import details_context
 from api.studio.jobs import job_context
 from api.studio.stream import where_it_stands
 from api.system.serializers import ModelCommandSerializer
@@ -38,8 +39,12 @@ def to_job(job: Job) -> HttpResponse:
 @require_safe
 @for_people(READ)
 def job_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:
-    """For browsers without scripts, and to come back to."""
-    return render(request, "studio/job_page.html", job_context(find_job(principal, id), is_streamed=True))
+    """All that is known of it; for browsers without scripts, too."""
+    return render(request, "studio/job_page.html", page_context(principal, find_job(principal, id)))
+
+
+def page_context(principal: Principal, job: Job) -> dict[str, object]:
+    return {**job_context(job, is_streamed=True), **details_context(principal, job)}
 
 
 @require_safe
@@ -72,8 +77,9 @@ def retry(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResp
     try:
         job = retry_job(job=old)
     except (DarkroomError, DiskFull) as problem:
-        name = "studio/job.html" if is_part(request) else "studio/job_page.html"
-        return render(request, name, {**job_context(old), "retry_error": str(problem)})
+        if is_part(request):
+            return render(request, "studio/job.html", {**job_context(old), "retry_error": str(problem)})
+        return render(request, "studio/job_page.html", {**page_context(principal, old), "retry_error": str(problem)})
     return render(request, "studio/job.html", job_context(job, is_streamed=True)) if is_part(request) else to_job(job)
 
 

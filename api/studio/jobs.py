@@ -16,6 +16,7 @@ from api.jobs.admin.tools import between, first_id_of, seconds_text
 from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.models import Job
 from api.jobs.states import Status
+from api.studio.found.pictures import found_by
 from api.system.spec import LoadModelSpec
 
 FORM_KINDS = (Txt2ImgSpec.kind, Img2ImgSpec.kind)
@@ -45,6 +46,7 @@ def card_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> d
         "seconds": seconds_text(between(job.created_at, job.finished_at)),
         "candidates": candidates_context(job.result),
         "made": list(GeneratedImage.objects.filter(job=job).order_by("index")) if job.status == Status.SUCCEEDED else [],
+        "found": found_by(job),
         "may_be_changed": job.kind in FORM_KINDS,
     }
 

@@ -18,8 +18,8 @@ from api.scoring.backends.composition import salient_places
 from api.scoring.backends.harmony import BINS, TEMPLATES, Harmony
 from api.scoring.backends.layout import HEADLINES, Seen, Verdict
 from api.scoring.backends.page import Box, Floats, Page
+from api.scoring.overlay_places import GAP, PANEL, canvas_size, view_place, view_size
 
-PANEL, GAP, LEAST_VIEW, SHORTEST = 264, 16, 420, 520
 GROUND, INK, QUIET, TRACK = (22, 19, 20), (240, 236, 232), (158, 150, 146), (52, 47, 48)
 GOOD, MIDDLING, BAD = (86, 184, 129), (226, 162, 58), (255, 107, 107)
 MASS, PEAK = (64, 224, 255), (255, 90, 220)
@@ -44,9 +44,8 @@ def draw_overlay(verdict: Verdict) -> Image.Image:
     """`verdict.seen` must be there. The picture at most 640 px long, with a panel of 264 px on its right."""
     assert verdict.seen is not None
     view = draw_view(verdict.seen)
-    size = (view.width + PANEL + 3 * GAP, max(view.height, SHORTEST) + 2 * GAP)
-    canvas = Image.new("RGB", size, GROUND)
-    canvas.paste(view, (GAP, GAP + (size[1] - 2 * GAP - view.height) // 2))
+    canvas = Image.new("RGB", canvas_size(view.size), GROUND)
+    canvas.paste(view, view_place(view.size))
     draw_panel(canvas, view.width + 2 * GAP, verdict, verdict.seen)
     return canvas
 
@@ -62,8 +61,8 @@ def encode_overlay(overlay: Image.Image) -> bytes:
 
 def draw_view(seen: Seen) -> Image.Image:
     page = seen.page
-    zoom = max(1.0, LEAST_VIEW / max(page.width, page.height))
-    size = (max(1, round(page.width * zoom)), max(1, round(page.height * zoom)))
+    size = view_size((page.width, page.height))
+    zoom = max(size) / max(page.width, page.height)
     view = Image.fromarray(heat(page))
     if zoom > 1:
         view = view.resize(size, Image.Resampling.NEAREST if zoom > 8 else Image.Resampling.BICUBIC)

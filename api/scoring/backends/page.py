@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from api.scoring.backends.blocks import Box, Found, find_blocks
+from api.scoring.overlay_places import LONG_SIDE, page_size
 
 __all__ = ["Box", "Floats", "Page"]
 
-LONG_SIDE, LAB_SIDE = 640, 320
+LAB_SIDE = 320
 SALIENCY_WIDTH = 64
 SALIENCY_HEIGHTS = (8, 256)
 FAINTEST = 0.001
@@ -37,7 +38,7 @@ class Page:
         """Whole numbers of pixels are averaged first, which Pillow does without copying the picture."""
         image = picture.convert("RGB") if picture.mode != "RGB" else picture
         scale = min(1.0, LONG_SIDE / max(image.size))
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        size = page_size(*image.size)
         whole = (max(1, image.width // size[0]), max(1, image.height // size[1]))
         pixels = np.asarray(image.reduce(whole) if whole != (1, 1) else image)
         if pixels.shape[:2] != size[::-1]:

@@ -30,6 +30,9 @@ function put(html) {
   document.getElementById("prompt-form").scrollIntoView({ block: "nearest" });
 }
 
+/** A page may have a use of its own for it, which it tells by preventing the default. */
+const offer = (file) => document.dispatchEvent(new CustomEvent("darkroom:file", { detail: file, cancelable: true })) && load(file);
+
 export function watchDrops() {
   const waiting = sessionStorage.getItem(WAITING);
   if (waiting && document.getElementById("prompt-form")) {
@@ -47,11 +50,11 @@ export function watchDrops() {
     if (!hasFiles(event)) return;
     event.preventDefault();
     mark(-inside);
-    if (event.dataTransfer.files.length) load(event.dataTransfer.files[0]);
+    if (event.dataTransfer.files.length) offer(event.dataTransfer.files[0]);
   });
   addEventListener("paste", (event) => {
     const file = [...(event.clipboardData?.files ?? [])].find((one) => TYPES.test(one.type));
-    if (file) { event.preventDefault(); load(file); }
+    if (file) { event.preventDefault(); offer(file); }
   });
   document.addEventListener("darkroom:picture", (event) => load(event.detail));
 }

@@ -1,0 +1,139 @@
+"""What a person ticks: read, and submitted as the jobs that it is."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.http import QueryDict
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ValidationError
+
+from api.access.principals import Principal
+from api.errors import DarkroomError
+from api.files.errors import DiskFull
+from api.files.models import StoredFile
+from api.jobs.api.submission import submit
+from api.jobs.models import Job
+from api.problems import field_errors
+from api.studio.look.looks import LOOKS, Asked, Look
+from api.vision.ocr.models import describe_languages
+
+REMEMBERED = "look"
+"""In the session: what was ticked the last time."""
+USUAL_LANGUAGE = "en"
+
+
+@dataclass
+class LookForm:
+    """As it was filled in; `errors` by the name of a look, or under `picture` or `form`."""
+
+    ticked: list[str]
+    languages: list[str]
+    models: Mapping[str, str] = field(default_factory=dict)
+    classes: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        return [self.choice_of(look) for look in LOOKS]
+
+    def choice_of(self, look: Look) -> dict[str, Any]:
+        return {
+            "look": look,
+            "is_ticked": look.name in self.ticked,
+            "missing": look.missing,
+            "model": self.models.get(look.name, ""),
+            "error": self.errors.get(look.name, ""),
+        }
+
+    @cached_property
+    def offered_languages(self) -> list[dict[str, Any]]:
+        """Those that can be read here first."""
+        listed = [{**one, "is_chosen": one["code"] in self.languages} for one in describe_languages(settings.DEFAULT_OCR_MODEL)]
+        return sorted(listed, key=lambda one: not one["available"])
+
+    @property
+    def readable(self) -> list[dict[str, Any]]:
+        return [one for one in self.offered_languages if one["available"]]
+
+    @property
+    def unreadable(self) -> list[dict[str, Any]]:
+        return [one for one in self.offered_languages if not one["available"]]
+
+    @property
+    def language_names(self) -> str:
+        names = {str(one["code"]): str(one["name"]) for one in self.offered_languages}
+        return ", ".join(names.get(code, code) for code in self.languages)
+
+    def asked(self, image: StoredFile) -> Asked:
+        return Asked(str(image.pk), self.models, self.languages, words_of(self.classes))
+
+    def remembered(self) -> dict[str, Any]:
+        return {"ticked": self.ticked, "languages": self.languages, "models": dict(self.models), "classes": self.classes}
+
+
+def first_form(session: Mapping[str, Any]) -> LookForm:
+    """As the last one was; at first all is ticked that can be done at once."""
+    if isinstance(last := session.get(REMEMBERED), dict):
+        return LookForm(**last)
+    form = LookForm([look.name for look in LOOKS if not look.missing], [USUAL_LANGUAGE])
+    own = (get_language() or USUAL_LANGUAGE).partition("-")[0]
+    if any(one["code"] == own and one["available"] for one in form.offered_languages) and own not in form.languages:
+        return LookForm(form.ticked, [own, *form.languages])
+    return form
+
+
+def read_form(data: QueryDict) -> LookForm:
+    names = [look.name for look in LOOKS]
+    models = {name: data.get(f"model_{name}", "").strip() for name in names}
+    ticked = [name for name in names if name in data.getlist("look")]
+    return LookForm(ticked, data.getlist("language"), models, data.get("classes", "").strip())
+
+
+def words_of(text: str) -> list[str]:
+    return [word.strip() for word in text.replace("\n", ",").split(",") if word.strip()]
+
+
+# ---------------------------------------------------------------- asking
+
+
+def ask(form: LookForm, image: StoredFile, principal: Principal) -> list[Job]:
+    """One job for each look that is ticked, where all of them can be asked; else none, and the form has the errors."""
+    if not form.ticked:
+        form.errors["form"] = _("Tick what you want to know.")
+    chosen = [look for look in LOOKS if look.name in form.ticked]
+    requests = [(look, read_request(look, form, image, principal)) for look in chosen]
+    if form.errors:
+        return []
+    jobs = (submit_look(look, request, form, principal) for look, request in requests)
+    return [job for job in jobs if job is not None]
+
+
+def read_request(look: Look, form: LookForm, image: StoredFile, principal: Principal) -> Any:
+    """A valid serializer; None where the form got an error instead."""
+    serializer = look.serializer(data=look.body(form.asked(image)), context={"principal": principal})
+    try:
+        serializer.is_valid(raise_exception=True)
+    except ValidationError as error:
+        form.errors[look.name] = " ".join(dict.fromkeys(said(field_errors(error.detail))))
+        return None
+    except DarkroomError as error:
+        form.errors[look.name] = error.detail
+        return None
+    return serializer
+
+
+def submit_look(look: Look, serializer: Any, form: LookForm, principal: Principal) -> Job | None:
+    """The same look at the same picture that is still under way is that job."""
+    try:
+        return submit(replace(serializer.resolve(), joins_equal=True), principal=principal, source="studio")
+    except (DarkroomError, DiskFull) as problem:
+        form.errors[look.name] = str(getattr(problem, "detail", problem))
+        return None
+
+
+def said(errors: Iterable[Any]) -> Iterable[str]:
+    return (error["detail"] for error in errors)
