@@ -37,19 +37,22 @@ class JobFilter(django_filters.FilterSet):
 
 
 def queue_positions(jobs: Iterable[Job]) -> dict[uuid.UUID, int]:
-    """How many jobs are claimed before each of these, for those that are queued; one query, the first 1,000 places.
+    """How many jobs are claimed before each of these, for those that are queued; one query, the first 1,000 places."""
+    waiting = {job.id for job in jobs if job.status == Status.QUEUED}
+    return {job_id: place for place, job_id in enumerate(queue_order()) if job_id in waiting} if waiting else {}
+
+
+def queue_order() -> list[uuid.UUID]:
+    """The first 1,000 jobs in the order in which they are claimed.
 
     Rows never tried are claimed in turn, and before the others: of those the least tried, and the newest of them (lifecycle/claim.py).
     That a tried row takes its turn when it has waited for long is left out.
     """
-    waiting = {job.id for job in jobs if job.status == Status.QUEUED}
-    if not waiting:
-        return {}
     queue = Job.objects.filter(status=Status.QUEUED).order_by("attempt", "virtual_start", "id")
     rows = list(queue.values_list("attempt", "owner_key", "priority", "owner_order", "id")[:POSITIONS_SHOWN])
     untried = in_turn([slot for attempt, *slot in rows if not attempt])
     tried = sorted((row for row in rows if row[0]), key=lambda row: (row[0], -row[-1].int))
-    return {job_id: place for place, job_id in enumerate((*untried, *(row[-1] for row in tried))) if job_id in waiting}
+    return [*untried, *(row[-1] for row in tried)]
 
 
 def in_turn(slots: Sequence[Sequence[Any]]) -> Iterator[uuid.UUID]:
