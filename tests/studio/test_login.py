@@ -180,7 +180,13 @@ def test_an_account_of_the_admin_logs_in_and_sees_the_way_there(stranger: Client
 def test_no_page_shows_a_key_the_way_to_the_admin() -> None:
     key, token = create_key(name="chief", scopes=["staff"])
     picture, browser = picture_of(key.prefix), browser_of(token)
-    for address in ("/", "/studio/gallery/", "/studio/queue/", f"/studio/images/{picture.pk}/", f"/studio/jobs/{picture.job_id}/"):
+    for address in (
+        "/",
+        "/studio/gallery/",
+        "/studio/queue/",
+        f"/studio/images/{picture.pk}/",
+        f"/studio/jobs/{picture.job_id}/",
+    ):
         assert "/admin/" not in browser.get(address).content.decode(), address
 
 
@@ -225,7 +231,9 @@ def test_a_form_without_the_token_does_nothing() -> None:
     assert browser.post("/studio/generate", {"prompt": "a lake"}, headers={**PART, **fresh}).status_code == 200
 
 
-@pytest.mark.parametrize("address", ["/api/txt2img/", "/v1/images/generations", "/sdapi/v1/txt2img", "/hf/text-to-image", "/generate"])
+@pytest.mark.parametrize(
+    "address", ["/api/txt2img/", "/v1/images/generations", "/sdapi/v1/txt2img", "/hf/text-to-image", "/generate"]
+)
 def test_a_session_is_no_key_for_the_api(address: str) -> None:
     """It may look, as an <img> does; what changes anything needs the key itself, whatever token a page brings."""
     browser = browser_of(create_key(name="x")[1])

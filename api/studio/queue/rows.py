@@ -12,14 +12,14 @@ from django.utils import timezone
 
 from api.access.principals import Principal
 from api.jobs.admin.tools import between, first_id_of, seconds_text
-from api.jobs.api.selectors import queue_order
+from api.jobs.api.selectors import POSITIONS_SHOWN, queue_order
 from api.jobs.models import Job
 from api.jobs.states import FINAL, Status
 from api.studio.jobs import time_left
 from api.studio.queue.owners import owner_names
 from api.studio.queue.query import ENDED, FAILED, RUNNING, WAITING, QueueQuery, narrow
 
-MOST_RUNNING, MOST_WAITING, MOST_ENDED, MOST_CHILDREN = 50, 50, 20, 100
+MOST_RUNNING, MOST_WAITING, MOST_ENDED, MOST_CHILDREN, MOST_COUNTED = 30, 30, 20, 100, 1000
 ENDED_WITHIN = timedelta(days=7)
 UNUSED = ("params", "result", "timings", "warnings", "webhook", "batch_key", "body_hash", "idempotency_key")
 """What rows of the list don't show; results may be long."""
@@ -87,17 +87,19 @@ class QueueRows:
         queued = self.all.filter(status=Status.QUEUED).order_by()
         mine = set(queued.filter(pk__in=self.order).values_list("pk", flat=True))
         chosen = [pk for pk in self.order if pk in mine][:MOST_WAITING]
-        if len(chosen) < MOST_WAITING:
-            further = queued.exclude(pk__in=self.order).order_by("attempt", "virtual_start", "id")
+        if len(chosen) < MOST_WAITING and len(self.order) == POSITIONS_SHOWN:
+            further = queued.exclude(pk__in=self.order).order_by("virtual_start", "id")
             chosen += further.values_list("pk", flat=True)[: MOST_WAITING - len(chosen)]
         found = self.all.in_bulk(chosen)
         return [found[pk] for pk in chosen if pk in found]
 
     @cached_property
     def waiting_count(self) -> int:
-        """All of them, shown or not."""
+        """Shown or not; counted up to MOST_COUNTED and one more."""
         shown = len(self.waiting_jobs)
-        return shown if shown < MOST_WAITING else self.all.filter(status=Status.QUEUED).order_by().count()
+        if shown < MOST_WAITING:
+            return shown
+        return self.all.filter(status=Status.QUEUED).order_by()[: MOST_COUNTED + 1].count()
 
     @cached_property
     def ended_jobs(self) -> list[Job]:

@@ -11,7 +11,7 @@ from api.studio.access import for_people
 from api.studio.queue.machines import machines_context
 from api.studio.queue.model_rows import models_context
 from api.studio.queue.query import STATES, read_query
-from api.studio.queue.rows import MOST_WAITING, QueueRows
+from api.studio.queue.rows import MOST_COUNTED, MOST_WAITING, QueueRows
 
 
 @require_safe
@@ -52,6 +52,7 @@ def rows_context(request: HttpRequest, principal: Principal) -> dict[str, object
         "query": query,
         "rows": found.sections(),
         "waiting_count": found.waiting_count,
+        "most_counted": MOST_COUNTED,
         "more_waiting": max(0, found.waiting_count - MOST_WAITING),
         "sees_all": principal.is_staff,
         "may_submit": principal.may("submit"),
