@@ -204,7 +204,7 @@ def test_passwords_can_not_be_guessed_at_speed(stranger: Client, owner: User) ->
 
 def test_a_log_in_takes_the_place_of_the_one_before(stranger: Client, owner: User) -> None:
     """A key after an account is the key; an account after a key (in the admin) is the account."""
-    key, token = create_key(name="x")
+    _, token = create_key(name="x")
     guess(stranger, PASSWORD)
     stranger.post("/studio/logout")
     stranger.post(LOGIN, {"key": token})
