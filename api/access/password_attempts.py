@@ -4,6 +4,8 @@ Counted in Django's cache: for each web process, and until it ends. An account i
 only many more of them, from anywhere, do that.
 """
 
+from contextlib import suppress
+
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
@@ -41,4 +43,5 @@ def counts_of(account: str, address: str) -> dict[str, int]:
 def count(counts: dict[str, int]) -> None:
     for name in counts:
         cache.add(name, 0, WAIT_SECONDS)
-        cache.incr(name)
+        with suppress(ValueError):  # it has ended in between
+            cache.incr(name)
