@@ -71,4 +71,4 @@ class ApiKey(models.Model):
         return OwnerLimits(self.max_active_jobs, self.weight, goes_first=PRIORITY in self.scopes)
 
     def as_principal(self) -> Principal:
-        return Principal(self.prefix, frozenset(self.scopes), key_id=self.id, limits=self.limits)
+        return Principal(self.prefix, frozenset(self.scopes), key_id=self.id, limits=self.limits, name=self.name)

@@ -15,7 +15,8 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 
 from api.access.scopes import LOCAL, SCOPES, Principal
-from api.access.services import CHALLENGE, KEY_REQUIRED, any_key_exists, authenticate_token, not_authenticated
+from api.access.services import CHALLENGE, KEY_REQUIRED, any_key_exists, authenticate_token, not_authenticated, note_use
+from api.access.sessions import key_of_session
 
 __all__ = ["LOCAL", "Principal", "aprincipal_of", "principal_of", "visible_to"]
 FOREIGN_ORIGIN = "Requests from this web page's origin are not allowed; CORS_ORIGINS lists those that are."
@@ -61,7 +62,7 @@ def identify(request: HttpRequest) -> Principal:
     token = sent_token(request)
     if token is not None:
         return authenticate_token(token, challenge_for(request))
-    if (person := logged_in_staff(request)) is not None:
+    if (person := logged_in_person(request)) is not None:
         return person
     raise not_authenticated(KEY_REQUIRED)
 
@@ -101,14 +102,32 @@ def challenge_for(request: HttpRequest) -> str:
     return BASIC_CHALLENGE if request.headers.get("Authorization", "").strip().lower().startswith("basic") else CHALLENGE
 
 
+def logged_in_person(request: HttpRequest) -> Principal | None:
+    """Whose session it is. For anything but reading, only where Django's CSRF check has passed; and never for a page of another
+    origin: CORS_ORIGINS lets in requests that bring a key, cookies don't stop at a port.
+    """
+    checked = request.method in SAFE_METHODS or getattr(request, "csrf_processing_done", False)
+    origin = request.headers.get("Origin")
+    if not checked or (origin is not None and not is_own_origin(origin, request.get_host())):
+        return None
+    return logged_in_staff(request) or logged_in_key(request)
+
+
 def logged_in_staff(request: HttpRequest) -> Principal | None:
-    """A person who is logged in to the admin. For anything but reading, only where Django's CSRF check has passed."""
+    """An account of the admin."""
     user = getattr(request, "user", None)
     if not getattr(user, "is_authenticated", False) or not isinstance(user, AbstractBaseUser):
         return None
-    checked = request.method in SAFE_METHODS or getattr(request, "csrf_processing_done", False)
     staff = getattr(user, "is_staff", False) and user.is_active
-    return Principal(f"user:{user.pk}", frozenset(SCOPES)) if staff and checked else None
+    return Principal(f"user:{user.pk}", frozenset(SCOPES), name=user.get_username()) if staff else None
+
+
+def logged_in_key(request: HttpRequest) -> Principal | None:
+    key = key_of_session(request)
+    if key is None:
+        return None
+    note_use(key)
+    return key.as_principal()
 
 
 def is_local(request: HttpRequest) -> bool:
@@ -137,9 +156,12 @@ def refuse_foreign_origin(request: HttpRequest, *, host: str) -> None:
 
 
 def is_allowed_origin(origin: str, host: str) -> bool:
-    """Our own pages, and those in CORS_ORIGINS. The scheme of our own is left out: a TLS proxy in front of us changes it."""
-    if origin in settings.CORS_ORIGINS:
-        return True
+    """Our own pages, and those in CORS_ORIGINS."""
+    return origin in settings.CORS_ORIGINS or is_own_origin(origin, host)
+
+
+def is_own_origin(origin: str, host: str) -> bool:
+    """The scheme is left out: a TLS proxy in front of us changes it."""
     try:
         parts = urlsplit(origin)
     except ValueError:

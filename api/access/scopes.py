@@ -1,7 +1,7 @@
 """What a principal is, and what it may do. No database here."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 READ, SUBMIT, STAFF, PRIORITY = "read", "submit", "staff", "priority"
@@ -36,6 +36,8 @@ class Principal:
     scopes: frozenset[str]
     key_id: uuid.UUID | None = None
     limits: OwnerLimits = GENERAL_LIMITS
+    name: str = field(default="", compare=False)
+    """The key's or the account's, for people."""
 
     # What Django and DRF ask of request.user.
     is_authenticated: ClassVar[bool] = True

@@ -73,15 +73,20 @@ def any_key_exists() -> bool:
 
 def authenticate_token(token: str, challenge: str = CHALLENGE) -> Principal:
     """The principal of an active key. Raises NotAuthenticated with the same words whatever is wrong with it."""
-    parts = tokens.parse_token(token)
-    if parts is None:
-        raise not_authenticated(KEY_REFUSED, challenge)
-    key = ApiKey.objects.filter(prefix=parts.prefix).first()
-    matches = tokens.secret_matches(parts.secret, key.secret_hash if key else NO_HASH)
-    if key is None or not matches or not key.is_active:
+    key = find_active_key(token)
+    if key is None:
         raise not_authenticated(KEY_REFUSED, challenge)
     note_use(key)
     return key.as_principal()
+
+
+def find_active_key(token: str) -> ApiKey | None:
+    parts = tokens.parse_token(token)
+    if parts is None:
+        return None
+    key = ApiKey.objects.filter(prefix=parts.prefix).first()
+    matches = tokens.secret_matches(parts.secret, key.secret_hash if key else NO_HASH)
+    return key if key is not None and matches and key.is_active else None
 
 
 def note_use(key: ApiKey) -> None:

@@ -117,7 +117,9 @@ class ChatSpec(Spec):
 
     @property
     def claimed_texts(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(text_of(turn) for turn in self.messages if turn["role"] == "assistant"))
+        turns = [turn for turn in self.messages if turn["role"] == "assistant"]
+        calls = [call["arguments"] for turn in turns for call in calls_of(turn)]
+        return tuple(dict.fromkeys([*map(text_of, turns), *calls]))
 
     @property
     def input_ids(self) -> tuple[str, ...]:

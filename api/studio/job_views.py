@@ -22,7 +22,7 @@ from api.studio.job_details import details_context
 from api.studio.jobs import job_context
 from api.studio.stream import where_it_stands
 from api.system.serializers import ModelCommandSerializer
-from api.system.spec import LoadModelSpec
+from api.system.spec import LoadModelSpec, ModelSpec, UnloadModelSpec
 
 DISMISSED, MOST_DISMISSED = "dismissed_failures", 50
 """In the session."""
@@ -95,8 +95,20 @@ def dismiss(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpRe
 @for_people(STAFF)
 def load_model(request: HttpRequest, principal: Principal) -> HttpResponse:
     """Fetches a model and brings it into memory, as a job."""
-    context = {"spec": LoadModelSpec, "model_id": request.POST.get("model_id", ""), "principal": principal}
-    serializer = ModelCommandSerializer(data={}, context=context)
+    return command(request, principal, LoadModelSpec)
+
+
+@require_POST
+@for_people(STAFF)
+def unload_model(request: HttpRequest, principal: Principal) -> HttpResponse:
+    return command(request, principal, UnloadModelSpec)
+
+
+def command(request: HttpRequest, principal: Principal, spec: type[ModelSpec]) -> HttpResponse:
+    """In the worker that the form names, in `all`, or in whichever is free first."""
+    context = {"spec": spec, "model_id": request.POST.get("model_id", ""), "principal": principal}
+    worker = request.POST.get("worker", "")
+    serializer = ModelCommandSerializer(data={"worker": worker} if worker else {}, context=context)
     try:
         serializer.is_valid(raise_exception=True)
         job = submit(serializer.resolve(), principal=principal, source="studio")

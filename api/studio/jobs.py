@@ -17,11 +17,11 @@ from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.studio.found.pictures import found_by
-from api.system.spec import LoadModelSpec
+from api.system.spec import LoadModelSpec, UnloadModelSpec
 
 FORM_KINDS = (Txt2ImgSpec.kind, Img2ImgSpec.kind)
 """Kinds whose request the form can be filled in with."""
-SHOWN_KINDS = (*FORM_KINDS, UpscaleSpec.kind, LoadModelSpec.kind)
+SHOWN_KINDS = (*FORM_KINDS, UpscaleSpec.kind, LoadModelSpec.kind, UnloadModelSpec.kind)
 MOST_ACTIVE, MOST_FAILED, MOST_STREAMS = 12, 3, 2
 """A browser opens six connections to a server for all of its tabs: other cards than the first are asked for every other second."""
 FAILED_FOR = timedelta(days=1)

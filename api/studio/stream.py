@@ -9,8 +9,8 @@ from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from rest_framework.exceptions import APIException
 
-from api.access.principals import principal_of, visible_to
-from api.access.scopes import READ
+from api.access.principals import Principal, principal_of, visible_to
+from api.access.scopes import READ, SUBMIT
 from api.jobs.api.database_calls import in_thread
 from api.jobs.api.streaming import JobStream, StreamResponse
 from api.jobs.models import Job, JobEvent
@@ -19,27 +19,32 @@ from api.studio.jobs import job_context
 SHOWN = ("status", "progress", "preview")
 
 
-def may_watch(request: HttpRequest, job_id: uuid.UUID) -> bool:
+def watcher_of(request: HttpRequest, job_id: uuid.UUID) -> Principal | None:
+    """None where there is no such job for this person."""
     principal = principal_of(request, scope=READ)
-    return visible_to(principal, Job.objects.filter(pk=job_id)).exists()
+    return principal if visible_to(principal, Job.objects.filter(pk=job_id)).exists() else None
 
 
 async def job_stream(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
     if request.method != "GET":
         return HttpResponse(status=405, headers={"Allow": "GET"})
     try:
-        found = await in_thread(may_watch, request, id)
+        watcher = await in_thread(watcher_of, request, id)
     except APIException as error:
         return HttpResponse(status=error.status_code)
-    if not found:
+    if watcher is None:
         return HttpResponse(status=404)
-    return StreamResponse(PartStream(id))
+    return StreamResponse(PartStream(id, may_submit=watcher.may(SUBMIT)))
 
 
 class PartStream(JobStream):
     """`state` while it goes on, and one `done` with the pictures or the reason. The past is not replayed."""
 
     shows_previews = True
+
+    def __init__(self, job_id: uuid.UUID, *, may_submit: bool = True) -> None:
+        super().__init__(job_id)
+        self.may_submit = may_submit
 
     def begin(self) -> Iterator[bytes]:
         self.after, self.preview = where_it_stands(self.job_id)
@@ -52,7 +57,7 @@ class PartStream(JobStream):
             yield from render_part(self.job_id, self.preview)
 
     def finish(self) -> Iterator[bytes]:
-        yield format_part("done", render_end(self.job_id))
+        yield format_part("done", render_end(self.job_id, may_submit=self.may_submit))
 
 
 def where_it_stands(job_id: uuid.UUID) -> tuple[int, str]:
@@ -76,9 +81,10 @@ def render_part(job_id: uuid.UUID, preview: str) -> Iterator[bytes]:
         yield format_part("state", render_to_string("studio/job_state.html", job_context(job, preview)))
 
 
-def render_end(job_id: uuid.UUID) -> str:
+def render_end(job_id: uuid.UUID, *, may_submit: bool) -> str:
     job: Any = Job.objects.filter(pk=job_id).first()
-    return render_to_string("studio/job_end.html", {**job_context(job), "announce": True} if job else {})
+    context = {**job_context(job), "announce": True, "may_submit": may_submit} if job else {}
+    return render_to_string("studio/job_end.html", context)
 
 
 def format_part(name: str, html: str) -> bytes:

@@ -1,11 +1,14 @@
 from django.urls import path
 
-from api.studio import job_views, stream, views
+from api.studio import job_views, login, stream, views
 from api.studio.gallery import views as gallery
 from api.studio.look import views as look
+from api.studio.queue import views as queue
 
 urlpatterns = [
     path("", views.index, name="studio"),
+    path("studio/login", login.login_page, name="studio-login"),
+    path("studio/logout", login.log_out, name="studio-logout"),
     path("studio/server-state", views.server_state, name="studio-server-state"),
     path("studio/generate", views.generate, name="studio-generate"),
     path("studio/read-picture", views.read_picture, name="studio-read-picture"),
@@ -13,6 +16,11 @@ urlpatterns = [
     path("studio/tokens", views.tokens, name="studio-tokens"),
     path("studio/loras", views.loras, name="studio-loras"),
     path("studio/models/load", job_views.load_model, name="studio-load-model"),
+    path("studio/models/unload", job_views.unload_model, name="studio-unload-model"),
+    path("studio/queue/", queue.page, name="studio-queue"),
+    path("studio/queue/rows", queue.rows, name="studio-queue-rows"),
+    path("studio/queue/machines", queue.machines, name="studio-queue-machines"),
+    path("studio/queue/models", queue.models, name="studio-queue-models"),
     path("studio/jobs/<uuid:id>/", job_views.job_page, name="studio-job"),
     path("studio/jobs/<uuid:id>/card", job_views.job_card, name="studio-job-card"),
     path("studio/jobs/<uuid:id>/cancel", job_views.cancel, name="studio-cancel"),

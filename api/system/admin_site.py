@@ -12,6 +12,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.utils.text import Truncator, capfirst
 
+from api.access.password_attempts import SlowedLoginForm
+
 
 class UnknownFilter(Exception):
     """A parameter that none of a list's filters reads."""
@@ -51,6 +53,8 @@ class StrictLists(admin.ModelAdmin):
 
 
 class DarkroomSite(admin.AdminSite):
+    login_form = SlowedLoginForm
+
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         base = admin_class or admin.ModelAdmin
         strict = type(base.__name__, (StrictLists, base), {"__module__": base.__module__, "__doc__": base.__doc__})

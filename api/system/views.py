@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django.db import DatabaseError, connection
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
@@ -154,7 +155,7 @@ class DocsView(SpectacularSwaggerView):
 
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, APIException) and exc.status_code == 401 and "Authorization" not in self.request.headers:
-            return redirect(f"/admin/login/?next={self.request.path}")
+            return redirect(f"{reverse('studio-login')}?next={self.request.path}")
         response = super().handle_exception(exc)
         headers = {**response.headers, "Content-Type": CONTENT_TYPE}
         return HttpResponse(json.dumps(response.data), status=response.status_code, headers=headers)

@@ -12,7 +12,7 @@ from tests.rows import make_contest, make_job, make_picture
 pytestmark = pytest.mark.django_db
 GENERATE = "/studio/generate"
 PART = {"HX-Request": "true"}
-LOGIN = "/admin/login/?next=%2F"
+LOGIN = "/studio/login?next=%2F"
 
 
 def test_the_front_page_is_open_on_ones_own_machine(here: Client) -> None:
@@ -145,7 +145,7 @@ def test_one_whose_login_ended_meanwhile_comes_back_to_the_same_page_of_this_ser
     stranger: Client, referer: str, back: str
 ) -> None:
     reply = stranger.post("/studio/gallery/change", {"action": "delete"}, headers={**PART, "Referer": referer})
-    assert reply.headers["HX-Redirect"] == f"/admin/login/?next={back}"
+    assert reply.headers["HX-Redirect"] == f"/studio/login?next={back}"
 
 
 def test_a_stranger_makes_nothing(stranger: Client) -> None:

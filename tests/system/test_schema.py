@@ -203,7 +203,7 @@ def test_the_pages_assets_are_there(client: Client) -> None:
 
 def test_a_stranger_is_sent_to_log_in(outside: Client) -> None:
     reply = outside.get("/api/docs/")
-    assert (reply.status_code, reply["Location"]) == (302, "/admin/login/?next=/api/docs/")
+    assert (reply.status_code, reply["Location"]) == (302, "/studio/login?next=/api/docs/")
 
 
 def test_a_wrong_key_gets_a_problem(outside: Client) -> None:

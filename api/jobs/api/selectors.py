@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import django_filters
+from django.db import connection
 from django.db.models import Q, QuerySet
 from rest_framework.exceptions import ValidationError
 
 from api.jobs.kinds import kind_names
 from api.jobs.models import Job
 from api.jobs.states import Status
+from api.jobs.store.fair_order import JOB, index_hint
 from api.queries import TimeFilter
 from api.strict import nearest
 
@@ -37,19 +39,29 @@ class JobFilter(django_filters.FilterSet):
 
 
 def queue_positions(jobs: Iterable[Job]) -> dict[uuid.UUID, int]:
-    """How many jobs are claimed before each of these, for those that are queued; one query, the first 1,000 places.
+    """How many jobs are claimed before each of these, for those that are queued; two queries, the first 1,000 places."""
+    waiting = {job.id for job in jobs if job.status == Status.QUEUED}
+    return {job_id: place for place, job_id in enumerate(queue_order()) if job_id in waiting} if waiting else {}
+
+
+def queue_order() -> list[uuid.UUID]:
+    """The first 1,000 jobs in the order in which they are claimed.
 
     Rows never tried are claimed in turn, and before the others: of those the least tried, and the newest of them (lifecycle/claim.py).
     That a tried row takes its turn when it has waited for long is left out.
     """
-    waiting = {job.id for job in jobs if job.status == Status.QUEUED}
-    if not waiting:
-        return {}
-    queue = Job.objects.filter(status=Status.QUEUED).order_by("attempt", "virtual_start", "id")
-    rows = list(queue.values_list("attempt", "owner_key", "priority", "owner_order", "id")[:POSITIONS_SHOWN])
-    untried = in_turn([slot for attempt, *slot in rows if not attempt])
-    tried = sorted((row for row in rows if row[0]), key=lambda row: (row[0], -row[-1].int))
-    return {job_id: place for place, job_id in enumerate((*untried, *(row[-1] for row in tried))) if job_id in waiting}
+    untried = list(in_turn(untried_slots()))
+    tried = Job.objects.filter(status=Status.QUEUED, attempt__gt=0).order_by("attempt", "-id").values_list("id", flat=True)
+    return [*untried, *tried[: POSITIONS_SHOWN - len(untried)]] if len(untried) < POSITIONS_SHOWN else untried
+
+
+def untried_slots() -> list[tuple[str, int, float, uuid.UUID]]:
+    """In SQL, for the index: ten thousand queued rows were read and sorted for the first thousand."""
+    sql = f"""SELECT owner_key, priority, owner_order, id FROM {JOB} {index_hint("job_queue")}
+        WHERE status = 'queued' AND attempt = 0 ORDER BY virtual_start, id LIMIT {POSITIONS_SHOWN}"""  # noqa: S608  (names of ours)
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return [(owner, priority, order, uuid.UUID(str(pk))) for owner, priority, order, pk in cursor]
 
 
 def in_turn(slots: Sequence[Sequence[Any]]) -> Iterator[uuid.UUID]:

@@ -1,8 +1,11 @@
-"""The list of the studio's pages, for its templates."""
+"""What the studio's templates ask: its pages, and who looks at them."""
+
+from typing import Any
 
 from django import template
 
 from api.studio.pages import PAGES, Page
+from api.studio.people import Person, person_of
 
 register = template.Library()
 
@@ -10,3 +13,17 @@ register = template.Library()
 @register.simple_tag
 def studio_pages() -> tuple[Page, ...]:
     return PAGES
+
+
+@register.simple_tag(takes_context=True)
+def studio_person(context: dict[str, Any]) -> Person | None:
+    return person_of(context.get("request"))
+
+
+@register.simple_tag(takes_context=True)
+def may_submit(context: dict[str, Any]) -> bool:
+    """Whether buttons that make or change something are of any use. A stream, which renders without a request, says so itself."""
+    if "may_submit" in context:
+        return bool(context["may_submit"])
+    person = person_of(context.get("request"))
+    return person is not None and person.may_submit

@@ -6,7 +6,7 @@ const BY_ITSELF = "[hx-trigger^=every], #tokens";
 const REASONS = { 403: "refused", 404: "gone", 413: "tooLarge" };
 
 const tell = (event, words) => {
-  if (!event.detail.elt.closest?.(BY_ITSELF)) notify(words, { isError: true, seconds: 10 });
+  if (!event.detail.elt.matches?.(BY_ITSELF)) notify(words, { isError: true, seconds: 10 });
 };
 
 export function watchFailures() {

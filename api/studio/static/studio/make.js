@@ -1,4 +1,5 @@
 // The prompt box: what a form of HTML can't do by itself. It may be replaced as a whole, by one filled in from a picture: so by delegation.
+import { keepDraft } from "./drafts.js";
 import { text } from "./texts.js";
 
 const SLIDERS = { steps: 1, guidance_scale: 0.5 }, MOST_STREAMS = 2, LARGEST_DRAWN = 2 ** 32, SIDE_STEP = 8;
@@ -131,3 +132,4 @@ document.addEventListener("htmx:afterSwap", (event) => {
 });
 
 prepare();
+keepDraft("prompt-form");

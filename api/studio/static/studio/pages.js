@@ -14,6 +14,18 @@ watchDrops();
 watchFailures();
 watchViewers();
 
+// A narrow screen's row of pages begins elsewhere; the account's menu closes where one clicks beside it.
+document.querySelector(".pages [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+document.addEventListener("click", (event) => {
+  const menu = document.querySelector(".account[open]");
+  if (menu && !menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const menu = document.querySelector(".account[open]");
+  if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
+});
+
 /** A picture that was deleted, not from the gallery (gallery.js): on its own page, or in another page's lightbox. */
 document.addEventListener("darkroom:deleted", (event) => {
   const dialog = document.getElementById("lightbox");
