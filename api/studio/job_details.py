@@ -14,7 +14,7 @@ from api.jobs.admin.tools import seconds_text
 from api.jobs.kinds import shown_params
 from api.jobs.models import Job
 from api.studio.found.pictures import is_tall
-from api.studio.look.looks import BY_KIND
+from api.studio.looking.looks import BY_KIND
 
 MOST_RELATED, MOST_PICTURES = 60, 24
 OWN_PLACES = ("prompt", "negative_prompt", "image", "images", "mask", "messages", "model_id", "model")

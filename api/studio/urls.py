@@ -2,7 +2,6 @@ from django.urls import path
 
 from api.studio import job_views, login, stream, views
 from api.studio.gallery import views as gallery
-from api.studio.look import views as look
 from api.studio.queue import views as queue
 
 urlpatterns = [
@@ -32,7 +31,7 @@ urlpatterns = [
     path("studio/images/<uuid:id>/change", gallery.change_picture, name="studio-image-change"),
     path("studio/gallery/", gallery.gallery, name="studio-gallery"),
     path("studio/gallery/change", gallery.change, name="studio-gallery-change"),
-    path("studio/look/", look.look, name="studio-look"),
-    path("studio/look/picture", look.take_picture, name="studio-look-picture"),
-    path("studio/look/ask", look.ask_looks, name="studio-look-ask"),
+    path("studio/look/", looking.look_page, name="studio-look"),
+    path("studio/look/picture", looking.take_picture, name="studio-look-picture"),
+    path("studio/look/ask", looking.ask_looks, name="studio-look-ask"),
 ]

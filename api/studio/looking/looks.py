@@ -40,7 +40,7 @@ MARK = {"page": "look"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class LookRequest:
     """What a person chose."""
 
     image: str
@@ -57,7 +57,7 @@ class Look:
     title: Promise
     what: Promise
     serializer: type[Any]
-    body: Callable[[Asked], JsonObject]
+    body: Callable[[LookRequest], JsonObject]
     tasks: tuple[str, ...] = ()
     """Of the models that can do it; none where no model is needed."""
     default_setting: str = ""
@@ -128,28 +128,28 @@ def blindness() -> str:
 # ---------------------------------------------------------------- the requests
 
 
-def with_model(name: str, asked: Asked, body: JsonObject, *, field: str = "model_id") -> JsonObject:
+def with_model(name: str, asked: LookRequest, body: JsonObject, *, field: str = "model_id") -> JsonObject:
     return {**body, field: asked.models[name]} if asked.models.get(name) else body
 
 
-def ask_layout(asked: Asked) -> JsonObject:
+def ask_layout(asked: LookRequest) -> JsonObject:
     return {"image": asked.image}
 
 
-def ask_things(asked: Asked) -> JsonObject:
+def ask_things(asked: LookRequest) -> JsonObject:
     classes: JsonObject = {"classes": list(asked.classes)} if asked.classes else {}
     return with_model("things", asked, {"image": asked.image, "threshold": LEAST_SCORE, **classes})
 
 
-def ask_text(asked: Asked) -> JsonObject:
+def ask_text(asked: LookRequest) -> JsonObject:
     return with_model("text", asked, {"image": asked.image, "languages": list(asked.languages), "min_score": LEAST_SCORE})
 
 
-def ask_hazards(asked: Asked) -> JsonObject:
+def ask_hazards(asked: LookRequest) -> JsonObject:
     return with_model("hazards", asked, {"image": asked.image})
 
 
-def ask_caption(asked: Asked) -> JsonObject:
+def ask_caption(asked: LookRequest) -> JsonObject:
     content: list[JsonObject] = [
         {"type": "image_url", "image_url": {"url": f"{HERE}{asked.image}"}},
         {"type": "text", "text": CAPTION_QUESTION},
@@ -178,4 +178,4 @@ LOOKS = (
         (VISION_TASK,), "DEFAULT_CHAT_MODEL",
     ),
 )  # fmt: skip
-BY_KIND = {look.kind: look for look in LOOKS}
+BY_KIND = {item.kind: item for item in LOOKS}

@@ -18,7 +18,7 @@ from api.files.models import StoredFile
 from api.jobs.api.submission import submit
 from api.jobs.models import Job
 from api.problems import field_errors
-from api.studio.look.looks import LOOKS, Asked, Look
+from api.studio.looking.looks import LOOKS, Look, LookRequest
 from api.vision.ocr.models import describe_languages
 
 REMEMBERED = "look"
@@ -38,15 +38,15 @@ class LookForm:
 
     @property
     def choices(self) -> list[dict[str, Any]]:
-        return [self.choice_of(look) for look in LOOKS]
+        return [self.choice_of(item) for item in LOOKS]
 
-    def choice_of(self, look: Look) -> dict[str, Any]:
+    def choice_of(self, item: Look) -> dict[str, Any]:
         return {
-            "look": look,
-            "is_ticked": look.name in self.ticked,
-            "missing": look.missing,
-            "model": self.models.get(look.name, ""),
-            "error": self.errors.get(look.name, ""),
+            "look": item,
+            "is_ticked": item.name in self.ticked,
+            "missing": item.missing,
+            "model": self.models.get(item.name, ""),
+            "error": self.errors.get(item.name, ""),
         }
 
     @cached_property
@@ -68,8 +68,8 @@ class LookForm:
         names = {str(one["code"]): str(one["name"]) for one in self.offered_languages}
         return ", ".join(names.get(code, code) for code in self.languages)
 
-    def asked(self, image: StoredFile) -> Asked:
-        return Asked(str(image.pk), self.models, self.languages, words_of(self.classes))
+    def asked(self, image: StoredFile) -> LookRequest:
+        return LookRequest(str(image.pk), self.models, self.languages, words_of(self.classes))
 
     def remembered(self) -> dict[str, Any]:
         return {"ticked": self.ticked, "languages": self.languages, "models": dict(self.models), "classes": self.classes}
@@ -79,7 +79,7 @@ def first_form(session: Mapping[str, Any]) -> LookForm:
     """As the last one was; at first all is ticked that can be done at once."""
     if isinstance(last := session.get(REMEMBERED), dict):
         return LookForm(**last)
-    form = LookForm([look.name for look in LOOKS if not look.missing], [USUAL_LANGUAGE])
+    form = LookForm([item.name for item in LOOKS if not item.missing], [USUAL_LANGUAGE])
     own = (get_language() or USUAL_LANGUAGE).partition("-")[0]
     if any(one["code"] == own and one["available"] for one in form.offered_languages) and own not in form.languages:
         return LookForm(form.ticked, [own, *form.languages])
@@ -87,7 +87,7 @@ def first_form(session: Mapping[str, Any]) -> LookForm:
 
 
 def read_form(data: QueryDict) -> LookForm:
-    names = [look.name for look in LOOKS]
+    names = [item.name for item in LOOKS]
     models = {name: data.get(f"model_{name}", "").strip() for name in names}
     ticked = [name for name in names if name in data.getlist("look")]
     return LookForm(ticked, data.getlist("language"), models, data.get("classes", "").strip())
@@ -104,34 +104,34 @@ def ask(form: LookForm, image: StoredFile, principal: Principal) -> list[Job]:
     """One job for each look that is ticked, where all of them can be asked; else none, and the form has the errors."""
     if not form.ticked:
         form.errors["form"] = _("Tick what you want to know.")
-    chosen = [look for look in LOOKS if look.name in form.ticked]
-    requests = [(look, read_request(look, form, image, principal)) for look in chosen]
+    chosen = [item for item in LOOKS if item.name in form.ticked]
+    requests = [(item, read_request(item, form, image, principal)) for item in chosen]
     if form.errors:
         return []
-    jobs = (submit_look(look, request, form, principal) for look, request in requests)
+    jobs = (submit_look(item, request, form, principal) for item, request in requests)
     return [job for job in jobs if job is not None]
 
 
-def read_request(look: Look, form: LookForm, image: StoredFile, principal: Principal) -> Any:
+def read_request(item: Look, form: LookForm, image: StoredFile, principal: Principal) -> Any:
     """A valid serializer; None where the form got an error instead."""
-    serializer = look.serializer(data=look.body(form.asked(image)), context={"principal": principal})
+    serializer = item.serializer(data=item.body(form.asked(image)), context={"principal": principal})
     try:
         serializer.is_valid(raise_exception=True)
     except ValidationError as error:
-        form.errors[look.name] = " ".join(dict.fromkeys(said(field_errors(error.detail))))
+        form.errors[item.name] = " ".join(dict.fromkeys(said(field_errors(error.detail))))
         return None
     except DarkroomError as error:
-        form.errors[look.name] = error.detail
+        form.errors[item.name] = error.detail
         return None
     return serializer
 
 
-def submit_look(look: Look, serializer: Any, form: LookForm, principal: Principal) -> Job | None:
+def submit_look(item: Look, serializer: Any, form: LookForm, principal: Principal) -> Job | None:
     """The same look at the same picture that is still under way is that job."""
     try:
         return submit(replace(serializer.resolve(), joins_equal=True), principal=principal, source="studio")
     except (DarkroomError, DiskFull) as problem:
-        form.errors[look.name] = str(getattr(problem, "detail", problem))
+        form.errors[item.name] = str(getattr(problem, "detail", problem))
         return None
 
 

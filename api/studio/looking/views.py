@@ -21,8 +21,8 @@ from api.problems import field_errors
 from api.studio.access import for_people, is_part
 from api.studio.found.pictures import is_tall
 from api.studio.job_views import DISMISSED
-from api.studio.look.earlier import looked_at_before, looks_at
-from api.studio.look.form import REMEMBERED, LookForm, ask, first_form, read_form
+from api.studio.looking.earlier import looked_at_before, looks_at
+from api.studio.looking.form import REMEMBERED, LookForm, ask, first_form, read_form
 
 KEPT_SECONDS = 7 * 86_400
 """Of an upload that is not looked at; one that is stays as long as its jobs."""
@@ -30,7 +30,7 @@ KEPT_SECONDS = 7 * 86_400
 
 @require_safe
 @for_people(READ)
-def look(request: HttpRequest, principal: Principal) -> HttpResponse:
+def look_page(request: HttpRequest, principal: Principal) -> HttpResponse:
     form, asked = first_form(request.session), request.GET.get("image", "")
     file = find_file(principal, asked)
     if asked and file is None:

@@ -16,7 +16,7 @@ from api.jobs.models import Job
 from api.jobs.states import Status
 from api.studio.found.pictures import summary
 from api.studio.jobs import MOST_STREAMS, card_context
-from api.studio.look.looks import BY_KIND, LOOKS, MARK, Look
+from api.studio.looking.looks import BY_KIND, LOOKS, MARK, Look
 from config.catalog import get_catalog
 
 MOST_JOBS = 60
@@ -31,7 +31,7 @@ ONE_LAYOUT = Q(params__items__isnull=True)
 class PastLook:
     """The newest job of one kind as a card, and those before it."""
 
-    look: Look
+    item: Look
     card: Mapping[str, Any]
     earlier: list[Job]
 
@@ -61,7 +61,7 @@ def looks_at(principal: Principal, file: StoredFile, dismissed: Collection[str])
     by_kind: dict[str, list[Job]] = {}
     for job in visible_to(principal, jobs).order_by("-pk")[:MOST_JOBS]:
         by_kind.setdefault(job.kind, []).append(job)
-    newest = [by_kind[look.kind][0] for look in LOOKS if look.kind in by_kind]
+    newest = [by_kind[item.kind][0] for item in LOOKS if item.kind in by_kind]
     positions, streamed = queue_positions(newest), [job.pk for job in newest if not job.is_final][:MOST_STREAMS]
     return [
         PastLook(
@@ -88,14 +88,14 @@ def looked_at_before(principal: Principal, but: StoredFile | None = None) -> lis
 
 def newest_pairs(principal: Principal) -> Iterable[tuple[uuid.UUID, uuid.UUID]]:
     """A picture's id and a job's. Each kind by itself, so that its index has the order, however many jobs of other kinds there are."""
-    for look in LOOKS:
-        newest = newest_of(principal, look).values("pk")[:MOST_READ]
+    for item in LOOKS:
+        newest = newest_of(principal, item).values("pk")[:MOST_READ]
         yield from JobInput.objects.filter(job__in=list(newest.values_list("pk", flat=True))).values_list("file_id", "job_id")
 
 
-def newest_of(principal: Principal, look: Look) -> QuerySet[Job]:
+def newest_of(principal: Principal, item: Look) -> QuerySet[Job]:
     """The owner is no bare column, or SQLite would read all of the owner's history to find those of one kind."""
-    jobs = Job.objects.alias(owner=Coalesce("owner_key", Value(""))).filter(OUR_CHATS, ONE_LAYOUT, kind=look.kind)
+    jobs = Job.objects.alias(owner=Coalesce("owner_key", Value(""))).filter(OUR_CHATS, ONE_LAYOUT, kind=item.kind)
     return jobs.filter(owner=principal.owner_key).order_by("-pk")
 
 
@@ -104,6 +104,6 @@ def describe(file: StoredFile, jobs: Iterable[Job]) -> LookedAt:
     newest: dict[str, Job] = {}
     for job in jobs:
         newest.setdefault(job.kind, job)
-    inside = [newest[look.kind] for look in LOOKS if look.kind in newest]
+    inside = [newest[item.kind] for item in LOOKS if item.kind in newest]
     words = [text for job in inside if (text := summary(job))]
     return LookedAt(file, any(not job.is_final for job in inside), words)
