@@ -2,6 +2,7 @@ from django.urls import path
 
 from api.studio import job_views, login, stream, views
 from api.studio.gallery import views as gallery
+from api.studio.looking import views as looking
 from api.studio.queue import views as queue
 
 urlpatterns = [
