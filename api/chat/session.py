@@ -149,7 +149,7 @@ class JobCallbacks:
         self.texts: dict[int, str] = {}
         self.logprobs: dict[int, list[JsonObject]] = {}
         self.offsets: dict[int, int] = {}
-        self.calls: dict[tuple[int, int], JsonObject] = {}
+        self.calls: dict[tuple[int, int], dict[str, str]] = {}
         """What is not sent yet of them, by choice and number."""
         self.call_offsets: dict[tuple[int, int], int] = {}
 

@@ -14,7 +14,7 @@ AUTO, REQUIRED, NAMED, NONE = "auto", "required", "named", "none"
 
 @dataclass(frozen=True)
 class Tool:
-    definition: JsonObject
+    definition: dict[str, Any]
     """OpenAI's form: {"type": "function", "function": {"name", "description", "parameters", "strict"}}."""
 
     @property
@@ -28,7 +28,7 @@ class Tool:
     @property
     def schema(self) -> JsonObject:
         """Of its arguments, which are an object. A tool without a schema takes none."""
-        given: JsonObject = self.definition["function"].get("parameters") or {"properties": {}, "additionalProperties": False}
+        given: dict[str, Any] = self.definition["function"].get("parameters") or {"properties": {}, "additionalProperties": False}
         return given if "type" in given or "$ref" in given or "anyOf" in given else {"type": "object", **given}
 
 
