@@ -1,7 +1,10 @@
 from django.urls import path
 
 from api.studio import job_views, stream, views
+from api.studio.compare import taste
+from api.studio.compare import views as compare
 from api.studio.gallery import views as gallery
+from api.studio.variants import views as variants
 
 urlpatterns = [
     path("", views.index, name="studio"),
@@ -23,4 +26,12 @@ urlpatterns = [
     path("studio/images/<uuid:id>/change", gallery.change_picture, name="studio-image-change"),
     path("studio/gallery/", gallery.gallery, name="studio-gallery"),
     path("studio/gallery/change", gallery.change, name="studio-gallery-change"),
+    path("studio/compare/", compare.compare, name="studio-compare"),
+    path("studio/compare/taste/", taste.taste, name="studio-taste"),
+    path("studio/compare/taste/choose", taste.choose, name="studio-taste-choose"),
+    path("studio/compare/taste/undo", taste.undo, name="studio-taste-undo"),
+    path("studio/compare/taste/train", taste.train, name="studio-taste-train"),
+    path("studio/variants/", variants.variants, name="studio-variants"),
+    path("studio/variants/estimate", variants.estimate, name="studio-variants-estimate"),
+    path("studio/variants/start", variants.start, name="studio-variants-start"),
 ]

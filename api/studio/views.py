@@ -19,6 +19,7 @@ from api.jobs.api.submission import submit
 from api.jobs.models import Job
 from api.jobs.start_failures import start_failure
 from api.problems import field_errors
+from api.scoring.spec import LONGEST_BACKEND
 from api.studio.access import for_people, is_part
 from api.studio.forms import PromptForm, form_of, form_of_request, read_form
 from api.studio.job_views import DISMISSED, to_job
@@ -37,12 +38,14 @@ def index(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 
 def first_form(request: HttpRequest, principal: Principal) -> PromptForm:
-    """Filled in with what made a picture (`again`), or with what a job was asked (`job`)."""
+    """Filled in with what made a picture (`again`), with what a job was asked (`job`), or to keep what a scorer likes (`best_by`)."""
     keep_seed = "new" not in request.GET
     if image := find_image(principal, request.GET.get("again", "")):
         return form_of(image, keep_seed=keep_seed)
     job_id = parse_id(request.GET.get("job", ""))
     job = visible_to(principal, Job.objects.filter(pk=job_id, kind__in=FORM_KINDS)).first() if job_id else None
+    if job is None and (scorer := request.GET.get("best_by", "")):
+        return PromptForm({"best_of": "4", "rank_by": scorer[:LONGEST_BACKEND]})
     return form_of_request(job.params, keep_seed=keep_seed) if job else PromptForm()
 
 
