@@ -27,6 +27,8 @@ from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
 from api.system.selectors import readiness
 
 PAGE = 24
+DRAFT = "variants_draft"
+"""In the session: the request that went from the prompt box to the page of variants."""
 MOST_LOOKED_AT, MOST_PROMPTS = 400, 40
 """Jobs whose prompts are read, and prompts that are shown."""
 
@@ -38,12 +40,16 @@ def index(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 
 def first_form(request: HttpRequest, principal: Principal) -> PromptForm:
-    """Filled in with what made a picture (`again`), with what a job was asked (`job`), or to keep what a scorer likes (`best_by`)."""
+    """Filled in with what made a picture (`again`), with what a job was asked (`job`), to keep what a scorer likes (`best_by`), or
+    with what went to the page of variants (`draft`).
+    """
     keep_seed = "new" not in request.GET
     if image := find_image(principal, request.GET.get("again", "")):
         return form_of(image, keep_seed=keep_seed)
     job_id = parse_id(request.GET.get("job", ""))
     job = visible_to(principal, Job.objects.filter(pk=job_id, kind__in=FORM_KINDS)).first() if job_id else None
+    if "draft" in request.GET and (draft := request.session.get(DRAFT)):
+        return form_of_request(draft, keep_seed=keep_seed)
     if job is None and (scorer := request.GET.get("best_by", "")):
         return PromptForm({"best_of": "4", "rank_by": scorer[:LONGEST_BACKEND]})
     return form_of_request(job.params, keep_seed=keep_seed) if job else PromptForm()

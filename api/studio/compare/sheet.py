@@ -26,13 +26,14 @@ class Row:
 def make_sheet(images: Sequence[GeneratedImage]) -> list[Row]:
     """In the order in which a picture's page has them."""
     known = [facts_by_name(image) for image in images]
-    names = dict.fromkeys(name for facts in known for name in facts)
+    names = dict.fromkeys(name for facts in sorted(known, key=len, reverse=True) for name in facts)
     return [Row(name, [facts.get(name, ABSENT) for facts in known]) for name in names]
 
 
 def facts_by_name(image: GeneratedImage) -> Mapping[str, object]:
+    left_out = (_("file"), "image", "mask")  # they always differ, and say nothing of how it was made
     texts = {_("prompt"): image.prompt, _("not shown"): image.negative_prompt}
     said = {name: text for name, text in texts.items() if text}
-    facts = {str(name): value for name, value in (*facts_of(image), *scores_of(image))}
+    facts = {str(name): value for name, value in (*facts_of(image), *scores_of(image)) if name not in left_out}
     stars = {_("rating"): "★" * image.rating} if image.rating else {}
     return {**said, **facts, **stars}

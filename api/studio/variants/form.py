@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.http import QueryDict
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import ParseError, ValidationError
 
 from api.access.principals import Principal
 from api.images.grids.cells import NO_AXIS
 from api.images.grids.serializers import GridSerializer
+from api.jobs.admin.detail import readable
 from api.json_types import JsonObject
 from api.problems import field_errors
 from api.strict import parse_json_text
@@ -21,9 +22,13 @@ NUMBER = re.compile(r"[+-]?(?:\d+|\d*\.\d+)")
 NOT_IN_GRID = tuple(NO_AXIS - {"image", "mask"})
 """What a grid has its own of, or can't show."""
 OWN_AXES = ("prompt", "seed")
+NOT_SHOWN = ("seed", "prompt_syntax", "image", "mask")
 NESTED = {"loras": ("loras.0.weight", "LoRA weight")}
 """Parts of a request that can be varied where it has them."""
-PLACES = ("prompt", "part", "variants", "seeds", "parameter", "values", "form")
+PLACES = ("prompt", "part", "variants", "seeds", "parameter", "amounts", "form")
+DEFAULT = "default"
+"""The field is not given, as the picture's labels say it."""
+NOTHING_VARIED = _("Nothing is varied yet: write other words for the prompt, several seeds, or a parameter's values.")
 COMMAS = re.compile(r"[,;\n]")
 
 
@@ -43,14 +48,18 @@ class VariantsForm:
 
     base: JsonObject = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    make_query: str = ""
+    """With which the prompt box gets this request."""
 
     @property
     def facts(self) -> list[tuple[str, object]]:
         """Of the base, in words; it is changed on the page that makes pictures."""
-        shown = {name: value for name, value in self.base.items() if value not in (None, "", [], {}, False)}
-        return [(name.replace("_", " "), value) for name, value in shown.items() if isinstance(value, str | int | float)]
+        shown = {
+            name: value for name, value in self.base.items() if name not in NOT_SHOWN and value not in (None, "", [], {}, False)
+        }
+        return [(name.removesuffix("_id").replace("_", " "), readable(value)) for name, value in shown.items()]
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -66,7 +75,7 @@ class VariantsForm:
         return [one for one in found if one.name != "model_id"] + names + nested
 
     @property
-    def slots(self) -> list[tuple[str, str]]:
+    def slots(self) -> list[tuple[str, object]]:
         return [(name, self.errors.get(name, "")) for name in PLACES]
 
 
@@ -76,9 +85,7 @@ def read_variants(data: QueryDict, principal: Principal) -> tuple[VariantsForm, 
     form = VariantsForm(read_base(data.get("base", "")), values)
     request, axes = request_of(form), axes_of(form)
     if not axes:
-        form.errors["form"] = _(
-            "Nothing is varied yet: name a part of the prompt, several seeds, or a parameter with its values."
-        )
+        form.errors["form"] = NOTHING_VARIED
         return form, None
     axis_places = [place for place, _axis in axes]
     body = {"request": request, "axes": [axis for _place, axis in axes]}
@@ -98,7 +105,9 @@ def read_base(text: str) -> JsonObject:
 
 
 def clean_base(request: Mapping[str, Any]) -> JsonObject:
-    return {name: value for name, value in request.items() if name not in (*NOT_IN_GRID, "prompt") and value is not None}
+    """Without what a preset named: its fields are in the request."""
+    left_out = (*NOT_IN_GRID, "prompt", "preset")
+    return {name: value for name, value in request.items() if name not in left_out and value is not None}
 
 
 def request_of(form: VariantsForm) -> JsonObject:
@@ -109,18 +118,18 @@ def request_of(form: VariantsForm) -> JsonObject:
 
 
 def axes_of(form: VariantsForm) -> list[tuple[str, JsonObject]]:
-    """Each with the place of what is said wrongly of it. Parameters stand side by side, prompts below each other, then the seeds."""
+    """Each with the place of what is said wrongly of it. The one of most values goes from left to right: screens are wide."""
     values = form.values
-    parameter, prompts, seeds = split(values["values"]), lines(values["variants"]), split(values["seeds"])
+    parameter, prompts, seeds = split(values["amounts"]), lines(values["variants"]), split(values["seeds"])
     found: list[tuple[str, JsonObject]] = []
     if values["parameter"] and parameter:
-        found.append(("values", {"field": values["parameter"], "values": parameter}))
+        found.append(("amounts", {"field": values["parameter"], "values": parameter}))
     if prompts:
         part = values["part"] or values["prompt"]
         found.append(("variants", {"field": "prompt", "part": part, "values": list(dict.fromkeys([part, *prompts]))}))
     if len(seeds) > 1:
         found.append(("seeds", {"field": "seed", "values": seeds}))
-    return found
+    return sorted(found, key=lambda one: -len(one[1]["values"]))
 
 
 def split(text: str) -> list[Any]:
@@ -134,13 +143,13 @@ def lines(text: str) -> list[str]:
 def read_value(text: str) -> Any:
     """A number where it is one: the picture's labels name numbers."""
     if not NUMBER.fullmatch(text):
-        return {"yes": True, "no": False}.get(text, text)
+        return {"yes": True, "no": False, DEFAULT: None}.get(text, text)
     return float(text) if "." in text else int(text)
 
 
-def place_errors(errors: object, axis_places: Sequence[str]) -> dict[str, str]:
+def place_errors(errors: object, axis_places: Sequence[str]) -> dict[str, object]:
     """By the place on the page; what has none of its own is named."""
-    texts: dict[str, str] = {}
+    texts: dict[str, Any] = {}
     for error in field_errors(errors):
         name, detail = error["field"], error["detail"]
         place = place_of(name, axis_places)
@@ -161,17 +170,19 @@ def place_of(name: str, axis_places: Sequence[str]) -> str:
     place, about = axis_places[int(parts[1])], parts[2] if len(parts) > 2 else ""
     if about == "part":
         return "part"
-    return "parameter" if about == "field" and place == "values" else place
+    return "parameter" if about == "field" and place == "amounts" else place
 
 
 # ---------------------------------------------------------------- what was asked before
 
 
-def variants_of_request(request: Mapping[str, Any]) -> VariantsForm:
+def variants_of_request(request: Mapping[str, Any], make_query: str = "") -> VariantsForm:
     """What is varied is still to be said."""
     seed = request.get("seed")
     seeds = f"{seed}, {seed + 1}, {seed + 2}" if isinstance(seed, int) and not isinstance(seed, bool) else ""
-    return VariantsForm(clean_base(request), {"prompt": str(request.get("prompt") or ""), "seeds": seeds})
+    return VariantsForm(
+        clean_base(request), {"prompt": str(request.get("prompt") or ""), "seeds": seeds}, make_query=make_query
+    )
 
 
 def variants_of_grid(params: Mapping[str, Any]) -> VariantsForm:
@@ -181,15 +192,15 @@ def variants_of_grid(params: Mapping[str, Any]) -> VariantsForm:
     if (seed := params["request"].get("seed")) is not None:
         values["seeds"] = str(seed)
     for axis in params["axes"]:
-        typed = ", ".join("default" if value is None else str(value) for value in axis["values"])
+        typed = ", ".join(DEFAULT if value is None else str(value) for value in axis["values"])
         if axis["field"] == "prompt":
             part = axis.get("part") or values["prompt"]
             values |= {"part": axis.get("part") or "", "variants": "\n".join(one for one in axis["values"] if one != part)}
         elif axis["field"] == "seed":
             values["seeds"] = typed
-        elif "values" not in values:
-            values |= {"parameter": axis["field"], "values": typed}
+        elif "parameter" not in values:
+            values |= {"parameter": axis["field"], "amounts": typed}
         else:
-            form.notes.append(_("The form varies one parameter: %(name)s is left out.") % {"name": axis["field"]})
+            form.notes.append(str(_("The form varies one parameter: %(name)s is left out.")) % {"name": axis["field"]})
     form.values = values
     return form

@@ -22,11 +22,9 @@ from api.studio.access import for_people, is_part
 from api.studio.forms import form_of, read_form, request_of
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
-from api.studio.variants.form import VariantsForm, read_variants, variants_of_grid, variants_of_request
-from api.studio.views import find_image, parse_id
+from api.studio.variants.form import NOTHING_VARIED, VariantsForm, read_variants, variants_of_grid, variants_of_request
+from api.studio.views import DRAFT, find_image, parse_id
 
-DRAFT = "variants_draft"
-"""In the session: the request that was brought from the prompt box."""
 MOST_EARLIER = 12
 
 
@@ -47,15 +45,15 @@ def first_form(request: HttpRequest, principal: Principal) -> VariantsForm:
     """Filled in with what made a picture (`again`), with what a job was asked (`job`), or with what the prompt box had."""
     if image := find_image(principal, request.GET.get("again", "")):
         prompt_form = form_of(image, keep_seed=True)
-        prompt_form.values = {**dict.fromkeys(("tags",), ""), **prompt_form.values}
-        return variants_of_request(numbered(request_of(prompt_form)))
+        return variants_of_request(numbered(request_of(prompt_form)), f"?again={image.pk}")
     job_id = parse_id(request.GET.get("job", ""))
     kinds = (*FORM_KINDS, GridSpec.kind)
     job = visible_to(principal, Job.objects.filter(pk=job_id, kind__in=kinds)).first() if job_id else None
     if job is not None:
         params: Any = job.params
-        return variants_of_grid(params) if job.kind == GridSpec.kind else variants_of_request(params)
-    return variants_of_request(numbered(request.session.get(DRAFT) or {}))
+        return variants_of_grid(params) if job.kind == GridSpec.kind else variants_of_request(params, f"?job={job.pk}")
+    draft = request.session.get(DRAFT)
+    return variants_of_request(numbered(draft), "?draft") if draft else variants_of_request({})
 
 
 def numbered(request: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +90,7 @@ def estimate(request: HttpRequest, principal: Principal) -> HttpResponse:
     """What it would come to, or what is wrong, while it is typed."""
     form, serializer = read_variants(request.POST, principal)
     told: dict[str, Any] = {}
+    hint = form.errors.pop("form") if form.errors.get("form") == NOTHING_VARIED else ""
     if serializer is not None:
         try:
             submission = serializer.resolve()
@@ -101,7 +100,7 @@ def estimate(request: HttpRequest, principal: Principal) -> HttpResponse:
             assert isinstance(submission.spec, GridSpec)
             told = estimate_grid(submission.spec, submission.warnings)
             told["time"] = seconds_text(told["seconds"]) if told["seconds"] is not None else ""
-    return render(request, "studio/variants/estimate.html", {"form": form, "estimate": told, "oob": True})
+    return render(request, "studio/variants/estimate.html", {"form": form, "estimate": told, "hint": hint, "oob": True})
 
 
 @require_POST
