@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
-from api.access.principals import Principal
+from api.access.principals import Principal, visible_to
+from api.files.models import StoredFile
 from api.scoring.models import Comparison, CustomScorer, LayoutScore, PictureFeatures
 from api.scoring.taste.features import pair_of, see_layout, unpack
-from api.scoring.taste.judgements import comparisons_on, subjects
+from api.scoring.taste.judgements import comparisons_on
 
 POOL = 300
 MOST_READ = 5000
@@ -76,11 +77,11 @@ def find_pair(
 
 def candidates(on: str, rater: Principal, most: int) -> dict[uuid.UUID, str]:
     """Pictures that a model painted here, with their prompts; layouts that have a picture, with their titles. Newest first."""
-    seen = subjects(rater, on).order_by("-pk")
     if on == "layouts":
-        return dict(seen.filter(image__isnull=False).values_list("pk", "title")[:most])
-    painted = seen.filter(generated__isnull=False).exclude(generated__origin__in=NOT_FOR_TASTE)
-    return dict(painted.values_list("pk", "generated__prompt")[:most])
+        layouts = visible_to(rater, LayoutScore.objects.filter(image__isnull=False)).order_by("-pk")
+        return dict(layouts.values_list("pk", "title")[:most])
+    painted = StoredFile.objects.filter(generated__isnull=False).exclude(generated__origin__in=NOT_FOR_TASTE)
+    return dict(visible_to(rater, painted).order_by("-pk").values_list("pk", "generated__prompt")[:most])
 
 
 def choose_other(on: str, first: uuid.UUID, others: list[uuid.UUID], rng: random.Random) -> uuid.UUID:

@@ -37,7 +37,7 @@ class Parameter:
     """`hint`: what it takes. `names`: the values, where they are known."""
 
     name: str
-    label: str
+    label: object
     hint: str
     names: Sequence[str]
 
@@ -117,11 +117,11 @@ def request_of(form: VariantsForm) -> JsonObject:
     return request
 
 
-def axes_of(form: VariantsForm) -> list[tuple[str, JsonObject]]:
+def axes_of(form: VariantsForm) -> list[tuple[str, dict[str, Any]]]:
     """Each with the place of what is said wrongly of it. The one of most values goes from left to right: screens are wide."""
     values = form.values
     parameter, prompts, seeds = split(values["amounts"]), lines(values["variants"]), split(values["seeds"])
-    found: list[tuple[str, JsonObject]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     if values["parameter"] and parameter:
         found.append(("amounts", {"field": values["parameter"], "values": parameter}))
     if prompts:

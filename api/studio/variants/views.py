@@ -89,7 +89,7 @@ def picture_of(job: Job) -> dict[str, object] | None:
 def estimate(request: HttpRequest, principal: Principal) -> HttpResponse:
     """What it would come to, or what is wrong, while it is typed."""
     form, serializer = read_variants(request.POST, principal)
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     hint = form.errors.pop("form") if form.errors.get("form") == NOTHING_VARIED else ""
     if serializer is not None:
         try:
@@ -98,9 +98,9 @@ def estimate(request: HttpRequest, principal: Principal) -> HttpResponse:
             form.errors["form"] = problem.detail
         else:
             assert isinstance(submission.spec, GridSpec)
-            told = estimate_grid(submission.spec, submission.warnings)
-            told["time"] = seconds_text(told["seconds"]) if told["seconds"] is not None else ""
-    return render(request, "studio/variants/estimate.html", {"form": form, "estimate": told, "hint": hint, "oob": True})
+            found = estimate_grid(submission.spec, submission.warnings)
+            found["time"] = seconds_text(found["seconds"]) if found["seconds"] is not None else ""
+    return render(request, "studio/variants/estimate.html", {"form": form, "estimate": found, "hint": hint, "oob": True})
 
 
 @require_POST
