@@ -21,9 +21,9 @@ from api.scoring.taste.serializers import TrainScorerSerializer
 from api.scoring.taste.training import find_standing, judgements_that_teach
 from api.studio.access import for_people, is_part
 from api.studio.compare.learned import learned_context
-from api.studio.compare.views import read_id
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import cards_to_show, job_context
+from api.studio.views import parse_id
 
 ON = "images"
 FIRST_NAME = "my-taste"
@@ -42,7 +42,7 @@ def render_page(
     cards, _more = cards_to_show(principal, request.session.get(DISMISSED, []), (TrainScorerSpec.kind,))
     context = {
         **pair_context(principal, asked),
-        **learned_context(principal, read_id(request.GET.get("scorer", ""))),
+        **learned_context(principal, parse_id(request.GET.get("scorer", ""))),
         "cards": cards,
         "name": request.POST.get("name", "") or usual_name(principal),
         "longest_name": LONGEST_SCORER_NAME,

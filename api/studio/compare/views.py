@@ -1,6 +1,5 @@
 """Two to four pictures side by side."""
 
-import uuid
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlencode
 
@@ -16,6 +15,7 @@ from api.access.scopes import READ, SUBMIT
 from api.images.models import GeneratedImage
 from api.studio.access import for_people
 from api.studio.compare.sheet import make_sheet
+from api.studio.views import parse_id
 
 FEWEST, MOST = 2, 4
 MOST_OFFERED = 36
@@ -56,17 +56,10 @@ def describe_lack(asked: Sequence[str], images: Sequence[GeneratedImage]) -> Ite
 
 def find_images(principal: Principal, ids: Sequence[str]) -> list[GeneratedImage]:
     """Those that are there, in this order."""
-    wanted = [pk for pk in map(read_id, ids) if pk is not None]
+    wanted = [pk for pk in map(parse_id, ids) if pk is not None]
     rows = visible_to(principal, GeneratedImage.objects.filter(pk__in=wanted)).select_related("file", "job")
     found = {image.pk: image for image in rows.prefetch_related("tags")}
     return [found[pk] for pk in wanted if pk in found]
-
-
-def read_id(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
 
 
 def offered_images(principal: Principal) -> list[GeneratedImage]:

@@ -16,7 +16,7 @@ from api.jobs.admin.detail import readable
 from api.json_types import JsonObject
 from api.problems import field_errors
 from api.strict import parse_json_text
-from api.studio.forms import PromptForm, choices_of, form_fields, make_input
+from api.studio.forms import Input, PromptForm, choices_of, form_fields, make_input
 
 NUMBER = re.compile(r"[+-]?(?:\d+|\d*\.\d+)")
 NOT_IN_GRID = tuple(NO_AXIS - {"image", "mask"})
@@ -29,7 +29,6 @@ PLACES = ("prompt", "part", "variants", "seeds", "parameter", "amounts", "form")
 DEFAULT = "default"
 """The field is not given, as the picture's labels say it."""
 NOTHING_VARIED = _("Nothing is varied yet: write other words for the prompt, several seeds, or a parameter's values.")
-COMMAS = re.compile(r"[,;\n]")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Parameter:
 
     name: str
     label: object
-    hint: str
+    hint: object
     names: Sequence[str]
 
 
@@ -68,8 +67,9 @@ class VariantsForm:
         found = []
         for one in plain:
             shown = make_input(one, prompt_form)
-            hint = f"{shown.minimum:g} – {shown.maximum:g}" if shown.type == "number" else ""
-            found.append(Parameter(one.name, shown.label, hint, [value for value, _words in choices_of(one) if value]))
+            found.append(
+                Parameter(one.name, shown.label, hint_of(shown), [value for value, _words in choices_of(one) if value])
+            )
         names = [Parameter("model_id", _("Model"), "", [model.id for model in prompt_form.models])]
         nested = [Parameter(*place, "-2 – 2", ()) for name, place in NESTED.items() if self.base.get(name)]
         return [one for one in found if one.name != "model_id"] + names + nested
@@ -77,6 +77,12 @@ class VariantsForm:
     @property
     def slots(self) -> list[tuple[str, object]]:
         return [(name, self.errors.get(name, "")) for name in PLACES]
+
+
+def hint_of(shown: Input) -> object:
+    if shown.type == "number":
+        return f"{shown.minimum:g} – {shown.maximum:g}"
+    return _("A semicolon stands between texts.") if shown.type == "text" else ""
 
 
 def read_variants(data: QueryDict, principal: Principal) -> tuple[VariantsForm, GridSerializer | None]:
@@ -133,7 +139,9 @@ def axes_of(form: VariantsForm) -> list[tuple[str, dict[str, Any]]]:
 
 
 def split(text: str) -> list[Any]:
-    return list(dict.fromkeys(read_value(part.strip()) for part in COMMAS.split(text) if part.strip()))
+    """By semicolons where there are some: texts have commas of their own."""
+    parts = text.split(";" if ";" in text else ",")
+    return list(dict.fromkeys(read_value(part.strip()) for part in parts if part.strip()))
 
 
 def lines(text: str) -> list[str]:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from api.errors import DarkroomError
 from api.images.grids.axes import describe_place, labels_of
 from api.images.grids.spec import GridAxis, GridSpec
 from api.images.models import GeneratedImage
@@ -14,8 +15,8 @@ from api.jobs.models import Job
 def grid_context(job: Job) -> dict[str, object]:
     """Nothing for a grid whose picture was deleted, or that an earlier version made with another result."""
     result: Any = job.result or {}
-    spec = read_spec(job)
-    if not result.get("images") or not isinstance(spec, GridSpec):
+    spec = find_spec(job)
+    if not result.get("images") or "cells" not in result or spec is None:
         return {"grid": None}
     sheet = result["images"][0]
     wanted = [sheet["id"], *(cell["image"]["id"] for cell in result["cells"] if cell["image"])]
@@ -32,6 +33,14 @@ def grid_context(job: Job) -> dict[str, object]:
             "corners": [axis.field.replace("_", " ") for axis in spec.axes],
         }
     }
+
+
+def find_spec(job: Job) -> GridSpec | None:
+    try:
+        spec = read_spec(job)
+    except DarkroomError:
+        return None
+    return spec if isinstance(spec, GridSpec) else None
 
 
 def describe_cell(axes: Sequence[GridAxis], cell: Mapping[str, Any], here: set[uuid.UUID]) -> dict[str, Any]:
