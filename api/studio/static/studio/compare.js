@@ -8,6 +8,7 @@
     const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
     if (!target) return;
     event.preventDefault();
+    window.htmx?.process(target.form ?? target); // htmx takes up what it has just put in 20 ms later: until then a click would leave the page
     target.click();
   });
   document.addEventListener("submit", (event) => {
