@@ -204,3 +204,8 @@ class CustomScorer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @property
+    def judgements(self) -> int:
+        """From how many it learned."""
+        return self.ratings + self.comparisons

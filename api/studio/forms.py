@@ -14,17 +14,16 @@ from rest_framework.exceptions import ParseError, ValidationError
 
 from api.access.principals import Principal
 from api.catalog import AdapterEntry
-from api.images.candidates import CRITERIA
 from api.images.models import GeneratedImage
-from api.images.ranking import DEFAULT, RankBy
+from api.images.ranking import RankBy
 from api.images.serializers import Txt2ImgSerializer
 from api.images.spec import MOST_LORAS
 from api.jobs.admin.detail import readable
 from api.json_types import JsonObject
 from api.problems import field_errors
-from api.runtime.judge_registry import kind_of
 from api.specs import SpecField, fields_of
 from api.strict import parse_json_text
+from api.studio.criteria import criteria
 from api.studio.offered_models import OfferedModel, offered_models
 from config.catalog import get_catalog
 
@@ -158,7 +157,7 @@ def form_names() -> list[str]:
 
 
 def make_input(one: SpecField, form: PromptForm) -> Input:
-    choices, rule = choices_of(one), one.rule
+    choices, rule = with_loaded(choices_of(one), form.values.get(one.name, "")), one.rule
     return Input(
         name=one.name,
         label=LABELS.get(one.name, one.name.replace("_", " ").capitalize()),
@@ -174,6 +173,11 @@ def make_input(one: SpecField, form: PromptForm) -> Input:
     )
 
 
+def with_loaded(choices: list[tuple[str, str]], value: str) -> list[tuple[str, str]]:
+    """What a loaded request says stays chosen where it is not offered: a scorer's earlier version."""
+    return [*choices, (value, value)] if choices and value not in dict(choices) else choices
+
+
 def input_type(one: SpecField) -> str:
     if one.type is str:
         return "text"
@@ -183,8 +187,7 @@ def input_type(one: SpecField) -> str:
 def choices_of(one: SpecField) -> list[tuple[str, str]]:
     """Values with their words for people, the default first, which is left to the server; none where any value may be typed."""
     if one.type == RankBy:
-        others = [(name, words) for name, words in CRITERIA.items() if name != DEFAULT and not kind_of(name).missing()]
-        return [("", CRITERIA[DEFAULT]), *others]
+        return criteria()
     if one.type is bool:
         return [("", "no"), ("true", "yes")]
     choices = one.rule.labelled_choices or [(name, name) for name in one.rule.known]

@@ -1,6 +1,6 @@
 """Jobs as the studio's pages show them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from django.db.models import QuerySet, Value
@@ -16,6 +16,7 @@ from api.jobs.admin.tools import between, first_id_of, seconds_text
 from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.models import Job
 from api.jobs.states import Status
+from api.studio.ends import end_context
 from api.studio.found.pictures import found_by
 from api.system.spec import LoadModelSpec, UnloadModelSpec
 
@@ -48,6 +49,7 @@ def card_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> d
         "made": list(GeneratedImage.objects.filter(job=job).order_by("index")) if job.status == Status.SUCCEEDED else [],
         "found": found_by(job),
         "may_be_changed": job.kind in FORM_KINDS,
+        "end": end_context(job),
     }
 
 
@@ -60,10 +62,12 @@ def time_left(job: Job) -> str:
     return f"{seconds} s" if seconds < 60 else seconds_text(seconds)
 
 
-def cards_to_show(principal: Principal, dismissed: Collection[str]) -> tuple[list[dict[str, object]], int]:
+def cards_to_show(
+    principal: Principal, dismissed: Collection[str], kinds: Sequence[str] = SHOWN_KINDS
+) -> tuple[list[dict[str, object]], int]:
     """This person's jobs that are under way, those that run first, and failures that were not read yet; and how many more there are."""
-    running = list(jobs_under_way(principal, Status.RUNNING)[:MOST_ACTIVE])
-    queued = jobs_under_way(principal, Status.QUEUED)
+    running = list(jobs_under_way(principal, Status.RUNNING, kinds)[:MOST_ACTIVE])
+    queued = jobs_under_way(principal, Status.QUEUED, kinds)
     waiting = list(queued[: MOST_ACTIVE - len(running) + 1])
     active = [*running, *waiting][:MOST_ACTIVE]
     more = queued.count() - (len(active) - len(running)) if len(running) + len(waiting) > MOST_ACTIVE else 0
@@ -72,15 +76,15 @@ def cards_to_show(principal: Principal, dismissed: Collection[str]) -> tuple[lis
         {**card_context(job, is_streamed=place < MOST_STREAMS), "position": positions.get(job.pk)}
         for place, job in enumerate(active)
     ]
-    mine = Job.objects.filter(owner_key=principal.owner_key, kind__in=SHOWN_KINDS, parent__isnull=True)
+    mine = Job.objects.filter(owner_key=principal.owner_key, kind__in=kinds, parent__isnull=True)
     return cards + [card_context(job) for job in unread_failures(mine, dismissed)], more
 
 
-def jobs_under_way(principal: Principal, status: Status) -> QuerySet[Job]:
+def jobs_under_way(principal: Principal, status: Status, kinds: Sequence[str] = SHOWN_KINDS) -> QuerySet[Job]:
     """The newest first. Owner and kind are no bare columns, or SQLite would read all of the owner's history to find the active ones."""
     owner, kind = Coalesce("owner_key", Value("")), Coalesce("kind", Value(""))
     active = Job.objects.filter(status=status, parent__isnull=True).alias(owner=owner, shown_kind=kind)
-    return active.filter(owner=principal.owner_key, shown_kind__in=SHOWN_KINDS).order_by("-pk")
+    return active.filter(owner=principal.owner_key, shown_kind__in=kinds).order_by("-pk")
 
 
 def unread_failures(mine: QuerySet[Job], dismissed: Collection[str]) -> QuerySet[Job]:

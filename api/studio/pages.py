@@ -26,4 +26,5 @@ PAGES = (
     Page(_("Gallery"), "studio-gallery", "g", _("gallery")),
     Page(_("Look"), "studio-look", "l", _("look at a picture: layout, things, text, hazards")),
     Page(_("Queue"), "studio-queue", "q", _("the queue and the machines")),
+    Page(_("Compare"), "studio-compare", "c", _("compare pictures")),
 )

@@ -1,9 +1,12 @@
 from django.urls import path
 
 from api.studio import job_views, login, stream, views
+from api.studio.compare import taste
+from api.studio.compare import views as compare
 from api.studio.gallery import views as gallery
 from api.studio.looking import views as looking
 from api.studio.queue import views as queue
+from api.studio.variants import views as variants
 
 urlpatterns = [
     path("", views.index, name="studio"),
@@ -35,4 +38,12 @@ urlpatterns = [
     path("studio/look/", looking.look_page, name="studio-look"),
     path("studio/look/picture", looking.take_picture, name="studio-look-picture"),
     path("studio/look/ask", looking.ask_looks, name="studio-look-ask"),
+    path("studio/compare/", compare.compare, name="studio-compare"),
+    path("studio/compare/taste/", taste.taste, name="studio-taste"),
+    path("studio/compare/taste/choose", taste.choose, name="studio-taste-choose"),
+    path("studio/compare/taste/undo", taste.undo, name="studio-taste-undo"),
+    path("studio/compare/taste/train", taste.train, name="studio-taste-train"),
+    path("studio/variants/", variants.variants, name="studio-variants"),
+    path("studio/variants/estimate", variants.estimate, name="studio-variants-estimate"),
+    path("studio/variants/start", variants.start, name="studio-variants-start"),
 ]

@@ -19,6 +19,7 @@ from api.jobs.api.submission import submit
 from api.jobs.models import Job
 from api.jobs.start_failures import start_failure
 from api.problems import field_errors
+from api.scoring.spec import LONGEST_BACKEND
 from api.studio.access import for_people, is_part
 from api.studio.forms import PromptForm, form_of, form_of_request, read_form
 from api.studio.job_views import DISMISSED, to_job
@@ -26,6 +27,8 @@ from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
 from api.system.selectors import readiness
 
 PAGE = 24
+DRAFT = "variants_draft"
+"""In the session: the request that went from the prompt box to the page of variants."""
 MOST_LOOKED_AT, MOST_PROMPTS = 400, 40
 """Jobs whose prompts are read, and prompts that are shown."""
 
@@ -37,12 +40,18 @@ def index(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 
 def first_form(request: HttpRequest, principal: Principal) -> PromptForm:
-    """Filled in with what made a picture (`again`), or with what a job was asked (`job`)."""
+    """Filled in with what made a picture (`again`), with what a job was asked (`job`), to keep what a scorer likes (`best_by`), or
+    with what went to the page of variants (`draft`).
+    """
     keep_seed = "new" not in request.GET
     if image := find_image(principal, request.GET.get("again", "")):
         return form_of(image, keep_seed=keep_seed)
     job_id = parse_id(request.GET.get("job", ""))
     job = visible_to(principal, Job.objects.filter(pk=job_id, kind__in=FORM_KINDS)).first() if job_id else None
+    if "draft" in request.GET and (draft := request.session.get(DRAFT)):
+        return form_of_request(draft, keep_seed=keep_seed)
+    if job is None and (scorer := request.GET.get("best_by", "")):
+        return PromptForm({"best_of": "4", "rank_by": scorer[:LONGEST_BACKEND]})
     return form_of_request(job.params, keep_seed=keep_seed) if job else PromptForm()
 
 
@@ -160,7 +169,9 @@ def more_images(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 
 def images_context(principal: Principal, before: uuid.UUID | None) -> dict[str, object]:
-    images = visible_to(principal, GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "width", "height"))
+    images = visible_to(
+        principal, GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "origin", "width", "height")
+    )
     rows = list((images.filter(pk__lt=before) if before else images)[: PAGE + 1])
     return {"images": rows[:PAGE], "before": rows[PAGE - 1].pk if len(rows) > PAGE else None}
 

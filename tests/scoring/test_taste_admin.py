@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
+from api.access.scopes import LOCAL
 from api.access.services import create_key
 from api.files.models import StoredFile
 from api.images.models import GeneratedImage
@@ -210,14 +211,14 @@ def test_what_was_compared_least_comes_first() -> None:
     files = [make_picture().file for _ in range(5)]
     for first, second in ((0, 1), (1, 2), (2, 0)):
         compare(owner_key="local", first=files[first], second=files[second], preferred=None)
-    pair = next_pair("images", "local", random.Random(0))
+    pair = next_pair("images", LOCAL, random.Random(0))
     assert set(pair or ()) == {files[3].pk, files[4].pk}
 
 
 def test_another_raters_comparisons_do_not_count() -> None:
     files = [make_picture().file for _ in range(2)]
     compare(owner_key="somebody", first=files[0], second=files[1], preferred=None)
-    assert next_pair("images", "local", random.Random(0)) is not None
+    assert next_pair("images", LOCAL, random.Random(0)) is not None
 
 
 @pytest.mark.parametrize("origin", GeneratedImage.Origin)
@@ -225,7 +226,7 @@ def test_only_pictures_that_a_model_painted_are_compared(origin: str) -> None:
     make_picture(origin=origin)
     make_picture(origin=origin)
     painted = origin in ("generated", "edited", "upscaled")
-    assert (next_pair("images", "local", random.Random(0)) is not None) == painted
+    assert (next_pair("images", LOCAL, random.Random(0)) is not None) == painted
 
 
 def test_a_pair_is_close_in_what_the_newest_scorer_expects() -> None:
@@ -234,14 +235,14 @@ def test_a_pair_is_close_in_what_the_newest_scorer_expects() -> None:
     for light, file in files.items():
         PictureFeatures.objects.create(file=file, extractor="x", measures={"light": light}, embedding=b"")
     alike = [{files[-2.0].pk, files[-1.9].pk}, {files[1.9].pk, files[2.0].pk}]
-    assert all(set(next_pair("images", "local", random.Random(seed)) or ()) in alike for seed in range(10))
+    assert all(set(next_pair("images", LOCAL, random.Random(seed)) or ()) in alike for seed in range(10))
 
 
 def test_pictures_of_one_prompt_are_compared_first_and_then_any_two() -> None:
     lakes, trees = ({make_picture(prompt=prompt).file for _ in range(3)} for prompt in ("a lake", "a tree"))
     files = {file.pk: file for file in lakes | trees}
     seen = []
-    while (pair := next_pair("images", "local", random.Random(len(seen)))) is not None:
+    while (pair := next_pair("images", LOCAL, random.Random(len(seen)))) is not None:
         first, second = (files[identifier] for identifier in pair)
         seen.append((first in lakes) == (second in lakes))
         compare(owner_key="local", first=first, second=second, preferred=None)
@@ -262,7 +263,7 @@ def test_the_prompt_is_shown_once_for_both_or_below_each(admin_client: Client) -
 def test_overlays_and_uploads_are_not_offered() -> None:
     made = make_picture()
     StoredFile.objects.create(owner_key="local", purpose="upload", name="u.png", size=1, width=8, height=8)
-    assert next_pair("images", "local", random.Random(0)) is None
+    assert next_pair("images", LOCAL, random.Random(0)) is None
     assert StoredFile.objects.exclude(pk=made.pk).count() == 1
 
 

@@ -28,7 +28,10 @@ class Tool:
     @property
     def schema(self) -> JsonObject:
         """Of its arguments, which are an object. A tool without a schema takes none."""
-        given: dict[str, Any] = self.definition["function"].get("parameters") or {"properties": {}, "additionalProperties": False}
+        given: dict[str, Any] = self.definition["function"].get("parameters") or {
+            "properties": {},
+            "additionalProperties": False,
+        }
         return given if "type" in given or "$ref" in given or "anyOf" in given else {"type": "object", **given}
 
 

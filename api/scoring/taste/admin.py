@@ -1,6 +1,5 @@
 """Stars, choices and scorers for people: a page that compares two, a list of what was said, and what was learned from it."""
 
-import random
 import uuid
 from typing import Any
 
@@ -17,17 +16,16 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.principals import principal_of
 from api.errors import DarkroomError
-from api.files.models import StoredFile
 from api.jobs.admin import ReadOnlyAdmin
 from api.jobs.admin.tools import MadeFilter
 from api.jobs.api.submission import submit
 from api.problems import field_errors
-from api.scoring.models import Comparison, CustomScorer, LayoutScore, Rating
+from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.spec import ONS
 from api.scoring.taste.charts import correlation_text, curve_chart, share_text
+from api.scoring.taste.choosing import keep_choice, last_choice, pair_to_show, words_of_both
 from api.scoring.taste.features import pair_of
-from api.scoring.taste.judgements import Subject, compare, comparisons_on
-from api.scoring.taste.pairs import next_pair
+from api.scoring.taste.judgements import comparisons_on
 from api.scoring.taste.scorers import delete_scorers
 from api.scoring.taste.serializers import TrainScorerSerializer
 from api.scoring.taste.training import LEAST, advise, judgements_that_teach
@@ -116,37 +114,33 @@ class ComparisonAdmin(SaidAdmin):
     def compare_view(self, request: HttpRequest) -> HttpResponseBase:
         if not request.user.has_perm("scoring.add_comparison"):  # type: ignore[union-attr]
             raise PermissionDenied
-        rater = principal_of(request).owner_key
         if request.method == "POST":
-            return self.keep_choice(request, rater)
+            return self.keep_choice(request)
         on = request.GET.get("on", "")
-        return self.show_pair(request, rater, on if on in ONS else "images")
+        return self.show_pair(request, on if on in ONS else "images")
 
-    def keep_choice(self, request: HttpRequest, rater: str) -> HttpResponse:
-        on = request.POST.get("on", "")
-        shown = [find_subject(on, identifier) for identifier in request.POST.getlist("shown")]
-        choice = request.POST.get("choice", "")
-        if len(shown) != 2 or shown[0] == shown[1] or choice not in ("0", "1", "2"):
-            raise Http404
-        compare(owner_key=rater, first=shown[0], second=shown[1], preferred=None if choice == "0" else shown[int(choice) - 1])
+    def keep_choice(self, request: HttpRequest) -> HttpResponse:
+        on, choice = request.POST.get("on", ""), request.POST.get("choice", "")
+        try:
+            keep_choice(principal_of(request), on, request.POST.getlist("shown"), choice)
+        except ValidationError:
+            raise Http404 from None
         return HttpResponseRedirect(f"{reverse('admin:scoring_comparison_compare')}?on={on}")
 
-    def show_pair(self, request: HttpRequest, rater: str, on: str) -> HttpResponse:
-        asked = [request.GET[name] for name in ("a", "b") if name in request.GET]
-        pair = asked if len(asked) == 2 else next_pair(on, rater, random.Random())
-        mine = comparisons_on(on, [rater])
-        last = mine.order_by("-compared_at").first()
-        shown = [describe(find_subject(on, identifier)) for identifier in pair or ()]
+    def show_pair(self, request: HttpRequest, on: str) -> HttpResponse:
+        principal = principal_of(request)
+        pair = pair_to_show(principal, on, [request.GET[name] for name in ("a", "b") if name in request.GET])
+        last = last_choice(principal, on)
         advice, is_enough = advise(on)
         context = {
             "title": "Compare",
             "opts": self.opts,
             "kinds": ONS,
             "on": on,
-            "pair": shown,
-            "same": shown[0]["words"] if len({one["words"] for one in shown}) == 1 else "",
+            "pair": pair,
+            "same": words_of_both(pair),
             "last": pair_of(last) if last else None,
-            "done": mine.count(),
+            "done": comparisons_on(on, [principal.owner_key]).count(),
             "advice": advice,
             "is_enough": is_enough,
         }
@@ -155,29 +149,6 @@ class ComparisonAdmin(SaidAdmin):
         )
         page["Cache-Control"] = "private, no-store"
         return page
-
-
-def find_subject(on: str, identifier: object) -> Subject:
-    try:
-        pk = uuid.UUID(str(identifier))
-    except ValueError:
-        raise Http404 from None
-    found: Subject | None = None
-    if on == "layouts":
-        found = LayoutScore.objects.filter(pk=pk, image__isnull=False).select_related("image").first()
-    elif on == "images":
-        found = StoredFile.objects.filter(pk=pk).first()
-    if found is None:
-        raise Http404
-    return found
-
-
-def describe(subject: Subject) -> dict[str, object]:
-    file = subject if isinstance(subject, StoredFile) else subject.image
-    assert file is not None
-    words = subject.title if isinstance(subject, LayoutScore) else getattr(getattr(file, "generated", None), "prompt", "")
-    size = {"width": file.width, "height": file.height}
-    return {"id": subject.pk, "url": reverse("image-file", args=[file.pk]), "words": words, **size}
 
 
 def thumbnail(file_id: uuid.UUID | None) -> SafeString:

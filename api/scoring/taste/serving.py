@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from api.scoring.backends.layout import Layout, Verdict
 
 
+MOST_OFFERED = 20
+
+
 def settle_name(reference: str) -> str:
     """With its version, so that what is asked today is judged by today's scorer, whenever it is run. Raises UnknownScorer."""
     try:
@@ -104,6 +107,13 @@ def find_judge(name: str) -> CustomScorerRow:
             f"custom:{row} needs {row.encoder}, and the workers of this server load no models (LOAD_MODELS is off)."
         )
     return row
+
+
+def judges_on_offer() -> list[str]:
+    """The names of those that learned something and can rank images here, the newest first."""
+    learned = CustomScorerRow.objects.filter(on="images", learned=True)
+    able = learned if settings.LOAD_MODELS else learned.filter(encoder="")
+    return list(dict.fromkeys(able.order_by("-pk").values_list("name", flat=True)))[:MOST_OFFERED]
 
 
 class CustomJudge:

@@ -1,6 +1,7 @@
 """What a job that trains a scorer is. numpy and the models are imported inside `run`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Max, QuerySet
@@ -80,25 +81,53 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def advise(on: str) -> tuple[str, bool]:
-    """Where the judgements of `on` stand, in a sentence, and whether a training is worth its while.
+@dataclass(frozen=True)
+class Standing:
+    """Where judgements stand. `wanted`: as many are worth a training; `reason`: why there is nothing to learn from, '' where there is."""
 
-    After one that learned nothing it is not, until a third as many judgements again are there.
-    """
-    have = judgements_that_teach(on)
-    if reason := too_few(on, None):
-        return reason, False
-    newest = CustomScorer.objects.filter(on=on).only("name", "version", "learned", "ratings", "comparisons").first()
+    have: int
+    wanted: int
+    newest: CustomScorer | None
+    """The newest that was trained on them."""
+    reason: str
+
+    @property
+    def is_enough(self) -> bool:
+        return not self.reason and self.have >= self.wanted
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.wanted - self.have)
+
+
+def find_standing(on: str, raters: Sequence[str] | None = None) -> Standing:
+    """After a training that learned nothing the next is worth its while once there are a third as many judgements again."""
+    trained = CustomScorer.objects.filter(on=on).defer("taste")
+    newest = (trained if raters is None else trained.filter(raters=sorted(raters))).first()
+    wanted = LEAST
+    if newest is not None and not newest.learned:
+        wanted = max(LEAST, newest.judgements * 4 // 3 + 1)
+    return Standing(judgements_that_teach(on, raters), wanted, newest, too_few(on, raters))
+
+
+def advise(on: str) -> tuple[str, bool]:
+    """Where the judgements of `on` stand, in a sentence, and whether a training is worth its while."""
+    standing = find_standing(on)
+    return describe_standing(on, standing), standing.is_enough
+
+
+def describe_standing(on: str, standing: Standing) -> str:
+    have, newest = standing.have, standing.newest
+    if standing.reason:
+        return standing.reason
     if newest is None:
-        return f"There are {have} judgements of {on}: enough to train a scorer on. More make it more accurate.", True
-    read = newest.ratings + newest.comparisons
+        return f"There are {have} judgements of {on}: enough to train a scorer on. More make it more accurate."
     if newest.learned:
-        return f"custom:{newest} was trained on {read} judgements; there are {have} now.", True
-    wanted = max(LEAST, read * 4 // 3 + 1)
-    outcome = f"The newest training, custom:{newest}, learned nothing from {read} judgements"
-    if have < wanted:
-        return f"{outcome}: give {wanted - have} more before the next one.", False
-    return f"{outcome}; there are {have} now, enough to train again.", True
+        return f"custom:{newest} was trained on {newest.judgements} judgements; there are {have} now."
+    outcome = f"The newest training, custom:{newest}, learned nothing from {newest.judgements} judgements"
+    if standing.missing:
+        return f"{outcome}: give {standing.missing} more before the next one."
+    return f"{outcome}; there are {have} now, enough to train again."
 
 
 def check_enough(on: str, raters: Sequence[str] | None) -> None:

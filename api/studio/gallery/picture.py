@@ -13,7 +13,7 @@ from api.access.scopes import SUBMIT
 from api.access.services import any_key_exists
 from api.images.candidates import FACTORS, SHOWN, candidates_context
 from api.images.metadata import infotext
-from api.images.models import GeneratedImage
+from api.images.models import GeneratedImage, ImageSource
 from api.jobs.admin.detail import readable
 from api.studio.gallery.snippets import snippets
 
@@ -34,6 +34,7 @@ def picture_context(request: HttpRequest, principal: Principal, image: Generated
     newer = images.filter(pk__gt=image.pk).order_by("pk").values_list("pk", flat=True).first()
     older = images.filter(pk__lt=image.pk).order_by("-pk").values_list("pk", flat=True).first()
     result: Any = image.job.result if image.job else None
+    sources = sources_of(principal, image)
     return {
         "image": image,
         "newer": newer,
@@ -42,7 +43,8 @@ def picture_context(request: HttpRequest, principal: Principal, image: Generated
         "facts": facts_of(image),
         "scores": scores_of(image),
         "candidates": candidates_context(result),
-        "sources": sources_of(principal, image),
+        "sources": sources,
+        "made_from": next((other.pk for role, other in sources if role == ImageSource.Role.IMAGE.label), None),
         "derived": list(only_shown(visible_to(principal, image.derived.all()))[:MOST_RELATED]),
         "siblings": siblings_of(principal, image),
         "snippets": snippets(image, request.build_absolute_uri("/").rstrip("/"), needs_key=any_key_exists()),

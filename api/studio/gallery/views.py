@@ -15,7 +15,8 @@ from api.access.principals import Principal
 from api.access.scopes import READ, SUBMIT
 from api.images.models import GeneratedImage
 from api.studio.access import for_people, is_part, page_before
-from api.studio.gallery.changes import Changed, Refused, change_images, changed_json
+from api.studio.compare.views import compare_address
+from api.studio.gallery.changes import Changed, Refused, change_images, changed_json, read_ids
 from api.studio.gallery.pages import PAGE, Place, find_page, models_of, read_place, tags_of
 from api.studio.gallery.picture import find_picture, picture_context
 from api.studio.gallery.query import ORDERS, RATINGS, SHAPES, SIDES, GalleryQuery, read_query
@@ -60,6 +61,8 @@ def choices(principal: Principal) -> Mapping[str, object]:
 def change(request: HttpRequest, principal: Principal) -> HttpResponse:
     """Many pictures at once. JSON for the page's script; a browser without scripts goes back to where it was."""
     try:
+        if request.POST.get("action") == "compare":  # of a browser without scripts: gallery.js goes there by itself
+            return HttpResponseRedirect(compare_address(read_ids(request.POST)))
         changed = change_images(principal, request.POST)
     except Refused as refusal:
         if is_part(request):

@@ -10,6 +10,12 @@ from api.studio.people import Person, person_of
 register = template.Library()
 
 
+@register.filter
+def covers(page: Page, path: str) -> bool:
+    """Whether this address is the page's, or below it."""
+    return path == page.address or (page.address != "/" and path.startswith(page.address))
+
+
 @register.simple_tag
 def studio_pages() -> tuple[Page, ...]:
     return PAGES

@@ -12,6 +12,7 @@ const form = document.getElementById("gallery"), list = document.getElementById(
 const filters = document.getElementById("filters"), state = document.getElementById("gallery-state");
 const details = filters.querySelector("details");
 const bar = document.getElementById("selection"), dialog = document.getElementById("lightbox");
+const comparing = document.getElementById("compare-chosen"), MOST_COMPARED = 4;
 const pattern = document.createElement("template");
 let next = "", loading = false, failed = false, empty = 0, generation = 0;
 
@@ -41,6 +42,7 @@ const selection = new Selection(() => {
   for (const element of grid.elements.values()) show(element, grid.items[grid.indexOf(element.dataset.id)]);
   if (!bar) return;
   bar.classList.toggle("open", selection.size > 0);
+  comparing.disabled = selection.size < 2 || selection.size > MOST_COMPARED;
   document.getElementById("selection-count").textContent = selection.size ? text("chosen", { count: selection.size }) : "";
 });
 const grid = new VirtualGrid(list, makeTile, { more: () => load() });
@@ -201,7 +203,8 @@ document.getElementById("selection-tag")?.addEventListener("keydown", (event) =>
 
 function act(action, value, chosen) {
   if (!bar || !chosen.length) return;
-  if (action === "delete") remove(chosen);
+  if (action === "compare") location.assign(`${comparing.dataset.address}?${chosen.map((id) => `image=${id}`).join("&")}`);
+  else if (action === "delete") remove(chosen);
   else change(action, value, chosen);
 }
 

@@ -1,15 +1,17 @@
 // A picture that can be enlarged: with buttons, the wheel, two fingers, a double click and the keys + - 0 1; dragged where it is larger.
 const LARGEST = 16, STEP = 1.4;
 
-class Viewer {
-  constructor(box) {
+export class Viewer {
+  /** `changed` is called with this viewer where its person has moved it, so that others follow. */
+  constructor(box, changed = () => {}) {
+    this.changed = changed;
     this.frame = box.querySelector(".picture-frame");
     this.image = box.querySelector("img");
     this.label = box.querySelector(".viewer-scale");
     this.size = { width: Number(this.image.getAttribute("width")), height: Number(this.image.getAttribute("height")) };
     this.pointers = new Map();
     this.fit();
-    box.querySelector(".viewer-buttons").hidden = false;
+    box.querySelector(".viewer-buttons")?.removeAttribute("hidden");
     box.addEventListener("click", (event) => this.clicked(event));
     this.frame.addEventListener("dblclick", (event) => this.zoom(this.scale === 1 ? this.actual : 1, event));
     this.frame.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -21,14 +23,31 @@ class Viewer {
   }
 
   /** The picture is laid out as large as its frame: that is a scale of 1. This is the scale at which one pixel of it is one of the screen's. */
-  get actual() {
-    const shown = Math.min(this.image.clientWidth / this.size.width, this.image.clientHeight / this.size.height);
-    return 1 / (shown * devicePixelRatio);
-  }
+  get actual() { return 1 / (this.shown * devicePixelRatio); }
+
+  /** How large a pixel of the picture is laid out. */
+  get shown() { return Math.min(this.image.clientWidth / this.size.width, this.image.clientHeight / this.size.height); }
 
   fit() {
     Object.assign(this, { scale: 1, x: 0, y: 0 });
+    this.move();
+  }
+
+  move() {
     this.place();
+    this.changed(this);
+  }
+
+  /** The same part of the picture as another viewer shows of its own. */
+  follow({ scale, x, y, size, shown }) {
+    const [across, down] = [this.size.width * this.shown / (size.width * shown), this.size.height * this.shown / (size.height * shown)];
+    Object.assign(this, { scale, x: x * across, y: y * down });
+    this.place();
+  }
+
+  pan(x, y) {
+    Object.assign(this, { x: this.x + x, y: this.y + y });
+    this.move();
   }
 
   place() {
@@ -51,7 +70,7 @@ class Viewer {
       this.x = x - ((x - this.x) * this.scale) / before;
       this.y = y - ((y - this.y) * this.scale) / before;
     }
-    this.place();
+    this.move();
   }
 
   clicked(event) {
@@ -87,9 +106,7 @@ class Viewer {
       const middle = { clientX: (event.clientX + other.clientX) / 2, clientY: (event.clientY + other.clientY) / 2 };
       this.zoom((this.scale * apart(event)) / apart(before), middle);
     } else if (this.scale > 1) {
-      this.x += event.clientX - before.clientX;
-      this.y += event.clientY - before.clientY;
-      this.place();
+      this.pan(event.clientX - before.clientX, event.clientY - before.clientY);
     }
   }
 
@@ -99,7 +116,7 @@ class Viewer {
 }
 
 const viewers = new WeakMap();
-const KEYS = { "+": "in", "=": "in", "-": "out", "0": "fit", z: "actual" };
+export const KEYS = { "+": "in", "=": "in", "-": "out", "0": "fit", z: "actual" };
 
 export function watchViewers() {
   const begin = (part) => {
