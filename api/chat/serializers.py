@@ -15,7 +15,7 @@ from api.chat.messages import MessagesField, clean_text
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
-from api.chat.services import find_conversation, link_messages, next_position, read_turns
+from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
 from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
@@ -23,6 +23,8 @@ from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import build_field
 from api.specs import field_of
 from api.strict import StrictSerializer
+
+LARGEST_POSITION = 2**31 - 1
 
 
 @extend_schema_field(STOP)
@@ -96,6 +98,12 @@ class ChatSerializer(JobRequest):
     stop = StopField(required=False)
     response_format = ResponseFormatSerializer(required=False)
     conversation = serializers.UUIDField(required=False)
+    replace_from = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=LARGEST_POSITION,
+        help_text="A `position` in `conversation`. What it has from there on stays, as another branch; `messages` take its place.",
+    )
 
     def to_internal_value(self, data: object) -> dict[str, object]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields))
@@ -129,14 +137,18 @@ class ChatSerializer(JobRequest):
 
     def find_history(self, data: dict[str, Any]) -> tuple[Conversation | None, list[TurnParams], int]:
         """A conversation that is named, all that the model is told (what that holds, and what is new), and its length before."""
+        place = data.get("replace_from")
         if "conversation" not in data:
+            if place is not None:
+                raise ValidationError({"replace_from": ["Goes with a conversation, and only with that."]})
             return None, data["messages"], 0
         principal: Principal = self.context["principal"]
         found = find_conversation(owner_key=principal.owner_key, identifier=data["conversation"], see_all=principal.is_staff)
         if found is None:
             raise ValidationError({"conversation": ["There is no conversation with this id."]}, code="not_found")
-        length = next_position(found)
-        return found, [*read_turns(found), *data["messages"]], length
+        if place is not None and not active_messages(found).filter(position=place).exists():
+            raise ValidationError({"replace_from": ["The conversation has no message at this position."]}, code="not_found")
+        return found, [*read_turns(found, before=place), *data["messages"]], next_position(found)
 
     def resolve(self) -> Submission:
         data = self.validated_data
@@ -159,8 +171,15 @@ class ChatSerializer(JobRequest):
                 "messages": self.fingerprint(),
                 "seed": data.get("seed"),
                 "conversation": str(data.get("conversation", "")),
+                "replace_from": data.get("replace_from"),
             },
-            link=link_messages(spec, new=len(data["messages"]), conversation=self.named, length=self.length),
+            link=link_messages(
+                spec,
+                new=len(data["messages"]),
+                conversation=self.named,
+                length=self.length,
+                replace_from=data.get("replace_from"),
+            ),
         )
 
     def fingerprint(self) -> list[Any]:

@@ -24,4 +24,5 @@ class Page:
 PAGES = (
     Page(_("Make"), "studio", "m", _("make a picture")),
     Page(_("Gallery"), "studio-gallery", "g", _("gallery")),
+    Page(_("Chat"), "studio-chat", "h", _("chat")),
 )

@@ -131,3 +131,8 @@ document.addEventListener("htmx:afterSwap", (event) => {
 });
 
 prepare();
+const asked = sessionStorage.getItem("darkroom:prompt"); // a part of a chat's answer, on its way from there
+if (asked) {
+  sessionStorage.removeItem("darkroom:prompt");
+  set("prompt", asked);
+}
