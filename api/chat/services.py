@@ -206,8 +206,9 @@ def activate_from(conversation: Conversation, message: Message) -> None:
     for pk, (parent, _) in links.items():
         if parent in behind:
             behind.add(pk)
-    jobs, place = set(), max(behind)
-    while place in behind:
+    jobs: set[uuid.UUID] = set()
+    place: int | None = max(behind)
+    while place is not None and place in behind:
         place, job = links[place]
         jobs.add(job)
     conversation.messages.filter(job__in=jobs).update(active=True)

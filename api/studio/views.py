@@ -56,7 +56,7 @@ def form_of_answer(principal: Principal, number: str) -> PromptForm:
     answers = Message.objects.filter(
         conversation__in=conversations, pk=int(number) if re.fullmatch(r"[0-9]{1,18}", number) else 0
     )
-    words = " ".join(answers.values_list("text", flat=True).first().split()) if answers.exists() else ""
+    words = " ".join((answers.values_list("text", flat=True).first() or "").split())
     cut = [_("The answer was longer than a prompt may be: it is cut.")] if len(words) > LONGEST_PROMPT else []
     return PromptForm({"prompt": words[:LONGEST_PROMPT]}, notes=cut)
 

@@ -66,7 +66,7 @@ def say(here: Client) -> Iterator[Callable[..., Conversation]]:
             finish(answer)
         return Conversation.objects.order_by("-updated_at")[0]
 
-    yield send
+    return send
 
 
 def words(conversation: Conversation) -> list[str]:
@@ -258,7 +258,7 @@ ATTACKS = """<script>alert(1)</script> <img src=x onerror=alert(1)> ![x](https:/
 ALLOWED_TAG = re.compile(
     r'</?(?:p|br|code|div|table|thead|tbody|tr|th|td|pre)>|<pre tabindex="0">|<div class="(?:code"|wide" tabindex="0")>|</a>'
     r'|<button class="plain small" type="button" data-copy="next">|</button>'
-    r'|<a href="https://[a-z./]+"(?: title="[^"<>]*")? (?:target="_blank" rel="noopener noreferrer nofollow"|rel="noopener noreferrer nofollow" target="_blank")>'
+    r'|<a href="https://[a-z./]+"(?: title="[^"<>]*")?(?: target="_blank"| rel="noopener noreferrer nofollow"){2}>'
 )
 
 

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from api.access.principals import Principal
-from api.chat.backend_selection import VISION_TASK, chat_models, remote_models
+from api.chat.backend_selection import chat_models, remote_models
 from api.chat.handler import as_message
 from api.chat.models import Conversation, Message
 from api.chat.serializers import ChatSerializer
@@ -23,7 +23,7 @@ from api.files.inputs import HERE
 from api.files.services import resolve_image
 from api.jobs.api.submission import submit
 from api.jobs.models import Job
-from api.json_types import JsonObject
+from api.json_types import Json, JsonObject
 from api.problems import field_errors
 from api.specs import field_of
 from api.studio.chat.threads import find_turn
@@ -38,7 +38,6 @@ CACHE_SECONDS = 10
 class ChatModel:
     id: str
     label: str
-    sees: bool
 
 
 @dataclass
@@ -94,12 +93,9 @@ def find_chat_models() -> list[ChatModel]:
     here = {entry.id: is_available(entry) for entry in chat_models()}
     entries = sorted(chat_models(), key=lambda entry: (entry.id != settings.DEFAULT_CHAT_MODEL, not here[entry.id]))
     absent = _("is fetched before its first answer")
-    local = [
-        ChatModel(entry.id, entry.name if here[entry.id] else f"{entry.name} – {absent}", entry.task == VISION_TASK)
-        for entry in entries
-    ]
+    local = [ChatModel(entry.id, entry.name if here[entry.id] else f"{entry.name} – {absent}") for entry in entries]
     remote = _("on the remote server")
-    return [*local, *(ChatModel(name, f"{name} – {remote}", True) for name in remote_models())]
+    return [*local, *(ChatModel(name, f"{name} – {remote}") for name in remote_models())]
 
 
 def form_of(conversation: Conversation) -> ChatForm:
@@ -170,7 +166,7 @@ def last_question(messages: list[Message]) -> int:
 def question_of(form: ChatForm) -> JsonObject:
     if not form.values["text"].strip():
         form.errors["text"] = _("Write something first.")
-    shown = [{"type": "image_url", "image_url": {"url": f"{HERE}{pk.removeprefix(HERE)}"}} for pk in form.pictures]
+    shown: list[Json] = [{"type": "image_url", "image_url": {"url": f"{HERE}{pk}"}} for pk in form.pictures]
     text = {"type": "text", "text": form.values["text"]}
     return {"role": "user", "content": [*shown, text] if shown else form.values["text"]}
 

@@ -67,18 +67,9 @@ function attach(id) {
   item.querySelector("img").src = `/api/images/${id}/thumbnail/`;
   item.querySelector("input").value = id;
   attached().append(item);
-  warn();
 }
 
-function detach(id) {
-  attached().querySelector(`[value="${CSS.escape(id)}"]`)?.closest("li").remove();
-  warn();
-}
-
-function warn() {
-  const isBlind = pictures().length && !document.getElementById("chat-model").selectedOptions[0]?.dataset.sees;
-  document.getElementById("error-chat-pictures").textContent = isBlind ? text("blind") : "";
-}
+const detach = (id) => attached().querySelector(`[value="${CSS.escape(id)}"]`)?.closest("li").remove();
 
 async function send(files) {
   const close = notify(text("readingFiles"), { seconds: 0 });
@@ -104,7 +95,6 @@ document.addEventListener("darkroom:files", (event) => {
 });
 
 document.addEventListener("change", (event) => {
-  if (event.target.id === "chat-model") warn();
   if (event.target.id !== "chat-files") return;
   const files = [...event.target.files];
   event.target.value = "";
@@ -126,7 +116,7 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", (event) => {
   const find = (selector) => event.target.closest(selector);
   const pick = find("[data-pick]"), remove = find("[data-remove]"), make = find("[data-make]");
-  if (find("[data-detach]")) { find("li").remove(); warn(); keep(box()); }
+  if (find("[data-detach]")) { find("li").remove(); keep(box()); }
   if (find("#open-picker")) {
     document.getElementById("picker").showModal();
     htmx.trigger("#picker-words", "darkroom:open");
@@ -192,5 +182,4 @@ async function reload() {
 
 restoreAll(document);
 followAnswers(reload);
-if (composer) warn();
 if (document.querySelector(".turn")) scrollTo(0, document.body.scrollHeight);
