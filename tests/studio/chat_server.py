@@ -2,12 +2,14 @@
 
 import json
 import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODEL = "scripted"
-PIECE = 12
+PIECE, PAUSE = 24, 0.06
+"""Letters, and seconds: longer than what a worker takes together as one event."""
 
 
 class ScriptedChat(ThreadingHTTPServer):
@@ -43,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             for piece in first:
                 self.tell({"content": piece})
+                time.sleep(PAUSE)
             self.server.held.wait(60)
             self.tell({"content": last})
             self.tell({}, "stop")

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from api.access.principals import Principal
@@ -85,7 +86,7 @@ class ChatForm:
 
 def offered_chat_models() -> list[ChatModel]:
     """The default one first, then those that are here."""
-    found: list[ChatModel] = cache.get_or_set("studio.chat_models", find_chat_models, CACHE_SECONDS)  # type: ignore[assignment]
+    found: list[ChatModel] = cache.get_or_set(f"studio.chat_models.{get_language()}", find_chat_models, CACHE_SECONDS)  # type: ignore[assignment]
     return found
 
 

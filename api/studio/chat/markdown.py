@@ -16,7 +16,7 @@ ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 SCHEMES = {"http", "https", "mailto"}
 LONGEST = 200_000
 """Longer answers stay plain text."""
-CACHED = 512
+CACHED = 128
 
 parser = MarkdownIt("js-default", {"html": False, "breaks": True}).disable("image")
 """No picture of another server is ever loaded: `![words](address)` is a link."""

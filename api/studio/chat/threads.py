@@ -109,7 +109,10 @@ class Thread:
 
 
 def read_thread(conversation: Conversation, *, whole: bool = False) -> Thread:
-    messages = list(active_messages(conversation).select_related("job").order_by("position", "choice"))
+    rows = (
+        active_messages(conversation).select_related("job").defer("job__params", "job__result")
+    )  # each has all that was said before
+    messages = list(rows.order_by("position", "choice"))
     groups = [list(group) for _, group in groupby(messages, key=lambda message: message.job_id)]
     branches = branches_of(conversation)
     shown = groups if whole else groups[-MOST_TURNS:]

@@ -9,6 +9,7 @@ const MOST_PICTURES = 20, LONGEST_PROMPT = 2000;
 const chat = document.getElementById("chat"), composer = document.getElementById("composer");
 const box = () => document.getElementById("prompt"), attached = () => document.getElementById("attached");
 const current = () => document.getElementById("chat-conversation")?.value ?? "";
+let goesToEnd = false; // once the question that was sent is in the page
 const pictures = () => [...attached().querySelectorAll("input")].map((input) => input.value);
 
 // ---------------------------------------------------------------- what was typed stays
@@ -50,7 +51,7 @@ document.body.addEventListener("darkroom:asked", (event) => {
   document.getElementById("chat-conversation").value = box().dataset.draft = conversation;
   document.getElementById("chat-system")?.remove();
   if (form === composer) { keep(box()); box().focus(); }
-  scrollTo(0, document.body.scrollHeight);
+  goesToEnd = true;
 });
 document.body.addEventListener("darkroom:gone", () => {
   document.getElementById("chat-conversation").value = "";
@@ -169,7 +170,11 @@ function markList() {
 document.addEventListener("htmx:afterSettle", (event) => {
   markList();
   markPicked();
-  if (event.target.id === "thread") { restoreAll(event.target); followAnswers(reload); }
+  if (event.target.id !== "thread") return;
+  restoreAll(event.target);
+  followAnswers(reload);
+  if (goesToEnd) scrollTo(0, document.body.scrollHeight);
+  goesToEnd = false;
 });
 
 /** The thread as the server has it now. Throws where the server is away. */
