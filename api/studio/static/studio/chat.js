@@ -134,6 +134,8 @@ document.addEventListener("click", (event) => {
 
 const markPicked = () => document.querySelectorAll("[data-pick]").forEach((one) => one.setAttribute("aria-pressed", pictures().includes(one.dataset.pick)));
 
+document.addEventListener("mousedown", (event) => { if (event.target.closest("[data-make]")) event.preventDefault(); }); // which would end the selection
+
 /** Where a part of the answer is selected, that part is the prompt (make.js takes it up); else the link says which answer. */
 function makeSelected(event, link) {
   const selection = getSelection(), words = String(selection).trim();
