@@ -86,6 +86,17 @@ class StreamOptionsSerializer(StrictSerializer):
         return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
+def check_place(conversation: Conversation, place: int) -> None:
+    """A branch begins where a request's messages begin, which stay together."""
+    here = active_messages(conversation).filter(position=place).first()
+    if here is None:
+        raise ValidationError({"replace_from": ["The conversation has no message at this position."]}, code="not_found")
+    begin = active_messages(conversation).filter(job=here.job_id).values_list("position", flat=True)[0]
+    if begin != place:
+        text = f"The request that this message belongs to begins at position {begin}; replace from there."
+        raise ValidationError({"replace_from": [text]}, code="not_a_beginning")
+
+
 class ChatSerializer(JobRequest):
     """`context`: principal."""
 
@@ -102,7 +113,8 @@ class ChatSerializer(JobRequest):
         required=False,
         min_value=0,
         max_value=LARGEST_POSITION,
-        help_text="A `position` in `conversation`. What it has from there on stays, as another branch; `messages` take its place.",
+        help_text="A `position` in `conversation`. What it has from there on stays, as another branch; `messages` take its place. "
+        "It must be where the messages of a request begin.",
     )
 
     def to_internal_value(self, data: object) -> dict[str, object]:
@@ -146,8 +158,8 @@ class ChatSerializer(JobRequest):
         found = find_conversation(owner_key=principal.owner_key, identifier=data["conversation"], see_all=principal.is_staff)
         if found is None:
             raise ValidationError({"conversation": ["There is no conversation with this id."]}, code="not_found")
-        if place is not None and not active_messages(found).filter(position=place).exists():
-            raise ValidationError({"replace_from": ["The conversation has no message at this position."]}, code="not_found")
+        if place is not None:
+            check_place(found, place)
         return found, [*read_turns(found, before=place), *data["messages"]], next_position(found)
 
     def resolve(self) -> Submission:

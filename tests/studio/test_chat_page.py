@@ -186,10 +186,10 @@ def test_the_api_shows_the_branch_that_goes_on_and_begins_others(here: Client, s
     body = {"messages": [*history, *message("three")]}  # a client that knows of no conversations goes on with this branch
     here.post("/v1/chat/completions", body, "application/json", headers=headers)
     assert words(conversation)[-1] == "three"
-    for fields, place in (({"replace_from": 99}, "replace_from"), ({"replace_from": 0, "conversation": None}, "replace_from")):
+    for fields in ({"replace_from": 99}, {"replace_from": 1}, {"replace_from": 0, "conversation": None}):
         wrong = {"messages": message("x"), "conversation": str(conversation.pk), **fields}
         reply = here.post("/v1/chat/completions", wrong, "application/json")
-        assert (reply.status_code, reply.json()["error"]["param"]) == (400, place)
+        assert (reply.status_code, reply.json()["error"]["param"]) == (400, "replace_from")
 
 
 def test_when_the_jobs_of_the_branch_that_goes_on_are_deleted_another_one_does(say: Callable[..., Conversation]) -> None:
