@@ -121,6 +121,7 @@ def test_a_reload_and_a_server_that_stops_in_the_middle_lose_nothing(
     expect(page.locator("#prompt")).to_have_value("a next question")
     model.held.set()
     server.start()
+    server.wait_until(lambda: server.answers("/api/ready/"), "a worker is ready")
     expect(answers(page)).to_contain_text("The end.", timeout=90_000)
     assert answers(page).inner_text().count("A lake") == 1
     expect(answers(page).locator("strong")).to_have_text("sky")
