@@ -26,6 +26,7 @@ class Conversation(models.Model):
             models.Index(fields=["owner_key", "-id"], name="conversation_owner"),
             models.Index(fields=["owner_key", "digest"], name="conversation_digest"),
             models.Index(fields=["model_id", "-id"], name="conversation_model"),
+            models.Index(fields=["owner_key", "-updated_at", "-id"], name="conversation_recent"),
         ]
 
     def __str__(self) -> str:
@@ -33,7 +34,11 @@ class Conversation(models.Model):
 
 
 class Message(models.Model):
-    """One message. Several answers to one question (`n`) share its place and differ in `choice`; the first is what goes on."""
+    """One message. Several answers to one question (`n`) share its place and differ in `choice`; the first is what goes on.
+
+    Questions that were asked anew are branches: messages with the same `parent`. At each position one branch is `active`; those are the
+    conversation, and what the model and the API's clients get. All messages of one job are on the same branch.
+    """
 
     class Role(models.TextChoices):
         SYSTEM = "system"
@@ -45,6 +50,15 @@ class Message(models.Model):
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="messages")
     position = models.PositiveIntegerField()
     choice = models.PositiveSmallIntegerField(default=0)
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="followers",
+        help_text="The message that it follows.",
+    )
+    active = models.BooleanField(default=True, help_text="Whether it is on the branch that goes on.")
     role = models.CharField(max_length=10, choices=Role)
     parts = models.JSONField(help_text="Texts, pictures (by id), calls and results of tools, in order.")
     text = models.TextField(blank=True, help_text="All texts of it, for the search.")
@@ -62,7 +76,11 @@ class Message(models.Model):
 
     class Meta:
         ordering = ["position", "choice"]
-        constraints = [models.UniqueConstraint(fields=["conversation", "position", "choice"], name="message_order")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation", "position", "choice"], condition=models.Q(active=True), name="message_order"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.role}: {self.text[:60]}"

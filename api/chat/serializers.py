@@ -15,7 +15,7 @@ from api.chat.messages import MessagesField, clean_text, link_results
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
-from api.chat.services import find_conversation, link_messages, next_position, read_turns
+from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
 from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
 from api.chat.tool_fields import TOOL_FIELDS, ToolChoiceField, ToolsField, check_tools, loose_tools
 from api.files.models import StoredFile
@@ -24,6 +24,8 @@ from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import build_field
 from api.specs import field_of
 from api.strict import StrictSerializer
+
+LARGEST_POSITION = 2**31 - 1
 
 
 @extend_schema_field(STOP)
@@ -85,6 +87,17 @@ class StreamOptionsSerializer(StrictSerializer):
         return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
+def check_place(conversation: Conversation, place: int) -> None:
+    """A branch begins where a request's messages begin, which stay together."""
+    here = active_messages(conversation).filter(position=place).first()
+    if here is None:
+        raise ValidationError({"replace_from": ["The conversation has no message at this position."]}, code="not_found")
+    begin = active_messages(conversation).filter(job=here.job_id).values_list("position", flat=True)[0]
+    if begin != place:
+        text = f"The request that this message belongs to begins at position {begin}; replace from there."
+        raise ValidationError({"replace_from": [text]}, code="not_a_beginning")
+
+
 class ChatSerializer(JobRequest):
     """`context`: principal."""
 
@@ -99,6 +112,13 @@ class ChatSerializer(JobRequest):
     tools = ToolsField(required=False)
     tool_choice = ToolChoiceField(required=False)
     conversation = serializers.UUIDField(required=False)
+    replace_from = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=LARGEST_POSITION,
+        help_text="A `position` in `conversation`. What it has from there on stays, as another branch; `messages` take its place. "
+        "It must be where the messages of a request begin.",
+    )
 
     def to_internal_value(self, data: object) -> dict[str, object]:
         return super().to_internal_value(drop_neutral_fields(data, self.fields))
@@ -136,14 +156,18 @@ class ChatSerializer(JobRequest):
 
     def find_history(self, data: dict[str, Any]) -> tuple[Conversation | None, list[TurnParams], int]:
         """A conversation that is named, all that the model is told (what that holds, and what is new), and its length before."""
+        place = data.get("replace_from")
         if "conversation" not in data:
+            if place is not None:
+                raise ValidationError({"replace_from": ["Goes with a conversation, and only with that."]})
             return None, data["messages"], 0
         principal: Principal = self.context["principal"]
         found = find_conversation(owner_key=principal.owner_key, identifier=data["conversation"], see_all=principal.is_staff)
         if found is None:
             raise ValidationError({"conversation": ["There is no conversation with this id."]}, code="not_found")
-        length = next_position(found)
-        return found, [*read_turns(found), *data["messages"]], length
+        if place is not None:
+            check_place(found, place)
+        return found, [*read_turns(found, before=place), *data["messages"]], next_position(found)
 
     def resolve(self) -> Submission:
         data = self.validated_data
@@ -166,8 +190,15 @@ class ChatSerializer(JobRequest):
                 "messages": self.fingerprint(),
                 "seed": data.get("seed"),
                 "conversation": str(data.get("conversation", "")),
+                "replace_from": data.get("replace_from"),
             },
-            link=link_messages(spec, new=len(data["messages"]), conversation=self.named, length=self.length),
+            link=link_messages(
+                spec,
+                new=len(data["messages"]),
+                conversation=self.named,
+                length=self.length,
+                replace_from=data.get("replace_from"),
+            ),
             warnings=tuple(
                 f"The arguments of {name} fit its schema in part: it has keywords that can't be enforced."
                 for name in loose_tools(self.tool_use)

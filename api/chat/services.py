@@ -1,4 +1,4 @@
-"""All changes of conversations: start, continue, answer, delete.
+"""All changes of conversations: start, continue, branch, answer, rename, delete.
 
 A client of OpenAI's API sends the whole history each time. So that a chat of ten turns is one conversation and not ten, each
 conversation keeps a digest of its messages: a request that begins with exactly those goes on with it. A client may also name a
@@ -63,15 +63,25 @@ def find_conversation(*, owner_key: str, identifier: uuid.UUID, see_all: bool = 
     return (found if see_all else found.filter(owner_key=owner_key)).first()
 
 
-def read_turns(conversation: Conversation) -> list[TurnParams]:
-    """The turns that a model gets: answered questions with their first answer."""
-    messages = conversation.messages.filter(choice=0)
+def active_messages(conversation: Conversation) -> QuerySet[Message]:
+    """Those of the branch that goes on."""
+    return conversation.messages.filter(active=True)
+
+
+def read_turns(conversation: Conversation, before: int | None = None) -> list[TurnParams]:
+    """The turns that a model gets: answered questions with their first answer. `before`: a position; None for all."""
+    messages = active_messages(conversation).filter(choice=0)
+    if before is not None:
+        messages = messages.filter(position__lt=before)
     answered = messages.exclude(backend="").values("job")
     return list(messages.filter(job__in=answered).values("role", "parts"))  # type: ignore[arg-type]
 
 
-def link_messages(spec: ChatSpec, *, new: int, conversation: Conversation | None, length: int) -> Callable[[Job], None]:
-    """What ties a new job to its conversation, within the transaction that submits it. The last `new` turns were not heard before.
+def link_messages(
+    spec: ChatSpec, *, new: int, conversation: Conversation | None, length: int, replace_from: int | None = None
+) -> Callable[[Job], None]:
+    """What ties a new job to its conversation, within the transaction that submits it. The last `new` turns were not heard before;
+    they take the place of what the conversation has from the position `replace_from` on.
 
     DarkroomError 409 where the named conversation waits for an answer, or is no longer as long as it was when its turns were read.
     """
@@ -85,9 +95,11 @@ def link_messages(spec: ChatSpec, *, new: int, conversation: Conversation | None
         else:
             ours, fresh = match_conversation(job.owner_key, turns)
             ours = ours or begin_conversation(job, turns, spec.metadata)
-        first = next_position(ours)
+        first = next_position(ours) if replace_from is None else replace_from
+        active_messages(ours).filter(position__gte=first).update(active=False)
+        parent = active_messages(ours).filter(choice=0).last()
         for place, turn in enumerate(fresh):
-            add_message(ours, job, turn, position=first + place)
+            parent = add_message(ours, job, turn, position=first + place, parent=parent)
         Conversation.objects.filter(pk=ours.pk).update(digest="", model_id=job.model_id, updated_at=Now())
 
     return link
@@ -122,7 +134,7 @@ def match_conversation(owner_key: str, turns: Sequence[TurnParams]) -> tuple[Con
 
 
 def next_position(conversation: Conversation) -> int:
-    last = conversation.messages.aggregate(last=Max("position"))["last"]
+    last = active_messages(conversation).aggregate(last=Max("position"))["last"]
     return 0 if last is None else last + 1
 
 
@@ -154,13 +166,15 @@ def record_answer(
     question = Message.objects.filter(job=job).select_related("conversation").last()
     if question is None:
         return None
-    conversation, position = question.conversation, next_position(question.conversation)
+    conversation = question.conversation
+    place = {"position": question.position + 1, "parent": question, "active": question.active}
     for number, choice in enumerate(choices):
         turn = answer_turn(choice)
         numbers = {name: choice[name] for name in ("finish_reason", "completion_tokens")}
-        add_message(conversation, job, turn, position=position, choice=number, model_id=job.model_id, **numbers, **fields)
+        add_message(conversation, job, turn, choice=number, model_id=job.model_id, **place, **numbers, **fields)  # type: ignore[arg-type]
     answered = [*turns, answer_turn(choices[0])]
-    Conversation.objects.filter(pk=conversation.pk).update(digest=digests(answered)[-1], updated_at=Now())
+    digest = {"digest": digests(answered)[-1]} if question.active else {}
+    Conversation.objects.filter(pk=conversation.pk).update(updated_at=Now(), **digest)
     return conversation
 
 
@@ -170,7 +184,57 @@ def answer_turn(choice: Mapping[str, Any]) -> TurnParams:
     return {"role": "assistant", "parts": [*text, *calls]}
 
 
-# ---------------------------------------------------------------- delete
+# ---------------------------------------------------------------- branches
+
+
+def siblings(message: Message) -> QuerySet[Message]:
+    """The beginnings of all branches at its place, itself among them, the oldest first."""
+    here = Message.objects.filter(conversation=message.conversation_id, parent=message.parent_id, position=message.position)
+    return here.filter(choice=0).order_by("pk")
+
+
+def activate_branch(message: Message) -> None:
+    """Go on with the branch that begins with `message`, down to its newest end.
+
+    DarkroomError 409 where that is not beside the active one.
+    """
+    with transaction.atomic():
+        conversation = Conversation.objects.select_for_update().get(pk=message.conversation_id)
+        if not siblings(message).filter(active=True).exists():
+            raise DarkroomError("stale_branch", 409, "This conversation goes on elsewhere by now; load the page again.")
+        active_messages(conversation).filter(position__gte=message.position).update(active=False)
+        activate_from(conversation, message)
+
+
+def activate_from(conversation: Conversation, message: Message) -> None:
+    """Activates the way from `message` to the newest message behind it."""
+    rows = conversation.messages.filter(choice=0).order_by("pk").values_list("pk", "parent", "job")
+    links = {pk: (parent, job) for pk, parent, job in rows}
+    behind = {message.pk}
+    for pk, (parent, _) in links.items():
+        if parent in behind:
+            behind.add(pk)
+    jobs: set[uuid.UUID] = set()
+    place: int | None = max(behind)
+    while place is not None and place in behind:
+        place, job = links[place]
+        jobs.add(job)
+    conversation.messages.filter(job__in=jobs).update(active=True)
+    Conversation.objects.filter(pk=conversation.pk).update(digest=digest_of(conversation))
+
+
+def digest_of(conversation: Conversation) -> str:
+    """'' while an answer is under way."""
+    waits = Job.objects.filter(messages__conversation=conversation, messages__active=True, status__in=ACTIVE).exists()
+    found = digests(read_turns(conversation))
+    return found[-1] if found and not waits else ""
+
+
+# ---------------------------------------------------------------- rename and delete
+
+
+def rename_conversation(*, conversation: Conversation, title: str) -> None:
+    Conversation.objects.filter(pk=conversation.pk).update(title=title)
 
 
 def delete_conversation(*, conversation: Conversation) -> None:

@@ -3,7 +3,7 @@
 from typing import cast
 
 import django_filters
-from django.db.models import Count, Prefetch, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
@@ -46,12 +46,16 @@ class ConversationViewSet(
     def get_queryset(self) -> QuerySet[Conversation]:
         rows = visible_to(cast(Principal, self.request.auth), super().get_queryset())
         if self.action == "retrieve":
-            return rows.prefetch_related(Prefetch("messages", Message.objects.order_by("position", "choice")))
-        return rows.annotate(message_count=Count("messages"))
+            return rows.prefetch_related(
+                Prefetch("messages", Message.objects.filter(active=True).order_by("position", "choice"))
+            )
+        return rows.annotate(message_count=Count("messages", filter=Q(messages__active=True)))
 
     @extend_schema(responses=ConversationDetailSerializer)
     def retrieve(self, request: Request, *args: object, **kwargs: object) -> Response:
-        """With all its messages. `conversation: id` in a chat request goes on with it."""
+        """With all its messages, of the branch that goes on. `conversation: id` in a chat request goes on with it; with `replace_from`, a
+        position, the request begins another branch there.
+        """
         return Response(ConversationDetailSerializer(self.get_object(), context={"request": request}).data)
 
     def perform_destroy(self, conversation: Conversation) -> None:

@@ -27,4 +27,5 @@ PAGES = (
     Page(_("Look"), "studio-look", "l", _("look at a picture: layout, things, text, hazards")),
     Page(_("Queue"), "studio-queue", "q", _("the queue and the machines")),
     Page(_("Compare"), "studio-compare", "c", _("compare pictures")),
+    Page(_("Chat"), "studio-chat", "h", _("chat")),
 )

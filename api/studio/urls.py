@@ -1,6 +1,9 @@
 from django.urls import path
 
 from api.studio import job_views, login, stream, views
+from api.studio.chat import pictures as chat_pictures
+from api.studio.chat import stream as chat_stream
+from api.studio.chat import views as chat
 from api.studio.compare import taste
 from api.studio.compare import views as compare
 from api.studio.gallery import views as gallery
@@ -46,4 +49,14 @@ urlpatterns = [
     path("studio/variants/", variants.variants, name="studio-variants"),
     path("studio/variants/estimate", variants.estimate, name="studio-variants-estimate"),
     path("studio/variants/start", variants.start, name="studio-variants-start"),
+    path("studio/chat/", chat.new_chat, name="studio-chat"),
+    path("studio/chat/ask", chat.send, name="studio-chat-ask"),
+    path("studio/chat/list", chat.conversation_list, name="studio-chat-list"),
+    path("studio/chat/delete", chat.delete, name="studio-chat-delete"),
+    path("studio/chat/upload", chat_pictures.upload, name="studio-chat-upload"),
+    path("studio/chat/pictures", chat_pictures.picker, name="studio-chat-pictures"),
+    path("studio/chat/answers/<uuid:id>/stream", chat_stream.answer_stream, name="studio-chat-answer"),
+    path("studio/chat/<uuid:id>/", chat.conversation, name="studio-chat-conversation"),
+    path("studio/chat/<uuid:id>/rename", chat.rename, name="studio-chat-rename"),
+    path("studio/chat/<uuid:id>/branch", chat.branch, name="studio-chat-branch"),
 ]

@@ -1,5 +1,6 @@
 """The front door: a prompt becomes a picture, and the latest pictures are below."""
 
+import re
 import uuid
 from typing import Any
 
@@ -10,11 +11,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from api.access.principals import Principal, visible_to
 from api.access.scopes import READ, SUBMIT
+from api.chat.models import Conversation, Message
 from api.errors import DarkroomError
 from api.files.errors import DiskFull
 from api.images.models import GeneratedImage
 from api.images.png_info.reading import read_png_info
 from api.images.prompt_serializers import PngInfoSerializer, PromptSerializer
+from api.images.spec import LONGEST_PROMPT
 from api.jobs.api.submission import submit
 from api.jobs.models import Job
 from api.jobs.start_failures import start_failure
@@ -40,12 +43,14 @@ def index(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 
 def first_form(request: HttpRequest, principal: Principal) -> PromptForm:
-    """Filled in with what made a picture (`again`), with what a job was asked (`job`), to keep what a scorer likes (`best_by`), or
-    with what went to the page of variants (`draft`).
+    """Filled in with what made a picture (`again`), with what a job was asked (`job`), to keep what a scorer likes (`best_by`), with
+    what went to the page of variants (`draft`), or with what a chat answered (`answer`).
     """
     keep_seed = "new" not in request.GET
     if image := find_image(principal, request.GET.get("again", "")):
         return form_of(image, keep_seed=keep_seed)
+    if answer := request.GET.get("answer"):
+        return form_of_answer(principal, answer)
     job_id = parse_id(request.GET.get("job", ""))
     job = visible_to(principal, Job.objects.filter(pk=job_id, kind__in=FORM_KINDS)).first() if job_id else None
     if "draft" in request.GET and (draft := request.session.get(DRAFT)):
@@ -53,6 +58,16 @@ def first_form(request: HttpRequest, principal: Principal) -> PromptForm:
     if job is None and (scorer := request.GET.get("best_by", "")):
         return PromptForm({"best_of": "4", "rank_by": scorer[:LONGEST_BACKEND]})
     return form_of_request(job.params, keep_seed=keep_seed) if job else PromptForm()
+
+
+def form_of_answer(principal: Principal, number: str) -> PromptForm:
+    conversations = visible_to(principal, Conversation.objects.all())
+    answers = Message.objects.filter(
+        conversation__in=conversations, pk=int(number) if re.fullmatch(r"[0-9]{1,18}", number) else 0
+    )
+    words = " ".join((answers.values_list("text", flat=True).first() or "").split())
+    cut = [_("The answer was longer than a prompt may be: it is cut.")] if len(words) > LONGEST_PROMPT else []
+    return PromptForm({"prompt": words[:LONGEST_PROMPT]}, notes=cut)
 
 
 def render_index(request: HttpRequest, principal: Principal, form: PromptForm, status: int = 200) -> HttpResponse:

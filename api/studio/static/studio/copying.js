@@ -21,7 +21,8 @@ export function watchCopyButtons() {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy], [data-copy-text]");
     if (!button) return;
-    const element = button.dataset.copy ? document.querySelector(button.dataset.copy) : null;
+    const { copy: place } = button.dataset; // "next": what stands behind the button
+    const element = place === "next" ? button.nextElementSibling : place ? document.querySelector(place) : null;
     copy(element?.textContent ?? button.dataset.copyText, element ?? button);
   });
 }

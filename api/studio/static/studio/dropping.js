@@ -6,6 +6,11 @@ import { text } from "./texts.js";
 const WAITING = "darkroom:form"; // the form on its way from another page
 const TYPES = /^image\/(png|jpeg|webp)$/;
 
+/** A page may take files for itself (chat.js). */
+const take = (files) => {
+  if (files.length && document.dispatchEvent(new CustomEvent("darkroom:files", { detail: files, cancelable: true }))) load(files[0]);
+};
+
 async function load(file) {
   if (!TYPES.test(file.type)) return notify(text("noPicture"), { isError: true });
   const values = new FormData(), close = notify(text("reading"), { seconds: 0 });
@@ -30,9 +35,6 @@ function put(html) {
   document.getElementById("prompt-form").scrollIntoView({ block: "nearest" });
 }
 
-/** A page may have a use of its own for it, which it tells by preventing the default. */
-const offer = (file) => document.dispatchEvent(new CustomEvent("darkroom:file", { detail: file, cancelable: true })) && load(file);
-
 export function watchDrops() {
   const waiting = sessionStorage.getItem(WAITING);
   if (waiting && document.getElementById("prompt-form")) {
@@ -50,11 +52,11 @@ export function watchDrops() {
     if (!hasFiles(event)) return;
     event.preventDefault();
     mark(-inside);
-    if (event.dataTransfer.files.length) offer(event.dataTransfer.files[0]);
+    take([...event.dataTransfer.files]);
   });
   addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((one) => TYPES.test(one.type));
-    if (file) { event.preventDefault(); offer(file); }
+    const files = [...(event.clipboardData?.files ?? [])].filter((one) => TYPES.test(one.type));
+    if (files.length) { event.preventDefault(); take(files); }
   });
   document.addEventListener("darkroom:picture", (event) => load(event.detail));
 }

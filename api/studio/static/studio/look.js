@@ -109,11 +109,11 @@ document.addEventListener("input", (event) => {
 document.addEventListener("htmx:load", draw);
 addEventListener("resize", draw);
 
-document.addEventListener("darkroom:file", (event) => {
+document.addEventListener("darkroom:files", (event) => {
   const input = document.getElementById("look-file"), transfer = new DataTransfer();
   if (!input) return;
   event.preventDefault();
-  transfer.items.add(event.detail);
+  transfer.items.add(event.detail[0]);
   input.files = transfer.files;
   input.dispatchEvent(new Event("change", { bubbles: true }));
 });

@@ -133,3 +133,8 @@ document.addEventListener("htmx:afterSwap", (event) => {
 
 prepare();
 keepDraft("prompt-form");
+const asked = sessionStorage.getItem("darkroom:prompt"); // a part of a chat's answer, on its way from there
+if (asked) {
+  sessionStorage.removeItem("darkroom:prompt");
+  set("prompt", asked);
+}

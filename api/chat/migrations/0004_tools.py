@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0001_conversations'),
+        ('chat', '0003_parents'),
     ]
 
     operations = [
