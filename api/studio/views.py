@@ -169,7 +169,9 @@ def more_images(request: HttpRequest, principal: Principal) -> HttpResponse:
 
 
 def images_context(principal: Principal, before: uuid.UUID | None) -> dict[str, object]:
-    images = visible_to(principal, GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "origin", "width", "height"))
+    images = visible_to(
+        principal, GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "origin", "width", "height")
+    )
     rows = list((images.filter(pk__lt=before) if before else images)[: PAGE + 1])
     return {"images": rows[:PAGE], "before": rows[PAGE - 1].pk if len(rows) > PAGE else None}
 
