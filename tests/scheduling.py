@@ -1,6 +1,7 @@
 """Which tests a run on PostgreSQL has, and in what order several processes take them."""
 
 import json
+import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 SECONDS = Path(__file__).with_name("seconds.json")
-"""What files take that take more than 10 s: `MEASURE=1 ./start.sh test tests -n 3` writes it."""
+"""What each file took in some run. `MEASURE=1 ./start.sh test -n 3 --dist loadfile --no-loadscope-reorder` writes it anew."""
 THE_SAME_ON_POSTGRES = {"models", "own_database", "browser"}
 SHARED_SERVERS = ("tests/dialects/a1111/", "tests/dialects/openai/", "tests/studio/")
 """Folders whose tests use one server, which each process would start for itself."""
@@ -53,11 +54,11 @@ class LongestFirst(LoadScopeScheduling):
 
 
 def put_longest_first(items: list[pytest.Item]) -> None:
-    files: Counter[str] = Counter(json.loads(SECONDS.read_text()))
+    """A file that was not measured may be long: it comes before all others."""
     units: Counter[str] = Counter()
-    for file, seconds in files.items():
+    for file, seconds in json.loads(SECONDS.read_text()).items():
         units[unit_of(file)] += seconds
-    items.sort(key=lambda item: -units[unit_of(item.nodeid)])
+    items.sort(key=lambda item: -units.get(unit_of(item.nodeid), math.inf))
 
 
 class Measurement:
@@ -70,5 +71,5 @@ class Measurement:
         self.seconds[report.nodeid.split("::", 1)[0]] += report.duration
 
     def pytest_sessionfinish(self) -> None:
-        long = {file: round(seconds) for file, seconds in sorted(self.seconds.items()) if seconds > 10}
-        SECONDS.write_text(json.dumps(long, indent=1) + "\n")
+        rounded = {file: round(seconds) for file, seconds in sorted(self.seconds.items())}
+        SECONDS.write_text(json.dumps(rounded, indent=0) + "\n")

@@ -33,8 +33,15 @@ def model() -> Iterator[ScriptedChat]:
 def chat_server(tmp_path_factory: pytest.TempPathFactory, model: ScriptedChat) -> Iterator[LiveServer]:
     settings = {"CHAT_REMOTE_URL": model.url, "CHAT_REMOTE_MODELS": MODEL, "DATABASE_URL": "", "DEVICE": "cpu"}
     with LiveServer(tmp_path_factory.mktemp("chats"), **settings) as live:
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
+        warm_up(live)
         yield live
+
+
+def warm_up(live: LiveServer) -> None:
+    """The first chat of a new worker may wait for what that imports longer than a page's test does."""
+    live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello?"}]}
+    assert live.client.post("/v1/chat/completions", json=body).status_code == 200
 
 
 @pytest.fixture
@@ -121,7 +128,6 @@ def test_a_reload_and_a_server_that_stops_in_the_middle_lose_nothing(
     expect(page.locator("#prompt")).to_have_value("a next question")
     model.held.set()
     server.start()
-    server.wait_until(lambda: server.answers("/api/ready/"), "a worker is ready")
     expect(answers(page)).to_contain_text("The end.", timeout=90_000)
     assert answers(page).inner_text().count("A lake") == 1
     expect(answers(page).locator("strong")).to_have_text("sky")
@@ -131,6 +137,7 @@ def test_a_reload_and_a_server_that_stops_in_the_middle_lose_nothing(
     drop(page, b"no picture", "image/png")
     expect(page.locator(".notice-error").last).to_contain_text("dropped:")
     context.close()
+    warm_up(server)
 
 
 def test_stop_keeps_what_was_said_and_another_try_is_a_branch(

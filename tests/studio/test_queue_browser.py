@@ -1,6 +1,7 @@
 """The log-in and the queue in a real browser, on a server that has keys."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -111,7 +112,7 @@ def test_models_are_loaded_and_unloaded_without_the_admin(page: sync_api.Page, k
     loaded.locator("button").click()
     page.wait_for_selector("#stage >> text=starter-clip is no longer in memory.")
     expect(loaded).to_have_count(0)
-    page.wait_for_selector("#model-starter-clip >> text=Load")
+    expect(page.locator("#command-starter-clip")).to_have_text(re.compile("^Load"), timeout=25_000)
 
 
 def test_on_a_phone_every_page_is_one_tap_away(browser: sync_api.Browser, server: LiveServer, keys: Keys) -> None:

@@ -11,6 +11,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (isPart(event)) document.getElementById("queue-stale").hidden = event.detail.xhr.status !== 0;
   else if (event.detail.requestConfig.verb === "post") refresh();
 });
+document.addEventListener("htmx:sseClose", refresh);
 filter.addEventListener("input", () => {
   const values = [...new FormData(filter)].filter(([, value]) => value);
   history.replaceState(null, "", `?${new URLSearchParams(values)}`);
