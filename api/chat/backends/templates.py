@@ -127,8 +127,8 @@ def with_text(message: Message, text: str) -> Message:
     """The message with another text; its pictures stay."""
     content = message["content"]
     pictures = [] if isinstance(content, str) else [part for part in content if part["type"] != "text"]
-    told = text if isinstance(content, str) else [{"type": "text", "text": text}, *pictures]
-    return {"role": message["role"], "content": told, "text": text}
+    written = text if isinstance(content, str) else [{"type": "text", "text": text}, *pictures]
+    return {"role": message["role"], "content": written, "text": text}
 
 
 def with_system(messages: list[Message], text: str) -> list[Message]:
