@@ -1,15 +1,19 @@
 """Jobs as the studio's pages show them."""
 
-from collections.abc import Collection
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Coalesce
+from django.urls import reverse
 from django.utils import timezone
 
 from api.access.principals import Principal
 from api.images.candidates import candidates_context
-from api.images.models import GeneratedImage
+from api.images.control.spec import PreprocessSpec
+from api.images.models import GeneratedImage, ImageSource
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.images.upscaling.spec import UpscaleSpec
 from api.jobs.admin.tools import between, first_id_of, seconds_text
@@ -17,15 +21,27 @@ from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.system.spec import LoadModelSpec
+from api.vision.cutout.spec import CutoutSpec
 
 FORM_KINDS = (Txt2ImgSpec.kind, Img2ImgSpec.kind)
 """Kinds whose request the form can be filled in with."""
 SHOWN_KINDS = (*FORM_KINDS, UpscaleSpec.kind, LoadModelSpec.kind)
+EDIT_KINDS = (Img2ImgSpec.kind, UpscaleSpec.kind, CutoutSpec.kind, PreprocessSpec.kind)
+COMPARED_KINDS = (Img2ImgSpec.kind, UpscaleSpec.kind, CutoutSpec.kind)
+"""Kinds whose results are shown before their source."""
 MOST_ACTIVE, MOST_FAILED, MOST_STREAMS = 12, 3, 2
 """A browser opens six connections to a server for all of its tabs: other cards than the first are asked for every other second."""
 FAILED_FOR = timedelta(days=1)
 TELLING_FRACTION = 0.03
 """Below it the time that is left can't be told."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """The picture that a result was made from, and where it is in it."""
+
+    id: uuid.UUID
+    place: str
 
 
 def job_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> dict[str, object]:
@@ -34,6 +50,7 @@ def job_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> di
 
 def card_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> dict[str, object]:
     """`is_streamed`: whether the card gets its news pushed; else it asks for them."""
+    made = list(GeneratedImage.objects.filter(job=job).order_by("index")) if job.status == Status.SUCCEEDED else []
     return {
         "job": job,
         "active": not job.is_final,
@@ -44,9 +61,35 @@ def card_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> d
         "preview": preview,
         "seconds": seconds_text(between(job.created_at, job.finished_at)),
         "candidates": candidates_context(job.result),
-        "made": list(GeneratedImage.objects.filter(job=job).order_by("index")) if job.status == Status.SUCCEEDED else [],
-        "may_be_changed": job.kind in FORM_KINDS,
+        "made": made,
+        "before": find_before(job, made),
+        "change_address": change_address(job),
     }
+
+
+def find_before(job: Job, made: Sequence[GeneratedImage]) -> Before | None:
+    """What an edited picture is compared with."""
+    if not made or job.kind not in COMPARED_KINDS:
+        return None
+    link = made[0].source_links.filter(role=ImageSource.Role.IMAGE).first()
+    return Before(link.source_id, place_in_grown(made[0], job.params.get("outpaint") or {})) if link else None
+
+
+def place_in_grown(image: GeneratedImage, grown: Mapping[str, int]) -> str:
+    """Where the source is in a picture that was grown around it: left, top, width and height in per cent; '' where that is all of it."""
+    left, right, top, bottom = (grown.get(side, 0) for side in ("left", "right", "top", "bottom"))
+    if not any((left, right, top, bottom)):
+        return ""
+    width, height = max(image.width - left - right, 1), max(image.height - top - bottom, 1)
+    shares = (left / image.width, top / image.height, width / image.width, height / image.height)
+    return " ".join(f"{100 * share:.3f}" for share in shares)
+
+
+def change_address(job: Job) -> str:
+    """The form that its request fills in; '' where there is none."""
+    if job.kind == Img2ImgSpec.kind:
+        return f"{reverse('studio-edit')}?job={job.pk}"
+    return f"{reverse('studio')}?job={job.pk}" if job.kind in FORM_KINDS else ""
 
 
 def time_left(job: Job) -> str:
@@ -58,10 +101,12 @@ def time_left(job: Job) -> str:
     return f"{seconds} s" if seconds < 60 else seconds_text(seconds)
 
 
-def cards_to_show(principal: Principal, dismissed: Collection[str]) -> tuple[list[dict[str, object]], int]:
+def cards_to_show(
+    principal: Principal, dismissed: Collection[str], kinds: Collection[str] = SHOWN_KINDS
+) -> tuple[list[dict[str, object]], int]:
     """This person's jobs that are under way, those that run first, and failures that were not read yet; and how many more there are."""
-    running = list(jobs_under_way(principal, Status.RUNNING)[:MOST_ACTIVE])
-    queued = jobs_under_way(principal, Status.QUEUED)
+    running = list(jobs_under_way(principal, Status.RUNNING, kinds)[:MOST_ACTIVE])
+    queued = jobs_under_way(principal, Status.QUEUED, kinds)
     waiting = list(queued[: MOST_ACTIVE - len(running) + 1])
     active = [*running, *waiting][:MOST_ACTIVE]
     more = queued.count() - (len(active) - len(running)) if len(running) + len(waiting) > MOST_ACTIVE else 0
@@ -70,15 +115,15 @@ def cards_to_show(principal: Principal, dismissed: Collection[str]) -> tuple[lis
         {**card_context(job, is_streamed=place < MOST_STREAMS), "position": positions.get(job.pk)}
         for place, job in enumerate(active)
     ]
-    mine = Job.objects.filter(owner_key=principal.owner_key, kind__in=SHOWN_KINDS, parent__isnull=True)
+    mine = Job.objects.filter(owner_key=principal.owner_key, kind__in=kinds, parent__isnull=True)
     return cards + [card_context(job) for job in unread_failures(mine, dismissed)], more
 
 
-def jobs_under_way(principal: Principal, status: Status) -> QuerySet[Job]:
+def jobs_under_way(principal: Principal, status: Status, kinds: Collection[str]) -> QuerySet[Job]:
     """The newest first. Owner and kind are no bare columns, or SQLite would read all of the owner's history to find the active ones."""
     owner, kind = Coalesce("owner_key", Value("")), Coalesce("kind", Value(""))
     active = Job.objects.filter(status=status, parent__isnull=True).alias(owner=owner, shown_kind=kind)
-    return active.filter(owner=principal.owner_key, shown_kind__in=SHOWN_KINDS).order_by("-pk")
+    return active.filter(owner=principal.owner_key, shown_kind__in=kinds).order_by("-pk")
 
 
 def unread_failures(mine: QuerySet[Job], dismissed: Collection[str]) -> QuerySet[Job]:

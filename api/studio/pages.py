@@ -23,5 +23,6 @@ class Page:
 
 PAGES = (
     Page(_("Make"), "studio", "m", _("make a picture")),
+    Page(_("Edit"), "studio-edit", "e", _("edit a picture")),
     Page(_("Gallery"), "studio-gallery", "g", _("gallery")),
 )

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from api.studio import job_views, stream, views
+from api.studio.edit import views as edit
 from api.studio.gallery import views as gallery
 
 urlpatterns = [
@@ -23,4 +24,9 @@ urlpatterns = [
     path("studio/images/<uuid:id>/change", gallery.change_picture, name="studio-image-change"),
     path("studio/gallery/", gallery.gallery, name="studio-gallery"),
     path("studio/gallery/change", gallery.change, name="studio-gallery-change"),
+    path("studio/edit/", edit.edit, name="studio-edit"),
+    path("studio/edit/upload", edit.upload, name="studio-edit-upload"),
+    path("studio/edit/paint", edit.paint, name="studio-edit-paint"),
+    path("studio/edit/steering", edit.steering, name="studio-edit-steering"),
+    path("studio/edit/tools/<slug:tool>", edit.use_tool, name="studio-edit-tool"),
 ]

@@ -1,7 +1,7 @@
 // The prompt box: what a form of HTML can't do by itself. It may be replaced as a whole, by one filled in from a picture: so by delegation.
 import { text } from "./texts.js";
 
-const SLIDERS = { steps: 1, guidance_scale: 0.5 }, MOST_STREAMS = 2, LARGEST_DRAWN = 2 ** 32, SIDE_STEP = 8;
+const SLIDERS = { steps: 1, guidance_scale: 0.5, strength: 0.05, mask_blur: 1 }, MOST_STREAMS = 2, LARGEST_DRAWN = 2 ** 32, SIDE_STEP = 8;
 const field = (name) => document.querySelector(`#prompt-form [name=${name}]`);
 const model = () => document.getElementById("model").selectedOptions[0];
 let lastSeed = "";
@@ -48,10 +48,11 @@ function follow() {
   const { steps, guidance, size, here, facts } = model().dataset;
   field("steps").placeholder = steps;
   field("guidance_scale").placeholder = guidance;
-  field("width").placeholder = field("height").placeholder = size;
+  const hasShapes = document.querySelector("[data-shape]"); // a picture that is edited has its own
+  if (hasShapes) field("width").placeholder = field("height").placeholder = size;
   for (const name of Object.keys(SLIDERS)) {
     const input = field(name);
-    input.parentElement.querySelector("[type=range]").value = input.value || input.placeholder;
+    if (input) input.parentElement.querySelector("[type=range]").value = input.value || input.placeholder;
   }
   const lock = document.getElementById("seed-lock");
   if (lock) {

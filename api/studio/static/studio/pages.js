@@ -1,4 +1,5 @@
 // What every page of the studio has.
+import { watchComparisons } from "./before_after.js";
 import { watchCopyButtons } from "./copying.js";
 import { watchDrops } from "./dropping.js";
 import { watchFailures } from "./failures.js";
@@ -13,6 +14,7 @@ watchCopyButtons();
 watchDrops();
 watchFailures();
 watchViewers();
+watchComparisons();
 
 /** A picture that was deleted, not from the gallery (gallery.js): on its own page, or in another page's lightbox. */
 document.addEventListener("darkroom:deleted", (event) => {
