@@ -76,6 +76,11 @@ class EditForm(PromptForm):
         return [(side, labels[side], self.values.get(side, "")) for side in SIDES]
 
     @property
+    def is_extended(self) -> bool:
+        """What made the picture fills in much of it, which is no reason to show it."""
+        return any(self.errors.get(name) for name in (*self.names(), *OWN_FORMS) if name not in self.own_places)
+
+    @property
     def is_steered(self) -> bool:
         return any(self.values.get(name) or self.errors.get(name) for name in (*STEERING, *STEERING_INPUTS))
 

@@ -13,7 +13,8 @@ from api.studio.jobs import card_context
 from api.vision.cutout.spec import CutoutSpec
 
 RESULT_KINDS = (Img2ImgSpec.kind, UpscaleSpec.kind, CutoutSpec.kind)
-MOST_OFFERED, MOST_RESULTS = 18, 3
+NOT_OFFERED = (GeneratedImage.Origin.PREPROCESSED, GeneratedImage.Origin.ANNOTATED, GeneratedImage.Origin.GRID)
+MOST_LOOKED_AT, MOST_OFFERED, MOST_RESULTS = 60, 18, 3
 
 
 def find_source(principal: Principal, identifier: str) -> StoredFile | None:
@@ -31,9 +32,10 @@ def find_row(file: StoredFile | None) -> GeneratedImage | None:
 
 
 def offered_pictures(principal: Principal) -> list[GeneratedImage]:
-    """The newest."""
+    """The newest, without those that only show something of another one."""
     images = visible_to(principal, GeneratedImage.objects.made_here().order_by("-pk"))
-    return list(images.only("pk", "prompt", "origin", "width", "height")[:MOST_OFFERED])
+    newest = images.only("pk", "prompt", "origin", "width", "height")[:MOST_LOOKED_AT]
+    return [image for image in newest if image.origin not in NOT_OFFERED][:MOST_OFFERED]
 
 
 def result_cards(principal: Principal, source: StoredFile | None) -> list[dict[str, object]]:

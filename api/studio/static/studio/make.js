@@ -20,6 +20,7 @@ function prepare() {
     if (!input || input.parentElement.querySelector("[type=range]")) continue;
     const slider = Object.assign(document.createElement("input"), { type: "range", min: input.min, max: input.max, step, tabIndex: -1 });
     slider.setAttribute("aria-hidden", "true"); // the number says the same
+    input.setAttribute("aria-label", input.closest("label").firstChild.textContent.trim()); // the label's own is its first: the slider
     slider.addEventListener("input", () => set(name, slider.value));
     input.before(slider);
   }
@@ -131,4 +132,4 @@ document.addEventListener("htmx:afterSwap", (event) => {
   }
 });
 
-prepare();
+if (field("prompt")) prepare();
