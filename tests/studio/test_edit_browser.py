@@ -121,7 +121,12 @@ def test_keys_alone_paint_and_size_the_brush(edit: sync_api.Page) -> None:
     assert "/studio/edit/?image=" in edit.url
 
 
-def test_the_painting_survives_a_reload_a_failed_request_and_a_login(edit: sync_api.Page, server: LiveServer) -> None:
+def test_the_painting_survives_a_reload_a_failed_request_and_a_login(
+    browser: sync_api.Browser, server: LiveServer, picture: str
+) -> None:
+    context = browser.new_context(base_url=server.url)  # whose console complains of the request that fails
+    edit = context.new_page()
+    open_edit(edit, f"?image={picture}")
     edit.locator("#brush-size").fill("12")
     stroke(edit, (16, 32), (48, 32))
     edit.fill("#prompt", "a blue door")
@@ -145,6 +150,7 @@ def test_the_painting_survives_a_reload_a_failed_request_and_a_login(edit: sync_
         edit.click("#paint")
     expect(edit.locator(".notice")).to_contain_text("can't be reached")
     assert painted(edit).getpixel((32, 32)) == 255
+    context.close()
 
 
 def test_a_job_s_painting_comes_back_in_another_browser(browser: sync_api.Browser, edit: sync_api.Page, server: LiveServer) -> None:

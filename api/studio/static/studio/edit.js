@@ -127,7 +127,7 @@ async function begin() {
 document.addEventListener("htmx:configRequest", (event) => {
   const { elt, parameters } = event.detail;
   if (elt.id === "prompt-form") parameters.mask = easel.painting.toPng();
-  if (elt.querySelector?.("[name=box]")) {
+  if (elt.elements?.box) {
     const isPrompted = "prompted" in elt.elements.model_id.selectedOptions[0].dataset, bounds = isPrompted && easel.painting.bounds();
     const { share, ...box } = bounds || {};
     parameters.box = bounds ? JSON.stringify(box) : "";
