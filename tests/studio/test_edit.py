@@ -119,7 +119,12 @@ def test_a_request_has_all_that_was_asked(here: Client, source: str) -> None:
     assert control["model_id"] == "starter-control"
     assert StoredFile.objects.get(pk=params["mask"]).width == 64
     shown = page(here, f"?job={job.pk}")  # and all of it comes back
-    for value in ('name="seed" value="5"', 'value="0.4"', 'name="left" min="0" max="2048" step="8" value="8"', "selected>edges (canny)"):
+    for value in (
+        'name="seed" value="5"',
+        'value="0.4"',
+        'name="left" min="0" max="2048" step="8" value="8"',
+        "selected>edges (canny)",
+    ):
         assert value in shown, value
     assert f'data-mask="/api/images/{params["mask"]}/file/"' in shown
 
@@ -140,7 +145,9 @@ def test_a_request_has_all_that_was_asked(here: Client, source: str) -> None:
         ({"model_id": "no-such"}, "model_id", "no-such"),
     ],
 )
-def test_what_is_refused_stands_beside_its_input(here: Client, source: str, fields: dict[str, str], place: str, words: str) -> None:
+def test_what_is_refused_stands_beside_its_input(
+    here: Client, source: str, fields: dict[str, str], place: str, words: str
+) -> None:
     reply = paint(here, source, **fields)
     found = slot(reply.content.decode(), place)
     assert words in found
@@ -152,9 +159,11 @@ def test_what_is_refused_stands_beside_its_input(here: Client, source: str, fiel
 def test_every_place_for_an_error_is_on_the_page(here: Client, source: str) -> None:
     """What htmx finds no place for is lost."""
     for model in ("starter", "sdxl-base-1.0"):
-        shown = page(here, f"?image={source}") if model == "starter" else here.post(
-            "/studio/edit/steering", {"model_id": model}
-        ).content.decode() + page(here, f"?image={source}")
+        shown = (
+            page(here, f"?image={source}")
+            if model == "starter"
+            else here.post("/studio/edit/steering", {"model_id": model}).content.decode() + page(here, f"?image={source}")
+        )
         reply = paint(here, source, prompt=" ", model_id=model).content.decode()
         places = [part.split('"')[0] for part in reply.split('id="error-')[1:]]
         assert len(places) > 30
@@ -243,7 +252,9 @@ def test_there_are_no_other_tools_and_a_full_queue_is_told(here: Client, source:
 
 def test_a_result_is_shown_over_its_source_and_may_be_the_next(here: Client, source: str) -> None:
     row = GeneratedImage.objects.get(pk=source)
-    job = make_job(kind="img2img", params={**PARAMS, "image": source, "outpaint": {"left": 4, "right": 0, "top": 0, "bottom": 0}})
+    job = make_job(
+        kind="img2img", params={**PARAMS, "image": source, "outpaint": {"left": 4, "right": 0, "top": 0, "bottom": 0}}
+    )
     StoredFile.objects.get(pk=source).job_inputs.create(job=job)
     made = make_picture(job, source=row, origin="edited")
     shown = page(here, f"?image={source}")

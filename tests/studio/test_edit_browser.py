@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,7 +34,7 @@ def edit(page: sync_api.Page, picture: str) -> sync_api.Page:
 
 def open_edit(page: sync_api.Page, query: str) -> None:
     page.goto(f"/studio/edit/{query}")
-    page.wait_for_function("document.querySelector('#easel-layer')?.style.transform.includes('scale')")
+    expect(page.locator("#easel-layer")).to_have_attribute("style", re.compile("scale"))
 
 
 def place(page: sync_api.Page, x: float, y: float) -> tuple[float, float]:
@@ -139,7 +140,7 @@ def test_the_painting_survives_a_reload_a_failed_request_and_a_login(
     edit.goto("/admin/login/")  # as an expired session would
     edit.go_back()
     edit.reload()
-    edit.wait_for_function("document.getElementById('painted-share').value")
+    expect(edit.locator("#painted-share")).to_contain_text("%")
     assert edit.input_value("#prompt") == "a blue door"
     assert [painted(edit).getpixel(at) for at in ((32, 32), (32, 50))] == [255, 0]
     edit.click("[data-do=undo]")
@@ -153,14 +154,16 @@ def test_the_painting_survives_a_reload_a_failed_request_and_a_login(
     context.close()
 
 
-def test_a_job_s_painting_comes_back_in_another_browser(browser: sync_api.Browser, edit: sync_api.Page, server: LiveServer) -> None:
+def test_a_job_s_painting_comes_back_in_another_browser(
+    browser: sync_api.Browser, edit: sync_api.Page, server: LiveServer
+) -> None:
     edit.locator("#brush-size").fill("14")
     stroke(edit, (40, 40), (52, 52))
     repaint(edit)
     context = browser.new_context(viewport=NARROW, base_url=server.url)
     phone = context.new_page()
     open_edit(phone, f"?job={newest(server)['id']}")
-    phone.wait_for_function("document.getElementById('painted-share').value.includes('%')")
+    expect(phone.locator("#painted-share")).to_contain_text("%")
     assert [painted(phone).getpixel(at) for at in ((46, 46), (10, 10))] == [255, 0]
     expect(phone.locator("#stage .before-after").first).to_be_visible()  # what was made from it
     context.close()
@@ -274,7 +277,9 @@ def png(colour: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_picture_is_dropped_chosen_or_refused_and_what_was_typed_goes_with_it(page: sync_api.Page, server: LiveServer) -> None:
+def test_a_picture_is_dropped_chosen_or_refused_and_what_was_typed_goes_with_it(
+    page: sync_api.Page, server: LiveServer
+) -> None:
     page.goto("/studio/edit/")
     drop(page, b"rubbish", "text/plain")
     expect(page.locator(".notice")).to_contain_text("This is no picture")

@@ -6,30 +6,19 @@ import { text } from "./texts.js";
 import "./make.js";
 
 const UPLOAD = "/studio/edit/upload", DRAFT = "darkroom:edit:", SIDES = ["left", "top", "right", "bottom"], SAVE_AFTER = 400;
-const page = document.getElementById("edit"), source = page?.dataset.source ?? "";
-const form = () => document.getElementById("prompt-form");
-const inputs = () => [...form().elements].filter((one) => one.name && !["csrfmiddlewaretoken", "image", "mask", "kept"].includes(one.name) && one.type !== "file");
-let easel = null, timer = 0, hasSaid = false;
+const CARRIED = ["prompt", "negative_prompt", "model_id"], NOT_KEPT = ["csrfmiddlewaretoken", "image", "mask", "kept"];
+const byId = (id) => document.getElementById(id), fields = () => byId("prompt-form").elements;
+const inputs = () => [...fields()].filter((one) => one.name && one.type !== "file" && !NOT_KEPT.includes(one.name));
+const page = byId("edit"), { source, width, height, mask, job } = page?.dataset ?? {};
+let easel = null, base = mask, timer = 0, hasSaid = false;
 
-// ---------------------------------------------------------------- where the picture comes from
+// Where pictures come from
 
 async function take(file) {
   if (easel) save(""); // what was typed goes with it to the next picture
   const answer = await sendPicture(UPLOAD, file);
   if (answer) location.assign((await answer.json()).address);
 }
-
-document.addEventListener("darkroom:file", (event) => { event.preventDefault(); take(event.detail); });
-document.addEventListener("change", (event) => {
-  const input = event.target;
-  if (input.type !== "file" || !input.files.length) return;
-  if ("sourceFile" in input.dataset) take(input.files[0]);
-  else if (input.closest("[data-picture-input]")) choose(input.closest("[data-picture-input]"), input);
-});
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-forget]");
-  if (button) show(button.closest("[data-picture-input]"), "");
-});
 
 /** A picture that steers is sent once, and named from then on. */
 async function choose(box, input) {
@@ -42,21 +31,33 @@ function show(box, id) {
   const shown = box.querySelector(".picture-input-shown"), { address, empty } = shown.dataset;
   box.querySelector("[type=hidden]").value = id;
   box.querySelector("[data-forget]").hidden = !id;
-  shown.replaceChildren(id ? Object.assign(new Image(), { src: address.replace(/0{8}-0{4}-0{4}-0{4}-0{12}/, id), alt: "" }) : empty);
+  shown.replaceChildren(id ? Object.assign(new Image(), { src: address.replace(/[0-]{36}/, id), alt: "" }) : empty);
   changed();
 }
 
-// ---------------------------------------------------------------- the draft
+document.addEventListener("darkroom:file", (event) => { event.preventDefault(); take(event.detail); });
+document.addEventListener("change", ({ target }) => {
+  const box = target.closest("[data-picture-input]");
+  if (target.type !== "file" || !target.files.length) return;
+  if (box) choose(box, target);
+  else if ("sourceFile" in target.dataset) take(target.files[0]);
+});
+document.addEventListener("click", ({ target }) => {
+  if (target.closest("[data-forget]")) show(target.closest("[data-picture-input]"), "");
+});
+
+// The draft
 
 function changed() {
   clearTimeout(timer);
   timer = setTimeout(save, SAVE_AFTER, source);
 }
 
+/** Of this picture; or, under no id, what is carried to the next one. */
 function save(id) {
   clearTimeout(timer);
-  const { done, undone } = easel.painting, values = Object.fromEntries(inputs().map((one) => [one.name, one.value]));
-  const draft = id ? { values, done, undone, job: page.dataset.job } : { values: { prompt: values.prompt, negative_prompt: values.negative_prompt, model_id: values.model_id } };
+  const { done, undone } = easel.painting, entries = inputs().map((one) => [one.name, one.value]);
+  const draft = id ? { values: Object.fromEntries(entries), done, undone, job, mask: base } : { values: Object.fromEntries(entries.filter(([name]) => CARRIED.includes(name))) };
   try {
     sessionStorage.setItem(DRAFT + id, JSON.stringify(draft));
   } catch {
@@ -65,84 +66,69 @@ function save(id) {
   }
 }
 
-/** Of this picture; else what was typed for the one before. What a job asked for comes before a draft that is not of it. */
+/** What a job asked for comes before a draft that is not of it. */
 function findDraft() {
-  const own = JSON.parse(sessionStorage.getItem(DRAFT + source) ?? "null"), carried = JSON.parse(sessionStorage.getItem(DRAFT) ?? "null");
+  const [own, carried] = [source, ""].map((id) => JSON.parse(sessionStorage.getItem(DRAFT + id)));
   sessionStorage.removeItem(DRAFT);
-  if (page.dataset.job && own?.job !== page.dataset.job) return null;
-  return own ?? carried;
+  return job && own?.job !== job ? null : own ?? carried;
 }
 
-function restore(draft) {
+function restore({ values, done = [], undone = [] }) {
   for (const input of inputs()) {
-    const value = draft.values[input.name];
-    if (value === undefined || (input.tagName === "SELECT" && ![...input.options].some((one) => one.value === value))) continue;
+    const value = values[input.name], box = input.closest("[data-picture-input]");
+    if (value === undefined || (input.options && ![...input.options].some((one) => one.value === value))) continue;
     input.value = value;
-    const box = input.closest("[data-picture-input]");
     if (box) show(box, value);
   }
-  Object.assign(easel.painting, { done: draft.done ?? [], undone: draft.undone ?? [] });
-  easel.painting.replay();
+  Object.assign(easel.painting, { done, undone }).replay();
   easel.update();
-  document.getElementById("model").dispatchEvent(new Event("change", { bubbles: true }));
+  byId("model").dispatchEvent(new Event("change", { bubbles: true }));
 }
 
-// ---------------------------------------------------------------- the page with a picture
+// The page with a picture
 
 function describe() {
-  const { width, height } = page.dataset, [left, top, right, bottom] = SIDES.map((side) => easel.grown(side));
-  const grows = left + top + right + bottom > 0, bounds = easel.painting.bounds();
-  const words = { from: `${width} × ${height}`, to: `${Number(width) + left + right} × ${Number(height) + top + bottom}` };
-  document.getElementById("grown-size").textContent = grows ? text("grown", words) : "";
-  document.getElementById("painted-share").value = bounds ? text("painted", { share: Math.max(1, Math.round(bounds.share * 100)) }) : grows ? "" : text("nothingPainted");
-  page.classList.toggle("is-painted", Boolean(bounds) || grows);
-  if (bounds) document.getElementById("painting").open = true;
-}
-
-function feather() {
-  const blur = Number(form().elements.mask_blur?.value) || 0;
-  document.getElementById("easel-mask").style.filter = blur ? `blur(${blur}px)` : "";
+  const whole = easel.whole(), grows = SIDES.some((side) => easel.grown(side)), bounds = easel.painting.bounds();
+  const sizes = { from: `${width} × ${height}`, to: `${whole.width} × ${whole.height}` };
+  byId("grown-size").textContent = grows ? text("grown", sizes) : "";
+  byId("painted-share").value = bounds ? text("painted", { share: Math.ceil(bounds.share * 100) }) : grows ? "" : text("nothingPainted");
+  if (bounds) byId("painting").open = true;
+  byId("easel-mask").style.filter = `blur(${Number(fields().mask_blur?.value) || 0}px)`;
 }
 
 async function begin() {
-  const { width, height, mask, job } = page.dataset, sides = Object.fromEntries(SIDES.map((side) => [side, form().elements[side]]));
-  easel = new Easel({ width: Number(width), height: Number(height) }, sides, () => { describe(); changed(); });
-  if (mask) await easel.painting.load(mask).catch(() => notify(text("gone"), { isError: true }));
+  const sides = Object.fromEntries(SIDES.map((side) => [side, fields()[side]]));
+  easel = new Easel(Number(width), Number(height), sides, () => { describe(); changed(); });
   const draft = findDraft();
+  if (draft) base = draft.mask;
+  if (base) await easel.painting.load(base).catch(() => notify(text("gone"), { isError: true }));
   if (draft) restore(draft);
-  feather();
   describe();
-  form().addEventListener("input", (event) => {
+  byId("prompt-form").addEventListener("input", ({ target: { name } }) => {
     changed();
-    if (event.target.name === "mask_blur") feather();
-    if (SIDES.includes(event.target.name)) {
-      if (easel.mode) easel.place();
-      else easel.fit();
-      describe();
-    }
+    if (SIDES.includes(name)) easel.mode ? easel.place() : easel.fit();
+    if (SIDES.includes(name) || name === "mask_blur") describe();
   });
   addEventListener("pagehide", () => save(source));
 }
 
-document.addEventListener("htmx:configRequest", (event) => {
-  const { elt, parameters } = event.detail;
+document.addEventListener("htmx:configRequest", ({ detail: { elt, parameters } }) => {
   if (elt.id === "prompt-form") parameters.mask = easel.painting.toPng();
-  if (elt.elements?.box) {
-    const isPrompted = "prompted" in elt.elements.model_id.selectedOptions[0].dataset, bounds = isPrompted && easel.painting.bounds();
-    const { share, ...box } = bounds || {};
-    parameters.box = bounds ? JSON.stringify(box) : "";
-  }
+  if (!elt.elements?.box) return;
+  const isTold = "prompted" in elt.elements.model_id.selectedOptions[0].dataset, { share, ...box } = (isTold && easel.painting.bounds()) || {};
+  parameters.box = share ? JSON.stringify(box) : "";
 });
 
-const KEYS = { b: { tool: "brush" }, e: { tool: "eraser" }, h: { tool: "hand" }, i: { do: "invert" }, Delete: { do: "clear" }, "[": { do: "smaller" }, "]": { do: "larger" }, "+": { do: "in" }, "=": { do: "in" }, "-": { do: "out" }, 0: { do: "fit" } };
+const KEYS = { b: { tool: "brush" }, e: { tool: "eraser" }, h: { tool: "hand" } };
+const COMMANDS = { i: "invert", Delete: "clear", "[": "smaller", "]": "larger", "+": "in", "=": "in", "-": "out", 0: "fit" };
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target.closest("input:not([type=range], [type=checkbox]), textarea, select, [contenteditable]");
   if (!easel || isTyping || event.altKey || document.querySelector("dialog[open]")) return;
-  const isCommand = event.ctrlKey || event.metaKey, letter = event.key.toLowerCase();
-  const command = isCommand ? { z: { do: event.shiftKey ? "redo" : "undo" }, y: { do: "redo" } }[letter] : KEYS[event.key];
-  if (!command) return;
+  const isCommand = event.ctrlKey || event.metaKey, redo = event.shiftKey ? "redo" : "undo";
+  const what = isCommand ? { z: redo, y: "redo" }[event.key.toLowerCase()] : COMMANDS[event.key], tool = isCommand ? null : KEYS[event.key];
+  if (!what && !tool) return;
   event.preventDefault();
-  easel.press(command);
+  easel.press(tool ?? { do: what });
 }, { capture: true });
 
 if (page) begin();
