@@ -18,7 +18,6 @@ from api.images.models import GeneratedImage
 from api.images.serializers import Txt2ImgSerializer
 from api.images.spec import MOST_LORAS
 from api.jobs.admin.detail import readable
-from api.json_types import JsonObject
 from api.problems import field_errors
 from api.specs import SpecField
 from api.strict import parse_json_text
@@ -129,9 +128,9 @@ class PromptForm:
             self.values.get(name) or self.errors.get(name) for name in names if name not in self.own_places
         )
 
-    def request(self) -> JsonObject:
+    def request(self) -> dict[str, Any]:
         """As JSON, which the API's serializer reads."""
-        request: JsonObject = {name: self.values[name] for name in self.names() if self.values[name] or name == "prompt"}
+        request: dict[str, Any] = {name: self.values[name] for name in self.names() if self.values[name] or name == "prompt"}
         if tags := [tag.strip() for tag in self.values["tags"].split(",") if tag.strip()]:
             request["tags"] = tags
         loras = [{"id": lora.id, **({"weight": lora.weight} if lora.weight else {})} for lora in self.loras]
@@ -208,7 +207,7 @@ def form_of(image: GeneratedImage, *, keep_seed: bool) -> PromptForm:
     return form
 
 
-def request_of(image: GeneratedImage, form_class: type[PromptForm]) -> JsonObject:
+def request_of(image: GeneratedImage, form_class: type[PromptForm]) -> dict[str, Any]:
     request = {name: value for name, value in image.parameters.items() if name not in CHOSE_A_PICTURE}
     row = {one.name: getattr(image, one.name) for one in form_class.fields() if hasattr(image, one.name)}
     asked = {name: request[name] for name in ("width", "height") if name in request}  # the picture may have been enlarged

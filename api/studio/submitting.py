@@ -1,20 +1,27 @@
 """What a page asks for, as a job or as the reason why there is none."""
 
+from typing import Protocol
+
 from rest_framework.exceptions import ValidationError
 
 from api.access.principals import Principal
 from api.errors import DarkroomError
 from api.files.errors import DiskFull
-from api.jobs.api.submission import submit
-from api.jobs.api.webhook_field import JobRequest
+from api.jobs.api.submission import Submission, submit
 from api.jobs.models import Job
 from api.problems import field_errors
 
 SOURCE = "studio"
 
 
-def submit_or_say(serializer: JobRequest, principal: Principal) -> tuple[Job | None, str]:
-    """`serializer` is valid. Its job, or the sentence that says why there is none."""
+class Request(Protocol):
+    """A serializer that found nothing wrong."""
+
+    def resolve(self) -> Submission: ...
+
+
+def submit_or_say(serializer: Request, principal: Principal) -> tuple[Job | None, str]:
+    """Its job, or the sentence that says why there is none."""
     try:
         return submit(serializer.resolve(), principal=principal, source=SOURCE), ""
     except ValidationError as error:

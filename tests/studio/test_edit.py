@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from typing import Any
 
 import pytest
@@ -186,7 +187,7 @@ def test_a_second_map_of_a_loaded_request_is_kept(here: Client, source: str) -> 
     job = make_job("failed", kind="img2img", params={**PARAMS, "image": source, "control": control}, error=ERROR)
     shown = page(here, f"?job={job.pk}")
     assert "selected>edges (canny)" in shown
-    kept = '{"control": {"image": "%s", "preprocessor": "scribble", "model_id": "starter-control"}}' % source
+    kept = json.dumps({"control": control[1]})
     assert kept.replace('"', "&quot;") in shown
     paint(here, source, control_use="preprocessor:canny", kept=kept)
     sent = Job.objects.get(status="queued").params["control"]

@@ -1,4 +1,4 @@
-"""The page that edits pictures, in a real browser: painting with mouse, fingers and keys, its frame, its results, and what a reload keeps."""
+"""The page that edits pictures, in a real browser: painted with mouse, fingers and keys, its frame, its results, what a reload keeps."""
 
 import base64
 import io

@@ -13,7 +13,6 @@ from api.access.principals import Principal
 from api.images.models import GeneratedImage
 from api.images.serializers import Img2ImgSerializer
 from api.jobs.models import Job
-from api.json_types import JsonObject
 from api.specs import SpecField
 from api.studio.edit.offers import Steering, find_steering
 from api.studio.forms import CHOSE_A_PICTURE, NOT_IN_FORM, OWN_FORMS, OWN_PLACES, PromptForm, fill_from, request_of
@@ -94,8 +93,8 @@ class EditForm(PromptForm):
             if picture := self.values.get(name) or files.get(f"{name}_file"):
                 self.pictures[name] = picture
 
-    def request(self) -> JsonObject:
-        request: JsonObject = {
+    def request(self) -> dict[str, Any]:
+        request: dict[str, Any] = {
             **super().request(),
             **{name: self.pictures[name] for name in ("image", "mask") if name in self.pictures},
         }
@@ -106,17 +105,17 @@ class EditForm(PromptForm):
                 request[part] = [own, *request.get(part, [])]
         return request
 
-    def control(self) -> JsonObject:
+    def control(self) -> dict[str, Any]:
         """{} where none is asked for. It is made of the picture itself where no other one is named."""
         how, _colon, value = self.values["control_use"].partition(":")
         picture = self.pictures.get("control_image", self.pictures.get("image"))
         return {how: value, "image": picture, **self.said("control", "model_id", "weight", "start", "end")} if how else {}
 
-    def image_prompt(self) -> JsonObject:
+    def image_prompt(self) -> dict[str, Any]:
         picture = self.pictures.get("ip_adapter_image")
         return {"image": picture, **self.said("ip_adapter", "model_id", "weight")} if picture else {}
 
-    def said(self, part: str, *names: str) -> JsonObject:
+    def said(self, part: str, *names: str) -> dict[str, Any]:
         return {name: self.values[f"{part}_{name}"] for name in names if self.values[f"{part}_{name}"]}
 
     def place_of(self, field: str) -> str:
@@ -141,7 +140,7 @@ def read_edit_form(data: QueryDict, files: Mapping[str, Any], principal: Princip
 def form_for(image: GeneratedImage | None, picture_id: str) -> EditForm:
     """For a picture: with the prompt and the model that made it, or the one that it was made from."""
     described = image if image is None or image.is_generated else image.sources.first() or image
-    request: JsonObject = {}
+    request: dict[str, Any] = {}
     if described is not None and described.is_generated:
         left_out = (*MADE_ITS_SOURCE, *STEERING, *PAINTING, *CHOSE_A_PICTURE, "strength", "outpaint")
         request = {name: value for name, value in request_of(described, EditForm).items() if name not in left_out}
@@ -155,12 +154,12 @@ def form_of_job(job: Job) -> EditForm:
     return with_own_values(fill_from(EditForm(job_id=str(job.pk)), kept, keep_seed=True), request)
 
 
-def with_own_values(form: EditForm, request: JsonObject) -> EditForm:
+def with_own_values(form: EditForm, request: dict[str, Any]) -> EditForm:
     grown = request.get("outpaint") or {}
     own = {side: str(grown[side]) for side in SIDES if grown.get(side)}
     own |= {name: request[name] for name in ("image", "mask") if request.get(name)}
     for part, names in STEERING.items():
-        first = next(iter(request.get(part) or ()), {})
+        first: dict[str, Any] = next(iter(request.get(part) or ()), {})
         own |= {f"{part}_{name}": f"{first[name]}" for name in names if first.get(name) is not None}
         if how := next((name for name in ("preprocessor", "kind") if first.get(name)), ""):
             own["control_use"] = f"{how}:{first[how]}"

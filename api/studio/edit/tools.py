@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.exceptions import ParseError, ValidationError
 
@@ -12,6 +12,7 @@ from api.images.upscaling.serializers import UpscaleSerializer
 from api.jobs.api.webhook_field import JobRequest
 from api.problems import field_errors
 from api.strict import parse_json_text
+from api.studio.submitting import Request
 from api.vision.cutout.serializers import CutoutSerializer
 
 JSON_FIELDS = ("box",)
@@ -47,12 +48,12 @@ class ToolForm:
         """Every place for an error, with what stands there now."""
         return [(f"{self.name}-{place}", self.errors.get(place, "")) for place in (*self.tool.fields, "form")]
 
-    def check(self, principal: Principal) -> JobRequest | None:
+    def check(self, principal: Principal) -> Request | None:
         """A valid serializer where nothing is wrong with it."""
         data = {name: read_value(name, self.values[name]) for name in self.tool.fields if self.values.get(name)}
         serializer = self.tool.serializer_class(data=data, context={"principal": principal})
         if serializer.is_valid():
-            return serializer
+            return cast(Request, serializer)
         for error in field_errors(serializer.errors):
             name = error["field"].partition(".")[0]
             self.errors[name if name in self.tool.fields else "form"] = error["detail"]
