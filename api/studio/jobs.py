@@ -71,17 +71,17 @@ def find_before(job: Job, made: Sequence[GeneratedImage]) -> Before | None:
     """What an edited picture is compared with."""
     if not made or job.kind not in COMPARED_KINDS:
         return None
-    link = made[0].source_links.filter(role=ImageSource.Role.IMAGE).first()
-    return Before(link.source_id, place_in_grown(made[0], job.params.get("outpaint") or {})) if link else None
+    link = made[0].source_links.filter(role=ImageSource.Role.IMAGE).select_related("source").first()
+    return Before(link.source_id, place_in_grown(link.source, job.params.get("outpaint") or {})) if link else None
 
 
-def place_in_grown(image: GeneratedImage, grown: Mapping[str, int]) -> str:
-    """Where the source is in a picture that was grown around it: left, top, width and height in per cent; '' where that is all of it."""
+def place_in_grown(source: GeneratedImage, grown: Mapping[str, int]) -> str:
+    """Where it is in a picture that was grown around it: left, top, width and height in per cent; '' where that is all of it."""
     left, right, top, bottom = (grown.get(side, 0) for side in ("left", "right", "top", "bottom"))
     if not any((left, right, top, bottom)):
         return ""
-    width, height = max(image.width - left - right, 1), max(image.height - top - bottom, 1)
-    shares = (left / image.width, top / image.height, width / image.width, height / image.height)
+    width, height = source.width + left + right, source.height + top + bottom
+    shares = (left / width, top / height, source.width / width, source.height / height)
     return " ".join(f"{100 * share:.3f}" for share in shares)
 
 

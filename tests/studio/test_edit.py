@@ -260,7 +260,7 @@ def test_a_result_is_shown_over_its_source_and_may_be_the_next(here: Client, sou
     made = make_picture(job, source=row, origin="edited")
     shown = page(here, f"?image={source}")
     assert f'src="/api/images/{source}/file/" alt="Before"' in shown
-    assert 'data-place="25.000 0.000 75.000 100.000"' in shown
+    assert 'data-place="5.882 0.000 94.118 100.000"' in shown
     assert f'href="/studio/edit/?image={made.pk}"' in shown
     assert f'href="/studio/edit/?job={job.pk}"' in shown
 
