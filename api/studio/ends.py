@@ -13,14 +13,11 @@ ENDS: Mapping[str, tuple[str, Callable[[Job], Mapping[str, object]]]] = {
     GridSpec.kind: ("studio/variants/made.html", grid_context),
     TrainScorerSpec.kind: ("studio/compare/trained.html", trained_context),
 }
-CHANGE_URLS: Mapping[str, str] = {GridSpec.kind: "studio-variants"}
-"""Pages whose form a job's request can be put into, where that is not the prompt box."""
 
 
 def end_context(job: Job) -> dict[str, object]:
-    """Empty for a job that makes pictures and is asked for in the prompt box."""
-    change = {"change_url": CHANGE_URLS[job.kind]} if job.kind in CHANGE_URLS else {}
+    """Empty for a job that makes pictures, or that goes on."""
     if job.status != Status.SUCCEEDED or job.kind not in ENDS:
-        return {**change}
+        return {}
     template, describe = ENDS[job.kind]
-    return {**change, "template": template, **describe(job)}
+    return {"template": template, **describe(job)}

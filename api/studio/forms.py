@@ -1,11 +1,11 @@
-"""The prompt box: its inputs are read off the request's spec, and what it sends is read by the API's own serializer."""
+"""The forms that ask for pictures: their inputs are read off the request's spec, and what they send is read by the API's own serializer."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
 from functools import cached_property
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
 from django.http import QueryDict
@@ -15,15 +15,13 @@ from rest_framework.exceptions import ParseError, ValidationError
 from api.access.principals import Principal
 from api.catalog import AdapterEntry
 from api.images.models import GeneratedImage
-from api.images.ranking import RankBy
 from api.images.serializers import Txt2ImgSerializer
 from api.images.spec import MOST_LORAS
 from api.jobs.admin.detail import readable
-from api.json_types import JsonObject
 from api.problems import field_errors
-from api.specs import SpecField, fields_of
+from api.specs import SpecField
 from api.strict import parse_json_text
-from api.studio.criteria import criteria
+from api.studio.inputs import Input, make_input, plain_fields
 from api.studio.offered_models import OfferedModel, offered_models
 from config.catalog import get_catalog
 
@@ -37,38 +35,9 @@ OWN_FORMS = ("loras", "tags")
 """Fields with inputs of their own kind."""
 KEPT = ("loras", "variation", "hires", "upscale", "cutout", "control", "ip_adapter", "lenient_prompts")
 """Parts of a request that are sent again as they were loaded."""
+KEPT_LISTS = ("loras", "control", "ip_adapter")
+"""Those that are lists: each of their items is kept by itself."""
 MOST_OFFERED = 300
-TYPES = (str, int, float, bool, RankBy)
-LABELS = {
-    "negative_prompt": "What it must not show",
-    "prompt_syntax": "Weights written as",
-    "num_images": "Images",
-    "best_of": "The best of",
-    "rank_by": "Best by",
-    "guidance_scale": "Guidance",
-    "output_format": "Format",
-}
-PLACEHOLDERS = {"negative_prompt": "blurry, low quality", "seed": "drawn", "best_of": "all are kept"}
-LARGEST_NUMBER_INPUT = 10**9
-"""Beyond it, arrows that count up and down are of no use."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """One field of the spec, as the page shows it."""
-
-    name: str
-    label: str
-    type: str
-    """number, numeric (a text of digits), text or select"""
-    value: str
-    error: str
-    placeholder: str
-    minimum: float | None
-    maximum: float | None
-    step: str
-    max_length: int | None
-    choices: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -105,6 +74,21 @@ class PromptForm:
     kept: list[Kept] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    serializer_class: ClassVar[type[Txt2ImgSerializer]] = Txt2ImgSerializer
+    own_places: ClassVar[tuple[str, ...]] = OWN_PLACES
+    own_forms: ClassVar[tuple[str, ...]] = OWN_FORMS
+    own_values: ClassVar[tuple[str, ...]] = ("tags",)
+    """Of inputs that are no plain field of the spec."""
+    not_in_form: ClassVar[tuple[str, ...]] = NOT_IN_FORM
+
+    @classmethod
+    def fields(cls) -> list[SpecField]:
+        return plain_fields(cls.serializer_class.spec, (*cls.not_in_form, *KEPT))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        return [one.name for one in cls.fields()]
+
     @cached_property
     def models(self) -> list[OfferedModel]:
         return offered_models()
@@ -117,7 +101,10 @@ class PromptForm:
 
     @property
     def inputs(self) -> list[Input]:
-        return [make_input(one, self) for one in form_fields() if one.name not in OWN_PLACES]
+        return [self.input_of(one) for one in self.fields() if one.name not in self.own_places]
+
+    def input_of(self, one: SpecField) -> Input:
+        return make_input(one, self.values.get(one.name, ""), self.errors.get(one.name, ""))
 
     @property
     def lora_rows(self) -> list[Lora]:
@@ -131,107 +118,59 @@ class PromptForm:
     @property
     def slots(self) -> list[tuple[str, str]]:
         """Every place for an error, with what stands there now."""
-        return [(name, self.errors.get(name, "")) for name in (*form_names(), *OWN_FORMS, "form")]
+        return [(name, self.errors.get(name, "")) for name in (*self.names(), *self.own_forms, "form")]
 
     @property
     def is_extended(self) -> bool:
         """Whether the fields under "more" should be open at once."""
-        names = (*form_names(), *OWN_FORMS)
+        names = (*self.names(), *OWN_FORMS)
         return bool(self.loras) or any(
-            self.values.get(name) or self.errors.get(name) for name in names if name not in OWN_PLACES
+            self.values.get(name) or self.errors.get(name) for name in names if name not in self.own_places
         )
 
+    def request(self) -> dict[str, Any]:
+        """As JSON, which the API's serializer reads."""
+        request: dict[str, Any] = {name: self.values[name] for name in self.names() if self.values[name] or name == "prompt"}
+        if tags := [tag.strip() for tag in self.values["tags"].split(",") if tag.strip()]:
+            request["tags"] = tags
+        loras = [{"id": lora.id, **({"weight": lora.weight} if lora.weight else {})} for lora in self.loras]
+        request |= {one.name: one.value for one in self.kept if one.name not in KEPT_LISTS}
+        for name, own in {**dict.fromkeys(KEPT_LISTS, ()), "loras": loras}.items():
+            if found := [*own, *(one.value for one in self.kept if one.name == name)]:
+                request[name] = found
+        return request
 
-def form_fields() -> list[SpecField]:
-    """What one input can hold: no lists. Nothing that only a model of this server honours, where none runs here."""
-    fields = (
-        one
-        for one in fields_of(Txt2ImgSerializer.spec)
-        if one.type in TYPES and not one.rule.internal and one.name not in (*NOT_IN_FORM, *KEPT)
-    )
-    return [one for one in fields if settings.USE_LOCAL_MODELS or not one.rule.local_only]
+    def place_of(self, field: str) -> str:
+        """Where an error of a request's field stands."""
+        name = field.partition(".")[0]
+        return name if name in (*self.names(), *self.own_forms) else "form"
 
+    def fill(self, data: QueryDict) -> None:
+        """With what was typed."""
+        self.values = {name: data.get(name, "").strip() for name in (*self.names(), *self.own_values)}
+        pairs = zip_longest(data.getlist("lora"), data.getlist("lora_weight"), fillvalue="")
+        self.loras = [Lora(name.strip(), weight.strip()) for name, weight in pairs if name.strip()]
+        self.kept = read_kept(data.getlist("kept"))
 
-def form_names() -> list[str]:
-    return [one.name for one in form_fields()]
-
-
-def make_input(one: SpecField, form: PromptForm) -> Input:
-    choices, rule = with_loaded(choices_of(one), form.values.get(one.name, "")), one.rule
-    return Input(
-        name=one.name,
-        label=LABELS.get(one.name, one.name.replace("_", " ").capitalize()),
-        type="select" if choices else input_type(one),
-        value=form.values.get(one.name, ""),
-        error=form.errors.get(one.name, ""),
-        placeholder=PLACEHOLDERS.get(one.name, default_text(one)),
-        minimum=rule.minimum,
-        maximum=rule.maximum,
-        step="any" if one.type is float else str(rule.multiple_of or ""),
-        max_length=rule.max_length,
-        choices=choices,
-    )
-
-
-def with_loaded(choices: list[tuple[str, str]], value: str) -> list[tuple[str, str]]:
-    """What a loaded request says stays chosen where it is not offered: a scorer's earlier version."""
-    return [*choices, (value, value)] if choices and value not in dict(choices) else choices
-
-
-def input_type(one: SpecField) -> str:
-    if one.type is str:
-        return "text"
-    return "numeric" if (one.rule.maximum or 0) > LARGEST_NUMBER_INPUT else "number"
+    def check(self, principal: Principal) -> Txt2ImgSerializer | None:
+        """A valid serializer where nothing is wrong with what was typed. What is left empty is the model's to decide."""
+        serializer = self.serializer_class(data=self.request(), context={"principal": principal})
+        if not serializer.is_valid():
+            self.errors = read_errors(serializer.errors, self.place_of)
+            return None
+        if self.values["rank_by"] and not self.values["best_of"]:  # the API takes it, with a warning
+            self.errors = {"rank_by": _("Nothing is ranked without best_of.")}
+            return None
+        return serializer
 
 
-def choices_of(one: SpecField) -> list[tuple[str, str]]:
-    """Values with their words for people, the default first, which is left to the server; none where any value may be typed."""
-    if one.type == RankBy:
-        return criteria()
-    if one.type is bool:
-        return [("", "no"), ("true", "yes")]
-    choices = one.rule.labelled_choices or [(name, name) for name in one.rule.known]
-    return (
-        [("", default_text(one)), *(choice for choice in choices if one.rule.decided or choice[0] != one.default)]
-        if choices
-        else []
-    )
-
-
-def default_text(one: SpecField) -> str:
-    if one.rule.decided and one.default is not MISSING:
-        return "the server's"
-    return "the model's" if one.default in (MISSING, None) else str(one.default)
+F = TypeVar("F", bound=PromptForm)
 
 
 def read_form(data: QueryDict, principal: Principal) -> tuple[PromptForm, Txt2ImgSerializer | None]:
-    """The form, and a valid serializer where nothing is wrong with it. What is left empty is the model's to decide."""
-    values = {name: data.get(name, "").strip() for name in (*form_names(), "tags")}
-    pairs = zip_longest(data.getlist("lora"), data.getlist("lora_weight"), fillvalue="")
-    loras = [Lora(name.strip(), weight.strip()) for name, weight in pairs if name.strip()]
-    form = PromptForm(values, loras=loras, kept=read_kept(data.getlist("kept")))
-    serializer = Txt2ImgSerializer(data=request_of(form), context={"principal": principal})
-    if serializer.is_valid():
-        if values["rank_by"] and not values["best_of"]:  # the API takes it, with a warning
-            form.errors = {"rank_by": _("Nothing is ranked without best_of.")}
-            return form, None
-        return form, serializer
-    form.errors = read_errors(serializer.errors)
-    return form, None
-
-
-def request_of(form: PromptForm) -> JsonObject:
-    """As JSON, which the API's serializer reads."""
-    request: JsonObject = {name: form.values[name] for name in form_names() if form.values[name] or name == "prompt"}
-    if tags := [tag.strip() for tag in form.values["tags"].split(",") if tag.strip()]:
-        request["tags"] = tags
-    loras = [{"id": lora.id, **({"weight": lora.weight} if lora.weight else {})} for lora in form.loras]
-    for one in form.kept:
-        if one.name == "loras":
-            loras.append(one.value)
-        else:
-            request[one.name] = one.value
-    return {**request, **({"loras": loras} if loras else {})}
+    form = PromptForm()
+    form.fill(data)
+    return form, form.check(principal)
 
 
 def read_kept(texts: Iterable[str]) -> list[Kept]:
@@ -247,13 +186,12 @@ def read_kept(texts: Iterable[str]) -> list[Kept]:
     return found
 
 
-def read_errors(errors: object) -> dict[str, str]:
+def read_errors(errors: object, place_of: Callable[[str], str]) -> dict[str, str]:
     """By the place on the page; what has none of its own is named."""
     texts: dict[str, str] = {}
     for error in field_errors(errors):
-        name = error["field"].partition(".")[0]
-        place = name if name in (*form_names(), *OWN_FORMS) else "form"
-        detail = error["detail"] if place != "form" or not name else f"{error['field']}: {error['detail']}"
+        place = place_of(error["field"])
+        detail = f"{error['field']}: {error['detail']}" if place == "form" and error["field"] else error["detail"]
         texts[place] = " ".join(filter(None, [texts.get(place), detail]))
     return texts
 
@@ -263,28 +201,40 @@ def read_errors(errors: object) -> dict[str, str]:
 
 def form_of(image: GeneratedImage, *, keep_seed: bool) -> PromptForm:
     """What made a picture."""
-    request = {name: value for name, value in image.parameters.items() if name not in CHOSE_A_PICTURE}
-    row = {one.name: getattr(image, one.name) for one in form_fields() if hasattr(image, one.name)}
-    asked = {name: request[name] for name in ("width", "height") if name in request}  # the picture may have been enlarged
-    form = form_of_request({**request, **row, **asked}, keep_seed=keep_seed)
+    form = fill_from(PromptForm(), request_of(image, PromptForm), keep_seed=keep_seed)
     if image.origin == GeneratedImage.Origin.EDITED:
         form.notes.append(_("This picture was made from another one. The form makes a new one from its prompt alone."))
     return form
 
 
+def request_of(image: GeneratedImage, form_class: type[PromptForm]) -> dict[str, Any]:
+    request = {name: value for name, value in image.parameters.items() if name not in CHOSE_A_PICTURE}
+    row = {one.name: getattr(image, one.name) for one in form_class.fields() if hasattr(image, one.name)}
+    asked = {name: request[name] for name in ("width", "height") if name in request}  # the picture may have been enlarged
+    return {**request, **row, **asked}
+
+
 def form_of_request(request: Mapping[str, Any], *, keep_seed: bool = True, notes: Iterable[str] = ()) -> PromptForm:
     """`request`: a body of the API, or what a job was asked."""
-    values = {one.name: value_text(one, request.get(one.name)) for one in form_fields()}
+    form = fill_from(PromptForm(), request, keep_seed=keep_seed)
+    form.notes += notes
+    return form
+
+
+def fill_from(form: F, request: Mapping[str, Any], *, keep_seed: bool) -> F:
+    values = {one.name: value_text(one, request.get(one.name)) for one in form.fields()}
     values["tags"] = ", ".join(request.get("tags") or ())
     if not keep_seed:
         values["seed"] = ""
-    loras, kept = [], [Kept(name, request[name]) for name in KEPT if name != "loras" and request.get(name)]
+    form.values = values
+    form.kept = [Kept(name, request[name]) for name in KEPT if name not in KEPT_LISTS and request.get(name)]
     for lora in request.get("loras") or ():
         if lora.keys() <= {"id", "weight"}:
-            loras.append(Lora(lora["id"], f"{lora.get('weight', 1):g}"))
+            form.loras.append(Lora(lora["id"], f"{lora.get('weight', 1):g}"))
         else:
-            kept.append(Kept("loras", lora))
-    return PromptForm(values, loras=loras, kept=kept, notes=list(notes))
+            form.kept.append(Kept("loras", lora))
+    form.kept += [Kept(name, one) for name in ("control", "ip_adapter") for one in request.get(name) or ()]
+    return form
 
 
 def value_text(one: SpecField, value: object) -> str:

@@ -6,6 +6,7 @@ from api.studio.chat import stream as chat_stream
 from api.studio.chat import views as chat
 from api.studio.compare import taste
 from api.studio.compare import views as compare
+from api.studio.edit import views as edit
 from api.studio.gallery import views as gallery
 from api.studio.looking import views as looking
 from api.studio.queue import views as queue
@@ -59,4 +60,9 @@ urlpatterns = [
     path("studio/chat/<uuid:id>/", chat.conversation, name="studio-chat-conversation"),
     path("studio/chat/<uuid:id>/rename", chat.rename, name="studio-chat-rename"),
     path("studio/chat/<uuid:id>/branch", chat.branch, name="studio-chat-branch"),
+    path("studio/edit/", edit.edit, name="studio-edit"),
+    path("studio/edit/upload", edit.upload, name="studio-edit-upload"),
+    path("studio/edit/paint", edit.paint, name="studio-edit-paint"),
+    path("studio/edit/steering", edit.steering, name="studio-edit-steering"),
+    path("studio/edit/tools/<slug:tool>", edit.use_tool, name="studio-edit-tool"),
 ]

@@ -12,13 +12,10 @@ from django.views.decorators.http import require_POST, require_safe
 from api.access.principals import Principal, visible_to
 from api.access.scopes import READ, SUBMIT
 from api.chat.models import Conversation, Message
-from api.errors import DarkroomError
-from api.files.errors import DiskFull
 from api.images.models import GeneratedImage
 from api.images.png_info.reading import read_png_info
 from api.images.prompt_serializers import PngInfoSerializer, PromptSerializer
 from api.images.spec import LONGEST_PROMPT
-from api.jobs.api.submission import submit
 from api.jobs.models import Job
 from api.jobs.start_failures import start_failure
 from api.problems import field_errors
@@ -27,6 +24,7 @@ from api.studio.access import for_people, is_part
 from api.studio.forms import PromptForm, form_of, form_of_request, read_form
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
+from api.studio.submitting import submit_or_say
 from api.system.selectors import readiness
 
 PAGE = 24
@@ -127,12 +125,7 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
     form, serializer = read_form(request.POST, principal)
     job = None
     if serializer is not None:
-        try:
-            job = submit(serializer.resolve(), principal=principal, source="studio")
-        except DarkroomError as problem:
-            form.errors["form"] = problem.detail
-        except DiskFull as error:
-            form.errors["form"] = str(getattr(error, "detail", error))
+        job, form.errors["form"] = submit_or_say(serializer, principal)
     if not is_part(request):
         return to_job(job) if job else render_index(request, principal, form, 422)
     response = render(request, "studio/generated.html", {"form": form, **(job_context(job, is_streamed=True) if job else {})})

@@ -6,27 +6,40 @@ import { text } from "./texts.js";
 const WAITING = "darkroom:form"; // the form on its way from another page
 const TYPES = /^image\/(png|jpeg|webp)$/;
 
-/** A page may take files for itself (chat.js). */
+/** A page may take files for itself (chat.js, look.js, edit.js). */
 const take = (files) => {
   if (files.length && document.dispatchEvent(new CustomEvent("darkroom:files", { detail: files, cancelable: true }))) load(files[0]);
 };
 
-async function load(file) {
-  if (!TYPES.test(file.type)) return notify(text("noPicture"), { isError: true });
+/** The server's answer to a picture; null where it was refused, which is said. */
+export async function sendPicture(address, file) {
+  if (!TYPES.test(file.type)) return refuse(text("noPicture"));
   const values = new FormData(), close = notify(text("reading"), { seconds: 0 });
   values.set("picture", file);
   try {
-    const answer = await post("/studio/read-picture", values);
-    if (answer.status === 413) return notify(text("tooLarge"), { isError: true, seconds: 10 });
-    const said = await answer.text();
-    if (!answer.ok) return notify(answer.status === 422 ? said : text("failed"), { isError: true, seconds: 10 });
-    if (document.getElementById("prompt-form")) put(said);
-    else { sessionStorage.setItem(WAITING, said); location.assign("/"); }
+    const answer = await post(address, values);
+    if (answer.ok) return answer;
+    if (answer.status === 413) return refuse(text("tooLarge"));
+    const isSentence = (answer.headers.get("Content-Type") ?? "").startsWith("text/plain");
+    return refuse(isSentence ? await answer.text() : text("failed"));
   } catch {
-    notify(text("lost"), { isError: true, seconds: 10 });
+    return refuse(text("lost"));
   } finally {
     close();
   }
+}
+
+function refuse(words) {
+  notify(words, { isError: true, seconds: 10 });
+  return null;
+}
+
+async function load(file) {
+  const answer = await sendPicture("/studio/read-picture", file);
+  if (!answer) return;
+  const said = await answer.text();
+  if (document.getElementById("prompt-form")) put(said);
+  else { sessionStorage.setItem(WAITING, said); location.assign("/"); }
 }
 
 function put(html) {
@@ -37,7 +50,7 @@ function put(html) {
 
 export function watchDrops() {
   const waiting = sessionStorage.getItem(WAITING);
-  if (waiting && document.getElementById("prompt-form")) {
+  if (waiting && location.pathname === "/") {
     sessionStorage.removeItem(WAITING);
     put(waiting);
   }

@@ -6,13 +6,13 @@ export function watchKeys() {
   document.getElementById("help-button")?.addEventListener("click", () => help.showModal());
   help.addEventListener("click", (event) => { if (event.target === help) help.close(); });
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
     if (event.key === "?") { help.open ? help.close() : help.showModal(); event.preventDefault(); }
     if (document.querySelector("dialog[open]")) return;
     if (event.key === "/") {
       document.querySelector("#search, #prompt")?.focus();
       event.preventDefault();
     }
-    document.querySelector(`[data-page-key="${CSS.escape(event.key)}"]`)?.click();
+    document.querySelector(`[data-page-key="${CSS.escape(event.key)}"]:not([aria-current])`)?.click();
   });
 }

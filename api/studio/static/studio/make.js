@@ -2,7 +2,7 @@
 import { keepDraft } from "./drafts.js";
 import { text } from "./texts.js";
 
-const SLIDERS = { steps: 1, guidance_scale: 0.5 }, MOST_STREAMS = 2, LARGEST_DRAWN = 2 ** 32, SIDE_STEP = 8;
+const SLIDERS = { steps: 1, guidance_scale: 0.5, strength: 0.05, mask_blur: 1 }, MOST_STREAMS = 2, LARGEST_DRAWN = 2 ** 32, SIDE_STEP = 8;
 const field = (name) => document.querySelector(`#prompt-form [name=${name}]`);
 const model = () => document.getElementById("model").selectedOptions[0];
 let lastSeed = "";
@@ -21,6 +21,7 @@ function prepare() {
     if (!input || input.parentElement.querySelector("[type=range]")) continue;
     const slider = Object.assign(document.createElement("input"), { type: "range", min: input.min, max: input.max, step, tabIndex: -1 });
     slider.setAttribute("aria-hidden", "true"); // the number says the same
+    input.setAttribute("aria-label", input.closest("label").firstChild.textContent.trim()); // the label's own is its first: the slider
     slider.addEventListener("input", () => set(name, slider.value));
     input.before(slider);
   }
@@ -49,10 +50,11 @@ function follow() {
   const { steps, guidance, size, here, facts } = model().dataset;
   field("steps").placeholder = steps;
   field("guidance_scale").placeholder = guidance;
-  field("width").placeholder = field("height").placeholder = size;
+  const hasShapes = document.querySelector("[data-shape]"); // a picture that is edited has its own
+  if (hasShapes) field("width").placeholder = field("height").placeholder = size;
   for (const name of Object.keys(SLIDERS)) {
     const input = field(name);
-    input.parentElement.querySelector("[type=range]").value = input.value || input.placeholder;
+    if (input) input.parentElement.querySelector("[type=range]").value = input.value || input.placeholder;
   }
   const lock = document.getElementById("seed-lock");
   if (lock) {
@@ -131,7 +133,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   }
 });
 
-prepare();
+if (field("prompt")) prepare();
 keepDraft("prompt-form");
 const asked = sessionStorage.getItem("darkroom:prompt"); // a part of a chat's answer, on its way from there
 if (asked) {

@@ -1,4 +1,5 @@
 // What every page of the studio has.
+import { watchComparisons } from "./before_after.js";
 import { watchCopyButtons } from "./copying.js";
 import { watchDrops } from "./dropping.js";
 import { watchFailures } from "./failures.js";
@@ -13,6 +14,7 @@ watchCopyButtons();
 watchDrops();
 watchFailures();
 watchViewers();
+watchComparisons();
 
 // A narrow screen's row of pages begins elsewhere; the account's menu closes where one clicks beside it.
 document.querySelector(".pages [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });

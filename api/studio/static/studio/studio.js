@@ -28,8 +28,10 @@
     if (event.target.id === "lightbox-content" && dialog && !dialog.open) dialog.showModal();
   });
 
+  // What the browser itself finds wrong must be seen to be told.
+  document.addEventListener("invalid", (event) => event.target.closest("details")?.setAttribute("open", ""), { capture: true });
+
   document.addEventListener("htmx:oobAfterSwap", (event) => {
-    const more = document.getElementById("more");
-    if (more && more.querySelector(".error:not(:empty)")) more.open = true;
+    for (const more of document.querySelectorAll("details:has(.error:not(:empty))")) more.open = true;
   });
 })();

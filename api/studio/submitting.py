@@ -1,0 +1,32 @@
+"""What a page asks for, as a job or as the reason why there is none."""
+
+from typing import Protocol
+
+from rest_framework.exceptions import ValidationError
+
+from api.access.principals import Principal
+from api.errors import DarkroomError
+from api.files.errors import DiskFull
+from api.jobs.api.submission import Submission, submit
+from api.jobs.models import Job
+from api.problems import field_errors
+
+SOURCE = "studio"
+
+
+class Request(Protocol):
+    """A serializer that found nothing wrong."""
+
+    def resolve(self) -> Submission: ...
+
+
+def submit_or_say(serializer: Request, principal: Principal) -> tuple[Job | None, str]:
+    """Its job, or the sentence that says why there is none."""
+    try:
+        return submit(serializer.resolve(), principal=principal, source=SOURCE), ""
+    except ValidationError as error:
+        return None, " ".join(one["detail"] for one in field_errors(error.detail))
+    except DarkroomError as problem:
+        return None, problem.detail
+    except DiskFull as error:
+        return None, str(getattr(error, "detail", error))
