@@ -9,7 +9,9 @@ from typing import Any
 
 from django.conf import settings
 from django.http import QueryDict
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework.exceptions import ParseError, ValidationError
 
 from api.access.principals import Principal
@@ -26,6 +28,7 @@ from api.runtime.judge_registry import kind_of
 from api.specs import SpecField, fields_of
 from api.strict import parse_json_text
 from api.studio.offered_models import OfferedModel, offered_models
+from api.studio.sentences import in_language
 from config.catalog import get_catalog
 
 OWN_PLACES = ("prompt", "model_id")
@@ -40,16 +43,28 @@ KEPT = ("loras", "variation", "hires", "upscale", "cutout", "control", "ip_adapt
 """Parts of a request that are sent again as they were loaded."""
 MOST_OFFERED = 300
 TYPES = (str, int, float, bool, RankBy)
-LABELS = {
-    "negative_prompt": "What it must not show",
-    "prompt_syntax": "Weights written as",
-    "num_images": "Images",
-    "best_of": "The best of",
-    "rank_by": "Best by",
-    "guidance_scale": "Guidance",
-    "output_format": "Format",
+LABELS: Mapping[str, str | Promise] = {
+    "negative_prompt": gettext_lazy("What it must not show"),
+    "width": gettext_lazy("Width"),
+    "height": gettext_lazy("Height"),
+    "steps": gettext_lazy("Steps"),
+    "guidance_scale": gettext_lazy("Guidance"),
+    "seed": gettext_lazy("Seed"),
+    "num_images": gettext_lazy("Images"),
+    "best_of": gettext_lazy("The best of"),
+    "rank_by": gettext_lazy("Best by"),
+    "scheduler": gettext_lazy("Scheduler"),
+    "clip_skip": gettext_lazy("Clip skip"),
+    "prompt_syntax": gettext_lazy("Weights written as"),
+    "output_format": gettext_lazy("Format"),
+    "output_quality": gettext_lazy("Output quality"),
+    "deterministic": gettext_lazy("Deterministic"),
 }
-PLACEHOLDERS = {"negative_prompt": "blurry, low quality", "seed": "drawn", "best_of": "all are kept"}
+PLACEHOLDERS: Mapping[str, str | Promise] = {
+    "negative_prompt": "blurry, low quality",
+    "seed": gettext_lazy("drawn"),
+    "best_of": gettext_lazy("all are kept"),
+}
 LARGEST_NUMBER_INPUT = 10**9
 """Beyond it, arrows that count up and down are of no use."""
 
@@ -65,8 +80,8 @@ class Input:
     value: str
     error: str
     placeholder: str
-    minimum: float | None
-    maximum: float | None
+    minimum: str
+    maximum: str
     step: str
     max_length: int | None
     choices: list[tuple[str, str]]
@@ -161,17 +176,22 @@ def make_input(one: SpecField, form: PromptForm) -> Input:
     choices, rule = choices_of(one), one.rule
     return Input(
         name=one.name,
-        label=LABELS.get(one.name, one.name.replace("_", " ").capitalize()),
+        label=str(LABELS.get(one.name, one.name.replace("_", " ").capitalize())),
         type="select" if choices else input_type(one),
         value=form.values.get(one.name, ""),
         error=form.errors.get(one.name, ""),
-        placeholder=PLACEHOLDERS.get(one.name, default_text(one)),
-        minimum=rule.minimum,
-        maximum=rule.maximum,
+        placeholder=str(PLACEHOLDERS.get(one.name) or default_text(one)),
+        minimum=number_in_html(rule.minimum),
+        maximum=number_in_html(rule.maximum),
         step="any" if one.type is float else str(rule.multiple_of or ""),
         max_length=rule.max_length,
         choices=choices,
     )
+
+
+def number_in_html(value: float | None) -> str:
+    """With a point, whatever the language of the page."""
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def input_type(one: SpecField) -> str:
@@ -183,10 +203,10 @@ def input_type(one: SpecField) -> str:
 def choices_of(one: SpecField) -> list[tuple[str, str]]:
     """Values with their words for people, the default first, which is left to the server; none where any value may be typed."""
     if one.type == RankBy:
-        others = [(name, words) for name, words in CRITERIA.items() if name != DEFAULT and not kind_of(name).missing()]
-        return [("", CRITERIA[DEFAULT]), *others]
+        others = [(name, str(words)) for name, words in CRITERIA.items() if name != DEFAULT and not kind_of(name).missing()]
+        return [("", str(CRITERIA[DEFAULT])), *others]
     if one.type is bool:
-        return [("", "no"), ("true", "yes")]
+        return [("", _("no")), ("true", _("yes"))]
     choices = one.rule.labelled_choices or [(name, name) for name in one.rule.known]
     return (
         [("", default_text(one)), *(choice for choice in choices if one.rule.decided or choice[0] != one.default)]
@@ -197,8 +217,8 @@ def choices_of(one: SpecField) -> list[tuple[str, str]]:
 
 def default_text(one: SpecField) -> str:
     if one.rule.decided and one.default is not MISSING:
-        return "the server's"
-    return "the model's" if one.default in (MISSING, None) else str(one.default)
+        return _("the server's")
+    return _("the model's") if one.default in (MISSING, None) else str(one.default)
 
 
 def read_form(data: QueryDict, principal: Principal) -> tuple[PromptForm, Txt2ImgSerializer | None]:
@@ -250,7 +270,8 @@ def read_errors(errors: object) -> dict[str, str]:
     for error in field_errors(errors):
         name = error["field"].partition(".")[0]
         place = name if name in (*form_names(), *OWN_FORMS) else "form"
-        detail = error["detail"] if place != "form" or not name else f"{error['field']}: {error['detail']}"
+        said = in_language(error["detail"])
+        detail = said if place != "form" or not name else f"{error['field']}: {said}"
         texts[place] = " ".join(filter(None, [texts.get(place), detail]))
     return texts
 

@@ -19,6 +19,7 @@ from api.jobs.store.preview_watches import extend_watches
 from api.problems import field_errors
 from api.studio.access import for_people, is_part
 from api.studio.jobs import job_context
+from api.studio.sentences import in_language
 from api.studio.stream import where_it_stands
 from api.system.serializers import ModelCommandSerializer
 from api.system.spec import LoadModelSpec
@@ -73,7 +74,7 @@ def retry(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResp
         job = retry_job(job=old)
     except (DarkroomError, DiskFull) as problem:
         name = "studio/job.html" if is_part(request) else "studio/job_page.html"
-        return render(request, name, {**job_context(old), "retry_error": str(problem)})
+        return render(request, name, {**job_context(old), "retry_error": in_language(problem)})
     return render(request, "studio/job.html", job_context(job, is_streamed=True)) if is_part(request) else to_job(job)
 
 
@@ -95,9 +96,9 @@ def load_model(request: HttpRequest, principal: Principal) -> HttpResponse:
         serializer.is_valid(raise_exception=True)
         job = submit(serializer.resolve(), principal=principal, source="studio")
     except ValidationError as error:
-        return refuse(" ".join(one["detail"] for one in field_errors(error.detail)))
+        return refuse(" ".join(in_language(one["detail"]) for one in field_errors(error.detail)))
     except (DarkroomError, DiskFull) as problem:
-        return refuse(str(problem))
+        return refuse(in_language(problem))
     return render(request, "studio/job.html", job_context(job, is_streamed=True)) if is_part(request) else to_job(job)
 
 

@@ -1,10 +1,12 @@
 from django.urls import path
+from django.views.i18n import set_language
 
 from api.studio import job_views, stream, views
 from api.studio.gallery import views as gallery
 
 urlpatterns = [
     path("", views.index, name="studio"),
+    path("studio/language", set_language, name="studio-language"),
     path("studio/server-state", views.server_state, name="studio-server-state"),
     path("studio/generate", views.generate, name="studio-generate"),
     path("studio/read-picture", views.read_picture, name="studio-read-picture"),

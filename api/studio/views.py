@@ -23,6 +23,7 @@ from api.studio.access import for_people, is_part
 from api.studio.forms import PromptForm, form_of, form_of_request, read_form
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
+from api.studio.sentences import in_language
 from api.system.selectors import readiness
 
 PAGE = 24
@@ -66,7 +67,9 @@ def read_picture(request: HttpRequest, principal: Principal) -> HttpResponse:
     """The form, filled in with what a picture's file says of how it was made; or a sentence why not."""
     serializer = PngInfoSerializer(data={"image": request.FILES.get("picture", "")}, context={"principal": principal})
     if not serializer.is_valid():
-        return refuse_picture(request, principal, " ".join(error["detail"] for error in field_errors(serializer.errors)))
+        return refuse_picture(
+            request, principal, " ".join(in_language(error["detail"]) for error in field_errors(serializer.errors))
+        )
     sent = serializer.validated_data["image"]
     info: Any = read_png_info(sent.data, sent.parameters)
     lost = [f"{one['kind']}: {_('“%(name)s” is not here.') % {'name': one['name']}}" for one in info["missing"]]
@@ -106,9 +109,9 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
         try:
             job = submit(serializer.resolve(), principal=principal, source="studio")
         except DarkroomError as problem:
-            form.errors["form"] = problem.detail
+            form.errors["form"] = in_language(problem.detail)
         except DiskFull as error:
-            form.errors["form"] = str(getattr(error, "detail", error))
+            form.errors["form"] = in_language(getattr(error, "detail", error))
     if not is_part(request):
         return to_job(job) if job else render_index(request, principal, form, 422)
     response = render(request, "studio/generated.html", {"form": form, **(job_context(job, is_streamed=True) if job else {})})
