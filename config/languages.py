@@ -34,7 +34,12 @@ def code_of(catalog: Path) -> str:
 def find_languages(folder: Path) -> list[tuple[str, str]]:
     """Codes with the languages' own names, as Django's LANGUAGES has them."""
     codes = map(code_of, catalogs(folder))
-    return [("en", "English"), *((code, LANG_INFO.get(code, {}).get("name_local", code).capitalize()) for code in codes)]
+    return [("en", "English"), *((code, own_name(code)) for code in codes)]
+
+
+def own_name(code: str) -> str:
+    name = str(LANG_INFO.get(code, {}).get("name_local", code))
+    return name[:1].upper() + name[1:]
 
 
 def compile_catalogs(folder: Path, target: Path) -> Path:

@@ -261,7 +261,7 @@ def write_catalog(folder: Path, name: str, text: str) -> Path:
 def test_a_file_is_a_language_and_what_would_break_a_page_stays_english(tmp_path: Path) -> None:
     texts = 'msgid "Make"\nmsgstr "Faire"\n\nmsgid "{count} chosen"\nmsgstr "{nombre} choisis"\n\nmsgid "Fit"\nmsgstr "<b>"\n'
     catalog = write_catalog(tmp_path / "locale", "pt_BR", texts)
-    assert find_languages(tmp_path / "locale")[-1] == ("pt-br", "Português brasileiro")
+    assert find_languages(tmp_path / "locale")[-1] == ("pt-br", "Português Brasileiro")
     compiled = compile_catalogs(tmp_path / "locale", tmp_path / "made")
     entries = polib.mofile(str(compiled / "pt_BR" / CATALOG.with_suffix(".mo")))
     assert [(entry.msgid, entry.msgstr) for entry in entries] == [("Make", "Faire")]
