@@ -101,7 +101,9 @@ def scroll(browser: Any, url: str, count: int) -> list[tuple[str, str]]:
     while shown < count:
         page.mouse.wheel(0, 1500)
         page.wait_for_timeout(60)
-        shown = page.evaluate("Math.max(0, ...[...document.querySelectorAll('#grid [aria-posinset]')].map((one) => Number(one.ariaPosInSet)))")
+        shown = page.evaluate(
+            "Math.max(0, ...[...document.querySelectorAll('#grid [aria-posinset]')].map((one) => Number(one.ariaPosInSet)))"
+        )
         if time.monotonic() - started > 300:
             break
     rows.append((f"scrolled to picture {shown:,}", memory(counter, before)))

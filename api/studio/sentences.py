@@ -36,6 +36,8 @@ SENTENCES = (
     gettext_noop("The image has more than %(count)s megapixels."),
     gettext_noop("The file is larger than %(count)s bytes."),
     gettext_noop("There is no image with this id."),
+    gettext_noop("The file carries no parameters that are known here."),
+    gettext_noop("The file names no prompt, without which there is no request."),
     # Jobs that can't be taken, or failed
     gettext_noop("You have %(count)s jobs queued or running, which is your limit; wait for some to end."),
     gettext_noop("The queue is full; try again later."),

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from api.access.principals import Principal, visible_to
 from api.access.scopes import READ, SUBMIT
 from api.errors import DarkroomError
+from api.files.decoding import count_pixels
 from api.files.errors import DiskFull
 from api.images.models import GeneratedImage
 from api.images.png_info.reading import read_png_info
@@ -73,7 +74,9 @@ def read_picture(request: HttpRequest, principal: Principal) -> HttpResponse:
     sent = serializer.validated_data["image"]
     info: Any = read_png_info(sent.data, sent.parameters)
     lost = [f"{one['kind']}: {_('“%(name)s” is not here.') % {'name': one['name']}}" for one in info["missing"]]
-    notes = [*lost, *info["warnings"]]
+    notes = [*lost, *map(in_language, info["warnings"])]
+    if info["source"] is None and not count_pixels(sent.data):
+        return refuse_picture(request, principal, _("This is no picture: drop a PNG, JPEG or WebP file."))
     if info["request"] is None:
         return refuse_picture(request, principal, " ".join(notes))
     form = form_of_request(info["request"], notes=[_("Loaded from the picture."), *notes])

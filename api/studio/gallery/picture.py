@@ -89,13 +89,17 @@ def facts_of(image: GeneratedImage) -> list[tuple[object, object]]:
         (_("size"), f"{image.width} × {image.height}"),
         (_("file"), file_text(image)),
     ]
-    others = [(LABELS.get(name, name.replace("_", " ")), readable(value)) for name, value in given]
+    others = [(LABELS.get(name, name.replace("_", " ")), value_text(value)) for name, value in given]
     return [*model, *seed, *size, *others]
 
 
 def file_text(image: GeneratedImage) -> str:
     size = number_format(image.file.size, force_grouping=True)
     return _("%(type)s, %(size)s bytes") % {"type": image.file.content_type, "size": size}
+
+
+def value_text(value: object) -> str:
+    return number_format(value) if isinstance(value, float) else readable(value)
 
 
 def says_something(value: object) -> bool:

@@ -3,6 +3,7 @@ import { deleteLater, isLeaving, undoLast } from "./deletions.js";
 import { getPart, post } from "./requests.js";
 import { notify } from "./notices.js";
 import { Selection } from "./selection.js";
+import { draw } from "./thumbnails.js";
 import { text } from "./texts.js";
 import { VirtualGrid } from "./virtual_grid.js";
 
@@ -25,6 +26,7 @@ function makeTile(item) {
   pattern.innerHTML = item.html;
   const cell = pattern.content.firstElementChild;
   show(cell, item);
+  draw(cell, grid.rowHeight);
   return cell;
 }
 
