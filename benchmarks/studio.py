@@ -94,7 +94,7 @@ def scroll(browser: Any, url: str, count: int) -> list[tuple[str, str]]:
     counter = context.new_cdp_session(page)
     counter.send("Performance.enable")
     page.goto(f"{url}/studio/gallery/")
-    page.wait_for_selector(".tile-cell img")
+    page.wait_for_selector("#grid .tile-cell")
     page.wait_for_timeout(1500)
     rows = [("gallery, first page", memory(counter, before))]
     started, shown = time.monotonic(), 0
