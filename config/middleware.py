@@ -23,7 +23,9 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.translation import get_language_from_request, override
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from config.logs import request_id
@@ -88,6 +90,38 @@ def request_id_middleware(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         started = begin(request)
         return end(request, get_response(request), started)
+
+    return middleware
+
+
+def language_of(request: HttpRequest) -> str:
+    """A studio's page is in the language that was chosen there (a cookie), else in the browser's; whatever else is answered is English."""
+    if request.path == "/" or request.path.startswith("/studio/"):
+        return get_language_from_request(request)
+    return settings.LANGUAGE_CODE
+
+
+def tell_language(response: HttpResponse, language: str) -> HttpResponse:
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        response.setdefault("Content-Language", language)
+        patch_vary_headers(response, ("Accept-Language",))
+    return response
+
+
+@sync_and_async_middleware
+def language_middleware(get_response: GetResponse) -> GetResponse:
+    """As Django's LocaleMiddleware, which leaves its language behind: a connection's next request may be one of the API."""
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponse:
+            with override(language := language_of(request)):
+                return tell_language(await get_response(request), language)
+
+        return async_middleware
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        with override(language := language_of(request)):
+            return tell_language(get_response(request), language)
 
     return middleware
 

@@ -25,6 +25,7 @@ from config.env import (
     make_folder,
 )
 from config.env_file import read_env_file
+from config.languages import compile_catalogs, find_languages
 from config.logs import logging_config
 from config.secret import read_or_make_secret_key
 
@@ -182,6 +183,7 @@ MIDDLEWARE = [
     "api.system.middleware.metrics_middleware",
     "config.middleware.static_files_middleware",
     "api.access.middleware.cors_middleware",
+    "config.middleware.language_middleware",
     "config.middleware.SecurityForPages",
     "config.middleware.SessionsForPages",
     "config.middleware.CommonForPages",
@@ -209,9 +211,16 @@ TEMPLATES = [
 ]
 
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
-LANGUAGE_CODE = "en"
+LANGUAGE_CODE = (
+    "en"  # of the API, the logs, the admin and the commands; the studio's pages: config.middleware.language_middleware
+)
+LANGUAGES = find_languages(BASE_DIR / "locale")
+LOCALE_PATHS = [compile_catalogs(BASE_DIR / "locale", DATA_DIR / "locale")]
+LANGUAGE_COOKIE_NAME = "language"
+LANGUAGE_COOKIE_AGE = 31_536_000
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 TIME_ZONE = "UTC"
-USE_I18N = False
+USE_I18N = True
 USE_TZ = True
 FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
@@ -230,7 +239,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS_PROXY
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS_PROXY
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS_PROXY else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS_PROXY else None
 X_FRAME_OPTIONS = "DENY"

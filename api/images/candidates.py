@@ -4,15 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from api.images.ranking import WEIGHTED, RankBy, weights_of
+from api.jobs.admin.tools import decimal_text
 from api.runtime.judge_registry import has_prefix
 
 WIDTH, HEIGHT, MARGIN = 600, 34, 10
-SHOWN = {"clip_score": "match", "aesthetic_score": "looks", "layout_score": "layout", "objects_score": "objects"}
+SHOWN = {
+    "clip_score": gettext_lazy("match"),
+    "aesthetic_score": gettext_lazy("looks"),
+    "layout_score": gettext_lazy("layout"),
+    "objects_score": gettext_lazy("objects"),
+}
 """Of a candidate's scores those that have a column, with its heading."""
 FACTORS = {"clip_cosine": 100, "objects_score": 100}
 """What scores from 0 to 1 are multiplied by where people see them; the others are from 0 to 100."""
-CRITERIA = {"clip": "prompt match", "aesthetic": "looks", "layout": "layout", "objects": "objects found"}
+CRITERIA = {
+    "clip": gettext_lazy("prompt match"),
+    "aesthetic": gettext_lazy("looks"),
+    "layout": gettext_lazy("layout"),
+    "objects": gettext_lazy("objects found"),
+}
 
 
 class CandidateResult(TypedDict):
@@ -88,7 +102,7 @@ class Scale:
         self.low, self.high = min(values, default=0.0), max(values, default=0.0)
 
     def text(self, value: float | None) -> str:
-        return "–" if value is None else f"{value * self.factor:.{self.digits}f}"
+        return "–" if value is None else decimal_text(value * self.factor, self.digits)
 
     def share(self, value: float) -> float:
         return (value - self.low) / (self.high - self.low) if self.high > self.low else 1.0
@@ -105,7 +119,7 @@ def make_row(candidate: CandidateResult, kept: Mapping[int, str], columns: list[
         rank=candidate["rank"],
         image=kept.get(candidate["seed"], ""),
         score=scale.text(score),
-        figures=[f"{figure * factor:.1f}" if isinstance(figure, int | float) else "–" for figure, factor in figures],
+        figures=[decimal_text(figure * factor, 1) if isinstance(figure, int | float) else "–" for figure, factor in figures],
         x=None if score is None else scale.place(score),
         bar=0.0 if score is None else round(4 + 96 * scale.share(score), 1),
     )
@@ -114,12 +128,15 @@ def make_row(candidate: CandidateResult, kept: Mapping[int, str], columns: list[
 def sentence(ranking: Ranking, count: int, scale: Scale) -> str:
     weights = weights_of(ranking["rank_by"])
     if ranking["best"] is None:
-        return f"{count} candidates; none of them could be ranked."
-    by = " and ".join(
-        CRITERIA.get(name, name) if len(weights) == 1 else f"{weight:g} × {CRITERIA.get(name, name)}"
+        return _("%(count)d candidates; none of them could be ranked.") % {"count": count}
+    by = _(" and ").join(
+        str(CRITERIA.get(name, name)) if len(weights) == 1 else f"{weight:g} × {CRITERIA.get(name, name)}"
         for name, weight in weights.items()
     )
     best = "" if ranking["score"] == WEIGHTED else f": {scale.text(ranking['best'])}"  # the mean of weighted z-scores is 0
-    return (
-        f"The best of {count} by {by}{best}, {scale.text(ranking['gain'])} above their mean (SD {scale.text(ranking['sd'])})."
-    )
+    return _("The best of %(count)d by %(by)s, %(gain)s above their mean (SD %(sd)s).") % {
+        "count": count,
+        "by": f"{by}{best}",
+        "gain": scale.text(ranking["gain"]),
+        "sd": scale.text(ranking["sd"]),
+    }

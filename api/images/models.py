@@ -7,6 +7,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from api.files.models import StoredFile
 from api.images.spec import LONGEST_MODEL_ID, LONGEST_PRESET_NAME, LONGEST_SCHEDULER, LONGEST_TAG
@@ -39,13 +40,13 @@ class GeneratedImage(models.Model):
     """
 
     class Origin(models.TextChoices):
-        GENERATED = "generated"
-        EDITED = "edited"
-        UPSCALED = "upscaled"
-        PREPROCESSED = "preprocessed"
-        ANNOTATED = "annotated"
-        GRID = "grid"
-        UPLOADED = "uploaded"
+        GENERATED = "generated", _("Generated")
+        EDITED = "edited", _("Edited")
+        UPSCALED = "upscaled", _("Upscaled")
+        PREPROCESSED = "preprocessed", _("Preprocessed")
+        ANNOTATED = "annotated", _("Annotated")
+        GRID = "grid", _("Grid")
+        UPLOADED = "uploaded", _("Uploaded")
 
     file = models.OneToOneField(StoredFile, primary_key=True, on_delete=models.CASCADE, related_name="generated")
     origin = models.CharField(max_length=12, choices=Origin, default=Origin.GENERATED)
@@ -114,10 +115,10 @@ class ImageSource(models.Model):
     """A picture that another one was made from, and what for."""
 
     class Role(models.TextChoices):
-        IMAGE = "image"
-        MASK = "mask"
-        CONTROL = "control"
-        PROMPT = "prompt"
+        IMAGE = "image", _("Image")
+        MASK = "mask", _("Mask")
+        CONTROL = "control", _("Control")
+        PROMPT = "prompt", _("Prompt")
 
     image = models.ForeignKey(GeneratedImage, on_delete=models.CASCADE, related_name="source_links")
     source = models.ForeignKey(GeneratedImage, on_delete=models.CASCADE, related_name="derived_links")

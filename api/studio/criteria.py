@@ -11,6 +11,6 @@ from api.scoring.taste.serving import judges_on_offer
 
 def criteria() -> list[tuple[str, str]]:
     """Values with their words, the default first, which is left to the server; the scorers that were trained here last."""
-    others = [(name, words) for name, words in CRITERIA.items() if name != DEFAULT and not kind_of(name).missing()]
+    others = [(name, str(words)) for name, words in CRITERIA.items() if name != DEFAULT and not kind_of(name).missing()]
     trained = [(f"{PREFIX}{name}", _("my taste: %(name)s") % {"name": name}) for name in judges_on_offer()]
-    return [("", CRITERIA[DEFAULT]), *others, *trained]
+    return [("", str(CRITERIA[DEFAULT])), *others, *trained]

@@ -23,6 +23,7 @@ from api.specs import SpecField
 from api.strict import parse_json_text
 from api.studio.inputs import Input, make_input, plain_fields
 from api.studio.offered_models import OfferedModel, offered_models
+from api.studio.sentences import in_language
 from config.catalog import get_catalog
 
 OWN_PLACES = ("prompt", "model_id")
@@ -190,8 +191,8 @@ def read_errors(errors: object, place_of: Callable[[str], str]) -> dict[str, str
     """By the place on the page; what has none of its own is named."""
     texts: dict[str, str] = {}
     for error in field_errors(errors):
-        place = place_of(error["field"])
-        detail = f"{error['field']}: {error['detail']}" if place == "form" and error["field"] else error["detail"]
+        place, said = place_of(error["field"]), in_language(error["detail"])
+        detail = f"{error['field']}: {said}" if place == "form" and error["field"] else said
         texts[place] = " ".join(filter(None, [texts.get(place), detail]))
     return texts
 

@@ -1,11 +1,12 @@
 """Inputs of the studio's forms, read off a request's spec."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
 from django.conf import settings
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from api.images.ranking import RankBy
@@ -14,19 +15,28 @@ from api.specs import SpecField, fields_of
 from api.studio.criteria import criteria
 
 TYPES = (str, int, float, bool, RankBy)
-LABELS = {
-    "negative_prompt": "What it must not show",
-    "prompt_syntax": "Weights written as",
-    "num_images": "Images",
-    "best_of": "The best of",
-    "rank_by": "Best by",
-    "guidance_scale": "Guidance",
-    "output_format": "Format",
-    "mask_blur": "Soft edge",
-    "mask_padding": "Seen around it",
-    "inpaint_area": "The model sees",
-    "fill": "Painting begins with",
-    "fit": "Another shape is",
+LABELS: Mapping[str, str | Promise] = {
+    "negative_prompt": _("What it must not show"),
+    "width": _("Width"),
+    "height": _("Height"),
+    "steps": _("Steps"),
+    "guidance_scale": _("Guidance"),
+    "seed": _("Seed"),
+    "num_images": _("Images"),
+    "best_of": _("The best of"),
+    "rank_by": _("Best by"),
+    "scheduler": _("Scheduler"),
+    "clip_skip": _("Clip skip"),
+    "prompt_syntax": _("Weights written as"),
+    "output_format": _("Format"),
+    "output_quality": _("Output quality"),
+    "deterministic": _("Deterministic"),
+    "strength": _("Strength"),
+    "mask_blur": _("Soft edge"),
+    "mask_padding": _("Seen around it"),
+    "inpaint_area": _("The model sees"),
+    "fill": _("Painting begins with"),
+    "fit": _("Another shape is"),
 }
 WORDS: dict[str, dict[object, Promise]] = {
     "inpaint_area": {"whole": _("all of the picture"), "mask": _("the painted part, enlarged")},
@@ -34,10 +44,10 @@ WORDS: dict[str, dict[object, Promise]] = {
     "fit": {"cover": _("cropped"), "stretch": _("stretched"), "contain": _("fitted in")},
 }
 """Of choices, where people read other words than the API's."""
-PLACEHOLDERS = {
+PLACEHOLDERS: Mapping[str, str | Promise] = {
     "negative_prompt": "blurry, low quality",
-    "seed": "drawn",
-    "best_of": "all are kept",
+    "seed": _("drawn"),
+    "best_of": _("all are kept"),
     "strength": f"{USUAL_STRENGTH:g}",
 }
 LARGEST_NUMBER_INPUT = 10**9
@@ -55,8 +65,8 @@ class Input:
     value: str
     error: str
     placeholder: str
-    minimum: float | None
-    maximum: float | None
+    minimum: str
+    maximum: str
     step: str
     max_length: int | None
     choices: list[tuple[str, str]]
@@ -77,17 +87,22 @@ def make_input(one: SpecField, value: str, error: str) -> Input:
     choices, rule = with_loaded(choices_of(one), value), one.rule
     return Input(
         name=one.name,
-        label=LABELS.get(one.name, one.name.replace("_", " ").capitalize()),
+        label=str(LABELS.get(one.name, one.name.replace("_", " ").capitalize())),
         type="select" if choices else input_type(one),
         value=value,
         error=error,
-        placeholder=PLACEHOLDERS.get(one.name, default_text(one)),
-        minimum=rule.minimum,
-        maximum=rule.maximum,
+        placeholder=str(PLACEHOLDERS.get(one.name) or default_text(one)),
+        minimum=number_in_html(rule.minimum),
+        maximum=number_in_html(rule.maximum),
         step="any" if one.type is float else str(rule.multiple_of or ""),
         max_length=rule.max_length,
         choices=choices,
     )
+
+
+def number_in_html(value: float | None) -> str:
+    """With a point, whatever the language of the page."""
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def input_type(one: SpecField) -> str:
@@ -101,7 +116,7 @@ def choices_of(one: SpecField) -> list[tuple[str, str]]:
     if one.type == RankBy:
         return criteria()
     if one.type is bool:
-        return [("", "no"), ("true", "yes")]
+        return [("", gettext("no")), ("true", gettext("yes"))]
     choices = one.rule.labelled_choices or [(name, name) for name in one.rule.known]
     if not choices:
         return []
@@ -115,5 +130,5 @@ def in_words(one: SpecField, value: object, otherwise: str) -> str:
 
 def default_text(one: SpecField) -> str:
     if one.rule.decided and one.default is not MISSING:
-        return "the server's"
-    return "the model's" if one.default in (MISSING, None) else in_words(one, one.default, str(one.default))
+        return gettext("the server's")
+    return gettext("the model's") if one.default in (MISSING, None) else in_words(one, one.default, str(one.default))

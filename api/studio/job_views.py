@@ -20,6 +20,7 @@ from api.problems import field_errors
 from api.studio.access import for_people, is_part
 from api.studio.job_details import details_context
 from api.studio.jobs import job_context
+from api.studio.sentences import in_language
 from api.studio.stream import where_it_stands
 from api.system.serializers import ModelCommandSerializer
 from api.system.spec import LoadModelSpec, ModelSpec, UnloadModelSpec
@@ -78,8 +79,8 @@ def retry(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResp
         job = retry_job(job=old)
     except (DarkroomError, DiskFull) as problem:
         if is_part(request):
-            return render(request, "studio/job.html", {**job_context(old), "retry_error": str(problem)})
-        return render(request, "studio/job_page.html", {**page_context(principal, old), "retry_error": str(problem)})
+            return render(request, "studio/job.html", {**job_context(old), "retry_error": in_language(problem)})
+        return render(request, "studio/job_page.html", {**page_context(principal, old), "retry_error": in_language(problem)})
     return render(request, "studio/job.html", job_context(job, is_streamed=True)) if is_part(request) else to_job(job)
 
 
@@ -113,9 +114,9 @@ def command(request: HttpRequest, principal: Principal, spec: type[ModelSpec]) -
         serializer.is_valid(raise_exception=True)
         job = submit(serializer.resolve(), principal=principal, source="studio")
     except ValidationError as error:
-        return refuse(" ".join(one["detail"] for one in field_errors(error.detail)))
+        return refuse(" ".join(in_language(one["detail"]) for one in field_errors(error.detail)))
     except (DarkroomError, DiskFull) as problem:
-        return refuse(str(problem))
+        return refuse(in_language(problem))
     return render(request, "studio/job.html", job_context(job, is_streamed=True)) if is_part(request) else to_job(job)
 
 

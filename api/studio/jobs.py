@@ -13,6 +13,7 @@ from django.utils import timezone
 from api.access.principals import Principal
 from api.images.candidates import candidates_context
 from api.images.control.spec import PreprocessSpec
+from api.images.grids.spec import GridSpec
 from api.images.models import GeneratedImage, ImageSource
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.images.upscaling.spec import UpscaleSpec

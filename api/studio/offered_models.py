@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.core.cache import cache
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from api.catalog import TEXT_TO_IMAGE, ModelEntry
@@ -35,7 +36,7 @@ class OfferedModel:
 
 def offered_models() -> list[OfferedModel]:
     """The default one first, then those that are here."""
-    found: list[OfferedModel] = cache.get_or_set("studio.offered_models", find_models, CACHE_SECONDS)  # type: ignore[assignment]
+    found: list[OfferedModel] = cache.get_or_set(f"studio.offered_models.{get_language()}", find_models, CACHE_SECONDS)  # type: ignore[assignment]
     return found
 
 

@@ -4,9 +4,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.utils.translation import get_language, override
 from rest_framework.exceptions import APIException
 
 from api.access.principals import Principal, principal_of, visible_to
@@ -45,19 +47,21 @@ class PartStream(JobStream):
     def __init__(self, job_id: uuid.UUID, *, may_submit: bool = True) -> None:
         super().__init__(job_id)
         self.may_submit = may_submit
+        self.language = get_language() or settings.LANGUAGE_CODE
+        """Of the page that asked: the stream is read after its request has been answered."""
 
     def begin(self) -> Iterator[bytes]:
         self.after, self.preview = where_it_stands(self.job_id)
         yield b": Darkroom\n\n"
-        yield from render_part(self.job_id, self.preview)
+        yield from render_part(self.job_id, self.preview, self.language)
 
     def encode(self, event: JobEvent) -> Iterator[bytes]:
         if event.type in SHOWN:
             self.preview = read_preview(event, self.preview)
-            yield from render_part(self.job_id, self.preview)
+            yield from render_part(self.job_id, self.preview, self.language)
 
     def finish(self) -> Iterator[bytes]:
-        yield format_part("done", render_end(self.job_id, may_submit=self.may_submit))
+        yield format_part("done", render_end(self.job_id, self.language, may_submit=self.may_submit))
 
 
 def where_it_stands(job_id: uuid.UUID) -> tuple[int, str]:
@@ -74,17 +78,22 @@ def read_preview(event: JobEvent, latest: str) -> str:
     return event.data.get("preview") or latest
 
 
-def render_part(job_id: uuid.UUID, preview: str) -> Iterator[bytes]:
+def render_part(job_id: uuid.UUID, preview: str, language: str) -> Iterator[bytes]:
     """Nothing where the job has ended or is gone: `done` comes next."""
     job = Job.objects.filter(pk=job_id).first()
     if job is not None and not job.is_final:
-        yield format_part("state", render_to_string("studio/job_state.html", job_context(job, preview)))
+        yield format_part("state", render("studio/job_state.html", job_context(job, preview), language))
 
 
-def render_end(job_id: uuid.UUID, *, may_submit: bool) -> str:
+def render_end(job_id: uuid.UUID, language: str, *, may_submit: bool) -> str:
     job: Any = Job.objects.filter(pk=job_id).first()
     context = {**job_context(job), "announce": True, "may_submit": may_submit} if job else {}
-    return render_to_string("studio/job_end.html", context)
+    return render("studio/job_end.html", context, language)
+
+
+def render(template: str, context: dict[str, object], language: str) -> str:
+    with override(language):
+        return render_to_string(template, context)
 
 
 def format_part(name: str, html: str) -> bytes:

@@ -10,6 +10,7 @@ from api.files.errors import DiskFull
 from api.jobs.api.submission import Submission, submit
 from api.jobs.models import Job
 from api.problems import field_errors
+from api.studio.sentences import in_language
 
 SOURCE = "studio"
 
@@ -21,12 +22,12 @@ class Request(Protocol):
 
 
 def submit_or_say(serializer: Request, principal: Principal) -> tuple[Job | None, str]:
-    """Its job, or the sentence that says why there is none."""
+    """Its job, or the sentence that says why there is none, in the page's language."""
     try:
         return submit(serializer.resolve(), principal=principal, source=SOURCE), ""
     except ValidationError as error:
-        return None, " ".join(one["detail"] for one in field_errors(error.detail))
+        return None, " ".join(in_language(one["detail"]) for one in field_errors(error.detail))
     except DarkroomError as problem:
-        return None, problem.detail
+        return None, in_language(problem.detail)
     except DiskFull as error:
-        return None, str(getattr(error, "detail", error))
+        return None, in_language(getattr(error, "detail", error))

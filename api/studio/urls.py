@@ -1,4 +1,5 @@
 from django.urls import path
+from django.views.i18n import set_language
 
 from api.studio import job_views, login, stream, views
 from api.studio.chat import pictures as chat_pictures
@@ -16,6 +17,7 @@ urlpatterns = [
     path("", views.index, name="studio"),
     path("studio/login", login.login_page, name="studio-login"),
     path("studio/logout", login.log_out, name="studio-logout"),
+    path("studio/language", set_language, name="studio-language"),
     path("studio/server-state", views.server_state, name="studio-server-state"),
     path("studio/generate", views.generate, name="studio-generate"),
     path("studio/read-picture", views.read_picture, name="studio-read-picture"),

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from api.access.principals import Principal, visible_to
 from api.access.scopes import READ, SUBMIT
 from api.chat.models import Conversation, Message
+from api.files.decoding import count_pixels
 from api.images.models import GeneratedImage
 from api.images.png_info.reading import read_png_info
 from api.images.prompt_serializers import PngInfoSerializer, PromptSerializer
@@ -24,6 +25,7 @@ from api.studio.access import for_people, is_part
 from api.studio.forms import PromptForm, form_of, form_of_request, read_form
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
+from api.studio.sentences import in_language
 from api.studio.submitting import submit_or_say
 from api.system.selectors import readiness
 
@@ -88,11 +90,15 @@ def read_picture(request: HttpRequest, principal: Principal) -> HttpResponse:
     """The form, filled in with what a picture's file says of how it was made; or a sentence why not."""
     serializer = PngInfoSerializer(data={"image": request.FILES.get("picture", "")}, context={"principal": principal})
     if not serializer.is_valid():
-        return refuse_picture(request, principal, " ".join(error["detail"] for error in field_errors(serializer.errors)))
+        return refuse_picture(
+            request, principal, " ".join(in_language(error["detail"]) for error in field_errors(serializer.errors))
+        )
     sent = serializer.validated_data["image"]
     info: Any = read_png_info(sent.data, sent.parameters)
     lost = [f"{one['kind']}: {_('“%(name)s” is not here.') % {'name': one['name']}}" for one in info["missing"]]
-    notes = [*lost, *info["warnings"]]
+    notes = [*lost, *map(in_language, info["warnings"])]
+    if info["source"] is None and not count_pixels(sent.data):
+        return refuse_picture(request, principal, _("This is no picture: drop a PNG, JPEG or WebP file."))
     if info["request"] is None:
         return refuse_picture(request, principal, " ".join(notes))
     form = form_of_request(info["request"], notes=[_("Loaded from the picture."), *notes])

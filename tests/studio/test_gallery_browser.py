@@ -28,7 +28,7 @@ def pictures(server: LiveServer) -> None:
 @pytest.fixture
 def gallery(page: sync_api.Page, pictures: None) -> Iterator[sync_api.Page]:
     page.goto("/studio/gallery/")
-    page.wait_for_selector("#grid .tile img")
+    page.wait_for_selector("#grid .tile canvas")
     return page  # type: ignore[return-value]
 
 
@@ -133,7 +133,7 @@ def small_parts(page: sync_api.Page) -> None:
 
     page.route(re.compile("studio/(gallery|deletions).*[.]js"), answer)
     page.reload()
-    page.wait_for_selector("#grid .tile img")
+    page.wait_for_selector("#grid .tile canvas")
 
 
 def test_one_who_leaves_has_deleted_all_of_many(gallery: sync_api.Page, server: LiveServer) -> None:
@@ -321,7 +321,7 @@ def test_a_server_that_is_away_is_said_and_nothing_is_lost(
     context = browser.new_context(viewport=WIDE, base_url=server.url)
     page = context.new_page()
     page.goto("/studio/gallery/")
-    page.wait_for_selector("#grid .tile img")
+    page.wait_for_selector("#grid .tile canvas")
     count = page.locator("#grid .tile-cell").count()
     context.set_offline(True)
     page.fill("#search", "tower")
@@ -356,7 +356,7 @@ def test_on_a_phone_the_next_picture_is_in_reach_without_scrolling(
     context = browser.new_context(viewport=NARROW, base_url=server.url, has_touch=True, is_mobile=True)
     page = context.new_page()
     page.goto("/studio/gallery/")
-    page.wait_for_selector("#grid .tile img")
+    page.wait_for_selector("#grid .tile canvas")
     shown = [tiles(page).nth(place).get_attribute("data-id") for place in range(2)]
     tiles(page).first.locator("a").tap()
     page.wait_for_selector("#lightbox[open] .picture")

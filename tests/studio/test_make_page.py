@@ -181,7 +181,7 @@ def test_a_file_of_a1111_fills_in_the_form_and_what_is_not_here_is_said(here: Cl
     ("data", "words"),
     [
         ({"picture": png()}, "carries no parameters"),
-        ({"picture": SimpleUploadedFile("a.png", b"rubbish", "image/png")}, "no parameters"),
+        ({"picture": SimpleUploadedFile("a.png", b"rubbish", "image/png")}, "is no picture"),
         ({"picture": png(parameters="Steps: 3")}, ""),
         ({}, ""),
     ],

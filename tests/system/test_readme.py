@@ -31,6 +31,7 @@ COMMANDS = {
     "manage.py generate": ["a lake", "--steps", "1", "--out", "{folder}/lake.png"],
     "manage.py library": ["list"],
     "manage.py preload_models": ["--models", "starter"],
+    "manage.py translations": [],
     "manage.py worker": ["--trial"],
 }
 NEED_DEVELOPMENT_PACKAGES = {"manage.py evaluate_scoring": ["--pairs", "8"], "-m benchmarks.kill_test": ["--help"]}

@@ -15,9 +15,10 @@ from django.db import connection, models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 MOST_COUNTED = 10_000
 MOST_MODELS = 100
@@ -67,7 +68,7 @@ class MadeFilter(admin.SimpleListFilter):
     SPANS = {"today": ("Today", 0), "week": ("Past 7 days", 6), "month": ("Past 30 days", 29)}
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [*((key, label) for key, (label, _) in self.SPANS.items()), ("older", "Older than 30 days")]
+        return [*((key, label) for key, (label, _days) in self.SPANS.items()), ("older", "Older than 30 days")]
 
     @cached_property
     def day(self) -> datetime | None:
@@ -142,16 +143,23 @@ def date_text(moment: datetime) -> str:
     return date_format(moment, "DATETIME_FORMAT")
 
 
+def decimal_text(value: float, digits: int) -> str:
+    """With the page's own decimal sign."""
+    return number_format(round(value, digits), digits)  # which only cuts off
+
+
 def seconds_text(seconds: float | None) -> str:
     """0.42 s, 12.3 s, 3 min 05 s, 2 h 10 min."""
     if seconds is None:
         return "–"
     if seconds < 10:
-        return f"{max(seconds, 0):.2f} s"
+        return f"{decimal_text(max(seconds, 0), 2)} s"
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{decimal_text(seconds, 1)} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+    if minutes < 60:
+        return _("%(minutes)d min %(seconds)02d s") % {"minutes": minutes, "seconds": rest}
+    return _("%(hours)d h %(minutes)02d min") % {"hours": minutes // 60, "minutes": minutes % 60}
 
 
 def bytes_text(size: float | None) -> str:
@@ -161,7 +169,7 @@ def bytes_text(size: float | None) -> str:
         if size < 1024:
             return f"{size:.0f} {unit}"
         size /= 1024
-    return f"{size:.1f} GiB"
+    return f"{decimal_text(size, 1)} GiB"
 
 
 def between(start: datetime | None, end: datetime | None) -> float | None:

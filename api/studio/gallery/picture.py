@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,17 +16,40 @@ from api.images.candidates import FACTORS, SHOWN, candidates_context
 from api.images.metadata import infotext
 from api.images.models import GeneratedImage, ImageSource
 from api.jobs.admin.detail import readable
+from api.jobs.admin.tools import decimal_text
 from api.studio.gallery.snippets import snippets
 
 MOST_RELATED = 24
 NOT_REPEATED = ("prompt", "negative_prompt", "model_id", "width", "height", "seed", "num_images", "tags", "index")
 """Parameters that stand elsewhere on the page."""
 LABELS: Mapping[str, object] = {
+    "steps": gettext_lazy("steps"),
     "guidance_scale": gettext_lazy("guidance"),
+    "strength": gettext_lazy("strength"),
+    "scheduler": gettext_lazy("scheduler"),
+    "clip_skip": gettext_lazy("clip skip"),
+    "output_quality": gettext_lazy("output quality"),
+    "deterministic": gettext_lazy("deterministic"),
+    "variation": gettext_lazy("variation"),
+    "hires": gettext_lazy("second pass"),
+    "upscale": gettext_lazy("enlarged"),
+    "cutout": gettext_lazy("cut out"),
+    "control": gettext_lazy("control"),
+    "ip_adapter": gettext_lazy("pictures as prompts"),
+    "loras": gettext_lazy("LoRAs"),
+    "mask_blur": gettext_lazy("mask blur"),
+    "outpaint": gettext_lazy("outpainted"),
+    "fit": gettext_lazy("fitted"),
     "prompt_syntax": gettext_lazy("weights written as"),
     "output_format": gettext_lazy("format"),
     "best_of": gettext_lazy("the best of"),
     "rank_by": gettext_lazy("best by"),
+}
+
+
+SCORES: Mapping[str, object] = {
+    "clip_score_hessel": gettext_lazy("match after Hessel"),
+    "clip_model": gettext_lazy("match by"),
 }
 
 
@@ -65,10 +89,19 @@ def facts_of(image: GeneratedImage) -> list[tuple[object, object]]:
     seed = [(_("seed"), image.seed)] if image.seed is not None else []
     size = [
         (_("size"), f"{image.width} × {image.height}"),
-        (_("file"), f"{image.file.content_type}, {image.file.size:,} bytes"),
+        (_("file"), file_text(image)),
     ]
-    others = [(LABELS.get(name, name.replace("_", " ")), readable(value)) for name, value in given]
+    others = [(LABELS.get(name, name.replace("_", " ")), value_text(value)) for name, value in given]
     return [*model, *seed, *size, *others]
+
+
+def file_text(image: GeneratedImage) -> str:
+    size = number_format(image.file.size, force_grouping=True)
+    return _("%(type)s, %(size)s bytes") % {"type": image.file.content_type, "size": size}
+
+
+def value_text(value: object) -> str:
+    return number_format(value) if isinstance(value, float) else readable(value)
 
 
 def says_something(value: object) -> bool:
@@ -81,10 +114,10 @@ def scores_of(image: GeneratedImage) -> list[tuple[str, str]]:
         if name == "clip_cosine" and "clip_score" in image.scores:
             continue  # the same, on another scale
         if isinstance(value, int | float) and not isinstance(value, bool):
-            shown = f"{value * FACTORS.get(name, 1):.1f}"
-            found.append((SHOWN.get(name, name.replace("_", " ")), shown))
+            shown = decimal_text(value * FACTORS.get(name, 1), 1)
+            found.append((str(SCORES.get(name, SHOWN.get(name, name.replace("_", " ")))), shown))
         elif isinstance(value, str):
-            found.append((name.replace("_", " "), value))
+            found.append((str(SCORES.get(name, name.replace("_", " "))), value))
     return found
 
 

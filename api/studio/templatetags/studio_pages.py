@@ -1,11 +1,14 @@
-"""What the studio's templates ask: its pages, and who looks at them."""
+"""What the studio's templates ask: its pages, who looks at them, the languages, the server's sentences in the page's language."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import template
+from django.conf import settings
 
 from api.studio.pages import PAGES, Page
 from api.studio.people import Person, person_of
+from api.studio.sentences import in_language
 
 register = template.Library()
 
@@ -33,3 +36,12 @@ def may_submit(context: dict[str, Any]) -> bool:
         return bool(context["may_submit"])
     person = person_of(context.get("request"))
     return person is not None and person.may_submit
+
+
+@register.simple_tag
+def studio_languages() -> Sequence[tuple[str, str]]:
+    """Codes, and the languages' own names."""
+    return settings.LANGUAGES
+
+
+register.filter("in_language", in_language)

@@ -3,6 +3,7 @@ import { deleteLater, isLeaving, undoLast } from "./deletions.js";
 import { getPart, post } from "./requests.js";
 import { notify } from "./notices.js";
 import { Selection } from "./selection.js";
+import { draw } from "./thumbnails.js";
 import { text } from "./texts.js";
 import { VirtualGrid } from "./virtual_grid.js";
 
@@ -26,6 +27,7 @@ function makeTile(item) {
   pattern.innerHTML = item.html;
   const cell = pattern.content.firstElementChild;
   show(cell, item);
+  draw(cell, grid.rowHeight);
   return cell;
 }
 
@@ -86,10 +88,10 @@ function tell() {
   if (empty >= PAGES_WITHOUT_A_FIND && next) {
     offer(text("shown", { count: grid.length }), text("more"), () => { empty = 0; load(); });
   } else if (next) {
-    state.textContent = grid.length ? text("shown", { count: grid.length.toLocaleString() }) : text("searching");
+    state.textContent = grid.length ? text("shown", { count: grid.length.toLocaleString(document.documentElement.lang) }) : text("searching");
   } else {
     const none = document.getElementById("nothing") ? "" : text("none"); // the page says so itself
-    state.textContent = grid.length ? text("all", { count: grid.length.toLocaleString() }) : none;
+    state.textContent = grid.length ? text("all", { count: grid.length.toLocaleString(document.documentElement.lang) }) : none;
   }
   document.getElementById("nothing")?.toggleAttribute("hidden", grid.length > 0);
 }
@@ -165,7 +167,7 @@ async function change(action, value, chosen) {
   } catch {
     return fail(text("lost"));
   }
-  notify(chosen.length > MOST_AT_ONCE ? text("changed", { count: done.toLocaleString() }) : said.detail, { seconds: 3 });
+  notify(chosen.length > MOST_AT_ONCE ? text("changed", { count: done.toLocaleString(document.documentElement.lang) }) : said.detail, { seconds: 3 });
 }
 
 function update({ id, rating, favourite }) {

@@ -4,11 +4,13 @@ import { watchCopyButtons } from "./copying.js";
 import { watchDrops } from "./dropping.js";
 import { watchFailures } from "./failures.js";
 import { watchKeys } from "./keys.js";
+import { watchLanguages } from "./languages.js";
 import { watchTheme } from "./theme.js";
 import { watchViewers } from "./viewer.js";
 
 document.documentElement.classList.add("scripted");
 watchTheme();
+watchLanguages();
 watchKeys();
 watchCopyButtons();
 watchDrops();

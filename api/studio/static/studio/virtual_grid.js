@@ -3,6 +3,8 @@
 // Items are plain objects; `make(item)` gives an item's element. Padding above and below the rows stands for those that are not there, so
 // that the scrollbar and the positions stay what they would be.
 
+import { letGo } from "./thumbnails.js";
+
 const ROWS_AROUND = 3;
 
 export class VirtualGrid {
@@ -77,7 +79,7 @@ export class VirtualGrid {
   }
 
   takeOut(place, element) {
-    element.querySelector("img").removeAttribute("src"); // else the browser keeps its pixels for a while
+    letGo(element);
     element.remove();
     this.elements.delete(place);
   }

@@ -1,0 +1,83 @@
+"""The server's own sentences in the language of the page. What raises them knows no languages: the API's answers and the logs are English.
+
+Listed are those that a person meets on the studio's pages. Others are shown as they are, in English.
+"""
+
+import re
+from functools import cache
+
+from django.utils.translation import get_language, gettext, gettext_noop
+
+SENTENCES = (
+    # Pages that can't be shown (api/problems.py, api/outages.py, api/access)
+    gettext_noop("Bad Request"),
+    gettext_noop("Forbidden"),
+    gettext_noop("Not Found"),
+    gettext_noop("Internal Server Error"),
+    gettext_noop("Service Unavailable"),
+    gettext_noop("Insufficient Storage"),
+    gettext_noop("That is not allowed."),
+    gettext_noop(
+        "This page was out of date, or came from another site, so nothing was done. Go back, load it again, and try once more."
+    ),
+    gettext_noop("The request could not be read."),
+    gettext_noop("There is nothing at this address."),
+    gettext_noop("Something went wrong here; the log has it under request %(id)s."),
+    gettext_noop("The database does not answer. Try again in a moment."),
+    gettext_noop("The server's storage does not answer. Try again in a moment."),
+    gettext_noop("The server has more to do than it can hold. Try again in a moment."),
+    gettext_noop("The server's disk is full. Its owner has to free some space."),
+    gettext_noop("This API key lacks the scope '%(scope)s'."),
+    # A request's fields (api/spec_serializers.py, api/strict.py, api/files)
+    gettext_noop("Must be a multiple of %(step)s from %(low)s to %(high)s; %(below)s and %(above)s are the nearest."),
+    gettext_noop("The image is damaged or cut off."),
+    gettext_noop("Animated images are not supported."),
+    gettext_noop("This is not a %(formats)s image."),
+    gettext_noop("The image has more than %(count)s megapixels."),
+    gettext_noop("The file is larger than %(count)s bytes."),
+    gettext_noop("There is no image with this id."),
+    gettext_noop("The file carries no parameters that are known here."),
+    gettext_noop("The file names no prompt, without which there is no request."),
+    # Jobs that can't be taken, or failed
+    gettext_noop("You have %(count)s jobs queued or running, which is your limit; wait for some to end."),
+    gettext_noop("The queue is full; try again later."),
+    gettext_noop("No worker is alive to run jobs."),
+    gettext_noop("The job ended without a result; the log has more."),
+    gettext_noop("The job failed; the log has the reason under its id."),
+    gettext_noop("The disk is full; the pictures could not be kept."),
+    gettext_noop("The disk is full; the picture could not be kept."),
+    gettext_noop("The disk is full; the enlarged picture could not be kept."),
+    gettext_noop("The disk is full; the map could not be kept."),
+    gettext_noop("This model has no CLIP layers to skip."),
+    gettext_noop("The prompt's weights are too large, or cancel out."),
+    gettext_noop("This scheduler takes at most %(most)s steps with this model."),
+    gettext_noop("%(model)s can't be loaded: its files don't fit together."),
+    gettext_noop("The %(device)s device ran out of memory with %(model)s."),
+    gettext_noop("The model gave a picture with values that are not numbers."),
+    gettext_noop("All cells were cancelled."),
+)
+PLACEHOLDER = re.compile(r"%\\\((\w+)\\\)s")
+"""As `re.escape` leaves it."""
+
+
+def in_language(text: object) -> str:
+    """Of several sentences each one; unknown ones stay as they are."""
+    said = str(text)
+    if not said or (get_language() or "en") == "en":
+        return said
+    return whole_in_language(said) or " ".join(whole_in_language(one) or one for one in re.split(r"(?<=[.!?]) ", said))
+
+
+def whole_in_language(said: str) -> str:
+    """Empty for what is not listed."""
+    if said in SENTENCES:
+        return gettext(said)
+    for sentence, pattern in patterns():
+        if match := pattern.fullmatch(said):
+            return gettext(sentence) % match.groupdict()
+    return ""
+
+
+@cache
+def patterns() -> list[tuple[str, re.Pattern[str]]]:
+    return [(one, re.compile(PLACEHOLDER.sub(r"(?P<\1>.+?)", re.escape(one)))) for one in SENTENCES if "%(" in one]
