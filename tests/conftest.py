@@ -19,9 +19,8 @@ import django
 from django.conf import settings
 
 django.setup()  # here, since the conftests of folders import models
-settings.PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.MD5PasswordHasher"
-]  # Django's own takes 0.4 s for each user, on purpose
+# Django's own hasher takes 0.4 s for each user, on purpose.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 from tests import emptying, scheduling
 

@@ -139,7 +139,7 @@ document.addEventListener("mousedown", (event) => { if (event.target.closest("[d
 /** Where a part of the answer is selected, that part is the prompt (make.js takes it up); else the link says which answer. */
 function makeSelected(event, link) {
   const selection = getSelection(), words = String(selection).trim();
-  if (!words || !link.closest(".answer").contains(selection.anchorNode)) return;
+  if (!words || !link.closest(".turn").contains(selection.anchorNode)) return;
   event.preventDefault();
   sessionStorage.setItem("darkroom:prompt", words.slice(0, LONGEST_PROMPT));
   location.assign("/");
