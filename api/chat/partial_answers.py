@@ -40,7 +40,7 @@ def keep_stopped_answer(job: Job) -> Message | None:
         if not text:
             return None
         answer = add_message(
-            conversation, job, answer_turn(text), position=question.position + 1, parent=question, active=question.active,
+            conversation, job, answer_turn({"text": text}), position=question.position + 1, parent=question, active=question.active,
             model_id=job.model_id, backend=job.params["backend"], finish_reason=STOPPED,
         )  # fmt: skip
         Conversation.objects.filter(pk=conversation.pk).update(digest=digest_of(conversation), updated_at=Now())

@@ -16,7 +16,8 @@ from api.jobs.admin.detail import readable
 from api.json_types import JsonObject
 from api.problems import field_errors
 from api.strict import parse_json_text
-from api.studio.forms import Input, PromptForm, choices_of, form_fields, make_input
+from api.studio.forms import PromptForm
+from api.studio.inputs import Input
 
 NUMBER = re.compile(r"[+-]?(?:\d+|\d*\.\d+)")
 NOT_IN_GRID = tuple(NO_AXIS - {"image", "mask"})
@@ -63,16 +64,15 @@ class VariantsForm:
     @property
     def parameters(self) -> list[Parameter]:
         prompt_form = PromptForm()
-        plain = [one for one in form_fields() if one.name not in (*OWN_AXES, *NOT_IN_GRID, "lenient_prompts")]
+        plain = [one for one in prompt_form.fields() if one.name not in (*OWN_AXES, *NOT_IN_GRID, "lenient_prompts")]
         found = []
         for one in plain:
-            shown = make_input(one, prompt_form)
-            found.append(
-                Parameter(one.name, shown.label, hint_of(shown), [value for value, _words in choices_of(one) if value])
-            )
-        names = [Parameter("model_id", _("Model"), "", [model.id for model in prompt_form.models])]
+            shown = prompt_form.input_of(one)
+            names = [value for value, _words in shown.choices if value]
+            found.append(Parameter(one.name, shown.label, hint_of(shown), names))
+        models = [Parameter("model_id", _("Model"), "", [model.id for model in prompt_form.models])]
         nested = [Parameter(*place, "-2 – 2", ()) for name, place in NESTED.items() if self.base.get(name)]
-        return [one for one in found if one.name != "model_id"] + names + nested
+        return [one for one in found if one.name != "model_id"] + models + nested
 
     @property
     def slots(self) -> list[tuple[str, object]]:
@@ -81,7 +81,7 @@ class VariantsForm:
 
 def hint_of(shown: Input) -> object:
     if shown.type == "number":
-        return f"{shown.minimum:g} – {shown.maximum:g}"
+        return f"{shown.minimum} – {shown.maximum}"
     return _("A semicolon stands between texts.") if shown.type == "text" else ""
 
 

@@ -19,7 +19,7 @@ from api.jobs.api.submission import submit
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.studio.access import for_people, is_part
-from api.studio.forms import form_of, read_form, request_of
+from api.studio.forms import form_of, read_form
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
 from api.studio.variants.form import NOTHING_VARIED, VariantsForm, read_variants, variants_of_grid, variants_of_request
@@ -34,7 +34,7 @@ def variants(request: HttpRequest, principal: Principal) -> HttpResponse:
     """The form; a POST brings what the prompt box has, finished or not."""
     if request.method == "POST":
         form, _serializer = read_form(request.POST, principal)
-        request.session[DRAFT] = request_of(form)
+        request.session[DRAFT] = form.request()
         if is_part(request):
             return HttpResponse(headers={"HX-Redirect": reverse("studio-variants")})
         return HttpResponseRedirect(reverse("studio-variants"))
@@ -45,7 +45,7 @@ def first_form(request: HttpRequest, principal: Principal) -> VariantsForm:
     """Filled in with what made a picture (`again`), with what a job was asked (`job`), or with what the prompt box had."""
     if image := find_image(principal, request.GET.get("again", "")):
         prompt_form = form_of(image, keep_seed=True)
-        return variants_of_request(numbered(request_of(prompt_form)), f"?again={image.pk}")
+        return variants_of_request(numbered(prompt_form.request()), f"?again={image.pk}")
     job_id = parse_id(request.GET.get("job", ""))
     kinds = (*FORM_KINDS, GridSpec.kind)
     job = visible_to(principal, Job.objects.filter(pk=job_id, kind__in=kinds)).first() if job_id else None
