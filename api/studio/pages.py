@@ -25,8 +25,8 @@ PAGES = (
     Page(_("Make"), "studio", "m", _("make a picture")),
     Page(_("Edit"), "studio-edit", "e", _("edit a picture")),
     Page(_("Gallery"), "studio-gallery", "g", _("gallery")),
-    Page(_("Look"), "studio-look", "l", _("look at a picture: layout, things, text, hazards")),
-    Page(_("Queue"), "studio-queue", "q", _("the queue and the machines")),
     Page(_("Compare"), "studio-compare", "c", _("compare pictures")),
     Page(_("Chat"), "studio-chat", "h", _("chat")),
+    Page(_("Look"), "studio-look", "l", _("look at a picture: layout, things, text, hazards")),
+    Page(_("Queue"), "studio-queue", "q", _("the queue and the machines")),
 )

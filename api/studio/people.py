@@ -12,7 +12,7 @@ from api.access.scopes import SUBMIT
 class Person:
     principal: Principal
     may_use_admin: bool
-    """Has an account there, and is logged in with it."""
+    """Is logged in with an account there; or is this machine itself, whose owner has one."""
 
     @property
     def name(self) -> str:
@@ -34,7 +34,7 @@ class Person:
 
 def greet(request: HttpRequest, principal: Principal) -> None:
     """Remembers for the templates who the request comes from."""
-    request.studio_person = Person(principal, uses_admin(request))  # type: ignore[attr-defined]
+    request.studio_person = Person(principal, principal == LOCAL or uses_admin(request))  # type: ignore[attr-defined]
 
 
 def uses_admin(request: HttpRequest) -> bool:
