@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright import sync_api
@@ -90,9 +91,12 @@ def test_stars_favourites_and_tags_by_keys_alone(gallery: sync_api.Page, server:
     gallery.keyboard.press("t")
     gallery.keyboard.type("by keys")
     gallery.keyboard.press("Enter")
-    gallery.wait_for_function("() => document.querySelector('#notices')?.textContent.includes('2 pictures were changed')")
-    found = server.client.get("/api/images/?tag=by keys").json()["results"]
-    assert [(image["rating"], image["favourite"]) for image in found] == [(4, True)] * 2
+    server.wait_until(lambda: len(tagged(server)) == 2, "both have the tag")
+    assert [(image["rating"], image["favourite"]) for image in tagged(server)] == [(4, True)] * 2
+
+
+def tagged(server: LiveServer) -> list[dict[str, Any]]:
+    return server.client.get("/api/images/?tag=by keys").json()["results"]  # type: ignore[no-any-return]
 
 
 def test_many_are_chosen_by_mouse_and_deleted_with_undo(gallery: sync_api.Page, server: LiveServer) -> None:
