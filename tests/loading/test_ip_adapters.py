@@ -122,7 +122,8 @@ def test_one_file_needs_no_configuration(encoder: Path, tmp_path: Path) -> None:
     picture = Image.effect_noise((60, 40), 80).convert("RGB")
     reference = build_image_encoder(entry_of(encoder, "image-encoder"), encoder, DEVICE)
     for states in (False, True):
-        assert torch.equal(*(one.read(picture, states=states, guided=True) for one in (built, reference)))
+        ours, theirs = (one.read(picture, states=states, guided=True) for one in (built, reference))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)  # where the weights lie in memory decides the last bits
 
 
 @pytest.mark.parametrize(
