@@ -142,7 +142,7 @@ def test_the_colours_are_chosen_and_stay(page: sync_api.Page) -> None:
 
 def test_the_keys_are_shown_and_lead_on(page: sync_api.Page) -> None:
     page.goto("/studio/gallery/")
-    page.wait_for_selector("#grid .tile img")
+    page.wait_for_selector("#grid .tile canvas")
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")
