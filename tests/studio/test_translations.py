@@ -26,7 +26,7 @@ SCRIPTS = [path for path in (ROOT / "api/studio/static/studio").rglob("*.js") if
 PYTHON = [
     path for path in (ROOT / "api/studio").rglob("*.py") if path.name not in ("dashboard.py", "charts.py", "translations.py")
 ]
-NAMES = {"Darkroom", "API", "Ctrl", "Shift", "Enter", "Del", "Esc"}
+NAMES = {"Darkroom", "API", "drk", "Ctrl", "Shift", "Enter", "Del", "Esc"}
 READ = {"title", "alt", "placeholder", "aria-label"}
 """Attributes that people read or hear."""
 WORD = re.compile(r"[A-Za-z]{2,}")
