@@ -153,7 +153,7 @@ def test_a_key_that_may_only_look_gets_no_buttons() -> None:
     make_worker()
     page = shown(browser, PAGE)
     assert "may only look" in page
-    assert page.count('method="post"') == 1  # to log out
+    assert page.count('method="post"') == 2  # the language, and to log out
 
 
 def test_the_page_is_as_cheap_with_ten_thousand_rows() -> None:
@@ -241,7 +241,7 @@ def test_models_are_told_with_their_licence_and_whether_they_are_here(here: Clie
     page = shown(here, "/studio/queue/models", model="sdxl-base")
     assert "Fetching 2 of 9" in page
     assert "Download and load" not in page.split("model-sdxl-base-10")[1].split("</li>")[0]  # it is on its way
-    page = shown(here, "/studio/queue/models", model="flux.1-dev")
+    page = shown(here, "/studio/queue/models", model="flux.1-schnell")
     assert "its licence must be accepted on the hub" in page
     assert "Download and load" in page
     assert "No model is called that." in shown(here, "/studio/queue/models", model="no such model")
