@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from api.jobs.identifiers import uuid7
 from api.jobs.states import ACTIVE, FINAL, Status
@@ -181,11 +182,11 @@ class Worker(models.Model):
     """A process that runs models, and what it says of itself: the only source of what web pages show of devices and models."""
 
     class State(models.TextChoices):
-        STARTING = "starting"
-        IDLE = "idle"
-        LOADING = "loading"
-        BUSY = "busy"
-        STOPPED = "stopped"
+        STARTING = "starting", _("Starting")
+        IDLE = "idle", _("Idle")
+        LOADING = "loading", _("Loading")
+        BUSY = "busy", _("Busy")
+        STOPPED = "stopped", _("Stopped")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     hostname = models.CharField(max_length=255)

@@ -16,6 +16,7 @@ from api.access.principals import Principal, principal_of
 from api.access.scopes import READ, SUBMIT
 from api.problems import answer
 from api.studio.people import greet
+from api.studio.sentences import in_language
 
 View = Callable[Concatenate[HttpRequest, Principal, ...], HttpResponse]
 
@@ -31,7 +32,7 @@ def for_people(scope: str) -> Callable[[View], Callable[..., HttpResponse]]:
             except NotAuthenticated:
                 return to_login(request)
             except Refused as error:
-                return refuse(request, str(error.detail))
+                return refuse(request, in_language(error.detail))
             if not principal.may(scope):
                 return refuse(request, lacking(scope))
             greet(request, principal)

@@ -14,6 +14,8 @@ from api.jobs.admin.tools import seconds_text
 from api.jobs.kinds import shown_params
 from api.jobs.models import Job
 from api.studio.found.pictures import is_tall
+from api.studio.gallery.picture import LABELS
+from api.studio.inputs import LABELS as INPUT_LABELS
 from api.studio.looking.looks import BY_KIND
 
 MOST_RELATED, MOST_PICTURES = 60, 24
@@ -104,4 +106,6 @@ def says(value: object) -> bool:
 
 
 def words_of(name: str) -> str:
-    return name.replace("_", " ")
+    """As other pages call it."""
+    label = str(LABELS.get(name) or INPUT_LABELS.get(name) or name.replace("_", " "))
+    return label if name in LABELS else label[:1].lower() + label[1:]

@@ -18,6 +18,7 @@ from api.access.scopes import READ
 from api.access.services import find_active_key, note_use
 from api.access.sessions import log_in_with_key
 from api.problems import answer
+from api.studio.sentences import in_language
 
 
 @sensitive_post_parameters("key", "password")
@@ -31,7 +32,7 @@ def login_page(request: HttpRequest) -> HttpResponse:
     except NotAuthenticated:
         return log_in(request, after) if request.method == "POST" else show(request, after)
     except Refused as error:
-        return answer(request, 403, "permission_denied", str(error.detail))
+        return answer(request, 403, "permission_denied", in_language(error.detail))
     return HttpResponseRedirect(after)
 
 

@@ -123,7 +123,11 @@ def test_no_state_has_a_grave_fault(visitor: Visitor, server: LiveServer) -> Non
     visitor.visit("/studio/gallery/", choose)
     visitor.visit("/studio/gallery/", open_picture)
     visitor.visit("/studio/gallery/?q=nothing-has-this")
-    visitor.visit(f"/studio/images/{newest(server, 'images')}/")
+    picture = newest(server, "images")
+    visitor.visit(f"/studio/images/{picture}/")
+    for page in ("edit", "look", "variants"):
+        visitor.visit(f"/studio/{page}/?{'again' if page == 'variants' else 'image'}={picture}")
+    visitor.visit("/studio/compare/taste/")
     visitor.visit(f"/studio/jobs/{newest(server, 'jobs')}/")
     visitor.visit("/studio/nowhere/")
     assert [fault for fault in visitor.faults if "404 (Not Found)" not in fault] == []

@@ -45,7 +45,7 @@ def test_what_was_asked_and_what_came_is_told_with_its_kin(here: Client) -> None
     for said in (
         "a red circle above",
         "blurry",
-        "guidance scale",
+        "guidance",
         "Its LoRA has no effect.",
         f"/api/images/{picture.pk}/file/",
     ):

@@ -153,7 +153,7 @@ def test_a_key_that_may_only_look_gets_no_buttons() -> None:
     make_worker()
     page = shown(browser, PAGE)
     assert "may only look" in page
-    assert page.count('method="post"') == 2  # to log out, and for another language
+    assert page.count('method="post"') == 2  # the language, and to log out
 
 
 def test_the_page_is_as_cheap_with_ten_thousand_rows() -> None:

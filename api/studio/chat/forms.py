@@ -28,6 +28,7 @@ from api.json_types import Json, JsonObject
 from api.problems import field_errors
 from api.specs import field_of
 from api.studio.chat.threads import find_turn
+from api.studio.sentences import in_language
 from api.system.selectors import is_available
 
 SETTINGS = ("model", "backend", "temperature", "max_tokens")
@@ -122,9 +123,9 @@ def ask(request: HttpRequest, principal: Principal, conversation: Conversation |
         form.pictures += [str(store(principal, file)) for file in request.FILES.getlist("files")]
         body = read_request(request, form, conversation)
     except InvalidImage as error:
-        form.errors["pictures"] = str(error.detail)
+        form.errors["pictures"] = in_language(error.detail)
     except (DarkroomError, DiskFull) as error:
-        form.errors["form"] = str(getattr(error, "detail", error))
+        form.errors["form"] = in_language(getattr(error, "detail", error))
     return form, None if form.errors else submit_form(form, body, principal)
 
 
@@ -179,7 +180,7 @@ def submit_form(form: ChatForm, body: JsonObject, principal: Principal) -> Job |
             return submit(serializer.resolve(), principal=principal, source="studio")
         form.errors = read_errors(serializer.errors)
     except (DarkroomError, DiskFull) as problem:
-        form.errors["form"] = str(getattr(problem, "detail", problem))
+        form.errors["form"] = in_language(getattr(problem, "detail", problem))
     return None
 
 
@@ -190,5 +191,5 @@ def read_errors(errors: object) -> dict[str, str]:
         name = error["field"].partition(".")[0]
         place = "pictures" if "image_url" in error["field"] else {"messages": "text"}.get(name, name)
         place = place if place in PLACES else "form"
-        texts[place] = " ".join(filter(None, [texts.get(place), error["detail"]]))
+        texts[place] = " ".join(filter(None, [texts.get(place), in_language(error["detail"])]))
     return texts

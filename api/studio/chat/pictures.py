@@ -16,6 +16,7 @@ from api.studio.chat.forms import store
 from api.studio.gallery.pages import find_page, read_place
 from api.studio.gallery.query import read_query
 from api.studio.job_views import refuse
+from api.studio.sentences import in_language
 
 
 @require_POST
@@ -28,7 +29,7 @@ def upload(request: HttpRequest, principal: Principal) -> HttpResponse:
     try:
         return JsonResponse({"id": str(store(principal, file))})
     except InvalidImage as error:
-        return refuse(str(error.detail))
+        return refuse(in_language(error.detail))
     except DiskFull as error:
         return refuse(str(error))
 

@@ -25,6 +25,7 @@ from api.studio.chat.forms import ChatForm, ask, form_of
 from api.studio.chat.pictures import known_pictures
 from api.studio.chat.threads import read_thread
 from api.studio.job_views import refuse
+from api.studio.sentences import in_language
 
 LONGEST_TITLE = 80
 MOST_DELETED = 200
@@ -138,7 +139,7 @@ def branch(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpRes
     try:
         activate_branch(message)
     except DarkroomError as problem:
-        return refuse(problem.detail)
+        return refuse(in_language(problem.detail))
     if not is_part(request):
         return HttpResponseRedirect(reverse("studio-chat-conversation", args=[id]))
     return render(request, "studio/chat/thread.html", thread_context(request, principal, found))
@@ -175,7 +176,7 @@ def delete(request: HttpRequest, principal: Principal) -> HttpResponse:
         try:
             delete_conversation(conversation=found)
         except DarkroomError as problem:
-            refusals.append(problem.detail)
+            refusals.append(in_language(problem.detail))
     if is_part(request):
         return refuse(refusals[0]) if refusals else HttpResponse()
     for text in refusals[:1]:

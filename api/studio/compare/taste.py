@@ -23,6 +23,7 @@ from api.studio.access import for_people, is_part
 from api.studio.compare.learned import learned_context
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import cards_to_show, job_context
+from api.studio.sentences import in_language
 from api.studio.views import parse_id
 
 ON = "images"
@@ -108,7 +109,7 @@ def train(request: HttpRequest, principal: Principal) -> HttpResponse:
         serializer.is_valid(raise_exception=True)
         job = submit(serializer.resolve(), principal=principal, source="studio")
     except ValidationError as error:
-        return refuse(request, principal, " ".join(one["detail"] for one in field_errors(error.detail)))
+        return refuse(request, principal, " ".join(in_language(one["detail"]) for one in field_errors(error.detail)))
     except (DarkroomError, DiskFull) as problem:
         return refuse(request, principal, str(problem))
     return render(request, "studio/job.html", job_context(job, is_streamed=True)) if is_part(request) else to_job(job)

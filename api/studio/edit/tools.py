@@ -12,6 +12,7 @@ from api.images.upscaling.serializers import UpscaleSerializer
 from api.jobs.api.webhook_field import JobRequest
 from api.problems import field_errors
 from api.strict import parse_json_text
+from api.studio.sentences import in_language
 from api.studio.submitting import Request
 from api.vision.cutout.serializers import CutoutSerializer
 
@@ -56,7 +57,7 @@ class ToolForm:
             return cast(Request, serializer)
         for error in field_errors(serializer.errors):
             name = error["field"].partition(".")[0]
-            self.errors[name if name in self.tool.fields else "form"] = error["detail"]
+            self.errors[name if name in self.tool.fields else "form"] = in_language(error["detail"])
         return None
 
 

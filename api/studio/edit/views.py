@@ -27,6 +27,7 @@ from api.studio.edit.tools import TOOLS, ToolForm
 from api.studio.forms import PromptForm
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import EDIT_KINDS, cards_to_show, job_context
+from api.studio.sentences import in_language
 from api.studio.submitting import submit_or_say
 from api.studio.views import parse_id, server_state_context
 
@@ -85,7 +86,9 @@ def upload(request: HttpRequest, principal: Principal) -> HttpResponse:
     try:
         image = keep(request, principal)
     except ValidationError as error:
-        return refuse_upload(request, principal, " ".join(one["detail"] for one in field_errors(error.detail)), 422)
+        return refuse_upload(
+            request, principal, " ".join(in_language(one["detail"]) for one in field_errors(error.detail)), 422
+        )
     except (DarkroomError, DiskFull) as problem:
         return refuse_upload(request, principal, str(problem), getattr(problem, "status", 507))
     address = f"{reverse('studio-edit')}?image={image.pk}"

@@ -19,6 +19,7 @@ from api.jobs.api.submission import submit
 from api.jobs.models import Job
 from api.problems import field_errors
 from api.studio.looking.looks import LOOKS, Look, LookRequest
+from api.studio.sentences import in_language
 from api.vision.ocr.models import describe_languages
 
 REMEMBERED = "look"
@@ -121,7 +122,7 @@ def read_request(item: Look, form: LookForm, image: StoredFile, principal: Princ
         form.errors[item.name] = " ".join(dict.fromkeys(said(field_errors(error.detail))))
         return None
     except DarkroomError as error:
-        form.errors[item.name] = error.detail
+        form.errors[item.name] = in_language(error.detail)
         return None
     return serializer
 
@@ -136,4 +137,4 @@ def submit_look(item: Look, serializer: Any, form: LookForm, principal: Principa
 
 
 def said(errors: Iterable[Any]) -> Iterable[str]:
-    return (error["detail"] for error in errors)
+    return (in_language(error["detail"]) for error in errors)

@@ -23,6 +23,7 @@ from api.problems import field_errors
 from api.scoring.serializers import ScoreSerializer
 from api.scoring.spec import ScoreSpec
 from api.studio.offered_models import CACHE_SECONDS, OfferedModel, describe
+from api.studio.sentences import in_language
 from api.vision.detection import DETECTION, OPEN_VOCABULARY
 from api.vision.hazard_spec import HazardSpec
 from api.vision.hazard_views import HazardSerializer
@@ -117,9 +118,9 @@ def blindness() -> str:
     try:
         selection = select(None, "auto")
     except DarkroomError as error:
-        return error.detail
+        return in_language(error.detail)
     except ValidationError as error:
-        return " ".join(one["detail"] for one in field_errors(error.detail))
+        return " ".join(in_language(one["detail"]) for one in field_errors(error.detail))
     if selection.accepts_images:
         return ""
     return _("The chat model %(model)s reads text only. Choose one that sees pictures.") % {"model": selection.model}

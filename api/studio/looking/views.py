@@ -23,6 +23,7 @@ from api.studio.found.pictures import is_tall
 from api.studio.job_views import DISMISSED
 from api.studio.looking.earlier import looked_at_before, looks_at
 from api.studio.looking.form import REMEMBERED, LookForm, ask, first_form, read_form
+from api.studio.sentences import in_language
 
 KEPT_SECONDS = 7 * 86_400
 """Of an upload that is not looked at; one that is stays as long as its jobs."""
@@ -71,7 +72,7 @@ def picture_of(request: HttpRequest, principal: Principal, form: LookForm) -> St
         serializer.is_valid(raise_exception=True)
         return serializer.save().file
     except ValidationError as error:
-        form.errors["picture"] = " ".join(one["detail"] for one in field_errors(error.detail))
+        form.errors["picture"] = " ".join(in_language(one["detail"]) for one in field_errors(error.detail))
     except (DarkroomError, DiskFull) as problem:
         form.errors["picture"] = str(getattr(problem, "detail", problem))
     return earlier

@@ -18,6 +18,7 @@ from api.problems import field_errors
 from api.strict import parse_json_text
 from api.studio.forms import PromptForm
 from api.studio.inputs import Input
+from api.studio.sentences import in_language
 
 NUMBER = re.compile(r"[+-]?(?:\d+|\d*\.\d+)")
 NOT_IN_GRID = tuple(NO_AXIS - {"image", "mask"})
@@ -159,7 +160,7 @@ def place_errors(errors: object, axis_places: Sequence[str]) -> dict[str, object
     """By the place on the page; what has none of its own is named."""
     texts: dict[str, Any] = {}
     for error in field_errors(errors):
-        name, detail = error["field"], error["detail"]
+        name, detail = error["field"], in_language(error["detail"])
         place = place_of(name, axis_places)
         if place == "form" and name.startswith("request."):
             detail = f"{name.removeprefix('request.')}: {detail}"

@@ -10,6 +10,7 @@ from api.images.grids.spec import GridAxis, GridSpec
 from api.images.models import GeneratedImage
 from api.jobs.kinds import read_spec
 from api.jobs.models import Job
+from api.studio.sentences import in_language
 
 
 def grid_context(job: Job) -> dict[str, object]:
@@ -53,7 +54,7 @@ def describe_cell(axes: Sequence[GridAxis], cell: Mapping[str, Any], here: set[u
         "y": box["ymin"],
         "width": box["xmax"] - box["xmin"],
         "height": box["ymax"] - box["ymin"],
-        "error": cell["error"]["detail"] if cell["error"] else "",
+        "error": in_language(cell["error"]["detail"]) if cell["error"] else "",
     }
 
 

@@ -22,6 +22,7 @@ from api.studio.access import for_people, is_part
 from api.studio.forms import form_of, read_form
 from api.studio.job_views import DISMISSED, to_job
 from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
+from api.studio.sentences import in_language
 from api.studio.variants.form import NOTHING_VARIED, VariantsForm, read_variants, variants_of_grid, variants_of_request
 from api.studio.views import DRAFT, find_image, parse_id
 
@@ -95,7 +96,7 @@ def estimate(request: HttpRequest, principal: Principal) -> HttpResponse:
         try:
             submission = serializer.resolve()
         except DarkroomError as problem:
-            form.errors["form"] = problem.detail
+            form.errors["form"] = in_language(problem.detail)
         else:
             assert isinstance(submission.spec, GridSpec)
             found = estimate_grid(submission.spec, submission.warnings)

@@ -72,6 +72,8 @@ function attach(id) {
 
 const detach = (id) => attached().querySelector(`[value="${CSS.escape(id)}"]`)?.closest("li").remove();
 
+const refuse = (file, reason) => notify([file.name, reason].join(": "), { isError: true, seconds: 10 });
+
 async function send(files) {
   const close = notify(text("readingFiles"), { seconds: 0 });
   for (const file of files) {
@@ -80,9 +82,9 @@ async function send(files) {
     try {
       const answer = await post(chat.dataset.upload, values);
       if (answer.ok) attach((await answer.json()).id);
-      else notify(`${file.name}: ${answer.status === 422 ? await answer.text() : text(answer.status === 413 ? "tooLarge" : "failed")}`, { isError: true, seconds: 10 });
+      else refuse(file, answer.status === 422 ? await answer.text() : text(answer.status === 413 ? "tooLarge" : "failed"));
     } catch {
-      notify(`${file.name}: ${text("lost")}`, { isError: true, seconds: 10 });
+      refuse(file, text("lost"));
     }
   }
   close();
