@@ -10,6 +10,7 @@ from api.images.edit_requests import idle_edits
 from api.images.few_steps import suggest_settings
 from api.images.ip_adapter.warnings import image_prompt_warnings
 from api.images.prompt_notation import describe_notation
+from api.images.prompt_syntax.extreme_weights import describe_weights
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
 from api.images.scheduler_presets import UNET_FAMILIES
@@ -58,6 +59,9 @@ def notation_warnings(syntax: str, prompt: str, negative_prompt: str, *, compose
         for field, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
             if sentence := describe_notation(field, text):
                 yield sentence
+    if syntax in (COMPEL, A1111):
+        for field, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+            yield from describe_weights(field, text, syntax)
     if syntax == A1111 and ((has_composition(prompt) and not composes) or has_composition(negative_prompt)):
         yield AND_IS_NOT_DONE
 

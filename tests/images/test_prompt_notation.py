@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.images.no_effect import notation_warnings
 from api.images.prompt_notation import describe_notation, find_notation
 
 
@@ -77,3 +78,20 @@ def test_the_sentence_stays_short() -> None:
     assert said.startswith("negative_prompt has ")
     assert said.endswith("[a], [b] and 2 more.")
     assert len(said) < 200
+
+
+@pytest.mark.parametrize(
+    ("syntax", "prompt", "words"),
+    [
+        ("compel", f"a circle{'+' * 500}", "circle has the weight 4.97e+20"),
+        ("compel", "(a)1e9 b", "1e9 is read as the weight 1 and the word e9"),
+        ("compel", "a (hill)30 at night", "hill has the weight 30"),
+        ("a1111", "a (hill:-40)", "hill has the weight -40"),
+        ("compel", "a (hill)1.5 and a lake++", ""),
+        ("a1111", "a (hill:1.5), ((lake))", ""),
+        ("plain", f"C{'+' * 500}", ""),
+    ],
+)
+def test_weights_that_make_no_picture_are_told(syntax: str, prompt: str, words: str) -> None:
+    said = " ".join(notation_warnings(syntax, prompt, "", composes=True))
+    assert words in said if words else said == ""
