@@ -69,7 +69,7 @@ class TonedView(SubmitView):
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "_kinds", {**kinds._kinds, Toned.name: Toned()})
-    monkeypatch.setattr(forms, "Txt2ImgSerializer", TonedSerializer)
+    monkeypatch.setattr(forms.PromptForm, "serializer_class", TonedSerializer)
 
 
 def read(**data: Any) -> TonedSerializer:
@@ -103,7 +103,7 @@ def test_the_openapi_document_has_it() -> None:
 
 def test_the_form_has_it() -> None:
     [tone] = [one for one in forms.PromptForm().inputs if one.name == "tone"]
-    assert (tone.label, tone.type, tone.minimum, tone.maximum, tone.placeholder) == ("Tone", "number", 0, 9, "2")
+    assert (tone.label, tone.type, tone.minimum, tone.maximum, tone.placeholder) == ("Tone", "number", "0", "9", "2")
 
 
 def test_the_row_has_it_and_its_params_show_it(job: Job) -> None:
