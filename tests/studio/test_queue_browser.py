@@ -12,7 +12,7 @@ from tests.live import LiveServer
 from tests.studio.browsers import MARKS, NARROW, keep_screenshot
 
 pytestmark = MARKS
-LONG = {"steps": 150, "num_images": 16}
+LONG = {"steps": 150, "num_images": 16, "width": 256, "height": 256}
 Keys = dict[str, str]
 REVOKE = (
     "from api.access.models import ApiKey; from django.utils import timezone; ApiKey.objects.update(revoked_at=timezone.now())"
