@@ -72,6 +72,25 @@ def test_pictures_go_along(sdk: openai.OpenAI) -> None:
 
 
 @pytest.mark.models
+def test_tools_and_their_results_go_along_and_calls_come_back(sdk: openai.OpenAI) -> None:
+    options: Any = {"model": "tiny-llama", "seed": 3, "temperature": 1, "max_tokens": 120, "parallel_tool_calls": False}
+    tools: Any = [{"type": "function", "function": {"name": "wait", "parameters": {
+        "type": "object", "properties": {"days": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["days"],
+        "additionalProperties": False,
+    }}}]  # fmt: skip
+    messages: list[Any] = ask("How long?")
+    choice = sdk.chat.completions.create(messages=messages, tools=tools, tool_choice="required", **options).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    [call] = choice.message.tool_calls or []
+    assert 1 <= json.loads(call.function.arguments)["days"] <= 9
+    messages += [choice.message.model_dump(), {"role": "tool", "tool_call_id": call.id, "content": "done"}]
+    named: Any = {"type": "function", "function": {"name": "wait"}}
+    with sdk.chat.completions.stream(messages=messages, tools=tools, tool_choice=named, **options) as stream:
+        again = stream.get_final_completion().choices[0]
+    assert [one.function.name for one in again.message.tool_calls or []] == ["wait"]
+
+
+@pytest.mark.models
 def test_several_are_read_at_once(sdk: openai.OpenAI) -> None:
     texts: list[str] = []
     readers = [

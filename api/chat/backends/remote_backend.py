@@ -138,7 +138,8 @@ class RemoteChat(threading.Thread):
 
     def on_call(self, index: int, choice: Completion, piece: Any) -> None:
         """The next piece of a call; one that skips a number has no place."""
-        name, arguments = piece.function.name or "", piece.function.arguments or "" if piece.function else ""
+        function = piece.function
+        name, arguments = (function.name or "", function.arguments or "") if function else ("", "")
         if piece.index == len(choice.calls) and name:
             choice.calls.append(WrittenCall(name))
             self.callbacks.on_call(index, piece.index, name, "")
