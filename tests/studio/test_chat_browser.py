@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -216,8 +217,13 @@ def test_conversations_are_searched_renamed_and_deleted_with_undo(page: sync_api
     expect(rows).to_have_count(1)
     page.locator(".chat-head").get_by_role("button", name="Delete").click()
     page.goto("/studio/chat/?q=zebras")  # who leaves has deleted it
+    server.wait_until(lambda: not kept(server, "zebras"), "the conversation is gone")
     page.reload()
     expect(page.locator("[data-conversation]")).to_have_count(0)
+
+
+def kept(server: LiveServer, words: str) -> list[dict[str, Any]]:
+    return server.client.get("/api/conversations/", params={"q": words}).json()["results"]  # type: ignore[no-any-return]
 
 
 def test_a_failure_says_why_and_is_tried_again(page: sync_api.Page, server: LiveServer, model: ScriptedChat) -> None:
