@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from api.chat.overlap import overlap
+
 
 class StopFilter:
     """Withholds text that may turn out to be a stop string."""
@@ -34,11 +36,6 @@ class StopFilter:
         """The withheld text, at the end of the sequence."""
         text, self.pending = ("" if self.stopped else self.pending), ""
         return text
-
-
-def overlap(text: str, stop: str) -> int:
-    """The number of characters at the end of `text` that are the start of `stop`."""
-    return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)
 
 
 class Detokenizer:

@@ -9,6 +9,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
+from api.chat.overlap import overlap
 from api.chat.tools.formats import Block, ToolFormat
 from api.chat.tools.gemma import read_gemma_call
 
@@ -274,8 +275,3 @@ def read_json(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
-
-
-def overlap(text: str, marker: str) -> int:
-    """The number of characters at the end of `text` that are the start of `marker`."""
-    return next((size for size in range(min(len(text), len(marker) - 1), 0, -1) if text.endswith(marker[:size])), 0)
