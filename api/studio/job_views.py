@@ -37,6 +37,16 @@ def to_job(job: Job) -> HttpResponse:
     return HttpResponseRedirect(reverse("studio-job", args=[job.pk]))
 
 
+def answer_form(request: HttpRequest, job: Job | None, form: object) -> HttpResponse:
+    """To a form that was sent: its job; or, for a part of a page, the form's errors. A whole page without a job is its view's to render."""
+    if job is not None and not is_part(request):
+        return to_job(job)
+    response = render(request, "studio/generated.html", {"form": form, **(job_context(job, is_streamed=True) if job else {})})
+    if job is None:
+        response["HX-Reswap"] = "none"  # only the errors, which find their own places
+    return response
+
+
 @require_safe
 @for_people(READ)
 def job_page(request: HttpRequest, principal: Principal, id: uuid.UUID) -> HttpResponse:

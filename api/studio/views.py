@@ -23,8 +23,8 @@ from api.problems import field_errors
 from api.scoring.spec import LONGEST_BACKEND
 from api.studio.access import for_people, is_part
 from api.studio.forms import PromptForm, form_of, form_of_request, read_form
-from api.studio.job_views import DISMISSED, to_job
-from api.studio.jobs import FORM_KINDS, cards_to_show, job_context
+from api.studio.job_views import DISMISSED, answer_form
+from api.studio.jobs import FORM_KINDS, cards_to_show
 from api.studio.sentences import in_language
 from api.studio.submitting import submit_or_say
 from api.system.selectors import readiness
@@ -132,12 +132,9 @@ def generate(request: HttpRequest, principal: Principal) -> HttpResponse:
     job = None
     if serializer is not None:
         job, form.errors["form"] = submit_or_say(serializer, principal)
-    if not is_part(request):
-        return to_job(job) if job else render_index(request, principal, form, 422)
-    response = render(request, "studio/generated.html", {"form": form, **(job_context(job, is_streamed=True) if job else {})})
-    if job is None:
-        response["HX-Reswap"] = "none"  # only the errors, which find their own places
-    return response
+    if job is None and not is_part(request):
+        return render_index(request, principal, form, 422)
+    return answer_form(request, job, form)
 
 
 @require_safe

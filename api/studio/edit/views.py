@@ -24,9 +24,8 @@ from api.studio.edit.forms import EditForm, form_for, form_of_job, read_edit_for
 from api.studio.edit.offers import cutters, prompted, upscalers, why_no_controlnet
 from api.studio.edit.sources import find_row, find_source, offered_pictures, result_cards
 from api.studio.edit.tools import TOOLS, ToolForm
-from api.studio.forms import PromptForm
-from api.studio.job_views import DISMISSED, to_job
-from api.studio.jobs import EDIT_KINDS, cards_to_show, job_context
+from api.studio.job_views import DISMISSED, answer_form
+from api.studio.jobs import EDIT_KINDS, cards_to_show
 from api.studio.sentences import in_language
 from api.studio.submitting import submit_or_say
 from api.studio.views import parse_id, server_state_context
@@ -121,7 +120,7 @@ def paint(request: HttpRequest, principal: Principal) -> HttpResponse:
         job, form.errors["form"] = submit_or_say(serializer, principal)
     if job is None and not is_part(request):
         return render_edit(request, principal, form, status=422)
-    return answer(request, job, form)
+    return answer_form(request, job, form)
 
 
 @require_POST
@@ -136,7 +135,7 @@ def use_tool(request: HttpRequest, principal: Principal, tool: str) -> HttpRespo
     if job is None and not is_part(request):
         page = form_for(None, request.POST.get("image", ""))
         return render_edit(request, principal, page, {tool: form}, status=422)
-    return answer(request, job, form)
+    return answer_form(request, job, form)
 
 
 def read_values(tool: str, data: Mapping[str, Any]) -> dict[str, str]:
@@ -146,15 +145,6 @@ def read_values(tool: str, data: Mapping[str, Any]) -> dict[str, str]:
         how, _colon, kind = data.get("control_use", "").partition(":")
         values |= {"image": data.get("control_image") or values["image"], "kind": kind if how == "preprocessor" else ""}
     return values
-
-
-def answer(request: HttpRequest, job: Job | None, form: PromptForm | ToolForm) -> HttpResponse:
-    if job is not None and not is_part(request):
-        return to_job(job)
-    response = render(request, "studio/generated.html", {"form": form, **(job_context(job, is_streamed=True) if job else {})})
-    if job is None:
-        response["HX-Reswap"] = "none"  # only the errors, which find their own places
-    return response
 
 
 @require_POST
