@@ -94,6 +94,15 @@ def scheduler_names(family: str) -> tuple[str, ...]:
     return tuple(name for name, preset in SCHEDULERS.items() if preset.fits(family))
 
 
+def scheduler_of_class(class_name: str) -> str | None:
+    """The plainest scheduler of a class of diffusers', such as euler_a for EulerAncestralDiscreteScheduler."""
+    if not class_name:
+        return None
+    return next(
+        (name for name, preset in SCHEDULERS.items() if class_name in (preset.class_name, preset.flow_class_name)), None
+    )
+
+
 def most_steps(name: str | None) -> int:
     """How many steps a request with this scheduler may ask for; None is the model's own."""
     return SCHEDULERS[name].max_steps if name else MOST_STEPS

@@ -61,7 +61,14 @@ def newest_job(server: LiveServer) -> dict[str, Any]:
 
 def test_a_text_becomes_a_picture(server: LiveServer) -> None:
     picture = client(server, "text-to-image").text_to_image(
-        "a red circle", negative_prompt="blurry", width=96, height=128, guidance_scale=4.5, seed=7, scheduler="euler", **FEW
+        "a red circle",
+        negative_prompt="blurry",
+        width=96,
+        height=128,
+        guidance_scale=4.5,
+        seed=7,
+        scheduler="EulerDiscreteScheduler",
+        **FEW,
     )
     job = newest_job(server)
     assert (picture.format, picture.size) == ("PNG", (96, 128))

@@ -89,8 +89,8 @@ def sd_models(principal: Principal) -> list[JsonObject]:
 
 
 def nothing(principal: Principal) -> list[JsonObject]:
-    """Of kinds that can't be chosen here: VAEs and text encoders (a model brings its own, or has one beside it), hypernetworks, and what
-    restores faces.
+    """Of kinds that can't be chosen here: VAEs and text encoders (a model brings its own, or has one beside it), hypernetworks, what
+    restores faces, and extensions.
     """
     return []
 

@@ -20,6 +20,7 @@ LISTS = {
     "embeddings": lists.embeddings,
     "hypernetworks": lists.nothing,
     "face-restorers": lists.nothing,
+    "extensions": lists.nothing,
     "realesrgan-models": lists.realesrgan_models,
     "prompt-styles": lists.prompt_styles,
     "scripts": lists.scripts,

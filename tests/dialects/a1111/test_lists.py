@@ -47,7 +47,7 @@ def test_each_is_a_list(client: Client, name: str) -> None:
     assert isinstance(get(client, name), list)
 
 
-@pytest.mark.parametrize("name", ["sd-vae", "sd-modules", "hypernetworks", "face-restorers"])
+@pytest.mark.parametrize("name", ["sd-vae", "sd-modules", "hypernetworks", "face-restorers", "extensions"])
 def test_what_no_request_can_choose_is_not_offered(client: Client, name: str) -> None:
     assert get(client, name) == []
 

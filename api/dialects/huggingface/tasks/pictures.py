@@ -15,6 +15,7 @@ from api.files.formats import FORMATS
 from api.files.models import StoredFile
 from api.files.services import read_file
 from api.images.prompt_requests import LENIENT
+from api.images.scheduler_presets import scheduler_of_class
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer
 from api.images.spec import TEXT_TO_IMAGE
 from api.images.upscaling.serializers import UpscaleSerializer
@@ -44,6 +45,9 @@ class MakesPictures(Task):
         if fields.get("num_images") not in (None, 1):
             detail = "This address answers with one picture; POST /api/txt2img/ makes several."
             raise ValidationError({f"{PARAMETERS}.num_images": [detail]}, code="unsupported")
+        scheduler = fields.get("scheduler")
+        if isinstance(scheduler, str):  # this API's clients name diffusers' classes
+            fields["scheduler"] = scheduler_of_class(scheduler) or scheduler
         return {"output_format": accepted_format(view), **fields}
 
     def render(self, view: Dialect, job: Job, body: Body) -> HttpResponse:
