@@ -11,6 +11,7 @@ import importlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from api.errors import DarkroomError
@@ -201,7 +202,13 @@ def _check_classes(index: JsonObject, model: str) -> None:
 
 
 def _has_class(library: str, class_name: str) -> bool:
-    return class_name.isidentifier() and class_name in dir(importlib.import_module(library))
+    return class_name.isidentifier() and class_name in _names_in(library)
+
+
+@cache
+def _names_in(library: str) -> frozenset[str]:
+    """transformers takes 0.2 s to list its names, and a pipeline has several of its classes."""
+    return frozenset(dir(importlib.import_module(library)))
 
 
 def _check_shards(index: JsonObject, model: str) -> None:
