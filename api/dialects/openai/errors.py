@@ -24,6 +24,7 @@ AT_FAULT = {
     "unknown_model": "model",
     "conversation_busy": "conversation",
     "unknown_class": "prompt",
+    "too_many_dimensions": "dimensions",
 }
 """The field that is to blame, by the code of a job's error."""
 
