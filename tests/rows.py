@@ -42,6 +42,7 @@ ANY_PARAMS: dict[str, Any] = {
     "image": NO_IMAGE,
     "images": [NO_IMAGE],
     "prompts": ["a lake"],
+    "input": [{"text": "a lake"}, {"image": NO_IMAGE}],
     "messages": [],
     "metadata": {},
     "model": "starter-vlm",

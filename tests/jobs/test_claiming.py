@@ -179,6 +179,7 @@ NEED_MODELS = [
     ("txt2img", {}),
     ("img2img", {}),
     ("clip_score", {}),
+    ("embedding", {}),
     ("layout_score", {"backend": "nima", "model_id": "starter-nima"}),
     ("layout_score", {"backend": "custom:seeing@1", "model_id": None}),
     ("train_scorer", {"name": "mine", "on": "images", "encoder": "starter-clip"}),
@@ -218,7 +219,7 @@ def test_a_worker_without_models_makes_pictures_where_another_server_has_the_mod
 
 def test_every_kind_of_the_server_says_which_of_its_jobs_need_models():
     ours = [get_kind(name) for name in kind_names() if type(get_kind(name)).__module__.startswith("api.")]
-    assert len(ours) == 15
+    assert len(ours) == 16
     assert [kind.name for kind in ours if type(kind).without_models is JobKind.without_models] == []
 
 

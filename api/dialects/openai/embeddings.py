@@ -25,7 +25,7 @@ from api.scoring.embeddings import vectors_of
 from api.strict import JsonParser
 from config.catalog import get_catalog
 
-BUILT_IN = re.compile(rf"text-embedding-[a-z0-9.-]+|{PLACEHOLDER_MODEL}")
+BUILT_IN = re.compile(r"text-embedding-[a-z0-9.-]+")
 """Models that clients name without being asked: the default model, unless the catalog has one of that name."""
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "truncate_prompt_tokens": (),
@@ -104,7 +104,12 @@ class EmbeddingsView(OpenAIDialect):
 
 def with_own_model(data: Any) -> Any:
     model = data.get("model") if isinstance(data, Mapping) else None
-    if isinstance(model, str) and (not model or BUILT_IN.fullmatch(model)) and not get_catalog().find_model(model):
+    if isinstance(model, str) and means_default(model):
         own: JsonObject = {**data, "model": None}
         return own
     return data
+
+
+def means_default(model: str) -> bool:
+    is_built_in = model in ("", PLACEHOLDER_MODEL) or BUILT_IN.fullmatch(model) is not None
+    return is_built_in and get_catalog().find_model(model) is None
