@@ -8,7 +8,6 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from api.files.fields import ImageInputField
 from api.files.job_serializers import FileJobSerializer
 from api.json_types import JsonObject
 from api.scoring.serializers import check_clip

@@ -60,7 +60,7 @@ def test_no_more_answers_are_written_than_there_are_slots(session: ChatSession) 
 
 def test_who_waits_for_a_slot_is_cancelled_at_once(session: ChatSession) -> None:
     step(session)
-    waiting = session.waiting[-1]
+    waiting = session.waiting[-1].run
     cancel_job(job=waiting.job)
     waiting.cancel_asked.set()  # as the lease keeper does
     step(session)

@@ -83,7 +83,8 @@ def test_every_form_of_a_text_and_a_picture_is_the_same_job(post: Callable[..., 
     for form in pictures:
         assert post({"input": form, "model": "text-embedding-3-small"}, PATH).json()["params"] == first
     as_text = {"input": "a lake", "priority": 0, "tools": [], "dimensions": None, "model": "dummy"}
-    texts = [post({"input": form}, PATH).json()["params"] for form in ({"text": "a lake", "image": None}, {"type": "text", "text": "a lake"})]
+    forms: list[Any] = [{"text": "a lake", "image": None}, {"type": "text", "text": "a lake"}]
+    texts = [post({"input": form}, PATH).json()["params"] for form in forms]
     assert texts == [post(as_text, PATH).json()["params"]] * 2
 
 

@@ -27,6 +27,7 @@ class TokenizerSpec:
     banned_token_ids: tuple[int, ...]
     """Tokens that are never sampled, such as image placeholders."""
     context_length: int
+    vocabulary: int
     sampling_defaults: dict[str, Any]
     """temperature, top_p and top_k for requests that set none."""
     grammar: Callable[[Sampling, ToolUse | None], Grammar | None]

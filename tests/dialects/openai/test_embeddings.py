@@ -29,9 +29,9 @@ def test_texts_and_pictures_have_vectors_whose_products_are_clip_scores(server: 
     floats = sdk.embeddings.create(model="starter-clip", input=asked, encoding_format="float")
     np.testing.assert_allclose([one.embedding for one in floats.data], found, atol=1e-9)
     body = {"images": [URL], "prompts": asked[::2]}
-    [scores] = server.live.client.post(
-        "/api/clip-score/", json=body, headers={"Authorization": f"Bearer {server.key}"}
-    ).json()["result"]["scores"]
+    [scores] = server.live.client.post("/api/clip-score/", json=body, headers={"Authorization": f"Bearer {server.key}"}).json()[
+        "result"
+    ]["scores"]
     np.testing.assert_allclose(found[[0, 2]] @ found[1], [score["clip_cosine"] for score in scores], atol=5e-3)
 
 
