@@ -234,6 +234,15 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),
+        Operation(
+            "POST",
+            "/v1/completions",
+            "Write on what was begun, as OpenAI's clients ask for it",
+            {
+                "A beginning": {"prompt": "A red circle", "max_tokens": 8},
+                "How likely a text is": {"prompt": "A red circle is", "max_tokens": 0, "echo": True, "logprobs": 1},
+            },
+        ),
         Operation("GET", "/v1/models", "List models that chat, make pictures or embed"),
         Operation("GET", "/v1/models/{model_id}", "Show a model that chats, makes pictures or embeds"),
         Operation(

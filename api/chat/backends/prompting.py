@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from transformers import BatchFeature
 
+from api.chat.backends.detokenizer import text_offsets
 from api.chat.backends.escaping import EscapingTokenizer, SpecialTokenEscaper
 from api.chat.backends.request import ChatRequest, PromptScores
 from api.chat.backends.sequence_groups import TEXT_DECODERS
@@ -70,7 +71,11 @@ def encode_raw(chat: ChatModel, request: ChatRequest, prompt: str | tuple[int, .
     else:
         ids = list(prompt)
         check_ids(chat, ids)
-    input_ids = torch.tensor([ids or [first_token(chat)]], dtype=torch.long)
+    ids = ids or [first_token(chat)]
+    if request.scores is not None:
+        skips_special = isinstance(prompt, str)  # those that the tokenizer has added
+        request.scores.offsets = text_offsets(chat.tokenizer.backend_tokenizer, ids, skips_special)
+    input_ids = torch.tensor([ids], dtype=torch.long)
     inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
     return Prompt(inputs, request.owner, request.scores, chat.tokenizer.backend_tokenizer)
 

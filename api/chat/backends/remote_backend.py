@@ -234,10 +234,10 @@ def raw_piece(part: Any) -> tuple[str, list[JsonObject]]:
     if not told or not told.tokens:
         return part.text or "", []
     tops = told.top_logprobs or [None] * len(told.tokens)
-    found = zip(told.tokens, told.token_logprobs or [], tops, strict=False)
+    found = zip(told.tokens, told.token_logprobs or [], tops, told.text_offset or [], strict=False)
     return part.text or "", [
-        {**token_entry(token, logprob), "top_logprobs": [token_entry(*one) for one in (top or {}).items()]}
-        for token, logprob, top in found
+        {**token_entry(token, logprob), "top_logprobs": [token_entry(*one) for one in (top or {}).items()], "offset": offset}
+        for token, logprob, top, offset in found
     ]
 
 

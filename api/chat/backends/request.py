@@ -71,6 +71,8 @@ class Sampling:
     n: int = 1
     logprobs: bool = False
     top_logprobs: int = 0
+    text_offsets: bool = False
+    """Whether the entry of each token also has `offset`: where its text begins in the answer."""
     schema: JsonObject | None = None
     """A JSON Schema that the answer fits; {} is any JSON object. None: free text."""
 
@@ -84,10 +86,12 @@ class PromptScores:
 
     top_logprobs: int = 0
     entries: dict[int, JsonObject] = field(default_factory=dict)
+    offsets: list[int] = field(default_factory=list)
+    """Where the text of each begins."""
 
     @property
     def in_order(self) -> list[JsonObject]:
-        return [entry for _, entry in sorted(self.entries.items())]
+        return [{**entry, "offset": self.offsets[place]} for place, entry in sorted(self.entries.items())]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,11 +64,13 @@ class PromptCallbacks:
             return
         if index not in self.begun:
             self.begun.add(index)
-            text, logprobs = self.echo + text if self.spec.max_tokens else self.echo, [*self.echoed_logprobs, *logprobs]
-        elif not self.spec.max_tokens:
-            return
-        told = logprobs if self.spec.logprobs is not None else []
-        self.gathering.callbacks.on_text(self.place * self.spec.choices_of_each + index, text, told)
+            self.tell(index, self.echo, self.echoed_logprobs)
+        if self.spec.max_tokens:
+            self.tell(index, text, self.moved(logprobs))
+
+    def tell(self, index: int, text: str, logprobs: list[JsonObject]) -> None:
+        if text or logprobs:
+            self.gathering.callbacks.on_text(self.place * self.spec.choices_of_each + index, text, logprobs)
 
     def on_call(self, index: int, number: int, name: str, arguments: str) -> None:
         raise AssertionError("A raw prompt has no tools.")
@@ -96,8 +98,13 @@ class PromptCallbacks:
         """As the client is told of it. Where it wanted no token, one was written, since a model can't but write."""
         if not self.spec.max_tokens:
             choice = Completion(finish_reason="length")
-        logprobs = [*self.echoed_logprobs, *choice.logprobs] if self.spec.logprobs is not None else []
-        return replace(choice, text=self.echo + choice.text, logprobs=logprobs)
+        return replace(choice, text=self.echo + choice.text, logprobs=[*self.echoed_logprobs, *self.moved(choice.logprobs)])
+
+    def moved(self, logprobs: list[JsonObject]) -> list[JsonObject]:
+        """Behind the echo; none where the client wants none, and they were for the choice of the best alone."""
+        if self.spec.logprobs is None:
+            return []
+        return [{**entry, "offset": len(self.echo) + entry["offset"]} for entry in logprobs]
 
 
 def likelihood(choice: Completion) -> float:
@@ -128,6 +135,7 @@ def prompt_requests(
             max_tokens=spec.max_tokens or 1,
             logprobs=spec.logprobs is not None or spec.candidates > spec.choices_of_each,
             top_logprobs=spec.logprobs or 0,
+            text_offsets=True,
         )
         text = prompt.text if prompt.tokens is None else prompt.tokens
         yield (

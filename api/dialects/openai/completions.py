@@ -88,7 +88,7 @@ class CompletionsView(OpenAIDialect):
     def render_error(self, problem: Problem) -> JsonObject:
         """What chats say of their messages is true of a prompt."""
         answer = render_error(problem)
-        if answer["error"]["param"] == "messages":
+        if answer["error"]["param"] == "messages" and not problem["errors"]:
             answer["error"]["param"] = "prompt"
         return answer
 
@@ -109,8 +109,7 @@ class CompletionStream(ChunkStream):
     def delta(  # type: ignore[override]
         self, index: int, content: JsonObject, *, logprobs: Any = None, finish_reason: str | None = None
     ) -> JsonObject:
-        text = content.get("content", "")
-        return choice_of(index, text, logprobs, finish_reason, offset=len(self.said.get(index, "")) - len(text))
+        return choice_of(index, content.get("content", ""), logprobs, finish_reason)
 
 
 def head(job: Job) -> JsonObject:
@@ -125,28 +124,17 @@ def head(job: Job) -> JsonObject:
     }
 
 
-def choice_of(index: int, text: str, entries: Any, finish_reason: str | None, *, offset: int = 0) -> JsonObject:
-    logprobs = older_logprobs(entries, text, offset) if entries else None
+def choice_of(index: int, text: str, entries: Any, finish_reason: str | None) -> JsonObject:
+    logprobs = older_logprobs(entries) if entries else None
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def older_logprobs(entries: list[JsonObject], text: str, offset: int) -> JsonObject:
-    """The form that completions have of what chats tell of each token. `offset`: of `text` in the whole."""
-    tops = [{one["token"]: one["logprob"] for one in entry["top_logprobs"]} or None for entry in entries]
+def older_logprobs(entries: list[JsonObject]) -> JsonObject:
+    """The form that completions have of what chats tell of each token. Of two that are written alike it has the likelier."""
+    tops = [{one["token"]: one["logprob"] for one in reversed(entry["top_logprobs"])} or None for entry in entries]
     return {
         "tokens": [entry["token"] for entry in entries],
         "token_logprobs": [entry["logprob"] for entry in entries],
         "top_logprobs": tops if any(tops) else None,
-        "text_offset": [offset + place for place in places_of([entry["token"] for entry in entries], text)],
+        "text_offset": [entry["offset"] for entry in entries],
     }
-
-
-def places_of(tokens: list[str], text: str) -> list[int]:
-    """Where each begins in the text. Some tokenizers leave out a token's leading space where they write it alone."""
-    places, end = [], 0
-    for token in tokens:
-        places.append(end)
-        gap = 1 if text[end : end + 1] == " " and not token.startswith(" ") else 0
-        if text.startswith(token, end + gap):
-            end += gap + len(token)
-    return places
