@@ -91,7 +91,7 @@ STOP: JsonObject = {
     "description": "The answer ends before the first of these that it would have.",
 }
 LOGIT_BIAS: JsonObject = {
-    "type": ["object", "null"],
+    "type": "object",
     "maxProperties": MOST_BIASES,
     "additionalProperties": {"type": "number", "minimum": -LARGEST_BIAS, "maximum": LARGEST_BIAS},
     "description": "By token id, as a text: what is added to the token's logit. -100 forbids a token, 100 makes it nearly certain.",

@@ -11,7 +11,7 @@ from typing import Protocol
 from django.conf import settings
 
 from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion
-from api.chat.completions.gathering import Callbacks, prompt_requests
+from api.chat.completions.gathering import Callbacks, ask_each_prompt
 from api.chat.completions.spec import CompletionSpec
 from api.chat.requests import chat_request_of
 from api.chat.spec import ChatSpec, WritingSpec
@@ -147,8 +147,8 @@ def requests_of(run: Run, callbacks: "JobCallbacks") -> Iterator[tuple[Callable[
     if isinstance(run.spec, ChatSpec):
         yield partial(chat_request_of, run.spec, run.owner_key), callbacks
     elif isinstance(run.spec, CompletionSpec):
-        for request, of_prompt in prompt_requests(run.spec, run.owner_key, callbacks):
-            yield (lambda request=request: request), of_prompt
+        for of_prompt in ask_each_prompt(run.spec, run.owner_key, callbacks):
+            yield of_prompt.make_request, of_prompt
 
 
 class JobCallbacks:

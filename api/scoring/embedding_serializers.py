@@ -22,30 +22,28 @@ TOKENS = (
     "Token ids can't be read here: they are of the tokenizer of another model. Send the texts themselves "
     "(langchain: OpenAIEmbeddings(check_embedding_ctx_length=False))."
 )
-ITEM: JsonObject = {
-    "oneOf": [
-        {"type": "string", "minLength": 1, "description": "A text; or a picture, where it is a data URL of one."},
-        {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}},
-        {
-            "type": "object",
-            "required": ["image"],
-            "properties": {"image": {"type": "string", "description": "A data URL, base64, or the id of an image here."}},
+FORMS: list[JsonObject] = [
+    {"type": "string", "minLength": 1, "description": "A text; or a picture, where it is a data URL of one."},
+    {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}},
+    {
+        "type": "object",
+        "required": ["image"],
+        "properties": {"image": {"type": "string", "description": "A data URL, base64, or the id of an image here."}},
+    },
+    {
+        "type": "object",
+        "required": ["type"],
+        "description": "A part of a chat message.",
+        "properties": {
+            "type": {"enum": ["text", "image_url"]},
+            "text": {"type": "string"},
+            "image_url": {"type": "object", "properties": {"url": {"type": "string"}}},
         },
-        {
-            "type": "object",
-            "required": ["type"],
-            "description": "A part of a chat message.",
-            "properties": {
-                "type": {"enum": ["text", "image_url"]},
-                "text": {"type": "string"},
-                "image_url": {"type": "object", "properties": {"url": {"type": "string"}}},
-            },
-        },
-    ]
-}
+    },
+]
 MOST = field_of(EmbeddingSpec, "input").rule.max_items or 0
 INPUT: JsonObject = {
-    "oneOf": [*ITEM["oneOf"], {"type": "array", "minItems": 1, "maxItems": MOST, "items": ITEM}],
+    "oneOf": [*FORMS, {"type": "array", "minItems": 1, "maxItems": MOST, "items": {"oneOf": FORMS}}],
     "description": f"Texts and pictures, up to {MOST}, {MOST_PICTURES} of them pictures. Lists of token ids are refused.",
 }
 ENCODING_FORMATS = ("float", "base64")
@@ -67,15 +65,15 @@ class EmbeddingInputField(serializers.Field[list[Any], object, list[Any], object
             raise ValidationError(TOKENS, code="unsupported")
         if len(items) > MOST:
             raise ValidationError(f"There are {len(items)} inputs; {MOST} is the limit.", code="too_many")
-        read = [self.at(place, data, lambda item=item: read_item(item)) for place, item in enumerate(items)]
+        read = [self.in_place(place, data, lambda item=item: read_item(item)) for place, item in enumerate(items)]
         if (pictures := sum("image" in item for item in read)) > MOST_PICTURES:
             raise ValidationError(f"There are {pictures} pictures; {MOST_PICTURES} is the limit.", code="too_many_images")
-        return [self.at(place, data, lambda item=item: self.validated(item)) for place, item in enumerate(read)]
+        return [self.in_place(place, data, lambda item=item: self.validated(item)) for place, item in enumerate(read)]
 
     def to_representation(self, value: list[Any]) -> list[Any]:
         return value
 
-    def at(self, place: int, data: object, read: Any) -> Any:
+    def in_place(self, place: int, data: object, read: Any) -> Any:
         """What `read` gives; its error with the place in the list, where there is one."""
         try:
             return read()

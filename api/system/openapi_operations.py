@@ -181,7 +181,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation(
             "POST",
             "/v1/embeddings",
-            "Turn texts and pictures into vectors, as OpenAI's clients ask for them",
+            "Turn texts and pictures into vectors, for OpenAI's clients",
             {
                 "A text and a picture": {"input": ["a red circle", PICTURE]},
                 "Short vectors in base64": {"input": "a red circle", "dimensions": 64, "encoding_format": "base64"},
@@ -237,7 +237,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation(
             "POST",
             "/v1/completions",
-            "Write on what was begun, as OpenAI's clients ask for it",
+            "Write on what was begun, for OpenAI's clients",
             {
                 "A beginning": {"prompt": "A red circle", "max_tokens": 8},
                 "How likely a text is": {"prompt": "A red circle is", "max_tokens": 0, "echo": True, "logprobs": 1},

@@ -66,7 +66,7 @@ def test_completions_join_the_chats_of_their_model(session: ChatSession) -> None
     first = Job.objects.earliest("id")
     chat = read_spec(first)
     spec = CompletionSpec(**{one.name: getattr(chat, one.name) for one in fields(WritingSpec)} | {
-        "prompt": (RawPrompt(text="a red"), RawPrompt(text="", tokens=(5, 6))), "n": 1,
+        "raw_prompts": (RawPrompt(text="a red"), RawPrompt(text="", tokens=(5, 6))), "n": 1,
     })  # fmt: skip
     job = submit_job(spec=spec, owner_key="local")
     session.join([start_running(one) for one in claim_joining(worker=first.worker, batch_key=first.batch_key, limit=9)])  # type: ignore[arg-type]

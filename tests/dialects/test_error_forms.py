@@ -41,6 +41,6 @@ def test_a_view_and_its_address_say_no_in_the_same_form(address: str, view: type
     assert view().render_error(refused) == error_body(address, 413, "too_large", "It is too large.")[0]
 
 
-def test_only_chats_are_cancelled_when_their_client_leaves() -> None:
+def test_only_what_chat_models_write_is_cancelled_when_their_client_leaves() -> None:
     cancelling = {address for address, view in all_dialects() if view.cancels_when_client_leaves}
-    assert cancelling == {address for address, _ in all_dialects() if "chat" in address}
+    assert cancelling == {address for address, _ in all_dialects() if "chat" in address or address == "/v1/completions"}

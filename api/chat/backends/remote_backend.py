@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import openai
@@ -230,11 +231,12 @@ def chat_piece(part: Any) -> tuple[str, list[JsonObject]]:
 
 def raw_piece(part: Any) -> tuple[str, list[JsonObject]]:
     """The same of a completion, whose form of log-probabilities is the older one."""
-    told = part.logprobs
-    if not told or not told.tokens:
+    given = part.logprobs
+    if not given or not given.tokens:
         return part.text or "", []
-    tops = told.top_logprobs or [None] * len(told.tokens)
-    found = zip(told.tokens, told.token_logprobs or [], tops, told.text_offset or [], strict=False)
+    tops = given.top_logprobs or [None] * len(given.tokens)
+    offsets = given.text_offset or [0, *accumulate(map(len, given.tokens))]
+    found = zip(given.tokens, given.token_logprobs or [], tops, offsets, strict=False)
     return part.text or "", [
         {**token_entry(token, logprob), "top_logprobs": [token_entry(*one) for one in (top or {}).items()], "offset": offset}
         for token, logprob, top, offset in found

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from statistics import fmean
-from typing import Protocol
+from typing import Any, Protocol
 
 from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion, PromptScores
 from api.chat.completions.spec import CompletionSpec
 from api.chat.requests import sampling_of
 from api.errors import DarkroomError
-from api.json_types import JsonObject
+
+Entry = dict[str, Any]
+"""Of a token, as in chats' `logprobs.content`, with its `offset` in the text."""
 
 
 class Callbacks(ChatCallbacks, Protocol):
@@ -32,7 +34,7 @@ class Gathering:
 
     def add(self, place: int, result: ChatResult) -> None:
         self.results[place] = result
-        if len(self.results) == len(self.spec.prompt):
+        if len(self.results) == len(self.spec.raw_prompts):
             self.callbacks.on_end(merge([self.results[place] for place in sorted(self.results)]))
 
     def fail(self, error: DarkroomError) -> None:
@@ -44,10 +46,13 @@ class Gathering:
 class PromptCallbacks:
     """Of one prompt. Its choices are told by their place among those of all prompts."""
 
-    def __init__(self, gathering: Gathering, place: int, scores: PromptScores | None) -> None:
-        self.gathering, self.place, self.scores = gathering, place, scores
+    def __init__(self, gathering: Gathering, place: int, request: ChatRequest) -> None:
+        self.gathering, self.place, self.request = gathering, place, request
         self.spec = gathering.spec
         self.begun: set[int] = set()
+
+    def make_request(self) -> ChatRequest:
+        return self.request
 
     def begin(self) -> None:
         self.gathering.callbacks.begin()
@@ -58,7 +63,7 @@ class PromptCallbacks:
     def cancelled(self) -> bool:
         return self.gathering.failed or self.gathering.callbacks.cancelled()
 
-    def on_text(self, index: int, text: str, logprobs: list[JsonObject]) -> None:
+    def on_text(self, index: int, text: str, logprobs: list[Entry]) -> None:
         """Of several candidates nobody knows yet which will be told."""
         if self.spec.candidates > self.spec.choices_of_each:
             return
@@ -68,7 +73,7 @@ class PromptCallbacks:
         if self.spec.max_tokens:
             self.tell(index, text, self.moved(logprobs))
 
-    def tell(self, index: int, text: str, logprobs: list[JsonObject]) -> None:
+    def tell(self, index: int, text: str, logprobs: list[Entry]) -> None:
         if text or logprobs:
             self.gathering.callbacks.on_text(self.place * self.spec.choices_of_each + index, text, logprobs)
 
@@ -81,26 +86,26 @@ class PromptCallbacks:
             choices = sorted(choices, key=likelihood, reverse=True)
         kept, dropped = choices[: self.spec.choices_of_each], choices[self.spec.choices_of_each :]
         tokens = sum(choice.completion_tokens for choice in dropped)
-        self.gathering.add(self.place, replace(result, choices=[self.told(choice) for choice in kept], dropped_tokens=tokens))
+        self.gathering.add(self.place, replace(result, choices=[self.shown(choice) for choice in kept], dropped_tokens=tokens))
 
     def on_error(self, error: DarkroomError) -> None:
         self.gathering.fail(error)
 
     @property
     def echo(self) -> str:
-        return self.spec.prompt[self.place].text if self.spec.echo else ""
+        return self.spec.raw_prompts[self.place].text if self.spec.echo else ""
 
     @property
-    def echoed_logprobs(self) -> list[JsonObject]:
-        return self.scores.in_order if self.scores else []
+    def echoed_logprobs(self) -> list[Entry]:
+        return self.request.scores.in_order if self.request.scores else []
 
-    def told(self, choice: Completion) -> Completion:
+    def shown(self, choice: Completion) -> Completion:
         """As the client is told of it. Where it wanted no token, one was written, since a model can't but write."""
         if not self.spec.max_tokens:
             choice = Completion(finish_reason="length")
         return replace(choice, text=self.echo + choice.text, logprobs=[*self.echoed_logprobs, *self.moved(choice.logprobs)])
 
-    def moved(self, logprobs: list[JsonObject]) -> list[JsonObject]:
+    def moved(self, logprobs: list[Entry]) -> list[Entry]:
         """Behind the echo; none where the client wants none, and they were for the choice of the best alone."""
         if self.spec.logprobs is None:
             return []
@@ -109,7 +114,8 @@ class PromptCallbacks:
 
 def likelihood(choice: Completion) -> float:
     """The mean log-probability of its tokens."""
-    return fmean(entry["logprob"] for entry in choice.logprobs) if choice.logprobs else float("-inf")
+    known: list[Any] = [entry["logprob"] for entry in choice.logprobs if entry["logprob"] is not None]
+    return fmean(known) if known else float("-inf")
 
 
 def merge(results: list[ChatResult]) -> ChatResult:
@@ -122,11 +128,9 @@ def merge(results: list[ChatResult]) -> ChatResult:
     )
 
 
-def prompt_requests(
-    spec: CompletionSpec, owner_key: str, callbacks: Callbacks
-) -> Iterator[tuple[ChatRequest, PromptCallbacks]]:
+def ask_each_prompt(spec: CompletionSpec, owner_key: str, callbacks: Callbacks) -> Iterator[PromptCallbacks]:
     gathering = Gathering(spec, callbacks)
-    for place, prompt in enumerate(spec.prompt):
+    for place, prompt in enumerate(spec.raw_prompts):
         scores = PromptScores(spec.logprobs or 0) if spec.echo and spec.logprobs is not None else None
         sampling = sampling_of(
             spec,
@@ -138,7 +142,5 @@ def prompt_requests(
             text_offsets=True,
         )
         text = prompt.text if prompt.tokens is None else prompt.tokens
-        yield (
-            ChatRequest(model_id=spec.model, prompt=text, scores=scores, sampling=sampling, owner=owner_key),
-            PromptCallbacks(gathering, place, scores),
-        )
+        request = ChatRequest(model_id=spec.model, prompt=text, scores=scores, sampling=sampling, owner=owner_key)
+        yield PromptCallbacks(gathering, place, request)

@@ -18,5 +18,5 @@ class CompletionKind(WritingKind[CompletionSpec]):
 
     def render_params(self, spec: CompletionSpec) -> JsonObject:
         """The body of an equal request. Without the ONNX variant, which the server selects again."""
-        params = {name: value for name, value in spec.to_json().items() if name != "variant"}
-        return {**params, "prompt": [list(prompt.tokens) if prompt.tokens else prompt.text for prompt in spec.prompt]}
+        params = {name: value for name, value in spec.to_json().items() if name not in ("variant", "raw_prompts")}
+        return {**params, "prompt": [list(prompt.tokens) if prompt.tokens else prompt.text for prompt in spec.raw_prompts]}

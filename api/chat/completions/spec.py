@@ -26,8 +26,9 @@ class CompletionSpec(WritingSpec):
 
     kind = "completion"
 
-    prompt: tuple[RawPrompt, ...] = param(shared=False, min_items=1, max_items=MOST_PROMPTS)
-    max_tokens: int = param(default=16, shared=False, minimum=0, maximum=LARGEST_COUNT)  # type: ignore[assignment]
+    raw_prompts: tuple[RawPrompt, ...] = param(shared=False, internal=True)
+    """What the client's `prompt` comes to."""
+    max_tokens: int = param(default=16, shared=False, minimum=0, maximum=LARGEST_COUNT)
     echo: bool = param(default=False, shared=False, help="The prompt first, then what is written.")
     logprobs: int | None = number(0, MOST_LOGPROBS)
     best_of: int | None = number(1, MOST_CANDIDATES)
@@ -43,9 +44,9 @@ class CompletionSpec(WritingSpec):
 
     @property
     def history_prompt(self) -> str:
-        return self.prompt[0].text[:2000]
+        return self.raw_prompts[0].text[:2000]
 
     @property
     def asking_texts(self) -> dict[str, tuple[str, ...]]:
         as_written: tuple[str, ...] = ()
-        return dict.fromkeys([prompt.text for prompt in self.prompt], as_written)
+        return dict.fromkeys([prompt.text for prompt in self.raw_prompts], as_written)

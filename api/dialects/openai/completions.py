@@ -85,9 +85,9 @@ class CompletionsView(OpenAIDialect):
         answer = {**head(job), "model": result["model"], "choices": choices, "usage": result["usage"], "warnings": job.warnings}
         return JsonResponse(answer)
 
-    def render_error(self, problem: Problem) -> JsonObject:
+    def render_error(self, problem: Problem) -> dict[str, Any]:
         """What chats say of their messages is true of a prompt."""
-        answer = render_error(problem)
+        answer: dict[str, Any] = dict(render_error(problem))
         if answer["error"]["param"] == "messages" and not problem["errors"]:
             answer["error"]["param"] = "prompt"
         return answer
@@ -107,7 +107,7 @@ class CompletionStream(ChunkStream):
         yield from ()
 
     def delta(  # type: ignore[override]
-        self, index: int, content: JsonObject, *, logprobs: Any = None, finish_reason: str | None = None
+        self, index: int, content: dict[str, Any], *, logprobs: Any = None, finish_reason: str | None = None
     ) -> JsonObject:
         return choice_of(index, content.get("content", ""), logprobs, finish_reason)
 
@@ -129,7 +129,7 @@ def choice_of(index: int, text: str, entries: Any, finish_reason: str | None) ->
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def older_logprobs(entries: list[JsonObject]) -> JsonObject:
+def older_logprobs(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """The form that completions have of what chats tell of each token. Of two that are written alike it has the likelier."""
     tops = [{one["token"]: one["logprob"] for one in reversed(entry["top_logprobs"])} or None for entry in entries]
     return {
