@@ -43,7 +43,8 @@ class CompletionSerializer(JobRequest):
         self.selection = select(data.get("model"), data.get("backend", "auto"))
         if self.selection.backend == "remote" and data.get("echo") and data.get("logprobs") is not None:
             raise ValidationError({"echo": ["Goes without logprobs: what runs elsewhere tells none of a prompt."]})
-        return {**data, "raw_prompts": spelled_out(data.pop("prompt"), self.selection.model)}
+        prompts = spelled_out(data.pop("prompt"), self.selection.model)
+        return {**data, "raw_prompts": prompts}
 
     def resolve(self) -> Submission:
         data = self.validated_data
