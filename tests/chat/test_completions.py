@@ -25,6 +25,12 @@ def reference(chat_catalog: Path) -> tuple[Any, Any]:
     return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded(server: LiveServer) -> None:
+    """A machine that is busy may take longer to begin than the SDK waits."""
+    assert server.client.post("/v1/completions", json={"model": MODEL, "prompt": "a", "max_tokens": 1}).status_code == 200
+
+
 @pytest.fixture
 def complete(sdk: openai.OpenAI) -> Any:
     return lambda prompt, **options: sdk.completions.create(model=MODEL, prompt=prompt, **options)
