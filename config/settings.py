@@ -276,6 +276,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "PreprocessorEnum": "api.images.control.use.PREPROCESSORS",
+        "OpenAIListEnum": ["list"],
         "ControlKindEnum": "api.catalog.control_kinds.CONTROL_KINDS",
     },
     "TITLE": "Darkroom",

@@ -42,6 +42,8 @@ ANY_PARAMS: dict[str, Any] = {
     "image": NO_IMAGE,
     "images": [NO_IMAGE],
     "prompts": ["a lake"],
+    "raw_prompts": [{"text": "a lake"}, {"text": "ab", "tokens": [5, 6]}],
+    "input": [{"text": "a lake"}, {"image": NO_IMAGE}],
     "messages": [],
     "metadata": {},
     "model": "starter-vlm",

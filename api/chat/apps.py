@@ -8,7 +8,9 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from api.chat import signals  # noqa: F401  (its receivers register themselves)
+        from api.chat.completions.handler import CompletionKind
         from api.chat.handler import ChatKind
         from api.jobs import kinds
 
         kinds.register(ChatKind())
+        kinds.register(CompletionKind())

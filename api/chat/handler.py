@@ -1,13 +1,13 @@
 """The job kind "chat": jobs run in a shared session, stream token events, and are recorded in a conversation. No torch."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 
 from api.chat.models import Message
 from api.chat.services import link_messages, record_answer
-from api.chat.spec import ChatSpec, PartParams, TurnParams, answered_call, calls_of
+from api.chat.spec import ChatSpec, PartParams, TurnParams, WritingSpec, answered_call, calls_of
 from api.files.inputs import HERE
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
@@ -16,12 +16,25 @@ from api.json_types import JsonObject
 ANSWER_FIELDS = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
 
 
-class ChatKind(JobKind[ChatSpec]):
-    name = ChatSpec.kind
-    spec_class = ChatSpec
+W = TypeVar("W", bound=WritingSpec)
+
+
+class WritingKind(JobKind[W]):
+    """Those of one model are written in one session, whatever their kind."""
 
     def without_models(self) -> tuple[str, list[str]]:
         return "backend", ["remote"]
+
+    def open_session(self, spec: W) -> Session:
+        from api.chat.session import ChatSession, make_backend
+
+        slots = settings.CHAT_SLOTS if spec.backend != "remote" else settings.CHAT_REMOTE_SLOTS
+        return ChatSession(make_backend(spec.backend, spec.loaded_id), slots)
+
+
+class ChatKind(WritingKind[ChatSpec]):
+    name = ChatSpec.kind
+    spec_class = ChatSpec
 
     def has_written(self, owner_key: str, text: str) -> bool:
         """Answers have a reason why they ended; what clients sent as one has none. Some clients leave out the space around it."""
@@ -31,29 +44,16 @@ class ChatKind(JobKind[ChatSpec]):
         similar = answers.filter(text__contains=text.strip()).values_list("text", flat=True)
         return any(answer.strip() == text.strip() for answer in similar.iterator())
 
-    def open_session(self, spec: ChatSpec) -> Session:
-        from api.chat.session import ChatSession, make_backend
-
-        slots = settings.CHAT_SLOTS if spec.backend != "remote" else settings.CHAT_REMOTE_SLOTS
-        return ChatSession(make_backend(spec.backend, spec.loaded_id), slots)
-
     def record(self, job: Job, output: Any) -> JsonObject:
         """Store the answers in their conversation. Returns the job's result: {conversation, backend, model, choices, usage}."""
         fields = {name: output[name] for name in ANSWER_FIELDS}
         conversation = record_answer(job, self.read_spec(job).messages, output["choices"], **fields)
-        completion = sum(choice["completion_tokens"] for choice in output["choices"])
-        prompt = output["prompt_tokens"]
         return {
             "conversation": str(conversation.pk) if conversation else None,
             "backend": output["backend"],
             "model": output["model"],
             "choices": output["choices"],
-            "usage": {
-                "prompt_tokens": prompt,
-                "completion_tokens": completion,
-                "total_tokens": prompt + completion,
-                "prompt_tokens_details": {"cached_tokens": output["cached_tokens"]},
-            },
+            "usage": usage_of(output),
         }
 
     def render_params(self, spec: ChatSpec) -> JsonObject:
@@ -64,6 +64,17 @@ class ChatKind(JobKind[ChatSpec]):
     def link_inputs(self, spec: ChatSpec) -> Callable[[Job], None]:
         """A retry starts a new conversation with the same messages."""
         return link_messages(spec, new=len(spec.messages), conversation=None, length=0)
+
+
+def usage_of(output: Mapping[str, Any]) -> JsonObject:
+    completion = sum(choice["completion_tokens"] for choice in output["choices"]) + output["dropped_tokens"]
+    prompt = output["prompt_tokens"]
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": output["cached_tokens"]},
+    }
 
 
 def as_message(turn: TurnParams) -> JsonObject:

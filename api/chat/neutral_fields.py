@@ -13,7 +13,6 @@ ANY_VALUE = object()
 NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "functions": (),
     "function_call": ("none", "auto"),
-    "logit_bias": (),
     "store": (ANY_VALUE,),  # every chat is kept in the history
     "service_tier": ("auto", "default"),
     "modalities": (["text"],),
@@ -60,6 +59,10 @@ NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
 STREAM_OPTIONS = {"include_obfuscation": (ANY_VALUE,), "continuous_usage_stats": (False,)}
 
 
+COMPLETION_VALUES = {**NEUTRAL_VALUES, "add_special_tokens": (True,)}
+"""Of /v1/completions, whose prompts begin as the tokenizer begins a text."""
+
+
 def is_empty(value: object) -> bool:
     return value is None or value == [] or value == {}
 
@@ -85,3 +88,11 @@ def is_neutral(value: object, neutral_values: tuple[Any, ...]) -> bool:
 def is_same_json(one: object, other: object) -> bool:
     """1 and 1.0 are, 1 and true are not."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def drop_off_values(data: dict[str, Any]) -> dict[str, Any]:
+    """Without nulls, and without the values by which vLLM's and SillyTavern's fields say "off"."""
+    given = {name: value for name, value in data.items() if value is not None}
+    off = {name for name in ("top_k", "min_p") if given.get(name, 1) <= 0}
+    off |= {"repetition_penalty"} if given.get("repetition_penalty") == 1 else set()
+    return {name: value for name, value in given.items() if name not in off}

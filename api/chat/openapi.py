@@ -1,6 +1,6 @@
 """OpenAPI schemas of fields with more than one type. Validation is in messages.py and serializers.py."""
 
-from api.chat.spec import LONGEST_STOP, MOST_MESSAGES, MOST_STOPS, MOST_TOOLS
+from api.chat.spec import LARGEST_BIAS, LONGEST_STOP, MOST_BIASES, MOST_MESSAGES, MOST_STOPS, MOST_TOOLS
 from api.json_types import JsonObject
 
 CACHE_CONTROL: JsonObject = {"cache_control": {"type": ["object", "null"], "description": "Taken, and not read."}}
@@ -89,6 +89,12 @@ STOP: JsonObject = {
         {"type": "null"},
     ],
     "description": "The answer ends before the first of these that it would have.",
+}
+LOGIT_BIAS: JsonObject = {
+    "type": "object",
+    "maxProperties": MOST_BIASES,
+    "additionalProperties": {"type": "number", "minimum": -LARGEST_BIAS, "maximum": LARGEST_BIAS},
+    "description": "By token id, as a text: what is added to the token's logit. -100 forbids a token, 100 makes it nearly certain.",
 }
 FUNCTION_NAME: JsonObject = {
     "type": "object",

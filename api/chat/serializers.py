@@ -1,7 +1,9 @@
 """What a chat request may say (OpenAI's parameters and ours), and what it comes to once everything left open is decided."""
 
 import json
+import re
 import secrets
+from itertools import islice
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -13,19 +15,20 @@ from api.chat.backend_selection import select
 from api.chat.json_schemas import schema_fault
 from api.chat.messages import MessagesField, clean_text, link_results
 from api.chat.models import Conversation
-from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
-from api.chat.openapi import STOP
+from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields, drop_off_values, is_empty
+from api.chat.openapi import LOGIT_BIAS, STOP
 from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
-from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
+from api.chat.spec import LARGEST_BIAS, LONGEST_STOP, MOST_BIASES, MOST_STOPS, ChatSpec, TurnParams, images_of
 from api.chat.tool_fields import TOOL_FIELDS, ToolChoiceField, ToolsField, check_tools, loose_tools
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import build_field
 from api.specs import field_of
-from api.strict import StrictSerializer
+from api.strict import MOST_NAMED, StrictSerializer
 
 LARGEST_POSITION = 2**31 - 1
+TOKEN_ID = re.compile(r"0|[1-9]\d{0,8}")
 
 
 @extend_schema_field(STOP)
@@ -87,6 +90,39 @@ class StreamOptionsSerializer(StrictSerializer):
         return super().to_internal_value(drop_neutral_fields(data, self.fields, STREAM_OPTIONS))
 
 
+def check_stream_options(data: dict[str, Any]) -> None:
+    if data.get("stream_options", {}).get("include_usage") and not data.get("stream"):
+        raise ValidationError({"stream_options": ["Only with stream: true."]})
+
+
+@extend_schema_field(LOGIT_BIAS)
+class LogitBiasField(serializers.Field[dict[str, float], object, dict[str, float], object]):
+    """Numbers by token id. Whether the model has these tokens is known where it runs."""
+
+    def to_internal_value(self, data: object) -> dict[str, float] | None:  # type: ignore[override]
+        if is_empty(data):
+            return None
+        if not isinstance(data, dict):
+            raise ValidationError("Must be an object: numbers by token id.")
+        if len(data) > MOST_BIASES:
+            raise ValidationError(f"There are {len(data)} tokens; {MOST_BIASES} is the limit.", code="too_many")
+        if wrong := {key: [fault] for key, value in data.items() if (fault := bias_fault(key, value))}:
+            raise ValidationError(dict(islice(wrong.items(), MOST_NAMED)))
+        return {key: float(value) for key, value in data.items()}
+
+    def to_representation(self, value: dict[str, float]) -> dict[str, float]:
+        return value
+
+
+def bias_fault(key: str, value: object) -> str:
+    if not TOKEN_ID.fullmatch(key):
+        return "Is no token id."
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not -LARGEST_BIAS <= float(value) <= LARGEST_BIAS:  # type: ignore[arg-type]
+        return f"Must be a number from -{LARGEST_BIAS} to {LARGEST_BIAS}."
+    return ""
+
+
 def check_place(conversation: Conversation, place: int) -> None:
     """A branch begins where a request's messages begin, which stay together."""
     here = active_messages(conversation).filter(position=place).first()
@@ -108,6 +144,7 @@ class ChatSerializer(JobRequest):
     stream_options = StreamOptionsSerializer(required=False)
     max_completion_tokens = build_field(field_of(ChatSpec, "max_tokens"))
     stop = StopField(required=False)
+    logit_bias = LogitBiasField(required=False)
     response_format = ResponseFormatSerializer(required=False)
     tools = ToolsField(required=False)
     tool_choice = ToolChoiceField(required=False)
@@ -129,18 +166,13 @@ class ChatSerializer(JobRequest):
         return value
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        data = {name: value for name, value in data.items() if value is not None}
+        data = drop_off_values(data)
         limits = {data[name] for name in ("max_tokens", "max_completion_tokens") if name in data}
         if len(limits) > 1:
             raise ValidationError({"max_tokens": ["Differs from max_completion_tokens, which is the same by its newer name."]})
-        for name in [name for name in ("top_k", "min_p") if data.get(name, 1) <= 0]:  # as vLLM and SillyTavern say "off"
-            del data[name]
-        if data.get("repetition_penalty") == 1:
-            del data["repetition_penalty"]
         if data.get("top_logprobs") and not data.get("logprobs"):
             raise ValidationError({"top_logprobs": ["Needs logprobs: true."]})
-        if data.get("stream_options", {}).get("include_usage") and not data.get("stream"):
-            raise ValidationError({"stream_options": ["Only with stream: true."]})
+        check_stream_options(data)
         self.selection = select(data.get("model"), data.get("backend", "auto"))
         self.tool_use = check_tools(data)
         if not data.get("tools"):

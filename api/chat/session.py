@@ -3,28 +3,19 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from django.conf import settings
 
-from api.chat.backends.request import (
-    ChatCallbacks,
-    ChatRequest,
-    ChatResult,
-    Completion,
-    MessagePart,
-    Sampling,
-    ToolCall,
-    Turn,
-)
-from api.chat.spec import ChatSpec, PartParams, TurnParams, answered_call, calls_of
-from api.chat.tools.use import tool_use_of
+from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion
+from api.chat.completions.gathering import Callbacks, ask_each_prompt
+from api.chat.completions.spec import CompletionSpec
+from api.chat.requests import chat_request_of
+from api.chat.spec import ChatSpec, WritingSpec
 from api.errors import DarkroomError, DeviceFault
-from api.files.errors import MissingFile
-from api.files.models import StoredFile
-from api.files.services import open_image
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import Session
@@ -32,7 +23,7 @@ from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.json_types import JsonObject
 
 log = logging.getLogger("darkroom.jobs")
-Run = RunningJob[ChatSpec]
+Run = RunningJob[WritingSpec]
 Progress = Callable[[float, str], None]
 COALESCE_SECONDS = 0.05  # of text: what comes within it is one event
 PROGRESS_STEPS = 100
@@ -82,22 +73,34 @@ def make_backend(name: str, model_id: str) -> ChatBackend:
     return TorchBackend(get_loader(), model_id, limits)
 
 
+@dataclass(frozen=True)
+class Admission:
+    """One request to the backend, of those that a job comes to."""
+
+    run: Run
+    make_request: Callable[[], ChatRequest]
+    callbacks: Callbacks
+
+
 class ChatSession(Session):
     def __init__(self, backend: ChatBackend, slots: int) -> None:
         self.backend, self.slots = backend, slots
-        self.waiting: deque[Run] = deque()
+        self.waiting: deque[Admission] = deque()
         self.generating: list[Run] = []
         self.outcomes: deque[Outcome] = deque()  # known, and not yet handed to the worker
 
     @property
     def running(self) -> list[Run]:
-        return [run for run in (*self.waiting, *self.generating) if not run.ended]
+        runs = dict.fromkeys([*(admission.run for admission in self.waiting), *self.generating])
+        return [run for run in runs if not run.ended]
 
     def room(self) -> int:
         return max(0, self.slots - self.backend.rows - len(self.waiting))
 
     def join(self, batch: Sequence[Run]) -> None:
-        self.waiting += batch
+        for run in batch:
+            callbacks = JobCallbacks(run, self.backend.name, self.outcomes.append)
+            self.waiting += [Admission(run, *one) for one in requests_of(run, callbacks)]
 
     def step(self) -> Iterator[Outcome]:
         """Admit at most one waiting chat, then run one decode step, so that running chats never stall for long."""
@@ -108,7 +111,7 @@ class ChatSession(Session):
             self.worked = self.backend.step() or self.worked
         finally:
             yield from self.pending_outcomes()
-        self.waiting = deque(run for run in self.waiting if not run.ended)
+        self.waiting = deque(admission for admission in self.waiting if not admission.run.ended)
         self.generating = [run for run in self.generating if not run.ended]
 
     def pending_outcomes(self) -> Iterator[Outcome]:
@@ -119,22 +122,33 @@ class ChatSession(Session):
     def close(self) -> None:
         self.backend.close()
 
-    def admit(self, run: Run) -> None:
-        self.generating.append(run)
-        if run.cancelled:
+    def admit(self, admission: Admission) -> None:
+        run, callbacks = admission.run, admission.callbacks
+        if run not in self.generating:
+            self.generating.append(run)
+        if callbacks.cancelled():
             return
-        callbacks = JobCallbacks(run, self.backend.name, self.outcomes.append)
+        callbacks.begin()
         try:
-            self.backend.admit(chat_request_of(run), callbacks, callbacks.on_loading)
+            self.backend.admit(admission.make_request(), callbacks, callbacks.on_loading)
         except JobCancelled:
             self.outcomes.append(Stopped(run))
         except DarkroomError as error:
-            self.outcomes.append(Failed(run, error))
+            callbacks.on_error(error)
         except (DeviceFault, *CONNECTION_ERRORS):
             raise
         except Exception as error:  # one chat's error must not end the others
             log.exception("Job %s failed", run.id)
-            self.outcomes.append(Failed(run, unexpected_error(error)))
+            callbacks.on_error(unexpected_error(error))
+
+
+def requests_of(run: Run, callbacks: "JobCallbacks") -> Iterator[tuple[Callable[[], ChatRequest], Callbacks]]:
+    """What a job asks of the backend: a chat one thing, a completion one for each prompt."""
+    if isinstance(run.spec, ChatSpec):
+        yield partial(chat_request_of, run.spec, run.owner_key), callbacks
+    elif isinstance(run.spec, CompletionSpec):
+        for of_prompt in ask_each_prompt(run.spec, run.owner_key, callbacks):
+            yield of_prompt.make_request, of_prompt
 
 
 class JobCallbacks:
@@ -142,7 +156,7 @@ class JobCallbacks:
 
     def __init__(self, run: Run, backend: str, report: Callable[[Outcome], None]) -> None:
         self.run, self.backend, self.report = run, backend, report
-        self.started = time.monotonic()
+        self.started = 0.0
         self.loading = 0.0
         self.first_token: float | None = None
         self.last_sent = 0.0
@@ -152,6 +166,10 @@ class JobCallbacks:
         self.calls: dict[tuple[int, int], dict[str, str]] = {}
         """What is not sent yet of them, by choice and number."""
         self.call_offsets: dict[tuple[int, int], int] = {}
+
+    def begin(self) -> None:
+        """The backend gets it, or the first of its prompts."""
+        self.started = self.started or time.monotonic()
 
     def on_loading(self, fraction: float, text: str) -> None:
         self.run.raise_if_cancelled()
@@ -218,6 +236,7 @@ class JobCallbacks:
                     "choices": choices,
                     "prompt_tokens": result.prompt_tokens,
                     "cached_tokens": result.cached_tokens,
+                    "dropped_tokens": result.dropped_tokens,
                     "first_token_seconds": round(first, 4),
                     "seconds": round(seconds, 4),
                 },
@@ -239,43 +258,3 @@ class JobCallbacks:
 
     def on_error(self, error: DarkroomError) -> None:
         self.report(Failed(self.run, error))
-
-
-# ---------------------------------------------------------------- from a job to a request
-
-
-def chat_request_of(run: Run) -> ChatRequest:
-    spec = run.spec
-    names = {one.name for one in fields(Sampling)} & {one.name for one in fields(ChatSpec)}
-    given = {name: value for name in names if (value := getattr(spec, name)) is not None}
-    sampling = Sampling(**given, default_max_tokens=settings.CHAT_MAX_TOKENS, schema=schema_of(spec.response_format))
-    return ChatRequest(
-        model_id=spec.model,
-        turns=tuple(map(turn_of, spec.messages)),
-        sampling=sampling,
-        owner=run.owner_key,
-        tool_use=tool_use_of(spec.tools, spec.tool_choice, spec.parallel_tool_calls),
-    )
-
-
-def schema_of(response_format: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """None for free text, {} for any JSON object."""
-    if response_format is None or response_format["type"] == "text":
-        return None
-    return (response_format.get("json_schema") or {}).get("schema", {})  # type: ignore[no-any-return]
-
-
-def turn_of(turn: TurnParams) -> Turn:
-    parts = tuple(part_of(part) for part in turn["parts"] if part["type"] in ("text", "image"))
-    calls = tuple(ToolCall(part["id"], part["name"], part["arguments"]) for part in calls_of(turn))
-    answered = answered_call(turn)
-    return Turn(turn["role"], parts, calls, ToolCall(answered["id"], answered["name"], "") if answered else None)
-
-
-def part_of(part: PartParams) -> MessagePart:
-    if part["type"] == "text":
-        return MessagePart(text=part["text"])
-    file = StoredFile.objects.filter(pk=part["image"]).first()
-    if file is None:
-        raise MissingFile
-    return MessagePart(image=open_image(file), detail=part["detail"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Required, TypedDict
 
-from api.specs import Spec, param
+from api.specs import Spec, make_batch_key, param
 
 LARGEST_SEED = 2**53
 LARGEST_COUNT = 1_000_000
@@ -15,6 +15,7 @@ BACKENDS = ("auto", "pytorch", "onnx", "remote")
 MOST_MESSAGES = 1_000
 MOST_STOPS, LONGEST_STOP = 4, 200
 MOST_TOOLS = 128
+MOST_BIASES, LARGEST_BIAS = 1_000, 100
 
 
 class PartParams(TypedDict, total=False):
@@ -60,12 +61,9 @@ def number(minimum: float, maximum: float) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatSpec(Spec):
-    """A request for answers to a conversation, with all that the model is told."""
+class WritingSpec(Spec):
+    """What chats and completions have in common: which model writes, and how its tokens are drawn."""
 
-    kind = "chat"
-
-    messages: tuple[TurnParams, ...] = param(shared=False, min_items=1, max_items=MOST_MESSAGES)
     model: str = param(decided=True, shared=True, max_length=200)
     backend: str = param(decided=True, shared=True, choices=BACKENDS)
     variant: str | None = param(default=None, shared=True, internal=True)
@@ -82,14 +80,8 @@ class ChatSpec(Spec):
     presence_penalty: float | None = number(-2, 2)
     frequency_penalty: float | None = number(-2, 2)
     repetition_penalty: float | None = number(0.01, 10)
-    logprobs: bool | None = param(default=None, shared=False, omitted=True)
-    top_logprobs: int | None = number(0, 20)
-    response_format: Mapping[str, Any] | None = param(default=None, shared=False)
-    tools: tuple[Mapping[str, Any], ...] | None = param(default=None, shared=False, omitted=True, max_items=MOST_TOOLS)
-    tool_choice: str | Mapping[str, Any] | None = param(default=None, shared=False, omitted=True)
-    parallel_tool_calls: bool | None = param(default=None, shared=False, omitted=True)
+    logit_bias: Mapping[str, float] | None = param(default=None, shared=False, omitted=True, max_items=MOST_BIASES)
     user: str = param(default="", shared=False, max_length=256, blank=True)
-    metadata: Mapping[str, str] = param(decided=True, shared=False, max_items=16, max_name_length=64, max_length=512)
 
     @property
     def loaded_id(self) -> str:
@@ -99,6 +91,26 @@ class ChatSpec(Spec):
     @property
     def history_model(self) -> str:
         return self.model
+
+    def batch_key(self) -> str:
+        """One for both kinds: what a model writes for chats and for completions is written together."""
+        return make_batch_key("chat", ["chat", self.shared_values()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatSpec(WritingSpec):
+    """A request for answers to a conversation, with all that the model is told."""
+
+    kind = "chat"
+
+    messages: tuple[TurnParams, ...] = param(shared=False, min_items=1, max_items=MOST_MESSAGES)
+    logprobs: bool | None = param(default=None, shared=False, omitted=True)
+    top_logprobs: int | None = number(0, 20)
+    response_format: Mapping[str, Any] | None = param(default=None, shared=False)
+    tools: tuple[Mapping[str, Any], ...] | None = param(default=None, shared=False, omitted=True, max_items=MOST_TOOLS)
+    tool_choice: str | Mapping[str, Any] | None = param(default=None, shared=False, omitted=True)
+    parallel_tool_calls: bool | None = param(default=None, shared=False, omitted=True)
+    metadata: Mapping[str, str] = param(decided=True, shared=False, max_items=16, max_name_length=64, max_length=512)
 
     @property
     def history_prompt(self) -> str:

@@ -148,14 +148,24 @@ class OnnxModel:
         ]
 
     def decode(
-        self, embedded: Mapping[str, Array], mask: Array, positions: Array, caches: Sequence[OrtValue]
+        self,
+        embedded: Mapping[str, Array],
+        mask: Array,
+        positions: Array,
+        caches: Sequence[OrtValue],
+        *,
+        every_token: bool = False,
     ) -> tuple[Array, list[OrtValue]]:
         """The logits of each row's last token (rows, vocabulary) float32, and the caches with the new tokens in them.
+
+        With `every_token` those of each new token: (rows, new, vocabulary).
 
         `mask`: (rows, past and new) 1 where there is a token. `positions`: (rows, new).
         """
         types = self.decoder.types
         given = {**embedded, "attention_mask": mask, "position_ids": positions, **SCALAR_INPUTS}
+        if every_token:
+            given |= dict.fromkeys(SCALAR_INPUTS, 0)
         feeds = {
             name: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(given[name], kind))
             for name, kind in types.items()
@@ -165,7 +175,8 @@ class OnnxModel:
         names = ["logits", *(PRESENT + past.removeprefix(PAST) for past in self.caches)]
         with translate_allocation_errors():
             logits, *present = self.decoder.session.run_with_ort_values(names, feeds)
-        return logits.numpy()[:, -1].astype(np.float32), present
+        found = logits.numpy()
+        return (found if every_token else found[:, -1]).astype(np.float32), present
 
 
 @contextmanager

@@ -12,6 +12,7 @@ class ScoringConfig(AppConfig):
         from api.jobs import kinds
         from api.runtime import judge_registry
         from api.scoring import signals  # noqa: F401  (its receivers register themselves)
+        from api.scoring.embeddings import Embedding
         from api.scoring.handler import LayoutScoring
         from api.scoring.picture_judges import AestheticKind, ClipKind, LayoutKind
         from api.scoring.prompts import ClipScoring
@@ -22,6 +23,7 @@ class ScoringConfig(AppConfig):
         kinds.register(layouts)
         post_save.connect(layouts.look_again, sender="scoring.CustomScorer")
         kinds.register(ClipScoring())
+        kinds.register(Embedding())
         kinds.register(TrainScorer())
         register_reference("ratings", "comparisons_a", "comparisons_b")
         judge_registry.register("clip", ClipKind())

@@ -85,6 +85,21 @@ class PromptScore(models.Model):
         return f"{self.clip_cosine:.3f}: {self.prompt[:60]}"
 
 
+class InputVectors(models.Model):
+    """The vectors of a job's inputs, in their order: apart from its row, since up to 2,048 of them are megabytes that no list needs."""
+
+    job = models.OneToOneField(Job, primary_key=True, on_delete=models.CASCADE, related_name="input_vectors")
+    dimensions = models.PositiveIntegerField()
+    data = models.BinaryField(help_text="float32, little-endian, one vector behind another")
+
+    def __str__(self) -> str:
+        return f"{len(self.rows())} vectors of {self.dimensions}"
+
+    def rows(self) -> list[bytes]:
+        data, size = bytes(self.data), 4 * self.dimensions
+        return [data[start : start + size] for start in range(0, len(data), size)]
+
+
 # ---------------------------------------------------------------- what people say
 
 

@@ -13,6 +13,9 @@ from api.specs import InputImage, Spec, param
 LONGEST_CLASSES, LONGEST_TEXT = 1000, 10_000
 FARTHEST = 100_000
 MOST_COMPARED = 64
+MOST_EMBEDDED, LONGEST_EMBEDDED = 2048, 100_000
+FULL_BATCH = 256
+"""Inputs of one request that fill a batch by themselves."""
 LONGEST_SCORER_NAME = 40
 LONGEST_BACKEND = 60
 On = Literal["images", "layouts"]
@@ -158,6 +161,40 @@ class ClipScoreSpec(Spec):
         """(image, prompt) of the scores that become rows: all, or the pairs where pairs were asked for."""
         images, prompts = range(len(self.images)), range(len(self.prompts))
         return [(place, place) for place in images] if self.pairs else [(i, j) for i in images for j in prompts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingItem:
+    """A text or a picture."""
+
+    text: str | None = param(default=None, omitted=True, max_length=LONGEST_EMBEDDED)
+    image: InputImage | None = param(default=None, omitted=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSpec(Spec):
+    """Texts and pictures whose vectors are asked for. `model` and `dimensions` are OpenAI's names."""
+
+    kind = "embedding"
+
+    input: tuple[EmbeddingItem, ...] = param(shared=False, min_items=1, max_items=MOST_EMBEDDED)
+    model: str = param(decided=True, shared=True, max_length=200, help="A CLIP of the catalog; else DEFAULT_CLIP_MODEL.")
+    dimensions: int | None = param(
+        default=None, shared=False, minimum=1, maximum=100_000, help="Vectors are cut to so many numbers, and normalised again."
+    )
+    user: str = param(default="", shared=False, max_length=256, blank=True)
+
+    @property
+    def history_model(self) -> str:
+        return self.model
+
+    @property
+    def history_prompt(self) -> str:
+        return next((item.text[:2000] for item in self.input if item.text), "")
+
+    @property
+    def runs_alone(self) -> bool:
+        return len(self.input) > FULL_BATCH
 
 
 @dataclass(frozen=True, kw_only=True)

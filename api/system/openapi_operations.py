@@ -178,6 +178,15 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             "Choose a picture's label, for Hugging Face's clients",
             {"Two labels": {"inputs": PICTURE, "parameters": {"candidate_labels": ["red circle", "blue square"]}}},
         ),
+        Operation(
+            "POST",
+            "/v1/embeddings",
+            "Turn texts and pictures into vectors, for OpenAI's clients",
+            {
+                "A text and a picture": {"input": ["a red circle", PICTURE]},
+                "Short vectors in base64": {"input": "a red circle", "dimensions": 64, "encoding_format": "base64"},
+            },
+        ),
         Operation("GET", "/api/ratings/", "List ratings"),
         Operation(
             "POST", "/api/ratings/", "Rate a picture or a layout", {"Five stars": {"image": AN_ID, "rating": 5}}, PUT_IDS
@@ -225,8 +234,17 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),
-        Operation("GET", "/v1/models", "List models that chat or make pictures"),
-        Operation("GET", "/v1/models/{model_id}", "Show a model that chats or makes pictures"),
+        Operation(
+            "POST",
+            "/v1/completions",
+            "Write on what was begun, for OpenAI's clients",
+            {
+                "A beginning": {"prompt": "A red circle", "max_tokens": 8},
+                "How likely a text is": {"prompt": "A red circle is", "max_tokens": 0, "echo": True, "logprobs": 1},
+            },
+        ),
+        Operation("GET", "/v1/models", "List models that chat, make pictures or embed"),
+        Operation("GET", "/v1/models/{model_id}", "Show a model that chats, makes pictures or embeds"),
         Operation(
             "POST", "/hf/image-to-text", "Describe a picture, for Hugging Face's clients", {"A picture": {"inputs": PICTURE}}
         ),

@@ -82,6 +82,8 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/v1/images/edits": lambda: {"prompt": "a lake", "image": text(png())},
     "/v1/images/variations": lambda: {"image": text(png())},
     "/v1/detection": lambda: {"image": text(png())},
+    "/v1/completions": lambda: {"prompt": "A lake is", "model": VLM},
+    "/v1/embeddings": lambda: {"input": ["a lake", f"data:image/png;base64,{text(png())}"]},
     **dict.fromkeys(CHATS, chat),
     "/hf/text-to-image": lambda: {"inputs": "a lake"},
     "/hf/image-to-image": lambda: {"inputs": text(png()), "parameters": {"prompt": "a lake"}},

@@ -55,6 +55,8 @@ FULL: list[tuple[str, Callable[[], dict[str, Any]]]] = [
     ("/api/detect/", lambda: {"image": text(png()), "threshold": 0.5, "iou": 0.3, "classes": ["circle"], "annotate": True}),
     ("/api/ocr/", lambda: {"image": text(png()), "languages": ["de", "en"], "min_score": 0.5, "annotate": True}),
     ("/v1/chat/completions", lambda: full_chat()),
+    ("/v1/completions", lambda: {"prompt": ["a", "b"], "model": VLM, "n": 2, "echo": True, "logit_bias": {"7": -1}, "seed": 1}),
+    ("/v1/embeddings", lambda: {"input": [text(png(1)), {"image": text(png(2))}], "dimensions": 7, "user": "al"}),
 ]
 
 

@@ -17,7 +17,7 @@ from api.catalog import load_catalog
 from api.chat.backends import onnx_backend
 from api.chat.backends.onnx_backend import OnnxBackend, padding_side_of
 from api.chat.backends.prefix_cache import CacheLimits
-from api.chat.backends.request import ChatRequest, MessagePart, Sampling, Turn
+from api.chat.backends.request import ChatRequest, MessagePart, PromptScores, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
 from api.chat.export import ExportError, export_onnx
 from api.devices import Device
@@ -70,6 +70,20 @@ def several(count: int, detail: str = "auto") -> ChatRequest:
     ]
     turn = Turn("user", (*pictures, MessagePart(text="Which of them is red?")))
     return ChatRequest(model_id=VLM, turns=(turn,), sampling=Sampling(temperature=0.0, max_tokens=24))
+
+
+def test_a_raw_prompt_is_scored_as_pytorch_scores_it(loader: ModelLoader) -> None:
+    def scored(backend: TorchBackend) -> list[tuple[str, float | None]]:
+        scores = PromptScores(top_logprobs=1)
+        raw = ChatRequest(model_id=LLM, prompt=TEXTS[2], scores=scores, sampling=Sampling(temperature=0.0, max_tokens=4))
+        heard = run(backend, request(TEXTS[2]), raw, raw)  # nothing of it is taken from the cache
+        assert text_of(heard[1]) == text_of(heard[2])
+        return [(entry["token"], entry["logprob"]) for entry in scores.in_order]
+
+    ours, theirs = scored(OnnxBackend(loader, f"{LLM}@onnx-fp32")), scored(TorchBackend(loader, LLM))
+    assert [token for token, _ in ours] == [token for token, _ in theirs]
+    assert [logprob for _, logprob in ours[1:]] == pytest.approx([logprob for _, logprob in theirs[1:]], abs=1e-3)
+    assert ours[0][1] is None
 
 
 @pytest.mark.parametrize("model", [LLM, VLM])

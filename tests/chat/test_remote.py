@@ -91,6 +91,24 @@ def test_tools_and_their_results_go_along_and_calls_come_back(sdk: openai.OpenAI
 
 
 @pytest.mark.models
+def test_completions_and_biases_are_passed_on(sdk: openai.OpenAI, server: LiveServer) -> None:
+    there = openai.OpenAI(base_url=f"{server.url}/v1", api_key="x")
+    options: Any = {"model": "tiny-llama", "max_tokens": 6, "seed": 2, "temperature": 1, "n": 2}
+    for prompt, more in (
+        ("a red", {"logprobs": 2}),
+        ("a red", {"echo": True}),
+        ([7, 8], {"logit_bias": {9: 100}, "best_of": 3}),
+    ):
+        one, other = (client.completions.create(prompt=prompt, **options, **more) for client in (there, sdk))
+        assert other.choices == one.choices
+        assert (other.usage.completion_tokens, other.backend) == (one.usage.completion_tokens, "remote")
+    biased, plain = (sdk.chat.completions.create(**SHORT, logit_bias=bias).choices for bias in ({9: 100}, {}))
+    assert biased[0].message.content != plain[0].message.content
+    with pytest.raises(openai.BadRequestError, match="what runs elsewhere"):
+        sdk.completions.create(prompt="a", model="tiny-llama", echo=True, logprobs=1)
+
+
+@pytest.mark.models
 def test_several_are_read_at_once(sdk: openai.OpenAI) -> None:
     texts: list[str] = []
     readers = [

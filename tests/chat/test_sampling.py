@@ -55,6 +55,12 @@ def test_top_p_of_a_flat_vocabulary_looks_further_than_its_first_thousand_tokens
     assert len(tokens) == pytest.approx(25_000, abs=50)
 
 
+def test_a_bias_is_added_to_the_logit() -> None:
+    drawn = draws(4000, temperature=1.0, logit_bias={"3": math.log(10), "0": -100.0})  # type: ignore[arg-type]
+    assert chisquare([drawn.count(token) for token in (1, 2, 3)], [4000 * p / 0.95 for p in (0.3, 0.15, 0.5)]).pvalue > 0.001
+    assert 0 not in drawn
+
+
 def test_penalties_are_openais_formula() -> None:
     """logit -= count · frequency_penalty + (count > 0) · presence_penalty"""
     sampler = Sampler(Sampling(temperature=0.0, frequency_penalty=0.2, presence_penalty=0.1), 0)

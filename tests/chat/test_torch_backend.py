@@ -10,7 +10,7 @@ from PIL import Image
 
 from api.catalog import load_catalog
 from api.chat.backends.prompting import encode
-from api.chat.backends.request import ChatRequest, ChatResult, MessagePart, Sampling, Turn
+from api.chat.backends.request import ChatRequest, ChatResult, MessagePart, PromptScores, Sampling, Turn
 from api.chat.backends.torch_backend import TorchBackend
 from api.devices import Device
 from api.downloads.store import ModelStore
@@ -78,6 +78,26 @@ def text_of(heard: RecordingCallbacks) -> str:
 
 def tinted(text: str, model: str) -> Image.Image | None:
     return Image.new("RGB", (64, 40), (len(text) * 3 % 255, 90, 200)) if model == VLM else None
+
+
+def test_a_raw_prompt_is_written_on_and_scored_as_transformers_does_it(loader: ModelLoader) -> None:
+    scores = PromptScores(top_logprobs=2)
+    raw = ChatRequest(
+        model_id=LLM, prompt=TEXTS[2] * 12, scores=scores, sampling=Sampling(temperature=0.0, max_tokens=8, logprobs=True)
+    )
+    heard = run(loader, [request(TEXTS[2]), raw])[1]
+    with loader.use(LLM, loader.catalog.get(LLM).task) as lease:
+        chat = lease.pipeline
+        ids = chat.tokenizer(TEXTS[2] * 12, return_tensors="pt").input_ids
+        made = chat.model.generate(ids, max_new_tokens=8, do_sample=False)[0]
+        expected = chat.model(made[None]).logits[0].log_softmax(-1)
+        text = chat.tokenizer.decode(made[ids.shape[1] :], skip_special_tokens=True)
+    assert ids.shape[1] > 2 * 128  # more than two chunks
+    assert text_of(heard) == text
+    assert scores.in_order[0]["logprob"] is None
+    assert heard.reply is not None
+    told = [entry["logprob"] for entry in [*scores.in_order[1:], *heard.reply.choices[0].logprobs]]
+    assert told == pytest.approx([float(expected[place, token]) for place, token in enumerate(made[1:])][: len(told)], abs=1e-3)
 
 
 @pytest.mark.parametrize("model", [LLM, VLM])

@@ -100,8 +100,9 @@ def test_calls_and_what_tools_answered_are_kept_and_can_be_sent_again(taken: Pos
 
 
 def test_what_is_worth_honouring_is_honoured(taken: Post) -> None:
-    params = taken(min_p=0.1, repetition_penalty=1.2, top_k=5)
-    assert {name: params[name] for name in ("min_p", "repetition_penalty", "top_k")} == {
+    params = taken(min_p=0.1, repetition_penalty=1.2, top_k=5, logit_bias={"7": -100})
+    assert {name: params[name] for name in ("min_p", "repetition_penalty", "top_k", "logit_bias")} == {
+        "logit_bias": {"7": -100.0},
         "min_p": 0.1,
         "repetition_penalty": 1.2,
         "top_k": 5,

@@ -27,7 +27,7 @@ def test_other_servers_are_spoken_outside_of_api_and_our_own_inside() -> None:
         "/v1/chat/completions", "/chat-server/v1/chat/completions", "/chat-server/v1/chat/completions/torch", "/generate", "/score",
         "/hf/text-to-image", "/hf/image-to-image", "/hf/image-to-text", "/hf/visual-question-answering", "/hf/object-detection",
         "/hf/zero-shot-image-classification", "/hf/models/<path:model_id>",
-        "/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/detection",
+        "/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/detection", "/v1/embeddings", "/v1/completions",
         "/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images",
         "/sdapi/v1/interrogate", "/sdapi/v1/reload-checkpoint", "/sdapi/v1/unload-checkpoint", "/controlnet/detect",
         "/hf/models/<path:model_id>/v1/chat/completions",
@@ -41,6 +41,6 @@ def test_a_view_and_its_address_say_no_in_the_same_form(address: str, view: type
     assert view().render_error(refused) == error_body(address, 413, "too_large", "It is too large.")[0]
 
 
-def test_only_chats_are_cancelled_when_their_client_leaves() -> None:
+def test_only_what_chat_models_write_is_cancelled_when_their_client_leaves() -> None:
     cancelling = {address for address, view in all_dialects() if view.cancels_when_client_leaves}
-    assert cancelling == {address for address, _ in all_dialects() if "chat" in address}
+    assert cancelling == {address for address, _ in all_dialects() if "chat" in address or address == "/v1/completions"}

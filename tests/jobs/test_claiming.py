@@ -179,11 +179,13 @@ NEED_MODELS = [
     ("txt2img", {}),
     ("img2img", {}),
     ("clip_score", {}),
+    ("embedding", {}),
     ("layout_score", {"backend": "nima", "model_id": "starter-nima"}),
     ("layout_score", {"backend": "custom:seeing@1", "model_id": None}),
     ("train_scorer", {"name": "mine", "on": "images", "encoder": "starter-clip"}),
     ("chat", {"backend": "pytorch", "model": "starter-vlm"}),
     ("chat", {"backend": "onnx", "model": "starter-vlm"}),
+    ("completion", {"backend": "pytorch"}),
     ("load_model", {"model_id": "starter"}),
     ("unload_model", {"model_id": "starter"}),
 ]
@@ -193,6 +195,7 @@ NEED_NONE = [
     ("layout_score", {"backend": "custom:plain@1", "model_id": None}),
     ("train_scorer", {"name": "mine", "on": "images", "encoder": ""}),
     ("chat", {"backend": "remote", "model": "starter-vlm"}),
+    ("completion", {"backend": "remote"}),
 ]
 
 
@@ -218,7 +221,7 @@ def test_a_worker_without_models_makes_pictures_where_another_server_has_the_mod
 
 def test_every_kind_of_the_server_says_which_of_its_jobs_need_models():
     ours = [get_kind(name) for name in kind_names() if type(get_kind(name)).__module__.startswith("api.")]
-    assert len(ours) == 15
+    assert len(ours) == 17
     assert [kind.name for kind in ours if type(kind).without_models is JobKind.without_models] == []
 
 

@@ -56,6 +56,8 @@ BODIES: dict[str, Any] = {
     "v1/images/generations": PICTURE,
     "v1/images/edits": {**PICTURE, "image": picture()},
     "v1/images/variations": {"image": picture()},
+    "v1/completions": {"prompt": "A lake is"},
+    "v1/embeddings": {"input": "a red circle"},
     "v1/detection": {"image": picture()},
     "generate": PICTURE,
     "score": {"variant": {"gradient": "bg-blue-600"}},

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from tokenizers import Tokenizer
 
 from api.access.services import create_key
 from api.chat.models import Conversation, Message
@@ -24,6 +25,7 @@ from api.safety.rules.matching import (
 )
 from api.safety.rules.retention import delete_old_matches
 from api.safety.rules.screening import active_rules, screen
+from api.starter.architecture import WEIGHTS
 from tests.rows import make_job
 
 DATABASE = pytest.mark.django_db(transaction=True)
@@ -311,6 +313,18 @@ def test_a_chat_s_parts_are_read_together_and_the_form_of_its_answer_too(client:
     body = {"model": "starter-vlm", "messages": [{"role": "user", "content": "Answer."}], **more}
     reply = client.post(PATHS[2], body, content_type="application/json", headers=ASYNC)
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "content_policy_violation")
+
+
+@DATABASE
+def test_raw_prompts_are_read_as_chats_are_token_ids_too(client: Client) -> None:
+    make_rule(requests="chats")
+    tokenizer = Tokenizer.from_file(str(WEIGHTS / "starter-vlm" / "tokenizer.json"))
+    prompts: list[Any] = ["a knife", ["a table", tokenizer.encode("a knife", add_special_tokens=False).ids]]
+    for prompt in prompts:
+        body = {"prompt": prompt, "model": "starter-vlm"}
+        reply = client.post("/v1/completions", body, content_type="application/json", headers=ASYNC)
+        error = reply.json()["error"]
+        assert (reply.status_code, error["code"], error["param"]) == (400, "content_policy_violation", "prompt")
 
 
 @DATABASE

@@ -67,6 +67,7 @@ def test_no_serializer_states_a_bound_choice_or_default_of_a_field_of_its_spec(s
         ("img2img", {"mask": "b"}, (NO_IMAGE, "b")),
         ("layout_score", {}, (NO_IMAGE,)),
         ("layout_score", {"items": [{"image": "a"}, {}, {"image": "b"}, {"image": "a"}]}, ("a", "b")),
+        ("embedding", {}, (NO_IMAGE,)),
         ("clip_score", {"images": ["a", "b", "a"]}, ("a", "b")),
     ],
 )

@@ -22,6 +22,7 @@ from api.errors import DarkroomError
 
 FreeMemory = Callable[[Exception], bool]
 """Free memory after an out-of-memory error. False when nothing is left to free."""
+NO_SCORES = "This model reads a prompt in one piece, and tells no log-probabilities of it: ask for logprobs without echo."
 TOO_LARGE = "Memory ran out while the answer was written: ask for fewer choices, or shorten the messages."
 
 
@@ -111,8 +112,9 @@ class DecodeLoop:
     def admit(
         self, model: Any, tokenizer_spec: TokenizerSpec, prompt: Any, request: ChatRequest, callbacks: ChatCallbacks
     ) -> None:
-        """Add a request; its prompt is prefilled next. Raises DarkroomError (context_length_exceeded)."""
-        limit = answer_token_limit(tokenizer_spec, prompt.length, request.sampling)
+        """Add a request; its prompt is prefilled next. Raises DarkroomError (context_length_exceeded, unknown_token)."""
+        check_biases(tokenizer_spec, request.sampling)
+        limit = answer_token_limit(tokenizer_spec, prompt.length, request.sampling, "messages" if request.turns else "prompt")
         sampling = with_sampling_defaults(request.sampling, tokenizer_spec)
         prompt_token_ids = prompt.inputs["input_ids"].flatten().tolist() if sampling.repetition_penalty else ()
         answers = [
@@ -125,6 +127,8 @@ class DecodeLoop:
             chat.cached = prefill.cached
             self.prefilling.appendleft((chat, prefill))
             return
+        if request.scores is not None:
+            raise DarkroomError("no_prompt_logprobs", 400, NO_SCORES, field="logprobs")
         self.prefilled.append((chat, self.batch.add(model, prompt.inputs, sampling.n)))
         self.start_answers()
 
@@ -186,11 +190,18 @@ class DecodeLoop:
                 self.prefiller.save_prefix(number, chat.prompt, answer.stream.tokens)
 
 
-def answer_token_limit(tokenizer_spec: TokenizerSpec, length: int, sampling: Sampling) -> int:
+def check_biases(tokenizer_spec: TokenizerSpec, sampling: Sampling) -> None:
+    for token in sampling.logit_bias:
+        if int(token) >= tokenizer_spec.vocabulary:
+            detail = f"logit_bias: There is no token {token}; this model's are 0 to {tokenizer_spec.vocabulary - 1}."
+            raise DarkroomError("unknown_token", 400, detail, field="logit_bias")
+
+
+def answer_token_limit(tokenizer_spec: TokenizerSpec, length: int, sampling: Sampling, asked: str = "messages") -> int:
     """The most tokens that an answer may have. Raises DarkroomError (context_length_exceeded)."""
     max_tokens = sampling.max_tokens
     if length + (max_tokens or 1) > tokenizer_spec.context_length:
-        wanted = f"{length} of the messages" + (f" and {max_tokens} of the answer" if max_tokens else "")
+        wanted = f"{length} of the {asked}" + (f" and {max_tokens} of the answer" if max_tokens else "")
         detail = (  # the first words are OpenAI's: LiteLLM and LangChain look for them
             f"This model's maximum context length is {tokenizer_spec.context_length} tokens. "
             f"However, this request needs {length + (max_tokens or 1)}: {wanted}."
@@ -199,7 +210,7 @@ def answer_token_limit(tokenizer_spec: TokenizerSpec, length: int, sampling: Sam
             "context_length_exceeded",
             400,
             detail,
-            field="messages" if length >= tokenizer_spec.context_length else "max_tokens",
+            field=asked if length >= tokenizer_spec.context_length else "max_tokens",
         )
     return max_tokens or min(sampling.default_max_tokens, tokenizer_spec.context_length - length)
 

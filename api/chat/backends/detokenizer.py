@@ -65,3 +65,12 @@ class Detokenizer:
         whole = self.tokenizer.decode(self.tokens, skip_special_tokens=True)
         rest = whole[len(self.decoded) :] if whole.startswith(self.decoded) else ""
         return self.filter.push(rest) + self.filter.flush()
+
+
+def text_offsets(tokenizer: Tokenizer, tokens: Sequence[int], skip_special_tokens: bool) -> list[int]:
+    """Where the text of each token begins in that of all. Those of one character begin where it does."""
+    stream, offsets, length = DecodeStream(skip_special_tokens=skip_special_tokens), [], 0
+    for token in tokens:
+        offsets.append(length)
+        length += len(stream.step(tokenizer, token) or "")
+    return offsets

@@ -46,6 +46,8 @@ class SpecialTokenEscaper:
 
 def texts_of(request: ChatRequest) -> Iterator[str]:
     """All that a client wrote."""
+    if isinstance(request.prompt, str):
+        yield request.prompt
     for turn in request.turns:
         yield from (part.text for part in turn.parts)
         yield from (text for call in turn.calls for text in (call.name, *strings_in(call.arguments)))

@@ -141,6 +141,9 @@ class OnnxPrefiller(Prefiller):
 
 
 class OnnxPrefill(PromptPrefill):
+    reads_singly = False
+    """One token in a chunk: how a prompt is scored by a graph that tells no more."""
+
     def load_prefix(self, model: OnnxModel, known: Layers) -> None:
         self.caches = model.empty_caches()
         if self.position:
@@ -152,13 +155,20 @@ class OnnxPrefill(PromptPrefill):
 
         Can be called again after an exception.
         """
-        end = min(self.position + CHUNK_TOKENS["cpu"], self.prompt.length)
+        end = min(self.position + (1 if self.reads_singly else CHUNK_TOKENS["cpu"]), self.prompt.length)
         logits, caches = model.decode(
             self.chunk_inputs(model, self.position, end),
             np.ones((1, end), np.int64),
             np.arange(self.position, end)[None],
             self.caches,
+            every_token=self.prompt.scores is not None,
         )
+        if self.prompt.scores is not None:
+            if logits.shape[1] != end - self.position:  # the graph gives those of the last token alone
+                self.reads_singly = True
+                return self.run_chunk(model)
+            self.score(torch.from_numpy(logits[0]))
+            logits = logits[:, -1]
         if end == self.prompt.length:
             self.prefiller.batch.add_group(model, OnnxSequenceGroup(caches, end, self.copies))
         self.position, self.caches = end, caches

@@ -15,6 +15,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from api.chat.backends.prefix_cache import CachedPrefix, CacheLimits, Layers, PromptCache
 from api.chat.backends.prompting import Prompt
+from api.chat.backends.sampling import SampledToken, logprobs_entry, scored_token
 from api.chat.backends.sequence_groups import (
     BATCHABLE_MODEL_TYPES,
     CACHE_HEADROOM,
@@ -87,13 +88,27 @@ class PromptPrefill(ABC):
     def __init__(self, prefiller: Prefiller, model: Any, prompt: Prompt, tiles: ImageTiles | None, copies: int) -> None:
         self.prefiller, self.prompt, self.tiles, self.copies = prefiller, prompt, tiles, copies
         assert prompt.token_keys is not None
-        known, shared = prefiller.cache.longest_match(prompt.owner, prompt.token_keys)
+        none: Layers = []
+        is_scored = prompt.scores is not None  # then every token must run
+        known, shared = (none, 0) if is_scored else prefiller.cache.longest_match(prompt.owner, prompt.token_keys)
         self.cached = self.position = min(shared, prompt.length - 1)  # the last token must run: its logits are needed
         self.load_prefix(model, known)
 
     @abstractmethod
     def load_prefix(self, model: Any, known: Layers) -> None:
         """Set up KV caches that hold the first `position` tokens of `known`."""
+
+    def score(self, logits: torch.Tensor) -> None:
+        """Records how likely the tokens are that come behind those of a chunk, by its logits: (tokens, vocabulary)."""
+        scores, ids = self.prompt.scores, self.prompt.inputs["input_ids"][0].tolist()
+        if scores is None:
+            return
+        tokenizer = self.prompt.tokenizer
+        if not self.position:
+            scores.entries[0] = {**logprobs_entry(tokenizer, SampledToken(ids[0])), "logprob": None}
+        for place, row in enumerate(logits.float().cpu().log_softmax(-1), self.position + 1):
+            if place < len(ids):
+                scores.entries[place] = logprobs_entry(tokenizer, scored_token(row, ids[place], scores.top_logprobs))
 
     def image_features(self, model: Any, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Which tokens of this chunk are image tokens, (1, last - first) bool, and their features; None where there are none."""
@@ -127,7 +142,8 @@ class TorchPrefill(PromptPrefill):
         end = min(self.position + CHUNK_TOKENS.get(model.device.type, LARGE_CHUNK_TOKENS), self.prompt.length)
         for layer in self.layers:
             layer.truncate(self.position)
-        extra = {"logits_to_keep": 1} if accepts_argument(model, "logits_to_keep") else {}
+        keep_one = self.prompt.scores is None and accepts_argument(model, "logits_to_keep")
+        extra = {"logits_to_keep": 1} if keep_one else {}
         output = model(
             **self.chunk_inputs(model, self.position, end),
             **extra,
@@ -136,6 +152,7 @@ class TorchPrefill(PromptPrefill):
             past_key_values=Cache(layers=self.layers),
             use_cache=True,
         )
+        self.score(output.logits[0])
         if end == self.prompt.length:
             self.prefiller.batch.add_group(model, SequenceGroup.from_prefill(self.layers, end, self.copies))
         self.position = end

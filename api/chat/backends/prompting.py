@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 from transformers import BatchFeature
 
+from api.chat.backends.detokenizer import text_offsets
 from api.chat.backends.escaping import EscapingTokenizer, SpecialTokenEscaper
-from api.chat.backends.request import ChatRequest
+from api.chat.backends.request import ChatRequest, PromptScores
 from api.chat.backends.sequence_groups import TEXT_DECODERS
 from api.chat.backends.templates import render, template_of
 from api.errors import DarkroomError
 from api.loading.chat import ChatModel
 
+IMAGE_TOKEN_KEYS = ("image_token_id", "image_token_index", "video_token_id", "vision_start_token_id")
 LOW_DETAIL_PIXELS = 512
 """Longer side in pixels at `detail` low and auto, for models that accept images of any size."""
 
@@ -27,6 +29,9 @@ class Prompt:
 
     inputs: dict[str, torch.Tensor]
     owner: str = ""
+    scores: PromptScores | None = None
+    tokenizer: Any = None
+    """The tokenizers library's, which writes `scores`."""
     token_keys: torch.Tensor | None = None
     """(length,) int64: compared with `CachedPrefix.token_keys`; None for a prompt that is prefilled whole."""
 
@@ -36,7 +41,9 @@ class Prompt:
 
 
 def encode(chat: ChatModel, request: ChatRequest) -> Prompt:
-    """Tokenize a request. Raises DarkroomError (messages_refused, too_many_images)."""
+    """Tokenize a request. Raises DarkroomError (messages_refused, too_many_images, unknown_token)."""
+    if request.prompt is not None:
+        return encode_raw(chat, request, request.prompt)
     escaper = SpecialTokenEscaper(chat.tokenizer, request)
     text = render(chat, request, escaper)
     tokenizer = EscapingTokenizer(chat.tokenizer, escaper.spellings) if escaper.spellings else chat.tokenizer
@@ -53,6 +60,43 @@ def encode(chat: ChatModel, request: ChatRequest) -> Prompt:
     images = images_for_processor(processor, request)
     found = processor(text=[text], images=[images] if images else None, return_tensors="pt")
     return Prompt({name: value for name, value in found.items() if isinstance(value, torch.Tensor)}, request.owner)
+
+
+def encode_raw(chat: ChatModel, request: ChatRequest, prompt: str | tuple[int, ...]) -> Prompt:
+    """A prompt without a template. A text begins as the tokenizer begins one; token ids are taken as they are."""
+    if isinstance(prompt, str):
+        escaper = SpecialTokenEscaper(chat.tokenizer, request)
+        tokenizer = EscapingTokenizer(chat.tokenizer, escaper.spellings) if escaper.spellings else chat.tokenizer
+        ids = list(tokenizer([escaper.escape(prompt)], add_special_tokens=True)["input_ids"][0])
+    else:
+        ids = list(prompt)
+        check_ids(chat, ids)
+    ids = ids or [first_token(chat)]
+    if request.scores is not None:
+        skips_special = isinstance(prompt, str)  # those that the tokenizer has added
+        request.scores.offsets = text_offsets(chat.tokenizer.backend_tokenizer, ids, skips_special)
+    input_ids = torch.tensor([ids], dtype=torch.long)
+    inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+    return Prompt(inputs, request.owner, request.scores, chat.tokenizer.backend_tokenizer)
+
+
+def check_ids(chat: ChatModel, ids: list[int]) -> None:
+    pictures = set(image_token_ids(chat))
+    for token in ids:
+        if token >= chat.vocabulary or token in pictures:
+            why = "stands for a part of a picture" if token in pictures else f"is unknown; the last is {chat.vocabulary - 1}"
+            raise DarkroomError("unknown_prompt_token", 400, f"The token {token} {why}.", field="prompt")
+
+
+def first_token(chat: ChatModel) -> int:
+    """What an empty prompt is to a model: the beginning of a text."""
+    token = chat.tokenizer.bos_token_id
+    return int(chat.eos_token_ids[0] if token is None else token)
+
+
+def image_token_ids(chat: ChatModel) -> tuple[int, ...]:
+    ids = {getattr(chat.config, name, None) for name in IMAGE_TOKEN_KEYS}
+    return tuple(sorted(token for token in ids if isinstance(token, int) and token < chat.vocabulary))
 
 
 # ---------------------------------------------------------------- pictures

@@ -12,15 +12,26 @@ import queue
 import threading
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import openai
 from PIL import Image
 
-from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion, MessagePart, Turn, WrittenCall
+from api.chat.backends.request import (
+    ChatCallbacks,
+    ChatRequest,
+    ChatResult,
+    Completion,
+    MessagePart,
+    Sampling,
+    Turn,
+    WrittenCall,
+)
 from api.chat.tools.use import ToolUse
 from api.errors import DarkroomError
 from api.files.formats import FORMATS, encode
+from api.json_types import JsonObject
 
 log = logging.getLogger("darkroom.models")
 POLL_SECONDS = 0.05
@@ -89,7 +100,7 @@ class RemoteChat(threading.Thread):
 
     def run(self) -> None:
         try:
-            with self.backend.client.chat.completions.create(**request_body(self.request, self.backend.model)) as stream:
+            with self.open_stream() as stream:
                 for chunk in stream:
                     if self.stop_requested.is_set():
                         return
@@ -100,6 +111,10 @@ class RemoteChat(threading.Thread):
                 log.warning("remote chat: %s", type(error).__name__)
                 problem = error_of(error)
                 self.post(partial(self.on_failure, problem))
+
+    def open_stream(self) -> Any:
+        client, body = self.backend.client, request_body(self.request, self.backend.model)
+        return client.chat.completions.create(**body) if self.request.prompt is None else client.completions.create(**body)
 
     def post(self, handle: Callable[[], None]) -> None:
         """Have the worker's main thread call `handle`."""
@@ -126,14 +141,14 @@ class RemoteChat(threading.Thread):
     def on_choice(self, part: Any) -> None:
         if not 0 <= part.index < len(self.result.choices):
             return
-        choice, text = self.result.choices[part.index], part.delta.content or ""
-        tables = [entry.model_dump() for entry in (part.logprobs.content or [])] if part.logprobs else []
+        choice = self.result.choices[part.index]
+        text, tables = raw_piece(part) if self.request.prompt is not None else chat_piece(part)
         choice.finish_reason = part.finish_reason or choice.finish_reason
         choice.text += text
         choice.logprobs += tables
         if text or tables:
             self.callbacks.on_text(part.index, text, tables)
-        for piece in part.delta.tool_calls or ():
+        for piece in (part.delta.tool_calls or ()) if self.request.prompt is None else ():
             self.on_call(part.index, choice, piece)
 
     def on_call(self, index: int, choice: Completion, piece: Any) -> None:
@@ -177,21 +192,59 @@ def request_body(request: ChatRequest, model: str) -> dict[str, Any]:
         "frequency_penalty": sampling.frequency_penalty or None,
         "max_tokens": sampling.max_tokens or sampling.default_max_tokens,
         "seed": sampling.seed,
+        "logit_bias": dict(sampling.logit_bias) or None,
         "stop": list(sampling.stop) or None,
         "n": sampling.n if sampling.n > 1 else None,
-        "logprobs": sampling.logprobs or None,
-        "top_logprobs": sampling.top_logprobs or None,
+        **(chat_logprobs(sampling) if request.prompt is None else {"logprobs": raw_logprobs(sampling)}),
         "response_format": format_of(sampling.schema),
         **tool_options(request.tool_use),
         "extra_body": {name: value for name in BEYOND_OPENAI if (value := getattr(sampling, name))} or None,
     }
     return {
         "model": model,
-        "messages": [message_of(turn) for turn in request.turns],
+        **(asked_of(request)),
         "stream": True,
         "stream_options": {"include_usage": True},
         **{name: value for name, value in options.items() if value is not None},
     }
+
+
+def asked_of(request: ChatRequest) -> dict[str, Any]:
+    if request.prompt is None:
+        return {"messages": [message_of(turn) for turn in request.turns]}
+    return {"prompt": request.prompt if isinstance(request.prompt, str) else list(request.prompt)}
+
+
+def chat_logprobs(sampling: Sampling) -> dict[str, Any]:
+    return {"logprobs": sampling.logprobs or None, "top_logprobs": sampling.top_logprobs or None}
+
+
+def raw_logprobs(sampling: Sampling) -> int | None:
+    return sampling.top_logprobs if sampling.logprobs else None
+
+
+def chat_piece(part: Any) -> tuple[str, list[JsonObject]]:
+    """A chunk's text, and the entries of its tokens."""
+    tables = (part.logprobs.content or []) if part.logprobs else []
+    return part.delta.content or "", [entry.model_dump() for entry in tables]
+
+
+def raw_piece(part: Any) -> tuple[str, list[JsonObject]]:
+    """The same of a completion, whose form of log-probabilities is the older one."""
+    given = part.logprobs
+    if not given or not given.tokens:
+        return part.text or "", []
+    tops = given.top_logprobs or [None] * len(given.tokens)
+    offsets = given.text_offset or [0, *accumulate(map(len, given.tokens))]
+    found = zip(given.tokens, given.token_logprobs or [], tops, offsets, strict=False)
+    return part.text or "", [
+        {**token_entry(token, logprob), "top_logprobs": [token_entry(*one) for one in (top or {}).items()], "offset": offset}
+        for token, logprob, top, offset in found
+    ]
+
+
+def token_entry(token: str, logprob: float | None) -> JsonObject:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
 
 
 def tool_options(use: ToolUse | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,6 +60,8 @@ class Sampling:
     frequency_penalty: float = 0.0
     repetition_penalty: float | None = None
     """As in CTRL: logits of tokens in the prompt or the answer are divided by it (multiplied if negative)."""
+    logit_bias: Mapping[str, float] = field(default_factory=dict)
+    """By token id: what is added to its logit."""
     seed: int = 0
     """Sequence i has a generator of its own, seeded with seed + i."""
     max_tokens: int | None = None
@@ -68,14 +71,38 @@ class Sampling:
     n: int = 1
     logprobs: bool = False
     top_logprobs: int = 0
+    text_offsets: bool = False
+    """Whether the entry of each token also has `offset`: where its text begins in the answer."""
     schema: JsonObject | None = None
     """A JSON Schema that the answer fits; {} is any JSON object. None: free text."""
 
 
+@dataclass
+class PromptScores:
+    """How likely each token of a prompt is, which the backend fills in: entries in OpenAI's form by the token's place.
+
+    The first token has no log-probability, since nothing is before it.
+    """
+
+    top_logprobs: int = 0
+    entries: dict[int, JsonObject] = field(default_factory=dict)
+    offsets: list[int] = field(default_factory=list)
+    """Where the text of each begins."""
+
+    @property
+    def in_order(self) -> list[JsonObject]:
+        return [{**entry, "offset": self.offsets[place]} for place, entry in sorted(self.entries.items())]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChatRequest:
+    """Turns, or a raw `prompt` (a text, or token ids) that is written on as it is."""
+
     model_id: str
-    turns: tuple[Turn, ...]
+    turns: tuple[Turn, ...] = ()
+    prompt: str | tuple[int, ...] | None = None
+    scores: PromptScores | None = None
+    """Where they are wanted of a raw prompt."""
     sampling: Sampling = field(default_factory=Sampling)
     owner: str = ""
     """The prompt cache is not shared between owners."""
@@ -112,6 +139,8 @@ class ChatResult:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     """Prompt tokens that came from the prompt cache."""
+    dropped_tokens: int = 0
+    """Of answers that were written and are no choices."""
     model: str = ""
     """The name under which the backend knows the model."""
 

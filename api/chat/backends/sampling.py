@@ -1,4 +1,4 @@
-"""Sample one token from logits: penalties, temperature, top_k, top_p, min_p, grammar, logprobs. Shared by all local backends."""
+"""Sample one token from logits: penalties, biases, temperature, top_k, top_p, min_p, grammar, logprobs. Shared by all local backends."""
 
 from __future__ import annotations
 
@@ -72,6 +72,8 @@ class Sampler:
             eos_token_ids,
             set(prompt_token_ids),
         )
+        self.biased = torch.tensor([int(token) for token in sampling.logit_bias], dtype=torch.long)
+        self.biases = torch.tensor(list(sampling.logit_bias.values()))
         self.sampled: list[int] = []
         self.generator = torch.Generator().manual_seed(seed)
         self.counts: Counter[int] = Counter()
@@ -79,9 +81,11 @@ class Sampler:
     def sample(self, logits: torch.Tensor, remaining: int = NO_LIMIT) -> SampledToken:
         """Sample one token. `logits`: (vocabulary,) float32 on the CPU; not modified. `remaining`: tokens that the answer may still have.
 
-        Log-probabilities are the model's own, before penalties, temperature and grammar, as OpenAI reports them.
+        Log-probabilities are the model's own, before penalties, biases, temperature and grammar, as OpenAI reports them.
         """
         shaped = self._apply_penalties(logits.clone())
+        if len(self.biased):
+            shaped[self.biased] += self.biases
         shaped[self.banned_token_ids] = -torch.inf
         if self.grammar is not None:
             shaped[~self._allowed_by_grammar(self.grammar, logits, remaining)] = -torch.inf
@@ -139,10 +143,12 @@ class Sampler:
         return index if tokens is None else int(tokens[index])
 
     def _with_logprobs(self, logits: torch.Tensor, token: int) -> SampledToken:
-        logprobs = logits.log_softmax(-1)
-        values, tokens = logprobs.topk(self.sampling.top_logprobs)
-        top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
-        return SampledToken(token, float(logprobs[token]), top)
+        return scored_token(logits.log_softmax(-1), token, self.sampling.top_logprobs)
+
+
+def scored_token(logprobs: torch.Tensor, token: int, most: int) -> SampledToken:
+    values, tokens = logprobs.topk(most)
+    return SampledToken(token, float(logprobs[token]), tuple(zip(tokens.tolist(), values.tolist(), strict=True)))
 
 
 def is_repeating(tokens: Sequence[int]) -> bool:

@@ -27,6 +27,7 @@ class TokenizerSpec:
     banned_token_ids: tuple[int, ...]
     """Tokens that are never sampled, such as image placeholders."""
     context_length: int
+    vocabulary: int
     sampling_defaults: dict[str, Any]
     """temperature, top_p and top_k for requests that set none."""
     grammar: Callable[[Sampling, ToolUse | None], Grammar | None]
@@ -89,8 +90,9 @@ class SequenceState:
         self.choice.completion_tokens += 1
         if sampled.token in self.tokenizer_spec.eos_token_ids:
             return self.end("stop", "")
+        begin = len(self.stream.decoded)
         text = self.stream.push(sampled.token)
-        self.record_logprobs(sampled)
+        self.record_logprobs(sampled, begin)
         if self.stream.stopped or (self.grammar is not None and self.grammar.complete):
             return self.end("stop", text)
         if self.choice.completion_tokens >= self.limit:
@@ -122,9 +124,10 @@ class SequenceState:
             case ArgumentsPiece(number, text):
                 self.choice.calls[number].arguments += text
 
-    def record_logprobs(self, sampled: SampledToken) -> None:
+    def record_logprobs(self, sampled: SampledToken, begin: int) -> None:
         if self.sampling.logprobs:
-            self.pending.append(logprobs_entry(self.tokenizer_spec.tokenizer, sampled))
+            place = {"offset": begin} if self.sampling.text_offsets else {}
+            self.pending.append({**logprobs_entry(self.tokenizer_spec.tokenizer, sampled), **place})
 
     def release(self, text: str, *, whole: bool) -> list[dict[str, Any]]:
         """The logprobs of the tokens in `text`. Those of withheld text stay pending; those of a stop string are dropped."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from api.chat.backends.decode import DecodeLoop
 from api.chat.backends.prefill import TorchPrefiller
 from api.chat.backends.prefix_cache import CacheLimits, PromptCache
-from api.chat.backends.prompting import encode
+from api.chat.backends.prompting import encode, image_token_ids
 from api.chat.backends.request import ChatCallbacks, ChatRequest, Sampling
 from api.chat.backends.sampling import Grammar
 from api.chat.backends.sequence_groups import TorchSequenceBatch
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from api.chat.backends.grammars import AnswerGrammar
 
 log = logging.getLogger("darkroom.models")
-
-IMAGE_TOKEN_KEYS = ("image_token_id", "image_token_index", "video_token_id", "vision_start_token_id")
 
 
 class TorchBackend:
@@ -126,6 +124,7 @@ def tokenizer_spec_of(chat: ChatModel) -> TokenizerSpec:
             eos_token_ids=frozenset(chat.eos_token_ids),
             banned_token_ids=image_token_ids(chat),
             context_length=chat.context_length,
+            vocabulary=chat.vocabulary,
             sampling_defaults=sampling_defaults_of(chat),
             grammar=partial(grammar_for, chat),
             tool_format=tool_format_of(chat),
@@ -191,11 +190,6 @@ def special_markers(chat: ChatModel) -> dict[int, str]:
     """Those that are special, which a tokenizer leaves out of a text."""
     special = {token for token, added in chat.tokenizer.added_tokens_decoder.items() if added.special}
     return {token: marker for marker, token in marker_ids(chat).items() if token in special}
-
-
-def image_token_ids(chat: ChatModel) -> tuple[int, ...]:
-    ids = {getattr(chat.config, name, None) for name in IMAGE_TOKEN_KEYS}
-    return tuple(sorted(token for token in ids if isinstance(token, int) and token < chat.vocabulary))
 
 
 def sampling_defaults_of(chat: ChatModel) -> JsonObject:

@@ -24,6 +24,10 @@ AT_FAULT = {
     "unknown_model": "model",
     "conversation_busy": "conversation",
     "unknown_class": "prompt",
+    "unknown_token": "logit_bias",
+    "unknown_prompt_token": "prompt",
+    "no_prompt_logprobs": "logprobs",
+    "too_many_dimensions": "dimensions",
 }
 """The field that is to blame, by the code of a job's error."""
 

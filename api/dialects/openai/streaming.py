@@ -28,6 +28,8 @@ class ChunkStream(JobStream):
         self.called: dict[tuple[int, int], str] = {}
         """Arguments, by choice and number."""
 
+    delta = staticmethod(replies.delta)
+
     def encode(self, event: JobEvent) -> Iterator[bytes]:
         if event.type == "token":
             data = event.data
@@ -55,12 +57,12 @@ class ChunkStream(JobStream):
         elif offset <= len(said) <= offset + len(text) and (len(said) < offset + len(text) or not text):
             new = text[len(said) - offset :]
             self.said[index] = said + new
-            yield self.chunk(replies.delta(index, {"content": new}, logprobs=logprobs))
+            yield self.chunk(self.delta(index, {"content": new}, logprobs=logprobs))
 
     def open_choice(self, index: int, content: str | None) -> Iterator[bytes]:
         if index not in self.said:
             self.said[index] = ""
-            yield self.chunk(replies.delta(index, {"role": "assistant", "content": content, "refusal": None}))
+            yield self.chunk(self.delta(index, {"role": "assistant", "content": content, "refusal": None}))
 
     def go_on_calling(self, index: int, number: int, offset: int, call: Mapping[str, Any]) -> Iterator[bytes]:
         """What is new of a call's arguments, of which those in `call` begin at `offset`."""
@@ -68,14 +70,14 @@ class ChunkStream(JobStream):
         if (index, number) not in self.called:
             self.called[index, number] = ""
             head = {"index": number, "id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": ""}}
-            yield self.chunk(replies.delta(index, {"tool_calls": [head]}))
+            yield self.chunk(self.delta(index, {"tool_calls": [head]}))
         said, text = self.called[index, number], call["arguments"]
         if said[offset : offset + len(text)] != text[: max(0, len(said) - offset)]:
             yield from self.break_off(INTERRUPTED)
         elif offset <= len(said) < offset + len(text):
             more = text[len(said) - offset :]
             self.called[index, number] = said + more
-            yield self.chunk(replies.delta(index, {"tool_calls": [{"index": number, "function": {"arguments": more}}]}))
+            yield self.chunk(self.delta(index, {"tool_calls": [{"index": number, "function": {"arguments": more}}]}))
 
     def finish(self) -> Iterator[bytes]:
         """What the result has beyond what was said. Also where the job's events, which go before it does, are gone."""
@@ -93,7 +95,7 @@ class ChunkStream(JobStream):
                 yield from self.go_on(index, len(said), choice["text"][len(said) :], None)
             for number, call in enumerate(calls):
                 yield from self.go_on_calling(index, number, 0, call)
-            yield self.chunk(replies.delta(index, {}, finish_reason=choice["finish_reason"]))
+            yield self.chunk(self.delta(index, {}, finish_reason=choice["finish_reason"]))
         if self.include_usage:
             yield self.chunk(usage=result["usage"])
         yield replies.DONE

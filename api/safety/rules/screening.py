@@ -13,7 +13,7 @@ from api.safety.models import LONGEST_PROMPT_KEPT, PromptMatch, PromptRule
 from api.safety.rules.matching import Matcher, compile_rule, readings
 from api.specs import Spec
 
-CHAT = "chat"
+CHAT, COMPLETION = "chat", "completion"
 REFUSED = "The prompt has what this server's rules don't allow."
 
 
@@ -27,7 +27,7 @@ class ActiveRule:
     """Those whose requests it is for; none: everybody's."""
 
     def reads(self, job: Job) -> bool:
-        requests = PromptRule.Requests.CHATS if job.kind == CHAT else PromptRule.Requests.PICTURES
+        requests = PromptRule.Requests.CHATS if job.kind in (CHAT, COMPLETION) else PromptRule.Requests.PICTURES
         return self.rule.requests in (requests, PromptRule.Requests.ALL) and (
             not self.owner_keys or job.owner_key in self.owner_keys
         )

@@ -101,10 +101,26 @@ class ClipEncoder:
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """For each text, whether its end is not seen because it is longer than the model's context."""
+        context = self.context_length
+        return [count > context for count in self.count_tokens(texts)]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Of each text, with the two marks at its ends; also of what is longer than the model's context."""
         with self._use() as lease:
-            clip = lease.pipeline
-            ids = clip.tokenizer([defuse(text, clip.tokenizer) for text in texts], truncation=False)["input_ids"]
-            return [len(tokens) > clip.context_length for tokens in ids]
+            tokenizer = lease.pipeline.tokenizer
+            return [len(ids) for ids in tokenizer([defuse(text, tokenizer) for text in texts], truncation=False)["input_ids"]]
+
+    @property
+    def context_length(self) -> int:
+        with self._use() as lease:
+            return int(lease.pipeline.context_length)
+
+    @property
+    def patches(self) -> int:
+        """Into how many parts the network divides a picture: what a text's tokens are to it."""
+        with self._use() as lease:
+            vision = lease.pipeline.model.config.vision_config
+            return int(vision.image_size // vision.patch_size) ** 2
 
     def cosines(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Floats:
         """(N, M): every picture against every prompt."""
