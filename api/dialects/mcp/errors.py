@@ -1,6 +1,7 @@
 """Errors outside of a tool call: JSON-RPC's object, with the status of HTTP beside it."""
 
 import json
+from typing import Any
 
 from django.http import HttpResponse
 from rest_framework.exceptions import APIException
@@ -20,7 +21,7 @@ def render_error(problem: Problem) -> JsonObject:
 
 
 def envelope(code: int, problem: Problem) -> JsonObject:
-    told = {name: value for name, value in problem.items() if name in ("status", "code", "errors") and value}
+    told: Any = {name: value for name, value in problem.items() if name in ("status", "code", "errors") and value}
     return {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": problem["detail"], "data": told}}
 
 

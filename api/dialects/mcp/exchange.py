@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 
 Message = dict[str, Any]
 Application = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
-HOP_BY_HOP = ("connection", "content-length", "transfer-encoding")
+HOP_BY_HOP = ("connection", "transfer-encoding")
 """Headers that are between us and the client, which the server sets."""
 
 _running: set[asyncio.Task[None]] = set()

@@ -1,9 +1,11 @@
 """From what a tool asks for to jobs that have ended: submitted, followed, and cancelled where the client leaves before."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 
 from api.dialects.mcp.calls import MOST_JOBS, Caller, leave
 from api.errors import DarkroomError
@@ -18,29 +20,39 @@ from api.jobs.models import Job
 from api.jobs.states import Status
 
 SOURCE = "mcp"
+T = TypeVar("T")
 Report = Callable[[float, str], Awaitable[None]]
 """Of the progress (0 to 1, and always more than before), with a sentence."""
-Parse = Callable[[], Sequence[Submission]]
 POSITION_SECONDS = 2.0
 """How often the place in the queue is looked for: no event tells it."""
 SMALLEST_STEP = 1e-6
 """The protocol wants a larger number with every notification, also where only the sentence is new."""
 
 
-async def run_jobs(parse: Parse, caller: Caller, request_id: object, report: Report | None) -> list[Job]:
-    """The jobs of what `parse` reads, once all have ended; one that was deleted meanwhile counts as cancelled.
+@dataclass(frozen=True)
+class Call:
+    """One call of a tool; `report` is None where the client asked for no progress."""
 
-    Raises what `parse` and `submit` raise, and then has submitted nothing.
+    caller: Caller
+    request_id: object
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    report: Report | None = None
+
+
+async def run_jobs(parse: Callable[[], Sequence[Submission]], show: Callable[[list[Job]], T], call: Call) -> T:
+    """What `show` makes of the jobs of what `parse` reads, once all have ended; one that was deleted meanwhile counts as cancelled.
+
+    Both run in a thread. Raises what they raise, and `submit`, which then has submitted nothing.
     """
-    submitting = asyncio.ensure_future(in_thread(submit_all, parse, caller, request_id))
+    submitting = asyncio.ensure_future(in_thread(submit_all, parse, call.caller, call.request_id))
     try:
         jobs = await asyncio.shield(submitting)
     except asyncio.CancelledError:
         submitting.add_done_callback(leave_when_submitted)
         raise
     try:
-        await (follow(jobs, report) if report else wait(jobs))
-        return await in_thread_when_back(partial(as_they_stand, jobs))
+        await (follow(jobs, call.report) if call.report else wait(jobs))
+        return await in_thread_when_back(lambda: show(as_they_stand(jobs)))
     except asyncio.CancelledError:
         leave(jobs)
         raise
@@ -51,10 +63,10 @@ def leave_when_submitted(submitting: "asyncio.Future[list[Job]]") -> None:
         leave(submitting.result())
 
 
-def submit_all(parse: Parse, caller: Caller, request_id: object) -> list[Job]:
+def submit_all(parse: Callable[[], Sequence[Submission]], caller: Caller, request_id: object) -> list[Job]:
     """All or none of them."""
     submissions, jobs = parse(), []
-    keys = caller.job_keys(request_id) or [None] * MOST_JOBS
+    keys: Sequence[str | None] = caller.job_keys(request_id) or [None] * MOST_JOBS
     try:
         for submission, key in zip(submissions, keys, strict=False):
             jobs.append(submit_one(submission, caller, key))
@@ -137,7 +149,7 @@ def fraction_of(jobs: Sequence[Job]) -> float:
 def sentence_for(jobs: Sequence[Job], positions: Sequence[int]) -> str:
     running = [job for job in jobs if job.status == Status.RUNNING]
     if not running:
-        return f"Waiting; {min(positions)} jobs are before this one." if positions else "Waiting."
+        return f"Waiting; jobs before it: {min(positions)}." if positions else "Waiting."
     progress = running[0].progress
     if "steps" in progress:
         return f"Step {progress.get('step', 0)} of {progress['steps']}."

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import mcp_types as types
@@ -19,9 +18,9 @@ from api.access.scopes import READ
 from api.dialects.mcp import resources
 from api.dialects.mcp.calls import Caller
 from api.dialects.mcp.exchange import Application
-from api.dialects.mcp.following import Report
+from api.dialects.mcp.following import Call, Report
 from api.dialects.mcp.tools import TOOLS
-from api.dialects.mcp.tools.base import Call, Tool
+from api.dialects.mcp.tools.base import Tool
 from api.dialects.mcp.views import CALLER
 from api.errors import DarkroomError
 from api.jobs.api.database_calls import in_thread
@@ -66,7 +65,7 @@ def build() -> Server[Any]:
         version=str(settings.SPECTACULAR_SETTINGS["VERSION"]),
         title="Darkroom",
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=lambda name: TOOLS[name].input_schema() if name in TOOLS else None,
+        get_tool_input_schema=lambda name: None,  # no argument is asked for as a header of HTTP, too
         on_list_tools=list_tools,
         on_call_tool=call_tool,
         on_list_resources=list_resources,
@@ -76,7 +75,8 @@ def build() -> Server[Any]:
 
 
 def caller_of(context: Context) -> Caller:
-    caller: Caller = context.request.scope[CALLER]
+    request: Any = context.request  # Starlette's, of the scope that the view made
+    caller: Caller = request.scope[CALLER]
     return caller
 
 
@@ -181,12 +181,8 @@ async def answer(function: Any, *arguments: Any) -> Any:
         return await in_thread(function, *arguments)
     except Exception as error:
         problem = problem_for(error)
-    raise MCPError(code_for(problem), sentence_of(problem), data_of(problem, arguments))
+    raise MCPError(code_for(problem), sentence_of(problem), {"status": problem["status"], "code": problem["code"]})
 
 
 def code_for(problem: Problem) -> int:
     return types.INVALID_PARAMS if problem["status"] < 500 else types.INTERNAL_ERROR
-
-
-def data_of(problem: Problem, arguments: Any) -> Mapping[str, Any]:
-    return {"status": problem["status"], "code": problem["code"]}

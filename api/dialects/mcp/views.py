@@ -15,6 +15,7 @@ from api.dialects.mcp.errors import refusal, respond, unreadable
 from api.dialects.mcp.exchange import Application, Exchange
 from api.jobs.api.database_calls import in_thread
 from api.json_text import InvalidJson, read_json
+from api.json_types import JsonObject
 from api.problems import problem_body
 
 CALLER = "darkroom.caller"
@@ -36,7 +37,9 @@ async def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
         return unreadable(error.detail, error.code, error.field)
     if request.method != "POST":
         return respond(problem_body(405, "method_not_allowed", NO_STREAM), headers={"Allow": "POST"})
-    return await answer(caller, message)
+    if fault := fault_of(message):
+        return respond(problem_body(400, "invalid", fault))
+    return await answer(caller, message)  # type: ignore[arg-type]  # what has no fault is an object
 
 
 def read(request: HttpRequest) -> tuple[Caller, object]:
@@ -45,12 +48,25 @@ def read(request: HttpRequest) -> tuple[Caller, object]:
     return caller, read_json(request.body) if request.method == "POST" else None
 
 
-async def answer(caller: Caller, message: object) -> HttpResponseBase:
+def fault_of(message: object) -> str:
+    """Why it is no message of the protocol; '' where it is one. What it asks for is not looked at."""
+    if not isinstance(message, dict):
+        return "The body must be one JSON-RPC message, an object: batches are no part of the protocol."
+    if message.get("jsonrpc") != "2.0":
+        return 'A JSON-RPC message has "jsonrpc": "2.0".'
+    if not isinstance(message.get("method"), str) and not {"result", "error"} & message.keys():
+        return "A JSON-RPC message has a `method`, a text."
+    if "id" in message and (isinstance(message["id"], bool) or not isinstance(message["id"], str | int)):
+        return "The `id` of a JSON-RPC request is a text or a whole number."
+    return "" if isinstance(message.get("params", {}), dict) else "The `params` of a JSON-RPC message are an object."
+
+
+async def answer(caller: Caller, message: JsonObject) -> HttpResponseBase:
     if (cancelled := cancelled_request(message)) is not None:
         cancel_request(caller, cancelled)
     scope = {**caller.request.scope, CALLER: caller}  # type: ignore[attr-defined]  # an ASGIRequest
     response = await Exchange(await find_application(), scope, caller.request.body).response()
-    if isinstance(message, dict) and message.get("method") == "initialize":
+    if message.get("method") == "initialize":
         response[SESSION] = new_session()
     return response
 

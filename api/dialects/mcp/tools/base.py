@@ -1,9 +1,8 @@
 """What a tool is: a schema, and a way from arguments to an answer that an assistant can read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mcp_types import ImageContent, TextContent, ToolAnnotations
@@ -12,22 +11,21 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import SUBMIT
 from api.dialects.mcp.calls import Caller
-from api.dialects.mcp.following import Report, run_jobs
+from api.dialects.mcp.following import Call, run_jobs
 from api.dialects.mcp.pictures import own_picture
-from api.dialects.mcp.schemas import serializer_schema
+from api.dialects.mcp.schemas import Schema, serializer_schema
 from api.errors import DarkroomError
-from api.jobs.api.database_calls import in_thread_when_back
 from api.jobs.api.serializers import render_result
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.jobs.states import Status
-from api.json_types import JsonObject
 from api.strict import unknown_names
 
+Result = dict[str, Any]
 PICTURE = "The id of a picture here, its URL on this server, or the picture itself as a data URL or base64."
-TEXT: JsonObject = {"type": "string"}
-NUMBER: JsonObject = {"type": ["number", "null"]}
-TEXTS: JsonObject = {"type": "array", "items": TEXT}
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": ["number", "null"]}
+TEXTS: Schema = {"type": "array", "items": TEXT}
 MAKES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
@@ -37,22 +35,12 @@ class Reply:
     """`text` for people and models, `structured` for programs, by the tool's output schema."""
 
     text: str
-    structured: JsonObject
+    structured: Result
     pictures: Sequence[ImageContent] = ()
 
     @property
     def content(self) -> list[TextContent | ImageContent]:
         return [TextContent(text=self.text), *self.pictures]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a tool."""
-
-    caller: Caller
-    request_id: object
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    report: Report | None = None
 
 
 class Tool(ABC):
@@ -61,10 +49,15 @@ class Tool(ABC):
     description: ClassVar[str]
     scope: ClassVar[str] = SUBMIT
     annotations: ClassVar[ToolAnnotations] = MAKES
-    output: ClassVar[JsonObject]
+    output: ClassVar[Schema]
+
+    @property
+    @abstractmethod
+    def names(self) -> Collection[str]:
+        """Of its arguments: the schema's properties, which take longer to make."""
 
     @abstractmethod
-    def input_schema(self) -> JsonObject: ...
+    def input_schema(self) -> Schema: ...
 
     @abstractmethod
     async def call(self, call: Call) -> Reply:
@@ -72,8 +65,7 @@ class Tool(ABC):
 
     def check_names(self, arguments: Mapping[str, Any]) -> None:
         """Raises ValidationError for an argument that is not in the schema."""
-        known = list(self.input_schema()["properties"])
-        if unknown := unknown_names(arguments, known, "argument"):
+        if unknown := unknown_names(arguments, list(self.names), "argument"):
             raise ValidationError(unknown, code="unknown_field")
 
 
@@ -87,7 +79,11 @@ class JobTool(Tool):
     pictures: ClassVar[Collection[str]] = ()
     """The fields that are pictures."""
 
-    def input_schema(self) -> JsonObject:
+    @property
+    def names(self) -> Collection[str]:
+        return self.fields
+
+    def input_schema(self) -> Schema:
         return serializer_schema(self.serializer(), self.fields, {**dict.fromkeys(self.pictures, PICTURE), **self.described()})
 
     def described(self) -> Mapping[str, str]:
@@ -95,8 +91,7 @@ class JobTool(Tool):
 
     async def call(self, call: Call) -> Reply:
         self.check_names(call.arguments)
-        (job,) = await run_jobs(lambda: [self.parse(call)], call.caller, call.request_id, call.report)
-        return await show_in_thread(self.reply, job, call)
+        return await run_jobs(lambda: [self.parse(call)], lambda jobs: self.reply(jobs[0], call), call)
 
     def parse(self, call: Call) -> Submission:
         return validated(self.serializer, with_pictures(call, self.pictures), call.caller)
@@ -105,20 +100,16 @@ class JobTool(Tool):
         return self.show(job, result_of(job, call.caller), call)
 
     @abstractmethod
-    def show(self, job: Job, result: JsonObject, call: Call) -> Reply:
+    def show(self, job: Job, result: Result, call: Call) -> Reply:
         """Of a job that succeeded."""
 
 
-async def show_in_thread(show: Callable[..., Reply], *arguments: Any) -> Reply:
-    return await in_thread_when_back(partial(show, *arguments))
-
-
-def with_pictures(call: Call, names: Collection[str]) -> JsonObject:
+def with_pictures(call: Call, names: Collection[str]) -> Result:
     request = call.caller.request
     return {name: own_picture(value, request) if name in names else value for name, value in call.arguments.items()}
 
 
-def validated(serializer_class: type[Any], data: JsonObject, caller: Caller) -> Submission:
+def validated(serializer_class: type[Any], data: Result, caller: Caller) -> Submission:
     """Raises ValidationError and DarkroomError."""
     serializer = serializer_class(data=data, context={"principal": caller.principal})
     serializer.is_valid(raise_exception=True)
@@ -126,7 +117,7 @@ def validated(serializer_class: type[Any], data: JsonObject, caller: Caller) -> 
     return submission
 
 
-def result_of(job: Job, caller: Caller) -> JsonObject:
+def result_of(job: Job, caller: Caller) -> Result:
     """As /api/jobs/ gives it. Raises DarkroomError for a job that did not succeed."""
     if job.status != Status.SUCCEEDED:
         raise failure_of(job)

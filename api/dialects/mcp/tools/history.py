@@ -1,7 +1,7 @@
 """The pictures that are here, found by the filters of GET /api/images/."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mcp_types import ImageContent
@@ -9,15 +9,16 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.principals import visible_to
 from api.access.scopes import READ
-from api.dialects.mcp.schemas import describe, filters_schema, object_schema
-from api.dialects.mcp.tools.base import READS, Call, Reply, Tool, lines, show_in_thread
+from api.dialects.mcp.following import Call
+from api.dialects.mcp.schemas import Schema, describe, filters_schema, object_schema
+from api.dialects.mcp.tools.base import READS, Reply, Result, Tool, lines
 from api.files import storage
 from api.files.formats import THUMBNAIL
 from api.files.inputs import HERE
 from api.images.models import GeneratedImage
 from api.images.serializers import GeneratedImageSerializer
 from api.images.views import ORDERS, ImageFilter, ImageViewSet, with_a_value
-from api.json_types import JsonObject
+from api.jobs.api.database_calls import in_thread
 from api.strict import nearest
 
 MOST_FOUND, USUAL_FOUND = 20, 8
@@ -36,7 +37,7 @@ TEXTS_OF_FILTERS = {
     "created_after": "From this time on, e.g. 2026-11-28T00:00:00Z.",
     "created_before": "Before this time.",
 }
-OWN: dict[str, JsonObject] = {
+OWN: dict[str, Schema] = {
     "order": {
         "type": "string",
         "enum": list(ORDERS),
@@ -62,13 +63,17 @@ class FindInHistory(Tool):
         ("pictures", "more"),
     )
 
-    def input_schema(self) -> JsonObject:
+    @property
+    def names(self) -> Collection[str]:
+        return [*ImageFilter.base_filters, *OWN]
+
+    def input_schema(self) -> Schema:
         found = filters_schema(ImageFilter)
         return object_schema({**{name: describe(one, TEXTS_OF_FILTERS.get(name, "")) for name, one in found.items()}, **OWN})
 
     async def call(self, call: Call) -> Reply:
         self.check_names(call.arguments)
-        return await show_in_thread(find, call)
+        return await in_thread(find, call)
 
 
 def find(call: Call) -> Reply:
@@ -78,7 +83,7 @@ def find(call: Call) -> Reply:
     images = with_a_value(visible_to(call.caller.principal, ImageViewSet.queryset.all()), order)
     found = list(filtered(images, arguments).order_by(*ORDERS[order])[: limit + 1])
     shown, more = found[:limit], len(found) > limit
-    pictures = [show(image, call) for image in shown]
+    pictures = describe_all(shown, call)
     told = [*map(tell, pictures), "There are more: ask for a larger limit, or narrow the search." if more else ""]
     contents = [content for image in shown if (content := thumbnail(image))] if with_thumbnails else []
     return Reply(lines(told) or "No picture was found.", {"pictures": pictures, "more": more}, contents)
@@ -114,9 +119,9 @@ def read_flag(name: str, value: object) -> bool:
     return value
 
 
-def show(image: GeneratedImage, call: Call) -> JsonObject:
-    data = GeneratedImageSerializer(image, context={"request": call.caller.request}).data
-    return {**{name: as_text(data[name]) for name in SHOWN}, "uri": f"{HERE}{image.pk}"}
+def describe_all(images: list[GeneratedImage], call: Call) -> list[Result]:
+    shown = GeneratedImageSerializer(images, many=True, context={"request": call.caller.request}).data
+    return [{**{name: as_text(data[name]) for name in SHOWN}, "uri": f"{HERE}{data['id']}"} for data in shown]
 
 
 def as_text(value: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
+from api.dialects.mcp.following import Call
 from api.dialects.mcp.pictures import show_pictures
 from api.dialects.mcp.schemas import object_schema
-from api.dialects.mcp.tools.base import NUMBER, TEXT, TEXTS, Call, JobTool, Reply, lines, tell_warnings
+from api.dialects.mcp.tools.base import NUMBER, TEXT, TEXTS, JobTool, Reply, Result, lines, tell_warnings
 from api.jobs.models import Job
-from api.json_types import JsonObject
 from api.scoring.serializers import ScoreSerializer
 
 SCORES = ("aesthetic_score", "composition_score", "color_harmony_score", "balance_score")
@@ -39,7 +39,7 @@ class JudgeLayout(JobTool):
         ("job", *SCORES, "reasoning", "warnings"),
     )
 
-    def show(self, job: Job, result: JsonObject, call: Call) -> Reply:
+    def show(self, job: Job, result: Result, call: Call) -> Reply:
         kept = {name: result[name] for name in (*SCORES, "reasoning", "backend", "overlay_url")}
         scores = "; ".join(f"{name.removesuffix('_score').replace('_', ' ')} {tell(result[name])}" for name in SCORES)
         told = [

@@ -1,6 +1,6 @@
 """What is in a picture: each look is a job of its own, by the serializer of its address."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,20 +9,19 @@ from rest_framework.exceptions import ValidationError
 from api.chat.messages import CAPTION_QUESTION
 from api.chat.serializers import ChatSerializer
 from api.dialects.mcp.calls import Caller
-from api.dialects.mcp.following import run_jobs
+from api.dialects.mcp.following import Call, run_jobs
 from api.dialects.mcp.pictures import own_picture
-from api.dialects.mcp.schemas import object_schema, serializer_schema
+from api.dialects.mcp.schemas import Schema, object_schema, serializer_schema
 from api.dialects.mcp.tools.base import (
     PICTURE,
     TEXT,
     TEXTS,
-    Call,
     Reply,
+    Result,
     Tool,
     failure_of,
     lines,
     result_of,
-    show_in_thread,
     tell_warnings,
     validated,
     warnings_of,
@@ -32,14 +31,20 @@ from api.files.inputs import HERE
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
 from api.jobs.states import Status
-from api.json_types import JsonObject
-from api.strict import nearest
+from api.strict import StrictSerializer, nearest
 from api.vision.hazard_views import HazardSerializer
 from api.vision.serializers import DetectSerializer, OcrSerializer
+
 
 LONGEST_QUESTION, LONGEST_ANSWER = 2000, 300
 DESCRIPTION = "description"
 CHAT_FIELDS = ("model", "max_tokens")
+
+
+class PictureSerializer(StrictSerializer):
+    """What all looks have in common."""
+
+    image = ImageInputField()
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,13 @@ class Look:
     """`fields` of its serializer are arguments of the tool."""
 
     serializer: type[Any]
-    body: Callable[[str, Mapping[str, Any]], JsonObject]
-    tell: Callable[[JsonObject], str]
-    keep: Callable[[JsonObject], Any]
+    body: Callable[[str, Mapping[str, Any]], Result]
+    tell: Callable[[Result], str]
+    keep: Callable[[Result], Any]
     fields: tuple[str, ...] = ()
 
 
-def ask_chat(image: str, arguments: Mapping[str, Any]) -> JsonObject:
+def ask_chat(image: str, arguments: Mapping[str, Any]) -> Result:
     picture = {"type": "image_url", "image_url": {"url": f"{HERE}{image}"}}
     question = {"type": "text", "text": arguments.get("question") or CAPTION_QUESTION}
     given = {name: arguments[name] for name in CHAT_FIELDS if arguments.get(name) is not None}
@@ -65,19 +70,19 @@ def ask_chat(image: str, arguments: Mapping[str, Any]) -> JsonObject:
     }
 
 
-def ask_with(*names: str) -> Callable[[str, Mapping[str, Any]], JsonObject]:
-    def ask(image: str, arguments: Mapping[str, Any]) -> JsonObject:
+def ask_with(*names: str) -> Callable[[str, Mapping[str, Any]], Result]:
+    def ask(image: str, arguments: Mapping[str, Any]) -> Result:
         return {"image": image, **{name: arguments[name] for name in names if arguments.get(name) is not None}}
 
     return ask
 
 
-def tell_objects(result: JsonObject) -> str:
+def tell_objects(result: Result) -> str:
     found = [f"- {one['label']} ({one['score']:.2f}) at {tell_box(one['box'])}" for one in result["detections"]]
     return lines([f"Objects found: {len(found)}, in a picture of {result['width']} × {result['height']} pixels.", *found])
 
 
-def tell_hazards(result: JsonObject) -> str:
+def tell_hazards(result: Result) -> str:
     cells = [
         f"- {', '.join(label['label'] for label in cell['labels'])}: {cell['position']['distance']}, {cell['position']['side']}"
         for cell in result["cells"]
@@ -89,7 +94,7 @@ def tell_box(box: Mapping[str, float]) -> str:
     return f"{box['xmin']:.0f},{box['ymin']:.0f} to {box['xmax']:.0f},{box['ymax']:.0f}"
 
 
-def answer_of(result: JsonObject) -> str:
+def answer_of(result: Result) -> str:
     return str(result["choices"][0]["text"]).strip()
 
 
@@ -113,7 +118,7 @@ LOOKS: dict[str, Look] = {
         HazardSerializer, ask_with(), tell_hazards, lambda result: {name: result[name] for name in ("risk", "cells")}
     ),
 }
-OWN: dict[str, JsonObject] = {
+OWN: dict[str, Schema] = {
     "image": {"type": "string", "description": PICTURE},
     "question": {
         "type": "string",
@@ -128,8 +133,8 @@ OWN: dict[str, JsonObject] = {
         "the road ahead.",
     },
 }
-ENTRY: JsonObject = {"type": "object", "additionalProperties": True}
-FOUND: dict[str, JsonObject] = {
+ENTRY: Schema = {"type": "object", "additionalProperties": True}
+FOUND: dict[str, Schema] = {
     DESCRIPTION: TEXT,
     "objects": {"type": "array", "items": ENTRY},
     "text": TEXT,
@@ -154,7 +159,11 @@ class LookAtPicture(Tool):
         {"image": TEXT, "jobs": ENTRY, **FOUND, "errors": ENTRY, "warnings": TEXTS}, ("image", "jobs", "errors", "warnings")
     )
 
-    def input_schema(self) -> JsonObject:
+    @property
+    def names(self) -> Collection[str]:
+        return [*OWN, *(name for look in LOOKS.values() for name in look.fields)]
+
+    def input_schema(self) -> Schema:
         properties = dict(OWN)
         for look in LOOKS.values():
             properties |= serializer_schema(look.serializer(), look.fields, self.texts)["properties"]
@@ -163,8 +172,9 @@ class LookAtPicture(Tool):
     async def call(self, call: Call) -> Reply:
         self.check_names(call.arguments)
         names = asked_looks(call.arguments)
-        jobs = await run_jobs(lambda: submissions(names, call), call.caller, call.request_id, call.report)
-        return await show_in_thread(show, dict(zip(names, jobs, strict=True)), call.caller)
+        return await run_jobs(
+            lambda: submissions(names, call), lambda jobs: show(dict(zip(names, jobs, strict=True)), call.caller), call
+        )
 
 
 def asked_looks(arguments: Mapping[str, Any]) -> list[str]:
@@ -195,14 +205,9 @@ def submissions(names: list[str], call: Call) -> list[Submission]:
 
 def read_picture(value: object, caller: Caller) -> str:
     """Its id. Raises ValidationError."""
-    if value is None:
-        raise ValidationError({"image": ["This field is required."]}, code="required")
-    field = ImageInputField()
-    field._context = {"principal": caller.principal}
-    try:
-        return str(field.run_validation(own_picture(value, caller.request)).pk)
-    except ValidationError as error:
-        raise ValidationError({"image": error.detail}) from None
+    picture = PictureSerializer(data={"image": own_picture(value, caller.request)}, context={"principal": caller.principal})
+    picture.is_valid(raise_exception=True)
+    return str(picture.validated_data["image"].pk)
 
 
 def check_question(question: object) -> None:
@@ -218,7 +223,7 @@ def show(jobs: Mapping[str, Job], caller: Caller) -> Reply:
     results = {name: result_of(job, caller) for name, job in jobs.items() if name not in failed}
     warnings = warnings_of(jobs.values())
     told = [f"{LOOKS[name].tell(result)} (Job {jobs[name].pk}.)" for name, result in results.items()]
-    structured: JsonObject = {
+    structured: Result = {
         "image": str(next(iter(jobs.values())).inputs.values_list("file_id", flat=True)[0]),
         "jobs": {name: str(job.pk) for name, job in jobs.items()},
         **{name: LOOKS[name].keep(result) for name, result in results.items()},

@@ -5,25 +5,25 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 
+from api.dialects.mcp.following import Call
 from api.dialects.mcp.pictures import show_pictures
-from api.dialects.mcp.schemas import object_schema
+from api.dialects.mcp.schemas import Schema, object_schema
 from api.dialects.mcp.tools.base import (
     NUMBER,
     TEXT,
     TEXTS,
-    Call,
     JobTool,
     Reply,
+    Result,
     lines,
     tell_warnings,
 )
 from api.files.inputs import HERE
 from api.images.serializers import Img2ImgSerializer, Txt2ImgSerializer, known_models
 from api.jobs.models import Job
-from api.json_types import JsonObject
 
-WHOLE: JsonObject = {"type": "integer"}
-PICTURE_FIELDS: dict[str, JsonObject] = {
+WHOLE: Schema = {"type": "integer"}
+PICTURE_FIELDS: dict[str, Schema] = {
     "id": TEXT,
     "url": TEXT,
     "uri": TEXT,
@@ -66,7 +66,7 @@ class MakePicture(JobTool):
         "its URL. Only the prompt is needed."
     )
     serializer = Txt2ImgSerializer
-    fields = MADE_FROM_PROMPT
+    fields: ClassVar[tuple[str, ...]] = MADE_FROM_PROMPT
     output = PICTURES_OUTPUT
     texts: ClassVar[Mapping[str, str]] = TEXTS_OF_FIELDS
 
@@ -74,9 +74,9 @@ class MakePicture(JobTool):
         known = f"Which model; by default {settings.DEFAULT_IMAGE_MODEL}.{known_models()}"
         return {**self.texts, "model_id": known}
 
-    def show(self, job: Job, result: JsonObject, call: Call) -> Reply:
+    def show(self, job: Job, result: Result, call: Call) -> Reply:
         pictures = [picture_of(image) for image in result["images"]]
-        structured: JsonObject = {
+        structured: Result = {
             "job": str(job.pk),
             "model_id": job.model_id,
             "pictures": pictures,
@@ -105,12 +105,12 @@ class EditPicture(MakePicture):
     }
 
 
-def picture_of(image: Mapping[str, Any]) -> JsonObject:
+def picture_of(image: Mapping[str, Any]) -> Result:
     known = {name: image[name] for name in ("id", "url", "width", "height", "seed")}
     return {**known, "uri": f"{HERE}{image['id']}", "scores": image.get("scores") or {}}
 
 
-def candidate_of(candidate: Mapping[str, Any]) -> JsonObject:
+def candidate_of(candidate: Mapping[str, Any]) -> Result:
     scores = candidate.get("scores") or {}
     return {"seed": candidate["seed"], "clip_score": scores.get("clip_score")}
 
