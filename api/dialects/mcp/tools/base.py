@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from mcp_types import ImageContent, TextContent, ToolAnnotations
@@ -83,11 +84,12 @@ class JobTool(Tool):
     def names(self) -> Collection[str]:
         return self.fields
 
-    def input_schema(self) -> Schema:
-        return serializer_schema(self.serializer(), self.fields, {**dict.fromkeys(self.pictures, PICTURE), **self.described()})
+    @cached_property
+    def schema(self) -> Schema:
+        return serializer_schema(self.serializer(), self.fields, {**dict.fromkeys(self.pictures, PICTURE), **self.texts})
 
-    def described(self) -> Mapping[str, str]:
-        return self.texts
+    def input_schema(self) -> Schema:
+        return self.schema
 
     async def call(self, call: Call) -> Reply:
         self.check_names(call.arguments)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from rest_framework.exceptions import ValidationError
@@ -34,7 +35,6 @@ from api.jobs.states import Status
 from api.strict import StrictSerializer, nearest
 from api.vision.hazard_views import HazardSerializer
 from api.vision.serializers import DetectSerializer, OcrSerializer
-
 
 LONGEST_QUESTION, LONGEST_ANSWER = 2000, 300
 DESCRIPTION = "description"
@@ -163,11 +163,15 @@ class LookAtPicture(Tool):
     def names(self) -> Collection[str]:
         return [*OWN, *(name for look in LOOKS.values() for name in look.fields)]
 
-    def input_schema(self) -> Schema:
+    @cached_property
+    def schema(self) -> Schema:
         properties = dict(OWN)
         for look in LOOKS.values():
             properties |= serializer_schema(look.serializer(), look.fields, self.texts)["properties"]
         return object_schema(properties, ("image",))
+
+    def input_schema(self) -> Schema:
+        return self.schema
 
     async def call(self, call: Call) -> Reply:
         self.check_names(call.arguments)

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from api.dialects.mcp.following import Call
 from api.dialects.mcp.pictures import show_pictures
-from api.dialects.mcp.schemas import Schema, object_schema
+from api.dialects.mcp.schemas import Schema, describe, object_schema
 from api.dialects.mcp.tools.base import (
     NUMBER,
     TEXT,
@@ -70,9 +70,11 @@ class MakePicture(JobTool):
     output = PICTURES_OUTPUT
     texts: ClassVar[Mapping[str, str]] = TEXTS_OF_FIELDS
 
-    def described(self) -> Mapping[str, str]:
+    def input_schema(self) -> Schema:
+        """With the models that are known now."""
         known = f"Which model; by default {settings.DEFAULT_IMAGE_MODEL}.{known_models()}"
-        return {**self.texts, "model_id": known}
+        properties = self.schema["properties"]
+        return {**self.schema, "properties": {**properties, "model_id": describe(properties["model_id"], known)}}
 
     def show(self, job: Job, result: Result, call: Call) -> Reply:
         pictures = [picture_of(image) for image in result["images"]]
