@@ -83,12 +83,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with LiveServer(folder / "data", **common) as first:
         second = LiveServer(folder / "data", **common, JOB_RUNNER="external")
         second.log = folder / "second.log"
-        second.start()
-        keys = first.manage("shell", "-v0", "-c", MAKE_KEYS).split()
-        first.wait_until(lambda: first.answers("/api/ready/"), "a worker is ready")
-        yield Servers(first, second, *keys)
-        second.client.close()
-        second.stop()
+        try:
+            second.start(wait=False)
+            keys = first.manage("shell", "-v0", "-c", MAKE_KEYS).split()
+            first.wait_until(lambda: first.answers("/api/ready/") and second.answers("/api/health/"), "both answer")
+            yield Servers(first, second, *keys)
+        finally:
+            second.client.close()
+            second.stop()
 
 
 def bearer(key: str) -> dict[str, str]:

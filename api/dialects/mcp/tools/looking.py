@@ -202,14 +202,16 @@ def asked_looks(arguments: Mapping[str, Any]) -> list[str]:
 
 def submissions(names: list[str], call: Call) -> list[Submission]:
     """Of one stored picture, whatever was sent."""
-    image = read_picture(call.arguments.get("image"), call.caller)
+    image = read_picture(call)
     check_question(call.arguments.get("question"))
     return [validated(LOOKS[name].serializer, LOOKS[name].body(image, call.arguments), call.caller) for name in names]
 
 
-def read_picture(value: object, caller: Caller) -> str:
+def read_picture(call: Call) -> str:
     """Its id. Raises ValidationError."""
-    picture = PictureSerializer(data={"image": own_picture(value, caller.request)}, context={"principal": caller.principal})
+    value = call.arguments.get("image")
+    data = {} if value is None else {"image": own_picture(value, call.caller.request)}
+    picture = PictureSerializer(data=data, context={"principal": call.caller.principal})
     picture.is_valid(raise_exception=True)
     return str(picture.validated_data["image"].pk)
 
