@@ -60,7 +60,7 @@ async def serve(ready: "asyncio.Future[Application]") -> None:
 
 
 def build() -> Server[Any]:
-    return Server(
+    server: Server[Any] = Server(
         "darkroom",
         version=str(settings.SPECTACULAR_SETTINGS["VERSION"]),
         title="Darkroom",
@@ -72,6 +72,8 @@ def build() -> Server[Any]:
         on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
     )
+    server.middleware.clear()  # OpenTelemetry's spans, which go nowhere
+    return server
 
 
 def caller_of(context: Context) -> Caller:
