@@ -85,7 +85,7 @@ def test_no_two_operations_have_the_same_summary(document: dict[str, Any]) -> No
 
 def test_pictures_come_first_and_every_operation_has_one_of_the_tags(document: dict[str, Any]) -> None:
     names = [tag["name"] for tag in document["tags"]]
-    assert names == ["images", "scoring", "vision", "chat", "jobs", "models", "status"]
+    assert names == ["images", "scoring", "vision", "chat", "assistants", "jobs", "models", "status"]
     tags = [operation["tags"] for _, _, operation in operations(document)]
     assert list(dict.fromkeys(name for one in tags for name in one)) == names
     assert list(document["paths"])[:2] == ["/api/txt2img/", "/api/img2img/"]

@@ -21,8 +21,8 @@ def render_error(problem: Problem) -> JsonObject:
 
 
 def envelope(code: int, problem: Problem) -> JsonObject:
-    told: Any = {name: value for name, value in problem.items() if name in ("status", "code", "errors") and value}
-    return {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": problem["detail"], "data": told}}
+    data: Any = {name: value for name, value in problem.items() if name in ("status", "code", "errors") and value}
+    return {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": problem["detail"], "data": data}}
 
 
 def refusal(error: APIException) -> HttpResponse:

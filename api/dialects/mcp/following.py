@@ -105,16 +105,16 @@ def as_they_stand(jobs: Sequence[Job]) -> list[Job]:
 
 
 async def follow(jobs: Sequence[Job], report: Report) -> None:
-    moved, told = asyncio.Event(), Told(report)
+    moved, reporter = asyncio.Event(), Reporter(report)
     with ExitStack() as watching:
         for job in jobs:
             watching.enter_context(watch_job(job.pk, setter(moved)))
         while True:
             moved.clear()
-            standing, positions = await in_thread_when_back(partial(look, jobs))
+            standing, positions = await in_thread_when_back(partial(read_progress, jobs))
             if all(job.is_final for job in standing):
                 return
-            await told.tell(fraction_of(standing), sentence_for(standing, positions))
+            await reporter.tell(fraction_of(standing), sentence_for(standing, positions))
             try:
                 async with asyncio.timeout(POSITION_SECONDS if positions else None):
                     await moved.wait()
@@ -122,8 +122,8 @@ async def follow(jobs: Sequence[Job], report: Report) -> None:
                 pass  # the queue may have moved
 
 
-class Told:
-    """What a client was told last."""
+class Reporter:
+    """Says what is new, and only that."""
 
     def __init__(self, report: Report) -> None:
         self.report, self.fraction, self.sentence = report, -SMALLEST_STEP, ""
@@ -135,7 +135,7 @@ class Told:
         await self.report(self.fraction, sentence)
 
 
-def look(jobs: Sequence[Job]) -> tuple[list[Job], list[int]]:
+def read_progress(jobs: Sequence[Job]) -> tuple[list[Job], list[int]]:
     """The jobs, and the places in the queue of those that wait."""
     standing = as_they_stand(jobs)
     return standing, list(queue_positions(standing).values())

@@ -84,9 +84,9 @@ def find(call: Call) -> Reply:
     found = list(filtered(images, arguments).order_by(*ORDERS[order])[: limit + 1])
     shown, more = found[:limit], len(found) > limit
     pictures = describe_all(shown, call)
-    told = [*map(tell, pictures), "There are more: ask for a larger limit, or narrow the search." if more else ""]
+    sentences = [*map(tell, pictures), "There are more: ask for a larger limit, or narrow the search." if more else ""]
     contents = [content for image in shown if (content := thumbnail(image))] if with_thumbnails else []
-    return Reply(lines(told) or "No picture was found.", {"pictures": pictures, "more": more}, contents)
+    return Reply(lines(sentences) or "No picture was found.", {"pictures": pictures, "more": more}, contents)
 
 
 def filtered(images: Any, arguments: Mapping[str, Any]) -> Any:

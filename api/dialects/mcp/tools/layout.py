@@ -42,13 +42,13 @@ class JudgeLayout(JobTool):
     def show(self, job: Job, result: Result, call: Call) -> Reply:
         kept = {name: result[name] for name in (*SCORES, "reasoning", "backend", "overlay_url")}
         scores = "; ".join(f"{name.removesuffix('_score').replace('_', ' ')} {tell(result[name])}" for name in SCORES)
-        told = [
+        sentences = [
             f"Job {job.pk}. Of 100: {scores}.",
             *(f"- {reason}" for reason in result["reasoning"]),
             tell_warnings(job.warnings),
         ]
         overlay = [result["overlay"]] if result["overlay"] else []
-        return Reply(lines(told), {"job": str(job.pk), **kept, "warnings": list(job.warnings)}, show_pictures(overlay))
+        return Reply(lines(sentences), {"job": str(job.pk), **kept, "warnings": list(job.warnings)}, show_pictures(overlay))
 
 
 def tell(score: float | None) -> str:

@@ -86,8 +86,8 @@ class MakePicture(JobTool):
         }
         if result.get("candidates"):
             structured["candidates"] = [candidate_of(one) for one in result["candidates"]]
-        told = lines([f"Job {job.pk}, model {job.model_id}.", *map(tell_picture, pictures), tell_warnings(job.warnings)])
-        return Reply(told, structured, show_pictures(picture["id"] for picture in pictures))
+        text = lines([f"Job {job.pk}, model {job.model_id}.", *map(tell_picture, pictures), tell_warnings(job.warnings)])
+        return Reply(text, structured, show_pictures(picture["id"] for picture in pictures))
 
 
 class EditPicture(MakePicture):
