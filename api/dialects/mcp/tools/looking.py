@@ -161,13 +161,13 @@ class LookAtPicture(Tool):
 
     @property
     def names(self) -> Collection[str]:
-        return [*OWN, *(name for look in LOOKS.values() for name in look.fields)]
+        return [*OWN, *(name for one in LOOKS.values() for name in one.fields)]
 
     @cached_property
     def schema(self) -> Schema:
         properties = dict(OWN)
-        for look in LOOKS.values():
-            properties |= serializer_schema(look.serializer(), look.fields, self.texts)["properties"]
+        for one in LOOKS.values():
+            properties |= serializer_schema(one.serializer(), one.fields, self.texts)["properties"]
         return object_schema(properties, ("image",))
 
     def input_schema(self) -> Schema:
@@ -191,7 +191,7 @@ def asked_looks(arguments: Mapping[str, Any]) -> list[str]:
             raise ValidationError({"look_for": [f"There is no look '{name[:100]}'.{nearest(name, list(LOOKS))}"]})
     asked = list(dict.fromkeys(asked))
     unused = [
-        name for look, one in LOOKS.items() if look not in asked for name in one.fields if arguments.get(name) is not None
+        name for kind, one in LOOKS.items() if kind not in asked for name in one.fields if arguments.get(name) is not None
     ]
     if arguments.get("question") and DESCRIPTION not in asked:
         unused.append("question")
@@ -202,8 +202,8 @@ def asked_looks(arguments: Mapping[str, Any]) -> list[str]:
 
 def submissions(names: list[str], call: Call) -> list[Submission]:
     """Of one stored picture, whatever was sent."""
-    image = read_picture(call)
     check_question(call.arguments.get("question"))
+    image = read_picture(call)
     return [validated(LOOKS[name].serializer, LOOKS[name].body(image, call.arguments), call.caller) for name in names]
 
 
@@ -228,7 +228,7 @@ def show(jobs: Mapping[str, Job], caller: Caller) -> Reply:
         raise next(iter(failed.values()))
     results = {name: result_of(job, caller) for name, job in jobs.items() if name not in failed}
     warnings = warnings_of(jobs.values())
-    told = [f"{LOOKS[name].tell(result)} (Job {jobs[name].pk}.)" for name, result in results.items()]
+    found = [f"{LOOKS[name].tell(result)} (Job {jobs[name].pk}.)" for name, result in results.items()]
     structured: Result = {
         "image": str(next(iter(jobs.values())).inputs.values_list("file_id", flat=True)[0]),
         "jobs": {name: str(job.pk) for name, job in jobs.items()},
@@ -236,5 +236,5 @@ def show(jobs: Mapping[str, Job], caller: Caller) -> Reply:
         "errors": {name: error.detail for name, error in failed.items()},
         "warnings": warnings,
     }
-    said = [f"{name}: failed. {error.detail}" for name, error in failed.items()]
-    return Reply(lines([*told, *said, tell_warnings(warnings)]), structured)
+    failures = [f"{name}: failed. {error.detail}" for name, error in failed.items()]
+    return Reply(lines([*found, *failures, tell_warnings(warnings)]), structured)
