@@ -44,14 +44,15 @@ class Exchange:
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def response(self) -> HttpResponseBase:
+        """A stream begins before there is anything in it."""
         try:
-            start, first = await self.next(), await self.next()
+            start = await self.next()
+            response = ChunkedResponse(self) if is_stream(start) else HttpResponse(await self.whole())
         except asyncio.CancelledError:
             self.leave()
             raise
-        response = HttpResponse(first["body"]) if self.is_answered else ChunkedResponse(self, first["body"])
         response.status_code = start["status"]
-        return with_headers(response, start.get("headers", []))
+        return with_headers(response, start["headers"])
 
     async def next(self) -> Message:
         """Raises what the application raised instead of it."""
@@ -63,8 +64,10 @@ class Exchange:
             self.is_answered = not message.get("more_body", False)
         return message
 
-    async def chunks(self, first: bytes) -> AsyncGenerator[bytes, None]:
-        yield first
+    async def whole(self) -> bytes:
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         while not self.is_answered:
             yield (await self.next())["body"]
 
@@ -77,13 +80,17 @@ class Exchange:
 class ChunkedResponse(StreamingHttpResponse):
     """Closed by the server, whatever became of the client: also before its first chunk was asked for."""
 
-    def __init__(self, exchange: Exchange, first: bytes) -> None:
-        super().__init__(exchange.chunks(first))
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange.chunks())
         self.exchange = exchange
 
     def close(self) -> None:
         super().close()
         self.exchange.leave()
+
+
+def is_stream(start: Message) -> bool:
+    return any(name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in start["headers"])
 
 
 def with_headers(response: HttpResponseBase, headers: list[tuple[bytes, bytes]]) -> HttpResponseBase:
