@@ -81,12 +81,19 @@ class ChunkedResponse(StreamingHttpResponse):
     """Closed by the server, whatever became of the client: also before its first chunk was asked for."""
 
     def __init__(self, exchange: Exchange) -> None:
-        super().__init__(exchange.chunks())
+        super().__init__(begun(exchange.chunks()))
         self.exchange = exchange
 
     def close(self) -> None:
         super().close()
         self.exchange.leave()
+
+
+async def begun(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """First a comment: the server sends the head of an answer with the first of its body."""
+    yield b": Darkroom\r\n\r\n"
+    async for chunk in chunks:
+        yield chunk
 
 
 def is_stream(start: Message) -> bool:
