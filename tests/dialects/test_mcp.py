@@ -163,6 +163,10 @@ async def test_every_tool_does_its_work_as_jobs_of_the_history(servers: Servers)
 
         mask = Image.new("L", (128, 128))
         mask.paste(255, (0, 0, 64, 128))
+        best = await client.call_tool("make_picture", {"prompt": "a red circle", "best_of": 2, "steps": 2})
+        assert len(best.structured_content["candidates"]) == 2
+        assert all(0 <= one["clip_score"] <= 100 for one in best.structured_content["candidates"])
+
         edit = {"image": picture["url"], "mask": data_url(mask), "prompt": "a green circle", "steps": 6, "num_images": 2}
         edited = await client.call_tool("edit_picture", edit)
         assert not edited.is_error, text_of(edited)
@@ -300,6 +304,7 @@ MENDABLE = [
     ("make_picture", {"prompt": "a", "loras": [{"id": "nothing"}]}, "loras.0.id: "),
     ("edit_picture", {"prompt": "a", "image": NOT_HERE}, "image: There is no image with this id."),
     ("edit_picture", {"prompt": "a", "image": "https://example.com/a.png"}, "image: Image URLs are not allowed"),
+    ("edit_picture", {"prompt": "a", "image": "http://["}, "image: Image URLs are not allowed"),
     ("look_at_picture", {}, "image: This field is required."),
     ("look_at_picture", {"image": NOT_HERE, "look_for": ["colours"]}, "look_for: There is no look 'colours'."),
     ("look_at_picture", {"image": NOT_HERE, "classes": ["cat"]}, "classes: Says nothing where look_for is description."),

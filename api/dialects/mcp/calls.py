@@ -1,7 +1,7 @@
 """Which jobs belong to a client's request. `notifications/cancelled` is a request of its own, which may reach another web process.
 
 So it is the history that knows: a job's idempotency key is made of the client's session and of its request's id, and is unique for each
-owner. A client whose request was lost on its way, and which sends the same again, therefore gets the same job, too.
+owner.
 """
 
 import asyncio

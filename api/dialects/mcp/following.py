@@ -81,11 +81,12 @@ def submit_one(submission: Submission, caller: Caller, key: str | None) -> Job:
     origin = caller.request.build_absolute_uri("/").rstrip("/")
     ask = partial(submit, submission, principal=caller.principal, source=SOURCE, origin=origin)
     try:
-        return ask(idempotency_key=key)
+        job = ask(idempotency_key=key)
     except DarkroomError as error:
         if error.code != "idempotency_key_reused":
             raise
         return ask()  # a client that gives its ids twice: that request can't be cancelled by its id
+    return ask() if job.status == Status.CANCELLED else job  # it left before, and comes again
 
 
 async def wait(jobs: Sequence[Job]) -> None:

@@ -29,12 +29,13 @@ def own_picture(value: object, request: HttpRequest) -> object:
     """The id of a picture for its address on this server, and anything else as it is."""
     if not isinstance(value, str) or "://" not in value[:10]:
         return value
-    parts = urlsplit(value.strip())
-    if parts.scheme not in ("http", "https") or parts.netloc.lower() != request.get_host().lower():
-        return value
     try:
-        match = resolve(parts.path)
-    except Resolver404:
+        parts = urlsplit(value.strip())
+        is_here = parts.scheme in ("http", "https") and parts.netloc.lower() == request.get_host().lower()
+        match = resolve(parts.path) if is_here else None
+    except (ValueError, Resolver404):
+        return value
+    if match is None:
         return value
     return str(match.kwargs.get("id", value)) if match.url_name in ADDRESSES else value
 
