@@ -18,6 +18,7 @@ import pytest
 from mcp import Client, ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from mcp_types import PaginatedRequestParams
 from PIL import Image
 
 from tests.live import LiveServer
@@ -329,7 +330,7 @@ async def test_bad_arguments_are_told_by_name_so_that_the_next_call_can_be_right
         with pytest.raises(MCPError, match="There is no picture"):
             await client.read_resource(f"darkroom://images/{NOT_HERE}")
         with pytest.raises(MCPError, match="cursor"):
-            await client.list_resources(cursor="nowhere")
+            await client.list_resources(params=PaginatedRequestParams(cursor="nowhere"))
 
 
 MESSAGES = [
