@@ -291,6 +291,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
+        "api.dialects.mcp.openapi.add_mcp",
         "api.system.openapi_generator.add_event_stream",
         "api.system.openapi_generator.share_repeated",
     ],

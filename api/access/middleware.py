@@ -13,7 +13,7 @@ from api.access.principals import FOREIGN_ORIGIN
 from api.problems import answer
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-EXPOSED = "ETag, Location, Preference-Applied, Retry-After, X-Request-ID"
+EXPOSED = "ETag, Location, Mcp-Session-Id, Preference-Applied, Retry-After, X-Request-ID"
 MAX_AGE_SECONDS = 600
 GetResponse = Callable[[HttpRequest], Any]
 

@@ -25,7 +25,7 @@ from api.images.services import delete_image, judge_image
 from api.images.spec import LARGEST_SEED, LONGEST_MODEL_ID, LONGEST_TAG
 from api.images.uploads import ImageUploadSerializer
 from api.jobs.api.dialect import SubmitView
-from api.queries import WholeNumberFilter, YesNoFilter
+from api.queries import TimeFilter, WholeNumberFilter, YesNoFilter
 from api.strict import JsonParser, NewestFirst, nearest
 
 ORDERS = {
@@ -54,10 +54,13 @@ class ImageFilter(django_filters.FilterSet):
     min_clip_score = django_filters.NumberFilter(field_name="clip_score", lookup_expr="gte", min_value=0, max_value=100)
     tag = django_filters.CharFilter(field_name="tags__name", max_length=LONGEST_TAG)
     rating = WholeNumberFilter(min_value=1, max_value=5)
+    min_rating = WholeNumberFilter(field_name="rating", lookup_expr="gte", min_value=1, max_value=5)
     favourite = YesNoFilter()
     source = django_filters.UUIDFilter(method="filter_source", label="Pictures that were made from this one.")
     origin = django_filters.ChoiceFilter(choices=GeneratedImage.Origin.choices)
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200)
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = GeneratedImage
@@ -81,6 +84,11 @@ class ImagePages(NewestFirst):
         return ORDERS[order]
 
 
+def with_a_value(images: QuerySet[GeneratedImage], order: str) -> QuerySet[GeneratedImage]:
+    """Those that have what they are ordered by."""
+    return images.filter(**{f"{order}__isnull": False}) if order in ("clip_score", "rating") else images
+
+
 class ImageViewSet(
     mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[GeneratedImage]
 ):
@@ -96,8 +104,8 @@ class ImageViewSet(
 
     def get_queryset(self) -> QuerySet[GeneratedImage]:
         images = visible_to(cast(Principal, self.request.auth), super().get_queryset())
-        order = self.request.query_params.get("order") if self.action == "list" else None
-        return images.filter(**{f"{order}__isnull": False}) if order in ("clip_score", "rating") else images
+        order = self.request.query_params.get("order", "") if self.action == "list" else ""
+        return with_a_value(images, order)
 
     @extend_schema(
         parameters=[OpenApiParameter("order", str, enum=list(ORDERS), default="newest", description=ImagePages.__doc__ or "")]

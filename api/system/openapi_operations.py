@@ -260,6 +260,22 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("POST", "/chat-server/v1/chat/completions", "Ask a chat model, at the older chat server's address"),
         Operation("POST", "/chat-server/v1/chat/completions/torch", "Ask a chat model that PyTorch runs"),
     ),
+    ("assistants", "Tools for assistants, in the Model Context Protocol."): (
+        Operation(
+            "POST",
+            "/mcp",
+            "Speak the Model Context Protocol",
+            {
+                "The tools": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
+                "A picture": {
+                    "jsonrpc": "2.0",
+                    "id": 2,
+                    "method": "tools/call",
+                    "params": {"name": "make_picture", "arguments": {"prompt": "a red circle above a blue square", "seed": 7}},
+                },
+            },
+        ),
+    ),
     ("jobs", "The history: every request that was accepted."): (
         Operation("GET", "/api/jobs/", "List jobs"),
         Operation("GET", "/api/jobs/{id}/", "Show a job"),

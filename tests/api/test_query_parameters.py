@@ -60,7 +60,7 @@ def test_every_address_names_a_parameter_that_it_does_not_know(client: Client) -
     ("address", "query", "near"),
     [
         ("/api/jobs/", {"state": "failed"}, "Did you mean 'status'?"),
-        ("/api/images/", {"created_after": "2099-01-01"}, "Known: model_id, seed, min_clip_score, tag"),
+        ("/api/images/", {"width": "64"}, "Known: model_id, seed, min_clip_score, tag"),
         ("/api/images/", {"orders": "rating"}, "Did you mean 'order'?"),
         ("/api/scores/", {"min_aesthetic": "5"}, "min_aesthetic_score"),
         ("/api/jobs/", {"offset": "5"}, "cursor"),
@@ -167,7 +167,7 @@ def test_yes_and_no_are_understood(client: Client, value: str) -> None:
 
 @pytest.mark.parametrize("value", ["2026-11-27", "2026-11-27T10:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
 def test_times_are_understood(client: Client, value: str) -> None:
-    for address in ("/api/jobs/", "/api/scores/"):
+    for address in ("/api/jobs/", "/api/images/", "/api/scores/"):
         assert client.get(address, {"created_after": value, "created_before": value}).status_code == 200
 
 

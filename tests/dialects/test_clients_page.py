@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -72,12 +73,21 @@ def blocks(heading: str, language: str) -> list[str]:
 
 
 PYTHON = [(heading, block) for heading in ("openai", "huggingface_hub", "webuiapi") for block in blocks(heading, "python")]
+ASSISTANTS = "Assistants"
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a client", "version": "1"}},
+}
 WRITTEN = {"text-to-image": "lake.png", "/v1/images": "lake.json"}
 
 
 def test_every_block_of_the_page_is_run_here() -> None:
     shown = len(re.findall(r"^```[a-z]+$", PAGE, re.MULTILINE))
-    assert shown == len(PYTHON) + len(blocks("curl", "bash")) + len(blocks("n8n", "json")) + len(blocks("Open WebUI", "env"))
+    languages = {"curl": ["bash"], "n8n": ["json"], "Open WebUI": ["env"], ASSISTANTS: ["bash", "json", "python"]}
+    run = sum(len(blocks(heading, language)) for heading, of in languages.items() for language in of)
+    assert shown == len(PYTHON) + run
 
 
 @pytest.mark.parametrize("command", blocks("curl", "bash"))
@@ -162,6 +172,45 @@ def test_sillytavern_connects_and_makes_pictures_with_its_settings(page: Page) -
     assert tavern.ping()
     assert tavern.models()
     assert tavern.generate("a lake")["images"]
+
+
+def test_assistants_connect_with_the_addresses_and_headers_that_are_shown(page: Page) -> None:
+    [command] = blocks(ASSISTANTS, "bash")
+    words = shlex.split(page.read(command).replace("$DARKROOM_KEY", page.key))
+    assert words[:5] == ["claude", "mcp", "add", "--transport", "http"]
+    shown = [(words[6], words[words.index("--header") + 1])]
+    for block in blocks(ASSISTANTS, "json"):
+        written = json.loads(page.typed(block).replace("${input:darkroom-key}", page.key))
+        server = (written.get("mcpServers") or written["servers"])["darkroom"]
+        if "command" in server:
+            header = server["args"][-1].replace("${DARKROOM_AUTH}", server["env"]["DARKROOM_AUTH"])
+            shown.append((server["args"][2], header))
+        else:
+            shown.append((server["url"], f"Authorization: {server['headers']['Authorization']}"))
+    assert len(shown) == 4
+    for url, header in shown:
+        name, value = header.split(":", 1)
+        headers = {name: value.strip(), "Accept": "application/json, text/event-stream"}
+        reply = httpx.post(url, json=INITIALIZE, headers=headers, timeout=60)
+        assert reply.status_code == 200, (url, header, reply.text)
+        assert '"serverInfo"' in reply.text
+
+
+def test_the_protocols_own_client_makes_a_picture(page: Page) -> None:
+    page.run(sys.executable, "-c", page.read(blocks(ASSISTANTS, "python")[1]))
+    Image.open(page.folder / "lake.png").load()
+
+
+def test_openai_agents_lists_the_tools(page: Page) -> None:
+    pytest.importorskip("agents")
+    listing = """
+import asyncio
+async def main():
+    async with darkroom:
+        print(*[tool.name for tool in await darkroom.list_tools()])
+asyncio.run(main())
+"""
+    assert "make_picture" in page.run(sys.executable, "-c", page.read(blocks(ASSISTANTS, "python")[0]) + listing)
 
 
 def table(heading: str) -> list[list[str]]:

@@ -6,7 +6,19 @@ import sys
 
 from django.conf import settings
 
-HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "compel", "numpy.linalg", "scipy", "cv2")
+HEAVY = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "onnxruntime",
+    "compel",
+    "numpy.linalg",
+    "scipy",
+    "cv2",
+    "mcp",
+    "starlette",
+    "uvicorn",
+)
 TOUCH_EVERYTHING = """
 import importlib, json, sys
 import config.asgi
