@@ -16,7 +16,7 @@ def grammar_of(schema: JsonObject) -> str:
     """llguidance's grammar of a schema; {} stands for any JSON object."""
     from llguidance import LLMatcher  # a few megabytes that most web processes never need
 
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema or ANY_OBJECT), overrides=SPACING)
+    return LLMatcher.grammar_from_json_schema(json.dumps(closed(schema or ANY_OBJECT)), overrides=SPACING)
 
 
 def schema_fault(schema: JsonObject) -> str:
@@ -27,6 +27,36 @@ def schema_fault(schema: JsonObject) -> str:
         return " ".join(LLMatcher.validate_grammar(grammar_of(schema)).split())[:300]
     except ValueError as error:
         return " ".join(str(error).split())[:300]
+
+
+SUBSCHEMAS = ("properties", "$defs", "definitions")
+COMBINING = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "unevaluatedProperties", "patternProperties")
+"""Keywords beside which an object's `properties` may not be all that it has."""
+
+
+def closed(schema: JsonObject) -> JsonObject:
+    """The schema whose objects have the properties that they name, and no others where nothing is said of those: a small model would make
+    some up, which a client's function doesn't take. Unchanged where a part of it may be added to by another.
+    """
+    return schema if "allOf" in json.dumps(schema) else close(schema)
+
+
+def close(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [close(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: close(value) for key, value in schema.items() if key in ("anyOf", "oneOf", "items", "prefixItems")}
+    found |= {key: {name: close(one) for name, one in schema[key].items()} for key in SUBSCHEMAS if isinstance(schema.get(key), dict)}
+    return {**schema, **found, **({"additionalProperties": False} if names_all(schema) else {})}
+
+
+def names_all(schema: dict[str, Any]) -> bool:
+    """Whether an object's schema says nothing of properties that it doesn't name."""
+    names = schema.get("properties")
+    if not isinstance(names, dict) or "additionalProperties" in schema or any(key in schema for key in COMBINING):
+        return False
+    return set(schema.get("required") or ()) <= names.keys()
 
 
 MOST_RESERVED, DEEPEST = 4_000, 12

@@ -67,13 +67,23 @@ class CallReader:
         return self.hand_over()
 
     def finish(self) -> list[Event]:
-        """What is left at the end of the answer: a call that broke off keeps its arguments as far as they came."""
-        if self.json is not None and not self.json.began:
+        """What is left at the end of the answer: a call that broke off keeps its arguments as far as they came.
+
+        Behind another call, one that broke off before them is nothing, and no text either.
+        """
+        broke_off = self.json is not None and not self.json.began
+        if self.json is not None and broke_off:
             self.taken += self.json.raw
+        if self.calls and self.block is not None and (broke_off or self.is_end_begun(self.block)):
+            self.taken = self.rest = ""
         if self.block is None or self.taken or self.rest.strip(SEPARATORS):
             self.say(self.taken + self.rest)
         self.rest, self.block, self.json, self.taken = "", None, None, ""
         return self.hand_over()
+
+    def is_end_begun(self, block: Block) -> bool:
+        """Whether nothing came since the last call but a part of the mark behind it."""
+        return not self.taken and block.end.startswith(self.rest.strip(SEPARATORS))
 
     def hand_over(self) -> list[Event]:
         found, self.events = self.events, []
