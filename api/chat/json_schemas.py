@@ -47,7 +47,9 @@ def close(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     found = {key: close(value) for key, value in schema.items() if key in ("anyOf", "oneOf", "items", "prefixItems")}
-    found |= {key: {name: close(one) for name, one in schema[key].items()} for key in SUBSCHEMAS if isinstance(schema.get(key), dict)}
+    found |= {
+        key: {name: close(one) for name, one in schema[key].items()} for key in SUBSCHEMAS if isinstance(schema.get(key), dict)
+    }
     return {**schema, **found, **({"additionalProperties": False} if names_all(schema) else {})}
 
 

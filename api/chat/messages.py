@@ -11,7 +11,7 @@ from api.access.scopes import Principal
 from api.chat.backend_selection import context_of
 from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.spec import MOST_MESSAGES, PartParams, TurnParams, answered_call, calls_of
+from api.chat.spec import MAXIMUM_LENGTH, MOST_MESSAGES, TOO_LONG, PartParams, TurnParams, answered_call, calls_of
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
@@ -198,8 +198,8 @@ def check_limits(messages: list[Any], model: object) -> None:
     characters = sum(len(text) for text in texts if isinstance(text, str))
     if characters > MAX_CHARACTERS:
         raise ValidationError(
-            f"This model's maximum context length is {context_of(model) or MAX_CHARACTERS} tokens. However, your messages have "
-            f"{characters} characters; {MAX_CHARACTERS} is the limit here.",
+            f"{MAXIMUM_LENGTH} {context_of(model) or MAX_CHARACTERS} tokens. However, your messages have {characters} characters; "
+            f"{MAX_CHARACTERS} is the limit here. {TOO_LONG}.",
             code="context_length_exceeded",
         )
 

@@ -15,6 +15,8 @@ BACKENDS = ("auto", "pytorch", "onnx", "remote")
 MOST_MESSAGES = 1_000
 MOST_STOPS, LONGEST_STOP = 4, 200
 MOST_TOOLS = 128
+MAXIMUM_LENGTH, TOO_LONG = "This model's maximum context length is", "The prompt is too long"
+"""The words by which clients know that a chat is too long: LiteLLM and Pydantic AI by OpenAI's, LangChain by the others."""
 
 
 class PartParams(TypedDict, total=False):

@@ -13,7 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".clients"
 PROGRAMS = Path(__file__).with_name("programs")
 ENVIRONMENTS = ("python", "instructor", "node")
-SECONDS = 120
+SECONDS = 240
+SETTINGS = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it asks another server for one
+    "PYTHONDONTWRITEBYTECODE": "",  # or every program compiles hundreds of files anew
+}
 
 
 def is_installed(name: str) -> bool:
@@ -38,9 +42,9 @@ def run_node(program: str, *, url: str, key: str) -> str:
 
 def run(command: Sequence[str], *, url: str, key: str, folder: Path) -> str:
     """What the program prints. It finds the server in OPENAI_BASE_URL and OPENAI_API_KEY, as most clients do."""
-    ours = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": key, "OPENAI_API_BASE": url, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environment = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": key, **SETTINGS}
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **ours}, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, f"It ended with {done.returncode}.\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -3,7 +3,7 @@
 import base64
 import struct
 import zlib
-from enum import Enum
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -29,11 +29,6 @@ HAS_RESPONSES = False
 """Whether the server has /v1/responses, which agents use first where it is there."""
 
 
-class Color(str, Enum):
-    RED = "red"
-    BLUE = "blue"
-
-
 class Place(BaseModel):
     room: str
     floor: int | None = None
@@ -42,6 +37,6 @@ class Place(BaseModel):
 class Sight(BaseModel):
     """What is seen in a picture."""
 
-    color: Color
+    color: Literal["red", "blue"]
     count: int
     places: list[Place] = []

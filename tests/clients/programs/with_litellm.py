@@ -38,7 +38,9 @@ def test_a_picture_is_answered_as_a_class() -> None:
 
 def test_a_dialogue_with_a_tool() -> None:
     messages: list[Any] = [{"role": "user", "content": "What is the weather in 'Bern'?"}]
-    answer = litellm.completion(model=f"openai/{SCRIPTED}", messages=messages, tools=TOOLS, tool_choice="auto").choices[0].message
+    answer = (
+        litellm.completion(model=f"openai/{SCRIPTED}", messages=messages, tools=TOOLS, tool_choice="auto").choices[0].message
+    )
     [call] = answer.tool_calls
     assert json.loads(call.function.arguments) == {"city": "Bern"}
     messages += [answer, {"role": "tool", "tool_call_id": call.id, "name": call.function.name, "content": "19 degrees"}]

@@ -13,12 +13,14 @@ MODELS = """
 - model_id: ours
   model_name: {real}
   api_base: {url}
+  api_key_name: darkroom
   vision: true
   supports_schema: true
   supports_tools: true
 - model_id: told
   model_name: {scripted}
   api_base: {url}
+  api_key_name: darkroom
   supports_tools: true
   supports_schema: true
 """
@@ -28,6 +30,7 @@ MODELS = """
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = MODELS.format(real=REAL, scripted=SCRIPTED, url=os.environ["OPENAI_BASE_URL"])
     (tmp_path / "extra-openai-models.yaml").write_text(text)
+    (tmp_path / "keys.json").write_text(json.dumps({"darkroom": os.environ["OPENAI_API_KEY"]}))
     (tmp_path / "red.png").write_bytes(PNG)
     monkeypatch.setenv("LLM_USER_PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)

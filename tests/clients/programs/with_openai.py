@@ -9,7 +9,10 @@ from shared import ASKED, REAL, SCRIPTED, Sight
 
 client = openai.OpenAI(max_retries=0)
 SHORT: Any = {"model": REAL, "messages": [{"role": "user", "content": "hello"}], "temperature": 0, "max_tokens": 20}
-WEATHER = {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
+WEATHER = {
+    "name": "get_weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
 TOOLS: Any = [{"type": "function", "function": WEATHER}]
 
 
@@ -59,7 +62,11 @@ def test_a_dialogue_with_a_tool() -> None:
         ({"temperature": 3}, openai.BadRequestError, "temperature"),
         ({"messages": []}, openai.BadRequestError, "messages"),
         ({"n": 0}, openai.BadRequestError, "n"),
-        ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "other"}}}, openai.BadRequestError, "tool_choice"),
+        (
+            {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "other"}}},
+            openai.BadRequestError,
+            "tool_choice",
+        ),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
