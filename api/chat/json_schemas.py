@@ -16,7 +16,7 @@ def grammar_of(schema: JsonObject) -> str:
     """llguidance's grammar of a schema; {} stands for any JSON object."""
     from llguidance import LLMatcher  # a few megabytes that most web processes never need
 
-    return LLMatcher.grammar_from_json_schema(json.dumps(closed(schema or ANY_OBJECT)), overrides=SPACING)
+    return LLMatcher.grammar_from_json_schema(json.dumps(prepared(schema or ANY_OBJECT)), overrides=SPACING)
 
 
 def schema_fault(schema: JsonObject) -> str:
@@ -25,40 +25,53 @@ def schema_fault(schema: JsonObject) -> str:
 
     try:
         return " ".join(LLMatcher.validate_grammar(grammar_of(schema)).split())[:300]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return " ".join(str(error).split())[:300]
 
 
-SUBSCHEMAS = ("properties", "$defs", "definitions")
+PARTS = ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties")
+NAMED_PARTS = ("properties", "$defs", "definitions", "patternProperties")
 COMBINING = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "unevaluatedProperties", "patternProperties")
 """Keywords beside which an object's `properties` may not be all that it has."""
 
 
-def closed(schema: JsonObject) -> JsonObject:
-    """The schema whose objects have the properties that they name, and no others where nothing is said of those: a small model would make
-    some up, which a client's function doesn't take. Unchanged where a part of it may be added to by another.
+FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid", "unknown")
+"""Those that llguidance knows. Others say nothing of what a text may be (JSON Schema's own rule): Pydantic has `password`, `binary` …"""
+
+
+def prepared(schema: JsonObject) -> JsonObject:
+    """As it is followed: without formats that nobody knows, and with objects that have the properties that they name, and no others where
+    nothing is said of those: a small model would make some up, which a client's function doesn't take. Not where a part of the schema may
+    be added to by another.
     """
-    return schema if "allOf" in json.dumps(schema) else close(schema)
+    found: JsonObject = prepare(schema, closes="allOf" not in json.dumps(schema))
+    return found
 
 
-def close(schema: Any) -> Any:
+def prepare(schema: Any, *, closes: bool) -> Any:
     if isinstance(schema, list):
-        return [close(one) for one in schema]
+        return [prepare(one, closes=closes) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: close(value) for key, value in schema.items() if key in ("anyOf", "oneOf", "items", "prefixItems")}
-    found |= {
-        key: {name: close(one) for name, one in schema[key].items()} for key in SUBSCHEMAS if isinstance(schema.get(key), dict)
-    }
-    return {**schema, **found, **({"additionalProperties": False} if names_all(schema) else {})}
+    found = {key: value for key, value in schema.items() if key != "format" or value in FORMATS}
+    found |= {key: prepare(found[key], closes=closes) for key in PARTS if key in found}
+    for key in NAMED_PARTS:
+        if isinstance(found.get(key), dict):
+            found[key] = {name: prepare(one, closes=closes) for name, one in found[key].items()}
+    return {**found, "additionalProperties": False} if closes and names_all(schema) else found
 
 
 def names_all(schema: dict[str, Any]) -> bool:
     """Whether an object's schema says nothing of properties that it doesn't name."""
-    names = schema.get("properties")
-    if not isinstance(names, dict) or "additionalProperties" in schema or any(key in schema for key in COMBINING):
+    names, required = schema.get("properties"), schema.get("required") or []
+    if (
+        not isinstance(names, dict)
+        or not isinstance(required, list)
+        or "additionalProperties" in schema
+        or any(key in schema for key in COMBINING)
+    ):
         return False
-    return set(schema.get("required") or ()) <= names.keys()
+    return all(isinstance(name, str) and name in names for name in required)
 
 
 MOST_RESERVED, DEEPEST = 4_000, 12

@@ -9,7 +9,8 @@ from typing import Any, Required, TypedDict
 
 from api.specs import Spec, param
 
-LARGEST_SEED = 2**53
+LARGEST_SEED = 2**63 - 1
+"""OpenAI's: clients draw 64 bits."""
 LARGEST_COUNT = 1_000_000
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
 MOST_MESSAGES = 1_000
@@ -83,7 +84,7 @@ class ChatSpec(Spec):
     seed: int = param(decided=True, shared=False, minimum=-LARGEST_SEED, maximum=LARGEST_SEED)
     presence_penalty: float | None = number(-2, 2)
     frequency_penalty: float | None = number(-2, 2)
-    repetition_penalty: float | None = number(0.01, 10)
+    repetition_penalty: float | None = number(1e-7, 10)
     logprobs: bool | None = param(default=None, shared=False, omitted=True)
     top_logprobs: int | None = number(0, 20)
     response_format: Mapping[str, Any] | None = param(default=None, shared=False)

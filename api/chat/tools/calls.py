@@ -71,19 +71,22 @@ class CallReader:
 
         Behind another call, one that broke off before them is nothing, and no text either.
         """
-        broke_off = self.json is not None and not self.json.began
-        if self.json is not None and broke_off:
+        if self.calls and self.is_broken_off():
+            self.taken, self.rest, self.json = "", "", None
+        if self.json is not None and not self.json.began:
             self.taken += self.json.raw
-        if self.calls and self.block is not None and (broke_off or self.is_end_begun(self.block)):
-            self.taken = self.rest = ""
         if self.block is None or self.taken or self.rest.strip(SEPARATORS):
             self.say(self.taken + self.rest)
         self.rest, self.block, self.json, self.taken = "", None, None, ""
         return self.hand_over()
 
-    def is_end_begun(self, block: Block) -> bool:
-        """Whether nothing came since the last call but a part of the mark behind it."""
-        return not self.taken and block.end.startswith(self.rest.strip(SEPARATORS))
+    def is_broken_off(self) -> bool:
+        """Whether what is left is the beginning of a mark, or of a call without its arguments."""
+        if self.json is not None:
+            return not self.json.began
+        left = (self.taken + self.rest).strip(SEPARATORS)
+        marks = [block.begin for block in self.blocks] + ([self.block.end] if self.block and not self.taken else [])
+        return any(mark.startswith(left) for mark in marks)
 
     def hand_over(self) -> list[Event]:
         found, self.events = self.events, []

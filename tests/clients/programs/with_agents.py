@@ -12,7 +12,7 @@ from agents import (
     set_tracing_disabled,
 )
 from pydantic import BaseModel
-from shared import HAS_RESPONSES, REAL, SCRIPTED, Sight
+from shared import HAS_RESPONSES, REAL, SCRIPTED
 
 set_tracing_disabled(True)
 MODELS = [OpenAIChatCompletionsModel] + ([OpenAIResponsesModel] if HAS_RESPONSES else [])
