@@ -31,7 +31,10 @@ def schema_fault(schema: JsonObject) -> str:
 
 PARTS = ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties")
 NAMED_PARTS = ("properties", "$defs", "definitions", "patternProperties")
-COMBINING = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "unevaluatedProperties", "patternProperties")
+COMBINING = (
+    *("additionalProperties", "patternProperties", "unevaluatedProperties", "dependentSchemas"),
+    *("allOf", "anyOf", "oneOf", "$ref", "if", "not"),
+)
 """Keywords beside which an object's `properties` may not be all that it has."""
 
 
@@ -64,12 +67,7 @@ def prepare(schema: Any, *, closes: bool) -> Any:
 def names_all(schema: dict[str, Any]) -> bool:
     """Whether an object's schema says nothing of properties that it doesn't name."""
     names, required = schema.get("properties"), schema.get("required") or []
-    if (
-        not isinstance(names, dict)
-        or not isinstance(required, list)
-        or "additionalProperties" in schema
-        or any(key in schema for key in COMBINING)
-    ):
+    if not isinstance(names, dict) or not isinstance(required, list) or any(key in schema for key in COMBINING):
         return False
     return all(isinstance(name, str) and name in names for name in required)
 

@@ -1,5 +1,7 @@
-"""The environments of other servers' clients, as `./start.sh clients` makes them. Tests of one that isn't there are skipped; in CI that fails
-(tests/everything.py)."""
+"""The environments of other servers' clients, as `./start.sh clients` makes them.
+
+Tests of one that isn't there are skipped; in CI that fails (tests/everything.py).
+"""
 
 import os
 import shutil

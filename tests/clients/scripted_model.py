@@ -1,6 +1,7 @@
 """A model that chooses well, for dialogues that a tiny one can't hold: an OpenAI server behind ours (CHAT_REMOTE_URL).
 
-It calls the tool whose name the question's words have, fills its arguments from the question and the schema, and answers a result by telling it. JSON without a schema has the keys that the question quotes.
+It calls the tool whose name the question's words have, fills its arguments from the question and the schema, and answers a result by
+telling it. JSON without a schema has the keys that the question quotes.
 """
 
 import json
@@ -29,7 +30,7 @@ def answer_to(body: dict[str, Any]) -> dict[str, Any]:
         return {"tool_calls": [call_of(name, json.dumps(filled(tools[name], text), ensure_ascii=False))]}
     form = body.get("response_format") or {}
     if form:
-        schema = form.get("json_schema", {}).get("schema") or {"properties": dict.fromkeys(quoted(text), {})}
+        schema = form.get("json_schema", {}).get("schema") or {"properties": {key: {} for key in quoted(text)}}
         return {"content": json.dumps(filled(schema, text), ensure_ascii=False)}
     return {"content": f"It said: {text}" if last["role"] == "tool" else f"You said: {text}"}
 

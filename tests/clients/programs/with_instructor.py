@@ -1,4 +1,4 @@
-"""instructor: answers as classes in its three modes of OpenAI's API, in part while they come, as lists, and asked for again where they don't fit."""
+"""instructor: answers as classes in its three modes of OpenAI's API, in parts, as lists, and asked for again where they don't fit."""
 
 from typing import Any
 
