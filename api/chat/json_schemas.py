@@ -9,7 +9,7 @@ from typing import Any
 from api.json_types import JsonObject
 
 SPACING: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-ANY_OBJECT = {"type": "object"}
+ANY_OBJECT: JsonObject = {"type": "object"}
 
 
 def grammar_of(schema: JsonObject) -> str:

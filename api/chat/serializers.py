@@ -176,7 +176,7 @@ class ChatSerializer(JobRequest):
 
     def resolve(self) -> Submission:
         data = self.validated_data
-        messages = self.fields["messages"]
+        messages: Any = self.fields["messages"]
         spec = ChatSpec.from_json(
             {
                 **data,
