@@ -47,8 +47,20 @@ def prepared(schema: JsonObject) -> JsonObject:
     nothing is said of those: a small model would make some up, which a client's function doesn't take. Not where a part of the schema may
     be added to by another.
     """
-    found: JsonObject = prepare(schema, closes="allOf" not in json.dumps(schema))
+    found: JsonObject = prepare(schema, closes=not is_combined(schema))
     return found
+
+
+def is_combined(schema: Any) -> bool:
+    """Whether the properties of an object stand in several parts of the schema, of which none may exclude the others'."""
+    if isinstance(schema, list):
+        return any(map(is_combined, schema))
+    if not isinstance(schema, dict):
+        return False
+    here = "allOf" in schema or (
+        "properties" in schema and any(key in schema for key in ("anyOf", "oneOf", "$ref", "if", "not"))
+    )
+    return here or any(map(is_combined, schema.values()))
 
 
 def prepare(schema: Any, *, closes: bool) -> Any:

@@ -37,7 +37,8 @@ def test_what_is_followed(schema: dict[str, Any], followed: dict[str, Any]) -> N
         {**OPEN, "required": [[]]},
         {**OPEN, "patternProperties": {"^x": {"type": "integer"}}},
         {"allOf": [OPEN, {"type": "object", "properties": {"b": {}}, "required": ["b"]}]},
-        {**OPEN, "anyOf": [{"properties": {"b": {}}, "additionalProperties": True}]},
+        {**OPEN, "anyOf": [{"properties": {"b": {}}, "required": ["b"]}, {"properties": {"c": {}}, "required": ["c"]}]},
+        {"$defs": {"A": OPEN}, "$ref": "#/$defs/A", "properties": {"b": {}}},
     ],
     ids=json.dumps,
 )
