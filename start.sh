@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # ./start.sh         install into .venv, prepare the database and the admin account, start the server
 # ./start.sh test    install what the tests need, and run every check
-# Both can be run again at any time, and are quick the second time.
+# ./start.sh clients install the clients of other servers, which the tests then run too (tests/clients)
+# All can be run again at any time, and are quick the second time.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -16,14 +17,34 @@ find_python() {
     exit 1
 }
 
-install() { # install REQUIREMENTS_FILE: does nothing where that very file is installed already
-    [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
-    local mark stamp=".venv/.installed-$1"
+install() { # install REQUIREMENTS_FILE [ENVIRONMENT [OPTIONS OF PIP]]: does nothing where that very file is installed already
+    local environment="${2:-.venv}" mark stamp
+    stamp="$environment/.installed-$1"
+    [ -x "$environment/bin/python" ] || "$(find_python)" -m venv "$environment"
     mark="$(cat requirements.txt "$1" | cksum)"
     [ "$(cat "$stamp" 2>/dev/null)" = "$mark" ] && return
     echo "Installing what $1 names (the first time takes some minutes) …"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$1"
+    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1" "${@:3}"
     echo "$mark" >"$stamp"
+}
+
+install_clients() { # into .clients; without the resolver and its search, since these files name all that is installed
+    install requirements-clients.txt .clients/python --no-deps --no-compile
+    install requirements-instructor.txt .clients/instructor --no-deps --no-compile
+    if command -v npm >/dev/null; then
+        install_node_clients
+    else
+        echo "Those in JavaScript are left out: they need Node.js 20 or newer, with npm." >&2
+    fi
+}
+
+install_node_clients() {
+    local from=tests/clients/node folder=.clients/node
+    cmp --silent "$from/package-lock.json" "$folder/.installed" && return
+    mkdir -p "$folder"
+    cp "$from/package.json" "$from/package-lock.json" "$folder/"
+    npm ci --prefix "$folder" --no-audit --no-fund --loglevel error
+    cp "$from/package-lock.json" "$folder/.installed"
 }
 
 run_tests() {
@@ -41,5 +62,6 @@ start_server() {
 case "${1:-}" in
     "") start_server ;;
     test) shift; run_tests "$@" ;;
-    *) sed -n '2,4s/^# //p' "$0"; exit 2 ;;
+    clients) install_clients ;;
+    *) sed -n '2,5s/^# //p' "$0"; exit 2 ;;
 esac

@@ -6,17 +6,21 @@ import subprocess
 import sys
 import time
 
+from tests.clients.environments import ENVIRONMENTS, is_installed
+
 PYTHON = sys.executable
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "")
 CHROMIUM = shutil.which("chromium")
 REDIS = shutil.which("redis-server")
 TESSERACT = shutil.which("tesseract")
+CLIENTS = all(map(is_installed, ENVIRONMENTS))
 
 SERVERS = {
     "PostgreSQL (set TEST_DATABASE_URL)": POSTGRES,
     "the browser (no chromium)": CHROMIUM,
     "Redis (no redis-server)": REDIS,
     "Vietnamese text in pictures (no tesseract)": TESSERACT,
+    "clients of other servers (./start.sh clients)": CLIENTS,
 }
 IN_CI = os.environ.get("CI") == "true"
 

@@ -9,14 +9,14 @@ from typing import Any
 from api.json_types import JsonObject
 
 SPACING: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-ANY_OBJECT = {"type": "object"}
+ANY_OBJECT: JsonObject = {"type": "object"}
 
 
 def grammar_of(schema: JsonObject) -> str:
     """llguidance's grammar of a schema; {} stands for any JSON object."""
     from llguidance import LLMatcher  # a few megabytes that most web processes never need
 
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema or ANY_OBJECT), overrides=SPACING)
+    return LLMatcher.grammar_from_json_schema(json.dumps(prepared(schema or ANY_OBJECT)), overrides=SPACING)
 
 
 def schema_fault(schema: JsonObject) -> str:
@@ -25,8 +25,63 @@ def schema_fault(schema: JsonObject) -> str:
 
     try:
         return " ".join(LLMatcher.validate_grammar(grammar_of(schema)).split())[:300]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return " ".join(str(error).split())[:300]
+
+
+PARTS = ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties")
+NAMED_PARTS = ("properties", "$defs", "definitions", "patternProperties")
+COMBINING = (
+    *("additionalProperties", "patternProperties", "unevaluatedProperties", "dependentSchemas"),
+    *("allOf", "anyOf", "oneOf", "$ref", "if", "not"),
+)
+"""Keywords beside which an object's `properties` may not be all that it has."""
+
+
+FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid", "unknown")
+"""Those that llguidance knows. Others say nothing of what a text may be (JSON Schema's own rule): Pydantic has `password`, `binary` …"""
+
+
+def prepared(schema: JsonObject) -> JsonObject:
+    """As it is followed: without formats that nobody knows, and with objects that have the properties that they name, and no others where
+    nothing is said of those: a small model would make some up, which a client's function doesn't take. Not where a part of the schema may
+    be added to by another.
+    """
+    found: JsonObject = prepare(schema, closes=not is_combined(schema))
+    return found
+
+
+def is_combined(schema: Any) -> bool:
+    """Whether the properties of an object stand in several parts of the schema, of which none may exclude the others'."""
+    if isinstance(schema, list):
+        return any(map(is_combined, schema))
+    if not isinstance(schema, dict):
+        return False
+    here = "allOf" in schema or (
+        "properties" in schema and any(key in schema for key in ("anyOf", "oneOf", "$ref", "if", "not"))
+    )
+    return here or any(map(is_combined, schema.values()))
+
+
+def prepare(schema: Any, *, closes: bool) -> Any:
+    if isinstance(schema, list):
+        return [prepare(one, closes=closes) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: value for key, value in schema.items() if key != "format" or value in FORMATS}
+    found |= {key: prepare(found[key], closes=closes) for key in PARTS if key in found}
+    for key in NAMED_PARTS:
+        if isinstance(found.get(key), dict):
+            found[key] = {name: prepare(one, closes=closes) for name, one in found[key].items()}
+    return {**found, "additionalProperties": False} if closes and names_all(schema) else found
+
+
+def names_all(schema: dict[str, Any]) -> bool:
+    """Whether an object's schema says nothing of properties that it doesn't name."""
+    names, required = schema.get("properties"), schema.get("required") or []
+    if not isinstance(names, dict) or not isinstance(required, list) or any(key in schema for key in COMBINING):
+        return False
+    return all(isinstance(name, str) and name in names for name in required)
 
 
 MOST_RESERVED, DEEPEST = 4_000, 12

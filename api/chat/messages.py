@@ -11,7 +11,7 @@ from api.access.scopes import Principal
 from api.chat.backend_selection import context_of
 from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.spec import MOST_MESSAGES, PartParams, TurnParams, answered_call, calls_of
+from api.chat.spec import MAXIMUM_LENGTH, MOST_MESSAGES, TOO_LONG, PartParams, TurnParams, answered_call, calls_of
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
@@ -24,18 +24,28 @@ MAX_IMAGES = 20
 CAPTION_QUESTION = "Describe this image."
 """What a model is asked about a picture where nobody says anything else."""
 MAX_CHARACTERS = 400_000
-IGNORED_PART_FIELDS = ("cache_control",)
-"""Fields of a part that are accepted and ignored."""
-ECHOED_NULL_FIELDS = ("refusal", "annotations", "audio", "function_call", "reasoning_content", "reasoning")
+IGNORED_FIELDS = ("cache_control",)
+"""Fields of a message, a part or a tool that are accepted and ignored."""
+ECHOED_NULL_FIELDS = ("annotations", "audio", "function_call")
 """Fields that SDKs copy from an answer, as null, into the next request."""
+THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
+"""What other servers' models thought, which clients send back with the answer."""
+MESSAGE_FIELDS = (
+    *("role", "content", "name", "tool_calls", "tool_call_id", "refusal"),
+    *(*IGNORED_FIELDS, *ECHOED_NULL_FIELDS, *THOUGHTS),
+)
 
 
 @extend_schema_field(MESSAGES)
 class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams], object]):
-    """Validates to turns (api.chat.spec.TurnParams), pictures by the id under which they are kept. `files` are those, by id."""
+    """Validates to turns (api.chat.spec.TurnParams), pictures by the id under which they are kept. `files` are those, by id.
+
+    `thoughts`: fields with THOUGHTS, which no model is told.
+    """
 
     def to_internal_value(self, data: object) -> list[TurnParams]:
         self.files: dict[str, StoredFile] = {}
+        self.thoughts: list[str] = []
         if not isinstance(data, list) or not data:
             raise ValidationError("Must be a list of at least one message.", code="empty")
         if len(data) > MOST_MESSAGES:
@@ -45,6 +55,7 @@ class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams]
         for place, message in enumerate(data):
             try:
                 turns.append(self.read_message(message))
+                self.thoughts += [f"messages.{place}.{name}" for name in THOUGHTS if not is_empty(message.get(name))]
             except ValidationError as error:
                 raise ValidationError({str(place): error.detail}) from None
         return turns
@@ -61,14 +72,15 @@ class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams]
                 {"role": f"There is no role {message.get('role')!r}.{nearest(str(message.get('role')), list(ROLES))}"},
                 code="unknown_role",
             )
-        refuse_unknown(message, ("role", "content", "name", "tool_calls", "tool_call_id", *ECHOED_NULL_FIELDS))
+        refuse_unknown(message, MESSAGE_FIELDS)
         for name in ECHOED_NULL_FIELDS:
             if not is_empty(message.get(name)):
                 raise ValidationError({name: "Is not supported here."}, code="unsupported")
-        for name in ("name", "tool_call_id"):
+        for name in ("name", "tool_call_id", "refusal"):
             if not isinstance(message.get(name) or "", str):
                 raise ValidationError({name: "Must be a text."})
         calls = read_calls(message)
+        message = with_refusal(message)
         if is_empty(message.get("content")) and message["role"] == "assistant":
             return {"role": role, "parts": calls or [{"type": "text", "text": ""}]}
         try:
@@ -95,12 +107,17 @@ class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams]
     def read_part(self, part: Any, role: str) -> PartParams:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text":
-            refuse_unknown(part, ("type", "text", *IGNORED_PART_FIELDS))
+            refuse_unknown(part, ("type", "text", *IGNORED_FIELDS))
             if not isinstance(part.get("text"), str):
                 raise ValidationError({"text": "Must be a text."})
             return {"type": "text", "text": clean_text(part["text"])}
+        if kind == "refusal" and role == "assistant":
+            refuse_unknown(part, ("type", "refusal"))
+            if not isinstance(part.get("refusal"), str):
+                raise ValidationError({"refusal": "Must be a text."})
+            return {"type": "text", "text": clean_text(part["refusal"])}
         if kind == "image_url":
-            refuse_unknown(part, ("type", "image_url", *IGNORED_PART_FIELDS))
+            refuse_unknown(part, ("type", "image_url", *IGNORED_FIELDS))
             if role != "user":
                 raise ValidationError(
                     f"Only a user's message may show a picture, not one of the role {role}.", code="image_role"
@@ -125,6 +142,12 @@ class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams]
             return resolve_image(owner_key=principal.owner_key, value=url, see_all=principal.is_staff)
         except InvalidImage as error:
             raise ValidationError({"image_url": {"url": error.detail}}, code=error.code) from None
+
+
+def with_refusal(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An assistant that refused said that, and nothing else."""
+    said = message["role"] == "assistant" and is_empty(message.get("content")) and message.get("refusal")
+    return {**message, "content": said} if said else message
 
 
 def read_calls(message: Mapping[str, Any]) -> list[PartParams]:
@@ -198,8 +221,8 @@ def check_limits(messages: list[Any], model: object) -> None:
     characters = sum(len(text) for text in texts if isinstance(text, str))
     if characters > MAX_CHARACTERS:
         raise ValidationError(
-            f"This model's maximum context length is {context_of(model) or MAX_CHARACTERS} tokens. However, your messages have "
-            f"{characters} characters; {MAX_CHARACTERS} is the limit here.",
+            f"{MAXIMUM_LENGTH} {context_of(model) or MAX_CHARACTERS} tokens. However, your messages have {characters} characters; "
+            f"{MAX_CHARACTERS} is the limit here. {TOO_LONG}.",
             code="context_length_exceeded",
         )
 

@@ -10,6 +10,13 @@ TEXT_PART: JsonObject = {
     "additionalProperties": False,
     "properties": {"type": {"const": "text"}, "text": {"type": "string"}, **CACHE_CONTROL},
 }
+REFUSAL_PART: JsonObject = {
+    "type": "object",
+    "required": ["type", "refusal"],
+    "additionalProperties": False,
+    "description": "Of an assistant's message only.",
+    "properties": {"type": {"const": "refusal"}, "refusal": {"type": "string"}},
+}
 IMAGE_PART: JsonObject = {
     "type": "object",
     "required": ["type", "image_url"],
@@ -62,11 +69,14 @@ MESSAGE: JsonObject = {
         "content": {
             "oneOf": [
                 {"type": "string"},
-                {"type": "array", "minItems": 1, "items": {"oneOf": [TEXT_PART, IMAGE_PART]}},
+                {"type": "array", "minItems": 1, "items": {"oneOf": [TEXT_PART, IMAGE_PART, REFUSAL_PART]}},
                 {"type": "null", "description": "Of an assistant's message only."},
             ]
         },
         "name": {"type": ["string", "null"], "description": "Taken, and not read."},
+        **CACHE_CONTROL,
+        "refusal": {"type": ["string", "null"], "description": "Of an assistant's message without a content: what it said."},
+        "reasoning_content": {"type": ["string", "null"], "description": "Taken, and not shown to the model, with a warning."},
         "tool_calls": {
             "type": ["array", "null"],
             "items": CALL,
@@ -113,6 +123,7 @@ TOOLS: JsonObject = {
         "required": ["type", "function"],
         "additionalProperties": False,
         "properties": {
+            **CACHE_CONTROL,
             "type": {"const": "function"},
             "function": {
                 "type": "object",

@@ -48,7 +48,7 @@ class StopField(serializers.Field[list[str], object, list[str], object]):
 
 
 class JsonSchemaSerializer(StrictSerializer):
-    name = serializers.RegexField(r"^[A-Za-z0-9_-]{1,64}$")
+    name = serializers.RegexField(r"^[A-Za-z0-9_-]{1,64}$", default="answer")
     description = serializers.CharField(required=False, allow_null=True, max_length=2000)
     schema = serializers.DictField(required=False)
     strict = serializers.BooleanField(required=False, allow_null=True)
@@ -58,22 +58,27 @@ class JsonSchemaSerializer(StrictSerializer):
 
 
 class ResponseFormatSerializer(StrictSerializer):
-    """OpenAI's, and `value`: a schema beside the type json_object, as huggingface_hub's client sends it."""
+    """OpenAI's, and a schema beside the type json_object: `value`, as huggingface_hub's client sends it, or `schema`, as llama.cpp's do."""
 
     type = serializers.ChoiceField(choices=["text", "json_object", "json_schema"])
     json_schema = JsonSchemaSerializer(required=False, allow_null=True)
     value = serializers.DictField(required=False, allow_null=True)
+    schema = serializers.DictField(required=False, allow_null=True)
 
     def validate_value(self, value: dict[str, Any] | None) -> dict[str, object] | None:
         return value and check_schema(value)
 
+    validate_schema = validate_value
+
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        value = data.pop("value", None)
+        given = {name: data.pop(name, None) for name in ("value", "schema")}
+        value = given["value"] or given["schema"]
         if (data["type"] == "json_schema") != bool(data.get("json_schema")):
             raise ValidationError({"json_schema": ["Goes with the type json_schema, and only with that."]})
         if value and data["type"] != "json_object":
-            raise ValidationError({"value": ["Goes with the type json_object, and only with that."]})
-        return {"type": "json_schema", "json_schema": {"name": "value", "schema": value}} if value else data
+            named = "value" if given["value"] else "schema"
+            raise ValidationError({named: ["Goes with the type json_object, and only with that."]})
+        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": value}} if value else data
 
 
 def check_schema(schema: dict[str, Any]) -> dict[str, object]:
@@ -203,6 +208,7 @@ class ChatSerializer(JobRequest):
 
     def resolve(self) -> Submission:
         data = self.validated_data
+        messages: Any = self.fields["messages"]
         spec = ChatSpec.from_json(
             {
                 **data,
@@ -231,9 +237,12 @@ class ChatSerializer(JobRequest):
                 length=self.length,
                 replace_from=data.get("replace_from"),
             ),
-            warnings=tuple(
-                f"The arguments of {name} fit its schema in part: it has keywords that can't be enforced."
-                for name in loose_tools(self.tool_use)
+            warnings=(
+                *(
+                    f"The arguments of {name} fit its schema in part: it has keywords that can't be enforced."
+                    for name in loose_tools(self.tool_use)
+                ),
+                *(f"{name}: What was thought before is not shown to this model." for name in messages.thoughts),
             ),
         )
 

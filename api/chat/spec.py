@@ -9,13 +9,16 @@ from typing import Any, Required, TypedDict
 
 from api.specs import Spec, make_batch_key, param
 
-LARGEST_SEED = 2**53
+LARGEST_SEED = 2**63 - 1
+"""OpenAI's: clients draw 64 bits."""
 LARGEST_COUNT = 1_000_000
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
 MOST_MESSAGES = 1_000
 MOST_STOPS, LONGEST_STOP = 4, 200
 MOST_TOOLS = 128
 MOST_BIASES, LARGEST_BIAS = 1_000, 100
+MAXIMUM_LENGTH, TOO_LONG = "This model's maximum context length is", "The prompt is too long"
+"""The words by which clients know that a chat is too long: LiteLLM and Pydantic AI by OpenAI's, LangChain by the others."""
 
 
 class PartParams(TypedDict, total=False):
@@ -79,7 +82,7 @@ class WritingSpec(Spec):
     seed: int = param(decided=True, shared=False, minimum=-LARGEST_SEED, maximum=LARGEST_SEED)
     presence_penalty: float | None = number(-2, 2)
     frequency_penalty: float | None = number(-2, 2)
-    repetition_penalty: float | None = number(0.01, 10)
+    repetition_penalty: float | None = number(1e-7, 10)
     logit_bias: Mapping[str, float] | None = param(default=None, shared=False, omitted=True, max_items=MOST_BIASES)
     user: str = param(default="", shared=False, max_length=256, blank=True)
 

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from api.chat.messages import clean_text, refuse_unknown
+from api.chat.messages import IGNORED_FIELDS, clean_text, refuse_unknown
 from api.chat.openapi import TOOL_CHOICE, TOOLS
 from api.chat.spec import MOST_TOOLS
 from api.chat.tools.grammar import schema_fault_of
@@ -77,7 +77,7 @@ def read_tool(tool: Any) -> JsonObject:
         raise ValidationError(
             {"type": f"There are no tools of the type {tool.get('type')!r} here, only functions."}, code="unsupported"
         )
-    refuse_unknown(tool, ("type", "function"))
+    refuse_unknown(tool, ("type", "function", *IGNORED_FIELDS))
     if not isinstance(tool.get("function"), Mapping):
         raise ValidationError({"function": "Must be an object with a name."})
     try:

@@ -1,6 +1,7 @@
 """huggingface_hub's InferenceClient, unchanged, against a running server."""
 
 import json
+from typing import Any
 
 import pytest
 from huggingface_hub import AsyncInferenceClient, InferenceClient
@@ -44,6 +45,20 @@ def test_it_gets_json_under_a_schema(hf: InferenceClient) -> None:
     format = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
     reply = hf.chat_completion(ask("Which?"), model="tiny-llama", max_tokens=60, response_format=format)
     assert json.loads(reply.choices[0].message.content)["color"] in ("red", "blue")
+
+
+def test_it_has_a_tool_called(hf: InferenceClient) -> None:
+    tool = {"type": "function", "function": {"name": "paint", "description": "Paint it.", "parameters": SCHEMA}}
+    asked: Any = {"model": "tiny-llama", "max_tokens": 120, "tools": [tool], "tool_choice": "required"}
+    call = hf.chat_completion(ask("Paint it."), **asked).choices[0].message.tool_calls[0]
+    assert (call.function.name, json.loads(call.function.arguments)["color"] in ("red", "blue")) == ("paint", True)
+    answer = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call.id, "content": "done"},
+    ]
+    assert hf.chat_completion([*ask("Paint it."), *answer], model="tiny-llama", max_tokens=4).choices[0].message.content
+    chunks = hf.chat_completion(ask("Paint it."), **asked, stream=True)
+    assert any(choice.delta.tool_calls for chunk in chunks for choice in chunk.choices)
 
 
 def test_a_refusal_is_its_exception_with_our_words(hf: InferenceClient) -> None:

@@ -133,10 +133,10 @@ def test_who_leaves_here_is_gone_there_too(sdk: openai.OpenAI, front: LiveServer
 
 
 @pytest.mark.models
-def test_what_the_other_server_refuses_is_refused(sdk: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError) as error:
+def test_what_is_too_long_there_is_too_long(sdk: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="The prompt is too long") as error:
         sdk.chat.completions.create(**{**SHORT, "messages": ask("a b c " * 600)})
-    assert error.value.code == "remote_refused"
+    assert (error.value.code, error.value.param) == ("context_length_exceeded", "messages")
 
 
 @pytest.mark.models

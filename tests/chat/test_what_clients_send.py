@@ -54,6 +54,7 @@ def taken(client: Client) -> Post:
         {"stream": False, "stream_options": {"include_usage": False}},
         {"stream": True, "stream_options": {"include_obfuscation": False}},
         {"a_field_of_tomorrow": None},
+        {"messages": [{"role": "user", "content": "hello", "cache_control": {"type": "ephemeral"}}]},
     ],
     ids=json.dumps,
 )
@@ -132,3 +133,38 @@ def test_pictures_of_one_request_may_be_looked_at_differently(taken: Post, media
     ]
     [turn] = taken(messages=[{"role": "user", "content": parts}])["messages"]
     assert [part["detail"] for part in turn["parts"]] == ["low", "high"]
+
+
+def test_what_other_models_said_and_thought_goes_on_here(client: Client) -> None:
+    """A refusal is what the assistant said; what it thought is told to be left out."""
+    no = {"type": "refusal", "refusal": "No."}
+    messages = [
+        *ask("hello"),
+        {"role": "assistant", "content": None, "refusal": "No."},
+        *ask("Why?"),
+        {"role": "assistant", "content": [no], "reasoning_content": "They ask why.", "reasoning": None},
+        *ask("So?"),
+    ]
+    body = {"model": "starter-vlm", "messages": messages}
+    reply = client.post("/v1/chat/completions", body, content_type="application/json", headers={"Prefer": "respond-async"})
+    [job] = Job.objects.all()
+    assert [turn["parts"][0]["text"] for turn in job.params["messages"]] == ["hello", "No.", "Why?", "No.", "So?"]
+    assert reply.json()["warnings"] == ["messages.3.reasoning_content: What was thought before is not shown to this model."]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "json_schema", "json_schema": {"schema": {"const": "42"}}},
+        {"type": "json_object", "schema": {"const": "42"}},
+        {"type": "json_object", "value": {"const": "42"}},
+    ],
+    ids=["without a name", "schema", "value"],
+)
+def test_a_schema_is_read_in_every_form_that_servers_take(taken: Post, form: dict[str, Any]) -> None:
+    assert taken(response_format=form)["response_format"]["json_schema"] == {"name": "answer", "schema": {"const": "42"}}
+
+
+@pytest.mark.parametrize("seed", [2**63 - 1, -(2**63) + 1])
+def test_a_seed_has_64_bits(taken: Post, seed: int) -> None:
+    assert taken(seed=seed)["seed"] == seed

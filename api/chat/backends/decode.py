@@ -17,6 +17,7 @@ import torch
 from api.chat.backends.prefix_cache import PromptCache
 from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Sampling
 from api.chat.backends.sequences import NewPieces, SequenceState, TokenizerSpec
+from api.chat.spec import MAXIMUM_LENGTH, TOO_LONG
 from api.chat.tools.calls import ArgumentsPiece, TextPiece
 from api.errors import DarkroomError
 
@@ -202,9 +203,9 @@ def answer_token_limit(tokenizer_spec: TokenizerSpec, length: int, sampling: Sam
     max_tokens = sampling.max_tokens
     if length + (max_tokens or 1) > tokenizer_spec.context_length:
         wanted = f"{length} of the {asked}" + (f" and {max_tokens} of the answer" if max_tokens else "")
-        detail = (  # the first words are OpenAI's: LiteLLM and LangChain look for them
-            f"This model's maximum context length is {tokenizer_spec.context_length} tokens. "
-            f"However, this request needs {length + (max_tokens or 1)}: {wanted}."
+        detail = (
+            f"{MAXIMUM_LENGTH} {tokenizer_spec.context_length} tokens. However, this request needs "
+            f"{length + (max_tokens or 1)}: {wanted}. {TOO_LONG}."
         )
         raise DarkroomError(
             "context_length_exceeded",

@@ -28,6 +28,7 @@ from api.chat.backends.request import (
     Turn,
     WrittenCall,
 )
+from api.chat.spec import TOO_LONG
 from api.chat.tools.use import ToolUse
 from api.errors import DarkroomError
 from api.files.formats import FORMATS, encode
@@ -293,7 +294,16 @@ def error_of(error: Exception) -> DarkroomError:
     if isinstance(error, openai.APIConnectionError):
         return DarkroomError("remote_unreachable", 502, "The remote chat server can't be reached.")
     if isinstance(error, openai.APIStatusError):
+        if is_too_long(error):
+            return DarkroomError(
+                "context_length_exceeded", 400, f"{TOO_LONG} for the remote chat server's model.", field="messages"
+            )
         if error.status_code in (400, 422):
             return DarkroomError("remote_refused", 400, "The remote chat server does not accept these messages or parameters.")
         return DarkroomError(*ERRORS_BY_STATUS.get(error.status_code, DEFAULT_ERROR))
     return DarkroomError(*DEFAULT_ERROR)
+
+
+def is_too_long(error: openai.APIStatusError) -> bool:
+    """By OpenAI's code, or by the words of servers that have none."""
+    return error.code == "context_length_exceeded" or (error.status_code == 400 and "maximum context length" in error.message)

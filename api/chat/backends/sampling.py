@@ -99,13 +99,15 @@ class Sampler:
     def _allowed_by_grammar(self, grammar: Grammar, logits: torch.Tensor, remaining: int) -> torch.Tensor:
         """(vocabulary,) bool. Inside a JSON string, a model that wants to end or repeats itself may only close the string.
 
-        Where few tokens remain, it may only close all that is open.
+        Where few tokens remain, it may only end, or close all that is open.
 
         The end itself is not allowed inside JSON; without this a small model would go on from there with whatever comes next.
         """
         allowed = grammar.allowed(len(logits))
         if remaining <= grammar.reserve:
-            return grammar.closing(allowed)
+            ends = torch.zeros_like(allowed)
+            ends[[token for token in self.eos_token_ids if token < len(ends)]] = True
+            return allowed & ends if (allowed & ends).any() else grammar.closing(allowed)
         if int(logits.argmax()) in self.eos_token_ids or is_repeating(self.sampled):
             closing_quotes = allowed & grammar.closing_quotes(len(logits))
             return closing_quotes if closing_quotes.any() else allowed

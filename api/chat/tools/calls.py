@@ -67,13 +67,26 @@ class CallReader:
         return self.hand_over()
 
     def finish(self) -> list[Event]:
-        """What is left at the end of the answer: a call that broke off keeps its arguments as far as they came."""
+        """What is left at the end of the answer: a call that broke off keeps its arguments as far as they came.
+
+        Behind another call, one that broke off before them is nothing, and no text either.
+        """
+        if self.calls and self.is_broken_off():
+            self.taken, self.rest, self.json = "", "", None
         if self.json is not None and not self.json.began:
             self.taken += self.json.raw
         if self.block is None or self.taken or self.rest.strip(SEPARATORS):
             self.say(self.taken + self.rest)
         self.rest, self.block, self.json, self.taken = "", None, None, ""
         return self.hand_over()
+
+    def is_broken_off(self) -> bool:
+        """Whether what is left is the beginning of a mark, or of a call without its arguments."""
+        if self.json is not None:
+            return not self.json.began
+        left = (self.taken + self.rest).strip(SEPARATORS)
+        marks = [block.begin for block in self.blocks] + ([self.block.end] if self.block and not self.taken else [])
+        return any(mark.startswith(left) for mark in marks)
 
     def hand_over(self) -> list[Event]:
         found, self.events = self.events, []

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from api.chat.json_schemas import ANY_OBJECT, SPACING
+from api.chat.json_schemas import ANY_OBJECT, SPACING, prepared
 from api.chat.tools.formats import HERMES, ToolFormat
 from api.chat.tools.use import AUTO, REQUIRED, Tool, ToolUse
 from api.json_types import JsonObject
@@ -46,7 +46,7 @@ def call_rule(tool: Tool, key: str, *, lenient: bool) -> str:
 
 def schema_text(schema: JsonObject, *, lenient: bool = False) -> str:
     """With the spaces that all JSON under a schema has here. `lenient`: what llguidance does not know is left out."""
-    return json.dumps({**(schema or ANY_OBJECT), "x-guidance": {**SPACING, "lenient": lenient}})
+    return json.dumps({**prepared(schema or ANY_OBJECT), "x-guidance": {**SPACING, "lenient": lenient}})
 
 
 def literal(text: str, token_ids: Mapping[str, int]) -> str:

@@ -137,6 +137,13 @@ def test_a_call_that_broke_off_keeps_what_came_of_its_arguments() -> None:
 
 
 @pytest.mark.parametrize(
+    "rest", ["\n</tool_c", "\n</tool_call>\n<tool", "</tool_call><tool_call>", '\n<tool_call>\n{"name": "ad', "</tool_call>\n"]
+)
+def test_what_breaks_off_behind_a_call_is_no_text(rest: str) -> None:
+    assert read(HERMES, [f"<tool_call>\n{as_json(ADD)}", rest]) == ("", [ADD])
+
+
+@pytest.mark.parametrize(
     ("template", "expected"),
     [
         (None, PLAIN),

@@ -82,3 +82,17 @@ def test_a_schema_that_can_be_held_in_part_is_told(sdk: openai.OpenAI) -> None:
     }}}  # fmt: skip
     reply: Any = sdk.chat.completions.create(model="tiny-llama", messages=ask("Pick."), max_tokens=3, tools=[loose])
     assert reply.warnings == ["The arguments of pick fit its schema in part: it has keywords that can't be enforced."]
+
+
+def test_a_call_that_must_come_is_nothing_but_a_call(sdk: openai.OpenAI) -> None:
+    """Not where it breaks off either; without arguments that its schema doesn't name; and it ends where few tokens are left."""
+    for tokens in (1, 7, 13):
+        cut: Any = {**OPTIONS, "max_tokens": tokens, "messages": ask("Write."), **ONE}
+        answer = sdk.chat.completions.create(**cut).choices[0]
+        assert (answer.finish_reason, answer.message.content or None) == ("length", None)
+        with sdk.chat.completions.stream(**cut) as stream:
+            assert [event for event in stream if event.type == "content.delta" and event.delta] == []
+    plain: Any = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}
+    reply = sdk.chat.completions.create(messages=ask("Write."), **{**OPTIONS, "tools": [plain]}).choices[0]
+    assert {call.function.arguments for call in reply.message.tool_calls or []} == {"{}"}
+    assert (reply.finish_reason, reply.message.content) == ("tool_calls", None)

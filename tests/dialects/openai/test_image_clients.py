@@ -1,6 +1,6 @@
 """Other clients of OpenAI's images.
 
-LiteLLM, openai-node and the AI SDK run unchanged where they are found; Open WebUI's calls are sent as it sends them.
+LiteLLM, openai-node and the AI SDK run unchanged (`./start.sh clients` installs them); Open WebUI's calls are sent as it sends them.
 """
 
 import base64
@@ -13,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.dialects.openai.clients import node_folder, python_with, run_client
+from tests.clients.environments import run_node, run_python
 from tests.dialects.openai.conftest import OpenAIServer, blue, mask, opened
 
 pytestmark = [pytest.mark.models]
@@ -52,10 +52,9 @@ print(json.dumps({
 """
 
 
-def test_litellms_image_calls(server: OpenAIServer, pictures: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    python = python_with("litellm")
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    said = json.loads(run_client([python, "-c", LITELLM], server).splitlines()[-1])
+def test_litellms_image_calls(server: OpenAIServer, pictures: None) -> None:
+    printed = run_python("python", "-c", LITELLM, url=server.base_url, key=server.key)
+    said = json.loads(printed.splitlines()[-1])
     assert all(server.get(url).headers["Content-Type"] == "image/png" for url in said["urls"])
     assert len(said["urls"]) == 4
     assert [opened(one).size for one in said["base64"]] == [(128, 128), (128, 128), (64, 64)]
@@ -92,13 +91,12 @@ console.log(JSON.stringify({
 """
 
 
-def node(program: str, folder: Path, server: OpenAIServer) -> Any:
-    printed = run_client(["node", "--input-type=module", "-e", program], server, cwd=folder)
-    return json.loads(printed.splitlines()[-1])
+def node(program: str, server: OpenAIServer) -> Any:
+    return json.loads(run_node(program, url=server.base_url, key=server.key).splitlines()[-1])
 
 
 def test_openais_sdk_for_node(server: OpenAIServer, pictures: None) -> None:
-    said = node(OPENAI_NODE, node_folder("openai"), server)
+    said = node(OPENAI_NODE, server)
     assert (said["n"], said["type"], said["format"]) == (2, "image/png", "webp")
     assert said["events"][-1] == "image_generation.completed"
     assert set(said["events"][:-1]) <= {"image_generation.partial_image"}
@@ -133,7 +131,7 @@ console.log(JSON.stringify({ images, refused }))
 
 
 def test_the_ai_sdks_image_calls(server: OpenAIServer, pictures: None) -> None:
-    said = node(AI_SDK, node_folder("ai", "@ai-sdk/openai"), server)
+    said = node(AI_SDK, server)
     assert [len(images) for images in said["images"]] == [1, 2, 1, 1]
     assert {opened(one).format for images in said["images"] for one in images} == {"PNG"}
     name, status, message = said["refused"]
