@@ -1,13 +1,15 @@
 """The job kind "chat": jobs run in a shared session, stream token events, and are recorded in a conversation. No torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
 
-from api.chat.models import Message
+from api.chat.models import Conversation, Message
+from api.chat.server_tools.turns import Progress, keep_results, read_progress
+from api.chat.server_tools.visible import join_texts
 from api.chat.services import link_messages, record_answer
-from api.chat.spec import ChatSpec, PartParams, TurnParams, answered_call, calls_of
+from api.chat.spec import ChatSpec, PartParams, TurnParams, answered_call, calls_of, images_of
 from api.files.inputs import HERE
 from api.jobs.kinds import JobKind, Session
 from api.jobs.models import Job
@@ -40,14 +42,15 @@ class ChatKind(JobKind[ChatSpec]):
     def record(self, job: Job, output: Any) -> JsonObject:
         """Store the answers in their conversation. Returns the job's result: {conversation, backend, model, choices, usage}."""
         fields = {name: output[name] for name in ANSWER_FIELDS}
-        conversation = record_answer(job, self.read_spec(job).messages, output["choices"], **fields)
-        completion = sum(choice["completion_tokens"] for choice in output["choices"])
-        prompt = output["prompt_tokens"]
+        spec = self.read_spec(job)
+        conversation, progress = record_turns(job, spec, output["choices"], fields)
+        completion = sum(one["completion_tokens"] for one in [*output["choices"], *map(vars, progress.turns)])
+        prompt = output["prompt_tokens"] + sum(turn.prompt_tokens for turn in progress.turns)
         return {
             "conversation": str(conversation.pk) if conversation else None,
             "backend": output["backend"],
             "model": output["model"],
-            "choices": output["choices"],
+            "choices": [whole_choice(choice, progress) for choice in output["choices"]],
             "usage": {
                 "prompt_tokens": prompt,
                 "completion_tokens": completion,
@@ -64,6 +67,27 @@ class ChatKind(JobKind[ChatSpec]):
     def link_inputs(self, spec: ChatSpec) -> Callable[[Job], None]:
         """A retry starts a new conversation with the same messages."""
         return link_messages(spec, new=len(spec.messages), conversation=None, length=0)
+
+
+def record_turns(
+    job: Job, spec: ChatSpec, choices: Sequence[dict[str, Any]], fields: dict[str, Any]
+) -> tuple[Conversation | None, Progress]:
+    """The answer behind the turns in which the server's tools were called, and those."""
+    if not spec.server_tools:
+        return record_answer(job, spec.messages, choices, **fields), Progress()
+    given = len(images_of(spec.messages))
+    progress = read_progress(job, given)
+    if progress.turns:
+        keep_results(job, given)
+    return record_answer(job, [*spec.messages, *progress.said], choices, **fields), progress
+
+
+def whole_choice(choice: JsonObject, progress: Progress) -> JsonObject:
+    """With what was written in earlier turns, and the calls of the server's tools."""
+    if not progress.turns:
+        return choice
+    calls = [result.as_json(number) for number, result in enumerate(progress.results)]
+    return {**choice, "text": join_texts(progress.text, choice["text"]), "server_tool_calls": calls}
 
 
 def as_message(turn: TurnParams) -> JsonObject:

@@ -15,9 +15,18 @@ from api.chat.messages import MessagesField, clean_text, link_results
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
+from api.chat.server_tools.offer import definitions
 from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
 from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
-from api.chat.tool_fields import TOOL_FIELDS, ToolChoiceField, ToolsField, check_tools, loose_tools
+from api.chat.tool_fields import (
+    TOOL_FIELDS,
+    ToolChoiceField,
+    ToolsField,
+    check_server_tools,
+    check_server_use,
+    check_tools,
+    loose_tools,
+)
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
@@ -128,6 +137,9 @@ class ChatSerializer(JobRequest):
             clean_text(key)
         return value
 
+    def validate_server_tools(self, value: list[str] | None) -> list[str]:
+        return check_server_tools(value or ())
+
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         data = {name: value for name, value in data.items() if value is not None}
         limits = {data[name] for name in ("max_tokens", "max_completion_tokens") if name in data}
@@ -142,12 +154,13 @@ class ChatSerializer(JobRequest):
         if data.get("stream_options", {}).get("include_usage") and not data.get("stream"):
             raise ValidationError({"stream_options": ["Only with stream: true."]})
         self.selection = select(data.get("model"), data.get("backend", "auto"))
-        self.tool_use = check_tools(data)
-        if not data.get("tools"):
+        check_server_use(data)
+        self.tool_use = check_tools(data, definitions(data.get("server_tools", ()), pictures=1))
+        if not (data.get("tools") or data.get("server_tools")):
             data = {name: value for name, value in data.items() if name not in TOOL_FIELDS}
         self.named, turns, self.length = self.find_history(data)
         self.turns = link_results(turns, known=len(turns) - len(data["messages"]))
-        if not self.selection.accepts_images and images_of(self.turns):
+        if not self.selection.accepts_images and images_of(turn for turn in self.turns if turn["role"] != "tool"):
             raise ValidationError(
                 {"messages": [f"'{self.selection.model}' reads text only; it can't see pictures."]}, code="blind_model"
             )

@@ -15,11 +15,13 @@ BACKENDS = ("auto", "pytorch", "onnx", "remote")
 MOST_MESSAGES = 1_000
 MOST_STOPS, LONGEST_STOP = 4, 200
 MOST_TOOLS = 128
+MOST_TOOL_TURNS = 16
 
 
 class PartParams(TypedDict, total=False):
     """`{"type": "text", "text"}`, `{"type": "image", "image": id, "detail"}`, of an assistant `{"type": "tool_call", "id", "name",
-    "arguments"}`, or of a tool `{"type": "tool_result", "id", "name"}`, which says whose result the turn's texts are.
+    "arguments"}`, or of a tool `{"type": "tool_result", "id", "name"}`, which says whose result the turn's texts are. A call that this
+    server ran has `job`, the id of its child job; '' where there was none, and then `error`.
     """
 
     type: Required[str]
@@ -29,6 +31,8 @@ class PartParams(TypedDict, total=False):
     id: str
     name: str
     arguments: str
+    job: str
+    error: str
 
 
 class TurnParams(TypedDict):
@@ -88,6 +92,23 @@ class ChatSpec(Spec):
     tools: tuple[Mapping[str, Any], ...] | None = param(default=None, shared=False, omitted=True, max_items=MOST_TOOLS)
     tool_choice: str | Mapping[str, Any] | None = param(default=None, shared=False, omitted=True)
     parallel_tool_calls: bool | None = param(default=None, shared=False, omitted=True)
+    server_tools: tuple[str, ...] | None = param(
+        default=None,
+        shared=False,
+        omitted=True,
+        max_items=20,
+        max_length=64,
+        help="Tools that this server runs itself where the model calls them: find_objects, read_text, judge_layout, make_picture. "
+        "Each call is a job; the answer comes when the model has read their results.",
+    )
+    max_tool_turns: int | None = param(
+        default=None,
+        shared=False,
+        omitted=True,
+        minimum=1,
+        maximum=MOST_TOOL_TURNS,
+        help="So often the model may call the server's tools before it must answer; 4 where it isn't said.",
+    )
     user: str = param(default="", shared=False, max_length=256, blank=True)
     metadata: Mapping[str, str] = param(decided=True, shared=False, max_items=16, max_name_length=64, max_length=512)
 

@@ -179,4 +179,4 @@ def waiting_words(job: Job) -> str:
 
 def find_turn(conversation: Conversation, job_id: uuid.UUID) -> list[Message]:
     """What was asked with a job on the branch that goes on, without its answers."""
-    return list(active_messages(conversation).filter(job=job_id, backend="").order_by("position", "choice"))
+    return list(active_messages(conversation).filter(job=job_id, backend="", finish_reason="").order_by("position", "choice"))
