@@ -1,6 +1,7 @@
 """Tools that the server runs: whole dialogues with a scripted model and real tools, and what goes wrong in them."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,14 +9,16 @@ import pytest
 from django.test import Client
 
 from api import model_loader
-from api.chat.models import Conversation
+from api.chat.models import Conversation, Message
 from api.devices import probe_device
 from api.dialects.openai.streaming import ChunkStream
 from api.downloads.store import ModelStore
-from api.jobs.lifecycle import cancel_job
+from api.files.services import store_pixels
+from api.jobs.lifecycle import cancel_job, release_worker
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE, Status
 from api.jobs.worker.loop import WorkerLoop
+from api.safety.models import PromptRule
 from config.catalog import get_catalog
 from tests.chat.conftest import ask, data_url, picture
 from tests.chat.tools.scripted import ScriptedBackend, texts, work
@@ -174,3 +177,170 @@ def test_a_call_that_is_wrong_is_told_to_the_model_and_to_the_client(
     assert words in list(texts(model.read[1]))[-1]
     assert [warning for warning in job.warnings if words in warning]
     assert not job.children.exists()
+
+
+def test_a_child_that_fails_is_told_and_the_dialogue_goes_on(say: Say, model: ScriptedBackend, settings: Any) -> None:
+    job = say(JUDGE, JUDGE, "So be it.", working=False)
+    loop = WorkerLoop()
+    loop.run_once()  # the model calls
+    child = job.children.get()
+    cancel_job(job=child)
+    loop.run_once()  # it calls again
+    job.children.exclude(pk=child.pk).get().delete()  # as an admin may
+    Job.objects.filter(pk=job.pk).update(status=Status.QUEUED)
+    work(loop)
+    told = answer(job)["server_tool_calls"]
+    assert [(one["status"], one["output"]) for one in told] == [
+        ("failed", {"error": "It was cancelled."}),
+        ("failed", {"error": "Its job was deleted."}),
+    ]
+    assert job.warnings == ["judge_layout failed: It was cancelled.", "judge_layout failed: Its job was deleted."]
+
+
+def test_a_cancelled_chat_cancels_what_it_waits_for_and_keeps_what_was_said(say: Say, client: Client) -> None:
+    job = say(["Look.", JUDGE, MAKE], "Done.", working=False)
+    loop = WorkerLoop()
+    loop.run_once()
+    assert Job.objects.get(pk=job.pk).is_waiting
+    client.post(f"/api/jobs/{job.pk}/cancel/")
+    work(loop)
+    job.refresh_from_db()
+    assert job.status == Status.CANCELLED
+    assert {child.status for child in job.children.all()} == {Status.CANCELLED}
+    assert not Job.objects.filter(status__in=ACTIVE).exists()
+    page = client.get(f"/studio/chat/{Conversation.objects.get().pk}/").content.decode()
+    assert "Look." in page
+    again = say("Fine.", messages=ask("And?"), conversation=str(Conversation.objects.get().pk))
+    assert answer(again)["text"] == "Fine."
+
+
+POINTS = [
+    ("tests.chat.tools.scripted.write", 0),
+    ("tests.chat.tools.scripted.write", 1),
+    ("tests.chat.tools.scripted.write", 2),
+    ("api.chat.server_tools.calling.keep_turn", 0),
+    ("api.chat.server_tools.calling.keep_turn", 1),
+    ("api.scoring.handler.score_batch", 0),
+    ("api.scoring.handler.score_batch", 1),
+    ("api.chat.handler.record_answer", 0),
+]
+"""What a worker was at when it died, and how often it had done that before."""
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(("what", "times"), POINTS)
+def test_a_worker_that_dies_anywhere_costs_a_turn_and_doubles_nothing(
+    say: Say, model: ScriptedBackend, monkeypatch: pytest.MonkeyPatch, what: str, times: int
+) -> None:
+    """Its rows stay as a SIGKILL leaves them: claimed, with what was committed by then."""
+    script = [["Look.", JUDGE], ["Again.", JUDGE], "Done."]
+    job, dying = say(*script, working=False), WorkerLoop()
+    place, _, name = what.rpartition(".")
+    original, left = getattr(sys.modules[place], name), times
+
+    def die(*arguments: Any, **named: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        return original(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(what, die)
+        with pytest.raises(Killed):
+            work(dying)
+    model.active.clear()
+    model.script[:] = script[Message.objects.filter(job=job, role="assistant").count() :]
+    release_worker(dying.worker.pk)
+    Job.objects.update(available_at="2020-01-01T00:00:00Z")
+    work()
+    assert answer(job)["text"] == "Look.\n\nAgain.\n\nDone."
+    assert job.children.count() == 2
+    roles = list(Message.objects.filter(job=job).order_by("position").values_list("role", flat=True))
+    assert roles == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    stream = ChunkStream(job, None, include_usage=False)
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in b"".join(stream.read()).decode().split("\n\n")[:-2]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "Look.\n\nAgain.\n\nDone."
+    shown = [call for delta in deltas for call in delta.get("server_tool_calls", ())]
+    assert len([call for call in shown if "name" in call]) == len([call for call in shown if "status" in call]) == 2
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+
+
+def test_a_call_of_the_clients_own_tool_ends_the_answer(say: Say, model: ScriptedBackend) -> None:
+    job = say(JUDGE, [JUDGE, ("weather", {})], tools=[WEATHER])
+    found = answer(job)
+    assert [call["name"] for call in found["tool_calls"]] == ["weather"]
+    assert (found["finish_reason"], len(found["server_tool_calls"])) == ("tool_calls", 1)
+    assert job.warnings == ["judge_layout was not run: a call of the client's own tool ended the answer."]
+    assert [tool.name for tool in model.read[0].tool_use.tools] == ["weather", *sorted(ALL)]  # type: ignore[union-attr]
+    [call] = found["tool_calls"]
+    messages = [
+        *job_messages(job),
+        {"role": "assistant", "content": None, "tool_calls": [{"id": call["id"], "function": call}]},
+        {"role": "tool", "tool_call_id": call["id"], "content": "sunny"},
+    ]
+    assert answer(say("Sunny.", messages=messages, tools=[WEATHER]))["text"] == "Sunny."
+    assert Conversation.objects.count() == 1
+
+
+def test_turns_and_tokens_are_bounded(say: Say, model: ScriptedBackend) -> None:
+    job = say(JUDGE, JUDGE, "Enough.", max_tool_turns=2)
+    assert answer(job)["text"] == "Enough."
+    assert [bool(request.tool_use) for request in model.read] == [True, True, False]
+    assert job.warnings == ["Tools were called in all 2 turns that max_tool_turns allows; then the model had to answer."]
+    short = say(JUDGE, max_tokens=10)
+    assert (answer(short)["text"], answer(short)["finish_reason"]) == ("", "length")
+    many = say([JUDGE] * 9, "Too many.")
+    assert [call["status"] for call in answer(many)["server_tool_calls"]] == ["succeeded"] * 8 + ["failed"]
+
+
+def test_a_model_that_sees_no_pictures_works_with_their_ids(say: Say, model: ScriptedBackend) -> None:
+    blind: dict[str, Any] = {"model": "phi-2", "messages": ask("Draw.")}
+    job = say(MAKE, ("find_objects", {}), "Drawn.", **blind)
+    made, found = answer(job)["server_tool_calls"]
+    assert (made["status"], found["status"]) == ("succeeded", "succeeded")
+    assert found["output"]["width"] == 64
+    assert not [line for request in model.read for line in texts(request) if "<64x64>" in line]
+    assert model.read[0].tool_use.tools[0].schema["required"] == ["picture_id"]  # type: ignore[union-attr]
+    say("More.", **{**blind, "messages": ask("More?"), "conversation": job.result["conversation"]})  # type: ignore[index]
+
+
+def test_what_rules_refuse_is_not_made_for_a_model_either(say: Say) -> None:
+    PromptRule.objects.create(name="no circles", expression="circle", action="refuse", message="No circles here.")
+    job = say(MAKE, "I may not.")
+    [told] = answer(job)["server_tool_calls"]
+    assert (told["status"], told["output"]) == ("failed", {"error": "No circles here."})
+
+
+def test_another_owners_picture_is_not_to_be_had(say: Say, model: ScriptedBackend, client: Client) -> None:
+    other = store_pixels(owner_key="somebody", image=picture())
+    [told] = answer(say(("judge_layout", {"picture_id": str(other.pk)}), "No."))["server_tool_calls"]
+    assert told["output"] == {"error": "image: There is no image with this id."}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"server_tools": ["find_object"]}, "server_tools", "'find_objects'"),
+        ({"server_tools": "find_objects"}, "server_tools", "list"),
+        ({"server_tools": [7]}, "server_tools", "7"),
+        ({"server_tools": ALL, "n": 2}, "n", "one answer"),
+        ({"server_tools": ALL, "max_tool_turns": 17}, "max_tool_turns", "16"),
+        ({"server_tools": [], "max_tool_turns": 2}, "max_tool_turns", "server_tools"),
+        ({"server_tools": ALL, "tools": [{**WEATHER, "function": {"name": "find_objects"}}]}, "tools", "two tools"),
+        ({"server_tools": ALL, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice", "'x'"),
+    ],
+)
+def test_a_wrong_field_is_named(client: Client, fields: dict[str, Any], param: str, words: str) -> None:
+    body = {"model": "starter-vlm", "messages": ask("hello"), **fields}
+    reply = client.post("/v1/chat/completions", body, content_type="application/json", headers={"Prefer": "respond-async"})
+    assert reply.status_code == 400
+    error = reply.json()["error"]
+    assert error["param"] == param
+    assert words in error["message"]
+    assert not Job.objects.exists()
