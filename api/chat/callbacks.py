@@ -123,7 +123,7 @@ class JobCallbacks:
             return None
         is_cut = written.finish_reason == "length"
         if is_cut or len(own) < len(written.calls):
-            self.run.warn((CUT_OFF if is_cut else CLIENTS_FIRST).format(names=", ".join(own)))
+            self.run.warn((CUT_OFF if is_cut else CLIENTS_FIRST).format(names=", ".join(dict.fromkeys(own))))
             return None
         calls = [self.call_part(0, number, written) for number in range(len(written.calls))]
         tokens = {"prompt_tokens": result.prompt_tokens, "completion_tokens": written.completion_tokens}

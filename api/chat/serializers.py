@@ -15,7 +15,7 @@ from api.chat.messages import MessagesField, clean_text, link_results
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
-from api.chat.server_tools.offer import definitions
+from api.chat.server_tools.offer import InSight, definitions
 from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
 from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
 from api.chat.tool_fields import (
@@ -155,7 +155,7 @@ class ChatSerializer(JobRequest):
             raise ValidationError({"stream_options": ["Only with stream: true."]})
         self.selection = select(data.get("model"), data.get("backend", "auto"))
         check_server_use(data)
-        self.tool_use = check_tools(data, definitions(data.get("server_tools", ()), pictures=1))
+        self.tool_use = check_tools(data, definitions(data.get("server_tools", ()), InSight()))
         if not (data.get("tools") or data.get("server_tools")):
             data = {name: value for name, value in data.items() if name not in TOOL_FIELDS}
         self.named, turns, self.length = self.find_history(data)

@@ -4,8 +4,6 @@ from api.images.serializers import Txt2ImgSerializer
 from api.jobs.models import Job
 from api.runtime.server_tools import Report, ServerTool
 
-SIDE = {"type": "integer", "minimum": 64, "maximum": 2048, "multipleOf": 8}
-
 
 def report_pictures(job: Job) -> Report:
     images = (job.result or {})["images"]
@@ -14,6 +12,7 @@ def report_pictures(job: Job) -> Report:
 
 
 MAKE_PICTURE = ServerTool(
+    # without sizes: a small model asks for 2,000 pixels as readily as for 200
     name="make_picture",
     description="Makes a picture of what a text describes, and shows it in the conversation.",
     serializer=Txt2ImgSerializer,
@@ -21,8 +20,6 @@ MAKE_PICTURE = ServerTool(
     properties={
         "prompt": {"type": "string", "minLength": 1, "maxLength": 500, "description": "What the picture shows."},
         "negative_prompt": {"type": "string", "maxLength": 300, "description": "What it does not show."},
-        "width": SIDE,
-        "height": SIDE,
     },
     required=("prompt",),
     looks_at_picture=False,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from api.chat.server_tools.offer import definitions
+from api.chat.server_tools.offer import InSight, definitions
 from api.chat.server_tools.turns import Progress, read_progress
 from api.chat.server_tools.visible import GAP
 from api.chat.spec import ChatSpec, TurnParams, images_of
@@ -54,7 +54,7 @@ class Dialogue:
     @property
     def tool_use(self) -> ToolUse | None:
         """What a request demands of its tools, its first turn does; afterwards the model may answer."""
-        tools = [*(self.spec.tools or ()), *definitions(sorted(self.names), len(self.pictures))]
+        tools = [*(self.spec.tools or ()), *definitions(sorted(self.names), InSight.of(self.turns))]
         choice = self.spec.tool_choice if not self.written else relaxed(self.spec.tool_choice)
         return tool_use_of(tools, choice, self.spec.parallel_tool_calls)
 

@@ -3,28 +3,43 @@
 import json
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from api.chat.spec import PartParams
+from api.chat.spec import PartParams, TurnParams, images_of, text_of
 from api.errors import DarkroomError
-from api.files.inputs import HERE
+from api.files.inputs import HERE, UUID
 from api.json_types import JsonObject
 from api.runtime.server_tools import IMAGE, ServerTool, find_tool
 from api.strict import nearest
 
 NUMBER, ID = "picture", "picture_id"
 """How a call names the picture that its tool looks at."""
-LAST = " The last one where neither is said."
+LAST = " The last one where none is said."
+MOST_MENTIONED = 50
 
 
-def definitions(names: Iterable[str], pictures: int) -> list[JsonObject]:
-    """In OpenAI's form. `pictures`: how many the conversation has."""
-    return [definition(find_tool(name), pictures) for name in names]
+@dataclass(frozen=True)
+class InSight:
+    """The pictures that a conversation shows, and the ids that its texts mention: a model can know no others."""
+
+    pictures: Sequence[str] = ()
+    mentioned: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, turns: Sequence[TurnParams]) -> "InSight":
+        ids = [found[0].lower() for turn in turns if turn["role"] != "assistant" for found in UUID.finditer(text_of(turn))]
+        return cls(images_of(turns), list(dict.fromkeys(ids))[-MOST_MENTIONED:])
 
 
-def definition(tool: ServerTool, pictures: int) -> JsonObject:
-    shown = picture_properties(pictures) if tool.looks_at_picture else {}
-    required = [*tool.required, *([ID] if tool.looks_at_picture and not pictures else [])]
+def definitions(names: Iterable[str], sight: InSight) -> list[JsonObject]:
+    """In OpenAI's form."""
+    return [definition(find_tool(name), sight) for name in names]
+
+
+def definition(tool: ServerTool, sight: InSight) -> JsonObject:
+    shown = picture_properties(sight) if tool.looks_at_picture else {}
+    required = [*tool.required, *([ID] if tool.looks_at_picture and not sight.pictures else [])]
     schema = {
         "type": "object",
         "properties": {**shown, **tool.properties},
@@ -34,22 +49,24 @@ def definition(tool: ServerTool, pictures: int) -> JsonObject:
     return {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": schema}}
 
 
-def picture_properties(pictures: int) -> JsonObject:
-    text = "The id of a picture in the history."
-    by_id: JsonObject = {"type": "string", "minLength": 36, "maxLength": 36, "description": text}
-    if not pictures:
-        return {ID: by_id}
-    about = f"Which picture of the conversation, counted from 1 to {pictures}.{LAST}"
-    return {NUMBER: {"type": "integer", "minimum": 1, "maximum": pictures, "description": about}, ID: by_id}
+def picture_properties(sight: InSight) -> JsonObject:
+    known = {"enum": list(sight.mentioned)} if sight.mentioned else {"minLength": 36, "maxLength": 36}
+    by_id = {ID: {"type": "string", **known, "description": "The id of a picture in the history."}}
+    if not sight.pictures:
+        return by_id
+    count = len(sight.pictures)
+    about = f"Which picture of the conversation, counted from 1 to {count}.{LAST}"
+    numbered = {NUMBER: {"type": "integer", "minimum": 1, "maximum": count, "description": about}}
+    return {**numbered, **(by_id if sight.mentioned else {})}
 
 
 def read_arguments(call: PartParams, pictures: Sequence[str]) -> tuple[JsonObject, bool]:
     """As the tool's serializer takes them, and whether the picture is one of the conversation's. Raises DarkroomError."""
     tool = find_tool(call["name"])
-    known = definition(tool, len(pictures))["function"]["parameters"]["properties"]
+    known = [*([NUMBER, ID] if tool.looks_at_picture else []), *tool.properties]
     arguments = parse(call["arguments"])
     if unknown := next((name for name in arguments if name not in known), None):
-        raise bad_call(f"There is no argument {unknown!r}.{nearest(unknown, list(known))}")
+        raise bad_call(f"There is no argument {unknown!r}.{nearest(unknown, known)}")
     if not tool.looks_at_picture:
         return arguments, False
     number, identifier = arguments.pop(NUMBER, None), arguments.pop(ID, None)

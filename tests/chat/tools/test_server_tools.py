@@ -26,7 +26,7 @@ from tests.chat.tools.scripted import ScriptedBackend, texts, work
 pytestmark = [pytest.mark.models, pytest.mark.django_db(transaction=True)]
 ALL = ["find_objects", "read_text", "judge_layout", "make_picture"]
 JUDGE = ("judge_layout", {"picture": 1})
-MAKE = ("make_picture", {"prompt": "a red circle", "width": 64, "height": 64})
+MAKE = ("make_picture", {"prompt": "a red circle"})
 Say = Callable[..., Job]
 
 
@@ -97,8 +97,8 @@ def test_a_dialogue_of_three_turns_with_real_tools(say: Say, model: ScriptedBack
     assert [request.tool_use.choice for request in model.read if request.tool_use] == ["required", "auto", "auto"]
     last = list(texts(model.read[2]))
     assert [line.split(":")[0] for line in last] == ["user", "assistant", "tool", "tool", "assistant", "tool", "user"]
-    assert last[-1].endswith("<64x64>")
-    assert json.loads(last[-2].removeprefix("tool: "))["made"][0]["width"] == 64
+    assert last[-1].endswith("<128x128>")
+    assert json.loads(last[-2].removeprefix("tool: "))["made"][0]["width"] == 128
 
     # the history: what was said between, and the jobs
     kept = client.get(f"/api/conversations/{job.result['conversation']}/").json()["messages"]  # type: ignore[index]
@@ -163,7 +163,7 @@ def test_the_stream_tells_calls_and_results_as_they_happen(say: Say) -> None:
         (("find_objects", {"picture_id": "0197c0de-0000-7000-8000-000000000000"}), "no image with this id"),
         (("find_objects", {"picture_id": "x"}), "no picture with this id"),
         (("find_objects", {"classes": []}), "classes"),
-        (("make_picture", {"prompt": "a sun", "width": 65}), "width"),
+        (("make_picture", {"prompt": "a sun", "width": 64}), "no argument 'width'"),
         (("make_picture", {}), "prompt"),
     ],
 )
@@ -304,8 +304,10 @@ def test_a_model_that_sees_no_pictures_works_with_their_ids(say: Say, model: Scr
     job = say(MAKE, ("find_objects", {}), "Drawn.", **blind)
     made, found = answer(job)["server_tool_calls"]
     assert (made["status"], found["status"]) == ("succeeded", "succeeded")
-    assert found["output"]["width"] == 64
-    assert not [line for request in model.read for line in texts(request) if "<64x64>" in line]
+    assert found["output"]["width"] == 128
+    assert not [line for request in model.read for line in texts(request) if "<128x128>" in line]
+    offered = model.read[1].tool_use.tools[0].schema["properties"]  # type: ignore[union-attr]
+    assert offered["picture_id"]["enum"] == [made["images"][0]["id"]]
     assert model.read[0].tool_use.tools[0].schema["required"] == ["picture_id"]  # type: ignore[union-attr]
     say("More.", **{**blind, "messages": ask("More?"), "conversation": job.result["conversation"]})  # type: ignore[index]
 
