@@ -82,7 +82,7 @@ def record_turns(
     return record_answer(job, [*spec.messages, *progress.said], choices, **fields), progress
 
 
-def whole_choice(choice: JsonObject, progress: Progress) -> JsonObject:
+def whole_choice(choice: dict[str, Any], progress: Progress) -> JsonObject:
     """With what was written in earlier turns, and the calls of the server's tools."""
     if not progress.turns:
         return choice

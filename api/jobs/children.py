@@ -45,11 +45,11 @@ def wait_for_children(
         if now["cancel_requested_at"]:
             return end_job(job, Status.CANCELLED, None)
         rows = [submit_child(job, child) for child in children]
-        told = record(rows) if record else ()
+        events = record(rows) if record else ()
         progress = progress_of_children(job.pk)
         over: dict[str, Any] = {"attempt": 0, "worker": None, "lease_token": None, "lease_expires_at": None}
         recorded: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
-        transition(job, Status.RUNNING, [("progress", progress), *told], exclusive_type="preview", **over, **recorded)
+        transition(job, Status.RUNNING, [("progress", progress), *events], exclusive_type="preview", **over, **recorded)
         wakeups.notify_web_on_commit()
 
 

@@ -1,9 +1,9 @@
 """What a chat model may have found and read in a picture."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from api.jobs.models import Job
-from api.json_types import JsonObject
 from api.runtime.server_tools import Report, ServerTool
 from api.vision.serializers import DetectSerializer, OcrSerializer
 
@@ -14,7 +14,7 @@ LONGEST_TEXT = 3000
 
 def report_objects(job: Job) -> Report:
     result = job.result or {}
-    found: Sequence[JsonObject] = result["detections"]
+    found: Sequence[dict[str, Any]] = result["detections"]
     objects = [
         {"label": one["label"], "score": round(one["score"], 2), "box": [round(side) for side in one["box"].values()]}
         for one in found[:MOST_OBJECTS]

@@ -89,6 +89,19 @@ def calling(identifier: str) -> dict[str, Any]:
         ({"tools": [tool("f", {"description": "x" * 10**6})]}, "tools", "200000"),
         ({"tools": [tool("f", {"not": {}})], "tool_choice": "required"}, "tools[0].function.parameters", "can't be followed"),
         ({"tools": [tool("f", {"properties": {"a": {"pattern": "("}}})]}, "tools[0].function.parameters", "can't be followed"),
+        (
+            {
+                "tools": [
+                    tool(
+                        "f",
+                        {"$ref": "#/$defs/x", "$defs": {"x": {"required": ["a"], "properties": {"a": {"$ref": "#/$defs/x"}}}}},
+                    )
+                ],
+                "tool_choice": "required",
+            },
+            "tools[0].function.parameters",
+            "can't be followed",
+        ),
         ({"tools": [tool("f")], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "'g'"),
         ({"tool_choice": "required"}, "tool_choice", "no tools"),
         ({"tools": [tool("f")], "tool_choice": "always"}, "tool_choice", "required"),
@@ -121,6 +134,7 @@ def test_a_wrong_field_is_named(post: Post, fields: dict[str, Any], param: str, 
     [
         {"type": "nonsense"},
         {"$ref": "#/nowhere"},
+        {"$ref": "#"},
         {"type": "object", "properties": {"a": {"$ref": "http://example.com/schema"}}},
         {"not": {"type": "string"}},
         {"type": "string", "pattern": "(?=a)b"},

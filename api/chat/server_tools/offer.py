@@ -40,7 +40,7 @@ def definitions(names: Iterable[str], sight: InSight) -> list[JsonObject]:
 def definition(tool: ServerTool, sight: InSight) -> JsonObject:
     shown = picture_properties(sight) if tool.looks_at_picture else {}
     required = [*tool.required, *([ID] if tool.looks_at_picture and not sight.pictures else [])]
-    schema = {
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": {**shown, **tool.properties},
         "required": required,
@@ -49,8 +49,8 @@ def definition(tool: ServerTool, sight: InSight) -> JsonObject:
     return {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": schema}}
 
 
-def picture_properties(sight: InSight) -> JsonObject:
-    known = {"enum": list(sight.mentioned)} if sight.mentioned else {"minLength": 36, "maxLength": 36}
+def picture_properties(sight: InSight) -> dict[str, Any]:
+    known: dict[str, Any] = {"enum": list(sight.mentioned)} if sight.mentioned else {"minLength": 36, "maxLength": 36}
     by_id = {ID: {"type": "string", **known, "description": "The id of a picture in the history."}}
     if not sight.pictures:
         return by_id

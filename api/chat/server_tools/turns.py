@@ -135,12 +135,12 @@ def result_of(call: PartParams, child: Job | None, pictures: int) -> CallResult:
     assert child is not None
     report: Report = find_tool(call["name"]).report(child)
     shown = [{"picture": pictures + place, "id": picture} for place, picture in enumerate(report.pictures, 1)]
-    told = {
+    output = {
         **report.facts,
         **({"pictures": shown} if shown else {}),
         **({"warnings": child.warnings} if child.warnings else {}),
     }
-    return CallResult(call, told, report.pictures)
+    return CallResult(call, output, report.pictures)
 
 
 def error_of(call: PartParams, child: Job | None) -> str:

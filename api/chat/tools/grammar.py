@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from api.chat.json_schemas import ANY_OBJECT, SPACING
+from api.chat.json_schemas import ANY_OBJECT, ENDLESS, SPACING, never_ends
 from api.chat.tools.formats import HERMES, ToolFormat
 from api.chat.tools.use import AUTO, REQUIRED, Tool, ToolUse
 from api.json_types import JsonObject
@@ -66,6 +66,8 @@ def schema_fault_of(tool: Tool, *, is_forced: bool) -> str:
     """Why the arguments of a tool can't be held to its schema, in one line; '' if they can."""
     from llguidance import LLMatcher
 
+    if never_ends(tool.schema):
+        return ENDLESS
     use = ToolUse((tool,), REQUIRED if is_forced else AUTO)
     try:
         return " ".join(LLMatcher.validate_grammar(calls_grammar(HERMES, use, {})).split())[:300]

@@ -84,7 +84,7 @@ class ChunkStream(JobStream):
             self.called[index, number] = said + more
             yield self.chunk(replies.delta(index, {"tool_calls": [{"index": number, "function": {"arguments": more}}]}))
 
-    def show_call(self, call: JsonObject) -> Iterator[bytes]:
+    def show_call(self, call: Mapping[str, Any]) -> Iterator[bytes]:
         """What is new of a call of the server's own. Each field is told once: SDKs put the texts of one field together."""
         yield from self.open_choice(0, None)
         known = self.shown.setdefault(call["index"], set())

@@ -109,8 +109,13 @@ def wait(running: Running, outcome: Waiting) -> None:
     if running.ended:
         return None
     try:
-        told = {"warnings": running.warnings, "timings": running.timings}
-        wait_for_children(job=running.job, children=outcome.children, record=outcome.record, **told)
+        wait_for_children(
+            job=running.job,
+            children=outcome.children,
+            record=outcome.record,
+            warnings=running.warnings,
+            timings=running.timings,
+        )
     except LeaseLost:
         log.warning("Job %s was no longer this worker's; its children are not submitted", running.id)
     except DarkroomError as error:

@@ -70,7 +70,9 @@ def answer(job: Job) -> dict[str, Any]:
     return job.result["choices"][0]  # type: ignore[index, no-any-return]
 
 
-def test_a_dialogue_of_three_turns_with_real_tools(say: Say, model: ScriptedBackend, client: Client) -> None:
+def test_a_dialogue_of_three_turns_with_real_tools(
+    say: Say, model: ScriptedBackend, client: Client, admin_client: Client
+) -> None:
     first = [("find_objects", {"classes": ["sun"]}), JUDGE]
     job = say(["Let me look.", *first], ["And now ", MAKE], "There it is.", tool_choice="required", max_tokens=100)
     found = answer(job)
@@ -106,6 +108,13 @@ def test_a_dialogue_of_three_turns_with_real_tools(say: Say, model: ScriptedBack
     assert [part.get("job") for part in kept[1]["parts"] if part["type"] == "tool_call"] == [calls[0]["job"], calls[1]["job"]]
     assert kept[5]["parts"][-1]["url"].endswith(f"{made['id']}/file/")
     assert kept[-1]["parts"] == [{"type": "text", "text": "There it is."}]
+    page = client.get(f"/studio/chat/{job.result['conversation']}/").content.decode()  # type: ignore[index]
+    pages = [page, admin_client.get(f"/admin/chat/conversation/{job.result['conversation']}/change/").content.decode()]  # type: ignore[index]
+    pages.append(admin_client.get(f"/admin/jobs/job/{job.pk}/change/").content.decode())
+    for shown in pages:
+        assert all(str(child.pk) in shown for child in children)
+    assert f"/api/images/{made['id']}/thumbnail/" in page
+    assert page.count("data-copy-text") == 1
 
 
 def test_a_client_goes_on_with_what_it_saw_and_a_conversation_with_all_that_was(say: Say, model: ScriptedBackend) -> None:
@@ -202,6 +211,9 @@ def test_a_cancelled_chat_cancels_what_it_waits_for_and_keeps_what_was_said(say:
     loop = WorkerLoop()
     loop.run_once()
     assert Job.objects.get(pk=job.pk).is_waiting
+    page = client.get(f"/studio/chat/{Conversation.objects.get().pk}/").content.decode()
+    assert page.count("Look.") == 1
+    assert "A tool is at work…" in page
     client.post(f"/api/jobs/{job.pk}/cancel/")
     work(loop)
     job.refresh_from_db()
