@@ -43,6 +43,12 @@ def tool(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": parameters or {"type": "object", "properties": {}}}}
 
 
+ENDLESS = {
+    "$ref": "#/$defs/x",
+    "$defs": {"x": {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#/$defs/x"}}}},
+}
+
+
 def calling(identifier: str) -> dict[str, Any]:
     call = {"id": identifier, "type": "function", "function": {"name": "f", "arguments": "{}"}}
     return {"role": "assistant", "content": None, "tool_calls": [call]}
@@ -89,19 +95,7 @@ def calling(identifier: str) -> dict[str, Any]:
         ({"tools": [tool("f", {"description": "x" * 10**6})]}, "tools", "200000"),
         ({"tools": [tool("f", {"not": {}})], "tool_choice": "required"}, "tools[0].function.parameters", "can't be followed"),
         ({"tools": [tool("f", {"properties": {"a": {"pattern": "("}}})]}, "tools[0].function.parameters", "can't be followed"),
-        (
-            {
-                "tools": [
-                    tool(
-                        "f",
-                        {"$ref": "#/$defs/x", "$defs": {"x": {"required": ["a"], "properties": {"a": {"$ref": "#/$defs/x"}}}}},
-                    )
-                ],
-                "tool_choice": "required",
-            },
-            "tools[0].function.parameters",
-            "can't be followed",
-        ),
+        ({"tools": [tool("f", ENDLESS)], "tool_choice": "required"}, "tools[0].function.parameters", "without an end"),
         ({"tools": [tool("f")], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "'g'"),
         ({"tool_choice": "required"}, "tool_choice", "no tools"),
         ({"tools": [tool("f")], "tool_choice": "always"}, "tool_choice", "required"),
