@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from api.chat.backends.request import ChatResult, Completion
 from api.chat.server_tools.calling import Turn
 from api.chat.server_tools.dialogue import USED_UP, Dialogue
+from api.chat.server_tools.visible import GAP
 from api.chat.spec import ChatSpec, PartParams
 from api.errors import DarkroomError
 from api.jobs.running import Failed, Finished, Outcome, RunningJob
@@ -86,19 +87,16 @@ class JobCallbacks:
         self.calls = {}
 
     def flush_texts(self) -> None:
-        before = self.dialogue.text_before
+        before = len(self.dialogue.progress.text)
         for index, text in self.texts.items():
-            if index not in self.offsets and text and before:
-                self.offsets[index], text = len(self.dialogue.progress.text), before[len(self.dialogue.progress.text) :] + text
-            data: JsonObject = {
-                "index": index,
-                "offset": self.offsets.get(index, len(self.dialogue.progress.text)),
-                "text": text,
-            }
+            offset = self.offsets.get(index, before)
+            if before and text and offset == before:
+                text = GAP + text
+            data: JsonObject = {"index": index, "offset": offset, "text": text}
             if self.logprobs.get(index):
                 data["logprobs"] = self.logprobs[index]
             self.run.emit("token", data)
-            self.offsets[index] = self.offsets.get(index, 0) + len(text)
+            self.offsets[index] = offset + len(text)
         self.texts, self.logprobs = {}, {}
 
     def cancelled(self) -> bool:

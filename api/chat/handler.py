@@ -1,5 +1,6 @@
 """The job kind "chat": jobs run in a shared session, stream token events, and are recorded in a conversation. No torch."""
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ from django.conf import settings
 
 from api.chat.models import Conversation, Message
 from api.chat.server_tools.turns import Progress, keep_results, read_progress
-from api.chat.server_tools.visible import join_texts
+from api.chat.server_tools.visible import BETWEEN, join_texts
 from api.chat.services import link_messages, record_answer
 from api.chat.spec import ChatSpec, PartParams, TurnParams, answered_call, calls_of, images_of
 from api.files.inputs import HERE
@@ -31,7 +32,11 @@ class ChatKind(JobKind[ChatSpec]):
             finish_reason=""
         )
         similar = answers.filter(text__contains=text.strip()).values_list("text", flat=True)
-        return any(answer.strip() == text.strip() for answer in similar.iterator())
+        if any(answer.strip() == text.strip() for answer in similar.iterator()):
+            return True
+        begun = answers.filter(finish_reason=BETWEEN).exclude(text="").order_by("job", "position").values_list("job", "text")
+        jobs = [job for job, beginning in begun.iterator() if text.strip().startswith(beginning.strip())]
+        return any(whole_text(job) == text.strip() for job in jobs)
 
     def open_session(self, spec: ChatSpec) -> Session:
         from api.chat.session import ChatSession, make_backend
@@ -55,7 +60,7 @@ class ChatKind(JobKind[ChatSpec]):
                 "prompt_tokens": prompt,
                 "completion_tokens": completion,
                 "total_tokens": prompt + completion,
-                "prompt_tokens_details": {"cached_tokens": output["cached_tokens"]},
+                "prompt_tokens_details": {"cached_tokens": output["cached_tokens"]},  # of the last turn: others' aren't kept
             },
         }
 
@@ -67,6 +72,12 @@ class ChatKind(JobKind[ChatSpec]):
     def link_inputs(self, spec: ChatSpec) -> Callable[[Job], None]:
         """A retry starts a new conversation with the same messages."""
         return link_messages(spec, new=len(spec.messages), conversation=None, length=0)
+
+
+def whole_text(job_id: uuid.UUID) -> str:
+    """What a client saw of an answer in several turns."""
+    written = Message.objects.filter(job=job_id, role=Message.Role.ASSISTANT, choice=0).order_by("position")
+    return join_texts(*written.values_list("text", flat=True)).strip()
 
 
 def record_turns(

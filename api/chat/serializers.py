@@ -213,6 +213,11 @@ class ChatSerializer(JobRequest):
                 replace_from=data.get("replace_from"),
             ),
             warnings=tuple(
+                [f"'{self.selection.model}' reads text only; pictures of tools' results are not shown to it."]
+                if not self.selection.accepts_images and images_of(self.turns)
+                else []
+            )
+            + tuple(
                 f"The arguments of {name} fit its schema in part: it has keywords that can't be enforced."
                 for name in loose_tools(self.tool_use)
             ),

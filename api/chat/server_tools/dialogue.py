@@ -6,7 +6,6 @@ from typing import Any
 
 from api.chat.server_tools.offer import InSight, definitions
 from api.chat.server_tools.turns import Progress, read_progress
-from api.chat.server_tools.visible import GAP
 from api.chat.spec import ChatSpec, TurnParams, images_of
 from api.chat.tools.use import AUTO, NONE, ToolUse, tool_use_of
 from api.jobs.models import Job
@@ -54,7 +53,8 @@ class Dialogue:
     @property
     def tool_use(self) -> ToolUse | None:
         """What a request demands of its tools, its first turn does; afterwards the model may answer."""
-        tools = [*(self.spec.tools or ()), *definitions(sorted(self.names), InSight.of(self.turns))]
+        own = definitions(sorted(self.names), InSight.of(self.turns)) if self.names else []
+        tools = [*(self.spec.tools or ()), *own]
         choice = self.spec.tool_choice if not self.written else relaxed(self.spec.tool_choice)
         return tool_use_of(tools, choice, self.spec.parallel_tool_calls)
 
@@ -63,11 +63,6 @@ class Dialogue:
         """Of the request's limit, which is for all turns together. None: the server's own counts, for each."""
         spent = sum(turn.completion_tokens for turn in self.progress.turns)
         return None if self.spec.max_tokens is None else self.spec.max_tokens - spent
-
-    @property
-    def text_before(self) -> str:
-        """What stands in front of this turn's text in the answer that a client sees."""
-        return f"{self.progress.text}{GAP}" if self.progress.text else ""
 
     @property
     def calls_before(self) -> int:

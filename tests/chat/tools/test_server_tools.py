@@ -321,14 +321,18 @@ def test_a_model_that_sees_no_pictures_works_with_their_ids(say: Say, model: Scr
     offered = model.read[1].tool_use.tools[0].schema["properties"]  # type: ignore[union-attr]
     assert offered["picture_id"]["enum"] == [made["images"][0]["id"]]
     assert model.read[0].tool_use.tools[0].schema["required"] == ["picture_id"]  # type: ignore[union-attr]
-    say("More.", **{**blind, "messages": ask("More?"), "conversation": job.result["conversation"]})  # type: ignore[index]
+    more = say("More.", **{**blind, "messages": ask("More?"), "conversation": job.result["conversation"]})  # type: ignore[index]
+    assert more.warnings == ["'phi-2' reads text only; pictures of tools' results are not shown to it."]
 
 
-def test_what_rules_refuse_is_not_made_for_a_model_either(say: Say) -> None:
+def test_what_rules_refuse_is_not_made_for_a_model_either_and_its_own_words_may_come_back(say: Say) -> None:
+    seen = say(["A circle.", JUDGE], "It is one.")
     PromptRule.objects.create(name="no circles", expression="circle", action="refuse", message="No circles here.")
     job = say(MAKE, "I may not.")
     [told] = answer(job)["server_tool_calls"]
     assert (told["status"], told["output"]) == ("failed", {"error": "No circles here."})
+    messages = [*job_messages(seen), {"role": "assistant", "content": "A circle.\n\nIt is one."}, *ask("And?")]
+    assert answer(say("Yes.", messages=messages))["text"] == "Yes."
 
 
 def test_another_owners_picture_is_not_to_be_had(say: Say, model: ScriptedBackend, client: Client) -> None:
