@@ -153,6 +153,14 @@ def remote_only(name: str, backend: str) -> BackendSelection:
     return BackendSelection("remote", name, True)
 
 
+def accepts_images(model: str) -> bool:
+    """Of a model that was selected before; what only the remote server knows is taken to."""
+    try:
+        return get_catalog().get(model).task == VISION_TASK
+    except UnknownModel:
+        return True
+
+
 def unknown_model(name: str, error: UnknownModel, *, is_default: bool) -> DarkroomError:
     if not is_default:
         return DarkroomError("model_not_found", 404, f"{error} GET /v1/models lists those that this server knows.")

@@ -9,12 +9,19 @@ from api.chat.models import Conversation, Message
 
 
 class MessagePartSerializer(serializers.Serializer[object]):
-    type = serializers.ChoiceField(choices=["text", "image"])
+    type = serializers.ChoiceField(choices=["text", "image", "tool_call", "tool_result"])
     text = serializers.CharField(required=False)
     image = serializers.UUIDField(required=False)
     detail = serializers.CharField(required=False)
     url = serializers.CharField(required=False)
     thumbnail_url = serializers.CharField(required=False)
+    id = serializers.CharField(required=False, help_text="Of a call, or of the one that this is the result of.")
+    name = serializers.CharField(required=False, help_text="Of the tool.")
+    arguments = serializers.CharField(required=False, help_text="JSON, as the model wrote it.")
+    job = serializers.CharField(
+        required=False, help_text="The job that ran the call, of a tool of this server's; '' where it was refused."
+    )
+    error = serializers.CharField(required=False, help_text="Why it was refused.")
 
 
 class MessageSerializer(serializers.ModelSerializer[Message]):

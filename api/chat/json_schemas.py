@@ -23,6 +23,8 @@ def schema_fault(schema: JsonObject) -> str:
     """Why a schema can't be enforced, in one line; '' if it can. Unsupported keywords are errors."""
     from llguidance import LLMatcher
 
+    if never_ends(schema):
+        return ENDLESS
     try:
         return " ".join(LLMatcher.validate_grammar(grammar_of(schema)).split())[:300]
     except (ValueError, RecursionError) as error:
@@ -82,6 +84,38 @@ def names_all(schema: dict[str, Any]) -> bool:
     if not isinstance(names, dict) or not isinstance(required, list) or any(key in schema for key in COMBINING):
         return False
     return all(isinstance(name, str) and name in names for name in required)
+
+
+ENDLESS = "It refers to itself without an end, so that no JSON fits it."
+MOST_LOOKS = 10_000
+
+
+def never_ends(schema: Any) -> bool:
+    """Whether a value would have to hold itself, as of {"$ref": "#"}; False where that takes too long to tell."""
+    looks = 0
+
+    def ends(part: Any, within: frozenset[str]) -> bool:
+        nonlocal looks
+        looks += 1
+        if not isinstance(part, dict) or looks > MOST_LOOKS:
+            return True
+        if isinstance(reference := part.get("$ref"), str):
+            return reference not in within and ends(find_definition(schema, reference), within | {reference})
+        is_object, is_list = (
+            part.get("type") == "object",
+            part.get("type") == "array",
+        )  # what may be another type can end as that
+        needed = [(part.get("properties") or {}).get(name) for name in part.get("required") or ()] if is_object else []
+        needed += [part.get("items")] if is_list and part.get("minItems") else []
+        choices = [part[key] for key in ("anyOf", "oneOf") if part.get(key)]
+        return all(ends(one, within) for one in [*needed, *(part.get("allOf") or ())]) and all(
+            any(ends(one, within) for one in several) for several in choices
+        )
+
+    try:
+        return not ends(schema, frozenset())
+    except (RecursionError, TypeError, AttributeError):  # what is no schema is refused by name elsewhere
+        return False
 
 
 MOST_RESERVED, DEEPEST = 4_000, 12

@@ -118,9 +118,9 @@ class MessagesField(serializers.Field[list[TurnParams], object, list[TurnParams]
             return {"type": "text", "text": clean_text(part["refusal"])}
         if kind == "image_url":
             refuse_unknown(part, ("type", "image_url", *IGNORED_FIELDS))
-            if role != "user":
+            if role not in ("user", "tool"):
                 raise ValidationError(
-                    f"Only a user's message may show a picture, not one of the role {role}.", code="image_role"
+                    f"Only a user's or a tool's message may show a picture, not one of the role {role}.", code="image_role"
                 )
             return self.read_image(part.get("image_url"))
         raise ValidationError({"type": "A part is a `text` or an `image_url`."}, code="unknown_part")

@@ -21,7 +21,7 @@ IMAGE_PART: JsonObject = {
     "type": "object",
     "required": ["type", "image_url"],
     "additionalProperties": False,
-    "description": "Of a user's message only; up to 20 in a request.",
+    "description": "Of a user's or a tool's message only; up to 20 in a request.",
     "properties": {
         **CACHE_CONTROL,
         "type": {"const": "image_url"},

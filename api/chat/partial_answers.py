@@ -6,7 +6,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from api.chat.models import Conversation, Message
+from api.chat.server_tools.turns import keep_results, last_message, read_progress
+from api.chat.server_tools.visible import GAP
 from api.chat.services import add_message, answer_turn, digest_of
+from api.chat.spec import images_of
+from api.jobs.kinds import get_kind
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
 
@@ -37,8 +41,12 @@ def keep_stopped_answer(job: Job) -> Message | None:
         if known := Message.objects.filter(job=job).exclude(backend="").first():
             return known
         text, _ = text_so_far(job.pk)
+        given = len(images_of(get_kind(job.kind).read_spec(job).messages)) if job.children.exists() else 0
+        text = text.removeprefix(read_progress(job, given).text).removeprefix(GAP)
         if not text:
             return None
+        keep_results(job, given)
+        question = last_message(job)
         answer = add_message(
             conversation, job, answer_turn({"text": text}), position=question.position + 1, parent=question, active=question.active,
             model_id=job.model_id, backend=job.params["backend"], finish_reason=STOPPED,

@@ -1,17 +1,22 @@
 """From a job's request to the one that a backend gets: its pictures are opened, what it leaves open is the server's."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import groupby
 from typing import Any
 
 from django.conf import settings
 
+from api.chat.backend_selection import accepts_images
 from api.chat.backends.request import ChatRequest, MessagePart, Sampling, ToolCall, Turn
+from api.chat.server_tools.dialogue import Dialogue
 from api.chat.spec import ChatSpec, PartParams, TurnParams, WritingSpec, answered_call, calls_of
-from api.chat.tools.use import tool_use_of
 from api.files.errors import MissingFile
 from api.files.models import StoredFile
 from api.files.services import open_image
+
+TOOL = "tool"
+RESULTS = "The pictures of these results:"
 
 
 def sampling_of(spec: WritingSpec, **decided: Any) -> Sampling:
@@ -20,13 +25,13 @@ def sampling_of(spec: WritingSpec, **decided: Any) -> Sampling:
     return Sampling(**{**given, "default_max_tokens": settings.CHAT_MAX_TOKENS, **decided})
 
 
-def chat_request_of(spec: ChatSpec, owner_key: str) -> ChatRequest:
+def chat_request_of(spec: ChatSpec, owner_key: str, dialogue: Dialogue) -> ChatRequest:
     return ChatRequest(
         model_id=spec.model,
-        turns=tuple(map(turn_of, spec.messages)),
-        sampling=sampling_of(spec, schema=schema_of(spec.response_format)),
+        turns=tuple(shown_turns(dialogue.turns, spec.model)),
+        sampling=sampling_of(spec, schema=schema_of(spec.response_format), max_tokens=dialogue.tokens_left),
         owner=owner_key,
-        tool_use=tool_use_of(spec.tools, spec.tool_choice, spec.parallel_tool_calls),
+        tool_use=dialogue.tool_use,
     )
 
 
@@ -35,6 +40,20 @@ def schema_of(response_format: Mapping[str, Any] | None) -> dict[str, Any] | Non
     if response_format is None or response_format["type"] == "text":
         return None
     return (response_format.get("json_schema") or {}).get("schema", {})  # type: ignore[no-any-return]
+
+
+def shown_turns(turns: Sequence[TurnParams], model: str) -> Iterator[Turn]:
+    """Pictures of tools' results are shown in a user's turn behind them, where every chat template has a place for pictures."""
+    for is_tools, group in groupby(turns, lambda turn: turn["role"] == TOOL):
+        if not is_tools:
+            yield from map(turn_of, group)
+            continue
+        results = list(group)
+        for turn in results:
+            yield turn_of({**turn, "parts": [part for part in turn["parts"] if part["type"] != "image"]})
+        pictures = [part for turn in results for part in turn["parts"] if part["type"] == "image"]
+        if pictures and accepts_images(model):
+            yield Turn("user", (MessagePart(text=RESULTS), *map(part_of, pictures)))
 
 
 def turn_of(turn: TurnParams) -> Turn:

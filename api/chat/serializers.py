@@ -17,9 +17,18 @@ from api.chat.messages import MessagesField, clean_text, link_results
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields, drop_off_values, is_empty
 from api.chat.openapi import LOGIT_BIAS, STOP
+from api.chat.server_tools.offer import InSight, definitions
 from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
 from api.chat.spec import LARGEST_BIAS, LONGEST_STOP, MOST_BIASES, MOST_STOPS, ChatSpec, TurnParams, images_of
-from api.chat.tool_fields import TOOL_FIELDS, ToolChoiceField, ToolsField, check_tools, loose_tools
+from api.chat.tool_fields import (
+    TOOL_FIELDS,
+    ToolChoiceField,
+    ToolsField,
+    check_server_tools,
+    check_server_use,
+    check_tools,
+    loose_tools,
+)
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
@@ -170,6 +179,9 @@ class ChatSerializer(JobRequest):
             clean_text(key)
         return value
 
+    def validate_server_tools(self, value: list[str] | None) -> list[str]:
+        return check_server_tools(value or ())
+
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         data = drop_off_values(data)
         limits = {data[name] for name in ("max_tokens", "max_completion_tokens") if name in data}
@@ -179,12 +191,13 @@ class ChatSerializer(JobRequest):
             raise ValidationError({"top_logprobs": ["Needs logprobs: true."]})
         check_stream_options(data)
         self.selection = select(data.get("model"), data.get("backend", "auto"))
-        self.tool_use = check_tools(data)
-        if not data.get("tools"):
+        check_server_use(data)
+        self.tool_use = check_tools(data, definitions(data.get("server_tools", ()), InSight()))
+        if not (data.get("tools") or data.get("server_tools")):
             data = {name: value for name, value in data.items() if name not in TOOL_FIELDS}
         self.named, turns, self.length = self.find_history(data)
         self.turns = link_results(turns, known=len(turns) - len(data["messages"]))
-        if not self.selection.accepts_images and images_of(self.turns):
+        if not self.selection.accepts_images and images_of(turn for turn in self.turns if turn["role"] != "tool"):
             raise ValidationError(
                 {"messages": [f"'{self.selection.model}' reads text only; it can't see pictures."]}, code="blind_model"
             )
@@ -238,6 +251,7 @@ class ChatSerializer(JobRequest):
                 replace_from=data.get("replace_from"),
             ),
             warnings=(
+                *self.unseen_pictures(),
                 *(
                     f"The arguments of {name} fit its schema in part: it has keywords that can't be enforced."
                     for name in loose_tools(self.tool_use)
@@ -245,6 +259,11 @@ class ChatSerializer(JobRequest):
                 *(f"{name}: What was thought before is not shown to this model." for name in messages.thoughts),
             ),
         )
+
+    def unseen_pictures(self) -> list[str]:
+        if self.selection.accepts_images or not images_of(self.turns):
+            return []
+        return [f"'{self.selection.model}' reads text only; pictures of tools' results are not shown to it."]
 
     def fingerprint(self) -> list[Any]:
         """What was sent. The same pictures are the same request, under whatever id they are kept."""

@@ -16,6 +16,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from api.chat.models import Conversation, Message
+from api.chat.server_tools.visible import visible_turns
 from api.chat.spec import ChatSpec, PartParams, TurnParams, images_of, text_of
 from api.errors import DarkroomError
 from api.files.models import StoredFile
@@ -172,7 +173,7 @@ def record_answer(
         turn = answer_turn(choice)
         numbers = {name: choice[name] for name in ("finish_reason", "completion_tokens")}
         add_message(conversation, job, turn, choice=number, model_id=job.model_id, **place, **numbers, **fields)  # type: ignore[arg-type]
-    answered = [*turns, answer_turn(choices[0])]
+    answered = visible_turns([*turns, answer_turn(choices[0])])
     digest = {"digest": digests(answered)[-1]} if question.active else {}
     Conversation.objects.filter(pk=conversation.pk).update(updated_at=Now(), **digest)
     return conversation
@@ -226,7 +227,7 @@ def activate_from(conversation: Conversation, message: Message) -> None:
 def digest_of(conversation: Conversation) -> str:
     """'' while an answer is under way."""
     waits = Job.objects.filter(messages__conversation=conversation, messages__active=True, status__in=ACTIVE).exists()
-    found = digests(read_turns(conversation))
+    found = digests(visible_turns(read_turns(conversation)))
     return found[-1] if found and not waits else ""
 
 

@@ -1,9 +1,9 @@
 """The worker's session of chats with one model: each chat is a job, and its text is written as token events."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -11,22 +11,22 @@ from typing import Protocol
 from django.conf import settings
 
 from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion
-from api.chat.completions.gathering import Callbacks, ask_each_prompt
+from api.chat.callbacks import JobCallbacks, ToolsCalled, TurnCallbacks
+from api.chat.completions.gathering import PromptCallbacks, ask_each_prompt
 from api.chat.completions.spec import CompletionSpec
 from api.chat.requests import chat_request_of
+from api.chat.server_tools.calling import run_calls, tell_results
+from api.chat.server_tools.dialogue import Dialogue
 from api.chat.spec import ChatSpec, WritingSpec
 from api.errors import DarkroomError, DeviceFault
 from api.jobs.disk import unexpected_error
-from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, LeaseLost
 from api.jobs.kinds import Session
-from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
-from api.json_types import JsonObject
+from api.jobs.running import Failed, Outcome, RunningJob, Stopped
 
 log = logging.getLogger("darkroom.jobs")
 Run = RunningJob[WritingSpec]
 Progress = Callable[[float, str], None]
-COALESCE_SECONDS = 0.05  # of text: what comes within it is one event
-PROGRESS_STEPS = 100
 
 
 class ChatBackend(Protocol):
@@ -78,8 +78,9 @@ class Admission:
     """One request to the backend, of those that a job comes to."""
 
     run: Run
-    make_request: Callable[[], ChatRequest]
-    callbacks: Callbacks
+    begin: Callable[[], None]
+    is_cancelled: Callable[[], bool]
+    fail: Callable[[DarkroomError], None]
 
 
 class ChatSession(Session):
@@ -87,7 +88,7 @@ class ChatSession(Session):
         self.backend, self.slots = backend, slots
         self.waiting: deque[Admission] = deque()
         self.generating: list[Run] = []
-        self.outcomes: deque[Outcome] = deque()  # known, and not yet handed to the worker
+        self.outcomes: deque[Outcome | ToolsCalled] = deque()  # known, and not yet handed to the worker
 
     @property
     def running(self) -> list[Run]:
@@ -99,8 +100,7 @@ class ChatSession(Session):
 
     def join(self, batch: Sequence[Run]) -> None:
         for run in batch:
-            callbacks = JobCallbacks(run, self.backend.name, self.outcomes.append)
-            self.waiting += [Admission(run, *one) for one in requests_of(run, callbacks)]
+            self.waiting += self.admissions_of(run)
 
     def step(self) -> Iterator[Outcome]:
         """Admit at most one waiting chat, then run one decode step, so that running chats never stall for long."""
@@ -116,145 +116,70 @@ class ChatSession(Session):
 
     def pending_outcomes(self) -> Iterator[Outcome]:
         while self.outcomes:
-            yield self.outcomes.popleft()
+            known = self.outcomes.popleft()
+            yield from self.go_on(known) if isinstance(known, ToolsCalled) else [known]
         yield from (Stopped(run) for run in self.running if run.cancelled)
 
     def close(self) -> None:
         self.backend.close()
 
+    def admissions_of(self, run: Run) -> Iterator[Admission]:
+        """Of a chat one, of a completion one for each prompt."""
+        if isinstance(run.spec, ChatSpec):
+            yield Admission(run, partial(self.begin_turn, run, run.spec), lambda: run.cancelled, partial(self.fail, run))
+        elif isinstance(run.spec, CompletionSpec):
+            callbacks = JobCallbacks(run, self.backend.name, self.outcomes.append)
+            for one in ask_each_prompt(run.spec, run.owner_key, callbacks):
+                yield Admission(run, partial(self.begin_prompt, one), one.cancelled, one.on_error)
+
     def admit(self, admission: Admission) -> None:
-        run, callbacks = admission.run, admission.callbacks
+        run = admission.run
         if run not in self.generating:
             self.generating.append(run)
-        if callbacks.cancelled():
+        if admission.is_cancelled():
             return
+        with self.failing_alone(run, admission.fail):
+            admission.begin()
+
+    def begin_prompt(self, callbacks: PromptCallbacks) -> None:
         callbacks.begin()
+        self.backend.admit(callbacks.make_request(), callbacks, callbacks.on_loading)
+
+    def begin_turn(self, run: Run, spec: ChatSpec) -> None:
+        dialogue = Dialogue(run.job, spec)
+        tell_results(run, dialogue)
+        callbacks = TurnCallbacks(run, self.backend.name, dialogue, self.outcomes.append)
+        callbacks.begin()
+        if dialogue.tokens_left is not None and dialogue.tokens_left < 1:
+            return callbacks.on_end(ChatResult([Completion(finish_reason="length")]))
+        self.backend.admit(chat_request_of(spec, run.owner_key, dialogue), callbacks, callbacks.on_loading)
+
+    def go_on(self, called: ToolsCalled) -> list[Outcome]:
+        """The job waits for what its tools do; where there is nothing to do (no call was good), its next turn can be written."""
+        run = called.running
+        with self.failing_alone(run, partial(self.fail, run)):
+            if (waiting := run_calls(run, called.dialogue, called.turn)) is not None:
+                return [waiting]
+            self.generating.remove(run)
+            self.waiting += self.admissions_of(run)
+        return []
+
+    def fail(self, run: Run, error: DarkroomError) -> None:
+        self.outcomes.append(Failed(run, error))
+
+    @contextmanager
+    def failing_alone(self, run: Run, fail: Callable[[DarkroomError], None]) -> Iterator[None]:
+        """One chat's error must not end the others."""
         try:
-            self.backend.admit(admission.make_request(), callbacks, callbacks.on_loading)
+            yield
         except JobCancelled:
             self.outcomes.append(Stopped(run))
+        except LeaseLost:
+            run.ended = True
         except DarkroomError as error:
-            callbacks.on_error(error)
+            fail(error)
         except (DeviceFault, *CONNECTION_ERRORS):
             raise
-        except Exception as error:  # one chat's error must not end the others
+        except Exception as error:
             log.exception("Job %s failed", run.id)
-            callbacks.on_error(unexpected_error(error))
-
-
-def requests_of(run: Run, callbacks: "JobCallbacks") -> Iterator[tuple[Callable[[], ChatRequest], Callbacks]]:
-    """What a job asks of the backend: a chat one thing, a completion one for each prompt."""
-    if isinstance(run.spec, ChatSpec):
-        yield partial(chat_request_of, run.spec, run.owner_key), callbacks
-    elif isinstance(run.spec, CompletionSpec):
-        for of_prompt in ask_each_prompt(run.spec, run.owner_key, callbacks):
-            yield of_prompt.make_request, of_prompt
-
-
-class JobCallbacks:
-    """Writes a chat's text as token events of its job: the first text at once, later text coalesced over 50 ms."""
-
-    def __init__(self, run: Run, backend: str, report: Callable[[Outcome], None]) -> None:
-        self.run, self.backend, self.report = run, backend, report
-        self.started = 0.0
-        self.loading = 0.0
-        self.first_token: float | None = None
-        self.last_sent = 0.0
-        self.texts: dict[int, str] = {}
-        self.logprobs: dict[int, list[JsonObject]] = {}
-        self.offsets: dict[int, int] = {}
-        self.calls: dict[tuple[int, int], dict[str, str]] = {}
-        """What is not sent yet of them, by choice and number."""
-        self.call_offsets: dict[tuple[int, int], int] = {}
-
-    def begin(self) -> None:
-        """The backend gets it, or the first of its prompts."""
-        self.started = self.started or time.monotonic()
-
-    def on_loading(self, fraction: float, text: str) -> None:
-        self.run.raise_if_cancelled()
-        self.loading = time.monotonic() - self.started
-        self.run.progress(step=round(fraction * PROGRESS_STEPS), steps=PROGRESS_STEPS, stage=text)
-
-    def on_text(self, index: int, text: str, logprobs: list[JsonObject]) -> None:
-        self.texts[index] = self.texts.get(index, "") + text
-        self.logprobs.setdefault(index, []).extend(logprobs)
-        self.send_soon()
-
-    def on_call(self, index: int, number: int, name: str, arguments: str) -> None:
-        call = self.calls.setdefault((index, number), {"id": self.call_id(index, number), "name": name, "arguments": ""})
-        call["arguments"] += arguments
-        self.send_soon()
-
-    def call_id(self, index: int, number: int) -> str:
-        """The same in an answer that is begun anew: its stream goes on where it was."""
-        return f"call_{self.run.id.hex[-20:]}{index:x}{number:03x}"
-
-    def send_soon(self) -> None:
-        now = time.monotonic()
-        if self.first_token is None:
-            self.first_token = now - self.started
-        if now - self.last_sent >= COALESCE_SECONDS:
-            self.last_sent = now
-            self.flush()
-
-    def flush(self) -> None:
-        self.flush_texts()
-        for (index, number), call in self.calls.items():
-            offset = self.call_offsets.get((index, number), 0)
-            self.run.emit("tool_call", {"index": index, "number": number, "offset": offset, **call})
-            self.call_offsets[index, number] = offset + len(call["arguments"])
-        self.calls = {}
-
-    def flush_texts(self) -> None:
-        for index, text in self.texts.items():
-            data: JsonObject = {"index": index, "offset": self.offsets.get(index, 0), "text": text}
-            if self.logprobs.get(index):
-                data["logprobs"] = self.logprobs[index]
-            self.run.emit("token", data)
-            self.offsets[index] = self.offsets.get(index, 0) + len(text)
-        self.texts, self.logprobs = {}, {}
-
-    def cancelled(self) -> bool:
-        """Called at every token and prefill chunk, so it also records activity for the hang detection."""
-        self.run.last_activity = time.monotonic()
-        return self.run.cancelled
-
-    def on_end(self, result: ChatResult) -> None:
-        self.flush()
-        seconds = time.monotonic() - self.started
-        first = self.first_token if self.first_token is not None else seconds
-        for name, spent in (("load", self.loading), ("read", first - self.loading), ("write", seconds - first)):
-            self.run.add_time(name, spent)
-        choices = [self.choice_of(index, choice) for index, choice in enumerate(result.choices)]
-        self.report(
-            Finished(
-                self.run,
-                {
-                    "backend": self.backend,
-                    "model": result.model or self.run.job.model_id,
-                    "choices": choices,
-                    "prompt_tokens": result.prompt_tokens,
-                    "cached_tokens": result.cached_tokens,
-                    "dropped_tokens": result.dropped_tokens,
-                    "first_token_seconds": round(first, 4),
-                    "seconds": round(seconds, 4),
-                },
-            )
-        )
-
-    def choice_of(self, index: int, choice: Completion) -> JsonObject:
-        calls = [
-            {"id": self.call_id(index, number), "name": call.name, "arguments": call.arguments}
-            for number, call in enumerate(choice.calls)
-        ]
-        return {
-            "text": choice.text,
-            "finish_reason": choice.finish_reason,
-            "completion_tokens": choice.completion_tokens,
-            "logprobs": choice.logprobs or None,
-            **({"tool_calls": calls} if calls else {}),
-        }
-
-    def on_error(self, error: DarkroomError) -> None:
-        self.report(Failed(self.run, error))
+            fail(unexpected_error(error))

@@ -19,11 +19,13 @@ MOST_TOOLS = 128
 MOST_BIASES, LARGEST_BIAS = 1_000, 100
 MAXIMUM_LENGTH, TOO_LONG = "This model's maximum context length is", "The prompt is too long"
 """The words by which clients know that a chat is too long: LiteLLM and Pydantic AI by OpenAI's, LangChain by the others."""
+MOST_TOOL_TURNS = 16
 
 
 class PartParams(TypedDict, total=False):
     """`{"type": "text", "text"}`, `{"type": "image", "image": id, "detail"}`, of an assistant `{"type": "tool_call", "id", "name",
-    "arguments"}`, or of a tool `{"type": "tool_result", "id", "name"}`, which says whose result the turn's texts are.
+    "arguments"}`, or of a tool `{"type": "tool_result", "id", "name"}`, which says whose result the turn's texts are. A call that this
+    server ran has `job`, the id of its child job; '' where there was none, and then `error`.
     """
 
     type: Required[str]
@@ -33,6 +35,8 @@ class PartParams(TypedDict, total=False):
     id: str
     name: str
     arguments: str
+    job: str
+    error: str
 
 
 class TurnParams(TypedDict):
@@ -113,6 +117,23 @@ class ChatSpec(WritingSpec):
     tools: tuple[Mapping[str, Any], ...] | None = param(default=None, shared=False, omitted=True, max_items=MOST_TOOLS)
     tool_choice: str | Mapping[str, Any] | None = param(default=None, shared=False, omitted=True)
     parallel_tool_calls: bool | None = param(default=None, shared=False, omitted=True)
+    server_tools: tuple[str, ...] | None = param(
+        default=None,
+        shared=False,
+        omitted=True,
+        max_items=20,
+        max_length=64,
+        help="Tools that this server runs itself where the model calls them: find_objects, read_text, judge_layout, make_picture. "
+        "Each call is a job; the answer comes when the model has read their results.",
+    )
+    max_tool_turns: int | None = param(
+        default=None,
+        shared=False,
+        omitted=True,
+        minimum=1,
+        maximum=MOST_TOOL_TURNS,
+        help="So often the model may call the server's tools before it must answer; 4 where it isn't said.",
+    )
     metadata: Mapping[str, str] = param(decided=True, shared=False, max_items=16, max_name_length=64, max_length=512)
 
     @property

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -15,13 +15,15 @@ from api.chat.spec import MOST_TOOLS
 from api.chat.tools.grammar import schema_fault_of
 from api.chat.tools.use import AUTO, NONE, REQUIRED, ToolUse, tool_use_of
 from api.json_types import JsonObject
+from api.runtime.server_tools import tool_names
+from api.strict import nearest
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LONGEST_DESCRIPTION = 10_000
 MOST_CHARACTERS = 200_000
 """Of all tools together, as JSON."""
 MODES = (NONE, AUTO, REQUIRED)
-TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
+TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "server_tools", "max_tool_turns")
 
 
 @extend_schema_field(TOOLS)
@@ -116,9 +118,31 @@ def read_allowed(data: Any) -> JsonObject:
     return {"mode": data["mode"], "tools": [{"type": "function", "function": {"name": name}} for name in names]}
 
 
-def check_tools(data: Mapping[str, Any]) -> ToolUse | None:
-    """What a request's tools come to; None where it has none, or may call none. Raises ValidationError."""
-    tools, choice = data.get("tools") or [], data.get("tool_choice")
+def check_server_tools(names: Iterable[str]) -> list[str]:
+    """Each once. Raises ValidationError."""
+    for name in names:
+        if name not in tool_names():
+            raise ValidationError(
+                f"This server has no tool {name!r} of its own.{nearest(name, tool_names())}", code="unknown_tool"
+            )
+    return list(dict.fromkeys(names))
+
+
+def check_server_use(data: Mapping[str, Any]) -> None:
+    """What goes with `server_tools`, and what doesn't. Raises ValidationError."""
+    if data.get("server_tools"):
+        if data.get("n", 1) > 1:
+            raise ValidationError({"n": ["With server_tools there is one answer, since the server goes on from it."]})
+    elif "max_tool_turns" in data:
+        raise ValidationError({"max_tool_turns": ["Goes with server_tools, and only with those."]})
+
+
+def check_tools(data: Mapping[str, Any], own: Sequence[JsonObject] = ()) -> ToolUse | None:
+    """What a request's tools come to, with the server's `own` that it asks for; None where it has none, or may call none.
+
+    Raises ValidationError.
+    """
+    tools, choice = [*(data.get("tools") or ()), *own], data.get("tool_choice")
     names = [tool["function"]["name"] for tool in tools]
     if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
         raise ValidationError({"tools": [f"There are two tools with the name {twice!r}."]})

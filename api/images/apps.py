@@ -9,13 +9,14 @@ class ImagesConfig(AppConfig):
     def ready(self) -> None:
         from api.files.references import register_reference
         from api.images import signals  # noqa: F401  (its receivers register themselves)
+        from api.images.chat_tools import MAKE_PICTURE
         from api.images.control.handler import Preprocess
         from api.images.grids.handler import Grid
         from api.images.handler import Img2Img, Txt2Img
         from api.images.services import record_derived
         from api.images.upscaling.handler import Upscale
         from api.jobs import kinds
-        from api.runtime import picture_rows
+        from api.runtime import picture_rows, server_tools
 
         register_reference("generated__derived_links")
         kinds.register(Txt2Img())
@@ -24,3 +25,4 @@ class ImagesConfig(AppConfig):
         kinds.register(Grid())
         kinds.register(Preprocess())
         picture_rows.register(record_derived)
+        server_tools.register(MAKE_PICTURE)

@@ -1,6 +1,6 @@
 """A job that asks for others: it leaves its worker, and is queued again when the last of them has ended (lifecycle/end.py)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -15,15 +15,26 @@ from api.jobs.notify import wakeups
 from api.jobs.running import ChildJob
 from api.jobs.states import Status
 from api.jobs.store.parents import lock_ancestors, progress_of_children
+from api.jobs.store.transitions import Event
+from api.jobs.submission_checks import Link, check_submission
+from api.specs import Spec
+
+Record = Callable[[Sequence[Job]], Sequence[Event]]
 
 
 def wait_for_children(
-    *, job: Job, children: Sequence[ChildJob], warnings: Sequence[str] = (), timings: dict[str, float] | None = None
+    *,
+    job: Job,
+    children: Sequence[ChildJob],
+    record: Record | None = None,
+    warnings: Sequence[str] = (),
+    timings: dict[str, float] | None = None,
 ) -> None:
     """The job leaves its worker, and `children` are submitted for its owner, in one transaction; → cancelled where that was asked for.
 
     Its attempts are counted anew: they were for what is done now. The children count against the owner's limit and wait for their turns:
-    none is refused for it. Raises LeaseLost, and DarkroomError where a child is no request of its kind or the disk is nearly full.
+    none is refused for it. `record`: see Waiting. Raises LeaseLost, and DarkroomError where a child is no request of its kind or the disk
+    is nearly full.
     """
     with transaction.atomic():
         lock_ancestors(job)
@@ -33,12 +44,12 @@ def wait_for_children(
             raise LeaseLost(f"{job} is no longer running under this lease")
         if now["cancel_requested_at"]:
             return end_job(job, Status.CANCELLED, None)
-        for child in children:
-            submit_child(job, child)
+        rows = [submit_child(job, child) for child in children]
+        events = record(rows) if record else ()
         progress = progress_of_children(job.pk)
         over: dict[str, Any] = {"attempt": 0, "worker": None, "lease_token": None, "lease_expires_at": None}
         recorded: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
-        transition(job, Status.RUNNING, [("progress", progress)], exclusive_type="preview", **over, **recorded)
+        transition(job, Status.RUNNING, [("progress", progress), *events], exclusive_type="preview", **over, **recorded)
         wakeups.notify_web_on_commit()
 
 
@@ -56,6 +67,14 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
         event_sequence=1,
     )
     kind, spec = get_kind(child.kind), read_spec(job)
-    job.params, job.batch_key, job.warnings = spec.to_json(), kind.batch_key(spec), list(kind.find_warnings(spec))
+    job.params, job.batch_key = spec.to_json(), kind.batch_key(spec)
+    job.warnings = list(dict.fromkeys([*child.warnings, *kind.find_warnings(spec)]))
     job.model_id, job.prompt = spec.history_model, spec.history_prompt.replace("\x00", "")
     return add_child(job, spec, limits_of(parent.owner_key), kind.link_inputs(spec))
+
+
+def check_child(parent: Job, spec: Spec) -> Link | None:
+    """What a job's owner did not ask in these words is read as a request is: by the rules for prompts. Raises DarkroomError for what they
+    refuse; what they want to be kept beside the child is for its transaction.
+    """
+    return check_submission(Job(kind=spec.kind, owner_key=parent.owner_key, source=parent.source), spec, None)

@@ -4,7 +4,7 @@ import base64
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -189,6 +189,8 @@ class ChildJob:
     params: JsonObject
     only_worker_id: uuid.UUID | None = None
     """The worker that it is for; None: any."""
+    warnings: tuple[str, ...] = ()
+    """What reading its request showed."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,8 @@ class Waiting:
 
     running: RunningJob[Spec]
     children: Sequence[ChildJob]
+    record: Callable[[Sequence[Job]], Sequence[tuple[str, JsonObject]]] | None = None
+    """Keeps what the next attempt goes on from, in the transaction that submits the children, whose rows it gets. Returns events."""
 
     def __post_init__(self) -> None:
         if not self.children:

@@ -10,8 +10,9 @@ class ScoringConfig(AppConfig):
     def ready(self) -> None:
         from api.files.references import register_reference
         from api.jobs import kinds
-        from api.runtime import judge_registry
+        from api.runtime import judge_registry, server_tools
         from api.scoring import signals  # noqa: F401  (its receivers register themselves)
+        from api.scoring.chat_tools import JUDGE_LAYOUT
         from api.scoring.embeddings import Embedding
         from api.scoring.handler import LayoutScoring
         from api.scoring.picture_judges import AestheticKind, ClipKind, LayoutKind
@@ -30,3 +31,4 @@ class ScoringConfig(AppConfig):
         judge_registry.register("aesthetic", AestheticKind())
         judge_registry.register("layout", LayoutKind())
         judge_registry.register("custom", CustomKind())
+        server_tools.register(JUDGE_LAYOUT)

@@ -8,7 +8,8 @@ class VisionConfig(AppConfig):
 
     def ready(self) -> None:
         from api.jobs import kinds
-        from api.runtime import judge_registry, subject_cutting
+        from api.runtime import judge_registry, server_tools, subject_cutting
+        from api.vision.chat_tools import FIND_OBJECTS, READ_TEXT
         from api.vision.cutout.cutter import Cutter
         from api.vision.cutout.handler import Cutout
         from api.vision.handler import Detect
@@ -20,3 +21,5 @@ class VisionConfig(AppConfig):
             kinds.register(kind)
         judge_registry.register("objects", ObjectKind())
         subject_cutting.register(Cutter())
+        server_tools.register(FIND_OBJECTS)
+        server_tools.register(READ_TEXT)

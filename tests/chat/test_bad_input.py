@@ -43,6 +43,12 @@ def tool(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": parameters or {"type": "object", "properties": {}}}}
 
 
+ENDLESS = {
+    "$ref": "#/$defs/x",
+    "$defs": {"x": {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#/$defs/x"}}}},
+}
+
+
 def calling(identifier: str) -> dict[str, Any]:
     call = {"id": identifier, "type": "function", "function": {"name": "f", "arguments": "{}"}}
     return {"role": "assistant", "content": None, "tool_calls": [call]}
@@ -89,13 +95,13 @@ def calling(identifier: str) -> dict[str, Any]:
         ({"tools": [tool("f", {"description": "x" * 10**6})]}, "tools", "200000"),
         ({"tools": [tool("f", {"not": {}})], "tool_choice": "required"}, "tools[0].function.parameters", "can't be followed"),
         ({"tools": [tool("f", {"properties": {"a": {"pattern": "("}}})]}, "tools[0].function.parameters", "can't be followed"),
+        ({"tools": [tool("f", ENDLESS)], "tool_choice": "required"}, "tools[0].function.parameters", "without an end"),
         ({"tools": [tool("f")], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "'g'"),
         ({"tool_choice": "required"}, "tool_choice", "no tools"),
         ({"tools": [tool("f")], "tool_choice": "always"}, "tool_choice", "required"),
         ({"messages": [*ask("hi"), {"role": "tool", "tool_call_id": "c", "content": "x"}]}, "messages[1].tool_call_id", "'c'"),
         ({"messages": [*ask("hi"), {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id", "names the call"),
         ({"messages": [*ask("hi"), calling("c"), calling("c")]}, "messages[2].tool_calls", "two calls"),
-        ({"logit_bias": {"5": -100}}, "logit_bias", "can't be used"),
         ({"ignore_eos": True}, "ignore_eos", "can't be used"),
         ({"min_p": 2}, "min_p", "1"),
         ({"repetition_penalty": 0}, "repetition_penalty", "1e-07"),
@@ -121,6 +127,7 @@ def test_a_wrong_field_is_named(post: Post, fields: dict[str, Any], param: str, 
     [
         {"type": "nonsense"},
         {"$ref": "#/nowhere"},
+        {"$ref": "#"},
         {"type": "object", "properties": {"a": {"$ref": "http://example.com/schema"}}},
         {"not": {"type": "string"}},
         {"type": "string", "pattern": "(?=a)b"},

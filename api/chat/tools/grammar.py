@@ -3,18 +3,21 @@
 import json
 from collections.abc import Mapping
 
-from api.chat.json_schemas import ANY_OBJECT, SPACING, prepared
+from api.chat.json_schemas import ANY_OBJECT, ENDLESS, SPACING, never_ends, prepared
 from api.chat.tools.formats import HERMES, ToolFormat
 from api.chat.tools.use import AUTO, REQUIRED, Tool, ToolUse
 from api.json_types import JsonObject
 
 ANSWER = "answer"
+MOST_CALLS = 16
+MORE = f"{{0,{MOST_CALLS - 1}}}"
+"""Behind the first: a small model that must call repeats itself until its tokens are used up."""
 
 
 def calls_grammar(
     tool_format: ToolFormat, use: ToolUse, token_ids: Mapping[str, int], answer_schema: JsonObject | None = None
 ) -> str:
-    """One call, or several where those are wanted. `token_ids`: of markers that are tokens of their own.
+    """One call, or up to MOST_CALLS where several are wanted. `token_ids`: of markers that are tokens of their own.
 
     `answer_schema`: JSON that the answer may be instead of calls.
     """
@@ -23,11 +26,11 @@ def calls_grammar(
     gap = literal(tool_format.gap, {})
     several = use.parallel and not use.is_named and tool_format.takes_several
     if tool_format.is_list:
-        more = ' (", " call)*' if several else ""
+        more = f' (", " call){MORE}' if several else ""
         calls = join(begin, '"["', "call" + more, '"]"', end)
     else:
         one, line_break = join(begin, gap, "call", gap, end), literal("\n", {})
-        calls = f"{one} ({line_break} {one})*" if several else one
+        calls = f"{one} ({line_break} {one}){MORE}" if several else one
     start = f"calls | {ANSWER}" if answer_schema is not None else "calls"
     rules = [f"start: {start}", f"calls: {calls}", f"call: {' | '.join(f'call_{n}' for n in range(len(use.tools)))}"]
     rules += [
@@ -63,6 +66,8 @@ def schema_fault_of(tool: Tool, *, is_forced: bool) -> str:
     """Why the arguments of a tool can't be held to its schema, in one line; '' if they can."""
     from llguidance import LLMatcher
 
+    if never_ends(tool.schema):
+        return ENDLESS
     use = ToolUse((tool,), REQUIRED if is_forced else AUTO)
     try:
         return " ".join(LLMatcher.validate_grammar(calls_grammar(HERMES, use, {})).split())[:300]

@@ -71,11 +71,32 @@ class ToolCallSerializer(serializers.Serializer[object]):
     function = CalledFunctionSerializer()
 
 
+class MadePictureSerializer(serializers.Serializer[object]):
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+
+
+class ServerToolCallSerializer(serializers.Serializer[object]):
+    """A call of a tool that this server ran. In a stream its fields come in two deltas: as it begins, and as it ends."""
+
+    index = serializers.IntegerField(help_text="Among the server's calls of the answer.")
+    id = serializers.CharField()
+    name = serializers.CharField()
+    arguments = serializers.CharField(help_text="JSON, as the model wrote it.")
+    job = serializers.UUIDField(allow_null=True, help_text="Its record here; null where the arguments were wrong.")
+    status = serializers.ChoiceField(choices=["succeeded", "failed"])
+    output = serializers.DictField(help_text="What the model was told; `error` where it failed.")
+    images = MadePictureSerializer(many=True)
+
+
 class ChatAnswerSerializer(serializers.Serializer[object]):
     role = serializers.ChoiceField(choices=["assistant"])
-    content = serializers.CharField(allow_null=True)
+    content = serializers.CharField(
+        allow_null=True, help_text="All that the model wrote, also before calls of the server's tools."
+    )
     refusal = serializers.CharField(allow_null=True)
     tool_calls = ToolCallSerializer(many=True, required=False)
+    server_tool_calls = ServerToolCallSerializer(many=True, required=False)
 
 
 class ChatChoiceSerializer(serializers.Serializer[object]):

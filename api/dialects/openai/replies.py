@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from api.chat.handler import call_json
+from api.jobs.api.serializers import absolute_urls
 from api.jobs.models import Job
 from api.json_types import JsonObject
 
@@ -23,18 +24,20 @@ def head(job: Job, kind: str, conversation: str | None) -> JsonObject:
     }
 
 
-def completion(job: Job) -> JsonObject:
+def completion(job: Job, request: object = None) -> JsonObject:
+    """`request`: for whose host addresses are made absolute."""
     result = job.result or {}
     return {
         **head(job, "chat.completion", result["conversation"]),
         "model": result["model"],
-        "choices": [choice_of(index, choice) for index, choice in enumerate(result["choices"])],
+        "choices": [choice_of(index, choice, request) for index, choice in enumerate(result["choices"])],
         "usage": result["usage"],
         "warnings": job.warnings,
     }
 
 
-def choice_of(index: int, choice: dict[str, Any]) -> JsonObject:
+def choice_of(index: int, choice: dict[str, Any], request: object) -> JsonObject:
+    own = choice.get("server_tool_calls")
     calls = [call_json(call) for call in choice.get("tool_calls", ())]
     return {
         "index": index,
@@ -43,6 +46,7 @@ def choice_of(index: int, choice: dict[str, Any]) -> JsonObject:
             "content": choice["text"] or None if calls else choice["text"],
             "refusal": None,
             **({"tool_calls": calls} if calls else {}),
+            **({"server_tool_calls": absolute_urls(own, request)} if own else {}),
         },
         "logprobs": logprobs_of(choice["logprobs"]),
         "finish_reason": choice["finish_reason"],

@@ -8,6 +8,7 @@ from typing import Any
 
 from api.dialects.openai import replies
 from api.dialects.openai.errors import envelope
+from api.jobs.api.serializers import absolute_urls
 from api.jobs.api.streaming import JobStream
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import Status
@@ -20,13 +21,17 @@ CANCELLED = envelope(409, "cancelled", "The answer was cancelled.")
 class ChunkStream(JobStream):
     """Turns events into chunks, and knows what was said."""
 
-    def __init__(self, job: Job, conversation: str | None, *, include_usage: bool) -> None:
+    def __init__(self, job: Job, conversation: str | None, *, include_usage: bool, request: object = None) -> None:
+        """`request`: for whose host addresses are made absolute."""
         super().__init__(job.pk)
+        self.request = request
         self.include_usage = include_usage
         self.head = replies.head(job, "chat.completion.chunk", conversation)
         self.said: dict[int, str] = {}
         self.called: dict[tuple[int, int], str] = {}
         """Arguments, by choice and number."""
+        self.shown: dict[int, set[str]] = {}
+        """What was told of the server's own calls, by number."""
 
     delta = staticmethod(replies.delta)
 
@@ -36,6 +41,8 @@ class ChunkStream(JobStream):
             yield from self.go_on(data["index"], data["offset"], data["text"], data.get("logprobs"))
         elif event.type == "tool_call":
             yield from self.go_on_calling(event.data["index"], event.data["number"], event.data["offset"], event.data)
+        elif event.type == "server_tool":
+            yield from self.show_call(event.data)
         elif event.type == "error":
             error = event.data
             yield from self.break_off(envelope(error["status"], error["code"], error["detail"]))
@@ -79,6 +86,16 @@ class ChunkStream(JobStream):
             self.called[index, number] = said + more
             yield self.chunk(self.delta(index, {"tool_calls": [{"index": number, "function": {"arguments": more}}]}))
 
+    def show_call(self, call: Mapping[str, Any]) -> Iterator[bytes]:
+        """What is new of a call of the server's own. Each field is told once: SDKs put the texts of one field together."""
+        yield from self.open_choice(0, None)
+        known = self.shown.setdefault(call["index"], set())
+        new = {name: value for name, value in call.items() if name not in known}
+        known.update(new)
+        if new:
+            shown = {"index": call["index"], **absolute_urls(new, self.request)}
+            yield self.chunk(replies.delta(0, {"server_tool_calls": [shown]}))
+
     def finish(self) -> Iterator[bytes]:
         """What the result has beyond what was said. Also where the job's events, which go before it does, are gone."""
         result = Job.objects.filter(pk=self.job_id).values_list("result", flat=True).first()
@@ -90,6 +107,8 @@ class ChunkStream(JobStream):
             if not choice["text"].startswith(said):
                 yield from self.break_off(INTERRUPTED)
                 return
+            for call in choice.get("server_tool_calls", ()):
+                yield from self.show_call(call)
             calls = choice.get("tool_calls", ())
             if choice["text"] != said or (index not in self.said and not calls):
                 yield from self.go_on(index, len(said), choice["text"][len(said) :], None)

@@ -41,10 +41,12 @@ class ChatCompletionsView(OpenAIDialect):
         return {**request.data, "backend": self.backend}
 
     def render(self, job: Job) -> HttpResponse:
-        return JsonResponse(replies.completion(job))
+        return JsonResponse(replies.completion(job, self.request))
 
     def stream(self, job: Job) -> ChunkStream | None:
         if not self.wants_stream:
             return None
         conversation = Message.objects.filter(job=job).values_list("conversation_id", flat=True).first()
-        return ChunkStream(job, str(conversation) if conversation else None, include_usage=self.include_usage)
+        return ChunkStream(
+            job, str(conversation) if conversation else None, include_usage=self.include_usage, request=self.request
+        )

@@ -15,6 +15,7 @@ from api.json_types import Json
 
 BAR_WIDTH = 600
 MOST_RETRIES = 20
+MOST_CHILDREN = 100
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def detail_context(job: Job) -> dict[str, object]:
         "bar_width": BAR_WIDTH,
         "pictures": pictures_of(job),
         **result_context(job),
+        "children": job.children.order_by("pk").only("id", "kind", "status")[:MOST_CHILDREN],
         "retries": Job.objects.filter(retry_of=job).only("id", "kind", "status")[:MOST_RETRIES],
     }
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import connection
@@ -14,7 +14,7 @@ from api.jobs.children import wait_for_children
 from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
 from api.jobs.kinds import AnyKind, get_kind, read_spec
 from api.jobs.models import Job
-from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Stopped, Waiting
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.jobs.worker.publisher import ProgressPublisher
 from api.specs import Spec, StoredSpec
 
@@ -48,7 +48,7 @@ def end(outcome: Outcome) -> None:
     elif isinstance(outcome, Failed):
         fail(running, outcome.error)
     elif isinstance(outcome, Waiting):
-        wait(running, outcome.children)
+        wait(running, outcome)
     else:
         stop(running)
 
@@ -104,12 +104,18 @@ def fail(running: Running, error: DarkroomError) -> None:
     log.info("Job %s failed: %s: %s", running.id, error.code, error.detail)
 
 
-def wait(running: Running, children: Sequence[ChildJob]) -> None:
+def wait(running: Running, outcome: Waiting) -> None:
     """running → waiting for new children; failed where one of them is no request of its kind, or the disk is nearly full."""
     if running.ended:
         return None
     try:
-        wait_for_children(job=running.job, children=children, warnings=running.warnings, timings=running.timings)
+        wait_for_children(
+            job=running.job,
+            children=outcome.children,
+            record=outcome.record,
+            warnings=running.warnings,
+            timings=running.timings,
+        )
     except LeaseLost:
         log.warning("Job %s was no longer this worker's; its children are not submitted", running.id)
     except DarkroomError as error:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from api.chat.models import Conversation, Message
 from api.chat.partial_answers import STOPPED, keep_stopped_answer, text_so_far
+from api.chat.server_tools.visible import BETWEEN
 from api.chat.services import active_messages
 from api.jobs.admin.tools import seconds_text
 from api.jobs.api.selectors import queue_position
@@ -134,6 +135,8 @@ def read_turn(messages: list[Message], branches: dict[tuple[int | None, int], li
         stopped = keep_stopped_answer(job)
         messages = [*messages, stopped] if stopped else messages
     partial, after = ("", 0) if job.is_final else text_so_far(job.pk)
+    if not job.is_final:  # `partial` has what was said between calls
+        messages = [message for message in messages if message.finish_reason != BETWEEN]
     entries = [Entry(message, facts_of(message)) for message in messages]
     return Turn(job, entries, branches[first.parent_id, first.position], partial, after)
 
@@ -170,6 +173,8 @@ def speed_of(message: Message) -> str:
 
 def waiting_words(job: Job) -> str:
     """Where an answer stands that has no text yet."""
+    if job.is_waiting:
+        return _("A tool is at work…")
     if job.status == Status.RUNNING:
         stage = job.progress.get("stage")
         return str(stage) if stage and job.progress.get("fraction", 0) < 1 else _("Reading…")
@@ -179,4 +184,4 @@ def waiting_words(job: Job) -> str:
 
 def find_turn(conversation: Conversation, job_id: uuid.UUID) -> list[Message]:
     """What was asked with a job on the branch that goes on, without its answers."""
-    return list(active_messages(conversation).filter(job=job_id, backend="").order_by("position", "choice"))
+    return list(active_messages(conversation).filter(job=job_id, backend="", finish_reason="").order_by("position", "choice"))

@@ -96,3 +96,19 @@ def test_a_call_that_must_come_is_nothing_but_a_call(sdk: openai.OpenAI) -> None
     reply = sdk.chat.completions.create(messages=ask("Write."), **{**OPTIONS, "tools": [plain]}).choices[0]
     assert {call.function.arguments for call in reply.message.tool_calls or []} == {"{}"}
     assert (reply.finish_reason, reply.message.content) == ("tool_calls", None)
+
+
+def test_a_stream_that_is_left_in_the_middle_of_a_call_ends_its_job_and_nothing_else(
+    sdk: openai.OpenAI, server: LiveServer
+) -> None:
+    text: Any = {"type": "object", "properties": {"text": {"type": "string", "minLength": 500}}, "required": ["text"]}
+    long: Any = {"type": "function", "function": {"name": "note", "parameters": text}}
+    options: Any = {**OPTIONS, "tools": [long], "max_tokens": 600}
+    with sdk.chat.completions.create(messages=ask("Write."), stream=True, **options) as stream:
+        chunk: Any = next(chunk for chunk in stream if chunk.choices[0].delta.tool_calls)
+    server.wait_until(lambda: server.client.get(f"/api/jobs/{chunk.job}/").json()["finished_at"], "the job has ended", 20)
+    assert server.client.get(f"/api/jobs/{chunk.job}/").json()["status"] == "cancelled"
+    kept = server.client.get(f"/api/conversations/{chunk.conversation}/").json()["messages"]
+    assert [message["role"] for message in kept] == ["user"]
+    again = sdk.chat.completions.create(messages=ask("Still there?"), model="tiny-llama", max_tokens=3)
+    assert again.usage is not None
