@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -16,11 +17,12 @@ from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields
 from api.chat.openapi import STOP
 from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
-from api.chat.spec import LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
+from api.chat.spec import AUTO, DISABLED, LONGEST_STOP, MOST_STOPS, ChatSpec, TurnParams, images_of
 from api.chat.tool_fields import TOOL_FIELDS, ToolChoiceField, ToolsField, check_tools, loose_tools
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
+from api.jobs.models import Job
 from api.spec_serializers import build_field
 from api.specs import field_of
 from api.strict import StrictSerializer
@@ -141,7 +143,11 @@ class ChatSerializer(JobRequest):
             raise ValidationError({"top_logprobs": ["Needs logprobs: true."]})
         if data.get("stream_options", {}).get("include_usage") and not data.get("stream"):
             raise ValidationError({"stream_options": ["Only with stream: true."]})
+        if data.get("truncation") == DISABLED:
+            del data["truncation"]
         self.selection = select(data.get("model"), data.get("backend", "auto"))
+        if data.get("truncation") == AUTO and self.selection.backend == "remote":
+            raise ValidationError({"truncation": ["A model on another server can't be asked to leave out messages."]})
         self.tool_use = check_tools(data)
         if not data.get("tools"):
             data = {name: value for name, value in data.items() if name not in TOOL_FIELDS}
@@ -192,17 +198,21 @@ class ChatSerializer(JobRequest):
                 "conversation": str(data.get("conversation", "")),
                 "replace_from": data.get("replace_from"),
             },
-            link=link_messages(
-                spec,
-                new=len(data["messages"]),
-                conversation=self.named,
-                length=self.length,
-                replace_from=data.get("replace_from"),
-            ),
+            link=self.link(spec),
             warnings=tuple(
                 f"The arguments of {name} fit its schema in part: it has keywords that can't be enforced."
                 for name in loose_tools(self.tool_use)
             ),
+        )
+
+    def link(self, spec: ChatSpec) -> Callable[[Job], None]:
+        """What ties the job to its conversation."""
+        return link_messages(
+            spec,
+            new=len(self.validated_data["messages"]),
+            conversation=self.named,
+            length=self.length,
+            replace_from=self.validated_data.get("replace_from"),
         )
 
     def fingerprint(self) -> list[Any]:

@@ -19,8 +19,9 @@ from api.chat.backends.request import (
     ToolCall,
     Turn,
 )
-from api.chat.spec import ChatSpec, PartParams, TurnParams, answered_call, calls_of
+from api.chat.spec import AUTO, ChatSpec, PartParams, TurnParams, answered_call, calls_of
 from api.chat.tools.use import tool_use_of
+from api.chat.truncation import admit_what_fits
 from api.errors import DarkroomError, DeviceFault
 from api.files.errors import MissingFile
 from api.files.models import StoredFile
@@ -125,7 +126,7 @@ class ChatSession(Session):
             return
         callbacks = JobCallbacks(run, self.backend.name, self.outcomes.append)
         try:
-            self.backend.admit(chat_request_of(run), callbacks, callbacks.on_loading)
+            self.admit_request(run, callbacks)
         except JobCancelled:
             self.outcomes.append(Stopped(run))
         except DarkroomError as error:
@@ -135,6 +136,18 @@ class ChatSession(Session):
         except Exception as error:  # one chat's error must not end the others
             log.exception("Job %s failed", run.id)
             self.outcomes.append(Failed(run, unexpected_error(error)))
+
+    def admit_request(self, run: Run, callbacks: "JobCallbacks") -> None:
+        def admit(request: ChatRequest) -> None:
+            self.backend.admit(request, callbacks, callbacks.on_loading)
+
+        request = chat_request_of(run)
+        if run.spec.truncation != AUTO:
+            admit(request)
+        elif left_out := admit_what_fits(request, admit):
+            run.warn(
+                f"The oldest {left_out} of {len(request.turns)} messages were left out: together they are too long for the model."
+            )
 
 
 class JobCallbacks:

@@ -12,6 +12,7 @@ from api.specs import Spec, param
 LARGEST_SEED = 2**53
 LARGEST_COUNT = 1_000_000
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
+AUTO, DISABLED = "auto", "disabled"
 MOST_MESSAGES = 1_000
 MOST_STOPS, LONGEST_STOP = 4, 200
 MOST_TOOLS = 128
@@ -88,6 +89,14 @@ class ChatSpec(Spec):
     tools: tuple[Mapping[str, Any], ...] | None = param(default=None, shared=False, omitted=True, max_items=MOST_TOOLS)
     tool_choice: str | Mapping[str, Any] | None = param(default=None, shared=False, omitted=True)
     parallel_tool_calls: bool | None = param(default=None, shared=False, omitted=True)
+    truncation: str | None = param(
+        default=None,
+        shared=False,
+        omitted=True,
+        choices=(AUTO, DISABLED),
+        help="auto: the oldest messages are left out, with a warning, until the rest fits the model; disabled: a chat that is too long "
+        "is an error.",
+    )
     user: str = param(default="", shared=False, max_length=256, blank=True)
     metadata: Mapping[str, str] = param(decided=True, shared=False, max_items=16, max_name_length=64, max_length=512)
 

@@ -225,6 +225,11 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
     ),
     ("chat", "Talk with a model, in OpenAI's language, and read what was said."): (
         Operation("POST", "/v1/chat/completions", "Ask a chat model"),
+        Operation("POST", "/v1/responses", "Ask a chat model, by OpenAI's Responses"),
+        Operation("GET", "/v1/responses/{response_id}", "Show a response, or its events"),
+        Operation("DELETE", "/v1/responses/{response_id}", "Delete a response"),
+        Operation("POST", "/v1/responses/{response_id}/cancel", "Cancel a response"),
+        Operation("GET", "/v1/responses/{response_id}/input_items", "List what a response was told"),
         Operation("GET", "/v1/models", "List models that chat or make pictures"),
         Operation("GET", "/v1/models/{model_id}", "Show a model that chats or makes pictures"),
         Operation(
