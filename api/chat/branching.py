@@ -39,7 +39,7 @@ def link_behind(answer: Message, spec: ChatSpec, *, new: int) -> Callable[[Job],
     def link(job: Job) -> None:
         attach_inputs(job, StoredFile.objects.filter(pk__in=spec.input_ids))
         conversation = Conversation.objects.select_for_update().filter(pk=answer.conversation_id).first()
-        here = conversation and conversation.messages.filter(pk=answer.pk).first()
+        here = Message.objects.filter(pk=answer.pk).first()
         if conversation is None or here is None:
             raise DarkroomError("conversation_gone", 410, "The conversation was deleted.")
         if active_messages(conversation).filter(choice=0).last() != here:

@@ -83,6 +83,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/v1/images/variations": lambda: {"image": text(png())},
     "/v1/detection": lambda: {"image": text(png())},
     **dict.fromkeys(CHATS, chat),
+    "/v1/responses": lambda: {"model": VLM, "input": "What is it?"},
     "/hf/text-to-image": lambda: {"inputs": "a lake"},
     "/hf/image-to-image": lambda: {"inputs": text(png()), "parameters": {"prompt": "a lake"}},
     "/hf/image-to-text": lambda: {"inputs": text(png()), "parameters": {"model": VLM}},

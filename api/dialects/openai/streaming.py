@@ -51,11 +51,11 @@ class AnswerStream(JobStream):
         """All of a job that succeeded was written."""
 
     @abstractmethod
-    def fail(self, error: JsonObject) -> Lines:
+    def fail(self, error: dict[str, Any]) -> Lines:
         """`error`: of the job."""
 
     @abstractmethod
-    def break_off(self, error: JsonObject) -> Lines:
+    def break_off(self, error: dict[str, Any]) -> Lines:
         """`error`: in OpenAI's envelope. Nothing follows."""
 
     def encode(self, event: JobEvent) -> Lines:
@@ -158,9 +158,9 @@ class ChunkStream(AnswerStream):
             yield self.chunk(usage=(job.result or {})["usage"])
         yield replies.DONE
 
-    def fail(self, error: JsonObject) -> Lines:
+    def fail(self, error: dict[str, Any]) -> Lines:
         yield from self.break_off(envelope(error["status"], error["code"], error["detail"]))
 
-    def break_off(self, error: JsonObject) -> Lines:
+    def break_off(self, error: dict[str, Any]) -> Lines:
         self.ended = True
         yield replies.sse(error)

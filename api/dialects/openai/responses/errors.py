@@ -35,7 +35,9 @@ def lifted(detail: Any, *inner: str) -> Any:
     found: dict[str, Any] = {}
     for name, value in detail.items():
         value = lifted(value, *inner)
-        found |= value if name in inner and isinstance(value, dict) else {name: value}
+        if name in inner and not isinstance(value, dict):
+            return value
+        found |= value if name in inner else {name: value}
     return found
 
 

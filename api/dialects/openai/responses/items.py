@@ -42,7 +42,7 @@ class Place:
 
 @dataclass
 class ReadInput:
-    messages: list[JsonObject] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     is_text: bool = False
     reasoning: int = 0
@@ -171,16 +171,16 @@ def read_output(item: Mapping[str, Any]) -> JsonObject:
 # ---------------------------------------------------------------- from a job's messages to items
 
 
-def items_of(turns: Iterable[TurnParams], make_id: Callable[[str, int], str]) -> list[JsonObject]:
+def items_of(turns: Iterable[TurnParams], make_id: Callable[[str, int], str]) -> list[dict[str, Any]]:
     """`make_id` is told the prefix and the number of an item."""
-    found: list[JsonObject] = []
+    found: list[dict[str, Any]] = []
     for item in (item for turn in turns for item in items_of_turn(turn)):
         prefix = {"function_call": "fc", "function_call_output": "fco"}.get(item["type"], "msg")
         found.append({"id": make_id(prefix, len(found)), **item})
     return found
 
 
-def items_of_turn(turn: TurnParams) -> Iterator[JsonObject]:
+def items_of_turn(turn: TurnParams) -> Iterator[dict[str, Any]]:
     if answered := answered_call(turn):
         text = "\n".join(part["text"] for part in turn["parts"] if part["type"] == "text")
         yield {"type": "function_call_output", "call_id": answered["id"], "output": text, "status": "completed"}
@@ -197,11 +197,11 @@ def part_of(part: PartParams, role: str) -> JsonObject:
     return text_part(part["text"]) if role == "assistant" else {"type": "input_text", "text": part["text"]}
 
 
-def text_part(text: str, logprobs: Sequence[Any] = ()) -> JsonObject:
+def text_part(text: str, logprobs: Sequence[Any] = ()) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": list(logprobs)}
 
 
-def call_item(call: Mapping[str, Any], status: str = "completed") -> JsonObject:
+def call_item(call: Mapping[str, Any], status: str = "completed") -> dict[str, Any]:
     return {
         "type": "function_call",
         "call_id": call["id"],

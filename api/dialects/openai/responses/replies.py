@@ -105,7 +105,7 @@ def output_of(job: Job) -> list[JsonObject]:
     return items
 
 
-def message_item(job: Job, number: int, content: list[JsonObject], status: str = COMPLETED) -> JsonObject:
+def message_item(job: Job, number: int, content: list[dict[str, Any]], status: str = COMPLETED) -> dict[str, Any]:
     return {"id": output_id(job, "msg", number), "type": "message", "role": "assistant", "status": status, "content": content}
 
 

@@ -13,7 +13,6 @@ from api.dialects.openai.responses.lookup import output_id
 from api.dialects.openai.responses.replies import COMPLETED, IN_PROGRESS, INCOMPLETE, REASONS, begun, message_item, render
 from api.dialects.openai.streaming import AnswerStream, Lines
 from api.jobs.models import Job
-from api.json_types import JsonObject
 
 
 class ResponseStream(AnswerStream):
@@ -24,11 +23,12 @@ class ResponseStream(AnswerStream):
         self.row, self.starting_after, self.at_once = row, starting_after, at_once
         self.number = 0
         self.opened = False
-        self.items: list[JsonObject] = []
+        self.items: list[dict[str, Any]] = []
         self.is_open = False
         """Whether the last of the items is being written."""
-        self.text_logprobs: list[Any] = []
-        """Of the message that is being written."""
+        self.late_text, self.late_logprobs = "", list[Any]()
+        self.ends = False
+        """Whether all of the answer has come."""
 
     def begin(self) -> Iterable[bytes]:
         """Until there is something to tell, a failure can still be told by its status."""
@@ -59,14 +59,17 @@ class ResponseStream(AnswerStream):
     # ---------------------------------------------------------------- the answer
 
     @property
-    def place(self) -> JsonObject:
+    def place(self) -> dict[str, Any]:
         return {"item_id": self.items[-1]["id"], "output_index": len(self.items) - 1}
 
     def open_choice(self, index: int, *, calls: bool) -> Lines:
         yield from self.open()
 
     def write_text(self, index: int, text: str, logprobs: Any) -> Lines:
-        """Text behind a call is another message."""
+        """Text behind a call is another message, once all calls are written: their arguments may come later than it."""
+        if self.called and not self.ends:
+            self.late_text, self.late_logprobs = self.late_text + text, [*self.late_logprobs, *(logprobs or ())]
+            return
         if not self.is_open or self.items[-1]["type"] != "message":
             yield from self.open_item(message_item(self.row.job, len(self.items), [], IN_PROGRESS))
             yield from self.event("response.content_part.added", **self.place, content_index=0, part=text_part(""))
@@ -80,17 +83,13 @@ class ResponseStream(AnswerStream):
 
     def open_call(self, index: int, number: int, call: Mapping[str, Any]) -> Lines:
         item = call_item({**call, "arguments": ""}, IN_PROGRESS)
-        yield from self.open_item({"id": output_id(self.row.job, "fc", self.next_index), **item})
-
-    @property
-    def next_index(self) -> int:
-        return len(self.items)
+        yield from self.open_item({"id": output_id(self.row.job, "fc", len(self.items)), **item})
 
     def write_arguments(self, index: int, number: int, text: str) -> Lines:
         self.items[-1]["arguments"] += text
         yield from self.event("response.function_call_arguments.delta", **self.place, delta=text)
 
-    def open_item(self, item: JsonObject) -> Lines:
+    def open_item(self, item: dict[str, Any]) -> Lines:
         yield from self.close_item(COMPLETED)
         self.items.append(item)
         self.is_open = True
@@ -114,6 +113,9 @@ class ResponseStream(AnswerStream):
     # ---------------------------------------------------------------- its end
 
     def close_choice(self, index: int, choice: Mapping[str, Any]) -> Lines:
+        self.ends = True
+        if self.late_text.strip():
+            yield from self.write_text(index, self.late_text, self.late_logprobs)
         yield from self.close_item(INCOMPLETE if choice["finish_reason"] in REASONS else COMPLETED)
 
     def close(self, job: Job) -> Lines:
@@ -121,17 +123,17 @@ class ResponseStream(AnswerStream):
         response = render(self.row, self.items)
         yield from self.last_event(f"response.{response['status']}", response=response)
 
-    def fail(self, error: JsonObject) -> Lines:
+    def fail(self, error: dict[str, Any]) -> Lines:
         yield from self.open()
         yield from self.close_item(INCOMPLETE)
         self.row.job.status, self.row.job.error = "failed", error
         yield from self.last_event("response.failed", response=render(self.row, self.items))
 
-    def break_off(self, error: JsonObject) -> Lines:
+    def break_off(self, error: dict[str, Any]) -> Lines:
         yield from self.open()
         said = error["error"]
         yield from self.last_event("error", **{name: said[name] for name in ("code", "message", "param")})
 
 
-def sse(event: str, data: JsonObject) -> bytes:
+def sse(event: str, data: Mapping[str, object]) -> bytes:
     return f"event: {event}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
