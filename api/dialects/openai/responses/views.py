@@ -27,6 +27,7 @@ from api.dialects.openai.responses.streaming import ResponseStream
 from api.errors import DarkroomError
 from api.jobs.api.streaming import StreamResponse
 from api.jobs.api.submission import Preference, Submission
+from api.jobs.api.views import refuse_fields
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.states import Status
@@ -125,6 +126,7 @@ class ResponseView(OneResponse):
 class CancelView(OneResponse):
     @openapi.cancels
     def post(self, request: Request, response_id: str) -> Response:
+        refuse_fields(request)
         row = self.find(response_id)
         row.job = cancel_job(job=row.job)
         return Response(render(row))
