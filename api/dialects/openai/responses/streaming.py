@@ -102,12 +102,12 @@ class ResponseStream(AnswerStream):
         item["status"] = status
         if item["type"] == "message":
             [part] = item["content"]
-            told = {"content_index": 0, "text": part["text"], "logprobs": part["logprobs"]}
-            yield from self.event("response.output_text.done", **self.place, **told)
+            content = {"content_index": 0, "text": part["text"], "logprobs": part["logprobs"]}
+            yield from self.event("response.output_text.done", **self.place, **content)
             yield from self.event("response.content_part.done", **self.place, content_index=0, part=part)
         else:
-            told = {"name": item["name"], "arguments": item["arguments"]}
-            yield from self.event("response.function_call_arguments.done", **self.place, **told)
+            content = {"name": item["name"], "arguments": item["arguments"]}
+            yield from self.event("response.function_call_arguments.done", **self.place, **content)
         yield from self.event("response.output_item.done", output_index=len(self.items) - 1, item=item)
 
     # ---------------------------------------------------------------- its end
