@@ -75,6 +75,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"input": None}, "input", "null"),
     ({"input": []}, "input", "at least one item"),
     ({"input": [5]}, "input[0]", "object"),
+    ({"input": [{"type": "item_reference", "id": "x"}] * 2001}, "input", "2000 is the limit"),
     ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role", "'tool'"),
     ({"input": [{"role": "user"}]}, "input[0].content", "text"),
     ({"input": user({"type": "input_txt", "text": "x"})}, "input[0].content[0].type", "'input_text'"),
@@ -274,6 +275,8 @@ def test_a_failed_response_says_why_and_is_told_by_its_stream(client: Client, as
     events = hear(stream, token(0, "ab"), JobEvent(type="error", data=error))
     assert [event["type"] for event in events][-2:] == ["response.output_item.done", "response.failed"]
     assert events[-1]["response"]["output"][0]["status"] == "incomplete"
+    late = [json.loads(line.decode().split("data: ")[1]) for line in ResponseStream(StoredResponse.objects.get()).finish()]
+    assert late[-1]["type"] == "response.failed"  # its events are gone
 
 
 def token(offset: int, text: str) -> JobEvent:

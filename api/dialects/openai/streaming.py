@@ -104,8 +104,8 @@ class AnswerStream(JobStream):
     def finish(self) -> Lines:
         """What the result has beyond what was said. Also where the job's events, which go before it does, are gone."""
         job = Job.objects.filter(pk=self.job_id).first()
-        if job is None or not job.result:  # deleted meanwhile
-            yield from self.break_off(INTERRUPTED)
+        if job is None or not job.result:
+            yield from self.finish_without_result(job)
             return
         for index, choice in enumerate(job.result["choices"]):
             said = self.said.get(index, "")
@@ -122,6 +122,13 @@ class AnswerStream(JobStream):
             yield from self.close_choice(index, choice)
         yield from self.close(job)
         self.ended = True
+
+    def finish_without_result(self, job: Job | None) -> Lines:
+        """None: it was deleted meanwhile."""
+        if job is not None and job.error:
+            yield from self.fail(job.error)
+        else:
+            yield from self.break_off(CANCELLED if job and job.status == Status.CANCELLED else INTERRUPTED)
 
 
 class ChunkStream(AnswerStream):

@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.chat.messages import refuse_unknown
 from api.chat.neutral_fields import is_empty
-from api.chat.spec import PartParams, TurnParams, answered_call, calls_of
+from api.chat.spec import MOST_MESSAGES, PartParams, TurnParams, answered_call, calls_of
 from api.files.inputs import HERE
 from api.json_types import JsonObject
 from api.strict import nearest
@@ -21,6 +21,8 @@ IDLE = ("id", "status", "phase", "caller", "namespace", "created_by", "async")
 """Fields of items that are accepted and ignored."""
 IDLE_OF_PARTS = ("annotations", "logprobs", "prompt_cache_breakpoint")
 DETAILS = {"original": "high"}
+MOST_ITEMS = 2 * MOST_MESSAGES
+"""Calls of one turn are one message."""
 HOSTED = (
     "file_search_call", "computer_call", "computer_call_output", "web_search_call", "image_generation_call", "code_interpreter_call",
     "local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output",
@@ -59,6 +61,8 @@ def read_input(value: object, find_item: FindItem) -> ReadInput:
         return ReadInput([{"role": "user", "content": value}], [Place(0)], is_text=True)
     if not isinstance(value, list) or not value:
         raise ValidationError({INPUT: ["Must be a text, or a list of at least one item."]})
+    if len(value) > MOST_ITEMS:
+        raise ValidationError({INPUT: [f"There are {len(value)} items; {MOST_ITEMS} is the limit."]}, code="too_many")
     found = ReadInput()
     for place, item in enumerate(value):
         try:
