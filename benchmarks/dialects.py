@@ -1,4 +1,4 @@
-"""What each dialect adds to the same request at our own address, with kinds of job that make a flat picture and find one box.
+"""What each dialect adds to the same request at our own address, with kinds of job that make a flat picture, find one box and say one word.
 
     python -m benchmarks.dialects [--pairs 100] [--size 512] [--only PART] [--database postgresql://…] [--folder /dev/shm]
 
@@ -22,6 +22,8 @@ from benchmarks.harness import WorkerProcess, make_server, parser, prepare, prin
 from benchmarks.server import serving
 
 BASE64 = {"include": "base64"}
+FUNCTION: dict[str, Any] = {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}
+TOOL, NESTED_TOOL = {"type": "function", **FUNCTION}, {"type": "function", "function": FUNCTION}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ def encode_mask(size: int) -> bytes:
     written = io.BytesIO()
     mask.save(written, "PNG")
     return written.getvalue()
+
+
+def said(text: str, role: str = "user") -> list[dict[str, str]]:
+    return [{"role": role, "content": text}]
+
+
+def dialogue() -> list[dict[str, str]]:
+    return [turn for number in range(20) for turn in said(f"Is {number} even?") + said("I see.", "assistant")]
 
 
 def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
@@ -124,6 +134,19 @@ def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
             Call("/api/detect/", files=upload),
         ),
         "POST /score (layout server)": (Call("/score", {"image": url}), Call("/api/score/", {"image": url})),
+        "POST /v1/responses, beside a chat completion": (
+            Call("/v1/responses", {"model": "starter-vlm", "input": "What is it?", "seed": seed}),
+            Call("/v1/chat/completions", {"model": "starter-vlm", "messages": said("What is it?"), "seed": seed}),
+        ),
+        "POST /v1/responses of 41 messages and a tool": (
+            Call(
+                "/v1/responses", {"model": "starter-vlm", "input": [*dialogue(), *said("So?")], "tools": [TOOL], "seed": seed}
+            ),
+            Call(
+                "/v1/chat/completions",
+                {"model": "starter-vlm", "messages": [*dialogue(), *said("So?")], "tools": [NESTED_TOOL], "seed": seed},
+            ),
+        ),
         "POST /v1/detection (LocalAI)": (Call("/v1/detection", {"image": url}), Call("/api/detect/", {"image": url})),
     }
 

@@ -194,10 +194,12 @@ def link_results(turns: list[TurnParams], *, known: int = 0) -> list[TurnParams]
     names: dict[str, str] = {}
     linked: list[TurnParams] = []
     for place, turn in enumerate(turns, -known):
-        for call in calls_of(turn):
+        for number, call in enumerate(calls_of(turn)):
             if call["id"] in names:
                 detail = f"There are two calls with the id {call['id']!r}."
-                raise ValidationError({"messages": {str(place): {"tool_calls": detail}}}, code="call_twice")
+                raise ValidationError(
+                    {"messages": {str(place): {"tool_calls": {str(number): {"id": detail}}}}}, code="call_twice"
+                )
             names[call["id"]] = call["name"]
         if answered := answered_call(turn):
             if answered["id"] not in names:

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -19,7 +20,17 @@ from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields, drop_of
 from api.chat.openapi import LOGIT_BIAS, STOP
 from api.chat.server_tools.offer import InSight, definitions
 from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
-from api.chat.spec import LARGEST_BIAS, LONGEST_STOP, MOST_BIASES, MOST_STOPS, ChatSpec, TurnParams, images_of
+from api.chat.spec import (
+    AUTO,
+    DISABLED,
+    LARGEST_BIAS,
+    LONGEST_STOP,
+    MOST_BIASES,
+    MOST_STOPS,
+    ChatSpec,
+    TurnParams,
+    images_of,
+)
 from api.chat.tool_fields import (
     TOOL_FIELDS,
     ToolChoiceField,
@@ -32,6 +43,7 @@ from api.chat.tool_fields import (
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
+from api.jobs.models import Job
 from api.spec_serializers import build_field
 from api.specs import field_of
 from api.strict import MOST_NAMED, StrictSerializer
@@ -190,7 +202,11 @@ class ChatSerializer(JobRequest):
         if data.get("top_logprobs") and not data.get("logprobs"):
             raise ValidationError({"top_logprobs": ["Needs logprobs: true."]})
         check_stream_options(data)
+        if data.get("truncation") == DISABLED:
+            del data["truncation"]
         self.selection = select(data.get("model"), data.get("backend", "auto"))
+        if data.get("truncation") == AUTO and self.selection.backend == "remote":
+            raise ValidationError({"truncation": ["A model on another server can't be asked to leave out messages."]})
         check_server_use(data)
         self.tool_use = check_tools(data, definitions(data.get("server_tools", ()), InSight()))
         if not (data.get("tools") or data.get("server_tools")):
@@ -243,13 +259,7 @@ class ChatSerializer(JobRequest):
                 "conversation": str(data.get("conversation", "")),
                 "replace_from": data.get("replace_from"),
             },
-            link=link_messages(
-                spec,
-                new=len(data["messages"]),
-                conversation=self.named,
-                length=self.length,
-                replace_from=data.get("replace_from"),
-            ),
+            link=self.link(spec),
             warnings=(
                 *self.unseen_pictures(),
                 *(
@@ -264,6 +274,16 @@ class ChatSerializer(JobRequest):
         if self.selection.accepts_images or not images_of(self.turns):
             return []
         return [f"'{self.selection.model}' reads text only; pictures of tools' results are not shown to it."]
+
+    def link(self, spec: ChatSpec) -> Callable[[Job], None]:
+        """What ties the job to its conversation."""
+        return link_messages(
+            spec,
+            new=len(self.validated_data["messages"]),
+            conversation=self.named,
+            length=self.length,
+            replace_from=self.validated_data.get("replace_from"),
+        )
 
     def fingerprint(self) -> list[Any]:
         """What was sent. The same pictures are the same request, under whatever id they are kept."""

@@ -98,12 +98,18 @@ def link_messages(
             ours = ours or begin_conversation(job, turns, spec.metadata)
         first = next_position(ours) if replace_from is None else replace_from
         active_messages(ours).filter(position__gte=first).update(active=False)
-        parent = active_messages(ours).filter(choice=0).last()
-        for place, turn in enumerate(fresh):
-            parent = add_message(ours, job, turn, position=first + place, parent=parent)
-        Conversation.objects.filter(pk=ours.pk).update(digest="", model_id=job.model_id, updated_at=Now())
+        add_question(ours, job, fresh, first, active_messages(ours).filter(choice=0).last())
 
     return link
+
+
+def add_question(
+    conversation: Conversation, job: Job, turns: Sequence[TurnParams], position: int, parent: Message | None
+) -> None:
+    """The messages of a job that is not answered yet, the first of them at `position`, behind `parent`."""
+    for place, turn in enumerate(turns, position):
+        parent = add_message(conversation, job, turn, position=place, parent=parent)
+    Conversation.objects.filter(pk=conversation.pk).update(digest="", model_id=job.model_id, updated_at=Now())
 
 
 def lock_conversation(conversation: Conversation, length: int) -> Conversation:

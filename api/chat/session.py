@@ -17,7 +17,8 @@ from api.chat.completions.spec import CompletionSpec
 from api.chat.requests import chat_request_of
 from api.chat.server_tools.calling import run_calls, tell_results
 from api.chat.server_tools.dialogue import Dialogue
-from api.chat.spec import ChatSpec, WritingSpec
+from api.chat.spec import AUTO, ChatSpec, WritingSpec
+from api.chat.truncation import admit_what_fits
 from api.errors import DarkroomError, DeviceFault
 from api.jobs.disk import unexpected_error
 from api.jobs.errors import CONNECTION_ERRORS, JobCancelled, LeaseLost
@@ -152,7 +153,18 @@ class ChatSession(Session):
         callbacks.begin()
         if dialogue.tokens_left is not None and dialogue.tokens_left < 1:
             return callbacks.on_end(ChatResult([Completion(finish_reason="length")]))
-        self.backend.admit(chat_request_of(spec, run.owner_key, dialogue), callbacks, callbacks.on_loading)
+        self.admit_turn(run, chat_request_of(spec, run.owner_key, dialogue), callbacks, may_cut=spec.truncation == AUTO)
+
+    def admit_turn(self, run: Run, request: ChatRequest, callbacks: JobCallbacks, *, may_cut: bool) -> None:
+        def admit(shortened: ChatRequest) -> None:
+            self.backend.admit(shortened, callbacks, callbacks.on_loading)
+
+        if not may_cut:
+            admit(request)
+        elif left_out := admit_what_fits(request, admit):
+            run.warn(
+                f"The oldest {left_out} of {len(request.turns)} messages were left out: together they are too long for the model."
+            )
 
     def go_on(self, called: ToolsCalled) -> list[Outcome]:
         """The job waits for what its tools do; where there is nothing to do (no call was good), its next turn can be written."""

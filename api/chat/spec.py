@@ -13,6 +13,7 @@ LARGEST_SEED = 2**63 - 1
 """OpenAI's: clients draw 64 bits."""
 LARGEST_COUNT = 1_000_000
 BACKENDS = ("auto", "pytorch", "onnx", "remote")
+AUTO, DISABLED = "auto", "disabled"
 MOST_MESSAGES = 1_000
 MOST_STOPS, LONGEST_STOP = 4, 200
 MOST_TOOLS = 128
@@ -133,6 +134,14 @@ class ChatSpec(WritingSpec):
         minimum=1,
         maximum=MOST_TOOL_TURNS,
         help="So often the model may call the server's tools before it must answer; 4 where it isn't said.",
+    )
+    truncation: str | None = param(
+        default=None,
+        shared=False,
+        omitted=True,
+        choices=(AUTO, DISABLED),
+        help="auto: the oldest messages are left out, with a warning, until the rest fits the model; disabled: a chat that is too long "
+        "is an error.",
     )
     metadata: Mapping[str, str] = param(decided=True, shared=False, max_items=16, max_name_length=64, max_length=512)
 

@@ -32,3 +32,17 @@ class A1111Task(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class StoredResponse(models.Model):
+    """What a request to /v1/responses asked besides its chat, which its job holds: for the answers that repeat it."""
+
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, primary_key=True, related_name="response")
+    stored = models.BooleanField(help_text="Whether its client may read it again, and go on from it.")
+    asked = models.JSONField(help_text="The request's fields, without its input.")
+
+    class Meta:
+        verbose_name = "response"
+
+    def __str__(self) -> str:
+        return f"resp_{self.job_id.hex}"

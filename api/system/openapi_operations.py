@@ -243,6 +243,11 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
                 "How likely a text is": {"prompt": "A red circle is", "max_tokens": 0, "echo": True, "logprobs": 1},
             },
         ),
+        Operation("POST", "/v1/responses", "Ask a chat model, by OpenAI's Responses"),
+        Operation("GET", "/v1/responses/{response_id}", "Show a response, or its events"),
+        Operation("DELETE", "/v1/responses/{response_id}", "Delete a response"),
+        Operation("POST", "/v1/responses/{response_id}/cancel", "Cancel a response"),
+        Operation("GET", "/v1/responses/{response_id}/input_items", "List what a response was told"),
         Operation("GET", "/v1/models", "List models that chat, make pictures or embed"),
         Operation("GET", "/v1/models/{model_id}", "Show a model that chats, makes pictures or embeds"),
         Operation(

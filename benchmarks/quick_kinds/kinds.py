@@ -1,15 +1,17 @@
-"""Flat pictures, and one box in each: written, recorded and answered as real ones are."""
+"""Flat pictures, one box in each, and one word of a chat: written, recorded and answered as real ones are."""
 
 from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
+from api.chat.handler import ChatKind
+from api.chat.spec import ChatSpec
 from api.images.handler import Img2Img, Txt2Img
 from api.images.output_sinks import GeneratedPicture, SelectedPictures
 from api.images.pictures import Run, file_notes, save
 from api.images.spec import Txt2ImgSpec
 from api.jobs.kinds import Session
-from api.jobs.running import Finished, Outcome
+from api.jobs.running import Finished, Outcome, RunningJob
 from api.runtime.input_pictures import open_input
 from api.vision.boxes import Box
 from api.vision.detection import Found
@@ -47,3 +49,17 @@ class QuickDetect(Detect):
             picture = open_input(run.spec.image)
             found = [Found("boat", 1, 0.9, Box(1.5, 2.5, 30.5, 31.5))]
             yield Finished(run, Detected(picture.width, picture.height, found, None))
+
+
+class QuickChat(ChatKind):
+    def without_models(self) -> bool:
+        return True
+
+    def open_session(self, spec: ChatSpec) -> Session | None:
+        return None
+
+    def run(self, batch: Sequence[RunningJob[ChatSpec]]) -> Iterator[Outcome]:
+        choice = {"text": "Yes.", "finish_reason": "stop", "completion_tokens": 1, "logprobs": None}
+        numbers = {"prompt_tokens": 9, "cached_tokens": 0, "first_token_seconds": 0.0, "seconds": 0.0}
+        for run in batch:
+            yield Finished(run, {"backend": "pytorch", "model": run.spec.model, "choices": [choice], **numbers})

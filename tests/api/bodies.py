@@ -85,6 +85,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/v1/completions": lambda: {"prompt": "A lake is", "model": VLM},
     "/v1/embeddings": lambda: {"input": ["a lake", f"data:image/png;base64,{text(png())}"]},
     **dict.fromkeys(CHATS, chat),
+    "/v1/responses": lambda: {"model": VLM, "input": "What is it?"},
     "/hf/text-to-image": lambda: {"inputs": "a lake"},
     "/hf/image-to-image": lambda: {"inputs": text(png()), "parameters": {"prompt": "a lake"}},
     "/hf/image-to-text": lambda: {"inputs": text(png()), "parameters": {"model": VLM}},

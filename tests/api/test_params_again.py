@@ -97,6 +97,7 @@ def full_chat() -> dict[str, Any]:
         "top_logprobs": 2,
         "response_format": schema,
         "metadata": {"a": "b"},
+        "truncation": "auto",
         "backend": "pytorch",
     }
 
@@ -105,8 +106,8 @@ NO_JOBS = (
     "/api/ratings/", "/api/comparisons/", "/api/images/", "/api/images/{id}/", "/api/prompt/", "/api/png-info/",
     "/api/grids/estimate/", *HUGGING_FACE,  # whose jobs' params are for our own addresses
 )  # fmt: skip
-OTHER_WORDS = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/detection")
-"""Their jobs' params are in our words: a request for /api/txt2img/, /api/img2img/, /api/detect/."""
+OTHER_WORDS = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/detection", "/v1/responses")
+"""Their jobs' params are in our words: a request for /api/txt2img/, /api/img2img/, /api/detect/, or a chat completion."""
 LEFT_OUT = (*NO_JOBS, *OTHER_WORDS)
 CASES = [(path, body) for path, body in BODIES.items() if path not in LEFT_OUT and not path.startswith("/api/presets/")]
 

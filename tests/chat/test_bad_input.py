@@ -101,7 +101,7 @@ def calling(identifier: str) -> dict[str, Any]:
         ({"tools": [tool("f")], "tool_choice": "always"}, "tool_choice", "required"),
         ({"messages": [*ask("hi"), {"role": "tool", "tool_call_id": "c", "content": "x"}]}, "messages[1].tool_call_id", "'c'"),
         ({"messages": [*ask("hi"), {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id", "names the call"),
-        ({"messages": [*ask("hi"), calling("c"), calling("c")]}, "messages[2].tool_calls", "two calls"),
+        ({"messages": [*ask("hi"), calling("c"), calling("c")]}, "messages[2].tool_calls[0].id", "two calls"),
         ({"ignore_eos": True}, "ignore_eos", "can't be used"),
         ({"min_p": 2}, "min_p", "1"),
         ({"repetition_penalty": 0}, "repetition_penalty", "1e-07"),

@@ -24,6 +24,7 @@ def all_dialects() -> list[tuple[str, type[Dialect]]]:
 
 def test_other_servers_are_spoken_outside_of_api_and_our_own_inside() -> None:
     assert {address for address, view in all_dialects() if not issubclass(view, SubmitView)} == {
+        "/v1/responses",
         "/v1/chat/completions", "/chat-server/v1/chat/completions", "/chat-server/v1/chat/completions/torch", "/generate", "/score",
         "/hf/text-to-image", "/hf/image-to-image", "/hf/image-to-text", "/hf/visual-question-answering", "/hf/object-detection",
         "/hf/zero-shot-image-classification", "/hf/models/<path:model_id>",
@@ -43,4 +44,5 @@ def test_a_view_and_its_address_say_no_in_the_same_form(address: str, view: type
 
 def test_only_what_chat_models_write_is_cancelled_when_their_client_leaves() -> None:
     cancelling = {address for address, view in all_dialects() if view.cancels_when_client_leaves}
-    assert cancelling == {address for address, _ in all_dialects() if "chat" in address or address == "/v1/completions"}
+    cancels = ("chat", "responses", "/v1/completions")
+    assert cancelling == {address for address, _ in all_dialects() if any(name in address for name in cancels)}

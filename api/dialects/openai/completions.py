@@ -1,6 +1,5 @@
 """OpenAI's older completions: a prompt without messages is written on. A client that leaves takes its job with it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
@@ -12,7 +11,7 @@ from api.chat.completions.serializers import CompletionSerializer
 from api.dialects.openai import openapi
 from api.dialects.openai.base import OpenAIDialect
 from api.dialects.openai.errors import render_error
-from api.dialects.openai.streaming import ChunkStream
+from api.dialects.openai.streaming import ChunkStream, Lines
 from api.jobs.api.serializers import JobSerializer
 from api.jobs.api.submission import Submission
 from api.jobs.models import Job
@@ -101,9 +100,8 @@ class CompletionStream(ChunkStream):
         super().__init__(job, conversation, include_usage=include_usage)
         self.head = head(job)
 
-    def open_choice(self, index: int, content: str | None) -> Iterator[bytes]:
+    def open_choice(self, index: int, *, calls: bool) -> Lines:
         """A completion has no role to tell."""
-        self.said.setdefault(index, "")
         yield from ()
 
     def delta(  # type: ignore[override]

@@ -3,6 +3,7 @@
 An answer that a worker begins anew is compared with what was said already, and gone on with where that ends.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,26 +17,55 @@ from api.json_types import JsonObject
 
 INTERRUPTED = envelope(500, "interrupted", "The answer broke off; what has come is its beginning.")
 CANCELLED = envelope(409, "cancelled", "The answer was cancelled.")
+Lines = Iterator[bytes]
 
 
-class ChunkStream(JobStream):
-    """Turns events into chunks, and knows what was said."""
+class AnswerStream(JobStream):
+    """Knows what was said of each choice, and asks a subclass to write what is new."""
 
-    def __init__(self, job: Job, conversation: str | None, *, include_usage: bool, request: object = None) -> None:
-        """`request`: for whose host addresses are made absolute."""
-        super().__init__(job.pk)
-        self.request = request
-        self.include_usage = include_usage
-        self.head = replies.head(job, "chat.completion.chunk", conversation)
+    def __init__(self, job: Job, after: int = 0) -> None:
+        super().__init__(job.pk, after)
         self.said: dict[int, str] = {}
         self.called: dict[tuple[int, int], str] = {}
         """Arguments, by choice and number."""
         self.shown: dict[int, set[str]] = {}
         """What was told of the server's own calls, by number."""
 
-    delta = staticmethod(replies.delta)
+    @abstractmethod
+    def open_choice(self, index: int, *, calls: bool) -> Lines:
+        """Choice `index` begins: with text, or with calls."""
 
-    def encode(self, event: JobEvent) -> Iterator[bytes]:
+    @abstractmethod
+    def write_text(self, index: int, text: str, logprobs: Any) -> Lines: ...
+
+    @abstractmethod
+    def open_call(self, index: int, number: int, call: Mapping[str, Any]) -> Lines:
+        """`call` has id and name."""
+
+    @abstractmethod
+    def write_arguments(self, index: int, number: int, text: str) -> Lines: ...
+
+    def write_server_call(self, number: int, fields: Mapping[str, Any]) -> Lines:
+        """`fields`: what is new of a call that the server ran itself. Nothing, where the form has no event for it."""
+        yield from ()
+
+    @abstractmethod
+    def close_choice(self, index: int, choice: Mapping[str, Any]) -> Lines:
+        """`choice`: of the job's result."""
+
+    @abstractmethod
+    def close(self, job: Job) -> Lines:
+        """All of a job that succeeded was written."""
+
+    @abstractmethod
+    def fail(self, error: dict[str, Any]) -> Lines:
+        """`error`: of the job."""
+
+    @abstractmethod
+    def break_off(self, error: dict[str, Any]) -> Lines:
+        """`error`: in OpenAI's envelope. Nothing follows."""
+
+    def encode(self, event: JobEvent) -> Lines:
         if event.type == "token":
             data = event.data
             yield from self.go_on(data["index"], data["offset"], data["text"], data.get("logprobs"))
@@ -44,65 +74,57 @@ class ChunkStream(JobStream):
         elif event.type == "server_tool":
             yield from self.show_call(event.data)
         elif event.type == "error":
-            error = event.data
-            yield from self.break_off(envelope(error["status"], error["code"], error["detail"]))
+            yield from self.fail(event.data)
         elif event.type == "result":
             yield from self.finish()
         elif event.type == "status" and event.data["status"] == Status.CANCELLED:
             yield from self.break_off(CANCELLED)
 
-    def chunk(self, *choices: JsonObject, usage: Any = None) -> bytes:
-        extra = {"usage": usage} if self.include_usage else {}
-        return replies.sse({**self.head, "choices": list(choices), **extra})
-
-    def go_on(self, index: int, offset: int, text: str, logprobs: object) -> Iterator[bytes]:
+    def go_on(self, index: int, offset: int, text: str, logprobs: object) -> Lines:
         """What is new of a piece that begins at `offset`. Behind a gap (an event that was lost) nothing is said until the end."""
-        yield from self.open_choice(index, "")
+        yield from self.begin_choice(index, calls=False)
         said = self.said[index]
         if said[offset : offset + len(text)] != text[: max(0, len(said) - offset)]:
             yield from self.break_off(INTERRUPTED)
         elif offset <= len(said) <= offset + len(text) and (len(said) < offset + len(text) or not text):
             new = text[len(said) - offset :]
             self.said[index] = said + new
-            yield self.chunk(self.delta(index, {"content": new}, logprobs=logprobs))
+            yield from self.write_text(index, new, logprobs)
 
-    def open_choice(self, index: int, content: str | None) -> Iterator[bytes]:
+    def begin_choice(self, index: int, *, calls: bool) -> Lines:
         if index not in self.said:
             self.said[index] = ""
-            yield self.chunk(self.delta(index, {"role": "assistant", "content": content, "refusal": None}))
+            yield from self.open_choice(index, calls=calls)
 
-    def go_on_calling(self, index: int, number: int, offset: int, call: Mapping[str, Any]) -> Iterator[bytes]:
+    def go_on_calling(self, index: int, number: int, offset: int, call: Mapping[str, Any]) -> Lines:
         """What is new of a call's arguments, of which those in `call` begin at `offset`."""
-        yield from self.open_choice(index, None)
+        yield from self.begin_choice(index, calls=True)
         if (index, number) not in self.called:
             self.called[index, number] = ""
-            head = {"index": number, "id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": ""}}
-            yield self.chunk(self.delta(index, {"tool_calls": [head]}))
+            yield from self.open_call(index, number, call)
         said, text = self.called[index, number], call["arguments"]
         if said[offset : offset + len(text)] != text[: max(0, len(said) - offset)]:
             yield from self.break_off(INTERRUPTED)
         elif offset <= len(said) < offset + len(text):
             more = text[len(said) - offset :]
             self.called[index, number] = said + more
-            yield self.chunk(self.delta(index, {"tool_calls": [{"index": number, "function": {"arguments": more}}]}))
+            yield from self.write_arguments(index, number, more)
 
-    def show_call(self, call: Mapping[str, Any]) -> Iterator[bytes]:
+    def show_call(self, call: Mapping[str, Any]) -> Lines:
         """What is new of a call of the server's own. Each field is told once: SDKs put the texts of one field together."""
-        yield from self.open_choice(0, None)
         known = self.shown.setdefault(call["index"], set())
         new = {name: value for name, value in call.items() if name not in known}
         known.update(new)
         if new:
-            shown = {"index": call["index"], **absolute_urls(new, self.request)}
-            yield self.chunk(replies.delta(0, {"server_tool_calls": [shown]}))
+            yield from self.write_server_call(call["index"], new)
 
-    def finish(self) -> Iterator[bytes]:
+    def finish(self) -> Lines:
         """What the result has beyond what was said. Also where the job's events, which go before it does, are gone."""
-        result = Job.objects.filter(pk=self.job_id).values_list("result", flat=True).first()
-        if not result:  # deleted meanwhile
-            yield from self.break_off(INTERRUPTED)
+        job = Job.objects.filter(pk=self.job_id).first()
+        if job is None or not job.result:
+            yield from self.finish_without_result(job)
             return
-        for index, choice in enumerate(result["choices"]):
+        for index, choice in enumerate(job.result["choices"]):
             said = self.said.get(index, "")
             if not choice["text"].startswith(said):
                 yield from self.break_off(INTERRUPTED)
@@ -114,12 +136,64 @@ class ChunkStream(JobStream):
                 yield from self.go_on(index, len(said), choice["text"][len(said) :], None)
             for number, call in enumerate(calls):
                 yield from self.go_on_calling(index, number, 0, call)
-            yield self.chunk(self.delta(index, {}, finish_reason=choice["finish_reason"]))
-        if self.include_usage:
-            yield self.chunk(usage=result["usage"])
-        yield replies.DONE
+            if self.ended:  # the calls differ from those that were told
+                return
+            yield from self.close_choice(index, choice)
+        yield from self.close(job)
         self.ended = True
 
-    def break_off(self, error: JsonObject) -> Iterator[bytes]:
+    def finish_without_result(self, job: Job | None) -> Lines:
+        """None: it was deleted meanwhile."""
+        if job is not None and job.error:
+            yield from self.fail(job.error)
+        else:
+            yield from self.break_off(CANCELLED if job and job.status == Status.CANCELLED else INTERRUPTED)
+
+
+class ChunkStream(AnswerStream):
+    """As chunks of a chat completion."""
+
+    def __init__(self, job: Job, conversation: str | None, *, include_usage: bool, request: object = None) -> None:
+        """`request`: for whose host addresses are made absolute."""
+        super().__init__(job)
+        self.include_usage, self.request = include_usage, request
+        self.head = replies.head(job, "chat.completion.chunk", conversation)
+
+    delta = staticmethod(replies.delta)
+
+    def chunk(self, *choices: JsonObject, usage: Any = None) -> bytes:
+        extra = {"usage": usage} if self.include_usage else {}
+        return replies.sse({**self.head, "choices": list(choices), **extra})
+
+    def open_choice(self, index: int, *, calls: bool) -> Lines:
+        content = None if calls else ""
+        yield self.chunk(self.delta(index, {"role": "assistant", "content": content, "refusal": None}))
+
+    def write_text(self, index: int, text: str, logprobs: Any) -> Lines:
+        yield self.chunk(self.delta(index, {"content": text}, logprobs=logprobs))
+
+    def open_call(self, index: int, number: int, call: Mapping[str, Any]) -> Lines:
+        head = {"index": number, "id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": ""}}
+        yield self.chunk(self.delta(index, {"tool_calls": [head]}))
+
+    def write_arguments(self, index: int, number: int, text: str) -> Lines:
+        yield self.chunk(self.delta(index, {"tool_calls": [{"index": number, "function": {"arguments": text}}]}))
+
+    def write_server_call(self, number: int, fields: Mapping[str, Any]) -> Lines:
+        yield from self.begin_choice(0, calls=True)
+        yield self.chunk(self.delta(0, {"server_tool_calls": [{"index": number, **absolute_urls(fields, self.request)}]}))
+
+    def close_choice(self, index: int, choice: Mapping[str, Any]) -> Lines:
+        yield self.chunk(self.delta(index, {}, finish_reason=choice["finish_reason"]))
+
+    def close(self, job: Job) -> Lines:
+        if self.include_usage:
+            yield self.chunk(usage=(job.result or {})["usage"])
+        yield replies.DONE
+
+    def fail(self, error: dict[str, Any]) -> Lines:
+        yield from self.break_off(envelope(error["status"], error["code"], error["detail"]))
+
+    def break_off(self, error: dict[str, Any]) -> Lines:
         self.ended = True
         yield replies.sse(error)

@@ -60,6 +60,8 @@ class Dialect(APIView, ABC):
     """Seconds that a client waits which says nothing of it. None: SYNC_WAIT_SECONDS."""
     cancels_when_client_leaves: ClassVar[bool] = False
     """Unless it sent `Prefer: respond-async` or an Idempotency-Key."""
+    goes_on_alone = False
+    """Whether this request's body says that its job goes on without its client. Set by `parse`."""
     preference: Preference
     webhook: Webhook | None = None
     """What the body's `webhook` says: set by `validated`, of the client's own body or of what it was translated into."""
@@ -114,7 +116,7 @@ class Dialect(APIView, ABC):
         self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
         key = read_idempotency_key(request)
         job = self.submit(self.parse(request), key)
-        return Accepted(self, job, may_cancel=self.cancels_when_client_leaves and key is None)
+        return Accepted(self, job, may_cancel=self.cancels_when_client_leaves and key is None and not self.goes_on_alone)
 
     def submit(self, submission: Submission, idempotency_key: str | None) -> Job:
         """With the webhook of what was validated last."""
