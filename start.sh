@@ -19,7 +19,7 @@ find_python() {
 install() { # install REQUIREMENTS_FILE: does nothing where that very file is installed already
     [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
     local mark stamp=".venv/.installed-$1"
-    mark="$(cat requirements.txt "$1" | cksum)"
+    mark="$(cat requirements.txt requirements-s3.txt "$1" | cksum)"
     [ "$(cat "$stamp" 2>/dev/null)" = "$mark" ] && return
     echo "Installing what $1 names (the first time takes some minutes) …"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$1"
@@ -34,6 +34,7 @@ run_tests() {
 
 start_server() {
     install requirements.txt
+    for extra in $(.venv/bin/python -m config.extras); do install "$extra"; done
     .venv/bin/python manage.py prepare
     exec .venv/bin/gunicorn --config config/gunicorn.py config.asgi:application
 }

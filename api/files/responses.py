@@ -96,7 +96,7 @@ def stream(request: HttpRequest, file: File, head: HttpResponse) -> HttpResponse
     response["Content-Length"] = str(end - begin)
     if part:
         response["Content-Range"] = f"bytes {begin}-{end - 1}/{file.size}"
-    response._resource_closers.append(file.close)  # as FileResponse does: also where nobody reads
+    response._resource_closers.append(file.close)  # type: ignore[attr-defined]  # as FileResponse does: also where nobody reads
     return response
 
 

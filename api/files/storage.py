@@ -212,6 +212,23 @@ def signed_url(name: str, content_type: str, disposition: str) -> str:
         return str(sign(name, content_type, disposition)) if is_there else ""
 
 
+def try_out() -> None:
+    """Writes, reads, lists and removes a file, under a name that the sweep knows as an orphan's. Raises OSError."""
+    name = write_file(f"{UPLOAD}/{datetime.now(UTC):%Y/%m/%d}", b"a trial", THUMBNAIL.suffixes[0])
+    try:
+        read_bytes(name)
+        with storage_errors():
+            default_storage.listdir(UPLOAD)
+    finally:
+        remove_file(name)
+
+
+def describe_storage() -> str:
+    """For people."""
+    elsewhere = str(getattr(default_storage, "place", "a storage elsewhere"))
+    return str(media_folder() or elsewhere)
+
+
 def describe_place(name: str) -> str:
     """Where a person finds the file: its path, or its name in a storage without paths."""
     folder = media_folder()

@@ -75,7 +75,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, data: bytes, headers: dict[str, str], cut: bool = False) -> None:
         self.send_response(status)
-        kept = {name: value for name, value in headers.items() if name.lower() not in ("connection", "transfer-encoding", "date")}
+        kept = {
+            name: value for name, value in headers.items() if name.lower() not in ("connection", "transfer-encoding", "date")
+        }
         for name, value in {"Content-Length": str(len(data)), **kept}.items():
             self.send_header(name, value)
         self.end_headers()
@@ -86,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(2)
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = forward
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = forward  # noqa: N815
 
 
 DENIALS = {"503": (503, "SlowDown"), "denied": (403, "AccessDenied"), "skewed": (403, "RequestTimeTooSkewed")}

@@ -18,6 +18,7 @@ from django.core.files import File
 from storages.backends.s3 import S3Storage
 
 from api.files.s3.failures import is_missing, one_line, translated
+from api.files.s3.options import find_faults
 from api.files.s3.reader import ObjectReader
 from api.outages import StorageRefused
 
@@ -74,11 +75,21 @@ class S3MediaStorage(S3Storage):
         try:
             return self._create_session().resource("s3", config=self.client_config, **options)
         except ValueError as error:
-            raise StorageRefused(f"MEDIA_STORAGE_OPTIONS: {one_line(error)}. Correct endpoint_url or region_name.") from error
+            raise StorageRefused(f"{one_line(error)}. Correct endpoint_url or region_name.") from error
 
     @property
     def client(self) -> Any:
         return self.connection.meta.client
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with the options; asks nobody."""
+        found = list(find_faults(self))
+        yield from found
+        if not found and self.access_key:  # without a key one is looked for, maybe over the network
+            try:
+                self.connect()
+            except StorageRefused as error:
+                yield str(error).rstrip(".")
 
     def key(self, name: str) -> str:
         return str(self._normalize_name(name))
@@ -96,7 +107,7 @@ class S3MediaStorage(S3Storage):
     def _save(self, name: str, content: Any) -> str:
         """The storage compares what arrived with the MD5 that goes with it. A body that can be rewound is sent again where it fails."""
         parameters = self._get_write_parameters(name, content)
-        body = content.file if isinstance(content, File) else content
+        body: Any = content.file if isinstance(content, File) else content
         body.seek(0)
         digest = base64.b64encode(hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False)).digest()).decode()
         body.seek(0)
@@ -148,6 +159,11 @@ class S3MediaStorage(S3Storage):
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    @translated
+    def listdir(self, name: str) -> tuple[list[str], list[str]]:
+        folders, files = super().listdir(name)
+        return folders, files
 
     @translated
     def list_page(self, **parameters: Any) -> dict[str, Any]:
