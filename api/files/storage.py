@@ -165,13 +165,13 @@ def remove_file(name: str) -> None:
                 place.delete(name)
 
 
-def find(look: Callable[[Storage], Found]) -> Found:
-    """What is seen in the first place that has the file. Raises FileNotFoundError."""
+def find(ask: Callable[[Storage], Found]) -> Found:
+    """What is found in the first place that has the file. Raises FileNotFoundError."""
     missing = FileNotFoundError()
     for place in places_to_look():
         try:
             with storage_errors():
-                return look(place)
+                return ask(place)
         except FileNotFoundError as error:
             missing = error
     raise missing

@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from api.files.s3.storage import S3MediaStorage
 
 BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}|arn:.+")
 LEAST = {"connect_timeout": 0.1, "read_timeout": 0.1, "attempts": 1, "page_size": 1, "querystring_expire": 1}
 
 
-def find_faults(storage: "S3MediaStorage") -> Iterator[str]:
+def find_faults(storage: Any) -> Iterator[str]:
+    """Of a storage whose attributes its options are, as django-storages has them."""
     if not BUCKET.fullmatch(str(storage.bucket_name or "")):
         yield f"bucket_name is {storage.bucket_name!r}, which is not the name of a bucket. Set it to one"
     if storage.endpoint_url and not is_address(storage.endpoint_url):

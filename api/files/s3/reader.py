@@ -2,14 +2,11 @@
 
 import io
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api.files.s3.failures import as_os_error
-
-if TYPE_CHECKING:
-    from api.files.s3.storage import S3MediaStorage
 
 log = logging.getLogger("darkroom.files")
 MOST_RESUMES = 3
@@ -22,10 +19,10 @@ class ObjectReader(io.RawIOBase):
     Raises FileNotFoundError as it is made. `If-Match` keeps two versions of an object from being joined.
     """
 
-    def __init__(self, storage: "S3MediaStorage", key: str) -> None:
+    def __init__(self, client: Any, bucket: str, key: str, place: str) -> None:
         super().__init__()
-        self.storage, self.key, self.position = storage, key, 0
-        answer = storage.get_object(key)
+        self.client, self.key, self.place, self.position = client, {"Bucket": bucket, "Key": key}, place, 0
+        answer = client.get_object(**self.key)
         self.body: Any = answer["Body"]
         self.size: int = answer["ContentLength"]
         self.etag: str = answer["ETag"]
@@ -67,15 +64,13 @@ class ObjectReader(io.RawIOBase):
             except (BotoCoreError, ClientError, OSError) as error:
                 reason = error
             self.drop()
-            log.warning("Reading %s broke off at byte %d (%d. time): %s", self.key, self.position, attempt + 1, reason)
+            log.warning("Reading %s broke off at byte %d (%d. time): %s", self.key["Key"], self.position, attempt + 1, reason)
             if isinstance(reason, ClientError):
                 break  # the client has tried that several times already
-        raise as_os_error(reason, self.storage.place) from reason
+        raise as_os_error(reason, self.place) from reason
 
     def ask_for_rest(self) -> Any:
-        return self.storage.client.get_object(
-            Bucket=self.storage.bucket_name, Key=self.key, Range=f"bytes={self.position}-", IfMatch=self.etag
-        )["Body"]
+        return self.client.get_object(**self.key, Range=f"bytes={self.position}-", IfMatch=self.etag)["Body"]
 
     def drop(self) -> None:
         if self.body is not None:

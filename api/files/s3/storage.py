@@ -98,7 +98,7 @@ class S3MediaStorage(S3Storage):
 
     @translated
     def _open(self, name: str, mode: str = "rb") -> File:
-        reader = ObjectReader(self, self.key(name))
+        reader = ObjectReader(self.client, self.bucket_name, self.key(name), self.place)
         file = File(io.BufferedReader(reader, CHUNK), name)
         file.size = reader.size  # type: ignore[misc]  # else it is looked for by a path
         return file
@@ -142,10 +142,6 @@ class S3MediaStorage(S3Storage):
                 self.client.list_objects_v2(Bucket=self.bucket_name, Prefix=self.key(name), MaxKeys=1)
             raise
         return found
-
-    def get_object(self, key: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self.client.get_object(Bucket=self.bucket_name, Key=key)
-        return answer
 
     # ---------------------------------------------------------------- what a folder has no need of
 

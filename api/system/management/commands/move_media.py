@@ -42,11 +42,11 @@ class Command(BaseCommand):
         self.stdout.write(done)
 
     def move(self, remove_source: bool) -> MoveReport:
-        report, told, total = MoveReport(), time.monotonic(), StoredFile.objects.count()
+        report, last, total = MoveReport(), time.monotonic(), StoredFile.objects.count()
         try:
             for report in move_all(remove_source=remove_source):
-                if time.monotonic() >= told + TELL_SECONDS:
-                    told = time.monotonic()
+                if time.monotonic() >= last + TELL_SECONDS:
+                    last = time.monotonic()
                     self.tell(report, total)
         except KeyboardInterrupt:
             self.tell(report, total)
