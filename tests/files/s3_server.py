@@ -24,7 +24,10 @@ class Proxy(ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(self, target: tuple[str, int]) -> None:
-        self.target, self.faults, self.seen = target, [], []  # type: ignore[var-annotated]
+        self.target = target
+        self.faults: list[tuple[str, str]] = []
+        self.seen: list[tuple[str, str, str]] = []
+        self.sent, self.folder = 0, ""
         super().__init__(("127.0.0.1", 0), Handler)
 
     def handle_error(self, *_: Any) -> None:
@@ -82,11 +85,17 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(data[: len(data) // 2] if cut else data)
+            self.send_slowly(data[: len(data) // 2] if cut else data)
         if cut:
             self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(2)
+
+    def send_slowly(self, data: bytes) -> None:
+        """So that `sent` is what has left, to within the buffers of a socket."""
+        for start in range(0, len(data), 65536):
+            self.wfile.write(data[start : start + 65536])
+            self.server.sent += len(data[start : start + 65536])
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = forward  # noqa: N815
 
