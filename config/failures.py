@@ -42,9 +42,9 @@ def missing_module(module: str) -> str | None:
 
 def requirements_file(module: str) -> str:
     """The file that lists the package of `module` itself; requirements.txt where none does, since packages bring others along."""
-    for file in ("requirements.txt", "requirements-s3.txt", "requirements-dev.txt"):
+    for file in ("requirements.txt", "requirements-dev.txt"):
         listed = re.findall(r"^[A-Za-z0-9_.-]+", (ROOT / file).read_text(), re.MULTILINE)
-        if any(re.fullmatch(rf"(django-)?{module}(-python)?", name.replace("_", "-"), re.IGNORECASE) for name in listed):
+        if any(re.fullmatch(rf"{module}(-python)?", name.replace("_", "-"), re.IGNORECASE) for name in listed):
             return file
     return "requirements.txt"
 

@@ -10,11 +10,12 @@ from django.core.files.storage import InvalidStorageError, Storage, storages
 
 from api.files import storage
 from api.outages import StorageRefused
-from config.failures import missing_module
+from config.failures import INSTALL
 from config.media import S3
 
 SETTINGS = {"default": "MEDIA_STORAGE", "before": "MEDIA_STORAGE_BEFORE"}
 HINT = "{0} is disk, s3 or the dotted name of a Django storage class, {0}_OPTIONS its arguments as JSON."
+INSTALL_S3 = f"This installs them, as ./start.sh does: {INSTALL} requirements-s3.txt"
 IDENTIFIER = "darkroom.E030"
 
 
@@ -44,16 +45,14 @@ def try_to_make(alias: str, setting: str) -> Storage | Error:
     try:
         return storages[alias]
     except (InvalidStorageError, ImproperlyConfigured, TypeError) as error:
-        missing = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else None
-        sentence = missing and backend_of(alias) == S3 and missing_module((missing.name or "").partition(".")[0])
-        if sentence:
-            return Error(f"{setting}: {sentence}", id=IDENTIFIER)
+        if is_not_installed(alias, error):
+            return Error(f"{setting} is s3, and its Python packages are not installed.", hint=INSTALL_S3, id=IDENTIFIER)
         return Error(f"{setting}: the storage of pictures can't be made: {error}", hint=HINT.format(setting), id=IDENTIFIER)
 
 
-def backend_of(alias: str) -> object:
+def is_not_installed(alias: str, error: Exception) -> bool:
     table: Any = settings.STORAGES[alias]
-    return table["BACKEND"]
+    return table["BACKEND"] == S3 and isinstance(error.__cause__, ModuleNotFoundError)
 
 
 def try_storage() -> str:

@@ -38,18 +38,6 @@ class S3MediaStorage(S3Storage):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._shared: Any = None
-        self.client_config = Config(
-            s3={"addressing_style": self.addressing_style},
-            signature_version=self.signature_version or "s3v4",
-            proxies=self.proxies,
-            connect_timeout=self.connect_timeout,
-            read_timeout=self.read_timeout,
-            retries={"mode": "standard", "total_max_attempts": self.attempts},
-            max_pool_connections=64,
-            # Compatible servers know Content-MD5, and not all of them AWS's newer checksums.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
 
     def get_default_settings(self) -> dict[str, Any]:
         defaults = {**super().get_default_settings(), "querystring_expire": 300}
@@ -73,9 +61,23 @@ class S3MediaStorage(S3Storage):
         """Sends nothing yet."""
         options = {name: getattr(self, name) for name in ("region_name", "use_ssl", "endpoint_url", "verify")}
         try:
-            return self._create_session().resource("s3", config=self.client_config, **options)
+            return self._create_session().resource("s3", config=self.make_config(), **options)
         except ValueError as error:
             raise StorageRefused(f"{one_line(error)}. Correct endpoint_url or region_name.") from error
+
+    def make_config(self) -> Config:
+        return Config(
+            s3={"addressing_style": self.addressing_style},
+            signature_version=self.signature_version or "s3v4",
+            proxies=self.proxies,
+            connect_timeout=self.connect_timeout,
+            read_timeout=self.read_timeout,
+            retries={"mode": "standard", "total_max_attempts": self.attempts},
+            max_pool_connections=64,
+            # Compatible servers know Content-MD5, and not all of them AWS's newer checksums.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
 
     @property
     def client(self) -> Any:
