@@ -134,6 +134,11 @@ def options_of(proxy: Proxy, **more: Any) -> dict[str, Any]:
     return {"bucket_name": BUCKET, "endpoint_url": url_of(proxy), **KEYS, **QUICK, **more}
 
 
+def straight_options_of(proxy: Proxy) -> dict[str, Any]:
+    """Past the proxy, with the limits that a server has."""
+    return {"bucket_name": BUCKET, "endpoint_url": f"http://{proxy.target[0]}:{proxy.target[1]}", **KEYS}
+
+
 def names_in(proxy: Proxy) -> list[str]:
     pages = client_of(proxy).get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
     return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
