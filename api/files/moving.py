@@ -143,7 +143,11 @@ class Mark:
 
     def __init__(self, remove_source: bool) -> None:
         self.path = settings.DATA_DIR / MARK
-        self.move = {"to": storage.describe_storage(), "remove_source": remove_source}
+        self.move = {
+            "from": storage.describe_storage("before"),
+            "to": storage.describe_storage(),
+            "remove_source": remove_source,
+        }
 
     def read(self) -> str:
         try:

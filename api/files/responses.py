@@ -61,7 +61,7 @@ def send(request: HttpRequest, stored: StoredFile, name: str, head: HttpResponse
         head["X-Accel-Redirect"] = f"{settings.MEDIA_ACCEL_PREFIX.rstrip('/')}/{name}"
         return head
     is_small = name == stored.thumbnail_name
-    if not is_small and may_be_redirected(request):
+    if not is_small and request.method == "GET" and may_be_redirected(request):
         url = storage.signed_url(name, head["Content-Type"], head["Content-Disposition"])
         if url:
             return HttpResponseRedirect(url, headers={"Cache-Control": "no-store"})
@@ -72,8 +72,12 @@ def send(request: HttpRequest, stored: StoredFile, name: str, head: HttpResponse
 
 
 def may_be_redirected(request: HttpRequest) -> bool:
-    """Not for the pages of this server: their content policy, and the canvases that they draw on, want everything from here."""
-    return settings.MEDIA_DELIVERY == "signed" and request.headers.get("Sec-Fetch-Site") != "same-origin"
+    """Not for the pages of this server: their content policy, and the canvases that they draw on, want everything from here.
+
+    Browsers say that they ask for such a page over HTTPS and at localhost; elsewhere the person who sees it is logged in.
+    """
+    is_page = request.headers.get("Sec-Fetch-Site") == "same-origin" or settings.SESSION_COOKIE_NAME in request.COOKIES
+    return settings.MEDIA_DELIVERY == "signed" and not is_page
 
 
 def open_cached(name: str) -> File:
@@ -103,8 +107,11 @@ def stream(request: HttpRequest, file: File, head: HttpResponse) -> HttpResponse
 async def read_async(file: File, begin: int, end: int) -> AsyncIterator[bytes]:
     """Django's own FileResponse would read the whole file into memory under ASGI."""
     chunks = read(file, begin, end)
-    while chunk := await asyncio.to_thread(next, chunks, b""):
-        yield chunk
+    try:
+        while chunk := await asyncio.to_thread(next, chunks, b""):
+            yield chunk
+    finally:
+        file.close()
 
 
 def read(file: File, begin: int, end: int) -> Iterator[bytes]:

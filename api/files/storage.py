@@ -223,10 +223,10 @@ def try_out() -> None:
         remove_file(name)
 
 
-def describe_storage() -> str:
+def describe_storage(alias: str = "default") -> str:
     """For people."""
-    elsewhere = str(getattr(default_storage, "place", "a storage elsewhere"))
-    return str(media_folder() or elsewhere)
+    place = storages[alias]
+    return str(getattr(place, "location" if isinstance(place, FileSystemStorage) else "place", "a storage elsewhere"))
 
 
 def describe_place(name: str) -> str:

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 BUCKET = "pictures"
 KEYS = {"access_key": "key", "secret_key": "secret", "region_name": "us-east-1"}
-QUICK = {"connect_timeout": 1, "read_timeout": 0.5, "attempts": 2}
+QUICK = {"connect_timeout": 1, "read_timeout": 0.5, "attempts": 2, "rest_seconds": 0}
 
 
 class Proxy(ThreadingHTTPServer):
@@ -100,7 +100,11 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = forward  # noqa: N815
 
 
-DENIALS = {"503": (503, "SlowDown"), "denied": (403, "AccessDenied"), "skewed": (403, "RequestTimeTooSkewed")}
+DENIALS = {
+    "503": (503, "SlowDown"),
+    "full": (507, "XMinioStorageFull"),
+    "denied": (403, "AccessDenied"),
+}
 
 
 @contextlib.contextmanager

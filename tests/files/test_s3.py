@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -109,6 +110,8 @@ def test_signed_addresses_are_for_those_that_are_no_page_of_ours(bucket: Proxy, 
     with urlopen(reply["Location"]) as answer:
         assert (answer.read(), answer.headers["Content-Type"]) == (read_file(made.file), "image/png")
     assert client.get(address, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    assert client.get(address, headers={"Cookie": "sessionid=x"}).status_code == 200
+    assert client.head(address).status_code == 200  # the address is signed for a GET
     assert client.get(f"/api/images/{made.pk}/thumbnail/").status_code == 200
     assert (
         client.get(f"/api/images/{StoredFile(pk=None).pk or '0197c0de-0000-7000-8000-000000000000'}/file/").status_code == 404
@@ -120,7 +123,13 @@ def test_signed_addresses_are_for_those_that_are_no_page_of_ours(bucket: Proxy, 
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("slow", "no_storage"), ("503", "no_storage"), ("lost", "no_storage"), ("denied", "storage_refused")],
+    [
+        ("slow", "no_storage"),
+        ("503", "no_storage"),
+        ("lost", "no_storage"),
+        ("denied", "storage_refused"),
+        ("full", "disk_full"),
+    ],
 )
 def test_who_asks_while_it_is_away_gets_a_503_with_a_sentence(bucket: Proxy, client: Client, fault: str, code: str) -> None:
     made = make_picture()
@@ -129,11 +138,26 @@ def test_who_asks_while_it_is_away_gets_a_503_with_a_sentence(bucket: Proxy, cli
         client.get(f"/api/images/{made.pk}/file/"),
         client.post("/api/images/", {"image": image_64()}, content_type="application/json"),
     ):
-        assert (reply.status_code, reply.json()["code"]) == (503, code)
+        assert (reply.status_code, reply.json()["code"]) == (507 if fault == "full" else 503, code)
         assert reply.json()["detail"].endswith(".")
-    assert client.get(f"/admin/files/storedfile/{made.file_id}/content/").status_code in (302, 503)
     bucket.fail("", 0)
     assert client.get(f"/api/images/{made.pk}/file/").status_code == 200
+
+
+def test_after_one_that_waited_in_vain_others_are_told_at_once(bucket: Proxy, settings: Any) -> None:
+    file = store()
+    use(bucket, settings, rest_seconds=0.3)
+    bucket.fail("lost")
+    with pytest.raises(OSError, match="does not answer"):
+        storage.open_file(file.name)
+    asked = len(bucket.seen)
+    with pytest.raises(OSError, match="did not answer a moment ago"):
+        storage.open_file(file.name)
+    assert len(bucket.seen) == asked
+    bucket.fail("", 0)
+    time.sleep(0.4)
+    storage.open_file(file.name).close()
+    storage.open_file(file.name).close()
 
 
 def test_a_bucket_that_is_missing_is_no_missing_picture(bucket: Proxy, client: Client, settings: Any) -> None:

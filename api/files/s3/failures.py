@@ -20,6 +20,7 @@ from botocore.exceptions import (
 from api.outages import StorageRefused
 
 NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
+FULL = {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}
 OTHER_REGION = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 SENTENCES = {
     "NoSuchBucket": "There is no such bucket. Create it, or correct bucket_name",
@@ -49,10 +50,16 @@ def translated(method: Function) -> Function:
 
     @wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.rest.may_ask():
+            raise OSError(errno.ENOTCONN, f"The storage of pictures ({self.place}) did not answer a moment ago.")
         try:
-            return method(self, *args, **kwargs)
+            result = method(self, *args, **kwargs)
         except (ClientError, BotoCoreError) as error:
-            raise as_os_error(error, self.place) from error
+            translated = as_os_error(error, self.place)
+            self.rest.record(answered=translated.errno != errno.ENOTCONN)
+            raise translated from error
+        self.rest.record(answered=True)
+        return result
 
     return call  # type: ignore[return-value]
 
@@ -60,6 +67,8 @@ def translated(method: Function) -> Function:
 def as_os_error(error: Exception, place: str) -> OSError:
     if is_missing(error):
         return FileNotFoundError(errno.ENOENT, "There is no such object.")
+    if is_full(error):
+        return OSError(errno.ENOSPC, f"The storage of pictures ({place}) is full.")
     if reason := why_refused(error):
         return StorageRefused(f"The storage of pictures ({place}) can't be used: {reason}.")
     return OSError(errno.ENOTCONN, f"The storage of pictures ({place}) does not answer: {one_line(error)}.")
@@ -67,6 +76,11 @@ def as_os_error(error: Exception, place: str) -> OSError:
 
 def is_missing(error: Exception) -> bool:
     return isinstance(error, ClientError) and code_of(error) in NOT_FOUND
+
+
+def is_full(error: Exception) -> bool:
+    """AWS has no end; MinIO, Ceph and others say it so."""
+    return isinstance(error, ClientError) and (code_of(error) in FULL or status_of(error) == 507)
 
 
 def why_refused(error: Exception) -> str:
@@ -80,7 +94,7 @@ def why_refused(error: Exception) -> str:
 
 
 def why_answered_so(error: ClientError) -> str:
-    code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code, status = code_of(error), status_of(error)
     if code in OTHER_REGION or status == 301:
         return WRONG_REGION
     if code in SENTENCES:
@@ -92,6 +106,10 @@ def why_answered_so(error: ClientError) -> str:
 
 def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status_of(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def one_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}|arn:.+")
-LEAST = {"connect_timeout": 0.1, "read_timeout": 0.1, "attempts": 1, "page_size": 1, "querystring_expire": 1}
+LEAST = {"connect_timeout": 0.1, "read_timeout": 0.1, "attempts": 1, "page_size": 1, "rest_seconds": 0, "querystring_expire": 1}
 
 
 def find_faults(storage: Any) -> Iterator[str]:

@@ -20,11 +20,12 @@ from storages.backends.s3 import S3Storage
 from api.files.s3.failures import is_missing, one_line, translated
 from api.files.s3.options import find_faults
 from api.files.s3.reader import ObjectReader
+from api.files.s3.rest import Rest
 from api.outages import StorageRefused
 
 CHUNK = 256 * 1024
-OWN_OPTIONS = {"connect_timeout": 4, "read_timeout": 15, "attempts": 4, "page_size": 1000}
-"""Seconds, tries of one request (with growing waits between them), names in one answer to a listing."""
+OWN_OPTIONS = {"connect_timeout": 4, "read_timeout": 10, "attempts": 3, "page_size": 1000, "rest_seconds": 3}
+"""Seconds, tries of one request (with growing waits between them), names in one answer to a listing, seconds (rest.py)."""
 LEFT_OUT = {"file_overwrite", "gzip", "transfer_config", "client_config", "max_memory_size", "use_threads"}
 """Options of S3Storage that have no effect here, or are no JSON."""
 
@@ -38,6 +39,7 @@ class S3MediaStorage(S3Storage):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._shared: Any = None
+        self.rest = Rest(self.rest_seconds)
 
     def get_default_settings(self) -> dict[str, Any]:
         defaults = {**super().get_default_settings(), "querystring_expire": 300}
@@ -168,7 +170,6 @@ class S3MediaStorage(S3Storage):
         page: dict[str, Any] = self.client.list_objects_v2(Bucket=self.bucket_name, **parameters)
         return page
 
-    @translated
     def signed_url(self, name: str, content_type: str, disposition: str) -> str:
         """Good for `querystring_expire` seconds."""
         headers = {"ResponseContentType": content_type, "ResponseContentDisposition": disposition}

@@ -33,7 +33,7 @@ class Command(BaseCommand):
                 "Set MEDIA_STORAGE_BEFORE to the storage that the files are in and MEDIA_STORAGE to the one that they go to,"
                 " start the server with both, and then run this command with the same settings."
             )
-        self.stdout.write(f"To {describe_storage()}:")
+        self.stdout.write(f"From {describe_storage('before')} to {describe_storage()}:")
         report = self.move(bool(options["delete_source"]))
         if not report.is_whole:
             raise CommandError(sentence_of(report))
