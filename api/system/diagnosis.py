@@ -26,6 +26,7 @@ from api.files.sweep import missing_files
 from api.jobs.start_failures import start_failure
 from api.library.diagnosis import examine_folders
 from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
+from api.system.broker_trial import try_broker
 from api.system.checks import check_broker, is_loopback
 from api.system.media_checks import media_storage_messages, try_storage
 from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
@@ -36,7 +37,6 @@ from config.failures import INSTALL, database_failure
 Level = Literal["fine", "note", "wrong"]
 OLDEST_PYTHON = (3, 11)
 MISSING_SHOWN = 3
-BROKER_SECONDS = 3
 WORKER_COMMANDS = {
     "embedded": "./start.sh",
     "external": ".venv/bin/python manage.py worker",
@@ -206,16 +206,8 @@ def examine_broker() -> Iterator[Finding]:
     """Without it wake-ups are lost, and workers find rows by their sweep alone."""
     if settings.JOB_RUNNER != "celery" or list(check_broker()):
         return  # not used; or the settings' check has said why it can't be
-    from kombu import Connection
-
-    with Connection(settings.CELERY_BROKER_URL, connect_timeout=BROKER_SECONDS) as broker:
-        where = broker.as_uri()  # without its password
-        try:
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
-        except Exception as error:  # every transport has exceptions of its own
-            yield wrong(f"The broker {where} does not answer: {error}", "Start it, or correct CELERY_BROKER_URL.")
-            return
-    yield fine(f"The broker {where} answers")
+    trial = try_broker(settings.CELERY_BROKER_URL)
+    yield wrong(trial.sentence, trial.cure) if trial.reason else fine(trial.sentence)
 
 
 def examine_files() -> Iterator[Finding]:
