@@ -31,7 +31,7 @@ app.conf.update(
         "interval_start": 0,
         "interval_max": 0.5,
         "socket_connect_timeout": 4,  # Redis's: without them a request that sends a wake-up to a hanging broker hangs, too
-        "socket_timeout": 10,
+        "socket_timeout": 5,
     },
 )
 app.autodiscover_tasks(["api.jobs.worker"])

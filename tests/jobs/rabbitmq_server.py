@@ -10,9 +10,8 @@ from pathlib import Path
 
 from tests.live import free_port
 
-RABBITMQ = shutil.which(
-    "rabbitmq-server", path="/usr/lib/rabbitmq/bin"
-)  # the one on PATH insists on its own account and folders
+RABBITMQ = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
+"""The one on PATH insists on its own account and folders."""
 
 
 class RabbitServer:
@@ -34,9 +33,6 @@ class RabbitServer:
         }
         self.environment = {**os.environ, **{name: str(value) for name, value in own.items()}}
         self.start()
-
-    def names(self) -> dict[str, str]:
-        return {"RABBITMQ_NODENAME": f"darkroom{self.port}@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1"}
 
     def start(self) -> None:
         assert RABBITMQ is not None, "CI has to install rabbitmq-server"
