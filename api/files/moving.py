@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from django.conf import settings
 from django.core.files.storage import Storage, default_storage, storages
 
+from api.errors import DarkroomError
 from api.files import storage
 from api.files.models import StoredFile
 from api.files.sweep import without_row
@@ -95,6 +96,7 @@ def copy(source: Storage, target: Storage, name: str, sha256: str) -> int:
 
 def move_all(*, remove_source: bool) -> Iterator[MoveReport]:
     """What was done so far, after each batch. Raises OSError and DiskFull; the next call goes on before the batch that failed."""
+    ensure_two_places()
     report, mark = MoveReport(), Mark(remove_source)
     with ThreadPoolExecutor(THREADS) as pool:
         for rows in batches(mark.read()):
@@ -110,6 +112,20 @@ def move_all(*, remove_source: bool) -> Iterator[MoveReport]:
             yield report
     if report.is_whole:
         mark.remove()
+
+
+def ensure_two_places() -> None:
+    """Two addresses may lead to one place, where the old file is the new one, too. Raises DarkroomError."""
+    name = storage.write_trial()
+    try:
+        with storage.storage_errors():
+            is_one = storages["before"].exists(name)
+    finally:
+        storage.remove_quietly(name)
+    if is_one:
+        raise DarkroomError(
+            "same_storage", 409, "MEDIA_STORAGE_BEFORE and MEDIA_STORAGE are one and the same place: nothing was moved."
+        )
 
 
 def forget_deleted(names: set[str], done: MoveReport) -> None:

@@ -212,9 +212,14 @@ def signed_url(name: str, content_type: str, disposition: str) -> str:
         return str(sign(name, content_type, disposition)) if is_there else ""
 
 
+def write_trial() -> str:
+    """The name of a small file that the sweep takes for an orphan, where nobody removes it before. Raises OSError and DiskFull."""
+    return write_file(f"{UPLOAD}/{datetime.now(UTC):%Y/%m/%d}", b"a trial", THUMBNAIL.suffixes[0])
+
+
 def try_out() -> None:
-    """Writes, reads, lists and removes a file, under a name that the sweep knows as an orphan's. Raises OSError."""
-    name = write_file(f"{UPLOAD}/{datetime.now(UTC):%Y/%m/%d}", b"a trial", THUMBNAIL.suffixes[0])
+    """Writes, reads, lists and removes a file. Raises OSError."""
+    name = write_trial()
     try:
         read_bytes(name)
         with storage_errors():

@@ -138,6 +138,17 @@ def deleted_first(file: StoredFile, source: Any, target: Any, name: str, sha256:
     return 1
 
 
+@pytest.mark.django_db
+def test_two_names_of_one_place_lose_nothing(settings: Any, media: Path) -> None:
+    store()
+    before = files_below(media)
+    place = {"BACKEND": DISK, "OPTIONS": {"location": f"{media}/../{media.name}"}}
+    settings.STORAGES = {**settings.STORAGES, "before": place}
+    with pytest.raises(CommandError, match="one and the same place: nothing was moved"):
+        call_command("move_media", delete_source=True)
+    assert files_below(media) == before
+
+
 def test_without_a_place_to_move_from_it_says_what_to_set(settings: Any) -> None:
     with pytest.raises(CommandError, match="Set MEDIA_STORAGE_BEFORE"):
         call_command("move_media")

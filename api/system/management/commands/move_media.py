@@ -53,6 +53,8 @@ class Command(BaseCommand):
             raise CommandError(f"Stopped. {GO_ON}", returncode=130) from None
         except (OSError, DarkroomError) as error:
             self.tell(report, total)
+            if isinstance(error, DarkroomError) and error.status == 409:
+                raise CommandError(error.detail) from error
             raise CommandError(f"{error} {GO_ON}") from error
         self.tell(report, total)
         return report
