@@ -58,4 +58,8 @@ class RabbitServer:
         """Killed with all that it started, the port mapper too."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(20)
-        subprocess.run(["epmd", "-kill"], env=self.environment, capture_output=True)
+        for _ in range(25):  # it has to notice first that its node is gone
+            done = subprocess.run(["epmd", "-kill"], env=self.environment, capture_output=True, text=True)
+            if "living nodes" not in done.stdout + done.stderr:
+                return
+            time.sleep(0.2)
