@@ -45,8 +45,17 @@ class Outage:
 
 NO_DATABASE = Outage("no_database", 503, "The database does not answer. Try again in a moment.")
 NO_STORAGE = Outage("no_storage", 503, "The server's storage does not answer. Try again in a moment.")
+STORAGE_REFUSED = Outage(
+    "storage_refused",
+    503,
+    "The server is not let into its storage of pictures. Its owner has to see to that: `manage.py doctor` says what is wrong.",
+)
 OVERLOADED = Outage("overloaded", 503, "The server has more to do than it can hold. Try again in a moment.")
 DISK_FULL = Outage("disk_full", 507, "The server's disk is full. Its owner has to free some space.")
+
+
+class StorageRefused(OSError):
+    """A storage that answers and lets nobody in as it is set up; the message is for the owner."""
 
 
 def outage_of(error: BaseException | None) -> Outage | None:
@@ -72,6 +81,8 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def classify(error: BaseException) -> Outage | None:
+    if isinstance(error, StorageRefused):
+        return STORAGE_REFUSED
     if isinstance(error, OSError):
         return by_errno(error.errno)
     if isinstance(error, psycopg.Error):

@@ -25,6 +25,13 @@ app.conf.update(
     worker_pool="threads",
     worker_concurrency=1,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"max_retries": 1, "interval_start": 0, "interval_max": 0.5},
+    broker_connection_timeout=4,
+    broker_transport_options={
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_max": 0.5,
+        "socket_connect_timeout": 4,  # Redis's: without them a request that sends a wake-up to a hanging broker hangs, too
+        "socket_timeout": 5,
+    },
 )
 app.autodiscover_tasks(["api.jobs.worker"])

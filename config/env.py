@@ -32,8 +32,8 @@ def env_bool(name: str, default: bool) -> bool:
 
 
 def env_json_object(name: str) -> dict[str, object]:
-    """{} where it is unset."""
-    value = env_str(name, "{}")
+    """From NAME, or from the file that NAME_FILE names; {} where neither is set."""
+    value = env_secret(name) or "{}"
     try:
         found = json.loads(value)
     except ValueError:

@@ -16,7 +16,6 @@ from config.env import (
     env_float,
     env_folders,
     env_int,
-    env_json_object,
     env_list,
     env_path,
     env_seconds,
@@ -27,6 +26,7 @@ from config.env import (
 from config.env_file import read_env_file
 from config.languages import compile_catalogs, find_languages
 from config.logs import logging_config
+from config.media import read_storages
 from config.secret import read_or_make_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -140,6 +140,7 @@ MAX_UPSCALED_PIXELS = env_int("MAX_UPSCALED_PIXELS", 8192 * 8192, low=10_000, hi
 MIN_FREE_DISK_BYTES = env_bytes("MIN_FREE_DISK_BYTES", 512 * 2**20) or 0
 ALLOW_IMAGE_URLS = env_bool("ALLOW_IMAGE_URLS", False)
 MEDIA_ACCEL_PREFIX = env_str("MEDIA_ACCEL_PREFIX")
+MEDIA_DELIVERY = env_choice("MEDIA_DELIVERY", "server", ["server", "signed"])
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200  # 64 pictures as text and 64 prompts are one request
 DATA_UPLOAD_MAX_NUMBER_FILES = 64
@@ -226,10 +227,7 @@ FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
 STATIC_ROOT = make_folder("DATA_DIR", DATA_DIR / "static")
 STORAGES = {
-    "default": {
-        "BACKEND": env_str("MEDIA_STORAGE", "api.files.durable.DurableFileSystemStorage"),
-        "OPTIONS": env_json_object("MEDIA_STORAGE_OPTIONS"),
-    },
+    **read_storages(),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 # WhiteNoise serves straight from the apps' folders: no collectstatic before the first page.

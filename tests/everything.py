@@ -12,6 +12,7 @@ PYTHON = sys.executable
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "")
 CHROMIUM = shutil.which("chromium")
 REDIS = shutil.which("redis-server")
+RABBITMQ = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
 TESSERACT = shutil.which("tesseract")
 CLIENTS = all(map(is_installed, ENVIRONMENTS))
 
@@ -19,6 +20,7 @@ SERVERS = {
     "PostgreSQL (set TEST_DATABASE_URL)": POSTGRES,
     "the browser (no chromium)": CHROMIUM,
     "Redis (no redis-server)": REDIS,
+    "RabbitMQ (no rabbitmq-server)": RABBITMQ,
     "Vietnamese text in pictures (no tesseract)": TESSERACT,
     "clients of other servers (./start.sh clients)": CLIENTS,
 }

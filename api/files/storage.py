@@ -1,20 +1,25 @@
 """The media: pictures and thumbnails in Django's default storage (STORAGES), which is a folder or an object store.
 
-Nothing outside api/files/ knows how a file is kept: it has the name from a row, and these functions.
+Nothing outside api/files/ knows how a file is kept: it has the name from a row, and these functions. While files move from one storage
+to another (`manage.py move_media`), that of MEDIA_STORAGE_BEFORE is read, too, and written never.
 """
 
 import errno
 import hashlib
+import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
+from django.conf import settings
 from django.core.files import File
 from django.core.files.base import ContentFile
-from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.storage import FileSystemStorage, Storage, default_storage, storages
 from PIL import Image
 
 from api.files.decoding import flatten
@@ -28,6 +33,10 @@ __all__ = ["DiskFull", "ensure_free_space", "free_space"]
 UPLOAD, OUTPUT = "upload", "output"
 PURPOSES = (UPLOAD, OUTPUT)
 THUMBNAIL_SIDE = 384
+CACHED_THUMBNAILS = 1000
+"""Of a storage elsewhere, in the memory of each process: some 20 kB each."""
+Found = TypeVar("Found")
+log = logging.getLogger("darkroom.files")
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def write_image_files(
     try:
         thumbnail_name = write_file(folder, make_thumbnail(image), THUMBNAIL.suffixes[0], stem=f"{identifier}_t")
     except BaseException:
-        remove_file(name)
+        remove_quietly(name)
         raise
     return WrittenFile(
         id=identifier,
@@ -80,8 +89,16 @@ def write_image_files(
 
 def remove_written(written: WrittenFile) -> None:
     """For a picture that was written but never got its row."""
-    remove_file(written.name)
-    remove_file(written.thumbnail_name)
+    remove_quietly(written.name)
+    remove_quietly(written.thumbnail_name)
+
+
+def remove_quietly(name: str) -> None:
+    """Where it can't be removed now, the sweep of orphans does it: what went wrong before is what has to be told."""
+    try:
+        remove_file(name)
+    except OSError as error:
+        log.warning("%s is left to the sweep of orphans: %s", name, error)
 
 
 def make_thumbnail(image: Image.Image) -> bytes:
@@ -115,8 +132,7 @@ def storage_errors() -> Iterator[None]:
 
 def open_file(name: str) -> File:
     """For reading bytes. Raises FileNotFoundError."""
-    with storage_errors():
-        return default_storage.open(name, "rb")
+    return find(lambda place: place.open(name, "rb"))
 
 
 def read_bytes(name: str) -> bytes:
@@ -125,21 +141,51 @@ def read_bytes(name: str) -> bytes:
         return file.read()  # type: ignore[no-any-return]
 
 
+@lru_cache(maxsize=CACHED_THUMBNAILS)
+def read_thumbnail(name: str) -> bytes:
+    """Raises FileNotFoundError."""
+    return read_bytes(name)
+
+
 def file_size(name: str) -> int:
     """In bytes. Raises FileNotFoundError."""
-    with storage_errors():
-        return default_storage.size(name)
+    return find(lambda place: place.size(name))
 
 
 def file_exists(name: str) -> bool:
     with storage_errors():
-        return default_storage.exists(name)
+        return any(place.exists(name) for place in places_to_look())
 
 
 def remove_file(name: str) -> None:
+    """From everywhere: a file that was moved may still be where it was."""
     if name:
         with storage_errors():
-            default_storage.delete(name)
+            for place in places():
+                place.delete(name)
+
+
+def find(ask: Callable[[Storage], Found]) -> Found:
+    """What is found in the first place that has the file. Raises FileNotFoundError."""
+    missing = FileNotFoundError()
+    for place in places_to_look():
+        try:
+            with storage_errors():
+                return ask(place)
+        except FileNotFoundError as error:
+            missing = error
+    raise missing
+
+
+def places() -> list[Storage]:
+    """The storage that is written to, and the one that files are moved from."""
+    return [default_storage, storages["before"]] if "before" in settings.STORAGES else [default_storage]
+
+
+def places_to_look() -> list[Storage]:
+    """The first once more at the end: the file may have been moved while we looked."""
+    found = places()
+    return found + found[:1] if len(found) > 1 else found
 
 
 # ---------------------------------------------------------------- where it is, for people and for the proxy in front
@@ -148,6 +194,44 @@ def remove_file(name: str) -> None:
 def media_folder() -> Path | None:
     """The folder on this machine that holds the media; None where the storage is elsewhere."""
     return Path(default_storage.location) if isinstance(default_storage, FileSystemStorage) else None
+
+
+def is_on_this_disk(name: str) -> bool:
+    """Not where it is still in a storage elsewhere, which it is moved from."""
+    folder = media_folder()
+    return folder is not None and (len(places()) == 1 or (folder / name).is_file())
+
+
+def signed_url(name: str, content_type: str, disposition: str) -> str:
+    """An address in the storage itself, which needs no key; '' where it gives none, or the file has not been moved there yet."""
+    sign = getattr(default_storage, "signed_url", None)
+    if sign is None:
+        return ""
+    with storage_errors():
+        is_there = len(places()) == 1 or default_storage.exists(name)
+        return str(sign(name, content_type, disposition)) if is_there else ""
+
+
+def write_trial() -> str:
+    """The name of a small file that the sweep takes for an orphan, where nobody removes it before. Raises OSError and DiskFull."""
+    return write_file(f"{UPLOAD}/{datetime.now(UTC):%Y/%m/%d}", b"a trial", THUMBNAIL.suffixes[0])
+
+
+def try_out() -> None:
+    """Writes, reads, lists and removes a file. Raises OSError."""
+    name = write_trial()
+    try:
+        read_bytes(name)
+        with storage_errors():
+            default_storage.listdir(UPLOAD)
+    finally:
+        remove_file(name)
+
+
+def describe_storage(alias: str = "default") -> str:
+    """For people."""
+    place = storages[alias]
+    return str(getattr(place, "location" if isinstance(place, FileSystemStorage) else "place", "a storage elsewhere"))
 
 
 def describe_place(name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.core.files.storage import default_storage
+from django.core.files.storage import Storage
 from django.utils import timezone
 
 from api.files import storage
@@ -18,6 +18,7 @@ from api.files.services import delete_unused_uploads
 FOLDERS = [re.compile(digits) for digits in ("[0-9]{4}", "[0-9]{2}", "[0-9]{2}")]
 SUFFIXES = "|".join(map(re.escape, STORED_SUFFIXES))
 FILE = re.compile(rf"[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}(_t)?({SUFFIXES})(\.part)?")
+NAME = re.compile(rf"({'|'.join(storage.PURPOSES)})/[0-9]{{4}}/[0-9]{{2}}/[0-9]{{2}}/{FILE.pattern}")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BATCH = 500
 
@@ -47,12 +48,18 @@ def sweep_orphans(older_than: timedelta = HOUR, uploads_older_than: timedelta = 
     unused_since = timezone.now() - uploads_older_than
     while deleted := delete_unused_uploads(StoredFile.objects.all(), unused_since=unused_since):
         report.uploads += deleted
-    for names in names_of_ours(days):
-        for name in without_row(set(names)):
-            if is_older(name, timezone.now() - older_than):
-                storage.remove_file(name)
-                report.count(name)
+    for place in storage.places():
+        sweep_place(place, older_than, days, report)
     return report
+
+
+def sweep_place(place: Storage, older_than: timedelta, days: int | None, report: SweepReport) -> None:
+    with storage.storage_errors():
+        for names in names_of_ours(place, days):
+            for name in without_row(set(names)):
+                if is_older(place, name, timezone.now() - older_than):
+                    place.delete(name)
+                    report.count(name)
 
 
 def missing_files() -> Iterator[StoredFile]:
@@ -62,36 +69,46 @@ def missing_files() -> Iterator[StoredFile]:
             yield file
 
 
-def names_of_ours(days: int | None) -> Iterator[list[str]]:
+def names_of_ours(place: Storage, days: int | None) -> Iterator[list[str]]:
     """Names that we may have given, some hundred at a time."""
     first_day = "" if days is None else f"{datetime.now(UTC) - timedelta(days=days):%Y/%m/%d}"
     for purpose in storage.PURPOSES:
-        for folder in folders_of_days(purpose):
-            if folder.removeprefix(f"{purpose}/") < first_day:
-                continue
-            names = [f"{folder}/{name}" for name in sorted(list_folder(folder)[1]) if FILE.fullmatch(name)]
-            for start in range(0, len(names), BATCH):
-                yield names[start : start + BATCH]
+        if pages_after := getattr(place, "pages_after", None):  # a bucket has no folders to walk through
+            pages = pages_after(purpose, first_day and f"{purpose}/{first_day}")
+            yield from ([name for name in page if NAME.fullmatch(name)] for page in pages)
+        else:
+            yield from names_in_folders(place, purpose, first_day)
 
 
-def folders_of_days(purpose: str) -> Iterator[str]:
+def names_in_folders(place: Storage, purpose: str, first_day: str) -> Iterator[list[str]]:
+    for folder in folders_of_days(place, purpose):
+        if folder.removeprefix(f"{purpose}/") < first_day:
+            continue
+        names = [f"{folder}/{name}" for name in sorted(list_folder(place, folder)[1]) if FILE.fullmatch(name)]
+        for start in range(0, len(names), BATCH):
+            yield names[start : start + BATCH]
+
+
+def folders_of_days(place: Storage, purpose: str) -> Iterator[str]:
     found = [purpose]
     for pattern in FOLDERS:
-        found = [f"{folder}/{name}" for folder in found for name in sorted(list_folder(folder)[0]) if pattern.fullmatch(name)]
+        found = [
+            f"{folder}/{name}" for folder in found for name in sorted(list_folder(place, folder)[0]) if pattern.fullmatch(name)
+        ]
     yield from found
 
 
-def list_folder(folder: str) -> tuple[list[str], list[str]]:
+def list_folder(place: Storage, folder: str) -> tuple[list[str], list[str]]:
     """The names of the folders and the files in it; none where it is not there."""
     try:
-        return default_storage.listdir(folder)
+        return place.listdir(folder)
     except FileNotFoundError:
         return [], []
 
 
-def is_older(name: str, moment: datetime) -> bool:
+def is_older(place: Storage, name: str, moment: datetime) -> bool:
     try:
-        return default_storage.get_modified_time(name) < moment
+        return place.get_modified_time(name) < moment
     except FileNotFoundError:  # deleted while we look
         return False
 

@@ -109,6 +109,9 @@ def save(run: Run, choice: SelectedPictures, notes: FileNotes) -> Outcome:
     except DarkroomError as error:
         remove(pictures)
         return Failed(run, error)
+    except BaseException:
+        remove(pictures)
+        raise
     return Finished(run, Output(run.spec, pictures, choice))
 
 

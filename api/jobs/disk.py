@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from api.errors import DarkroomError
-from api.outages import DISK_FULL, is_disk_full
+from api.outages import DISK_FULL, outage_of
 
 PLENTY, MOMENT = 2**30, 0.1  # bytes above the floor: more than a disk takes in so many seconds
 _watched: list[Callable[[], int | None]] = []
@@ -23,9 +23,9 @@ class DiskFull(DarkroomError):
 
 
 def unexpected_error(error: Exception) -> DarkroomError:
-    """What the owner of a job is told of an error that nobody foresaw."""
-    if is_disk_full(error):
-        return DiskFull()
+    """What the owner of a job is told of an error that no handler knows: what is away or full, or no more than that it failed."""
+    if outage := outage_of(error):
+        return DarkroomError(outage.code, outage.status, outage.detail)
     return DarkroomError("internal_error", 500, "The job failed; the log has the reason under its id.")
 
 

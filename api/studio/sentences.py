@@ -25,6 +25,9 @@ SENTENCES = (
     gettext_noop("Something went wrong here; the log has it under request %(id)s."),
     gettext_noop("The database does not answer. Try again in a moment."),
     gettext_noop("The server's storage does not answer. Try again in a moment."),
+    gettext_noop(
+        "The server is not let into its storage of pictures. Its owner has to see to that: `manage.py doctor` says what is wrong."
+    ),
     gettext_noop("The server has more to do than it can hold. Try again in a moment."),
     gettext_noop("The server's disk is full. Its owner has to free some space."),
     gettext_noop("This API key lacks the scope '%(scope)s'."),

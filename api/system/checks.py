@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
-from django.core.files.storage import InvalidStorageError
 from django.http.request import validate_host
 from django.urls import URLPattern, URLResolver
 from rest_framework.views import APIView
@@ -23,6 +22,7 @@ from api.catalog import UPSCALING, Catalog, CatalogError, ModelEntry, UnknownMod
 from api.files.storage import media_folder
 from api.images.scheduler_presets import scheduler_names
 from api.system.extra_urls import extra_urls
+from api.system.media_checks import IDENTIFIER, media_storage_messages
 from api.vision.ocr.languages import languages
 from api.vision.ocr.models import OCR, REMOTE_MODEL
 from config.catalog import CHAT_TASKS, get_tables
@@ -221,12 +221,11 @@ def check_folders() -> Iterator[CheckMessage]:
 
 @check(Tags.files)
 def check_media_storage() -> Iterator[CheckMessage]:
-    try:
-        folder = media_folder()
-    except (InvalidStorageError, TypeError) as error:
-        hint = "MEDIA_STORAGE is the dotted name of a Django storage class, MEDIA_STORAGE_OPTIONS its arguments as JSON."
-        yield Error(f"The storage of pictures can't be made: {error}", hint=hint, id="darkroom.E030")
+    found = list(media_storage_messages())
+    yield from found
+    if any(message.id == IDENTIFIER for message in found):
         return
+    folder = media_folder()
     if folder is not None:
         yield from check_folder("MEDIA_ROOT", folder, "darkroom.E009")
     elif settings.MEDIA_ACCEL_PREFIX:

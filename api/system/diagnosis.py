@@ -21,12 +21,14 @@ from django.db.migrations.executor import MigrationExecutor
 from api.access.services import any_key_exists
 from api.catalog import CatalogError, UnknownModel
 from api.catalog.single_files import why_not
-from api.files.storage import free_space, media_folder
+from api.files.storage import describe_storage, free_space, media_folder
 from api.files.sweep import missing_files
 from api.jobs.start_failures import start_failure
 from api.library.diagnosis import examine_folders
 from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
+from api.system.broker_trial import try_broker
 from api.system.checks import check_broker, is_loopback
+from api.system.media_checks import media_storage_messages, try_storage
 from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
 from api.system.worker_trial import DEVICE_CURE, DRIVER_CURE
 from config.catalog import get_catalog
@@ -35,7 +37,6 @@ from config.failures import INSTALL, database_failure
 Level = Literal["fine", "note", "wrong"]
 OLDEST_PYTHON = (3, 11)
 MISSING_SHOWN = 3
-BROKER_SECONDS = 3
 WORKER_COMMANDS = {
     "embedded": "./start.sh",
     "external": ".venv/bin/python manage.py worker",
@@ -112,12 +113,28 @@ def examine_device() -> Iterator[Finding]:
         yield wrong("This machine has an NVIDIA driver, and PyTorch does not see a GPU.", cure)
 
 
+def examine_storage() -> Iterator[Finding]:
+    """A storage elsewhere is tried out; where the settings' check has said why it can't be made, it says no more."""
+    if list(media_storage_messages()) or media_folder() is not None:
+        return
+    try:
+        refusal = try_storage()
+    except OSError as error:
+        yield wrong(str(error), "Start it, or correct endpoint_url in MEDIA_STORAGE_OPTIONS; see also the network between.")
+        return
+    if refusal:
+        yield wrong(refusal, "MEDIA_STORAGE_OPTIONS has its settings.")
+    else:
+        yield fine(f"The storage of pictures ({describe_storage()}) is written to and read")
+
+
 def examine_disk() -> Iterator[Finding]:
-    free, floor = free_space(), settings.MIN_FREE_DISK_BYTES
+    yield from examine_storage()
+    free, floor, folder = free_space(), settings.MIN_FREE_DISK_BYTES, media_folder()
     if free is None:
         yield fine("Pictures and database are kept elsewhere; no disk of this machine fills")
         return
-    where = f"{bytes_text(free)} free for pictures in {media_folder() or 'a storage elsewhere, and the database here'}"
+    where = f"{bytes_text(free)} free for {f'pictures in {folder}' if folder else 'the database here'}"
     if free < floor:
         yield wrong(
             f"{where}: below MIN_FREE_DISK_BYTES ({bytes_text(floor)}), so requests are refused (507).", "Free some space."
@@ -189,20 +206,15 @@ def examine_broker() -> Iterator[Finding]:
     """Without it wake-ups are lost, and workers find rows by their sweep alone."""
     if settings.JOB_RUNNER != "celery" or list(check_broker()):
         return  # not used; or the settings' check has said why it can't be
-    from kombu import Connection
-
-    with Connection(settings.CELERY_BROKER_URL, connect_timeout=BROKER_SECONDS) as broker:
-        where = broker.as_uri()  # without its password
-        try:
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
-        except Exception as error:  # every transport has exceptions of its own
-            yield wrong(f"The broker {where} does not answer: {error}", "Start it, or correct CELERY_BROKER_URL.")
-            return
-    yield fine(f"The broker {where} answers")
+    trial = try_broker(settings.CELERY_BROKER_URL)
+    yield wrong(trial.sentence, trial.cure) if trial.reason else fine(trial.sentence)
 
 
 def examine_files() -> Iterator[Finding]:
-    missing = [str(file.pk) for file in islice(missing_files(), MISSING_SHOWN + 1)]
+    try:
+        missing = [str(file.pk) for file in islice(missing_files(), MISSING_SHOWN + 1)]
+    except OSError:
+        return  # the storage itself is what is wrong, and was told
     if missing:
         more = " and more" if len(missing) > MISSING_SHOWN else ""
         where = media_folder()

@@ -1,10 +1,15 @@
 """A worker of the queue with everything that Darkroom's capabilities need: for `manage.py worker`, and for a Celery worker alike."""
 
+import logging
 import uuid
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from api.jobs.worker.loop import WorkerLoop
+from api.system.media_checks import try_storage
+
+log = logging.getLogger("darkroom.worker")
 
 
 def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
@@ -20,8 +25,14 @@ def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
 
 
 def prepare() -> None:
+    """Raises ImproperlyConfigured where the storage of pictures refuses this machine: every job that it took would fail."""
     from api.system.worker_runtime import start_runtime
 
+    try:
+        if refusal := try_storage():
+            raise ImproperlyConfigured(refusal)
+    except OSError as error:
+        log.warning("%s", error)
     if settings.LOAD_MODELS:
         start_runtime()
 

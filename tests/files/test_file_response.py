@@ -96,6 +96,32 @@ def test_under_asgi_it_arrives_in_chunks(stored: StoredFile, media: Path) -> Non
     assert b"".join(chunks) == data
 
 
+@pytest.mark.parametrize(
+    ("asked", "begin", "end"),
+    [("bytes=0-0", 0, 1), ("bytes=5-", 5, None), ("bytes=-4", -4, None), ("bytes=3-999999", 3, None), ("bytes = 2-3", 2, 4)],
+)
+def test_a_part_is_sent_to_who_asks_for_one(stored: StoredFile, media: Path, asked: str, begin: int, end: int | None) -> None:
+    data = (media / stored.name).read_bytes()
+    reply, part = get(stored, Range=asked), data[begin:end]
+    start = begin % len(data)
+    assert (reply.status_code, reply.getvalue(), reply["Content-Length"]) == (206, part, str(len(part)))
+    assert reply["Content-Range"] == f"bytes {start}-{start + len(part) - 1}/{len(data)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=-", "bytes=9-3", "lines=1-2", "bytes=a-b", "bytes=-1-2"])
+def test_what_is_no_single_part_is_answered_with_the_whole(stored: StoredFile, asked: str) -> None:
+    assert get(stored, Range=asked).status_code == 200
+
+
+def test_a_part_beyond_the_end_and_a_part_of_another_version(stored: StoredFile) -> None:
+    reply = get(stored, Range="bytes=999999-")
+    assert (reply.status_code, reply["Content-Range"]) == (416, f"bytes */{stored.size}")
+    assert get(stored, Range="bytes=-0").status_code == 416
+    assert get(stored, **{"Range": "bytes=0-1", "If-Range": '"another"'}).status_code == 200
+    assert get(stored, **{"Range": "bytes=0-1", "If-Range": f'"{stored.sha256}"'}).status_code == 206
+    assert get(stored, method="HEAD", Range="bytes=0-1").status_code == 200
+
+
 def test_the_admin_shows_files_to_staff_alone(stored: StoredFile, client: Any, admin_client: Any) -> None:
     page = admin_client.get("/admin/files/storedfile/").content.decode()
     address = f"/admin/files/storedfile/{stored.pk}/thumbnail/"

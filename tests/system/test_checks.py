@@ -79,7 +79,7 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.E036", {"OCR_REMOTE_LANGUAGES": ["en", "xx"]}, "'xx'"),
         ("darkroom.W006", {"CHAT_REMOTE_MODELS": ["there"], "CHAT_REMOTE_URL": ""}, "CHAT_REMOTE_URL"),
         ("darkroom.W007", {"DEFAULT_IMAGE_MODEL": "sdxl-base-1.0"}, "sdxl-base-1.0"),
-        ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "sqs://queue"}, "'sqs'"),
+        ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "mongodb://queue"}, "'mongodb'"),
         ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "localhost:6379"}, "'localhost:6379'"),
         ("darkroom.E031", {"EXTRA_APPS": ["api.studio"]}, "is no view of REST framework"),
         ("darkroom.W008", {"ENV_FILE_LINES": {"DEVIEC": 3}, "ENV_FILE": Path("/here/.env")}, "/here/.env, line 3: "),

@@ -36,7 +36,8 @@ COMMANDS = {
 }
 NEED_DEVELOPMENT_PACKAGES = {"manage.py evaluate_scoring": ["--pairs", "8"], "-m benchmarks.kill_test": ["--help"]}
 SAY_WHAT_IS_MISSING = {"manage.py train_scorer": ["mine"]}  # on a server without ratings
-TRIED_ELSEWHERE = {"-m pip", "-m benchmarks.gpu"}  # the second in tests/models/test_gpu_benchmark.py
+# The second in tests/models/test_gpu_benchmark.py, the third in tests/files/test_move_media.py.
+TRIED_ELSEWHERE = {"-m pip", "-m benchmarks.gpu", "manage.py move_media"}
 
 
 def test_every_command_in_readme_is_tried_here() -> None:

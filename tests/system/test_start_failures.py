@@ -86,8 +86,8 @@ WRONG = [
     ({"JOB_RUNNER": "cron"}, "JOB_RUNNER must be one of embedded, external, celery", ""),
     ({"JOB_RUNNER": "celery"}, "JOB_RUNNER is celery, and there is no CELERY_BROKER_URL", "Set CELERY_BROKER_URL"),
     (
-        {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "sqs://x"},
-        "CELERY_BROKER_URL can't be used: for 'sqs' the",
+        {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "mongodb://x"},
+        "CELERY_BROKER_URL can't be used: for 'mongodb' the",
         "must be installed",
     ),
     (

@@ -16,6 +16,7 @@ from api.jobs.kinds import AnyKind, get_kind, read_spec
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.jobs.worker.publisher import ProgressPublisher
+from api.outages import NO_STORAGE
 from api.specs import Spec, StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
@@ -46,7 +47,7 @@ def end(outcome: Outcome) -> None:
     if isinstance(outcome, Finished):
         finish(running, get_kind(running.job.kind), outcome.output)
     elif isinstance(outcome, Failed):
-        fail(running, outcome.error)
+        fail_or_retry(running, outcome.error)
     elif isinstance(outcome, Waiting):
         wait(running, outcome)
     else:
@@ -93,6 +94,14 @@ def discard_unless_recorded(running: Running, kind: AnyKind, output: object) -> 
         return
     log.warning("Job %s was taken over or cancelled; this result is discarded", running.id)
     kind.discard(output)
+
+
+def fail_or_retry(running: Running, error: DarkroomError) -> None:
+    """running → queued after a backoff where the storage of pictures was away and there are attempts left, else → failed."""
+    if error.code != NO_STORAGE.code or running.job.attempt >= running.job.max_attempts:
+        return fail(running, error)
+    write_end(running, lambda: lifecycle.hand_back(job=running.job, reason=error.detail))
+    log.warning("Job %s is tried again later: %s", running.id, error.detail)
 
 
 def fail(running: Running, error: DarkroomError) -> None:

@@ -14,6 +14,8 @@ from django.db import Error, connection
 from api.access.services import any_key_exists, create_key
 from api.jobs.start_failures import forget_start_failures
 from api.system.addresses import LOOPBACK, why_not_to_listen
+from api.system.broker_trial import try_broker
+from api.system.media_checks import try_storage
 from api.system.worker_trial import device_failure
 from config.failures import database_failure, postgres_failure
 
@@ -37,7 +39,8 @@ class Command(BaseCommand):
 
     def obstacles(self) -> Iterator[str]:
         """Warnings are written as they are found; they stop nothing."""
-        for message in run_checks():
+        found = run_checks()
+        for message in found:
             sentence = f"{message.msg} {message.hint or ''}".strip()
             if message.is_silenced():
                 continue
@@ -49,8 +52,26 @@ class Command(BaseCommand):
             yield sentence
         if sentence := why_no_database():
             yield sentence
+        if not any(message.is_serious() for message in found):
+            yield from self.why_no_storage()
+            self.try_broker()
         if settings.JOB_RUNNER == "embedded" and settings.LOAD_MODELS and (sentence := device_failure(settings.DEVICE)):
             yield sentence
+
+    def try_broker(self) -> None:
+        """One that is away stops nothing: it costs time, never a job."""
+        if settings.JOB_RUNNER == "celery":
+            trial = try_broker(settings.CELERY_BROKER_URL)
+            if trial.reason:
+                self.stderr.write(f"Note: {trial.sentence} {trial.cure}", self.style.WARNING)
+
+    def why_no_storage(self) -> Iterator[str]:
+        """One that is away for a moment stops nothing: requests that need it are answered with 503 until it is back."""
+        try:
+            if sentence := try_storage():
+                yield sentence
+        except OSError as error:
+            self.stderr.write(f"Note: {error}", self.style.WARNING)
 
 
 def why_no_database() -> str:

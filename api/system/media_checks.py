@@ -1,0 +1,66 @@
+"""MEDIA_STORAGE, MEDIA_STORAGE_BEFORE and MEDIA_DELIVERY: what is wrong with them as they stand, and what a trial of the storage shows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import InvalidStorageError, Storage, storages
+
+from api.files import storage
+from api.outages import StorageRefused
+from config.failures import INSTALL
+from config.media import S3
+
+SETTINGS = {"default": "MEDIA_STORAGE", "before": "MEDIA_STORAGE_BEFORE"}
+HINT = "{0} is disk, s3 or the dotted name of a Django storage class, {0}_OPTIONS its arguments as JSON."
+INSTALL_S3 = f"This installs them, as ./start.sh does: {INSTALL} requirements-s3.txt"
+IDENTIFIER = "darkroom.E030"
+
+
+def media_storage_messages() -> Iterator[CheckMessage]:
+    """Asks no network."""
+    for alias, setting in SETTINGS.items():
+        if alias in settings.STORAGES:
+            yield from messages_of(alias, setting)
+    if "before" in settings.STORAGES and settings.STORAGES["before"] == settings.STORAGES["default"]:
+        message = "MEDIA_STORAGE_BEFORE is the storage that MEDIA_STORAGE is."
+        yield Error(message, hint="Set it to the one that files are moved from, or unset it.", id="darkroom.E071")
+
+
+def messages_of(alias: str, setting: str) -> Iterator[CheckMessage]:
+    place = try_to_make(alias, setting)
+    if isinstance(place, Error):
+        yield place
+        return
+    for fault in getattr(place, "faults", tuple)():
+        yield Error(f"{setting}_OPTIONS: {fault}.", id=IDENTIFIER)
+    if alias == "default" and settings.MEDIA_DELIVERY == "signed" and not hasattr(place, "signed_url"):
+        message = "MEDIA_DELIVERY is signed, and this MEDIA_STORAGE gives no signed addresses."
+        yield Warning(message, hint="Unset MEDIA_DELIVERY, or set MEDIA_STORAGE=s3.", id="darkroom.W071")
+
+
+def try_to_make(alias: str, setting: str) -> Storage | Error:
+    try:
+        return storages[alias]
+    except (InvalidStorageError, ImproperlyConfigured, TypeError) as error:
+        if is_not_installed(alias, error):
+            return Error(f"{setting} is s3, and its Python packages are not installed.", hint=INSTALL_S3, id=IDENTIFIER)
+        return Error(f"{setting}: the storage of pictures can't be made: {error}", hint=HINT.format(setting), id=IDENTIFIER)
+
+
+def is_not_installed(alias: str, error: Exception) -> bool:
+    table: Any = settings.STORAGES[alias]
+    return table["BACKEND"] == S3 and isinstance(error.__cause__, ModuleNotFoundError)
+
+
+def try_storage() -> str:
+    """Why no file can be written, read and removed in a storage elsewhere; '' where it can. Raises OSError where it does not answer."""
+    if storage.media_folder() is not None:
+        return ""
+    try:
+        storage.try_out()
+    except StorageRefused as error:
+        return str(error)
+    return ""
