@@ -34,7 +34,7 @@ def edit(page: sync_api.Page, picture: str) -> sync_api.Page:
 
 def open_edit(page: sync_api.Page, query: str) -> None:
     page.goto(f"/studio/edit/{query}")
-    expect(page.locator("#easel-layer")).to_have_attribute("style", re.compile("scale"))
+    expect(page.locator("#easel-view")).to_have_attribute("style", re.compile("--scale"))
 
 
 def place(page: sync_api.Page, x: float, y: float) -> tuple[float, float]:
@@ -229,8 +229,9 @@ def test_the_frame_is_dragged_and_the_picture_grows(edit: sync_api.Page, server:
     repaint(edit)
     params = newest(server)["params"]
     assert params["outpaint"] == {"left": 0, "right": 16, "top": 8, "bottom": 0}
-    before = edit.locator(".before img").first
-    assert before.evaluate("image => [image.style.left, image.style.top, image.style.width]") == ["0%", "11.111%", "80%"]
+    before = edit.locator(".before image").first
+    places = before.evaluate("image => ['x', 'y', 'width'].map((name) => image.getAttribute(name))")
+    assert places == ["0.000%", "11.111%", "80.000%"]
 
 
 def test_a_map_is_shown_and_steers(edit: sync_api.Page, server: LiveServer) -> None:
@@ -283,7 +284,7 @@ def test_a_picture_is_dropped_chosen_or_refused_and_what_was_typed_goes_with_it(
     page.goto("/studio/edit/")
     drop(page, b"rubbish", "text/plain")
     expect(page.locator(".notice")).to_contain_text("This is no picture")
-    page.locator("[data-source-file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png("olive")})
+    page.locator("[data-drop-here]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png("olive")})
     page.wait_for_selector("#edit")
     page.fill("#prompt", "an olive grove")
     drop(page, png("navy"), "image/png")

@@ -121,7 +121,7 @@ def test_the_studio_forbids_what_it_does_not_use(here: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["studio.css", "studio.js", "admin.css", "favicon.svg", "vendor/htmx.min.js", "vendor/sse.min.js"]
+    "name", ["studio.css", "pages.js", "admin.css", "favicon.svg", "vendor/htmx.min.js", "vendor/sse.min.js"]
 )
 def test_every_asset_is_served_by_us(here: Client, name: str) -> None:
     assert here.get(f"/static/studio/{name}").status_code == 200

@@ -155,7 +155,7 @@ def test_what_was_found_is_rows_that_can_be_drawn_with_counts_and_scores(here: C
     }
     looked("hazards", file, {"risk": "high", "cells": [cell]})
     page = shown(here, file)
-    assert page.count('data-points="1,2 11,2 11,12 1,12"') == 5
+    assert page.count('points="1,2 11,2 11,12 1,12"') == 5
     assert re.findall(r'data-count="([^"]+)"><b>(\d+)', page) == [("sun", "2"), ("cây", "1"), ("hole", "1")]
     assert re.findall(r'data-score="(\d+)"', page) == ["90", "40", "30", "98", "70"]
     assert "Bán &lt;hoa&gt;" in page

@@ -1,10 +1,12 @@
 // Thumbnails of the grid, drawn: a canvas lets its pixels go with its tile. Of <img> elements a browser keeps those of the last thousand,
 // in the page or not: 350 MB in Chromium.
+import { all, find } from "./dom.js";
+
 const stops = new WeakMap();
 
 /** Puts a canvas in the place of a tile's <img>, which comes back where its file can't be drawn. */
 export function draw(cell, side) {
-  const image = cell.querySelector("img"), canvas = document.createElement("canvas"), stop = new AbortController();
+  const image = find("img", cell), canvas = document.createElement("canvas"), stop = new AbortController();
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", image.alt);
   Object.assign(canvas, { width: 1, height: 1 });
@@ -27,7 +29,7 @@ async function read(address, side, signal) {
 }
 
 export function letGo(cell) {
-  for (const canvas of cell.querySelectorAll("canvas")) {
+  for (const canvas of all("canvas", cell)) {
     stops.get(canvas)?.abort();
     canvas.width = canvas.height = 0;
   }
