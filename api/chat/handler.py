@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 from api.chat.models import Message
 from api.chat.services import link_messages, record_answer
@@ -18,6 +19,7 @@ ANSWER_FIELDS = ("backend", "prompt_tokens", "first_token_seconds", "seconds")
 
 class ChatKind(JobKind[ChatSpec]):
     name = ChatSpec.kind
+    title = _("Chat")
     spec_class = ChatSpec
 
     def without_models(self) -> tuple[str, list[str]]:

@@ -167,7 +167,9 @@ def watching(kind: str) -> tuple[HttpRequest, Callable[[], object]]:
     """A request that is let in, and what takes that away."""
     key, token = create_key(name=kind, scopes=["read", "staff"])
     user = get_user_model().objects.create_user(kind, password="x", is_staff=True)
-    request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.7", headers={"Authorization": f"Bearer {token}"} if kind == "key" else {})
+    request = RequestFactory().get(
+        "/", REMOTE_ADDR="192.0.2.7", headers={"Authorization": f"Bearer {token}"} if kind == "key" else {}
+    )
     request.session, request.user = SessionStore(), AnonymousUser()
     if kind == "key's session":
         log_in_with_key(request, key)

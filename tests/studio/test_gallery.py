@@ -2,8 +2,10 @@
 
 import re
 import uuid
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -131,3 +133,10 @@ def test_vendored_scripts_say_what_they_are_and_under_which_licence(here: Client
     for name in ("htmx.min.js", "sse.min.js"):
         head = here.get(f"/static/studio/vendor/{name}").content[:300].decode()
         assert "Zero-Clause BSD" in head
+
+
+def test_the_scripts_are_small() -> None:
+    """All of our own on all pages together, htmx and its extension aside."""
+    scripts = [path for path in (Path(settings.BASE_DIR) / "api/studio/static").rglob("*.js") if "vendor" not in path.parts]
+    assert len(scripts) > 10
+    assert sum(path.stat().st_size for path in scripts) < 80_000

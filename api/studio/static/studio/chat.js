@@ -40,7 +40,7 @@ on("darkroom:asked", ({ target, detail: { conversation } }) => {
   byId("attached").replaceChildren();
   keep(box);
   box.focus();
-});
+}, { capture: true }); // before the list is asked for, which marks this conversation
 on("darkroom:gone", () => {
   byId("chat-conversation").value = "";
   box.dataset.draft = "new";
@@ -122,14 +122,6 @@ onClick("[data-remove]", ({ dataset: { remove: id } }, event) => {
   deleteLater(removal, [id], () => showRemoved(id, false));
 });
 
-function markList() {
-  for (const item of all("[data-conversation]")) {
-    const id = item.dataset.conversation;
-    find("a", item).ariaCurrent = id === current() ? "page" : null;
-    if (isLeaving(id)) item.hidden = true;
-  }
-}
-
 // The thread
 
 function begin() {
@@ -138,7 +130,7 @@ function begin() {
 }
 
 on("htmx:afterSettle", ({ target }) => {
-  markList();
+  for (const item of all("[data-conversation]")) item.hidden = isLeaving(item.dataset.conversation);
   markPicked();
   if (target.id !== "thread") return;
   begin();

@@ -4,8 +4,8 @@ import { notify } from "./notices.js";
 import { text } from "./texts.js";
 
 onClick("[data-copy], [data-copy-text]", async (button) => {
-  const { copy: place, copyText } = button.dataset; // "next": what stands behind the button
-  const element = place === "next" ? button.nextElementSibling : place ? find(place) : button;
+  const { copy: place, copyText } = button.dataset; // without a place: what stands behind the button
+  const element = place === "" ? button.nextElementSibling : place ? find(place) : button;
   try {
     await navigator.clipboard.writeText(copyText ?? element.textContent); // there is none on plain HTTP from another machine
     notify(text("copied"), { seconds: 2 });

@@ -74,5 +74,5 @@ on("beforeunload", (event) => {
   if ([...leaving].reduce((sum, { left }) => sum + left.length, 0) <= MOST_ON_LEAVING) return;
   event.preventDefault(); // the browser asks whether to leave; meanwhile they are sent
   leaving.forEach((deletion) => deletion.send());
-}, { target: window });
-on("pagehide", () => leaving.forEach((deletion) => deletion.sendAll()), { target: window });
+});
+on("pagehide", () => leaving.forEach((deletion) => deletion.sendAll()));

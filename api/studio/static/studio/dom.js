@@ -11,7 +11,7 @@ export const makeButton = (words, click) => {
 };
 
 /** `names`: of events, with spaces between them. */
-export function on(names, act, { target = document, ...options } = {}) {
+export function on(names, act, { target = window, ...options } = {}) {
   for (const name of names.split(" ")) target.addEventListener(name, act, options);
 }
 
@@ -26,3 +26,6 @@ export const isCommand = (event) => event.ctrlKey || event.metaKey;
 
 /** The key that was pressed for the page: none with Ctrl or Alt, none while one types. */
 export const keyOf = (event) => (isCommand(event) || event.altKey || isTyping(event) ? "" : event.key);
+
+/** What is set in a form, as a query. */
+export const queryOf = (form) => new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));

@@ -1,13 +1,12 @@
 // What was typed into a form is there again after a reload, a log-in or another language, for the same person in the same tab.
-import { all, byId, on } from "./dom.js";
+import { all, on } from "./dom.js";
 
 const KEPT = "form[data-draft]", EVERY = "main form[id]"; // "sent": until it was sent; "stays": until it is filled in otherwise; data-of: what it is about
-const NOT_TYPED = ["csrfmiddlewaretoken"];
 const key = ({ id, dataset: { of = "" } }) => `draft ${location.pathname} ${id} ${of} ${document.body.dataset.person}`;
 
-export const valuesOf = (form) => [...new FormData(form)].filter(([name, value]) => typeof value === "string" && !NOT_TYPED.includes(name));
+export const valuesOf = (form) => [...new FormData(form)].filter(([name, value]) => typeof value === "string" && name !== "csrfmiddlewaretoken");
 
-/** Puts values back. Of several fields of one name each takes the next value; what has no field, or is no option any more, is left out. */
+/** Of several fields of one name each takes the next value; what has no field, or is no option any more, is left out. */
 export function fill(form, values) {
   const left = [...values], names = new Set(values.map(([name]) => name)), wants = (box) => values.some(([name, value]) => name === box.name && value === box.value);
   for (const field of form.elements) {
@@ -34,7 +33,7 @@ for (const form of all(EVERY)) {
   if (of === served[form.id]) fill(form, typed);
 }
 on("input", ({ target: { form } }) => { if (form?.matches(KEPT)) save(form); });
-on("submit", () => all(EVERY).forEach(save), { target: byId("languages") ?? new EventTarget() }); // which loads the page anew
+on("submit", ({ target }) => { if (target.id === "languages") all(EVERY).forEach(save); }); // which loads the page anew
 on("htmx:afterRequest", ({ detail: { elt, successful, xhr } }) => {
   if (elt.matches("[data-draft=sent]") && successful && !xhr.getResponseHeader("HX-Reswap")) sessionStorage.removeItem(key(elt));
 });

@@ -35,7 +35,7 @@ if (waiting && location.pathname === "/") {
 }
 
 const mark = (isOver) => document.body.classList.toggle("dropping", isOver);
-const onFiles = (name, act) => on(name, (event) => { if (event.dataTransfer?.types.includes("Files")) act(event); }, { target: window });
+const onFiles = (name, act) => on(name, (event) => { if (event.dataTransfer?.types.includes("Files")) act(event); });
 document.body.dataset.drop = text("drop");
 onFiles("dragenter", () => mark(true));
 onFiles("dragleave", (event) => { if (!event.relatedTarget) mark(false); });

@@ -16,7 +16,7 @@ export class Easel extends Plane {
   constructor(width, height, sides, changed) {
     const view = byId("easel-view"), mask = byId("easel-mask");
     super(view);
-    Object.assign(this, { width, height, sides, view, brush: byId("easel-brush"), at: { x: width / 2, y: height / 2 }, brushSize: byId("brush-size") });
+    Object.assign(this, { width, height, sides, brush: byId("easel-brush"), at: { x: width / 2, y: height / 2 }, brushSize: byId("brush-size") });
     this.painting = new Painting(mask, width, height, () => { this.update(); changed(); });
     mask.hidden = byId("easel-frame").hidden = false;
     this.brushSize.value = Math.max(width, height) / 10;
@@ -38,7 +38,7 @@ export class Easel extends Plane {
   press({ tool, do: what }) {
     const { painting, size } = this, { done, undone } = painting, by = Math.max(1, Math.round(size / 8));
     if (tool) {
-      this.tool = this.view.dataset.tool = tool;
+      this.tool = this.frame.dataset.tool = tool;
       for (const button of all("[data-tool]")) button.ariaPressed = button.dataset.tool === tool;
     }
     if (what === "undo") painting.move(done, undone);
@@ -55,7 +55,7 @@ export class Easel extends Plane {
   bounded(scale) { return clamp(scale, this.fitted / 4, LARGEST); }
 
   fit() {
-    const { clientWidth: wide, clientHeight: high } = this.view, { width, height } = this.whole();
+    const { clientWidth: wide, clientHeight: high } = this.frame, { width, height } = this.whole();
     this.scale = this.fitted = clamp(Math.min((wide - 2 * MARGIN) / width, (high - 2 * MARGIN) / height), 0.01, 8);
     this.x = (wide - width * this.scale) / 2 + this.grown("left") * this.scale;
     this.y = (high - height * this.scale) / 2 + this.grown("top") * this.scale;
@@ -71,13 +71,13 @@ export class Easel extends Plane {
   place() {
     const { scale, x, y, at, size } = this, { width, height } = this.whole();
     const values = { scale, x, y, left: this.grown("left"), top: this.grown("top"), width, height, "brush-x": at.x, "brush-y": at.y, brush: size };
-    for (const [name, value] of Object.entries(values)) this.view.style.setProperty(`--${name}`, value);
+    for (const [name, value] of Object.entries(values)) this.frame.style.setProperty(`--${name}`, value);
   }
 
   // Mouse, pen, fingers
 
   toPicture(event) {
-    const box = this.view.getBoundingClientRect(), round = (value) => Math.round((value / this.scale) * 10) / 10;
+    const box = this.frame.getBoundingClientRect(), round = (value) => Math.round((value / this.scale) * 10) / 10;
     return [round(event.clientX - box.left - this.x), round(event.clientY - box.top - this.y)];
   }
 
@@ -85,7 +85,7 @@ export class Easel extends Plane {
     const { edge } = event.target.dataset, isMiddle = event.button === 1;
     if (event.pointerType === "mouse" && event.button > 1) return;
     if (isMiddle) event.preventDefault();
-    this.view.setPointerCapture(event.pointerId);
+    this.frame.setPointerCapture(event.pointerId);
     super.pointerdown(event);
     this.start = { x: event.clientX, y: event.clientY, grown: edge ? this.grown(edge) : 0 };
     if (this.pointers.size > 1) { this.painting.abandon(); this.mode = "pinch"; }

@@ -47,5 +47,4 @@ function pressed({ key, target }, id) {
 history.scrollRestoration = "manual"; // the page is as long as what has been loaded of it
 const first = list.innerHTML;
 list.replaceChildren();
-list.tabIndex = -1;
 append(first);

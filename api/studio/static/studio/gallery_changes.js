@@ -30,12 +30,12 @@ export async function change(action, value, chosen) {
 
 /** The pictures go from the page at once, and from the server when nobody took it back. */
 export function remove(chosen) {
-  const leaving = new Set(chosen), taken = grid.remove((item) => leaving.has(item.id)), mine = listNumber();
+  const leaving = new Set(chosen), taken = grid.remove((item) => leaving.has(item.id)), mine = listNumber;
   if (!taken.length) return;
   selection.set(chosen, false);
   tell();
   deleteLater(ADDRESS, taken.map((item) => item.id), (kept, isWanted) => {
-    if (mine !== listNumber()) return search(); // another list is shown: it says whether they belong to it
+    if (mine !== listNumber) return search(); // another list is shown: it says whether they belong to it
     grid.putBack(taken.filter((item) => kept.has(item.id)));
     tell();
     if (isWanted) grid.focus(grid.indexOf(taken[0].id));

@@ -27,7 +27,7 @@ dialog.addEventListener("close", () => {
   if (history.state?.picture) history.back();
   if (place >= 0) grid.focus(place);
 });
-on("popstate", () => { if (opened !== null && !history.state?.picture) dialog.close(); }, { target: window });
+on("popstate", () => { if (opened !== null && !history.state?.picture) dialog.close(); });
 
 /** Before htmx takes it up. */
 function instead(event) {

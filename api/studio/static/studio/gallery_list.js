@@ -1,6 +1,6 @@
 // The gallery's list: its tiles, which of them are chosen, its pages as they are needed, and its filters, which act as they are set.
 import { isLeaving } from "./deletions.js";
-import { all, byId, find, makeButton, on } from "./dom.js";
+import { all, byId, find, makeButton, on, queryOf } from "./dom.js";
 import { getPart } from "./requests.js";
 import { Selection } from "./selection.js";
 import { text } from "./texts.js";
@@ -10,10 +10,9 @@ import { VirtualGrid } from "./virtual_grid.js";
 const PAGES_WITHOUT_A_FIND = 25, MOST_COMPARED = 4, TYPING = 350;
 const filters = byId("filters"), details = find("details", filters), state = byId("gallery-state");
 const pattern = document.createElement("template");
-let next = "", loading = false, failed = false, empty = 0, number = 0;
+let next = "", loading = false, failed = false, empty = 0;
 
-/** Which list this is: another one for other filters. */
-export const listNumber = () => number;
+export let listNumber = 0; // another one for other filters
 
 // Items and their tiles
 
@@ -71,11 +70,11 @@ export function more() {
 
 /** The next page, or the first one of another list. */
 async function load(address, begin = () => {}) {
-  const mine = number;
+  const mine = listNumber;
   loading = true;
   tell();
   const html = await getPart(address).catch(() => null);
-  if (mine !== number) return;
+  if (mine !== listNumber) return;
   failed = html === null;
   if (!failed) begin();
   loading = false;
@@ -100,9 +99,8 @@ function offer(words, label, click) {
 export function search() {
   clearTimeout(typing);
   if (!filters.reportValidity()) return;
-  const query = new URLSearchParams([...new FormData(filters)].filter(([, value]) => value !== ""));
-  const address = `${filters.getAttribute("action")}${query.size ? `?${query}` : ""}`;
-  number += 1;
+  const query = queryOf(filters), address = `${filters.getAttribute("action")}${query.size ? `?${query}` : ""}`;
+  listNumber += 1;
   load(address, () => {
     history.replaceState(null, "", address);
     showFilters(query);

@@ -12,7 +12,8 @@ export class Painting {
     const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
     Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
     this.context = canvas.getContext("2d", { willReadFrequently: true });
-    Object.assign(this, { canvas, changed, scale });
+    this.context.scale(scale, scale);
+    Object.assign(this, { canvas, width, height, changed, scale });
   }
 
   begin(x, y, size, erases, pressure) {
@@ -54,26 +55,26 @@ export class Painting {
   }
 
   replay() {
-    const { base, canvas, context, done } = this, cleared = done.lastIndexOf("clear");
+    const { base, context, done, width, height } = this, cleared = done.lastIndexOf("clear");
     this.apply("clear");
-    if (base && cleared < 0) context.drawImage(base, 0, 0);
+    if (base && cleared < 0) context.drawImage(base, 0, 0, width, height);
     done.slice(cleared + 1).forEach((what) => this.apply(what));
   }
 
   apply(what) {
-    if (what === "clear") this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    if (what === "clear") this.context.clearRect(0, 0, this.width, this.height);
     else if (what === "invert") this.fill(this.context, "xor", COLOUR);
     else this.draw(what);
   }
 
   /** Half of a pen's pressure, which is what one without pressure tells, is the brush's own size. */
   draw({ size, erases, points, pressures }, from = 0) {
-    const { context, scale } = this;
+    const { context } = this;
     const line = (start, stop, width) => {
-      context.lineWidth = width * scale;
+      context.lineWidth = width;
       context.beginPath();
-      context.moveTo(points[start] * scale, points[start + 1] * scale);
-      for (let place = start; place < stop; place += 2) context.lineTo(points[place] * scale, points[place + 1] * scale);
+      context.moveTo(points[start], points[start + 1]);
+      for (let place = start; place < stop; place += 2) context.lineTo(points[place], points[place + 1]);
       context.stroke();
     };
     Object.assign(context, { strokeStyle: COLOUR, lineCap: "round", lineJoin: "round", globalCompositeOperation: erases ? "destination-out" : "source-over" });
@@ -84,7 +85,7 @@ export class Painting {
 
   fill(context, how, colour) {
     Object.assign(context, { globalCompositeOperation: how, fillStyle: colour });
-    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    context.fillRect(0, 0, this.width, this.height);
     context.globalCompositeOperation = "source-over";
   }
 

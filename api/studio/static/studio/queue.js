@@ -1,5 +1,5 @@
 // The queue's page asks for its parts by itself (hx-trigger); what is left: not in the background, and at once after a button.
-import { all, byId, on } from "./dom.js";
+import { all, byId, on, queryOf } from "./dom.js";
 import "./morph.js";
 
 const PARTS = "#queue-rows, #queue-machines, #queue-models", filter = byId("queue-filter");
@@ -12,8 +12,5 @@ on("htmx:afterRequest", (event) => {
   if (isPart(event)) byId("queue-stale").hidden = event.detail.xhr.status !== 0;
   else if (event.detail.requestConfig.verb === "post") refresh();
 });
-on("input", () => {
-  const values = [...new FormData(filter)].filter(([, value]) => value);
-  history.replaceState(null, "", `?${new URLSearchParams(values)}`);
-}, { target: filter });
+on("input", () => history.replaceState(null, "", `?${queryOf(filter)}`), { target: filter });
 on("submit", (event) => { if (event.target.matches("[role=search]")) event.preventDefault(); });

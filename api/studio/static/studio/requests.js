@@ -28,7 +28,7 @@ export async function getPart(address) {
 }
 
 /** Of an answer with an error: the server's own sentence, or one for its status. */
-export const reason = (status, type, said) => (type?.startsWith("text/plain") ? said : text(REASONS[status] ?? "failed"));
+const reason = (status, type, said) => (type?.startsWith("text/plain") ? said : text(REASONS[status] ?? "failed"));
 
 /** The answer to a picture; null where it was refused, which is said (of which file where there are several). */
 export async function sendPicture(address, file, { isNamed = false } = {}) {

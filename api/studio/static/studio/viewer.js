@@ -14,7 +14,6 @@ export class Viewer extends Plane {
     Object.assign(this, { changed, image: find("img", box), label: find(".viewer-scale", box) });
     this.size = { width: Number(this.image.getAttribute("width")), height: Number(this.image.getAttribute("height")) };
     this.fit();
-    find(".viewer-buttons", box)?.removeAttribute("hidden");
     box.addEventListener("click", (event) => this.clicked(event));
     this.frame.addEventListener("dblclick", (event) => this.zoom(this.scale === 1 ? this.actual : 1, event));
     this.frame.addEventListener("dragstart", (event) => event.preventDefault());
