@@ -199,15 +199,15 @@ def siblings(message: Message) -> QuerySet[Message]:
 
 def branches_of(conversation: Conversation) -> Branches:
     found: Branches = defaultdict(list)
-    rows = conversation.messages.filter(choice=0).order_by("pk").values_list("parent", "position", "pk", "job")
-    for parent, position, pk, job in rows:
+    rows = Message.objects.filter(conversation=conversation, choice=0).order_by("pk")  # all, whatever was prefetched of it
+    for parent, position, pk, job in rows.values_list("parent", "position", "pk", "job"):
         found[parent, position].append((pk, job))
     return found
 
 
 def find_branch(conversation: Conversation, job_id: uuid.UUID) -> Message | None:
     """The first message of a job."""
-    return conversation.messages.filter(job=job_id, choice=0).order_by("position").first()
+    return Message.objects.filter(conversation=conversation, job=job_id, choice=0).order_by("position").first()
 
 
 def activate_branch(message: Message) -> None:
