@@ -178,7 +178,7 @@ def test_a_verdict_is_bars_and_reasons_and_its_overlay_fits_the_picture(here: Cl
     }
     looked("layout_score", file, {**HEADLINES, **verdict_json})
     page = shown(here, file)
-    left, top, width, height = (int(part) for part in re.search(r'data-view="([\d ]+)"', page)[1].split())
+    left, top, width, height = (int(part) for part in re.search(r'class="layout"[^>]* viewBox="([\d ]+)"', page)[1].split())
     assert np.array_equal(np.asarray(drawn.crop((left, top, left + width, top + height))), np.asarray(draw_view(verdict.seen)))
     assert (left, top, width, height) == (*view_place((width, height)), *view_size(page_size(320, 200)))
     for said in ("Text is hard to read.", "<b>61</b>", "<b>–</b>", 'width="61.4"', "layout 61 of 100"):

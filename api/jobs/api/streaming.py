@@ -109,7 +109,7 @@ class JobStream(ABC):
     async def follow(self) -> AsyncGenerator[bytes, None]:
         """The client's lines as they come, until the job has ended, and a comment whenever there were none for SILENCE_SECONDS."""
         moved, told_at = asyncio.Event(), time.monotonic()
-        checked_at = told_at
+        checked_at, nothing = told_at, list[bytes]()
         with watch_job(self.job_id, setter(moved)), ExitStack() as watching:
             is_first = True
             while True:
@@ -118,7 +118,7 @@ class JobStream(ABC):
                     if not await self.ask(self.may_go_on, otherwise=True):
                         return
                     checked_at = time.monotonic()
-                for chunk in await self.ask(self.read, otherwise=[]):
+                for chunk in await self.ask(self.read, otherwise=nothing):
                     yield chunk
                     told_at = time.monotonic()
                 if self.is_over:
