@@ -27,6 +27,8 @@ on("click", ({ target }) => { if (target.matches("dialog")) target.close(); });
 onClick("[data-opens]", ({ dataset }) => byId(dataset.opens).showModal());
 on("htmx:afterSwap", ({ target }) => { if (target.id === "lightbox-content" && !byId("lightbox").open) byId("lightbox").showModal(); });
 
+onClick("svg a[hx-get]", (link, event) => event.preventDefault()); // htmx stops the links of HTML alone
+
 /** A picture that was deleted, not from the gallery (gallery.js): on its own page, or in another page's lightbox. */
 on("darkroom:deleted", (event) => {
   const dialog = byId("lightbox");
