@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from api.chat.models import Conversation, Message
+from api.strict import StrictSerializer
 
 
 class MessagePartSerializer(serializers.Serializer[object]):
@@ -27,11 +28,14 @@ class MessagePartSerializer(serializers.Serializer[object]):
 class MessageSerializer(serializers.ModelSerializer[Message]):
     job = serializers.UUIDField(source="job_id", read_only=True)
     parts = serializers.SerializerMethodField()
+    branches = serializers.SerializerMethodField(
+        help_text="The jobs of all branches that begin here, the oldest first; empty for one."
+    )
 
     class Meta:
         model = Message
         fields = (
-            "position", "choice", "role", "parts", "job", "model_id", "backend", "finish_reason", "prompt_tokens",
+            "position", "choice", "role", "parts", "job", "branches", "model_id", "backend", "finish_reason", "prompt_tokens",
             "completion_tokens", "first_token_seconds", "seconds", "created_at",
         )  # fmt: skip
         read_only_fields = fields
@@ -40,9 +44,18 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     def get_parts(self, message: Message) -> list[dict[str, Any]]:
         return [self.with_urls(part) if part["type"] == "image" else part for part in message.parts]
 
+    @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
+    def get_branches(self, message: Message) -> list[str]:
+        here = self.context["branches"][message.parent_id, message.position] if message.choice == 0 else ()
+        return [str(job) for _, job in here] if len(here) > 1 else []
+
     def with_urls(self, part: dict[str, Any]) -> dict[str, object]:
         path = self.context["request"].build_absolute_uri(f"/api/images/{part['image']}/")
         return {**part, "url": f"{path}file/", "thumbnail_url": f"{path}thumbnail/"}
+
+
+class BranchSerializer(StrictSerializer):
+    job = serializers.UUIDField(help_text="Of the branch to go on with: one of a message's `branches`.")
 
 
 COLUMNS = ("id", "title", "model_id", "message_count", "metadata", "created_at", "updated_at")

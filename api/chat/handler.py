@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 from api.chat.models import Conversation, Message
 from api.chat.server_tools.turns import Progress, keep_results, read_progress
@@ -38,6 +39,7 @@ class WritingKind(JobKind[W]):
 
 class ChatKind(WritingKind[ChatSpec]):
     name = ChatSpec.kind
+    title = _("Chat")
     spec_class = ChatSpec
 
     def has_written(self, owner_key: str, text: str) -> bool:

@@ -8,6 +8,7 @@ conversation (`conversation`), and send only what is new.
 import hashlib
 import json
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -193,11 +194,27 @@ def answer_turn(choice: Mapping[str, Any]) -> TurnParams:
 
 # ---------------------------------------------------------------- branches
 
+Branches = dict[tuple[int | None, int], list[tuple[int, uuid.UUID]]]
+"""Messages that are each other's alternatives, the oldest first, with their jobs: by the message before them, and their position."""
+
 
 def siblings(message: Message) -> QuerySet[Message]:
     """The beginnings of all branches at its place, itself among them, the oldest first."""
     here = Message.objects.filter(conversation=message.conversation_id, parent=message.parent_id, position=message.position)
     return here.filter(choice=0).order_by("pk")
+
+
+def branches_of(conversation: Conversation) -> Branches:
+    found: Branches = defaultdict(list)
+    rows = Message.objects.filter(conversation=conversation, choice=0).order_by("pk")  # all, whatever was prefetched of it
+    for parent, position, pk, job in rows.values_list("parent", "position", "pk", "job"):
+        found[parent, position].append((pk, job))
+    return found
+
+
+def find_branch(conversation: Conversation, job_id: uuid.UUID) -> Message | None:
+    """The first message of a job."""
+    return Message.objects.filter(conversation=conversation, job=job_id, choice=0).order_by("position").first()
 
 
 def activate_branch(message: Message) -> None:

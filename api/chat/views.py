@@ -1,20 +1,22 @@
 """Conversations over HTTP. Chat completions are in api/dialects/openai."""
 
-from typing import cast
+from typing import Any, cast
 
 import django_filters
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.access.principals import visible_to
 from api.access.scopes import Principal
-from api.chat.conversation_serializers import ConversationDetailSerializer, ConversationSerializer
+from api.chat.conversation_serializers import BranchSerializer, ConversationDetailSerializer, ConversationSerializer
 from api.chat.models import Conversation, Message
-from api.chat.services import containing_words, delete_conversation
+from api.chat.services import activate_branch, branches_of, containing_words, delete_conversation, find_branch
 from api.strict import NewestFirst
 
 
@@ -45,7 +47,7 @@ class ConversationViewSet(
 
     def get_queryset(self) -> QuerySet[Conversation]:
         rows = visible_to(cast(Principal, self.request.auth), super().get_queryset())
-        if self.action == "retrieve":
+        if self.action in ("retrieve", "branch"):
             return rows.prefetch_related(
                 Prefetch("messages", Message.objects.filter(active=True).order_by("position", "choice"))
             )
@@ -56,7 +58,26 @@ class ConversationViewSet(
         """With all its messages, of the branch that goes on. `conversation: id` in a chat request goes on with it; with `replace_from`, a
         position, the request begins another branch there.
         """
-        return Response(ConversationDetailSerializer(self.get_object(), context={"request": request}).data)
+        return Response(self.detail_of(self.get_object()))
+
+    @extend_schema(request=BranchSerializer, responses={200: ConversationDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def branch(self, request: Request, **kwargs: object) -> Response:
+        """Goes on with another branch, down to its newest end: that is then what `GET` shows and what the next request continues.
+
+        409 where the branch begins beside a message that is not on the way that goes on: switch there first.
+        """
+        asked = BranchSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        message = find_branch(self.get_object(), asked.validated_data["job"])
+        if message is None:
+            raise ValidationError({"job": ["No branch of this conversation begins with this job."]})
+        activate_branch(message)
+        return Response(self.detail_of(self.get_object()))
+
+    def detail_of(self, conversation: Conversation) -> dict[str, Any]:
+        context = {"request": self.request, "branches": branches_of(conversation)}
+        return ConversationDetailSerializer(conversation, context=context).data
 
     def perform_destroy(self, conversation: Conversation) -> None:
         """With its jobs."""

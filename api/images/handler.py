@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 from api.errors import DarkroomError
 from api.files import storage
@@ -36,6 +37,7 @@ Origin = GeneratedImage.Origin
 
 class Txt2Img(JobKind[Txt2ImgSpec]):
     name = Txt2ImgSpec.kind
+    title = _("Make a picture")
     spec_class = Txt2ImgSpec
     template = "admin/images/candidates.html"
 
@@ -107,6 +109,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
 
 class Img2Img(Txt2Img):
     name = Img2ImgSpec.kind
+    title = _("Edit a picture")
     spec_class = Img2ImgSpec
 
 

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, ClassVar, Generic
 
+from django.utils.functional import Promise
+
 from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.jobs.running import Outcome, RunningJob, S
@@ -18,6 +20,8 @@ class JobKind(Generic[S]):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str | Promise] = ""
+    """As people read it; its name where it has none."""
     spec_class: type[S] = StoredSpec  # type: ignore[assignment]
     """The request: its fields, their ranges and defaults, which of them a batch has in common."""
     max_batch: ClassVar[int] = 1
@@ -161,6 +165,10 @@ def register(kind: AnyKind) -> None:
 
 def get_kind(name: str) -> AnyKind:
     return _kinds.get(name, _uninstalled)
+
+
+def title_of(name: str) -> str:
+    return str(get_kind(name).title) or name
 
 
 def all_kinds() -> Collection[AnyKind]:

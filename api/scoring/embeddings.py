@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from django.utils.translation import gettext_lazy as _
+
 from api.errors import DarkroomError
 from api.files.services import link_inputs
 from api.jobs.kinds import JobKind
@@ -35,6 +37,7 @@ class Embedded:
 
 class Embedding(JobKind[EmbeddingSpec]):
     name = EmbeddingSpec.kind
+    title = _("Embed")
     spec_class = EmbeddingSpec
     max_batch = 32
 
@@ -123,7 +126,7 @@ def chunks(items: list[T], size: int) -> Iterator[list[T]]:
 def begin(batch: Sequence[Run], chunk: list[Place]) -> list[Place]:
     """What of it is still to be done. Raises JobCancelled where that is nothing, and never will be more."""
     raise_if_unwanted(batch)
-    for work in {id(work): work for work, _, _ in chunk}.values():
+    for work in {id(one[0]): one[0] for one in chunk}.values():
         work.report()
     return [one for one in chunk if one[0].goes_on]
 
@@ -137,9 +140,9 @@ def embed_texts(chunk: list[Place], encoder: "ClipEncoder") -> None:
 
 def embed_pictures(chunk: list[Place], encoder: "ClipEncoder") -> None:
     seen = [(one, pixels) for one in chunk if (pixels := look_at(one, encoder)) is not None]
-    with measured([work.run for (work, _, _), _ in seen], "embed"):
+    with measured([one.run for (one, *_rest), _pixels in seen], "embed"):
         features = encoder.features_of([pixels for _, pixels in seen])
-    for ((work, place, _), _), row in zip(seen, features, strict=True):
+    for ((work, place, *_rest), _pixels), row in zip(seen, features, strict=True):
         work.rows[place], work.tokens[place] = row, encoder.patches
 
 

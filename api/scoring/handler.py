@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from django.utils.translation import gettext_lazy as _
+
 from api.files import storage
 from api.files.models import StoredFile
 from api.files.services import create_file, link_inputs
@@ -21,6 +23,7 @@ NAMES_SECONDS = 1.0
 
 class LayoutScoring(JobKind[LayoutSpec]):
     name = LayoutSpec.kind
+    title = _("Judge a layout")
     spec_class = LayoutSpec  # its two forms: `read_spec`
     max_batch = 32
     next_look = 0.0

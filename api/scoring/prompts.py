@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext_lazy as _
+
 from api.errors import DarkroomError
 from api.files.models import StoredFile
 from api.files.services import link_inputs
@@ -39,6 +41,7 @@ class Measured:
 
 class ClipScoring(JobKind[ClipScoreSpec]):
     name = ClipScoreSpec.kind
+    title = _("Prompt match")
     spec_class = ClipScoreSpec
     max_batch = 32
 

@@ -50,6 +50,8 @@ PLACEHOLDERS: Mapping[str, str | Promise] = {
     "best_of": _("all are kept"),
     "strength": f"{USUAL_STRENGTH:g}",
 }
+SLIDERS: Mapping[str, str] = {"steps": "1", "guidance_scale": "0.5", "strength": "0.05", "mask_blur": "1"}
+"""Numbers with a slider beside them, with its step."""
 LARGEST_NUMBER_INPUT = 10**9
 """Beyond it, arrows that count up and down are of no use."""
 
@@ -68,6 +70,7 @@ class Input:
     minimum: str
     maximum: str
     step: str
+    slider: str
     max_length: int | None
     choices: list[tuple[str, str]]
 
@@ -95,6 +98,7 @@ def make_input(one: SpecField, value: str, error: str) -> Input:
         minimum=number_in_html(rule.minimum),
         maximum=number_in_html(rule.maximum),
         step="any" if one.type is float else str(rule.multiple_of or ""),
+        slider=SLIDERS.get(one.name, ""),
         max_length=rule.max_length,
         choices=choices,
     )

@@ -46,7 +46,8 @@ class Before:
     """The picture that a result was made from, and where it is in it."""
 
     id: uuid.UUID
-    place: str
+    place: Sequence[str]
+    """Left, top, width and height, in per cent of the result."""
 
 
 def job_context(job: Job, preview: str = "", *, is_streamed: bool = False) -> dict[str, object]:
@@ -82,14 +83,12 @@ def find_before(job: Job, made: Sequence[GeneratedImage]) -> Before | None:
     return Before(link.source_id, place_in_grown(link.source, job.params.get("outpaint") or {})) if link else None
 
 
-def place_in_grown(source: GeneratedImage, grown: Mapping[str, int]) -> str:
-    """Where it is in a picture that was grown around it: left, top, width and height in per cent; '' where that is all of it."""
+def place_in_grown(source: GeneratedImage, grown: Mapping[str, int]) -> Sequence[str]:
+    """Where it is in a picture that was grown around it."""
     left, right, top, bottom = (grown.get(side, 0) for side in ("left", "right", "top", "bottom"))
-    if not any((left, right, top, bottom)):
-        return ""
     width, height = source.width + left + right, source.height + top + bottom
     shares = (left / width, top / height, source.width / width, source.height / height)
-    return " ".join(f"{100 * share:.3f}" for share in shares)
+    return [f"{100 * share:.3f}%" for share in shares]
 
 
 def change_address(job: Job) -> str:

@@ -6,7 +6,7 @@ Listed are those that a person meets on the studio's pages. Others are shown as 
 import re
 from functools import cache
 
-from django.utils.translation import get_language, gettext, gettext_noop
+from django.utils.translation import get_language, gettext, gettext_noop, ngettext
 
 SENTENCES = (
     # Pages that can't be shown (api/problems.py, api/outages.py, api/access)
@@ -84,6 +84,9 @@ SENTENCES = (
     gettext_noop("The file %(file)s of %(model)s changed while it was read."),
     gettext_noop("The worker ended with %(how)s while it started; the server's log has more."),
     gettext_noop("Nothing stands out, neither as a fault nor as a merit."),
+    gettext_noop("There is nothing to see: not one edge (figure-ground contrast 0)"),
+    gettext_noop("CLIP finds “%(one)s” fits it better than “%(other)s” (%(score)s of 100 for the better)"),
+    gettext_noop("CLIP finds “%(one)s” fits it better than “%(other)s” (%(score)s of 100)"),
     gettext_noop("An answer is under way; cancel its job first."),
     gettext_noop("This conversation waits for an answer already."),
     gettext_noop("The remote chat server can't be reached."),
@@ -94,6 +97,20 @@ SENTENCES = (
     gettext_noop("The OCR server did not answer in time."),
     gettext_noop("The OCR server could not read the picture."),
 )
+SIDES = (
+    gettext_noop("left"),
+    gettext_noop("right"),
+    gettext_noop("top"),
+    gettext_noop("bottom"),
+    gettext_noop("top left"),
+    gettext_noop("top right"),
+    gettext_noop("bottom left"),
+    gettext_noop("bottom right"),
+    gettext_noop("middle"),
+)
+"""What such a sentence may name."""
+LINES = re.compile(r"(\d+) lines?")
+FORMAT = re.compile(r"\{(\w+)[^}]*\}")
 PLACEHOLDER = re.compile(r"%\\\((\w+)\\\)s")
 """As `re.escape` leaves it."""
 
@@ -112,10 +129,26 @@ def whole_in_language(said: str) -> str:
         return gettext(said)
     for sentence, pattern in patterns():
         if match := pattern.fullmatch(said):
-            return gettext(sentence) % match.groupdict()
+            return gettext(sentence) % {name: named_in_language(value) for name, value in match.groupdict().items()}
     return ""
+
+
+def named_in_language(value: str) -> str:
+    """What a sentence names: mostly a number or a name, which are the same in each language."""
+    if count := LINES.fullmatch(value):
+        return ngettext("%(count)s line", "%(count)s lines", int(count[1])) % {"count": count[1]}
+    return gettext(value) if value in SIDES else value
 
 
 @cache
 def patterns() -> list[tuple[str, re.Pattern[str]]]:
-    return [(one, re.compile(PLACEHOLDER.sub(r"(?P<\1>.+?)", re.escape(one)))) for one in SENTENCES if "%(" in one]
+    listed = [*(one for one in SENTENCES if "%(" in one), *layout_reasons()]
+    return [(one, re.compile(PLACEHOLDER.sub(r"(?P<\1>.+?)", re.escape(one).replace("%%", "%")))) for one in listed]
+
+
+def layout_reasons() -> list[str]:
+    """What is said of a layout, where it names something, as gettext has it."""
+    from api.scoring.backends.measures import SCALES  # numpy, which pages in English need not wait for
+
+    formats = (one for scale in SCALES.values() for one in (scale.low, scale.high, scale.good) if one)
+    return list(dict.fromkeys(FORMAT.sub(r"%(\1)s", one.replace("%", "%%")) for one in formats))

@@ -36,7 +36,7 @@ async def job_stream(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
         return HttpResponse(status=error.status_code)
     if watcher is None:
         return HttpResponse(status=404)
-    return StreamResponse(PartStream(id, may_submit=watcher.may(SUBMIT)))
+    return StreamResponse(PartStream(id, may_submit=watcher.may(SUBMIT)).for_request(request, READ))
 
 
 class PartStream(JobStream):

@@ -9,6 +9,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from api.errors import DarkroomError
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
@@ -57,6 +59,7 @@ class LoadModel(ModelCommand):
     """Fetches the weights where they are missing, and loads them; the loader may evict them again like any others."""
 
     name = LoadModelSpec.kind
+    title = _("Load a model")
     spec_class = LoadModelSpec
 
     def act(self, run: Run) -> JsonObject:
@@ -73,6 +76,7 @@ class UnloadModel(ModelCommand):
     """
 
     name = UnloadModelSpec.kind
+    title = _("Unload a model")
     spec_class = UnloadModelSpec
 
     def act(self, run: Run) -> JsonObject:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_lazy as _
 from PIL import Image
 
 from api.errors import DarkroomError
@@ -35,6 +36,7 @@ class Detected:
 
 class Detect(AnnotatingKind[DetectSpec]):
     name = DetectSpec.kind
+    title = _("Find things")
     spec_class = DetectSpec
     max_batch = 16
     template = "admin/vision/detections.html"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from PIL import Image
 
 from api.errors import DarkroomError
@@ -34,6 +35,7 @@ class Inspected:
 
 class Hazards(AnnotatingKind[HazardSpec]):
     name = HazardSpec.kind
+    title = _("Hazards")
     spec_class = HazardSpec
     max_batch = 16
     template = "admin/vision/hazards.html"

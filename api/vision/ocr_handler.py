@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 from PIL import Image
 
 from api.errors import DarkroomError
@@ -42,6 +43,7 @@ class Read:
 
 class Ocr(AnnotatingKind[OcrSpec]):
     name = OcrSpec.kind
+    title = _("Read text")
     spec_class = OcrSpec
     max_batch = 8
     template = "admin/vision/lines.html"

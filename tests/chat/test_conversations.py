@@ -202,3 +202,23 @@ def test_a_model_that_has_left_the_catalog_fails_the_job_with_a_sentence(
     model_loader.configure(load_catalog(), ModelStore(Path("nowhere")), Device("cpu", 0, "", torch.float32, True, 2**30))
     WorkerLoop().run_once()
     assert Job.objects.get(pk=job.pk).error["detail"] == "There is no model 'gone'."
+
+
+def test_another_branch_is_gone_on_with_and_wrong_ones_are_refused(client: Client, say: Callable[..., Job]) -> None:
+    first = say(ask("one"), "first")
+    conversation = Conversation.objects.get()
+    path, named = f"/api/conversations/{conversation.pk}/", str(conversation.pk)
+    say(ask("behind the first"), "third", conversation=named)
+    second = say(ask("one, differently"), "second", conversation=named, replace_from=0)
+    shown = client.get(path).json()["messages"]
+    assert [message["parts"][0]["text"] for message in shown] == ["one, differently", "second"]
+    assert [message["branches"] for message in shown] == [[str(first.pk), str(second.pk)], []]
+    answer = client.post(f"{path}branch/", {"job": str(first.pk)}, content_type="application/json")
+    assert [message["parts"][0]["text"] for message in answer.json()["messages"]] == ["one", "first", "behind the first", "third"]
+    assert answer.json() == client.get(path).json()
+    behind = answer.json()["messages"][2]["job"]
+    client.post(f"{path}branch/", {"job": str(second.pk)}, content_type="application/json")
+    refused = client.post(f"{path}branch/", {"job": behind}, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (409, "stale_branch")
+    unknown = client.post(f"{path}branch/", {"job": named}, content_type="application/json")
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (400, "job")

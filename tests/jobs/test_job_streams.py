@@ -1,12 +1,22 @@
 """A stream tells everything once and in order, whatever happens to the database and to its client."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
+from django.http import HttpRequest
+from django.test import RequestFactory
+from django.utils import timezone
 
+from api.access.models import ApiKey
+from api.access.services import create_key
+from api.access.sessions import log_in_with_key
 from api.dialects.openai.streaming import ChunkStream
 from api.errors import DarkroomError
 from api.jobs.api import preview_watches, streaming
@@ -151,3 +161,38 @@ async def test_nobody_watches_a_job_that_has_ended() -> None:
 def test_the_streams_that_show_previews_say_so() -> None:
     showing = {stream.__name__ for stream in (EventStream, PartStream, ChunkStream) if stream.shows_previews}
     assert showing == {"EventStream", "PartStream"}
+
+
+def watching(kind: str) -> tuple[HttpRequest, Callable[[], object]]:
+    """A request that is let in, and what takes that away."""
+    key, token = create_key(name=kind, scopes=["read", "staff"])
+    user = get_user_model().objects.create_user(kind, password="x", is_staff=True)
+    request = RequestFactory().get(
+        "/", REMOTE_ADDR="192.0.2.7", headers={"Authorization": f"Bearer {token}"} if kind == "key" else {}
+    )
+    request.session, request.user = SessionStore(), AnonymousUser()
+    if kind == "key's session":
+        log_in_with_key(request, key)
+    elif kind == "account":
+        login(request, user)
+    request.session.save()
+    if kind == "account":
+        return request, lambda: get_user_model().objects.filter(pk=user.pk).update(is_active=False)
+    if kind == "log-out":
+        login(request, user)
+        request.session.save()
+        return request, lambda: SessionStore(request.session.session_key).flush()
+    return request, lambda: ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now())
+
+
+@pytest.mark.parametrize("kind", ["key", "key's session", "account", "log-out"])
+async def test_a_stream_ends_once_what_let_it_in_is_taken_away(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "RECHECK_SECONDS", 0.1)
+    job = await sync_to_async(make_job)("queued")
+    request, revoke = await sync_to_async(watching)(kind)
+    telling = asyncio.create_task(told(EventStream(request, job, 0).for_request(request, "read")))
+    await asyncio.sleep(0.5)
+    assert not telling.done()
+    await sync_to_async(revoke)()
+    await asyncio.wait_for(telling, 5)
+    assert (await Job.objects.aget(pk=job.pk)).status == "queued"

@@ -257,7 +257,7 @@ ATTACKS = """<script>alert(1)</script> <img src=x onerror=alert(1)> ![x](https:/
 [ref] &lt;script&gt;"""
 ALLOWED_TAG = re.compile(
     r'</?(?:p|br|code|div|table|thead|tbody|tr|th|td|pre)>|<pre tabindex="0">|<div class="(?:code"|wide" tabindex="0")>|</a>'
-    r'|<button class="plain small" type="button" data-copy="next">|</button>'
+    r'|<button class="plain small" type="button" data-copy>|</button>'
     r'|<a href="https://[a-z./]+"(?: title="[^"<>]*")?(?: target="_blank"| rel="noopener noreferrer nofollow"){2}>'
 )
 

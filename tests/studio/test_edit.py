@@ -262,8 +262,8 @@ def test_a_result_is_shown_over_its_source_and_may_be_the_next(here: Client, sou
     StoredFile.objects.get(pk=source).job_inputs.create(job=job)
     made = make_picture(job, source=row, origin="edited")
     shown = page(here, f"?image={source}")
-    assert f'src="/api/images/{source}/file/" alt="Before"' in shown
-    assert 'data-place="5.882 0.000 94.118 100.000"' in shown
+    assert 'role="img" aria-label="Before"' in shown
+    assert f'href="/api/images/{source}/file/" x="5.882%" y="0.000%" width="94.118%" height="100.000%"' in shown
     assert f'href="/studio/edit/?image={made.pk}"' in shown
     assert f'href="/studio/edit/?job={job.pk}"' in shown
 

@@ -34,7 +34,7 @@ def edit(page: sync_api.Page, picture: str) -> sync_api.Page:
 
 def open_edit(page: sync_api.Page, query: str) -> None:
     page.goto(f"/studio/edit/{query}")
-    expect(page.locator("#easel-layer")).to_have_attribute("style", re.compile("scale"))
+    expect(page.locator("#easel-view")).to_have_attribute("style", re.compile("--scale"))
 
 
 def place(page: sync_api.Page, x: float, y: float) -> tuple[float, float]:
@@ -209,6 +209,45 @@ def test_a_finger_paints_and_two_fingers_zoom(phone: sync_api.Page) -> None:
     keep_screenshot(phone, "edit-390")
 
 
+def test_a_pen_paints_as_wide_as_it_presses(edit: sync_api.Page) -> None:
+    session = edit.context.new_cdp_session(edit)
+    edit.locator("#brush-size").fill("10")
+    for y, force in ((16, 0.2), (44, 1.0)):
+        for kind, x in (("mousePressed", 20), ("mouseMoved", 32), ("mouseMoved", 44), ("mouseReleased", 44)):
+            left, top = place(edit, x, y)
+            event = {"type": kind, "x": left, "y": top, "button": "left", "buttons": 1, "force": force, "pointerType": "pen"}
+            session.send("Input.dispatchMouseEvent", {**event, "clickCount": 1})
+    edit.keyboard.press("Control+z")
+    edit.keyboard.press("Control+Shift+z")  # drawn again from what is kept of it
+    mask = painted(edit)
+    widths = [sum(mask.getpixel((32, row)) > 127 for row in range(*rows)) for rows in ((0, 30), (30, SIDE))]  # type: ignore[operator]
+    assert widths[0] == pytest.approx(4, abs=1)
+    assert widths[1] == pytest.approx(20, abs=1)
+
+
+def test_a_large_picture_is_painted_on_fewer_pixels_and_the_mask_is_where_it_was_painted(
+    edit: sync_api.Page, server: LiveServer
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8 * SIDE * 8, SIDE * 8), "teal").save(buffer, "PNG")
+    sent = server.client.post("/api/images/", files={"image": ("a.png", buffer.getvalue(), "image/png")}).json()
+    open_edit(edit, f"?image={sent['id']}")
+    edit.locator("#brush-size").fill("200")
+    stroke(edit, (SIDE * 0.25, SIDE / 2), (SIDE * 0.5, SIDE / 2))
+    mask = painted(edit)
+    assert mask.size == (2048, 256)
+    assert [mask.getpixel((x, 128)) for x in (380, 480, 1000, 1150)] == [0, 255, 255, 0]
+    size = edit.evaluate("""async () => {
+      const { Painting } = await import("/static/studio/painting.js"), canvas = document.createElement("canvas");
+      const painting = new Painting(canvas, 4096, 512, () => {});
+      painting.begin(2000, 256, 100, false);
+      painting.extend(2400, 256);
+      painting.end();
+      return painting.bounds();
+    }""")
+    assert [round(size[side], -1) for side in ("xmin", "xmax", "ymin", "ymax")] == [1950, 2450, 210, 310]
+
+
 # ---------------------------------------------------------------- growing, steering, enlarging
 
 
@@ -229,8 +268,9 @@ def test_the_frame_is_dragged_and_the_picture_grows(edit: sync_api.Page, server:
     repaint(edit)
     params = newest(server)["params"]
     assert params["outpaint"] == {"left": 0, "right": 16, "top": 8, "bottom": 0}
-    before = edit.locator(".before img").first
-    assert before.evaluate("image => [image.style.left, image.style.top, image.style.width]") == ["0%", "11.111%", "80%"]
+    before = edit.locator(".before image").first
+    places = before.evaluate("image => ['x', 'y', 'width'].map((name) => image.getAttribute(name))")
+    assert places == ["0.000%", "11.111%", "80.000%"]
 
 
 def test_a_map_is_shown_and_steers(edit: sync_api.Page, server: LiveServer) -> None:
@@ -283,7 +323,7 @@ def test_a_picture_is_dropped_chosen_or_refused_and_what_was_typed_goes_with_it(
     page.goto("/studio/edit/")
     drop(page, b"rubbish", "text/plain")
     expect(page.locator(".notice")).to_contain_text("This is no picture")
-    page.locator("[data-source-file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png("olive")})
+    page.locator("[data-drop-here]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png("olive")})
     page.wait_for_selector("#edit")
     page.fill("#prompt", "an olive grove")
     drop(page, png("navy"), "image/png")

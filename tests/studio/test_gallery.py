@@ -2,8 +2,10 @@
 
 import re
 import uuid
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -121,7 +123,7 @@ def test_the_studio_forbids_what_it_does_not_use(here: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["studio.css", "studio.js", "admin.css", "favicon.svg", "vendor/htmx.min.js", "vendor/sse.min.js"]
+    "name", ["studio.css", "pages.js", "admin.css", "favicon.svg", "vendor/htmx.min.js", "vendor/sse.min.js"]
 )
 def test_every_asset_is_served_by_us(here: Client, name: str) -> None:
     assert here.get(f"/static/studio/{name}").status_code == 200
@@ -131,3 +133,10 @@ def test_vendored_scripts_say_what_they_are_and_under_which_licence(here: Client
     for name in ("htmx.min.js", "sse.min.js"):
         head = here.get(f"/static/studio/vendor/{name}").content[:300].decode()
         assert "Zero-Clause BSD" in head
+
+
+def test_the_scripts_are_small() -> None:
+    """All of our own on all pages together, htmx and its extension aside."""
+    scripts = [path for path in (Path(settings.BASE_DIR) / "api/studio/static").rglob("*.js") if "vendor" not in path.parts]
+    assert len(scripts) > 10
+    assert sum(path.stat().st_size for path in scripts) < 80_000

@@ -247,7 +247,7 @@ def test_a_picture_is_judged_in_the_lightbox_and_the_list_knows(gallery: sync_ap
 
 def test_a_picture_is_enlarged_to_its_actual_size_and_dragged(gallery: sync_api.Page) -> None:
     tiles(gallery).first.locator("a").click()
-    gallery.wait_for_selector("#lightbox[open] .viewer-buttons:not([hidden])")
+    gallery.wait_for_selector("#lightbox[open] .viewer-scale:not(:empty)")
     gallery.keyboard.press("z")
     expect(gallery.locator(".viewer-scale")).to_have_text("100 %")
     width = gallery.evaluate("document.querySelector('#lightbox .viewer img').getBoundingClientRect().width")

@@ -155,7 +155,7 @@ def test_what_was_found_is_rows_that_can_be_drawn_with_counts_and_scores(here: C
     }
     looked("hazards", file, {"risk": "high", "cells": [cell]})
     page = shown(here, file)
-    assert page.count('data-points="1,2 11,2 11,12 1,12"') == 5
+    assert page.count('points="1,2 11,2 11,12 1,12"') == 5
     assert re.findall(r'data-count="([^"]+)"><b>(\d+)', page) == [("sun", "2"), ("cây", "1"), ("hole", "1")]
     assert re.findall(r'data-score="(\d+)"', page) == ["90", "40", "30", "98", "70"]
     assert "Bán &lt;hoa&gt;" in page
@@ -178,7 +178,7 @@ def test_a_verdict_is_bars_and_reasons_and_its_overlay_fits_the_picture(here: Cl
     }
     looked("layout_score", file, {**HEADLINES, **verdict_json})
     page = shown(here, file)
-    left, top, width, height = (int(part) for part in re.search(r'data-view="([\d ]+)"', page)[1].split())
+    left, top, width, height = (int(part) for part in re.search(r'class="layout"[^>]* viewBox="([\d ]+)"', page)[1].split())
     assert np.array_equal(np.asarray(drawn.crop((left, top, left + width, top + height))), np.asarray(draw_view(verdict.seen)))
     assert (left, top, width, height) == (*view_place((width, height)), *view_size(page_size(320, 200)))
     for said in ("Text is hard to read.", "<b>61</b>", "<b>–</b>", 'width="61.4"', "layout 61 of 100"):

@@ -56,7 +56,7 @@ def test_what_was_typed_is_there_after_a_log_in_and_only_for_the_same_person(pag
     page.wait_for_url("**/studio/login?next=%2F")
     log_in(page, keys["reader"])
     assert page.input_value("#prompt") == ""
-    page.click(".account summary")
+    page.click(".account > button")
     page.click("text=Log out")
     log_in(page, keys["painter"])
     assert (page.input_value("#prompt"), page.input_value("[name=steps]")) == ("a lake that took long to describe", "3")
@@ -139,7 +139,7 @@ def test_on_a_phone_every_page_is_one_tap_away(browser: sync_api.Browser, server
     assert current["x"] >= 0
     assert current["x"] + current["width"] <= NARROW["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
-    page.tap(".account summary")
+    page.tap(".account > button")
     keep_screenshot(page, "menu-narrow")
     page.tap("text=Log out")
     page.wait_for_selector("#key")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from api.chat.completions.spec import CompletionSpec
 from api.chat.handler import WritingKind, usage_of
 from api.jobs.models import Job
@@ -10,6 +12,7 @@ from api.json_types import JsonObject
 
 class CompletionKind(WritingKind[CompletionSpec]):
     name = CompletionSpec.kind
+    title = _("Completion")
     spec_class = CompletionSpec
 
     def record(self, job: Job, output: Any) -> JsonObject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_lazy as _
 from PIL import Image
 
 from api.errors import DarkroomError
@@ -38,6 +39,7 @@ class ControlMap:
 
 class Preprocess(JobKind[PreprocessSpec]):
     name = PreprocessSpec.kind
+    title = _("Map for a ControlNet")
     spec_class = PreprocessSpec
 
     def without_models(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 from api.errors import DarkroomError
 from api.files import storage
@@ -48,6 +49,7 @@ class GridOutput:
 
 class Grid(JobKind[GridSpec]):
     name = GridSpec.kind
+    title = _("Variants")
     spec_class = GridSpec
     template = "admin/images/grid.html"
 

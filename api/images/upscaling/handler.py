@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 from PIL import Image, ImageOps
 
 from api.errors import DarkroomError
@@ -32,6 +33,7 @@ Run = RunningJob[UpscaleSpec]
 
 class Upscale(JobKind[UpscaleSpec]):
     name = UpscaleSpec.kind
+    title = _("Enlarge")
     spec_class = UpscaleSpec
 
     def without_models(self) -> bool:

@@ -220,7 +220,8 @@ class Accepted(HttpResponse):
 
     async def begin(self, stream: JobStream) -> HttpResponseBase:
         """Once there is something to tell, or a long silence. Until then a failure can still be told by its status."""
-        chunks = stream.follow()
+        request = getattr(self.dialect.request, "_request", self.dialect.request)
+        chunks = stream.for_request(request, self.dialect.required_scope).follow()
         first = await anext(chunks, None)
         if first is None or stream.status in (None, Status.FAILED, Status.CANCELLED):
             await chunks.aclose()

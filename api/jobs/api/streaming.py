@@ -9,9 +9,13 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import ExitStack
+from typing import Self, TypeVar
 
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
+from rest_framework.exceptions import APIException
 
+from api.access.principals import visible_to
+from api.access.rechecks import RECHECK_SECONDS, principal_now
 from api.jobs.api.database_calls import call_and_close, in_thread_when_back
 from api.jobs.api.event_hub import watch_job
 from api.jobs.api.preview_watches import watch_previews
@@ -20,6 +24,7 @@ from api.jobs.models import Job, JobEvent
 from api.jobs.states import FINAL, Status
 from api.outages import is_away
 
+T = TypeVar("T")
 SILENCE_SECONDS = 15.0
 KEEP_ALIVE = b": still here\n\n"
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -41,6 +46,23 @@ class JobStream(ABC):
         self.ended = False
         self._begun = False
         self._unsent: list[bytes] = []
+        self._access: tuple[HttpRequest, str] | None = None
+
+    def for_request(self, request: HttpRequest, scope: str) -> Self:
+        """It ends soon after what let this request in does not any more: a key that is revoked, an account, a session."""
+        self._access = request, scope
+        return self
+
+    def may_go_on(self) -> bool:
+        if self._access is None:
+            return True
+        request, scope = self._access
+        try:
+            principal = principal_now(request, scope=scope)
+        except APIException:
+            return False
+        jobs = Job.objects.filter(pk=self.job_id)
+        return visible_to(principal, jobs).exists() or not jobs.exists()
 
     def begin(self) -> Iterable[bytes]:
         return ()
@@ -75,23 +97,28 @@ class JobStream(ABC):
         chunks, self._unsent = self._unsent, []
         return chunks
 
-    async def read_when_back(self) -> list[bytes]:
-        """None of a database that stays away: the stream goes on."""
+    async def ask(self, question: Callable[[], T], otherwise: T) -> T:
+        """`otherwise` of a database that stays away: the stream goes on."""
         try:
-            return await in_thread_when_back(self.read, seconds=SILENCE_SECONDS)
+            return await in_thread_when_back(question, seconds=SILENCE_SECONDS)
         except Exception as error:
             if not is_away(error):
                 raise
-            return []
+            return otherwise
 
     async def follow(self) -> AsyncGenerator[bytes, None]:
         """The client's lines as they come, until the job has ended, and a comment whenever there were none for SILENCE_SECONDS."""
         moved, told_at = asyncio.Event(), time.monotonic()
+        checked_at, nothing = told_at, list[bytes]()
         with watch_job(self.job_id, setter(moved)), ExitStack() as watching:
             is_first = True
             while True:
                 moved.clear()
-                for chunk in await self.read_when_back():
+                if time.monotonic() >= checked_at + RECHECK_SECONDS:
+                    if not await self.ask(self.may_go_on, otherwise=True):
+                        return
+                    checked_at = time.monotonic()
+                for chunk in await self.ask(self.read, otherwise=nothing):
                     yield chunk
                     told_at = time.monotonic()
                 if self.is_over:
@@ -100,11 +127,12 @@ class JobStream(ABC):
                     watching.enter_context(watch_previews(self.job_id))
                 is_first = False
                 try:
-                    async with asyncio.timeout(told_at + SILENCE_SECONDS - time.monotonic()):
+                    async with asyncio.timeout(min(told_at + SILENCE_SECONDS, checked_at + RECHECK_SECONDS) - time.monotonic()):
                         await moved.wait()
                 except TimeoutError:
-                    yield KEEP_ALIVE
-                    told_at = time.monotonic()
+                    if time.monotonic() >= told_at + SILENCE_SECONDS:
+                        yield KEEP_ALIVE
+                        told_at = time.monotonic()
 
 
 class StreamResponse(StreamingHttpResponse):

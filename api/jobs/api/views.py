@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.access.principals import Principal, principal_of, visible_to
+from api.access.scopes import READ
 from api.errors import DarkroomError
 from api.jobs.api.database_calls import in_thread
 from api.jobs.api.dialect import job_response
@@ -110,7 +111,11 @@ async def job_events(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase:
         return refusal_response(error)
     if job is None:
         return problem_response(404, "not_found", "There is no such job.")
-    return StreamResponse(EventStream(request, job, after)) if request.method == "GET" else HttpResponse(headers=HEADERS)
+    return HttpResponse(headers=HEADERS) if request.method == "HEAD" else stream_events(request, job, after)
+
+
+def stream_events(request: HttpRequest, job: Job, after: int) -> StreamResponse:
+    return StreamResponse(EventStream(request, job, after).for_request(request, READ))
 
 
 class EventStream(JobStream):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Max, QuerySet
+from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import ValidationError
 
 from api.errors import DarkroomError
@@ -31,6 +32,7 @@ LOOKING = 60
 
 class TrainScorer(JobKind[TrainScorerSpec]):
     name = TrainScorerSpec.kind
+    title = _("Train a scorer")
     spec_class = TrainScorerSpec
 
     def without_models(self) -> tuple[str, list[str]]:

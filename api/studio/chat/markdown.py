@@ -38,7 +38,7 @@ def render(text: str, language: str) -> SafeString:
         link_rel="noopener noreferrer nofollow",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
-    button = f'<button class="plain small" type="button" data-copy="next">{html.escape(gettext("Copy"))}</button>'
+    button = f'<button class="plain small" type="button" data-copy>{html.escape(gettext("Copy"))}</button>'
     clean = clean.replace("<pre>", f'<div class="code">{button}<pre tabindex="0">').replace("</pre>", "</pre></div>")
     table = '<div class="wide" tabindex="0"><table>'
     return mark_safe(clean.replace("<table>", table).replace("</table>", "</table></div>"))  # noqa: S308

@@ -40,7 +40,7 @@ async def answer_stream(request: HttpRequest, id: uuid.UUID) -> HttpResponseBase
         return HttpResponse(status=404)
     number = request.headers.get("Last-Event-ID") or request.GET.get("after", "")
     after = int(number) if number.isdecimal() and len(number) < 10 else 0
-    return StreamResponse(AnswerStream(id, after, may_change=allowed))
+    return StreamResponse(AnswerStream(id, after, may_change=allowed).for_request(request, READ))
 
 
 class AnswerStream(JobStream):

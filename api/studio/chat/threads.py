@@ -1,7 +1,6 @@
 """One conversation as its page shows it: a turn for each job, with what was asked, what was answered, and its other branches."""
 
 import uuid
-from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -11,7 +10,7 @@ from django.utils.translation import gettext as _
 from api.chat.models import Conversation, Message
 from api.chat.partial_answers import STOPPED, keep_stopped_answer, text_so_far
 from api.chat.server_tools.visible import BETWEEN
-from api.chat.services import active_messages
+from api.chat.services import Branches, active_messages, branches_of
 from api.jobs.admin.tools import seconds_text
 from api.jobs.api.selectors import queue_position
 from api.jobs.models import Job
@@ -120,16 +119,7 @@ def read_thread(conversation: Conversation, *, whole: bool = False) -> Thread:
     return Thread(conversation, [read_turn(group, branches) for group in shown], len(shown) == len(groups))
 
 
-def branches_of(conversation: Conversation) -> dict[tuple[int | None, int], list[int]]:
-    """Messages with their equals, by parent and position."""
-    found: dict[tuple[int | None, int], list[int]] = defaultdict(list)
-    rows = conversation.messages.filter(choice=0).order_by("pk").values_list("parent", "position", "pk")
-    for parent, position, pk in rows:
-        found[parent, position].append(pk)
-    return found
-
-
-def read_turn(messages: list[Message], branches: dict[tuple[int | None, int], list[int]]) -> Turn:
+def read_turn(messages: list[Message], branches: Branches) -> Turn:
     first, job = messages[0], messages[0].job
     if job.status == Status.CANCELLED and not any(message.backend for message in messages):
         stopped = keep_stopped_answer(job)
@@ -138,7 +128,7 @@ def read_turn(messages: list[Message], branches: dict[tuple[int | None, int], li
     if not job.is_final:  # `partial` has what was said between calls
         messages = [message for message in messages if message.finish_reason != BETWEEN]
     entries = [Entry(message, facts_of(message)) for message in messages]
-    return Turn(job, entries, branches[first.parent_id, first.position], partial, after)
+    return Turn(job, entries, [pk for pk, _ in branches[first.parent_id, first.position]], partial, after)
 
 
 def turn_of_job(job: Job) -> tuple[Conversation, Turn] | None:

@@ -61,7 +61,7 @@ def render_page(
 ) -> HttpResponse:
     context = {"form": form, "may_change": principal.may(SUBMIT), **list_context(request, principal)}
     if found is not None:
-        context |= thread_context(request, principal, found)
+        context |= {**thread_context(request, principal, found), "current": str(found.pk)}
     return render(request, "studio/chat/index.html", context, status=status)
 
 
@@ -75,7 +75,7 @@ def conversation_list(request: HttpRequest, principal: Principal) -> HttpRespons
 
 def list_context(request: HttpRequest, principal: Principal) -> dict[str, object]:
     words, after = request.GET.get("q", "").strip(), request.GET.get("after", "")
-    return {"page": find_conversations(principal, words, after), "words": words}
+    return {"page": find_conversations(principal, words, after), "words": words, "current": request.GET.get("conversation", "")}
 
 
 # ---------------------------------------------------------------- asking

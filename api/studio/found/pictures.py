@@ -12,6 +12,7 @@ from api.files.models import StoredFile
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.scoring.overlay_places import page_size, view_place, view_size
+from api.studio.found.rows import Row, outline
 
 RISKS = {
     "none": gettext_lazy("none"),
@@ -36,22 +37,6 @@ Found = dict[str, Any]
 
 
 TALL = 2.2
-
-
-@dataclass(frozen=True)
-class Row:
-    """One thing, line or cell. `points`: its outline in pixels of the picture, as an SVG polygon has it."""
-
-    text: str
-    kind: str
-    """What it is counted under."""
-    score: float
-    points: str
-    place: str = ""
-
-    @property
-    def percent(self) -> int:
-        return round(100 * self.score)
 
 
 @dataclass(frozen=True)
@@ -94,7 +79,7 @@ def read_detections(job: Job, result: Mapping[str, Any]) -> Found:
 
 
 def read_lines(job: Job, result: Mapping[str, Any]) -> Found:
-    rows = [Row(line["text"], line["engine"], line["score"], corners(line["polygon"])) for line in result["lines"]]
+    rows = [Row(line["text"], line["engine"], line["score"], line["polygon"]) for line in result["lines"]]
     return {"rows": rows, "text": result["text"]}
 
 
@@ -155,15 +140,6 @@ READERS: Mapping[str, Callable[[Job, Mapping[str, Any]], Found]] = {
 def counts_of(rows: Sequence[Row]) -> list[tuple[str, int]]:
     """The most frequent first."""
     return Counter(row.kind for row in rows).most_common()
-
-
-def outline(box: Mapping[str, float]) -> str:
-    xmin, ymin, xmax, ymax = (box[side] for side in ("xmin", "ymin", "xmax", "ymax"))
-    return f"{xmin},{ymin} {xmax},{ymin} {xmax},{ymax} {xmin},{ymax}"
-
-
-def corners(polygon: Sequence[Sequence[float]]) -> str:
-    return " ".join(f"{x},{y}" for x, y in polygon)
 
 
 def summary(job: Job) -> str:

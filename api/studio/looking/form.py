@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import QueryDict
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ValidationError
 
@@ -25,6 +25,15 @@ from api.vision.ocr.models import describe_languages
 REMEMBERED = "look"
 """In the session: what was ticked the last time."""
 USUAL_LANGUAGE = "en"
+LANGUAGES = (
+    gettext_noop("Afrikaans"),
+    gettext_noop("Filipino"),
+    gettext_noop("Malay"),
+    gettext_noop("Norwegian"),
+    gettext_noop("Chinese, simplified"),
+    gettext_noop("Chinese, traditional"),
+)
+"""Those that can be read whose names Django does not translate."""
 
 
 @dataclass
@@ -53,7 +62,8 @@ class LookForm:
     @cached_property
     def offered_languages(self) -> list[dict[str, Any]]:
         """Those that can be read here first."""
-        listed = [{**one, "is_chosen": one["code"] in self.languages} for one in describe_languages(settings.DEFAULT_OCR_MODEL)]
+        known = describe_languages(settings.DEFAULT_OCR_MODEL)
+        listed = [{**one, "name": _(str(one["name"])), "is_chosen": one["code"] in self.languages} for one in known]
         return sorted(listed, key=lambda one: not one["available"])
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 from django import template
 from django.conf import settings
 
+from api.jobs.kinds import title_of
 from api.studio.pages import PAGES, Page
 from api.studio.people import Person, person_of
 from api.studio.sentences import in_language
@@ -45,3 +46,4 @@ def studio_languages() -> Sequence[tuple[str, str]]:
 
 
 register.filter("in_language", in_language)
+register.filter("kind_title", title_of)

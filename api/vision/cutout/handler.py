@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_lazy as _
 from PIL import Image
 
 from api.errors import DarkroomError
@@ -41,6 +42,7 @@ class Subject:
 
 class Cutout(JobKind[CutoutSpec]):
     name = CutoutSpec.kind
+    title = _("Cut out")
     spec_class = CutoutSpec
     max_batch = 8
 

@@ -1,194 +1,148 @@
 // Chats: drafts that stay, pictures of a message, and the list of conversations. The answers under way are in answers.js.
-import { followAnswers } from "./answers.js";
+import { followAnswers, scrollToEnd } from "./answers.js";
 import { deleteLater, isLeaving } from "./deletions.js";
-import { notify } from "./notices.js";
-import { getPart, post } from "./requests.js";
+import { all, byId, find, isCommand, on, onClick } from "./dom.js";
+import { complain } from "./notices.js";
+import { getPart, sendPicture } from "./requests.js";
 import { text } from "./texts.js";
 
 const MOST_PICTURES = 20, LONGEST_PROMPT = 2000;
-const chat = document.getElementById("chat"), composer = document.getElementById("composer");
-const box = () => document.getElementById("prompt"), attached = () => document.getElementById("attached");
-const current = () => document.getElementById("chat-conversation")?.value ?? "";
+const { upload, delete: removal } = byId("chat").dataset, composer = byId("composer"), box = byId("prompt");
+const current = () => byId("chat-conversation")?.value ?? "";
+const pictures = () => all("#attached input").map((input) => input.value);
 let goesToEnd = false; // once the question that was sent is in the page
-const pictures = () => [...attached().querySelectorAll("input")].map((input) => input.value);
 
-// ---------------------------------------------------------------- what was typed stays
+// What was typed stays
 
 const key = (area) => `darkroom:chat:${area.dataset.draft}`;
 
-function keep(area) {
-  const draft = { text: area.value, pictures: area === box() ? pictures() : [] };
-  if (draft.text || draft.pictures.length) sessionStorage.setItem(key(area), JSON.stringify(draft));
-  else sessionStorage.removeItem(key(area));
-}
+const keep = (area) => sessionStorage.setItem(key(area), JSON.stringify({ typed: area.value, shown: pictures() }));
 
 function restore(area) {
-  const draft = JSON.parse(sessionStorage.getItem(key(area)) ?? "null");
-  if (!draft || (area !== box() && draft.text === area.defaultValue)) return;
-  area.value ||= draft.text;
-  if (area === box()) draft.pictures.forEach(attach);
-  else { area.value = draft.text; area.closest("details").open = true; }
+  const { typed = area.defaultValue, shown } = JSON.parse(sessionStorage.getItem(key(area)) ?? "{}");
+  if (area === box) shown?.forEach(attach);
+  else if (typed !== area.defaultValue) area.closest("details").open = true;
+  area.value = area === box ? area.value || typed : typed;
 }
 
-const restoreAll = (part) => part.querySelectorAll("[data-draft]").forEach(restore);
-
-document.addEventListener("input", (event) => { if (event.target.dataset.draft) keep(event.target); });
-
-document.addEventListener("submit", (event) => {
-  const area = event.target.querySelector("[data-draft]");
-  if (area) area.sent = area.value;
-});
+on("input", ({ target }) => { if (target.dataset.draft) keep(target); });
+on("submit", ({ target }) => { for (const area of all("[data-draft]", target)) area.sent = area.value; });
 
 /** The question is on the server. What was typed while it was on its way is the next one. */
-document.body.addEventListener("darkroom:asked", (event) => {
-  const form = event.target.closest("form"), area = form?.querySelector("[data-draft]");
+on("darkroom:asked", ({ target, detail: { conversation } }) => {
+  const form = target.closest("form"), area = form?.querySelector("[data-draft]");
   if (area) sessionStorage.removeItem(key(area));
-  if (form === composer) {
-    if (area.value === area.sent) area.value = "";
-    attached().replaceChildren();
-  }
-  const { conversation } = event.detail;
-  document.getElementById("chat-conversation").value = box().dataset.draft = conversation;
-  document.getElementById("chat-system")?.remove();
-  if (form === composer) { keep(box()); box().focus(); }
+  byId("chat-conversation").value = box.dataset.draft = conversation;
+  byId("chat-system")?.remove();
   goesToEnd = true;
-});
-document.body.addEventListener("darkroom:gone", () => {
-  document.getElementById("chat-conversation").value = "";
-  box().dataset.draft = "new";
-  keep(box());
+  if (form !== composer) return;
+  if (box.value === box.sent) box.value = "";
+  byId("attached").replaceChildren();
+  keep(box);
+  box.focus();
+}, { capture: true }); // before the list is asked for, which marks this conversation
+on("darkroom:gone", () => {
+  byId("chat-conversation").value = "";
+  box.dataset.draft = "new";
+  keep(box);
 });
 
-// ---------------------------------------------------------------- pictures
+// Pictures
 
 function attach(id) {
   if (pictures().includes(id)) return;
-  if (pictures().length >= MOST_PICTURES) return notify(text("tooMany"), { isError: true });
-  const item = document.getElementById("attached-picture").content.firstElementChild.cloneNode(true);
-  item.querySelector("img").src = `/api/images/${id}/thumbnail/`;
-  item.querySelector("input").value = id;
-  attached().append(item);
+  if (pictures().length >= MOST_PICTURES) return complain(text("tooMany"));
+  const item = byId("attached-picture").content.firstElementChild.cloneNode(true);
+  find("img", item).src = `/api/images/${id}/thumbnail/`;
+  find("input", item).value = id;
+  byId("attached").append(item);
 }
 
-const detach = (id) => attached().querySelector(`[value="${CSS.escape(id)}"]`)?.closest("li").remove();
-
-const refuse = (file, reason) => notify([file.name, reason].join(": "), { isError: true, seconds: 10 });
+function detach(item) {
+  item.remove();
+  keep(box);
+}
 
 async function send(files) {
-  const close = notify(text("readingFiles"), { seconds: 0 });
   for (const file of files) {
-    const values = new FormData();
-    values.set("picture", file);
-    try {
-      const answer = await post(chat.dataset.upload, values);
-      if (answer.ok) attach((await answer.json()).id);
-      else refuse(file, answer.status === 422 ? await answer.text() : text(answer.status === 413 ? "tooLarge" : "failed"));
-    } catch {
-      refuse(file, text("lost"));
-    }
+    const answer = await sendPicture(upload, file, { isNamed: true });
+    if (answer) attach((await answer.json()).id);
   }
-  close();
-  keep(box());
+  keep(box);
 }
 
-document.addEventListener("darkroom:files", (event) => {
-  if (!composer) return;
-  event.preventDefault();
-  send(event.detail);
+const markPicked = () => { for (const one of all("[data-pick]")) one.ariaPressed = pictures().includes(one.dataset.pick); };
+
+on("change", ({ target }) => {
+  if (target.id !== "chat-files") return;
+  send([...target.files]);
+  target.value = "";
+});
+onClick("[data-detach]", (button) => detach(button.closest("li")));
+onClick("[data-pick]", ({ dataset: { pick } }) => {
+  const input = find(`#attached [value="${pick}"]`);
+  input ? detach(input.closest("li")) : attach(pick);
+  markPicked();
+  keep(box);
 });
 
-document.addEventListener("change", (event) => {
-  if (event.target.id !== "chat-files") return;
-  const files = [...event.target.files];
-  event.target.value = "";
-  send(files);
-});
-
-// ---------------------------------------------------------------- keys and clicks
+// Enter sends, but on a phone; and a part of an answer becomes a prompt
 
 const isTouch = matchMedia("(pointer: coarse)");
 
-document.addEventListener("keydown", (event) => {
-  const isArea = event.target.matches("#prompt, .edit textarea");
-  if (!isArea || event.key !== "Enter" || event.isComposing) return;
-  if (event.shiftKey || (isTouch.matches && !event.ctrlKey && !event.metaKey)) return;
+on("keydown", (event) => {
+  const isSent = event.key === "Enter" && !event.isComposing && event.target.matches("#prompt, .edit textarea");
+  if (!isSent || event.shiftKey || (isTouch.matches && !isCommand(event))) return;
   event.preventDefault();
   event.target.form.requestSubmit();
 });
-
-document.addEventListener("click", (event) => {
-  const find = (selector) => event.target.closest(selector);
-  const pick = find("[data-pick]"), remove = find("[data-remove]"), make = find("[data-make]");
-  if (find("[data-detach]")) { find("li").remove(); keep(box()); }
-  if (find("#open-picker")) {
-    document.getElementById("picker").showModal();
-    htmx.trigger("#picker-words", "darkroom:open");
-  }
-  if (event.target.id === "picker") event.target.close();
-  if (pick) {
-    pictures().includes(pick.dataset.pick) ? detach(pick.dataset.pick) : attach(pick.dataset.pick);
-    markPicked();
-    keep(box());
-  }
-  if (remove) { event.preventDefault(); removeConversation(remove.dataset.remove); }
-  if (make) makeSelected(event, make);
-});
-
-const markPicked = () => document.querySelectorAll("[data-pick]").forEach((one) => one.setAttribute("aria-pressed", pictures().includes(one.dataset.pick)));
-
-document.addEventListener("mousedown", (event) => { if (event.target.closest("[data-make]")) event.preventDefault(); }); // which would end the selection
-
-/** Where a part of the answer is selected, that part is the prompt (make.js takes it up); else the link says which answer. */
-function makeSelected(event, link) {
+on("mousedown", (event) => { if (event.target.closest("[data-make]")) event.preventDefault(); }); // which would end the selection
+onClick("[data-make]", (link, event) => { // where nothing is selected the link says which answer
   const selection = getSelection(), words = String(selection).trim();
   if (!words || !link.closest(".turn").contains(selection.anchorNode)) return;
   event.preventDefault();
-  sessionStorage.setItem("darkroom:prompt", words.slice(0, LONGEST_PROMPT));
+  sessionStorage.setItem("darkroom:prompt", words.slice(0, LONGEST_PROMPT)); // make.js takes it up
   location.assign("/");
-}
+});
 
-// ---------------------------------------------------------------- the list
+// The list
 
 function showRemoved(id, isRemoved) {
-  document.querySelector(`[data-conversation="${id}"]`)?.toggleAttribute("hidden", isRemoved);
+  find(`[data-conversation="${id}"]`)?.toggleAttribute("hidden", isRemoved);
   if (id !== current()) return;
-  for (const part of [document.getElementById("thread"), composer]) part.hidden = isRemoved;
-  document.getElementById("chat-deleted").hidden = !isRemoved;
+  for (const part of [byId("thread"), composer]) part?.toggleAttribute("hidden", isRemoved);
+  byId("chat-deleted").hidden = !isRemoved;
 }
 
-function removeConversation(id) {
+onClick("[data-remove]", ({ dataset: { remove: id } }, event) => {
+  event.preventDefault();
   if (isLeaving(id)) return;
-  if (id === current()) document.querySelector("[data-stop]")?.click(); // it has stopped when the conversation goes
+  if (id === current()) find("[data-stop]")?.click(); // it has stopped when the conversation goes
   showRemoved(id, true);
-  deleteLater(chat.dataset.delete, [id], (ids) => ids.forEach((one) => showRemoved(one, false)));
-}
+  deleteLater(removal, [id], () => showRemoved(id, false));
+});
 
-function markList() {
-  for (const item of document.querySelectorAll("[data-conversation]")) {
-    const link = item.querySelector("a"), id = item.dataset.conversation;
-    id === current() ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
-    if (isLeaving(id)) item.hidden = true;
-  }
-}
+// The thread
 
-document.addEventListener("htmx:afterSettle", (event) => {
-  markList();
-  markPicked();
-  if (event.target.id !== "thread") return;
-  restoreAll(event.target);
+function begin() {
+  all("[data-draft]").forEach(restore);
   followAnswers(reload);
-  if (goesToEnd) scrollTo(0, document.body.scrollHeight);
+}
+
+on("htmx:afterSettle", ({ target }) => {
+  for (const item of all("[data-conversation]")) item.hidden = isLeaving(item.dataset.conversation);
+  markPicked();
+  if (target.id !== "thread") return;
+  begin();
+  if (goesToEnd) scrollToEnd();
   goesToEnd = false;
 });
 
-/** The thread as the server has it now. Throws where the server is away. */
+/** As the server has it now. Throws where the server is away. */
 async function reload() {
-  const html = await getPart(document.getElementById("thread").dataset.address);
-  htmx.swap("#thread", html, { swapStyle: "outerHTML" });
-  restoreAll(document.getElementById("thread"));
-  followAnswers(reload);
+  htmx.swap("#thread", await getPart(byId("thread").dataset.address), { swapStyle: "outerHTML" });
+  begin();
 }
 
-restoreAll(document);
-followAnswers(reload);
-if (document.querySelector(".turn")) scrollTo(0, document.body.scrollHeight);
+begin();
+if (find(".turn")) scrollToEnd();

@@ -1,5 +1,6 @@
-// Pictures that are leaving: gone from the page at once, and from the server when nobody took that back.
-import { notify } from "./notices.js";
+// Pictures and conversations that are leaving: gone from the page at once, and from the server when nobody took that back.
+import { isCommand, isTyping, on } from "./dom.js";
+import { complain, notify } from "./notices.js";
 import { post } from "./requests.js";
 import { text } from "./texts.js";
 
@@ -8,81 +9,70 @@ const MOST_ON_LEAVING = 1000; // a browser carries 64 KiB of requests beyond a p
 
 const leaving = new Set();
 
-export const isLeaving = (id) => [...leaving].some((deletion) => deletion.ids.has(id));
-
-/** `putBack` is called with the ids that stay after all, and whether a person said so. */
-export function deleteLater(address, ids, putBack) {
-  const deletion = new Deletion(address, ids, putBack);
-  leaving.add(deletion);
-}
-
-/** Whether there was one that could still be taken back. */
-export function undoLast() {
-  const last = [...leaving].findLast((deletion) => !deletion.parts);
-  last?.undo();
-  return Boolean(last);
-}
+export const isLeaving = (id) => [...leaving].some((deletion) => deletion.left.includes(id));
 
 class Deletion {
+  /** `putBack` is called with the ids that stay after all, and whether a person said so. */
   constructor(address, ids, putBack) {
-    Object.assign(this, { address, ids: new Set(ids), putBack, parts: null });
+    Object.assign(this, { address, left: [...ids], putBack, isSent: false });
     this.timer = setTimeout(() => this.send(), UNDO_SECONDS * 1000);
-    this.close = notify(text("deleted", { count: ids.length }), { seconds: 0, button: { label: text("undo"), click: () => this.undo() } });
+    this.close = notify(text("deleted", { count: ids.length }), { seconds: 0, button: { label: text("undo"), click: () => this.keep(true) } });
+    leaving.add(this);
   }
 
-  undo() {
+  begin() {
     clearTimeout(this.timer);
     this.close();
+    this.isSent = true;
+  }
+
+  keep(isWanted) {
+    this.begin();
     leaving.delete(this);
-    this.putBack(this.ids, true);
+    this.putBack(new Set(this.left), isWanted);
   }
 
   /** Part by part; what could not be deleted comes back. */
   async send() {
-    if (this.parts) return;
-    this.cut();
-    let done = 0;
-    while (this.parts.length) {
-      const part = this.parts.shift();
-      try {
-        await this.post(part);
-      } catch {
-        const kept = new Set([part, ...this.parts].flat());
-        leaving.delete(this);
-        this.putBack(kept, false);
-        notify(done ? text("lostPartly", { count: done }) : text("lost"), { isError: true, seconds: 10 });
-        return;
+    const count = this.left.length;
+    if (this.isSent) return;
+    this.begin();
+    try {
+      while (this.left.length) {
+        await this.post(this.left.slice(0, MOST_AT_ONCE));
+        this.left.splice(0, MOST_AT_ONCE);
       }
-      done += part.length;
+      leaving.delete(this);
+    } catch {
+      const done = count - this.left.length;
+      this.keep(false);
+      complain(done ? text("lostPartly", { count: done }) : text("lost"));
     }
-    leaving.delete(this);
   }
 
   /** What was not sent yet, at once: the page ends. */
   sendAll() {
-    if (!this.parts) this.cut();
-    this.parts.splice(0).forEach((part) => this.post(part).catch(() => {}));
-  }
-
-  cut() {
-    clearTimeout(this.timer);
-    this.close();
-    const ids = [...this.ids];
-    this.parts = [];
-    while (ids.length) this.parts.push(ids.splice(0, MOST_AT_ONCE));
+    this.begin();
+    while (this.left.length) this.post(this.left.splice(0, MOST_AT_ONCE)).catch(() => {});
   }
 
   async post(part) {
     const answer = await post(this.address, { action: "delete", ids: part.join(",") }, { keepalive: true });
     if (!answer.ok) throw new Error(String(answer.status));
   }
-
-  get unsent() { return this.parts ? this.parts.flat().length : this.ids.size; }
 }
 
-addEventListener("beforeunload", (event) => {
-  if ([...leaving].reduce((sum, deletion) => sum + deletion.unsent, 0) <= MOST_ON_LEAVING) return;
+export const deleteLater = (...values) => new Deletion(...values);
+
+on("keydown", (event) => {
+  const last = [...leaving].findLast((deletion) => !deletion.isSent);
+  if (!last || !isCommand(event) || event.shiftKey || event.key !== "z" || isTyping(event)) return;
+  event.preventDefault();
+  last.keep(true);
+});
+on("beforeunload", (event) => {
+  if ([...leaving].reduce((sum, { left }) => sum + left.length, 0) <= MOST_ON_LEAVING) return;
   event.preventDefault(); // the browser asks whether to leave; meanwhile they are sent
   leaving.forEach((deletion) => deletion.send());
 });
-addEventListener("pagehide", () => leaving.forEach((deletion) => deletion.sendAll()));
+on("pagehide", () => leaving.forEach((deletion) => deletion.sendAll()));

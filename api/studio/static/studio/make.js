@@ -1,142 +1,74 @@
 // The prompt box: what a form of HTML can't do by itself. It may be replaced as a whole, by one filled in from a picture: so by delegation.
-import { keepDraft } from "./drafts.js";
+import { all, byId, clamp, find, on, onClick } from "./dom.js";
 import { text } from "./texts.js";
 
-const SLIDERS = { steps: 1, guidance_scale: 0.5, strength: 0.05, mask_blur: 1 }, MOST_STREAMS = 2, LARGEST_DRAWN = 2 ** 32, SIDE_STEP = 8;
-const field = (name) => document.querySelector(`#prompt-form [name=${name}]`);
-const model = () => document.getElementById("model").selectedOptions[0];
+const MOST_STREAMS = 2, MOST_LORAS = 8, SIDE_STEP = 8, LEAST_SIDE = 64, MOST_SIDE = 2048;
+const field = (name) => find(`#prompt-form [name=${name}]`);
+const model = () => byId("model").selectedOptions[0];
+const drawSeed = () => Math.floor(Math.random() * 2 ** 32);
 let lastSeed = "";
 
-function set(name, value) {
-  const input = field(name);
+function put(input, value) {
   input.value = value;
   input.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-// ---------------------------------------------------------------- sliders beside numbers, and the seed's buttons
-
-function prepare() {
-  for (const [name, step] of Object.entries(SLIDERS)) {
-    const input = field(name);
-    if (!input || input.parentElement.querySelector("[type=range]")) continue;
-    const slider = Object.assign(document.createElement("input"), { type: "range", min: input.min, max: input.max, step, tabIndex: -1 });
-    slider.setAttribute("aria-hidden", "true"); // the number says the same
-    input.setAttribute("aria-label", input.closest("label").firstChild.textContent.trim()); // the label's own is its first: the slider
-    slider.addEventListener("input", () => set(name, slider.value));
-    input.before(slider);
-  }
-  const seed = field("seed");
-  if (seed && !document.getElementById("seed-buttons")) {
-    const buttons = document.createElement("span");
-    buttons.id = "seed-buttons";
-    buttons.append(makeButton("seed-dice", "⚄", text("dice"), () => set("seed", Math.floor(Math.random() * LARGEST_DRAWN))));
-    buttons.append(makeButton("seed-lock", "", "", () => set("seed", seed.value ? "" : lastSeed || Math.floor(Math.random() * LARGEST_DRAWN))));
-    seed.closest("label").after(buttons);
-    buttons.closest(".more-fields").classList.add("with-seed");
-  }
-  addLoraButton();
-  follow();
-}
-
-function makeButton(id, label, title, click) {
-  const button = Object.assign(document.createElement("button"), { type: "button", id, textContent: label, title, className: "quiet" });
-  if (title) button.setAttribute("aria-label", title);
-  button.addEventListener("click", click);
-  return button;
-}
-
 /** What depends on other fields: the sliders' places, the model's own values, which shape it is. */
 function follow() {
-  const { steps, guidance, size, here, facts } = model().dataset;
+  const { steps, guidance, size, here, facts } = model().dataset, lock = byId("seed-lock");
   field("steps").placeholder = steps;
   field("guidance_scale").placeholder = guidance;
-  const hasShapes = document.querySelector("[data-shape]"); // a picture that is edited has its own
-  if (hasShapes) field("width").placeholder = field("height").placeholder = size;
-  for (const name of Object.keys(SLIDERS)) {
-    const input = field(name);
-    if (input) input.parentElement.querySelector("[type=range]").value = input.value || input.placeholder;
-  }
-  const lock = document.getElementById("seed-lock");
+  if (find("[data-shape]")) field("width").placeholder = field("height").placeholder = size; // a picture that is edited has its own
+  for (const { nextElementSibling: input } of all("[data-slider]")) input.previousElementSibling.value = input.value || input.placeholder;
   if (lock) {
-    const isLocked = field("seed").value !== "";
-    lock.textContent = text("keep");
-    lock.setAttribute("aria-pressed", isLocked);
-    lock.title = text(isLocked ? "locked" : "unlocked");
+    lock.ariaPressed = field("seed").value !== "";
+    lock.title = lock.dataset[field("seed").value ? "locked" : "unlocked"];
   }
   const [width, height] = ["width", "height"].map((name) => Number(field(name).value || size));
-  for (const button of document.querySelectorAll("[data-shape]")) {
-    const [wide, high] = sides(button.dataset.shape);
-    button.setAttribute("aria-pressed", wide === width && high === height);
-  }
-  document.querySelector(".model-facts-text").textContent = here ? facts : [facts, text("notHere")].filter(Boolean).join(" – ");
-  document.getElementById("load-model")?.toggleAttribute("hidden", Boolean(here));
+  for (const button of all("[data-shape]")) button.ariaPressed = String(sides(button.dataset.shape)) === String([width, height]);
+  find(".model-facts-text").textContent = here ? facts : [facts, text("notHere")].filter(Boolean).join(" – ");
+  byId("load-model")?.toggleAttribute("hidden", Boolean(here));
 }
 
 /** As many pixels as the model's own size has, in multiples of what it takes. */
 function sides(shape) {
-  const [wide, high] = shape.split(":").map(Number), side = Number(model().dataset.size);
-  const round = (value) => Math.max(64, Math.min(2048, Math.round(value / SIDE_STEP) * SIDE_STEP));
-  const factor = Math.sqrt(wide / high);
-  return [round(side * factor), round(side / factor)];
+  const [wide, high] = shape.split(":").map(Number), side = Number(model().dataset.size), factor = Math.sqrt(wide / high);
+  return [side * factor, side / factor].map((one) => clamp(Math.round(one / SIDE_STEP) * SIDE_STEP, LEAST_SIDE, MOST_SIDE));
 }
 
-function addLoraButton() {
-  const box = document.getElementById("loras");
-  if (!box || document.getElementById("add-lora")) return;
-  const button = makeButton("add-lora", text("addLora"), "", () => {
-    const row = [...box.querySelectorAll(".lora")].at(-1), copy = row.cloneNode(true);
-    copy.querySelectorAll("input").forEach((input) => { input.value = ""; });
-    row.after(copy);
-    copy.querySelector("input").focus();
-    button.hidden = box.querySelectorAll(".lora").length >= 8;
-  });
-  box.append(button);
-}
-
-document.addEventListener("input", (event) => { if (event.target.closest("#prompt-form")) follow(); });
-document.addEventListener("change", (event) => {
-  if (event.target.closest("#prompt-form")) follow();
-  if (event.target.id === "picture-file" && event.target.files.length) {
-    document.dispatchEvent(new CustomEvent("darkroom:picture", { detail: event.target.files[0] }));
-    event.target.value = "";
-  }
+on("input change", ({ target }) => {
+  if (target.matches("[data-slider]")) put(target.nextElementSibling, target.value);
+  if (target.closest("#prompt-form")) follow();
 });
-document.addEventListener("click", (event) => {
-  const shape = event.target.closest("[data-shape]"), prompt = event.target.closest("[data-prompt]");
-  if (shape) {
-    const [width, height] = sides(shape.dataset.shape);
-    set("width", width);
-    set("height", height);
-  }
-  if (prompt) {
-    set("prompt", prompt.dataset.prompt);
-    document.getElementById("history").hidePopover();
-    field("prompt").focus();
-  }
-  const load = event.target.closest("#load-model");
-  if (load) {
-    htmx.ajax("POST", load.dataset.address, { target: "#stage", swap: "afterbegin", values: { model_id: model().value } });
-  }
+onClick("#seed-dice", () => put(field("seed"), drawSeed()));
+onClick("#seed-lock", () => put(field("seed"), field("seed").value ? "" : lastSeed || drawSeed()));
+onClick("[data-shape]", ({ dataset }) => sides(dataset.shape).forEach((side, number) => put(field(["width", "height"][number]), side)));
+onClick("[data-prompt]", ({ dataset }) => {
+  put(field("prompt"), dataset.prompt);
+  field("prompt").focus();
 });
-document.addEventListener("htmx:load", (event) => { if (event.detail.elt.id === "prompt-form") prepare(); });
+onClick("#add-lora", (button) => {
+  const rows = all(".lora"), copy = rows.at(-1).cloneNode(true);
+  for (const input of all("input", copy)) input.value = "";
+  rows.at(-1).after(copy);
+  find("input", copy).focus();
+  button.hidden = rows.length + 1 >= MOST_LORAS;
+});
+on("htmx:load", ({ detail }) => { if (detail.elt.id === "prompt-form") follow(); });
 
-// ---------------------------------------------------------------- cards of jobs
-
-document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.target.id !== "stage") return;
-  const card = event.target.querySelector(".job");
+// A card of a job has come.
+on("htmx:afterSwap", ({ target }) => {
+  if (target.id !== "stage") return;
+  const card = find(".job", target);
   card?.scrollIntoView({ block: "nearest" });
-  if (card?.dataset.seed) lastSeed = card.dataset.seed;
+  lastSeed = card?.dataset.seed || lastSeed;
   // A browser opens six connections to a server for all of its tabs: older cards let their streams go and ask instead.
-  for (const other of [...event.target.querySelectorAll("[sse-connect]")].slice(MOST_STREAMS)) {
+  for (const other of all("[sse-connect]", target).slice(MOST_STREAMS)) {
     htmx.ajax("GET", other.dataset.card, { target: other, swap: "outerHTML" });
   }
 });
 
-if (field("prompt")) prepare();
-keepDraft("prompt-form");
+if (field("prompt")) follow();
 const asked = sessionStorage.getItem("darkroom:prompt"); // a part of a chat's answer, on its way from there
-if (asked) {
-  sessionStorage.removeItem("darkroom:prompt");
-  set("prompt", asked);
-}
+sessionStorage.removeItem("darkroom:prompt");
+if (asked) put(field("prompt"), asked);

@@ -1,29 +1,16 @@
 // Sentences at the lower edge of the page, some with a button. A screen reader says them.
-const place = () => {
-  let box = document.getElementById("notices");
-  if (!box) {
-    box = Object.assign(document.createElement("div"), { id: "notices", className: "notices" });
-    box.setAttribute("role", "status");
-    document.body.append(box);
-  }
-  // Above everything, a dialog too: what is modal makes the rest of the page inert.
-  const home = document.querySelector("dialog[open]") ?? document.body;
-  if (box.parentElement !== home) home.append(box);
-  return box;
-};
+import { byId, find, makeButton } from "./dom.js";
 
-/** Shows `text`; gives a function that takes it away. `button`: { label, click }. */
-export function notify(text, { seconds = 6, button = null, isError = false } = {}) {
-  const notice = document.createElement("p");
-  notice.className = isError ? "notice notice-error" : "notice";
-  notice.append(text);
+/** Shows `words`; gives a function that takes them away. `button`: { label, click }. */
+export function notify(words, { seconds = 6, button = null, isError = false } = {}) {
+  const notice = Object.assign(document.createElement("p"), { className: isError ? "notice notice-error" : "notice", textContent: words });
   const close = () => { clearTimeout(timer); notice.remove(); };
-  if (button) {
-    const control = Object.assign(document.createElement("button"), { type: "button", textContent: button.label, className: "plain" });
-    control.addEventListener("click", () => { close(); button.click(); });
-    notice.append(control);
-  }
-  place().append(notice);
+  if (button) notice.append(makeButton(button.label, () => { close(); button.click(); }));
+  const box = byId("notices"), home = find("dialog[open]") ?? document.body;
+  if (box.parentElement !== home) home.append(box); // what is modal makes the rest of the page inert
+  box.append(notice);
   const timer = seconds ? setTimeout(close, seconds * 1000) : 0;
   return close;
 }
+
+export const complain = (words) => notify(words, { isError: true, seconds: 10 });

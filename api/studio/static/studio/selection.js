@@ -1,10 +1,9 @@
 // Which pictures are chosen: by their boxes, with Shift from one to the other, with Ctrl one more, by keys.
 export class Selection {
-  constructor(changed) {
-    this.ids = new Set();
-    this.anchor = null;
-    this.changed = changed;
-  }
+  ids = new Set();
+  anchor = null;
+
+  constructor(changed) { this.changed = changed; }
 
   get size() { return this.ids.size; }
 
@@ -28,8 +27,7 @@ export class Selection {
   }
 
   clear() {
-    this.ids.clear();
     this.anchor = null;
-    this.changed();
+    this.set([...this.ids], false);
   }
 }
