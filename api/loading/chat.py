@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.checkpoints import load_complete
 from api.loading.device_memory import estimate_files
+from api.loading.packed_weights import load_unpacked, unpacked_bytes
+from api.model_files.quantization import UNPACKED, read_quantization
 
 VISION_TASK = "image-text-to-text"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -103,16 +106,25 @@ def make_builder() -> Builder:
 def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
     """Load from the folder alone. Raises DarkroomError where the tokenizer has no fast form."""
     model_class = AutoModelForImageTextToText if entry.task == VISION_TASK else AutoModelForCausalLM
+    model = load_model(model_class, entry, folder, device).eval().requires_grad_(False)
+    tokenizer, processor = load_tokenizer(entry, folder)
+    return ChatModel(model, tokenizer, processor, model.config, model.generation_config)
+
+
+def load_model(model_class: Any, entry: ModelEntry, folder: Path, device: Device) -> Any:
+    """Raises DarkroomError."""
+    dtype, found = choose_dtype(entry, folder, device), read_quantization(folder)
+    if found and is_quantized(entry):
+        detail = f"The weights of {entry.name} are quantised already, by {found.method}: leave out its precision."
+        raise DarkroomError("precision_unavailable", 400, detail)
+    if found and found.method in UNPACKED:
+        return load_unpacked(model_class, entry, folder, weight_files(folder), found, dtype)
     options = (
         {"quantization_config": quantization_config(entry, device), "device_map": device.torch_device}
         if is_quantized(entry)
         else {}
     )
-    dtype = choose_dtype(entry, folder, device)
-    model = load_complete(model_class, entry, folder, dtype=dtype, use_safetensors=True, **options, **LOCAL_ONLY)
-    model = model.eval().requires_grad_(False)
-    tokenizer, processor = load_tokenizer(entry, folder)
-    return ChatModel(model, tokenizer, processor, model.config, model.generation_config)
+    return load_complete(model_class, entry, folder, dtype=dtype, use_safetensors=True, **options, **LOCAL_ONLY)
 
 
 def load_tokenizer(entry: ModelEntry, folder: Path) -> tuple[Any, Any]:
@@ -161,5 +173,11 @@ def choose_dtype(entry: ModelEntry, folder: Path, device: Device) -> torch.dtype
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     """What the weights will take in memory. Raises DarkroomError for a damaged file."""
-    files = [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]
-    return estimate_files(entry, folder, files, QUANTIZED.get(entry.precision) or choose_dtype(entry, folder, device))
+    dtype, found = QUANTIZED.get(entry.precision) or choose_dtype(entry, folder, device), read_quantization(folder)
+    if found and found.method in UNPACKED:
+        return estimate_files(entry, folder, weight_files(folder), dtype, partial(unpacked_bytes, found=found))
+    return estimate_files(entry, folder, weight_files(folder), dtype)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]

@@ -90,6 +90,8 @@ class PromptPrefill(ABC):
         known, shared = prefiller.cache.longest_match(prompt.owner, prompt.token_keys)
         self.cached = self.position = min(shared, prompt.length - 1)  # the last token must run: its logits are needed
         self.load_prefix(model, known)
+        # The pixels are needed while they are read, by the tiles; the prompt stays for as long as the answer is written.
+        prompt.inputs = {name: value for name, value in prompt.inputs.items() if name in TEXT_INPUTS}
 
     @abstractmethod
     def load_prefix(self, model: Any, known: Layers) -> None:
