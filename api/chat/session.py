@@ -13,6 +13,7 @@ from api.chat.backends.request import (
     ChatCallbacks,
     ChatRequest,
     ChatResult,
+    ChatTooLarge,
     Completion,
     MessagePart,
     Sampling,
@@ -130,6 +131,8 @@ class ChatSession(Session):
             self.outcomes.append(Stopped(run))
         except DarkroomError as error:
             self.outcomes.append(Failed(run, error))
+        except MemoryError:
+            self.outcomes.append(Failed(run, ChatTooLarge()))
         except (DeviceFault, *CONNECTION_ERRORS):
             raise
         except Exception as error:  # one chat's error must not end the others
