@@ -33,6 +33,7 @@ IMAGE_INPUTS = {
     "idefics3": ("pixel_values", "pixel_attention_mask"),
     "smolvlm": ("pixel_values", "pixel_attention_mask"),
     "llava": ("pixel_values",),
+    "internvl": ("pixel_values",),
 }
 """The processor's outputs for images, of models that encode each tile independently into a fixed number of tokens."""
 

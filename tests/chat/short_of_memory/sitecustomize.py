@@ -1,6 +1,6 @@
 """Python imports this by itself at its start where this folder is on PYTHONPATH. Memory then runs out where a request asks for it.
 
-In steps of several rows, always; in the sampling of a chat with SHORT_SEED, when 5 tokens are left; where a picture of detail "high" is
+In the sampling of a chat with SHORT_SEED, when 5 tokens are left; where a picture of detail "high" is
 read. Memory limits of the system can't be aimed so: they would strike threads and the database too.
 """
 
@@ -11,17 +11,6 @@ from types import ModuleType
 from typing import Any
 
 SHORT_SEED, TOKENS_LEFT = 666, 5
-
-
-def short_steps(module: ModuleType) -> None:
-    step = module.SequenceGroup._step
-
-    def checked(group: Any, model: Any, tokens: Any) -> Any:
-        if len(tokens) > 1:
-            raise module.torch.OutOfMemoryError("out of memory")
-        return step(group, model, tokens)
-
-    module.SequenceGroup._step = checked
 
 
 def short_sampling(module: ModuleType) -> None:
@@ -51,7 +40,6 @@ def short_pictures(module: ModuleType) -> None:
 
 
 PLACES: dict[str, Callable[[ModuleType], None]] = {
-    "api.chat.backends.sequence_groups": short_steps,
     "api.chat.backends.sampling": short_sampling,
     "api.chat.session": short_pictures,
 }
