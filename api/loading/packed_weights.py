@@ -20,7 +20,7 @@ from transformers import AutoConfig, GenerationConfig
 
 from api.catalog import ModelEntry
 from api.loading.checkpoints import broken_error, load_complete
-from api.loading.device_memory import bytes_in_dtype
+from api.loading.device_memory import bytes_in_dtype, classify_error
 from api.model_files.header import TensorInfo
 from api.model_files.quantization import Quantization
 
@@ -66,7 +66,9 @@ def unpack_module(entry: ModelEntry, module: str, parts: dict[str, torch.Tensor]
         raise broken_error(entry, f"its weights lack the tensor {module}.{min(missing)}")
     try:
         return unpack_awq(parts) if found.method == "awq" else unpack_gptq(parts, found)
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, ZeroDivisionError) as error:
+        if classify_error(error) == "oom":
+            raise
         raise broken_error(entry, f"the tensors of {module} don't fit together") from error
 
 
