@@ -10,6 +10,7 @@ from api.catalog.usual_settings import usual_settings
 from api.model_files.gguf import read_any_header
 from api.model_files.header import HeaderError
 from api.model_files.identify import Identity, identify
+from api.model_files.quantization import read_quantization, why_not_quantized
 from api.model_files.usability import why_incomplete, why_no_checkpoint, why_no_upscaler, why_not_of_kind
 
 SUFFIXES = (".safetensors", ".gguf")
@@ -32,10 +33,14 @@ def defaults_of_file(path: Path, task: str) -> dict[str, Any]:
 
 
 def why_not(entry: ModelEntry) -> str:
-    """Why an entry's single file can't be loaded, by its header; "" where nothing speaks against it."""
+    """Why an entry's single file can't be loaded, by its header, or its folder, by how its weights were quantised; "" where nothing
+    speaks against it.
+    """
     path = entry.path
-    if path is None or not entry.single_file:
+    if path is None:
         return ""
+    if not entry.single_file:
+        return why_not_quantized(read_quantization(path))
     try:
         identity = identify(read_any_header(path), path.name)
     except HeaderError as error:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from django.conf import settings
 
-from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Completion
+from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, ChatTooLarge, Completion
 from api.chat.callbacks import JobCallbacks, ToolsCalled, TurnCallbacks
 from api.chat.completions.gathering import PromptCallbacks, ask_each_prompt
 from api.chat.completions.spec import CompletionSpec
@@ -190,6 +190,8 @@ class ChatSession(Session):
             run.ended = True
         except DarkroomError as error:
             fail(error)
+        except MemoryError:
+            fail(ChatTooLarge())
         except (DeviceFault, *CONNECTION_ERRORS):
             raise
         except Exception as error:

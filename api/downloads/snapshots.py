@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from api.errors import DarkroomError
 from api.json_types import JsonObject
 from api.model_files.header import is_lfs_pointer
+from api.model_files.quantization import read_quantization, why_not_quantized
 
 DATA = re.compile(r"\.(safetensors|json|txt|jinja|model)$")
 ONNX = re.compile(r"\.(onnx|onnx_data(_\d+)?)$")
@@ -27,6 +28,10 @@ WEIGHTS = re.compile(
 INDEX = re.compile(r".*\.safetensors\.index(\.(?P<variant>\w+))?\.json")
 CONFIG_NAMES = ("config.json", "model_index.json")
 SAFE_LIBRARIES = ("diffusers", "transformers")
+OWN_FORMS = {
+    "internvl_chat": " InternVL's repositories in transformers' own form have names that end in -hf (OpenGVLab/InternVL3-1B-hf)."
+}
+"""By model_type: where the same model can be had without such code."""
 LARGEST_CONFIG = 32 * 1024 * 1024
 
 
@@ -124,8 +129,10 @@ def inspect_snapshot(folder: Path, model: str) -> None:
 
     Raises DarkroomError: `needs_remote_code` where `auto_map` names code that transformers has no own class for, `unsafe_files`
     for an attention implementation from elsewhere, a class outside diffusers and transformers, or shards in another folder,
-    `damaged` for a configuration that is not JSON.
+    `damaged` for a configuration that is not JSON, `unsupported_checkpoint` for weights quantised in a way that can't be read here.
     """
+    if reason := why_not_quantized(read_quantization(folder)):
+        raise DarkroomError("unsupported_checkpoint", 422, f"{model} can't be loaded: {reason}.")
     for file in sorted(folder.rglob("*.json")):
         if file.name in CONFIG_NAMES or file.name.endswith("_config.json") or INDEX.fullmatch(file.name):
             _inspect(file, folder, model)
@@ -187,7 +194,9 @@ def _check_auto_map(values: JsonObject, file: Path, folder: Path, model: str) ->
         model_type = _read(beside[0], model).get("model_type") if beside else None
     if model_type not in CONFIG_MAPPING_NAMES:
         raise DarkroomError(
-            "needs_remote_code", 422, f"{model} needs code from its repository (auto_map), which is never run here."
+            "needs_remote_code",
+            422,
+            f"{model} needs code from its repository (auto_map), which is never run here.{OWN_FORMS.get(str(model_type), '')}",
         )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
+from inspect import Parameter, signature
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -25,8 +28,10 @@ from api.devices import Device
 from api.downloads.snapshots import WEIGHTS
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.checkpoints import load_complete
+from api.loading.checkpoints import load_complete, read_json
 from api.loading.device_memory import estimate_files
+from api.loading.packed_weights import load_unpacked, unpacked_bytes
+from api.model_files.quantization import UNPACKED, read_quantization
 
 VISION_TASK = "image-text-to-text"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,6 +39,8 @@ QUANTIZED = {"int8": torch.int8, "int4": torch.int8}
 """For estimates: int4 is loaded as 8-bit first and then packed."""
 LOCAL_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 VIDEO_PROCESSOR = "video_processor"
+NO_CHAT = {"paligemma": "PaliGemma completes one prompt about one picture, and was not trained on dialogues"}
+"""By model_type: why it is refused."""
 PROMPT_CACHE = "memory"
 """The key of the prompt cache in `cached_objects`."""
 
@@ -101,18 +108,30 @@ def make_builder() -> Builder:
 
 
 def build_chat(entry: ModelEntry, folder: Path, device: Device) -> ChatModel:
-    """Load from the folder alone. Raises DarkroomError where the tokenizer has no fast form."""
+    """Load from the folder alone. Raises DarkroomError where the tokenizer has no fast form, or the model none for chats."""
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type in NO_CHAT:
+        raise DarkroomError("unsupported_checkpoint", 422, f"{entry.name} can't be used for chats: {NO_CHAT[model_type]}.")
     model_class = AutoModelForImageTextToText if entry.task == VISION_TASK else AutoModelForCausalLM
+    model = load_model(model_class, entry, folder, device).eval().requires_grad_(False)
+    tokenizer, processor = load_tokenizer(entry, folder)
+    return ChatModel(model, tokenizer, processor, model.config, model.generation_config)
+
+
+def load_model(model_class: Any, entry: ModelEntry, folder: Path, device: Device) -> Any:
+    """Raises DarkroomError."""
+    dtype, found = choose_dtype(entry, folder, device), read_quantization(folder)
+    if found and is_quantized(entry):
+        detail = f"The weights of {entry.name} are quantised already, by {found.method}: leave out its precision."
+        raise DarkroomError("precision_unavailable", 400, detail)
+    if found and found.method in UNPACKED:
+        return load_unpacked(model_class, entry, folder, weight_files(folder), found, dtype)
     options = (
         {"quantization_config": quantization_config(entry, device), "device_map": device.torch_device}
         if is_quantized(entry)
         else {}
     )
-    dtype = choose_dtype(entry, folder, device)
-    model = load_complete(model_class, entry, folder, dtype=dtype, use_safetensors=True, **options, **LOCAL_ONLY)
-    model = model.eval().requires_grad_(False)
-    tokenizer, processor = load_tokenizer(entry, folder)
-    return ChatModel(model, tokenizer, processor, model.config, model.generation_config)
+    return load_complete(model_class, entry, folder, dtype=dtype, use_safetensors=True, **options, **LOCAL_ONLY)
 
 
 def load_tokenizer(entry: ModelEntry, folder: Path) -> tuple[Any, Any]:
@@ -130,9 +149,24 @@ def load_processor(folder: Path) -> Any:
     model_class = PROCESSOR_MAPPING.get(type(config), None)
     if model_class is None or VIDEO_PROCESSOR not in model_class.get_attributes():
         return AutoProcessor.from_pretrained(folder, **LOCAL_ONLY)
-    cached_objects = [name for name in model_class.get_attributes() if name != VIDEO_PROCESSOR]
-    without_video: Any = type(model_class.__name__, (model_class,), {"get_attributes": classmethod(lambda cls: cached_objects)})
+    parts = [name for name in model_class.get_attributes() if name != VIDEO_PROCESSOR]
+    changed: dict[str, Any] = {"get_attributes": classmethod(lambda cls: parts)}
+    if signature(model_class.__init__).parameters[VIDEO_PROCESSOR].default is Parameter.empty:  # SmolVLM2's
+        changed |= {"__init__": with_default(model_class.__init__), VIDEO_PROCESSOR: NoVideos()}
+    without_video: Any = type(model_class.__name__, (model_class,), changed)
     return without_video.from_pretrained(folder, **LOCAL_ONLY)
+
+
+class NoVideos:
+    """What SmolVLM2's processor asks, for pictures too, of the part that prepares videos."""
+
+    num_frames = fps = size = None
+
+
+def with_default(function: Any) -> Any:
+    """The same function, its last argument without a default being None. Not wrapped: transformers reads its code's argument names."""
+    defaults = (None, *(function.__defaults__ or ()))
+    return FunctionType(function.__code__, function.__globals__, function.__name__, defaults, function.__closure__)
 
 
 def is_quantized(entry: ModelEntry) -> bool:
@@ -161,5 +195,11 @@ def choose_dtype(entry: ModelEntry, folder: Path, device: Device) -> torch.dtype
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     """What the weights will take in memory. Raises DarkroomError for a damaged file."""
-    files = [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]
-    return estimate_files(entry, folder, files, QUANTIZED.get(entry.precision) or choose_dtype(entry, folder, device))
+    dtype, found = QUANTIZED.get(entry.precision) or choose_dtype(entry, folder, device), read_quantization(folder)
+    if found and found.method in UNPACKED:
+        return estimate_files(entry, folder, weight_files(folder), dtype, partial(unpacked_bytes, found=found))
+    return estimate_files(entry, folder, weight_files(folder), dtype)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.safetensors")) if WEIGHTS.fullmatch(file.name)]

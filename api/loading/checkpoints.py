@@ -52,8 +52,11 @@ def is_model_class(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, ModelMixin | PreTrainedModel)
 
 
-def load_complete(model_class: Any, entry: ModelEntry, folder: Path, **options: Any) -> Any:
-    """transformers' `model_class.from_pretrained`, where every tensor of the model is in the files. Raises DarkroomError."""
+def load_complete(model_class: Any, entry: ModelEntry, folder: Path | None, **options: Any) -> Any:
+    """transformers' `model_class.from_pretrained`, where every tensor of the model is in the files, or in `state_dict` without a folder.
+
+    Raises DarkroomError.
+    """
     model, info = model_class.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **options)
     if info["mismatched_keys"]:
         key, stored, wanted = min(info["mismatched_keys"])

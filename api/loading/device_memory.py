@@ -5,7 +5,7 @@ Which measure is taken when is in api/loading/oom_retry.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,8 @@ MEASURES = {
 DENOISERS = ("unet", "transformer")
 """The names of a pipeline's component that runs at every step."""
 
+TensorBytes = Callable[[Mapping[str, TensorInfo], torch.dtype], int]
+"""The bytes that a file's tensors take in a dtype."""
 FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 OUT_OF_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")
@@ -142,12 +144,18 @@ def bytes_in_dtype(tensors: Iterable[TensorInfo], dtype: torch.dtype) -> int:
     return total
 
 
-def estimate_files(entry: ModelEntry, folder: Path, files: Iterable[Path], dtype: torch.dtype) -> int:
-    """Bytes of these safetensors files of a model once loaded in `dtype`. Raises DarkroomError for one that is damaged."""
+def estimate_files(
+    entry: ModelEntry, folder: Path, files: Iterable[Path], dtype: torch.dtype, count: TensorBytes | None = None
+) -> int:
+    """Bytes of these safetensors files of a model once loaded in `dtype`. Raises DarkroomError for one that is damaged.
+
+    `count`: instead of `bytes_in_dtype`.
+    """
     total = 0
     for file in files:
         try:
-            total += bytes_in_dtype(read_header(file).tensors.values(), dtype)
+            tensors = read_header(file).tensors
+            total += count(tensors, dtype) if count else bytes_in_dtype(tensors.values(), dtype)
         except (HeaderError, OSError) as error:
             name = file.relative_to(folder).as_posix()
             raise DarkroomError("damaged", 422, f"The file {name} of {entry.name} is damaged: {error}.") from error

@@ -11,6 +11,7 @@ What the parts take and give is read from the sessions; nothing here knows a mod
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,15 +40,18 @@ IMAGE_TOKEN_KEYS = ("image_token_id", "image_token_index")
 
 
 class OnnxSession:
-    """One onnxruntime session with its input types and shapes."""
+    """One onnxruntime session with its input types and shapes. `arena`: for large intermediate results, see `use_shared_arena`."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, arena: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         # Threads that wait sleep: a token of a 256M takes 17 ms instead of 11, and beside other work 17 instead of 32.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # it grows by doubling, and keeps what one large prompt took
+        self.run_options = onnxruntime.RunOptions()
+        if arena:
+            use_shared_arena(options, self.run_options)
         self.session = InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self.types = {given.name: TYPES.get(given.type[7:-1], np.float32) for given in self.session.get_inputs()}
         self.shapes = {given.name: given.shape for given in self.session.get_inputs()}
@@ -57,7 +61,30 @@ class OnnxSession:
         """Run with those of `inputs` that the graph has, cast to its types."""
         given: dict[str, Array] = {name: np.asarray(inputs[name], kind) for name, kind in self.types.items() if name in inputs}
         with translate_allocation_errors():
-            return dict(zip(self.outputs, self.session.run(None, given), strict=True))
+            return dict(zip(self.outputs, self.session.run(None, given, self.run_options), strict=True))
+
+
+def use_shared_arena(options: onnxruntime.SessionOptions, run_options: onnxruntime.RunOptions) -> None:
+    """Intermediate results come from the arena of this process, which returns all of it to the system after each run.
+
+    From malloc they take twice the memory: its heap is left in pieces by blocks of several MiB that come and go.
+    """
+    make_shared_arena()
+    options.enable_cpu_mem_arena = True
+    options.enable_mem_reuse = False  # else a layer's buffers are kept for the next one's
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")  # weights stay: not in the arena
+    run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+
+@functools.cache
+def make_shared_arena() -> None:
+    """Once a process. It grows by what is asked for, where a session's own would double."""
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    sizes = {"arena_extend_strategy": 1, "initial_chunk_size_bytes": 2**20, "max_dead_bytes_per_chunk": 2**20}
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(sizes))
 
 
 def open_checked(file: Path, entry: ModelEntry, broken: Callable[[ModelEntry, str], DarkroomError]) -> OnnxSession:
@@ -76,7 +103,8 @@ class OnnxModel:
 
     def __init__(self, folder: Path, variant: str, name: str, config: object) -> None:
         self.files = [file for file in onnx_files(folder, variant) if file.suffix == ".onnx"]
-        parts = {part_name(file): OnnxSession(file) for file in self.files}
+        names = {part_name(file): file for file in self.files}
+        parts = {name: OnnxSession(file, arena=name == "vision_encoder") for name, file in names.items()}
         decoder = next((parts[part] for part in ONNX_DECODERS if part in parts), None)
         if decoder is None:
             raise DarkroomError("broken_model", 422, f"{name} has no decoder of the ONNX variant {variant}.")
@@ -132,6 +160,7 @@ class OnnxModel:
         nested = given["pixel_values"].ndim == 5
         tiles = {name: value.reshape(-1, *value.shape[2:]) if nested else value for name, value in given.items()}
         features_by_tile = []
+        trim_heap()  # of what preparing the pictures took
         for tile in range(len(tiles["pixel_values"])):
             one = {name: value[tile : tile + 1] for name, value in tiles.items()}
             found = self.vision_encoder.run({name: value[None] for name, value in one.items()} if nested else one)

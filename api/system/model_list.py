@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from api.catalog import TEXT_TO_IMAGE, UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
+from api.catalog.single_files import why_not
 from api.json_types import JsonObject
 from api.library.entries import SOURCE, UNKNOWN_LICENCE, model_entry
 from api.library.models import LOADED_KINDS, Kind, LibraryFile
@@ -87,9 +88,12 @@ class ModelList:
         )
 
     def describe_model(self, entry: ModelEntry) -> JsonObject:
+        reason = "" if entry.single_file else why_not(entry)
         return {
             **{name: getattr(entry, name) for name in OF_ENTRY},
             **NO_FILE,
+            "usable": not reason,
+            "reason": reason,
             "kind": KIND_OF_TASK.get(entry.task, OTHER_MODEL),
             "available": is_available(entry),
             "loaded": entry.id in self.loaded,

@@ -214,7 +214,12 @@ def test_another_branch_is_gone_on_with_and_wrong_ones_are_refused(client: Clien
     assert [message["parts"][0]["text"] for message in shown] == ["one, differently", "second"]
     assert [message["branches"] for message in shown] == [[str(first.pk), str(second.pk)], []]
     answer = client.post(f"{path}branch/", {"job": str(first.pk)}, content_type="application/json")
-    assert [message["parts"][0]["text"] for message in answer.json()["messages"]] == ["one", "first", "behind the first", "third"]
+    assert [message["parts"][0]["text"] for message in answer.json()["messages"]] == [
+        "one",
+        "first",
+        "behind the first",
+        "third",
+    ]
     assert answer.json() == client.get(path).json()
     behind = answer.json()["messages"][2]["job"]
     client.post(f"{path}branch/", {"job": str(second.pk)}, content_type="application/json")

@@ -1,13 +1,16 @@
 """The catalog's other chat families, as real tiny checkpoints: each writes what transformers' own generate writes."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from api.catalog import load_catalog
+from api.catalog import Catalog, ModelEntry, load_catalog
 from api.chat.backends.prompting import encode
+from api.chat.backends.request import MessagePart, Turn
 from api.chat.backends.torch_backend import TorchBackend, image_token_ids
 from api.devices import Device
 from api.downloads.store import ModelStore
@@ -78,6 +81,37 @@ def test_the_picture_is_looked_at_and_can_be_left_out(loader: ModelLoader, famil
     assert first != other
     without = text_of(run(loader, [request(QUESTIONS[0], family, None)])[0])
     assert without == generated(loader, family, QUESTIONS[0], None)
+
+
+@pytest.mark.parametrize("family", ["internvl", "smolvlm2"])
+def test_detail_is_how_many_tiles_a_picture_that_is_not_square_becomes(loader: ModelLoader, family: str) -> None:
+    part = MessagePart(image=Image.new("RGB", (128, 64), "red"))
+    pictures = [(replace(part, detail=detail),) for detail in ("low", "high")]
+    with loader.use(family, loader.catalog.get(family).task) as lease:
+        asked = [replace(request("x", family), turns=(Turn("user", parts),)) for parts in (*pictures, sum(pictures, ()))]
+        tiles = [encode(lease.pipeline, each).inputs["pixel_values"].flatten(0, -4).shape[0] for each in asked]
+    assert tiles[0] == 1 < tiles[1]
+    assert tiles[2] == tiles[0] + tiles[1]
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "reason"),
+    [
+        (
+            {"model_type": "internvl_chat", "auto_map": {"AutoModel": "modeling.X"}},
+            "needs_remote_code",
+            "names that end in -hf",
+        ),
+        ({"model_type": "paligemma"}, "unsupported_checkpoint", "was not trained on dialogues"),
+    ],
+)
+def test_what_has_no_form_for_chats_here_says_why(tmp_path: Path, config: dict[str, object], code: str, reason: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    entry = ModelEntry(id="it", name="It", task="image-text-to-text", path=tmp_path)
+    loader = ModelLoader(Catalog({"it": entry}, {}), ModelStore(tmp_path), Device("cpu", 0, "", torch.float32, True, 2**33))
+    with pytest.raises(DarkroomError, match=reason) as raised, loader.use("it", entry.task):
+        pass
+    assert raised.value.code == code
 
 
 @pytest.mark.parametrize("family", ["blip-2", "kosmos-2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from transformers import (
     CLIPImageProcessorPil,
     GemmaConfig,
     GemmaForCausalLM,
+    GotOcr2ImageProcessorPil,
     GPTBigCodeConfig,
     GPTBigCodeForCausalLM,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
     Kosmos2Config,
     Kosmos2ForConditionalGeneration,
     LlavaConfig,
@@ -34,11 +38,14 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessorPil,
     Starcoder2Config,
     Starcoder2ForCausalLM,
 )
 
-from tests.models.tiny_chat import SPECIAL, TEXT_TEMPLATE, make_tokenizer, save
+from tests.models.tiny_chat import SPECIAL, TEMPLATE, TEXT_TEMPLATE, make_tokenizer, save
 
 WIDTH, LAYERS, HEADS, CONTEXT = 64, 2, 4, 1024
 SEEING_TEMPLATE = (
@@ -51,6 +58,7 @@ QWEN_TEMPLATE = (
     "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+INTERNVL_TEMPLATE = QWEN_TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<IMG_CONTEXT>\n")
 
 
 def sizes(tokenizer: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:
@@ -191,6 +199,59 @@ def build_qwen(folder: Path, config: Any, model: Any, **eyes: Any) -> Path:
     return folder
 
 
+def build_internvl(folder: Path) -> Path:
+    """transformers' own form (OpenGVLab/InternVL3-1B-hf), as published: with an image processor that only torchvision has."""
+    torch.manual_seed(0)
+    marks = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
+    tokenizer = make_tokenizer([*SPECIAL[:3], *marks.values(), "<video>"])
+    tokenizer.chat_template = INTERNVL_TEMPLATE
+    config = InternVLConfig(
+        text_config={"model_type": "qwen2", **sizes(tokenizer)},
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": [32, 32],
+            "patch_size": [8, 8], "initializer_range": 0.3,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=4,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    save(InternVLForConditionalGeneration(config), folder, tokenizer, end="<|im_end|>")
+    tokenizer.save_pretrained(folder)
+    written = folder / "tokenizer_config.json"
+    extra = {"extra_special_tokens": {**marks, "video_token": "<video>"}}
+    written.write_text(json.dumps({**json.loads(written.read_text()), **extra}))
+    GotOcr2ImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    images = json.loads((folder / "preprocessor_config.json").read_text())
+    images |= {"image_processor_type": "GotOcr2ImageProcessorFast", "processor_class": "InternVLProcessor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(images))
+    (folder / "processor_config.json").write_text('{"image_seq_length": 4, "processor_class": "InternVLProcessor"}')
+    (folder / "video_preprocessor_config.json").write_text('{"video_processor_type": "InternVLVideoProcessor"}')
+    return folder
+
+
+def build_smolvlm2(folder: Path) -> Path:
+    """Its processor wants what prepares videos, and num2words."""
+    torch.manual_seed(0)
+    tiles = [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
+    tokenizer = make_tokenizer([*SPECIAL, *tiles])
+    tokenizer.chat_template = TEMPLATE
+    eyes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = SmolVLMConfig(
+        text_config={"model_type": "llama", **sizes(tokenizer)},
+        vision_config={**eyes, "image_size": 32, "patch_size": 8},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    save(SmolVLMForConditionalGeneration(config), folder, tokenizer, end="<end_of_utterance>")
+    tokenizer.save_pretrained(folder)
+    SmolVLMImageProcessorPil(size={"longest_edge": 128}, max_image_size={"longest_edge": 32}).save_pretrained(folder)
+    (folder / "processor_config.json").write_text('{"image_seq_len": 4, "processor_class": "SmolVLMProcessor"}')
+    (folder / "video_preprocessor_config.json").write_text('{"video_processor_type": "SmolVLMVideoProcessor"}')
+    return folder
+
+
 FAMILIES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "mistral": ("text-generation", lambda f: build_text(f, MistralConfig, MistralForCausalLM, sliding_window=None)),
     "mistral-window": ("text-generation", lambda f: build_text(f, MistralConfig, MistralForCausalLM, sliding_window=16)),
@@ -202,6 +263,8 @@ FAMILIES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "llava": ("image-text-to-text", build_llava),
     "blip-2": ("image-text-to-text", build_blip2),
     "kosmos-2": ("image-text-to-text", build_kosmos2),
+    "smolvlm2": ("image-text-to-text", build_smolvlm2),
+    "internvl": ("image-text-to-text", build_internvl),
     "qwen2-vl": (
         "image-text-to-text",
         lambda f: build_qwen(f, Qwen2VLConfig, Qwen2VLForConditionalGeneration, embed_dim=32, hidden_size=WIDTH),

@@ -15,16 +15,16 @@ from typing import Any, Protocol
 import torch
 
 from api.chat.backends.prefix_cache import PromptCache
-from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Sampling
+from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, ChatTooLarge, Sampling
 from api.chat.backends.sequences import NewPieces, SequenceState, TokenizerSpec
 from api.chat.spec import MAXIMUM_LENGTH, TOO_LONG
 from api.chat.tools.calls import ArgumentsPiece, TextPiece
 from api.errors import DarkroomError
+from api.loading.device_memory import classify_error
 
 FreeMemory = Callable[[Exception], bool]
 """Free memory after an out-of-memory error. False when nothing is left to free."""
 NO_SCORES = "This model reads a prompt in one piece, and tells no log-probabilities of it: ask for logprobs without echo."
-TOO_LARGE = "Memory ran out while the answer was written: ask for fewer choices, or shorten the messages."
 
 
 class DecodeBatch(Protocol):
@@ -74,6 +74,10 @@ class ActiveChat:
             pieces = answer.add_token(logits)
         except DarkroomError as error:
             return self.fail(error)
+        except Exception as error:
+            if classify_error(error) != "oom":
+                raise
+            return self.fail(ChatTooLarge())  # sampling is on the processor, and the others' logits are there
         self.send(answer, pieces)
         if not self.ended and all(answer.done for answer in self.answers):
             self.ended = True
@@ -171,7 +175,7 @@ class DecodeLoop:
             if chat.ended:
                 continue
             if row is None:
-                chat.fail(DarkroomError("out_of_memory", 507, TOO_LARGE))
+                chat.fail(ChatTooLarge())
             else:
                 chat.add_token(answer, row)
         self.remove_finished()

@@ -34,6 +34,7 @@ IMAGE_INPUTS = {
     "idefics3": ("pixel_values", "pixel_attention_mask"),
     "smolvlm": ("pixel_values", "pixel_attention_mask"),
     "llava": ("pixel_values",),
+    "internvl": ("pixel_values",),
 }
 """The processor's outputs for images, of models that encode each tile independently into a fixed number of tokens."""
 
@@ -93,6 +94,8 @@ class PromptPrefill(ABC):
         known, shared = (none, 0) if is_scored else prefiller.cache.longest_match(prompt.owner, prompt.token_keys)
         self.cached = self.position = min(shared, prompt.length - 1)  # the last token must run: its logits are needed
         self.load_prefix(model, known)
+        # The pixels are needed while they are read, by the tiles; the prompt stays for as long as the answer is written.
+        prompt.inputs = {name: value for name, value in prompt.inputs.items() if name in TEXT_INPUTS}
 
     @abstractmethod
     def load_prefix(self, model: Any, known: Layers) -> None:

@@ -110,6 +110,9 @@ def images_for_processor(processor: Any, request: ChatRequest) -> list[Image.Ima
     if hasattr(processor.image_processor, "do_image_splitting"):
         processor.image_processor = SelectiveTiler(processor.image_processor, high_detail)
         return request.images
+    if hasattr(processor.image_processor, "crop_to_patches"):
+        processor.image_processor = SelectiveCropper(processor.image_processor, high_detail)
+        return request.images
     return [image if is_high else shrink(image) for image, is_high in zip(request.images, high_detail, strict=True)]
 
 
@@ -139,6 +142,22 @@ class SelectiveTiler:
         for name in self.image_processor.model_input_names:
             merged[name] = torch.cat([torch.as_tensor(each[name]) for each in found], dim=1)
         return BatchFeature(merged)
+
+
+class SelectiveCropper(SelectiveTiler):
+    """The same for InternVL: any picture that is not square would be cut into up to 12 patches."""
+
+    def __call__(self, images: Any, **options: Any) -> BatchFeature:
+        found = [
+            self.image_processor([image], **{**options, "crop_to_patches": is_high})
+            for image, is_high in zip((image for group in images for image in group), self.high_detail, strict=True)
+        ]
+        return BatchFeature(
+            {
+                "pixel_values": torch.cat([torch.as_tensor(each["pixel_values"]) for each in found]),
+                "num_patches": [int(count) for each in found for count in each["num_patches"]],
+            }
+        )
 
 
 def shrink(image: Image.Image) -> Image.Image:

@@ -13,6 +13,14 @@ from api.errors import DarkroomError
 from api.json_types import JsonObject
 
 
+class ChatTooLarge(DarkroomError):
+    """Memory ran out for this chat alone."""
+
+    def __init__(self) -> None:
+        detail = "Memory ran out while the answer was written: ask for fewer choices, or shorten the messages."
+        super().__init__("out_of_memory", 507, detail)
+
+
 @dataclass(frozen=True)
 class MessagePart:
     """A text or an image. `detail` (low, auto, high): the resolution at which an image is encoded."""

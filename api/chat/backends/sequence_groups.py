@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from api.loading.device_memory import classify_error
 
 BATCHABLE_MODEL_TYPES = frozenset(
-    {"idefics3", "smolvlm", "llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2", "llava"}
+    {"idefics3", "smolvlm", "llama", "mistral", "qwen2", "phi", "phi3", "gemma", "starcoder2", "llava", "internvl"}
 )
 """model_types whose sequences can share a group: plain causal attention with rotary positions. Others run one group per request."""
 TEXT_DECODERS = {"blip-2": "language_model", "kosmos-2": "text_model"}
