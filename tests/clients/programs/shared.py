@@ -25,7 +25,7 @@ def png(red: int, green: int, blue: int, side: int = 64) -> bytes:
 PNG = png(220, 30, 30)
 DATA_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 ASKED = [{"type": "text", "text": "What is in this image?"}, {"type": "image_url", "image_url": {"url": DATA_URL}}]
-HAS_RESPONSES = False
+HAS_RESPONSES = True
 """Whether the server has /v1/responses, which agents use first where it is there."""
 
 
