@@ -262,6 +262,13 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("GET", "/api/conversations/", "List conversations"),
         Operation("GET", "/api/conversations/{id}/", "Show a conversation with its messages"),
         Operation("DELETE", "/api/conversations/{id}/", "Delete a conversation and its jobs"),
+        Operation(
+            "POST",
+            "/api/conversations/{id}/branch/",
+            "Go on with another branch of a conversation",
+            {"The branch that a job began": {"job": AN_ID}},
+            "Put a conversation's id into the address, and here the id of a job from the `branches` of one of its messages.",
+        ),
         Operation("POST", "/chat-server/v1/chat/completions", "Ask a chat model, at the older chat server's address"),
         Operation("POST", "/chat-server/v1/chat/completions/torch", "Ask a chat model that PyTorch runs"),
     ),

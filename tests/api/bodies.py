@@ -85,6 +85,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/v1/completions": lambda: {"prompt": "A lake is", "model": VLM},
     "/v1/embeddings": lambda: {"input": ["a lake", f"data:image/png;base64,{text(png())}"]},
     **dict.fromkeys(CHATS, chat),
+    "/api/conversations/{id}/branch/": lambda: {"job": str(uuid.uuid4())},
     "/v1/responses": lambda: {"model": VLM, "input": "What is it?"},
     "/hf/text-to-image": lambda: {"inputs": "a lake"},
     "/hf/image-to-image": lambda: {"inputs": text(png()), "parameters": {"prompt": "a lake"}},
@@ -118,4 +119,4 @@ def address(path: str) -> str:
     if path == "/api/presets/{name}/":
         name = f"a-preset-{uuid.uuid4()}"
         return f"/api/presets/{create_preset(name=name, owner_key='local', request={'prompt': 'a'}).name}/"
-    return path.replace("{model_id}", "starter")
+    return path.replace("{model_id}", "starter").replace("{id}", str(uuid.uuid4()))

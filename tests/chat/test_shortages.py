@@ -235,10 +235,10 @@ def test_onnx_chats_are_split_and_fail_alone_too(
     limit = alone[-1].reply.prompt_tokens + 5 if longest_fails else 10**6  # type: ignore[union-attr]
     decode = OnnxModel.decode
 
-    def short(self: OnnxModel, embedded: Any, mask: Any, positions: Any, caches: Any) -> Any:
+    def short(self: OnnxModel, embedded: Any, mask: Any, positions: Any, caches: Any, **options: Any) -> Any:
         if positions.shape[1] == 1 and (len(positions) > 1 or positions.max() > limit):
             raise MemoryError("onnxruntime could not allocate memory")
-        return decode(self, embedded, mask, positions, caches)
+        return decode(self, embedded, mask, positions, caches, **options)
 
     monkeypatch.setattr(OnnxModel, "decode", short)
     *heard, last = heard_on_onnx()

@@ -106,7 +106,8 @@ def test_every_curl_is_answered(page: Page, command: str) -> None:
 def test_every_program_runs(page: Page, heading: str, block: str) -> None:
     pytest.importorskip(heading)
     page.run(sys.executable, "-c", page.read(block))
-    Image.open(page.folder / "lake.png").load()
+    if "lake.png" in block:
+        Image.open(page.folder / "lake.png").load()
 
 
 @pytest.mark.parametrize("number", [0, 1])
