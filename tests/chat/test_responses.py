@@ -53,7 +53,7 @@ def finish(answer: Any) -> None:
     said: dict[str, Any] = {"text": answer} if isinstance(answer, str) else {"text": "", "tool_calls": answer}
     choice = {**said, "finish_reason": "stop", "completion_tokens": 3, "logprobs": None}
     output = {
-        "backend": "pytorch", "model": MODEL, "choices": [choice], "prompt_tokens": 10, "cached_tokens": 4,
+        "backend": "pytorch", "model": MODEL, "choices": [choice], "prompt_tokens": 10, "cached_tokens": 4, "dropped_tokens": 0,
         "first_token_seconds": 0.1, "seconds": 0.4,
     }  # fmt: skip
     finish_job(job=job, record=lambda row: get_kind("chat").record(row, output))

@@ -45,7 +45,7 @@ def finish(text: str) -> Job:
     [job] = claim_jobs(worker=Worker.objects.create(hostname="here", pid=1))
     choice = {"text": text, "finish_reason": "stop", "completion_tokens": 4, "logprobs": None}
     output = {
-        "backend": "onnx", "model": "starter-vlm", "choices": [choice], "prompt_tokens": 10, "cached_tokens": 0,
+        "backend": "onnx", "model": "starter-vlm", "choices": [choice], "prompt_tokens": 10, "cached_tokens": 0, "dropped_tokens": 0,
         "first_token_seconds": 0.1, "seconds": 0.4,
     }  # fmt: skip
     finish_job(job=job, record=lambda row: get_kind("chat").record(row, output))

@@ -41,7 +41,7 @@ def short_pictures(module: ModuleType) -> None:
 
 PLACES: dict[str, Callable[[ModuleType], None]] = {
     "api.chat.backends.sampling": short_sampling,
-    "api.chat.session": short_pictures,
+    "api.chat.requests": short_pictures,
 }
 
 
