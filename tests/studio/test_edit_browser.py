@@ -285,7 +285,7 @@ def test_a_map_is_shown_and_steers(edit: sync_api.Page, server: LiveServer) -> N
     assert (control["preprocessor"], control["model_id"], control["weight"]) == ("canny", "tiny-control", 0.5)
     file = edit.locator("[name=ip_adapter_image_file]")
     file.set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png("green")})
-    expect(edit.locator(".picture-input-shown img")).to_be_visible()
+    expect(edit.locator(".picture-input-shown img[src]")).to_be_visible()
     repaint(edit)
     assert len(newest(server)["params"]["ip_adapter"]) == 1
     keep_screenshot(edit, "edit-steered")

@@ -62,10 +62,11 @@ def test_what_was_typed_is_there_after_a_log_in_and_only_for_the_same_person(pag
     assert (page.input_value("#prompt"), page.input_value("[name=steps]")) == ("a lake that took long to describe", "3")
     page.click(".prompt-form .go")
     page.wait_for_selector(".made img")
-    assert page.evaluate("document.querySelector('.made img').naturalWidth") == 64  # the session opens the file
+    opened = "async (image) => { await image.decode(); return image.naturalWidth }"
+    assert page.locator(".made img").evaluate(opened) == 64  # the session opens the file
     page.reload()
     assert page.input_value("#prompt") == ""
-    assert page.locator(".tile img").first.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") > 0
+    assert page.locator(".tile img").first.evaluate(opened) > 0
 
 
 def test_a_key_that_may_only_look_sees_why_nothing_can_be_sent(page: sync_api.Page, server: LiveServer, keys: Keys) -> None:

@@ -158,7 +158,8 @@ def test_python_has_no_unmarked_sentence(path: Path) -> None:
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.relative_to(ROOT / "templates").as_posix())
 def test_numbers_of_drawings_are_not_localized(path: Path) -> None:
     """`cx="12,5"` is no number: where a language has a decimal comma, SVG and inputs need `|unlocalize`."""
-    found = GEOMETRY.findall(path.read_text())
+    localized = re.sub(r"{% localize off %}.*?{% endlocalize %}", "", path.read_text(), flags=re.S)
+    found = GEOMETRY.findall(localized)
     assert [one for one in found if "unlocalize" not in one and not one.startswith("input.")] == []
 
 
