@@ -114,6 +114,8 @@ def check_form(path: str, reply: Any, status: int, code: str) -> None:
         assert (reply["Content-Type"], reply.json()["code"]) == ("application/problem+json", code)
     elif path.startswith("/hf/"):
         assert reply.json()["error_type"] == code
+    elif path == "/mcp":
+        assert reply.json()["error"]["data"] == {"status": status, "code": code}
     else:
         assert "detail" in reply.json()
     assert b"client's business" not in reply.content
