@@ -119,6 +119,7 @@ LISTS = {
     "api/files/formats.py",
     "api/dialects/a1111/option_table.py",  # the values that A1111's own options have
     "api/dialects/openai/images/replies.py",  # the formats that OpenAI has words for
+    "api/dialects/mcp/pictures.py",  # the types that assistants pass on to their models
     "api/system/management/commands/caption.py",  # suffixes of pictures that are not read are told, avif among them
 }
 
