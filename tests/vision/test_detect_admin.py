@@ -23,7 +23,7 @@ def job(detect: Callable[..., Job]) -> Job:
 
 def labels(client: Client, query: str = "") -> list[str]:
     page = client.get(f"{reverse(LIST)}?{query}").content.decode()
-    return re.findall(r'<th class="field-thing"[^>]*><a [^>]*>([^<]*)</a>', page)
+    return re.findall(r'<th [^>]*class="field-thing"><a [^>]*>([^<]*)</a>', page)
 
 
 def test_the_list_shows_what_was_found_the_newest_first(job: Job, admin_client: Client) -> None:
