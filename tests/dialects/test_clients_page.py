@@ -15,6 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.clients.environments import need
 from tests.dialects.a1111.other_clients import OpenWebUI, SillyTavern
 from tests.live import ROOT, LiveServer
 
@@ -203,7 +204,7 @@ def test_the_protocols_own_client_makes_a_picture(page: Page) -> None:
 
 
 def test_openai_agents_lists_the_tools(page: Page) -> None:
-    pytest.importorskip("agents")
+    python = str(need("python") / "bin/python")
     listing = """
 import asyncio
 async def main():
@@ -211,7 +212,7 @@ async def main():
         print(*[tool.name for tool in await darkroom.list_tools()])
 asyncio.run(main())
 """
-    assert "make_picture" in page.run(sys.executable, "-c", page.read(blocks(ASSISTANTS, "python")[0]) + listing)
+    assert "make_picture" in page.run(python, "-c", page.read(blocks(ASSISTANTS, "python")[0]) + listing)
 
 
 def table(heading: str) -> list[list[str]]:
