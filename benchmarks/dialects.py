@@ -34,10 +34,17 @@ class Call:
     data: dict[str, str] | None = None
     content: bytes | None = None
     params: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def send(self, client: httpx.Client) -> httpx.Response:
         return client.post(
-            self.path, json=self.json, files=self.files, data=self.data, content=self.content, params=self.params
+            self.path,
+            json=self.json,
+            files=self.files,
+            data=self.data,
+            content=self.content,
+            params=self.params,
+            headers=self.headers,
         )
 
 
@@ -66,88 +73,87 @@ def dialogue() -> list[dict[str, str]]:
     return [turn for number in range(20) for turn in said(f"Is {number} even?") + said("I see.", "assistant")]
 
 
-def pairs_of(size: int) -> dict[str, tuple[Call, Call]]:
-    """Each dialect's call, and ours for the same job."""
+Pairs = dict[str, tuple[Call, Call]]
+"""Each dialect's call, and ours for the same job."""
+PROMPT, SEED = "a serene lake at sunset", 7
+
+
+def pairs_of(size: int) -> Pairs:
     png = encode(size)
-    text = base64.b64encode(png).decode()
-    url, seed, prompt = f"data:image/png;base64,{text}", 7, "a serene lake at sunset"
-    size_text = f"{size}x{size}"
-    made = {"prompt": prompt, "width": size, "height": size, "steps": 20, "seed": seed}
-    changed = {"prompt": prompt, "image": text, "steps": 20, "strength": 0.6, "seed": seed, "width": size, "height": size}
-    a1111 = {"prompt": prompt, "width": size, "height": size, "steps": 20, "seed": seed, "cfg_scale": 5}
+    return {**making_pairs(size), **editing_pairs(size, png), **looking_pairs(png), **chat_pairs()}
+
+
+def as_data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def making_pairs(size: int) -> Pairs:
+    made = {"prompt": PROMPT, "width": size, "height": size, "steps": 20, "seed": SEED}
+    asked = {"prompt": PROMPT, "size": f"{size}x{size}", "response_format": "b64_json", "seed": SEED}
+    parameters = {"num_inference_steps": 20, "width": size, "height": size, "seed": SEED}
     own = Call("/api/txt2img/", made, params=BASE64)
-    own_edit = Call("/api/img2img/", changed, params=BASE64)
-    upload = {"image": ("upload", png, "application/octet-stream")}
-    masked = {**upload, "mask": ("mask.png", encode_mask(size), "image/png")}
     return {
         "POST /generate": (Call("/generate", {**made, "guidance": 5}), own),
-        "POST /v1/images/generations": (
-            Call("/v1/images/generations", {"prompt": prompt, "size": size_text, "response_format": "b64_json", "seed": seed}),
-            own,
-        ),
+        "POST /v1/images/generations": (Call("/v1/images/generations", asked), own),
+        "POST /sdapi/v1/txt2img": (Call("/sdapi/v1/txt2img", {**made, "cfg_scale": 5}), own),
+        "POST /hf/text-to-image": (Call("/hf/text-to-image", {"inputs": PROMPT, "parameters": parameters}), own),
+    }
+
+
+def editing_pairs(size: int, png: bytes) -> Pairs:
+    text = base64.b64encode(png).decode()
+    changed = {"prompt": PROMPT, "image": text, "steps": 20, "strength": 0.6, "seed": SEED, "width": size, "height": size}
+    a1111 = {"prompt": PROMPT, "width": size, "height": size, "steps": 20, "seed": SEED, "cfg_scale": 5, "init_images": [text]}
+    target = {"target_size": {"width": size, "height": size}}
+    parameters = {"prompt": PROMPT, "num_inference_steps": 20, "strength": 0.6, "seed": SEED, **target}
+    asked = {"prompt": PROMPT, "size": f"{size}x{size}", "response_format": "b64_json"}
+    sized = {"prompt": PROMPT, "width": str(size), "height": str(size)}
+    upload = {"image": ("upload", png, "application/octet-stream")}
+    masked = {**upload, "mask": ("mask.png", encode_mask(size), "image/png")}
+    painted = {**sized, "strength": "1", "mask_invert": "true"}
+    own = Call("/api/img2img/", changed, params=BASE64)
+    return {
         "POST /v1/images/edits": (
-            Call("/v1/images/edits", files=upload, data={"prompt": prompt, "size": size_text, "response_format": "b64_json"}),
-            Call(
-                "/api/img2img/", files=upload, data={"prompt": prompt, "width": str(size), "height": str(size)}, params=BASE64
-            ),
+            Call("/v1/images/edits", files=upload, data=asked),
+            Call("/api/img2img/", files=upload, data=sized, params=BASE64),
         ),
         "POST /v1/images/edits, with a mask": (
-            Call(
-                "/v1/images/edits",
-                files=masked,
-                data={"prompt": prompt, "size": size_text, "response_format": "b64_json"},
-            ),
-            Call(
-                "/api/img2img/",
-                files=masked,
-                data={"prompt": prompt, "width": str(size), "height": str(size), "strength": "1", "mask_invert": "true"},
-                params=BASE64,
-            ),
+            Call("/v1/images/edits", files=masked, data=asked),
+            Call("/api/img2img/", files=masked, data=painted, params=BASE64),
         ),
-        "POST /sdapi/v1/txt2img": (Call("/sdapi/v1/txt2img", a1111), own),
-        "POST /sdapi/v1/img2img": (Call("/sdapi/v1/img2img", {**a1111, "init_images": [text]}), own_edit),
-        "POST /hf/text-to-image": (
-            Call(
-                "/hf/text-to-image",
-                {"inputs": prompt, "parameters": {"num_inference_steps": 20, "width": size, "height": size, "seed": seed}},
-            ),
-            own,
-        ),
-        "POST /hf/image-to-image": (
-            Call(
-                "/hf/image-to-image",
-                {
-                    "inputs": text,
-                    "parameters": {
-                        "prompt": prompt,
-                        "num_inference_steps": 20,
-                        "strength": 0.6,
-                        "seed": seed,
-                        "target_size": {"width": size, "height": size},
-                    },
-                },
-            ),
-            own_edit,
-        ),
-        "POST /hf/object-detection, bytes": (
-            Call("/hf/object-detection", content=png),
-            Call("/api/detect/", files=upload),
-        ),
+        "POST /sdapi/v1/img2img": (Call("/sdapi/v1/img2img", a1111), own),
+        "POST /hf/image-to-image": (Call("/hf/image-to-image", {"inputs": text, "parameters": parameters}), own),
+    }
+
+
+def looking_pairs(png: bytes) -> Pairs:
+    url = as_data_url(png)
+    upload = {"image": ("upload", png, "application/octet-stream")}
+    judged = {"name": "judge_layout", "arguments": {"image": url}}
+    mcp = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": judged}
+    return {
+        "POST /hf/object-detection, bytes": (Call("/hf/object-detection", content=png), Call("/api/detect/", files=upload)),
+        "POST /v1/detection (LocalAI)": (Call("/v1/detection", {"image": url}), Call("/api/detect/", {"image": url})),
         "POST /score (layout server)": (Call("/score", {"image": url}), Call("/api/score/", {"image": url})),
+        "POST /mcp, judge_layout": (
+            Call("/mcp", mcp, headers={"Accept": "application/json, text/event-stream"}),
+            Call("/api/score/", {"image": url}),
+        ),
+    }
+
+
+def chat_pairs() -> Pairs:
+    model = {"model": "starter-vlm", "seed": SEED}
+    turns = [*dialogue(), *said("So?")]
+    return {
         "POST /v1/responses, beside a chat completion": (
-            Call("/v1/responses", {"model": "starter-vlm", "input": "What is it?", "seed": seed}),
-            Call("/v1/chat/completions", {"model": "starter-vlm", "messages": said("What is it?"), "seed": seed}),
+            Call("/v1/responses", {**model, "input": "What is it?"}),
+            Call("/v1/chat/completions", {**model, "messages": said("What is it?")}),
         ),
         "POST /v1/responses of 41 messages and a tool": (
-            Call(
-                "/v1/responses", {"model": "starter-vlm", "input": [*dialogue(), *said("So?")], "tools": [TOOL], "seed": seed}
-            ),
-            Call(
-                "/v1/chat/completions",
-                {"model": "starter-vlm", "messages": [*dialogue(), *said("So?")], "tools": [NESTED_TOOL], "seed": seed},
-            ),
+            Call("/v1/responses", {**model, "input": turns, "tools": [TOOL]}),
+            Call("/v1/chat/completions", {**model, "messages": turns, "tools": [NESTED_TOOL]}),
         ),
-        "POST /v1/detection (LocalAI)": (Call("/v1/detection", {"image": url}), Call("/api/detect/", {"image": url})),
     }
 
 

@@ -60,6 +60,6 @@ class QuickChat(ChatKind):
 
     def run(self, batch: Sequence[RunningJob[ChatSpec]]) -> Iterator[Outcome]:
         choice = {"text": "Yes.", "finish_reason": "stop", "completion_tokens": 1, "logprobs": None}
-        numbers = {"prompt_tokens": 9, "cached_tokens": 0, "first_token_seconds": 0.0, "seconds": 0.0}
+        numbers = {"prompt_tokens": 9, "cached_tokens": 0, "dropped_tokens": 0, "first_token_seconds": 0.0, "seconds": 0.0}
         for run in batch:
             yield Finished(run, {"backend": "pytorch", "model": run.spec.model, "choices": [choice], **numbers})
