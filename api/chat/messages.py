@@ -222,11 +222,16 @@ def check_limits(messages: list[Any], model: object) -> None:
     texts = [*contents, *(part.get("text") for part in parts), *calls]
     characters = sum(len(text) for text in texts if isinstance(text, str))
     if characters > MAX_CHARACTERS:
-        raise ValidationError(
-            f"{MAXIMUM_LENGTH} {context_of(model) or MAX_CHARACTERS} tokens. However, your messages have {characters} characters; "
-            f"{MAX_CHARACTERS} is the limit here. {TOO_LONG}.",
-            code="context_length_exceeded",
-        )
+        raise too_long("messages", characters, model)
+
+
+def too_long(what: str, characters: int, model: object) -> ValidationError:
+    """In the words and with the code by which clients know it. `what`: what has so many characters."""
+    detail = (
+        f"{MAXIMUM_LENGTH} {context_of(model) or MAX_CHARACTERS} tokens. However, your {what} have {characters} characters; "
+        f"{MAX_CHARACTERS} is the limit here. {TOO_LONG}."
+    )
+    return ValidationError(detail, code="context_length_exceeded")
 
 
 def clean_text(text: str) -> str:

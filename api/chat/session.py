@@ -144,7 +144,7 @@ class ChatSession(Session):
 
     def begin_prompt(self, callbacks: PromptCallbacks) -> None:
         callbacks.begin()
-        self.backend.admit(callbacks.make_request(), callbacks, callbacks.on_loading)
+        self.backend.admit(callbacks.request, callbacks, callbacks.on_loading)
 
     def begin_turn(self, run: Run, spec: ChatSpec) -> None:
         dialogue = Dialogue(run.job, spec)

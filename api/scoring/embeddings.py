@@ -139,16 +139,15 @@ def embed_texts(chunk: list[Place], encoder: "ClipEncoder") -> None:
 
 
 def embed_pictures(chunk: list[Place], encoder: "ClipEncoder") -> None:
-    seen = [(one, pixels) for one in chunk if (pixels := look_at(one, encoder)) is not None]
-    with measured([one.run for (one, *_rest), _pixels in seen], "embed"):
-        features = encoder.features_of([pixels for _, pixels in seen])
-    for ((work, place, *_rest), _pixels), row in zip(seen, features, strict=True):
+    seen = [(work, place, pixels) for work, place, item in chunk if (pixels := read_pixels(work, item, encoder)) is not None]
+    with measured([work.run for work, _place, _pixels in seen], "embed"):
+        features = encoder.features_of([pixels for _work, _place, pixels in seen])
+    for (work, place, _pixels), row in zip(seen, features, strict=True):
         work.rows[place], work.tokens[place] = row, encoder.patches
 
 
-def look_at(place: Place, encoder: "ClipEncoder") -> "PixelArray | None":
+def read_pixels(work: Work, item: EmbeddingItem, encoder: "ClipEncoder") -> "PixelArray | None":
     """None where the picture can't be had, and where another one of the same job couldn't."""
-    work, _, item = place
     if not work.goes_on:
         return None
     try:

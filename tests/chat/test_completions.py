@@ -119,7 +119,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": ["a", [1, "b"]]}, "prompt[1]", "list of token ids"),
     ({"prompt": [1, 99999]}, "prompt", "There is no token 99999"),
     ({"prompt": "a b c " * 600}, "prompt", "This model's maximum context length is"),
-    ({"prompt": "a" * 400_001}, "prompt", "This model's maximum context length is"),
+    ({"prompt": "a" * 400_001}, "prompt", "The prompt is too long"),
     ({"suffix": "b"}, "suffix", "fills a gap"),
     ({"logprobs": 6}, "logprobs", "5"),
     ({"logprobs": True}, "logprobs", "integer"),

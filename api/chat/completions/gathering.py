@@ -51,9 +51,6 @@ class PromptCallbacks:
         self.spec = gathering.spec
         self.begun: set[int] = set()
 
-    def make_request(self) -> ChatRequest:
-        return self.request
-
     def begin(self) -> None:
         self.gathering.callbacks.begin()
 

@@ -11,9 +11,8 @@ from rest_framework.exceptions import ValidationError
 from tokenizers import Tokenizer
 
 from api.catalog import UnknownModel
-from api.chat.backend_selection import context_of
 from api.chat.completions.spec import MOST_PROMPTS
-from api.chat.messages import MAX_CHARACTERS, clean_text
+from api.chat.messages import MAX_CHARACTERS, clean_text, too_long
 from api.json_types import JsonObject
 from config.catalog import get_catalog
 
@@ -41,7 +40,7 @@ class PromptField(serializers.Field[list[Any], object, list[Any], object]):
         if len(prompts) > MOST_PROMPTS:
             raise ValidationError(f"There are {len(prompts)} prompts; {MOST_PROMPTS} is the limit.", code="too_many")
         if (size := sum(len(one) for one in prompts if isinstance(one, str | list))) > MAX_CHARACTERS:
-            raise too_long(size, self.root.initial_data.get("model"))
+            raise too_long("prompts", size, self.root.initial_data.get("model"))
         read = []
         for place, prompt in enumerate(prompts):
             try:
@@ -64,15 +63,6 @@ def read_prompt(prompt: Any) -> str | list[int]:
     if is_tokens(prompt):
         return prompt  # type: ignore[no-any-return]
     raise ValidationError("Must be a text, or a list of token ids.")
-
-
-def too_long(size: int, model: object) -> ValidationError:
-    """In OpenAI's first words, which clients look for."""
-    detail = (
-        f"This model's maximum context length is {context_of(model) or MAX_CHARACTERS} tokens. However, your prompts have {size} "
-        f"characters; {MAX_CHARACTERS} is the limit here."
-    )
-    return ValidationError(detail, code="context_length_exceeded")
 
 
 def spelled_out(prompts: list[Any], model: str) -> list[JsonObject]:
