@@ -140,7 +140,7 @@ def test_what_is_wrong_is_named(server: LiveServer) -> None:
         error = reply.json()["error"]
         assert (reply.status_code, error["param"]) == (400, param)
         assert said in error["message"]
-        assert (error["code"] == "context_length_exceeded") == ("context length" in said)
+        assert (error["code"] == "context_length_exceeded") == ("context length" in error["message"])
 
     check_each(BAD, check)
 
