@@ -116,6 +116,21 @@ def test_models_are_loaded_and_unloaded_without_the_admin(page: sync_api.Page, k
     expect(page.locator("#command-starter-clip")).to_have_text(re.compile("^Load"), timeout=25_000)
 
 
+def test_a_button_that_was_renewed_a_moment_ago_keeps_the_page(page: sync_api.Page, keys: Keys) -> None:
+    """htmx takes over a new form when the swap settles: a press before that would be sent by the browser, which leaves the page."""
+    page.goto("/studio/queue/?model=starter-clip")
+    log_in(page, keys["chief"])
+    page.evaluate(
+        """() => { const part = document.querySelector("#queue-models");
+        const press = () => document.querySelector("#command-starter-clip").click();
+        document.querySelector("#model-starter-clip form").remove();
+        new MutationObserver((_, observer) => { observer.disconnect(); press() }).observe(part, { childList: true, subtree: true });
+        htmx.trigger(part, "refresh") }"""
+    )
+    page.wait_for_selector("#stage >> text=/starter-clip is (here, and|no longer) in memory/")
+    assert "/studio/queue/" in page.url
+
+
 def test_on_a_phone_every_page_is_one_tap_away(browser: sync_api.Browser, server: LiveServer, keys: Keys) -> None:
     """Eight pages don't fit: their row scrolls, and begins where the current page is seen."""
     context = browser.new_context(viewport=NARROW, base_url=server.url, has_touch=True, is_mobile=True)
