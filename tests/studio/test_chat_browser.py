@@ -148,7 +148,7 @@ def test_stop_keeps_what_was_said_and_another_try_is_a_branch(
     model.answer = LONG
     model.held.clear()
     begin(page, "Tell me")
-    expect(page.locator("[data-text]")).to_contain_text("told slowly")
+    expect(page.locator("[data-text]")).to_contain_text("told slowly", timeout=25_000)
     page.click("[data-stop]")
     expect(page.locator(".chat-note", has_text="Stopped here.")).to_be_visible()
     expect(answers(page)).to_contain_text("A lake 🍕 under the sky, told slowly")
