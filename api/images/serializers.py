@@ -145,7 +145,7 @@ class Txt2ImgSerializer(JobRequest):
             )
         self.prompt_warnings = read_request(data, default_syntax(), self.entry, lenient=bool(data.get(LENIENT)))
         self.check_loras(data["loras"])
-        choose_controlnets(data.get("control", []), self.entry)
+        choose_controlnets(data.get("control", []), self.entry, has_source="image" in data)
         choose_ip_adapters(data.get("ip_adapter", []), self.entry)
         check_best_of(data)
         check_edits(data, self.entry)

@@ -10,6 +10,10 @@ from api.images.family_names import family_name
 from api.images.scheduler_presets import UNET_FAMILIES
 from config.catalog import get_catalog
 
+STEERED_FAMILIES = {CONTROLNET: UNET_FAMILIES | {"sd3", "flux"}, IP_ADAPTER: UNET_FAMILIES}
+"""By what steers them."""
+CONTROLLED_WITHOUT_SOURCE = frozenset({"sd3"})
+"""Families whose ControlNets no pipeline of diffusers runs on a source picture."""
 TITLES = {CONTROLNET: "ControlNet", IP_ADAPTER: "IP-Adapter"}
 ARTICLES = {CONTROLNET: "a", IP_ADAPTER: "an"}
 
@@ -17,10 +21,11 @@ Use = dict[str, Any]
 Choose = Callable[[Use, ModelEntry], ModelEntry]
 
 
-def choose_models(field: str, uses: list[Use], entry: ModelEntry, choose: Choose) -> None:
-    """Sets the `model_id` of each. Raises ValidationError, which names the use and its field."""
-    if uses and entry.family not in UNET_FAMILIES:
-        detail = f"{entry.name} is {family_name(entry.family)}; only {', '.join(sorted(map(family_name, UNET_FAMILIES)))} are steered here."
+def choose_models(field: str, task: str, uses: list[Use], entry: ModelEntry, choose: Choose) -> None:
+    """Sets the `model_id` of each: a model of `task`. Raises ValidationError, which names the use and its field."""
+    if uses and entry.family not in STEERED_FAMILIES[task]:
+        known = ", ".join(sorted(map(family_name, STEERED_FAMILIES[task])))
+        detail = f"{entry.name} is {family_name(entry.family)}; only {known} are steered so here."
         raise ValidationError({field: [detail]}, code="unsupported_family")
     errors = [choose_model(use, entry, choose) for use in uses]
     if any(errors):

@@ -1,4 +1,4 @@
-"""ControlNets for UNet families: a folder as diffusers writes it, or one file, in diffusers' names or the original release's.
+"""ControlNets: a folder as diffusers writes it, or one file, in diffusers' names or (of UNet families) the original release's.
 
 [torch; no Django]
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, FluxControlNetModel, SD3ControlNetModel
 
 from api.catalog import CONTROLNET, ModelEntry
 from api.devices import Device
@@ -27,29 +27,38 @@ from api.model_files.header import Header, HeaderError, TensorInfo, read_header
 from api.model_files.identify import identify
 from api.model_files.layouts import controlnet_prefix
 
-CLASS = ControlNetModel.__name__
+CLASSES: dict[str, type[ControlNetModel | FluxControlNetModel | SD3ControlNetModel]] = {
+    "sd1": ControlNetModel,
+    "sd2": ControlNetModel,
+    "sdxl": ControlNetModel,
+    "sd3": SD3ControlNetModel,
+    "flux": FluxControlNetModel,
+}
 CONFIG = "config.json"
 PLAIN_WEIGHTS = "diffusion_pytorch_model.safetensors"
 """Comes before its variants, where a folder has several."""
+FLUX_HEAD = 128
+"""Width of an attention head of FLUX."""
 
 
 def make_builder() -> Builder:
     return Builder(build=build_controlnet, estimate=estimate_bytes)
 
 
-def build_controlnet(entry: ModelEntry, folder: Path, device: Device) -> ControlNetModel:
-    """In the device's dtype. Its header is checked before weights are read. Raises DarkroomError."""
+def build_controlnet(entry: ModelEntry, folder: Path, device: Device) -> Any:
+    """A network of one of CLASSES, in the device's dtype. Its header is checked before weights are read. Raises DarkroomError."""
     file, config = _find(entry, folder)
     header = _read_header(entry, file)
     prefix, tensors = _named_tensors(header)
     place = Place(prefix, "original")
-    network = build_empty(entry, CONTROLNET, ControlNetModel, config)
-    if network.config.global_pool_conditions:
+    class_ = next(known for known in CLASSES.values() if known.__name__ == config["_class_name"])
+    network = build_empty(entry, CONTROLNET, class_, config)
+    if network.config.get("global_pool_conditions"):
         raise broken_error(entry, "ControlNets with pooled maps (shuffle) are not run here")
+    if network.config.get("extra_conditioning_channels"):
+        raise broken_error(entry, "ControlNets that also read a mask are not run here")
     check_part(entry, file.name, CONTROLNET, place, tensors, network, config)
-    loaded: ControlNetModel = load_part(
-        entry, FilePart(CONTROLNET, file, place, tensors, ControlNetModel, config, header), network, device.dtype
-    )
+    loaded = load_part(entry, FilePart(CONTROLNET, file, place, tensors, class_, config, header), network, device.dtype)
     return loaded.to(memory_format=torch.channels_last) if device.channels_last else loaded
 
 
@@ -71,22 +80,51 @@ def _find(entry: ModelEntry, folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _check_class(entry: ModelEntry, config: dict[str, Any]) -> dict[str, Any]:
-    if config.get("_class_name") != CLASS:
-        raise broken_error(entry, f"its config.json is of {config.get('_class_name') or 'no class'}, and {CLASS} is wanted")
+    known = list(dict.fromkeys(known.__name__ for known in CLASSES.values()))
+    if config.get("_class_name") not in known:
+        wanted = " or ".join(known)
+        raise broken_error(entry, f"its config.json is of {config.get('_class_name') or 'no class'}, and {wanted} is wanted")
     return config
 
 
 def _config_of_family(entry: ModelEntry, file: Path) -> dict[str, Any]:
-    """A ControlNet repeats its UNet's way down, so it has that one's numbers."""
-    try:
-        family = identify(read_header(file), file.name).family or entry.family
-    except HeaderError as error:
-        raise _damaged(entry, file, error) from error
+    """A ControlNet of a UNet family repeats that one's way down, so it has its numbers; FLUX's tell theirs by their shapes."""
+    header = _read_header(entry, file)
+    family = identify(header, file.name).family or entry.family
+    if family == "flux":
+        return {"_class_name": FluxControlNetModel.__name__, **_config_of_flux(entry, header.tensors)}
+    if family == "sd3":
+        raise broken_error(entry, "a ControlNet for SD 3 is loaded with the config.json of its release beside it")
     unet = read_json(FAMILIES / family / "unet" / CONFIG)
     if not unet:
         raise broken_error(entry, f"ControlNets of the family {family or 'unknown'} are not loaded from one file")
     known = inspect.signature(ControlNetModel.__init__).parameters
-    return {name: value for name, value in unet.items() if name in known}
+    return {"_class_name": ControlNetModel.__name__, **{name: value for name, value in unet.items() if name in known}}
+
+
+def _config_of_flux(entry: ModelEntry, tensors: dict[str, TensorInfo]) -> dict[str, Any]:
+    """Of FluxControlNetModel, whose heads are 128 wide in every release."""
+
+    def size(name: str, axis: int) -> int | None:
+        return tensors[name].shape[axis] if name in tensors else None
+
+    def blocks(prefix: str) -> int:
+        return len({name.split(".")[1] for name in tensors if name.startswith(prefix)})
+
+    width = size("x_embedder.weight", 0)
+    if not width:
+        raise broken_error(entry, "a ControlNet for FLUX is loaded from one file where its tensors have diffusers' names")
+    return {
+        "in_channels": size("x_embedder.weight", 1),
+        "num_layers": blocks("transformer_blocks."),
+        "num_single_layers": blocks("single_transformer_blocks."),
+        "num_attention_heads": width // FLUX_HEAD,
+        "joint_attention_dim": size("context_embedder.weight", 1),
+        "pooled_projection_dim": size("time_text_embed.text_embedder.linear_1.weight", 1),
+        "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in tensors,
+        "num_mode": size("controlnet_mode_embedder.weight", 0),
+        "conditioning_embedding_channels": size("input_hint_block.conv_out.weight", 0),
+    }
 
 
 def _read_header(entry: ModelEntry, file: Path) -> Header:

@@ -142,8 +142,8 @@ def why_no_controlnet(tensors: Tensors) -> str:
         return "It is a T2I-Adapter, which is not run here; use a ControlNet."
     if _has(tensors, "task_embedding", "control_add_embedding."):
         return "It is a ControlNet Union, which is not run here; use ControlNets of one kind."
-    if controlnet_family(tensors) in ("flux", "sd3"):
-        return "It is a ControlNet for FLUX or SD 3, whose pictures are not steered here."
+    if controlnet_family(tensors) == "flux" and "x_embedder.weight" not in tensors:
+        return "It is a ControlNet for FLUX in names of its own (XLabs); use one in diffusers' names."
     return ""
 
 

@@ -174,9 +174,15 @@ def test_there_is_a_bound_to_maps(server: LiveServer) -> None:
 
 
 def test_a_family_that_is_not_steered_is_named(server: LiveServer) -> None:
-    field, detail = refusal(server, use(), model_id="flux.1-schnell")
+    field, detail = refusal(server, use(), model_id="qwen-image")
     assert field == "control"
-    assert detail.startswith("FLUX.1 [schnell] is FLUX; only SD")
+    assert detail.startswith("Qwen-Image is Qwen-Image; only FLUX, SD")
+
+
+def test_sd3_is_steered_without_a_source_picture_alone(server: LiveServer) -> None:
+    body = {**PROMPT, "model_id": "stable-diffusion-3.5-medium", "control": [use()], "image": as_base64(source())}
+    [error] = server.client.post("/api/img2img/", json=body).json()["errors"]
+    assert (error["field"], "(POST /api/txt2img/)" in error["detail"]) == ("control", True)
 
 
 def test_networks_of_other_sizes_fail_and_name_both(server: LiveServer) -> None:

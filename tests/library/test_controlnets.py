@@ -32,10 +32,9 @@ def diffusers_keys(width: int = 768) -> dict[str, Shape]:
     }
 
 
-FLUX: dict[str, Shape] = {
-    "controlnet_x_embedder.weight": (3072, 64),
+XLABS: dict[str, Shape] = {
     "controlnet_blocks.0.weight": (3072, 3072),
-    "transformer_blocks.0.attn.to_q.weight": (3072, 3072),
+    "double_blocks.0.img_attn.qkv.weight": (9216, 3072),
 }
 
 
@@ -83,7 +82,7 @@ def test_weights_that_diffusers_named_are_called_as_their_folder(library: Path) 
     [
         ({"lora_controlnet": (1,), **original_keys()}, "Control-LoRA"),
         ({"adapter.body.0.block1.weight": (8, 8)}, "T2I-Adapter"),
-        (FLUX, "FLUX or SD 3"),
+        (XLABS, "XLabs"),
         ({"task_embedding": (6, 320), **diffusers_keys(2048)}, "ControlNet Union"),
     ],
 )

@@ -16,14 +16,18 @@ from diffusers.utils import logging as diffusers_logging
 
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
+from api.images.backends.control_inputs import notes_on_controls
 from api.images.backends.cudnn import cudnn_in_use
 from api.images.backends.engine.calls import call_engine
+from api.images.backends.engine.control import ControlNets
 from api.images.backends.inputs import leaves_unchanged, notes_on_source, unchanged_image
 from api.images.backends.lora_files import find_adapters
 from api.images.backends.pipeline_call import call_pipeline
+from api.images.backends.pipeline_control import PipelineControls
 from api.images.backends.request import Collector, Hooks, ImageRequest, Outcome, PictureList, RunResult
+from api.images.control.use import ControlUse
 from api.images.scheduler_presets import UNET_FAMILIES
-from api.model_loader import ModelLoader
+from api.model_loader import Lease, ModelLoader
 
 diffusers_logging.set_verbosity_error()  # it warns of what is meant here, at every call
 
@@ -70,17 +74,28 @@ def _call_pipeline(
             lease = stack.enter_context(loader.use(first.model_id, first.task, hooks.on_load))
             for note in apply_adapters(lease.pipeline, find_adapters(loader, lease, first.loras)):
                 hooks.warn(note)
-        run_results = call_pipeline(loader, lease, requests, hooks, collector, unchanged)
+            controls = _take_controls(loader, lease, first.control, hooks, stack)
+        run_results = call_pipeline(loader, lease, requests, hooks, collector, unchanged, controls)
         for note in lease.notes:
             hooks.warn(note)
         collector.close()
     return run_results
 
 
+def _take_controls(
+    loader: ModelLoader, lease: Lease, uses: Sequence[ControlUse], hooks: Hooks, stack: ExitStack
+) -> PipelineControls:
+    """Their ControlNets, leased until `stack` is closed."""
+    controlnets = ControlNets(loader, hooks.on_load)
+    stack.callback(controlnets.release)
+    numbered = [(number, use) for number, use in enumerate(uses) if use.weight]
+    return PipelineControls(lease, numbered, [controlnets.take(use.model_id) for _, use in numbered])
+
+
 def _take_unchanged(requests: Sequence[ImageRequest], hooks: Hooks, collector: Collector) -> frozenset[int]:
     """Hands out the sources that stay as they are; returns the indices of their requests."""
     for index, request in enumerate(requests):
-        for note in notes_on_source(request):
+        for note in (*notes_on_source(request), *notes_on_controls(request)):
             hooks.warn(note, index)
     unchanged = frozenset(index for index, request in enumerate(requests) if leaves_unchanged(request))
     for index in unchanged:

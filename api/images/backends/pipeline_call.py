@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -23,6 +23,7 @@ from api.images.backends.families import Prompts
 from api.images.backends.inputs import keep_outside_mask, network_mask, source_image
 from api.images.backends.latents import decode_latents, spread_latents
 from api.images.backends.phases import Phases
+from api.images.backends.pipeline_control import PipelineControls, seeded
 from api.images.backends.previews import Previewer, projection
 from api.images.backends.request import Collector, Hooks, ImageRequest, RunResult
 from api.images.backends.schedulers import check_steps, make_scheduler
@@ -41,8 +42,12 @@ class _Picture:
     number: int
 
     @property
+    def seed(self) -> int:
+        return self.request.spec.seeds[self.number]
+
+    @property
     def generator(self) -> torch.Generator:
-        return torch.Generator("cpu").manual_seed(self.request.spec.seeds[self.number])
+        return torch.Generator("cpu").manual_seed(self.seed)
 
 
 def call_pipeline(
@@ -52,10 +57,11 @@ def call_pipeline(
     hooks: Hooks,
     collector: Collector,
     unchanged: frozenset[int],
+    controls: PipelineControls,
 ) -> list[RunResult]:
     """See `make_pictures` in local.py. `unchanged`: indices of the requests whose source stays as it is."""
-    run = _Run(lease, requests, hooks, collector, unchanged)
-    largest = 1 if requests[0].spec.deterministic else max(1, lease.entry.max_batch)
+    run = _Run(lease, requests, hooks, collector, unchanged, controls)
+    largest = 1 if requests[0].spec.deterministic or controls else max(1, lease.entry.max_batch)
     for attempt in loader.retry_on_oom(lease, batch_size=min(largest, len(run.waiting))):
         with attempt:
             run.decode_denoised()  # of a try whose decoding ran out of memory
@@ -74,8 +80,10 @@ class _Run:
         hooks: Hooks,
         collector: Collector,
         unchanged: frozenset[int],
+        controls: PipelineControls,
     ) -> None:
         self._lease, self._requests, self._hooks, self._collector = lease, requests, hooks, collector
+        self._controls = controls
         self._first = requests[0].spec
         self._phases = Phases(hooks, lease.device.torch_device)
         self._warned: set[str] = set()
@@ -141,14 +149,20 @@ class _Run:
         check_steps(scheduler, self._first.steps)
         pipeline = self._lease.pipeline_with(scheduler=scheduler)
         pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        return self._controls.pipeline(pipeline) if self._controls else pipeline
 
     def _denoise(self, pipeline: Any, chunk: list[_Picture]) -> torch.Tensor | None:
         """The latents of `chunk`; None when all its requests were cancelled on the way."""
         watcher = _StepWatcher(self, pipeline, chunk)
-        with graphed(self._lease, pipeline.transformer):
+        arguments = self._prompts.arguments([picture.request.spec for picture in chunk])
+        with ExitStack() as stack:
+            if self._controls:
+                stack.enter_context(seeded(chunk[0].seed, self._lease.device.torch_device))
+                arguments |= self._controls.arguments(chunk[0].request)
+            else:
+                stack.enter_context(graphed(self._lease, pipeline.transformer))
             latents = pipeline(
-                **self._prompts.arguments([picture.request.spec for picture in chunk]),
+                **arguments,
                 **self._picture_arguments(pipeline, chunk),
                 num_inference_steps=self._first.steps,
                 generator=[picture.generator for picture in chunk],

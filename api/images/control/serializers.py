@@ -9,7 +9,7 @@ from api.catalog import CONTROLNET, ModelEntry
 from api.files.fields import by_content, by_id
 from api.images.control.spec import PreprocessSpec
 from api.images.control.use import PREPROCESSORS, ControlUse, kind_of
-from api.images.steering_models import choose_models, known_models, named_model
+from api.images.steering_models import CONTROLLED_WITHOUT_SOURCE, choose_models, known_models, named_model
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import SpecSerializer
@@ -40,9 +40,12 @@ class PreprocessSerializer(JobRequest):
         return Submission(PreprocessSpec.from_json(by_id(data)), fingerprint=by_content(data))
 
 
-def choose_controlnets(controls: list[dict[str, Any]], entry: ModelEntry) -> None:
+def choose_controlnets(controls: list[dict[str, Any]], entry: ModelEntry, *, has_source: bool) -> None:
     """Sets the `model_id` of each. Raises ValidationError, which names the control and its field."""
-    choose_models("control", controls, entry, choose_controlnet)
+    if controls and has_source and entry.family in CONTROLLED_WITHOUT_SOURCE:
+        detail = f"{entry.name} is steered where it makes pictures from a prompt alone (POST /api/txt2img/)."
+        raise ValidationError({"control": [detail]}, code="unfit_family")
+    choose_models("control", CONTROLNET, controls, entry, choose_controlnet)
 
 
 def choose_controlnet(control: dict[str, Any], entry: ModelEntry) -> ModelEntry:

@@ -17,7 +17,7 @@ class ImagePromptSerializer(SpecSerializer):
 
 def choose_ip_adapters(uses: list[dict[str, Any]], entry: ModelEntry) -> None:
     """Sets the `model_id` of each. Raises ValidationError, which names the image prompt and its field."""
-    choose_models("ip_adapter", uses, entry, choose_ip_adapter)
+    choose_models("ip_adapter", IP_ADAPTER, uses, entry, choose_ip_adapter)
 
 
 def choose_ip_adapter(use: dict[str, Any], entry: ModelEntry) -> ModelEntry:

@@ -9,7 +9,7 @@ from api.catalog import CONTROLNET, IP_ADAPTER, UPSCALING, ModelEntry, fits_mode
 from api.catalog.control_kinds import CONTROL_KINDS
 from api.images.control.use import PREPROCESSORS, kind_of
 from api.images.ip_adapter.serializers import why_unreadable
-from api.images.scheduler_presets import UNET_FAMILIES
+from api.images.steering_models import CONTROLLED_WITHOUT_SOURCE, STEERED_FAMILIES
 from api.studio.offered_models import OfferedModel, describe
 from api.vision.cutout.spec import PROMPTED, SEGMENTATION
 from config.catalog import get_catalog
@@ -45,7 +45,7 @@ class Steering:
 
     @property
     def is_possible(self) -> bool:
-        return self.model.family in UNET_FAMILIES
+        return self.model.family in STEERED_FAMILIES[CONTROLNET] - CONTROLLED_WITHOUT_SOURCE
 
 
 def find_steering(model_id: str) -> Steering:
