@@ -23,7 +23,7 @@ LONGEST_DESCRIPTION = 10_000
 MOST_CHARACTERS = 200_000
 """Of all tools together, as JSON."""
 MODES = (NONE, AUTO, REQUIRED)
-TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "server_tools", "max_tool_turns")
+TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "server_tools", "max_tool_turns", "max_tool_calls")
 
 
 @extend_schema_field(TOOLS)
@@ -133,8 +133,8 @@ def check_server_use(data: Mapping[str, Any]) -> None:
     if data.get("server_tools"):
         if data.get("n", 1) > 1:
             raise ValidationError({"n": ["With server_tools there is one answer, since the server goes on from it."]})
-    elif "max_tool_turns" in data:
-        raise ValidationError({"max_tool_turns": ["Goes with server_tools, and only with those."]})
+    elif alone := next((name for name in ("max_tool_turns", "max_tool_calls") if name in data), None):
+        raise ValidationError({alone: ["Goes with server_tools, and only with those."]})
 
 
 def check_tools(data: Mapping[str, Any], own: Sequence[JsonObject] = ()) -> ToolUse | None:
