@@ -161,7 +161,7 @@ class OneOfsTried:
         if not isinstance(several, list):
             return part, []
         self.tried += 1
-        alone = {**self.named, ONE_OF: [rebuilt(one, as_any_of)[0] for one in several]}
+        alone: dict[str, Any] = {**self.named, ONE_OF: [rebuilt(one, as_any_of)[0] for one in several]}
         is_at_fault = self.tried > MOST_TRIED or NO_ONE_OF in fault_of(alone)
         return as_any_of(part) if is_at_fault else (part, [])
 

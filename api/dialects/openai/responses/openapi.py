@@ -67,7 +67,7 @@ ResponseRequest = type(
 
 
 CountRequest = type(
-    "OpenAIInputTokensRequest",
+    "OpenAIInputTokens",
     (StrictSerializer,),
     {name: field for name, field in ResponseRequest._declared_fields.items() if name in COUNTED},  # type: ignore[attr-defined]
 )

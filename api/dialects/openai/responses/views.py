@@ -37,9 +37,8 @@ from api.problems import Problem
 from api.strict import JsonParser, unknown_names
 
 
-@extend_schema_view(post=openapi.creates)
-class ResponsesView(OpenAIDialect):
-    """`POST /v1/responses`."""
+class ReadsAsResponse(OpenAIDialect):
+    """What takes the body of `POST /v1/responses`."""
 
     parser_classes = [JsonParser]
     thing = "response"
@@ -100,8 +99,13 @@ class ResponsesView(OpenAIDialect):
         return {"error": {**said["error"], "param": PARAMS.get(said["error"]["param"], said["error"]["param"])}}
 
 
+@extend_schema_view(post=openapi.creates)
+class ResponsesView(ReadsAsResponse):
+    """`POST /v1/responses`."""
+
+
 @extend_schema_view(post=openapi.counts)
-class InputTokensView(ResponsesView):
+class InputTokensView(ReadsAsResponse):
     """`POST /v1/responses/input_tokens`: what a request's `usage.input_tokens` would be.
 
     The model's own tokenizer and chat template are where the model is: it reads the request, and writes one token, which is dropped.
