@@ -4,10 +4,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, is_dataclass, replace
 from typing import Any, ClassVar
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from api.specs import SpecField, fields_of
+from api.specs import Rule, SpecField, fields_of
 from api.strict import FiniteFloatField, KnownNameField, StrictSerializer, TextMapField
 
 AnyField = serializers.Field[Any, Any, Any, Any]
@@ -88,13 +89,21 @@ def build_plain(field: SpecField, **options: Any) -> AnyField:
     if field.type is float:
         return FiniteFloatField(min_value=rule.minimum, max_value=rule.maximum, **options)
     if field.type is int:
-        if rule.multiple_of:
-            options["validators"] = [multiple_of(rule.multiple_of, rule.minimum, rule.maximum)]
-        return serializers.IntegerField(min_value=rule.minimum, max_value=rule.maximum, **options)  # type: ignore[arg-type]
+        return build_integer(rule, **options)
     if field.type == Mapping[str, str]:
         text = serializers.CharField(max_length=rule.max_length, allow_blank=True)
         return TextMapField(child=text, max_items=rule.max_items, max_name_length=rule.max_name_length, **options)
     raise TypeError(f"{field.name}: no serializer field is registered for {field.type}")
+
+
+def build_integer(rule: Rule, **options: Any) -> AnyField:
+    if rule.multiple_of:
+        options["validators"] = [multiple_of(rule.multiple_of, rule.minimum, rule.maximum)]
+    field = serializers.IntegerField(min_value=rule.minimum, max_value=rule.maximum, **options)  # type: ignore[arg-type]
+    if rule.multiple_of:  # drf-spectacular knows nothing of that validator
+        shown = {"minimum": rule.minimum, "maximum": rule.maximum, "multipleOf": rule.multiple_of}
+        extend_schema_field({"type": "integer", **{name: value for name, value in shown.items() if value is not None}})(field)
+    return field
 
 
 def build_list(field: SpecField, member: object) -> AnyField:

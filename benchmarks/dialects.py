@@ -96,6 +96,7 @@ def making_pairs(size: int) -> Pairs:
         "POST /generate": (Call("/generate", {**made, "guidance": 5}), own),
         "POST /v1/images/generations": (Call("/v1/images/generations", asked), own),
         "POST /sdapi/v1/txt2img": (Call("/sdapi/v1/txt2img", {**made, "cfg_scale": 5}), own),
+        "POST /mcp, make_picture": (called("make_picture", **made), own),
         "POST /hf/text-to-image": (Call("/hf/text-to-image", {"inputs": PROMPT, "parameters": parameters}), own),
     }
 
@@ -129,17 +130,22 @@ def editing_pairs(size: int, png: bytes) -> Pairs:
 def looking_pairs(png: bytes) -> Pairs:
     url = as_data_url(png)
     upload = {"image": ("upload", png, "application/octet-stream")}
-    judged = {"name": "judge_layout", "arguments": {"image": url}}
-    mcp = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": judged}
     return {
         "POST /hf/object-detection, bytes": (Call("/hf/object-detection", content=png), Call("/api/detect/", files=upload)),
         "POST /v1/detection (LocalAI)": (Call("/v1/detection", {"image": url}), Call("/api/detect/", {"image": url})),
         "POST /score (layout server)": (Call("/score", {"image": url}), Call("/api/score/", {"image": url})),
-        "POST /mcp, judge_layout": (
-            Call("/mcp", mcp, headers={"Accept": "application/json, text/event-stream"}),
-            Call("/api/score/", {"image": url}),
+        "POST /mcp, judge_layout": (called("judge_layout", image=url), Call("/api/score/", {"image": url})),
+        "POST /v1/embeddings, beside a detection": (
+            Call("/v1/embeddings", {"model": "starter-clip", "input": [{"image": url}], "encoding_format": "base64"}),
+            Call("/api/detect/", {"image": url}),
         ),
     }
+
+
+def called(tool: str, **arguments: object) -> Call:
+    """Of the Model Context Protocol."""
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+    return Call("/mcp", message, headers={"Accept": "application/json, text/event-stream"})
 
 
 def chat_pairs() -> Pairs:

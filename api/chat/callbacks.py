@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from api.chat.backends.request import ChatResult, Completion
 from api.chat.server_tools.calling import Turn
-from api.chat.server_tools.dialogue import USED_UP, Dialogue
+from api.chat.server_tools.dialogue import Dialogue
 from api.chat.server_tools.visible import GAP
 from api.chat.spec import PartParams, WritingSpec
+from api.chat.tools.calls import begun_name
 from api.errors import DarkroomError
 from api.jobs.running import Failed, Finished, Outcome, RunningJob
 from api.json_types import JsonObject
@@ -132,7 +133,12 @@ class JobCallbacks:
             "completion_tokens": choice.completion_tokens,
             "logprobs": choice.logprobs or None,
             **({"tool_calls": calls} if calls else {}),
+            **({"cut_calls": cut} if (cut := self.cut_calls(index, choice)) else {}),
         }
+
+    def cut_calls(self, index: int, choice: Completion) -> list[dict[str, str]]:
+        """For people alone: calls that no client is told of, since they broke off."""
+        return [{"name": begun_name(choice.broken_off), "arguments": choice.broken_off}] if choice.broken_off else []
 
     def calls_of(self, index: int, choice: Completion) -> list[dict[str, str]]:
         return [
@@ -173,7 +179,7 @@ class TurnCallbacks(JobCallbacks):
         if (called := self.tools_called(result, times)) is not None:
             return called
         if self.dialogue.is_used_up:
-            self.run.warn(USED_UP.format(most=self.dialogue.most_turns))
+            self.run.warn(self.dialogue.used_up)
         return super().ended(result, times)
 
     def tools_called(self, result: ChatResult, times: dict[str, float]) -> ToolsCalled | None:
@@ -192,6 +198,12 @@ class TurnCallbacks(JobCallbacks):
         ]
         tokens = {"prompt_tokens": result.prompt_tokens, "completion_tokens": written.completion_tokens}
         return ToolsCalled(self.run, self.dialogue, Turn(written.text, calls, {**tokens, **times}))
+
+    def cut_calls(self, index: int, choice: Completion) -> list[dict[str, str]]:
+        """The server's, too: the last broke off, and none was run."""
+        is_cut = index == 0 and choice.finish_reason == "length"
+        own = [call for call in super().calls_of(index, choice) if call["name"] in self.dialogue.names] if is_cut else []
+        return [*({name: call[name] for name in ("name", "arguments")} for call in own), *super().cut_calls(index, choice)]
 
     def calls_of(self, index: int, choice: Completion) -> list[dict[str, str]]:
         """The client's. `text` beside them is this turn's alone."""

@@ -1,34 +1,16 @@
-"""JSON schemas for structured output: validated at submission, enforced while sampling. No torch, no Django.
+"""JSON schemas for structured output: how they are read before they are enforced (schema_keywords). No torch, no Django.
 
 Whitespace is fixed (`{"a": 1, "b": 2}`), so that a model which doesn't know how to end can't write spaces for ever.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from api.json_types import JsonObject
 
 SPACING: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 ANY_OBJECT: JsonObject = {"type": "object"}
-
-
-def grammar_of(schema: JsonObject) -> str:
-    """llguidance's grammar of a schema; {} stands for any JSON object."""
-    from llguidance import LLMatcher  # a few megabytes that most web processes never need
-
-    return LLMatcher.grammar_from_json_schema(json.dumps(prepared(schema or ANY_OBJECT)), overrides=SPACING)
-
-
-def schema_fault(schema: JsonObject) -> str:
-    """Why a schema can't be enforced, in one line; '' if it can. Unsupported keywords are errors."""
-    from llguidance import LLMatcher
-
-    if never_ends(schema):
-        return ENDLESS
-    try:
-        return " ".join(LLMatcher.validate_grammar(grammar_of(schema)).split())[:300]
-    except (ValueError, RecursionError) as error:
-        return " ".join(str(error).split())[:300]
 
 
 PARTS = ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties")
@@ -118,29 +100,69 @@ def never_ends(schema: Any) -> bool:
         return False
 
 
+TOO_MANY_LEVELS = "Its definitions, one inside another, have more than {} levels."
+MOST_LEVELS = 600
+"""A schema that goes 1,500 levels deep, by references, overflows the stack of the library that compiles it, which ends the process."""
+
+
+def has_too_many_levels(schema: Any) -> bool:
+    """Counted as if every definition that is referred to went on from every other: some may."""
+    references = {reference for part in walk(schema) if isinstance(reference := part.get("$ref"), str)}
+    if len(references) > MOST_LEVELS:
+        return True
+    levels = sum(1 + levels_of(find_definition(schema, reference)) for reference in references)
+    return levels + levels_of(schema) > MOST_LEVELS
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a value, itself included."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield one
+        if isinstance(one, dict | list):
+            waiting += one.values() if isinstance(one, dict) else one
+
+
+def levels_of(value: Any) -> int:
+    """Objects in one another."""
+    if not isinstance(value, dict | list):
+        return 0
+    inside = value.values() if isinstance(value, dict) else value
+    return isinstance(value, dict) + max(map(levels_of, inside), default=0)
+
+
 MOST_RESERVED, DEEPEST = 4_000, 12
 CONTAINERS = 8
 """Characters of a name's or a list's marks: quotes, colon, comma, spaces, brackets."""
 
 
-def closing_length(schema: Any, root: Any = None, depth: int = 0) -> int:
+def closing_length(schema: Any) -> int:
     """Characters that are enough to close an answer under a schema, wherever it is: every property once, as short as it can be."""
-    root = schema if root is None else root
-    if not isinstance(schema, dict) or depth > DEEPEST:
-        return CONTAINERS
-    if isinstance(reference := schema.get("$ref"), str):
-        return closing_length(find_definition(root, reference), root, depth + 1)
-    choices = [one for key in ("anyOf", "oneOf", "allOf") for one in schema.get(key) or ()]
-    found = max((closing_length(one, root, depth + 1) for one in choices), default=0)
-    found += max((len(json.dumps(one)) for one in schema.get("enum") or [schema.get("const")]), default=0)
-    for name, one in (schema.get("properties") or {}).items():
-        found += len(name) + CONTAINERS + closing_length(one, root, depth + 1)
-    items = [
-        *(schema.get("prefixItems") or ()),
-        *([schema["items"]] * max(1, schema.get("minItems") or 0) if "items" in schema else ()),
-    ]
-    found += sum(CONTAINERS + closing_length(one, root, depth + 1) for one in items[:DEEPEST])
-    return min(MOST_RESERVED, found + CONTAINERS + min(schema.get("minLength") or 0, MOST_RESERVED))
+    known: dict[tuple[str, int], int] = {}
+
+    def of_definition(reference: str, depth: int) -> int:
+        """Once at each depth: one that refers to itself in ten places would be looked at without an end."""
+        if (reference, depth) not in known:
+            known[reference, depth] = of(find_definition(schema, reference), depth)
+        return known[reference, depth]
+
+    def of(part: Any, depth: int) -> int:
+        if not isinstance(part, dict) or depth > DEEPEST:
+            return CONTAINERS
+        if isinstance(reference := part.get("$ref"), str):
+            return of_definition(reference, depth + 1)
+        found = max((of(one, depth + 1) for key in ("anyOf", "oneOf", "allOf") for one in part.get(key) or ()), default=0)
+        found += max((len(json.dumps(one)) for one in part.get("enum") or [part.get("const")]), default=0)
+        for name, one in (part.get("properties") or {}).items():
+            found += len(name) + CONTAINERS + of(one, depth + 1)
+        found += sum(CONTAINERS + of(one, depth + 1) for one in (part.get("prefixItems") or ())[:DEEPEST])
+        if "items" in part:
+            found += min(DEEPEST, max(1, part.get("minItems") or 0)) * (CONTAINERS + of(part["items"], depth + 1))
+        return min(MOST_RESERVED, found + CONTAINERS + min(part.get("minLength") or 0, MOST_RESERVED))
+
+    return of(schema, 0)
 
 
 def find_definition(root: Any, reference: str) -> Any:

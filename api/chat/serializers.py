@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,11 +13,11 @@ from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
 from api.chat.backend_selection import select
-from api.chat.json_schemas import schema_fault
 from api.chat.messages import MessagesField, clean_text, link_results
 from api.chat.models import Conversation
 from api.chat.neutral_fields import STREAM_OPTIONS, drop_neutral_fields, drop_off_values, is_empty
 from api.chat.openapi import LOGIT_BIAS, STOP
+from api.chat.schema_keywords import enforceable
 from api.chat.server_tools.offer import InSight, definitions
 from api.chat.services import active_messages, find_conversation, link_messages, next_position, read_turns
 from api.chat.spec import (
@@ -32,13 +32,14 @@ from api.chat.spec import (
     images_of,
 )
 from api.chat.tool_fields import (
+    MOST_CHARACTERS,
     TOOL_FIELDS,
     ToolChoiceField,
     ToolsField,
     check_server_tools,
     check_server_use,
     check_tools,
-    loose_tools,
+    ignored_keywords,
 )
 from api.files.models import StoredFile
 from api.jobs.api.submission import Submission
@@ -74,8 +75,9 @@ class JsonSchemaSerializer(StrictSerializer):
     schema = serializers.DictField(required=False)
     strict = serializers.BooleanField(required=False, allow_null=True)
 
-    def validate_schema(self, value: dict[str, Any]) -> dict[str, object]:
-        return check_schema(value)
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        check_schema("schema", data.get("schema"), is_strict=bool(data.get("strict")))
+        return data
 
 
 class ResponseFormatSerializer(StrictSerializer):
@@ -86,13 +88,10 @@ class ResponseFormatSerializer(StrictSerializer):
     value = serializers.DictField(required=False, allow_null=True)
     schema = serializers.DictField(required=False, allow_null=True)
 
-    def validate_value(self, value: dict[str, Any] | None) -> dict[str, object] | None:
-        return value and check_schema(value)
-
-    validate_schema = validate_value
-
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         given = {name: data.pop(name, None) for name in ("value", "schema")}
+        for name, schema in given.items():
+            check_schema(name, schema)
         value = given["value"] or given["schema"]
         if (data["type"] == "json_schema") != bool(data.get("json_schema")):
             raise ValidationError({"json_schema": ["Goes with the type json_schema, and only with that."]})
@@ -102,11 +101,28 @@ class ResponseFormatSerializer(StrictSerializer):
         return {"type": "json_schema", "json_schema": {"name": "answer", "schema": value}} if value else data
 
 
-def check_schema(schema: dict[str, Any]) -> dict[str, object]:
-    clean_text(json.dumps(schema, ensure_ascii=False).replace("\\u0000", "\x00"))
-    if fault := schema_fault(schema):
-        raise ValidationError(f"This schema can't be followed: {fault}", code="invalid_schema")
-    return schema
+def check_schema(name: str, schema: dict[str, Any] | None, *, is_strict: bool = False) -> None:
+    """Raises ValidationError."""
+    if not schema:
+        return
+    text = json.dumps(schema, ensure_ascii=False)
+    if len(text) > MOST_CHARACTERS:
+        raise ValidationError(
+            {name: [f"The schema has {len(text)} characters; {MOST_CHARACTERS} is the limit."]}, code="too_long"
+        )
+    clean_text(text.replace("\\u0000", "\x00"))
+    found = enforceable(schema)
+    if fault := found.strict_fault() if is_strict else found.fault:
+        raise ValidationError({name: [f"This schema can't be followed: {fault}"]}, code="invalid_schema")
+
+
+def told_keywords(whose: str, paths: Sequence[str]) -> Iterator[str]:
+    """Of a schema's keywords that can't be enforced. Without the names of fields, which each dialect has its own for."""
+    for path in paths[:MOST_NAMED]:
+        what = "counts as anyOf" if path.endswith("oneOf") else "has no effect"
+        yield f"{whose}: '{path}' {what}, since it can't be enforced here."
+    if len(paths) > MOST_NAMED:
+        yield f"{whose}: {len(paths) - MOST_NAMED} more keywords have no effect."
 
 
 class StreamOptionsSerializer(StrictSerializer):
@@ -262,13 +278,17 @@ class ChatSerializer(JobRequest):
             link=self.link(spec),
             warnings=(
                 *self.unseen_pictures(),
-                *(
-                    f"The arguments of {name} fit its schema in part: it has keywords that can't be enforced."
-                    for name in loose_tools(self.tool_use)
-                ),
+                *self.ignored_keywords(),
                 *(f"{name}: What was thought before is not shown to this model." for name in messages.thoughts),
             ),
         )
+
+    def ignored_keywords(self) -> Iterator[str]:
+        for name, paths in ignored_keywords(self.tool_use).items():
+            yield from told_keywords(f"The schema of the tool {name}", paths)
+        schema = ((self.validated_data.get("response_format") or {}).get("json_schema") or {}).get("schema")
+        if schema:
+            yield from told_keywords("The answer's schema", enforceable(schema).ignored)
 
     def unseen_pictures(self) -> list[str]:
         if self.selection.accepts_images or not images_of(self.turns):

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 
 from api.chat.models import Conversation, Message
 from api.chat.server_tools.visible import visible_turns
-from api.chat.spec import ChatSpec, PartParams, TurnParams, images_of, text_of
+from api.chat.spec import CUT_CALL, ChatSpec, PartParams, TurnParams, images_of, text_of
 from api.errors import DarkroomError
 from api.files.models import StoredFile
 from api.files.services import attach_inputs
@@ -189,7 +189,8 @@ def record_answer(
 def answer_turn(choice: Mapping[str, Any]) -> TurnParams:
     calls: list[PartParams] = [{"type": "tool_call", **call} for call in choice.get("tool_calls", ())]
     text: list[PartParams] = [{"type": "text", "text": choice["text"]}] if choice["text"] or not calls else []
-    return {"role": "assistant", "parts": [*text, *calls]}
+    cut: list[PartParams] = [{"type": CUT_CALL, **call} for call in choice.get("cut_calls", ())]
+    return {"role": "assistant", "parts": [*text, *calls, *cut]}
 
 
 # ---------------------------------------------------------------- branches

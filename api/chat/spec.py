@@ -20,13 +20,17 @@ MOST_TOOLS = 128
 MOST_BIASES, LARGEST_BIAS = 1_000, 100
 MAXIMUM_LENGTH, TOO_LONG = "This model's maximum context length is", "The prompt is too long"
 """The words by which clients know that a chat is too long: LiteLLM and Pydantic AI by OpenAI's, LangChain by the others."""
-MOST_TOOL_TURNS = 16
+MOST_TOOL_TURNS, MOST_TOOL_CALLS = 16, 128
+
+
+CUT_CALL = "cut_call"
 
 
 class PartParams(TypedDict, total=False):
     """`{"type": "text", "text"}`, `{"type": "image", "image": id, "detail"}`, of an assistant `{"type": "tool_call", "id", "name",
-    "arguments"}`, or of a tool `{"type": "tool_result", "id", "name"}`, which says whose result the turn's texts are. A call that this
-    server ran has `job`, the id of its child job; '' where there was none, and then `error`.
+    "arguments"}` and `{"type": "cut_call", "name", "arguments"}` (it broke off, and only people are shown it), or of a tool
+    `{"type": "tool_result", "id", "name"}`, which says whose result the turn's texts are. A call that this server ran has `job`, the id
+    of its child job; '' where there was none, and then `error`.
     """
 
     type: Required[str]
@@ -134,6 +138,14 @@ class ChatSpec(WritingSpec):
         minimum=1,
         maximum=MOST_TOOL_TURNS,
         help="So often the model may call the server's tools before it must answer; 4 where it isn't said.",
+    )
+    max_tool_calls: int | None = param(
+        default=None,
+        shared=False,
+        omitted=True,
+        minimum=1,
+        maximum=MOST_TOOL_CALLS,
+        help="So many calls of the server's tools are run, in all turns together; others are refused, and the model must answer.",
     )
     truncation: str | None = param(
         default=None,

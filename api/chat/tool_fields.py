@@ -11,8 +11,8 @@ from rest_framework.exceptions import ValidationError
 
 from api.chat.messages import IGNORED_FIELDS, clean_text, refuse_unknown
 from api.chat.openapi import TOOL_CHOICE, TOOLS
+from api.chat.schema_keywords import enforceable
 from api.chat.spec import MOST_TOOLS
-from api.chat.tools.grammar import schema_fault_of
 from api.chat.tools.use import AUTO, NONE, REQUIRED, ToolUse, tool_use_of
 from api.json_types import JsonObject
 from api.runtime.server_tools import tool_names
@@ -23,7 +23,7 @@ LONGEST_DESCRIPTION = 10_000
 MOST_CHARACTERS = 200_000
 """Of all tools together, as JSON."""
 MODES = (NONE, AUTO, REQUIRED)
-TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "server_tools", "max_tool_turns")
+TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "server_tools", "max_tool_turns", "max_tool_calls")
 
 
 @extend_schema_field(TOOLS)
@@ -133,8 +133,8 @@ def check_server_use(data: Mapping[str, Any]) -> None:
     if data.get("server_tools"):
         if data.get("n", 1) > 1:
             raise ValidationError({"n": ["With server_tools there is one answer, since the server goes on from it."]})
-    elif "max_tool_turns" in data:
-        raise ValidationError({"max_tool_turns": ["Goes with server_tools, and only with those."]})
+    elif alone := next((name for name in ("max_tool_turns", "max_tool_calls") if name in data), None):
+        raise ValidationError({alone: ["Goes with server_tools, and only with those."]})
 
 
 def check_tools(data: Mapping[str, Any], own: Sequence[JsonObject] = ()) -> ToolUse | None:
@@ -166,16 +166,15 @@ def chosen_names(choice: Any) -> list[str]:
 
 
 def check_schemas(use: ToolUse, names: list[str]) -> None:
-    """A tool that must be called, or is strict, has a schema that can be followed to the letter; of others, what can't be is left out."""
+    """A strict tool has a schema that can be followed to the letter; of others, what can't be is left out."""
     for tool in use.constrained.tools:
-        if fault := schema_fault_of(tool, is_forced=use.is_forced):
+        found = enforceable(tool.schema)
+        if fault := found.strict_fault() if tool.is_strict else found.fault:
             place = names.index(tool.name)
             detail = {"tools": {str(place): {"function": {"parameters": [f"This schema can't be followed: {fault}"]}}}}
             raise ValidationError(detail, code="invalid_schema")
 
 
-def loose_tools(use: ToolUse | None) -> list[str]:
-    """The tools whose arguments are held to a part of their schema alone."""
-    if use is None or use.is_forced:
-        return []
-    return [tool.name for tool in use.tools if schema_fault_of(tool, is_forced=True)]
+def ignored_keywords(use: ToolUse | None) -> dict[str, tuple[str, ...]]:
+    """By the tool's name."""
+    return {tool.name: enforceable(tool.schema).ignored for tool in use.constrained.tools} if use else {}

@@ -244,6 +244,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
             },
         ),
         Operation("POST", "/v1/responses", "Ask a chat model, by OpenAI's Responses"),
+        Operation("POST", "/v1/responses/input_tokens", "Count the tokens of a response's input"),
         Operation("GET", "/v1/responses/{response_id}", "Show a response, or its events"),
         Operation("DELETE", "/v1/responses/{response_id}", "Delete a response"),
         Operation("POST", "/v1/responses/{response_id}/cancel", "Cancel a response"),

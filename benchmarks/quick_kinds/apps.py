@@ -9,7 +9,7 @@ class QuickKindsConfig(AppConfig):
 
     def ready(self) -> None:
         from api.jobs import kinds
-        from benchmarks.quick_kinds.kinds import QuickChat, QuickDetect, QuickImg2Img, QuickTxt2Img
+        from benchmarks.quick_kinds.kinds import QuickChat, QuickDetect, QuickEmbedding, QuickImg2Img, QuickTxt2Img
 
-        for kind in (QuickTxt2Img(), QuickImg2Img(), QuickDetect(), QuickChat()):
+        for kind in (QuickTxt2Img(), QuickImg2Img(), QuickDetect(), QuickEmbedding(), QuickChat()):
             kinds.register(kind)

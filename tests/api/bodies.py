@@ -86,6 +86,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/v1/embeddings": lambda: {"input": ["a lake", f"data:image/png;base64,{text(png())}"]},
     **dict.fromkeys(CHATS, chat),
     "/api/conversations/{id}/branch/": lambda: {"job": str(uuid.uuid4())},
+    "/v1/responses/input_tokens": lambda: {"model": VLM, "input": "What is it?"},
     "/v1/responses": lambda: {"model": VLM, "input": "What is it?"},
     "/hf/text-to-image": lambda: {"inputs": "a lake"},
     "/hf/image-to-image": lambda: {"inputs": text(png()), "parameters": {"prompt": "a lake"}},

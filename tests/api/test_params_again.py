@@ -107,7 +107,10 @@ NO_JOBS = (
     "/api/ratings/", "/api/comparisons/", "/api/images/", "/api/images/{id}/", "/api/prompt/", "/api/png-info/",
     "/api/grids/estimate/", *HUGGING_FACE,  # whose jobs' params are for our own addresses
 )  # fmt: skip
-OTHER_WORDS = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/detection", "/v1/responses")
+OTHER_WORDS = (
+    *("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/detection"),
+    *("/v1/responses", "/v1/responses/input_tokens"),
+)
 """Their jobs' params are in our words: a request for /api/txt2img/, /api/img2img/, /api/detect/, or a chat completion."""
 LEFT_OUT = (*NO_JOBS, *OTHER_WORDS)
 CASES = [(path, body) for path, body in BODIES.items() if path not in LEFT_OUT and not path.startswith("/api/presets/")]

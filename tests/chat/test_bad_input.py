@@ -43,6 +43,8 @@ def tool(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": parameters or {"type": "object", "properties": {}}}}
 
 
+UNIQUE = {"name": "f", "strict": True, "parameters": {"properties": {"a": {"type": "array", "uniqueItems": True}}}}
+STRICT = {"type": "function", "function": UNIQUE}
 ENDLESS = {
     "$ref": "#/$defs/x",
     "$defs": {"x": {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#/$defs/x"}}}},
@@ -93,7 +95,7 @@ def calling(identifier: str) -> dict[str, Any]:
         ({"tools": [tool("f"), tool("f")]}, "tools", "two tools"),
         ({"tools": [tool(f"f{number}") for number in range(200)]}, "tools", "128"),
         ({"tools": [tool("f", {"description": "x" * 10**6})]}, "tools", "200000"),
-        ({"tools": [tool("f", {"not": {}})], "tool_choice": "required"}, "tools[0].function.parameters", "can't be followed"),
+        ({"tools": [STRICT]}, "tools[0].function.parameters", "'uniqueItems' at properties.a can't be enforced"),
         ({"tools": [tool("f", {"properties": {"a": {"pattern": "("}}})]}, "tools[0].function.parameters", "can't be followed"),
         ({"tools": [tool("f", ENDLESS)], "tool_choice": "required"}, "tools[0].function.parameters", "without an end"),
         ({"tools": [tool("f")], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "'g'"),
@@ -129,13 +131,39 @@ def test_a_wrong_field_is_named(post: Post, fields: dict[str, Any], param: str, 
         {"$ref": "#/nowhere"},
         {"$ref": "#"},
         {"type": "object", "properties": {"a": {"$ref": "http://example.com/schema"}}},
-        {"not": {"type": "string"}},
-        {"type": "string", "pattern": "(?=a)b"},
+        {"type": "string", "pattern": "("},
+        {"type": "object", "properties": {"a": {"type": "string", "description": "x" * 10**6}}},
     ],
+    ids=lambda schema: json.dumps(schema)[:40],
 )
 def test_a_schema_that_can_not_be_followed_is_refused_before_anything_is_done(post: Post, schema: dict[str, Any]) -> None:
     error = refusal(post(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}))
-    assert (error["param"], error["code"]) == ("response_format.json_schema.schema", "invalid_schema")
+    assert error["param"] == "response_format.json_schema.schema"
+    assert error["code"] in ("invalid_schema", "too_long")
+
+
+UNENFORCED: Any = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(?!b)"}}, "not": {"const": {}}}
+
+
+def test_a_strict_schema_that_can_be_followed_in_part_is_refused_and_another_told(post: Post) -> None:
+    def asked(**beside: Any) -> Any:
+        return post(
+            response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": UNENFORCED, **beside}}, max_tokens=1
+        )
+
+    assert "'not' can't be enforced here" in refusal(asked(strict=True))["message"]
+    for answer in (
+        asked(),
+        asked(strict=False),
+        post(response_format={"type": "json_object", "schema": UNENFORCED}, max_tokens=1),
+    ):
+        assert (answer.status_code, answer.json()["warnings"]) == (
+            202,
+            [
+                f"The answer's schema: '{path}' has no effect, since it can't be enforced here."
+                for path in ("not", "properties.a.pattern")
+            ],
+        )
 
 
 def test_an_unknown_model_is_a_404_in_openais_envelope(post: Post) -> None:

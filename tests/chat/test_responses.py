@@ -203,6 +203,48 @@ def test_what_goes_on_from_an_answer_is_its_conversation_and_twice_two_branches(
     assert named["conversation"] == {"id": str(conversation.pk)}
 
 
+def test_a_response_under_way_shows_what_is_written(client: Client, ask: Ask) -> None:
+    address = f"{PATH}/{ask(tools=[tool('f')])['id']}"
+    assert client.get(address).json()["output"] == []
+    [job] = claim_jobs(worker=Worker.objects.create(hostname="here", pid=1))
+    call = {"index": 0, "number": 0, "id": "call_1", "name": "f", "offset": 0}
+    told: Any = [
+        ("token", {"index": 0, "offset": 0, "text": "Let me "}),
+        ("token", {"index": 0, "offset": 7, "text": "see."}),
+        ("tool_call", {**call, "arguments": '{"a"'}),
+    ]
+    for number, (kind, data) in enumerate(told, 10_000):
+        JobEvent.objects.create(job=job, sequence=number, type=kind, data=data)
+    found = client.get(address).json()
+    message, function = found["output"]
+    assert (found["status"], message["status"], function["status"]) == ("in_progress", "completed", "in_progress")
+    assert (message["content"][0]["text"], function["name"], function["arguments"]) == ("Let me see.", "f", '{"a"')
+
+
+def test_a_count_of_tokens_is_no_response_and_leaves_no_conversation(client: Client, media: None) -> None:
+    def count(**fields: Any) -> Any:
+        return client.post(f"{PATH}/input_tokens", fields, content_type="application/json", headers={"Prefer": "respond-async"})
+
+    assert count(model=MODEL, input="hello", instructions="Be short.", tools=[tool("f")]).status_code == 202
+    finish("x")
+    assert not StoredResponse.objects.exists()
+    assert not Conversation.objects.exists()
+    for fields, param in (
+        ({"input": "a", "stream": True}, "stream"),
+        ({"input": "a", "temperature": 1}, "temperature"),
+        ({}, "input"),
+    ):
+        assert count(model=MODEL, **fields).json()["error"]["param"] == param
+
+
+def test_what_counts_no_calls_says_so(client: Client, ask: Ask) -> None:
+    assert ask(max_tool_calls=3)["warnings"] == [
+        "max_tool_calls: Has no effect: it counts calls that this server runs, and server_tools asks for none."
+    ]
+    job = Job.objects.get(pk=ask(max_tool_calls=3, server_tools=["find_objects"], model="starter-vlm")["job"])
+    assert (job.params["max_tool_calls"], job.warnings) == (3, [])
+
+
 def test_only_its_owner_reads_goes_on_from_cancels_and_deletes_a_response(client: Client, media: None) -> None:
     owner, other = ({"Authorization": f"Bearer {create_key(name=name)[1]}"} for name in ("owner", "other"))
     first = client.post(PATH, body(background=True), content_type="application/json", headers=owner).json()

@@ -152,6 +152,15 @@ def test_a_response_in_the_background_is_followed_resumed_and_cancelled(sdk: ope
         sdk.responses.retrieve(created.id)
 
 
+def test_tokens_are_counted_by_the_models_own_tokenizer(sdk: openai.OpenAI) -> None:
+    asked: Any = {"model": SHORT["model"], "input": "What is a darkroom?", "instructions": "Be short."}
+    counted = sdk.responses.input_tokens.count(**asked)
+    assert counted.object == "response.input_tokens"
+    usage = sdk.responses.create(**asked, max_output_tokens=2).usage
+    assert usage is not None
+    assert counted.input_tokens == usage.input_tokens > 5
+
+
 def test_what_is_too_long_is_an_error_or_loses_its_oldest_messages(sdk: openai.OpenAI) -> None:
     turns: Any = [{"role": "user" if place % 2 == 0 else "assistant", "content": f"{place} " * 100} for place in range(21)]
     for stream in (False, True):

@@ -25,6 +25,7 @@ def all_dialects() -> list[tuple[str, type[Dialect]]]:
 def test_other_servers_are_spoken_outside_of_api_and_our_own_inside() -> None:
     assert {address for address, view in all_dialects() if not issubclass(view, SubmitView)} == {
         "/v1/responses",
+        "/v1/responses/input_tokens",
         "/v1/chat/completions", "/chat-server/v1/chat/completions", "/chat-server/v1/chat/completions/torch", "/generate", "/score",
         "/hf/text-to-image", "/hf/image-to-image", "/hf/image-to-text", "/hf/visual-question-answering", "/hf/object-detection",
         "/hf/zero-shot-image-classification", "/hf/models/<path:model_id>",

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import pytest
 from mcp import Client, ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from mcp_types import PaginatedRequestParams
+from mcp_types import CallToolResult, PaginatedRequestParams
 from PIL import Image
 
 from tests.live import LiveServer
@@ -240,6 +241,16 @@ async def test_a_stream_that_is_closed_ends_its_job(servers: Servers) -> None:
         assert await servers.wait_for("closed by its client", "cancelled")
 
 
+async def test_a_client_that_leaves_before_an_answer_without_progress_ends_its_job(servers: Servers) -> None:
+    call = {"name": "make_picture", "arguments": {"prompt": "left without progress", **LONG}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    async with httpx.AsyncClient(timeout=60) as client:
+        calling = asyncio.create_task(client.post(servers.url, headers={**ACCEPT, **bearer(servers.owner)}, json=message))
+        await servers.wait_for("left without progress", "running")
+        calling.cancel()
+    assert await servers.wait_for("left without progress", "cancelled")
+
+
 async def test_nobody_else_can_cancel_a_call(servers: Servers) -> None:
     call = {"name": "make_picture", "arguments": {"prompt": "not yours to cancel", **LONG}}
     ours = {**ACCEPT, **bearer(servers.owner), "Mcp-Session-Id": "ours"}
@@ -350,6 +361,60 @@ def test_what_is_no_message_is_told_in_json_rpc(servers: Servers) -> None:
         error = reply.json()["error"]
         assert (reply.status_code, error["code"]) == (400, code), reply.text
         assert words in error["message"]
+
+
+def test_only_who_asks_for_progress_gets_a_stream(servers: Servers) -> None:
+    call: dict[str, Any] = {"name": "find_in_history", "arguments": {}}
+    plain = servers.post({"jsonrpc": "2.0", "id": "a", "method": "tools/call", "params": call}, servers.owner)
+    told = {**call, "_meta": {"progressToken": 1}}
+    streamed = servers.post({"jsonrpc": "2.0", "id": "a", "method": "tools/call", "params": told}, servers.owner)
+    assert plain.headers["Content-Type"] == "application/json"
+    assert streamed.headers["Content-Type"].startswith("text/event-stream")
+    (event,) = [line for line in streamed.text.splitlines() if line.startswith("data: ")]
+    assert json.loads(event.removeprefix("data: ")) == plain.json()  # one kernel, by both ways
+    for version in ("2025-03-26", "2025-11-25"):
+        unknown = servers.post(
+            {"jsonrpc": "2.0", "id": 1, "method": "paint"}, servers.owner, **{"MCP-Protocol-Version": version}
+        )
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (200, -32601)
+    for headers, status in (({"Accept": "application/json"}, 406), ({"Content-Type": "text/plain"}, 400)):
+        assert servers.post(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}', servers.owner, **headers).status_code == status
+
+
+async def test_what_is_long_in_coming_becomes_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy ends what stays silent; the call ends with its client."""
+    from mcp.server.lowlevel import Server
+    from starlette.requests import Request
+
+    from api.dialects.mcp import direct
+
+    ended = []
+
+    async def slow(context: Any, asked: Any) -> CallToolResult:
+        try:
+            await asyncio.sleep(asked.arguments["seconds"])
+        finally:
+            ended.append(asked.name)
+        return CallToolResult(content=[])
+
+    async def call(name: str, seconds: float) -> Any:
+        message = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": name, "arguments": {"seconds": seconds}},
+        }
+        return await direct.answer(Server("slow", on_call_tool=slow), message, Request({"type": "http", "headers": []}))
+
+    monkeypatch.setattr(direct, "SILENT_SECONDS", 0.05)
+    assert (await call("quick", 0))["Content-Type"] == "application/json"
+    late = await call("late", 0.2)
+    chunks = [chunk async for chunk in late]
+    assert chunks[0] == b": ping\r\n\r\n"
+    assert json.loads(chunks[-1].decode().partition("data: ")[2])["result"] == {"content": [], "isError": False}
+    (await call("left", 60)).close()
+    await asyncio.sleep(0.05)
+    assert ended == ["quick", "late", "left"]
 
 
 def test_a_large_picture_goes_out_as_a_preview(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ BODIES: dict[str, Any] = {
     "v1/chat/completions": CHAT,
     "chat-server/v1/chat/completions": CHAT,
     "chat-server/v1/chat/completions/torch": CHAT,
+    "v1/responses/input_tokens": {"model": "starter-vlm", "input": "What is a darkroom?"},
     "v1/responses": {"model": "starter-vlm", "input": "What is a darkroom?"},
     "v1/images/generations": PICTURE,
     "v1/images/edits": {**PICTURE, "image": picture()},

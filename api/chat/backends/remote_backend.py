@@ -28,6 +28,7 @@ from api.chat.backends.request import (
     Turn,
     WrittenCall,
 )
+from api.chat.schema_keywords import enforceable
 from api.chat.spec import TOO_LONG
 from api.chat.tools.use import ToolUse
 from api.errors import DarkroomError
@@ -272,7 +273,9 @@ def format_of(schema: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     if not schema:
         return {"type": "json_object"}
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+    found = enforceable(schema)
+    shown = found.schema if found.ignored else schema  # what this server says to have no effect is refused by some others
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": shown, "strict": True}}
 
 
 def content_of(turn: Turn) -> str | list[dict[str, Any]]:

@@ -139,6 +139,8 @@ class Completion:
     completion_tokens: int = 0
     calls: list[WrittenCall] = field(default_factory=list)
     logprobs: list[JsonObject] = field(default_factory=list)
+    broken_off: str = ""
+    """What was written of a call that had to come, and broke off before its arguments."""
 
 
 @dataclass

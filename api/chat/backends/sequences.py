@@ -111,7 +111,8 @@ class SequenceState:
         if self.reader is not None:
             events = self.reader.feed(text) + (self.reader.finish() if is_last else [])
             if self.tool_use is not None and self.tool_use.is_forced and self.grammar is not None:
-                events = [event for event in events if not isinstance(event, TextPiece)]  # of a call that broke off
+                self.choice.broken_off += "".join(event.text for event in events if isinstance(event, TextPiece))
+                events = [event for event in events if not isinstance(event, TextPiece)]
         for event in events:
             self.record(event)
         self.choice.logprobs += logprobs

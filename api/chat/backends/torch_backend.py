@@ -18,7 +18,8 @@ from api.chat.backends.sampling import Grammar
 from api.chat.backends.sequence_groups import TorchSequenceBatch
 from api.chat.backends.sequences import TokenizerSpec
 from api.chat.backends.templates import template_of
-from api.chat.json_schemas import closing_length, grammar_of
+from api.chat.json_schemas import closing_length
+from api.chat.schema_keywords import grammar_of
 from api.chat.tools.formats import ToolFormat, format_of
 from api.chat.tools.grammar import calls_grammar
 from api.chat.tools.use import AUTO, ToolUse

@@ -30,6 +30,7 @@ Event = tuple[str, JsonObject]
 MOST_CALLS = 8
 """That one turn may make."""
 TOO_MANY = f"At most {MOST_CALLS} calls are run at once."
+NONE_LEFT = "No more calls are run for this answer: max_tool_calls is reached."
 EVENT = "server_tool"
 
 
@@ -91,6 +92,8 @@ def read_call(run: Run, call: PartParams, dialogue: Dialogue, number: int) -> Re
     try:
         if number >= MOST_CALLS:
             raise bad_call(TOO_MANY)
+        if dialogue.calls_left is not None and number >= dialogue.calls_left:
+            raise bad_call(NONE_LEFT)
         arguments, is_ours = read_arguments(call, dialogue.pictures)
         submission = find_tool(call["name"]).read(arguments, principal_of(run, sees_all=is_ours))
         link = check_child(run.job, submission.spec)

@@ -13,6 +13,8 @@ from api.jobs.models import Job
 DEFAULT_TURNS = 4
 USED_UP = "Tools were called in all {most} turns that max_tool_turns allows; then the model had to answer."
 
+CALLS_USED_UP = "All {most} calls of tools that max_tool_calls allows were made; then the model had to answer."
+
 
 class Dialogue:
     """Asks the database where the request has tools of the server's."""
@@ -34,7 +36,21 @@ class Dialogue:
     @cached_property
     def names(self) -> frozenset[str]:
         """The server's tools that this turn may call: none in the last."""
-        return frozenset(self.spec.server_tools or ()) if self.written < self.most_turns else frozenset()
+        is_over = self.written >= self.most_turns or self.calls_left == 0
+        return frozenset() if is_over else frozenset(self.spec.server_tools or ())
+
+    @property
+    def calls_left(self) -> int | None:
+        """None: as many as there are turns for."""
+        most = self.spec.max_tool_calls
+        return None if most is None else max(0, most - self.calls_before)
+
+    @property
+    def used_up(self) -> str:
+        """What has ended the calls."""
+        if self.calls_left == 0:
+            return CALLS_USED_UP.format(most=self.spec.max_tool_calls)
+        return USED_UP.format(most=self.most_turns)
 
     @property
     def is_used_up(self) -> bool:

@@ -20,6 +20,7 @@ BARE_BEGINNINGS = re.compile(r'\s*(?:\[\s*)?(?:\{\s*(?:"[a-z]{0,8}"?\s*:?)?)?')
 """What may still become BARE."""
 NAMED = re.compile(r"\s*([\w.-]{1,64})\s*(?:\[ARGS\])?\s*(?=\{)")
 """Mistral's newer form: the name, a marker, the arguments."""
+BEGUN = re.compile(r'"name"\s*:\s*("(?:[^"\\]|\\.)*")')
 SEPARATORS = " \t\r\n,;[]"
 """Between calls; nothing of an answer where calls are."""
 MOST_NAMED = 100
@@ -272,6 +273,12 @@ class JsonCall:
         if name in self.reader.names:
             self.number = self.reader.begin(str(name))
             self.pass_on(arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False))
+
+
+def begun_name(text: str) -> str:
+    """The tool's, of a call that broke off; '' where that was not written yet."""
+    found = BEGUN.search(text)
+    return str(read_json(found[1])) if found else ""
 
 
 def name_and_arguments(call: Any) -> tuple[object, object]:

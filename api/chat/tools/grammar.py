@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 
-from api.chat.json_schemas import ANY_OBJECT, ENDLESS, SPACING, never_ends, prepared
-from api.chat.tools.formats import HERMES, ToolFormat
-from api.chat.tools.use import AUTO, REQUIRED, Tool, ToolUse
+from api.chat.schema_keywords import schema_text
+from api.chat.tools.formats import ToolFormat
+from api.chat.tools.use import Tool, ToolUse
 from api.json_types import JsonObject
 
 ANSWER = "answer"
@@ -33,23 +33,15 @@ def calls_grammar(
         calls = f"{one} ({line_break} {one}){MORE}" if several else one
     start = f"calls | {ANSWER}" if answer_schema is not None else "calls"
     rules = [f"start: {start}", f"calls: {calls}", f"call: {' | '.join(f'call_{n}' for n in range(len(use.tools)))}"]
-    rules += [
-        f"call_{number}: {call_rule(tool, tool_format.arguments, lenient=not (use.is_forced or tool.is_strict))}"
-        for number, tool in enumerate(use.tools)
-    ]
+    rules += [f"call_{number}: {call_rule(tool, tool_format.arguments)}" for number, tool in enumerate(use.tools)]
     if answer_schema is not None:
         rules.append(f"{ANSWER}: %json {schema_text(answer_schema)}")
     return "\n".join(rules)
 
 
-def call_rule(tool: Tool, key: str, *, lenient: bool) -> str:
+def call_rule(tool: Tool, key: str) -> str:
     head = f'{{"name": {json.dumps(tool.name)}, "{key}": '
-    return f'{literal(head, {})} %json {schema_text(tool.schema, lenient=lenient)} "}}"'
-
-
-def schema_text(schema: JsonObject, *, lenient: bool = False) -> str:
-    """With the spaces that all JSON under a schema has here. `lenient`: what llguidance does not know is left out."""
-    return json.dumps({**prepared(schema or ANY_OBJECT), "x-guidance": {**SPACING, "lenient": lenient}})
+    return f'{literal(head, {})} %json {schema_text(tool.schema)} "}}"'
 
 
 def literal(text: str, token_ids: Mapping[str, int]) -> str:
@@ -60,16 +52,3 @@ def literal(text: str, token_ids: Mapping[str, int]) -> str:
 
 def join(*parts: str) -> str:
     return " ".join(part for part in parts if part)
-
-
-def schema_fault_of(tool: Tool, *, is_forced: bool) -> str:
-    """Why the arguments of a tool can't be held to its schema, in one line; '' if they can."""
-    from llguidance import LLMatcher
-
-    if never_ends(tool.schema):
-        return ENDLESS
-    use = ToolUse((tool,), REQUIRED if is_forced else AUTO)
-    try:
-        return " ".join(LLMatcher.validate_grammar(calls_grammar(HERMES, use, {})).split())[:300]
-    except (ValueError, RecursionError) as error:
-        return " ".join(str(error).split())[:300]

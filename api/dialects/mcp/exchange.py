@@ -12,6 +12,8 @@ from django.http.response import HttpResponseBase
 
 Message = dict[str, Any]
 Application = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Service = Callable[[Message, bytes, Message], Awaitable[HttpResponseBase]]
+"""To a scope, a body, and the message that is in it."""
 HOP_BY_HOP = ("connection", "transfer-encoding")
 """Headers that are between us and the client, which the server sets."""
 

@@ -22,8 +22,9 @@ SCHEMA = {
 }
 DESCRIPTION = (
     "The Model Context Protocol over streamable HTTP, for assistants. Tools: make_picture, edit_picture, look_at_picture, judge_layout, "
-    "find_in_history; resources: `darkroom://images/ID`. A request is answered by an event stream, whose last event is the response, a "
-    "notification by 202. No session is kept: GET and DELETE are 405. Send `Accept: application/json, text/event-stream`."
+    "find_in_history; resources: `darkroom://images/ID`. A request is answered by one JSON object; with a `progressToken`, or where the "
+    "answer is long in coming, by an event stream, whose last event is the response; a notification by 202. No session is kept: "
+    "GET and DELETE are 405. Send `Accept: application/json, text/event-stream`."
 )
 REFUSED = (400, 401, 403, 404, 405, 406, 411, 413, 500, 503)
 OWN_WORDS = {405: "Only POST.", 406: "The client does not accept both JSON and event streams."}
@@ -49,7 +50,7 @@ def add_mcp(result: dict[str, Any], generator: object, **kwargs: object) -> dict
             },
             "responses": {
                 "200": {
-                    "description": "The response, behind notifications of its progress.",
+                    "description": "The response; in an event stream behind notifications of its progress.",
                     "content": {"text/event-stream": {"schema": {"type": "string"}}, **message},
                 },
                 "202": {"description": "A notification was taken."},

@@ -2,22 +2,25 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 import mcp_types as types
 from django.conf import settings
+from django.http.response import HttpResponseBase
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from rest_framework.exceptions import APIException
+from starlette.requests import Request
 
 from api.access.principals import missing_scope
 from api.access.scopes import READ
-from api.dialects.mcp import resources
+from api.dialects.mcp import direct, resources
 from api.dialects.mcp.calls import Caller
-from api.dialects.mcp.exchange import Application
+from api.dialects.mcp.exchange import Application, Exchange, Message, Service
 from api.dialects.mcp.following import Call, Report
 from api.dialects.mcp.tools import TOOLS
 from api.dialects.mcp.tools.base import Tool
@@ -40,20 +43,30 @@ UNEXPECTED = "Something went wrong here; the log has it under request {}."
 logging.getLogger("mcp").setLevel(logging.WARNING)  # it tells of every request that it begins and ends
 
 
-async def start() -> Application:
-    """The application, whose tasks live as long as this event loop."""
+async def start() -> Service:
+    """What answers; its tasks live as long as this event loop."""
+    server = build()
     ready: asyncio.Future[Application] = asyncio.get_running_loop().create_future()
-    _serving.add(task := asyncio.get_running_loop().create_task(serve(ready)))
+    _serving.add(task := asyncio.get_running_loop().create_task(serve(server, ready)))
     task.add_done_callback(_serving.discard)
-    return await ready
+    return partial(answer_request, server, await ready)
+
+
+async def answer_request(
+    server: Server[Any], transport: Application, scope: Message, body: bytes, message: Message
+) -> HttpResponseBase:
+    request = Request(scope)
+    if direct.suits(message, request):
+        return await direct.answer(server, message, request)
+    return await Exchange(transport, scope, body).response()
 
 
 _serving: set[asyncio.Task[None]] = set()
 
 
-async def serve(ready: "asyncio.Future[Application]") -> None:
+async def serve(server: Server[Any], ready: "asyncio.Future[Application]") -> None:
     """Stateless: any web process answers any request. Access, hosts and origins are the view's part."""
-    manager = StreamableHTTPSessionManager(build(), stateless=True, max_request_body_size=settings.MAX_BODY_BYTES)
+    manager = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.MAX_BODY_BYTES)
     async with manager.run():
         ready.set_result(manager.handle_request)  # type: ignore[arg-type]  # Starlette's types of the same
         await asyncio.Event().wait()

@@ -12,7 +12,7 @@ from rest_framework.exceptions import APIException
 from api.access.principals import principal_of
 from api.dialects.mcp.calls import SESSION, Caller, cancel_request, cancelled_request, new_session
 from api.dialects.mcp.errors import refusal, respond, unreadable
-from api.dialects.mcp.exchange import Application, Exchange
+from api.dialects.mcp.exchange import Service
 from api.jobs.api.database_calls import in_thread
 from api.json_text import InvalidJson, read_json
 from api.json_types import JsonObject
@@ -23,7 +23,7 @@ CALLER = "darkroom.caller"
 LONGEST_SESSION = 100
 NO_STREAM = "There is nothing to GET or DELETE here: no session is kept, and every answer comes with its POST."
 
-_applications: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Application]]" = WeakKeyDictionary()
+_services: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Service]]" = WeakKeyDictionary()
 
 
 @csrf_exempt
@@ -65,26 +65,27 @@ async def answer(caller: Caller, message: JsonObject) -> HttpResponseBase:
     if (cancelled := cancelled_request(message)) is not None:
         cancel_request(caller, cancelled)
     scope = {**caller.request.scope, CALLER: caller}  # type: ignore[attr-defined]  # an ASGIRequest
-    response = await Exchange(await find_application(), scope, caller.request.body).response()
+    service = await find_service()
+    response = await service(scope, caller.request.body, message)
     if message.get("method") == "initialize":
         response[SESSION] = new_session()
     return response
 
 
-async def find_application() -> Application:
+async def find_service() -> Service:
     """Of this event loop: there is one in a web process, and one for each request of Django's test client."""
     loop = asyncio.get_running_loop()
-    if loop not in _applications or has_failed(_applications[loop]):
-        _applications[loop] = loop.create_task(start_application())
-    return await asyncio.shield(_applications[loop])
+    if loop not in _services or has_failed(_services[loop]):
+        _services[loop] = loop.create_task(start_service())
+    return await asyncio.shield(_services[loop])
 
 
-def has_failed(task: "asyncio.Task[Application]") -> bool:
+def has_failed(task: "asyncio.Task[Service]") -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
 
 
-async def start_application() -> Application:
+async def start_service() -> Service:
     """In a thread: the event loop goes on while the package is imported."""
     module = await asyncio.to_thread(import_module, "api.dialects.mcp.server")
-    application: Application = await module.start()
-    return application
+    service: Service = await module.start()
+    return service

@@ -4,7 +4,13 @@ from api.dialects.openai.completions import CompletionsView
 from api.dialects.openai.embeddings import EmbeddingsView
 from api.dialects.openai.images.views import EditsView, GenerationsView, VariationsView
 from api.dialects.openai.models import ModelsView, ModelView
-from api.dialects.openai.responses.views import CancelView, InputItemsView, ResponsesView, ResponseView
+from api.dialects.openai.responses.views import (
+    CancelView,
+    InputItemsView,
+    InputTokensView,
+    ResponsesView,
+    ResponseView,
+)
 from api.dialects.openai.views import ChatCompletionsView
 
 urlpatterns = [
@@ -12,6 +18,7 @@ urlpatterns = [
     path("v1/completions", CompletionsView.as_view(), name="openai-completions"),
     path("v1/embeddings", EmbeddingsView.as_view(), name="openai-embeddings"),
     path("v1/responses", ResponsesView.as_view(), name="openai-responses"),
+    path("v1/responses/input_tokens", InputTokensView.as_view(), name="openai-response-input-tokens"),
     path("v1/responses/<str:response_id>", ResponseView.as_view(), name="openai-response"),
     path("v1/responses/<str:response_id>/cancel", CancelView.as_view(), name="openai-response-cancel"),
     path("v1/responses/<str:response_id>/input_items", InputItemsView.as_view(), name="openai-response-input-items"),

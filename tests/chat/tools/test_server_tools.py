@@ -307,8 +307,27 @@ def test_turns_and_tokens_are_bounded(say: Say, model: ScriptedBackend) -> None:
     assert job.warnings == ["Tools were called in all 2 turns that max_tool_turns allows; then the model had to answer."]
     short = say(JUDGE, max_tokens=10)
     assert (answer(short)["text"], answer(short)["finish_reason"]) == ("", "length")
+    counted = say([JUDGE, JUDGE], "Enough.", max_tool_calls=1)
+    assert [call["status"] for call in answer(counted)["server_tool_calls"]] == ["succeeded", "failed"]
+    assert counted.warnings[-1] == "All 1 calls of tools that max_tool_calls allows were made; then the model had to answer."
     many = say([JUDGE] * 9, "Too many.")
     assert [call["status"] for call in answer(many)["server_tool_calls"]] == ["succeeded"] * 8 + ["failed"]
+
+
+def test_a_call_that_was_cut_off_is_shown_to_people_alone(
+    say: Say, model: ScriptedBackend, client: Client, admin_client: Client
+) -> None:
+    job = say(MAKE, max_tokens=10)
+    found = Message.objects.get(job=job, finish_reason="length")
+    [cut] = [part for part in found.parts if part["type"] == "cut_call"]
+    assert (cut["name"], cut["arguments"]) == ("make_picture", '{"prompt": "a red circle"}')
+    page = client.get(f"/studio/chat/{found.conversation_id}/").content.decode()
+    assert f"make_picture: cut off after {found.completion_tokens} token" in page
+    admins = admin_client.get(f"/admin/chat/conversation/{found.conversation_id}/change/").content.decode()
+    assert f"make_picture: cut off after {found.completion_tokens} token" in admins
+    more = say("More.", messages=ask("And?"), conversation=str(found.conversation_id))
+    assert answer(more)["text"] == "More."
+    assert not [line for line in texts(model.read[-1]) if "red circle" in line]
 
 
 def test_a_model_that_sees_no_pictures_works_with_their_ids(say: Say, model: ScriptedBackend) -> None:
@@ -350,6 +369,7 @@ def test_another_owners_picture_is_not_to_be_had(say: Say, model: ScriptedBacken
         ({"server_tools": ALL, "n": 2}, "n", "one answer"),
         ({"server_tools": ALL, "max_tool_turns": 17}, "max_tool_turns", "16"),
         ({"server_tools": [], "max_tool_turns": 2}, "max_tool_turns", "server_tools"),
+        ({"max_tool_calls": 2}, "max_tool_calls", "server_tools"),
         ({"server_tools": ALL, "tools": [{**WEATHER, "function": {"name": "find_objects"}}]}, "tools", "two tools"),
         ({"server_tools": ALL, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice", "'x'"),
     ],

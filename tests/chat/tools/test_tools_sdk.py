@@ -80,8 +80,12 @@ def test_a_schema_that_can_be_held_in_part_is_told(sdk: openai.OpenAI) -> None:
     loose: Any = {"type": "function", "function": {"name": "pick", "parameters": {
         "type": "object", "properties": {"all": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}}
     }}}  # fmt: skip
-    reply: Any = sdk.chat.completions.create(model="tiny-llama", messages=ask("Pick."), max_tokens=3, tools=[loose])
-    assert reply.warnings == ["The arguments of pick fit its schema in part: it has keywords that can't be enforced."]
+    for choice in ("auto", "required"):
+        reply: Any = sdk.chat.completions.create(
+            model="tiny-llama", messages=ask("Pick."), max_tokens=3, tools=[loose], tool_choice=choice
+        )
+        told = "The schema of the tool pick: 'properties.all.uniqueItems' has no effect, since it can't be enforced here."
+        assert reply.warnings == [told]
 
 
 def test_a_call_that_must_come_is_nothing_but_a_call(sdk: openai.OpenAI) -> None:

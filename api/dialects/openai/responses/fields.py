@@ -42,6 +42,11 @@ REASONING: dict[str, tuple[Any, ...]] = {
 """No model here reasons apart from its answer: a summary of that is none."""
 TOOL_FIELDS = ("type", "name", "description", "parameters", "strict", "output_schema", "defer_loading", "allowed_callers")
 FORMAT_FIELDS = ("type", "name", "description", "schema", "strict")
+COUNTED = (
+    *("conversation", "input", "instructions", "model", "parallel_tool_calls", "previous_response_id", "reasoning", "text"),
+    *("tool_choice", "tools", "truncation"),
+)
+"""OpenAI's fields of a count of tokens."""
 LONGEST_ID = 100
 
 
@@ -109,7 +114,9 @@ class ResponseFields(StrictSerializer):
     conversation = InputField(required=False, help_text="A conversation's id, or an object with it. `input` goes on with it.")
     max_output_tokens = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
     max_tool_calls = serializers.IntegerField(
-        required=False, min_value=1, help_text="Of hosted tools, of which there are none."
+        required=False,
+        min_value=1,
+        help_text="Of the server's own tools (`server_tools`), in all turns together. Has no effect on others.",
     )
     tools = ToolsField(required=False)
     tool_choice = ToolChoiceField(required=False)
@@ -181,6 +188,8 @@ def chat_body(theirs: Mapping[str, Any], beside: Mapping[str, Any], read: ReadIn
     body: JsonObject = {**beside, "messages": read.messages}
     names = {"max_output_tokens": "max_tokens", **{name: name for name in ("tools", "tool_choice", "conversation")}}
     body |= {ours: theirs[name] for name, ours in names.items() if name in theirs}
+    if beside.get("server_tools") and "max_tool_calls" in theirs:
+        body["max_tool_calls"] = theirs["max_tool_calls"]
     if response_format := theirs.get("text", {}).get("format"):
         body["response_format"] = response_format
     if theirs.get("top_logprobs") or LOGPROBS in theirs.get("include", ()):
@@ -188,8 +197,10 @@ def chat_body(theirs: Mapping[str, Any], beside: Mapping[str, Any], read: ReadIn
     return body
 
 
-def describe(theirs: Mapping[str, Any], read: ReadInput) -> Iterator[str]:
+def describe(theirs: Mapping[str, Any], beside: Mapping[str, Any], read: ReadInput) -> Iterator[str]:
     """What a person should know of what a request comes to."""
+    if "max_tool_calls" in theirs and not beside.get("server_tools"):
+        yield "max_tool_calls: Has no effect: it counts calls that this server runs, and server_tools asks for none."
     if read.reasoning:
         yield f"{INPUT}: {read.reasoning} items of reasoning were not told to the model."
 

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from api.chat.serializers import ChatSerializer
 from api.dialects.openai.openapi import DOT, ServerToolCallSerializer
-from api.dialects.openai.responses.fields import BESIDE, InputField, ResponseFields, TextSerializer
+from api.dialects.openai.responses.fields import BESIDE, COUNTED, InputField, ResponseFields, TextSerializer
 from api.dialects.openai.responses.queries import LARGEST_LIMIT, ORDERS, USUAL_LIMIT
 from api.jobs.api.serializers import JobSerializer
 from api.json_types import JsonObject
@@ -64,6 +64,18 @@ OWN: dict[str, Any] = {
 ResponseRequest = type(
     "OpenAIResponseCreate", (StrictSerializer,), {**OWN, **{name: ChatSerializer._declared_fields[name] for name in BESIDE}}
 )
+
+
+CountRequest = type(
+    "OpenAIInputTokens",
+    (StrictSerializer,),
+    {name: field for name, field in ResponseRequest._declared_fields.items() if name in COUNTED},  # type: ignore[attr-defined]
+)
+
+
+class InputTokensSerializer(serializers.Serializer[object]):
+    object = serializers.CharField(help_text="response.input_tokens")
+    input_tokens = serializers.IntegerField()
 
 
 class OpenAIResponseSerializer(serializers.Serializer[object]):
@@ -146,6 +158,9 @@ data: {"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_01
 
 """,
 )
+COUNT = OpenApiExample(
+    "A question", request_only=True, value={"input": "What is a darkroom?", "instructions": "Answer in one sentence."}
+)
 ANSWERS: dict[Any, Any] = {(200, "application/json"): OpenAIResponseSerializer, (200, "text/event-stream"): STREAM}
 creates = extend_schema(
     operation_id="v1_responses_create",
@@ -156,6 +171,14 @@ creates = extend_schema(
     request=ResponseRequest,
     examples=[QUESTION, EVENTS],
     responses={**ANSWERS, 202: JobSerializer},
+)
+counts = extend_schema(
+    operation_id="v1_responses_input_tokens",
+    description="How many tokens a response's input would be, by the model's own tokenizer and chat template, pictures and tools counted. "
+    "The model reads it for that, as a job; nothing is kept in a conversation.",
+    request=CountRequest,
+    examples=[COUNT],
+    responses={200: InputTokensSerializer, 202: JobSerializer},
 )
 shows = extend_schema(
     operation_id="v1_responses_retrieve",

@@ -12,7 +12,10 @@ from api.dialects.openai.responses.items import call_item, text_part
 from api.dialects.openai.responses.lookup import output_id
 from api.dialects.openai.responses.replies import COMPLETED, IN_PROGRESS, INCOMPLETE, REASONS, begun, message_item, render
 from api.dialects.openai.streaming import AnswerStream, Lines
-from api.jobs.models import Job
+from api.jobs.models import Job, JobEvent
+
+WRITTEN = ("token", "tool_call")
+"""Events of a job."""
 
 
 class ResponseStream(AnswerStream):
@@ -133,6 +136,15 @@ class ResponseStream(AnswerStream):
         yield from self.open()
         said = error["error"]
         yield from self.last_event("error", **{name: said[name] for name in ("code", "message", "param")})
+
+
+def written_so_far(row: StoredResponse) -> list[dict[str, Any]]:
+    """The items of an answer that is being written, as its stream has told them."""
+    stream = ResponseStream(row)
+    for event in JobEvent.objects.filter(job=row.job_id, type__in=WRITTEN).order_by("sequence"):
+        for _ in stream.encode(event):
+            pass
+    return stream.items
 
 
 def sse(event: str, data: Mapping[str, object]) -> bytes:

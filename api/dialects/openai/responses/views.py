@@ -18,13 +18,14 @@ from api.dialects.openai.base import OpenAIDialect, OpenAIView
 from api.dialects.openai.errors import render_error
 from api.dialects.openai.responses import openapi, queries
 from api.dialects.openai.responses.errors import PARAMS, in_words_of_responses
-from api.dialects.openai.responses.fields import ResponseFields, chat_body, describe, split_body
+from api.dialects.openai.responses.fields import COUNTED, ResponseFields, chat_body, describe, split_body
 from api.dialects.openai.responses.items import ReadInput, read_input
 from api.dialects.openai.responses.lookup import find_item, find_response, input_items
 from api.dialects.openai.responses.replies import render
 from api.dialects.openai.responses.serializers import PREVIOUS, ContinuedChatSerializer, find_previous
-from api.dialects.openai.responses.streaming import ResponseStream
+from api.dialects.openai.responses.streaming import ResponseStream, written_so_far
 from api.errors import DarkroomError
+from api.files.services import link_inputs
 from api.jobs.api.streaming import StreamResponse
 from api.jobs.api.submission import Preference, Submission
 from api.jobs.api.views import refuse_fields
@@ -33,19 +34,18 @@ from api.jobs.models import Job
 from api.jobs.states import Status
 from api.json_types import JsonObject
 from api.problems import Problem
-from api.strict import JsonParser
+from api.strict import JsonParser, unknown_names
 
 
-@extend_schema_view(post=openapi.creates)
-class ResponsesView(OpenAIDialect):
-    """`POST /v1/responses`."""
+class ReadsAsResponse(OpenAIDialect):
+    """What takes the body of `POST /v1/responses`."""
 
     parser_classes = [JsonParser]
     thing = "response"
     cancels_when_client_leaves = True
 
     def parse(self, request: Request) -> Submission:
-        theirs, beside = split_body(request.data)
+        theirs, beside = split_body(self.body(request))
         self.asked = self.validated(ResponseFields, theirs).validated_data
         if self.asked["background"]:
             self.goes_on_alone = True
@@ -55,8 +55,8 @@ class ResponsesView(OpenAIDialect):
         return dataclasses.replace(
             submission,
             fingerprint=[submission.fingerprint, self.asked],
-            link=self.link(submission.link),
-            warnings=(*submission.warnings, *describe(self.asked, read)),
+            link=self.linked(submission),
+            warnings=(*submission.warnings, *describe(self.asked, beside, read)),
         )
 
     def resolve(self, read: ReadInput, beside: JsonObject) -> Submission:
@@ -71,7 +71,11 @@ class ResponsesView(OpenAIDialect):
             raise in_words_of_responses(error, read) from None
         return serializer.resolve()  # type: ignore[no-any-return]
 
-    def link(self, link_chat: Callable[[Job], None] | None) -> Callable[[Job], None]:
+    def body(self, request: Request) -> Any:
+        return request.data
+
+    def linked(self, submission: Submission) -> Callable[[Job], None]:
+        link_chat = submission.link
         asked = {name: value for name, value in self.asked.items() if name not in ("tools", "tool_choice", "text")}
 
         def link(job: Job) -> None:
@@ -95,6 +99,37 @@ class ResponsesView(OpenAIDialect):
         return {"error": {**said["error"], "param": PARAMS.get(said["error"]["param"], said["error"]["param"])}}
 
 
+@extend_schema_view(post=openapi.creates)
+class ResponsesView(ReadsAsResponse):
+    """`POST /v1/responses`."""
+
+
+@extend_schema_view(post=openapi.counts)
+class InputTokensView(ReadsAsResponse):
+    """`POST /v1/responses/input_tokens`: what a request's `usage.input_tokens` would be.
+
+    The model's own tokenizer and chat template are where the model is: it reads the request, and writes one token, which is dropped.
+    """
+
+    thing = "count"
+
+    def parse(self, request: Request) -> Submission:
+        if isinstance(request.data, Mapping) and (unknown := unknown_names(request.data, COUNTED, "field")):
+            raise ValidationError(unknown, code="unknown_field")
+        return super().parse(request)
+
+    def body(self, request: Request) -> Any:
+        return {**request.data, "max_output_tokens": 1, "store": False} if isinstance(request.data, Mapping) else request.data
+
+    def linked(self, submission: Submission) -> Callable[[Job], None]:
+        """No conversation, and no response."""
+        return link_inputs(submission.spec) or (lambda job: None)
+
+    def render(self, job: Job) -> HttpResponse:
+        tokens = (job.result or {})["usage"]["prompt_tokens"]
+        return JsonResponse({"object": "response.input_tokens", "input_tokens": tokens})
+
+
 def row_of(job: Job) -> StoredResponse:
     row = StoredResponse.objects.get(job=job)
     row.job = job
@@ -114,7 +149,8 @@ class ResponseView(OneResponse):
         row = self.find(response_id)
         after = queries.read_starting_after(request)
         if not queries.read_stream(request):
-            return Response(render(row))
+            is_written = row.job.status == Status.RUNNING
+            return Response(render(row, written_so_far(row)) if is_written else render(row))
         return StreamResponse(ResponseStream(row, starting_after=after, at_once=True))
 
     @openapi.deletes
