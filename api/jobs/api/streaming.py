@@ -23,6 +23,7 @@ from api.jobs.api.waiting import setter
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import FINAL, Status
 from api.outages import is_away
+from config.stopping import stopping
 
 T = TypeVar("T")
 SILENCE_SECONDS = 15.0
@@ -44,6 +45,7 @@ class JobStream(ABC):
         self.job_id, self.after = job_id, after
         self.status: str | None = Status.QUEUED  # when it was last read; None: the job was deleted
         self.ended = False
+        self.interrupted = False
         self._begun = False
         self._unsent: list[bytes] = []
         self._access: tuple[HttpRequest, str] | None = None
@@ -73,6 +75,10 @@ class JobStream(ABC):
 
     def finish(self) -> Iterable[bytes]:
         """Behind the last event, once the job has ended or was deleted; not where `ended` was set."""
+        return ()
+
+    def interrupt(self) -> Iterable[bytes]:
+        """Where this process must stop before the job has ended. Nothing, where its client comes back with the last event's number."""
         return ()
 
     @property
@@ -109,8 +115,8 @@ class JobStream(ABC):
     async def follow(self) -> AsyncGenerator[bytes, None]:
         """The client's lines as they come, until the job has ended, and a comment whenever there were none for SILENCE_SECONDS."""
         moved, told_at = asyncio.Event(), time.monotonic()
-        checked_at, nothing = told_at, list[bytes]()
-        with watch_job(self.job_id, setter(moved)), ExitStack() as watching:
+        checked_at, nothing, wake = told_at, list[bytes](), setter(moved)
+        with watch_job(self.job_id, wake), stopping.waking(wake), ExitStack() as watching:
             is_first = True
             while True:
                 moved.clear()
@@ -122,6 +128,11 @@ class JobStream(ABC):
                     yield chunk
                     told_at = time.monotonic()
                 if self.is_over:
+                    return
+                if stopping.waits_are_over:
+                    self.interrupted = True
+                    for chunk in self.interrupt():
+                        yield chunk
                     return
                 if is_first and self.shows_previews:
                     watching.enter_context(watch_previews(self.job_id))
@@ -146,5 +157,5 @@ class StreamResponse(StreamingHttpResponse):
 
     def close(self) -> None:
         super().close()
-        if self.leave is not None and not self.stream.is_over:
+        if self.leave is not None and (self.stream.interrupted or not self.stream.is_over):
             call_and_close(self.leave)
