@@ -30,8 +30,8 @@ ACCEPT_RETRY_SECONDS = 1.0
 LOG_SECONDS = 60.0
 IDLE_SECONDS = 2.0
 """How long an idle connection is kept by a process that ends, for the request that its client may just be sending."""
-ANSWER_SECONDS, LAST_SECONDS = 4.0, 1.0
-"""Before gunicorn kills: for the answers of those that wait no longer (as many clients as there may be), and for the end itself."""
+ANSWER_SECONDS, ANSWER_SECONDS_EACH, LAST_SECONDS = 4.0, 0.02, 1.0
+"""Before gunicorn kills: for the answers of those that wait no longer, more where many do, and for the end itself."""
 
 
 class Connection(ASGIProtocol):
@@ -213,7 +213,7 @@ class WebWorker(ASGIWorker):
             task.cancel()
         await self.accept_last()
         await self.until_empty(self.loop.time() + IDLE_SECONDS)
-        await self.until_empty(limit - min(ANSWER_SECONDS, self.cfg.graceful_timeout / 5), closing_idle=True)
+        await self.until_empty(limit, closing_idle=True, leaving_time=True)
         stopping.end_waits()
         await self.until_empty(limit, closing_idle=True)
         for connection in list(self.connections):
@@ -225,13 +225,20 @@ class WebWorker(ASGIWorker):
         while self.loop.time() < limit and not self._quick_shutdown and not is_done():
             await asyncio.sleep(0.02)
 
-    async def until_empty(self, limit: float, *, closing_idle: bool = False) -> None:
+    async def until_empty(self, limit: float, *, closing_idle: bool = False, leaving_time: bool = False) -> None:
+        """`leaving_time`: no longer than until it is time to answer all of them."""
+
         def is_empty() -> bool:
             if closing_idle:
                 self.close_idle(silent_too=True)
-            return not self.connections
+            late = leaving_time and self.loop.time() >= limit - self.seconds_to_answer()
+            return late or not self.connections
 
         await self.until(limit, is_empty)
+
+    def seconds_to_answer(self) -> float:
+        grace = float(self.cfg.graceful_timeout)
+        return max(min(ANSWER_SECONDS, grace / 5), min(len(self.connections) * ANSWER_SECONDS_EACH, grace / 2))
 
     async def accept_last(self) -> None:
         """Who has connected and was not let in yet would be cut off with the listening socket, where this process is its last owner."""
