@@ -1,4 +1,7 @@
-"""gunicorn's configuration, in start.sh and in the container alike. One process serves hundreds of clients that wait: it is all async."""
+"""gunicorn's configuration, in start.sh and in the container alike. One process serves hundreds of clients that wait: it is all async.
+
+SIGHUP to gunicorn restarts its web processes one by one, on the same listening socket: no client notices.
+"""
 
 import sys
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 from config.descriptors import most_connections, raise_limit
 
 try:
-    from config.settings import HOST, PORT
+    from config.settings import HOST, PORT, STOP_DELAY_SECONDS, STOP_SECONDS, WEB_PROCESSES
 except Exception as error:
     from config.failures import sentence_for
 
@@ -19,9 +22,9 @@ raise_limit()
 
 bind = f"[{HOST}]:{PORT}" if ":" in HOST else f"{HOST}:{PORT}"
 worker_class = "config.web_worker.WebWorker"
-workers = 1
+workers = WEB_PROCESSES
 worker_connections = most_connections()
-graceful_timeout = 20
+graceful_timeout = STOP_DELAY_SECONDS + STOP_SECONDS
 keepalive = 30
 timeout = 60
 accesslog = None  # our own log line carries the request's id

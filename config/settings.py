@@ -44,6 +44,10 @@ DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY") or read_or_make_secret_key(DATA_DIR / "secret_key")
 HOST = env_str("HOST", "127.0.0.1")
 PORT = env_int("PORT", 8000, low=1, high=65535)
+WEB_PROCESSES = env_int("WEB_PROCESSES", 1, low=1, high=256)  # on this machine
+# A web process that is asked to stop: so long /api/ready/ says 503 while it takes connections, and so long what it has begun may take then.
+STOP_DELAY_SECONDS = env_int("STOP_DELAY_SECONDS", 0, low=0, high=300)
+STOP_SECONDS = env_int("STOP_SECONDS", 20, low=2, high=3600)
 LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", LOOPBACK_NAMES)
 CORS_ORIGINS = env_list("CORS_ORIGINS")

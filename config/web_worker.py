@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +18,8 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from config.descriptors import most_threads
 from config.malloc import return_large_blocks
+from config.settings import STOP_DELAY_SECONDS
+from config.stopping import RETRY_SECONDS, stopping
 from config.thread_pool import RecentFirstExecutor
 
 log = logging.getLogger("darkroom.server")
@@ -25,6 +28,10 @@ READ_SECONDS = 20.0
 MIN_RATE = 1024
 ACCEPT_RETRY_SECONDS = 1.0
 LOG_SECONDS = 60.0
+IDLE_SECONDS = 2.0
+"""How long an idle connection is kept by a process that ends, for the request that its client may just be sending."""
+ANSWER_SECONDS, ANSWER_SECONDS_EACH, LAST_SECONDS = 4.0, 0.02, 1.0
+"""Before gunicorn kills: for the answers of those that wait no longer, more where many do, and for the end itself."""
 
 
 class Connection(ASGIProtocol):
@@ -92,13 +99,25 @@ class Connection(ASGIProtocol):
         """Answered, and kept for another request of which nothing has come."""
         return self._keepalive_handle is not None and not (self.timer and self.arrived)
 
+    @property
+    def is_silent(self) -> bool:
+        """Nothing has come of its first request either."""
+        return self._current_request is None and not self.arrived
+
+    def refuse_unread(self) -> None:
+        """A request that has not come whole by the last moment. Nothing was done for it."""
+        if self.timer and self._current_request is not None:
+            headers = [("Retry-After", str(RETRY_SECONDS))]
+            self._send_error_response(503, "The server is restarting; send this again.", headers)
+        self.end()
+
     def end(self) -> None:
         self._close_transport()
         self._request_ready.set()
 
     def _will_close(self, request: object, response_requires_close: bool) -> bool:
-        """Where others wait to be let in, nobody stays for another request."""
-        return self.worker.is_full or super()._will_close(request, response_requires_close)
+        """Where others wait to be let in, or the process is about to end, nobody stays for another request."""
+        return self.worker.is_full or stopping.has_begun or super()._will_close(request, response_requires_close)
 
     def path_begun(self) -> str:
         """Of a request whose head can't be read, where its first line could."""
@@ -125,12 +144,21 @@ class WebWorker(ASGIWorker):
         return_large_blocks()
         self.connections: set[Connection] = set()
         self.left = asyncio.Event()
+        self.stop_wanted = asyncio.Event()
         self.last_log = float("-inf")
         super().init_process()
 
     @property
     def is_full(self) -> bool:
         return self.nr_conns >= self.worker_connections
+
+    def handle_exit_signal(self) -> None:
+        """SIGTERM. `alive` stays true: gunicorn would end connections whose clients were told that they may go on."""
+        self.stop_wanted.set()
+
+    def handle_quit_signal(self) -> None:
+        super().handle_quit_signal()
+        self.stop_wanted.set()
 
     async def _serve(self) -> None:
         self.loop.set_default_executor(RecentFirstExecutor(most_threads(), "work"))
@@ -140,20 +168,21 @@ class WebWorker(ASGIWorker):
         except Exception as error:
             self.log.error("The application did not start: %s", error)
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
+        beating = self.loop.create_task(self.beat())
         accepting = [self.loop.create_task(self.accept(listener.sock)) for listener in self.sockets]
-        while self.alive and self.ppid == os.getppid():
+        await self.stop_wanted.wait()
+        await self.stop(accepting)
+        beating.cancel()
+
+    async def beat(self) -> None:
+        """Says that this process is well, and sees whether its parent is there."""
+        while self.ppid == os.getppid():
             self.notify()
             await asyncio.sleep(1.0)
-        for task in accepting:
-            task.cancel()
-        for listener in self.sockets:
-            listener.close()
-        self.close_idle()
-        await self._shutdown()
+        self.stop_wanted.set()
 
     async def accept(self, listener: socket.socket) -> None:
         listener.setblocking(False)
-        secure = self._get_ssl_context()
         while True:
             await self.room()
             try:
@@ -164,7 +193,68 @@ class WebWorker(ASGIWorker):
                 self.say("No connection could be taken: %s", error.strerror)
                 await asyncio.sleep(ACCEPT_RETRY_SECONDS)
                 continue
-            await self.loop.connect_accepted_socket(partial(Connection, self), client, ssl=secure)
+            await self.connect(client)
+
+    async def connect(self, client: socket.socket) -> None:
+        await self.loop.connect_accepted_socket(partial(Connection, self), client, ssl=self._get_ssl_context())
+
+    # ------------------------------------------------------------ its end
+
+    async def stop(self, accepting: Sequence["asyncio.Task[None]"]) -> None:
+        """Within `graceful_timeout`, after which gunicorn kills; config/stopping.py tells those that wait.
+
+        Balancers are told first, and connections are accepted until they have heard it. From the beginning on every answer closes its
+        connection; one that is idle is given time for a request that is under way to it.
+        """
+        stopping.begin()
+        limit = self.loop.time() + self.cfg.graceful_timeout - LAST_SECONDS
+        await self.until(self.loop.time() + STOP_DELAY_SECONDS)
+        for task in accepting:
+            task.cancel()
+        await self.accept_last()
+        await self.until_empty(self.loop.time() + IDLE_SECONDS)
+        await self.until_empty(limit, closing_idle=True, leaving_time=True)
+        stopping.end_waits()
+        await self.until_empty(limit, closing_idle=True)
+        for connection in list(self.connections):
+            connection.refuse_unread()
+        await self.say_goodbye()
+
+    async def until(self, limit: float, is_done: Callable[[], bool] = lambda: False) -> None:
+        """At once after SIGINT or SIGQUIT: whoever sends these wants no waiting."""
+        while self.loop.time() < limit and not self._quick_shutdown and not is_done():
+            await asyncio.sleep(0.02)
+
+    async def until_empty(self, limit: float, *, closing_idle: bool = False, leaving_time: bool = False) -> None:
+        """`leaving_time`: no longer than until it is time to answer all of them."""
+
+        def is_empty() -> bool:
+            if closing_idle:
+                self.close_idle(silent_too=True)
+            late = leaving_time and self.loop.time() >= limit - self.seconds_to_answer()
+            return late or not self.connections
+
+        await self.until(limit, is_empty)
+
+    def seconds_to_answer(self) -> float:
+        grace = float(self.cfg.graceful_timeout)
+        return max(min(ANSWER_SECONDS, grace / 5), min(len(self.connections) * ANSWER_SECONDS_EACH, grace / 2))
+
+    async def accept_last(self) -> None:
+        """Who has connected and was not let in yet would be cut off with the listening socket, where this process is its last owner."""
+        for listener in self.sockets:
+            try:
+                while not self.is_full:
+                    await self.connect(listener.sock.accept()[0])
+            except OSError:
+                pass  # there is no more
+            listener.close()
+
+    async def say_goodbye(self) -> None:
+        if self.lifespan and not self._quick_shutdown:
+            await self.lifespan.shutdown()
+
+    # ------------------------------------------------------------ room for connections
 
     async def room(self) -> None:
         while self.is_full:
@@ -173,8 +263,8 @@ class WebWorker(ASGIWorker):
             self.left.clear()
             await self.left.wait()
 
-    def close_idle(self) -> None:
-        for connection in [each for each in self.connections if each.is_idle]:
+    def close_idle(self, *, silent_too: bool = False) -> None:
+        for connection in [each for each in self.connections if each.is_idle or (silent_too and each.is_silent)]:
             connection.end()
 
     def say(self, text: str, *values: object) -> None:

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from api.access.scopes import MAX_WEIGHT, PRIORITY, READ, SCOPES, SUBMIT, OwnerLimits, Principal
@@ -72,3 +73,14 @@ class ApiKey(models.Model):
 
     def as_principal(self) -> Principal:
         return Principal(self.prefix, frozenset(self.scopes), key_id=self.id, limits=self.limits, name=self.name)
+
+
+class WrongPasswords(models.Model):
+    """How many there were for one account lately, from one address or from all of them."""
+
+    name = models.CharField(max_length=40, primary_key=True, help_text="A digest.")
+    count = models.PositiveIntegerField(default=0)
+    since = models.DateTimeField(db_default=Now(), db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.count}"

@@ -36,6 +36,7 @@ from api.system.serializers import (
     StatusSerializer,
 )
 from api.system.spec import LoadModelSpec, ModelSpec, UnloadModelSpec
+from config.stopping import stopping
 
 
 class HealthView(APIView):
@@ -50,8 +51,9 @@ class HealthView(APIView):
 
 
 class ReadyView(APIView):
-    """The database answers and a worker can be had: requests may be sent here. Open to everybody; says no more than that.
+    """The database answers, a worker can be had, and the process is not about to end: requests may be sent here.
 
+    Open to everybody; says no more than that.
     Where no worker can start, /api/status/ has the reason.
     """
 
@@ -60,6 +62,10 @@ class ReadyView(APIView):
 
     @extend_schema(responses=ReadySerializer)
     def get(self, request: Request) -> Response:
+        if stopping.has_begun:
+            raise DarkroomError(
+                "stopping", 503, "This web process is about to end; others answer.", headers={"Retry-After": "1"}
+            )
         try:
             state = readiness()
         except DatabaseError:

@@ -20,6 +20,7 @@ from api.access.sessions import log_in_with_key
 from api.dialects.openai.streaming import ChunkStream
 from api.errors import DarkroomError
 from api.jobs.api import preview_watches, streaming
+from api.jobs.api.shared_reads import read_all
 from api.jobs.api.streaming import KEEP_ALIVE, JobStream, StreamResponse
 from api.jobs.api.views import EventStream
 from api.jobs.lifecycle import claim_jobs, fail_job
@@ -65,10 +66,10 @@ async def test_a_read_that_breaks_off_is_gone_on_with_and_nothing_is_told_twice(
 
 
 async def test_a_job_that_fails_while_its_events_are_read_has_failed() -> None:
-    """Its row was read before, and its events after that: the client must get the error's status, and no stream."""
+    """Before there was anything to tell: the client must get the error's status, and no stream."""
 
     class Late(Numbers):
-        def begin(self) -> list[bytes]:  # is called between the two
+        def begin(self) -> list[bytes]:
             fail_job(job=job, error=DarkroomError("refused", 422, "No."))
             return []
 
@@ -76,7 +77,7 @@ async def test_a_job_that_fails_while_its_events_are_read_has_failed() -> None:
     worker = await Worker.objects.acreate(hostname="here", pid=1)
     [job] = await sync_to_async(claim_jobs)(worker=worker)
     stream = Late(job.pk)
-    assert await sync_to_async(stream.read)() == [b"2", b"end"]
+    assert await sync_to_async(read_all)([stream]) == [[b"2", b"end"]]
     assert stream.status == "failed"
 
 
@@ -106,7 +107,7 @@ async def test_a_deleted_job_ends_its_stream() -> None:
 def test_closing_a_stream_before_its_end_is_leaving(status: str, left: list[bool]) -> None:
     calls: list[Any] = []
     stream = Numbers(make_job(status).pk)
-    stream.read()
+    read_all([stream])
     StreamResponse(stream, leave=lambda: calls.append(True)).close()
     assert calls == left
 

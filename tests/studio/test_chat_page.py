@@ -17,6 +17,7 @@ from api.access.principals import LOCAL
 from api.access.services import create_key
 from api.chat.models import Conversation, Message
 from api.chat.partial_answers import keep_stopped_answer
+from api.jobs.api.shared_reads import read_all
 from api.jobs.kinds import get_kind
 from api.jobs.lifecycle import cancel_job, claim_jobs, finish_job
 from api.jobs.models import Job, JobEvent, Worker
@@ -221,7 +222,9 @@ def test_a_reload_shows_what_was_said_so_far_and_the_stream_goes_on_behind_it(
     after = int(re.search(r'data-after="(\d+)"', page)[1])  # type: ignore[index]
     emit(job, 11, ", and on\n")
     stream = AnswerStream(job.pk, after, may_change=True)
-    [first] = [part.decode() for part in stream.read() if b"event: text" in part]
+    [chunks] = read_all([stream])
+    assert not isinstance(chunks, Exception)
+    [first] = [part.decode() for part in chunks if b"event: text" in part]
     assert '{"offset": 11, "text": ", and on\\n"}' in first
     assert f"id: {after + 1}\n" in first
 

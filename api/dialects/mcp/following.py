@@ -18,6 +18,7 @@ from api.jobs.api.waiting import setter, wait_until_final
 from api.jobs.lifecycle import cancel_job
 from api.jobs.models import Job
 from api.jobs.states import Status
+from config.stopping import stopping
 
 SOURCE = "mcp"
 T = TypeVar("T")
@@ -91,7 +92,16 @@ def submit_one(submission: Submission, caller: Caller, key: str | None) -> Job:
 
 async def wait(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        await wait_until_final(job.pk, UNTIL_IT_ENDS)
+        if not await wait_until_final(job.pk, UNTIL_IT_ENDS):
+            raise restarting(jobs)
+
+
+def restarting(jobs: Sequence[Job]) -> DarkroomError:
+    """The jobs go on: their results are in the history."""
+    named = ", ".join(str(job.pk) for job in jobs)
+    return DarkroomError(
+        "restarting", 503, f"The server is restarting; the work goes on as {named}. Look for it in the history soon."
+    )
 
 
 def as_they_stand(jobs: Sequence[Job]) -> list[Job]:
@@ -107,14 +117,17 @@ def as_they_stand(jobs: Sequence[Job]) -> list[Job]:
 
 async def follow(jobs: Sequence[Job], report: Report) -> None:
     moved, reporter = asyncio.Event(), Reporter(report)
-    with ExitStack() as watching:
+    wake = setter(moved)
+    with stopping.waking(wake), ExitStack() as watching:
         for job in jobs:
-            watching.enter_context(watch_job(job.pk, setter(moved)))
+            watching.enter_context(watch_job(job.pk, wake))
         while True:
             moved.clear()
             standing, positions = await in_thread_when_back(partial(read_progress, jobs))
             if all(job.is_final for job in standing):
                 return
+            if stopping.waits_are_over:
+                raise restarting(jobs)
             await reporter.tell(fraction_of(standing), sentence_for(standing, positions))
             try:
                 async with asyncio.timeout(POSITION_SECONDS if positions else None):

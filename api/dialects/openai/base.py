@@ -41,6 +41,9 @@ class OpenAIDialect(OpenAIView, Dialect):
     def render_failure(self, job: Job) -> HttpResponse:
         return with_advice(super().render_failure(job))
 
+    def render_restarting(self, job: Job) -> HttpResponse:
+        return with_advice(super().render_restarting(job))
+
     def render_error(self, problem: Problem) -> Mapping[str, object]:
         return render_error(problem)
 

@@ -16,6 +16,7 @@ from api.jobs.states import Status
 from api.json_types import JsonObject
 
 INTERRUPTED = envelope(500, "interrupted", "The answer broke off; what has come is its beginning.")
+RESTARTING = envelope(503, "restarting", "The server is restarting; what has come is the answer's beginning. Ask again.")
 CANCELLED = envelope(409, "cancelled", "The answer was cancelled.")
 Lines = Iterator[bytes]
 
@@ -141,6 +142,9 @@ class AnswerStream(JobStream):
             yield from self.close_choice(index, choice)
         yield from self.close(job)
         self.ended = True
+
+    def interrupt(self) -> Lines:
+        yield from self.break_off(RESTARTING)
 
     def finish_without_result(self, job: Job | None) -> Lines:
         """None: it was deleted meanwhile."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 from django.db import connection
@@ -37,11 +37,15 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 async def in_thread_when_back(function: Callable[[], T], *, seconds: float = OUTAGE_SECONDS) -> T:
-    """`in_thread`, for up to `seconds` again and again while the database is away: its job was accepted, so its client goes on waiting."""
+    return await when_back(lambda: in_thread(function), seconds=seconds)
+
+
+async def when_back(ask: Callable[[], Awaitable[T]], *, seconds: float) -> T:
+    """For up to `seconds` again and again while the database is away: its job was accepted, so its client goes on waiting."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return await in_thread(function)
+            return await ask()
         except Exception as error:
             if not is_away(error) or time.monotonic() >= deadline:
                 raise

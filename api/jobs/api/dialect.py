@@ -39,6 +39,7 @@ from api.jobs.states import Status
 from api.jobs.store import transitions
 from api.jobs.webhooks import Webhook
 from api.problems import Problem, problem_body
+from config.stopping import RETRY_SECONDS, stopping
 
 Include = frozenset[str]
 UNTIL_IT_ENDS = 86_400.0
@@ -96,6 +97,13 @@ class Dialect(APIView, ABC):
         """Of a job that the client waits for no longer."""
         return job_response(job, self.request)
 
+    def render_restarting(self, job: Job) -> HttpResponse:
+        """Of a job whose client knows no other answer than its end, where this process must stop before that."""
+        problem = problem_body(
+            503, "restarting", f"The server is restarting and the {self.thing} is not ready yet; send this again."
+        )
+        return JsonResponse(dict(self.render_error(problem)), status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+
     # ------------------------------------------------------------ for subclasses
 
     def validated(self, serializer_class: Any, data: Any, **context: Any) -> Any:
@@ -132,7 +140,9 @@ class Dialect(APIView, ABC):
     def answer(self, job: Job) -> HttpResponse:
         if job.status == Status.SUCCEEDED:
             return self.render(job)
-        return self.render_failure(job) if job.is_final else self.render_unfinished(job)
+        if job.is_final:
+            return self.render_failure(job)
+        return self.render_restarting(job) if self.preference.seconds >= UNTIL_IT_ENDS else self.render_unfinished(job)
 
     @classmethod
     def as_view(cls, **initkwargs: object) -> Any:
@@ -199,6 +209,7 @@ class Accepted(HttpResponse):
         if found is None:
             self.job.status, self.job.error = Status.CANCELLED, None
         self.job = found or self.job
+        self.give_up()
         return self.answer()
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:
@@ -218,12 +229,17 @@ class Accepted(HttpResponse):
         await wait_until_final(self.job.pk, self.dialect.preference.seconds)
         return await in_thread_when_back(self.answer_as_it_stands)
 
+    def give_up(self) -> None:
+        """A client that is sent away with an error sends its request anew: nobody would read this job's answer."""
+        if self.may_cancel and stopping.waits_are_over and not self.job.is_final:
+            self.cancel()
+
     async def begin(self, stream: JobStream) -> HttpResponseBase:
         """Once there is something to tell, or a long silence. Until then a failure can still be told by its status."""
         request = getattr(self.dialect.request, "_request", self.dialect.request)
         chunks = stream.for_request(request, self.dialect.required_scope).follow()
         first = await anext(chunks, None)
-        if first is None or stream.status in (None, Status.FAILED, Status.CANCELLED):
+        if first is None or stream.interrupted or stream.status in (None, Status.FAILED, Status.CANCELLED):
             await chunks.aclose()
             return await in_thread_when_back(self.answer_as_it_stands)
         return self.finish(StreamResponse(stream, beginning_with(first, chunks), self.cancel if self.may_cancel else None))

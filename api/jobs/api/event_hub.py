@@ -22,6 +22,7 @@ from api.outages import outage_of
 
 log = logging.getLogger("darkroom.jobs")
 FALLBACK_SECONDS = 1.0  # what a lost notification costs
+LONGEST_REST_SECONDS = 0.05
 
 
 class Watch:
@@ -70,7 +71,7 @@ class EventHub(threading.Thread):
             try:
                 subscription.wait(FALLBACK_SECONDS, self.poked)
                 drain(self.poked)
-                self.update_all()
+                self.update_and_rest()
             except Exception as error:  # whatever it was: without this thread everybody would wait in vain
                 known = outage_of(error)
                 log.warning("The event hub stumbled (%s); those who wait go on waiting", known or error, exc_info=not known)
@@ -78,6 +79,12 @@ class EventHub(threading.Thread):
                 connection.close()
             finally:
                 give_back_connection()
+
+    def update_and_rest(self) -> None:
+        """A rest after looking, so that what is told meanwhile is one look: with hundreds of jobs that are watched, one took 10 ms."""
+        started = time.monotonic()
+        self.update_all()
+        time.sleep(min(LONGEST_REST_SECONDS, 2 * (time.monotonic() - started)))
 
     def update_all(self) -> None:
         with self.lock:

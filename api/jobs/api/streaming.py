@@ -7,22 +7,26 @@ import asyncio
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Self, TypeVar
 
 from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.exceptions import APIException
 
-from api.access.principals import visible_to
+from api.access.principals import Principal, visible_to
 from api.access.rechecks import RECHECK_SECONDS, principal_now
-from api.jobs.api.database_calls import call_and_close, in_thread_when_back
+from api.jobs.api.database_calls import call_and_close, in_thread, when_back
 from api.jobs.api.event_hub import watch_job
 from api.jobs.api.preview_watches import watch_previews
+from api.jobs.api.shared_reads import shared_reads
 from api.jobs.api.waiting import setter
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import FINAL, Status
+from api.jobs.store.unread_events import Asked, Unread
 from api.outages import is_away
+from config.stopping import stopping
 
 T = TypeVar("T")
 SILENCE_SECONDS = 15.0
@@ -44,8 +48,11 @@ class JobStream(ABC):
         self.job_id, self.after = job_id, after
         self.status: str | None = Status.QUEUED  # when it was last read; None: the job was deleted
         self.ended = False
+        self.interrupted = False
         self._begun = False
         self._unsent: list[bytes] = []
+        self._let_in: Principal | None = None
+        """For whom it is known that the job is theirs to see: that never changes."""
         self._access: tuple[HttpRequest, str] | None = None
 
     def for_request(self, request: HttpRequest, scope: str) -> Self:
@@ -61,6 +68,9 @@ class JobStream(ABC):
             principal = principal_now(request, scope=scope)
         except APIException:
             return False
+        if principal == self._let_in:
+            return True
+        self._let_in = principal
         jobs = Job.objects.filter(pk=self.job_id)
         return visible_to(principal, jobs).exists() or not jobs.exists()
 
@@ -75,17 +85,26 @@ class JobStream(ABC):
         """Behind the last event, once the job has ended or was deleted; not where `ended` was set."""
         return ()
 
+    def interrupt(self) -> Iterable[bytes]:
+        """Where this process must stop before the job has ended. Nothing, where its client comes back with the last event's number."""
+        return ()
+
     @property
     def is_over(self) -> bool:
         return self.ended or self.status is None or self.status in FINAL
 
-    def read(self) -> list[bytes]:
-        """What is new. After an error it can be called again: nothing is lost or told twice."""
-        status = Job.objects.filter(pk=self.job_id).values_list("status", flat=True).first()  # first: no last event is missed
+    def begin_once(self) -> Asked:
         if not self._begun:
             self._unsent += list(self.begin())
             self._begun = True
-        for event in JobEvent.objects.filter(job_id=self.job_id, sequence__gt=self.after).order_by("sequence"):
+        return self.job_id, self.after
+
+    def take(self, unread: Unread) -> list[bytes]:
+        """Its client's lines. After an error it can be called again, with the same or more: nothing is lost or told twice."""
+        status = unread.status
+        for event in unread.events:
+            if event.sequence <= self.after:
+                continue  # it was read before an error
             if event.type == "status":  # it may have changed since the row was read
                 status = event.data["status"]
             if not self.ended:
@@ -97,10 +116,10 @@ class JobStream(ABC):
         chunks, self._unsent = self._unsent, []
         return chunks
 
-    async def ask(self, question: Callable[[], T], otherwise: T) -> T:
+    async def ask(self, question: Callable[[], Awaitable[T]], otherwise: T) -> T:
         """`otherwise` of a database that stays away: the stream goes on."""
         try:
-            return await in_thread_when_back(question, seconds=SILENCE_SECONDS)
+            return await when_back(question, seconds=SILENCE_SECONDS)
         except Exception as error:
             if not is_away(error):
                 raise
@@ -109,19 +128,24 @@ class JobStream(ABC):
     async def follow(self) -> AsyncGenerator[bytes, None]:
         """The client's lines as they come, until the job has ended, and a comment whenever there were none for SILENCE_SECONDS."""
         moved, told_at = asyncio.Event(), time.monotonic()
-        checked_at, nothing = told_at, list[bytes]()
-        with watch_job(self.job_id, setter(moved)), ExitStack() as watching:
+        checked_at, nothing, wake = told_at, list[bytes](), setter(moved)
+        with watch_job(self.job_id, wake), stopping.waking(wake), ExitStack() as watching:
             is_first = True
             while True:
                 moved.clear()
                 if time.monotonic() >= checked_at + RECHECK_SECONDS:
-                    if not await self.ask(self.may_go_on, otherwise=True):
+                    if not await self.ask(partial(in_thread, self.may_go_on), otherwise=True):
                         return
                     checked_at = time.monotonic()
-                for chunk in await self.ask(self.read, otherwise=nothing):
+                for chunk in await self.ask(partial(shared_reads().read, self), otherwise=nothing):
                     yield chunk
                     told_at = time.monotonic()
                 if self.is_over:
+                    return
+                if stopping.waits_are_over:
+                    self.interrupted = True
+                    for chunk in self.interrupt():
+                        yield chunk
                     return
                 if is_first and self.shows_previews:
                     watching.enter_context(watch_previews(self.job_id))
@@ -146,5 +170,5 @@ class StreamResponse(StreamingHttpResponse):
 
     def close(self) -> None:
         super().close()
-        if self.leave is not None and not self.stream.is_over:
+        if self.leave is not None and (self.stream.interrupted or not self.stream.is_over):
             call_and_close(self.leave)

@@ -30,6 +30,7 @@ from api.jobs.states import Status
 from api.problems import problem_response, refusal_response
 from api.queries import check_parameters
 from api.strict import NewestFirst, StrictSerializer
+from config.stopping import RETRY_SECONDS
 
 
 class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.ListModelMixin, viewsets.GenericViewSet[Job]):
@@ -129,6 +130,9 @@ class EventStream(JobStream):
 
     def begin(self) -> Iterator[bytes]:
         yield b": Darkroom\n\n"
+
+    def interrupt(self) -> Iterator[bytes]:
+        yield b": This server restarts: come back with Last-Event-ID.\nretry: %d\n\n" % (RETRY_SECONDS * 1000)
 
     def encode(self, event: JobEvent) -> Iterator[bytes]:
         name = "progress" if event.type == "preview" else event.type

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 
 from api.jobs.api.event_hub import watch_job
+from config.stopping import stopping
 
 
 def setter(event: asyncio.Event) -> Callable[[], None]:
@@ -22,14 +23,16 @@ def setter(event: asyncio.Event) -> Callable[[], None]:
 
 
 async def wait_until_final(job_id: uuid.UUID, seconds: float) -> bool:
-    """Whether the job ended (or was deleted) within `seconds`."""
-    ended = asyncio.Event()
-    with watch_job(job_id, setter(ended), end_only=True):
+    """Whether the job ended (or was deleted) within `seconds`, and before this process must stop."""
+    woken = asyncio.Event()
+    wake = setter(woken)
+    with watch_job(job_id, wake, end_only=True), stopping.waking(wake):
         try:
             async with asyncio.timeout(seconds):
-                return await ended.wait()
+                await woken.wait()
         except TimeoutError:
             return False
+    return not stopping.waits_are_over
 
 
 def block_until_final(job_id: uuid.UUID, seconds: float | None) -> bool:

@@ -1,5 +1,6 @@
 """Whose previews somebody sees: web processes say it again and again while a stream is open, workers ask."""
 
+import json
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -8,20 +9,27 @@ from django.db.models.functions import Now
 
 from api.jobs.models import PreviewWatch
 from api.jobs.store.durability import atomic_without_sync
-from api.jobs.store.statements import run
-from api.jobs.store.transitions import clock, is_one_of
+from api.jobs.store.statements import is_postgres, run
+from api.jobs.store.transitions import clock, is_one_of, stored
 
 WATCH_SECONDS = 6.0
 
 
 def extend_watches(job_ids: Collection[uuid.UUID]) -> None:
     """These are watched for WATCH_SECONDS from now, by the database's clock."""
-    until = Now() + timedelta(seconds=WATCH_SECONDS)
-    rows = [
-        PreviewWatch(job_id=job_id, watched_until=until) for job_id in sorted(job_ids)
-    ]  # sorted: no deadlock of two processes
+    given = json.dumps(
+        [stored("id", job_id) for job_id in sorted(job_ids)], default=str
+    )  # sorted: no deadlock of two processes
     with atomic_without_sync():
-        PreviewWatch.objects.bulk_create(rows, update_conflicts=True, unique_fields=["job_id"], update_fields=["watched_until"])
+        run(extension(), [given])
+
+
+def extension() -> str:
+    """Of jobs in one parameter. As rows of the ORM, those of 500 streams took half of a process's time."""
+    job_id, each = ("value::uuid", "jsonb_array_elements_text(%s::jsonb)") if is_postgres() else ("value", "json_each(%s)")
+    return f"""INSERT INTO {PreviewWatch._meta.db_table} (job_id, watched_until)
+        SELECT {job_id}, {clock(WATCH_SECONDS)} FROM {each} AS given WHERE TRUE
+        ON CONFLICT (job_id) DO UPDATE SET watched_until = excluded.watched_until RETURNING 1"""
 
 
 def watched_among(job_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:

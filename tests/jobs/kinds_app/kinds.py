@@ -63,6 +63,24 @@ class Sleep(JobKind):
             yield Finished(run, {})
 
 
+class Together(JobKind):
+    """Many at a time: `steps` steps of `seconds` each (of the first of them), with progress."""
+
+    name = "together"
+    spec_class = KeyedSpec
+    max_batch = 64
+
+    def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
+        first = batch[0].spec.params
+        steps = first.get("steps", 4)
+        for step in range(1, steps + 1):
+            time.sleep(first.get("seconds", 0.1))
+            for run in batch:
+                run.progress(step=step, steps=steps)
+        for run in batch:
+            yield Finished(run, {})
+
+
 class Stubborn(JobKind):
     """One long step that hears nothing, and then a result."""
 
@@ -215,8 +233,8 @@ class CountedParent(Parent):
 
 
 KINDS: tuple[JobKind, ...] = (
-    Noop(), Batched(), Sleep(), Stubborn(), Picture(), Unrecordable(), Refuse(), Broken(), Silent(), Crash(), Fault(), Hang(), Tokens(),
-    Parent(), CountedParent(),
+    Noop(), Batched(), Sleep(), Together(), Stubborn(), Picture(), Unrecordable(), Refuse(), Broken(), Silent(), Crash(), Fault(), Hang(),
+    Tokens(), Parent(), CountedParent(),
 )  # fmt: skip
 
 

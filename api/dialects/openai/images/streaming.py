@@ -101,6 +101,11 @@ class PictureStream(JobStream):
         }
         return sse(name, data)
 
+    def interrupt(self) -> Iterator[bytes]:
+        yield from self.break_off(
+            503, "restarting", "The server is restarting and the picture is not ready yet; send this again."
+        )
+
     def break_off(self, status: int, code: str, detail: str) -> Iterator[bytes]:
         self.ended = True
         yield sse("error", {"type": "error", **envelope(status, code, detail)})
