@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -43,6 +43,10 @@ class Outcome:
     @property
     def is_taken(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def kind(self) -> str:
+        return "delivered" if self.is_taken else "unreachable" if self.status is None else "refused"
 
     def to_json(self) -> dict[str, Any]:
         """`at`: when it came."""
@@ -104,6 +108,23 @@ def count_undelivered() -> dict[str, int]:
     }
     counts[Status.PENDING] += JobEnding.objects.filter(dispatched=False).count()
     return {status.value: count for status, count in counts.items()}
+
+
+def waits() -> dict[str, float]:
+    """Seconds: since the first of those that are not delivered came; and for how long the first has been due, which nobody sends."""
+    pending = Delivery.objects.filter(status=Status.PENDING)
+    created = [*pending.order_by("pk").values_list("created_at", flat=True)[:1]]
+    due = [
+        *pending.filter(next_attempt_at__lte=Now()).order_by("next_attempt_at").values_list("next_attempt_at", flat=True)[:1]
+    ]
+    ended = [*JobEnding.objects.filter(dispatched=False).order_by("pk").values_list("created_at", flat=True)[:1]]
+    return {"oldest": seconds_since([*created, *ended]), "overdue": seconds_since([*due, *ended])}
+
+
+def seconds_since(times: Sequence[datetime | None]) -> float:
+    """Since the earliest of them; 0 where there is none."""
+    now = timezone.now()
+    return max((0.0, *((now - time).total_seconds() for time in times if time)))
 
 
 # ---------------------------------------------------------------- what came of it

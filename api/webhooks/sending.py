@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from api.counting import webhook_seconds
 from api.files.fetching import MAX_SECONDS, Unreachable, post_url
 from api.jobs.webhooks import may_be_sent_to
 from api.webhooks.deliveries import Outcome
@@ -88,6 +89,7 @@ class Sender(Generic[T]):
         except Exception:
             log.exception("A webhook could not be sent")
             outcome = Outcome(None, "Sending this failed here; the log has it.", 0.0)
+        webhook_seconds.observe(outcome.seconds, outcome.kind)
         self.done.put((message, outcome))
         self.report()
 

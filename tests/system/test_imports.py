@@ -24,6 +24,7 @@ EVERYBODYS = {
     "errors",
     "ip_addresses",
     "previews",
+    "counting",
     "specs",
     "spec_serializers",
     "model_files",

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from api.access.scopes import GENERAL_LIMITS, OwnerLimits
 from api.access.services import limits_of
+from api.counting import jobs_submitted
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.kinds import get_kind, read_spec
@@ -80,6 +81,7 @@ def submit_job(
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
         raise
+    jobs_submitted.add(job.kind, source)
     return job
 
 
