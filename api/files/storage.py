@@ -22,6 +22,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, default_storage, storages
 from PIL import Image
 
+from api import tracing
 from api.counting import storage_failures, storage_seconds
 from api.files.decoding import flatten
 from api.files.formats import FORMATS, THUMBNAIL, encode
@@ -120,7 +121,8 @@ def asked(place: Storage, operation: str) -> Iterator[None]:
     """Times and counts what is asked of a storage, with `storage_errors`. A file that isn't there is an answer, too."""
     name = "disk" if isinstance(place, FileSystemStorage) else "elsewhere"
     try:
-        with storage_seconds.time(name, operation), storage_errors():
+        timed = storage_seconds.time(name, operation)
+        with tracing.part(f"storage {operation}", {"darkroom.storage": name}), timed, storage_errors():
             yield
     except FileNotFoundError:
         raise

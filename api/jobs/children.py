@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
+from api import tracing
 from api.access.services import limits_of
 from api.counting import jobs_submitted
 from api.jobs.disk import ensure_free_space
@@ -64,6 +65,7 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
         params=child.params,
         owner_key=parent.owner_key,
         source=parent.source,
+        trace_parent=tracing.traceparent(),
         priority=parent.priority,
         parent=parent,
         only_worker_id=child.only_worker_id,

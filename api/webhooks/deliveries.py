@@ -13,9 +13,10 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from api import tracing
 from api.files.fetching import MAX_SECONDS
 from api.jobs.api.serializers import to_time
-from api.jobs.models import JobEnding
+from api.jobs.models import Job, JobEnding
 from api.jobs.store.durability import atomic_without_sync
 from api.jobs.store.outbox import take_unread
 from api.jobs.webhooks import COMPLETED, Webhook
@@ -108,6 +109,13 @@ def count_undelivered() -> dict[str, int]:
     }
     counts[Status.PENDING] += JobEnding.objects.filter(dispatched=False).count()
     return {status.value: count for status, count in counts.items()}
+
+
+def trace_parent_of(job_id: uuid.UUID) -> str:
+    """What asked for the job; '' where traces are off, or the job is gone."""
+    if not tracing.is_on():
+        return ""
+    return Job.objects.filter(pk=job_id).values_list("trace_parent", flat=True).first() or ""
 
 
 def waits() -> dict[str, float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from api import tracing
 from api.counting import webhook_seconds
 from api.files.fetching import MAX_SECONDS, Unreachable, post_url
 from api.jobs.webhooks import may_be_sent_to
@@ -35,6 +36,7 @@ class Message(Generic[T]):
     owner_key: str
     body: str
     headers: Mapping[str, str]
+    trace_parent: str = ""
 
 
 class Sender(Generic[T]):
@@ -85,7 +87,8 @@ class Sender(Generic[T]):
 
     def post(self, message: Message[T]) -> None:
         try:
-            outcome = post(message.url, message.body, message.headers)
+            with tracing.call("webhook", {}, message.trace_parent) as trace:
+                outcome = post(message.url, message.body, {**message.headers, **trace})
         except Exception:
             log.exception("A webhook could not be sent")
             outcome = Outcome(None, "Sending this failed here; the log has it.", 0.0)

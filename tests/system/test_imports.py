@@ -25,6 +25,7 @@ EVERYBODYS = {
     "ip_addresses",
     "previews",
     "counting",
+    "tracing",
     "specs",
     "spec_serializers",
     "model_files",

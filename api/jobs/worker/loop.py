@@ -18,6 +18,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
+from api import tracing
 from api.counting import claim_sizes, claims
 from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
@@ -198,7 +199,8 @@ class WorkerLoop:
         job_id_of_log.set(str(runs[0].id) if runs else "")
         runs = list(runs)
         try:
-            yield
+            with tracing.use(runs[0].span if runs else None):
+                yield
         except JobCancelled:
             stop_remaining(runs)
         except DarkroomError as error:
