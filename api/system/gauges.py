@@ -90,9 +90,9 @@ def worker_gauges() -> Iterator[Metric]:
     states: Count[Labels] = Count({(state,): 0 for state in Worker.State.values if state != Worker.State.STOPPED})
     states.update((worker.state,) for worker in live_workers())
     yield gauge("darkroom_workers", "Workers whose heartbeat is young.", states, "state")
-    alive = Worker.objects.exclude(state=Worker.State.STOPPED).order_by()
+    alive = Worker.objects.exclude(state__in=(Worker.State.STOPPED, Worker.State.STARTING)).order_by()
     age = alive.aggregate(age=Max(Now() - F("heartbeat_at"), output_field=DurationField()))["age"]
-    description = "How old the oldest heartbeat is of the workers that have not said goodbye."
+    description = "How old the oldest heartbeat is of the workers that have begun and not ended."
     yield single("darkroom_worker_heartbeat_age_seconds", description, max(0.0, age.total_seconds()) if age else 0.0)
 
 

@@ -14,8 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
+from api import tracing
+from api.system.trace_checks import check_traces
+from config.extras import extra_requirements
 from tests.jobs.conftest import TESTING_SETTINGS
-from tests.live import ROOT, LiveServer, free_port
+from tests.live import ROOT, LiveServer
 
 trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 pytestmark = [pytest.mark.own_database, pytest.mark.slow]
@@ -81,16 +84,12 @@ def outside() -> Iterator[Outside]:
     server.shutdown()
 
 
-def live(folder: Path, collector: str, **environment: Any) -> LiveServer:
-    traces = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": collector, "OTEL_BSP_SCHEDULE_DELAY": 100}
-    usual = {"DATABASE_URL": "", "DJANGO_SETTINGS_MODULE": TESTING_SETTINGS, "WEBHOOK_ALLOW_PRIVATE": "true"}
-    return LiveServer(folder, **usual, **traces, **environment)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, outside: Outside) -> Iterator[LiveServer]:
-    remote = {"CHAT_REMOTE_URL": outside.url, "CHAT_REMOTE_MODELS": "far"}
-    with live(tmp_path_factory.mktemp("traced"), outside.url, **remote) as server:
+    traces = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": outside.url, "OTEL_BSP_SCHEDULE_DELAY": 100}
+    remote = {"CHAT_REMOTE_URL": outside.url, "CHAT_REMOTE_MODELS": "far", "WEBHOOK_ALLOW_PRIVATE": "true"}
+    folder, usual = tmp_path_factory.mktemp("traced"), {"DATABASE_URL": "", "DJANGO_SETTINGS_MODULE": TESTING_SETTINGS}
+    with LiveServer(folder, **usual, **traces, **remote) as server:
         yield server
 
 
@@ -168,17 +167,16 @@ def test_what_the_caller_does_not_sample_is_not_sent(post: Any, outside: Outside
     assert [span.name for span in outside.spans if span.trace_id.hex() == trace] == []
 
 
-def test_a_collector_that_is_away_delays_and_fails_nothing(tmp_path: Path) -> None:
-    away = live(tmp_path / "data", f"http://127.0.0.1:{free_port()}")
-    with away as server:
-        for _ in range(3):
-            reply = server.client.post("/api/test-jobs/", json={"kind": "noop"})
-            assert (reply.status_code, reply.json()["status"]) == (201, "succeeded")
-        started = time.monotonic()
-        server.stop()
-        assert time.monotonic() - started < 10
+def test_a_collector_that_is_away_delays_and_fails_nothing(post: Any, outside: Outside, server: LiveServer) -> None:
+    """The last of this server's: it ends both."""
+    outside.shutdown()
+    outside.server_close()
+    for _ in range(3):
+        assert post("/api/test-jobs/", {"kind": "noop"}).json()["status"] == "succeeded"
+    started = time.monotonic()
+    server.stop()
+    assert time.monotonic() - started < 10
     assert "Traceback" not in server.log.read_text()
-    assert re.search(r"trace [0-9a-f]{32}", server.log.read_text())
 
 
 def test_without_the_setting_nothing_of_opentelemetry_is_imported(tmp_path: Path) -> None:
@@ -194,3 +192,21 @@ sys.exit(str([name for name in sys.modules if name.startswith("opentelemetry")] 
     command = [sys.executable, "-c", code % (TRACE, CALLER)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr[-500:]) == (0, "") or not re.search("opentelemetry|Error", done.stderr), done.stderr
+
+
+def test_a_wrong_setting_is_told_with_its_cure(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.OTEL_TRACES_EXPORTER = "otlp"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setattr(tracing, "is_installed", lambda: False)
+    missing, protocol = check_traces()
+    assert (missing.id, protocol.id) == ("darkroom.E081", "darkroom.E082")
+    assert ".venv/bin/python -m pip install -r requirements-otel.txt" in missing.hint
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'" in protocol.msg
+
+
+def test_the_extra_is_installed_where_the_setting_asks_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ENV_FILE", str(tmp_path / "none"))
+    monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
+    assert "requirements-otel.txt" not in extra_requirements()
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    assert "requirements-otel.txt" in extra_requirements()
