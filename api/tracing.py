@@ -211,6 +211,18 @@ def call(name: str, attributes: Attributes, parent: str = "") -> AbstractContext
     return inner_span(name, parent or None, "CLIENT", attributes)
 
 
+def describe_reply(status: int | None) -> None:
+    """To the call at hand: what came back, None for nothing."""
+    if current_context() is not None:
+        from opentelemetry.trace import get_current_span
+
+        span = get_current_span()
+        if status is not None:
+            span.set_attribute("http.response.status_code", status)
+        if status is None or status >= 400:
+            fail(span, str(status or "unreachable"))
+
+
 @contextmanager
 def inner_span(name: str, parent: str | None, kind: str, attributes: Attributes) -> Iterator[dict[str, str]]:
     """An error that passes is told by its class: its text may hold an address or a key."""

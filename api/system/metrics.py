@@ -15,10 +15,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from api.counting import TOTALS, Histogram, Total
-from api.jobs.states import Status
+from api.jobs.states import FINAL, Status
 from api.system.counters import BUCKETS, count_ended_jobs
 from api.system.gauges import gauges
-from api.system.models import JobCounter
+from api.system.models import JobCounter, MetricTotal
 from api.system.totals import add_counted, read_totals
 
 Family = CounterMetricFamily | HistogramMetricFamily
@@ -45,14 +45,23 @@ class ServerCollector(Collector):
 def history_metrics() -> Iterator[Metric]:
     count_ended_jobs()
     labels = ["kind", "model_id"]
-    finished = CounterMetricFamily("darkroom_jobs_finished", "Jobs that have ended.", labels=[*labels, "status"])
+    ended = {}
     runs = HistogramMetricFamily("darkroom_job_run_seconds", "What jobs that succeeded took a worker.", labels=labels)
     for row in JobCounter.objects.order_by("pk"):
-        finished.add_metric([row.kind, row.model_id, row.status], row.count)
+        ended[row.kind, row.model_id, row.status] = row.count
         if row.status == Status.SUCCEEDED:
             runs.add_metric([row.kind, row.model_id], cumulative(BUCKETS, row.buckets), row.seconds)
-    yield finished
+    yield finished_metric(ended)
     yield runs
+
+
+def finished_metric(ended: dict[tuple[str, str, str], int]) -> Metric:
+    """With a 0 for what has not happened: Prometheus sees no growth in a series that begins with its first event."""
+    family = CounterMetricFamily("darkroom_jobs_finished", "Jobs that have ended.", labels=["kind", "model_id", "status"])
+    for kind, model_id in dict.fromkeys((kind, model_id) for kind, model_id, _ in ended):
+        for status in sorted(FINAL):
+            family.add_metric([kind, model_id, status], ended.get((kind, model_id, status), 0))
+    return family
 
 
 def cumulative(buckets: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
@@ -60,10 +69,10 @@ def cumulative(buckets: Sequence[float], counts: Sequence[float]) -> list[tuple[
 
 
 def total_metrics() -> Iterator[Metric]:
-    """What nobody has counted yet has its name here, and no sample."""
+    """What nobody has counted yet has its name here, and a sample where it has no labels."""
     add_counted()
     families = {total.name: family_of(total) for total in TOTALS.values()}
-    for name, labels, parts in series():
+    for name, labels, parts in [*unlabelled(), *series()]:
         if name in families and len(labels) == len(TOTALS[name].labels):  # else it is of another version
             add_series(families[name], TOTALS[name], labels, parts)
     yield from families.values()
@@ -72,6 +81,11 @@ def total_metrics() -> Iterator[Metric]:
 def family_of(total: Total) -> Family:
     family = HistogramMetricFamily if isinstance(total, Histogram) else CounterMetricFamily
     return family(total.name, total.description, labels=total.labels)
+
+
+def unlabelled() -> Iterator[tuple[str, tuple[str, ...], Parts]]:
+    counted = set(MetricTotal.objects.filter(labels="[]").values_list("name", flat=True))
+    return ((total.name, (), {}) for total in TOTALS.values() if not total.labels and total.name not in counted)
 
 
 def series() -> Iterator[tuple[str, tuple[str, ...], Parts]]:

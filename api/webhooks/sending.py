@@ -89,6 +89,7 @@ class Sender(Generic[T]):
         try:
             with tracing.call("webhook", {}, message.trace_parent) as trace:
                 outcome = post(message.url, message.body, {**message.headers, **trace})
+                tracing.describe_reply(outcome.status)
         except Exception:
             log.exception("A webhook could not be sent")
             outcome = Outcome(None, "Sending this failed here; the log has it.", 0.0)

@@ -106,6 +106,7 @@ def test_it_counts_jobs_that_ended_by_kind_model_and_outcome(client: Client, mak
     end(make_job(), Status.FAILED)
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 2
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="failed") == 1
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="cancelled") == 0
 
 
 def test_a_job_is_counted_once(client: Client, make_job: MakeJob) -> None:
@@ -198,6 +199,7 @@ def test_what_processes_count_adds_up_and_outlives_them(client: Client) -> None:
 
     workers_lost.add(by=2)
     before = value(client, "darkroom_workers_lost_total")
+    assert value(client, "darkroom_placement_wait_seconds_count") == 0  # from the start: an alert sees the first growth
     for number in range(4):
         one_process(number)
     counts = read(client)

@@ -50,8 +50,10 @@ def end(outcome: Outcome) -> None:
     try:
         with tracing.use(outcome.running.span):
             write_outcome(outcome)
-    finally:
-        traces.finish(outcome)
+    except BaseException as error:
+        traces.finish(outcome, type(error).__name__)
+        raise
+    traces.finish(outcome)
 
 
 def write_outcome(outcome: Outcome) -> None:

@@ -28,8 +28,8 @@ def begin_batch(runs: Sequence[Running]) -> None:
             run.span.set_attribute("darkroom.batch.size", len(runs))
 
 
-def finish(outcome: Outcome) -> None:
-    """Once for each attempt; nothing where traces are off."""
+def finish(outcome: Outcome, error: str = "") -> None:
+    """Once for each attempt; nothing where traces are off. `error`: why the outcome could not be written."""
     running = outcome.running
     span, running.span = running.span, None
     if span is None:
@@ -39,7 +39,7 @@ def finish(outcome: Outcome) -> None:
     for stage, (start, end) in running.stages.items():
         moments = tracing.since_1970(start), tracing.since_1970(end)
         tracing.record_span(stage, span, *moments, {"darkroom.stage.seconds": running.timings.get(stage, 0.0)})
-    error = outcome.error.code if isinstance(outcome, Failed) else ""
+    error = error or (outcome.error.code if isinstance(outcome, Failed) else "")
     tracing.end_span(span, {"darkroom.job.outcome": type(outcome).__name__.lower()}, error)
 
 
