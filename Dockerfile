@@ -8,11 +8,11 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /build
-COPY requirements.txt requirements-s3.txt ./
+COPY requirements.txt requirements-s3.txt requirements-otel.txt ./
 # torch first and by itself, so that a changed line in requirements.txt doesn't fetch it again
 RUN grep '^torch==' requirements.txt >torch.txt \
     && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement torch.txt \
-    && pip install --requirement requirements.txt --requirement requirements-s3.txt
+    && pip install --requirement requirements.txt --requirement requirements-s3.txt --requirement requirements-otel.txt
 
 FROM python:3.11-slim-bookworm
 # libgomp: PyTorch's threads on a CPU. tesseract-ocr: text in languages whose letters PP-OCR lacks; -vie is Vietnamese, others are

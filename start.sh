@@ -21,7 +21,7 @@ install() { # install REQUIREMENTS_FILE [ENVIRONMENT [OPTIONS OF PIP]]: does not
     local environment="${2:-.venv}" mark stamp
     stamp="$environment/.installed-$1"
     [ -x "$environment/bin/python" ] || "$(find_python)" -m venv "$environment"
-    mark="$(cat requirements.txt requirements-s3.txt "$1" | cksum)"
+    mark="$(cat requirements.txt requirements-s3.txt requirements-otel.txt "$1" | cksum)"
     [ "$(cat "$stamp" 2>/dev/null)" = "$mark" ] && return
     echo "Installing what $1 names (the first time takes some minutes) …"
     "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1" "${@:3}"

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry, UnknownEntry
+from api.counting import evictions, load_seconds
 from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
@@ -244,6 +245,7 @@ class ModelLoader:
             process_bytes=max(0, self.device.used_memory() - before),
             options=self.denoiser_options,
         )
+        load_seconds.observe(loaded_model.load_seconds, entry.id)
         on_progress(1.0, f"{entry.name} is loaded")
         logger.info("loaded %s: %s of weights in %.1f s", entry.id, readable_size(loaded_model.size), loaded_model.load_seconds)
         return loaded_model
@@ -331,6 +333,7 @@ class ModelLoader:
                 return None
             oldest = min(unpinned, key=lambda loaded_model: loaded_model.last_used).entry.id
             self._unload(oldest)
+        evictions.add(oldest)
         logger.info("evicted %s", oldest)
         return oldest
 

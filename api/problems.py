@@ -16,6 +16,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
+from api.counting import outages
 from api.errors import DarkroomError
 from api.outages import outage_of
 
@@ -136,6 +137,7 @@ def as_problem(error: Exception) -> Exception:
     outage = outage_of(error)
     if outage is None:
         return error
+    outages.add(outage.code)
     log.warning("%s: %s", outage.code, " ".join(str(error).split())[:200])
     return DarkroomError(outage.code, outage.status, outage.detail, headers=outage.headers)
 

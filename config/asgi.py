@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.signals import request_started
 from django.db import close_old_connections, reset_queries
 
+from api.counting import outages
 from api.outages import outage_of
 
 log = logging.getLogger("darkroom.request")
@@ -72,20 +73,23 @@ def answer_failures(application: Application) -> Application:
                 log.exception("%s %s", scope["method"], scope["path"])
                 await refuse(scope, send, 500, "internal_error", "Something went wrong here; the log has it.")
             else:
+                outages.add(outage.code)
                 log.warning("%s %s: %s", scope["method"], scope["path"], outage.code)
                 await refuse(scope, send, outage.status, outage.code, outage.detail, outage.headers)
 
     return guarded
 
 
-def start_webhooks() -> None:
+def start_threads() -> None:
+    from api.system.totals import ensure_adding
     from api.webhooks.reader import ensure_started
 
     ensure_started()
+    ensure_adding()
 
 
 def with_lifespan(application: Application) -> Application:
-    """Starts what runs beside requests: the embedded worker, so that its models are warm before the first of them, and webhooks."""
+    """Starts what runs beside requests: the embedded worker, so that its models are warm before the first of them, and threads."""
 
     async def entrance(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
@@ -97,7 +101,7 @@ def with_lifespan(application: Application) -> Application:
                     from api.jobs.worker.supervisor import ensure_started
 
                     ensure_started()
-                start_webhooks()
+                start_threads()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 return await send({"type": "lifespan.shutdown.complete"})

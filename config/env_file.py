@@ -15,7 +15,6 @@ OTHER_NAMES = {
     "ADMIN_PASSWORD_FILE",
     "ENV_FILE",
     "POSTGRES_PASSWORD",
-    "PROMETHEUS_MULTIPROC_DIR",
     "TEST_DATABASE_URL",
     "GUNICORN_CMD_ARGS",
     "HTTP_PROXY",
@@ -24,7 +23,7 @@ OTHER_NAMES = {
     "TZ",
 }
 LIBRARY_PREFIXES = (
-    "AWS_", "CELERY_", "COMPOSE_", "CUDA_", "GLOO_", "HF_", "KMP_", "MKL_", "NCCL_", "NVIDIA_", "OMP_", "OPENBLAS_", "ORT_",
+    "AWS_", "CELERY_", "COMPOSE_", "CUDA_", "GLOO_", "HF_", "KMP_", "MKL_", "NCCL_", "NVIDIA_", "OMP_", "OPENBLAS_", "OTEL_", "ORT_",
     "PG", "PIP_", "PYTHON", "PYTORCH_", "REQUESTS_", "SSL_", "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "XDG_",
 )  # fmt: skip
 MISTYPED = 0.8

@@ -1,9 +1,11 @@
-"""Logs: one JSON object a line for machines, readable text on a terminal; both carry the request's and the job's id."""
+"""Logs: one JSON object a line for machines, readable text on a terminal; both carry the request's, the job's and the trace's id."""
 
 import json
 import logging
 import sys
 from contextvars import ContextVar
+
+from api.tracing import trace_id
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 job_id: ContextVar[str] = ContextVar("job_id", default="")
@@ -12,11 +14,12 @@ STANDARD = set(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"mes
 
 
 class ContextFilter(logging.Filter):
-    """Puts the ids of the request and the job at hand on every record."""
+    """Puts the ids of the request, the job and the trace at hand on every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = getattr(record, "request_id", "") or request_id.get()
         record.job_id = getattr(record, "job_id", "") or job_id.get()
+        record.trace_id = getattr(record, "trace_id", "") or trace_id()
         return True
 
 
@@ -54,6 +57,7 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         ids = [getattr(record, name)[-12:] for name in ("request_id", "job_id") if getattr(record, name, "")]
+        ids += [f"trace {record.trace_id}"] if getattr(record, "trace_id", "") else []
         text = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {record.getMessage()}"
         text += f"  [{' '.join(ids)}]" if ids else ""
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
@@ -77,6 +81,7 @@ def logging_config(style: str, level: str) -> dict[str, object]:
         "loggers": {
             "darkroom": {"level": level},
             "django": {"level": "INFO"},
+            "opentelemetry": {"level": "ERROR"},
             "psycopg.pool": {
                 "level": "ERROR"
             },  # it warns of each try, in several lines; who asked for a connection says so once

@@ -253,6 +253,11 @@ SILENCED_SYSTEM_CHECKS = (
 SILENCED_SYSTEM_CHECKS += ["security.W001", "security.W002", "security.W003"]
 SILENCED_SYSTEM_CHECKS += ["security.W005", "security.W021"]  # HSTS for subdomains and preload: the owner's to decide
 
+# Traces: see api/tracing.py. The SDK reads its other variables (OTEL_*) itself.
+OTEL_TRACES_EXPORTER = env_choice("OTEL_TRACES_EXPORTER", "none", ["none", "otlp"])
+if OTEL_TRACES_EXPORTER == "otlp":
+    MIDDLEWARE.insert(0, "config.tracing.tracing_middleware")
+
 LOGGING = logging_config(
     env_choice("LOG_FORMAT", "auto", ["auto", "text", "json"]),
     env_choice("LOG_LEVEL", "info", ["debug", "info", "warning", "error", "critical"]).upper(),

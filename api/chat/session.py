@@ -10,6 +10,7 @@ from typing import Protocol
 
 from django.conf import settings
 
+from api import tracing
 from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, ChatTooLarge, Completion
 from api.chat.callbacks import JobCallbacks, ToolsCalled, TurnCallbacks
 from api.chat.completions.gathering import PromptCallbacks, ask_each_prompt
@@ -181,9 +182,10 @@ class ChatSession(Session):
 
     @contextmanager
     def failing_alone(self, run: Run, fail: Callable[[DarkroomError], None]) -> Iterator[None]:
-        """One chat's error must not end the others."""
+        """One chat's error must not end the others. What it sends to a remote server belongs to its trace."""
         try:
-            yield
+            with tracing.use(run.span):
+                yield
         except JobCancelled:
             self.outcomes.append(Stopped(run))
         except LeaseLost:

@@ -22,6 +22,8 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, default_storage, storages
 from PIL import Image
 
+from api import tracing
+from api.counting import storage_failures, storage_seconds
 from api.files.decoding import flatten
 from api.files.formats import FORMATS, THUMBNAIL, encode
 from api.jobs.disk import DiskFull, disk_usage, ensure_free_space, free_space
@@ -110,8 +112,23 @@ def make_thumbnail(image: Image.Image) -> bytes:
 
 def write_file(folder: str, data: bytes, suffix: str, *, stem: str | None = None) -> str:
     """The name under which the storage keeps `data`. Raises DiskFull."""
-    with storage_errors():
+    with asked(default_storage, "write"):
         return default_storage.save(f"{folder}/{stem or uuid7()}{suffix}", ContentFile(data))
+
+
+@contextmanager
+def asked(place: Storage, operation: str) -> Iterator[None]:
+    """Times and counts what is asked of a storage, with `storage_errors`. A file that isn't there is an answer, too."""
+    name = "disk" if isinstance(place, FileSystemStorage) else "elsewhere"
+    try:
+        timed = storage_seconds.time(name, operation)
+        with tracing.part(f"storage {operation}", {"darkroom.storage": name}), timed, storage_errors():
+            yield
+    except FileNotFoundError:
+        raise
+    except OSError:
+        storage_failures.add(name, operation)
+        raise
 
 
 @contextmanager
@@ -132,7 +149,7 @@ def storage_errors() -> Iterator[None]:
 
 def open_file(name: str) -> File:
     """For reading bytes. Raises FileNotFoundError."""
-    return find(lambda place: place.open(name, "rb"))
+    return find("open", lambda place: place.open(name, "rb"))
 
 
 def read_bytes(name: str) -> bytes:
@@ -149,28 +166,28 @@ def read_thumbnail(name: str) -> bytes:
 
 def file_size(name: str) -> int:
     """In bytes. Raises FileNotFoundError."""
-    return find(lambda place: place.size(name))
+    return find("size", lambda place: place.size(name))
 
 
 def file_exists(name: str) -> bool:
-    with storage_errors():
+    with asked(default_storage, "exists"):
         return any(place.exists(name) for place in places_to_look())
 
 
 def remove_file(name: str) -> None:
     """From everywhere: a file that was moved may still be where it was."""
     if name:
-        with storage_errors():
-            for place in places():
+        for place in places():
+            with asked(place, "delete"):
                 place.delete(name)
 
 
-def find(ask: Callable[[Storage], Found]) -> Found:
+def find(operation: str, ask: Callable[[Storage], Found]) -> Found:
     """What is found in the first place that has the file. Raises FileNotFoundError."""
     missing = FileNotFoundError()
     for place in places_to_look():
         try:
-            with storage_errors():
+            with asked(place, operation):
                 return ask(place)
         except FileNotFoundError as error:
             missing = error

@@ -5,7 +5,9 @@ from typing import Any
 
 from django.db import transaction
 
+from api import tracing
 from api.access.services import limits_of
+from api.counting import jobs_submitted
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind, read_spec
@@ -51,6 +53,8 @@ def wait_for_children(
         recorded: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
         transition(job, Status.RUNNING, [("progress", progress), *events], exclusive_type="preview", **over, **recorded)
         wakeups.notify_web_on_commit()
+    for row in rows:
+        jobs_submitted.add(row.kind, row.source)
 
 
 def submit_child(parent: Job, child: ChildJob) -> Job:
@@ -61,6 +65,7 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
         params=child.params,
         owner_key=parent.owner_key,
         source=parent.source,
+        trace_parent=tracing.traceparent(),
         priority=parent.priority,
         parent=parent,
         only_worker_id=child.only_worker_id,

@@ -58,6 +58,9 @@ class Job(models.Model):
     webhook = models.JSONField(null=True, blank=True, help_text="Where its events are sent, and which.")
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
     body_hash = models.CharField(max_length=64, blank=True)
+    trace_parent = models.CharField(
+        max_length=55, default="", db_default="", editable=False, help_text="The span that asked for it, as W3C's traceparent."
+    )
 
     only_worker_id = models.UUIDField(null=True, blank=True)  # a job for one worker alone
     worker = models.ForeignKey("Worker", null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
@@ -163,6 +166,8 @@ class JobEnding(models.Model):
     status = models.CharField(max_length=12, choices=[(status, status) for status in FINAL])
     seconds = models.FloatField(null=True, help_text="From its start to its end; null where no worker had begun it.")
     created_at = models.DateTimeField()
+    timings = models.JSONField(null=True, blank=True)
+    reason = models.CharField(max_length=60, db_default="", help_text="The code of its error; empty where there was none.")
     webhook = models.JSONField(null=True, blank=True)
     counted = models.BooleanField(default=False)
     dispatched = models.BooleanField(db_default=True, help_text="Whether its webhook is done with; true where there is none.")

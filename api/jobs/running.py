@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from api import tracing
 from api.errors import DarkroomError
 from api.jobs.errors import JobCancelled
 from api.jobs.models import Job
@@ -79,6 +80,10 @@ class RunningJob(Generic[SpecT]):
         """The last step that was reported, and of how many."""
         self.watched = False
         """Whether somebody would see a preview. Set by the publisher; work that makes previews asks it first."""
+        self.span: tracing.Span = None
+        """Of this attempt; None where traces are off."""
+        self.stages: dict[str, tuple[float, float]] = {}
+        """From when to when each was measured, where there is a span."""
         self._reporter = reporter
         if job.started_at is not None:
             waited = (job.started_at - job.created_at).total_seconds()
@@ -146,13 +151,17 @@ class RunningJob(Generic[SpecT]):
         """Adds the seconds of the block to `timings[name]`."""
         started = time.monotonic()
         try:
-            yield
+            with tracing.use(self.span):
+                yield
         finally:
             self.add_time(name, time.monotonic() - started)
 
     def add_time(self, name: str, seconds: float) -> None:
         self.last_activity = time.monotonic()
         self.timings[name] = round(self.timings.get(name, 0.0) + seconds, 4)
+        if self.span is not None:
+            start, _ = self.stages.get(name, (self.last_activity - seconds, 0.0))
+            self.stages[name] = start, self.last_activity
 
 
 # ---------------------------------------------------------------- how it ended

@@ -109,13 +109,20 @@ def no_deliveries() -> dict[str, int]:
 
 
 _count: UndeliveredCount = no_deliveries
+_waits: Callable[[], dict[str, float]] = dict
 
 
-def register_count(count: UndeliveredCount) -> None:
-    """`count` gives the number of events that wait, and of those that were given up, by what became of them."""
-    global _count
-    _count = count
+def register_count(count: UndeliveredCount, waits: Callable[[], dict[str, float]]) -> None:
+    """`count` gives the number of events that wait, and of those that were given up, by what became of them; `waits` the seconds
+    since the oldest of those that wait came, and since one was due that nobody sends.
+    """
+    global _count, _waits
+    _count, _waits = count, waits
 
 
 def count_undelivered() -> dict[str, int]:
     return _count()
+
+
+def webhook_waits() -> dict[str, float]:
+    return _waits()

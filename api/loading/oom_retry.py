@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
+from api.counting import memory_measures
 from api.errors import DeviceFault
 from api.loading.device_memory import MEASURES, OutOfMemory, classify_error, modules_of
 
@@ -69,6 +70,7 @@ class OomRetry:
         self.lease.restore_offload()
         for measure in (*ALWAYS_FIRST, *MEASURES_OF_STAGE[stage]):
             if measure not in self._applied and self._apply(measure):
+                memory_measures.add(measure)
                 gc.collect()
                 self.lease.device.empty_cache()
                 return

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.db.models import F
 
+from api.counting import Key as TotalKey
+from api.counting import job_failures, stage_seconds
 from api.jobs.models import JobEnding
+from api.jobs.states import Status
 from api.jobs.store.outbox import take_unread
 from api.system.models import JobCounter
+from api.system.totals import add_to_totals
 
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, float("inf"))
 
@@ -40,7 +44,21 @@ def count_some_endings() -> int:
     endings = take_unread("counted")
     for key, grown in sorted(growth_of(endings).items()):  # in one order everywhere: two transactions never wait for each other
         add_to_counter(key, grown)
+    if details := growth_of_totals(endings):
+        add_to_totals(details)
     return len(endings)
+
+
+def growth_of_totals(endings: list[JobEnding]) -> dict[TotalKey, float]:
+    """Of their stages, and of why they failed."""
+    growth: dict[TotalKey, float] = defaultdict(float)
+    for ending in endings:
+        if ending.status == Status.FAILED:
+            growth[job_failures.name, (ending.kind, ending.reason), ""] += 1
+        for stage, seconds in (ending.timings or {}).items():
+            for key, value in stage_seconds.growth(seconds, ending.kind, stage):
+                growth[key] += value
+    return growth
 
 
 def growth_of(endings: list[JobEnding]) -> dict[Key, Growth]:

@@ -1,61 +1,34 @@
-"""/metrics: what the server counts, in Prometheus' format.
+"""/metrics: what the server counts, in Prometheus' format, the same whichever process is asked.
 
-Everything about jobs, workers and disks is read when Prometheus asks, from rows that all processes share. Only HTTP requests
-are counted in memory, in each web process for itself: with one web process (the default) that is all of them; with several,
-PROMETHEUS_MULTIPROC_DIR names a folder where they are added up (prometheus_client's own way; empty it before a start).
+Totals are in rows to which all processes add (api/counting.py, totals.py, counters.py); the rest is read when Prometheus asks
+(gauges.py). All of it is of the whole fleet, but for the disks, which are those of the process that answers.
 """
 
-import os
-from collections import Counter as Count
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from django.conf import settings
-from django.db.models import DurationField, F, Max
-from django.db.models.functions import Now
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from api.files.storage import media_folder
-from api.jobs.disk import disk_usage
-from api.jobs.models import Job, Worker
-from api.jobs.states import Status
-from api.jobs.webhooks import count_undelivered
+from api.counting import TOTALS, Histogram, Total
+from api.jobs.states import FINAL, Status
 from api.system.counters import BUCKETS, count_ended_jobs
-from api.system.models import JobCounter
-from api.system.selectors import live_workers, queue_length
+from api.system.gauges import gauges
+from api.system.models import JobCounter, MetricTotal
+from api.system.totals import add_counted, read_totals
 
-disable_created_metrics()  # a second series beside each, which nobody here asks for
-VERSION = str(settings.SPECTACULAR_SETTINGS["VERSION"])
-http_registry = CollectorRegistry()
-http_requests = Counter(
-    "darkroom_http_requests",
-    "Requests answered, by the address's pattern.",
-    ["method", "route", "status"],
-    registry=http_registry,
-)
-http_seconds = Histogram(
-    "darkroom_http_request_seconds",
-    "From a request's arrival to its answer's headers; a request that waits for its job takes as long as that.",
-    ["method", "route"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
-    registry=http_registry,
-)
+Family = CounterMetricFamily | HistogramMetricFamily
+Parts = dict[str, float]
 
 
 def render(accept: str) -> tuple[bytes, str]:
     """The body and its content type, in the newest format that the scraper accepts."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServerCollector())
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        MultiProcessCollector(registry)
-    else:
-        registry.register(http_registry)
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -64,71 +37,67 @@ class ServerCollector(Collector):
     """Asks the database and the disks, once a scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        yield labelled("darkroom_info", "The server's version.", "version", {VERSION: 1})
-        yield from queue_metrics()
+        yield from gauges()
         yield from history_metrics()
-        yield from worker_metrics()
-        yield webhook_metric()
-        yield labelled("darkroom_disk_free_bytes", "Free where each folder is.", "folder", free_bytes())
-
-
-def labelled(name: str, description: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, description, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
-
-
-def queue_metrics() -> Iterator[Metric]:
-    yield labelled("darkroom_jobs", "Jobs that are not yet done.", "status", queue_length())
-    waiting = Job.objects.filter(status=Status.QUEUED, available_at__lte=Now()).order_by()
-    seconds = waiting.aggregate(longest=Max(Now() - F("created_at"), output_field=DurationField()))["longest"]
-    description = "How long the job that has waited longest for a worker has."
-    yield GaugeMetricFamily("darkroom_queue_oldest_seconds", description, value=seconds.total_seconds() if seconds else 0)
+        yield from total_metrics()
 
 
 def history_metrics() -> Iterator[Metric]:
     count_ended_jobs()
     labels = ["kind", "model_id"]
-    finished = CounterMetricFamily("darkroom_jobs_finished", "Jobs that have ended.", labels=[*labels, "status"])
+    ended = {}
     runs = HistogramMetricFamily("darkroom_job_run_seconds", "What jobs that succeeded took a worker.", labels=labels)
     for row in JobCounter.objects.order_by("pk"):
-        finished.add_metric([row.kind, row.model_id, row.status], row.count)
+        ended[row.kind, row.model_id, row.status] = row.count
         if row.status == Status.SUCCEEDED:
-            runs.add_metric([row.kind, row.model_id], cumulative(row.buckets), row.seconds)
-    yield finished
+            runs.add_metric([row.kind, row.model_id], cumulative(BUCKETS, row.buckets), row.seconds)
+    yield finished_metric(ended)
     yield runs
 
 
-def cumulative(counts: Sequence[int]) -> list[tuple[str, float]]:
-    return [(floatToGoString(most), total) for most, total in zip(BUCKETS, accumulate(counts), strict=True)]
+def finished_metric(ended: dict[tuple[str, str, str], int]) -> Metric:
+    """With a 0 for what has not happened: Prometheus sees no growth in a series that begins with its first event."""
+    family = CounterMetricFamily("darkroom_jobs_finished", "Jobs that have ended.", labels=["kind", "model_id", "status"])
+    for kind, model_id in dict.fromkeys((kind, model_id) for kind, model_id, _ in ended):
+        for status in sorted(FINAL):
+            family.add_metric([kind, model_id, status], ended.get((kind, model_id, status), 0))
+    return family
 
 
-def worker_metrics() -> Iterator[Metric]:
-    workers = live_workers()
-    states = {state: 0 for state in Worker.State.values if state != Worker.State.STOPPED}
-    loaded: Count[str] = Count()
-    spare: Count[str] = Count()
-    for worker in workers:
-        states[worker.state] += 1
-        loaded.update({model["id"]: model["bytes"] for model in worker.loaded_models})
-        spare.update({model["id"]: model.get("spare_bytes", 0) for model in worker.loaded_models})
-    yield labelled("darkroom_workers", "Workers whose heartbeat is young.", "state", states)
-    yield labelled("darkroom_model_loaded_bytes", "Weights in the workers' memory.", "model_id", loaded)
-    yield labelled(
-        "darkroom_model_cache_bytes",
-        "What is kept beside them: of chats, and CUDA graphs.",
-        "model_id",
-        spare,
-    )
+def cumulative(buckets: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
+    return [(floatToGoString(most), total) for most, total in zip(buckets, accumulate(counts), strict=True)]
 
 
-def webhook_metric() -> GaugeMetricFamily:
-    """Those that were delivered are left out: counting them would read all of the table."""
-    description = "Webhooks' events that wait to be delivered, and those that were given up, as long as they are listed."
-    return labelled("darkroom_webhook_deliveries", description, "status", count_undelivered())
+def total_metrics() -> Iterator[Metric]:
+    """What nobody has counted yet has its name here, and a sample where it has no labels."""
+    add_counted()
+    families = {total.name: family_of(total) for total in TOTALS.values()}
+    for name, labels, parts in [*unlabelled(), *series()]:
+        if name in families and len(labels) == len(TOTALS[name].labels):  # else it is of another version
+            add_series(families[name], TOTALS[name], labels, parts)
+    yield from families.values()
 
 
-def free_bytes() -> dict[str, float]:
-    folders = {"data": settings.DATA_DIR, "media": media_folder(), "models": settings.MODELS_DIR}
-    return {name: disk_usage(folder).free for name, folder in folders.items() if folder}
+def family_of(total: Total) -> Family:
+    family = HistogramMetricFamily if isinstance(total, Histogram) else CounterMetricFamily
+    return family(total.name, total.description, labels=total.labels)
+
+
+def unlabelled() -> Iterator[tuple[str, tuple[str, ...], Parts]]:
+    counted = set(MetricTotal.objects.filter(labels="[]").values_list("name", flat=True))
+    return ((total.name, (), {}) for total in TOTALS.values() if not total.labels and total.name not in counted)
+
+
+def series() -> Iterator[tuple[str, tuple[str, ...], Parts]]:
+    found: dict[tuple[str, tuple[str, ...]], Parts] = {}
+    for name, labels, part, value in read_totals():
+        found.setdefault((name, labels), {})[part] = value
+    return ((name, labels, parts) for (name, labels), parts in found.items())
+
+
+def add_series(family: Family, total: Total, labels: Sequence[str], parts: Parts) -> None:
+    if isinstance(family, CounterMetricFamily):
+        family.add_metric(labels, parts.get("", 0.0))
+    elif isinstance(total, Histogram):
+        counts = [parts.get(str(place), 0.0) for place in range(len(total.buckets))]
+        family.add_metric(labels, cumulative(total.buckets, counts), parts.get("sum", 0.0))

@@ -8,7 +8,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import sync_and_async_middleware
 
-from api.system.metrics import http_requests, http_seconds
+from api.counting import http_requests, http_seconds
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -35,6 +35,6 @@ def count(request: HttpRequest, response: HttpResponse, started: float) -> HttpR
     match = request.resolver_match
     route = f"/{match.route}" if match else "other"
     method = request.method if request.method in METHODS else "other"
-    http_requests.labels(method, route, str(response.status_code)).inc()
-    http_seconds.labels(method, route).observe(time.perf_counter() - started)
+    http_requests.add(method, route, str(response.status_code))
+    http_seconds.observe(time.perf_counter() - started, method, route)
     return response

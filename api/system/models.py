@@ -20,3 +20,18 @@ class JobCounter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.model_id} {self.status}: {self.count}"
+
+
+class MetricTotal(models.Model):
+    """What processes have counted (api/counting.py): a counter, or a part of a histogram. Rows are only added to."""
+
+    name = models.CharField(max_length=80)
+    labels = models.CharField(max_length=600, help_text="The values of its labels, as a JSON list.")
+    part = models.CharField(max_length=4, help_text="Empty for a counter; of a histogram 'sum', or the number of a bucket.")
+    value = models.FloatField(default=0.0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "labels", "part"], name="metric_total_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.labels} {self.part}".strip()

@@ -41,7 +41,10 @@ def describe_runtime() -> dict[str, object]:
     from api.model_loader import get_loader
 
     loader = get_loader()
-    return {"device": loader.device.describe(), "loaded_models": loader.loaded()}
+    memory = {"model_limit": loader.memory_limit, "device_free": loader.free_memory()}
+    version = str(settings.SPECTACULAR_SETTINGS["VERSION"])
+    device = {**loader.device.describe(), "model_memory": memory, "version": version}
+    return {"device": device, "loaded_models": loader.loaded()}
 
 
 def warm_up(should_stop: Callable[[], bool]) -> None:

@@ -8,8 +8,8 @@ class WebhooksConfig(AppConfig):
 
     def ready(self) -> None:
         from api.jobs.webhooks import register_count, register_default
-        from api.webhooks.deliveries import count_undelivered
+        from api.webhooks.deliveries import count_undelivered, waits
         from api.webhooks.settings_of_keys import defaults
 
         register_default(defaults.of)
-        register_count(count_undelivered)
+        register_count(count_undelivered, waits)

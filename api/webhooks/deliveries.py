@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -13,9 +13,10 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from api import tracing
 from api.files.fetching import MAX_SECONDS
 from api.jobs.api.serializers import to_time
-from api.jobs.models import JobEnding
+from api.jobs.models import Job, JobEnding
 from api.jobs.store.durability import atomic_without_sync
 from api.jobs.store.outbox import take_unread
 from api.jobs.webhooks import COMPLETED, Webhook
@@ -43,6 +44,10 @@ class Outcome:
     @property
     def is_taken(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def kind(self) -> str:
+        return "delivered" if self.is_taken else "unreachable" if self.status is None else "refused"
 
     def to_json(self) -> dict[str, Any]:
         """`at`: when it came."""
@@ -104,6 +109,30 @@ def count_undelivered() -> dict[str, int]:
     }
     counts[Status.PENDING] += JobEnding.objects.filter(dispatched=False).count()
     return {status.value: count for status, count in counts.items()}
+
+
+def trace_parent_of(job_id: uuid.UUID) -> str:
+    """What asked for the job; '' where traces are off, or the job is gone."""
+    if not tracing.is_on():
+        return ""
+    return Job.objects.filter(pk=job_id).values_list("trace_parent", flat=True).first() or ""
+
+
+def waits() -> dict[str, float]:
+    """Seconds: since the first of those that are not delivered came; and for how long the first has been due, which nobody sends."""
+    pending = Delivery.objects.filter(status=Status.PENDING)
+    created = [*pending.order_by("pk").values_list("created_at", flat=True)[:1]]
+    due = [
+        *pending.filter(next_attempt_at__lte=Now()).order_by("next_attempt_at").values_list("next_attempt_at", flat=True)[:1]
+    ]
+    ended = [*JobEnding.objects.filter(dispatched=False).order_by("pk").values_list("created_at", flat=True)[:1]]
+    return {"oldest": seconds_since([*created, *ended]), "overdue": seconds_since([*due, *ended])}
+
+
+def seconds_since(times: Sequence[datetime | None]) -> float:
+    """Since the earliest of them; 0 where there is none."""
+    now = timezone.now()
+    return max((0.0, *((now - time).total_seconds() for time in times if time)))
 
 
 # ---------------------------------------------------------------- what came of it

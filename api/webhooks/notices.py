@@ -59,7 +59,7 @@ class Notices:
         body = body_of(running, webhook.origin)
         message_id = uuid.uuid5(job.pk, event if event == STARTED else f"{event} {running.event_sequence}")
         headers = signed_headers(message_id, event, body, keys)
-        self.sender.send(Message(job.pk, webhook.url, job.owner_key, body, headers))
+        self.sender.send(Message(job.pk, webhook.url, job.owner_key, body, headers, running.trace_parent))
         heard.started, heard.progress, heard.sent_at = True, running.progress, time.monotonic()
 
     def note(self, job_id: uuid.UUID, outcome: Outcome) -> None:

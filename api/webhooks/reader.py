@@ -150,7 +150,8 @@ class WebhookReader:
             deliveries.stop(Delivery.objects.filter(pk=delivery.pk))
             return
         headers = signed_headers(delivery.pk, delivery.event, delivery.body, keys)
-        sender.send(Message(delivery, delivery.url, delivery.owner_key, delivery.body, headers))
+        parent = deliveries.trace_parent_of(delivery.job_id)
+        sender.send(Message(delivery, delivery.url, delivery.owner_key, delivery.body, headers, parent))
 
     def keys_of(self, owner_key: str) -> list[bytes] | None:
         """Read once a turn. None where the owner's webhooks are switched off. Raises Unreadable."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from api import tracing
+from api.counting import webhook_seconds
 from api.files.fetching import MAX_SECONDS, Unreachable, post_url
 from api.jobs.webhooks import may_be_sent_to
 from api.webhooks.deliveries import Outcome
@@ -34,6 +36,7 @@ class Message(Generic[T]):
     owner_key: str
     body: str
     headers: Mapping[str, str]
+    trace_parent: str = ""
 
 
 class Sender(Generic[T]):
@@ -84,10 +87,13 @@ class Sender(Generic[T]):
 
     def post(self, message: Message[T]) -> None:
         try:
-            outcome = post(message.url, message.body, message.headers)
+            with tracing.call("webhook", {}, message.trace_parent) as trace:
+                outcome = post(message.url, message.body, {**message.headers, **trace})
+                tracing.describe_reply(outcome.status)
         except Exception:
             log.exception("A webhook could not be sent")
             outcome = Outcome(None, "Sending this failed here; the log has it.", 0.0)
+        webhook_seconds.observe(outcome.seconds, outcome.kind)
         self.done.put((message, outcome))
         self.report()
 

@@ -24,6 +24,8 @@ EVERYBODYS = {
     "errors",
     "ip_addresses",
     "previews",
+    "counting",
+    "tracing",
     "specs",
     "spec_serializers",
     "model_files",

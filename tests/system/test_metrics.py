@@ -1,26 +1,32 @@
 """/metrics, as Prometheus reads it."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 from django.test import AsyncClient, Client
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.access.services import create_key
+from api.counting import workers_lost
+from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from api.jobs.store import outbox
+from api.system import totals
 from api.system.counters import count_ended_jobs
+from api.system.totals import add_counted, add_to_totals
 from api.webhooks.models import Delivery
 from tests.jobs.conftest import at_once
-from tests.system.conftest import MakeJob, bearer
+from tests.system.conftest import DEVICE, MakeJob, bearer
 
 pytestmark = pytest.mark.django_db
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -100,6 +106,7 @@ def test_it_counts_jobs_that_ended_by_kind_model_and_outcome(client: Client, mak
     end(make_job(), Status.FAILED)
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="succeeded") == 2
     assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="failed") == 1
+    assert value(client, "darkroom_jobs_finished_total", kind="load_model", model_id="starter", status="cancelled") == 0
 
 
 def test_a_job_is_counted_once(client: Client, make_job: MakeJob) -> None:
@@ -181,3 +188,75 @@ async def test_requests_are_counted_under_asgi_too(async_client: AsyncClient) ->
     await async_client.get("/api/health/")
     text = (await async_client.get("/metrics")).content.decode()
     assert 'darkroom_http_requests_total{method="GET",route="/api/health/",status="200"}' in text
+
+
+# ---------------------------------------------------------------- totals of all processes
+
+
+def test_what_processes_count_adds_up_and_outlives_them(client: Client) -> None:
+    def one_process(number: int) -> None:
+        add_to_totals({("darkroom_workers_lost", (), ""): 1.0, ("darkroom_claim_jobs", ("noop",), str(number % 2)): 1.0})
+
+    workers_lost.add(by=2)
+    before = value(client, "darkroom_workers_lost_total")
+    assert value(client, "darkroom_placement_wait_seconds_count") == 0  # from the start: an alert sees the first growth
+    for number in range(4):
+        one_process(number)
+    counts = read(client)
+    assert counts["darkroom_workers_lost_total", ()] == (before or 0) + 4
+    assert counts["darkroom_claim_jobs_bucket", (("kind", "noop"), ("le", "1.0"))] == 2
+    assert counts["darkroom_claim_jobs_count", (("kind", "noop"),)] == 4
+
+
+def test_what_could_not_be_added_is_added_later(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_counted()
+    workers_lost.add(by=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(totals, "run", lambda *_: (_ for _ in ()).throw(OperationalError("away")))
+        with pytest.raises(OperationalError):
+            add_counted()
+    assert value(client, "darkroom_workers_lost_total") == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_processes_that_add_at_the_same_time_lose_nothing(client: Client) -> None:
+    growth = {("darkroom_jobs_submitted", (f"kind {number}", "api"), ""): 1.0 for number in range(30)}
+    assert at_once([lambda: add_to_totals(growth)] * 8, 8) == [None] * 8
+    found = [number for (name, _), number in read(client).items() if name == "darkroom_jobs_submitted_total"]
+    assert found == [8.0] * 30
+
+
+def test_stages_and_reasons_are_counted_with_a_jobs_end(client: Client, make_job: MakeJob) -> None:
+    job = make_job(status=Status.RUNNING, lease_token=None, started_at=Now())
+    error = DarkroomError("out_of_memory", 500, "Too large.")
+    lifecycle.fail_job(job=Job.objects.get(pk=job.pk), error=error, timings={"queue": 0.2, "denoise": 3.0})
+    counts = read(client)
+    assert counts["darkroom_job_failures_total", (("kind", "load_model"), ("reason", "out_of_memory"))] == 1
+    labels = (("kind", "load_model"), ("stage", "denoise"))
+    assert counts["darkroom_job_stage_seconds_sum", labels] == 3.0
+    assert counts["darkroom_job_stage_seconds_bucket", (*labels[:1], ("le", "2.5"), *labels[1:])] == 0
+    assert counts["darkroom_job_stage_seconds_bucket", (*labels[:1], ("le", "5.0"), *labels[1:])] == 1
+
+
+def test_fairness_is_told_without_a_series_for_each_owner(client: Client, make_job: MakeJob) -> None:
+    for owner, count in (("alice", 3), ("bob", 1)):
+        for _ in range(count):
+            make_job(owner_key=owner)
+    counts = read(client)
+    assert (counts["darkroom_queue_owners", ()], counts["darkroom_queue_owner_jobs", ()]) == (2, 3)
+    assert counts["darkroom_jobs_active", (("kind", "load_model"), ("status", "queued"))] == 4
+    assert "alice" not in client.get("/metrics").content.decode()
+
+
+def test_the_exposition_keeps_prometheuss_rules(client: Client, make_worker: Callable[..., Worker]) -> None:
+    """By its own tool where that is installed (Debian's package prometheus)."""
+    make_worker(device={**DEVICE, "model_memory": {"model_limit": 10, "device_free": 5}})
+    text = client.get("/metrics").content.decode()
+    families = list(text_string_to_metric_families(text))
+    assert [family.name for family in families if not (family.documentation and family.name.startswith("darkroom_"))] == []
+    assert len({family.name for family in families}) == len(families)
+    wrong = [family.name for family in families if family.type == "unknown" or family.name.endswith(("_ms", "_mb", "_percent"))]
+    assert wrong == []
+    if promtool := shutil.which("promtool"):
+        checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        assert checked.stdout + checked.stderr == ""

@@ -18,6 +18,7 @@ from typing import Any
 import openai
 from PIL import Image
 
+from api import tracing
 from api.chat.backends.request import (
     ChatCallbacks,
     ChatRequest,
@@ -98,11 +99,13 @@ class RemoteChat(threading.Thread):
         super().__init__(name="remote-chat", daemon=True)
         self.backend, self.request, self.callbacks = backend, request, callbacks
         self.stop_requested = threading.Event()
+        self.trace_parent = tracing.traceparent()  # of the thread that starts this one
         self.result = ChatResult([Completion() for _ in range(request.sampling.n)])
 
     def run(self) -> None:
         try:
-            with self.open_stream() as stream:
+            about = {"gen_ai.request.model": self.backend.model}
+            with tracing.call("remote chat", about, self.trace_parent) as headers, self.open_stream(headers) as stream:
                 for chunk in stream:
                     if self.stop_requested.is_set():
                         return
@@ -114,8 +117,9 @@ class RemoteChat(threading.Thread):
                 problem = error_of(error)
                 self.post(partial(self.on_failure, problem))
 
-    def open_stream(self) -> Any:
+    def open_stream(self, headers: dict[str, str]) -> Any:
         client, body = self.backend.client, request_body(self.request, self.backend.model)
+        body["extra_headers"] = headers or None
         return client.chat.completions.create(**body) if self.request.prompt is None else client.completions.create(**body)
 
     def post(self, handle: Callable[[], None]) -> None:

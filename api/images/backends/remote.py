@@ -16,6 +16,7 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 from PIL import Image
 
+from api import tracing
 from api.errors import DarkroomError
 from api.files.formats import FORMATS, encode
 from api.images.backends.inputs import source_image
@@ -96,7 +97,8 @@ class RemoteBackend:
     def _make(self, request: ImageRequest, seed: int, model: str, hooks: Hooks) -> Image.Image:
         for attempt in range(self.retries + 1):
             try:
-                return self._ask(request, seed, model)
+                with tracing.call("remote picture", {"gen_ai.request.model": model}) as headers:
+                    return self._ask(request, seed, model, headers)
             except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError) as error:
                 logger.warning("inference server: %s, try %d", _name_of(error), attempt + 1)
                 if attempt == self.retries or not _may_pass(error) or hooks.cancelled(0):
@@ -107,8 +109,9 @@ class RemoteBackend:
                 raise DarkroomError("remote_bad_answer", 502, "The inference server's answer is not a picture.") from None
         raise AssertionError("unreachable")
 
-    def _ask(self, request: ImageRequest, seed: int, model: str) -> Image.Image:
-        client = InferenceClient(model=self.endpoint or model, provider=self.provider, token=self.token, timeout=self.timeout)
+    def _ask(self, request: ImageRequest, seed: int, model: str, headers: dict[str, str]) -> Image.Image:
+        where = {"model": self.endpoint or model, "provider": self.provider}
+        client = InferenceClient(**where, token=self.token, timeout=self.timeout, headers=headers or None)
         spec = request.spec
         arguments: dict[str, Any] = {
             "negative_prompt": spec.negative_prompt or None,

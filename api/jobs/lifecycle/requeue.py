@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models.functions import Now
 
+from api.counting import job_handbacks
 from api.errors import DarkroomError
 from api.jobs.errors import LeaseLost
 from api.jobs.lifecycle.end import end_job, transition
@@ -35,6 +36,7 @@ def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: boo
         if now["attempt"] >= now["max_attempts"] and not blameless:
             error = DarkroomError("attempts_exhausted", 500, f"{reason}; it was tried {now['attempt']} times and given up.")
             return end_job(job, Status.FAILED, ("error", error.to_json()), error=error.to_json())
+        job_handbacks.add(job.kind, "stopped" if blameless else "tried_again")
         requeue(job, attempt=now["attempt"] - blameless, delay=0 if blameless else backoff(now["attempt"]))
 
 

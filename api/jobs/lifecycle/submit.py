@@ -8,8 +8,10 @@ from typing import cast
 
 from django.db import IntegrityError, transaction
 
+from api import tracing
 from api.access.scopes import GENERAL_LIMITS, OwnerLimits
 from api.access.services import limits_of
+from api.counting import jobs_submitted
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.kinds import get_kind, read_spec
@@ -57,6 +59,7 @@ def submit_job(
         params=spec.to_json(),
         owner_key=owner_key,
         source=source,
+        trace_parent=tracing.traceparent(),
         webhook=webhook and replace(webhook, origin=webhook.origin or origin).to_json(),
         model_id=spec.history_model,
         prompt=spec.history_prompt.replace("\x00", ""),
@@ -80,6 +83,7 @@ def submit_job(
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
         raise
+    jobs_submitted.add(job.kind, source)
     return job
 
 

@@ -4,6 +4,8 @@ import logging
 
 from django.conf import settings
 
+from api.counting import wakeups
+
 log = logging.getLogger("darkroom.jobs")
 
 
@@ -19,5 +21,7 @@ def publish(job_id: str) -> None:
 
     try:
         app.send_task("darkroom.wake", args=[job_id], retry=False)
+        wakeups.add("sent")
     except Exception as error:  # every transport has exceptions of its own
+        wakeups.add("failed")
         log.warning("The broker took no wake-up (%s); the sweep sends another", error.__class__.__name__)

@@ -23,9 +23,14 @@ CHUNK = 1000
 
 def outbox_rows() -> str:
     """The INSERT of a row of the outbox for each changed job."""
-    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, webhook, counted, dispatched"
+    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, webhook, timings, reason, counted, dispatched"
     return f"""INSERT INTO {JobEnding._meta.db_table} ({columns})
-        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, webhook, FALSE, webhook IS NULL FROM changed"""
+        SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, webhook, timings,
+            {reason()}, FALSE, webhook IS NULL FROM changed"""
+
+
+def reason() -> str:
+    return "COALESCE(SUBSTR(error ->> 'code', 1, 60), '')"
 
 
 def seconds_run() -> str:

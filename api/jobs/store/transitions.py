@@ -27,6 +27,7 @@ COLUMNS = ", ".join(f"{JOB}.{field.column}" for field in FIELDS)
 REQUESTED: tuple[str, ...] = (
     *("id", "kind", "model_id", "params", "prompt", "warnings", "priority", "batch_key", "max_attempts"),
     *("retry_of", "parent", "owner_key", "source", "webhook", "idempotency_key", "body_hash", "only_worker_id"),
+    "trace_parent",
 )
 INITIAL = {"status": "'queued'", "progress": "'{}'", "timings": "'{}'", "attempt": "0", "event_sequence": "%s"}
 INSERTED = ", ".join([*(BY_NAME[name].column for name in [*REQUESTED, *INITIAL]), *SLOT_COLUMNS])

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection
 
+from api import tracing
 from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.children import wait_for_children
@@ -15,6 +16,7 @@ from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
 from api.jobs.kinds import AnyKind, get_kind, read_spec
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped, Waiting
+from api.jobs.worker import traces
 from api.jobs.worker.publisher import ProgressPublisher
 from api.outages import NO_STORAGE
 from api.specs import Spec, StoredSpec
@@ -26,7 +28,9 @@ FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that
 
 def start_running(job: Job, publisher: ProgressPublisher | None = None, interrupted: threading.Event | None = None) -> Running:
     """Raises DarkroomError where the job's request can't be read. Without a publisher progress is told before other events alone."""
-    return RunningJob(job, read_spec(job), publisher or ProgressPublisher(), interrupted)
+    running = RunningJob(job, read_spec(job), publisher or ProgressPublisher(), interrupted)
+    running.span = traces.begin(job)
+    return running
 
 
 def start_readable(jobs: Iterable[Job], publisher: ProgressPublisher, interrupted: threading.Event) -> list[Running]:
@@ -37,11 +41,22 @@ def start_readable(jobs: Iterable[Job], publisher: ProgressPublisher, interrupte
             started.append(start_running(job, publisher, interrupted))
         except DarkroomError as error:
             fail(RunningJob(job, StoredSpec(kind=job.kind, params=job.params), publisher), error)
+    traces.begin_batch(started)
     return started
 
 
 def end(outcome: Outcome) -> None:
     """Write what became of a job; nothing where it has ended already. Raises CONNECTION_ERRORS where the database stays away."""
+    try:
+        with tracing.use(outcome.running.span):
+            write_outcome(outcome)
+    except BaseException as error:
+        traces.finish(outcome, type(error).__name__)
+        raise
+    traces.finish(outcome)
+
+
+def write_outcome(outcome: Outcome) -> None:
     running = outcome.running
     running.flush()
     if isinstance(outcome, Finished):

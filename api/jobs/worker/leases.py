@@ -15,6 +15,7 @@ from api.jobs import lifecycle
 from api.jobs.models import Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
+from api.jobs.worker.occupancy import Occupancy
 from api.jobs.worker.retention import clean_history
 from api.jobs.worker.sweep import sweep
 from api.jobs.worker.warming import WarmUp
@@ -33,10 +34,15 @@ class LeaseKeeper(threading.Thread):
     """
 
     def __init__(
-        self, worker: Worker, describe: Callable[[], dict[str, object]], clean: Callable[[], None] = clean_history
+        self,
+        worker: Worker,
+        describe: Callable[[], dict[str, object]],
+        clean: Callable[[], None] = clean_history,
+        occupancy: Occupancy | None = None,
     ) -> None:
         super().__init__(name="lease-keeper", daemon=True)
         self.worker, self.describe, self.clean = worker, describe, clean
+        self.occupancy = occupancy or Occupancy()
         self.ended = threading.Event()
         self.runs: Sequence[RunningJob[Spec]] = ()
         self.warm_up: WarmUp | None = None
@@ -100,6 +106,7 @@ class LeaseKeeper(threading.Thread):
                 run.cancel_asked.set()
 
     def beat(self) -> None:
+        self.occupancy.tick()
         lifecycle.extend_leases(self.tokens())
         Worker.objects.filter(pk=self.worker.pk).update(heartbeat_at=Now(), **self.describe())
 

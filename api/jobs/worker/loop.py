@@ -18,6 +18,8 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
+from api import tracing
+from api.counting import claim_sizes, claims
 from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
 from api.jobs.disk import unexpected_error
@@ -30,6 +32,7 @@ from api.jobs.running import RunningJob
 from api.jobs.start_failures import WARM_UP_FIELD
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import LeaseKeeper
+from api.jobs.worker.occupancy import Occupancy
 from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.publisher import ProgressPublisher
 from api.jobs.worker.retention import clean_history
@@ -71,7 +74,8 @@ class WorkerLoop:
         self.warm_up_failure = ""
         self.state = self.idle_state
         self.interrupted = threading.Event()  # and stop what runs, at its next step
-        self.keeper = LeaseKeeper(row, self.report, clean)
+        self.occupancy = Occupancy()
+        self.keeper = LeaseKeeper(row, self.report, clean, self.occupancy)
         self.publisher = ProgressPublisher()
         self.placement = Placement(row, self.held_models)
         self.sessions: dict[str, Session[Spec]] = {}  # by batch key
@@ -129,6 +133,7 @@ class WorkerLoop:
         self.has_claimed, self.claims_in_a_row = True, self.claims_in_a_row + 1 if jobs else 0
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
+            self.count_claim(jobs)
             with wakeups.deferred_web_notification(when=len(jobs) == 1 and not self.sessions):  # the next claim follows at once
                 self.start(jobs)
         if self.sessions:
@@ -136,6 +141,12 @@ class WorkerLoop:
         busy = bool(jobs or self.sessions)
         self.take_turns()
         return busy
+
+    def count_claim(self, jobs: list[Job]) -> None:
+        """Before they run, which may bring their model into memory."""
+        kind, model_id = jobs[0].kind, jobs[0].model_id
+        claim_sizes.observe(len(jobs), kind)
+        claims.add(kind, str(model_id in self.held_models()).lower() if model_id else "none", by=len(jobs))
 
     def warm_up_once(self) -> bool:
         """Whether there was something to warm up. A failure is for the job that needs it to tell."""
@@ -188,7 +199,8 @@ class WorkerLoop:
         job_id_of_log.set(str(runs[0].id) if runs else "")
         runs = list(runs)
         try:
-            yield
+            with tracing.use(runs[0].span if runs else None):
+                yield
         except JobCancelled:
             stop_remaining(runs)
         except DarkroomError as error:
@@ -208,6 +220,7 @@ class WorkerLoop:
         """Tell the lease keeper and the publisher what is ours."""
         runs = [*self.batch, *(run for session in self.sessions.values() for run in session.running)]
         self.keeper.hold(runs)
+        self.occupancy.change(len(runs))
         self.publisher.hold(runs)
         state = Worker.State.BUSY if runs else self.idle_state
         if state != self.state:
@@ -249,6 +262,7 @@ class WorkerLoop:
     def let_join(self, key: str, session: Session[Spec]) -> None:
         jobs = lifecycle.claim_joining(worker=self.worker, batch_key=key, limit=session.room())
         if jobs:
+            self.count_claim(jobs)
             session.join(start_readable(jobs, self.publisher, self.interrupted))
             self.hold()
 

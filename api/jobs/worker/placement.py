@@ -2,13 +2,14 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db.models.functions import Now
 
+from api.counting import placement_seconds
 from api.jobs import lifecycle
 from api.jobs.kinds import get_kind, kind_names
 from api.jobs.models import Worker
@@ -37,11 +38,18 @@ class Placement:
         if now >= self.next_look:
             self.refresh()
         if not self.elsewhere:
+            self.leave([], now)
             return "TRUE", []
         passed = lifecycle.rows_before_others(worker=self.worker, models=self.elsewhere)
-        self.left_since = {job_id: self.left_since.get(job_id, now) for job_id in passed}
+        self.leave(passed, now)
         due = [job_id for job_id, since in self.left_since.items() if now - since >= settings.PLACEMENT_SECONDS]
         return lifecycle.leaving(self.worker, self.elsewhere, but=due)
+
+    def leave(self, passed: Sequence[uuid.UUID], now: float) -> None:
+        """Those that are not among them any more have been claimed, here or elsewhere."""
+        for job_id in self.left_since.keys() - set(passed):
+            placement_seconds.observe(now - self.left_since[job_id])
+        self.left_since = {job_id: self.left_since.get(job_id, now) for job_id in passed}
 
     def refresh_for(self, seconds: float) -> None:
         """Before a wait of so long at most: the job that ends it needn't wait until this is looked up."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
+from api.counting import workers_lost
 from api.jobs.lifecycle import fail_jobs_of_ended_workers, hand_back_all
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
@@ -26,9 +27,9 @@ def sweep() -> int:
     if (job_id := transitions.find_waiting()) is not None:
         wakeups.wake_workers(str(job_id))
     silent = Now() - timedelta(seconds=2 * settings.JOB_LEASE_SECONDS)
-    Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED).update(
-        state=Worker.State.STOPPED, loaded_models=[]
-    )
+    lost_workers = Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED)
+    if silent_count := lost_workers.update(state=Worker.State.STOPPED, loaded_models=[]):
+        workers_lost.add(by=silent_count)
     fail_jobs_of_ended_workers()
     return count
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 from PIL import Image
 
+from api import tracing
 from api.errors import DarkroomError
 from api.files.formats import FORMATS, encode
 from api.vision.ocr.lines import PictureText, Polygon, TextLine, clean_text, in_reading_order
@@ -64,7 +65,8 @@ class RemoteReader(AbstractContextManager["RemoteReader"]):
     def ask(self, body: dict[str, Any]) -> Any:
         for attempt in range(TRIES):
             try:
-                answer = self.client.post(self.url, json=body)
+                with tracing.call("remote OCR", {}) as headers:
+                    answer = self.client.post(self.url, json=body, headers=headers)
             except httpx2.HTTPError as error:
                 problem, may_pass = TIMED_OUT if isinstance(error, httpx2.TimeoutException) else UNREACHABLE, True
                 logger.warning("OCR server: %s, try %d", type(error).__name__, attempt + 1)
