@@ -9,7 +9,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -69,11 +69,14 @@ def write_image_files(
     """
     row, identifier = FORMATS[format], id or uuid7()
     folder = f"{purpose}/{datetime.now(UTC):%Y/%m/%d}"
-    name = write_file(folder, data, row.suffixes[0], stem=str(identifier))
+    name = thumbnail_name = ""
     try:
-        thumbnail_name = write_file(folder, make_thumbnail(image), THUMBNAIL.suffixes[0], stem=f"{identifier}_t")
+        with syncing_folders_once():
+            name = write_file(folder, data, row.suffixes[0], stem=str(identifier))
+            thumbnail_name = write_file(folder, make_thumbnail(image), THUMBNAIL.suffixes[0], stem=f"{identifier}_t")
     except BaseException:
         remove_quietly(name)
+        remove_quietly(thumbnail_name)
         raise
     return WrittenFile(
         id=identifier,
@@ -112,6 +115,16 @@ def write_file(folder: str, data: bytes, suffix: str, *, stem: str | None = None
     """The name under which the storage keeps `data`. Raises DiskFull."""
     with storage_errors():
         return default_storage.save(f"{folder}/{stem or uuid7()}{suffix}", ContentFile(data))
+
+
+@contextmanager
+def syncing_folders_once() -> Iterator[None]:
+    """Where the storage is a folder: what is written within is on the disk at its end. Raises DiskFull."""
+    with ExitStack() as stack:
+        stack.enter_context(getattr(default_storage, "syncing_folders_once", nullcontext)())
+        yield
+        with storage_errors():
+            stack.close()
 
 
 @contextmanager
