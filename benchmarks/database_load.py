@@ -50,7 +50,9 @@ class DatabaseLoad(threading.Thread):
         self.ended.set()
         self.join()
         rows = [("processors of PostgreSQL", f"{spent / seconds:.2f}"), ("connections", str(self.most_connections))]
-        rows += [(f"active: {name}", f"{count / max(self.samples, 1):.2f} on average") for name, count in self.waits.most_common(6)]
+        rows += [
+            (f"active: {name}", f"{count / max(self.samples, 1):.2f} on average") for name, count in self.waits.most_common(6)
+        ]
         return rows + (self.statements() if self.has_statements else [("statements", "pg_stat_statements is not loaded")])
 
     def statements(self, most: int = 10) -> list[tuple[str, str]]:

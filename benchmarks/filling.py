@@ -10,7 +10,9 @@ from api.jobs.models import Job
 
 OWNERS, STEP, YEAR = 1000, 500_000, 365 * 86_400_000
 MODELS = "(ARRAY['starter', 'sdxl-base-1.0', 'stable-diffusion-v1-5', 'sd-turbo'])[1 + n % 7 % 4]"
-NOUNS = "(ARRAY['lake', 'house', 'mountain', 'river', 'tree', 'cat', 'portrait', 'boat', 'bridge', 'city', 'forest'])[1 + n % 11]"
+NOUNS = (
+    "(ARRAY['lake', 'house', 'mountain', 'river', 'tree', 'cat', 'portrait', 'boat', 'bridge', 'city', 'forest'])[1 + n % 11]"
+)
 STATUSES = "CASE WHEN n % {every} = 0 OR n % 20 < 17 THEN 'succeeded' WHEN n % 20 < 19 THEN 'failed' ELSE 'cancelled' END"
 SHARED = f"""SELECT n, (LPAD(TO_HEX(milliseconds), 12, '0') || '7' || SUBSTR(MD5(n::text), 1, 3) || '8' || SUBSTR(MD5(n::text), 4, 15))::uuid AS id,
         TO_TIMESTAMP(milliseconds / 1000.0) AS moment, 'owner-' || n % {OWNERS} AS owner_key, {MODELS} AS model_id,
@@ -35,7 +37,13 @@ def fill_postgres(count: int, pictures_every: int = 10) -> None:
     begin = int(time.time() * 1000) - YEAR
     with without_indexes(Job, StoredFile, GeneratedImage):
         for start in range(1, count + 1, STEP):
-            span = {"begin": begin, "count": count, "start": start, "end": min(start + STEP - 1, count), "every": pictures_every}
+            span = {
+                "begin": begin,
+                "count": count,
+                "start": start,
+                "end": min(start + STEP - 1, count),
+                "every": pictures_every,
+            }
             for statement in (JOBS, FILES, PICTURES):
                 execute(statement.format(**span))
             print(f"  {span['end']:,} jobs", end="\r", flush=True)

@@ -44,7 +44,8 @@ def shares(options: Namespace) -> list[Plan]:
     plan = Plan(0, 0, options.owners, options.models, options.held, options.seconds, options.job_seconds, options.connections)
     count = options.processes
     return [
-        replace(plan, workers=spread(options.workers, count, n), clients=spread(options.clients, count, n), seed=n) for n in range(count)
+        replace(plan, workers=spread(options.workers, count, n), clients=spread(options.clients, count, n), seed=n)
+        for n in range(count)
     ]
 
 
@@ -72,7 +73,10 @@ class Listeners(threading.Thread):
 
     def __init__(self, url: str, count: int) -> None:
         super().__init__(daemon=True)
-        self.selector, self.connections = selectors.DefaultSelector(), [psycopg.connect(url, autocommit=True) for _ in range(count)]
+        self.selector, self.connections = (
+            selectors.DefaultSelector(),
+            [psycopg.connect(url, autocommit=True) for _ in range(count)],
+        )
         for connection in self.connections:
             connection.execute("LISTEN darkroom_worker")
             os.set_blocking(connection.fileno(), False)
@@ -150,13 +154,19 @@ def describe(counts: Counts, options: Namespace, spent: float) -> list[tuple[str
         waited, found = cursor.fetchone()
     claims, waits = counts.claim_seconds, counts.thread_waits
     return [
-        ("claims", f"{counts.claims / options.seconds:.0f}/s, and {counts.empty_claims / options.seconds:.0f}/s that found nothing"),
+        (
+            "claims",
+            f"{counts.claims / options.seconds:.0f}/s, and {counts.empty_claims / options.seconds:.0f}/s that found nothing",
+        ),
         ("ended", f"{counts.ended / options.seconds:.0f}/s"),
         ("submitted", f"{counts.submitted / options.seconds:.0f}/s"),
         ("waiting in the queue, p50, p99", ", ".join(f"{one:.2f} s" for one in found or []) + f" of {waited} jobs"),
         ("where the model is held", f"{100 * counts.hits / max(counts.claims, 1):.1f} % of claims"),
         ("a claim, p50, p99", f"{1000 * percentile(claims, 0.5):.1f}, {1000 * percentile(claims, 0.99):.1f} ms"),
-        ("wait for a thread of the simulation, p50, p99", f"{1000 * percentile(waits, 0.5):.1f}, {1000 * percentile(waits, 0.99):.1f} ms"),
+        (
+            "wait for a thread of the simulation, p50, p99",
+            f"{1000 * percentile(waits, 0.5):.1f}, {1000 * percentile(waits, 0.99):.1f} ms",
+        ),
         ("processors of the simulation", f"{spent:.2f}"),
         ("errors", ", ".join(f"{count} × {name}" for name, count in counts.messages.items()) or "none"),
     ]
@@ -170,7 +180,9 @@ def main() -> int:
     if options.rows:
         fill_queue(options.rows, options.owners, options.models)
     counts, load, spent = measure(options)
-    print_table(f"{options.workers} workers, {options.clients} clients, {options.seconds:.0f} s", describe(counts, options, spent))
+    print_table(
+        f"{options.workers} workers, {options.clients} clients, {options.seconds:.0f} s", describe(counts, options, spent)
+    )
     print_table("The database meanwhile", load)
     return 0 if counts.ended and not counts.errors else 1
 
