@@ -17,7 +17,6 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import psutil
 import psycopg
@@ -61,8 +60,9 @@ def fill_queue(rows: int, owners: int, models: int) -> None:
         cursor.execute(
             """INSERT INTO jobs_job (id, kind, status, model_id, params, prompt, progress, warnings, timings, priority, batch_key,
                 attempt, max_attempts, owner_key, body_hash, event_sequence, virtual_start, virtual_finish, owner_order)
-            SELECT (SUBSTR(MD5('a'), 1, 12) || '7' || LPAD(TO_HEX(n), 19, '0'))::uuid, 'noop', 'queued', 'model-' || n %% %s, '{}', '', '{}',
-                '[]', '{}', 0, '', 0, 5, 'owner-' || n %% %s, 'before', 0, n / %s, n / %s + 1, n / %s FROM GENERATE_SERIES(0, %s) AS n""",
+            SELECT (SUBSTR(MD5('a'), 1, 12) || '7' || LPAD(TO_HEX(n), 19, '0'))::uuid, 'noop', 'queued', 'model-' || n %% %s, '{}', '',
+                '{}', '[]', '{}', 0, '', 0, 5, 'owner-' || n %% %s, 'before', 0, n / %s, n / %s + 1, n / %s
+            FROM GENERATE_SERIES(0, %s) AS n""",
             [models, *[owners] * 4, rows - 1],
         )
         cursor.execute("ANALYZE jobs_job")
@@ -116,19 +116,15 @@ def measure(options: Namespace) -> tuple[Counts, list[tuple[str, str]], float]:
 
 def watch(seconds: float) -> None:
     """Says how far it is, each ten seconds."""
+    from django.db.models import Count
+
     from api.jobs.models import Job
 
     began = time.monotonic()
     while (left := began + seconds - time.monotonic()) > 0:
         time.sleep(min(left, 10))
-        states = Counter(dict(Job.objects.values_list("status").annotate(count=models_count()).order_by()))
-        print(f"  {time.monotonic() - began:.0f} s: {dict(states)}", flush=True)
-
-
-def models_count() -> Any:
-    from django.db.models import Count
-
-    return Count("pk")
+        states = dict(Job.objects.values_list("status").annotate(count=Count("pk")).order_by())
+        print(f"  {time.monotonic() - began:.0f} s: {states}", flush=True)
 
 
 def add_up(counts: list[Counts]) -> Counts:
@@ -168,6 +164,7 @@ def describe(counts: Counts, options: Namespace, spent: float) -> list[tuple[str
             f"{1000 * percentile(waits, 0.5):.1f}, {1000 * percentile(waits, 0.99):.1f} ms",
         ),
         ("processors of the simulation", f"{spent:.2f}"),
+        ("still running at the end", str(left_running())),
         ("errors", ", ".join(f"{count} × {name}" for name, count in counts.messages.items()) or "none"),
     ]
 
@@ -184,7 +181,14 @@ def main() -> int:
         f"{options.workers} workers, {options.clients} clients, {options.seconds:.0f} s", describe(counts, options, spent)
     )
     print_table("The database meanwhile", load)
-    return 0 if counts.ended and not counts.errors else 1
+    return 0 if counts.ended and not counts.errors and not left_running() else 1
+
+
+def left_running() -> int:
+    """Jobs that a worker claimed and did not end: none, once all have stopped."""
+    from api.jobs.models import Job
+
+    return Job.objects.filter(status="running").count()
 
 
 if __name__ == "__main__":

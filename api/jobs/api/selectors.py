@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from rest_framework.exceptions import ValidationError
 
+from api.jobs.identifiers import first_id_of
 from api.jobs.kinds import kind_names
 from api.jobs.models import Job
 from api.jobs.states import Status
@@ -20,6 +21,20 @@ from api.queries import GivenFilters, TimeFilter
 from api.strict import nearest
 
 POSITIONS_SHOWN = 1000
+CLOCKS_DIFFER = 86_400.0
+
+
+class CreationFilter(TimeFilter):
+    """By `created_at`, which is the database's time. A list is in the order of its ids (UUIDv7), which have the time of the web process:
+    they are bounded too, by CLOCKS_DIFFER seconds more, and so the list begins near its first row instead of at the newest of all.
+    """
+
+    def filter(self, queryset: Any, value: Any) -> Any:
+        found = super().filter(queryset, value)
+        if value is None:
+            return found
+        seconds = CLOCKS_DIFFER if self.lookup_expr == "lt" else -CLOCKS_DIFFER
+        return found.filter(**{f"pk__{self.lookup_expr}": first_id_of(value, seconds=seconds)})
 
 
 class JobFilter(GivenFilters):
@@ -27,8 +42,8 @@ class JobFilter(GivenFilters):
     status = django_filters.ChoiceFilter(choices=Status.choices)
     model_id = django_filters.CharFilter(max_length=200)
     source = django_filters.CharFilter(max_length=20, label="which API or page it came by: api, openai, studio …")
-    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = CreationFilter(field_name="created_at", lookup_expr="gte")
+    created_before = CreationFilter(field_name="created_at", lookup_expr="lt")
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200, label="words in the prompt")
 
     class Meta:

@@ -57,6 +57,14 @@ class Migration(migrations.Migration):
             model_name="job",
             index=models.Index(condition=models.Q(("status", "running")), fields=["virtual_start"], name="job_running"),
         ),
+        AddIndex(
+            model_name="job",
+            index=models.Index(
+                condition=models.Q(("only_worker_id__isnull", False), ("status", "queued")),
+                fields=["only_worker_id"],
+                name="job_addressed",
+            ),
+        ),
         RemoveIndex(model_name="job", name="job_leases"),
         migrations.RunPython(set_storage, reset_storage),
     ]
