@@ -59,6 +59,14 @@ def action_of(view: object, method: str) -> str:
 # ---------------------------------------------------------------- filters
 
 
+class GivenFilters(django_filters.FilterSet):
+    """Makes the filters that a request names and no others: those of all took a third of a page's time."""
+
+    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+        self.base_filters = {name: one for name, one in self.base_filters.items() if name in (data or ())}
+        super().__init__(data, *args, **kwargs)
+
+
 class TimeField(IsoDateTimeField):
     """A time in UTC. 9999-12-31T23:59:59-14:00 is well formed and has none."""
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.against ../other-checkout [--pairs 60] [--jobs 100000] [--database postgresql://…] [--folder /dev/shm]
 
-Both servers run at once, each with a worker without models, and are asked in turn: the one that is not asked does nothing. Each line
-is the geometric mean of the pairs' ratios (this code's time over the other's), with its 95 % interval, and both medians.
+Both servers run at once, each with a worker without models, and are asked in turn, `--block` times each: the one that is not asked
+does nothing. Each line is the geometric mean of the pairs' ratios (this code's time over the other's), with its 95 % interval, and both
+medians: by the clock, and of the processor time of the server's processes (web and worker), which says more where a machine is shared.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.arrivals import CheckoutServer, ratio
 from benchmarks.harness import SETTINGS, median, new_postgres_database, parser, print_table
@@ -71,9 +74,26 @@ def overhead(server: LiveServer) -> float:
     return (time.monotonic() - started - job["timings"].get("sleep", 0.0)) * 1000
 
 
+def do_nothing(server: LiveServer) -> float:
+    started = time.monotonic()
+    run(server, "noop")
+    return (time.monotonic() - started) * 1000
+
+
 def wake_up(server: LiveServer) -> float:
     time.sleep(0.15)
     return max(float(run(server, "noop")["timings"]["queue"]) * 1000, 0.1)
+
+
+JOBS: dict[str, Callable[[LiveServer], float]] = {
+    "overhead of a picture": overhead,
+    "a job that does nothing": do_nothing,
+    "wake-up": wake_up,
+}
+
+
+def is_asked(name: str, options: Namespace) -> bool:
+    return not options.only or any(word in name for word in options.only)
 
 
 def fetch(path: str) -> Callable[[LiveServer], float]:
@@ -85,16 +105,37 @@ def fetch(path: str) -> Callable[[LiveServer], float]:
     return milliseconds
 
 
-def compare(servers: Sequence[LiveServer], measure: Callable[[LiveServer], float], pairs: int) -> str:
-    seen: list[tuple[float, float]] = []
+def processor_milliseconds(server: LiveServer) -> float:
+    """That the web process and the worker have taken until now."""
+    assert server.process is not None
+    processes = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    tasks = [path for process in processes for path in Path(f"/proc/{process.pid}/task").glob("*/schedstat")]
+    return sum(int(path.read_text().split()[0]) for path in tasks) / 1e6
+
+
+def measure_block(server: LiveServer, measure: Callable[[LiveServer], float], block: int) -> tuple[float, float]:
+    """Of one request in the mean: milliseconds by the clock, as `measure` says, and of the processor."""
+    before = processor_milliseconds(server)
+    by_clock = sum(measure(server) for _ in range(block)) / block
+    time.sleep(0.02)  # what follows the answer: the worker's next look, the end of a thread
+    return by_clock, (processor_milliseconds(server) - before) / block
+
+
+def compare(servers: Sequence[LiveServer], measure: Callable[[LiveServer], float], options: Namespace) -> str:
+    seen: tuple[list[tuple[float, float]], ...] = ([], [])
     for server in servers:
-        measure(server)
-    for number in range(pairs):
+        measure_block(server, measure, options.block)
+    for number in range(options.pairs):
         order = (0, 1) if number % 2 == 0 else (1, 0)
-        milliseconds = {index: measure(servers[index]) for index in order}
-        seen.append((milliseconds[0], milliseconds[1]))
-    here, there = (median([pair[index] for pair in seen]) for index in (0, 1))
-    return f"{ratio(seen)}; medians {here:.1f} and {there:.1f} ms"
+        found = {index: measure_block(servers[index], measure, options.block) for index in order}
+        for place, pairs in enumerate(seen):
+            pairs.append((found[0][place], found[1][place]))
+    return "; of the processor ".join(describe(pairs) for pairs in seen)
+
+
+def describe(pairs: Sequence[tuple[float, float]]) -> str:
+    here, there = (median([pair[index] for pair in pairs]) for index in (0, 1))
+    return f"{ratio(pairs)}, medians {here:.1f} and {there:.1f} ms"
 
 
 def fill(server: CheckoutServer, jobs: int) -> None:
@@ -106,6 +147,8 @@ def main() -> int:
     arguments = parser(__doc__ or "")
     arguments.add_argument("other", type=Path, help="another checkout, with its .venv")
     arguments.add_argument("--pairs", type=int, default=60)
+    arguments.add_argument("--block", type=int, default=5, help="requests in a row, to each")
+    arguments.add_argument("--only", nargs="*", default=[], help="words of the lines that are measured; all without")
     arguments.add_argument("--jobs", type=int, default=100_000, help="in the history whose pages are fetched")
     options = arguments.parse_args()
     with (
@@ -115,11 +158,11 @@ def main() -> int:
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {'PostgreSQL' if options.database else 'SQLite'}")
         roots = (ROOT, options.other.resolve())
         servers = [stack.enter_context(start(root, Path(folder) / str(n), options, n)) for n, root in enumerate(roots)]
-        rows = [("overhead of a picture", compare(servers, overhead, options.pairs))]
-        rows.append(("wake-up", compare(servers, wake_up, options.pairs)))
-        for server in servers:
-            fill(server, options.jobs)
-        rows += [(name, compare(servers, fetch(path), options.pairs)) for name, path in PAGES.items()]
+        rows = [(name, compare(servers, measure, options)) for name, measure in JOBS.items() if is_asked(name, options)]
+        if pages := {name: path for name, path in PAGES.items() if is_asked(name, options)}:
+            for server in servers:
+                fill(server, options.jobs)
+            rows += [(name, compare(servers, fetch(path), options)) for name, path in pages.items()]
         print_table(f"{ROOT.name} over {roots[1].name}", rows)
     return 0
 

@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 import django
 from django.conf import settings
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
 
 from api.counting import outages
@@ -112,6 +112,7 @@ def with_lifespan(application: Application) -> Application:
 # Sync receivers: for them Django would give each request a thread, which it holds until its answer. There is nothing that they could
 # do at a request's start: no connection outlives the work that it was opened for, and queries are not recorded.
 request_started.disconnect(close_old_connections)
+request_finished.disconnect(close_old_connections)  # each thread gives its own back (threads.py), and keeps that to SQLite
 request_started.disconnect(reset_queries)
 
 django.setup(set_prefix=False)

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 from rest_framework.exceptions import NotAuthenticated
@@ -67,8 +68,12 @@ def revoke_key(key: ApiKey) -> bool:
 
 
 def any_key_exists() -> bool:
-    """An expired key still counts: time alone must not open a server."""
-    return ApiKey.objects.unrevoked().exists()
+    """An expired key still counts: time alone must not open a server. In SQL, since every request asks: Django takes longer to write it
+    than the database to answer.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {ApiKey._meta.db_table} WHERE revoked_at IS NULL LIMIT 1")  # noqa: S608  (the table's name is ours)
+        return cursor.fetchone() is not None
 
 
 def authenticate_token(token: str, challenge: str = CHALLENGE) -> Principal:

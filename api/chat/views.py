@@ -17,10 +17,11 @@ from api.access.scopes import Principal
 from api.chat.conversation_serializers import BranchSerializer, ConversationDetailSerializer, ConversationSerializer
 from api.chat.models import Conversation, Message
 from api.chat.services import activate_branch, branches_of, containing_words, delete_conversation, find_branch
+from api.queries import GivenFilters
 from api.strict import NewestFirst
 
 
-class ConversationFilter(django_filters.FilterSet):
+class ConversationFilter(GivenFilters):
     q = django_filters.CharFilter(method="filter_words", max_length=200, label="words that were said, each in any message")
     model_id = django_filters.CharFilter(max_length=200)
 

@@ -1,6 +1,9 @@
 """The default storage of media: a folder whose files are whole or absent, and on the disk when `save` returns."""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.core.files import File
@@ -10,8 +13,28 @@ PART = ".part"
 """What the name of a file ends in while it is written."""
 
 
+class UnsyncedFolders(threading.local):
+    """Folders whose new names this thread syncs at the end of `syncing_folders_once`; None outside of it."""
+
+    folders: set[Path] | None = None
+
+
+_unsynced = UnsyncedFolders()
+
+
 class DurableFileSystemStorage(FileSystemStorage):
     """Django's FileSystemStorage below MEDIA_ROOT; files and new folders are synced to the disk."""
+
+    @contextmanager
+    def syncing_folders_once(self) -> Iterator[None]:
+        """Files that are saved within are durable at its end, and not before: each of them is synced, their folder once for all."""
+        _unsynced.folders = set()
+        try:
+            yield
+            for folder in _unsynced.folders:
+                sync_folder(folder)
+        finally:
+            _unsynced.folders = None
 
     def _save(self, name: str, content: File) -> str:
         """`.part` → fsync → rename → fsync of the folder. Leaves nothing behind where it fails."""
@@ -24,7 +47,10 @@ class DurableFileSystemStorage(FileSystemStorage):
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if _unsynced.folders is None:
+            sync_folder(path.parent)
+        else:
+            _unsynced.folders.add(path.parent)
         return name
 
 

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -71,11 +71,14 @@ def write_image_files(
     """
     row, identifier = FORMATS[format], id or uuid7()
     folder = f"{purpose}/{datetime.now(UTC):%Y/%m/%d}"
-    name = write_file(folder, data, row.suffixes[0], stem=str(identifier))
+    name = thumbnail_name = ""
     try:
-        thumbnail_name = write_file(folder, make_thumbnail(image), THUMBNAIL.suffixes[0], stem=f"{identifier}_t")
+        with syncing_folders_once():
+            name = write_file(folder, data, row.suffixes[0], stem=str(identifier))
+            thumbnail_name = write_file(folder, make_thumbnail(image), THUMBNAIL.suffixes[0], stem=f"{identifier}_t")
     except BaseException:
         remove_quietly(name)
+        remove_quietly(thumbnail_name)
         raise
     return WrittenFile(
         id=identifier,
@@ -129,6 +132,16 @@ def asked(place: Storage, operation: str) -> Iterator[None]:
     except OSError:
         storage_failures.add(name, operation)
         raise
+
+
+@contextmanager
+def syncing_folders_once() -> Iterator[None]:
+    """Where the storage is a folder: what is written within is on the disk at its end. Raises DiskFull."""
+    with ExitStack() as stack:
+        stack.enter_context(getattr(default_storage, "syncing_folders_once", nullcontext)())
+        yield
+        with storage_errors():
+            stack.close()
 
 
 @contextmanager

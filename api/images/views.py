@@ -25,7 +25,7 @@ from api.images.services import delete_image, judge_image
 from api.images.spec import LARGEST_SEED, LONGEST_MODEL_ID, LONGEST_TAG
 from api.images.uploads import ImageUploadSerializer
 from api.jobs.api.dialect import SubmitView
-from api.queries import TimeFilter, WholeNumberFilter, YesNoFilter
+from api.queries import GivenFilters, TimeFilter, WholeNumberFilter, YesNoFilter
 from api.strict import JsonParser, NewestFirst, nearest
 
 ORDERS = {
@@ -48,7 +48,7 @@ class Img2ImgView(SubmitView):
     serializer_class = Img2ImgSerializer
 
 
-class ImageFilter(django_filters.FilterSet):
+class ImageFilter(GivenFilters):
     model_id = django_filters.CharFilter(max_length=LONGEST_MODEL_ID)
     seed = WholeNumberFilter(min_value=0, max_value=LARGEST_SEED)
     min_clip_score = django_filters.NumberFilter(field_name="clip_score", lookup_expr="gte", min_value=0, max_value=100)

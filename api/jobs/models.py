@@ -100,7 +100,11 @@ class Job(models.Model):
                 name="job_owner_queue",
                 condition=Q(status=Status.QUEUED),
             ),
-            models.Index(fields=["lease_expires_at"], name="job_leases", condition=Q(status=Status.RUNNING)),
+            # Not by the lease's end: a heartbeat would write each of these indexes, where it now writes none (PostgreSQL's HOT).
+            models.Index(fields=["virtual_start"], name="job_running", condition=Q(status=Status.RUNNING)),
+            models.Index(
+                fields=["only_worker_id"], name="job_addressed", condition=Q(status=Status.QUEUED, only_worker_id__isnull=False)
+            ),
             models.Index(fields=["owner_key", "virtual_finish"], name="job_active_owner", condition=Q(status__in=ACTIVE)),
             models.Index(fields=["parent", "id"], name="job_children", condition=Q(parent__isnull=False)),
         ]

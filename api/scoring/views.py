@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 from api.access.principals import visible_to
 from api.access.scopes import Principal
 from api.jobs.api.dialect import SubmitView
-from api.queries import TimeFilter
+from api.queries import GivenFilters, TimeFilter
 from api.scoring.models import LayoutScore
 from api.scoring.scorers import UnknownScorer, find_backend
 from api.scoring.serializers import ClipScoreSerializer, LayoutScoreSerializer, ScoreBatchSerializer, ScoreSerializer
@@ -53,7 +53,7 @@ def bound(name: str, lookup: str) -> django_filters.NumberFilter:
     return django_filters.NumberFilter(field_name=name, lookup_expr=lookup, min_value=0, max_value=100)
 
 
-class LayoutScoreFilter(django_filters.FilterSet):
+class LayoutScoreFilter(GivenFilters):
     """`min_…` and `max_…` of a headline score leave out the verdicts that have none."""
 
     backend = django_filters.CharFilter(max_length=LONGEST_BACKEND, method="filter_backend")

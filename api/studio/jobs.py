@@ -17,8 +17,9 @@ from api.images.grids.spec import GridSpec
 from api.images.models import GeneratedImage, ImageSource
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.images.upscaling.spec import UpscaleSpec
-from api.jobs.admin.tools import between, first_id_of, seconds_text
+from api.jobs.admin.tools import between, seconds_text
 from api.jobs.api.selectors import queue_position, queue_positions
+from api.jobs.identifiers import first_id_of
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.studio.ends import end_context

@@ -1,5 +1,6 @@
 """Files are whole or not there, and a full disk is survived: promises 6 and 7."""
 
+import errno
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from api.errors import DarkroomError
-from api.files import storage
+from api.files import durable, storage
 from api.files.errors import DiskFull
 from api.files.storage import ensure_free_space, remove_written, write_file, write_image_files
 from tests.files.conftest import encode, files_below, picture
@@ -59,7 +60,9 @@ def test_the_id_can_be_chosen() -> None:
     assert str(identifier) in write_image_files(encode(picture()), picture(), "png", id=identifier).name
 
 
-def test_file_and_folders_are_on_disk_before_the_name_is_returned(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def disk_calls(media: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Syncs and renames as they are made."""
     calls: list[str] = []
     real_fsync, real_replace = os.fsync, os.replace
     monkeypatch.setattr(
@@ -69,8 +72,40 @@ def test_file_and_folders_are_on_disk_before_the_name_is_returned(media: Path, m
     )
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), real_replace(a, b)))
     media.mkdir(parents=True)
+    return calls
+
+
+def test_file_and_folders_are_on_disk_before_the_name_is_returned(disk_calls: list[str]) -> None:
     write_file("output/2026", b"x", ".png", stem="a")
-    assert calls == ["fsync .", "fsync output", "fsync output/2026/a.png.part", "rename", "fsync output/2026"]
+    assert disk_calls == ["fsync .", "fsync output", "fsync output/2026/a.png.part", "rename", "fsync output/2026"]
+
+
+def test_a_picture_and_its_thumbnail_share_the_sync_of_their_folder_which_comes_last(disk_calls: list[str]) -> None:
+    write_image_files(encode(picture()), picture(), "png")
+    disk_calls.clear()
+    written = write_image_files(encode(picture()), picture(), "png")
+    folder = os.path.dirname(written.name)
+    expected = [f"fsync {written.name}.part", "rename", f"fsync {written.thumbnail_name}.part", "rename", f"fsync {folder}"]
+    assert disk_calls == expected
+    disk_calls.clear()
+    write_file(folder, b"x", ".png", stem="b")
+    assert disk_calls[-1] == f"fsync {folder}", "a file that is written alone has its folder synced at once"
+
+
+def test_a_folder_that_cannot_be_synced_is_told_and_its_picture_is_taken_back(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_file("output", b"x", ".png", stem="before")
+
+    def full(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    written_files = []
+    monkeypatch.setattr(durable, "make_folder", lambda folder: folder.mkdir(parents=True, exist_ok=True))
+    monkeypatch.setattr(durable, "sync_folder", lambda folder: (written_files.extend(files_below(media)), full(folder)))
+    with pytest.raises(DiskFull):
+        write_image_files(encode(picture()), picture(), "png")
+    assert len(written_files) == 3 and files_below(media) == ["output/before.png"]
 
 
 # A full disk

@@ -172,6 +172,6 @@ def test_a_worker_that_has_just_looked_asks_nothing_about_others_when_it_claims(
     loop.placement.refresh()  # as it does before it waits
     submit(model_id="a")
     asked: list[None] = []
-    monkeypatch.setattr(loop.placement, "models_elsewhere", lambda: asked.append(None) or set())
+    monkeypatch.setattr(placement, "model_holders", lambda worker_id: asked.append(None) or {})
     assert loop.run_once()
     assert asked == []

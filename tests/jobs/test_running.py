@@ -151,7 +151,7 @@ def test_a_worker_that_was_told_to_stop_hands_back_what_it_has_just_claimed(subm
 def test_the_lease_keeper_outlives_whatever_its_chores_raise(submit, loop, monkeypatch):
     turns: list[int] = []
 
-    def stumble() -> None:
+    def stumble(*, heard: bool) -> None:
         turns.append(1)
         loop.keeper.ended.set() if len(turns) > 1 else None
         raise ZeroDivisionError

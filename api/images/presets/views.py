@@ -2,7 +2,6 @@
 
 from typing import Any, cast
 
-import django_filters
 from django.db.models import QuerySet
 from django.http import Http404
 from django_filters.rest_framework import DjangoFilterBackend
@@ -29,11 +28,11 @@ from api.images.presets.services import (
     may_change,
     usable_by,
 )
-from api.queries import YesNoFilter
+from api.queries import GivenFilters, YesNoFilter
 from api.strict import JsonParser, NewestFirst
 
 
-class PresetFilter(django_filters.FilterSet):
+class PresetFilter(GivenFilters):
     shared = YesNoFilter()
 
     class Meta:

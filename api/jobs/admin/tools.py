@@ -3,7 +3,6 @@
 Ids are UUIDv7 (identifiers.py), so a span of time is a span of ids: filtering by date and newest first use one index.
 """
 
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -19,6 +18,8 @@ from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+
+from api.jobs.identifiers import first_id_of
 
 MOST_COUNTED = 10_000
 MOST_MODELS = 100
@@ -47,12 +48,6 @@ class CappedPaginator(Paginator):
     @property
     def count_text(self) -> str:
         return f"{self.count:,}{'+' if self.is_capped else ''}"
-
-
-def first_id_of(moment: datetime) -> uuid.UUID:
-    """The least UUIDv7 of a moment: `id >= first_id_of(m)` is `made at m or later`."""
-    milliseconds = max(0, int(moment.timestamp() * 1000))
-    return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
 
 
 def midnight(days_ago: int = 0) -> datetime:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import django_filters
@@ -9,23 +10,40 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from rest_framework.exceptions import ValidationError
 
+from api.jobs.identifiers import first_id_of
 from api.jobs.kinds import kind_names
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.jobs.store.fair_order import JOB, index_hint
-from api.queries import TimeFilter
+from api.jobs.store.statements import run
+from api.jobs.store.transitions import stored
+from api.queries import GivenFilters, TimeFilter
 from api.strict import nearest
 
 POSITIONS_SHOWN = 1000
+CLOCKS_DIFFER = 86_400.0
 
 
-class JobFilter(django_filters.FilterSet):
+class CreationFilter(TimeFilter):
+    """By `created_at`, which is the database's time. A list is in the order of its ids (UUIDv7), which have the time of the web process:
+    they are bounded too, by CLOCKS_DIFFER seconds more, and so the list begins near its first row instead of at the newest of all.
+    """
+
+    def filter(self, queryset: Any, value: Any) -> Any:
+        found = super().filter(queryset, value)
+        if value is None:
+            return found
+        seconds = CLOCKS_DIFFER if self.lookup_expr == "lt" else -CLOCKS_DIFFER
+        return found.filter(**{f"pk__{self.lookup_expr}": first_id_of(value, seconds=seconds)})
+
+
+class JobFilter(GivenFilters):
     kind = django_filters.CharFilter(method="filter_kind")
     status = django_filters.ChoiceFilter(choices=Status.choices)
     model_id = django_filters.CharFilter(max_length=200)
     source = django_filters.CharFilter(max_length=20, label="which API or page it came by: api, openai, studio …")
-    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = CreationFilter(field_name="created_at", lookup_expr="gte")
+    created_before = CreationFilter(field_name="created_at", lookup_expr="lt")
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200, label="words in the prompt")
 
     class Meta:
@@ -76,18 +94,22 @@ def in_turn(slots: Sequence[Sequence[Any]]) -> Iterator[uuid.UUID]:
 
 
 def queue_position(job: Job) -> int | None:
-    """How many jobs are claimed before it; None where it is not queued."""
+    """How many jobs are claimed before it; None where it is not queued. In SQL: each answer to a job that waits tells it."""
     if job.status != Status.QUEUED:
         return None
-    queue = Job.objects.filter(status=Status.QUEUED).order_by()
     if job.attempt:
-        return queue.filter(Q(attempt__lt=job.attempt) | Q(attempt=job.attempt, id__gt=job.id)).count()
-    untried = queue.filter(attempt=0)
-    mine = untried.filter(owner_key=job.owner_key)
-    older = Q(owner_order__lt=job.owner_order) | Q(owner_order=job.owner_order, id__lt=job.id)
-    better = mine.filter(Q(priority__gt=job.priority) | Q(older, priority=job.priority)).count()
-    slots = mine.order_by("virtual_start", "id").values_list("virtual_start", "id")[better : better + 1]
-    if (slot := slots.first()) is None:
-        return None  # it has been claimed since
-    before = Q(virtual_start__lt=slot[0]) | Q(virtual_start=slot[0], id__lt=slot[1])
-    return untried.filter(before).count()
+        tried = Job.objects.filter(status=Status.QUEUED).order_by()
+        return tried.filter(Q(attempt__lt=job.attempt) | Q(attempt=job.attempt, id__gt=job.id)).count()
+    place = [job.owner_key, job.owner_key, job.priority, job.priority, job.owner_order, stored("id", job.pk)]
+    rows = run(slots_before(), place)
+    return int(rows[0][0]) if rows else None  # none where it has been claimed since
+
+
+@cache
+def slots_before() -> str:
+    """The number of slots before that of one untried job: the slots of its owner go to the owner's best rows first."""
+    mine = f"{JOB} {index_hint('job_owner_queue')} WHERE status = 'queued' AND attempt = 0 AND owner_key = %s"
+    return f"""WITH slot AS (SELECT virtual_start, id FROM {mine} ORDER BY virtual_start, id LIMIT 1 OFFSET (
+            SELECT COUNT(*) FROM {mine} AND (priority > %s OR (priority = %s AND (owner_order, id) < (%s, %s)))))
+        SELECT (SELECT COUNT(*) FROM {JOB} AS other {index_hint("job_queue")} WHERE other.status = 'queued' AND other.attempt = 0
+            AND (other.virtual_start, other.id) < (slot.virtual_start, slot.id)) FROM slot"""  # noqa: S608  (names of ours)

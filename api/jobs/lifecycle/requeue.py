@@ -15,6 +15,7 @@ from api.jobs.notify import wakeups
 from api.jobs.states import BACKOFF_SECONDS, Status
 from api.jobs.store import transitions
 from api.jobs.store.parents import lock_ancestors
+from api.jobs.store.workers import addressed_to_nobody
 
 
 def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: bool = False) -> None:
@@ -72,8 +73,8 @@ def release_worker(worker_id: uuid.UUID) -> int:
 
 def fail_jobs_of_ended_workers() -> int:
     """Queued jobs that were for one worker alone, which has ended. Returns how many there were."""
-    alive = Worker.objects.exclude(state=Worker.State.STOPPED)
-    lost = Job.objects.filter(status=Status.QUEUED, only_worker_id__isnull=False).exclude(only_worker_id__in=alive.values("pk"))
+    ids = addressed_to_nobody()
+    lost = Job.objects.filter(pk__in=ids) if ids else []
     for job in lost:
         error = DarkroomError("worker_gone", 409, "The worker that this job was for has ended.").to_json()
         try:

@@ -15,6 +15,7 @@ from api.jobs import lifecycle
 from api.jobs.models import Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
+from api.jobs.store.workers import is_sweeper
 from api.jobs.worker.occupancy import Occupancy
 from api.jobs.worker.retention import clean_history
 from api.jobs.worker.sweep import sweep
@@ -60,10 +61,10 @@ class LeaseKeeper(threading.Thread):
     def run(self) -> None:
         subscription = subscribe("lease_keeper")
         while not self.ended.is_set():
-            subscription.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
+            heard = subscription.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
             try:
                 close_old_connections()
-                self.turn()
+                self.turn(heard=heard)
             except Exception:  # whatever it was: a worker without its lease keeper would lose every job it runs
                 log.warning("The lease keeper stumbled; it goes on", exc_info=True)
                 connection.close()
@@ -71,20 +72,28 @@ class LeaseKeeper(threading.Thread):
         subscription.close()
         connection.close()
 
-    def turn(self) -> None:
+    def turn(self, *, heard: bool = True) -> None:
+        """`heard`: a notification, most likely of a cancellation. One that was lost is found with the next heartbeat."""
         self.end_if_stuck()
-        self.pass_on_cancellations()
         now = time.monotonic()
-        if now >= self.next_heartbeat:
+        beats = now >= self.next_heartbeat
+        if heard or beats:
+            self.pass_on_cancellations()
+        if beats:
             self.next_heartbeat = now + settings.JOB_HEARTBEAT_SECONDS
             self.beat()
         if now >= self.next_sweep:
             self.next_sweep = now + SWEEP_SECONDS
-            sweep()
+            self.sweep_in_turn()
         if now >= self.next_clean and not self.cleaner.is_alive():
             self.next_clean = now + CLEAN_SECONDS
             self.cleaner = threading.Thread(target=self.clean_quietly, name="cleaner", daemon=True)
             self.cleaner.start()
+
+    def sweep_in_turn(self) -> None:
+        """A few workers sweep for all: a thousand at once would be most of what the database does."""
+        if is_sweeper(self.worker.pk):
+            sweep()
 
     def clean_quietly(self) -> None:
         """In a thread of its own: minutes of tidying must not hold up a heartbeat."""

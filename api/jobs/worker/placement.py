@@ -3,18 +3,20 @@
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models.functions import Now
 
 from api.counting import placement_seconds
 from api.jobs import lifecycle
 from api.jobs.kinds import get_kind, kind_names
 from api.jobs.models import Worker
+from api.jobs.store.workers import model_holders
 
 LOOK_SECONDS = 1.5  # how long what other workers hold is taken as known; a worker that waits looks more often
+MODELS_PER_LOOK = 250
+"""Models in the memories of others, counted once for each: with so many times more, a worker looks so much less often. In a fleet all
+look at all: without this the database does nothing else (docs/scale.md)."""
 
 
 def kinds_taken() -> list[str]:
@@ -58,14 +60,9 @@ class Placement:
 
     def refresh(self) -> None:
         """What other workers hold."""
-        self.next_look, self.elsewhere = time.monotonic() + LOOK_SECONDS, self.models_elsewhere()
-
-    def models_elsewhere(self) -> set[str]:
-        """Those that live workers hold, and this one does not."""
-        recent = Now() - timedelta(seconds=settings.JOB_LEASE_SECONDS)
-        others = Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED).exclude(pk=self.worker.pk)
-        held = {model["id"] for models in others.values_list("loaded_models", flat=True) for model in models}
-        return held - self.held_models() if held else held
+        holders = model_holders(self.worker.pk)
+        self.next_look = time.monotonic() + LOOK_SECONDS * max(1.0, sum(holders.values()) / MODELS_PER_LOOK)
+        self.elsewhere = set(holders) - self.held_models() if holders else set()
 
     def seconds_to_wait(self, longest: float) -> float:
         """Until the next row that was left has waited for long enough."""

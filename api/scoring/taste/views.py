@@ -16,7 +16,7 @@ from api.access.principals import visible_to
 from api.access.scopes import READ, STAFF, Principal
 from api.errors import DarkroomError
 from api.jobs.api.dialect import SubmitView
-from api.queries import WholeNumberFilter, YesNoFilter
+from api.queries import GivenFilters, WholeNumberFilter, YesNoFilter
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.spec import ON_CHOICES
 from api.scoring.taste.scorers import UnknownCustomScorer, delete_scorers, find_scorer
@@ -32,7 +32,7 @@ from api.scoring.taste.serializers import (
 from api.strict import JsonParser, NewestFirst
 
 
-class RatingFilter(django_filters.FilterSet):
+class RatingFilter(GivenFilters):
     image = django_filters.UUIDFilter(field_name="file")
     layout = django_filters.UUIDFilter(field_name="layout")
     rating = WholeNumberFilter(field_name="stars", min_value=1, max_value=5)
@@ -43,7 +43,7 @@ class RatingFilter(django_filters.FilterSet):
         fields: list[str] = []
 
 
-class ComparisonFilter(django_filters.FilterSet):
+class ComparisonFilter(GivenFilters):
     image = django_filters.UUIDFilter(method="filter_image", label="one of its two images")
     layout = django_filters.UUIDFilter(method="filter_layout", label="one of its two layouts")
     rater = django_filters.CharFilter(field_name="owner_key", max_length=64)
@@ -106,7 +106,7 @@ class ComparisonViewSet(JudgementViewSet):
 # ---------------------------------------------------------------- scorers
 
 
-class ScorerFilter(django_filters.FilterSet):
+class ScorerFilter(GivenFilters):
     name = django_filters.CharFilter(max_length=50)
     on = django_filters.ChoiceFilter(choices=ON_CHOICES)
     learned = YesNoFilter()

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from api.images.models import GeneratedImage, Tag
 from api.images.spec import LONGEST_MODEL_ID, LONGEST_TAG
-from api.jobs.admin.tools import first_id_of
+from api.jobs.identifiers import first_id_of
 
 LONGEST_SEARCH, MOST_WORDS = 200, 12
 SEED = re.compile(r"seed:(\d{1,16})")

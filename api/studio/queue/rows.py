@@ -11,8 +11,9 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from api.access.principals import Principal
-from api.jobs.admin.tools import between, first_id_of, seconds_text
+from api.jobs.admin.tools import between, seconds_text
 from api.jobs.api.selectors import POSITIONS_SHOWN, queue_order
+from api.jobs.identifiers import first_id_of
 from api.jobs.models import Job
 from api.jobs.states import FINAL, Status
 from api.studio.jobs import time_left
