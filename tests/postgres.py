@@ -3,8 +3,10 @@
 import getpass
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from tests.live import free_port
@@ -40,6 +42,18 @@ class OwnPostgres:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def kill_and_start(self, seconds: float = 60) -> None:
+        """SIGKILL to the server's first process. Its others notice that and end; until then no new one can start here."""
+        os.kill(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.start()
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def __enter__(self) -> "OwnPostgres":
         shutil.chown(self.folder, "postgres" if self.as_other else getpass.getuser())
