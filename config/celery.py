@@ -5,9 +5,15 @@ A worker starts with `celery -A config worker`, on every machine that has a devi
 Pool `threads` with concurrency 1 (prefork breaks CUDA, solo blocks heartbeats), prefetch 1, late acknowledgement, no result backend.
 """
 
+import logging
 import os
+import warnings
+from typing import Any
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
+from celery.signals import celeryd_init
+from celery.utils.nodenames import default_nodename
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -25,6 +31,8 @@ app.conf.update(
     worker_pool="threads",
     worker_concurrency=1,
     broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,  # for good: jobs go on meanwhile, and after 100 tries the process would end
+    broker_channel_error_retry=True,
     broker_connection_timeout=4,
     broker_transport_options={
         "max_retries": 1,
@@ -35,3 +43,24 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(["api.jobs.worker"])
+
+
+@celeryd_init.connect
+def name_node(instance: Any, **_: object) -> None:
+    """Several on one machine, one for each device, have names of their own: Celery complains of others, and mixes up their answers."""
+    if instance.hostname == default_nodename(None):
+        instance.hostname = instance.hostname.replace("@", f"-{os.getpid()}@", 1)
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """A broker that is away is a sentence in the log, and no fault of the program."""
+    if record.exc_info and record.exc_info[1] is not None:
+        error = record.exc_info[1]
+        record.msg, record.args = f"{record.getMessage()} ({type(error).__name__}: {error})", ()
+        record.exc_info = record.exc_text = None
+    return True
+
+
+for name in ("celery.bootsteps", "celery.worker.consumer.consumer", "celery.worker.control", "celery.worker.pidbox", "kombu.common"):
+    logging.getLogger(name).addFilter(without_traceback)
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)  # told at each loss of a connection, of what is not used here

@@ -21,6 +21,7 @@ class OwnPostgres:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="darkroom-postgres-"))
         self.url = f"postgresql://darkroom@127.0.0.1:{self.port}/postgres"
+        self.environment = dict(os.environ)  # as it is now, whatever a benchmark adds to it
         self.as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
 
     @staticmethod
@@ -29,7 +30,8 @@ class OwnPostgres:
 
     def run(self, program: str, *arguments: str) -> None:
         command = [*self.as_other, str(BINARIES[-1] / program), "-D", str(self.folder / "data"), *arguments]
-        subprocess.run(command, cwd="/", check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(command, cwd="/", env=self.environment, check=True, timeout=60, **quiet)
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=100 -c fsync=off"

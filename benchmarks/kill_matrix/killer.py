@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import psutil
 from django.db import DatabaseError, InterfaceError, connection
@@ -11,9 +12,12 @@ from django.db import DatabaseError, InterfaceError, connection
 from benchmarks.kill_matrix.parts import Parts
 from benchmarks.kill_test import command_of, kill
 
+T = TypeVar("T")
 PATIENCE_SECONDS = 180.0
 REST_SECONDS = 1.5
 AWAY_SECONDS = (2.0, 6.0)
+LONG_SECONDS = 10.0
+"""After which it is told what is under way."""
 
 
 class Killer:
@@ -46,8 +50,11 @@ class Killer:
     def wait_for_end(self, after: str, started: float | None = None) -> float:
         """Until a job has ended, since a kill of what hasn't begun proves little. The seconds that it took."""
         started = time.monotonic() if started is None else started
-        before = count_ended()
+        before, told = count_ended(), False
         while time.monotonic() - started < PATIENCE_SECONDS and not self.stopped:
+            if not told and time.monotonic() - started > LONG_SECONDS:
+                told = True
+                self.say(f"{after}: nothing ended for {LONG_SECONDS:.0f} s; {when_back(describe_work)}")
             if count_ended() > before:
                 seconds = time.monotonic() - started
                 self.say(f"{after}: a job ended after {seconds:.1f} s")
@@ -112,10 +119,20 @@ def count_ended() -> int:
     from api.jobs.models import Job
     from api.jobs.states import FINAL
 
-    return int(when_back(lambda: Job.objects.filter(status__in=FINAL).count()))
+    return when_back(lambda: Job.objects.filter(status__in=FINAL).count())
 
 
-def when_back(ask: Callable[[], int], seconds: float = PATIENCE_SECONDS) -> int:
+def describe_work() -> str:
+    from api.jobs.models import Job, Worker
+
+    running = Job.objects.filter(status="running", lease_token__isnull=False).order_by("started_at")
+    jobs = [f"{job.kind} of {job.worker} attempt {job.attempt} {job.progress}" for job in running]
+    workers = [f"{worker} {worker.state}" for worker in Worker.objects.exclude(state=Worker.State.STOPPED)]
+    queued = Job.objects.filter(status="queued").count()
+    return f"{queued} queued; running: {', '.join(jobs) or 'none'}; workers: {', '.join(workers) or 'none'}"
+
+
+def when_back(ask: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     """Its answer, however long the database is away."""
     deadline = time.monotonic() + seconds
     while True:

@@ -1,5 +1,6 @@
 """A Redis of our own, which keeps nothing on disk: what it held is gone with it."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -15,13 +16,16 @@ class RedisServer:
     def __init__(self, folder: Path, *, password: str = "") -> None:
         self.folder, self.port, self.password = folder, free_port(), password
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        self.environment = dict(os.environ)  # as it is now, whatever a benchmark adds to it
         self.start()
 
     def start(self) -> None:
         assert REDIS is not None, "CI has to install redis-server"
         command = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
         command += ["--requirepass", self.password] if self.password else []
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        self.process = subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         deadline = time.monotonic() + 30
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < deadline, "Redis did not start"
