@@ -7,7 +7,7 @@ Pool `threads` with concurrency 1 (prefork breaks CUDA, solo blocks heartbeats),
 
 import logging
 import os
-import warnings
+import time
 from typing import Any
 
 from celery import Celery
@@ -18,6 +18,15 @@ from celery.utils.nodenames import default_nodename
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings
+
+NOISY = (
+    "celery.bootsteps",
+    "celery.worker",
+    "celery.worker.consumer.consumer",
+    "celery.worker.control",
+    "celery.worker.pidbox",
+)
+NOISY += ("kombu.common", "py.warnings")
 
 app = Celery("darkroom", broker=settings.CELERY_BROKER_URL or "memory://")
 app.conf.update(
@@ -52,15 +61,31 @@ def name_node(instance: Any, **_: object) -> None:
         instance.hostname = instance.hostname.replace("@", f"-{os.getpid()}@", 1)
 
 
-def without_traceback(record: logging.LogRecord) -> bool:
-    """A broker that is away is a sentence in the log, and no fault of the program."""
-    if record.exc_info and record.exc_info[1] is not None:
-        error = record.exc_info[1]
-        record.msg, record.args = f"{record.getMessage()} ({type(error).__name__}: {error})", ()
+REPEAT_SECONDS = 60.0
+
+
+class Sentences(logging.Filter):
+    """A broker that is away, or refuses us, is a sentence in the log now and then: no traceback, and not at each of its tries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "py.warnings":
+            return CPendingDeprecationWarning.__name__ not in record.getMessage()  # of what is not used here
+        about = f"{record.msg} {record.args[:2] if isinstance(record.args, tuple) else ''}"
+        now = time.monotonic()
+        if now - self.told.get(about, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return False
+        self.told = {text: at for text, at in self.told.items() if now - at < REPEAT_SECONDS} | {about: now}
+        error = record.exc_info[1] if record.exc_info else None
+        text = " ".join(record.getMessage().split())
+        record.msg, record.args = f"{text} ({type(error).__name__}: {error})" if error else text, ()
         record.exc_info = record.exc_text = None
-    return True
+        return True
 
 
-for name in ("celery.bootsteps", "celery.worker.consumer.consumer", "celery.worker.control", "celery.worker.pidbox", "kombu.common"):
-    logging.getLogger(name).addFilter(without_traceback)
-warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)  # told at each loss of a connection, of what is not used here
+sentences = Sentences()
+for name in NOISY:
+    logging.getLogger(name).addFilter(sentences)

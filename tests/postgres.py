@@ -30,8 +30,8 @@ class OwnPostgres:
 
     def run(self, program: str, *arguments: str) -> None:
         command = [*self.as_other, str(BINARIES[-1] / program), "-D", str(self.folder / "data"), *arguments]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run(command, cwd="/", env=self.environment, check=True, timeout=60, **quiet)
+        null = subprocess.DEVNULL
+        subprocess.run(command, cwd="/", env=self.environment, check=True, stdout=null, stderr=null, timeout=60)
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=100 -c fsync=off"
@@ -64,5 +64,7 @@ class OwnPostgres:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.stop()
-        shutil.rmtree(self.folder)
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.folder)

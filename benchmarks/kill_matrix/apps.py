@@ -13,5 +13,6 @@ class KillMatrixConfig(AppConfig):
         from api.jobs import kinds
         from benchmarks.quick_kinds.kinds import QuickChat, QuickDetect, QuickImg2Img, QuickTxt2Img
 
-        for kind in (QuickImg2Img(), QuickDetect(), QuickChat(), *([] if settings.LOAD_MODELS else [QuickTxt2Img()])):
+        quick: list[kinds.AnyKind] = [QuickImg2Img(), QuickDetect(), QuickChat()]
+        for kind in quick if settings.LOAD_MODELS else [*quick, QuickTxt2Img()]:
             kinds.register(kind)

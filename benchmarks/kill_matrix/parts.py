@@ -31,9 +31,7 @@ class S3Server:
     def __init__(self) -> None:
         port = free_port()
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         atexit.register(end_process, self.process)
         self.url = f"http://127.0.0.1:{port}"
         self.proxy = TcpProxy(port)
@@ -94,6 +92,7 @@ class Parts:
         self.workers: list[WorkerProcess] = []
 
     def make_postgres(self) -> OwnPostgres:
+        """Its folder goes with it, and so do the databases in it."""
         postgres = OwnPostgres().__enter__()
         atexit.register(postgres.__exit__)
         return postgres
@@ -101,7 +100,7 @@ class Parts:
     def make_broker(self) -> RedisServer | RabbitServer | None:
         made: RedisServer | RabbitServer | None = None
         if self.cell.broker:
-            made = RedisServer(self.folder) if self.cell.broker == "redis" else RabbitServer(self.folder / "rabbitmq")
+            made = RedisServer(self.folder) if self.cell.broker == "redis" else RabbitServer(self.folder)
             atexit.register(made.stop)
         return made
 

@@ -54,7 +54,7 @@ def find_doubled(load: Load) -> Iterable[str]:
 
     yield from (f"{key} {sorted(ids)}" for key, ids in load.accepted.items() if len(ids) > 1)
     keys = Job.objects.filter(idempotency_key__isnull=False).values("idempotency_key").annotate(n=Count("pk")).order_by()
-    yield from (row["idempotency_key"] for row in keys if row["n"] > 1)
+    yield from (str(row["idempotency_key"]) for row in keys if row["n"] > 1)
     known = {identifier for ids in load.accepted.values() for identifier in ids}
     roots = Job.objects.filter(parent=None).values_list("pk", flat=True)
     yield from (f"unknown job {pk}" for pk in roots if str(pk) not in known)
@@ -71,9 +71,9 @@ def find_doubled_effects() -> Iterable[str]:
         wanted = PICTURES.get(job.kind, 0) * (job.params.get("num_images") or 1)
         if job.pictures != wanted:
             yield f"{job.pictures} pictures of {job.kind} {job.pk}, not {wanted}"
-    for job in Job.objects.filter(kind__in=CHILDREN, status="succeeded").annotate(n=Count("children")):
-        if job.n != (job.params.get("count") or CHILDREN[job.kind]):
-            yield f"{job.n} children of {job.kind} {job.pk}"
+    for parent in Job.objects.filter(kind__in=CHILDREN, status="succeeded").annotate(n=Count("children")):
+        if parent.n != (parent.params.get("count") or CHILDREN[parent.kind]):
+            yield f"{parent.n} children of {parent.kind} {parent.pk}"
     others = Job.objects.exclude(status="succeeded").annotate(pictures=Count("images")).filter(pictures__gt=0)
     yield from (f"pictures of {job.status} {job.pk}" for job in others)
 

@@ -23,12 +23,11 @@ class RedisServer:
         assert REDIS is not None, "CI has to install redis-server"
         command = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
         command += ["--requirepass", self.password] if self.password else []
-        self.process = subprocess.Popen(
-            command, env=self.environment, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + 30
         while not self.answers():
-            assert self.process.poll() is None and time.monotonic() < deadline, "Redis did not start"
+            assert self.process.poll() is None, "Redis ended as it started"
+            assert time.monotonic() < deadline, "Redis did not start"
             time.sleep(0.02)
 
     def answers(self) -> bool:
