@@ -19,14 +19,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings
 
-NOISY = (
-    "celery.bootsteps",
-    "celery.worker",
-    "celery.worker.consumer.consumer",
-    "celery.worker.control",
-    "celery.worker.pidbox",
-)
-NOISY += ("kombu.common", "py.warnings")
+NOISY = [
+    "celery.bootsteps", "celery.worker", "celery.worker.consumer.consumer", "celery.worker.control", "celery.worker.pidbox",
+    "kombu.common", "py.warnings",
+]  # fmt: skip
 
 app = Celery("darkroom", broker=settings.CELERY_BROKER_URL or "memory://")
 app.conf.update(

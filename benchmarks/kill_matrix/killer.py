@@ -16,13 +16,15 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 180.0
 REST_SECONDS = 1.5
 AWAY_SECONDS = (2.0, 6.0)
+EXTRA_SECONDS = 2.0
 LONG_SECONDS = 10.0
 """After which it is told what is under way."""
 
 
 class Killer:
-    def __init__(self, parts: Parts, kills: int, seed: int, say: Callable[[str], None]) -> None:
-        self.parts, self.kills, self.say = parts, kills, say
+    def __init__(self, parts: Parts, kills: int, seed: int, jobs_per_kill: int, say: Callable[[str], None]) -> None:
+        self.parts, self.kills, self.jobs_per_kill, self.say = parts, kills, jobs_per_kill, say
+        self.extra = 0
         self.random = random.Random(f"{parts.cell.name} {seed}")
         self.bag = self.fill_bag()
         self.killed: Counter[str] = Counter()
@@ -38,20 +40,26 @@ class Killer:
             yield from names
 
     def kill_all(self) -> None:
-        self.wait_for_end("the start")
+        self.wait_for_end("the start", count_ended(), time.monotonic())
         while self.killed.total() < self.kills and not self.stopped:
             time.sleep(self.random.random() * REST_SECONDS)
             victim = next(self.bag)
-            started = time.monotonic()
+            before, started = count_ended(), time.monotonic()
             getattr(self, f"kill_{victim}")()
             self.killed[victim] += 1
-            self.recovery[victim].append(self.wait_for_end(f"kill {self.killed.total()} ({victim})", started))
+            self.recovery[victim].append(self.wait_for_end(f"kill {self.killed.total()} ({victim})", before, started))
 
-    def wait_for_end(self, after: str, started: float | None = None) -> float:
+    @property
+    def may_be_sent(self) -> int:
+        """How many jobs: so many for each kill, and more where nothing is left to end."""
+        return (self.killed.total() + 2) * self.jobs_per_kill + self.extra
+
+    def wait_for_end(self, after: str, before: int, started: float) -> float:
         """Until a job has ended, since a kill of what hasn't begun proves little. The seconds that it took."""
-        started = time.monotonic() if started is None else started
-        before, told = count_ended(), False
+        next_extra, told = started + EXTRA_SECONDS, False
         while time.monotonic() - started < PATIENCE_SECONDS and not self.stopped:
+            if time.monotonic() > next_extra:
+                next_extra, self.extra = time.monotonic() + EXTRA_SECONDS, self.extra + 1
             if not told and time.monotonic() - started > LONG_SECONDS:
                 told = True
                 self.say(f"{after}: nothing ended for {LONG_SECONDS:.0f} s; {when_back(describe_work)}")

@@ -15,7 +15,7 @@ from benchmarks.harness import prepare
 from benchmarks.kill_matrix.cells import CELLS, Cell
 
 LEASE = {"JOB_LEASE_SECONDS": "8", "JOB_HEARTBEAT_SECONDS": "2"}
-JOBS_PER_KILL = 12
+JOBS_PER_KILL = 10
 QUIET_SECONDS = 150.0
 ORPHAN_SECONDS = 20.0
 
@@ -54,11 +54,11 @@ class Sitting:
         from benchmarks.kill_matrix.load import Load
         from benchmarks.webhooks import FaultyReceiver
 
-        killer = Killer(parts, self.options.kills, self.options.seed, self.say)
+        killer = Killer(parts, self.options.kills, self.options.seed, JOBS_PER_KILL, self.say)
         signal.signal(signal.SIGINT, lambda *_: setattr(killer, "stopped", True))  # what was killed so far is judged
         with FaultyReceiver(self.options.seed, settings_of("local").read_secret()) as receiver:
             jobs = self.options.kills * JOBS_PER_KILL
-            load = Load(parts.server.url, receiver, jobs, lambda number: number < (killer.killed.total() + 2) * JOBS_PER_KILL)
+            load = Load(parts.server.url, receiver, jobs, lambda number: number < killer.may_be_sent)
             load.start()
             killer.kill_all()
             self.lap("kills")
