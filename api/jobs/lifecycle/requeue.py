@@ -16,11 +16,11 @@ from api.jobs.store import transitions
 from api.jobs.store.parents import lock_ancestors
 
 
-def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: bool = False) -> None:
+def hand_back(*, job: Job, reason: str, blameless: bool = False, delay: float | None = None, if_expired: bool = False) -> None:
     """running → queued after a backoff; → cancelled where that was asked for; → failed when its attempts are used up.
 
-    `blameless`: the worker was told to stop, so this attempt doesn't count and the job is available at once. `if_expired`: only where
-    the lease is (still) over. Raises LeaseLost where the row is no longer under the lease of `job`.
+    `blameless`: it is no fault of the job's, so this attempt doesn't count and the job is available at once, or after `delay` seconds.
+    `if_expired`: only where the lease is (still) over. Raises LeaseLost where the row is no longer under the lease of `job`.
     """
     with transaction.atomic():
         lock_ancestors(job)
@@ -35,7 +35,8 @@ def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: boo
         if now["attempt"] >= now["max_attempts"] and not blameless:
             error = DarkroomError("attempts_exhausted", 500, f"{reason}; it was tried {now['attempt']} times and given up.")
             return end_job(job, Status.FAILED, ("error", error.to_json()), error=error.to_json())
-        requeue(job, attempt=now["attempt"] - blameless, delay=0 if blameless else backoff(now["attempt"]))
+        usual = 0 if blameless else backoff(now["attempt"])
+        requeue(job, attempt=now["attempt"] - blameless, delay=usual if delay is None else delay)
 
 
 def requeue(job: Job, *, attempt: int, delay: float) -> None:
