@@ -13,6 +13,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import AsyncRequestFactory, Client, RequestFactory
+from django.utils import timezone
 
 from api.files import storage
 from api.files.models import StoredFile
@@ -230,11 +231,28 @@ def test_a_job_is_tried_again_once_the_storage_is_back(bucket: Proxy, client: Cl
     assert len(names(bucket)) == len(before) + 2 == 2 * StoredFile.objects.count()
 
 
+def test_a_storage_that_is_away_for_longer_than_a_jobs_attempts_last_costs_no_job(bucket: Proxy, client: Client) -> None:
+    """They are over within a minute."""
+    job, loop = submit_canny(client), WorkerLoop()
+    bucket.fail("503", method="PUT")
+    for _ in range(job.max_attempts + 2):
+        Job.objects.update(available_at=timezone.now() - timedelta(seconds=1))
+        loop.run_once()
+    job.refresh_from_db()
+    assert (job.status, job.attempt, job.error) == ("queued", job.max_attempts - 1, None)
+    assert 50 < (job.available_at - timezone.now()).total_seconds() < 61
+    bucket.fail("", 0)
+    Job.objects.update(available_at=timezone.now() - timedelta(seconds=1))
+    loop.run_once()
+    job.refresh_from_db()
+    assert job.status == "succeeded"
+
+
 @pytest.mark.parametrize(("fault", "code"), [("denied", "storage_refused"), ("503", "no_storage")])
 def test_a_job_that_fails_for_it_says_so(bucket: Proxy, client: Client, fault: str, code: str) -> None:
     job = submit_canny(client)
-    Job.objects.update(max_attempts=1)
     bucket.fail(fault)
+    Job.objects.update(created_at=timezone.now() - timedelta(days=2))
     WorkerLoop().run_once()
     job.refresh_from_db()
     assert job.status == "failed"

@@ -1,67 +1,108 @@
 """Celery wakes workers, and decides nothing."""
 
+import logging
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from celery.contrib.testing.worker import start_worker
 
+from api.jobs.models import Job
+from api.jobs.notify import broker as module
 from api.jobs.states import Status
 from api.jobs.worker import tasks
 from api.jobs.worker.sweep import sweep
 from config.celery import app
-from tests.jobs.conftest import ends, now_as
+from tests.jobs.conftest import ends, now_as, until
 
+Submit = Callable[..., Job]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def broker(settings, monkeypatch) -> None:
+def broker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> module.Publisher:
     settings.JOB_RUNNER = "celery"
     monkeypatch.setenv("DARKROOM_WORKER", "celery")
+    monkeypatch.setattr(module, "publisher", module.Publisher())
+    return module.publisher
 
 
 @pytest.fixture
-def celery_worker(broker, settings) -> Iterator[None]:
+def celery_worker(broker: module.Publisher, settings: Any) -> Iterator[None]:
     settings.LOAD_MODELS = False
     with start_worker(app, pool="threads", perform_ping_check=False, shutdown_timeout=20):
         yield
     tasks.stop_hosting()
-    tasks._loop = None
 
 
-def test_a_published_wake_up_runs_what_waits(celery_worker, submit):
+def test_a_published_wake_up_runs_what_waits(celery_worker: None, submit: Submit) -> None:
     jobs = [submit() for _ in range(5)]
     assert [ends(job).status for job in jobs] == [Status.SUCCEEDED] * 5
     assert {now_as(job).attempt for job in jobs} == {1}
 
 
-def test_the_sweep_publishes_again_what_was_queued_while_no_message_got_through(celery_worker, submit, settings):
+def test_jobs_go_on_without_a_message(celery_worker: None, submit: Submit, settings: Any) -> None:
     settings.JOB_RUNNER = "external"
-    job = submit()
-    settings.JOB_RUNNER = "celery"
-    sweep()
-    assert ends(job).status == Status.SUCCEEDED
+    assert ends(submit()).status == Status.SUCCEEDED
 
 
-def test_a_message_that_comes_twice_or_for_a_finished_job_changes_nothing(submit, loop):
-    job = submit()
-    tasks._loop = loop
-    tasks.wake(str(job.pk))
-    before = now_as(job)
-    tasks.wake(str(job.pk))
-    tasks._loop = None
-    assert (now_as(job).status, now_as(job).event_sequence) == (Status.SUCCEEDED, before.event_sequence)
-
-
-def test_a_broker_that_is_down_costs_no_job_and_little_time(broker, submit, monkeypatch):
-    class Down:
-        def send_task(self, *args: object, **options: object) -> None:
-            from config.celery import Celery
-
-            Celery("down", broker="amqp://127.0.0.1:9//", broker_connection_timeout=1).send_task("darkroom.wake", retry=False)
-
-    monkeypatch.setattr("config.celery.app", Down())
+def test_a_worker_that_is_told_to_end_claims_no_more_however_many_wait(
+    celery_worker: None, submit: Submit, settings: Any
+) -> None:
+    jobs = [submit("sleep", {"seconds": 0.3}) for _ in range(20)]
+    until(lambda: now_as(jobs[0]).status == Status.SUCCEEDED)
     started = time.monotonic()
-    assert submit().status == Status.QUEUED
-    assert time.monotonic() - started < 10
+    tasks.stop_claiming()
+    tasks.stop_hosting()
+    assert time.monotonic() - started < 4
+    assert {now_as(job).status for job in jobs} == {Status.SUCCEEDED, Status.QUEUED}
+
+
+def test_a_sweep_leaves_no_message_while_all_workers_are_busy(broker: module.Publisher, submit: Submit) -> None:
+    submit()
+    until(lambda: not broker.waiting)
+    sweep()
+    assert not broker.waiting
+
+
+def test_a_message_holds_its_worker_until_a_look_that_began_after_it_found_nothing() -> None:
+    """And no longer than it may, for RabbitMQ closes the channel of one that takes half an hour."""
+    subscription = tasks.BrokerSubscription()
+    subscription.wake(timeout=0.01)  # came while the loop was at work
+    assert subscription.wait(0.0)  # so it looks again
+    message = threading.Thread(target=subscription.wake)
+    message.start()
+    until(lambda: subscription.asked == 2)
+    assert subscription.wait(5.0)  # the look before this wait began before the second message
+    assert message.is_alive()
+    assert not subscription.wait(0.0)
+    message.join(5)
+    assert not message.is_alive()
+
+
+class Down:
+    def connection_for_write(self) -> Any:
+        return app.connection_for_write("amqp://127.0.0.1:9//")
+
+    def send_task(self, *args: object, **options: Any) -> None:
+        app.send_task("darkroom.wake", **options)
+
+
+def test_a_broker_that_is_away_costs_a_request_nothing_and_is_told_once(
+    broker: module.Publisher, submit: Submit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "REST_SECONDS", 0.05)
+    with caplog.at_level(logging.INFO, "darkroom.jobs"):
+        with monkeypatch.context() as away:
+            away.setattr("config.celery.app", Down())
+            started = time.monotonic()
+            assert submit().status == Status.QUEUED
+            assert time.monotonic() - started < 0.5
+            until(lambda: broker.is_away)
+            submit()
+            until(lambda: not broker.waiting)
+        until(lambda: submit() and not broker.is_away)
+    told = [record.getMessage() for record in caplog.records if "wake-ups" in record.getMessage()]
+    assert ["Connection refused" in line for line in told] == [True, False], told

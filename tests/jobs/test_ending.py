@@ -1,9 +1,12 @@
 """One final state for each job, by whoever holds its lease and nobody else."""
 
+import threading
+import time
 import uuid
 from collections.abc import Callable
 
 import pytest
+from django.db import connection, transaction
 
 from api.errors import DarkroomError
 from api.jobs import children, lifecycle
@@ -132,6 +135,28 @@ def test_a_finished_job_can_be_told_to_be_this_attempts_own(submit, claim):
     assert not lifecycle.is_recorded(job)
     finish(job)
     assert lifecycle.is_recorded(job)
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="on PostgreSQL only")
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_that_is_still_under_way_is_waited_for(submit, claim):
+    """Its answer was lost: were it taken for undone, its files would be removed, and then its rows be there."""
+    submit()
+    job, ended = claim(), threading.Event()
+
+    def commit_slowly() -> None:
+        with transaction.atomic():
+            finish(job)
+            ended.set()
+            time.sleep(0.5)
+        connection.close()
+
+    committing = threading.Thread(target=commit_slowly)
+    committing.start()
+    ended.wait(10)
+    assert lifecycle.is_recorded(job)
+    committing.join()
 
 
 def test_a_job_finished_by_the_next_attempt_is_not_this_ones(submit, claim):

@@ -10,6 +10,7 @@ from api.jobs import lifecycle
 from api.jobs.models import Job, JobEvent, Worker
 from api.jobs.states import Status
 from api.jobs.worker.endings import start_running
+from api.jobs.worker.leases import LeaseKeeper
 from api.jobs.worker.retention import clean_history
 from api.jobs.worker.sweep import sweep
 from tests.jobs.conftest import expire_lease, now_as
@@ -36,6 +37,19 @@ def test_a_lease_that_was_extended_since_the_sweep_looked_is_left(submit, claim)
     job = claim()
     assert lifecycle.hand_back_all([job], "r", if_expired=True) == 0
     assert now_as(job).status == Status.RUNNING
+
+
+def test_after_an_outage_leases_are_renewed_before_rows_are_handed_back(submit, claim, worker):
+    """Else whichever worker is first to reach the database again takes the others' jobs from them, and they are done twice."""
+    submit()
+    expire_lease(job := claim())
+    keeper = LeaseKeeper(worker, dict)
+    keeper.hold([start_running(job)])
+    keeper.next_heartbeat = time.monotonic() + 60  # it had just been tried, in vain
+    keeper.renew_first()
+    keeper.turn()
+    assert (now_as(job).status, now_as(job).attempt) == (Status.RUNNING, 1)
+    assert sweep() == 0  # another's, later
 
 
 def test_an_extended_lease_lasts_from_then_on(submit, claim, settings):

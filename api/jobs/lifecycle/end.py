@@ -70,9 +70,10 @@ def all_done(steps: int) -> dict[str, float]:
 
 
 def is_recorded(job: Job) -> bool:
-    """Whether this very attempt has succeeded."""
-    mine = {"worker_id": job.worker_id, "attempt": job.attempt}
-    return Job.objects.filter(pk=job.pk, status=Status.SUCCEEDED, **mine).exists()
+    """Whether this very attempt has succeeded. A commit that is under way on a connection that was lost is waited for: it holds the row."""
+    with transaction.atomic():
+        row = Job.objects.select_for_update().filter(pk=job.pk).values("status", "worker_id", "attempt").first()
+    return row == {"status": Status.SUCCEEDED, "worker_id": job.worker_id, "attempt": job.attempt}
 
 
 def fail_job(*, job: Job, error: DarkroomError, warnings: Sequence[str] = (), timings: dict[str, float] | None = None) -> None:

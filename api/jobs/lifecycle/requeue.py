@@ -18,11 +18,11 @@ from api.jobs.store.parents import lock_ancestors
 from api.jobs.store.workers import addressed_to_nobody
 
 
-def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: bool = False) -> None:
+def hand_back(*, job: Job, reason: str, blameless: bool = False, delay: float | None = None, if_expired: bool = False) -> None:
     """running → queued after a backoff; → cancelled where that was asked for; → failed when its attempts are used up.
 
-    `blameless`: the worker was told to stop, so this attempt doesn't count and the job is available at once. `if_expired`: only where
-    the lease is (still) over. Raises LeaseLost where the row is no longer under the lease of `job`.
+    `blameless`: it is no fault of the job's, so this attempt doesn't count and the job is available at once, or after `delay` seconds.
+    `if_expired`: only where the lease is (still) over. Raises LeaseLost where the row is no longer under the lease of `job`.
     """
     with transaction.atomic():
         lock_ancestors(job)
@@ -38,7 +38,8 @@ def hand_back(*, job: Job, reason: str, blameless: bool = False, if_expired: boo
             error = DarkroomError("attempts_exhausted", 500, f"{reason}; it was tried {now['attempt']} times and given up.")
             return end_job(job, Status.FAILED, ("error", error.to_json()), error=error.to_json())
         job_handbacks.add(job.kind, "stopped" if blameless else "tried_again")
-        requeue(job, attempt=now["attempt"] - blameless, delay=0 if blameless else backoff(now["attempt"]))
+        usual = 0 if blameless else backoff(now["attempt"])
+        requeue(job, attempt=now["attempt"] - blameless, delay=usual if delay is None else delay)
 
 
 def requeue(job: Job, *, attempt: int, delay: float) -> None:

@@ -4,9 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
 from api import tracing
 from api.errors import DarkroomError
@@ -16,6 +18,7 @@ from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
 from api.jobs.kinds import AnyKind, get_kind, read_spec
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped, Waiting
+from api.jobs.states import BACKOFF_SECONDS
 from api.jobs.worker import traces
 from api.jobs.worker.publisher import ProgressPublisher
 from api.outages import NO_STORAGE
@@ -23,6 +26,7 @@ from api.specs import Spec, StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
 Running = RunningJob[Spec]
+STORAGE_PATIENCE = timedelta(days=1)
 FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that restarts must not cost the work that is done
 
 
@@ -112,10 +116,16 @@ def discard_unless_recorded(running: Running, kind: AnyKind, output: object) -> 
 
 
 def fail_or_retry(running: Running, error: DarkroomError) -> None:
-    """running → queued after a backoff where the storage of pictures was away and there are attempts left, else → failed."""
-    if error.code != NO_STORAGE.code or running.job.attempt >= running.job.max_attempts:
+    """running → queued after a backoff where the storage of pictures was away, else → failed.
+
+    Its attempts alone would be over within a minute: after the last one it is tried each minute, until it is STORAGE_PATIENCE old.
+    """
+    job = running.job
+    if error.code != NO_STORAGE.code or timezone.now() - job.created_at > STORAGE_PATIENCE:
         return fail(running, error)
-    write_end(running, lambda: lifecycle.hand_back(job=running.job, reason=error.detail))
+    was_last = job.attempt >= job.max_attempts
+    delay = BACKOFF_SECONDS[-1] if was_last else None
+    write_end(running, lambda: lifecycle.hand_back(job=job, reason=error.detail, blameless=was_last, delay=delay))
     log.warning("Job %s is tried again later: %s", running.id, error.detail)
 
 

@@ -68,6 +68,7 @@ class LeaseKeeper(threading.Thread):
             except Exception:  # whatever it was: a worker without its lease keeper would lose every job it runs
                 log.warning("The lease keeper stumbled; it goes on", exc_info=True)
                 connection.close()
+                self.renew_first()
                 time.sleep(0.5)
         subscription.close()
         connection.close()
@@ -94,6 +95,11 @@ class LeaseKeeper(threading.Thread):
         """A few workers sweep for all: a thousand at once would be most of what the database does."""
         if is_sweeper(self.worker.pk):
             sweep()
+
+    def renew_first(self) -> None:
+        """The database was away, for the other workers too: when it is back, they all renew their leases before any row is handed back."""
+        self.next_heartbeat = 0.0
+        self.next_sweep = time.monotonic() + max(SWEEP_SECONDS, 2 * settings.JOB_HEARTBEAT_SECONDS)
 
     def clean_quietly(self) -> None:
         """In a thread of its own: minutes of tidying must not hold up a heartbeat."""

@@ -27,7 +27,7 @@ from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
 from api.jobs.kinds import AnyKind, Session, get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
-from api.jobs.notify.channels import subscribe
+from api.jobs.notify.channels import Subscription, subscribe
 from api.jobs.running import RunningJob
 from api.jobs.start_failures import WARM_UP_FIELD
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
@@ -96,9 +96,9 @@ class WorkerLoop:
     def held_models(self) -> set[str]:
         return {model["id"] for model in self.describe().get("loaded_models", [])}
 
-    def run(self) -> None:
-        """Until `stop` is called."""
-        subscription = subscribe("worker")
+    def run(self, subscription: Subscription | None = None) -> None:
+        """Until `stop` is called. Without `subscription`, the database's notifications wake it."""
+        subscription = subscription or subscribe("worker")
         self.start_threads()
         if self.warm_up is None:
             log.info("Worker %s is ready", self.worker)

@@ -24,8 +24,10 @@ def sweep() -> int:
     count = hand_back_all(lost, "Its worker stopped answering", if_expired=True)
     if count:
         log.warning("%d jobs had lost their worker and were handed back", count)
-    if (job_id := transitions.find_waiting()) is not None:
-        wakeups.wake_workers(str(job_id))
+    if transitions.find_waiting() is not None:
+        wakeups.notify_quietly(
+            "worker"
+        )  # no message to a broker: while all are busy, each sweep would leave one more in its queue
     silent = Now() - timedelta(seconds=2 * settings.JOB_LEASE_SECONDS)
     lost_workers = Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED)
     if silent_count := lost_workers.update(state=Worker.State.STOPPED, loaded_models=[]):
