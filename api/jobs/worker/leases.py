@@ -24,6 +24,8 @@ log = logging.getLogger("darkroom.worker")
 SWEEP_SECONDS = 5.0
 CLEAN_SECONDS = 600.0
 STUCK_EXIT = 75
+Clean = Callable[[Callable[[], bool]], None]
+"""It is given what tells it to stop."""
 
 
 class LeaseKeeper(threading.Thread):
@@ -32,9 +34,7 @@ class LeaseKeeper(threading.Thread):
     `describe` gives the Worker row's fields (state, device, loaded_models), cheaply: it is called at each heartbeat.
     """
 
-    def __init__(
-        self, worker: Worker, describe: Callable[[], dict[str, object]], clean: Callable[[], None] = clean_history
-    ) -> None:
+    def __init__(self, worker: Worker, describe: Callable[[], dict[str, object]], clean: Clean = clean_history) -> None:
         super().__init__(name="lease-keeper", daemon=True)
         self.worker, self.describe, self.clean = worker, describe, clean
         self.ended = threading.Event()
@@ -83,7 +83,7 @@ class LeaseKeeper(threading.Thread):
     def clean_quietly(self) -> None:
         """In a thread of its own: minutes of tidying must not hold up a heartbeat."""
         try:
-            self.clean()
+            self.clean(self.ended.is_set)
         except Exception:
             log.warning("Tidying up failed; it is tried again", exc_info=True)
         finally:

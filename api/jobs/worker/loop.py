@@ -29,7 +29,7 @@ from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
 from api.jobs.start_failures import WARM_UP_FIELD
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
-from api.jobs.worker.leases import LeaseKeeper
+from api.jobs.worker.leases import Clean, LeaseKeeper
 from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.publisher import ProgressPublisher
 from api.jobs.worker.retention import clean_history
@@ -58,7 +58,7 @@ class WorkerLoop:
         *,
         worker_id: uuid.UUID | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
-        clean: Callable[[], None] = clean_history,
+        clean: Clean = clean_history,
         warm_up: Work | None = None,
     ) -> None:
         row = Worker(hostname=socket.gethostname(), pid=os.getpid(), kinds=kinds_taken())
