@@ -22,7 +22,8 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 @pytest.fixture(autouse=True)
 def folders(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings.MEDIA_ROOT, settings.JOB_RETENTION_DAYS = tmp_path / "media", 30
-    monkeypatch.setattr(slicing, "FIRST", 3)
+    for name in ("LEAST", "FIRST", "MOST"):
+        monkeypatch.setattr(slicing, name, 3)
     return settings.MEDIA_ROOT
 
 
@@ -65,11 +66,10 @@ def test_old_jobs_go_with_what_is_theirs_and_nothing_else(folders: Path) -> None
     assert set(StoredFile.objects.values_list("pk", flat=True)) == {derived.pk}
 
 
-def test_it_stops_between_two_slices_and_goes_on(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stops_between_two_slices_and_goes_on(folders: Path) -> None:
     for _ in range(8):
         make_picture()
     Job.objects.update(created_at=LONG_AGO)
-    monkeypatch.setattr(slicing, "MOST", 3)
     stopped = Slices(lambda: stopped.count >= 3)
     delete_old_jobs(stopped)
     assert (Job.objects.count(), files(folders)) == (5, 10)

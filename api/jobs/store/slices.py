@@ -8,7 +8,8 @@ from django.db import IntegrityError, transaction
 
 SLICE_SECONDS = 0.05
 """What a transaction is meant to take: as long as a submission waits behind it, where it waits at all (SQLite has one writer)."""
-FIRST, MOST = 50, 2000
+LEAST, FIRST, MOST = 20, 50, 2000
+"""What goes with a few rows is looked up by as many queries as what goes with many: smaller slices take longer in all."""
 LONGEST_PAUSE = 1.0
 Keys = Sequence[Any]
 Prepare = Callable[[Keys], Callable[[], object]]
@@ -46,5 +47,5 @@ class Slices:
             delete()
         took = time.monotonic() - started
         self.count, self.longest = self.count + len(keys), max(self.longest, took)
-        self.size = min(MOST, 2 * self.size, max(1, int(len(keys) * SLICE_SECONDS / max(took, 1e-6))))
+        self.size = min(MOST, 2 * self.size, max(LEAST, int(len(keys) * SLICE_SECONDS / max(took, 1e-6))))
         time.sleep(min(took, LONGEST_PAUSE))

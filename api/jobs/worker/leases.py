@@ -12,7 +12,8 @@ from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
 from api.jobs import lifecycle
-from api.jobs.models import Worker
+from api.jobs.draining import drain_of
+from api.jobs.models import Drain, Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
 from api.jobs.worker.retention import clean_history
@@ -39,6 +40,7 @@ class LeaseKeeper(threading.Thread):
         self.worker, self.describe, self.clean = worker, describe, clean
         self.ended = threading.Event()
         self.runs: Sequence[RunningJob[Spec]] = ()
+        self.drain: Drain | None = None
         self.warm_up: WarmUp | None = None
         self.next_heartbeat = self.next_sweep = 0.0
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
@@ -68,6 +70,7 @@ class LeaseKeeper(threading.Thread):
     def turn(self) -> None:
         self.end_if_stuck()
         self.pass_on_cancellations()
+        self.look_for_drain()
         now = time.monotonic()
         if now >= self.next_heartbeat:
             self.next_heartbeat = now + settings.JOB_HEARTBEAT_SECONDS
@@ -98,6 +101,12 @@ class LeaseKeeper(threading.Thread):
         for run in self.runs:
             if run.id in asked:
                 run.cancel_asked.set()
+
+    def look_for_drain(self) -> None:
+        before, self.drain = self.drain, drain_of(self.worker)
+        if before != self.drain:
+            log.info("Worker %s %s", self.worker, "claims nothing more" if self.drain else "claims again")
+            self.report_soon()
 
     def beat(self) -> None:
         lifecycle.extend_leases(self.tokens())

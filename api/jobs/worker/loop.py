@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db.models.functions import Now
 
 from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
@@ -78,13 +79,14 @@ class WorkerLoop:
         self.in_turn: Session[Spec] | None = None  # the one that took the last step
         self.batch: list[RunningJob[Spec]] = []  # what runs beside them
         self.has_claimed, self.claims_in_a_row = False, 0
+        self.said_drained = False
 
     @property
     def idle_state(self) -> Worker.State:
         return Worker.State.LOADING if self.warm_up else Worker.State.IDLE
 
     def report(self) -> dict[str, object]:
-        report = {"state": self.state, **self.describe()}
+        report = {"state": Worker.State.DRAINING if self.keeper.drain else self.state, **self.describe()}
         if self.warm_up_failure:
             report["device"] = {**report.get("device", {}), WARM_UP_FIELD: self.warm_up_failure}
         return report
@@ -98,7 +100,7 @@ class WorkerLoop:
         self.start_threads()
         if self.warm_up is None:
             log.info("Worker %s is ready", self.worker)
-        while not self.stopping.is_set():
+        while not self.stopping.is_set() and not self.is_done():
             try:
                 if not self.run_once() and not self.warm_up_once():
                     close_old_connections()  # not at each turn: to open one takes longer than to claim
@@ -117,15 +119,21 @@ class WorkerLoop:
         self.keeper.start()
         self.publisher.start()
 
+    def is_done(self) -> bool:
+        """Whether it was asked to end once it is drained, and is."""
+        return bool(self.keeper.drain and self.keeper.drain.exits and not self.sessions)
+
+    def say_drained(self, drained: bool) -> None:
+        """Once each: by this thread, which claims, so that nothing is claimed after it."""
+        if drained != self.said_drained:
+            Worker.objects.filter(pk=self.worker.pk).update(drained_at=Now() if drained else None)
+            self.said_drained = drained
+
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
-        jobs = lifecycle.claim_jobs(
-            worker=self.worker,
-            besides=list(self.sessions),
-            is_first=not self.has_claimed,
-            is_busy=self.claims_in_a_row > 1,
-            placement=self.placement.condition(),
-        )
+        draining = self.keeper.drain is not None
+        self.say_drained(draining and not self.sessions)
+        jobs = [] if draining else self.claim()
         self.has_claimed, self.claims_in_a_row = True, self.claims_in_a_row + 1 if jobs else 0
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
@@ -136,6 +144,15 @@ class WorkerLoop:
         busy = bool(jobs or self.sessions)
         self.take_turns()
         return busy
+
+    def claim(self) -> list[Job]:
+        return lifecycle.claim_jobs(
+            worker=self.worker,
+            besides=list(self.sessions),
+            is_first=not self.has_claimed,
+            is_busy=self.claims_in_a_row > 1,
+            placement=self.placement.condition(),
+        )
 
     def warm_up_once(self) -> bool:
         """Whether there was something to warm up. A failure is for the job that needs it to tell."""
@@ -230,7 +247,7 @@ class WorkerLoop:
         session, deadline, next_look = self.sessions[key], time.monotonic() + TURN_SECONDS, 0.0
         self.give_turn(session)
         while session.running and time.monotonic() < deadline:
-            if joining and not self.stopping.is_set() and time.monotonic() >= next_look:
+            if joining and self.accepts and time.monotonic() >= next_look:
                 self.let_join(key, session)
                 next_look = time.monotonic() + JOIN_SECONDS
             with self.guarded(list(session.running)):
@@ -239,6 +256,10 @@ class WorkerLoop:
             self.hold()
             if not session.worked:
                 return
+
+    @property
+    def accepts(self) -> bool:
+        return not self.stopping.is_set() and self.keeper.drain is None
 
     def give_turn(self, session: Session[Spec] | None) -> None:
         """What ran before lets go of what others could need."""

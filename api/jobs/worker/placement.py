@@ -13,6 +13,7 @@ from api.jobs import lifecycle
 from api.jobs.kinds import get_kind, kind_names
 from api.jobs.models import Worker
 
+OUT = (Worker.State.STOPPED, Worker.State.DRAINING)
 LOOK_SECONDS = 1.5  # how long what other workers hold is taken as known; a worker that waits looks more often
 
 
@@ -55,7 +56,7 @@ class Placement:
     def models_elsewhere(self) -> set[str]:
         """Those that live workers hold, and this one does not."""
         recent = Now() - timedelta(seconds=settings.JOB_LEASE_SECONDS)
-        others = Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED).exclude(pk=self.worker.pk)
+        others = Worker.objects.filter(heartbeat_at__gte=recent).exclude(state__in=OUT).exclude(pk=self.worker.pk)
         held = {model["id"] for models in others.values_list("loaded_models", flat=True) for model in models}
         return held - self.held_models() if held else held
 

@@ -1,20 +1,22 @@
 """How long events, jobs and the rows of ended workers are kept."""
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Model, Q
+from django.db.models import Model
 from django.db.models.deletion import Collector
 from django.db.models.functions import Now
 from django.dispatch import Signal
 
-from api.jobs.models import Job, JobEvent, Worker
+from api.jobs.models import Drain, Job, JobEvent, Worker
 from api.jobs.states import FINAL
+from api.jobs.store.old_jobs import old_jobs
 from api.jobs.store.outbox import delete_read_endings
 from api.jobs.store.preview_watches import delete_ended_watches
 from api.jobs.store.slices import Keys, Slices, never
@@ -61,19 +63,9 @@ def delete_old_events(slices: Slices) -> None:
 
 
 def delete_old_jobs(slices: Slices) -> None:
-    for ids in old_jobs(slices):
+    waiting = old_jobs(settings.JOB_RETENTION_DAYS)
+    while not slices.should_stop() and (ids := list(islice(waiting, slices.size))):
         delete_with_children(ids, slices)
-
-
-def old_jobs(slices: Slices) -> Iterator[list[uuid.UUID]]:
-    """Each once, the oldest first: those that had to stay aren't found again, nor what PostgreSQL's index still has of those that went."""
-    past = Now() - timedelta(days=settings.JOB_RETENTION_DAYS)
-    old = Job.objects.filter(status__in=FINAL, created_at__lt=past, parent=None).order_by("created_at", "pk")
-    after = Q()
-    while not slices.should_stop() and (found := list(old.filter(after).values_list("pk", "created_at")[: slices.size])):
-        yield [pk for pk, _ in found]
-        pk, created_at = found[-1]
-        after = Q(created_at__gte=created_at) & (Q(created_at__gt=created_at) | Q(pk__gt=pk))
 
 
 def delete_with_children(ids: Keys, slices: Slices) -> None:
@@ -110,4 +102,5 @@ def delete_old_workers(slices: Slices) -> None:
             lambda ids: partial(Job.objects.filter(pk__in=ids).update, worker=None),
         )
         if not slices.should_stop():
+            Drain.objects.filter(worker_id=worker.pk).delete()
             worker.delete()
