@@ -50,6 +50,11 @@ class Machine:
         return self.worker.device.get("device") or {}
 
     @property
+    def device_name(self) -> str:
+        """'' of a worker that has just started."""
+        return str(self.device.get("name") or self.device.get("type") or "")
+
+    @property
     def models(self) -> list[dict[str, str]]:
         return [{"id": model["id"], "size": bytes_text(model.get("bytes"))} for model in self.worker.loaded_models]
 
