@@ -5,10 +5,13 @@ from django.dispatch import receiver
 
 from api.chat.models import Conversation, Message
 from api.chat.services import activate_from
+from api.jobs.worker.retention import LeavingJobs, jobs_leaving
 
 
 @receiver(post_delete, sender=Message)
-def delete_empty_conversation(instance: Message, **kwargs: object) -> None:
+def delete_empty_conversation(instance: Message, origin: object = None, **kwargs: object) -> None:
+    if isinstance(origin, LeavingJobs) and instance.conversation_id in origin.taken.get(Conversation, ()):
+        return
     left = Message.objects.filter(conversation=instance.conversation_id)
     if left.filter(active=True).exists():
         return
@@ -17,3 +20,13 @@ def delete_empty_conversation(instance: Message, **kwargs: object) -> None:
         activate_from(other.conversation, other)
     else:
         Conversation.objects.filter(pk=instance.conversation_id).delete()
+
+
+@receiver(jobs_leaving)
+def delete_conversations_of_jobs(leaving: LeavingJobs, **kwargs: object) -> None:
+    """Those that have messages of no other job."""
+    theirs = set(Message.objects.filter(job__in=leaving.going).values_list("conversation", flat=True))
+    others = (
+        Message.objects.filter(conversation__in=theirs).exclude(job__in=leaving.going).values_list("conversation", flat=True)
+    )
+    leaving.take(Conversation, theirs - set(others))

@@ -83,12 +83,13 @@ def digest(place: Storage, name: str) -> str | None:
         return None
 
 
-def copy(source: Storage, target: Storage, name: str, sha256: str) -> int:
-    """Under the same name, read back and compared. Raises OSError where it arrives as another."""
-    target.delete(name)  # a damaged one: FileSystemStorage would write beside it
+def copy(source: Storage, target: Storage, name: str, sha256: str, *, to: str = "") -> int:
+    """Under the same name, or as `to`, read back and compared. Raises OSError where it arrives as another."""
+    to = to or name
+    target.delete(to)  # a damaged one: FileSystemStorage would write beside it
     with source.open(name, "rb") as file:
-        kept, size = target.save(name, file), file.size
-    if kept == name and digest(target, name) == sha256:
+        kept, size = target.save(to, file), file.size
+    if kept == to and digest(target, to) == sha256:
         return size
     target.delete(kept)
     raise OSError(f"{name} did not arrive as it was sent.")

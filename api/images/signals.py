@@ -5,13 +5,24 @@ from typing import Any
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
-from api.files.models import StoredFile
+from api.files.models import JobInput, StoredFile
 from api.images.models import GeneratedImage
+from api.jobs.states import ACTIVE
+from api.jobs.worker.retention import LeavingJobs, jobs_leaving
 
 
 @receiver(post_delete, sender=GeneratedImage)
-def delete_file_of_image(instance: GeneratedImage, **kwargs: object) -> None:
-    StoredFile.objects.filter(pk=instance.pk).delete()
+def delete_file_of_image(instance: GeneratedImage, origin: object = None, **kwargs: object) -> None:
+    if not (isinstance(origin, LeavingJobs) and instance.pk in origin.taken.get(StoredFile, ())):
+        StoredFile.objects.filter(pk=instance.pk).delete()
+
+
+@receiver(jobs_leaving)
+def delete_files_of_jobs(leaving: LeavingJobs, **kwargs: object) -> None:
+    """Jobs whose pictures others under way start from stay."""
+    needed = JobInput.objects.filter(file__generated__job__in=leaving.ids, job__status__in=ACTIVE)
+    leaving.staying |= set(needed.values_list("file__generated__job", flat=True))
+    leaving.take(StoredFile, GeneratedImage.objects.filter(job__in=leaving.going).values_list("pk", flat=True))
 
 
 @receiver(post_save, sender="scoring.Rating")

@@ -195,6 +195,7 @@ class Worker(models.Model):
         IDLE = "idle", _("Idle")
         LOADING = "loading", _("Loading")
         BUSY = "busy", _("Busy")
+        DRAINING = "draining", _("Draining")
         STOPPED = "stopped", _("Stopped")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -206,9 +207,25 @@ class Worker(models.Model):
     loaded_models = models.JSONField(default=list, blank=True)
     started_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())
+    drained_at = models.DateTimeField(null=True, blank=True, help_text="Since when it runs nothing and claims nothing.")
 
     class Meta:
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"{self.hostname}:{self.pid}"
+
+
+class Drain(models.Model):
+    """A worker, or a machine with all its workers, that claims no more jobs (see draining.py)."""
+
+    worker_id = models.UUIDField(null=True, blank=True)
+    hostname = models.CharField(max_length=255, blank=True)
+    exits = models.BooleanField(default=False, help_text="Whether workers end once they are drained.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.hostname or f"worker {self.worker_id}"

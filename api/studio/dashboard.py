@@ -16,6 +16,7 @@ from api.files.storage import media_folder
 from api.images.models import GeneratedImage
 from api.jobs.admin.tools import MOST_COUNTED, between, bytes_text, first_id_of, midnight, seconds_text, used_models
 from api.jobs.disk import disk_usage
+from api.jobs.draining import with_drains
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure
 from api.jobs.states import Status
@@ -41,7 +42,7 @@ def build_dashboard() -> dict[str, object]:
         "run_times": run_times_chart(run_times()),
         "queue": queue_now(),
         "worker_error": start_failure(),
-        "workers": [describe_worker(worker) for worker in Worker.objects.exclude(state=Worker.State.STOPPED)[:8]],
+        "workers": [describe_worker(worker) for worker in with_drains(Worker.objects.exclude(state=Worker.State.STOPPED)[:8])],
         "disk": disk(),
         "latest": list(GeneratedImage.objects.made_here().order_by("-pk").only("pk", "prompt", "model_id")[:LATEST]),
         "made_at": timezone.now(),

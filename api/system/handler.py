@@ -12,6 +12,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from api.errors import DarkroomError
+from api.jobs.draining import draining_ids
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job, Worker
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Waiting
@@ -95,7 +96,9 @@ def child_jobs(run: Run) -> list[ChildJob]:
 
 
 def able_workers(spec: ModelSpec) -> list[uuid.UUID]:
-    return [worker.pk for worker in live_workers() if spec.kind in worker.kinds]
+    alive = live_workers()
+    draining = draining_ids(alive)
+    return [worker.pk for worker in alive if spec.kind in worker.kinds and worker.pk not in draining]
 
 
 def outcome_of(run: Run, children: Sequence[Job]) -> Outcome:

@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from api.files.sweep import SweepReport, sweep_orphans
+from api.jobs.store.slices import never
 from api.jobs.worker.retention import clean_history
 from api.safety.rules.retention import delete_old_matches
 from api.system.counters import count_ended_jobs
@@ -15,11 +17,13 @@ RECENT_DAYS = 2  # a crash leaves orphans in today's folder; the whole tree is o
 _next_full_sweep = time.monotonic() + DAY_SECONDS
 
 
-def clean() -> None:
+def clean(should_stop: Callable[[], bool] = never) -> None:
     global _next_full_sweep
     count_ended_jobs()  # before old jobs go
-    clean_history()
-    delete_old_matches()
+    clean_history(should_stop)
+    delete_old_matches(should_stop)
+    if should_stop():
+        return
     full = time.monotonic() >= _next_full_sweep
     if full:
         _next_full_sweep = time.monotonic() + DAY_SECONDS

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from collections.abc import Container
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,6 +14,7 @@ from django.db.models.functions import Now
 
 from api.catalog import ModelEntry
 from api.chat.backend_selection import preferred_entry
+from api.jobs.draining import draining_ids
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure, warm_up_failure
 from api.jobs.states import ACTIVE, Status
@@ -37,7 +39,8 @@ def live_workers() -> list[Worker]:
 
 def usable_workers(workers: list[Worker], failure: str) -> list[Worker]:
     """Those that run jobs, or can be expected to: where the last start failed, one that starts again most likely fails as well."""
-    return [worker for worker in workers if not failure or worker.state != Worker.State.STARTING]
+    out = draining_ids(workers)
+    return [worker for worker in workers if worker.pk not in out and (not failure or worker.state != Worker.State.STARTING)]
 
 
 def readiness() -> str:
@@ -69,12 +72,13 @@ def state_of(worker: Worker, kind: str | None) -> str:
     return "ready" if kind is None else "busy"
 
 
-def describe_worker(worker: Worker) -> JsonObject:
+def describe_worker(worker: Worker, draining: Container[uuid.UUID] = ()) -> JsonObject:
     known = worker.device
     return {
         "id": worker.pk,
         "hostname": worker.hostname,
-        "state": worker.state,
+        "state": Worker.State.DRAINING if worker.pk in draining else worker.state,
+        "drained": worker.drained_at is not None,
         "kinds": worker.kinds,
         "device": known.get("device"),
         "dtype": known.get("dtype"),
@@ -90,7 +94,8 @@ def describe_worker(worker: Worker) -> JsonObject:
 
 def server_status() -> JsonObject:
     failure = start_failure()
-    workers = usable_workers(live_workers(), failure)
+    alive = live_workers()
+    workers, draining = usable_workers(alive, failure), draining_ids(alive)
     running = running_jobs()
     return {
         "status": server_state(workers, dict(running), failure),
@@ -98,7 +103,7 @@ def server_status() -> JsonObject:
         "inference_available": any(worker.state != Worker.State.STARTING for worker in workers),
         "loaded_models": loaded_ids(workers),
         "queue": {"queued": Job.objects.filter(status=Status.QUEUED).order_by().count(), "running": len(running)},
-        "workers": [describe_worker(worker) for worker in workers],
+        "workers": [describe_worker(worker, draining) for worker in alive if worker in workers or worker.pk in draining],
         "system_info": system_info(workers),
     }
 

@@ -10,6 +10,7 @@ from api.catalog import UnknownModel, is_entry_name, is_model_id
 from api.errors import DarkroomError
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
+from api.jobs.draining import draining_ids
 from api.jobs.models import Worker
 from api.strict import StrictSerializer
 from api.system.model_list import MODEL_LIST_KINDS, MOST_ADAPTERS
@@ -64,6 +65,7 @@ class WorkerSerializer(serializers.Serializer[object]):
     id = serializers.UUIDField()
     hostname = serializers.CharField()
     state = serializers.ChoiceField(choices=Worker.State.choices)
+    drained = serializers.BooleanField(help_text="Whether it was taken out of work and runs nothing any more.")
     kinds = serializers.ListField(child=serializers.CharField(), help_text="Kinds of job of which it can run some or all.")
     device = DeviceSerializer(allow_null=True)
     dtype = serializers.CharField(
@@ -169,6 +171,8 @@ class ModelCommandSerializer(JobRequest):
             raise serializers.ValidationError(
                 f"No worker that is alive has this id; /api/status/ lists them, `{ALL_WORKERS}` means each."
             )
+        if value != ALL_WORKERS and draining_ids([workers[value]]):
+            raise serializers.ValidationError("This worker is being taken out of work; it takes no more jobs.")
         if value != ALL_WORKERS and value not in able:
             raise serializers.ValidationError("This worker loads no models.")
         return value

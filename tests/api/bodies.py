@@ -76,6 +76,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "/api/images/{id}/": dict,
     "/api/presets/": lambda: {"name": f"a-preset-{uuid.uuid4()}", "request": {"prompt": "a lake", "steps": 5}},
     "/api/presets/{name}/": lambda: {"request": {"prompt": "a {prompt}"}},
+    "/api/drains/": lambda: {"hostname": f"machine-{uuid.uuid4()}"},
     "/api/models/{model_id}/load/": dict,
     "/api/models/{model_id}/unload/": dict,
     "/v1/images/generations": lambda: {"prompt": "a lake"},

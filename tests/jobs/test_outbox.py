@@ -12,6 +12,7 @@ from api.jobs import lifecycle
 from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, JobEnding, Worker
 from api.jobs.store import outbox
+from api.jobs.store.slices import Slices
 from api.jobs.webhooks import Webhook
 from tests.jobs.conftest import at_once, expire_lease
 
@@ -152,7 +153,7 @@ def test_rows_are_deleted_that_were_read_and_are_old(settings):
     known = {"job_id": "0197c0de-0000-7000-8000-000000000000", "kind": "noop", "owner_key": "alice", "status": "failed"}
     for hours, counted, dispatched in [(2, True, True), (2, False, True), (2, True, False), (0, True, True)]:
         JobEnding.objects.create(**known, created_at=Now() - timedelta(hours=hours), counted=counted, dispatched=dispatched)
-    outbox.delete_read_endings()
+    outbox.delete_read_endings(Slices())
     left = list(JobEnding.objects.values_list("counted", "dispatched"))
     assert left == [(False, True), (True, False), (True, True)]
 

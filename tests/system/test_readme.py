@@ -36,8 +36,16 @@ COMMANDS = {
 }
 NEED_DEVELOPMENT_PACKAGES = {"manage.py evaluate_scoring": ["--pairs", "8"], "-m benchmarks.kill_test": ["--help"]}
 SAY_WHAT_IS_MISSING = {"manage.py train_scorer": ["mine"]}  # on a server without ratings
-# The second in tests/models/test_gpu_benchmark.py, the third in tests/files/test_move_media.py.
-TRIED_ELSEWHERE = {"-m pip", "-m benchmarks.gpu", "manage.py move_media"}
+# The second in tests/models/test_gpu_benchmark.py, the third in tests/files/test_move_media.py, the others in
+# tests/system/test_backup.py and tests/jobs/test_draining.py.
+TRIED_ELSEWHERE = {
+    "-m pip",
+    "-m benchmarks.gpu",
+    "manage.py move_media",
+    "manage.py backup",
+    "manage.py restore",
+    "manage.py drain",
+}
 
 
 def test_every_command_in_readme_is_tried_here() -> None:

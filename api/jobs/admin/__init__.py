@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.response import TemplateResponse
@@ -31,9 +31,10 @@ from api.jobs.admin.tools import (
     pill,
     seconds_text,
 )
+from api.jobs.draining import drain, undo_drain
 from api.jobs.kinds import kind_names
 from api.jobs.lifecycle import cancel_job, retry_job
-from api.jobs.models import Job, Worker
+from api.jobs.models import Drain, Job, Worker
 from api.jobs.states import ACTIVE, Status
 
 MOST_AT_ONCE = 500
@@ -259,8 +260,31 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_filter = ["state"]
     search_fields = ["hostname"]
 
-    fields = ("name", "status", "hardware", "models", "memory", "heartbeat", "started_at", "device")
+    fields = ("name", "status", "hardware", "models", "memory", "heartbeat", "started_at", "drained_at", "device")
     readonly_fields = fields
+    actions = ["drain", "undo_drain"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+        asked = Drain.objects.filter(Q(worker_id=OuterRef("pk")) | Q(hostname=OuterRef("hostname")))
+        return super().get_queryset(request).annotate(asked_to_drain=Exists(asked))
+
+    @admin.action(description="Drain: finish what runs, claim nothing more", permissions=["drain"])
+    def drain(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
+        workers = list(queryset.exclude(state=Worker.State.STOPPED)[:MOST_AT_ONCE])
+        for worker in workers:
+            drain(worker_id=worker.pk)
+        self.message_user(request, f"{len(workers)} workers claim nothing more.", messages.SUCCESS)
+
+    @admin.action(description="Back to work", permissions=["drain"])
+    def undo_drain(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
+        """Also where their machine was drained."""
+        chosen = list(queryset[:MOST_AT_ONCE])
+        theirs = Q(worker_id__in=[worker.pk for worker in chosen]) | Q(hostname__in=[worker.hostname for worker in chosen])
+        count = undo_drain(Drain.objects.filter(theirs))
+        self.message_user(request, f"{count} drains were undone.", messages.SUCCESS)
+
+    def has_drain_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.change_worker")
 
     @admin.display(description="worker")
     def name(self, worker: Worker) -> str:
@@ -268,7 +292,8 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def status(self, worker: Worker) -> SafeString:
-        return pill(worker.state)
+        is_out = worker.asked_to_drain and worker.state != Worker.State.STOPPED  # type: ignore[attr-defined]
+        return pill(Worker.State.DRAINING if is_out else worker.state)
 
     @admin.display(description="device")
     def hardware(self, worker: Worker) -> str:

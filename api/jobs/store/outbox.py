@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from api.jobs.models import JobEnding
+from api.jobs.store.slices import Slices
 from api.jobs.store.statements import is_postgres
 
 Reader = Literal["counted", "dispatched"]
@@ -53,9 +54,10 @@ def take_unread(reader: Reader, only: Sequence[int] | None = None) -> list[JobEn
     return endings
 
 
-def delete_read_endings() -> None:
-    """What every reader has processed, past its retention. In chunks: no long lock."""
+def delete_read_endings(slices: Slices) -> None:
+    """What every reader has processed, past its retention."""
     read = JobEnding.objects.filter(**dict.fromkeys(READERS, True)).order_by("pk")
     old = read.filter(created_at__lt=Now() - timedelta(hours=settings.EVENT_RETENTION_HOURS))
-    while ids := list(old.values_list("pk", flat=True)[:CHUNK]):
-        JobEnding.objects.filter(pk__in=ids).delete()
+    slices.run(
+        lambda size: list(old.values_list("pk", flat=True)[:size]), lambda ids: JobEnding.objects.filter(pk__in=ids).delete
+    )

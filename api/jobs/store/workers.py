@@ -14,11 +14,12 @@ SWEEPERS = 2
 
 
 def model_holders(worker_id: uuid.UUID) -> Mapping[str, int]:
-    """How many live workers hold each model, this one left out."""
+    """How many live workers hold each model, this one and those that claim nothing more left out."""
     models = "JSONB_ARRAY_ELEMENTS" if is_postgres() else "JSON_EACH"
     rows = run(
         f"""SELECT held.value ->> 'id', COUNT(*) FROM {WORKER} CROSS JOIN {models}({WORKER}.loaded_models) AS held
-            WHERE heartbeat_at >= {clock(-settings.JOB_LEASE_SECONDS)} AND state <> 'stopped' AND {WORKER}.id <> %s GROUP BY 1""",  # noqa: S608
+            WHERE heartbeat_at >= {clock(-settings.JOB_LEASE_SECONDS)} AND state NOT IN ('stopped', 'draining')
+            AND {WORKER}.id <> %s GROUP BY 1""",  # noqa: S608
         [stored("id", worker_id)],
     )
     return dict(rows)

@@ -12,7 +12,8 @@ from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
 from api.jobs import lifecycle
-from api.jobs.models import Worker
+from api.jobs.draining import drain_of
+from api.jobs.models import Drain, Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
 from api.jobs.store.workers import is_sweeper
@@ -26,6 +27,8 @@ log = logging.getLogger("darkroom.worker")
 SWEEP_SECONDS = 5.0
 CLEAN_SECONDS = 600.0
 STUCK_EXIT = 75
+Clean = Callable[[Callable[[], bool]], None]
+"""It is given what tells it to stop."""
 
 
 class LeaseKeeper(threading.Thread):
@@ -38,7 +41,7 @@ class LeaseKeeper(threading.Thread):
         self,
         worker: Worker,
         describe: Callable[[], dict[str, object]],
-        clean: Callable[[], None] = clean_history,
+        clean: Clean = clean_history,
         occupancy: Occupancy | None = None,
     ) -> None:
         super().__init__(name="lease-keeper", daemon=True)
@@ -46,6 +49,7 @@ class LeaseKeeper(threading.Thread):
         self.occupancy = occupancy or Occupancy()
         self.ended = threading.Event()
         self.runs: Sequence[RunningJob[Spec]] = ()
+        self.drain: Drain | None = None
         self.warm_up: WarmUp | None = None
         self.next_heartbeat = self.next_sweep = 0.0
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
@@ -80,6 +84,7 @@ class LeaseKeeper(threading.Thread):
         beats = now >= self.next_heartbeat
         if heard or beats:
             self.pass_on_cancellations()
+            self.look_for_drain()
         if beats:
             self.next_heartbeat = now + settings.JOB_HEARTBEAT_SECONDS
             self.beat()
@@ -104,7 +109,7 @@ class LeaseKeeper(threading.Thread):
     def clean_quietly(self) -> None:
         """In a thread of its own: minutes of tidying must not hold up a heartbeat."""
         try:
-            self.clean()
+            self.clean(self.ended.is_set)
         except Exception:
             log.warning("Tidying up failed; it is tried again", exc_info=True)
         finally:
@@ -119,6 +124,12 @@ class LeaseKeeper(threading.Thread):
         for run in self.runs:
             if run.id in asked:
                 run.cancel_asked.set()
+
+    def look_for_drain(self) -> None:
+        before, self.drain = self.drain, drain_of(self.worker)
+        if before != self.drain:
+            log.info("Worker %s %s", self.worker, "claims nothing more" if self.drain else "claims again")
+            self.report_soon()
 
     def beat(self) -> None:
         self.occupancy.tick()

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db.models.functions import Now
 
 from api import tracing
 from api.counting import claim_sizes, claims
@@ -31,7 +32,7 @@ from api.jobs.notify.channels import Subscription, subscribe
 from api.jobs.running import RunningJob
 from api.jobs.start_failures import WARM_UP_FIELD
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
-from api.jobs.worker.leases import LeaseKeeper
+from api.jobs.worker.leases import Clean, LeaseKeeper
 from api.jobs.worker.occupancy import Occupancy
 from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.publisher import ProgressPublisher
@@ -61,7 +62,7 @@ class WorkerLoop:
         *,
         worker_id: uuid.UUID | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
-        clean: Callable[[], None] = clean_history,
+        clean: Clean = clean_history,
         warm_up: Work | None = None,
     ) -> None:
         row = Worker(hostname=socket.gethostname(), pid=os.getpid(), kinds=kinds_taken())
@@ -82,13 +83,14 @@ class WorkerLoop:
         self.in_turn: Session[Spec] | None = None  # the one that took the last step
         self.batch: list[RunningJob[Spec]] = []  # what runs beside them
         self.has_claimed, self.claims_in_a_row = False, 0
+        self.said_drained = False
 
     @property
     def idle_state(self) -> Worker.State:
         return Worker.State.LOADING if self.warm_up else Worker.State.IDLE
 
     def report(self) -> dict[str, object]:
-        report = {"state": self.state, **self.describe()}
+        report = {"state": Worker.State.DRAINING if self.keeper.drain else self.state, **self.describe()}
         if self.warm_up_failure:
             report["device"] = {**report.get("device", {}), WARM_UP_FIELD: self.warm_up_failure}
         return report
@@ -102,7 +104,7 @@ class WorkerLoop:
         self.start_threads()
         if self.warm_up is None:
             log.info("Worker %s is ready", self.worker)
-        while not self.stopping.is_set():
+        while not self.stopping.is_set() and not self.is_done():
             try:
                 if not self.run_once() and not self.warm_up_once():
                     close_old_connections()  # not at each turn: to open one takes longer than to claim
@@ -121,15 +123,21 @@ class WorkerLoop:
         self.keeper.start()
         self.publisher.start()
 
+    def is_done(self) -> bool:
+        """Whether it was asked to end once it is drained, and is."""
+        return bool(self.keeper.drain and self.keeper.drain.exits and not self.sessions)
+
+    def say_drained(self, drained: bool) -> None:
+        """Once each: by this thread, which claims, so that nothing is claimed after it."""
+        if drained != self.said_drained:
+            Worker.objects.filter(pk=self.worker.pk).update(drained_at=Now() if drained else None)
+            self.said_drained = drained
+
     def run_once(self) -> bool:
         """Claim and run one batch, and give each session a turn. Whether there was anything to do."""
-        jobs = lifecycle.claim_jobs(
-            worker=self.worker,
-            besides=list(self.sessions),
-            is_first=not self.has_claimed,
-            is_busy=self.claims_in_a_row > 1,
-            placement=self.placement.condition(),
-        )
+        draining = self.keeper.drain is not None
+        self.say_drained(draining and not self.sessions)
+        jobs = [] if draining else self.claim()
         self.has_claimed, self.claims_in_a_row = True, self.claims_in_a_row + 1 if jobs else 0
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
@@ -141,6 +149,15 @@ class WorkerLoop:
         busy = bool(jobs or self.sessions)
         self.take_turns()
         return busy
+
+    def claim(self) -> list[Job]:
+        return lifecycle.claim_jobs(
+            worker=self.worker,
+            besides=list(self.sessions),
+            is_first=not self.has_claimed,
+            is_busy=self.claims_in_a_row > 1,
+            placement=self.placement.condition(),
+        )
 
     def count_claim(self, jobs: list[Job]) -> None:
         """Before they run, which may bring their model into memory."""
@@ -243,7 +260,7 @@ class WorkerLoop:
         session, deadline, next_look = self.sessions[key], time.monotonic() + TURN_SECONDS, 0.0
         self.give_turn(session)
         while session.running and time.monotonic() < deadline:
-            if joining and not self.stopping.is_set() and time.monotonic() >= next_look:
+            if joining and self.accepts and time.monotonic() >= next_look:
                 self.let_join(key, session)
                 next_look = time.monotonic() + JOIN_SECONDS
             with self.guarded(list(session.running)):
@@ -252,6 +269,10 @@ class WorkerLoop:
             self.hold()
             if not session.worked:
                 return
+
+    @property
+    def accepts(self) -> bool:
+        return not self.stopping.is_set() and self.keeper.drain is None
 
     def give_turn(self, session: Session[Spec] | None) -> None:
         """What ran before lets go of what others could need."""

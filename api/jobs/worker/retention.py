@@ -1,30 +1,106 @@
 """How long events, jobs and the rows of ended workers are kept."""
 
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from itertools import islice
 
 from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Model
+from django.db.models.deletion import Collector
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
-from api.jobs.models import Job, JobEvent, Worker
+from api.jobs.models import Drain, Job, JobEvent, Worker
 from api.jobs.states import FINAL
+from api.jobs.store.old_jobs import old_jobs
 from api.jobs.store.outbox import delete_read_endings
 from api.jobs.store.preview_watches import delete_ended_watches
+from api.jobs.store.slices import Keys, Slices, never
 
-CHUNK = 500
+WORKER_DAYS = 7
+jobs_leaving = Signal()
+"""Sent with `leaving`, before they are deleted."""
 
 
-def clean_history() -> None:
-    """Events and the outbox past their retention, jobs past theirs (never active ones), workers long gone. In chunks: no long lock."""
-    old_events = JobEvent.objects.filter(created_at__lt=Now() - timedelta(hours=settings.EVENT_RETENTION_HOURS))
-    old_events = old_events.filter(job__status__in=FINAL)
-    while ids := list(old_events.order_by("created_at").values_list("pk", flat=True)[:CHUNK]):
-        JobEvent.objects.filter(pk__in=ids).delete()
-    delete_read_endings()
+@dataclass
+class LeavingJobs:
+    """Also the `origin` that receivers of post_delete see: rows that are taken go with the jobs, all at once and not one by one."""
+
+    ids: Keys
+    staying: set[uuid.UUID] = field(default_factory=set)
+    """Those that something under way needs."""
+    taken: dict[type[Model], set[uuid.UUID]] = field(default_factory=dict)
+
+    @property
+    def going(self) -> list[uuid.UUID]:
+        return [job_id for job_id in self.ids if job_id not in self.staying]
+
+    def take(self, model: type[Model], keys: Iterable[uuid.UUID]) -> None:
+        self.taken.setdefault(model, set()).update(keys)
+
+
+def clean_history(should_stop: Callable[[], bool] = never) -> None:
+    """Events and the outbox past their retention, jobs past theirs (never active ones), workers long gone. In slices: no long lock."""
+    slices = Slices(should_stop)
+    delete_old_events(slices)
+    delete_read_endings(slices)
     delete_ended_watches()
     if settings.JOB_RETENTION_DAYS:
-        past = Now() - timedelta(days=settings.JOB_RETENTION_DAYS)
-        old = Job.objects.filter(status__in=FINAL, created_at__lt=past, parent=None)  # children go with their parents
-        while jobs := list(old.order_by("created_at")[:CHUNK]):
-            for job in jobs:
-                job.delete()
-    Worker.objects.filter(state=Worker.State.STOPPED, heartbeat_at__lt=Now() - timedelta(days=7)).delete()
+        delete_old_jobs(slices)
+    delete_old_workers(slices)
+
+
+def delete_old_events(slices: Slices) -> None:
+    old = JobEvent.objects.filter(created_at__lt=Now() - timedelta(hours=settings.EVENT_RETENTION_HOURS))
+    old = old.filter(job__status__in=FINAL).order_by("created_at")
+    slices.run(
+        lambda size: list(old.values_list("pk", flat=True)[:size]), lambda ids: JobEvent.objects.filter(pk__in=ids).delete
+    )
+
+
+def delete_old_jobs(slices: Slices) -> None:
+    waiting = old_jobs(settings.JOB_RETENTION_DAYS)
+    while not slices.should_stop() and (ids := list(islice(waiting, slices.size))):
+        delete_with_children(ids, slices)
+
+
+def delete_with_children(ids: Keys, slices: Slices) -> None:
+    """The children first, in slices of their own: a grid may have hundreds."""
+    slices.run(lambda size: children_of(ids, size), prepare_jobs)
+    if not slices.should_stop() and not children_of(ids, 1):
+        slices.delete(ids, prepare_jobs)
+
+
+def children_of(ids: Keys, size: int) -> list[uuid.UUID]:
+    """Those without children of their own, which come before the others."""
+    below = Job.objects.filter(parent__in=ids).order_by()
+    found = list(below.values_list("pk", flat=True)[:size])
+    return (found and children_of(found, size)) or found
+
+
+def prepare_jobs(ids: Keys) -> Callable[[], object]:
+    leaving = LeavingJobs(ids)
+    jobs_leaving.send(sender=Job, leaving=leaving)
+    collector = Collector(using=DEFAULT_DB_ALIAS, origin=leaving)  # type: ignore[arg-type]  # it is only passed on
+    for model, keys in leaving.taken.items():
+        collector.collect(model._default_manager.filter(pk__in=keys))
+    collector.collect(Job.objects.filter(pk__in=leaving.going).only("pk"))
+    return collector.delete
+
+
+def delete_old_workers(slices: Slices) -> None:
+    """Jobs name theirs: a worker may have run a million, from which it is taken before it goes."""
+    old = Worker.objects.filter(state=Worker.State.STOPPED, heartbeat_at__lt=Now() - timedelta(days=WORKER_DAYS))
+    for worker in old:
+        theirs = Job.objects.filter(worker=worker).order_by()
+        slices.run(
+            lambda size, theirs=theirs: list(theirs.values_list("pk", flat=True)[:size]),  # type: ignore[misc]
+            lambda ids: partial(Job.objects.filter(pk__in=ids).update, worker=None),
+        )
+        if not slices.should_stop():
+            Drain.objects.filter(worker_id=worker.pk).delete()
+            worker.delete()

@@ -7,6 +7,7 @@ this process holds closes, so that a killed web process leaves no orphan, and an
 import fcntl
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import IO
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
+from api.jobs.draining import is_machine_out
 from api.jobs.identifiers import uuid7
 from api.jobs.lifecycle import release_worker
 from api.jobs.start_failures import record_death_at_start
@@ -89,6 +91,8 @@ class Supervisor(threading.Thread):
             self.run_one_worker()
 
     def run_one_worker(self) -> None:
+        while is_out():
+            time.sleep(TAKE_OVER_SECONDS)
         worker_id = uuid7()
         started = time.monotonic()
         code = self.spawn_and_wait(str(worker_id))
@@ -135,6 +139,16 @@ class Supervisor(threading.Thread):
             return 0
         finally:
             connection.close()
+
+
+def is_out() -> bool:
+    """Whether this machine was taken out of work; in doubt a worker is started, which looks for that itself."""
+    try:
+        return is_machine_out(socket.gethostname())
+    except (DatabaseError, InterfaceError):
+        return False
+    finally:
+        connection.close()
 
 
 def describe_exit(code: int) -> str:

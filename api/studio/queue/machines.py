@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from api.access.principals import Principal
 from api.jobs.admin.tools import between, bytes_text, seconds_text
+from api.jobs.draining import with_drains
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure, warm_up_failure
 from api.jobs.states import Status
@@ -47,6 +48,11 @@ class Machine:
     @property
     def device(self) -> Mapping[str, Any]:
         return self.worker.device.get("device") or {}
+
+    @property
+    def device_name(self) -> str:
+        """'' of a worker that has just started."""
+        return str(self.device.get("name") or self.device.get("type") or "")
 
     @property
     def models(self) -> list[dict[str, str]]:
@@ -93,7 +99,7 @@ def machines_context(principal: Principal) -> dict[str, object]:
 def find_machines(principal: Principal) -> list[Machine]:
     """Those at work, and those that went silent in the last hour."""
     recent = Worker.objects.filter(heartbeat_at__gte=Now() - SILENT_SHOWN_FOR).exclude(state=Worker.State.STOPPED)
-    workers = list(recent.order_by("-pk")[:MOST_WORKERS])
+    workers = with_drains(recent.order_by("-pk")[:MOST_WORKERS])
     running = running_on(workers)
     return [Machine(worker, *seen_by(principal, running[worker.pk])) for worker in workers]
 
