@@ -84,6 +84,12 @@ def start_webhooks() -> None:
     ensure_started()
 
 
+def start_telling_version() -> None:
+    from api.system.versions import start_reporting
+
+    start_reporting("web")
+
+
 def with_lifespan(application: Application) -> Application:
     """Starts what runs beside requests: the embedded worker, so that its models are warm before the first of them, and webhooks."""
 
@@ -98,6 +104,7 @@ def with_lifespan(application: Application) -> Application:
 
                     ensure_started()
                 start_webhooks()
+                start_telling_version()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 return await send({"type": "lifespan.shutdown.complete"})

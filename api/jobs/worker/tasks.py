@@ -8,7 +8,7 @@ import os
 import threading
 
 from celery import shared_task
-from celery.signals import worker_init, worker_shutdown
+from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 from django.conf import settings
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
@@ -32,6 +32,13 @@ def host(loop: WorkerLoop) -> None:
     _loop = loop
     loop.start_threads()
     loop.warm_up_once()
+
+
+@worker_shutting_down.connect
+def stop_claiming(**_: object) -> None:
+    """As soon as the signal has come: Celery then waits for its task, which would go on for as long as anything waits in the queue."""
+    if _loop is not None:
+        threading.Thread(target=_loop.stop).start()  # a signal handler runs in the middle of whatever this thread does with the database
 
 
 @worker_shutdown.connect
