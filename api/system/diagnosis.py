@@ -30,7 +30,7 @@ from api.system.broker_trial import try_broker
 from api.system.checks import check_broker, is_loopback
 from api.system.media_checks import media_storage_messages, try_storage
 from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
-from api.system.versions import differences
+from api.system.versions import differences, newer_migrations
 from api.system.worker_trial import DEVICE_CURE, DRIVER_CURE
 from config.catalog import get_catalog
 from config.failures import INSTALL, database_failure
@@ -186,6 +186,9 @@ def pending_migrations() -> int:
 
 
 def examine_versions() -> Iterator[Finding]:
+    if newer := newer_migrations():
+        text = f"The database was migrated by a newer version ({newer[-1]}): this one works on its tables for as long as a restart takes."
+        yield note(text, "Start the newer version here, too.")
     for sentence in differences():
         yield note(
             sentence, "Start it again with this version and the same settings, or wait until a rolling restart has come to it."

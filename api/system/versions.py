@@ -50,6 +50,17 @@ def key_fingerprint() -> str:
     return hashlib.sha256(b"darkroom: fingerprint\0" + settings.SECRET_KEY.encode()).hexdigest()[:8]
 
 
+def newer_migrations() -> list[str]:
+    """Those of our apps that the database has and this version doesn't know: a newer version made them."""
+    loader = MigrationLoader(connection)
+    ours = {app for app, _ in loader.disk_migrations}
+    return sorted(".".join(key) for key in loader.applied_migrations if key[0] in ours and not is_known(loader, key))
+
+
+def is_known(loader: MigrationLoader, key: tuple[str, str]) -> bool:
+    return key in loader.disk_migrations or any(key in migration.replaces for migration in loader.disk_migrations.values())
+
+
 # ---------------------------------------------------------------- its row
 
 
