@@ -18,20 +18,21 @@ FROM python:3.11-slim-bookworm
 # libgomp: PyTorch's threads on a CPU. tesseract-ocr: text in languages whose letters PP-OCR lacks; -vie is Vietnamese, others are
 # added in the same way (GET /api/ocr/languages/ names the packages)
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1=12.* tesseract-ocr=5.* tesseract-ocr-vie \
+    && apt-get install --yes --no-install-recommends libgomp1=12.* tesseract-ocr=5.* tesseract-ocr-vie=1:4.* \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 darkroom \
-    && install --directory --owner=darkroom --group=darkroom /data
+    && install --directory --owner=darkroom --group=darkroom /data /data/models
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY --chown=root:root . .
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    DATA_DIR=/data HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json
+    HOME=/data DATA_DIR=/data HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json
 USER 1000
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/api/health/\", timeout=4)"]
 STOPSIGNAL SIGTERM
-# prepare migrates, makes the admin account and (as HOST is not loopback) the first key, and prints both once
+# prepare migrates (of several at once one does, the others wait), makes the admin account and, as HOST is not loopback, the first key,
+# and prints both once
 CMD ["sh", "-c", "python manage.py prepare && exec gunicorn --config config/gunicorn.py config.asgi:application"]

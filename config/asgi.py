@@ -82,10 +82,12 @@ def answer_failures(application: Application) -> Application:
 
 def start_threads() -> None:
     from api.system.totals import ensure_adding
+    from api.system.versions import start_reporting
     from api.webhooks.reader import ensure_started
 
     ensure_started()
     ensure_adding()
+    start_reporting("web")
 
 
 def with_lifespan(application: Application) -> Application:

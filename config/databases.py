@@ -24,7 +24,8 @@ def read_database(url: str, data_dir: Path) -> dict[str, Any]:
         parsed: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, KeyError):
         raise ImproperlyConfigured(
-            "DATABASE_URL is not a database URL; postgresql://user:password@host:5432/name is."
+            "DATABASE_URL is not a database URL; postgresql://user:password@host:5432/name is. What is no letter or digit in the password"
+            " is written as % and two digits: # as %23, / as %2F, @ as %40."
         ) from None
     if parsed["ENGINE"].endswith("sqlite3"):
         return sqlite_database(Path(parsed["NAME"]))
@@ -43,6 +44,9 @@ def sqlite_database(path: Path) -> dict[str, object]:
 
 
 def postgres_database(parsed: dict[str, Any]) -> dict[str, object]:
+    if not parsed["NAME"]:
+        raise ImproperlyConfigured("DATABASE_URL names no database: postgresql://user:password@host:5432/name does.")
+    refuse_unknown_options(parsed.get("OPTIONS", {}))
     pool = {"min_size": 1, "max_size": 16, "timeout": 3}
     options = {
         **parsed.get("OPTIONS", {}),
@@ -52,3 +56,19 @@ def postgres_database(parsed: dict[str, Any]) -> dict[str, object]:
     }
     # Health checks: after the database was restarted, the pool's dead connections are replaced instead of handed out.
     return {**parsed, "ENGINE": "config.postgres", "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
+
+
+def refuse_unknown_options(options: dict[str, Any]) -> None:
+    """What follows the '?': else the pool only says that it waited in vain."""
+    if not options:
+        return
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    for name, value in options.items():
+        try:
+            make_conninfo(**{name: value})
+        except ProgrammingError:
+            raise ImproperlyConfigured(
+                f"DATABASE_URL has the option {name!r} after its '?', which PostgreSQL doesn't know; sslmode is such an option."
+            ) from None

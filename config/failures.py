@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseFailure
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALL = ".venv/bin/python -m pip install -r"
@@ -16,6 +16,20 @@ CONNECTION_WORDS = {"dbname", "user", "password", "host", "port", "sslmode", "ss
 SQLITE_FILE = re.compile(
     r"unable to open database file|readonly database|not a database|database is locked|disk|malformed", re.IGNORECASE
 )
+POSTGRES_CURES = (
+    (r"resolve host|name or service not known", "Correct the host in DATABASE_URL"),
+    (r"^database .* does not exist", "Create it (`createdb {name}`), or correct the name in DATABASE_URL"),
+    (
+        r"password|^role .* (does not exist|is not permitted to log in)",
+        "Correct the user and the password in DATABASE_URL, where what is no letter or digit is written as %23",
+    ),
+    (r"pg_hba\.conf", "Let this machine, user and database in by the server's pg_hba.conf, or correct DATABASE_URL"),
+    (r"ssl|certificate", "Correct sslmode (and sslrootcert) in DATABASE_URL, or switch TLS on in the server"),
+    (r"too many|connection slots", "Raise its max_connections, or run fewer web processes and workers"),
+    (r"timeout", "See whether host and port are right and no firewall is between, or correct DATABASE_URL"),
+)
+"""By PostgreSQL's and libpq's own words."""
+OLDEST_POSTGRES = 14  # Django's own limit
 
 
 def sentence_for(error: BaseException) -> str | None:
@@ -59,6 +73,10 @@ def database_failure(error: DatabaseFailure) -> str | None:
     if NO_TABLE.search(reason) and isinstance(error, OperationalError | ProgrammingError):
         return "The database's tables are not made yet: run `.venv/bin/python manage.py migrate`, or ./start.sh, which does it."
     settings: dict[str, object] = connection.settings_dict
+    if "permission denied" in reason:
+        return no_rights(settings)
+    if isinstance(error, NotSupportedError):
+        return f"The database can't be used: {reason}. Use a newer one."
     if connection.vendor == "sqlite":
         if not SQLITE_FILE.search(reason):
             return None
@@ -71,9 +89,17 @@ def database_failure(error: DatabaseFailure) -> str | None:
     return postgres_failure(connection) or postgres_sentence(settings, reason)
 
 
+def no_rights(settings: dict[str, Any]) -> str:
+    user, name = settings["USER"], settings["NAME"]
+    cure = f"Grant it, as the owner of that database: GRANT ALL ON SCHEMA public TO {user}; and give it the tables, if they are another's."
+    return f"The user {user!r} may not make or change tables in the database {name!r}. {cure}"
+
+
 def postgres_sentence(settings: dict[str, Any], reason: str) -> str:
     place = f"{settings['HOST'] or 'localhost'}:{settings['PORT'] or 5432}"
-    return f"The database {settings['NAME']!r} at {place} can't be reached: {reason}. Start it, or correct DATABASE_URL."
+    found = (cure for pattern, cure in POSTGRES_CURES if re.search(pattern, reason, re.IGNORECASE))
+    cure = next(found, "Start it, or correct DATABASE_URL").format(name=settings["NAME"])
+    return f"The database {settings['NAME']!r} at {place} can't be reached: {reason}. {cure}."
 
 
 def postgres_failure(connection: Any) -> str:
@@ -82,9 +108,21 @@ def postgres_failure(connection: Any) -> str:
 
     parameters = {name: value for name, value in connection.get_connection_params().items() if name in CONNECTION_WORDS}
     try:
-        psycopg.connect(**parameters, connect_timeout=3).close()
+        with psycopg.connect(**parameters, connect_timeout=3) as session:
+            return why_unfit(session.info)
     except psycopg.Error as error:
         return postgres_sentence(connection.settings_dict, first_line(error))
+
+
+def why_unfit(server: Any) -> str:
+    """'' for a server and a database that Darkroom can use. `server` is a psycopg.ConnectionInfo."""
+    if server.server_version < OLDEST_POSTGRES * 10_000:
+        version = server.server_version // 10_000
+        return f"The server at {server.host}:{server.port} is PostgreSQL {version}. Use PostgreSQL {OLDEST_POSTGRES} or newer."
+    encoding = server.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        cure = f"Make it anew: createdb --encoding UTF8 --template template0 {server.dbname}."
+        return f"The database {server.dbname!r} has the encoding {encoding}, in which most prompts can't be written. {cure}"
     return ""
 
 

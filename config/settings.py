@@ -41,7 +41,8 @@ MEDIA_ROOT = env_path("MEDIA_ROOT") or (DATA_DIR / "media" if env_str("DATA_DIR"
 MODELS_DIR = env_path("MODELS_DIR") or DATA_DIR / "models"
 
 DEBUG = env_bool("DEBUG", False)
-SECRET_KEY = env_secret("SECRET_KEY") or read_or_make_secret_key(DATA_DIR / "secret_key")
+SECRET_KEY_GIVEN = env_secret("SECRET_KEY")
+SECRET_KEY = SECRET_KEY_GIVEN or read_or_make_secret_key(DATA_DIR / "secret_key")
 HOST = env_str("HOST", "127.0.0.1")
 PORT = env_int("PORT", 8000, low=1, high=65535)
 WEB_PROCESSES = env_int("WEB_PROCESSES", 1, low=1, high=256)  # on this machine

@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psycopg
+
 from tests.live import free_port
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -32,6 +34,10 @@ class OwnPostgres:
         command = [*self.as_other, str(BINARIES[-1] / program), "-D", str(self.folder / "data"), *arguments]
         null = subprocess.DEVNULL
         subprocess.run(command, cwd="/", env=self.environment, check=True, stdout=null, stderr=null, timeout=60)
+
+    def run_sql(self, statement: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement.encode())
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=100 -c fsync=off"

@@ -58,7 +58,7 @@ class Message(models.Model):
         related_name="followers",
         help_text="The message that it follows.",
     )
-    active = models.BooleanField(default=True, help_text="Whether it is on the branch that goes on.")
+    active = models.BooleanField(default=True, db_default=True, help_text="Whether it is on the branch that goes on.")
     role = models.CharField(max_length=10, choices=Role)
     parts = models.JSONField(help_text="Texts, pictures (by id), calls and results of tools, in order.")
     text = models.TextField(blank=True, help_text="All texts of it, for the search.")

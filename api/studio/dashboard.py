@@ -21,6 +21,7 @@ from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure
 from api.jobs.states import Status
 from api.studio.charts import Day, RunTime, days_chart, run_times_chart
+from api.system.versions import differences
 
 CACHE_SECONDS = 10
 PAST_DAY_SECONDS = 3600
@@ -41,6 +42,7 @@ def build_dashboard() -> dict[str, object]:
         "days": days_chart(jobs_by_day()),
         "run_times": run_times_chart(run_times()),
         "queue": queue_now(),
+        "versions": differences(),
         "worker_error": start_failure(),
         "workers": [describe_worker(worker) for worker in with_drains(Worker.objects.exclude(state=Worker.State.STOPPED)[:8])],
         "disk": disk(),

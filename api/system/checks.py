@@ -6,6 +6,7 @@ E: the server would not work as it is set. W: it works, and its owner should kno
 import importlib
 import ipaddress
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -40,6 +41,9 @@ MEASURES = (
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 IMAGE_TASK = "text-to-image"
 SHIPPED_CHAT_MODEL = "starter-vlm"  # no fault while it isn't built in: a request that names no model is told what to do
+LEAST_KEY = 32
+MAKE_KEY = "Set it to 50 random characters: python -c 'import secrets; print(secrets.token_urlsafe(50))'."
+HOST_PATTERN = re.compile(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 CLIP_TASK = "zero-shot-image-classification"
 AESTHETIC_TASKS = ("image-aesthetics", "aesthetic-head")
 HAZARD_TASKS = ("hazard-cells",)
@@ -300,8 +304,19 @@ def check_broker() -> Iterator[CheckMessage]:
     hint = "Set CELERY_BROKER_URL, for example to redis://localhost:6379/0, or JOB_RUNNER=embedded."
     if not url:
         yield Error("JOB_RUNNER is celery, and there is no CELERY_BROKER_URL.", hint=hint, id="darkroom.E011")
-    elif reason := why_no_transport(url.partition("://")[0]):
+    elif reason := why_no_broker(url):
         yield Error(f"CELERY_BROKER_URL can't be used: {reason}.", hint=hint, id="darkroom.E022")
+
+
+def why_no_broker(url: str) -> str:
+    scheme, mark, _ = url.partition("://")
+    if not mark:
+        return "it begins with no scheme, such as redis:// or amqp://"
+    try:
+        urlsplit(url).port  # noqa: B018  (raises for a port that is none)
+    except ValueError:
+        return "its port is no number, or its password has a character that is written as % and two digits there (# as %23, / as %2F)"
+    return why_no_transport(scheme)
 
 
 def why_no_transport(scheme: str) -> str:
@@ -342,6 +357,10 @@ def check_access() -> Iterator[CheckMessage]:
         )
         hint = "Set ALLOWED_HOSTS to the names and addresses that clients use, separated by commas."
         yield Warning(message, hint=hint, id="darkroom.W001")
+    for host in settings.ALLOWED_HOSTS:
+        if not HOST_PATTERN.fullmatch(host):
+            hint = "Write names and addresses alone, without scheme, port and path, separated by commas: pictures.example.com,10.0.0.7."
+            yield Error(f"ALLOWED_HOSTS has {host!r}, which no request's host can be.", hint=hint, id="darkroom.E090")
     if settings.DEBUG and not is_loopback(settings.HOST):
         message = f"DEBUG is on while HOST is {settings.HOST}: error pages would show settings and code to everybody."
         yield Warning(message, hint="Unset DEBUG, or keep HOST at 127.0.0.1.", id="darkroom.W002")
@@ -355,6 +374,23 @@ def check_access() -> Iterator[CheckMessage]:
     if prefix and not prefix.startswith("/"):
         hint = "Set it to the proxy's internal location, for example /protected/."
         yield Error(f"MEDIA_ACCEL_PREFIX must begin with '/', not {prefix!r}.", hint=hint, id="darkroom.E014")
+
+
+@check(Tags.security)
+def check_secret_key() -> Iterator[CheckMessage]:
+    length = len(settings.SECRET_KEY)
+    if length < LEAST_KEY:
+        message = (
+            f"SECRET_KEY has {length} characters: who guesses it can make sessions of any account, and read webhooks' secrets."
+        )
+        yield Warning(message, hint=f"{MAKE_KEY} Or unset it: the first run makes one.", id="darkroom.W090")
+    elsewhere = settings.JOB_RUNNER == "celery" and settings.DATABASES["default"]["ENGINE"] == "config.postgres"
+    if elsewhere and not settings.SECRET_KEY_GIVEN:
+        message = (
+            "There is no SECRET_KEY: each data folder has made its own, and other machines can't read what this one signs."
+        )
+        hint = f"Set it to that of {settings.DATA_DIR / 'secret_key'} for all of them, if there is more than one data folder."
+        yield Warning(message, hint=hint, id="darkroom.W091")
 
 
 def public_url_messages(url: str) -> Iterator[CheckMessage]:

@@ -30,6 +30,7 @@ from api.system.broker_trial import try_broker
 from api.system.checks import check_broker, is_loopback
 from api.system.media_checks import media_storage_messages, try_storage
 from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
+from api.system.versions import differences, newer_migrations
 from api.system.worker_trial import DEVICE_CURE, DRIVER_CURE
 from config.catalog import get_catalog
 from config.failures import INSTALL, database_failure
@@ -171,6 +172,7 @@ def examine_database() -> Iterator[Finding]:
         yield wrong(f"{plan} migrations are not applied.", ".venv/bin/python manage.py migrate")
         return
     yield fine("Every migration is applied")
+    yield from examine_versions()
     yield from examine_workers()
     yield from examine_broker()
     yield from examine_files()
@@ -181,6 +183,16 @@ def examine_database() -> Iterator[Finding]:
 def pending_migrations() -> int:
     executor = MigrationExecutor(connection)
     return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def examine_versions() -> Iterator[Finding]:
+    if newer := newer_migrations():
+        text = f"The database was migrated by a newer version ({newer[-1]}): this one works on its tables for as long as a restart takes."
+        yield note(text, "Start the newer version here, too.")
+    for sentence in differences():
+        yield note(
+            sentence, "Start it again with this version and the same settings, or wait until a rolling restart has come to it."
+        )
 
 
 def examine_workers() -> Iterator[Finding]:

@@ -1,6 +1,9 @@
-"""Totals of the jobs that have ended. They only grow, also when the history is cleaned, as a counter of Prometheus must."""
+"""Totals of the jobs that have ended, which only grow, also when the history is cleaned, as a counter of Prometheus must; processes."""
 
 from django.db import models
+from django.db.models.functions import Now
+
+from api.jobs.identifiers import uuid7
 
 
 class JobCounter(models.Model):
@@ -35,3 +38,23 @@ class MetricTotal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.labels} {self.part}".strip()
+
+
+class ServerProcess(models.Model):
+    """A web process or a worker that was there lately, and what it runs: a fleet of mixed versions can be told of."""
+
+    class Role(models.TextChoices):
+        WEB = "web", "web process"
+        WORKER = "worker", "worker"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    role = models.CharField(max_length=6, choices=Role)
+    hostname = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    version = models.CharField(max_length=40)
+    migrations = models.PositiveIntegerField(help_text="How many it knows.")
+    key_fingerprint = models.CharField(max_length=16, help_text="Of its SECRET_KEY.")
+    seen_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.hostname}:{self.pid}"

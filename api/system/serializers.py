@@ -144,6 +144,12 @@ class ModelSerializer(serializers.Serializer[object]):
     preview_url = serializers.CharField(allow_null=True)
 
 
+class ReadyQuerySerializer(StrictSerializer):
+    without_worker = serializers.BooleanField(
+        default=False, help_text="Whether it is ready while no worker is alive, too: jobs are accepted, and wait for one."
+    )
+
+
 class ModelQuerySerializer(StrictSerializer):
     kind = serializers.ChoiceField(
         choices=MODEL_LIST_KINDS, required=False, help_text="Default: all that are no file of another kind."

@@ -32,6 +32,7 @@ from api.system.serializers import (
     ModelCommandSerializer,
     ModelQuerySerializer,
     ModelSerializer,
+    ReadyQuerySerializer,
     ReadySerializer,
     StatusSerializer,
 )
@@ -54,14 +55,18 @@ class ReadyView(APIView):
     """The database answers, a worker can be had, and the process is not about to end: requests may be sent here.
 
     Open to everybody; says no more than that.
-    Where no worker can start, /api/status/ has the reason.
+    Where no worker can start, /api/status/ has the reason. A balancer of a fleet asks with `without_worker`: what it takes web processes
+    out for must not be that workers are restarted.
     """
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    query_parameters: ClassVar[dict[str, tuple[str, ...]]] = {"get": ("without_worker",)}
 
-    @extend_schema(responses=ReadySerializer)
+    @extend_schema(parameters=[ReadyQuerySerializer], responses=ReadySerializer)
     def get(self, request: Request) -> Response:
+        query = ReadyQuerySerializer(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
         if stopping.has_begun:
             raise DarkroomError(
                 "stopping", 503, "This web process is about to end; others answer.", headers={"Retry-After": "1"}
@@ -71,7 +76,7 @@ class ReadyView(APIView):
         except DatabaseError:
             connection.close()
             raise DarkroomError("no_database", 503, "The database does not answer.", headers={"Retry-After": "5"}) from None
-        if state == "no_worker":
+        if state == "no_worker" and not query.validated_data["without_worker"]:
             raise DarkroomError("no_worker", 503, "No worker is alive to run jobs.", headers={"Retry-After": "5"})
         return Response({"status": "loading" if state == "loading" else "ok"})
 

@@ -13,6 +13,13 @@ from api.loading.device_memory import MEASURES
 from api.system import checks
 from config.catalog import get_catalog
 
+IN_A_FLEET = {
+    "JOB_RUNNER": "celery",
+    "CELERY_BROKER_URL": "redis://queue",
+    "SECRET_KEY_GIVEN": "",
+    "DATABASES": {"default": {"ENGINE": "config.postgres"}},
+}
+
 
 @pytest.fixture(autouse=True)
 def fresh_catalog() -> Iterator[None]:
@@ -80,7 +87,12 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.W006", {"CHAT_REMOTE_MODELS": ["there"], "CHAT_REMOTE_URL": ""}, "CHAT_REMOTE_URL"),
         ("darkroom.W007", {"DEFAULT_IMAGE_MODEL": "sdxl-base-1.0"}, "sdxl-base-1.0"),
         ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "mongodb://queue"}, "'mongodb'"),
-        ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "localhost:6379"}, "'localhost:6379'"),
+        ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "localhost:6379"}, "no scheme"),
+        ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "redis://localhost:port/0"}, "its port is no number"),
+        ("darkroom.E090", {"ALLOWED_HOSTS": ["https://a.example"]}, "'https://a.example'"),
+        ("darkroom.E090", {"ALLOWED_HOSTS": ["*", "a.example:8000"]}, "'a.example:8000'"),
+        ("darkroom.W090", {"SECRET_KEY": "short"}, "5 characters"),
+        ("darkroom.W091", IN_A_FLEET, "no SECRET_KEY"),
         ("darkroom.E031", {"EXTRA_APPS": ["api.studio"]}, "is no view of REST framework"),
         ("darkroom.W008", {"ENV_FILE_LINES": {"DEVIEC": 3}, "ENV_FILE": Path("/here/.env")}, "/here/.env, line 3: "),
         ("darkroom.W001", {"HOST": "0.0.0.0"}, "ALLOWED_HOSTS"),

@@ -19,6 +19,7 @@ from api.jobs.start_failures import start_failure, warm_up_failure
 from api.jobs.states import Status
 from api.studio.queue.rows import UNUSED, Row
 from api.system.spec import LoadModelSpec
+from api.system.versions import differences
 
 SILENT_SHOWN_FOR, MOST_WORKERS = timedelta(hours=1), 64
 
@@ -90,6 +91,7 @@ def machines_context(principal: Principal) -> dict[str, object]:
     alive = [machine.worker for machine in machines if machine.is_alive]
     return {
         "machines": machines,
+        "versions": differences(),
         "start_failure": start_failure(),
         "warm_up_failure": warm_up_failure(alive),
         "may_command": principal.is_staff,

@@ -1,4 +1,5 @@
-"""What `./start.sh` does before the server starts: tables, the admin account, a key where one is needed. Safe to run again.
+"""What `./start.sh` does before the server starts: tables, the admin account, a key where one is needed. Safe to run again,
+and by several processes at once.
 
 What would keep the server from working is said before anything is changed: a sentence for each thing, and exit status 1.
 """
@@ -16,6 +17,7 @@ from api.jobs.start_failures import forget_start_failures
 from api.system.addresses import LOOPBACK, why_not_to_listen
 from api.system.broker_trial import try_broker
 from api.system.media_checks import try_storage
+from api.system.migration_lock import migration_lock
 from api.system.worker_trial import device_failure
 from config.failures import database_failure, postgres_failure
 
@@ -32,6 +34,10 @@ class Command(BaseCommand):
             raise SystemExit(1)
         call_command("migrate", verbosity=0, skip_checks=True)
         forget_start_failures()
+        with migration_lock():
+            self.make_first_account_and_key()
+
+    def make_first_account_and_key(self) -> None:
         call_command("make_admin", stdout=self.stdout, stderr=self.stderr)
         if settings.HOST not in LOOPBACK and not any_key_exists():
             _, token = create_key(name="first key", scopes=["read", "submit", "staff"])
