@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('system', '0002_job_counter'),
+        ('system', '0003_observability'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0008_keeps_finished'),
+        ('jobs', '0009_observability'),
     ]
 
     operations = [

@@ -51,7 +51,7 @@ def reset_storage(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("jobs", "0008_keeps_finished")]
+    dependencies = [("jobs", "0010_draining")]
     operations = [
         AddIndex(
             model_name="job",
