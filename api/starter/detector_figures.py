@@ -99,6 +99,7 @@ def card_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     drawn, made, best = figures["on_drawings"], figures["on_samples"], figures["best_of_five"]
     worst = ", ".join(f"{name} {at_50:.2f} / {at_75:.2f}" for name, (at_50, at_75) in list(drawn["by_class"].items())[:5])
     ways = ", ".join(f"{name} {percent(best[name])}" for name in ("one", "clip", "objects", "both"))
+    ways += f"; one of the five is right in {percent(best['possible'])}"
     gain, low, high = (f"{100 * value:+.1f}" for value in best["gain"])
     return [
         (
