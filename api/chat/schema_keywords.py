@@ -36,6 +36,8 @@ MOST_ROUNDS = 40
 """Each finds one keyword or more: there are fewer that llguidance lacks."""
 MOST_TRIED = 200
 """Patterns and oneOfs that are tried alone where one is at fault. Those beyond count as what can't be enforced."""
+SHORT = 4_000
+"""Characters of a schema."""
 STANDARD_FORMATS = (
     *("idn-email", "idn-hostname", "uri-reference", "iri", "iri-reference", "uri-template"),
     *("json-pointer", "relative-json-pointer", "regex"),
@@ -81,12 +83,11 @@ def enforceable(schema: JsonObject) -> Enforceable:
         return Enforceable(schema, fault=ENDLESS)
     if has_too_many_levels(schema):
         return Enforceable(schema, fault=TOO_MANY_LEVELS.format(MOST_LEVELS))
-    return enforceable_text(json.dumps(schema or ANY_OBJECT))
+    text = json.dumps(schema or ANY_OBJECT)
+    return short_ones(text) if len(text) <= SHORT else long_ones(text)
 
 
-@lru_cache(maxsize=8)
-def enforceable_text(text: str) -> Enforceable:
-    """Of one request it is asked for several times."""
+def work_out(text: str) -> Enforceable:
     schema: Any = prepared(json.loads(text))
     _, ignored = rebuilt(json.loads(text), standard_format)
     for _ in range(MOST_ROUNDS):
@@ -107,6 +108,10 @@ def fault_of(schema: Any) -> str:
         return " ".join(LLMatcher.validate_grammar(compiled(schema)).split())[:300]
     except (ValueError, RecursionError) as error:
         return " ".join(str(error).split())[:300]
+
+
+short_ones, long_ones = lru_cache(maxsize=512)(work_out), lru_cache(maxsize=8)(work_out)
+"""Of one request it is asked for several times; and most clients send the same tools again and again."""
 
 
 # ---------------------------------------------------------------- what is left out
