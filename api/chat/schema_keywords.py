@@ -158,7 +158,8 @@ class OneOfsTried:
     """Those alone that llguidance can't tell apart, each without those that are in it."""
 
     def __init__(self, schema: JsonObject) -> None:
-        self.named = {key: rebuilt(schema, as_any_of)[0].get(key, {}) for key in ("$defs", "definitions") if key in schema}
+        whole = rebuilt(schema, as_any_of)[0]
+        self.named: dict[str, Any] = {key: whole[key] for key in ("$defs", "definitions") if key in whole}
         self.tried = 0
 
     def __call__(self, part: JsonObject) -> tuple[JsonObject, Collection[str]]:
