@@ -142,5 +142,5 @@ class SteppedSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped
     target_class = SteppedField
 
     def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
-        found = auto_schema._map_serializer_field(self.target, direction, bypass_extensions=True)
-        return {**found, "multipleOf": self.target.multiple_of}
+        bounds = {"minimum": self.target.min_value, "maximum": self.target.max_value, "multipleOf": self.target.multiple_of}
+        return {"type": "integer", **{name: value for name, value in bounds.items() if value is not None}}
