@@ -58,8 +58,8 @@ class Enforceable:
         if self.fault or not self.ignored:
             return self.fault
         place, _, keyword = self.ignored[0].rpartition(".")
-        at = f" at {place}" if place else ""
-        return f"'{keyword}'{at} can't be enforced here. Without strict: true it has no effect, and a warning says so."
+        where = f" at {place}" if place else ""
+        return f"'{keyword}'{where} can't be enforced here. Without strict: true it has no effect, and a warning says so."
 
 
 def grammar_of(schema: JsonObject) -> str:
@@ -167,8 +167,8 @@ class OneOfsTried:
         if not isinstance(several, list):
             return part, []
         self.tried += 1
-        alone: dict[str, Any] = {**self.named, ONE_OF: [rebuilt(one, as_any_of)[0] for one in several]}
-        is_at_fault = self.tried > MOST_TRIED or NO_ONE_OF in fault_of(alone)
+        single: dict[str, Any] = {**self.named, ONE_OF: [rebuilt(one, as_any_of)[0] for one in several]}
+        is_at_fault = self.tried > MOST_TRIED or NO_ONE_OF in fault_of(single)
         return as_any_of(part) if is_at_fault else (part, [])
 
 
@@ -188,8 +188,8 @@ class PatternsTried:
 
     def is_unknown(self, pattern: str) -> bool:
         if pattern not in self.tried:
-            alone = {"type": "string", PATTERN: pattern}
-            self.tried[pattern] = is_pattern(pattern) and (len(self.tried) >= MOST_TRIED or fault_of(alone) != "")
+            single = {"type": "string", PATTERN: pattern}
+            self.tried[pattern] = is_pattern(pattern) and (len(self.tried) >= MOST_TRIED or fault_of(single) != "")
         return self.tried[pattern]
 
 
