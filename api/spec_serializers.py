@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, is_dataclass, replace
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
@@ -97,13 +97,8 @@ def build_plain(field: SpecField, **options: Any) -> AnyField:
 
 
 def build_integer(rule: Rule, **options: Any) -> AnyField:
-    if rule.multiple_of:
-        options["validators"] = [multiple_of(rule.multiple_of, rule.minimum, rule.maximum)]
-    field = serializers.IntegerField(min_value=rule.minimum, max_value=rule.maximum, **options)  # type: ignore[arg-type]
-    if rule.multiple_of:  # drf-spectacular knows nothing of that validator
-        shown = {"minimum": rule.minimum, "maximum": rule.maximum, "multipleOf": rule.multiple_of}
-        extend_schema_field({"type": "integer", **{name: value for name, value in shown.items() if value is not None}})(field)
-    return field
+    options |= {"min_value": rule.minimum, "max_value": rule.maximum}
+    return SteppedField(multiple_of=rule.multiple_of, **options) if rule.multiple_of else serializers.IntegerField(**options)
 
 
 def build_list(field: SpecField, member: object) -> AnyField:
@@ -122,8 +117,16 @@ def nested(cls: type[Any]) -> type["SpecSerializer"]:
     return _nested[cls]
 
 
-def multiple_of(step: int, low: float | None, high: float | None) -> Callable[[int], None]:
-    def check(value: int) -> None:
+class SteppedField(serializers.IntegerField):
+    """A multiple of a number."""
+
+    def __init__(self, *, multiple_of: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.multiple_of = multiple_of
+        self.validators.append(self.check_step)
+
+    def check_step(self, value: int) -> None:
+        step, low, high = self.multiple_of, self.min_value, self.max_value
         in_range = (low is None or value >= low) and (high is None or value <= high)  # else that is the error
         if in_range and value % step:
             below = value // step * step
@@ -132,4 +135,12 @@ def multiple_of(step: int, low: float | None, high: float | None) -> Callable[[i
                 code="invalid",
             )
 
-    return check
+
+class SteppedSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """In JSON schemas."""
+
+    target_class = SteppedField
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        bounds = {"minimum": self.target.min_value, "maximum": self.target.max_value, "multipleOf": self.target.multiple_of}
+        return {"type": "integer", **{name: value for name, value in bounds.items() if value is not None}}

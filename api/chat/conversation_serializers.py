@@ -10,7 +10,9 @@ from api.strict import StrictSerializer
 
 
 class MessagePartSerializer(serializers.Serializer[object]):
-    type = serializers.ChoiceField(choices=["text", "image", "tool_call", "tool_result"])
+    type = serializers.ChoiceField(
+        choices=["text", "image", "tool_call", "cut_call", "tool_result"], help_text="cut_call: a call that broke off."
+    )
     text = serializers.CharField(required=False)
     image = serializers.UUIDField(required=False)
     detail = serializers.CharField(required=False)

@@ -110,8 +110,9 @@ def has_too_many_levels(schema: Any) -> bool:
     references = {reference for part in walk(schema) if isinstance(reference := part.get("$ref"), str)}
     if len(references) > MOST_LEVELS:
         return True
-    levels = sum(1 + levels_of(find_definition(schema, reference)) for reference in references)
-    return levels + levels_of(schema) > MOST_LEVELS
+    found = [find_definition(schema, reference) for reference in references]
+    apart = {id(one): levels_of(one) for one in {id(one): one for one in found}.values()}
+    return sum(1 + apart[id(one)] for one in found) + levels_of(schema) > MOST_LEVELS
 
 
 def walk(value: Any) -> Iterator[dict[str, Any]]:

@@ -36,6 +36,8 @@ MOST_ROUNDS = 40
 """Each finds one keyword or more: there are fewer that llguidance lacks."""
 MOST_TRIED = 200
 """Patterns and oneOfs that are tried alone where one is at fault. Those beyond count as what can't be enforced."""
+SHORT = 4_000
+"""Characters of a schema."""
 STANDARD_FORMATS = (
     *("idn-email", "idn-hostname", "uri-reference", "iri", "iri-reference", "uri-template"),
     *("json-pointer", "relative-json-pointer", "regex"),
@@ -56,8 +58,8 @@ class Enforceable:
         if self.fault or not self.ignored:
             return self.fault
         place, _, keyword = self.ignored[0].rpartition(".")
-        at = f" at {place}" if place else ""
-        return f"'{keyword}'{at} can't be enforced here. Without strict: true it has no effect, and a warning says so."
+        where = f" at {place}" if place else ""
+        return f"'{keyword}'{where} can't be enforced here. Without strict: true it has no effect, and a warning says so."
 
 
 def grammar_of(schema: JsonObject) -> str:
@@ -81,12 +83,11 @@ def enforceable(schema: JsonObject) -> Enforceable:
         return Enforceable(schema, fault=ENDLESS)
     if has_too_many_levels(schema):
         return Enforceable(schema, fault=TOO_MANY_LEVELS.format(MOST_LEVELS))
-    return enforceable_text(json.dumps(schema or ANY_OBJECT))
+    text = json.dumps(schema or ANY_OBJECT)
+    return short_ones(text) if len(text) <= SHORT else long_ones(text)
 
 
-@lru_cache(maxsize=8)
-def enforceable_text(text: str) -> Enforceable:
-    """Of one request it is asked for several times."""
+def work_out(text: str) -> Enforceable:
     schema: Any = prepared(json.loads(text))
     _, ignored = rebuilt(json.loads(text), standard_format)
     for _ in range(MOST_ROUNDS):
@@ -107,6 +108,10 @@ def fault_of(schema: Any) -> str:
         return " ".join(LLMatcher.validate_grammar(compiled(schema)).split())[:300]
     except (ValueError, RecursionError) as error:
         return " ".join(str(error).split())[:300]
+
+
+short_ones, long_ones = lru_cache(maxsize=512)(work_out), lru_cache(maxsize=8)(work_out)
+"""Of one request it is asked for several times; and most clients send the same tools again and again."""
 
 
 # ---------------------------------------------------------------- what is left out
@@ -153,7 +158,8 @@ class OneOfsTried:
     """Those alone that llguidance can't tell apart, each without those that are in it."""
 
     def __init__(self, schema: JsonObject) -> None:
-        self.named = {key: rebuilt(schema, as_any_of)[0].get(key, {}) for key in ("$defs", "definitions") if key in schema}
+        whole = rebuilt(schema, as_any_of)[0]
+        self.named: dict[str, Any] = {key: whole[key] for key in ("$defs", "definitions") if key in whole}
         self.tried = 0
 
     def __call__(self, part: JsonObject) -> tuple[JsonObject, Collection[str]]:
@@ -161,8 +167,8 @@ class OneOfsTried:
         if not isinstance(several, list):
             return part, []
         self.tried += 1
-        alone: dict[str, Any] = {**self.named, ONE_OF: [rebuilt(one, as_any_of)[0] for one in several]}
-        is_at_fault = self.tried > MOST_TRIED or NO_ONE_OF in fault_of(alone)
+        single: dict[str, Any] = {**self.named, ONE_OF: [rebuilt(one, as_any_of)[0] for one in several]}
+        is_at_fault = self.tried > MOST_TRIED or NO_ONE_OF in fault_of(single)
         return as_any_of(part) if is_at_fault else (part, [])
 
 
@@ -182,8 +188,8 @@ class PatternsTried:
 
     def is_unknown(self, pattern: str) -> bool:
         if pattern not in self.tried:
-            alone = {"type": "string", PATTERN: pattern}
-            self.tried[pattern] = is_pattern(pattern) and (len(self.tried) >= MOST_TRIED or fault_of(alone) != "")
+            single = {"type": "string", PATTERN: pattern}
+            self.tried[pattern] = is_pattern(pattern) and (len(self.tried) >= MOST_TRIED or fault_of(single) != "")
         return self.tried[pattern]
 
 

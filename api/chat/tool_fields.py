@@ -133,8 +133,8 @@ def check_server_use(data: Mapping[str, Any]) -> None:
     if data.get("server_tools"):
         if data.get("n", 1) > 1:
             raise ValidationError({"n": ["With server_tools there is one answer, since the server goes on from it."]})
-    elif alone := next((name for name in ("max_tool_turns", "max_tool_calls") if name in data), None):
-        raise ValidationError({alone: ["Goes with server_tools, and only with those."]})
+    elif unused := next((name for name in ("max_tool_turns", "max_tool_calls") if name in data), None):
+        raise ValidationError({unused: ["Goes with server_tools, and only with those."]})
 
 
 def check_tools(data: Mapping[str, Any], own: Sequence[JsonObject] = ()) -> ToolUse | None:

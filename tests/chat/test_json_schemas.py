@@ -71,7 +71,7 @@ def test_what_can_not_be_enforced_is_named_and_the_rest_is_followed(schema: Any,
     """Also deep in a schema, beside a property that is called like a keyword."""
     assert (enforceable(schema).schema, enforceable(schema).fault) == (followed, "")
     assert sorted(enforceable(schema).ignored) == sorted(ignored)
-    nested = {"type": "object", "properties": {"not": {"type": "array", "items": schema}}, "required": ["not"]}
+    nested: Any = {"type": "object", "properties": {"not": {"type": "array", "items": schema}}, "required": ["not"]}
     found = enforceable(nested)
     assert sorted(found.ignored) == sorted(f"properties.not.items.{path}" for path in ignored)
     assert found.schema["properties"]["not"]["items"] == followed  # type: ignore[index, call-overload]

@@ -151,7 +151,9 @@ async def test_every_tool_does_its_work_as_jobs_of_the_history(servers: Servers)
             jsonschema.Draft202012Validator.check_schema(tool.input_schema)
             jsonschema.Draft202012Validator.check_schema(tool.output_schema or {})
         width = tools["make_picture"].input_schema["properties"]["width"]
-        assert (width["type"], width["minimum"], width["maximum"]) == ("integer", 64, 2048)  # as the serializer has them
+        known = (width["type"], width["minimum"], width["maximum"], width["multipleOf"])
+        assert known == ("integer", 64, 2048, 8)  # as the serializer has them
+        assert tools["make_picture"].input_schema["properties"]["prompt"]["maxLength"] == 2000
 
         asked = {"prompt": "a red circle above a blue square", "seed": 3, "tags": ["mcp"]}
         made = await client.call_tool("make_picture", asked, progress_callback=note)

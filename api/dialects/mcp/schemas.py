@@ -41,7 +41,10 @@ def field_schema(field: Any) -> Schema:
     if isinstance(field, serializers.BaseSerializer):
         inside = serializer_schema(field, field.fields, {})  # type: ignore[attr-defined, arg-type]
         return {**inside, **shared(field)}
-    return plain(AutoSchema()._map_serializer_field(field, "request"))
+    maker = AutoSchema()
+    schema = maker._map_serializer_field(field, "request")
+    maker._insert_field_validators(field, schema)  # lengths of texts
+    return plain(schema)
 
 
 def shared(field: Any) -> Schema:

@@ -9,7 +9,8 @@ from api.chat.backends.request import ChatCallbacks, ChatRequest, ChatResult, Co
 from api.jobs.worker.loop import WorkerLoop
 
 Step = Any
-"""A text; a call as (name, arguments); or a list of both, which one turn has."""
+"""A text; a call as (name, arguments); or a list of both, which one turn has: with CUT at its end, no tokens were left for more."""
+CUT = object()
 
 
 @dataclass
@@ -45,7 +46,9 @@ class ScriptedBackend:
 def write(callbacks: ChatCallbacks, step: Step) -> None:
     said = Completion(finish_reason="stop", completion_tokens=10)
     for part in step if isinstance(step, list) else [step]:
-        if isinstance(part, str):
+        if part is CUT:
+            said.finish_reason = "length"
+        elif isinstance(part, str):
             said.text += part
             callbacks.on_text(0, part, [])
         else:

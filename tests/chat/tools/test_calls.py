@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from api.chat.tools.calls import ArgumentsPiece, CallBegins, CallReader, Event, TextPiece
+from api.chat.tools.calls import ArgumentsPiece, CallBegins, CallReader, Event, TextPiece, begun_name
 from api.chat.tools.formats import FUNCTION_GEMMA, GEMMA, HERMES, LLAMA, MISTRAL, PHI, PLAIN, ToolFormat, format_of
 
 NAMES = ("get_weather", "add")
@@ -119,6 +119,14 @@ def test_what_only_looks_like_a_call_is_text_unchanged(cut: str | int) -> None:
     for tool_format, answer in TEXTS:
         pieces = {"whole": [answer], "characters": list(answer)}.get(str(cut)) or in_pieces(answer, int(cut))
         assert read(tool_format, pieces) == (answer, []), (tool_format.name, pieces)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [('{"na', ""), ('<tool_call>{"name": "make_pic', ""), ('{"name": "make_picture", "argu', "make_picture")],
+)
+def test_the_name_of_a_call_that_broke_off(written: str, name: str) -> None:
+    assert begun_name(written) == name
 
 
 def test_arguments_come_as_they_are_written() -> None:

@@ -21,7 +21,7 @@ from api.jobs.worker.loop import WorkerLoop
 from api.safety.models import PromptRule
 from config.catalog import get_catalog
 from tests.chat.conftest import ask, data_url, picture
-from tests.chat.tools.scripted import ScriptedBackend, texts, work
+from tests.chat.tools.scripted import CUT, ScriptedBackend, texts, work
 
 pytestmark = [pytest.mark.models, pytest.mark.django_db(transaction=True)]
 ALL = ["find_objects", "read_text", "judge_layout", "make_picture"]
@@ -317,7 +317,7 @@ def test_turns_and_tokens_are_bounded(say: Say, model: ScriptedBackend) -> None:
 def test_a_call_that_was_cut_off_is_shown_to_people_alone(
     say: Say, model: ScriptedBackend, client: Client, admin_client: Client
 ) -> None:
-    job = say(MAKE, max_tokens=10)
+    job = say([MAKE, CUT])
     found = Message.objects.get(job=job, finish_reason="length")
     [cut] = [part for part in found.parts if part["type"] == "cut_call"]
     assert (cut["name"], cut["arguments"]) == ("make_picture", '{"prompt": "a red circle"}')

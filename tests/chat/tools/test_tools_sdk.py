@@ -88,18 +88,21 @@ def test_a_schema_that_can_be_held_in_part_is_told(sdk: openai.OpenAI) -> None:
         assert reply.warnings == [told]
 
 
-def test_a_call_that_must_come_is_nothing_but_a_call(sdk: openai.OpenAI) -> None:
+def test_a_call_that_must_come_is_nothing_but_a_call(sdk: openai.OpenAI, server: LiveServer) -> None:
     """Not where it breaks off either; without arguments that its schema doesn't name; and it ends where few tokens are left."""
     for tokens in (1, 7, 13):
         cut: Any = {**OPTIONS, "max_tokens": tokens, "messages": ask("Write."), **ONE}
-        answer = sdk.chat.completions.create(**cut).choices[0]
+        reply: Any = sdk.chat.completions.create(**cut)
+        answer = reply.choices[0]
         assert (answer.finish_reason, answer.message.content or None) == ("length", None)
+        [kept] = server.client.get(f"/api/jobs/{reply.job}/").json()["result"]["choices"]  # for people
+        assert kept.get("tool_calls") or kept["cut_calls"][0]["arguments"]
         with sdk.chat.completions.stream(**cut) as stream:
             assert [event for event in stream if event.type == "content.delta" and event.delta] == []
     plain: Any = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}
-    reply = sdk.chat.completions.create(messages=ask("Write."), **{**OPTIONS, "tools": [plain]}).choices[0]
-    assert {call.function.arguments for call in reply.message.tool_calls or []} == {"{}"}
-    assert (reply.finish_reason, reply.message.content) == ("tool_calls", None)
+    whole = sdk.chat.completions.create(messages=ask("Write."), **{**OPTIONS, "tools": [plain]}).choices[0]
+    assert {call.function.arguments for call in whole.message.tool_calls or []} == {"{}"}
+    assert (whole.finish_reason, whole.message.content) == ("tool_calls", None)
 
 
 def test_a_stream_that_is_left_in_the_middle_of_a_call_ends_its_job_and_nothing_else(

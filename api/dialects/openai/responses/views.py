@@ -114,7 +114,7 @@ class InputTokensView(ReadsAsResponse):
     thing = "count"
 
     def parse(self, request: Request) -> Submission:
-        if isinstance(request.data, Mapping) and (unknown := unknown_names(request.data, COUNTED, "field")):
+        if isinstance(request.data, Mapping) and (unknown := unknown_names(request.data, list(COUNTED), "field")):
             raise ValidationError(unknown, code="unknown_field")
         return super().parse(request)
 
