@@ -90,7 +90,8 @@ def refuse_addressed_jobs(worker_ids: Iterable[uuid.UUID]) -> int:
     error = DRAINING.to_json()
     for job in theirs:
         try:
-            end_job(job, Status.FAILED, ("error", error), from_status=Status.QUEUED, error=error)
+            with transaction.atomic():
+                end_job(job, Status.FAILED, ("error", error), from_status=Status.QUEUED, error=error)
         except LeaseLost:
             pass  # claimed or cancelled meanwhile
     return len(theirs)

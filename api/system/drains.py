@@ -56,7 +56,7 @@ class DrainsView(APIView):
 
     @extend_schema(operation_id="drains_list", responses=DrainSerializer(many=True))
     def get(self, request: Request) -> Response:
-        return Response(DrainSerializer(Drain.objects.all(), many=True).data)
+        return Response([DrainSerializer(one).data for one in Drain.objects.all()])
 
     @extend_schema(request=NewDrainSerializer, responses={201: DrainSerializer})
     def post(self, request: Request) -> Response:

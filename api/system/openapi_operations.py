@@ -308,6 +308,9 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         ),
         Operation("POST", "/api/models/{model_id}/load/", "Load a model into memory", {"No fields": {}}),
         Operation("POST", "/api/models/{model_id}/unload/", "Free a model's memory", {"No fields": {}}),
+        Operation("GET", "/api/drains/", "List what is taken out of work"),
+        Operation("POST", "/api/drains/", "Take a worker or machine out of work", {"A machine": {"hostname": "gpu-1"}}),
+        Operation("DELETE", "/api/drains/{drain_id}/", "Bring a worker or machine back to work"),
     ),
     ("status", "How the server is doing."): (
         Operation("GET", "/api/status/", "Show what the server is doing"),

@@ -40,6 +40,8 @@ def test_old_jobs_go_with_what_is_theirs_and_nothing_else(folders: Path) -> None
     needed, source = make_picture(), make_picture()
     grid = make_job(kind="grid")
     cells = [make_picture(make_job(parent=grid, owner_key="local")) for _ in range(5)]
+    held = make_job(kind="grid")
+    held_cells = [make_picture(make_job(parent=held, owner_key="local")) for _ in range(4)]
     whole, partly = Conversation.objects.create(owner_key="local"), Conversation.objects.create(owner_key="local")
     say(make_job(kind="chat"), whole, 0)
     first = say(make_job(kind="chat"), partly, 0)
@@ -51,10 +53,12 @@ def test_old_jobs_go_with_what_is_theirs_and_nothing_else(folders: Path) -> None
     say(make_job(kind="chat", worker=worker), partly, 1)
     waiting = make_job("queued")
     JobInput.objects.create(job=waiting, file=needed.file)
+    JobInput.objects.create(job=waiting, file=held_cells[0].file)
     retry = make_job(retry_of=old[0].job)
     clean_history()
-    assert set(StoredFile.objects.values_list("pk", flat=True)) == {needed.pk, derived.pk}
-    assert files(folders) == 4
+    assert set(StoredFile.objects.values_list("pk", flat=True)) == {needed.pk, held_cells[0].pk, derived.pk}
+    assert files(folders) == 6
+    assert Job.objects.filter(pk=held.pk).exists()
     assert not Job.objects.filter(pk__in=[grid.pk, *(cell.job_id for cell in cells)]).exists()
     assert list(Conversation.objects.all()) == [partly]
     assert not Message.objects.filter(pk=first.pk).exists()

@@ -48,6 +48,9 @@ def test_another_worker_takes_what_is_queued_and_it_comes_back(loop: WorkerLoop,
     assert (loop.report()["state"], other.report()["state"]) == ("draining", "idle")
     assert Worker.objects.get(pk=loop.worker.pk).drained_at is not None
     assert (other.run_once(), now_as(job).status) == (True, "succeeded")
+    late = submit(only_worker_id=loop.worker.pk)
+    loop.keeper.look_for_drain()
+    assert now_as(late).error["code"] == "worker_draining"
     call_command("drain", worker=str(loop.worker.pk)[-12:], undo=True)
     loop.keeper.look_for_drain()
     job = submit()

@@ -266,7 +266,8 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
         asked = Drain.objects.filter(Q(worker_id=OuterRef("pk")) | Q(hostname=OuterRef("hostname")))
-        return super().get_queryset(request).annotate(asked_to_drain=Exists(asked))
+        workers: QuerySet[Worker] = super().get_queryset(request)
+        return workers.annotate(asked_to_drain=Exists(asked))
 
     @admin.action(description="Drain: finish what runs, claim nothing more", permissions=["drain"])
     def drain(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 from api.jobs.models import Job
 from api.jobs.states import FINAL
@@ -18,7 +19,8 @@ def old_jobs(days: float) -> Iterator[uuid.UUID]:
     their parents.
     """
     condition = f"created_at < {clock(-86400 * days)} AND status IN ({ENDED}) AND parent_id IS NULL"
-    after, params = "TRUE", []
+    after = "TRUE"
+    params: list[Any] = []
     while True:
         found = run(
             f"SELECT id, created_at FROM {Job._meta.db_table} {index_hint('job_created')} WHERE {condition} AND {after}"

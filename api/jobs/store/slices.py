@@ -28,10 +28,11 @@ class Slices:
         self.size, self.count, self.longest = FIRST, 0, 0.0
 
     def run(self, find: Callable[[int], Keys], prepare: Prepare) -> None:
-        """Until `find` has no more keys for a number of rows, or none of what it has can go."""
-        while not self.should_stop() and (keys := find(self.size)):
-            if not self.delete(keys, prepare):
-                return
+        """Until `find` has no more keys for a number of rows, or none of what it has can go now: then it has the same keys again."""
+        before: Keys = ()
+        while not self.should_stop() and (keys := find(self.size)) and not set(keys) <= set(before):
+            self.delete(keys, prepare)
+            before = keys
 
     def delete(self, keys: Keys, prepare: Prepare) -> int:
         """How many could go; one that is referred to since just now stays for the next time."""

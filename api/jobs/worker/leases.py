@@ -12,7 +12,7 @@ from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
 from api.jobs import lifecycle
-from api.jobs.draining import drain_of
+from api.jobs.draining import drain_of, refuse_addressed_jobs
 from api.jobs.models import Drain, Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
@@ -130,6 +130,8 @@ class LeaseKeeper(threading.Thread):
         if before != self.drain:
             log.info("Worker %s %s", self.worker, "claims nothing more" if self.drain else "claims again")
             self.report_soon()
+        if self.drain:
+            refuse_addressed_jobs([self.worker.pk])  # what came since it was asked
 
     def beat(self) -> None:
         self.occupancy.tick()

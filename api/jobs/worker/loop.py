@@ -120,12 +120,14 @@ class WorkerLoop:
         self.end()
 
     def start_threads(self) -> None:
+        self.keeper.look_for_drain()  # of this machine: before anything is claimed
         self.keeper.start()
         self.publisher.start()
 
     def is_done(self) -> bool:
         """Whether it was asked to end once it is drained, and is."""
-        return bool(self.keeper.drain and self.keeper.drain.exits and not self.sessions)
+        asked = self.keeper.drain
+        return asked is not None and asked.exits and not self.sessions
 
     def say_drained(self, drained: bool) -> None:
         """Once each: by this thread, which claims, so that nothing is claimed after it."""

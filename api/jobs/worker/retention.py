@@ -71,13 +71,14 @@ def delete_old_jobs(slices: Slices) -> None:
 def delete_with_children(ids: Keys, slices: Slices) -> None:
     """The children first, in slices of their own: a grid may have hundreds."""
     slices.run(lambda size: children_of(ids, size), prepare_jobs)
-    if not slices.should_stop() and not children_of(ids, 1):
-        slices.delete(ids, prepare_jobs)
+    keeping = set(Job.objects.filter(parent__in=ids).order_by().values_list("parent", flat=True))
+    if not slices.should_stop() and (free := [pk for pk in ids if pk not in keeping]):
+        slices.delete(free, prepare_jobs)
 
 
 def children_of(ids: Keys, size: int) -> list[uuid.UUID]:
     """Those without children of their own, which come before the others."""
-    below = Job.objects.filter(parent__in=ids).order_by()
+    below = Job.objects.filter(parent__in=ids).order_by("pk")
     found = list(below.values_list("pk", flat=True)[:size])
     return (found and children_of(found, size)) or found
 

@@ -14,7 +14,7 @@ from django.db.models import Model
 from django.db.models.functions import Now
 
 from api.files.models import StoredFile
-from api.jobs.models import Worker
+from api.jobs.models import Drain, Worker
 from api.system.backup import postgres, sqlite
 from api.system.backup.errors import BackupError, errors_as_sentences
 from api.system.backup.manifests import (
@@ -33,7 +33,7 @@ from api.system.diagnosis import bytes_text
 AGAIN = "Run the command again: what was put back is not copied twice."
 MARK = "restore.json"
 """In DATA_DIR: which restore was begun here. It may go on, whatever it has put into the database by then."""
-MADE_ANEW = {"library.LibraryFile", "jobs.Worker"}
+MADE_ANEW = {"library.LibraryFile", "jobs.Worker", "jobs.Drain"}
 """Rows that a server makes by itself as it starts."""
 NAMES_SHOWN = 5
 
@@ -50,6 +50,7 @@ def restore_backup(source: Path, tell: Tell, *, replace: bool) -> tuple[Path, Re
             put_database_back(folder / DATABASES[connection.vendor], tell)
             call_command("migrate", verbosity=0, skip_checks=True)
             forget_absent(report)
+            Drain.objects.all().delete()  # of the old server's machines
     return folder, report
 
 

@@ -60,14 +60,14 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS("Back to work."))
 
     def wait(self, asked: Drain, seconds: float) -> None:
-        deadline, told = time.monotonic() + seconds, time.monotonic()
+        deadline, last_line = time.monotonic() + seconds, time.monotonic()
         while left := (workers_of(asked) if asked.exits else undrained(asked)):
             running = Job.objects.filter(status=Status.RUNNING, worker__in=left).count()
             if time.monotonic() >= deadline:
                 still = f"{len(left)} workers still run {running} jobs"
                 raise CommandError(f"After {seconds:.0f} s {still}. They claim nothing more; wait again.")
-            if time.monotonic() >= told + TELL_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() >= last_line + TELL_SECONDS:
+                last_line = time.monotonic()
                 self.stdout.write(f"{len(left)} workers run {running} jobs.")
                 self.stdout.flush()
             time.sleep(POLL_SECONDS)
