@@ -164,7 +164,7 @@ class SimulatedWorker:
 
         woken = asyncio.Event()
         while not self.share.over:
-            jobs = await self.share.attempt(self.claim, [])
+            jobs: list[Any] = await self.share.attempt(self.claim, [])
             self.claimed.append(bool(jobs))
             if not jobs:
                 self.share.counts.empty_claims += 1

@@ -1,6 +1,6 @@
 """How many jobs a second go through the queue, submit to done, with a kind that does nothing.
 
-python -m benchmarks.queue [--jobs 2000] [--submitters 4] [--workers 1] [--kind noop|batched] [--database postgresql://…] [--folder /dev/shm]
+python -m benchmarks.queue [--jobs 2000] [--submitters 4] [--workers 1] [--kind noop|batched] [--database postgresql://…]
 
 With more than one worker: first one alone, then all of them, in the same run, and the ratio of their rates.
 """

@@ -1,14 +1,20 @@
 """A query parameter that is unknown, given twice, or no value of its type is a 400 that names it, at every address under /api/."""
 
 import base64
+from datetime import timedelta
 from typing import Any
 
 import django_filters
 import pytest
 import yaml
 from django.core.management import call_command
+from django.http import QueryDict
 from django.test import Client
+from django.utils import timezone
 
+from api.jobs.api.selectors import JobFilter
+from api.jobs.identifiers import first_id_of
+from api.jobs.models import Job
 from api.queries import TimeFilter, WholeNumberFilter, YesNoFilter, action_of, known_parameters
 from tests.api.addresses import gets, view_of
 from tests.rows import make_picture
@@ -201,3 +207,21 @@ def test_pages_show_each_picture_once_however_many_have_the_same_value(client: C
         shown += [image["id"] for image in page["results"]]
         address = page["next"]
     assert shown == sorted(made, reverse=True)
+
+
+def test_a_list_makes_the_filters_that_are_asked_for_and_no_others() -> None:
+    assert list(JobFilter(QueryDict("status=failed&limit=5")).filters) == ["status"]
+    assert set(JobFilter.base_filters) > {"status", "kind"}
+
+
+def test_a_list_by_date_goes_by_the_databases_clock_though_it_begins_at_an_id(client: Client) -> None:
+    """The web process that made the id may be hours off."""
+    now = timezone.now()
+    behind, ahead = (first_id_of(now, seconds=hours * 3600) for hours in (-3, 3))
+    for pk in (behind, ahead):
+        Job.objects.create(id=pk, kind="txt2img", owner_key="local")
+    early, late = ((now + timedelta(minutes=minutes)).isoformat() for minutes in (-5, 5))
+    found = client.get("/api/jobs/", {"created_after": early, "created_before": late}).json()["results"]
+    assert {job["id"] for job in found} == {str(behind), str(ahead)}
+    assert client.get("/api/jobs/", {"created_before": early}).json()["results"] == []
+    assert client.get("/api/jobs/", {"created_after": late}).json()["results"] == []

@@ -105,7 +105,8 @@ def test_a_folder_that_cannot_be_synced_is_told_and_its_picture_is_taken_back(
     monkeypatch.setattr(durable, "sync_folder", lambda folder: (written_files.extend(files_below(media)), full(folder)))
     with pytest.raises(DiskFull):
         write_image_files(encode(picture()), picture(), "png")
-    assert len(written_files) == 3 and files_below(media) == ["output/before.png"]
+    assert len(written_files) == 3
+    assert files_below(media) == ["output/before.png"]
 
 
 # A full disk

@@ -75,7 +75,7 @@ def release_worker(worker_id: uuid.UUID) -> int:
 def fail_jobs_of_ended_workers() -> int:
     """Queued jobs that were for one worker alone, which has ended. Returns how many there were."""
     ids = addressed_to_nobody()
-    lost = Job.objects.filter(pk__in=ids) if ids else []
+    lost = list(Job.objects.filter(pk__in=ids)) if ids else []
     for job in lost:
         error = DarkroomError("worker_gone", 409, "The worker that this job was for has ended.").to_json()
         try:
