@@ -59,7 +59,7 @@ def single(name: str, description: str, value: float) -> GaugeMetricFamily:
 
 def queue_gauges() -> Iterator[Metric]:
     active = Job.objects.filter(status__in=ACTIVE).order_by()
-    kinds = {
+    kinds: dict[Labels, float] = {
         (kind, status): count for kind, status, count in active.values_list("kind", "status").annotate(count=CountRows("pk"))
     }
     statuses: Count[Labels] = Count({(status,): 0 for status in ACTIVE})
