@@ -62,7 +62,7 @@ def queue_gauges() -> Iterator[Metric]:
     kinds: dict[Labels, float] = {
         (kind, status): count for kind, status, count in active.values_list("kind", "status").annotate(count=CountRows("pk"))
     }
-    statuses: Count[Labels] = Count({(status,): 0 for status in ACTIVE})
+    statuses: dict[Labels, float] = {(status,): 0.0 for status in ACTIVE}
     for (_, status), count in kinds.items():
         statuses[status,] += count
     yield gauge("darkroom_jobs", "Jobs that are not yet done.", statuses, "status")

@@ -51,7 +51,7 @@ def held_models() -> set[str]:
     """In memory; asked at each claim, for which the whole description would be too slow."""
     from api.model_loader import get_loader
 
-    return {model["id"] for model in get_loader().loaded()}
+    return {str(model["id"]) for model in get_loader().loaded()}
 
 
 def warm_up(should_stop: Callable[[], bool]) -> None:
