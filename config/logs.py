@@ -57,7 +57,8 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         ids = [getattr(record, name)[-12:] for name in ("request_id", "job_id") if getattr(record, name, "")]
-        ids += [f"trace {record.trace_id}"] if getattr(record, "trace_id", "") else []
+        if trace := getattr(record, "trace_id", ""):
+            ids.append(f"trace {trace}")
         text = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {record.getMessage()}"
         text += f"  [{' '.join(ids)}]" if ids else ""
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text

@@ -57,3 +57,11 @@ def frozen_objects() -> None:
     no more. A collection, and a shortage of memory makes one, took 0.3 s of each test that loads a model."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def counts_in_memory() -> None:
+    """A worker that one test makes here starts no thread that adds its counts to the database of another."""
+    from api.system import totals
+
+    totals._started.acquire(blocking=False)

@@ -53,8 +53,8 @@ def wait_for_children(
         recorded: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
         transition(job, Status.RUNNING, [("progress", progress), *events], exclusive_type="preview", **over, **recorded)
         wakeups.notify_web_on_commit()
-    for row in rows:
-        jobs_submitted.add(row.kind, row.source)
+    for submitted in rows:
+        jobs_submitted.add(submitted.kind, submitted.source)
 
 
 def submit_child(parent: Job, child: ChildJob) -> Job:

@@ -59,10 +59,10 @@ def single(name: str, description: str, value: float) -> GaugeMetricFamily:
 
 def queue_gauges() -> Iterator[Metric]:
     active = Job.objects.filter(status__in=ACTIVE).order_by()
-    kinds = {
+    kinds: dict[Labels, float] = {
         (kind, status): count for kind, status, count in active.values_list("kind", "status").annotate(count=CountRows("pk"))
     }
-    statuses: Count[Labels] = Count({(status,): 0 for status in ACTIVE})
+    statuses: dict[Labels, float] = {(status,): 0.0 for status in ACTIVE}
     for (_, status), count in kinds.items():
         statuses[status,] += count
     yield gauge("darkroom_jobs", "Jobs that are not yet done.", statuses, "status")

@@ -47,6 +47,13 @@ def describe_runtime() -> dict[str, object]:
     return {"device": device, "loaded_models": loader.loaded()}
 
 
+def held_models() -> set[str]:
+    """In memory; asked at each claim, for which the whole description would be too slow."""
+    from api.model_loader import get_loader
+
+    return {str(model["id"]) for model in get_loader().loaded()}
+
+
 def warm_up(should_stop: Callable[[], bool]) -> None:
     """What pictures need, where it is on disk already: the first request then finds it loaded, and used once. Never downloads.
 

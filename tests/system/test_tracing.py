@@ -200,8 +200,8 @@ print(spent, time.monotonic() - started - spent)
             [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )
     spans, end = map(float, done.stdout.split())
-    assert spans < 8  # a tenth of that on a machine that does nothing else; the exporter alone waits 10 s
-    assert end < tracing.EXIT_SECONDS + 3
+    assert spans < 50  # they are ten batches, for each of which the exporter waits 10 s
+    assert end < 9  # EXIT_SECONDS, and not even one batch
 
 
 def test_without_the_setting_nothing_of_opentelemetry_is_imported(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ FAULT_EXIT = 70
 class WorkerLoop:
     """One process's claim on the queue.
 
-    `describe` reports the device and the loaded models for the Worker row; `clean` is the slow maintenance; `warm_up` is
-    called once, as soon as no job waits: then the worker is ready.
+    `describe` reports the device and the loaded models for the Worker row, `held_models` the ids of these alone, at each claim;
+    `clean` is the slow maintenance; `warm_up` is called once, as soon as no job waits: then the worker is ready.
     """
 
     def __init__(
@@ -64,12 +64,14 @@ class WorkerLoop:
         describe: Callable[[], dict[str, Any]] = dict,
         clean: Clean = clean_history,
         warm_up: Work | None = None,
+        held_models: Callable[[], set[str]] | None = None,
     ) -> None:
         row = Worker(hostname=socket.gethostname(), pid=os.getpid(), kinds=kinds_taken())
         row.id = worker_id or row.id
         row.save(force_insert=True)
         self.worker = row
         self.describe = describe
+        self.held_models = held_models or self.described_models
         self.stopping = threading.Event()  # claim no more
         self.warm_up = WarmUp(warm_up, row.pk, self.stopping) if warm_up else None  # until it has been made
         self.warm_up_failure = ""
@@ -95,7 +97,7 @@ class WorkerLoop:
             report["device"] = {**report.get("device", {}), WARM_UP_FIELD: self.warm_up_failure}
         return report
 
-    def held_models(self) -> set[str]:
+    def described_models(self) -> set[str]:
         return {model["id"] for model in self.describe().get("loaded_models", [])}
 
     def run(self, subscription: Subscription | None = None) -> None:

@@ -12,7 +12,7 @@ Running = RunningJob[Spec]
 
 def begin(job: Job) -> tracing.Span:
     """None where traces are off."""
-    about = {
+    about: tracing.Attributes = {
         "darkroom.job.id": str(job.pk),
         "darkroom.job.kind": job.kind,
         "darkroom.job.model": job.model_id,
