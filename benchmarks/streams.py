@@ -137,6 +137,7 @@ async def measure(servers: list[LiveServer], start_worker: Any, options: Any) ->
     await connect(streams, ports, until_begun=True)
     await connect(waiting, ports, until_begun=False)
     connected = time.monotonic() - began
+    print(f"\nAll are connected after {connected:.0f} s", flush=True)
     await asyncio.sleep(5)
     idle = processor_seconds(processes)
     await asyncio.sleep(5)
@@ -145,6 +146,7 @@ async def measure(servers: list[LiveServer], start_worker: Any, options: Any) ->
     await asyncio.to_thread(start_worker)
     since, began = time.time(), time.monotonic()
     load = psutil.getloadavg()[0]
+    print("The worker has begun", flush=True)
     async with asyncio.timeout(LONGEST_SECONDS):
         await asyncio.gather(*(client.ended.wait() for client in [*streams, *waiting]))
     seconds = time.monotonic() - began

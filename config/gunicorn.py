@@ -1,6 +1,6 @@
 """gunicorn's configuration, in start.sh and in the container alike. One process serves hundreds of clients that wait: it is all async.
 
-SIGHUP to gunicorn restarts its web processes one by one, on the same listening socket: no client notices.
+SIGHUP to gunicorn starts new web processes on the same listening socket, and then stops the old ones as SIGTERM does.
 """
 
 import sys

@@ -65,9 +65,13 @@ class Balancer:
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(pump(reader, to_write), pump(to_read, writer))
-        to_write.close()
-        writer.close()
+        try:
+            await asyncio.gather(pump(reader, to_write), pump(to_read, writer))
+        except asyncio.CancelledError:
+            pass  # the balancer ends; asyncio's own callback would tell of it as an error
+        finally:
+            to_write.close()
+            writer.close()
 
     # ------------------------------------------------------------ checks
 

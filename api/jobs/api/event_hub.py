@@ -81,7 +81,7 @@ class EventHub(threading.Thread):
                 give_back_connection()
 
     def update_and_rest(self) -> None:
-        """A rest after looking, so that what is told meanwhile is one look: with hundreds of jobs that are watched, one took 10 ms."""
+        """A rest after looking, so that what is told meanwhile is one look: its time grows with the jobs that are watched."""
         started = time.monotonic()
         self.update_all()
         time.sleep(min(LONGEST_REST_SECONDS, 2 * (time.monotonic() - started)))

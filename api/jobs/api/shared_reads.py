@@ -1,6 +1,6 @@
 """Streams whose jobs have moved at the same time are read together: one thread, one connection and one statement for all of them.
 
-Each by itself took three queries and a thread's turn: with 500 streams in a process, events came seconds late (benchmarks/streams.py).
+Each by itself would take three queries and a thread's turn for every event; one worker's step moves the jobs of many.
 """
 
 import asyncio
@@ -54,9 +54,15 @@ class SharedReads:
         answer: asyncio.Future[Chunks] = asyncio.get_running_loop().create_future()
         self.waiting.append((stream, answer))
         if len(self.readers) < READERS:
-            self.readers.add(reader := asyncio.create_task(self.read_waiting()))
-            reader.add_done_callback(self.readers.discard)
+            self.readers.add(asyncio.create_task(self.read_until_none_waits()))
         return await answer
+
+    async def read_until_none_waits(self) -> None:
+        """It counts as a reader no longer in the moment in which it finds nothing: who comes then starts another."""
+        try:
+            await self.read_waiting()
+        finally:
+            self.readers.discard(asyncio.current_task())  # type: ignore[arg-type]
 
     async def read_waiting(self) -> None:
         while self.waiting:
