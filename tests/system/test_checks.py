@@ -13,7 +13,6 @@ from api.loading.device_memory import MEASURES
 from api.system import checks
 from config.catalog import get_catalog
 
-
 IN_A_FLEET = {
     "JOB_RUNNER": "celery",
     "CELERY_BROKER_URL": "redis://queue",

@@ -38,7 +38,9 @@ def host(loop: WorkerLoop) -> None:
 def stop_claiming(**_: object) -> None:
     """As soon as the signal has come: Celery then waits for its task, which would go on for as long as anything waits in the queue."""
     if _loop is not None:
-        threading.Thread(target=_loop.stop).start()  # a signal handler runs in the middle of whatever this thread does with the database
+        threading.Thread(
+            target=_loop.stop
+        ).start()  # a signal handler runs in the middle of whatever this thread does with the database
 
 
 @worker_shutdown.connect
