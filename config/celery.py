@@ -65,16 +65,18 @@ class Sentences(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: dict[str, float] = {}
+        self.last: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name == "py.warnings":
             return CPendingDeprecationWarning.__name__ not in record.getMessage()  # of what is not used here
+        if record.levelno >= logging.CRITICAL and "restarts" not in str(record.msg):
+            return True  # a fault of the program
         about = f"{record.msg} {record.args[:2] if isinstance(record.args, tuple) else ''}"
         now = time.monotonic()
-        if now - self.told.get(about, -REPEAT_SECONDS) < REPEAT_SECONDS:
+        if now - self.last.get(about, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return False
-        self.told = {text: at for text, at in self.told.items() if now - at < REPEAT_SECONDS} | {about: now}
+        self.last = {text: moment for text, moment in self.last.items() if now - moment < REPEAT_SECONDS} | {about: now}
         error = record.exc_info[1] if record.exc_info else None
         text = " ".join(record.getMessage().split())
         record.msg, record.args = f"{text} ({type(error).__name__}: {error})" if error else text, ()

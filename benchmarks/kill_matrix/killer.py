@@ -1,6 +1,7 @@
 """Kills the parts of a cell one after another, at moments that a seed decides, and measures how long nothing ended after each."""
 
 import random
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ class Killer:
     def __init__(self, parts: Parts, kills: int, seed: int, jobs_per_kill: int, say: Callable[[str], None]) -> None:
         self.parts, self.kills, self.jobs_per_kill, self.say = parts, kills, jobs_per_kill, say
         self.extra = 0
+        self.starting: threading.Thread | None = None
         self.random = random.Random(f"{parts.cell.name} {seed}")
         self.bag = self.fill_bag()
         self.killed: Counter[str] = Counter()
@@ -48,6 +50,7 @@ class Killer:
             getattr(self, f"kill_{victim}")()
             self.killed[victim] += 1
             self.recovery[victim].append(self.wait_for_end(f"kill {self.killed.total()} ({victim})", before, started))
+        self.wait_for_broker()
 
     @property
     def may_be_sent(self) -> int:
@@ -104,9 +107,16 @@ class Killer:
         self.parts.postgres.kill_and_start()
 
     def kill_broker(self) -> None:
+        """Jobs go on without it, and so do the kills, while it starts."""
         assert self.parts.broker is not None
+        self.wait_for_broker()
         self.parts.broker.stop()
-        self.parts.broker.start()
+        self.starting = threading.Thread(target=self.parts.broker.start)
+        self.starting.start()
+
+    def wait_for_broker(self) -> None:
+        if self.starting is not None:
+            self.starting.join()
 
     def kill_s3(self) -> None:
         assert self.parts.s3 is not None

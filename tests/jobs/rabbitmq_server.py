@@ -28,6 +28,7 @@ class RabbitServer:
             **folders,
             **ports,
             "HOME": folder,
+            "ERL_CRASH_DUMP_SECONDS": "0",  # none: it would be written into the checkout
             "RABBITMQ_NODENAME": f"darkroom{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
         }

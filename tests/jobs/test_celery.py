@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from celery.contrib.testing.worker import start_worker
+from celery.signals import worker_init
+from django.core.exceptions import ImproperlyConfigured
 
 from api.jobs.models import Job
 from api.jobs.notify import broker as module
@@ -80,6 +82,17 @@ def test_a_message_holds_its_worker_until_a_look_that_began_after_it_found_nothi
     assert not subscription.wait(0.0)
     message.join(5)
     assert not message.is_alive()
+
+
+def refuse_to_start() -> None:
+    raise ImproperlyConfigured("The bucket is not there.")
+
+
+def test_a_worker_that_cannot_work_ends_at_its_start(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_WORKER", "celery")
+    settings.WORKER_FACTORY = f"{__name__}.refuse_to_start"
+    with pytest.raises(SystemExit, match="can't start: The bucket is not there"):
+        worker_init.send(sender=None)
 
 
 class Down:

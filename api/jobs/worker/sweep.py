@@ -25,9 +25,7 @@ def sweep() -> int:
     if count:
         log.warning("%d jobs had lost their worker and were handed back", count)
     if transitions.find_waiting() is not None:
-        wakeups.notify_quietly(
-            "worker"
-        )  # no message to a broker: while all are busy, each sweep would leave one more in its queue
+        wakeups.notify_quietly("worker")  # and no broker: while all are busy, each sweep would leave one more message there
     silent = Now() - timedelta(seconds=2 * settings.JOB_LEASE_SECONDS)
     lost_workers = Worker.objects.filter(heartbeat_at__lt=silent).exclude(state=Worker.State.STOPPED)
     if silent_count := lost_workers.update(state=Worker.State.STOPPED, loaded_models=[]):

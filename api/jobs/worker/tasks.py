@@ -84,10 +84,16 @@ _hosted: HostedLoop | None = None
 
 @worker_init.connect
 def start_hosting(**_: object) -> None:
-    """In `celery -A config worker` alone: its process becomes a worker of the queue, with a row, leases and a sweep of its own."""
+    """In `celery -A config worker` alone: its process becomes a worker of the queue, with a row, leases and a sweep of its own.
+
+    Raises SystemExit where it can't, since Celery would log anything else and go on, taking messages that wake nobody.
+    """
     global _hosted
     os.environ.setdefault("DARKROOM_WORKER", "celery")
-    _hosted = HostedLoop(import_string(settings.WORKER_FACTORY)())
+    try:
+        _hosted = HostedLoop(import_string(settings.WORKER_FACTORY)())
+    except Exception as error:
+        raise SystemExit(f"This worker can't start: {error}") from error
     _hosted.start()
 
 
