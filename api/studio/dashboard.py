@@ -14,9 +14,10 @@ from django.utils import timezone
 from api.files.models import StoredFile
 from api.files.storage import media_folder
 from api.images.models import GeneratedImage
-from api.jobs.admin.tools import MOST_COUNTED, between, bytes_text, first_id_of, midnight, seconds_text, used_models
+from api.jobs.admin.tools import MOST_COUNTED, between, bytes_text, midnight, seconds_text, used_models
 from api.jobs.disk import disk_usage
 from api.jobs.draining import with_drains
+from api.jobs.identifiers import first_id_of
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure
 from api.jobs.states import Status

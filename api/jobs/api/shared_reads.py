@@ -62,7 +62,7 @@ class SharedReads:
         try:
             await self.read_waiting()
         finally:
-            self.readers.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self.readers.discard(asyncio.current_task())
 
     async def read_waiting(self) -> None:
         while self.waiting:
