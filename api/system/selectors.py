@@ -4,16 +4,15 @@ import os
 import time
 import uuid
 from collections.abc import Container
-from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import psutil
 from django.conf import settings
-from django.db.models.functions import Now
 
 from api.catalog import ModelEntry
 from api.chat.backend_selection import preferred_entry
+from api.jobs import draining
 from api.jobs.draining import draining_ids
 from api.jobs.models import Job, Worker
 from api.jobs.start_failures import start_failure, warm_up_failure
@@ -33,8 +32,7 @@ _process_started = time.monotonic()
 
 def live_workers() -> list[Worker]:
     """Those whose heartbeat is younger than a lease, by the database's clock; the newest first."""
-    recent = Now() - timedelta(seconds=settings.JOB_LEASE_SECONDS)
-    return list(Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED))
+    return list(draining.live_workers())
 
 
 def usable_workers(workers: list[Worker], failure: str) -> list[Worker]:

@@ -11,6 +11,7 @@ from django.db import IntegrityError, OperationalError
 from api.errors import DarkroomError
 from api.images.models import GeneratedImage
 from api.jobs import lifecycle
+from api.jobs.api.shared_reads import read_all
 from api.jobs.api.streaming import JobStream
 from api.jobs.models import Job, JobEvent
 from api.jobs.notify.channels import Subscription, subscribe
@@ -205,7 +206,7 @@ class NumberStream(JobStream):
 def test_a_reader_resumes_after_any_event(after, submit, loop):
     job = run(submit, loop, "tokens", count=3)
     stream = NumberStream(job.pk, after)
-    assert stream.read() == [b"%d" % number for number in range(after + 1, 8)]
+    assert read_all([stream]) == [[b"%d" % number for number in range(after + 1, 8)]]
     assert stream.is_over
 
 

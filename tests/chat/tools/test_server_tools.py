@@ -14,6 +14,7 @@ from api.devices import probe_device
 from api.dialects.openai.streaming import ChunkStream
 from api.downloads.store import ModelStore
 from api.files.services import store_pixels
+from api.jobs.api.shared_reads import read_all
 from api.jobs.lifecycle import cancel_job, release_worker
 from api.jobs.models import Job
 from api.jobs.states import ACTIVE, Status
@@ -144,10 +145,16 @@ def third_params(job: Job) -> dict[str, Any]:
     return dict(shown_params(job))
 
 
+def read_once(stream: ChunkStream) -> str:
+    [chunks] = read_all([stream])
+    assert not isinstance(chunks, Exception), chunks
+    return b"".join(chunks).decode()
+
+
 def test_the_stream_tells_calls_and_results_as_they_happen(say: Say) -> None:
     job = say(["Look: ", JUDGE], "Done.")
     stream = ChunkStream(job, None, include_usage=False)
-    lines = b"".join(stream.read()).decode().split("\n\n")
+    lines = read_once(stream).split("\n\n")
     assert lines[-2] == "data: [DONE]"
     deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines[:-2]]
     assert "".join(delta.get("content") or "" for delta in deltas) == answer(job)["text"] == "Look: \n\nDone."
@@ -274,7 +281,7 @@ def test_a_worker_that_dies_anywhere_costs_a_turn_and_doubles_nothing(
     roles = list(Message.objects.filter(job=job).order_by("position").values_list("role", flat=True))
     assert roles == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
     stream = ChunkStream(job, None, include_usage=False)
-    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in b"".join(stream.read()).decode().split("\n\n")[:-2]]
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in read_once(stream).split("\n\n")[:-2]]
     assert "".join(delta.get("content") or "" for delta in deltas) == "Look.\n\nAgain.\n\nDone."
     shown = [call for delta in deltas for call in delta.get("server_tool_calls", ())]
     assert len([call for call in shown if "name" in call]) == len([call for call in shown if "status" in call]) == 2
