@@ -11,7 +11,8 @@ from celery.contrib.testing.worker import start_worker
 from celery.signals import worker_init
 from django.core.exceptions import ImproperlyConfigured
 
-from api.jobs.models import Job
+from api.jobs.draining import drain
+from api.jobs.models import Job, Worker
 from api.jobs.notify import broker as module
 from api.jobs.states import Status
 from api.jobs.worker import tasks
@@ -60,6 +61,17 @@ def test_a_worker_that_is_told_to_end_claims_no_more_however_many_wait(
     tasks.stop_hosting()
     assert time.monotonic() - started < 4
     assert {now_as(job).status for job in jobs} == {Status.SUCCEEDED, Status.QUEUED}
+
+
+def test_a_drained_worker_ends_where_that_was_asked_for(
+    celery_worker: None, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(tasks, "end_process", asked.set)
+    assert ends(submit()).status == Status.SUCCEEDED
+    drain(worker_id=Worker.objects.get().pk, exits=True)
+    assert asked.wait(20)
+    assert now_as(submit()).status == Status.QUEUED
 
 
 def test_a_sweep_leaves_no_message_while_all_workers_are_busy(broker: module.Publisher, submit: Submit) -> None:

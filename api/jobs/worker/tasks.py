@@ -6,6 +6,7 @@ or never only costs a look at the table. The loop looks by itself each second, t
 
 import logging
 import os
+import signal
 import socket
 import threading
 
@@ -64,6 +65,8 @@ class HostedLoop(threading.Thread):
     def run(self) -> None:
         try:
             self.loop.run(self.subscription)
+            if not self.loop.stopping.is_set():  # drained, and asked to end then
+                end_process()
         except BaseException:
             log.critical("The worker's loop ended; so does this process, and another takes its jobs", exc_info=True)
             os._exit(1)
@@ -80,6 +83,11 @@ class HostedLoop(threading.Thread):
 
 
 _hosted: HostedLoop | None = None
+
+
+def end_process() -> None:
+    """As an operator does it."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @worker_init.connect
