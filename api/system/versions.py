@@ -109,8 +109,8 @@ def differences() -> list[str]:
 
 def difference(process: ServerProcess) -> str:
     if (process.version, process.migrations) != (version(), known_migrations()):
-        theirs, ours = f"{process.version} with {process.migrations} migrations", f"{version()} with {known_migrations()}"
-        return f"{process} runs version {theirs}, and this process {ours}."
+        theirs = f"{process} runs version {process.version} with {process.migrations} migrations, and this process "
+        return f"{theirs}{version()} with {known_migrations()}."
     if process.key_fingerprint != key_fingerprint():
         return f"{process} has another SECRET_KEY than this process: give all the same one."
     return ""
