@@ -26,11 +26,14 @@ SMALL = {"prompt": "a lake", "steps": 2, "width": 128, "height": 128}
 
 
 class Load:
-    """`accepted` has every id that was told for a key, `uploads` every picture that was accepted."""
+    """`begun` has every number that a client took up, `accepted` every id that was told for a key, `uploads` every picture that was
+    accepted.
+    """
 
     def __init__(self, url: str, receiver: Receiver, jobs: int, may_go: Callable[[int], bool]) -> None:
         self.url, self.receiver, self.jobs, self.may_go = url, receiver, jobs, may_go
         self.next, self.lock = 0, threading.Lock()
+        self.begun: set[int] = set()
         self.accepted: dict[str, set[str]] = defaultdict(set)
         self.kinds: dict[str, str] = {}
         self.uploads: dict[str, bytes] = {}
@@ -57,6 +60,7 @@ class Load:
             while not self.may_go(number):
                 if self.over.wait(0.05):
                     return
+            self.begun.add(number)
             try:
                 MIX[number % len(MIX)](self, number)
             except Exception as error:

@@ -71,7 +71,6 @@ class Sitting:
         if killer.stopped:
             load.over.set()
         load.join()
-        load.jobs = min(load.jobs, load.next)
 
     def wait_until_quiet(self, load: Any) -> None:
         """Nothing under way and no webhook to be sent, or nothing that moves any more."""

@@ -33,7 +33,7 @@ def find_lost(load: Load) -> Iterable[str]:
     from api.jobs.models import Job
 
     ended = {str(pk) for pk in Job.objects.filter(finished_at__isnull=False).values_list("pk", flat=True)}
-    for number in range(min(load.next, load.jobs)):
+    for number in sorted(load.begun):
         ids = load.accepted.get(f"job-{number}", set())
         if not ids & ended:
             yield f"job-{number} {sorted(ids)}"
