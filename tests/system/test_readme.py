@@ -34,7 +34,11 @@ COMMANDS = {
     "manage.py translations": [],
     "manage.py worker": ["--trial"],
 }
-NEED_DEVELOPMENT_PACKAGES = {"manage.py evaluate_scoring": ["--pairs", "8"], "-m benchmarks.kill_test": ["--help"]}
+NEED_DEVELOPMENT_PACKAGES = {
+    "manage.py evaluate_scoring": ["--pairs", "8"],
+    "-m benchmarks.kill_test": ["--help"],
+    "-m benchmarks.kill_matrix": ["--help"],
+}
 SAY_WHAT_IS_MISSING = {"manage.py train_scorer": ["mine"]}  # on a server without ratings
 # The second in tests/models/test_gpu_benchmark.py, the third in tests/files/test_move_media.py, the others in
 # tests/system/test_backup.py and tests/jobs/test_draining.py.

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from api.jobs.api.database_calls import in_thread
-from api.jobs.store.unread_events import Asked, Unread, read_unread
+from api.jobs.store.unread_events import Position, Unread, read_unread
 
 AT_ONCE = 64
 """Streams that are read together."""
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Readable(Protocol):
-    def begin_once(self) -> Asked: ...
+    def begin_once(self) -> Position: ...
 
     def take(self, unread: Unread) -> Chunks: ...
 

@@ -24,7 +24,7 @@ from api.jobs.api.shared_reads import shared_reads
 from api.jobs.api.waiting import setter
 from api.jobs.models import Job, JobEvent
 from api.jobs.states import FINAL, Status
-from api.jobs.store.unread_events import Asked, Unread
+from api.jobs.store.unread_events import Position, Unread
 from api.outages import is_away
 from config.stopping import stopping
 
@@ -93,7 +93,7 @@ class JobStream(ABC):
     def is_over(self) -> bool:
         return self.ended or self.status is None or self.status in FINAL
 
-    def begin_once(self) -> Asked:
+    def begin_once(self) -> Position:
         if not self._begun:
             self._unsent += list(self.begin())
             self._begun = True

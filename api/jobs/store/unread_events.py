@@ -10,7 +10,7 @@ from api.jobs.models import JobEvent
 from api.jobs.store.statements import is_postgres, run
 from api.jobs.store.transitions import EVENT, JOB, stored
 
-Asked = tuple[uuid.UUID, int]
+Position = tuple[uuid.UUID, int]
 """A job, and the number of the last event that is known of it."""
 
 
@@ -22,9 +22,9 @@ class Unread:
     events: list[JobEvent] = field(default_factory=list)
 
 
-def read_unread(asked: Collection[Asked]) -> dict[Asked, Unread]:
+def read_unread(asked: Collection[Position]) -> dict[Position, Unread]:
     given = json.dumps([[stored("id", job_id), after] for job_id, after in set(asked)], default=str)
-    found: dict[Asked, Unread] = defaultdict(Unread)
+    found: dict[Position, Unread] = defaultdict(Unread)
     for job_id, after, status, sequence, type, data in run(statement(), [given]):
         job_id = uuid.UUID(str(job_id))
         unread = found[job_id, after]
