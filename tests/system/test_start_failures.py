@@ -92,7 +92,7 @@ WRONG = [
     ),
     (
         {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "nonsense"},
-        "Celery knows no broker whose address begins with 'nonsense'",
+        "CELERY_BROKER_URL can't be used: it begins with no scheme, such as redis:// or amqp://",
         "redis://",
     ),
     ({"CATALOG_EXTRA": "/nowhere/models.toml"}, "/nowhere/models.toml", "Correct the file that CATALOG_EXTRA names"),
