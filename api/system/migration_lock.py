@@ -26,7 +26,9 @@ def postgres_lock() -> Iterator[None]:
     """On a connection of its own: the lock is the session's, and the pool hands sessions around."""
     import psycopg
 
-    with psycopg.connect(**own_connection(), autocommit=True) as session:
+    with connection.wrap_database_errors:  # what says in a sentence that the database is away knows Django's errors
+        opened = psycopg.connect(**own_connection(), autocommit=True)
+    with opened as session:
         while session.execute("SELECT pg_try_advisory_lock(%s)", [POSTGRES_LOCK]).fetchone() != (True,):
             time.sleep(LOOK_SECONDS)  # not pg_advisory_lock: that waits no longer than lock_timeout
         yield
