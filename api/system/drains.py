@@ -64,7 +64,7 @@ class DrainsView(APIView):
         body = NewDrainSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         data = body.validated_data
-        made = drain(worker_id=data.get("worker"), hostname=data.get("hostname") or "", exits=data["exit"])
+        made = drain(worker_id=data.get("worker"), hostname=data.get("hostname") or "", exits=data["exit"] or False)
         made.refresh_from_db()
         return Response(DrainSerializer(made).data, status=201)
 

@@ -105,7 +105,7 @@ def full_chat() -> dict[str, Any]:
 NO_JOBS = (
     "/api/conversations/{id}/branch/",
     "/api/ratings/", "/api/comparisons/", "/api/images/", "/api/images/{id}/", "/api/prompt/", "/api/png-info/",
-    "/api/grids/estimate/", *HUGGING_FACE,  # whose jobs' params are for our own addresses
+    "/api/drains/", "/api/grids/estimate/", *HUGGING_FACE,  # whose jobs' params are for our own addresses
 )  # fmt: skip
 OTHER_WORDS = (
     *("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/detection"),

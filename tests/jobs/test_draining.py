@@ -129,3 +129,5 @@ def test_staff_drains_in_the_admin_and_over_the_api(worker: Worker, client: Clie
     assert client.get("/api/drains/", headers=staff).json() == [made.json()]
     assert client.delete(f"/api/drains/{made.json()['id']}/", headers=staff).status_code == 204
     assert client.delete(f"/api/drains/{made.json()['id']}/", headers=staff).status_code == 404
+    nothing = client.post("/api/drains/", {"hostname": "here", "exit": None}, "application/json", headers=staff)
+    assert nothing.json()["exit"] is False

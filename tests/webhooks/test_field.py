@@ -40,7 +40,7 @@ def test_every_request_that_makes_a_job_takes_it(client: Client, path: str, body
         assert reply.json()["webhook"] == BOTH
 
 
-@pytest.mark.parametrize("path", OTHER_WORDS)
+@pytest.mark.parametrize("path", [path for path in OTHER_WORDS if path != "/v1/responses/input_tokens"])  # a count
 def test_the_bodies_of_openai_and_localai_take_it_beside_their_own_fields(client: Client, path: str) -> None:
     assert post(client, path, webhook=BOTH).status_code == 202
     assert Job.objects.get().webhook == {**BOTH, "origin": "http://testserver"}
