@@ -23,6 +23,7 @@ from api.catalog import CatalogError, UnknownModel
 from api.catalog.single_files import why_not
 from api.files.storage import describe_storage, free_space, media_folder
 from api.files.sweep import missing_files
+from api.jobs.draining import draining_ids
 from api.jobs.start_failures import start_failure
 from api.library.diagnosis import examine_folders
 from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
@@ -203,7 +204,8 @@ def examine_workers() -> Iterator[Finding]:
         yield wrong(
             f"The worker that was started last could not start: {failure}", "Correct that, then start the server again."
         )
-    workers = usable_workers(live_workers(), failure)
+    alive = live_workers()
+    workers = usable_workers(alive, failure, draining_ids(alive))
     for worker in workers:
         loaded = ", ".join(model["id"] for model in worker.loaded_models) or "no model"
         yield fine(f"Worker {worker} is {worker.state} with {loaded} in memory; {waiting}")

@@ -35,16 +35,17 @@ def live_workers() -> list[Worker]:
     return list(draining.live_workers())
 
 
-def usable_workers(workers: list[Worker], failure: str) -> list[Worker]:
-    """Those that run jobs, or can be expected to: where the last start failed, one that starts again most likely fails as well."""
-    out = draining_ids(workers)
+def usable_workers(workers: list[Worker], failure: str, out: Container[uuid.UUID]) -> list[Worker]:
+    """Those that run jobs, or can be expected to: not those that drain (`out`), and where the last start failed, one that starts again
+    most likely fails as well.
+    """
     return [worker for worker in workers if worker.pk not in out and (not failure or worker.state != Worker.State.STARTING)]
 
 
 def readiness() -> str:
     """loading, ready, busy or no_worker. A process that has only just started is loading: it brings its embedded worker up."""
-    failure = start_failure()
-    return server_state(usable_workers(live_workers(), failure), dict(running_jobs()), failure)
+    failure, alive = start_failure(), live_workers()
+    return server_state(usable_workers(alive, failure, draining_ids(alive)), dict(running_jobs()), failure)
 
 
 def running_jobs() -> list[tuple[uuid.UUID | None, str]]:
@@ -93,7 +94,8 @@ def describe_worker(worker: Worker, draining: Container[uuid.UUID] = ()) -> Json
 def server_status() -> JsonObject:
     failure = start_failure()
     alive = live_workers()
-    workers, draining = usable_workers(alive, failure), draining_ids(alive)
+    draining = draining_ids(alive)
+    workers = usable_workers(alive, failure, draining)
     running = running_jobs()
     return {
         "status": server_state(workers, dict(running), failure),

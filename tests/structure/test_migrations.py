@@ -10,7 +10,7 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django_migration_linter import MigrationLinter
 
-pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 BEFORE_THE_RULE = {
     ("access", "0002_key_weight"),
     ("chat", "0002_branches"),  # made good by 0005_active_by_default
