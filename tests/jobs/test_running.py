@@ -166,7 +166,7 @@ def test_tidying_that_fails_or_takes_long_holds_up_no_heartbeat(loop, monkeypatc
     import threading
 
     gate = threading.Event()
-    monkeypatch.setattr(loop.keeper, "clean", gate.wait)
+    monkeypatch.setattr(loop.keeper, "clean", lambda is_ending: gate.wait())
     loop.keeper.next_clean = 0
     loop.keeper.turn()
     loop.keeper.turn()
