@@ -205,7 +205,8 @@ class OnnxModel:
         with translate_allocation_errors():
             logits, *present = self.decoder.session.run_with_ort_values(names, feeds)
         found = logits.numpy()
-        return (found if every_token else found[:, -1]).astype(np.float32), present
+        # A copy of the last token's alone, where there are others: a prompt's logits are large.
+        return (found if every_token else found[:, -1]).astype(np.float32, copy=found.shape[1] > 1), present
 
 
 @contextmanager
