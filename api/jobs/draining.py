@@ -1,7 +1,8 @@
 """Taking workers out of work, and back: what they run they finish, and they claim nothing more.
 
-A drain is a row that names a worker, or a machine with all its workers, those that start there later included. A worker looks for it
-once a second; it says in its own row (`drained_at`) when it runs nothing and has seen the drain, so that nothing is claimed after that.
+A drain is a row that names a worker, or a machine with all its workers, those that start there later included. A worker looks for it when
+it is notified, and at each heartbeat; it says in its own row (`drained_at`) when it runs nothing and has seen the drain, so that nothing is
+claimed after that.
 """
 
 import uuid
@@ -10,7 +11,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from api.errors import DarkroomError
@@ -52,9 +53,15 @@ def is_machine_out(hostname: str) -> bool:
     return Drain.objects.filter(hostname=hostname, exits=True).exists()
 
 
+def asked_to_drain() -> Exists:
+    """For `annotate`, of workers: whether a drain names it, or its machine."""
+    return Exists(Drain.objects.filter(Q(worker_id=OuterRef("pk")) | Q(hostname=OuterRef("hostname"))))
+
+
 def live_workers() -> QuerySet[Worker]:
     recent = Now() - timedelta(seconds=settings.JOB_LEASE_SECONDS)
-    return Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED)
+    alive = Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED)
+    return alive.annotate(asked_to_drain=asked_to_drain())
 
 
 def workers_of(drain: Drain) -> list[Worker]:
@@ -64,19 +71,16 @@ def workers_of(drain: Drain) -> list[Worker]:
 
 
 def draining_ids(workers: Iterable[Worker]) -> set[uuid.UUID]:
-    """Those that were asked to, whether they have seen it or not."""
-    drains = list(Drain.objects.values_list("worker_id", "hostname"))
-    ids, names = {worker_id for worker_id, _ in drains}, {name for _, name in drains if name}
-    return {worker.pk for worker in workers if worker.pk in ids or worker.hostname in names}
+    """Those that were asked to, whether they have seen it or not. Of a query with `asked_to_drain`."""
+    return {worker.pk for worker in workers if worker.asked_to_drain}  # type: ignore[attr-defined]
 
 
-def with_drains(workers: Iterable[Worker]) -> list[Worker]:
+def with_drains(workers: QuerySet[Worker]) -> list[Worker]:
     """As pages show them: one that was asked to drain says so from then on."""
-    shown = list(workers)
-    draining = draining_ids(shown)
-    for worker in shown:
-        worker.state = Worker.State.DRAINING if worker.pk in draining else worker.state
-    return shown
+    annotated = workers.annotate(asked_to_drain=asked_to_drain())
+    for worker in (shown := list(annotated)):
+        worker.state = Worker.State.DRAINING if worker.asked_to_drain else worker.state
+    return list[Worker](shown)
 
 
 def undrained(drain: Drain) -> list[Worker]:

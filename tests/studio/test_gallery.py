@@ -44,8 +44,8 @@ def test_many_pictures_ask_no_more_queries_than_few(here: Client) -> None:
     with CaptureQueriesContext(connection) as many:
         here.get("/")
     assert (
-        len(many) == len(few) <= 11
-    )  # four of them for the state of the workers and their drains, three for jobs under way and failures, one for scorers
+        len(many) == len(few) <= 10
+    )  # three of them for the state of the workers, three for jobs under way and failures, one for scorers
 
 
 def test_the_page_of_a_picture_tells_what_made_it_and_leads_on(here: Client) -> None:

@@ -134,4 +134,4 @@ def test_status_asks_the_database_the_same_few_questions_however_much_there_is(
         make_job(status=Status.RUNNING, worker=make_worker())
     with CaptureQueriesContext(connection) as queries:
         client.get("/api/status/")
-    assert len(queries) <= 6
+    assert len(queries) <= 5

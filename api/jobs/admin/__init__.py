@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.response import TemplateResponse
@@ -31,7 +31,7 @@ from api.jobs.admin.tools import (
     pill,
     seconds_text,
 )
-from api.jobs.draining import drain, undo_drain
+from api.jobs.draining import asked_to_drain, drain, undo_drain
 from api.jobs.kinds import kind_names
 from api.jobs.lifecycle import cancel_job, retry_job
 from api.jobs.models import Drain, Job, Worker
@@ -265,9 +265,8 @@ class WorkerAdmin(ReadOnlyAdmin):
     actions = ["drain", "undo_drain"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
-        asked = Drain.objects.filter(Q(worker_id=OuterRef("pk")) | Q(hostname=OuterRef("hostname")))
         workers: QuerySet[Worker] = super().get_queryset(request)
-        return workers.annotate(asked_to_drain=Exists(asked))
+        return workers.annotate(asked_to_drain=asked_to_drain())
 
     @admin.action(description="Drain: finish what runs, claim nothing more", permissions=["drain"])
     def drain(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
