@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -200,7 +199,7 @@ print(spent, time.monotonic() - started - spent)
             [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )
     spans, end = map(float, done.stdout.split())
-    assert spans < 50  # they are ten batches, for each of which the exporter waits 10 s
+    assert spans < 20  # they are ten batches, for each of which the exporter waits 10 s
     assert end < 9  # EXIT_SECONDS, and not even one batch
 
 
@@ -211,12 +210,13 @@ from django.test import Client
 from api.jobs.worker.loop import WorkerLoop
 reply = Client(HTTP_HOST="localhost").get("/api/health/", headers={"traceparent": "00-%s-%s-01"})
 assert reply.status_code == 200
-sys.exit(str([name for name in sys.modules if name.startswith("opentelemetry")] or ""))
+found = [name for name in sys.modules if name.startswith("opentelemetry")]
+assert not found, found
 """
     environment = {"DATA_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     command = [sys.executable, "-c", code % (TRACE, CALLER)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr[-500:]) == (0, "") or not re.search("opentelemetry|Error", done.stderr), done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_wrong_setting_is_told_with_its_cure(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
