@@ -275,7 +275,7 @@ def test_no_claim_reads_the_whole_queue_on_postgresql(submit, worker, settings):
     assert "Index Scan using job_owner_queue" in plan
     assert "Seq Scan on jobs_job" not in plan
     assert "Sort" not in plan
-    assert re.search(r"Index Scan using jobs_job_pkey on jobs_job .*\n +Index Cond: \(id = ", plan)
+    assert re.search(r"jobs_job_pkey .*\n +Index Cond: \(id = ", plan)  # a bitmap scan where many rows were rolled back
 
 
 def fill_queue(submit, count):
