@@ -266,7 +266,6 @@ def test_a_restore_that_can_not_be_whole_changes_nothing(tmp_path: Path, setting
     (folder / "manifest.json").write_text(json.dumps(manifest)[:-30])
     refused("manifest.json can't be read: it was cut or changed")
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    (settings.DATA_DIR / "restore.json").unlink()
     worker = Worker.objects.create(hostname="here", pid=1)
     refused("The worker here:1 uses this database. Stop the server")
     worker.delete()

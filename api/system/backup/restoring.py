@@ -105,8 +105,8 @@ def ensure_fitting(manifest: Manifest) -> None:
 @contextmanager
 def mark(folder: Path, *, replace: bool) -> Iterator[None]:
     path, this = Path(settings.DATA_DIR) / MARK, {"backup": str(folder), "database": str(connection.settings_dict["NAME"])}
+    ensure_nobody_works()
     if not (path.exists() and json.loads(path.read_text()) == this):
-        ensure_nobody_works()
         if not replace and (what := first_rows()):
             raise BackupError(
                 f"The database is not empty: it has {what}. Name an empty one (DATABASE_URL, DATA_DIR), or replace all"
@@ -126,7 +126,8 @@ def ensure_nobody_works() -> None:
     if not has_tables():
         return
     recent = Now() - timedelta(seconds=settings.JOB_LEASE_SECONDS)
-    worker = Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED).first()
+    workers = Worker.objects.filter(heartbeat_at__gte=recent).exclude(state=Worker.State.STOPPED)
+    worker = workers.only("hostname", "pid").first()  # an older version's table may lack other columns
     if worker is not None:
         raise BackupError(
             f"The worker {worker} uses this database. Stop the server and its workers, and run the command again"
