@@ -134,7 +134,9 @@ def test_images_have_versions_and_bounds(services: dict[str, dict[str, Any]]) ->
 
 def test_the_image_has_the_programs_of_their_database(services: dict[str, dict[str, Any]]) -> None:
     """Without pg_dump of the server's version or a newer one there is no backup."""
-    images = [service["image"] for service in services.values()] + [container["image"] for _, container in manifests.containers()]
+    images = [service["image"] for service in services.values()] + [
+        container["image"] for _, container in manifests.containers()
+    ]
     servers = {image.partition(":")[2].partition("-")[0] for image in images if image.startswith("postgres:")}
     assert servers == set(re.findall(r" postgresql-client-(\d+)=\1\.", (ROOT / "Dockerfile").read_text()))
 
