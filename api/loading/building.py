@@ -23,8 +23,10 @@ from api.loading.device_memory import (
 OFFLOADING = frozenset({"cpu_offload", "group_offload"})
 BY_EXACTNESS = ("int8_storage", "fp8_storage", "nf4_storage")
 """Which of these is taken where a part alone is too large: the first that makes it fit, as its pictures are nearest to those of the whole
-weights. A layer's output at FLUX's width is 46, 25 and 21 dB off that of bf16. int8 and nf4 also pack large text encoders, and fp8 the
-convolutions of UNets. All are before group_offload, which is exact, but brings every weight over the bus at every step.
+weights: what a linear layer of FLUX's width computes, with normally distributed weights, is 41, 30 and 21 dB off (bf16 itself: 56).
+
+int8 and nf4 also pack large text encoders, and fp8 the convolutions of UNets. All are before group_offload, which is exact, but brings
+every weight over the bus at every step.
 """
 
 
@@ -49,7 +51,9 @@ class Building:
         `needed`: bytes, as estimated. Raises OutOfMemory, and what `build` raises.
         """
         self._check_packages()
-        is_shrunk = bool(self.asked & STORAGE_MEASURES.keys()) and self.device.type != "cpu"  # by how much is known when it is built
+        is_shrunk = (
+            bool(self.asked & STORAGE_MEASURES.keys()) and self.device.type != "cpu"
+        )  # by how much is known when it is built
         must_offload = bool(self.asked & OFFLOADING)
         offload = must_offload or not (is_shrunk or self.make_room(needed))
         if offload and self.device.type == "cpu" and not self.make_room(needed):

@@ -37,8 +37,8 @@ MEASURES = {
     "cpu_offload": "Parts of the model were kept in main memory, which is slower.",
     "group_offload": "The model's layers were kept in main memory and brought to the device one after the other, which is much slower.",
     "fp8_storage": "The model's weights were kept in 8 bits, as they don't fit into memory otherwise: details may differ.",
-    "int8_storage": "The model's weights were kept in 8 bits, as whole numbers, as they don't fit into memory otherwise: small details may differ.",
-    "nf4_storage": "The model's weights were kept in 4 bits, as they don't fit into memory otherwise: pictures differ.",
+    "int8_storage": "The model's weights were kept in 8 bits (int8), as they don't fit into memory otherwise: small details may differ.",
+    "nf4_storage": "The model's weights were kept in 4 bits (nf4), as they don't fit into memory otherwise: pictures differ.",
 }
 """Every measure (MEMORY_MEASURES can force them), with the sentence for the job's warnings."""
 
@@ -150,7 +150,8 @@ def size_on_device(loaded: object, measures: list[str]) -> int:
 def sizes_stored(loaded: object, measure: str) -> list[int]:
     """Bytes of each part once its weights are kept so. Nothing is packed for that."""
     return [
-        weight_bytes(part) - sum(layer.weight.nbytes - stored for layer, stored in _stored(name, part, STORAGE_MEASURES[measure]))
+        weight_bytes(part)
+        - sum(layer.weight.nbytes - stored for layer, stored in _stored(name, part, STORAGE_MEASURES[measure]))
         for name, part in modules_of(loaded).items()
     ]
 

@@ -25,7 +25,7 @@ DENOISERS = ("unet", "transformer")
 ENDS = re.compile(r"^(x_embedder|img_in|proj_out|all_x_embedder|all_final_layer)(\.|$)")
 """Of a diffusion transformer: its first and last layer, which are small and see pictures, not features of them."""
 NORM = "norm"
-"""Diffusers lists layers that are not to be kept in fp8; but those of this name are a quarter of FLUX, and its makers of nf4 files pack them."""
+"""Diffusers lists layers that are not to be kept in fp8. Those of this name are a quarter of FLUX, and are packed in nf4 files of it, too."""
 SMALL_ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection)
 BLOCK = 64
 """Weights that share a scale in nf4."""
@@ -62,7 +62,10 @@ def _is_large_encoder(part: torch.nn.Module) -> bool:
 
 
 def _kept_names(part: Any) -> list[str]:
-    listed = [*(getattr(part, "_keep_in_fp32_modules", None) or ()), *(getattr(part, "_skip_layerwise_casting_patterns", None) or ())]
+    listed = [
+        *(getattr(part, "_keep_in_fp32_modules", None) or ()),
+        *(getattr(part, "_skip_layerwise_casting_patterns", None) or ()),
+    ]
     return [rf"(^|\.){name}(\.|$)" for name in listed if name != NORM]
 
 

@@ -1,4 +1,4 @@
-"""Weights kept in int8 by torchao and in nf4 by bitsandbytes, both run on a processor: pictures, bytes, adapters, offloading, the ladder."""
+"""Weights kept in int8 by torchao and in nf4 by bitsandbytes, on a processor: pictures, bytes, adapters, offloading, what fits."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def test_an_adapter_acts_beside_packed_layers_and_leaves_the_picture_as_it_was(
     name = "transformer.single_transformer_blocks.0.proj_out"
     generator = torch.Generator().manual_seed(3)
     factors = {f"{name}.lora_A.weight": (2, 320), f"{name}.lora_B.weight": (64, 2)}
-    low_rank = write(tmp_path / "low.safetensors", {key: 5 * torch.randn(size, generator=generator) for key, size in factors.items()})
+    low_rank = write(
+        tmp_path / "low.safetensors", {key: 5 * torch.randn(size, generator=generator) for key, size in factors.items()}
+    )
     difference = write(tmp_path / "full.safetensors", {f"{name}.diff": torch.ones(64, 320)})
     pictures = []
     for kept in ("", storage):
@@ -203,7 +205,9 @@ def test_a_missing_package_is_told_before_anything_is_loaded(
 def test_where_the_device_can_t_the_job_is_told(catalog: Catalog, tmp_path: Path) -> None:
     with loader_of(catalog, tmp_path, "mps", storage="int8").use(SD, "text-to-image") as lease:
         assert lease.measures == []
-        assert lease.notes == ["The weights of SD are not kept in int8: they are packed already, or this device can't compute with them."]
+        assert lease.notes == [
+            "The weights of SD are not kept in int8: they are packed already, or this device can't compute with them."
+        ]
 
 
 def test_an_entry_s_storage_counts_before_the_setting_s(catalog: Catalog, tmp_path: Path) -> None:
