@@ -11,7 +11,7 @@ from api.catalog.usual_settings import usual_settings
 from api.model_files.gguf import read_any_header
 from api.model_files.header import HeaderError
 from api.model_files.identify import Identity, identify
-from api.model_files.quantization import read_quantization, why_not_quantized
+from api.model_files.quantization import read_quantization, why_not_quantized, why_not_quantized_parts
 from api.model_files.usability import why_incomplete, why_no_checkpoint, why_no_upscaler, why_not_of_kind
 
 SUFFIXES = (".safetensors", ".gguf")
@@ -43,7 +43,7 @@ def why_not(entry: ModelEntry) -> str:
     if path is None:
         return ""
     if not entry.single_file:
-        return why_not_quantized(read_quantization(path))
+        return why_not_quantized(read_quantization(path)) or why_not_quantized_parts(path)
     try:
         identity = identify(read_any_header(path), path.name)
     except HeaderError as error:

@@ -25,7 +25,7 @@ DENOISERS = ("unet", "transformer")
 ENDS = re.compile(r"^(x_embedder|img_in|proj_out|all_x_embedder|all_final_layer)(\.|$)")
 """Of a diffusion transformer: its first and last layer, which are small and see pictures, not features of them."""
 NORM = "norm"
-"""Diffusers lists layers that are not to be kept in fp8. Those of this name are a quarter of FLUX, and are packed in nf4 files of it, too."""
+"""Diffusers lists layers that are not to be kept in fp8. Those of this name are a quarter of FLUX, and nf4 files of it have them packed."""
 SMALL_ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection)
 BLOCK = 64
 """Weights that share a scale in nf4."""

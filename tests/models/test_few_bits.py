@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from api.images.backends.adapters import apply_adapters, remove_adapters
 from api.images.backends.lora_changes import Lora
 from api.loading.device_memory import MEASURES, modules_of, sizes_stored, weight_bytes
 from api.loading.few_bits import is_packed
+from api.model_files import quantization
 from api.model_loader import ModelLoader, OutOfMemory
 from tests.loading.originals import write
 from tests.models.shortages import PROMPT, CpuAsAccelerator, Shortage, make_pictures
@@ -200,6 +202,37 @@ def test_a_missing_package_is_told_before_anything_is_loaded(
     entry = dataclasses.replace(catalog.models[SD], storage="int8")
     assert why_not(entry).startswith("its `storage` is int8, which needs the package torchao: .venv/bin/pip install torchao==")
     assert why_not(dataclasses.replace(entry, storage="fp8")) == ""
+
+
+QUANTIZED_PARTS = [
+    ({"quant_method": "gptq", "bits": 4}, set(), "quantised by gptq, which is not read in a pipeline. Or take the model"),
+    (
+        {"load_in_4bit": True},
+        {"bitsandbytes"},
+        "the package bitsandbytes and a CUDA device: .venv/bin/pip install bitsandbytes. Or take",
+    ),
+    (
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        set(),
+        "on this cpu device: the weights of its transformer are quantised by",
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "missing", "said"), QUANTIZED_PARTS)
+def test_a_pipeline_whose_parts_are_quantised_already_is_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], missing: set[str], said: str
+) -> None:
+    file = build_tiny_flux(tmp_path / "flux", width=64) / "transformer" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": config}))
+    monkeypatch.setattr(quantization, "find_spec", lambda package: None if package in missing else object())
+    entry = ModelEntry(id=FLUX, name="FLUX", path=tmp_path / "flux")
+    loader = loader_of(Catalog({FLUX: entry}, {}), tmp_path)
+    with pytest.raises(DarkroomError) as caught, loader.use(FLUX, "text-to-image"):
+        pass
+    assert (caught.value.code, caught.value.status) == ("unsupported_checkpoint", 422)
+    assert said in caught.value.detail
+    assert bool(why_not(entry)) == (said in f"{why_not(entry)}.")  # of devices a catalog says nothing
 
 
 def test_where_the_device_can_t_the_job_is_told(catalog: Catalog, tmp_path: Path) -> None:
