@@ -1,6 +1,4 @@
-"""`benchmarks.gpu --only storage`: a FLUX transformer's weights in each form that they can be kept in: bytes, seconds a pass, and how far
-its output is from that of bf16.  [torch; no Django]
-"""
+"""`benchmarks.gpu --only storage`: a FLUX transformer's weights as they can be kept: bytes, speed, how far its output is off.  [torch]"""
 
 from __future__ import annotations
 

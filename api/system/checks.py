@@ -20,6 +20,7 @@ from django.urls import URLPattern, URLResolver
 from rest_framework.views import APIView
 
 from api.catalog import UPSCALING, Catalog, CatalogError, ModelEntry, UnknownModel
+from api.catalog.single_files import why_not_stored
 from api.catalog.storages import STORAGE_MEASURES, why_no_storage
 from api.files.storage import media_folder
 from api.images.scheduler_presets import scheduler_names
@@ -157,8 +158,11 @@ def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:
             f"Accept its licence on {entry.source}, then set HF_TOKEN (or HF_TOKEN_FILE). If its weights are here, all is well."
         )
         yield Warning(message, hint=hint, id="darkroom.W003")
+    if settings.USE_LOCAL_MODELS and (reason := why_not_stored(entry)):
+        message = f"DEFAULT_IMAGE_MODEL {entry.id} can't be loaded: {reason}"
+        yield Error(message, hint="Install it, or set another `storage` in its table.", id="darkroom.E093")
     limit = settings.MODEL_MEMORY_LIMIT
-    if settings.USE_LOCAL_MODELS and limit is not None and entry.memory > limit:
+    if settings.USE_LOCAL_MODELS and limit is not None and entry.memory > limit and not entry.storage:
         message = f"MODEL_MEMORY_LIMIT ({limit / 1e9:.1f} GB) is below what {entry.id} takes ({entry.memory / 1e9:.1f} GB)."
         yield Warning(message, hint="Raise it, or choose a smaller DEFAULT_IMAGE_MODEL.", id="darkroom.W004")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, run_checks
 
-from api.catalog import storages
+from api.catalog import ModelEntry, storages
 from api.loading.device_memory import MEASURES
 from api.system import checks
 from config.catalog import get_catalog
@@ -162,3 +162,5 @@ def test_a_forced_storage_whose_package_is_missing_stops_the_start(settings: Any
     assert "darkroom.E092" not in ours()
     settings.MEMORY_MEASURES = ["nf4_storage"]
     assert "pip install bitsandbytes==" in ours()["darkroom.E092"].msg
+    [told] = checks.check_default_model(ModelEntry(id="flux", name="FLUX", path=Path("/flux"), storage="int8"))
+    assert (told.id, "pip install torchao==" in told.msg) == ("darkroom.E093", True)
