@@ -117,7 +117,8 @@ def _pack_nf4(layer: torch.nn.Linear, device: torch.device) -> torch.nn.Module:
         layer.in_features, layer.out_features, bias=False, compute_dtype=weight.dtype, quant_type="nf4", device="meta"
     )
     packed.bias = layer.bias
-    packed.weight = Params4bit(weight.data, quant_type="nf4").to(device).to("cpu")
+    in_blocks: Any = Params4bit(weight.data, quant_type="nf4")
+    packed.weight = in_blocks.to(device).to("cpu")
     packed.quant_state = packed.weight.quant_state
     return packed.train(layer.training)  # type: ignore[no-any-return]
 
