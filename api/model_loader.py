@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry, UnknownEntry
+from api.catalog.storages import STORAGE_MEASURES, measure_of
 from api.counting import evictions, load_seconds
 from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
@@ -82,6 +83,8 @@ USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
 
 SLOW_FP32 = "{device} has no fast half precision: models run in float32, slowly and with twice the memory."
 
+NOT_STORED = "The weights of {} are not kept in {}: they are packed already, or this device can't compute with them."
+
 
 class ModelBusy(DarkroomError):
     def __init__(self, model_id: str) -> None:
@@ -99,12 +102,13 @@ class ModelLoader:
         memory_limit: int | None = None,
         forced_measures: frozenset[str] = frozenset(),
         denoiser_options: DenoiserOptions = USUAL,
+        forbidden_measures: frozenset[str] = frozenset(),
     ) -> None:
-        unknown = forced_measures - MEASURES.keys()
+        unknown = (forced_measures | forbidden_measures) - MEASURES.keys()
         if unknown:
             raise ValueError(f"Unknown memory measure {min(unknown)}; there are {', '.join(MEASURES)}.")
         self.catalog, self.store, self.device, self.forced_measures = catalog, store, device, forced_measures
-        self.denoiser_options = denoiser_options
+        self.denoiser_options, self.forbidden_measures = denoiser_options, forbidden_measures
         self.memory_limit = memory_limit or int(device.memory_total * USABLE[device.type])
         self._models: dict[str, LoadedModel] = {}
         self._table_lock = threading.Lock()  # guards _models; held briefly
@@ -129,6 +133,8 @@ class ModelLoader:
                     loaded_model.pipeline_for(task)
                     lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, loaded_model)
                     lease.notes += [MEASURES[name] for name in loaded_model.measures if name not in self._asked_measures(entry)]
+                    if entry.storage and measure_of(entry.storage) not in loaded_model.measures:
+                        lease.notes.append(NOT_STORED.format(entry.name, entry.storage))
                     if self.device.runs_in_slow_fp32:
                         lease.notes.append(SLOW_FP32.format(device=self.device.name))
                     try:
@@ -149,7 +155,7 @@ class ModelLoader:
 
         `smaller`: how people are told of a `batch_size` that was halved, where it counts something else than pictures.
         """
-        return OomRetry(lease, batch_size, self._evict_unpinned, smaller)
+        return OomRetry(lease, batch_size, self._evict_unpinned, smaller, self.forbidden_measures)
 
     def adapter(self, adapter_id: str, on_progress: Progress | None = None) -> tuple[AdapterEntry, Path]:
         """An adapter's entry and its safetensors file, fetched if needed. Raises UnknownAdapter, DarkroomError."""
@@ -269,6 +275,7 @@ class ModelLoader:
             device=self.device,
             memory_limit=self.memory_limit,
             asked=self._asked_measures(entry),
+            forbidden=self.forbidden_measures,
             build=lambda: self._build_or_retry(entry, lambda: builder.build(entry, folder, self.device, *bases)),
             make_room=self.make_room,
             too_large=lambda needed: self._too_large(entry, needed),
@@ -276,8 +283,10 @@ class ModelLoader:
         return building.run(builder.estimate(entry, folder, self.device, *bases))
 
     def _asked_measures(self, entry: ModelEntry) -> frozenset[str]:
-        """By the server's setting, and by the entry."""
-        return self.forced_measures | ({"fp8_storage"} if entry.storage == "fp8" else set())
+        """By the server's setting, and by the entry, whose own `storage` counts before the setting's."""
+        if not entry.storage:
+            return self.forced_measures
+        return (self.forced_measures - STORAGE_MEASURES.keys()) | {measure_of(entry.storage)}
 
     def _build_or_retry(self, entry: ModelEntry, build: Callable[[], object]) -> Any:
         """Build; after out of memory, evict every unpinned model and build again. Other errors become DarkroomError (broken_model)."""
@@ -379,10 +388,11 @@ def configure(
     memory_limit: int | None = None,
     forced_measures: frozenset[str] = frozenset(),
     denoiser_options: DenoiserOptions = USUAL,
+    forbidden_measures: frozenset[str] = frozenset(),
 ) -> ModelLoader:
     """Create the worker's loader."""
     global _loader
-    _loader = ModelLoader(catalog, store, device, memory_limit, forced_measures, denoiser_options)
+    _loader = ModelLoader(catalog, store, device, memory_limit, forced_measures, denoiser_options, forbidden_measures)
     return _loader
 
 

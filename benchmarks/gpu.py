@@ -1,6 +1,7 @@
-"""Darkroom's engine on a GPU: with and without CUDA graphs, beside plain diffusers; UNet, VAE, small memories, chats. No Django.
+"""Darkroom's engine on a GPU: with and without CUDA graphs, beside plain diffusers; UNet, VAE, small memories, weights in few bits, chats.
+No Django.
 
-    python -m benchmarks.gpu [--only sd15,sdxl,unet,vae,ladder,chat] [--compile] [--json FILE]      # some minutes on an H200
+    python -m benchmarks.gpu [--only sd15,sdxl,unet,vae,ladder,storage,chat] [--compile] [--json FILE]      # some minutes on an H200
     python -m benchmarks.gpu --tiny                                                    # every part in small, on any machine
 
 The weights are random (time does not depend on them) and made on the device. Each part stands alone: one that fails says so, and the
@@ -32,6 +33,7 @@ from api.model_loader import ModelLoader
 from benchmarks.gpu_models import Family, Models
 from benchmarks.gpu_pictures import make_ours, pictures
 from benchmarks.gpu_run import Hooks, Run, Table
+from benchmarks.gpu_storage import storages
 
 ROWS, DECODED, MEMORIES, CHATS = (2, 8, 32), (1, 4), (9, 5), (1, 8)
 LADDER_STEPS = 10
@@ -225,6 +227,7 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "unet": unets,
     "vae": vaes,
     "ladder": small_memories,
+    "storage": storages,
     "chat": chats,
 }
 

@@ -39,7 +39,6 @@ TASKS = (
 )
 
 PREDICTIONS = ("", "epsilon", "v_prediction")
-STORAGES = ("", "fp8")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
 
 
@@ -102,7 +101,7 @@ class ModelEntry:
     scheduler: str = ""
     """What a request gets that names none, for models of few steps; "": the family's."""
     storage: str = ""
-    """How its denoiser's weights are kept in memory: "fp8" is half of what "" takes, with small differences in its pictures."""
+    """How its denoiser's weights are kept in memory, and in int8 and nf4 its large text encoders': one of api/catalog/storages.py."""
     sha256: str = field(default="", compare=False)
     """Not in the file: of a file in the library, once all of it has been read."""
     onnx_variant: str = ""

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog.entries import IMAGE_ENCODER, IP_ADAPTER, TEXT_TO_IMAGE, UPSCALING, ModelEntry
+from api.catalog.storages import why_no_storage
 from api.catalog.usual_settings import usual_settings
 from api.model_files.gguf import read_any_header
 from api.model_files.header import HeaderError
 from api.model_files.identify import Identity, identify
-from api.model_files.quantization import read_quantization, why_not_quantized
+from api.model_files.quantization import read_quantization, why_not_quantized, why_not_quantized_parts
 from api.model_files.usability import why_incomplete, why_no_checkpoint, why_no_upscaler, why_not_of_kind
 
 SUFFIXES = (".safetensors", ".gguf")
@@ -33,14 +34,16 @@ def defaults_of_file(path: Path, task: str) -> dict[str, Any]:
 
 
 def why_not(entry: ModelEntry) -> str:
-    """Why an entry's single file can't be loaded, by its header, or its folder, by how its weights were quantised; "" where nothing
-    speaks against it.
+    """Why an entry can't be loaded: its single file, by the header, its folder, by how its weights were quantised, or what its `storage`
+    needs; "" where nothing speaks against it.
     """
+    if reason := why_not_stored(entry):
+        return reason
     path = entry.path
     if path is None:
         return ""
     if not entry.single_file:
-        return why_not_quantized(read_quantization(path))
+        return why_not_quantized(read_quantization(path)) or why_not_quantized_parts(path)
     try:
         identity = identify(read_any_header(path), path.name)
     except HeaderError as error:
@@ -54,6 +57,12 @@ def why_not(entry: ModelEntry) -> str:
     return why_no_checkpoint(identity) or why_incomplete(
         identity, path, vae=entry.vae, has_base=bool(entry.base), has_encoders=bool(entry.text_encoders)
     )
+
+
+def why_not_stored(entry: ModelEntry) -> str:
+    """What is missing for its `storage`."""
+    missing = why_no_storage(entry.storage)
+    return f"its `storage` is {entry.storage}, {missing}" if missing else ""
 
 
 def defaults_of_network(identity: Identity) -> dict[str, Any]:

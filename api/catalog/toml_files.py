@@ -16,7 +16,6 @@ from api.catalog.entries import (
     PRECISIONS,
     PREDICTIONS,
     REPO_PATTERN,
-    STORAGES,
     TASKS,
     TEXT_TO_IMAGE,
     AdapterEntry,
@@ -28,6 +27,7 @@ from api.catalog.lookup import Catalog
 from api.catalog.lookup_errors import nearest
 from api.catalog.onnx_variants import ONNX_PRESETS, ONNX_SUFFIXES, as_variant
 from api.catalog.single_files import SINGLE_FILE_TASKS, SUFFIXES, defaults_of_file
+from api.catalog.storages import STORAGES
 from api.json_types import JsonObject
 
 BUILT_IN = Path(__file__).resolve().parent / "catalog.toml"
@@ -177,8 +177,8 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         raise table.wrong("precision", f"must be one of {', '.join(PRECISIONS)}")
     if values.get("prediction", "") not in PREDICTIONS:
         raise table.wrong("prediction", f"must be one of {', '.join(filter(None, PREDICTIONS))}")
-    if values.get("storage", "") not in STORAGES:
-        raise table.wrong("storage", f"must be one of {', '.join(filter(None, STORAGES))}")
+    if values.get("storage", "") not in ("", *STORAGES):
+        raise table.wrong("storage", f"must be one of {', '.join(STORAGES)}")
     if values.get("single_file") and (values["path"] is None or values["path"].suffix not in SUFFIXES):
         raise table.wrong("single_file", 'goes with a "path" that is a safetensors or GGUF file')
     if strange := set(lists["control"]) - set(CONTROL_KINDS):

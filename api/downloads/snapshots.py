@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from api.errors import DarkroomError
 from api.json_types import JsonObject
 from api.model_files.header import is_lfs_pointer
-from api.model_files.quantization import read_quantization, why_not_quantized
+from api.model_files.quantization import read_quantization, why_not_quantized, why_not_quantized_parts
 
 DATA = re.compile(r"\.(safetensors|json|txt|jinja|model)$")
 ONNX = re.compile(r"\.(onnx|onnx_data(_\d+)?)$")
@@ -131,7 +131,7 @@ def inspect_snapshot(folder: Path, model: str) -> None:
     for an attention implementation from elsewhere, a class outside diffusers and transformers, or shards in another folder,
     `damaged` for a configuration that is not JSON, `unsupported_checkpoint` for weights quantised in a way that can't be read here.
     """
-    if reason := why_not_quantized(read_quantization(folder)):
+    if reason := why_not_quantized(read_quantization(folder)) or why_not_quantized_parts(folder):
         raise DarkroomError("unsupported_checkpoint", 422, f"{model} can't be loaded: {reason}.")
     for file in sorted(folder.rglob("*.json")):
         if file.name in CONFIG_NAMES or file.name.endswith("_config.json") or INDEX.fullmatch(file.name):

@@ -12,10 +12,22 @@ from typing import Any, Literal
 
 import torch
 from diffusers.hooks.group_offloading import _is_group_offload_enabled
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from api.catalog import ModelEntry
+from api.catalog.storages import STORAGE_MEASURES
 from api.devices import Device
 from api.errors import DarkroomError, DeviceFault
+from api.loading.few_bits import (
+    DENOISERS,
+    is_in_blocks,
+    is_packed,
+    layers_in_fp8,
+    layers_to_pack,
+    pack_layers,
+    packed_bytes,
+    plain_tensors,
+)
 from api.model_files.header import HeaderError, TensorInfo, read_header
 
 MEASURES = {
@@ -25,11 +37,10 @@ MEASURES = {
     "cpu_offload": "Parts of the model were kept in main memory, which is slower.",
     "group_offload": "The model's layers were kept in main memory and brought to the device one after the other, which is much slower.",
     "fp8_storage": "The model's weights were kept in 8 bits, as they don't fit into memory otherwise: details may differ.",
+    "int8_storage": "The model's weights were kept in 8 bits (int8), as they don't fit into memory otherwise: small details may differ.",
+    "nf4_storage": "The model's weights were kept in 4 bits (nf4), as they don't fit into memory otherwise: pictures differ.",
 }
 """Every measure (MEMORY_MEASURES can force them), with the sentence for the job's warnings."""
-
-DENOISERS = ("unet", "transformer")
-"""The names of a pipeline's component that runs at every step."""
 
 TensorBytes = Callable[[Mapping[str, TensorInfo], torch.dtype], int]
 """The bytes that a file's tensors take in a dtype."""
@@ -112,8 +123,8 @@ def dtypes_of(loaded: object) -> dict[str, torch.dtype]:
 def weight_bytes(loaded: object) -> int:
     """Bytes of all parameters and buffers, tensors that are shared counted once."""
     modules = modules_of(loaded).values()
-    tensors = {id(tensor): tensor for module in modules for tensor in (*module.parameters(), *module.buffers())}
-    return sum(tensor.nbytes for tensor in tensors.values())
+    held = (tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))
+    return sum({id(tensor): tensor.nbytes for each in held for tensor in plain_tensors(each)}.values())
 
 
 def copy_weights(loaded: object) -> None:
@@ -122,7 +133,8 @@ def copy_weights(loaded: object) -> None:
     """
     for module in modules_of(loaded).values():
         for tensor in (*module.parameters(), *module.buffers()):
-            tensor.data = tensor.data.clone()
+            if not is_traceable_wrapper_subclass(tensor):  # what was packed here is in no file
+                tensor.data = tensor.data.clone()
 
 
 def size_on_device(loaded: object, measures: list[str]) -> int:
@@ -131,8 +143,29 @@ def size_on_device(loaded: object, measures: list[str]) -> int:
         return max(weight_bytes(module) for module in modules_of(loaded).values())
     if "group_offload" in measures:  # one layer, while the next one comes
         layers = (layer for module in modules_of(loaded).values() for layer in module.modules())
-        return 2 * max(sum(tensor.nbytes for tensor in layer.parameters(recurse=False)) for layer in layers)
+        return 2 * max(_own_bytes(layer) for layer in layers)
     return weight_bytes(loaded) or int(getattr(loaded, "nbytes", 0))
+
+
+def sizes_stored(loaded: object, measure: str) -> list[int]:
+    """Bytes of each part once its weights are kept so. Nothing is packed for that."""
+    return [
+        weight_bytes(part)
+        - sum(layer.weight.nbytes - stored for layer, stored in _stored(name, part, STORAGE_MEASURES[measure]))
+        for name, part in modules_of(loaded).items()
+    ]
+
+
+def _stored(name: str, part: torch.nn.Module, storage: str) -> Iterator[tuple[Any, int]]:
+    """The layers whose weights will be smaller, with the bytes that they will take."""
+    if storage == "fp8":
+        yield from ((layer, layer.weight.numel()) for layer in layers_in_fp8(name, part))
+    else:
+        yield from ((layer, packed_bytes(layer, storage)) for layer in layers_to_pack(name, part, storage).values())
+
+
+def _own_bytes(layer: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for parameter in layer.parameters(recurse=False) for tensor in plain_tensors(parameter))
 
 
 def bytes_in_dtype(tensors: Iterable[TensorInfo], dtype: torch.dtype) -> int:
@@ -176,9 +209,13 @@ def apply_measure(name: str, pipeline: Any, device: Device) -> bool:
         return True
     if name == "fp8_storage":
         return _store_in_fp8(pipeline, device)
+    if name in STORAGE_MEASURES:
+        return _pack(pipeline, STORAGE_MEASURES[name], device)
     if device.type == "cpu" or not getattr(pipeline, "model_cpu_offload_seq", None) or is_offloaded_by_layers(pipeline):
         return False
     if name == "group_offload":
+        if any(is_in_blocks(module) for module in modules_of(pipeline).values()):
+            return False
         _offload_layers(pipeline, device)
     else:
         offload(pipeline, device)
@@ -227,9 +264,19 @@ def _store_in_fp8(pipeline: object, device: Device) -> bool:
     denoiser: Any = next((part for name, part in modules_of(pipeline).items() if name in DENOISERS), None)
     if device.type == "mps" or not hasattr(denoiser, "enable_layerwise_casting"):  # MPS has no such numbers
         return False
-    if any(not parameter.is_floating_point() for parameter in denoiser.parameters()):  # in few bits already
+    if any(is_packed(parameter) for parameter in denoiser.parameters()):  # in few bits already
         return False
     denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=denoiser.dtype)
+    return True
+
+
+def _pack(pipeline: object, storage: str, device: Device) -> bool:
+    """For as long as the model is loaded. Raises ImportError without the package."""
+    packable = {name: layers_to_pack(name, part, storage) for name, part in modules_of(pipeline).items()}
+    if device.type not in ("cuda", "cpu") or not any(packable[name] for name in DENOISERS if name in packable):
+        return False
+    for name, layers in packable.items():
+        pack_layers(modules_of(pipeline)[name], layers, storage, device.torch_device)
     return True
 
 

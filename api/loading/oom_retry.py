@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
@@ -51,10 +51,15 @@ class OomRetry:
     """Yields attempts until one ends without running out of memory; see api/model_loader.py."""
 
     def __init__(
-        self, lease: Lease, batch_size: int, evict_others: Callable[[], list[str]], smaller: str = SMALLER_BATCHES
+        self,
+        lease: Lease,
+        batch_size: int,
+        evict_others: Callable[[], list[str]],
+        smaller: str = SMALLER_BATCHES,
+        forbidden: Collection[str] = (),
     ) -> None:
         self.lease, self.batch_size, self._smaller = lease, batch_size, smaller
-        self._evict_others = evict_others
+        self._evict_others, self._forbidden = evict_others, forbidden
         self._done = False
         self._applied: set[str] = set()
 
@@ -91,7 +96,7 @@ class OomRetry:
         if measure == "evict":
             evicted = self._evict_others()
             return bool(evicted) and self._add_note(f"Memory ran out; unloaded {', '.join(evicted)}.")
-        if measure == "attention_slicing" and self.lease.device.fused_attention:
+        if measure in self._forbidden or (measure == "attention_slicing" and self.lease.device.fused_attention):
             return False
         return self.lease.apply_temporary_measure(measure) and self._add_note(f"Memory ran out. {MEASURES[measure]}")
 

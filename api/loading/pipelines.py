@@ -27,6 +27,7 @@ from api.loading.device_memory import estimate_files, modules_of
 from api.loading.dtypes import choose_dtypes
 from api.loading.single_files.building import build_single_file, estimate_single_file, load_vae
 from api.loading.weight_files import installed_variant, weight_files
+from api.model_files.quantization import ON_CUDA, WHOLE, quantized_parts
 
 diffusers_logging.disable_progress_bar()  # progress is told to the job, not to the log
 
@@ -57,6 +58,7 @@ def build_pipeline(entry: ModelEntry, folder: Path, device: Device, base: Path |
     if entry.single_file:
         return prepare_pipeline(build_single_file(entry, folder, device, base), device)
     check_checkpoint(entry, folder, weight_files(folder))
+    check_quantized_parts(entry, folder, device)
     index = read_json(folder / "model_index.json")
     options: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
     dtypes = choose_dtypes(folder, device)
@@ -72,6 +74,16 @@ def build_pipeline(entry: ModelEntry, folder: Path, device: Device, base: Path |
         **options,
     )
     return prepare_pipeline(pipeline, device)
+
+
+def check_quantized_parts(entry: ModelEntry, folder: Path, device: Device) -> None:
+    """Raises DarkroomError (unsupported_checkpoint): diffusers loads bitsandbytes' weights on a GPU alone."""
+    for name, found in quantized_parts(folder).items():
+        if found.method in ON_CUDA and device.type != "cuda":
+            detail = f"the weights of its {name} are quantised by {found.method}, which is loaded on CUDA alone. {WHOLE}"
+            raise DarkroomError(
+                "unsupported_checkpoint", 422, f"{entry.name} can't be loaded on this {device.type} device: {detail}."
+            )
 
 
 def prepare_pipeline(pipeline: DiffusionPipeline, device: Device) -> DiffusionPipeline:

@@ -17,6 +17,8 @@ PACKAGES = {"compressed-tensors": "compressed_tensors", "bitsandbytes": "bitsand
 """Methods that transformers loads with a package of this name."""
 ON_CUDA = ("bitsandbytes",)
 GPTQ_BITS = (2, 4, 8)
+IN_PIPELINES = ("bitsandbytes", "torchao")
+"""Methods in which diffusers loads the parts of a pipeline."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,21 @@ def why_not_quantized(found: Quantization | None) -> str:
     """Why a checkpoint can't be loaded, as part of a sentence; "" where nothing speaks against it."""
     reason = found.why_not() if found else ""
     return f"its weights are quantised by {found.method}, {reason}" if found and reason else ""
+
+
+def quantized_parts(folder: Path) -> dict[str, Quantization]:
+    """Of a folder in diffusers' form, by the part's name."""
+    found = {file.parent.name: read_quantization(file.parent) for file in sorted(folder.glob("*/config.json"))}
+    return {name: quantization for name, quantization in found.items() if quantization}
+
+
+def why_not_quantized_parts(folder: Path) -> str:
+    """Why a folder in diffusers' form can't be loaded, as part of a sentence; "" where nothing speaks against it."""
+    for name, found in quantized_parts(folder).items() if (folder / "model_index.json").is_file() else ():
+        reason = found.why_not() if found.method in IN_PIPELINES else "which is not read in a pipeline"
+        if reason:
+            return f"the weights of its {name} are quantised by {found.method}, {reason}. {WHOLE}"
+    return ""
+
+
+WHOLE = "Or take the model that it was made from, and `storage` in the catalog"

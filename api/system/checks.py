@@ -20,6 +20,8 @@ from django.urls import URLPattern, URLResolver
 from rest_framework.views import APIView
 
 from api.catalog import UPSCALING, Catalog, CatalogError, ModelEntry, UnknownModel
+from api.catalog.single_files import why_not_stored
+from api.catalog.storages import STORAGE_MEASURES, why_no_storage
 from api.files.storage import media_folder
 from api.images.scheduler_presets import scheduler_names
 from api.system.extra_urls import extra_urls
@@ -35,7 +37,7 @@ MEASURES = (
     "vae_tiling",
     "attention_slicing",
     "cpu_offload",
-    "fp8_storage",
+    *STORAGE_MEASURES,
     "group_offload",
 )  # the names in api/loading/device_memory.py, which needs torch
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
@@ -156,18 +158,25 @@ def check_default_model(entry: ModelEntry) -> Iterator[CheckMessage]:
             f"Accept its licence on {entry.source}, then set HF_TOKEN (or HF_TOKEN_FILE). If its weights are here, all is well."
         )
         yield Warning(message, hint=hint, id="darkroom.W003")
+    if settings.USE_LOCAL_MODELS and (reason := why_not_stored(entry)):
+        message = f"DEFAULT_IMAGE_MODEL {entry.id} can't be loaded: {reason}"
+        yield Error(message, hint="Install it, or set another `storage` in its table.", id="darkroom.E093")
     limit = settings.MODEL_MEMORY_LIMIT
-    if settings.USE_LOCAL_MODELS and limit is not None and entry.memory > limit:
+    if settings.USE_LOCAL_MODELS and limit is not None and entry.memory > limit and not entry.storage:
         message = f"MODEL_MEMORY_LIMIT ({limit / 1e9:.1f} GB) is below what {entry.id} takes ({entry.memory / 1e9:.1f} GB)."
         yield Warning(message, hint="Raise it, or choose a smaller DEFAULT_IMAGE_MODEL.", id="darkroom.W004")
 
 
 @check(Tags.models)
 def check_model_settings() -> Iterator[CheckMessage]:
-    unknown = [name for name in settings.MEMORY_MEASURES if name not in MEASURES]
+    unknown = [name for name in settings.MEMORY_MEASURES if name.removeprefix("-") not in MEASURES]
     if unknown:
         message = f"MEMORY_MEASURES has {', '.join(map(repr, unknown))}, which nothing here knows."
-        yield Error(message, hint=f"There are {', '.join(MEASURES)}.", id="darkroom.E005")
+        hint = f"There are {', '.join(MEASURES)}; with a minus in front, one is never taken unasked."
+        yield Error(message, hint=hint, id="darkroom.E005")
+    for name in sorted(set(settings.MEMORY_MEASURES) & STORAGE_MEASURES.keys()):
+        if missing := why_no_storage(STORAGE_MEASURES[name]):
+            yield Error(f"MEMORY_MEASURES has {name}, {missing}", hint="Install it, or leave the name out.", id="darkroom.E092")
     if not settings.USE_LOCAL_MODELS and not settings.HF_TOKEN:
         message = "USE_LOCAL_MODELS is off, and there is no HF_TOKEN to use the hub's models with."
         yield Error(message, hint="Set HF_TOKEN (or HF_TOKEN_FILE), or USE_LOCAL_MODELS=true.", id="darkroom.E006")

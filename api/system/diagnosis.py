@@ -21,6 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from api.access.services import any_key_exists
 from api.catalog import CatalogError, UnknownModel
 from api.catalog.single_files import why_not
+from api.catalog.storages import STORAGES, why_no_storage
 from api.files.storage import describe_storage, free_space, media_folder
 from api.files.sweep import missing_files
 from api.jobs.draining import draining_ids
@@ -106,6 +107,7 @@ def examine_device() -> Iterator[Finding]:
         yield wrong(f"PyTorch can't use this device: {error}", DRIVER_CURE)
         return
     yield fine(f"PyTorch {torch.__version__} on {device.type}: {device.name}, {bytes_text(device.memory_total)}")
+    yield from examine_storages()
     if device.runs_in_slow_fp32:
         yield note(f"{device.name} has no fast half precision: models run in float32, slowly and with twice the memory.")
     else:
@@ -113,6 +115,13 @@ def examine_device() -> Iterator[Finding]:
     if settings.DEVICE == "auto" and device.type == "cpu" and shutil.which("nvidia-smi"):
         cure = "Install PyTorch's CUDA build (pytorch.org/get-started); if it is installed, check that `nvidia-smi` runs."
         yield wrong("This machine has an NVIDIA driver, and PyTorch does not see a GPU.", cure)
+
+
+def examine_storages() -> Iterator[Finding]:
+    """In what weights can be kept; what is missing is no fault."""
+    usable = [name for name in STORAGES if not why_no_storage(name)]
+    missing = "".join(f"; {name} needs the package {STORAGES[name]}" for name in STORAGES if name not in usable)
+    yield fine(f"Weights can be kept in {', '.join(usable)} (`storage` in the catalog){missing}")
 
 
 def examine_storage() -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from api.catalog import TEXT_TO_IMAGE, UPSCALING, AdapterEntry, EmbeddingEntry, ModelEntry
-from api.catalog.single_files import why_not
+from api.catalog.single_files import why_not, why_not_stored
 from api.json_types import JsonObject
 from api.library.entries import SOURCE, UNKNOWN_LICENCE, model_entry
 from api.library.models import LOADED_KINDS, Kind, LibraryFile
@@ -88,7 +88,7 @@ class ModelList:
         )
 
     def describe_model(self, entry: ModelEntry) -> JsonObject:
-        reason = "" if entry.single_file else why_not(entry)
+        reason = why_not_stored(entry) if entry.single_file else why_not(entry)  # a file's header is read elsewhere
         return {
             **{name: getattr(entry, name) for name in OF_ENTRY},
             **NO_FILE,

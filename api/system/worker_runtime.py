@@ -28,7 +28,8 @@ def start_runtime() -> None:
         store=store,
         device=device,
         memory_limit=settings.MODEL_MEMORY_LIMIT,
-        forced_measures=frozenset(settings.MEMORY_MEASURES),
+        forced_measures=frozenset(name for name in settings.MEMORY_MEASURES if not name.startswith("-")),
+        forbidden_measures=frozenset(name[1:] for name in settings.MEMORY_MEASURES if name.startswith("-")),
         denoiser_options=model_loader.DenoiserOptions(
             graphs=settings.IMAGE_GRAPHS == "auto", compile_blocks=settings.IMAGE_COMPILE == "regional"
         ),

@@ -25,6 +25,7 @@ THERE = (
     "accelerate",
     "opencv-python-headless",
     "onnxruntime",
+    "torchao",
 )
 RUN = """
 import importlib.machinery, sys
@@ -91,6 +92,11 @@ def test_every_part_runs_in_small_without_the_web_s_packages(tmp_path: Path) -> 
         "chats at",
     ):
         assert any(name.startswith(title) for name in figures), title
+    kept = next(rows for title, rows in figures.items() if title.startswith("a transformer of FLUX's"))
+    assert kept["fp8"]["bytes"] < kept["bf16"]["bytes"] > kept["int8"]["bytes"]
+    assert kept["int8"]["decibels"] > kept["fp8"]["decibels"] > 20
+    assert "pip install bitsandbytes" in kept["nf4"]["missing"]
+    assert kept["bf16, layer by layer"]["ms_each"] > 0
     eager = next(rows for title, rows in figures.items() if title.startswith("UNet of sd15"))["2 rows"]
     assert eager["eager_ms"] > 0
     assert torch.cuda.is_available() or "cuda" in eager["error"]
@@ -122,4 +128,4 @@ def test_an_unknown_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
     with pytest.raises(SystemExit):
         main(["--only", "sd15,nothing"])
-    assert "no part nothing; there are sd15, sdxl, unet, vae, ladder, chat" in capsys.readouterr().err
+    assert "no part nothing; there are sd15, sdxl, unet, vae, ladder, storage, chat" in capsys.readouterr().err

@@ -75,9 +75,9 @@ def build_tiny_sd3(folder: Path, *, seed: int = 0) -> Path:
     return _cached(_make_sd3, folder, seed=seed)
 
 
-def build_tiny_flux(folder: Path, *, seed: int = 0) -> Path:
+def build_tiny_flux(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
     """FLUX.1 in small: a flow-matching transformer, CLIP and T5."""
-    return _cached(_make_flux, folder, seed=seed)
+    return _cached(_make_flux, folder, seed=seed, width=width)
 
 
 def build_tiny_clip(folder: Path, *, seed: int = 0, projection: int = 32, size: int = 32) -> Path:
@@ -204,7 +204,7 @@ def _make_sd3(folder: Path, *, seed: int) -> None:
     ).save_pretrained(folder, safe_serialization=True)
 
 
-def _make_flux(folder: Path, *, seed: int) -> None:
+def _make_flux(folder: Path, *, seed: int, width: int) -> None:
     torch.manual_seed(seed)
     tokenizer = _tokenizer(folder.with_name(folder.name + "-tokenizer"))
     transformer = FluxTransformer2DModel(
@@ -213,8 +213,8 @@ def _make_flux(folder: Path, *, seed: int) -> None:
         num_layers=1,
         num_single_layers=1,
         attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=32,
+        num_attention_heads=width // 16,
+        joint_attention_dim=width,
         pooled_projection_dim=32,
         axes_dims_rope=(4, 4, 8),
     )
@@ -222,7 +222,7 @@ def _make_flux(folder: Path, *, seed: int) -> None:
         transformer=transformer,
         vae=_vae(4, shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=CLIPTextModel(_text_config(tokenizer)),
-        text_encoder_2=_t5(tokenizer, width=32),
+        text_encoder_2=_t5(tokenizer, width=width),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer,
         scheduler=FlowMatchEulerDiscreteScheduler(),

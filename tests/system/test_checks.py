@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, run_checks
 
+from api.catalog import ModelEntry, storages
 from api.loading.device_memory import MEASURES
 from api.system import checks
 from config.catalog import get_catalog
@@ -149,5 +150,17 @@ def test_an_old_sqlite_is_told_of_where_a_deployment_is_checked(settings: Any, m
     assert "darkroom.I001" not in ours()
 
 
-def test_the_names_of_the_memory_measures_are_the_loaders() -> None:
+def test_the_names_of_the_memory_measures_are_the_loaders(settings: Any) -> None:
     assert set(checks.MEASURES) == set(MEASURES)
+    settings.MEMORY_MEASURES = [*MEASURES, "-nf4_storage"]
+    assert "darkroom.E005" not in ours()
+
+
+def test_a_forced_storage_whose_package_is_missing_stops_the_start(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storages, "find_spec", lambda package: None)
+    settings.MEMORY_MEASURES = ["-int8_storage", "fp8_storage"]
+    assert "darkroom.E092" not in ours()
+    settings.MEMORY_MEASURES = ["nf4_storage"]
+    assert "pip install bitsandbytes==" in ours()["darkroom.E092"].msg
+    [told] = checks.check_default_model(ModelEntry(id="flux", name="FLUX", path=Path("/flux"), storage="int8"))
+    assert (told.id, "pip install torchao==" in told.msg) == ("darkroom.E093", True)

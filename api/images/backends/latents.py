@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from api.errors import DarkroomError
+from api.loading.few_bits import plain_tensors
 
 
 def spread_latents(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
@@ -59,7 +60,7 @@ def _not_finite(pipeline: Any) -> DarkroomError:
     """A checkpoint with such values is named: it can't make a picture, however often it is tried."""
     for component, module in pipeline.components.items():
         for name, weight in module.named_parameters() if isinstance(module, torch.nn.Module) else ():
-            if not torch.isfinite(weight).all():
+            if not all(torch.isfinite(tensor).all() for tensor in plain_tensors(weight)):
                 detail = f"The checkpoint is damaged: the tensor {name} of {component} has values that are not numbers."
                 return DarkroomError("broken_model", 422, detail)
     return DarkroomError("not_finite", 500, "The model gave a picture with values that are not numbers.")

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from api.errors import DarkroomError
 from api.loading.device_memory import is_offloaded_by_layers
+from api.loading.few_bits import is_packed
 
 
 class LowRankLayer(torch.nn.Module):
@@ -97,7 +98,7 @@ class ChangedLayers:
 def read_parameter(pipeline: Any, name: str) -> torch.Tensor:
     """In fp32. Raises DarkroomError (400) where the numbers are packed: such a weight can't be added to."""
     parameter = _parameter(pipeline, name)
-    if not parameter.is_floating_point():
+    if is_packed(parameter):
         detail = f"This kind of adapter changes the weights themselves, and the model's are quantised ({name})."
         raise DarkroomError("lora_mismatch", 400, detail, field="loras")
     return parameter.detach().float()

@@ -26,6 +26,7 @@ from api.images.backends.engine.compilation import BlockCompiler
 from api.images.backends.engine.cuda_capture import Capture, CudaCapture, ReadTensors
 from api.images.backends.lora_changes import Lora
 from api.loading.device_memory import classify_error
+from api.loading.few_bits import plain_tensors
 from api.loading.model_leases import Lease
 
 logger = logging.getLogger("darkroom.models")
@@ -144,7 +145,8 @@ class GraphCache:
             self.drop()
             self._state, self._adapters = state, adapters  # kept, so that its id is nobody else's
             self._loras = adapters.loras if adapters else ()
-            self._weights = [*denoiser.parameters(), *denoiser.buffers()]
+            weights = (*denoiser.parameters(), *denoiser.buffers())
+            self._weights = [tensor for weight in weights for tensor in plain_tensors(weight)]
             if self._compiler:
                 self._compiler.compile(denoiser)
         if (places := _places_of(self._weights)) != self._places:
