@@ -132,6 +132,8 @@ def test_each_kind_of_device_has_its_meter(monkeypatch: pytest.MonkeyPatch) -> N
         return Device(kind, 1, "a chip", torch.float32, channels_last=True, memory_total=2**33)
 
     held = {"allocated": 7, "peak": 12}
+    assert meter_of(device("cuda")) is None  # without CUDA
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda index: held.update(reset=index))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda index: held["allocated"])
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda index: held["peak"])

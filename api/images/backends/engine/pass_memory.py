@@ -73,7 +73,7 @@ class ProcessMeter:
 
 
 def meter_of(device: Device) -> Meter | None:
-    if device.type == "cuda":
+    if device.type == "cuda" and torch.cuda.is_available():
         return CudaMeter(device.index)
     return ProcessMeter() if device.type == "cpu" and PROCESS.exists() else None
 
@@ -142,10 +142,8 @@ class PassMemory:
             return None
         try:
             return question()
-        except Exception:
-            logger.warning(
-                "The memory of a pass can't be measured: a pass has as many rows as its model's entry allows.", exc_info=True
-            )
+        except Exception as error:
+            logger.warning("the memory of a pass can't be measured: %s: %s", type(error).__name__, error)
             self._meter = self._free = None
             return None
 
