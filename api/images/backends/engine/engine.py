@@ -30,6 +30,7 @@ from api.images.backends.engine.progress import finish_row, report_step
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.second_pass import expect_second_pass, make_second_row
 from api.images.backends.engine.tasks import Task
+from api.images.backends.engine.traces import traced
 from api.images.backends.inputs import leaves_unchanged, notes_on_source, unchanged_image
 from api.images.backends.latents import decode_batch
 from api.images.backends.lora_files import find_adapters
@@ -217,6 +218,7 @@ class Engine:
         with (
             self._working_on([row.task for row in rows], "denoise"),
             graphed(lease, lease.pipeline.unet, pads_rows=True),
+            traced(lease, lease.pipeline.unet),
             self._controlnets.running(controlnets_of(rows)) as controlnets,
             self._memory.watching(rows, lease.measures),
         ):
