@@ -124,7 +124,7 @@ LIBRARY_SCAN_SECONDS = env_int("LIBRARY_SCAN_SECONDS", 60, low=1, high=86400)  #
 MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
 MEMORY_MEASURES = env_list("MEMORY_MEASURES")
 """Forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload, group_offload, fp8_storage."""
-IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs, where there is CUDA
+IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs; as traces on a CPU
 IMAGE_COMPILE = env_choice("IMAGE_COMPILE", "off", ("off", "regional"))  # denoisers' blocks compiled, where there is CUDA
 PROMPT_SYNTAX = env_choice("PROMPT_SYNTAX", "compel", ("compel", "a1111", "plain", "auto"))
 """For requests that name no prompt_syntax."""

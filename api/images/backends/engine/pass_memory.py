@@ -28,7 +28,7 @@ logger = logging.getLogger("darkroom.models")
 SHARE = 0.9
 """Of what is free: allocators round up, and leave gaps."""
 FREE_SECONDS = 1.0
-"""For so long an answer of what is free is believed: asking takes a tenth of a millisecond."""
+"""For so long an answer of what is free is believed: asking takes a few hundredths of a millisecond."""
 
 PROCESS = Path("/proc/self")
 
