@@ -148,15 +148,19 @@ def test_the_engine_runs_as_many_rows_at_once_as_fit(
     tiny_catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four pictures, of which two fit: each step is two passes from the second on, and nothing is told of a shortage."""
-    memory, sizes, hooks = Memory(45 * MB), [], Recorder()
+    memory, hooks = Memory(45 * MB), Recorder()
+    sizes: list[int] = []
+
+    def note(entries: int) -> None:
+        memory.entries = entries
+        sizes.append(entries)
+
     monkeypatch.setattr(engine_module, "meter_of", lambda device: stand_in(memory))
     monkeypatch.setattr(ModelLoader, "free_memory", lambda loader: memory.free)
     device = Device("cpu", 0, "a processor", torch.float32, channels_last=False, memory_total=2**33)
     loader = ModelLoader(tiny_catalog, ModelStore(tmp_path), device)
     with loader.use("sd1", "text-to-image") as lease:
-        lease.pipeline.unet.register_forward_pre_hook(
-            lambda unet, inputs: (sizes.append(len(inputs[0])), setattr(memory, "entries", len(inputs[0])))[0]
-        )
+        lease.pipeline.unet.register_forward_pre_hook(lambda unet, inputs: note(len(inputs[0])))
     assert len(generate(loader, [request(seeds=(1, 2, 3, 4), steps=3)], hooks)[0]) == 4
     assert sizes == [8, 4, 4, 4, 4]
     assert hooks.warnings == []
