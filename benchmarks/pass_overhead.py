@@ -51,7 +51,7 @@ def make_rows(names: Sequence[str], size: int, tables: dict[str, Any] | None) ->
                 scheduler=scheduler,
                 table_row=TableRow(tables[name], latents, generator) if tables else None,
                 timesteps=scheduler.timesteps,
-                device_timesteps=scheduler.timesteps.float(),
+                device_timesteps=scheduler.timesteps.float().split(1),
                 step_arguments=arguments,
                 conditioning=Conditioning(guide, guide, torch.full((1, 1, 1, 1), 7.5)),
             )

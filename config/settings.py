@@ -125,7 +125,7 @@ MODEL_MEMORY_LIMIT = env_bytes("MODEL_MEMORY_LIMIT", None)
 MEMORY_MEASURES = env_list("MEMORY_MEASURES")
 """Forced: vae_slicing, vae_tiling, attention_slicing, cpu_offload, group_offload, fp8_storage, int8_storage, nf4_storage; with a minus
 in front, as in -nf4_storage: never taken unasked."""
-IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs, where there is CUDA
+IMAGE_GRAPHS = env_choice("IMAGE_GRAPHS", "auto", ("auto", "off"))  # denoisers as CUDA graphs; as traces on a CPU
 IMAGE_COMPILE = env_choice("IMAGE_COMPILE", "off", ("off", "regional"))  # denoisers' blocks compiled, where there is CUDA
 PROMPT_SYNTAX = env_choice("PROMPT_SYNTAX", "compel", ("compel", "a1111", "plain", "auto"))
 """For requests that name no prompt_syntax."""

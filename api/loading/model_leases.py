@@ -32,7 +32,7 @@ class ModelCache(Protocol):
 
 @dataclass(frozen=True)
 class DenoiserOptions:
-    """How the denoisers of pictures run on CUDA (IMAGE_GRAPHS, IMAGE_COMPILE)."""
+    """How the denoisers of pictures run (IMAGE_GRAPHS: graphs on CUDA, traces on a CPU; IMAGE_COMPILE)."""
 
     graphs: bool = True
     compile_blocks: bool = False

@@ -79,7 +79,7 @@ def meta_row(loader: ModelLoader, model: str, *, by_table: bool = False, **field
         scale=told.scale.to(META),
         parts=tuple(replace(part, guide=on_device(part.guide), scale=part.scale.to(META)) for part in told.parts),
     )
-    row.latents, row.device_timesteps = row.latents.to(META), row.device_timesteps.to(META)
+    row.latents, row.device_timesteps = row.latents.to(META), tuple(one.to(META) for one in row.device_timesteps)
     return row
 
 

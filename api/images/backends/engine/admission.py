@@ -68,7 +68,7 @@ def make_row(
         scheduler=scheduler,
         table_row=_table_row(scheduler, start, generator, eta) if by_table else None,
         timesteps=start.timesteps,
-        device_timesteps=start.timesteps.to(pipeline._execution_device, torch.float32),
+        device_timesteps=start.timesteps.to(pipeline._execution_device, torch.float32).split(1),
         step_arguments=pipeline.prepare_extra_step_kwargs(generator, eta),
         conditioning=conditioning,
         later_conditionings=later,

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
-from PIL import Image
 
 from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
@@ -25,15 +24,17 @@ from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.graphs import graphed
 from api.images.backends.engine.image_prompts import make_image_prompts
+from api.images.backends.engine.pass_memory import PassMemory, meter_of
 from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
-from api.images.backends.engine.progress import report_step
+from api.images.backends.engine.progress import finish_row, report_step
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.second_pass import expect_second_pass, make_second_row
 from api.images.backends.engine.tasks import Task
-from api.images.backends.inputs import keep_outside_mask, leaves_unchanged, notes_on_source, unchanged_image
+from api.images.backends.engine.traces import traced
+from api.images.backends.inputs import leaves_unchanged, notes_on_source, unchanged_image
 from api.images.backends.latents import decode_batch
 from api.images.backends.lora_files import find_adapters
-from api.images.spec import INPAINTING, TEXT_TO_IMAGE, LoraUse
+from api.images.spec import TEXT_TO_IMAGE, LoraUse
 from api.loading.device_memory import OutOfMemory
 from api.loading.file_states import FileStates
 from api.model_loader import Lease, ModelLoader
@@ -59,7 +60,8 @@ class Engine:
         self._done: list[Row] = []
         """Rows whose pictures are still to be decoded."""
         self._largest_pass = self.most_rows
-        """Rows that fit into memory in one pass, as far as is known."""
+        """Rows in one pass: halved when memory runs out."""
+        self._memory = PassMemory(meter_of(loader.device), loader.free_memory)
         self._passes = 0
         self._joined = JoinCache()
         self._controlnets = ControlNets(loader, self._on_load)
@@ -173,8 +175,10 @@ class Engine:
                 self._start_rows(lease)
                 rows = self._choose_rows() if rows is None else rows
                 while rows:
-                    self._run_pass(lease, rows[: self._largest_pass])
-                    del rows[: self._largest_pass]
+                    sharing = rows[: self._largest_pass]
+                    sharing = sharing[: self._memory.count_fitting(sharing, lease.measures)]
+                    self._run_pass(lease, sharing)
+                    del rows[: len(sharing)]
                 self._decode_done(lease)
 
     def _start_rows(self, lease: Lease) -> None:
@@ -214,7 +218,9 @@ class Engine:
         with (
             self._working_on([row.task for row in rows], "denoise"),
             graphed(lease, lease.pipeline.unet, pads_rows=True),
+            traced(lease, lease.pipeline.unet),
             self._controlnets.running(controlnets_of(rows)) as controlnets,
+            self._memory.watching(rows, lease.measures),
         ):
             run_pass(lease.pipeline.unet, rows, self._joined, controlnets)
         self._passes += 1
@@ -290,11 +296,3 @@ class Engine:
             self._controlnets.release()
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise
-
-
-def finish_row(row: Row, picture: Image.Image | DarkroomError) -> None:
-    """Raises DarkroomError where there is no picture, or what takes it can't."""
-    if isinstance(picture, DarkroomError):
-        raise picture
-    request = row.task.request
-    row.task.finish_picture(row.number, keep_outside_mask(picture, request) if request.spec.task == INPAINTING else picture)

@@ -146,7 +146,7 @@ def predict(unet: Any, rows: Sequence[Row], joined: Joined, controlnets: Mapping
     """The UNet's prediction for each row (n, channels, h, w) in fp32, after guidance. The guided rows come first."""
     entries, latents = [rows[place] for place in joined.places], [_scaled_latents(row) for row in rows]
     inputs = [_input(row, scaled) for row, scaled in zip(rows, latents, strict=True)]
-    timesteps = torch.cat([row.device_timesteps[row.position : row.position + 1] for row in entries])
+    timesteps = torch.cat([row.device_timesteps[row.position] for row in entries])
     residuals = None
     if controls := controls_of(entries):
         samples = torch.cat([latents[place] for place in joined.places]).to(unet.dtype)
@@ -192,7 +192,8 @@ def _pick(outputs: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
 def _scaled_latents(row: Row) -> torch.Tensor:
     if row.table_row is None:
         return row.scheduler.scale_model_input(row.latents, row.timesteps[row.position])  # type: ignore[no-any-return]
-    return row.latents * row.table_row.table.input_scale[row.position]
+    scale = row.table_row.table.input_scale[row.position]
+    return row.latents if scale == 1.0 else row.latents * scale
 
 
 def _input(row: Row, scaled: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What is told of a request after a pass: steps, and now and then a preview.  [torch]"""
+"""What is told of a request after a pass: steps, now and then a preview, and its pictures.  [torch]"""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from PIL import Image
+
+from api.errors import DarkroomError
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
+from api.images.backends.inputs import keep_outside_mask
 from api.images.backends.previews import INTERVAL, encode_preview, estimate_clean
+from api.images.spec import INPAINTING
 from api.previews import Preview
 
 
@@ -40,3 +45,11 @@ def make_preview(pipeline: Any, row: Row) -> Preview | None:
     clean = estimate_clean(row.scheduler, *row.last_prediction)
     spec = row.task.request.spec
     return Preview(encode_preview(pipeline, clean, spec.width, spec.height), row.number)
+
+
+def finish_row(row: Row, picture: Image.Image | DarkroomError) -> None:
+    """Raises DarkroomError where there is no picture, or what takes it can't."""
+    if isinstance(picture, DarkroomError):
+        raise picture
+    request = row.task.request
+    row.task.finish_picture(row.number, keep_outside_mask(picture, request) if request.spec.task == INPAINTING else picture)

@@ -49,8 +49,8 @@ class Row:
     """The scheduler as numbers, which then makes the steps; None: the scheduler itself makes them."""
     timesteps: torch.Tensor
     """(passes,) on the CPU, as the scheduler has them; some schedulers make two passes for a step."""
-    device_timesteps: torch.Tensor
-    """(passes,) in fp32 on the device."""
+    device_timesteps: tuple[torch.Tensor, ...]
+    """(1,) for each pass, in fp32 on the device: taken apart once, not at every pass."""
     step_arguments: dict[str, Any]
     """Of `scheduler.step`: the row's generator, on the CPU, and eta, where the scheduler takes them."""
     conditioning: Conditioning
