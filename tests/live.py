@@ -93,7 +93,7 @@ class LiveServer:
                 self.process.kill()
                 self.process.wait()
 
-    def migrate(self) -> None:
+    def make_tables(self) -> None:
         database = self.folder / DATABASE
         usual = all(self.environment.get(name, value) == value for name, value in USUAL_TABLES.items())
         if usual and not database.exists():
@@ -103,7 +103,7 @@ class LiveServer:
 
     def __enter__(self) -> "LiveServer":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.migrate()
+        self.make_tables()
         self.start()
         return self
 

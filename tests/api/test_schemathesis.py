@@ -41,7 +41,7 @@ def test_no_request_gives_a_server_error_or_an_answer_that_is_not_documented(tmp
             *("--suppress-health-check", "all", "--request-timeout", "30", "--generation-database", "none"),
         ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        print(done.stdout[-12_000:], done.stderr[-2000:])
+        print(done.stdout[-30_000:], done.stderr[-2000:])
         assert done.returncode == 0
         assert "Traceback" not in server.log.read_text()
         cases = re.search(r"(\d[\d,]*) generated", done.stdout)

@@ -36,7 +36,7 @@ from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, Img2ImgSp
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder, psnr, request
-from tests.backends.test_engine_equality import PLAIN_NAMES, TASKS, Hooks, arguments_of_call
+from tests.backends.test_engine_equality import FEW_NAMES, PLAIN_NAMES, TASKS, Hooks, arguments_of_call
 from tests.models.tiny import build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
 
@@ -46,8 +46,6 @@ PIPELINES = {
     IMAGE_TO_IMAGE: AutoPipelineForImage2Image,
     INPAINTING: AutoPipelineForInpainting,
 }
-FEW_NAMES = ("euler_a", "dpmpp_2m", "heun", "lcm")
-"""With a picture to start from, one of each way to draw noise and to count passes; without, all (measured once with all: no difference)."""
 CASES = [*itertools.product(("sd1", "sdxl", "starter"), TASKS), ("sd2", "txt2img")]
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from api.system.command_jobs import a_worker
 from config.catalog import get_catalog
 from tests.chat.conftest import picture
 from tests.interrupting import ctrl_c_as_a_transaction_ends
+from tests.live import DATABASE, migrated_file
 
 COLORS = ("red", "green", "blue", "white", "black", "orange")
 
@@ -140,7 +142,9 @@ class TestTheCommand:
 def begin(folder: Path, catalog: Path, data: Path) -> "subprocess.Popen[str]":
     settings = {"CATALOG_EXTRA": str(catalog), "DEFAULT_CHAT_MODEL": "tiny/vlm", "DEVICE": "cpu", "DATA_DIR": str(data)}
     environment = {**os.environ, **settings, "DATABASE_URL": "", "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], env=environment, check=True)
+    data.mkdir(exist_ok=True)
+    if not (data / DATABASE).exists():
+        shutil.copyfile(migrated_file(), data / DATABASE)
     command = [sys.executable, "manage.py", "caption", str(folder), "--max-tokens", "200", "--at-once", "2"]
     return subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=hear_interrupts

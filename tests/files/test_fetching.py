@@ -44,7 +44,7 @@ class Site(BaseHTTPRequestHandler):
             self.wfile.write(BODY)
 
     def page_silent(self) -> None:
-        self.server.stop.wait(5)  # type: ignore[attr-defined]
+        self.server.stop.wait(30)  # type: ignore[attr-defined]
 
     def page_drip(self) -> None:
         self.send_response(200)
@@ -141,7 +141,7 @@ def test_a_slow_server_gets_no_more_than_its_time(server: Server, path: str) -> 
     started = time.monotonic()
     with pytest.raises(InvalidImage):
         fetch(server, path, max_seconds=0.5)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10  # and else 30, or for ever
 
 
 def test_a_dripped_body_is_not_taken_for_a_whole_one(server: Server) -> None:

@@ -117,17 +117,17 @@ def test_an_expression_that_can_not_be_used_is_refused_when_it_is_written(syntax
 
 def test_a_pattern_that_turns_out_slow_is_stopped_and_counts_as_a_match() -> None:
     matcher = compile_rule("pattern", r"(x+x+)+y")
-    started = time.monotonic()
+    started = time.thread_time()
     assert matcher.find(readings(["x" * 5_000] * 20)) == TOO_SLOW
-    assert time.monotonic() - started < 2.0  # 0.1 s and what its length allows, on a machine that does other things, too
+    assert time.thread_time() - started < 2.0  # 0.1 s and what its length allows
 
 
 def test_many_words_are_read_quickly_in_a_long_text() -> None:
     matcher = compile_rule("words", "\n".join(f"word{number}" for number in range(1000)))
     text = readings(["nothing of that kind is in it " * 10_000])
-    started = time.monotonic()
+    started = time.thread_time()
     assert matcher.find(text) is None
-    assert time.monotonic() - started < 5.0
+    assert time.thread_time() - started < 5.0
 
 
 # ---------------------------------------------------------------- what becomes of a request
