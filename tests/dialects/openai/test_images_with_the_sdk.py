@@ -6,6 +6,7 @@ import io
 import json
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from django.utils import timezone
