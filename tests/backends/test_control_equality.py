@@ -27,7 +27,7 @@ from api.images.backends.engine.engine import Engine as ImageEngine
 from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
-from api.images.backends.inputs import network_mask, source_image
+from api.images.backends.inputs import source_image
 from api.images.backends.local import generate
 from api.images.backends.request import ImageRequest
 from api.images.backends.schedulers import make_scheduler
@@ -36,7 +36,7 @@ from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, Img2ImgSp
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder, psnr, request
-from tests.backends.test_engine_equality import FEW_NAMES, PLAIN_NAMES, TASKS, Hooks, arguments_of_call
+from tests.backends.test_engine_equality import FEW_NAMES, PLAIN_NAMES, TASKS, Hooks, arguments_of_call, latents_of_call
 from tests.models.tiny import build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
 
@@ -144,13 +144,7 @@ def by_diffusers(engine: Engine, asked: ImageRequest) -> torch.Tensor:
     name_of_map = "control_image" if isinstance(spec, Img2ImgSpec) else "image"
     if maps:
         arguments[name_of_map] = maps[0] if single else maps
-    if not isinstance(spec, Img2ImgSpec):
-        return pipeline(width=spec.width, height=spec.height, **arguments).images
-    arguments |= {"image": source_image(asked), "strength": spec.strength}
-    if spec.task == INPAINTING:
-        mask = network_mask(asked, pipeline.vae_scale_factor)
-        arguments |= {"mask_image": mask, "width": spec.width, "height": spec.height}
-    return pipeline(**arguments).images
+    return latents_of_call(pipeline, asked, arguments)
 
 
 @pytest.mark.models

@@ -115,7 +115,12 @@ def by_diffusers(lease: Lease, asked: ImageRequest) -> torch.Tensor:
         spec.task, scheduler=make_scheduler(spec.scheduler, lease.pipeline.scheduler, lease.entry.family)
     )
     pipeline.set_progress_bar_config(disable=True)
-    arguments = arguments_of_call(pipeline, spec)
+    return latents_of_call(pipeline, asked, arguments_of_call(pipeline, spec))
+
+
+def latents_of_call(pipeline: Any, asked: ImageRequest, arguments: dict[str, Any]) -> torch.Tensor:
+    """`arguments` and what depends on the task: sizes and pictures."""
+    spec = asked.spec
     if not isinstance(spec, Img2ImgSpec):
         return pipeline(width=spec.width, height=spec.height, **arguments).images
     arguments |= {"image": source_image(asked), "strength": spec.strength}

@@ -10,7 +10,7 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 
 from api.loading.device_memory import MEASURES
-from api.system import checks
+from api.system import access_checks, checks, model_checks
 from config.catalog import get_catalog
 
 IN_A_FLEET = {
@@ -129,12 +129,12 @@ def test_a_default_model_that_makes_no_pictures_is_an_error(settings: Any, tmp_p
     "origin", ["*", "app.example", "https://*.example", "https://app.example:99999", "ftp://x", "https://a@b", "https://a?b"]
 )
 def test_what_is_no_origin(origin: str) -> None:
-    assert not checks.is_origin(origin)
+    assert not access_checks.is_origin(origin)
 
 
 @pytest.mark.parametrize("origin", ["https://app.example", "http://localhost:5173", "http://[::1]:3000"])
 def test_what_is_an_origin(origin: str) -> None:
-    assert checks.is_origin(origin)
+    assert access_checks.is_origin(origin)
 
 
 def test_a_host_that_clients_can_name_is_no_warning(settings: Any) -> None:
@@ -150,4 +150,4 @@ def test_an_old_sqlite_is_told_of_where_a_deployment_is_checked(settings: Any, m
 
 
 def test_the_names_of_the_memory_measures_are_the_loaders() -> None:
-    assert set(checks.MEASURES) == set(MEASURES)
+    assert set(model_checks.MEASURES) == set(MEASURES)
