@@ -36,7 +36,15 @@ from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, Img2ImgSp
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder, psnr, request
-from tests.backends.test_engine_equality import FEW_NAMES, PLAIN_NAMES, TASKS, Hooks, arguments_of_call, latents_of_call
+from tests.backends.test_engine_equality import (
+    FEW_NAMES,
+    PLAIN_NAMES,
+    TASKS,
+    Hooks,
+    arguments_of_call,
+    latents_of_call,
+    mixed_fields,
+)
 from tests.models.tiny import build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
 
@@ -183,19 +191,7 @@ def test_beside_rows_without_control_each_picture_is_the_same_but_for_rounding(
         [(1, {"weight": 0.5, "start": 0.3})],
         [(1, {"end": 0.5}), (0, {"weight": 1.4})],
     ]
-    tasks = list(TASKS)
-    mixed = [
-        controlled(
-            model,
-            kinds[number % len(kinds)],
-            seeds=(number,),
-            steps=3 + number % 5,
-            guidance_scale=(1.0, 4.0, 7.5)[number % 3],
-            scheduler=scheduler,
-            **TASKS[tasks[number % len(tasks)]],
-        )
-        for number, scheduler in enumerate((None, *PLAIN_NAMES))
-    ]
+    mixed = [controlled(model, kinds[number % len(kinds)], **fields) for number, fields in enumerate(mixed_fields())]
     with engine_of(models, model) as engine:
         for asked, (latents, largest) in zip(mixed, engine.together(mixed, by_table), strict=True):
             difference = (latents - by_diffusers(engine, asked)).abs().max()

@@ -167,21 +167,28 @@ def test_in_a_batch_that_others_join_and_leave_each_picture_is_the_same_but_for_
 ) -> None:
     """Up to eight at once, with all schedulers, tasks, and numbers of steps, with and without guidance, long and short prompts."""
     tasks = [task for task in TASKS if model != "sd1-inpainting" or task.startswith("inpainting")]
+    names = (*PLAIN_NAMES, *(name for name in SCHEDULER_NAMES if name not in PLAIN_NAMES))
     mixed = [
-        request(
-            model_id=model,
-            prompt="a red circle, " * (1 if number % 3 else 15),
-            seeds=(number,),
-            steps=3 + number % 5,
-            guidance_scale=(1.0, 4.0, 7.5)[number % 3],
-            scheduler=scheduler,
-            **TASKS[tasks[number % len(tasks)]],
-        )
-        for number, scheduler in enumerate((None, *PLAIN_NAMES, *(name for name in SCHEDULER_NAMES if name not in PLAIN_NAMES)))
+        request(model_id=model, prompt="a red circle, " * (1 if number % 3 else 15), **fields)
+        for number, fields in enumerate(mixed_fields(names, tasks))
     ]
     with models.use(model, "text-to-image") as lease:
         for asked, (latents, largest) in zip(mixed, run_together(lease, mixed, by_table), strict=True):
             assert (latents - by_diffusers(lease, asked)).abs().max() <= 1e-5 * largest, asked.spec.scheduler
+
+
+def mixed_fields(names: Sequence[str] = PLAIN_NAMES, tasks: Sequence[str] = tuple(TASKS)) -> list[dict[str, Any]]:
+    """Requests that differ in all that can differ within a batch: the model's own scheduler and each of `names` once."""
+    return [
+        {
+            "seeds": (number,),
+            "steps": 3 + number % 5,
+            "guidance_scale": (1.0, 4.0, 7.5)[number % 3],
+            "scheduler": scheduler,
+            **TASKS[tasks[number % len(tasks)]],
+        }
+        for number, scheduler in enumerate((None, *names))
+    ]
 
 
 def run_together(lease: Lease, requests: Sequence[ImageRequest], by_table: bool) -> list[tuple[torch.Tensor, float]]:

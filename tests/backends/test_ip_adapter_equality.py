@@ -41,7 +41,15 @@ from tests.backends.recorder import Recorder, psnr, request
 from tests.backends.recording import FakeCuda, Recording
 from tests.backends.test_control_equality import PIPELINES, map_of
 from tests.backends.test_control_equality import Engine as ControlEngine
-from tests.backends.test_engine_equality import FEW_NAMES, PLAIN_NAMES, TASKS, Hooks, arguments_of_call, latents_of_call
+from tests.backends.test_engine_equality import (
+    FEW_NAMES,
+    PLAIN_NAMES,
+    TASKS,
+    Hooks,
+    arguments_of_call,
+    latents_of_call,
+    mixed_fields,
+)
 from tests.models.tiny import build_tiny_lora, build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
 from tests.models.tiny_ip_adapter import FORMS, build_tiny_image_encoder, build_tiny_ip_adapter
@@ -199,19 +207,7 @@ def test_beside_rows_without_image_prompts_each_picture_is_the_same_but_for_roun
         [("plus", 1.4), ("base", 0.6)],
         [("base", 0.3), ("full", 0.9)],
     ]
-    tasks = list(TASKS)
-    mixed = [
-        prompted(
-            model,
-            kinds[number % len(kinds)],
-            seeds=(number,),
-            steps=3 + number % 5,
-            guidance_scale=(1.0, 4.0, 7.5)[number % 3],
-            scheduler=scheduler,
-            **TASKS[tasks[number % len(tasks)]],
-        )
-        for number, scheduler in enumerate((None, *PLAIN_NAMES))
-    ]
+    mixed = [prompted(model, kinds[number % len(kinds)], **fields) for number, fields in enumerate(mixed_fields())]
     with engine_of(models, model) as engine:
         for asked, (latents, largest) in zip(mixed, engine.together(mixed, by_table), strict=True):
             difference = (latents - by_diffusers(engine, asked)).abs().max()
