@@ -1,5 +1,6 @@
 """A real server for tests and benchmarks: gunicorn with its ASGI worker, a data folder of its own, and its embedded worker."""
 
+import atexit
 import functools
 import os
 import shutil
@@ -30,7 +31,8 @@ def free_port() -> int:
 @functools.cache
 def migrated_file() -> Path:
     """SQLite's file as every migration leaves it: a process of tests makes it once, and its servers begin with a copy."""
-    folder = tempfile.mkdtemp(prefix="darkroom-migrated-", dir=os.environ.get("DATA_DIR"))
+    folder = tempfile.mkdtemp(prefix="darkroom-migrated-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     migrate = [sys.executable, "manage.py", "migrate", "-v0"]
     subprocess.run(migrate, cwd=ROOT, env={**os.environ, **USUAL_TABLES, "DATA_DIR": folder}, check=True, timeout=120)
     return Path(folder) / DATABASE
