@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import openai
@@ -189,10 +190,15 @@ def test_a_client_that_times_out_takes_its_job_with_it(server: LiveServer) -> No
 
 
 def test_a_client_that_leaves_a_stream_takes_its_job_with_it(sdk: openai.OpenAI, server: LiveServer) -> None:
-    stream = sdk.chat.completions.create(model="tiny-llama", messages=ask("hello"), max_tokens=900, n=8, stream=True)
-    next(iter(stream))
-    stream.close()
-    server.wait_until(lambda: newest(server)["status"] == "cancelled", "the job is cancelled", seconds=30)
+    def leave() -> float:
+        stream = sdk.chat.completions.create(model="tiny-llama", messages=ask("hello"), max_tokens=900, n=8, stream=True)
+        next(iter(stream))
+        stream.close()
+        left = time.monotonic()
+        server.wait_until(lambda: newest(server)["status"] == "cancelled", "the job is cancelled", seconds=30)
+        return time.monotonic() - left
+
+    assert any(leave() < 2 for _ in range(4))  # as others leave it the processor
 
 
 @pytest.mark.parametrize(

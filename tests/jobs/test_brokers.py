@@ -31,9 +31,8 @@ pytestmark = [
     pytest.mark.models,
     pytest.mark.skipif(not HAVE_BOTH, reason="redis-server or rabbitmq-server is not installed"),
 ]
-QUICK_SECONDS = (
-    1.9  # of a POST, on a machine that does other things, too: one that waited for the slow broker would take 2 or more
-)
+QUICK_SECONDS = 1.9
+"""Of a POST, on a machine that does other things, too. One that waited for the slow broker would take 2 or more."""
 WORKERS = 2
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -55,8 +56,10 @@ def test_a_worker_that_is_told_to_end_claims_no_more_however_many_wait(
 ) -> None:
     jobs = [submit("sleep", {"seconds": 0.3}) for _ in range(20)]
     until(lambda: now_as(jobs[0]).status == Status.SUCCEEDED)
+    started = time.monotonic()
     tasks.stop_claiming()
     tasks.stop_hosting()
+    assert time.monotonic() - started < 10
     assert {now_as(job).status for job in jobs} == {Status.SUCCEEDED, Status.QUEUED}
 
 
