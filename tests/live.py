@@ -18,6 +18,8 @@ import httpx
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "darkroom.sqlite3"
+PATIENCE_SECONDS = 200.0
+"""Where others keep every core busy, a worker takes two minutes to start."""
 USUAL_TABLES = {"DATABASE_URL": "", "EXTRA_APPS": "", "DJANGO_SETTINGS_MODULE": "config.settings"}
 """What has other values where a server's tables are others than those of `migrated_file`, or elsewhere."""
 
@@ -80,7 +82,7 @@ class LiveServer:
         except httpx.HTTPError:
             return False
 
-    def wait_until(self, condition: Any, what: str, seconds: float = 90) -> None:
+    def wait_until(self, condition: Any, what: str, seconds: float = PATIENCE_SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"Waited {seconds} s in vain until {what}:\n{self.log.read_text()[-4000:]}"
