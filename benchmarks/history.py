@@ -9,6 +9,7 @@ pictures of each fifth, for the studio's gallery.
 
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -88,6 +89,67 @@ def milliseconds(call: Callable[[], Any], times: int = 15) -> str:
     return f"median {median(values):.1f}, quickest {min(values):.1f} ms (this process {spent:.1f} ms)"
 
 
+class Visitor:
+    """A person of the admin's site, in this process."""
+
+    def __init__(self) -> None:
+        from django.contrib.auth.models import User
+        from django.test import Client
+
+        self.client = Client()
+        self.client.force_login(User.objects.get_or_create(username="admin", is_staff=True, is_superuser=True)[0])
+
+    def get(self, path: str) -> None:
+        reply = self.client.get(path)
+        assert reply.status_code == 200, (path, reply.status_code, reply.content[:300])
+
+    def at_the_database(self, path: str) -> str:
+        """Some calls' sum of query times."""
+        from django.db import connection
+        from django.test.utils import CaptureQueriesContext
+
+        sums = []
+        for _ in range(5):
+            with CaptureQueriesContext(connection) as queries:
+                self.get(path)
+            sums.append(sum(float(query["time"]) for query in queries.captured_queries) * 1000)
+        return f"{median(sums):.1f}, quickest {min(sums):.1f} ms in {len(queries)} queries"
+
+    def measure(self, path: str) -> str:
+        try:
+            return f"{milliseconds(lambda: self.get(path))}; at the database {self.at_the_database(path)}"
+        except AssertionError as error:
+            return f"not measured: {error}"
+
+    def pages(self, jobs: int) -> dict[str, str]:
+        filtered = "/api/jobs/?status=failed&model_id=sd-turbo"
+        deep = filtered
+        for _ in range(min(50, jobs // 2000)):
+            deep = self.client.get(deep).json()["next"]
+        return {
+            "/api/jobs/": "/api/jobs/",
+            "by status and model": filtered,
+            "by status and model, 51st page": deep,
+            "by kind, 100 rows": "/api/jobs/?kind=noop&limit=100",
+            "in progress (none)": "/api/jobs/?status=running",
+            "admin list": "/admin/jobs/job/",
+            "admin list, failed": "/admin/jobs/job/?status__exact=failed",
+        }
+
+
+def fill_as_asked(options: Namespace) -> float:
+    """How many seconds it took."""
+    from django.db import connection
+
+    started = time.monotonic()
+    (fill_once if options.filled else fill)(options.jobs)
+    seconds = time.monotonic() - started
+    if not options.filled:  # which was vacuumed, too
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    return seconds
+
+
 def main() -> int:
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("--jobs", type=int, default=1_000_000)
@@ -96,63 +158,13 @@ def main() -> int:
     kept = {"DATABASE_URL": options.filled} if options.filled else {}
     data = prepare(options, ALLOWED_HOSTS="testserver,localhost,127.0.0.1", **kept)
     print_machine(data)
-    started = time.monotonic()
-    if options.filled:
-        fill_once(options.jobs)
-    else:
-        fill(options.jobs)
-    seconds = time.monotonic() - started
-    from django.contrib.auth.models import User
-    from django.db import connection
-    from django.test import Client
-    from django.test.utils import CaptureQueriesContext
-
+    seconds = fill_as_asked(options)
     from api.jobs.models import Job
 
-    if not options.filled:  # which was vacuumed, too
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
-    client = Client()
-    client.force_login(User.objects.get_or_create(username="admin", is_staff=True, is_superuser=True)[0])
-
-    def fetch(path: str) -> Callable[[], None]:
-        def get() -> None:
-            reply = client.get(path)
-            assert reply.status_code == 200, (path, reply.status_code, reply.content[:300])
-
-        return get
-
-    def at_the_database(path: str) -> str:
-        """Some calls' sum of query times."""
-        sums = []
-        for _ in range(5):
-            with CaptureQueriesContext(connection) as queries:
-                fetch(path)()
-            sums.append(sum(float(query["time"]) for query in queries.captured_queries) * 1000)
-        return f"{median(sums):.1f}, quickest {min(sums):.1f} ms in {len(queries)} queries"
-
-    filtered = "/api/jobs/?status=failed&model_id=sd-turbo"
-    deep = filtered
-    for _ in range(min(50, options.jobs // 2000)):
-        deep = client.get(deep).json()["next"]
+    visitor = Visitor()
+    pages = visitor.pages(options.jobs) | (FILLED_PAGES if options.filled else {})
     rows = [(f"{Job.objects.count()} rows, inserted in", f"{seconds:.0f} s")]
-    pages = {
-        "/api/jobs/": "/api/jobs/",
-        "by status and model": filtered,
-        "by status and model, 51st page": deep,
-        "by kind, 100 rows": "/api/jobs/?kind=noop&limit=100",
-        "in progress (none)": "/api/jobs/?status=running",
-        "admin list": "/admin/jobs/job/",
-        "admin list, failed": "/admin/jobs/job/?status__exact=failed",
-    }
-    if options.filled:
-        pages |= FILLED_PAGES
-    for name, path in pages.items():
-        try:
-            rows.append((name, f"{milliseconds(fetch(path))}; at the database {at_the_database(path)}"))
-        except AssertionError as error:
-            rows.append((name, f"not measured: {error}"))
-    print_table("A long history", rows)
+    print_table("A long history", rows + [(name, visitor.measure(path)) for name, path in pages.items()])
     return 0
 
 

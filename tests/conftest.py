@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ os.environ["ENV_FILE"] = str(Path(_folder) / "no.env")
 os.environ.setdefault("MIN_FREE_DISK_BYTES", "1M")
 os.environ.setdefault("JOB_RUNNER", "external")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# An image of a container may have set this. Without compiled files each of the hundreds of processes that tests start compiles its modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import django
 from django.conf import settings

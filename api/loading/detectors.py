@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from api.loading.checkpoints import load_complete
 from api.loading.device_memory import estimate_files
 from api.loading.onnx import bytes_of
 from api.loading.timm_resnets import backbone_without_timm
+from api.loading.torch_checkpoints import TorchCheckpoint
 from api.loading.yolo import YoloModel, load_yolo, tidy_label
 
 LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}
@@ -40,21 +40,8 @@ CLOSED = (
 """transformers' model_types that are run: those whose image processors need no torchvision and give boxes."""
 
 
-@dataclass(frozen=True)
-class TorchDetector:
-    """What a lease gets of a checkpoint of transformers."""
-
-    model: Any
-    processor: Any
-    """Its image processor; of an open-vocabulary model, its processor of pictures and words."""
-    model_type: str
-    labels: tuple[str, ...]
-    """By the model's number of the class; none of an open-vocabulary model."""
-
-    @property
-    def components(self) -> dict[str, torch.nn.Module]:
-        """Modules that the loader moves and counts."""
-        return {"model": self.model}
+class TorchDetector(TorchCheckpoint):
+    """Of an open vocabulary: its processor is one of pictures and words, and there are no labels."""
 
 
 def make_builder() -> Builder:

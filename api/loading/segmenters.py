@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from transformers import (
     AutoImageProcessor,
     AutoModelForMaskGeneration,
@@ -27,6 +25,7 @@ from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.detectors import LOCAL_ONLY, estimate_bytes, labels_of, load_model, onnx_file
 from api.loading.onnx import Array, OnnxSession, bytes_of, open_checked
+from api.loading.torch_checkpoints import TorchCheckpoint
 
 CONFIGURATION = "preprocessor_config.json"
 DEFAULT_SIDE, LARGEST_SIDE = 1024, 4096
@@ -65,20 +64,8 @@ class OnnxSegmenter:
         return np.asarray(found, np.float32).reshape(found.shape[-2:])
 
 
-@dataclass(frozen=True)
-class TorchSegmenter:
-    """What a lease gets of a checkpoint of transformers."""
-
-    model: Any
-    processor: Any
-    model_type: str
-    labels: tuple[str, ...]
-    """By the model's number of the class; none of a model that is told where the subject is."""
-
-    @property
-    def components(self) -> dict[str, torch.nn.Module]:
-        """Modules that the loader moves and counts."""
-        return {"model": self.model}
+class TorchSegmenter(TorchCheckpoint):
+    """Without labels where it is told where the subject is."""
 
 
 Segmenter = OnnxSegmenter | TorchSegmenter

@@ -10,7 +10,7 @@ class SystemConfig(AppConfig):
     def ready(self) -> None:
         from api import tracing
         from api.jobs import kinds
-        from api.system import checks, trace_checks  # noqa: F401  (their functions register themselves)
+        from api.system import access_checks, checks, model_checks, trace_checks  # noqa: F401  (their functions register themselves)
         from api.system.handler import LoadModel, UnloadModel
 
         kinds.register(LoadModel())

@@ -27,9 +27,10 @@ from api.files.sweep import missing_files
 from api.jobs.draining import draining_ids
 from api.jobs.start_failures import start_failure
 from api.library.diagnosis import examine_folders
+from api.system.access_checks import is_loopback
 from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
 from api.system.broker_trial import try_broker
-from api.system.checks import check_broker, is_loopback
+from api.system.checks import check_broker
 from api.system.media_checks import media_storage_messages, try_storage
 from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
 from api.system.versions import differences, newer_migrations

@@ -1,7 +1,7 @@
 """Annotated pictures: drawn in the worker, kept as pictures with origin "annotated", each linked to the one it was drawn over."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
@@ -11,7 +11,7 @@ from api.files.errors import DiskFull
 from api.files.services import link_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.running import RunningJob, S
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, S, Stopped
 from api.json_types import JsonObject
 from api.runtime.picture_rows import record_picture
 from api.safety.credentials.provenance import ANNOTATED, provenance_of
@@ -21,6 +21,7 @@ from api.specs import Spec
 from api.vision.overlays import ANNOTATED_FORMAT, Annotation, draw_annotations, encode_annotated
 
 ORIGIN = "annotated"
+R = TypeVar("R")
 
 
 class Annotating(Protocol):
@@ -60,6 +61,25 @@ def keep_annotated(
             return write_picture(encode_annotated(annotated), annotated, ANNOTATED_FORMAT, provenance)
         except DiskFull:
             raise DarkroomError("disk_full", 507, "The disk is full; the annotated picture could not be kept.") from None
+
+
+def finish_annotated(
+    run: RunningJob[Any],
+    picture: Image.Image,
+    result: R | DarkroomError,
+    annotations_of: Callable[[R], Sequence[Annotation]],
+    output_of: Callable[[R, storage.WrittenFile | None], object],
+) -> Outcome:
+    """How a job ends whose picture was looked at, with `result` or an error."""
+    if run.cancelled:
+        return Stopped(run)
+    if isinstance(result, DarkroomError):
+        return Failed(run, result)
+    try:
+        annotated = keep_annotated(run, picture, annotations_of(result)) if run.spec.annotate else None
+    except DarkroomError as error:
+        return Failed(run, error)
+    return Finished(run, output_of(result, annotated))
 
 
 def record_annotated(job: Job, file: storage.WrittenFile | None, source: str) -> JsonObject:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.utils.translation import gettext_lazy as _
 from PIL import Image
@@ -10,11 +11,11 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.models import StoredFile
 from api.jobs.models import Job
-from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.jobs.running import Outcome, RunningJob
 from api.json_types import JsonObject
 from api.runtime.input_pictures import open_batch
 from api.runtime.model_use import measured, report_to
-from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
+from api.vision.annotated import AnnotatingKind, finish_annotated, record_annotated
 from api.vision.detection import DetectionRequest, Found
 from api.vision.models import Detection
 from api.vision.overlays import Annotation
@@ -111,13 +112,9 @@ def ask(picture: Image.Image, run: Run) -> "DetectionRequest":
 
 
 def finish(run: Run, picture: Image.Image, result: "list[Found] | DarkroomError") -> Outcome:
-    if run.cancelled:
-        return Stopped(run)
-    if isinstance(result, DarkroomError):
-        return Failed(run, result)
-    try:
-        annotations = [Annotation.of_box(found.box, found.label, found.score) for found in result]
-        annotated = keep_annotated(run, picture, annotations) if run.spec.annotate else None
-    except DarkroomError as error:
-        return Failed(run, error)
-    return Finished(run, Detected(picture.width, picture.height, result, annotated))
+    output_of = partial(Detected, picture.width, picture.height)
+    return finish_annotated(run, picture, result, annotations_of, output_of)
+
+
+def annotations_of(found: list[Found]) -> list[Annotation]:
+    return [Annotation.of_box(one.box, one.label, one.score) for one in found]

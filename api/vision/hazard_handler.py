@@ -11,11 +11,11 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.models import StoredFile
 from api.jobs.models import Job
-from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
+from api.jobs.running import Outcome, RunningJob
 from api.json_types import JsonObject
 from api.runtime.input_pictures import open_batch
 from api.runtime.model_use import measured, report_to
-from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
+from api.vision.annotated import AnnotatingKind, finish_annotated, record_annotated
 from api.vision.hazard_spec import HazardSpec
 from api.vision.hazards import FoundHazards, HazardCell, HazardRequest
 from api.vision.overlays import Annotation, colour_of
@@ -90,17 +90,9 @@ def inspect_batch(batch: Sequence[Run]) -> Iterator[Outcome]:
 
 
 def finish(run: Run, picture: Image.Image, result: FoundHazards | DarkroomError) -> Outcome:
-    if run.cancelled:
-        return Stopped(run)
-    if isinstance(result, DarkroomError):
-        return Failed(run, result)
-    if note := shape_note(picture, result):
+    if isinstance(result, FoundHazards) and (note := shape_note(picture, result)):
         run.warn(note)
-    try:
-        annotated = keep_annotated(run, picture, annotations_of(result)) if run.spec.annotate else None
-    except DarkroomError as error:
-        return Failed(run, error)
-    return Finished(run, Inspected(result, annotated))
+    return finish_annotated(run, picture, result, annotations_of, Inspected)
 
 
 def shape_note(picture: Image.Image, found: FoundHazards) -> str:

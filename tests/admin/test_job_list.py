@@ -154,7 +154,15 @@ def long_history(db: None) -> None:
         cursor.execute("ANALYZE")
 
 
-def test_a_long_history_is_counted_to_a_bound_and_says_so(staff: Client, long_history: None) -> None:
+def test_a_long_history_is_counted_and_searched_in_bounded_parts(
+    staff: Client, long_history: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_counted_to_a_bound_and_says_so(staff)
+    monkeypatch.setattr("api.jobs.admin.tools.MOST_SEARCHED", 100)
+    is_searched_in_a_part_which_a_date_moves(staff)
+
+
+def is_counted_to_a_bound_and_says_so(staff: Client) -> None:
     page = listed(staff)
     assert f"{MOST_COUNTED:,}+" in page
     assert "narrow it" in page
@@ -163,10 +171,7 @@ def test_a_long_history_is_counted_to_a_bound_and_says_so(staff: Client, long_hi
     assert all(f"LIMIT {MOST_COUNTED + 1}" in sql for sql in counts)
 
 
-def test_words_are_looked_for_in_a_bounded_part_which_a_date_moves(
-    staff: Client, long_history: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.jobs.admin.tools.MOST_SEARCHED", 100)
+def is_searched_in_a_part_which_a_date_moves(staff: Client) -> None:
     assert ">picture 19950</span>" in listed(staff, "?q=19950")
     assert ">picture 7</span>" not in listed(staff, "?q=picture+7")
     day = (

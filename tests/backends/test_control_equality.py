@@ -27,7 +27,7 @@ from api.images.backends.engine.engine import Engine as ImageEngine
 from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
-from api.images.backends.inputs import network_mask, source_image
+from api.images.backends.inputs import source_image
 from api.images.backends.local import generate
 from api.images.backends.request import ImageRequest
 from api.images.backends.schedulers import make_scheduler
@@ -36,7 +36,15 @@ from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE, Img2ImgSp
 from api.model_loader import Lease, ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder, psnr, request
-from tests.backends.test_engine_equality import PLAIN_NAMES, TASKS, Hooks, arguments_of_call
+from tests.backends.test_engine_equality import (
+    FEW_NAMES,
+    PLAIN_NAMES,
+    TASKS,
+    Hooks,
+    arguments_of_call,
+    latents_of_call,
+    mixed_fields,
+)
 from tests.models.tiny import build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
 
@@ -46,8 +54,6 @@ PIPELINES = {
     IMAGE_TO_IMAGE: AutoPipelineForImage2Image,
     INPAINTING: AutoPipelineForInpainting,
 }
-FEW_NAMES = ("euler_a", "dpmpp_2m", "heun", "lcm")
-"""With a picture to start from, one of each way to draw noise and to count passes; without, all (measured once with all: no difference)."""
 CASES = [*itertools.product(("sd1", "sdxl", "starter"), TASKS), ("sd2", "txt2img")]
 
 
@@ -146,13 +152,7 @@ def by_diffusers(engine: Engine, asked: ImageRequest) -> torch.Tensor:
     name_of_map = "control_image" if isinstance(spec, Img2ImgSpec) else "image"
     if maps:
         arguments[name_of_map] = maps[0] if single else maps
-    if not isinstance(spec, Img2ImgSpec):
-        return pipeline(width=spec.width, height=spec.height, **arguments).images
-    arguments |= {"image": source_image(asked), "strength": spec.strength}
-    if spec.task == INPAINTING:
-        mask = network_mask(asked, pipeline.vae_scale_factor)
-        arguments |= {"mask_image": mask, "width": spec.width, "height": spec.height}
-    return pipeline(**arguments).images
+    return latents_of_call(pipeline, asked, arguments)
 
 
 @pytest.mark.models
@@ -191,19 +191,7 @@ def test_beside_rows_without_control_each_picture_is_the_same_but_for_rounding(
         [(1, {"weight": 0.5, "start": 0.3})],
         [(1, {"end": 0.5}), (0, {"weight": 1.4})],
     ]
-    tasks = list(TASKS)
-    mixed = [
-        controlled(
-            model,
-            kinds[number % len(kinds)],
-            seeds=(number,),
-            steps=3 + number % 5,
-            guidance_scale=(1.0, 4.0, 7.5)[number % 3],
-            scheduler=scheduler,
-            **TASKS[tasks[number % len(tasks)]],
-        )
-        for number, scheduler in enumerate((None, *PLAIN_NAMES))
-    ]
+    mixed = [controlled(model, kinds[number % len(kinds)], **fields) for number, fields in enumerate(mixed_fields())]
     with engine_of(models, model) as engine:
         for asked, (latents, largest) in zip(mixed, engine.together(mixed, by_table), strict=True):
             difference = (latents - by_diffusers(engine, asked)).abs().max()

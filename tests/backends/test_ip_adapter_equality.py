@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,29 +26,35 @@ from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.engine import Engine as ImageEngine
 from api.images.backends.engine.image_prompts import make_image_prompts
-from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.frames import flatten
-from api.images.backends.inputs import network_mask, source_image
 from api.images.backends.local import generate
 from api.images.backends.request import ImageRequest
 from api.images.backends.schedulers import make_scheduler
 from api.images.hires import HiresUse
-from api.images.spec import INPAINTING, TEXT_TO_IMAGE, Img2ImgSpec
+from api.images.spec import TEXT_TO_IMAGE, Img2ImgSpec
 from api.loading.model_leases import DenoiserOptions
-from api.model_loader import Lease, ModelLoader
+from api.model_loader import ModelLoader
 from config.catalog import get_catalog
 from tests.backends.recorder import Recorder, psnr, request
 from tests.backends.recording import FakeCuda, Recording
 from tests.backends.test_control_equality import PIPELINES, map_of
-from tests.backends.test_engine_equality import PLAIN_NAMES, TASKS, Hooks, arguments_of_call
+from tests.backends.test_control_equality import Engine as ControlEngine
+from tests.backends.test_engine_equality import (
+    FEW_NAMES,
+    PLAIN_NAMES,
+    TASKS,
+    Hooks,
+    arguments_of_call,
+    latents_of_call,
+    mixed_fields,
+)
 from tests.models.tiny import build_tiny_lora, build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
 from tests.models.tiny_ip_adapter import FORMS, build_tiny_image_encoder, build_tiny_ip_adapter
 
 MODELS = {"sd1": build_tiny_sd, "sd2": build_tiny_sd2, "sdxl": build_tiny_sdxl}
-FEW_NAMES = ("euler_a", "dpmpp_2m", "heun", "lcm")
 CASES = [*itertools.product(("sd1", "sdxl"), TASKS), ("sd2", "txt2img")]
 
 
@@ -98,12 +103,8 @@ def prompted(model: str, uses: Sequence[tuple[str, float]], **fields: Any) -> Im
 
 
 @dataclass
-class Engine:
-    """The engine's parts, without the threads and measures around them."""
-
+class Engine(ControlEngine):
     models: ModelLoader
-    lease: Lease
-    controlnets: ControlNets
 
     def start(self, asked: ImageRequest, *, by_table: bool = False) -> Row:
         task = Task(asked, Hooks(), lambda number, picture: None)
@@ -111,37 +112,12 @@ class Engine:
         controls = make_controls(self.lease, task, self.controlnets)
         return make_row(self.lease, task, 0, by_table=by_table, controls=controls, image_prompts=prompts)
 
-    def run_pass(self, rows: Sequence[Row], cache: JoinCache) -> None:
-        with self.controlnets.running(controlnets_of(rows)) as networks:
-            run_pass(self.lease.pipeline.unet, rows, cache, networks)
-
-    def alone(self, asked: ImageRequest) -> torch.Tensor:
-        row = self.start(asked)
-        while not row.is_done:
-            self.run_pass([row], JoinCache())
-        return row.latents
-
-    def together(self, requests: Sequence[ImageRequest], by_table: bool) -> list[tuple[torch.Tensor, float]]:
-        """The latents of each, and the largest on its way. One more joins at each pass while there are fewer than eight."""
-        waiting, rows, joined = deque(requests), list[Row](), list[Row]()
-        largest: dict[Row, float] = {}
-        cache = JoinCache()
-        while waiting or rows:
-            if waiting and len(rows) < 8:
-                rows.append(self.start(waiting.popleft(), by_table=by_table))
-                joined.append(rows[-1])
-            for row in rows:
-                largest[row] = max(largest.get(row, 0.0), float(row.latents.abs().max()))
-            self.run_pass(fit_tokens([row for row in rows if key_of(row) == key_of(rows[0])]), cache)
-            rows = [row for row in sorted(rows, key=lambda row: row.position) if not row.is_done]
-        return [(row.latents, largest[row]) for row in joined]
-
 
 @contextmanager
 def engine_of(models: ModelLoader, model: str) -> Iterator[Engine]:
     with models.use(model, TEXT_TO_IMAGE) as lease:
         controlnets = ControlNets(models, lambda fraction, text: None)
-        yield Engine(models, lease, controlnets)
+        yield Engine(lease, controlnets, models)
         controlnets.release()
 
 
@@ -180,13 +156,7 @@ def by_diffusers(engine: Engine, asked: ImageRequest) -> torch.Tensor:
         if networks:
             name = "control_image" if isinstance(spec, Img2ImgSpec) else "image"
             arguments |= {name: control_map(asked, 0), "controlnet_conditioning_scale": spec.control[0].weight}
-        if not isinstance(spec, Img2ImgSpec):
-            return pipeline(width=spec.width, height=spec.height, **arguments).images  # type: ignore[no-any-return]
-        arguments |= {"image": source_image(asked), "strength": spec.strength}
-        if spec.task == INPAINTING:
-            mask = network_mask(asked, pipeline.vae_scale_factor)
-            arguments |= {"mask_image": mask, "width": spec.width, "height": spec.height}
-        return pipeline(**arguments).images  # type: ignore[no-any-return]
+        return latents_of_call(pipeline, asked, arguments)
 
 
 @pytest.mark.models
@@ -237,19 +207,7 @@ def test_beside_rows_without_image_prompts_each_picture_is_the_same_but_for_roun
         [("plus", 1.4), ("base", 0.6)],
         [("base", 0.3), ("full", 0.9)],
     ]
-    tasks = list(TASKS)
-    mixed = [
-        prompted(
-            model,
-            kinds[number % len(kinds)],
-            seeds=(number,),
-            steps=3 + number % 5,
-            guidance_scale=(1.0, 4.0, 7.5)[number % 3],
-            scheduler=scheduler,
-            **TASKS[tasks[number % len(tasks)]],
-        )
-        for number, scheduler in enumerate((None, *PLAIN_NAMES))
-    ]
+    mixed = [prompted(model, kinds[number % len(kinds)], **fields) for number, fields in enumerate(mixed_fields())]
     with engine_of(models, model) as engine:
         for asked, (latents, largest) in zip(mixed, engine.together(mixed, by_table), strict=True):
             difference = (latents - by_diffusers(engine, asked)).abs().max()

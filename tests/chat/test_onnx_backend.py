@@ -27,7 +27,7 @@ from api.loading.onnx import OnnxModel
 from api.loading.onnx import OnnxSession as OnnxSession
 from api.model_loader import ModelLoader
 from tests.chat.conftest import Exported
-from tests.chat.test_torch_backend import LLM, TEXTS, VLM, RecordingCallbacks, request, text_of, tinted
+from tests.chat.test_torch_backend import LLM, TEXTS, VLM, RecordingCallbacks, request, run, run_on, text_of, tinted
 from tests.models.tiny_chat import build_tiny_llama
 
 pytestmark = [pytest.mark.models, pytest.mark.timeout(600), pytest.mark.usefixtures("one_thread")]
@@ -43,25 +43,12 @@ def make_loader(catalog: Path, folder: Path, memory_limit: int | None = None) ->
     return ModelLoader(load_catalog(catalog), ModelStore(folder), device, memory_limit)
 
 
-def run(backend: TorchBackend, *requests: ChatRequest, apart: int = 0) -> list[RecordingCallbacks]:
-    """All of them, each joining `apart` tokens after the one before."""
-    heard = []
-    for each in requests:
-        heard.append(RecordingCallbacks())
-        backend.admit(each, heard[-1])
-        for _ in range(apart):
-            backend.step()
-    while backend.step():
-        pass
-    return heard
-
-
 def on_onnx(loader: ModelLoader, *requests: ChatRequest, variant: str = "fp32", apart: int = 0) -> list[RecordingCallbacks]:
-    return run(OnnxBackend(loader, f"{requests[0].model_id}@onnx-{variant}"), *requests, apart=apart)
+    return run_on(OnnxBackend(loader, f"{requests[0].model_id}@onnx-{variant}"), *requests, apart=apart)
 
 
 def on_torch(loader: ModelLoader, *requests: ChatRequest) -> list[RecordingCallbacks]:
-    return run(TorchBackend(loader, requests[0].model_id), *requests)
+    return run(loader, list(requests))
 
 
 def several(count: int, detail: str = "auto") -> ChatRequest:

@@ -59,8 +59,12 @@ def request(text: str, model: str = LLM, image: Image.Image | None = None, **sam
 
 
 def run(loader: ModelLoader, requests: list[ChatRequest], *, apart: int = 0) -> list[RecordingCallbacks]:
+    return run_on(TorchBackend(loader, requests[0].model_id), *requests, apart=apart)
+
+
+def run_on(backend: TorchBackend, *requests: ChatRequest, apart: int = 0) -> list[RecordingCallbacks]:
     """All of them, each joining `apart` tokens after the one before."""
-    backend, heard = TorchBackend(loader, requests[0].model_id), []
+    heard = []
     for each in requests:
         heard.append(RecordingCallbacks())
         backend.admit(each, heard[-1])

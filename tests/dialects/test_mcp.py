@@ -1,211 +1,68 @@
 """/mcp, spoken to by the protocol's own client: tools that are jobs, over two web processes without sticky sessions."""
 
 import asyncio
-import base64
-import io
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from itertools import cycle
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import httpx
-import httpx2
 import jsonschema
 import pytest
-from mcp import Client, ClientSession
+from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, PaginatedRequestParams
-from PIL import Image
+from mcp_types import PaginatedRequestParams
 
-from tests.live import LiveServer
+from tests.dialects import mcp_tools
+from tests.dialects.mcp_servers import (
+    ACCEPT,
+    Servers,
+    bearer,
+    http_client,
+    pictures_of,
+    session,
+    text_of,
+    two_servers,
+)  # fmt: skip
 
 pytestmark = [pytest.mark.models, pytest.mark.own_database]
 LONG = {"num_images": 16, "steps": 150}
-ACCEPT = {"Accept": "application/json, text/event-stream"}
-MAKE_KEYS = """
-from api.access.services import create_key
-for scopes in (["read", "submit"], ["read", "submit"], ["read"]):
-    print(create_key(name="a client", scopes=scopes)[1])
-"""
 NOT_HERE = "0197c0de-0000-7000-8000-000000000000"
-
-
-@dataclass
-class Servers:
-    """Two web processes of one data folder. The keys: `owner` owns what the tests make."""
-
-    first: LiveServer
-    second: LiveServer
-    owner: str
-    other: str
-    reader: str
-
-    @property
-    def url(self) -> str:
-        return f"{self.first.url}/mcp"
-
-    def job_of(self, prompt: str) -> dict[str, Any] | None:
-        reply = self.first.client.get(f"/api/jobs/?q={prompt}", headers=bearer(self.owner))
-        return next(iter(reply.json()["results"]), None)
-
-    async def wait_for(self, prompt: str, *statuses: str) -> str:
-        async with asyncio.timeout(30):
-            while (job := self.job_of(prompt)) is None or job["status"] not in statuses:
-                await asyncio.sleep(0.05)
-        return str(job["status"])
-
-    def post(self, message: Any, key: str, second: bool = False, **headers: str) -> httpx.Response:
-        server = self.second if second else self.first
-        body: dict[str, Any] = {"content": message} if isinstance(message, bytes) else {"json": message}
-        sent = {**ACCEPT, "Content-Type": "application/json", **bearer(key), **headers}
-        return server.client.post("/mcp", headers=sent, **body)
-
-
-class EachInTurn(httpx2.AsyncHTTPTransport):
-    """Sends every request to another process than the one before, as a proxy without sticky sessions does."""
-
-    def __init__(self, servers: Servers) -> None:
-        super().__init__()
-        self.ports = cycle([servers.first.port, servers.second.port])
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.url = request.url.copy_with(port=next(self.ports))
-        return await super().handle_async_request(request)
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    folder = tmp_path_factory.mktemp("mcp")
-    common = {"DATABASE_URL": "", "DEVICE": "cpu", "MEDIA_ROOT": folder / "media"}
-    with LiveServer(folder / "data", **common) as first:
-        second = LiveServer(folder / "data", **common, JOB_RUNNER="external")
-        second.log = folder / "second.log"
-        try:
-            second.start(wait=False)
-            keys = first.manage("shell", "-v0", "-c", MAKE_KEYS).split()
-            first.wait_until(lambda: first.answers("/api/ready/") and second.answers("/api/health/"), "both answer")
-            yield Servers(first, second, *keys)
-        finally:
-            second.client.close()
-            second.stop()
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
-
-
-@asynccontextmanager
-async def http_client(servers: Servers, key: str) -> AsyncIterator[httpx2.AsyncClient]:
-    transport = EachInTurn(servers)
-    async with httpx2.AsyncClient(headers=bearer(key), transport=transport, timeout=120) as client:
-        yield client
-
-
-@asynccontextmanager
-async def session(servers: Servers, key: str = "") -> AsyncIterator[ClientSession]:
-    """Of the versions with a handshake, which is what most clients speak."""
-    async with (
-        http_client(servers, key or servers.owner) as client,
-        streamable_http_client(servers.url, http_client=client) as (read, write),
-        ClientSession(read, write) as opened,
-    ):
-        await opened.initialize()
-        yield opened
-
-
-def text_of(result: Any) -> str:
-    return "\n".join(part.text for part in result.content if part.type == "text")
-
-
-def pictures_of(result: Any) -> list[Image.Image]:
-    return [Image.open(io.BytesIO(base64.b64decode(part.data))) for part in result.content if part.type == "image"]
-
-
-def data_url(image: Image.Image) -> str:
-    written = io.BytesIO()
-    image.save(written, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+    with two_servers(tmp_path_factory.mktemp("mcp")) as both:
+        yield both
 
 
 # ---------------------------------------------------------------- tools
 
 
 async def test_every_tool_does_its_work_as_jobs_of_the_history(servers: Servers) -> None:
-    told: list[tuple[float, str]] = []
-
-    async def note(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, message or ""))
-
     async with session(servers) as client:
-        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) == {"make_picture", "edit_picture", "look_at_picture", "judge_layout", "find_in_history"}
-        assert [name for name, tool in tools.items() if tool.annotations and tool.annotations.read_only_hint] == [
-            "find_in_history"
-        ]
-        for tool in tools.values():
-            jsonschema.Draft202012Validator.check_schema(tool.input_schema)
-            jsonschema.Draft202012Validator.check_schema(tool.output_schema or {})
-        width = tools["make_picture"].input_schema["properties"]["width"]
-        known = (width["type"], width["minimum"], width["maximum"], width["multipleOf"])
-        assert known == ("integer", 64, 2048, 8)  # as the serializer has them
-        assert tools["make_picture"].input_schema["properties"]["prompt"]["maxLength"] == 2000
-
-        asked = {"prompt": "a red circle above a blue square", "seed": 3, "tags": ["mcp"]}
-        made = await client.call_tool("make_picture", asked, progress_callback=note)
-        assert not made.is_error, text_of(made)
-        [picture] = made.structured_content["pictures"]
-        assert (picture["seed"], picture["width"]) == (3, 128)
-        assert [image.size for image in pictures_of(made)] == [(128, 128)]
-        assert picture["id"] in text_of(made)
-        assert any("of 20" in sentence for _, sentence in told)
-        assert [progress for progress, _ in told] == sorted({progress for progress, _ in told})  # each more than the one before
-
-        mask = Image.new("L", (128, 128))
-        mask.paste(255, (0, 0, 64, 128))
-        best = await client.call_tool("make_picture", {"prompt": "a red circle", "best_of": 2, "steps": 2})
-        assert len(best.structured_content["candidates"]) == 2
-        assert all(0 <= one["clip_score"] <= 100 for one in best.structured_content["candidates"])
-
-        edit = {"image": picture["url"], "mask": data_url(mask), "prompt": "a green circle", "steps": 6, "num_images": 2}
-        edited = await client.call_tool("edit_picture", edit)
-        assert not edited.is_error, text_of(edited)
-        assert len(pictures_of(edited)) == len(edited.structured_content["pictures"]) == 2
-
-        looks = ["description", "objects", "text", "hazards"]
-        seen = await client.call_tool("look_at_picture", {"image": picture["id"], "look_for": looks})
-        assert not seen.is_error, text_of(seen)
-        assert {one["label"] for one in seen.structured_content["objects"]} >= {"circle", "square"}
-        assert "circle" in seen.structured_content["description"]
-        assert list(seen.structured_content["jobs"]) == looks
-        assert any("squeezed" in warning for warning in seen.structured_content["warnings"])
-        answered = await client.call_tool(
-            "look_at_picture", {"image": picture["uri"], "question": "What colour is the circle?"}
-        )
-        assert "red" in text_of(answered).lower()
-
-        judged = await client.call_tool("judge_layout", {"image": picture["id"], "variant": {"layout": "text-center"}})
-        assert 0 <= judged.structured_content["aesthetic_score"] <= 100
-        assert judged.structured_content["reasoning"]
-        assert len(pictures_of(judged)) == 1
-
-        found = await client.call_tool("find_in_history", {"tag": "mcp", "created_after": "2026-01-01T00:00:00Z"})
-        assert [one["id"] for one in found.structured_content["pictures"]] == [picture["id"]]
-        assert [max(image.size) for image in pictures_of(found)] == [128]
-        rated = await client.call_tool("find_in_history", {"tag": "mcp", "min_rating": 1})
-        assert rated.structured_content == {"pictures": [], "more": False}
-
-        resource = (await client.read_resource(picture["uri"])).contents[0]
-        assert base64.b64decode(resource.blob).startswith(b"\x89PNG")  # type: ignore[union-attr]
-        assert picture["uri"] in [one.uri for one in (await client.list_resources()).resources]
-
+        picture = await mcp_tools.make_one(client)
+        for check in mcp_tools.OF_A_PICTURE:
+            await check(client, picture)
     job = servers.job_of("a red circle above")
     assert job is not None
     assert (job["source"], job["status"]) == ("mcp", "succeeded")
+
+
+async def test_the_tools_are_described_as_the_serializers_have_them(servers: Servers) -> None:
+    async with session(servers) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert set(tools) == {"make_picture", "edit_picture", "look_at_picture", "judge_layout", "find_in_history"}
+    read_only = [name for name, tool in tools.items() if tool.annotations and tool.annotations.read_only_hint]
+    assert read_only == ["find_in_history"]
+    for tool in tools.values():
+        jsonschema.Draft202012Validator.check_schema(tool.input_schema)
+        jsonschema.Draft202012Validator.check_schema(tool.output_schema or {})
+    fields = tools["make_picture"].input_schema["properties"]
+    width = fields["width"]
+    assert (width["type"], width["minimum"], width["maximum"], width["multipleOf"]) == ("integer", 64, 2048, 8)
+    assert fields["prompt"]["maxLength"] == 2000
 
 
 async def test_calls_at_once_each_get_their_own_answer(servers: Servers) -> None:
@@ -381,49 +238,3 @@ def test_only_who_asks_for_progress_gets_a_stream(servers: Servers) -> None:
         assert (unknown.status_code, unknown.json()["error"]["code"]) == (200, -32601)
     for headers, status in (({"Accept": "application/json"}, 406), ({"Content-Type": "text/plain"}, 400)):
         assert servers.post(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}', servers.owner, **headers).status_code == status
-
-
-async def test_what_is_long_in_coming_becomes_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy ends what stays silent; the call ends with its client."""
-    from mcp.server.lowlevel import Server
-    from starlette.requests import Request
-
-    from api.dialects.mcp import direct
-
-    ended = []
-
-    async def slow(context: Any, asked: Any) -> CallToolResult:
-        try:
-            await asyncio.sleep(asked.arguments["seconds"])
-        finally:
-            ended.append(asked.name)
-        return CallToolResult(content=[])
-
-    async def call(name: str, seconds: float) -> Any:
-        message = {
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": "tools/call",
-            "params": {"name": name, "arguments": {"seconds": seconds}},
-        }
-        return await direct.answer(Server("slow", on_call_tool=slow), message, Request({"type": "http", "headers": []}))
-
-    monkeypatch.setattr(direct, "SILENT_SECONDS", 0.05)
-    assert (await call("quick", 0))["Content-Type"] == "application/json"
-    late = await call("late", 0.2)
-    chunks = [chunk async for chunk in late]
-    assert chunks[0] == b": ping\r\n\r\n"
-    assert json.loads(chunks[-1].decode().partition("data: ")[2])["result"] == {"content": [], "isError": False}
-    (await call("left", 60)).close()
-    await asyncio.sleep(0.05)
-    assert ended == ["quick", "late", "left"]
-
-
-def test_a_large_picture_goes_out_as_a_preview(tmp_path: Path) -> None:
-    from api.dialects.mcp.pictures import make_preview
-
-    noise = Image.effect_noise((1800, 1200), 90).convert("RGB")  # nothing compresses worse
-    preview = make_preview(noise, 60_000)
-    assert len(preview) <= 60_000
-    width, height = Image.open(io.BytesIO(preview)).size
-    assert width == pytest.approx(height * 1.5, abs=2)

@@ -162,7 +162,7 @@ def test_the_wait_for_a_better_place_is_bounded_in_real_time(submit, workers, se
     while not now_as(job).is_final and time.monotonic() < deadline:
         time.sleep(0.05)
     done = now_as(job)
-    assert 0.8 < (done.started_at - done.created_at).total_seconds() < 3
+    assert 0.8 < (done.started_at - done.created_at).total_seconds() < 4.5  # without the setting it were 5
 
 
 def test_a_worker_that_has_just_looked_asks_nothing_about_others_when_it_claims(

@@ -88,7 +88,7 @@ def test_progress_costs_the_thread_that_works_no_query(start: Start, publisher: 
 def test_the_first_step_is_told_at_once_and_later_ones_at_intervals(
     start: Start, started: ProgressPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "UNWATCHED_SECONDS", 1.0)
+    monkeypatch.setattr(module, "UNWATCHED_SECONDS", 3.0)
     first, second = start(), start()
     first.progress(step=1, steps=9)
     until(lambda: told(first), 5)
@@ -96,11 +96,11 @@ def test_the_first_step_is_told_at_once_and_later_ones_at_intervals(
     first.progress(step=2, steps=9)
     second.progress(step=1, steps=9)
     until(lambda: told(second), 5)
-    assert time.monotonic() - begun < 0.9
+    assert time.monotonic() - begun < 2.9
     for step in (3, 4, 5):
         first.progress(step=step, steps=9)
-    until(lambda: len(told(first)) == 3, 5)
-    assert time.monotonic() - begun > 0.9
+    until(lambda: len(told(first)) == 3)
+    assert time.monotonic() - begun > 2.8
     assert told(first) == [("progress", 1), ("progress", 2), ("progress", 5)]
 
 
@@ -331,7 +331,7 @@ def test_who_comes_late_is_known_soon_and_without_a_step(start: Start, started) 
     running = start()
     until(lambda: started.next_look, 5)
     extend_watches([running.id])
-    until(lambda: running.watched, 2)
+    until(lambda: running.watched)
 
 
 def test_watches_from_a_clock_that_was_set_back_count_as_ended_and_ended_ones_go(start: Start, publisher) -> None:

@@ -59,6 +59,7 @@ def test_a_celery_worker_makes_pictures_and_goes_on_when_the_broker_was_away(
 ) -> None:
     assert server.client.get("/api/ready/").status_code == 503  # its worker is another process, which has yet to start
     server.wait_until(lambda: server.client.get("/api/status/").json()["status"] == "ready", "the worker is there")
+    make_a_picture(server)  # which loads the model
     assert make_a_picture(server) < 10
     assert "answers" in broker_line(server)
     redis.stop()

@@ -152,7 +152,7 @@ async def test_a_long_list_is_streamed_by_the_server_too(library: Path, async_cl
 def test_ten_thousand_models_take_little_memory(library: Path, client: Client) -> None:
     add_rows(10_000)
     list(client.get("/api/models/?limit=10000").streaming_content)  # what is loaded once
-    assert min(peak_of_a_list(client) for _ in range(3)) < 8 * 2**20  # threads of other tests allocate, too
+    assert any(peak_of_a_list(client) < 8 * 2**20 for _ in range(3))  # threads of other tests allocate, too
 
 
 def peak_of_a_list(client: Client) -> int:

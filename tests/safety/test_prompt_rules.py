@@ -1,4 +1,4 @@
-"""Rules for prompts: what they match, what becomes of the request, and what is recorded of it."""
+"""What becomes of a request that a rule matches, and what is recorded of it."""
 
 import time
 from typing import Any
@@ -8,7 +8,6 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from tokenizers import Tokenizer
 
 from api.access.services import create_key
 from api.chat.models import Conversation, Message
@@ -16,132 +15,10 @@ from api.images.spec import Txt2ImgSpec
 from api.jobs.lifecycle import retry_job
 from api.jobs.models import Job
 from api.safety.models import PromptMatch, PromptRule
-from api.safety.rules.matching import (
-    TOO_SLOW,
-    InvalidExpression,
-    check_expression,
-    compile_rule,
-    readings,
-)
 from api.safety.rules.retention import delete_old_matches
 from api.safety.rules.screening import active_rules, screen
-from api.starter.architecture import WEIGHTS
 from tests.rows import make_job
-
-DATABASE = pytest.mark.django_db(transaction=True)
-ASYNC = {"Prefer": "respond-async"}
-PARTS = {"role": "user", "content": [{"type": "text", "text": "a kni"}, {"type": "text", "text": "fe"}]}
-PATHS = ("/api/txt2img/", "/generate", "/v1/chat/completions")
-
-
-def find(syntax: str, expression: str, *texts: str) -> str | None:
-    return compile_rule(syntax, expression).find(readings(texts))
-
-
-# ---------------------------------------------------------------- what matches
-
-
-@pytest.mark.parametrize(
-    ("expression", "text", "found"),
-    [
-        ("knife", "A KNIFE on a table", "knife"),
-        ("knife", "two penknifes", None),
-        ("knif*", "two knives, one knife", "knife"),
-        ("red dress", "a red\n dress", "red dress"),
-        ("red dress", "a red, dress", None),
-        ("red dress", "1girl, red_dress, smile", "red dress"),
-        ("knife", "a (knife:1.3), ((knife))", "knife"),
-        ("knife", "a kn(if)e", "knife"),
-        ("knife", "a kni\u200bfe", "knife"),  # a zero-width space
-        ("knife", "a ｋｎｉｆｅ", "knife"),  # full-width letters
-        ("knife", "a kni\ufe0ffe", "knife"),  # a variation selector
-        ("knife", "a k\u034fnife", "knife"),  # a grapheme joiner
-        ("knife", "a kn\u3164ife", "knife"),  # a filler, which is a letter
-        ("knife", "a kni\x01fe", "knife"),
-        ("knife", "a kni\ue000fe", "knife"),  # for private use
-        ("knife", "a k\u0336n\u0336i\u0336fe", "knife"),  # struck through
-        ("knife", "A KN\u0130FE", "knife"),  # a Turkish capital
-        ("knife", "a knif\u0435", "knife"),  # a Cyrillic е
-        ("knife", "a knіfe", "knife"),  # a Ukrainian і
-        ("нож", "острый н\u006fж", "нож"),  # a Latin o
-        ("нож", "острый нож", "нож"),
-        ("cop", "сор", None),  # a Russian word of letters that all look Latin
-        ("straße", "in der STRASSE", "strasse"),
-        ("bỏ", "con bò", None),  # another word, which differs in a diacritic alone
-        ("刀", "一把刀在桌上", "刀"),
-        ("c++", "a book on C++.", "c++"),
-        ("c++", "a c++ book", "c++"),
-        ("one\ntwo words\n\n", "has two  words", "two  words"),
-    ],
-)
-def test_words_are_found_as_people_write_them(expression: str, text: str, found: str | None) -> None:
-    matched = find("words", expression, text)
-    assert (matched and " ".join(matched.split())) == (found and " ".join(found.split()))
-
-
-@pytest.mark.parametrize(
-    ("expression", "text", "found"),
-    [
-        (r"\b(kill|murder)s?\b.{0,20}\bchild", "He kills the child", "kills the child"),
-        (r"\b(?:knife){e<=1}\b", "a knive", "knive"),
-        (r"\d{4} \d{4}", "call 1234 5678", "1234 5678"),
-        (r"knife", "a fork", None),
-    ],
-)
-def test_patterns_are_found(expression: str, text: str, found: str | None) -> None:
-    assert find("pattern", expression, text) == found
-
-
-@pytest.mark.parametrize(
-    ("syntax", "expression", "said"),
-    [
-        ("words", " \n ", "at least one word"),
-        ("words", "*", "end of a word"),
-        ("words", "a*b", "end of a word"),
-        ("words", "* a", "end of a word"),
-        ("pattern", "(", "no regular expression"),
-        ("pattern", "a{2", ""),
-        ("pattern", "a*", "matches every prompt"),
-        ("pattern", "(a+)+$", "takes too long"),
-        ("pattern", r"^(\w+\s?)*$", "matches every prompt"),
-        ("pattern", r"(a|a)+$", "takes too long"),
-    ],
-)
-def test_an_expression_that_can_not_be_used_is_refused_when_it_is_written(syntax: str, expression: str, said: str) -> None:
-    if not said:
-        check_expression(syntax, expression)
-        return
-    with pytest.raises(InvalidExpression, match=said):
-        check_expression(syntax, expression)
-
-
-def test_a_pattern_that_turns_out_slow_is_stopped_and_counts_as_a_match() -> None:
-    matcher = compile_rule("pattern", r"(x+x+)+y")
-    started = time.monotonic()
-    assert matcher.find(readings(["x" * 5_000] * 20)) == TOO_SLOW
-    assert time.monotonic() - started < 2.0  # 0.1 s and what its length allows, on a machine that does other things, too
-
-
-def test_many_words_are_read_quickly_in_a_long_text() -> None:
-    matcher = compile_rule("words", "\n".join(f"word{number}" for number in range(1000)))
-    text = readings(["nothing of that kind is in it " * 10_000])
-    started = time.monotonic()
-    assert matcher.find(text) is None
-    assert time.monotonic() - started < 5.0
-
-
-# ---------------------------------------------------------------- what becomes of a request
-
-
-def make_rule(**fields: Any) -> PromptRule:
-    rule = PromptRule(**{"name": "weapons", "expression": "knife", **fields})
-    rule.full_clean()
-    rule.save()
-    return rule
-
-
-def post(client: Client, prompt: str, path: str = "/api/txt2img/", **headers: str) -> Any:
-    return client.post(path, {"prompt": prompt}, content_type="application/json", headers={**ASYNC, **headers})
+from tests.safety.prompts import ASYNC, DATABASE, PATHS, make_rule, post
 
 
 @DATABASE
@@ -256,82 +133,6 @@ def test_an_earlier_answer_is_held_against_a_client_that_wrote_it_itself(client:
     assert status() == 202
     Message.objects.filter(pk=message.pk).update(finish_reason="")
     assert status() == 400  # the client itself had sent it as one
-
-
-@DATABASE
-def test_the_cells_of_a_grid_are_read(client: Client) -> None:
-    make_rule()
-    body = {"request": {"prompt": "a fork"}, "axes": [{"field": "prompt", "part": "fork", "values": ["spoon", "knife"]}]}
-    reply = client.post("/api/grids/", body, content_type="application/json", headers=ASYNC)
-    assert (reply.status_code, reply.json()["code"]) == (400, "prompt_refused")
-    assert PromptMatch.objects.get().prompt == "a knife"
-
-
-@DATABASE
-@pytest.mark.parametrize(
-    ("syntax", "prompt"),
-    [
-        ("a1111", "a kn(i:1.0)fe"),
-        ("a1111", "a kn(if:1.2)e, a (table:1.1)"),
-        ("a1111", "a kn[i|i]fe"),
-        ("a1111", "a kn[i:i:0.5]fe"),
-        ("a1111", "a kn[:ife:0.5]"),
-        ("a1111", "a [spoon|kn[ife::9]] (shining:1.2)"),
-        ("a1111", "a fork AND a kn[i|o]fe"),
-        ("a1111", "a kni<hypernet:x:0>fe"),
-        ("auto", "a kn(i:1.0)fe"),
-        ("compel", "a (kn)1.0ife"),
-        ("compel", "a (kn)1.3ife"),
-    ],
-)
-def test_a_word_in_pieces_is_read_as_the_model_is_given_it(client: Client, syntax: str, prompt: str) -> None:
-    make_rule()
-    body = {"prompt": prompt, "prompt_syntax": syntax, "steps": 10}
-    reply = client.post("/api/txt2img/", body, content_type="application/json", headers=ASYNC)
-    assert (reply.status_code, reply.json()["code"]) == (400, "prompt_refused")
-    match = PromptMatch.objects.get()
-    assert (match.matched, match.prompt) == ("knife", prompt.replace("<hypernet:x:0>", ""))
-
-
-@DATABASE
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"messages": [PARTS]},
-        {"messages": [PARTS, {"role": "user", "content": "a kni\nfe"}]},
-        {
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "a", "schema": {"type": "object", "properties": {"a": {"enum": ["a knife"]}}}},
-            }
-        },
-    ],
-    ids=["parts", "parts and the same in one", "schema"],
-)
-def test_a_chat_s_parts_are_read_together_and_the_form_of_its_answer_too(client: Client, more: dict[str, Any]) -> None:
-    make_rule(requests="chats")
-    body = {"model": "starter-vlm", "messages": [{"role": "user", "content": "Answer."}], **more}
-    reply = client.post(PATHS[2], body, content_type="application/json", headers=ASYNC)
-    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "content_policy_violation")
-
-
-@DATABASE
-def test_raw_prompts_are_read_as_chats_are_token_ids_too(client: Client) -> None:
-    make_rule(requests="chats")
-    tokenizer = Tokenizer.from_file(str(WEIGHTS / "starter-vlm" / "tokenizer.json"))
-    prompts: list[Any] = ["a knife", ["a table", tokenizer.encode("a knife", add_special_tokens=False).ids]]
-    for prompt in prompts:
-        body = {"prompt": prompt, "model": "starter-vlm"}
-        reply = client.post("/v1/completions", body, content_type="application/json", headers=ASYNC)
-        error = reply.json()["error"]
-        assert (reply.status_code, error["code"], error["param"]) == (400, "content_policy_violation", "prompt")
-
-
-@DATABASE
-def test_what_is_left_out_of_a_picture_is_not_read(client: Client) -> None:
-    make_rule()
-    body = {"prompt": "a table", "negative_prompt": "knife"}
-    assert client.post("/api/txt2img/", body, content_type="application/json", headers=ASYNC).status_code == 202
 
 
 @DATABASE

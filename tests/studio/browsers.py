@@ -12,6 +12,8 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 WIDE: sync_api.ViewportSize = {"width": 1280, "height": 800}
 NARROW: sync_api.ViewportSize = {"width": 390, "height": 844}
+EACH_SCREEN = pytest.mark.parametrize(("viewport", "colours"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide", "narrow"])
+"""What fits a screen does so in any colours: each style sheet is used once."""
 PASSWORD = "a password for tests"
 MARKS = [
     pytest.mark.browser,

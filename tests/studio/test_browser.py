@@ -6,7 +6,7 @@ import pytest
 from playwright import sync_api
 
 from tests.live import LiveServer
-from tests.studio.browsers import MARKS, NARROW, PASSWORD, WIDE, keep_screenshot
+from tests.studio.browsers import EACH_SCREEN, MARKS, NARROW, PASSWORD, keep_screenshot
 
 pytestmark = MARKS
 
@@ -247,8 +247,7 @@ def test_every_value_of_a_list_is_seen_on_a_phone(
     context.close()
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+@EACH_SCREEN
 def test_every_page_fits_its_screen(
     browser: sync_api.Browser, server: LiveServer, viewport: "sync_api.ViewportSize", colours: str
 ) -> None:

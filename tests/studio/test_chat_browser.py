@@ -12,7 +12,7 @@ from playwright import sync_api
 from playwright.sync_api import expect
 
 from tests.live import LiveServer
-from tests.studio.browsers import MARKS, NARROW, WIDE, drop, keep_screenshot
+from tests.studio.browsers import EACH_SCREEN, MARKS, NARROW, WIDE, drop, keep_screenshot
 from tests.studio.chat_server import MODEL, ScriptedChat
 
 pytestmark = MARKS
@@ -262,8 +262,7 @@ def test_it_is_read_and_written_without_scripts(browser: sync_api.Browser, serve
     context.close()
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+@EACH_SCREEN
 def test_every_state_fits_its_screen(
     browser: sync_api.Browser,
     server: LiveServer,

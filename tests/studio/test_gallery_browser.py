@@ -11,7 +11,7 @@ from playwright import sync_api
 from playwright.sync_api import expect
 
 from tests.live import LiveServer
-from tests.studio.browsers import MARKS, NARROW, WIDE, drop, keep_screenshot
+from tests.studio.browsers import EACH_SCREEN, MARKS, NARROW, WIDE, drop, keep_screenshot
 
 pytestmark = MARKS
 COUNT = 84
@@ -370,8 +370,7 @@ def test_on_a_phone_the_next_picture_is_in_reach_without_scrolling(
     context.close()
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+@EACH_SCREEN
 def test_every_state_of_the_gallery_fits_its_screen(
     browser: sync_api.Browser, server: LiveServer, pictures: None, viewport: sync_api.ViewportSize, colours: str
 ) -> None:

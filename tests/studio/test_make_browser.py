@@ -2,12 +2,11 @@
 
 import re
 
-import pytest
 from playwright import sync_api
 from playwright.sync_api import expect
 
 from tests.live import LiveServer
-from tests.studio.browsers import MARKS, NARROW, WIDE, keep_screenshot
+from tests.studio.browsers import EACH_SCREEN, MARKS, keep_screenshot
 
 pytestmark = MARKS
 SLOW = {"prompt": "slowly", "steps": 150, "num_images": 16}
@@ -164,8 +163,7 @@ def test_no_request_leaves_the_server(page: sync_api.Page, server: LiveServer) -
     assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+@EACH_SCREEN
 def test_the_form_with_all_of_it_fits_its_screen(
     browser: sync_api.Browser, server: LiveServer, viewport: sync_api.ViewportSize, colours: str
 ) -> None:

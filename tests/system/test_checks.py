@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, run_checks
 
 from api.catalog import ModelEntry, storages
 from api.loading.device_memory import MEASURES
-from api.system import checks
+from api.system import access_checks, checks, model_checks
 from config.catalog import get_catalog
 
 IN_A_FLEET = {
@@ -130,12 +130,12 @@ def test_a_default_model_that_makes_no_pictures_is_an_error(settings: Any, tmp_p
     "origin", ["*", "app.example", "https://*.example", "https://app.example:99999", "ftp://x", "https://a@b", "https://a?b"]
 )
 def test_what_is_no_origin(origin: str) -> None:
-    assert not checks.is_origin(origin)
+    assert not access_checks.is_origin(origin)
 
 
 @pytest.mark.parametrize("origin", ["https://app.example", "http://localhost:5173", "http://[::1]:3000"])
 def test_what_is_an_origin(origin: str) -> None:
-    assert checks.is_origin(origin)
+    assert access_checks.is_origin(origin)
 
 
 def test_a_host_that_clients_can_name_is_no_warning(settings: Any) -> None:
@@ -151,7 +151,7 @@ def test_an_old_sqlite_is_told_of_where_a_deployment_is_checked(settings: Any, m
 
 
 def test_the_names_of_the_memory_measures_are_the_loaders(settings: Any) -> None:
-    assert set(checks.MEASURES) == set(MEASURES)
+    assert set(model_checks.MEASURES) == set(MEASURES)
     settings.MEMORY_MEASURES = [*MEASURES, "-nf4_storage"]
     assert "darkroom.E005" not in ours()
 
@@ -162,5 +162,5 @@ def test_a_forced_storage_whose_package_is_missing_stops_the_start(settings: Any
     assert "darkroom.E092" not in ours()
     settings.MEMORY_MEASURES = ["nf4_storage"]
     assert "pip install bitsandbytes==" in ours()["darkroom.E092"].msg
-    [told] = checks.check_default_model(ModelEntry(id="flux", name="FLUX", path=Path("/flux"), storage="int8"))
+    [told] = model_checks.check_default_model(ModelEntry(id="flux", name="FLUX", path=Path("/flux"), storage="int8"))
     assert (told.id, "pip install torchao==" in told.msg) == ("darkroom.E093", True)

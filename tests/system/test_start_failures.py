@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -250,10 +251,16 @@ def test_an_unknown_name_is_said_with_the_nearest_at_the_start_and_by_the_doctor
 # ---------------------------------------------------------------- other commands
 
 
-@pytest.mark.parametrize("command", [["migrate"], ["generate", "a lake"], ["create_key", "x"], ["sweep"], ["make_admin"]])
-def test_every_command_says_in_one_sentence_that_the_database_is_away(command: list[str], data: Path) -> None:
-    done = manage(*command, DATA_DIR=str(data), DATABASE_URL="postgresql://u@127.0.0.1:9/n")
-    assert the_sentence(done).startswith("The database 'n' at 127.0.0.1:9 can't be reached: ")
+def test_every_command_says_in_one_sentence_that_the_database_is_away(data: Path) -> None:
+    """Side by side, since each tries for some seconds first."""
+
+    def try_it(command: list[str]) -> subprocess.CompletedProcess[str]:
+        return manage(*command, DATA_DIR=str(data), DATABASE_URL="postgresql://u@127.0.0.1:9/n")
+
+    commands = [["migrate"], ["generate", "a lake"], ["create_key", "x"], ["sweep"], ["make_admin"]]
+    with ThreadPoolExecutor(len(commands)) as pool:
+        for done in pool.map(try_it, commands):
+            assert the_sentence(done).startswith("The database 'n' at 127.0.0.1:9 can't be reached: "), done.args
 
 
 def test_a_command_before_the_first_start_says_what_to_run(data: Path) -> None:

@@ -1,9 +1,11 @@
 """Jobs of the tests' kinds, a receiver on this machine, and the reader, a turn at a time."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from api.jobs.models import Job
 from api.jobs.webhooks import Webhook
@@ -67,3 +69,7 @@ def ended(count: int = 1) -> Callable[[], bool]:
 
 def secret_of(owner_key: str) -> str:
     return replace_secret(settings_of(owner_key))
+
+
+def make_due() -> None:
+    Delivery.objects.filter(status="pending").update(next_attempt_at=Now() - timedelta(seconds=1))

@@ -3,13 +3,14 @@
 import json
 import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from standardwebhooks import Webhook
 
+from tests.site import Site, SiteHandler
 
-class Handler(BaseHTTPRequestHandler):
+
+class Handler(SiteHandler):
     server: "Receiver"
 
     def do_POST(self) -> None:
@@ -34,10 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(410, b"")
 
     def page_moved(self) -> None:
-        self.send_response(307)
-        self.send_header("Location", "/ok")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self.answer(307, Location="/ok")
 
     def page_hangs(self) -> None:
         self.server.stop.wait(30)
@@ -58,26 +56,13 @@ class Handler(BaseHTTPRequestHandler):
         while not self.server.stop.wait(0.01):
             self.wfile.write(b"x" * 10_000)
 
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-class Receiver(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512
-
+class Receiver(Site):
     def __init__(self, handler: type[Handler] = Handler) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+        super().__init__(handler)
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         self.heard: list[tuple[str, dict[str, str], bytes]] = []
-        self.stop = threading.Event()
 
     def note(self, path: str, headers: dict[str, str], body: bytes) -> None:
         with self.lock:
@@ -95,15 +80,3 @@ class Receiver(ThreadingHTTPServer):
         """What came, as the specification's own library reads it. Raises WebhookVerificationError."""
         with self.lock:
             return [Webhook(secret).verify(body, headers) for _, headers, body in self.heard]
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # the sender hung up, as it should
-
-    def __enter__(self) -> "Receiver":
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop.set()
-        self.shutdown()
-        self.server_close()

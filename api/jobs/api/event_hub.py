@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from django.db import connection
 
 from api.jobs.api.database_calls import give_back_connection
+from api.jobs.api.only_thread import OnlyThread
 from api.jobs.notify.channels import drain, subscribe
 from api.jobs.states import FINAL
 from api.jobs.store import transitions
@@ -96,17 +97,11 @@ class EventHub(threading.Thread):
             watch.update(*standing.get(watch.job_id, (-2, None)))
 
 
-_hub: EventHub | None = None
-_starting = threading.Lock()
+_hub = OnlyThread(EventHub)
 
 
 def get_hub() -> EventHub:
-    global _hub
-    with _starting:
-        if _hub is None or not _hub.is_alive():
-            _hub = EventHub()
-            _hub.start()
-    return _hub
+    return _hub.get()
 
 
 @contextmanager

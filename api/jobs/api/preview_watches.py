@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from django.db import connection
 
 from api.jobs.api.database_calls import give_back_connection
+from api.jobs.api.only_thread import OnlyThread
 from api.jobs.store.preview_watches import extend_watches
 from api.outages import outage_of
 
@@ -59,17 +60,11 @@ class WatchReporter(threading.Thread):
             give_back_connection()
 
 
-_reporter: WatchReporter | None = None
-_starting = threading.Lock()
+_reporter = OnlyThread(WatchReporter)
 
 
 def get_reporter() -> WatchReporter:
-    global _reporter
-    with _starting:
-        if _reporter is None or not _reporter.is_alive():
-            _reporter = WatchReporter()
-            _reporter.start()
-    return _reporter
+    return _reporter.get()
 
 
 @contextmanager

@@ -80,20 +80,6 @@ def test_masks_and_fills_are_those_of_the_request_here(server: LiveServer) -> No
     assert {"Mask blur": "6", "Masked content": "latent noise", "Masked area padding": "16"}.items() <= extra.items()
 
 
-def test_what_a1111_s_own_tests_send_becomes_pictures(server: LiveServer) -> None:
-    simple = {
-        "batch_size": 1, "cfg_scale": 7, "denoising_strength": 0.75, "eta": 0, "height": 64, "include_init_images": False,
-        "init_images": [SQUARE], "inpaint_full_res": False, "inpaint_full_res_padding": 0, "inpainting_fill": 0,
-        "inpainting_mask_invert": False, "mask": None, "mask_blur": 4, "n_iter": 1, "negative_prompt": "", "override_settings": {},
-        "prompt": "example prompt", "resize_mode": 0, "restore_faces": False, "s_churn": 0, "s_noise": 1, "s_tmax": 0, "s_tmin": 0,
-        "sampler_index": "Euler a", "seed": -1, "seed_resize_from_h": -1, "seed_resize_from_w": -1, "steps": 3, "styles": [],
-        "subseed": -1, "subseed_strength": 0, "tiling": False, "width": 64,
-    }  # fmt: skip
-    white = encoded(Image.new("L", (64, 64), 255))
-    for fields in ({}, {"mask": white}, {"mask": white, "inpainting_mask_invert": True}, {"include_init_images": True}):
-        assert len(pictures(ask(server, "img2img", **{**simple, **fields}))) == 1
-
-
 def test_a_control_unit_without_a_picture_takes_the_one_that_is_worked_on(server: LiveServer) -> None:
     unit = {"module": "canny", "model": "None", "weight": 0.7, "guidance_end": 0.8, "control_mode": "Balanced"}
     reply = ask(server, "img2img", **ASKED, init_images=[SQUARE], alwayson_scripts={"ControlNet": {"args": [unit]}})

@@ -1,4 +1,4 @@
-"""POST /sdapi/v1/txt2img: with the starter's weights, and with the bodies of A1111's own tests."""
+"""POST /sdapi/v1/txt2img: with the starter's weights; the bodies of A1111's own tests are in test_a1111s_own.py."""
 
 from typing import Any
 
@@ -10,13 +10,6 @@ from tests.live import LiveServer
 
 pytestmark = [pytest.mark.models]
 ASKED: dict[str, Any] = {"prompt": "a red circle", "steps": 2, "width": 64, "height": 64}
-SIMPLE: dict[str, Any] = {
-    "batch_size": 1, "cfg_scale": 7, "denoising_strength": 0, "enable_hr": False, "eta": 0, "firstphase_height": 0,
-    "firstphase_width": 0, "height": 64, "n_iter": 1, "negative_prompt": "", "prompt": "example prompt", "restore_faces": False,
-    "s_churn": 0, "s_noise": 1, "s_tmax": 0, "s_tmin": 0, "sampler_index": "Euler a", "seed": -1, "seed_resize_from_h": -1,
-    "seed_resize_from_w": -1, "steps": 3, "styles": [], "subseed": -1, "subseed_strength": 0, "tiling": False, "width": 64,
-}  # fmt: skip
-"""What A1111's own tests send."""
 OF_THE_INFO = (
     "prompt", "all_prompts", "negative_prompt", "all_negative_prompts", "seed", "all_seeds", "subseed", "all_subseeds",
     "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces",
@@ -43,32 +36,6 @@ def test_a_prompt_becomes_a_picture_an_echo_and_an_info(server: LiveServer) -> N
     assert [name for name in OF_THE_INFO if name not in told] == []
     job = job_of(server, reply)
     assert (job["source"], job["id"], job["warnings"]) == ("a1111", told["job"], told["warnings"])
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {},
-        {"negative_prompt": "example negative prompt"},
-        {"prompt": "((emphasis)), (emphasis1:1.1), [to:1], [from::2], [from:to:0.3], [alt|alt1]"},
-        {"height": 128},
-        {"enable_hr": True},
-        {"tiling": True},
-        {"restore_faces": True},
-        {"sampler_index": "PLMS"},
-        {"sampler_index": "DDIM"},
-        {"sampler_index": "UniPC"},
-        {"n_iter": 2},
-        {"batch_size": 2},
-    ],
-    ids=str,
-)
-def test_what_a1111_s_own_tests_send_becomes_pictures(server: LiveServer, fields: dict[str, Any]) -> None:
-    body = {**SIMPLE, **fields}
-    reply = ask(server, "txt2img", **body)
-    scale = 2 if body["enable_hr"] else 1
-    assert {picture.size for picture in pictures(reply)} == {(body["width"] * scale, body["height"] * scale)}
-    assert len(reply.json()["images"]) == body["n_iter"] * body["batch_size"]
 
 
 def test_pictures_of_a_batch_have_seeds_in_a_row(server: LiveServer) -> None:
