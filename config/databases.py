@@ -38,6 +38,7 @@ def sqlite_database(path: Path) -> dict[str, object]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
+        "CONN_MAX_AGE": None,  # a new connection reads the whole schema: with a worker that takes longer than to claim a job
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": SQLITE_PRAGMAS},
         "TEST": {"NAME": path.with_name("test.sqlite3")},
     }
@@ -54,8 +55,7 @@ def postgres_database(parsed: dict[str, Any]) -> dict[str, object]:
         "options": f"{POSTGRES_TIMEOUTS} {POSTGRES_PLANS}",
         "prepare_threshold": 0,
     }
-    # Health checks: after the database was restarted, the pool's dead connections are replaced instead of handed out.
-    return {**parsed, "ENGINE": "config.postgres", "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
+    return {**parsed, "ENGINE": "config.postgres", "CONN_MAX_AGE": 0, "OPTIONS": options}
 
 
 def refuse_unknown_options(options: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from api import tracing
+from api.access.scopes import OwnerLimits
 from api.access.services import limits_of
 from api.counting import jobs_submitted
 from api.jobs.disk import ensure_free_space
@@ -46,7 +47,8 @@ def wait_for_children(
             raise LeaseLost(f"{job} is no longer running under this lease")
         if now["cancel_requested_at"]:
             return end_job(job, Status.CANCELLED, None)
-        rows = [submit_child(job, child) for child in children]
+        limits = limits_of(job.owner_key)
+        rows = [submit_child(job, child, limits) for child in children]
         events = record(rows) if record else ()
         progress = progress_of_children(job.pk)
         over: dict[str, Any] = {"attempt": 0, "worker": None, "lease_token": None, "lease_expires_at": None}
@@ -57,7 +59,7 @@ def wait_for_children(
         jobs_submitted.add(submitted.kind, submitted.source)
 
 
-def submit_child(parent: Job, child: ChildJob) -> Job:
+def submit_child(parent: Job, child: ChildJob, limits: OwnerLimits) -> Job:
     """Raises DarkroomError where its params are no request of its kind, or the disk is nearly full."""
     ensure_free_space()
     job = Job(
@@ -75,7 +77,7 @@ def submit_child(parent: Job, child: ChildJob) -> Job:
     job.params, job.batch_key = spec.to_json(), kind.batch_key(spec)
     job.warnings = list(dict.fromkeys([*child.warnings, *kind.find_warnings(spec)]))
     job.model_id, job.prompt = spec.history_model, spec.history_prompt.replace("\x00", "")
-    return add_child(job, spec, limits_of(parent.owner_key), kind.link_inputs(spec))
+    return add_child(job, spec, limits, kind.link_inputs(spec))
 
 
 def check_child(parent: Job, spec: Spec) -> Link | None:

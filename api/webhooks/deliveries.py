@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -19,6 +19,8 @@ from api.jobs.api.serializers import to_time
 from api.jobs.models import Job, JobEnding
 from api.jobs.store.durability import atomic_without_sync
 from api.jobs.store.outbox import take_unread
+from api.jobs.store.statements import run
+from api.jobs.store.transitions import clock
 from api.jobs.webhooks import COMPLETED, Webhook
 from api.webhooks.bodies import body_of_ending
 from api.webhooks.models import Delivery, KeyWebhook
@@ -52,6 +54,27 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """`at`: when it came."""
         return {"at": to_time(timezone.now()), "status": self.status, "text": self.text, "seconds": round(self.seconds, 3)}
+
+
+# ---------------------------------------------------------------- what there is to do
+
+
+class Work(NamedTuple):
+    """Whether there are endings to make deliveries of, deliveries that are due, and running jobs that have a webhook."""
+
+    ended: bool
+    due: bool
+    running: bool
+
+
+def find_work() -> Work:
+    """By one statement: every job's events wake the reader, and for most there is nothing to do, which the ORM takes 2 ms to find."""
+    rows = run(
+        f"""SELECT EXISTS (SELECT 1 FROM {JobEnding._meta.db_table} WHERE NOT dispatched),
+            EXISTS (SELECT 1 FROM {Delivery._meta.db_table} WHERE next_attempt_at <= {clock()} AND status = 'pending'),
+            EXISTS (SELECT 1 FROM {Job._meta.db_table} WHERE status = 'running' AND webhook IS NOT NULL)"""  # noqa: S608
+    )
+    return Work(*map(bool, rows[0]))
 
 
 # ---------------------------------------------------------------- from the outbox

@@ -35,14 +35,18 @@ class Notices:
         self.sender: Sender[uuid.UUID] = Sender(PLACES, OF_ONE_OWNER, report)
         self.heard: dict[uuid.UUID, Heard] = {}
 
-    def turn(self) -> None:
+    def turn(self, *, any_running: bool) -> None:
+        """`any_running`: whether any running job has a webhook."""
         for job_id, outcome in self.sender.outcomes():
             self.note(job_id, outcome)
-        running = Job.objects.filter(status=Status.RUNNING, webhook__isnull=False)
-        jobs = list(running.only("owner_key", "webhook", "progress"))
+        jobs = self.running_jobs() if any_running else []
         self.heard = {job.pk: self.heard.get(job.pk) or Heard() for job in jobs}
         for job in jobs:
             self.tell(job, self.heard[job.pk])
+
+    def running_jobs(self) -> list[Job]:
+        running = Job.objects.filter(status=Status.RUNNING, webhook__isnull=False)
+        return list(running.only("owner_key", "webhook", "progress"))
 
     def tell(self, job: Job, heard: Heard) -> None:
         """One event at a time: a receiver that is slow gets fewer."""

@@ -108,10 +108,12 @@ class WebhookReader:
     def turn(self) -> None:
         self.keys.clear()
         self.record()
-        while deliveries.create_deliveries():
+        work = deliveries.find_work()
+        while work.ended and deliveries.create_deliveries():
             self.send_due()
-        self.send_due()
-        self.notices.turn()
+        if work.due:
+            self.send_due()
+        self.notices.turn(any_running=work.running)
         if time.monotonic() >= self.next_clean:
             self.next_clean = time.monotonic() + CLEAN_SECONDS
             deliveries.delete_old()

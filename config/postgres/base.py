@@ -2,24 +2,66 @@
 
 psycopg's pool tries each lost connection again at growing intervals, and whoever asks meanwhile waits in vain: with 16 of them cut,
 requests failed for 20 s after the server had come back (measured). Here a pool that can't give a connection is thrown away, and a new
-one is asked once.
+one is asked once. And it asks a connection that was in use a moment ago only then whether it is alive if the server has sent something.
 
 And it runs prepared statements, the few that decide how fast the queue is.
 """
 
 import threading
+import time
 from collections.abc import Sequence
+from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
 import psycopg
+from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+ALIVE_SECONDS = 1.0
 _renewing = threading.Lock()
+
+
+class PooledConnection(psycopg.Connection):
+    given_back = float("-inf")
+
+
+class Pool(ConnectionPool[PooledConnection]):
+    def putconn(self, conn: PooledConnection) -> None:
+        conn.given_back = time.monotonic()
+        super().putconn(conn)
+
+    @staticmethod
+    def check_if_in_doubt(conn: PooledConnection) -> None:
+        """Raises for one that is lost: after a restart of the server, the pool replaces these instead of handing them out.
+
+        To ask takes a round trip, as long as most of what a connection is wanted for. A server that ends says so at once; only what
+        has been idle for longer may have been dropped silently on the way (a NAT).
+        """
+        if time.monotonic() - conn.given_back > ALIVE_SECONDS or wait_for_any([conn.fileno()], 0):
+            ConnectionPool.check_connection(conn)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     _prepared_cursor: Any = None
+
+    @property
+    def pool(self) -> Any:
+        """As Django makes it, but for the check and what that needs."""
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if self.alias == NO_DB_ALIAS or not options:
+            return None
+        if self.alias not in self._connection_pools:  # type: ignore[attr-defined]
+            made = Pool(
+                connection_class=PooledConnection,
+                kwargs={**self.get_connection_params(), "autocommit": True},
+                open=False,
+                configure=self._configure_connection,  # type: ignore[attr-defined]
+                check=Pool.check_if_in_doubt,
+                **options,
+            )
+            self._connection_pools.setdefault(self.alias, made)  # type: ignore[attr-defined]
+        return self._connection_pools[self.alias]  # type: ignore[attr-defined]
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> object:
         asked = self.pool

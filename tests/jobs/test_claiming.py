@@ -14,6 +14,7 @@ from api.jobs import lifecycle
 from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.kinds import JobKind, get_kind, kind_names
 from api.jobs.models import Job, Worker
+from api.jobs.notify.channels import subscribe
 from api.jobs.states import RETRY_WAIT_SECONDS, Status
 from api.jobs.store import transitions
 from api.jobs.store.statements import run
@@ -126,9 +127,22 @@ def test_behind_a_job_alone_a_worker_only_asks_whether_the_queue_is_empty(submit
         assert not loop.run_once()
 
 
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's sockets need no statement")
+@pytest.mark.django_db(transaction=True)
+def test_the_look_behind_a_job_alone_tells_the_web_of_its_end(submit, loop, django_assert_num_queries):
+    submit()
+    assert loop.run_once()
+    subscription = subscribe("web")
+    with django_assert_num_queries(1):
+        assert not loop.run_once()
+    assert subscription.wait(5)
+    subscription.close()
+
+
 def test_in_a_busy_queue_a_worker_claims_without_asking(submit, loop, monkeypatch):
     asked = []
-    monkeypatch.setattr(transitions, "is_queue_empty", lambda: asked.append(1))
+    monkeypatch.setattr(transitions, "is_queue_empty", lambda **_: asked.append(1))
     [submit() for _ in range(5)]
     assert [loop.run_once() for _ in range(5)] == [True] * 5
     assert len(asked) == 2

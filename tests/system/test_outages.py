@@ -16,9 +16,10 @@ import pytest
 from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
-from psycopg_pool import PoolTimeout
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from api.outages import outage_of
+from config.postgres import base
 from tests.live import LiveServer
 from tests.postgres import OwnPostgres
 from tests.system.test_every_address_is_closed import METHODS, addresses
@@ -201,3 +202,24 @@ def test_a_database_that_restarts_costs_no_500_and_no_client_its_wait(tmp_path: 
             assert [reply.text for reply in replies if reply.status_code >= 500 and reply.status_code != 503] == []
             assert all("retry-after" in reply.headers for reply in replies if reply.status_code == 503)
             assert waits.result().status_code == 201, waits.result().text
+
+
+@pytest.mark.skipif(not OwnPostgres.can_be_had(), reason="PostgreSQL's programs are not here")
+def test_the_pool_asks_a_connection_only_where_it_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    ask = ConnectionPool.check_connection
+    monkeypatch.setattr(ConnectionPool, "check_connection", lambda conn: (asked.append(conn), ask(conn)))
+    check: dict[str, Any] = {"connection_class": base.PooledConnection, "check": base.Pool.check_if_in_doubt}
+    with OwnPostgres() as postgres, base.Pool(postgres.url, **check, min_size=1, max_size=1, open=True) as pool:
+
+        def backend() -> int:
+            with pool.connection() as conn:
+                return conn.execute("SELECT pg_backend_pid()").fetchone()[0]  # type: ignore[index,no-any-return]
+
+        first = backend()
+        asked.clear()
+        assert (backend(), len(asked)) == (first, 0)
+        postgres.run_sql(f"SELECT pg_terminate_backend({first}, 5000)")
+        assert (backend() != first, len(asked)) == (True, 2)  # the lost one, and the new one
+        monkeypatch.setattr(base, "ALIVE_SECONDS", -1.0)  # as after a long silence
+        assert (backend() > 0, len(asked)) == (True, 3)

@@ -123,7 +123,7 @@ def tell_parent(parent_id: uuid.UUID) -> None:
 
     The last one queues the parent again, where it stood before, or ends it where its cancellation was asked for.
     """
-    parent = Job.objects.filter(pk=parent_id).first()
+    parent = transitions.find_job(parent_id)
     if parent is None or not parent.is_waiting:
         return
     progress = progress_of_children(parent_id)

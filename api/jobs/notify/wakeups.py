@@ -82,6 +82,13 @@ def flush_web_notification(*, already_sent: bool = False) -> None:
         notify_quietly("web")
 
 
+def take_deferred_notification_sql() -> str:
+    """On PostgreSQL the SQL of the notification that waits, for the caller's next statement; '' where none waits, or it goes on waiting."""
+    is_taken = _deferred.pending and is_postgres()
+    _deferred.pending = _deferred.pending and not is_taken
+    return web_notification_sql() if is_taken else ""
+
+
 def wake_workers(job_id: str) -> None:
     work_waiting.send(sender=None, job_id=job_id)
     notify_quietly("worker")

@@ -7,22 +7,30 @@ wait for each other, everybody locks from the top down: a job's ancestors before
 import uuid
 from typing import Any
 
-from django.db.models import Count, Q
-
 from api.jobs.models import Job
 from api.jobs.states import FINAL
+from api.jobs.store.statements import is_postgres, run
+from api.jobs.store.transitions import JOB, stored
+
+ENDED = ", ".join(f"'{status.value}'" for status in FINAL)
 
 
 def lock_ancestors(job: Job) -> None:
-    """Until the transaction ends; nothing for a job without a parent. Whose child a job is never changes."""
-    parent = Job.objects.only("parent_id").filter(pk=job.parent_id).first() if job.parent_id else None
-    if parent is not None:
-        lock_ancestors(parent)
-        Job.objects.select_for_update().filter(pk=parent.pk).values_list("pk").first()
+    """Until the transaction ends; nothing for a job without a parent, and on SQLite, where the transaction has the whole database."""
+    if job.parent_id and is_postgres():
+        lock_from_above(job.parent_id)
+
+
+def lock_from_above(job_id: uuid.UUID) -> None:
+    """Whose child a job is never changes, so that may be asked before."""
+    params = [stored("id", job_id)]
+    for (parent_id,) in run(f"SELECT parent_id FROM {JOB} WHERE id = %s AND parent_id IS NOT NULL", params):
+        lock_from_above(parent_id)
+    run(f"SELECT 1 FROM {JOB} WHERE id = %s FOR UPDATE", params)
 
 
 def progress_of_children(parent_id: uuid.UUID) -> dict[str, Any]:
     """How many have ended, as the progress of their parent."""
-    children = Job.objects.filter(parent_id=parent_id).order_by()
-    count = children.aggregate(ended=Count("pk", filter=Q(status__in=FINAL)), all=Count("pk"))
-    return {"fraction": round(count["ended"] / count["all"], 4), "step": count["ended"], "steps": count["all"]}
+    counts = f"COUNT(CASE WHEN status IN ({ENDED}) THEN 1 END), COUNT(*)"
+    [(ended, count)] = run(f"SELECT {counts} FROM {JOB} WHERE parent_id = %s", [stored("id", parent_id)])
+    return {"fraction": round(ended / count, 4), "step": ended, "steps": count}
