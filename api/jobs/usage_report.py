@@ -8,6 +8,9 @@ from api.access.models import ApiKey
 from api.jobs.store.usage import Use, free_at, read_totals, stored_bytes
 from api.quotas import MEASURES, STORED, Quota
 
+MOST_KEYS = 100
+"""That are told of at once."""
+
 
 @dataclass(frozen=True)
 class QuotaUse:
@@ -48,6 +51,10 @@ class OwnerUse:
         return {measure: self.totals[f"{measure}_per_{period}"].used for measure in MEASURES}
 
     @property
+    def periods(self) -> list[tuple[str, dict[str, int]]]:
+        return [("today", self.used_in("day")), ("this month", self.used_in("month")), ("reserved", self.reserved)]
+
+    @property
     def reserved(self) -> dict[str, int]:
         """By jobs under way; those of a month are all of them, but for such as have waited since the month before."""
         return {measure: self.totals[f"{measure}_per_month"].reserved for measure in MEASURES}
@@ -75,3 +82,7 @@ def keeps_little(key: ApiKey | None) -> bool:
 
 def use_of_keys(keys: Iterable[ApiKey]) -> list[OwnerUse]:
     return use_of_owners([key.prefix for key in keys])
+
+
+def unrevoked_after(prefix: str) -> list[ApiKey]:
+    return list(ApiKey.objects.unrevoked().filter(prefix__gt=prefix).order_by("prefix")[:MOST_KEYS])

@@ -11,11 +11,10 @@ from rest_framework.views import APIView
 from api.access.models import ApiKey
 from api.access.scopes import Principal
 from api.errors import DarkroomError
-from api.jobs.usage_report import OwnerUse, use_of_keys, use_of_owner
+from api.jobs.usage_report import MOST_KEYS, OwnerUse, unrevoked_after, use_of_keys, use_of_owner
 from api.strict import StrictSerializer
 
 ALL = "all"
-MOST_KEYS = 100
 
 
 class UsageQuerySerializer(StrictSerializer):
@@ -48,7 +47,7 @@ class QuotaSerializer(serializers.Serializer[Any]):
 
 
 class UsageSerializer(serializers.Serializer[OwnerUse]):
-    """Jobs count on the day on which they were submitted, unless they fail or are cancelled; pictures, pixels and bytes when they are made."""
+    """Jobs count when they are submitted, unless they fail or are cancelled; pictures, their pixels and bytes when they are made."""
 
     key = serializers.CharField(source="owner_key")
     name = serializers.CharField(source="key.name", default="")
@@ -97,7 +96,3 @@ def use_asked_for(principal: Principal, key: str = "", after: str = "") -> list[
     if not ApiKey.objects.filter(prefix=key).exists():
         raise DarkroomError("not_found", 404, "There is no key with this prefix.", field="key")
     return [use_of_owner(key)]
-
-
-def unrevoked_after(prefix: str) -> list[ApiKey]:
-    return list(ApiKey.objects.unrevoked().filter(prefix__gt=prefix).order_by("prefix")[:MOST_KEYS])
