@@ -209,8 +209,8 @@ def test_a_refusal_names_the_limit_the_use_and_when_it_begins_anew(submit: Submi
     error = refused(lambda: submit("picture", limits=limits(pictures_per_day=2)))
     tomorrow = (timezone.now() + timedelta(days=1)).strftime("%Y-%m-%dT00:00:00Z")
     assert error.detail == (
-        "2 pictures a day is the limit of your key: 1 are used, 1 reserved by jobs under way, and this asks for 1. It begins anew at "
-        f"{tomorrow}."
+        "The limit pictures_per_day of your key is 2, of which 1 are used and 1 reserved by jobs under way; this asks for 1 more. "
+        f"It begins anew at {tomorrow}."
     )
     assert 0 < int(error.headers["Retry-After"]) <= 86_400
     submit("noop", limits=limits(pictures_per_day=2))  # what asks for no picture goes on
@@ -218,10 +218,7 @@ def test_a_refusal_names_the_limit_the_use_and_when_it_begins_anew(submit: Submi
 
 def test_what_never_fits_says_so(submit: Submit) -> None:
     error = refused(lambda: submit("counted_parent", {"count": 5, "child": "picture"}, limits=limits(pictures_per_month=4)))
-    assert (
-        error.detail
-        == "This asks for 5 pictures, and 4 pictures a month is the limit of your key: it never fits; ask for less."
-    )
+    assert error.detail == "This asks for 5, and the limit pictures_per_month of your key is 4: it never fits. Ask for less."
     assert error.headers == {}
     assert not Job.objects.exists()
 

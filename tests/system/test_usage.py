@@ -66,7 +66,9 @@ REFUSALS: dict[str, tuple[dict[str, Any], Any]] = {
     "/hf/text-to-image": ({"inputs": "a lake"}, lambda body: (body["error_type"], 429, body["error"])),
     "/generate": (LAKE, lambda body: (429, 429, body.get("detail") or body.get("error"))),
 }
-WORDS = "1 pictures a month is the limit of your key: 0 are used, 1 reserved by jobs under way, and this asks for 1. It begins anew at "
+WORDS = (
+    "The limit pictures_per_month of your key is 1, of which 0 are used and 1 reserved by jobs under way; this asks for 1 more."
+)
 
 
 def test_every_api_says_it_in_its_own_form() -> None:
@@ -95,7 +97,7 @@ async def test_mcp_tells_the_assistant() -> None:
     assert reply.status_code == 200
     body = b"".join([part async for part in reply]) if reply.streaming else reply.content
     assert b'"isError":true' in body.replace(b" ", b"")
-    assert b"0 jobs a day is the limit of your key" in body
+    assert b"the limit jobs_per_day of your key is 0" in body
 
 
 def test_a_grid_counts_its_cells_and_itself() -> None:
@@ -103,7 +105,7 @@ def test_a_grid_counts_its_cells_and_itself() -> None:
     grid = {"request": LAKE, "axes": [{"field": "seed", "values": [1, 2, 3, 4]}]}
     reply = caller.post("/api/grids/", grid)
     assert (reply.status_code, reply.json()["code"]) == (429, "quota_exceeded")
-    assert "This asks for 5 " in reply.json()["detail"]
+    assert "This asks for 5, " in reply.json()["detail"]
     grid["axes"][0]["values"].pop()  # type: ignore[index]
     assert caller.post("/api/grids/", grid).status_code == 202
     assert caller.quotas() == {"jobs_per_day": [4, 0, 4, 0], "pictures_per_day": [4, 0, 4, 0]}

@@ -23,13 +23,6 @@ from api.quotas import BYTES_PER_PIXEL, MEASURES, NAMES, STORED, Amount, Quota
 
 DAILY, ENDING, JOB = DailyUse._meta.db_table, JobEnding._meta.db_table, Job._meta.db_table
 SUMMED = [name for name in NAMES if name != STORED]
-UNITS = {
-    "jobs": "jobs",
-    "pictures": "pictures",
-    "pixels": "pixels",
-    "bytes": "bytes of pictures",
-    STORED: "bytes of pictures and uploads",
-}
 
 
 class Use(NamedTuple):
@@ -135,25 +128,26 @@ def ensure_within(owner_key: str, quotas: tuple[Quota, ...], asked: Amount) -> N
             key=lambda quota: (quota.asked_of(asked) > quota.limit, free_at(quota) or datetime.max.replace(tzinfo=UTC)),
         )
         quota_refusals.add(worst.name)
-        raise refusal(worst, use[worst.name], quota_asked=worst.asked_of(asked))
+        raise refusal(worst, use[worst.name], worst.asked_of(asked))
 
 
-def refusal(quota: Quota, use: Use, quota_asked: int) -> DarkroomError:
-    unit, moment = UNITS[quota.measure], free_at(quota)
-    most = f"{quota.limit:,} {unit} {'a ' + quota.period if quota.period else 'kept'}"
-    if quota_asked > quota.limit:
-        detail = f"This asks for {quota_asked:,} {unit}, and {most} is the limit of your key: it never fits; ask for less."
+def refusal(quota: Quota, use: Use, asked: int) -> DarkroomError:
+    """The sentences are known to api/studio/sentences.py."""
+    moment = free_at(quota)
+    if asked > quota.limit:
+        detail = (
+            f"This asks for {asked:,}, and the limit {quota.name} of your key is {quota.limit:,}: it never fits. Ask for less."
+        )
         return DarkroomError("quota_exceeded", 429, detail)
-    detail = (
-        f"{most} is the limit of your key: {use.used:,} are used, {use.reserved:,} reserved by jobs under way, and this asks for "
-        f"{quota_asked:,}."
+    so_far = (
+        f"The limit {quota.name} of your key is {quota.limit:,}, of which {use.used:,} are used and {use.reserved:,}"
+        f" reserved by jobs under way; this asks for {asked:,}"
     )
     if moment is None:
-        return DarkroomError("quota_exceeded", 429, f"{detail} Delete some pictures or uploads.")
+        return DarkroomError("quota_exceeded", 429, so_far + " more. Delete some pictures or uploads.")
     seconds = max(1, round((moment - datetime.now(UTC)).total_seconds()))
-    return DarkroomError(
-        "quota_exceeded", 429, f"{detail} It begins anew at {moment:%Y-%m-%dT%H:%M:%SZ}.", headers={"Retry-After": str(seconds)}
-    )
+    detail = f"{so_far} more. It begins anew at {moment:%Y-%m-%dT%H:%M:%SZ}."
+    return DarkroomError("quota_exceeded", 429, detail, headers={"Retry-After": str(seconds)})
 
 
 def free_at(quota: Quota) -> datetime | None:
