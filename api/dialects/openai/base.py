@@ -53,6 +53,13 @@ class OpenAIDialect(OpenAIView, Dialect):
 def with_advice(response: Any) -> Any:
     """The same would happen again at once, of most errors: SDKs are told not to try."""
     if response.status_code >= 400:
-        body = response.data if isinstance(response, Response) else json.loads(response.content or b"null")
-        response[SHOULD_RETRY] = "true" if should_retry(response.status_code, body) else "false"
+        response[SHOULD_RETRY] = "true" if should_retry(response.status_code, code_of(response)) else "false"
     return response
+
+
+def code_of(response: Any) -> object:
+    """Of a 429's error, which is another one for a limit that is used up."""
+    if response.status_code != 429:
+        return None
+    body = response.data if isinstance(response, Response) else json.loads(response.content)
+    return body["error"]["code"]

@@ -53,9 +53,8 @@ def render_error(problem: Problem) -> JsonObject:
     return envelope(problem["status"], errors[0]["code"], messages or errors[0]["detail"], param_of(errors[0]) or None)
 
 
-def should_retry(status: int, body: object = None) -> bool:
-    error = body.get("error") if isinstance(body, dict) else None
-    return status in PASSING and not (isinstance(error, dict) and error.get("code") == NO_QUOTA)
+def should_retry(status: int, code: object = None) -> bool:
+    return status in PASSING and code != NO_QUOTA
 
 
 def in_their_words(error: ValidationError, names: Mapping[str, str]) -> Exception:
