@@ -256,7 +256,7 @@ def test_the_page_shows_ones_own_and_staff_all() -> None:
     assert "<h1>Usage</h1>" in logged_in(caller).get(f"/studio/usage/?key={chief.key.prefix}").content.decode()
     everybody = logged_in(chief).get("/studio/usage/").content.decode()
     assert f"?key={caller.key.prefix}" in everybody
-    assert "Pictures a day: 75 %" in everybody
+    assert "Pictures a day: 75&nbsp;%" in everybody
     one = logged_in(chief).get(f"/studio/usage/?key={caller.key.prefix}").content.decode()
     assert f"/admin/access/apikey/{caller.key.pk}/change/" in one
     assert logged_in(chief).get("/studio/usage/?key=nobody").status_code == 404
