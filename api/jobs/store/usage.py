@@ -44,17 +44,17 @@ def register_stored_bytes(count: Callable[[str], int]) -> None:
 # ---------------------------------------------------------------- reading
 
 
-def today() -> str:
-    """SQL, as are the next two: of UTC, by the database's clock."""
-    return "(STATEMENT_TIMESTAMP() AT TIME ZONE 'UTC')::date" if is_postgres() else "DATE('now')"
-
-
-def month_begin() -> str:
-    return f"DATE_TRUNC('month', {today()})::date" if is_postgres() else "DATE('now', 'start of month')"
+def days() -> str:
+    """SQL: when today and this month began, in UTC by the database's clock."""
+    if is_postgres():
+        now = "STATEMENT_TIMESTAMP() AT TIME ZONE 'UTC'"
+        return f"SELECT ({now})::date, DATE_TRUNC('month', {now})::date"
+    return "SELECT DATE('now'), DATE('now', 'start of month')"
 
 
 def day_of(column: str) -> str:
-    return f"({column} AT TIME ZONE 'UTC')::date" if is_postgres() else f"DATE({column})"
+    """SQL that is not before a day from its beginning on. SQLite compares texts, of which a day's is the first."""
+    return f"({column} AT TIME ZONE 'UTC')::date" if is_postgres() else column
 
 
 def totals_sql(is_one: str) -> str:
@@ -65,18 +65,20 @@ def totals_sql(is_one: str) -> str:
     """
     of = ", ".join(
         f"CAST(SUM(CASE WHEN {'job_day' if measure == 'jobs' else 'day'} >= {begin} THEN {measure} ELSE 0 END) AS BIGINT)"
-        for begin in (today(), month_begin())
+        for begin in ("today", "month")
         for measure in MEASURES
     )
-    return f"""WITH parts (owner_key, waits, job_day, day, jobs, pictures, pixels, bytes) AS (
+    return f"""WITH clock (today, month) AS MATERIALIZED ({days()}),
+        parts (owner_key, waits, job_day, day, jobs, pictures, pixels, bytes) AS (
             SELECT owner_key, 0, day, day, jobs, pictures, pixels, bytes
-                FROM {DAILY} WHERE owner_key {is_one} AND day >= {month_begin()}
+                FROM {DAILY} WHERE owner_key {is_one} AND day >= (SELECT month FROM clock)
             UNION ALL SELECT owner_key, 0, {day_of("COALESCE(submitted_at, created_at)")}, {day_of("created_at")},
                 CASE WHEN status = 'succeeded' THEN 1 ELSE 0 END, pictures, pixels, bytes
                 FROM {ENDING} WHERE owner_key {is_one} AND NOT counted
-            UNION ALL SELECT owner_key, 1, {day_of("created_at")}, {today()}, expected_jobs, expected_pictures, expected_pixels,
-                {BYTES_PER_PIXEL} * expected_pixels FROM {JOB} WHERE owner_key {is_one} AND status IN ('queued', 'running'))
-        SELECT owner_key, waits, {of} FROM parts GROUP BY owner_key, waits"""  # noqa: S608  (all of it is ours)
+            UNION ALL SELECT owner_key, 1, {day_of("created_at")}, (SELECT today FROM clock), expected_jobs, expected_pictures,
+                expected_pixels, {BYTES_PER_PIXEL} * expected_pixels
+                FROM {JOB} WHERE owner_key {is_one} AND status IN ('queued', 'running'))
+        SELECT owner_key, waits, {of} FROM parts, clock GROUP BY owner_key, waits"""  # noqa: S608  (all of it is ours)
 
 
 def read_totals(owners: Sequence[str]) -> dict[str, dict[str, Use]]:
