@@ -103,7 +103,7 @@ def stored_bytes(owner_key: str) -> int:
 def read_use(owner_key: str, names: Iterable[str]) -> dict[str, Use]:
     """By quota's name, of those asked for."""
     wanted, totals = list(names), read_totals([owner_key])[owner_key]
-    if STORED in wanted:
+    if STORED in wanted:  # after the totals: a job that ends in between is in both, and not in neither
         totals[STORED] = Use(stored_bytes(owner_key), totals["bytes_per_day"].reserved)
     return {name: totals[name] for name in wanted}
 
