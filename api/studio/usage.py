@@ -85,7 +85,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Shown:
+class KeyUse:
     """A key, or an owner without one."""
 
     use: OwnerUse
@@ -128,7 +128,7 @@ def page(request: HttpRequest, principal: Principal) -> HttpResponse:
     owner = request.GET.get("key", "") if principal.is_staff else ""
     if owner and not ApiKey.objects.filter(prefix=owner).exists():
         raise Http404
-    shown = Shown(use_of_owner(owner or principal.owner_key))
+    shown = KeyUse(use_of_owner(owner or principal.owner_key))
     context = {"shown": shown, "is_own": not owner, **(keys_context(request) if principal.is_staff and not owner else {})}
     return render(request, "studio/usage/index.html", {**context, "measures": MEASURE_TITLES.values()})
 
@@ -136,4 +136,4 @@ def page(request: HttpRequest, principal: Principal) -> HttpResponse:
 def keys_context(request: HttpRequest) -> dict[str, object]:
     keys: Sequence[ApiKey] = unrevoked_after(request.GET.get("after", "")[:64])
     following = keys[-1].prefix if len(keys) == MOST_KEYS else ""
-    return {"keys": [Shown(use) for use in use_of_keys(keys)], "following": following}
+    return {"keys": [KeyUse(use) for use in use_of_keys(keys)], "following": following}

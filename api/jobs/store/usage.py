@@ -175,8 +175,8 @@ def count_use(endings: Iterable[JobEnding]) -> None:
                 (submitted, Amount(jobs=1)),
                 (ended, Amount(0, ending.pictures, ending.pixels, ending.bytes)),
             ):
-                day = ending.owner_key, moment.astimezone(UTC).date()
-                growth[day] = growth[day].plus(amount)
+                key = ending.owner_key, moment.astimezone(UTC).date()
+                growth[key] = growth[key].plus(amount)
     for (owner_key, day), amount in sorted(
         growth.items()
     ):  # in one order everywhere: two transactions never wait for each other
