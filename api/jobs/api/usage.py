@@ -73,7 +73,10 @@ class UsageListSerializer(serializers.Serializer[Any]):
 
 
 class UsageView(APIView):
-    """What the caller's key has used today and this month, what its jobs under way reserve, and what its quotas leave."""
+    """What a key has used, and what its limits leave.
+
+    The caller's own by default; staff keys also see others.
+    """
 
     query_parameters: ClassVar[dict[str, tuple[str, ...]]] = {"get": ("key", "after")}
 
