@@ -104,6 +104,9 @@ http_seconds = listed(
 
 # ---------------------------------------------------------------- jobs
 jobs_submitted = listed(Counter("darkroom_jobs_submitted", "Jobs that were accepted, children too.", ("kind", "source")))
+quota_refusals = listed(
+    Counter("darkroom_quota_refusals", "Jobs and uploads refused since a key's quota has no room for them.", ("quota",))
+)
 job_failures = listed(Counter("darkroom_job_failures", "Jobs that failed, by the code of their error.", ("kind", "reason")))
 job_handbacks = listed(
     Counter(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from api.quotas import Quotas, read_quotas
+
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 DEVICE_NAME = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?")
@@ -107,6 +109,14 @@ def env_list(name: str, default: Sequence[str] = ()) -> list[str]:
     """Comma-separated values."""
     value = env_str(name)
     return [part.strip() for part in value.split(",") if part.strip()] if value else list(default)
+
+
+def env_quotas(name: str) -> Quotas:
+    """Comma-separated limits, such as pictures_per_day=100."""
+    try:
+        return read_quotas(env_list(name))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
 
 
 def env_devices(name: str) -> list[str]:

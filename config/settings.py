@@ -18,6 +18,7 @@ from config.env import (
     env_int,
     env_list,
     env_path,
+    env_quotas,
     env_seconds,
     env_secret,
     env_str,
@@ -71,6 +72,7 @@ EVENT_RETENTION_HOURS = env_int("EVENT_RETENTION_HOURS", 24, low=1, high=87600)
 MAX_QUEUED_JOBS = env_int("MAX_QUEUED_JOBS", 10_000, low=1, high=10_000_000)
 MAX_ACTIVE_JOBS_PER_KEY = env_int("MAX_ACTIVE_JOBS_PER_KEY", 1_000, low=1, high=10_000_000)
 MAX_UPLOADS_PER_KEY = env_int("MAX_UPLOADS_PER_KEY", 1_000, low=1, high=10_000_000)
+KEY_QUOTAS = env_quotas("KEY_QUOTAS")  # of every key that has none of its own
 MAX_BATCH = env_int("MAX_BATCH", 4, low=1, high=64)
 PLACEMENT_SECONDS = env_int("PLACEMENT_SECONDS", 5, low=0, high=3600)  # how long a job is left to a worker that holds its model
 WORKER_DEVICES = env_devices("WORKER_DEVICES")  # one embedded worker for each: auto, or of cpu, mps, cuda:0, cuda:1 ...

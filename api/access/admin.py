@@ -12,9 +12,49 @@ from django.utils.html import format_html
 from api.access.models import ApiKey, default_scopes
 from api.access.scopes import SCOPES
 from api.access.services import any_key_exists, create_key, revoke_key
+from api.quotas import NAMES, NO_LIMIT, Quotas, read_limit
 
 
-class ApiKeyForm(forms.ModelForm):
+def quota_title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+class QuotaForm(forms.ModelForm):
+    """A field for each limit, whose values `quotas` keeps."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in NAMES:
+            self.initial[name] = written_limit(self.instance.quotas, name)
+
+    def clean(self) -> dict[str, Any] | None:
+        data = super().clean()
+        self.instance.quotas = {name: limit for name in NAMES if (limit := self.limit_of(name)) != ""}
+        return data
+
+    def limit_of(self, name: str) -> int | str | None:
+        """Empty where the field is, or is in error."""
+        text = self.cleaned_data.get(name, "")
+        try:
+            return read_limit(name, text) if text else ""
+        except ValueError as error:
+            self.add_error(name, str(error))
+            return ""
+
+
+def written_limit(quotas: Quotas, name: str) -> str:
+    limit = quotas.get(name, "")
+    return NO_LIMIT if limit is None else str(limit)
+
+
+def limit_field(name: str) -> forms.CharField:
+    return forms.CharField(label=quota_title(name), required=False, max_length=30)
+
+
+KeyForm = type("KeyForm", (QuotaForm,), {name: limit_field(name) for name in NAMES})
+
+
+class ApiKeyForm(KeyForm):  # type: ignore[valid-type,misc]
     scopes = forms.MultipleChoiceField(
         choices=[(scope, scope) for scope in SCOPES],
         widget=forms.CheckboxSelectMultiple,
@@ -26,6 +66,12 @@ class ApiKeyForm(forms.ModelForm):
     class Meta:
         model = ApiKey
         fields = ["name", "scopes", "expires_at", "max_active_jobs", "weight"]
+
+
+QUOTA_HELP = (
+    f"Numbers such as 500, 20M or 1.5G; {NO_LIMIT}: no limit, also where the setting KEY_QUOTAS has one; empty: what that says. "
+    "Days and months begin in UTC. A failed or cancelled job gives back what it reserved."
+)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -60,13 +106,16 @@ class ApiKeyAdmin(admin.ModelAdmin):
     list_display = ["prefix", "name", "scope_list", "state", "last_used_at", "expires_at", "created_at"]
     list_filter = [StateFilter]
     search_fields = ["prefix", "name"]
-    fields = ["name", "scopes", "expires_at", "max_active_jobs", "weight"]
     change_form_template = "admin/access/apikey/change_form.html"
     readonly_fields = KNOWN_LATER
     actions = ["revoke"]
 
-    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        return self.fields if obj is None else [*self.fields, *KNOWN_LATER]
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        later = () if obj is None else KNOWN_LATER
+        return [
+            (None, {"fields": [*ApiKeyForm.Meta.fields, *later]}),
+            ("What it may use", {"fields": list(NAMES), "description": QUOTA_HELP}),
+        ]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         is_first = not any_key_exists()
@@ -93,6 +142,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
             expires_at=obj.expires_at,
             max_active_jobs=obj.max_active_jobs,
             weight=obj.weight,
+            quotas=obj.quotas,
         )
         # The admin goes on with its own object: let it be the row that was made.
         obj.__dict__.update({field.attname: getattr(created, field.attname) for field in ApiKey._meta.concrete_fields})

@@ -3,6 +3,7 @@
 import uuid
 from typing import Self
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -11,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from api.access.scopes import MAX_WEIGHT, PRIORITY, READ, SCOPES, SUBMIT, OwnerLimits, Principal
+from api.quotas import FORM, Quota, are_quotas, quotas_in_force
 
 
 def default_scopes() -> list[str]:
@@ -20,6 +22,11 @@ def default_scopes() -> list[str]:
 def validate_scopes(value: object) -> None:
     if not isinstance(value, list) or not value or not set(value) <= set(SCOPES):
         raise ValidationError(f"Scopes are a list of one or more of {', '.join(SCOPES)}.")
+
+
+def validate_quotas(value: object) -> None:
+    if not are_quotas(value):
+        raise ValidationError(f"Each is {FORM}.")
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -47,6 +54,9 @@ class ApiKey(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_WEIGHT)],
         help_text="Its share of the workers where several keys have jobs waiting: 2 gets twice as much as 1.",
     )
+    quotas = models.JSONField(
+        default=dict, db_default={}, blank=True, validators=[validate_quotas], help_text="What it may use in a day or a month."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -69,7 +79,12 @@ class ApiKey(models.Model):
 
     @property
     def limits(self) -> OwnerLimits:
-        return OwnerLimits(self.max_active_jobs, self.weight, goes_first=PRIORITY in self.scopes)
+        return OwnerLimits(self.max_active_jobs, self.weight, PRIORITY in self.scopes, self.quotas_in_force)
+
+    @property
+    def quotas_in_force(self) -> tuple[Quota, ...]:
+        """Its own, and the general ones."""
+        return quotas_in_force(self.quotas, settings.KEY_QUOTAS)
 
     def as_principal(self) -> Principal:
         return Principal(self.prefix, frozenset(self.scopes), key_id=self.id, limits=self.limits, name=self.name)

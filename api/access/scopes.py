@@ -4,6 +4,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from api.quotas import Quota
+
 READ, SUBMIT, STAFF, PRIORITY = "read", "submit", "staff", "priority"
 SCOPES = (READ, SUBMIT, STAFF, PRIORITY)
 MAX_WEIGHT = 1000
@@ -19,6 +21,8 @@ class OwnerLimits:
     """Its share of the workers beside other owners'."""
     goes_first: bool = False
     """Whether its jobs of a priority above 0 go before the jobs of all other owners."""
+    quotas: tuple[Quota, ...] = ()
+    """What it may use in a day or a month, and keep."""
 
 
 GENERAL_LIMITS = OwnerLimits()

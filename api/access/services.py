@@ -11,6 +11,7 @@ from rest_framework.exceptions import NotAuthenticated
 from api.access import tokens
 from api.access.models import ApiKey, default_scopes
 from api.access.scopes import GENERAL_LIMITS, MAX_WEIGHT, SCOPES, OwnerLimits, Principal
+from api.quotas import Quotas
 
 CHALLENGE = "Bearer"
 KEY_REQUIRED = (
@@ -29,6 +30,7 @@ def create_key(
     expires_at: datetime | None = None,
     max_active_jobs: int | None = None,
     weight: int = 1,
+    quotas: Quotas | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key and its token, which can't be had again. Scopes are read and submit unless said otherwise.
 
@@ -48,6 +50,7 @@ def create_key(
         expires_at=expires_at,
         max_active_jobs=max_active_jobs,
         weight=weight,
+        quotas=quotas or {},
     )
     return key, tokens.format_token(key.prefix, secret)
 

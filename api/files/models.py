@@ -57,6 +57,7 @@ class StoredFile(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["owner_key", "sha256"], name="file_owner_content"),
+            models.Index(fields=["owner_key", "size"], name="file_owner_size"),
             models.Index(fields=["expires_at"], name="file_upload_end", condition=models.Q(purpose=storage.UPLOAD)),
             models.Index(fields=["used_at"], name="file_upload_age", condition=models.Q(purpose=storage.UPLOAD)),
         ]

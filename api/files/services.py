@@ -7,12 +7,13 @@ from datetime import datetime
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import Value
+from django.db.models import Sum, Value
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.http import Http404
 from PIL import Image
 
 from api.access.principals import Principal, visible_to
+from api.access.services import limits_of
 from api.files import storage
 from api.files.decoding import Mode, decode_image, encode_png, flatten, room_for
 from api.files.errors import InvalidImage, MissingFile
@@ -21,6 +22,8 @@ from api.files.inputs import decode_input, parse_id
 from api.files.models import JobInput, StoredFile, StoredFileQuerySet
 from api.files.storage import WrittenFile
 from api.jobs.models import Job
+from api.jobs.store import usage
+from api.quotas import STORED, Amount
 from api.specs import Spec
 
 
@@ -75,10 +78,20 @@ def keep_pixels(owner_key: str, image: Image.Image) -> StoredFile:
         return file
     written = storage.write_image_files(png, image, UPLOAD.name, purpose=storage.UPLOAD)
     try:
-        return create_file(written, owner_key=owner_key, purpose=storage.UPLOAD)
+        with transaction.atomic():
+            ensure_may_keep(owner_key, written.size)
+            return create_file(written, owner_key=owner_key, purpose=storage.UPLOAD)
     except BaseException:
         storage.remove_written(written)
         raise
+
+
+def ensure_may_keep(owner_key: str, size: int) -> None:
+    """In the transaction that makes an upload's row. Raises DarkroomError (429) where its owner may not keep so much."""
+    quotas = tuple(quota for quota in limits_of(owner_key).quotas if quota.name == STORED)
+    if quotas:
+        usage.lock_owner(owner_key)
+        usage.ensure_within(owner_key, quotas, Amount(bytes=size))
 
 
 def keep_until(file: StoredFile, moment: datetime) -> None:
@@ -109,6 +122,24 @@ def create_file(written: WrittenFile, *, owner_key: str, purpose: str, id: uuid.
         width=written.width,
         height=written.height,
     )
+
+
+def create_output(job: Job, written: WrittenFile) -> StoredFile:
+    """The row of a picture that a job has made, which is counted; in the transaction that ends the job."""
+    job.count_picture(written.width, written.height, written.size)
+    return create_file(written, owner_key=job.owner_key, purpose=storage.OUTPUT)
+
+
+def sizes_of_inputs(ids: Iterable[str | None]) -> list[tuple[int, int]]:
+    """Width and height of those that are here."""
+    named = [uuid.UUID(one) for one in ids if one]
+    files = StoredFile.objects.in_bulk(named) if named else {}
+    return [(file.width, file.height) for pk in named if (file := files.get(pk))]
+
+
+def stored_bytes(owner_key: str) -> int:
+    """What an owner's pictures and uploads take: the sum of an index."""
+    return StoredFile.objects.filter(owner_key=owner_key).aggregate(sum=Sum("size"))["sum"] or 0
 
 
 def attach_inputs(job: Job, files: Iterable[StoredFile]) -> None:

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from api.errors import DarkroomError
-from api.files import storage
-from api.files.services import create_file, link_inputs
+from api.files.services import create_output, link_inputs
 from api.images.candidates import candidates_context
 from api.images.finishing import choose_finished, finish_kept
+from api.images.grids.sizes import result_sizes
 from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
@@ -49,6 +49,10 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
 
     def without_models(self) -> bool:
         return not settings.USE_LOCAL_MODELS
+
+    def expected_sizes(self, spec: Txt2ImgSpec) -> Sequence[tuple[int, int]]:
+        """Of those that are kept: of best_of the others are no files."""
+        return result_sizes([spec]) * spec.num_images
 
     def batch_key(self, spec: Txt2ImgSpec) -> str:
         """One session takes all requests with a model and adapters in common, of both kinds."""
@@ -191,7 +195,7 @@ def find_sources(spec: Txt2ImgSpec) -> list[Source]:
 def record_picture(job: Job, spec: Txt2ImgSpec, picture: Picture, sources: Sequence[Source]) -> GeneratedImage:
     clip_score = picture.made.scores.get("clip_score")
     image = GeneratedImage.objects.create(
-        file=create_file(picture.file, owner_key=job.owner_key, purpose=storage.OUTPUT),
+        file=create_output(job, picture.file),
         job=job,
         index=picture.index,
         owner_key=job.owner_key,

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from api.errors import DarkroomError
 from api.files import storage
-from api.files.services import create_file, keep_until, store_upload
+from api.files.services import create_output, keep_until, store_upload
 from api.images.models import GeneratedImage, ImageSource, Tag
 from api.jobs.models import Job
 from api.json_types import JsonObject
@@ -39,7 +39,7 @@ def link_sources(image: GeneratedImage, sources: Iterable[Source]) -> None:
 def record_derived(job: Job, file: storage.WrittenFile, *, origin: str, source: str, index: int = 0) -> JsonObject:
     """For api/runtime/picture_rows.py. A source that is no picture of the history (what a request brought with it) is not linked."""
     image = GeneratedImage.objects.create(
-        file=create_file(file, owner_key=job.owner_key, purpose=storage.OUTPUT),
+        file=create_output(job, file),
         job=job,
         index=index,
         owner_key=job.owner_key,

@@ -12,14 +12,16 @@ from api.counting import jobs_submitted
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind, read_spec
-from api.jobs.lifecycle import add_child, end_job, transition
+from api.jobs.lifecycle import add_child, end_job, expect, expected, transition
 from api.jobs.models import Job
 from api.jobs.notify import wakeups
 from api.jobs.running import ChildJob
 from api.jobs.states import Status
+from api.jobs.store import usage
 from api.jobs.store.parents import lock_ancestors, progress_of_children
 from api.jobs.store.transitions import Event
 from api.jobs.submission_checks import Link, check_submission
+from api.quotas import Amount
 from api.specs import Spec
 
 Record = Callable[[Sequence[Job]], Sequence[Event]]
@@ -36,8 +38,8 @@ def wait_for_children(
     """The job leaves its worker, and `children` are submitted for its owner, in one transaction; → cancelled where that was asked for.
 
     Its attempts are counted anew: they were for what is done now. The children count against the owner's limit and wait for their turns:
-    none is refused for it. `record`: see Waiting. Raises LeaseLost, and DarkroomError where a child is no request of its kind or the disk
-    is nearly full.
+    none is refused for it. `record`: see Waiting. Raises LeaseLost, and DarkroomError where a child is no request of its kind, the disk
+    is nearly full, or a quota has no room for what the parent has not reserved.
     """
     with transaction.atomic():
         lock_ancestors(job)
@@ -47,19 +49,32 @@ def wait_for_children(
             raise LeaseLost(f"{job} is no longer running under this lease")
         if now["cancel_requested_at"]:
             return end_job(job, Status.CANCELLED, None)
-        limits = limits_of(job.owner_key)
-        rows = [submit_child(job, child, limits) for child in children]
+        owner = limits_of(job.owner_key)
+        own = hand_down_quota(job, children, owner)
+        rows = [submit_child(job, child, owner) for child in children]
         events = record(rows) if record else ()
         progress = progress_of_children(job.pk)
         over: dict[str, Any] = {"attempt": 0, "worker": None, "lease_token": None, "lease_expires_at": None}
         recorded: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
-        transition(job, Status.RUNNING, [("progress", progress), *events], exclusive_type="preview", **over, **recorded)
+        transition(job, Status.RUNNING, [("progress", progress), *events], exclusive_type="preview", **over, **recorded, **own)
         wakeups.notify_web_on_commit()
     for submitted in rows:
         jobs_submitted.add(submitted.kind, submitted.source)
 
 
-def submit_child(parent: Job, child: ChildJob, limits: OwnerLimits) -> Job:
+def hand_down_quota(job: Job, children: Sequence[ChildJob], owner: OwnerLimits) -> dict[str, Any]:
+    """What its row expects from now on, while the children's rows expect the rest. Raises DarkroomError (429)."""
+    if not owner.quotas:
+        return {}
+    own, asked = get_kind(job.kind).expected(read_spec(job)), Amount()
+    for child in children:
+        asked = asked.plus(expected(read_spec(Job(kind=child.kind, params=child.params))))
+    usage.lock_owner(job.owner_key)
+    usage.ensure_within(job.owner_key, owner.quotas, asked.less(usage.expected_of(job).less(own)))
+    return usage.expected_columns(own)
+
+
+def submit_child(parent: Job, child: ChildJob, owner: OwnerLimits) -> Job:
     """Raises DarkroomError where its params are no request of its kind, or the disk is nearly full."""
     ensure_free_space()
     job = Job(
@@ -77,11 +92,16 @@ def submit_child(parent: Job, child: ChildJob, limits: OwnerLimits) -> Job:
     job.params, job.batch_key = spec.to_json(), kind.batch_key(spec)
     job.warnings = list(dict.fromkeys([*child.warnings, *kind.find_warnings(spec)]))
     job.model_id, job.prompt = spec.history_model, spec.history_prompt.replace("\x00", "")
-    return add_child(job, spec, limits, kind.link_inputs(spec))
+    if owner.quotas:
+        expect(job, spec)
+    return add_child(job, spec, owner, kind.link_inputs(spec))
 
 
 def check_child(parent: Job, spec: Spec) -> Link | None:
     """What a job's owner did not ask in these words is read as a request is: by the rules for prompts. Raises DarkroomError for what they
-    refuse; what they want to be kept beside the child is for its transaction.
+    refuse; what they want to be kept beside the child is for its transaction. Quotas are asked too, as they stand: the transaction asks
+    again.
     """
+    if quotas := limits_of(parent.owner_key).quotas:
+        usage.ensure_within(parent.owner_key, quotas, expected(spec))
     return check_submission(Job(kind=spec.kind, owner_key=parent.owner_key, source=parent.source), spec, None)

@@ -10,6 +10,7 @@ from api.errors import DarkroomError
 from api.jobs.models import Job
 from api.jobs.running import Outcome, RunningJob, S
 from api.json_types import JsonObject
+from api.quotas import Amount
 from api.specs import Spec, StoredSpec
 
 
@@ -49,6 +50,18 @@ class JobKind(Generic[S]):
         0 where it asks for none, or for as many as its work turns out to need.
         """
         return 0
+
+    def expected_sizes(self, spec: S) -> Sequence[tuple[int, int]]:
+        """Width and height of each picture that a job will make and keep, children's apart: what its owner's quotas must have room for."""
+        return ()
+
+    def expected_children(self, spec: S) -> Amount:
+        """What the jobs come to that it will ask for, where that is known before it runs."""
+        return Amount(self.child_count(spec))
+
+    def expected(self, spec: S) -> Amount:
+        """Of the job itself."""
+        return Amount(1).plus(Amount.of_pictures(self.expected_sizes(spec)))
 
     def without_models(self) -> bool | tuple[str, Collection[str]]:
         """Which jobs of this kind a worker takes that loads no models (LOAD_MODELS=false): all, none, or those whose parameter of this

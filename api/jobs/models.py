@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from api.jobs.identifiers import uuid7
 from api.jobs.states import ACTIVE, FINAL, Status
+from api.quotas import Amount
 
 
 def max_attempts() -> int:
@@ -72,6 +73,11 @@ class Job(models.Model):
     )
     event_sequence = models.PositiveIntegerField(default=0)
 
+    # What it will use, with the children that it is still to ask for: known where its owner has quotas (store/usage.py).
+    expected_jobs = models.IntegerField(db_default=1, editable=False)
+    expected_pictures = models.IntegerField(db_default=0, editable=False)
+    expected_pixels = models.BigIntegerField(db_default=0, editable=False)
+
     created_at = models.DateTimeField(db_default=Now())
     available_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
@@ -109,8 +115,15 @@ class Job(models.Model):
             models.Index(fields=["parent", "id"], name="job_children", condition=Q(parent__isnull=False)),
         ]
 
+    made: Amount = Amount()
+    """What `record` has made rows of, in this attempt at writing its end. No column: the outbox's row has it."""
+
     def __str__(self) -> str:
         return f"{self.kind} {str(self.id)[-12:]}"
+
+    def count_picture(self, width: int, height: int, size: int) -> None:
+        """Whoever makes the row of a file that a job has made says so here."""
+        self.made = self.made.plus(Amount(0, 1, width * height, size))
 
     @property
     def is_final(self) -> bool:
@@ -173,6 +186,10 @@ class JobEnding(models.Model):
     timings = models.JSONField(null=True, blank=True)
     reason = models.CharField(max_length=60, db_default="", help_text="The code of its error; empty where there was none.")
     webhook = models.JSONField(null=True, blank=True)
+    submitted_at = models.DateTimeField(null=True)
+    pictures = models.IntegerField(db_default=0, help_text="Files that it has made, with their pixels and bytes.")
+    pixels = models.BigIntegerField(db_default=0)
+    bytes = models.BigIntegerField(db_default=0)
     counted = models.BooleanField(default=False)
     dispatched = models.BooleanField(db_default=True, help_text="Whether its webhook is done with; true where there is none.")
 
@@ -180,11 +197,29 @@ class JobEnding(models.Model):
         ordering = ["id"]
         indexes = [
             models.Index(fields=["id"], name="ending_uncounted", condition=Q(counted=False)),
+            models.Index(fields=["owner_key"], name="ending_uncounted_owner", condition=Q(counted=False)),
             models.Index(fields=["id"], name="ending_undispatched", condition=Q(dispatched=False)),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {str(self.job_id)[-12:]} {self.status}"
+
+
+class DailyUse(models.Model):
+    """What an owner has used on a day of UTC, by the rows of the outbox that are counted (store/usage.py)."""
+
+    owner_key = models.CharField(max_length=64)
+    day = models.DateField()
+    jobs = models.PositiveBigIntegerField(default=0, help_text="Submitted on that day, and succeeded.")
+    pictures = models.PositiveBigIntegerField(default=0, help_text="Made on that day, as are the pixels and bytes.")
+    pixels = models.PositiveBigIntegerField(default=0)
+    bytes = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner_key", "day"], name="use_owner_day")]
+
+    def __str__(self) -> str:
+        return f"{self.owner_key} {self.day}"
 
 
 class Worker(models.Model):

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from django.utils.translation import gettext_lazy as _
 
-from api.files import storage
 from api.files.models import StoredFile
-from api.files.services import create_file, link_inputs
+from api.files.services import create_output, link_inputs, sizes_of_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Outcome, RunningJob
@@ -49,6 +48,10 @@ class LayoutScoring(JobKind[LayoutSpec]):
         """A scorer was trained here: its jobs may follow at once."""
         self.next_look = 0.0
 
+    def expected_sizes(self, spec: LayoutSpec) -> Sequence[tuple[int, int]]:
+        """Of the overlays that some scorers draw."""
+        return sizes_of_inputs(item.image for item in spec.layouts)
+
     def find_warnings(self, spec: LayoutSpec) -> Iterator[str]:
         for place, item in enumerate(spec.layouts):
             if item.deep and not item.image:
@@ -87,7 +90,7 @@ def record_score(job: Job, spec: LayoutSpec, index: int, judged: Judged) -> Layo
         index=index,
         owner_key=job.owner_key,
         image=StoredFile.objects.filter(pk=item.image).first() if item.image else None,
-        overlay=create_file(judged.overlay, owner_key=job.owner_key, purpose=storage.OUTPUT) if judged.overlay else None,
+        overlay=create_output(job, judged.overlay) if judged.overlay else None,
         **verdict.scores,
         measures=verdict.measures_json(),
         reasoning=list(verdict.reasoning),

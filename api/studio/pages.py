@@ -29,4 +29,5 @@ PAGES = (
     Page(_("Chat"), "studio-chat", "h", _("chat")),
     Page(_("Look"), "studio-look", "l", _("look at a picture: layout, things, text, hazards")),
     Page(_("Queue"), "studio-queue", "q", _("the queue and the machines")),
+    Page(_("Usage"), "studio-usage", "u", _("what was used, and what the limits leave")),
 )

@@ -55,6 +55,15 @@ SENTENCES = (
     gettext_noop("This picture's file is no longer on the server."),
     # Jobs that can't be taken, or failed
     gettext_noop("You have %(count)s jobs queued or running, which is your limit; wait for some to end."),
+    gettext_noop("This asks for %(asked)s, and the limit %(name)s of your key is %(limit)s: it never fits. Ask for less."),
+    gettext_noop(
+        "The limit %(name)s of your key is %(limit)s, of which %(used)s are used and %(reserved)s reserved by jobs under way; "
+        "this asks for %(asked)s more. It begins anew at %(moment)s."
+    ),
+    gettext_noop(
+        "The limit %(name)s of your key is %(limit)s, of which %(used)s are used and %(reserved)s reserved by jobs under way; "
+        "this asks for %(asked)s more. Delete some pictures or uploads."
+    ),
     gettext_noop("The queue is full; try again later."),
     gettext_noop("No worker is alive to run jobs."),
     gettext_noop("%(name)s runs version %(version)s with %(count)s migrations, and this process %(own)s with %(known)s."),

@@ -1,7 +1,7 @@
 from django.urls import path
 from django.views.i18n import set_language
 
-from api.studio import job_views, login, stream, views
+from api.studio import job_views, login, stream, usage, views
 from api.studio.chat import pictures as chat_pictures
 from api.studio.chat import stream as chat_stream
 from api.studio.chat import views as chat
@@ -30,6 +30,7 @@ urlpatterns = [
     path("studio/queue/rows", queue.rows, name="studio-queue-rows"),
     path("studio/queue/machines", queue.machines, name="studio-queue-machines"),
     path("studio/queue/models", queue.models, name="studio-queue-models"),
+    path("studio/usage/", usage.page, name="studio-usage"),
     path("studio/jobs/<uuid:id>/", job_views.job_page, name="studio-job"),
     path("studio/jobs/<uuid:id>/card", job_views.job_card, name="studio-job-card"),
     path("studio/jobs/<uuid:id>/cancel", job_views.cancel, name="studio-cancel"),

@@ -11,6 +11,7 @@ from api.counting import job_failures, stage_seconds
 from api.jobs.models import JobEnding
 from api.jobs.states import Status
 from api.jobs.store.outbox import take_unread
+from api.jobs.store.usage import count_use
 from api.system.models import JobCounter
 from api.system.totals import add_to_totals
 
@@ -46,6 +47,7 @@ def count_some_endings() -> int:
         add_to_counter(key, grown)
     if details := growth_of_totals(endings):
         add_to_totals(details)
+    count_use(endings)
     return len(endings)
 
 

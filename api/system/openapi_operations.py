@@ -313,6 +313,7 @@ TABLE: dict[tuple[str, str], tuple[Operation, ...]] = {
         Operation("DELETE", "/api/drains/{drain_id}/", "Bring a worker or machine back to work"),
     ),
     ("status", "How the server is doing."): (
+        Operation("GET", "/api/usage/", "Tell what a key has used, and what its limits leave"),
         Operation("GET", "/api/status/", "Show what the server is doing"),
         Operation("GET", "/api/health/", "Ask whether the process answers"),
         Operation("GET", "/api/ready/", "Ask whether jobs can be run"),

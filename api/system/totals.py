@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from django.db import connection, transaction
 
@@ -22,22 +22,24 @@ INTERVAL_SECONDS = 10.0
 _started = threading.Lock()
 
 
-def ensure_adding() -> None:
-    """In each process that counts: a thread that adds, and once more when the process ends."""
+def ensure_adding(*besides: Callable[[], object]) -> None:
+    """In each process that counts: a thread that adds, and once more when the process ends. `besides`: what else it does each time."""
     if _started.acquire(blocking=False):
-        threading.Thread(target=add_for_good, name="totals", daemon=True).start()
+        threading.Thread(target=add_for_good, args=besides, name="totals", daemon=True).start()
         atexit.register(add_quietly)
 
 
-def add_for_good() -> None:
+def add_for_good(*besides: Callable[[], object]) -> None:
     while True:
         time.sleep(INTERVAL_SECONDS)
-        add_quietly()
+        add_quietly(*besides)
 
 
-def add_quietly() -> None:
+def add_quietly(*besides: Callable[[], object]) -> None:
     try:
         add_counted()
+        for each in besides:
+            each()
     except CONNECTION_ERRORS:
         log.debug("What was counted is added later", exc_info=True)
         connection.close()

@@ -15,6 +15,7 @@ log = logging.getLogger("darkroom.worker")
 def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
     """Its row is there when this returns; call `prepare` before it claims."""
     from api.library.follow import start_following
+    from api.system.counters import count_ended_jobs
     from api.system.maintenance import clean
     from api.system.totals import ensure_adding
     from api.system.worker_runtime import describe_runtime, held_models, warm_up
@@ -22,7 +23,7 @@ def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
     describe = describe_runtime if settings.LOAD_MODELS else dict
     warm = warm_up if settings.LOAD_MODELS and settings.USE_LOCAL_MODELS else None
     start_following()
-    ensure_adding()
+    ensure_adding(count_ended_jobs)
     held = held_models if settings.LOAD_MODELS else None
     return WorkerLoop(worker_id=worker_id, describe=describe, clean=clean, warm_up=warm, held_models=held)
 

@@ -8,7 +8,7 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull
-from api.files.services import link_inputs
+from api.files.services import link_inputs, sizes_of_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, S, Stopped
@@ -36,6 +36,9 @@ class AnnotatingKind(JobKind[S]):
 
     def without_models(self) -> bool | tuple[str, Collection[str]]:
         return False
+
+    def expected_sizes(self, spec: S) -> Sequence[tuple[int, int]]:
+        return sizes_of_inputs(spec.input_ids) if getattr(spec, "annotate", False) else ()
 
     def link_inputs(self, spec: S) -> Callable[[Job], None] | None:
         return link_inputs(spec)

@@ -28,6 +28,11 @@ def broken_by(job: Job) -> list[str]:
         "its lease doesn't fit its state": (job.lease_token is not None) != (job.status == Status.RUNNING) and not waits,
         "it was tried too often": job.attempt > job.max_attempts,
         "the outbox doesn't have its end once": endings != [job.status] * job.is_final,
+        "its pictures are not counted as they are": job.is_final and counted_of(job) != {job.images.count()},
         "it never ended, or ended too soon": (job.finished_at is None) != (job.status in ACTIVE),
     }
     return [text for text, broken in checks.items() if broken]
+
+
+def counted_of(job: Job) -> set[int]:
+    return set(JobEnding.objects.filter(job_id=job.pk).values_list("pictures", flat=True))

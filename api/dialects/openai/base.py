@@ -1,10 +1,12 @@
 """What OpenAI's addresses have in common: bodies without a Content-Type, the envelope of errors, and whether to try again."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
 from django.http import HttpResponse
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.access.principals import Principal
@@ -51,5 +53,13 @@ class OpenAIDialect(OpenAIView, Dialect):
 def with_advice(response: Any) -> Any:
     """The same would happen again at once, of most errors: SDKs are told not to try."""
     if response.status_code >= 400:
-        response[SHOULD_RETRY] = "true" if should_retry(response.status_code) else "false"
+        response[SHOULD_RETRY] = "true" if should_retry(response.status_code, code_of(response)) else "false"
     return response
+
+
+def code_of(response: Any) -> object:
+    """Of a 429's error, which is another one for a limit that is used up."""
+    if response.status_code != 429:
+        return None
+    body = response.data if isinstance(response, Response) else json.loads(response.content)
+    return body["error"]["code"]

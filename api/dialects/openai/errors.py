@@ -11,8 +11,13 @@ from api.json_types import JsonObject
 from api.problems import FieldError, Problem
 
 PREFIXES = ("/v1/", "/chat-server/")
+NO_QUOTA = "insufficient_quota"
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-CODES = {"content_filtered": "content_policy_violation", "prompt_refused": "content_policy_violation"}
+CODES = {
+    "quota_exceeded": NO_QUOTA,
+    "content_filtered": "content_policy_violation",
+    "prompt_refused": "content_policy_violation",
+}
 """Of OpenAI's own where its clients look for one: LiteLLM makes an exception of its own of this."""
 PASSING = (408, 429, 503)
 """Statuses of what may be over in a moment."""
@@ -33,6 +38,8 @@ AT_FAULT = {
 
 
 def envelope(status: int, code: str, message: str, param: str | None = None) -> JsonObject:
+    if CODES.get(code) == NO_QUOTA:
+        return {"error": {"message": message, "type": NO_QUOTA, "param": param, "code": NO_QUOTA}}
     kind = TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param or AT_FAULT.get(code), "code": CODES.get(code, code)}}
 
@@ -46,8 +53,8 @@ def render_error(problem: Problem) -> JsonObject:
     return envelope(problem["status"], errors[0]["code"], messages or errors[0]["detail"], param_of(errors[0]) or None)
 
 
-def should_retry(status: int) -> bool:
-    return status in PASSING
+def should_retry(status: int, code: object = None) -> bool:
+    return status in PASSING and code != NO_QUOTA
 
 
 def in_their_words(error: ValidationError, names: Mapping[str, str]) -> Exception:

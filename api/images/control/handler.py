@@ -12,7 +12,7 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull
 from api.files.formats import FORMATS, encode
-from api.files.services import link_inputs
+from api.files.services import link_inputs, sizes_of_inputs
 from api.images.control.spec import PreprocessSpec
 from api.images.models import GeneratedImage
 from api.images.rendering import render_image
@@ -44,6 +44,9 @@ class Preprocess(JobKind[PreprocessSpec]):
 
     def without_models(self) -> bool:
         return True
+
+    def expected_sizes(self, spec: PreprocessSpec) -> Sequence[tuple[int, int]]:
+        return sizes_of_inputs([spec.image])
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         for run in batch:

@@ -13,7 +13,7 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull, MissingFile
 from api.files.models import StoredFile
-from api.files.services import create_file, link_inputs, open_image
+from api.files.services import create_output, link_inputs, open_image
 from api.images.grids.axes import shape_of
 from api.images.grids.drawing import GridPicture
 from api.images.grids.estimate import cell_warnings, sizes_of
@@ -27,6 +27,7 @@ from api.jobs.models import Job
 from api.jobs.running import ChildJob, Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.jobs.states import Status
 from api.json_types import JsonObject
+from api.quotas import Amount
 from api.safety.credentials.provenance import COMPOSED, provenance_of
 from api.safety.output import write_picture
 from api.specs import as_json
@@ -55,6 +56,14 @@ class Grid(JobKind[GridSpec]):
 
     def without_models(self) -> bool:
         return True
+
+    def expected_sizes(self, spec: GridSpec) -> Sequence[tuple[int, int]]:
+        layout = lay_out(spec.axes, sizes_of(spec))
+        return [(layout.width, layout.height)]
+
+    def expected_children(self, spec: GridSpec) -> Amount:
+        sizes = zip(spec.cell_specs, sizes_of(spec), strict=True)
+        return Amount(len(spec.cells)).plus(Amount.of_pictures(size for cell, size in sizes for _ in range(cell.num_images)))
 
     def child_count(self, spec: GridSpec) -> int:
         return len(spec.cells)
@@ -198,7 +207,7 @@ def reason_of(child: Job) -> str:
 def record_grid(job: Job, spec: GridSpec, output: GridOutput) -> GeneratedImage:
     file = output.file
     image = GeneratedImage.objects.create(
-        file=create_file(file, owner_key=job.owner_key, purpose=storage.OUTPUT),
+        file=create_output(job, file),
         job=job,
         index=0,
         owner_key=job.owner_key,

@@ -11,7 +11,7 @@ from api.files import storage
 from api.files.decoding import flatten
 from api.files.errors import DiskFull
 from api.files.formats import FORMATS
-from api.files.services import link_inputs
+from api.files.services import link_inputs, sizes_of_inputs
 from api.images.handler import render_image
 from api.images.metadata import encode_image
 from api.images.models import GeneratedImage
@@ -38,6 +38,11 @@ class Upscale(JobKind[UpscaleSpec]):
 
     def without_models(self) -> bool:
         return False
+
+    def expected_sizes(self, spec: UpscaleSpec) -> Sequence[tuple[int, int]]:
+        if spec.width and spec.height:
+            return [(spec.width, spec.height)]
+        return [(width * spec.scale, height * spec.scale) for width, height in sizes_of_inputs([spec.image])]
 
     def link_inputs(self, spec: UpscaleSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)

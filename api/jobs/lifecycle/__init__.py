@@ -9,7 +9,7 @@ from api.jobs.lifecycle.claim import cancelled_ids, claim_jobs, claim_joining, e
 from api.jobs.lifecycle.end import acknowledge_cancel, emit_event, end_job, fail_job, finish_job, is_recorded, transition
 from api.jobs.lifecycle.progress import record_progress
 from api.jobs.lifecycle.requeue import fail_jobs_of_ended_workers, hand_back, hand_back_all, release_worker
-from api.jobs.lifecycle.submit import add_child, retry_job, submit_job
+from api.jobs.lifecycle.submit import add_child, expect, expected, retry_job, submit_job
 
 __all__ = [
     "acknowledge_cancel",
@@ -20,6 +20,8 @@ __all__ = [
     "claim_joining",
     "emit_event",
     "end_job",
+    "expect",
+    "expected",
     "extend_leases",
     "fail_job",
     "fail_jobs_of_ended_workers",

@@ -15,6 +15,7 @@ from api.jobs.states import Status
 from api.jobs.store import transitions
 from api.jobs.store.durability import atomic_change, atomic_without_sync
 from api.jobs.store.parents import lock_ancestors, progress_of_children
+from api.quotas import Amount
 
 
 def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str, Any] | None = None) -> None:
@@ -32,7 +33,7 @@ def transition(
     events: Sequence[transitions.Event] = (),
     *,
     exclusive_type: str = "",
-    ends: bool = False,
+    ends: Amount | None = None,
     sync: bool = True,
     beside: str = "",
     **changes: object,
@@ -60,6 +61,7 @@ def finish_job(
         lock_ancestors(job)
         if record and not transitions.lock(job, Status.RUNNING):  # before anything is made
             raise LeaseLost(f"{job} is no longer running under this lease")
+        job.made = Amount()  # in a transaction before this one, too, it may have been counted
         result = record(job) if record else result
         outcome: dict[str, Any] = {"result": result, "warnings": list(warnings), "timings": timings or {}}
         end_job(job, Status.SUCCEEDED, ("result", {}), has_previews=bool(steps), progress=all_done(steps), **outcome)
@@ -111,8 +113,8 @@ def end_job(
     lock_ancestors(job)
     events = [*([event] if event else []), ("status", {"status": status})]
     over: dict[str, Any] = {"finished_at": transitions.clock(), "lease_token": None, "lease_expires_at": None}
-    previews = "preview" if has_previews else ""
-    transition(job, from_status, events, exclusive_type=previews, ends=True, status=status, **over, **changes)
+    previews, made = "preview" if has_previews else "", job.made if status == Status.SUCCEEDED else Amount()
+    transition(job, from_status, events, exclusive_type=previews, ends=made, status=status, **over, **changes)
     wakeups.notify_web_of_end_on_commit()
     if job.parent_id:
         tell_parent(job.parent_id)

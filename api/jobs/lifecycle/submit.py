@@ -18,11 +18,12 @@ from api.jobs.kinds import get_kind, read_spec
 from api.jobs.models import Job
 from api.jobs.notify import wakeups
 from api.jobs.states import Status
-from api.jobs.store import admission, transitions
+from api.jobs.store import admission, transitions, usage
 from api.jobs.store.durability import atomic_change
 from api.jobs.store.fair_order import SlotTerms
 from api.jobs.submission_checks import check_submission
 from api.jobs.webhooks import Webhook, default_webhook
+from api.quotas import Amount
 from api.specs import Spec
 
 FIRST_EVENT: list[transitions.Event] = [("status", {"status": Status.QUEUED})]
@@ -49,7 +50,8 @@ def submit_job(
     `source`: the API, page or command by which it came, as the history names it. `link` runs in the same transaction: by default the
     kind ties the input files to the job there. `webhook`: where its events are sent; where None, its owner's default. `origin`: see
     Webhook. The same idempotency key and body give the job that is there already; another body is an error 422. 429 when the owner has
-    as many jobs under way as its `limits` allow, 503 when the queue is full, 507 (DiskFull) when the disk nearly is.
+    as many jobs under way as its `limits` allow, or the job is more than its quotas leave; 503 when the queue is full, 507 (DiskFull)
+    when the disk nearly is.
     """
     kind = get_kind(spec.kind)
     link = link or kind.link_inputs(spec)
@@ -75,9 +77,13 @@ def submit_job(
     try:
         ensure_free_space()
         link = check_submission(job, spec, link)
-        with transaction.atomic() if link or idempotency_key else atomic_change():
+        asked = expect(job, spec) if limits.quotas else None
+        with transaction.atomic() if link or idempotency_key or asked else atomic_change():
             if idempotency_key and (earlier := find_same_request(job)):
                 return earlier
+            if asked:
+                usage.lock_owner(owner_key)
+                usage.ensure_within(owner_key, limits.quotas, asked)
             job = add(job, spec, limits, link)
     except (IntegrityError, DarkroomError):  # its twin may have been committed meanwhile, and have filled the quota too
         if idempotency_key and (earlier := find_same_request(job)):
@@ -85,6 +91,20 @@ def submit_job(
         raise
     jobs_submitted.add(job.kind, source)
     return job
+
+
+def expected(spec: Spec) -> Amount:
+    """What a job will use, its children too."""
+    kind = get_kind(spec.kind)
+    return kind.expected(spec).plus(kind.expected_children(spec))
+
+
+def expect(job: Job, spec: Spec) -> Amount:
+    """What it will use; its row says so from now on, and so reserves it."""
+    amount = expected(spec)
+    for name, value in usage.expected_columns(amount).items():
+        setattr(job, name, value)
+    return amount
 
 
 def find_same_request(job: Job) -> Job | None:

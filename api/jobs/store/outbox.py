@@ -23,11 +23,13 @@ CHUNK = 1000
 
 
 def outbox_rows() -> str:
-    """The INSERT of a row of the outbox for each changed job."""
-    columns = "job_id, kind, model_id, owner_key, status, seconds, created_at, webhook, timings, reason, counted, dispatched"
+    """The INSERT of a row of the outbox for each changed job; its parameters are the pictures, pixels and bytes that it made."""
+    columns = """job_id, kind, model_id, owner_key, status, seconds, created_at, webhook, timings, reason, submitted_at,
+        pictures, pixels, bytes, counted, dispatched"""
+    numbers = "%s::integer, %s::bigint, %s::bigint" if is_postgres() else "%s, %s, %s"
     return f"""INSERT INTO {JobEnding._meta.db_table} ({columns})
         SELECT id, kind, model_id, owner_key, status, {seconds_run()}, finished_at, webhook, timings,
-            {reason()}, FALSE, webhook IS NULL FROM changed"""
+            {reason()}, created_at, {numbers}, FALSE, webhook IS NULL FROM changed"""
 
 
 def reason() -> str:

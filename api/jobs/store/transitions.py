@@ -17,6 +17,7 @@ from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
 from api.jobs.store.fair_order import SLOT_COLUMNS, Turn, index_hint, least, locking, new_slot
 from api.jobs.store.outbox import outbox_rows
 from api.jobs.store.statements import current_database, is_postgres, run
+from api.quotas import Amount
 
 JOB, EVENT = Job._meta.db_table, JobEvent._meta.db_table
 FIELDS: list[Any] = list(Job._meta.concrete_fields)
@@ -30,7 +31,7 @@ REQUESTED: tuple[str, ...] = (
     "trace_parent",
 )
 INITIAL = {"status": "'queued'", "progress": "'{}'", "timings": "'{}'", "attempt": "0", "event_sequence": "%s"}
-INSERTED = ", ".join([*(BY_NAME[name].column for name in [*REQUESTED, *INITIAL]), *SLOT_COLUMNS])
+EXPECTED = ("expected_jobs", "expected_pictures", "expected_pixels")
 # What the database gives a new row, which is read back.
 FILLED_IN: list[Any] = [field for field in FIELDS if field.primary_key or field.db_default is not NOT_PROVIDED]
 EVENT_DATA = JobEvent._meta.get_field("data")
@@ -40,6 +41,11 @@ Event = tuple[str, dict[str, Any]]  # type and data
 
 class DatabaseTime(str):
     """SQL that the database's clock answers; never a parameter."""
+
+
+@cache
+def inserted(names: tuple[str, ...]) -> str:
+    return ", ".join([*(BY_NAME[name].column for name in [*names, *INITIAL]), *SLOT_COLUMNS])
 
 
 @lru_cache(maxsize=64)
@@ -144,21 +150,22 @@ def change(
     *,
     returning: str = f"{JOB}.id",
     exclusive_type: str = "",
-    ends: bool = False,
+    ends: Amount | None = None,
     sync: bool = True,
     beside: str = "",
 ) -> list[tuple[Any, ...]]:
     """Runs an INSERT or UPDATE of jobs, adds the events that `events` selects from `changed`, and returns the jobs as they are now.
 
     One statement on PostgreSQL; on SQLite up to four, inside the caller's transaction. `returning` begins with the id.
-    `exclusive_type`: events of this type that are older are deleted. `ends`: the outbox gets a row for each job. Without `sync`
-    PostgreSQL's commit doesn't wait for the disk (for SQLite's see durability.py). `beside`: SQL that PostgreSQL evaluates in the same
-    statement, once for each row.
+    `exclusive_type`: events of this type that are older are deleted. `ends`: the outbox gets a row for each job, with what it has
+    made. Without `sync` PostgreSQL's commit doesn't wait for the disk (for SQLite's see durability.py). `beside`: SQL that PostgreSQL
+    evaluates in the same statement, once for each row.
     """
     delete = f"DELETE FROM {EVENT} WHERE type = '{exclusive_type}' AND job_id IN (SELECT id FROM changed)"
     insert = f"INSERT INTO {EVENT} (job_id, sequence, type, data) {events}"
     then: list[tuple[str, Sequence[Any]]] = [(delete, [])] * bool(exclusive_type) + [(insert, event_params)] * bool(events)
-    then += [(outbox_rows(), [])] * ends
+    made = ends[1:] if ends else ()
+    then += [(outbox_rows(), made)] * bool(ends)
     if is_postgres():
         parts = [
             f"changed AS ({statement} RETURNING *)",
@@ -168,7 +175,7 @@ def change(
         if not sync and not current_database().in_atomic_block:
             extra.append("set_config('synchronous_commit', 'off', true)")
         selected = ", ".join([returning, *extra])
-        return run(f"WITH {', '.join(parts)} SELECT {selected} FROM changed AS {JOB}", [*params, *event_params])
+        return run(f"WITH {', '.join(parts)} SELECT {selected} FROM changed AS {JOB}", [*params, *event_params, *made])
     rows = run(f"{statement} RETURNING {returning}", params)
     if rows:
         changed = f"WITH changed AS (SELECT * FROM {JOB} WHERE id IN ({', '.join(['%s'] * len(rows))}))"
@@ -195,10 +202,11 @@ def add_job(
     """The job, with what the database itself fills in; None where the condition holds. `cost`: the length of its slot, which
     `goes_first` puts before all others.
     """
-    values = stored_values((name, getattr(job, BY_NAME[name].attname)) for name in REQUESTED)
+    names = (*REQUESTED, *EXPECTED) if isinstance(job.expected_jobs, int) else REQUESTED
+    values = stored_values((name, getattr(job, BY_NAME[name].attname)) for name in names)
     slot, slot_params = new_slot(job, cost=cost, goes_first=goes_first)
     condition, params = unless
-    statement = f"""{slot} INSERT INTO {JOB} ({INSERTED})
+    statement = f"""{slot} INSERT INTO {JOB} ({inserted(names)})
         SELECT {", ".join([*(["%s"] * len(values)), *INITIAL.values()])},
             slot.virtual_start, slot.virtual_start + slot.cost, slot.virtual_start
         FROM slot WHERE NOT ({condition})"""
@@ -227,7 +235,7 @@ def move(
     events: Sequence[Event],
     *,
     exclusive_type: str = "",
-    ends: bool = False,
+    ends: Amount | None = None,
     sync: bool = True,
     beside: str = "",
 ) -> bool:

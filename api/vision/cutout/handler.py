@@ -10,7 +10,7 @@ from api.errors import DarkroomError
 from api.files import storage
 from api.files.errors import DiskFull
 from api.files.formats import FORMATS, encode
-from api.files.services import link_inputs
+from api.files.services import link_inputs, sizes_of_inputs
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
@@ -48,6 +48,9 @@ class Cutout(JobKind[CutoutSpec]):
 
     def without_models(self) -> bool | tuple[str, Collection[str]]:
         return False
+
+    def expected_sizes(self, spec: CutoutSpec) -> Sequence[tuple[int, int]]:
+        return sizes_of_inputs([spec.image])
 
     def find_warnings(self, spec: CutoutSpec) -> Iterator[str]:
         entry = get_catalog().find_model(spec.model_id)

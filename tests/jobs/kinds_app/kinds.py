@@ -10,12 +10,13 @@ from PIL import Image
 
 from api.errors import DarkroomError, DeviceFault
 from api.files import storage
-from api.files.services import create_file
+from api.files.services import create_output
 from api.images.models import GeneratedImage
 from api.jobs import kinds
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
 from api.jobs.running import ChildJob, Finished, Outcome, RunningJob, Waiting
+from api.quotas import Amount
 from api.specs import StoredSpec
 
 
@@ -96,6 +97,9 @@ class Picture(JobKind):
 
     name = "picture"
 
+    def expected_sizes(self, spec: StoredSpec) -> Sequence[tuple[int, int]]:
+        return [(16, 16)]
+
     def run(self, batch: Sequence[RunningJob]) -> Iterator[Outcome]:
         for run in batch:
             time.sleep(run.spec.params.get("seconds", 0))
@@ -106,7 +110,7 @@ class Picture(JobKind):
 
     def record(self, job: Job, output: Any) -> dict[str, Any]:
         image = GeneratedImage.objects.create(
-            file=create_file(output, owner_key=job.owner_key, purpose=storage.OUTPUT),
+            file=create_output(job, output),
             job=job,
             index=0,
             owner_key=job.owner_key,
@@ -230,6 +234,10 @@ class CountedParent(Parent):
 
     def child_count(self, spec: StoredSpec) -> int:
         return int(spec.params["count"])
+
+    def expected_children(self, spec: StoredSpec) -> Amount:
+        child = kinds.get_kind(spec.params.get("child", "noop")).expected(spec)
+        return Amount(*(int(spec.params["count"]) * each for each in child))
 
 
 KINDS: tuple[JobKind, ...] = (

@@ -4,13 +4,14 @@ import argparse
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
 from api.access.models import default_scopes
 from api.access.scopes import MAX_WEIGHT, SCOPES
 from api.access.services import any_key_exists, create_key
+from api.quotas import FORM, read_quotas
 
 
 def positive(text: str) -> int:
@@ -43,6 +44,14 @@ class Command(BaseCommand):
         parser.add_argument("--expires", type=positive, metavar="DAYS", help="the key ends after so many days")
         parser.add_argument("--quota", type=positive, metavar="N", help="queued and running jobs at once")
         parser.add_argument(
+            "--limit",
+            action="append",
+            default=[],
+            dest="limits",
+            metavar="NAME=N",
+            help=f"what it may use in a day or a month (UTC), or keep; may be given more than once: {FORM}",
+        )
+        parser.add_argument(
             "--weight",
             type=weight,
             default=1,
@@ -57,12 +66,17 @@ class Command(BaseCommand):
             self.stderr.write("There is a key already.")
             return
         days = options["expires"]
+        try:
+            quotas = read_quotas(options["limits"])
+        except ValueError as error:
+            raise CommandError(str(error)) from None
         key, token = create_key(
             name=options["name"][:100],
             scopes=options["scopes"],
             expires_at=timezone.now() + timedelta(days=days) if days else None,
             max_active_jobs=options["quota"],
             weight=options["weight"],
+            quotas=quotas,
         )
         self.stderr.write(f"Key '{key.name}' ({', '.join(key.scopes)}). Keep the token now; it can't be shown again:")
         self.stdout.write(token)
