@@ -9,7 +9,7 @@ import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
 from django.db.models import CASCADE, SET_NULL, ForeignKey, Model
@@ -31,7 +31,7 @@ class Deletion:
         for model, keys in self.rows.items():
             self.add(model, keys)
         for model, found in self.keys.items():
-            self.deletes.append((delete_from(model, model._meta.pk.column), found))
+            self.deletes.append((delete_from(model, str(model._meta.pk.column)), found))
 
     def add(self, model: Table, keys: Collection[Key]) -> None:
         known = self.keys.setdefault(model, set())
@@ -65,7 +65,7 @@ class Deletion:
 
 def foreign_keys_to(model: Table) -> "Iterator[ForeignKey[Any, Any]]":
     """Also those of the tables between two models. Not the job's parent: children go before."""
-    for relation in model._meta.get_fields(include_hidden=True):
+    for relation in cast(list[Any], model._meta.get_fields(include_hidden=True)):
         if relation.auto_created and not relation.concrete and (relation.one_to_one or relation.one_to_many):
             foreign_key = relation.field
             action = foreign_key.remote_field.on_delete

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from api.access.principals import Principal, visible_to
 from api.images.models import GeneratedImage, ImageQuerySet, Tag
@@ -70,7 +70,7 @@ def find_page(principal: Principal, query: GalleryQuery, after: Place | None) ->
     return GalleryPage(found, stop)
 
 
-def last_place(rows: ImageQuerySet, order: Order) -> Place | None:
+def last_place(rows: QuerySet[GeneratedImage], order: Order) -> Place | None:
     """Of those that one page looks through."""
     most = MOST_SEEN_BY_VALUE if order.column else MOST_SEEN
     last_seen = rows.values_list(order.column or "pk", "pk")[most - 1 : most].first()
