@@ -186,10 +186,12 @@ class WebWorker(ASGIWorker):
         listener.setblocking(False)
         while True:
             await self.room()
-            await self.readable(listener)
             try:
                 client, _ = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):  # another process has let it in; its client has gone
+            except BlockingIOError:
+                await self.readable(listener)
+                continue
+            except ConnectionAbortedError:
                 continue
             except OSError as error:  # out of descriptors: as long as that lasts, the next try would fail, too
                 self.say("No connection could be taken: %s", error.strerror)

@@ -93,9 +93,16 @@ def test_what_only_an_old_backup_has_is_kept(
     assert [folder.name for folder in manifests.whole_backups(target)] == [full.name]
     StoredFile.objects.all().delete()
     back_up(target, monkeypatch, 4, keep=1)
-    assert f"{full.name} stays, for it has 2 pictures, the newest 0" in capsys.readouterr().err
+    assert f"{full.name} stays: it has 2 pictures, the newest 0" in capsys.readouterr().err
     call_command("restore", str(full), replace=True)
     assert set(StoredFile.objects.all()) == {lost, other}
+    (full / "manifest.json").write_text("cut")
+    back_up(target, monkeypatch, 5, keep=1)
+    assert "manifest.json can't be read" in capsys.readouterr().err
+    (full / "files.jsonl.gz").write_bytes(b"cut")
+    with pytest.raises(CommandError, match=r"The backup was made\. No files were removed"):
+        back_up(target, monkeypatch, 6, keep=1)
+    assert {lost.sha256, other.sha256} < contents(target)
 
 
 def test_pruning_that_is_stopped_is_done_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

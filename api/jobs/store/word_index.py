@@ -4,13 +4,14 @@ That is no migration: it takes minutes for millions of rows, wants the right to 
 something, where few histories are long enough to need it. Django's `icontains` is answered by the index as it stands.
 """
 
+import re
 import time
 
 from django.db import connection
 from django.db.models import Model
 
-SHORTEST_WORD = 3
-"""Letters: of fewer there is no trigram."""
+WORD = re.compile(r"[^\W_]{3}")
+"""Of fewer letters there is no trigram."""
 ASKED_SECONDS = 60.0
 _known: dict[str, tuple[float, bool]] = {}
 
@@ -33,7 +34,7 @@ def has_word_index(model: type[Model]) -> bool:
 
 def finds_words(model: type[Model], text: str) -> bool:
     """Whether the index finds rows with these words, each of which has to be in the prompt."""
-    return any(len(word) >= SHORTEST_WORD for word in text.split()) and has_word_index(model)
+    return bool(WORD.search(text)) and has_word_index(model)
 
 
 def is_valid(name: str) -> bool | None:

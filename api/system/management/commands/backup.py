@@ -44,7 +44,7 @@ class Command(BaseCommand):
 
     def tell_pruned(self, pruned: Pruned) -> None:
         for name, why in pruned.held.items():
-            self.stderr.write(f"{name} stays, for {why}. Delete its folder if that is meant to be.")
+            self.stderr.write(f"{name} stays: {why.rstrip('.')}. Delete its folder if you don't need it.")
         freed = f"{pruned.files} files ({bytes_text(pruned.bytes)}) that no other has"
         self.tell(f"{len(pruned.dropped)} older backups removed, and {freed}.")
 
