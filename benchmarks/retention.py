@@ -1,13 +1,17 @@
 """Retention at scale: old jobs with their pictures, events and conversations are deleted while others submit and claim.
 
 python -m benchmarks.retention [--jobs 200000] [--files 2000] [--seconds 0] [--database postgresql://…]
+python -m benchmarks.retention --filled postgresql://…/NAME [--days 180] [--seconds 600]
 
-`--files`: so many more pictures have real files. `--seconds`: stop the deletion after so long (0: to its end).
+`--files`: so many more pictures have real files. `--seconds`: stop the deletion after so long (0: to its end). `--filled`: a database that
+`benchmarks.history --filled` has filled, of which jobs older than `--days` are deleted; started again it goes on.
 """
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +19,8 @@ from benchmarks.harness import WorkerProcess, median, parser, prepare, print_mac
 
 PATTERN = 5000
 PROBE_SECONDS = 12
+DEAD = """SELECT relname, n_live_tup, n_dead_tup, autovacuum_count, PG_SIZE_PRETTY(PG_TOTAL_RELATION_SIZE(relid))
+    FROM pg_stat_user_tables WHERE relname IN ('jobs_job', 'files_storedfile', 'images_generatedimage')"""
 LONG_AGO = datetime(2010, 1, 1, tzinfo=UTC)
 NUMBERED = ("jobs_jobevent", "chat_message")
 TABLES = ("jobs_job", "jobs_jobevent", "files_storedfile", "images_generatedimage", "chat_conversation", "chat_message")
@@ -141,8 +147,34 @@ def describe(values: list[float]) -> str:
     return f"{median(ordered):.1f}, {ordered[int(len(ordered) * 0.99)]:.0f}, {ordered[-1]:.0f} ms ({len(values)})"
 
 
-def run_probe() -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-m", "benchmarks.retention", "--probe"], stdout=subprocess.PIPE, text=True)
+def run_probe(seconds: float = PROBE_SECONDS) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "benchmarks.retention", "--probe", str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def measured(should_stop: Callable[[], bool]) -> Any:
+    from api.jobs.store.slices import Slices
+
+    class Measured(Slices):
+        def adapt(self, keys: Any, took: float) -> None:
+            transactions.append(took * 1000)
+            super().adapt(keys, took)
+
+    transactions: list[float] = []
+    slices = Measured(should_stop)
+    slices.transactions = transactions
+    return slices
+
+
+def tables() -> str:
+    """Rows, dead rows, autovacuums until now, and the size with indexes."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute(DEAD)
+        return "; ".join(f"{table} {live} {dead} {times} {size}" for table, live, dead, times, size in cursor.fetchall())
 
 
 def main() -> int:
@@ -150,15 +182,18 @@ def main() -> int:
     arguments.add_argument("--jobs", type=int, default=200_000)
     arguments.add_argument("--files", type=int, default=2000)
     arguments.add_argument("--seconds", type=float, default=0)
-    arguments.add_argument("--probe", action="store_true", help="for the process that this command starts")
+    arguments.add_argument("--filled", default="", help="postgresql://…/NAME, filled before")
+    arguments.add_argument("--days", type=int, default=30)
+    arguments.add_argument("--probe", type=float, help="for the process that this command starts")
     options = arguments.parse_args()
     if options.probe:
         import django
 
         django.setup()
-        probe(PROBE_SECONDS)
+        probe(options.probe)
         return 0
-    data = prepare(options, EVENT_RETENTION_HOURS="1000")
+    kept = {"DATABASE_URL": options.filled} if options.filled else {}
+    data = prepare(options, EVENT_RETENTION_HOURS="1000", **kept)
     return measure(options, data)
 
 
@@ -167,18 +202,18 @@ def measure(options: Any, data: Any) -> int:
 
     from api.files.models import StoredFile
     from api.jobs.models import Job
-    from api.jobs.store.slices import Slices
     from api.jobs.worker.retention import delete_old_jobs
 
-    make_pattern(min(PATTERN, options.jobs), options.files)
-    multiply(options.jobs // PATTERN)
+    if not options.filled:
+        make_pattern(min(PATTERN, options.jobs), options.files)
+        multiply(options.jobs // PATTERN)
     print_machine(data)
     worker = WorkerProcess(data)
     alone = run_probe().communicate()[0].strip()
-    settings.JOB_RETENTION_DAYS = 30
-    before, started = Job.objects.count(), time.monotonic()
-    beside = run_probe()
-    slices = Slices(lambda: bool(options.seconds) and time.monotonic() > started + options.seconds)
+    settings.JOB_RETENTION_DAYS = options.days
+    before, dead_before, started = Job.objects.count(), tables(), time.monotonic()
+    beside = run_probe(max(options.seconds, PROBE_SECONDS))
+    slices = measured(lambda: bool(options.seconds) and time.monotonic() > started + options.seconds)
     delete_old_jobs(slices)
     took = time.monotonic() - started
     said = beside.communicate()[0].strip()
@@ -187,13 +222,15 @@ def measure(options: Any, data: Any) -> int:
     rows = [
         ("jobs deleted, of", f"{slices.count} of {before}"),
         ("jobs/s, pauses included", f"{slices.count / took:.0f}"),
-        ("longest transaction", f"{slices.longest * 1000:.0f} ms"),
+        ("transactions (median, p99, longest)", describe(slices.transactions)),
         ("jobs in a slice at the end", str(slices.size)),
         ("submission / wait for a claim, alone (median, p99, most)", alone),
         ("the same while rows are deleted", said),
         ("files of pictures left; rows of files left", f"{len(left)}; {StoredFile.objects.count()}"),
     ]
-    print_table("Retention", rows)
+    if dead_before:
+        rows += [("tables before: rows, dead ones, autovacuums, size", dead_before), ("tables after", tables())]
+    print_table(f"Retention, load {os.getloadavg()[0]:.1f}", rows)
     return 0
 
 

@@ -1,15 +1,16 @@
 """gunicorn's configuration, in start.sh and in the container alike. One process serves hundreds of clients that wait: it is all async.
 
-SIGHUP to gunicorn starts new web processes on the same listening socket, and then stops the old ones as SIGTERM does.
+SIGHUP to gunicorn starts new web processes on the same listening socket, and then stops the old ones as SIGTERM does. The new ones have
+the code and the settings of that moment (reloading.py).
 """
 
 import sys
 from typing import Any
 
-from config.descriptors import most_connections, raise_limit
+from config.reloading import read_settings
 
 try:
-    from config.settings import HOST, PORT, STOP_DELAY_SECONDS, STOP_SECONDS, WEB_PROCESSES
+    settings = read_settings()
 except Exception as error:
     from config.failures import sentence_for
 
@@ -18,13 +19,15 @@ except Exception as error:
         raise
     sys.exit(sentence)
 
+from config.descriptors import most_connections, raise_limit
+
 raise_limit()
 
-bind = f"[{HOST}]:{PORT}" if ":" in HOST else f"{HOST}:{PORT}"
+bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
 worker_class = "config.web_worker.WebWorker"
-workers = WEB_PROCESSES
+workers = settings.WEB_PROCESSES
 worker_connections = most_connections()
-graceful_timeout = STOP_DELAY_SECONDS + STOP_SECONDS
+graceful_timeout = settings.STOP_DELAY_SECONDS + settings.STOP_SECONDS
 keepalive = 30
 timeout = 60
 accesslog = None  # our own log line carries the request's id

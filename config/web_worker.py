@@ -143,6 +143,7 @@ class WebWorker(ASGIWorker):
     def init_process(self) -> None:
         return_large_blocks()
         self.connections: set[Connection] = set()
+        self.entering: set[asyncio.Task[None]] = set()
         self.left = asyncio.Event()
         self.stop_wanted = asyncio.Event()
         self.last_log = float("-inf")
@@ -186,14 +187,33 @@ class WebWorker(ASGIWorker):
         while True:
             await self.room()
             try:
-                client, _ = await self.loop.sock_accept(listener)
+                client, _ = listener.accept()
+            except BlockingIOError:
+                await self.readable(listener)
+                continue
             except ConnectionAbortedError:
                 continue
             except OSError as error:  # out of descriptors: as long as that lasts, the next try would fail, too
                 self.say("No connection could be taken: %s", error.strerror)
                 await asyncio.sleep(ACCEPT_RETRY_SECONDS)
                 continue
-            await self.connect(client)
+            await self.let_in(client)
+
+    async def readable(self, listener: socket.socket) -> None:
+        """Not `sock_accept`: where the wait is cancelled just as somebody comes, that has taken them, and loses them."""
+        came = self.loop.create_future()
+        self.loop.add_reader(listener, lambda: came.done() or came.set_result(None))
+        try:
+            await came
+        finally:
+            self.loop.remove_reader(listener)
+
+    async def let_in(self, client: socket.socket) -> None:
+        """To the end, also where no more are accepted meanwhile."""
+        entering = self.loop.create_task(self.connect(client))
+        self.entering.add(entering)
+        entering.add_done_callback(self.entering.discard)
+        await asyncio.shield(entering)
 
     async def connect(self, client: socket.socket) -> None:
         await self.loop.connect_accepted_socket(partial(Connection, self), client, ssl=self._get_ssl_context())
@@ -211,6 +231,7 @@ class WebWorker(ASGIWorker):
         await self.until(self.loop.time() + STOP_DELAY_SECONDS)
         for task in accepting:
             task.cancel()
+        await asyncio.gather(*accepting, *self.entering, return_exceptions=True)
         await self.accept_last()
         await self.until_empty(self.loop.time() + IDLE_SECONDS)
         await self.until_empty(limit, closing_idle=True, leaving_time=True)

@@ -21,7 +21,7 @@ from api.images.models import GeneratedImage, Tag
 from api.images.presets import admin as presets_admin  # noqa: F401  (it registers itself)
 from api.images.services import delete_image, judge_image
 from api.jobs.admin.detail import pretty, readable
-from api.jobs.admin.tools import CappedPaginator, MadeFilter, UsedModelFilter, newest
+from api.jobs.admin.tools import CappedPaginator, MadeFilter, UsedModelFilter, searched
 
 MOST_TAGS = 100
 MOST_DERIVED = 24
@@ -159,7 +159,9 @@ class GeneratedImageAdmin(admin.ModelAdmin):
     list_display = ["prompt"]
     list_filter = [SortFilter, "origin", UsedModelFilter, MatchFilter, RatingFilter, "favourite", TagFilter, MadeFilter]
     search_fields = ["prompt"]
-    search_help_text = "Words of the prompt (in the newest 20,000 that the filters leave), or a seed as seed:42."
+    search_help_text = (
+        "Words of the prompt (without search_index in the newest 20,000 that the filters leave), or a seed as seed:42."
+    )
     list_per_page = 48
     list_max_show_all = 0
     paginator = CappedPaginator
@@ -178,7 +180,7 @@ class GeneratedImageAdmin(admin.ModelAdmin):
         seed = search_term.strip().removeprefix("seed:")
         if search_term.strip().startswith("seed:") and seed.isascii() and seed.isdigit() and len(seed) <= 18:
             return queryset.filter(seed=int(seed)), False
-        return super().get_search_results(request, newest(queryset) if search_term.strip() else queryset, search_term)
+        return super().get_search_results(request, searched(queryset, search_term.strip()), search_term)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -12,9 +12,8 @@ from api.jobs.worker.retention import LeavingJobs, jobs_leaving
 
 
 @receiver(post_delete, sender=GeneratedImage)
-def delete_file_of_image(instance: GeneratedImage, origin: object = None, **kwargs: object) -> None:
-    if not (isinstance(origin, LeavingJobs) and instance.pk in origin.taken.get(StoredFile, ())):
-        StoredFile.objects.filter(pk=instance.pk).delete()
+def delete_file_of_image(instance: GeneratedImage, **kwargs: object) -> None:
+    StoredFile.objects.filter(pk=instance.pk).delete()
 
 
 @receiver(jobs_leaving)
@@ -28,7 +27,10 @@ def delete_files_of_jobs(leaving: LeavingJobs, **kwargs: object) -> None:
 @receiver(post_save, sender="scoring.Rating")
 @receiver(post_delete, sender="scoring.Rating")
 def show_newest_rating(instance: Any, **kwargs: Any) -> None:
-    """`rating` is the newest stars of anybody who may rate the picture, so that lists can be filtered and sorted by it."""
+    """`rating` is the newest stars of anybody who may rate the picture, so that lists can be filtered and sorted by it.
+
+    (Retention sends no post_delete: stars go there with their picture, or are a layout's.)
+    """
     if instance.file_id:
         newest = (
             type(instance).objects.filter(file=instance.file_id).order_by("-rated_at", "-pk").values_list("stars", flat=True)

@@ -5,14 +5,18 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError
+from django.db.models import CASCADE
+from django.db.models.signals import post_delete, pre_delete
 
 from api.chat.models import Conversation, Message
 from api.files.models import JobInput, StoredFile
-from api.images.models import ImageSource
+from api.images.models import GeneratedImage, ImageSource
 from api.jobs.models import Job, Worker
 from api.jobs.store import slices as slicing
+from api.jobs.store.deletion import foreign_keys_to
 from api.jobs.store.slices import Slices
 from api.jobs.worker.retention import clean_history, delete_old_jobs
+from api.scoring.models import LayoutScore, Rating
 from tests.rows import make_job, make_picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,6 +72,42 @@ def test_old_jobs_go_with_what_is_theirs_and_nothing_else(folders: Path) -> None
     Job.objects.filter(pk=waiting.pk).update(status="succeeded")
     clean_history()
     assert set(StoredFile.objects.values_list("pk", flat=True)) == {derived.pk}
+
+
+def test_what_no_job_made_follows_its_last_job(folders: Path) -> None:
+    """An upload and an overlay go with the job; a conversation whose active branch went goes on with another one."""
+    old, new = make_job(kind="chat"), make_job(kind="chat")
+    upload, shared, overlay = make_picture().file, make_picture().file, make_picture().file
+    GeneratedImage.objects.all()._raw_delete("default")
+    verdict = LayoutScore.objects.create(job=old, index=0, overlay=overlay, backend="", model="", device="", duration=0)
+    Rating.objects.create(owner_key="local", layout=verdict, stars=3)
+    for file in (upload, shared):
+        JobInput.objects.create(job=old, file=file)
+    JobInput.objects.create(job=new, file=shared)
+    StoredFile.objects.exclude(pk=overlay.pk).update(purpose="upload", used_at=LONG_AGO)
+    talk = Conversation.objects.create(owner_key="local", digest="old")
+    other = Message.objects.create(conversation=talk, job=new, position=0, role="user", parts=[], text="a sea", active=False)
+    say(old, talk, 0)
+    Job.objects.exclude(pk=new.pk).update(created_at=LONG_AGO)
+    clean_history()
+    assert list(StoredFile.objects.all()) == [shared]
+    assert files(folders) == 2
+    assert not LayoutScore.objects.exists()
+    assert not Rating.objects.exists()
+    assert Message.objects.get().pk == other.pk
+    assert Message.objects.get().active
+    assert Conversation.objects.get().digest != "old"
+
+
+def test_who_listens_to_deletions_is_told_by_retention_in_another_way() -> None:
+    """It sends no post_delete: another listener of a table that goes with jobs has to listen to `jobs_leaving`, too."""
+    tables, seen = {Job, StoredFile, Conversation}, set[Any]()
+    while tables - seen:
+        model = (tables - seen).pop()
+        seen.add(model)
+        tables |= {key.model for key in foreign_keys_to(model) if key.remote_field.on_delete is CASCADE}
+    listening = {model.__name__ for model in seen if post_delete.has_listeners(model) or pre_delete.has_listeners(model)}
+    assert listening == {"StoredFile", "JobInput", "GeneratedImage", "Message", "LayoutScore", "Rating"}
 
 
 def test_it_stops_between_two_slices_and_goes_on(folders: Path) -> None:

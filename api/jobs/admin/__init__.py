@@ -29,6 +29,7 @@ from api.jobs.admin.tools import (
     date_text,
     newest,
     pill,
+    searched,
     seconds_text,
 )
 from api.jobs.draining import asked_to_drain, drain, undo_drain
@@ -80,7 +81,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_filter = [KindFilter, "status", UsedModelFilter, MadeFilter]
     search_fields = ["prompt"]
     search_help_text = (
-        "Words of the prompt (in the newest 20,000 that the filters leave; a date leads further back), "
+        "Words of the prompt (without search_index in the newest 20,000 that the filters leave; a date leads further back), "
         "a job's id, owner:KEY for one owner's jobs, or source:NAME for those that came by one API (source:openai)."
     )
     actions = ["retry", "cancel", "remove"]
@@ -103,7 +104,7 @@ class JobAdmin(ReadOnlyAdmin):
             return queryset.filter(owner_key=term.removeprefix("owner:").strip()), False
         if term.startswith("source:"):
             return newest(queryset).filter(source=term.removeprefix("source:").strip()), False
-        return super().get_search_results(request, newest(queryset) if term else queryset, search_term)
+        return super().get_search_results(request, searched(queryset, term), search_term)
 
     @admin.display(description="")
     def picture(self, job: Job) -> SafeString:

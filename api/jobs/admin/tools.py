@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from api.jobs.identifiers import first_id_of
+from api.jobs.store.word_index import finds_words
 
 MOST_COUNTED = 10_000
 MOST_MODELS = 100
@@ -118,6 +119,11 @@ def used_models(model: type[models.Model]) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return [row[0] for row in cursor.fetchall()]
+
+
+def searched(queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+    """The rows whose prompts are searched for words: all, where an index finds them."""
+    return queryset if not text or finds_words(queryset.model, text) else newest(queryset)
 
 
 def newest(queryset: QuerySet[Any]) -> QuerySet[Any]:

@@ -43,10 +43,14 @@ class Slices:
         return len(keys)
 
     def delete_at_once(self, keys: Keys, delete: Callable[[], object]) -> None:
-        started = time.monotonic()
+        committed: list[float] = []
         with transaction.atomic():
+            started = time.monotonic()
+            transaction.on_commit(lambda: committed.append(time.monotonic()))  # the first: others remove files
             delete()
-        took = time.monotonic() - started
+        self.adapt(keys, (committed or [time.monotonic()])[0] - started)
+
+    def adapt(self, keys: Keys, took: float) -> None:
         self.count, self.longest = self.count + len(keys), max(self.longest, took)
         self.size = min(MOST, 2 * self.size, max(LEAST, int(len(keys) * SLICE_SECONDS / max(took, 1e-6))))
         time.sleep(min(took, LONGEST_PAUSE))

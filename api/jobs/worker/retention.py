@@ -8,14 +8,13 @@ from functools import partial
 from itertools import islice
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
-from django.db.models.deletion import Collector
 from django.db.models.functions import Now
 from django.dispatch import Signal
 
 from api.jobs.models import Drain, Job, JobEvent, Worker
 from api.jobs.states import FINAL
+from api.jobs.store.deletion import Deletion
 from api.jobs.store.old_jobs import old_jobs
 from api.jobs.store.outbox import delete_read_endings
 from api.jobs.store.preview_watches import delete_ended_watches
@@ -23,17 +22,22 @@ from api.jobs.store.slices import Keys, Slices, never
 
 WORKER_DAYS = 7
 jobs_leaving = Signal()
-"""Sent with `leaving`, before they are deleted."""
+"""Sent with `leaving`, before they are deleted: `taken` and `then` wait to be filled."""
+rows_leaving = Signal()
+"""Sent with `leaving` and the `keys` of all rows that go, by model, once they are known."""
 
 
 @dataclass
 class LeavingJobs:
-    """Also the `origin` that receivers of post_delete see: rows that are taken go with the jobs, all at once and not one by one."""
+    """What receivers say of them: `post_delete` is sent for none of the rows that go with them."""
 
     ids: Keys
     staying: set[uuid.UUID] = field(default_factory=set)
     """Those that something under way needs."""
     taken: dict[type[Model], set[uuid.UUID]] = field(default_factory=dict)
+    """Rows that refer to none of them, and go nevertheless."""
+    then: list[Callable[[], object]] = field(default_factory=list)
+    """In the same transaction, once the rows are gone."""
 
     @property
     def going(self) -> list[uuid.UUID]:
@@ -70,10 +74,16 @@ def delete_old_jobs(slices: Slices) -> None:
 
 def delete_with_children(ids: Keys, slices: Slices) -> None:
     """The children first, in slices of their own: a grid may have hundreds."""
-    slices.run(lambda size: children_of(ids, size), prepare_jobs)
-    keeping = set(Job.objects.filter(parent__in=ids).order_by().values_list("parent", flat=True))
+    keeping = parents_among(ids)
+    if keeping:
+        slices.run(lambda size: children_of(list(keeping), size), prepare_jobs)
+        keeping = parents_among(ids)
     if not slices.should_stop() and (free := [pk for pk in ids if pk not in keeping]):
         slices.delete(free, prepare_jobs)
+
+
+def parents_among(ids: Keys) -> set[uuid.UUID | None]:
+    return set(Job.objects.filter(parent__in=ids).order_by().values_list("parent", flat=True))
 
 
 def children_of(ids: Keys, size: int) -> list[uuid.UUID]:
@@ -86,11 +96,15 @@ def children_of(ids: Keys, size: int) -> list[uuid.UUID]:
 def prepare_jobs(ids: Keys) -> Callable[[], object]:
     leaving = LeavingJobs(ids)
     jobs_leaving.send(sender=Job, leaving=leaving)
-    collector = Collector(using=DEFAULT_DB_ALIAS, origin=leaving)  # type: ignore[arg-type]  # it is only passed on
-    for model, keys in leaving.taken.items():
-        collector.collect(model._default_manager.filter(pk__in=keys))
-    collector.collect(Job.objects.filter(pk__in=leaving.going).only("pk"))
-    return collector.delete
+    deletion = Deletion({**leaving.taken, Job: leaving.going})
+    rows_leaving.send(sender=Job, leaving=leaving, keys=deletion.keys)
+    return partial(delete_prepared, deletion, leaving)
+
+
+def delete_prepared(deletion: Deletion, leaving: LeavingJobs) -> None:
+    deletion.run()
+    for call in leaving.then:
+        call()
 
 
 def delete_old_workers(slices: Slices) -> None:

@@ -1,7 +1,8 @@
 """One page of the gallery, by keyset: the time for it does not grow with the number of pictures, nor with how deep one has scrolled.
 
 Filters that no index has (words of a prompt, sizes, tags) read row after row. So a page looks through a bounded number of pictures, and
-says where it stopped, found enough or not: the next page goes on from there.
+says where it stopped, found enough or not: the next page goes on from there. Words alone need no bound
+where PostgreSQL has an index of them.
 """
 
 import math
@@ -9,11 +10,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from api.access.principals import Principal, visible_to
 from api.images.models import GeneratedImage, ImageQuerySet, Tag
 from api.jobs.admin.tools import used_models
+from api.jobs.store.word_index import finds_words
 from api.studio.gallery.query import GalleryQuery, Order
 
 PAGE = 60
@@ -59,15 +61,20 @@ def find_page(principal: Principal, query: GalleryQuery, after: Place | None) ->
         rows = rows.filter(**{f"{order.column}__isnull": False})
     if after is not None:
         rows = rows.filter(beyond(order, after))
-    most = MOST_SEEN_BY_VALUE if order.column else MOST_SEEN
-    last_seen = rows.values_list(order.column or "pk", "pk")[most - 1 : most].first()
-    stop = Place(last_seen[0] if order.column else None, last_seen[1]) if last_seen else None
+    stop = None if finds_words(GeneratedImage, query.words_alone) else last_place(rows, order)
     if stop is not None:
         rows = rows.filter(as_far_as(order, stop))
     found = list(rows.filter(query.conditions).only(*COLUMNS)[: PAGE + 1])
     if len(found) > PAGE:
         return GalleryPage(found[:PAGE], place_of(found[PAGE - 1], order))
     return GalleryPage(found, stop)
+
+
+def last_place(rows: QuerySet[GeneratedImage], order: Order) -> Place | None:
+    """Of those that one page looks through."""
+    most = MOST_SEEN_BY_VALUE if order.column else MOST_SEEN
+    last_seen = rows.values_list(order.column or "pk", "pk")[most - 1 : most].first()
+    return Place(last_seen[0] if order.column else None, last_seen[1]) if last_seen else None
 
 
 def columns_of(order: Order) -> list[str]:

@@ -67,6 +67,14 @@ class GalleryQuery:
         return ORDERS[self.values.get("order", "newest")]
 
     @property
+    def words_alone(self) -> str:
+        """Those that a prompt must have, where nothing else is asked for."""
+        if not self.values.keys() <= {"q", "order"}:
+            return ""
+        sought = self.values.get("q", "")[:LONGEST_SEARCH].split()[:MOST_WORDS]
+        return " ".join(word for word in sought if not SEED.fullmatch(word))
+
+    @property
     def is_narrowed(self) -> bool:
         return any(name != "order" for name in self.values)
 

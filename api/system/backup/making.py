@@ -24,17 +24,22 @@ from api.system.backup.manifests import (
 )
 from api.system.backup.media import ROWS, MediaReport, copy_media, write_lines
 from api.system.backup.progress import Tell
+from api.system.backup.pruning import Pruned, prune
 from api.system.diagnosis import bytes_text
 
 AGAIN = "Run the command again: what was copied is not copied twice."
 
 
-def make_backup(target: Path, tell: Tell) -> tuple[Path, MediaReport]:
-    """Its folder. Raises BackupError, and KeyboardInterrupt where it is stopped: then no backup was made, and the next goes on from it."""
+def make_backup(target: Path, tell: Tell, keep: int = 0) -> tuple[Path, MediaReport, Pruned | None]:
+    """Its folder; then only the newest `keep` backups stay, where that isn't 0.
+
+    Raises BackupError, and KeyboardInterrupt where it is stopped: then no backup was made, and the next goes on from it.
+    """
     with errors_as_sentences(target, AGAIN):
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock(target):
-            return write_backup(target, tell)
+            folder, report = write_backup(target, tell)
+            return folder, report, prune(target, keep) if keep else None
 
 
 def write_backup(target: Path, tell: Tell) -> tuple[Path, MediaReport]:

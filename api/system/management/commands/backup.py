@@ -12,6 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 from api.system.backup.errors import BackupError
 from api.system.backup.making import AGAIN, describe, make_backup
 from api.system.backup.progress import Tell
+from api.system.backup.pruning import Pruned
+from api.system.diagnosis import bytes_text
 
 NAMES_SHOWN = 5
 
@@ -21,10 +23,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("target", type=Path, metavar="TARGET", help="a folder for all backups of this server")
+        parser.add_argument("--keep", type=int, default=0, metavar="N", help="then keep the newest N backups of TARGET alone")
 
-    def handle(self, *args: object, target: Path, **options: object) -> None:
+    def handle(self, *args: object, target: Path, keep: int, **options: object) -> None:
+        if keep < 0:
+            raise CommandError("--keep: at least 1, or 0 for all.")
         try:
-            folder, report = make_backup(target, Tell(self.tell))
+            folder, report, pruned = make_backup(target, Tell(self.tell), keep)
         except BackupError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
@@ -34,6 +39,14 @@ class Command(BaseCommand):
         self.name(report.missing, "are named by rows and gone from the storage; `manage.py doctor` lists them")
         self.name(report.damaged, "are not what their rows say; they are kept as they are")
         self.stdout.write(self.style.SUCCESS(f"Backed up to {folder}"))
+        if pruned is not None:
+            self.tell_pruned(pruned)
+
+    def tell_pruned(self, pruned: Pruned) -> None:
+        for name, why in pruned.held.items():
+            self.stderr.write(f"{name} stays: {why.rstrip('.')}. Delete its folder if you don't need it.")
+        freed = f"{pruned.files} files ({bytes_text(pruned.bytes)}) that no other has"
+        self.tell(f"{len(pruned.dropped)} older backups removed, and {freed}.")
 
     def name(self, names: list[str], what: str) -> None:
         if names:
