@@ -2,6 +2,7 @@
 
 import asyncio
 from importlib import import_module
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.http import HttpRequest
@@ -78,9 +79,9 @@ async def answer(caller: Caller, message: JsonObject) -> HttpResponseBase:
     return response
 
 
-def scope_of(caller: Caller) -> JsonObject:
+def scope_of(caller: Caller) -> dict[str, Any]:
     """What the package's application is called with: it refuses a body whose type isn't said."""
-    scope: JsonObject = {**caller.request.scope, CALLER: caller}  # type: ignore[attr-defined]  # an ASGIRequest
+    scope: dict[str, Any] = {**caller.request.scope, CALLER: caller}  # type: ignore[attr-defined]  # an ASGIRequest
     if not caller.request.content_type:
         headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-type"]
         scope["headers"] = [*headers, (b"content-type", JSON_TYPE.encode())]
