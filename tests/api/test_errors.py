@@ -192,8 +192,8 @@ def test_models_of_the_same_task_alone_are_proposed(client: Client) -> None:
     chat = {"messages": [{"role": "user", "content": "hi"}]}
     for path, body, wanted, proposed in (
         ("/api/txt2img/", {"prompt": "x"}, "STARTER", " Did you mean starter?"),
-        ("/api/upscale/", {"image": text(png())}, "start", " Did you mean starter-upscaler?"),
-        ("/api/clip-score/", {"images": [text(png())], "prompts": ["a"]}, "starter-klip", " Did you mean starter-clip?"),
+        ("/api/upscale/", {"image": text(png())}, "starter-up", " Did you mean starter-upscaler?"),
+        ("/api/clip-score/", {"images": [text(png())], "prompts": ["a"]}, "starter-cl", " Did you mean starter-clip?"),
         ("/v1/chat/completions", chat, "starter-wlm", " Did you mean starter-vlm or starcoder2-3b?"),
         ("/v1/chat/completions", chat, "gpt-3.5-turbo", ""),  # sd-turbo makes pictures
     ):
