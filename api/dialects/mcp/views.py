@@ -40,10 +40,9 @@ async def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
         return unreadable(error.detail, error.code, error.field)
     if request.method != "POST":
         return respond(problem_body(405, "method_not_allowed", NO_STREAM), headers={"Allow": "POST"})
-    if request.content_type not in ("", JSON_TYPE):
-        return respond(
-            problem_body(415, "unsupported_media_type", f"'{request.content_type[:100]}' is not read here: send {JSON_TYPE}.")
-        )
+    if (sent_as := request.content_type or JSON_TYPE) != JSON_TYPE:
+        detail = f"'{sent_as[:100]}' is not read here: send {JSON_TYPE}."
+        return respond(problem_body(415, "unsupported_media_type", detail))
     if fault := fault_of(message):
         return respond(problem_body(400, "invalid", fault))
     return await answer(caller, message)  # type: ignore[arg-type]  # what has no fault is an object
