@@ -60,9 +60,8 @@ async def answer_request(
 ) -> HttpResponseBase:
     request = Request(scope)
     version = request.headers.get(MCP_PROTOCOL_VERSION_HEADER, LATEST_HANDSHAKE_VERSION)
-    if (
-        version not in KNOWN_PROTOCOL_VERSIONS
-    ):  # the package takes it for one of the newest kind, and misses that one's envelope
+    if version not in KNOWN_PROTOCOL_VERSIONS:
+        # the package takes it for one of the newest kind, and misses that one's envelope
         known = ", ".join(KNOWN_PROTOCOL_VERSIONS)
         detail = f"{MCP_PROTOCOL_VERSION_HEADER}: there is no version '{version[:100]}' of the protocol here. Known: {known}."
         return respond(problem_body(400, "unknown_version", detail))
