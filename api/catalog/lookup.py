@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,14 +27,16 @@ class Catalog:
     embeddings: dict[str, EmbeddingEntry] = field(default_factory=dict)
     source: EntrySource | None = None
 
-    def get(self, model_id: str) -> ModelEntry:
-        """The model of this id, alias or hub repository name; `id@onnx-int8` is a variant in ONNX. Raises UnknownModel."""
+    def get(self, model_id: str, tasks: Collection[str] = ()) -> ModelEntry:
+        """The model of this id, alias or hub repository name; `id@onnx-int8` is a variant in ONNX. Raises UnknownModel, which proposes
+        models of `tasks` alone, where some are named.
+        """
         if entry := self.find_model(model_id):
             return entry
         plain, _, variant = model_id.partition("@")
         if names_onnx_variant(variant) or (variant and self.find_model(plain)):
-            return onnx_variant(self.get(plain), variant)
-        raise self._unknown(UnknownModel, model_id, self.models)
+            return onnx_variant(self.get(plain, tasks), variant)
+        raise self._unknown(UnknownModel, model_id, self.models, tasks)
 
     def find_model(self, name: str) -> ModelEntry | None:
         """None where nothing has this name. Raises AmbiguousModel."""
@@ -122,7 +124,13 @@ class Catalog:
         more = self.source.embeddings(family) if self.source else []
         return known + [entry for entry in more if entry.id not in self.embeddings]
 
-    def _unknown(self, error: type[UnknownEntry], name: str, known: Iterable[str]) -> UnknownEntry:
+    def _unknown(self, error: type[UnknownEntry], name: str, known: Iterable[str], tasks: Collection[str] = ()) -> UnknownEntry:
+        known = [one for one in known if not tasks or self.models[one].task in tasks]
         more = self.source.similar(error.kind, name) if self.source else []
         reason = self.source.why_not(name) if self.source else ""
-        return error(name, list(dict.fromkeys([*nearest(name, known), *more]))[:3], reason)
+        fitting = [one for one in more if not tasks or self.has_task(one, tasks)]
+        return error(name, list(dict.fromkeys([*nearest(name, known), *fitting]))[:3], reason)
+
+    def has_task(self, name: str, tasks: Collection[str]) -> bool:
+        entry = self.find_model(name)
+        return entry is not None and entry.task in tasks

@@ -47,7 +47,7 @@ def select(model: str | None, backend: str) -> BackendSelection:
     model = None if model == PLACEHOLDER_MODEL else model
     name = model or settings.DEFAULT_CHAT_MODEL
     try:
-        entry = get_catalog().get(name)
+        entry = get_catalog().get(name, TASKS)
     except UnknownModel as error:
         if name in remote_models():
             return remote_only(name, backend)

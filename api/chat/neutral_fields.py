@@ -16,7 +16,7 @@ NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "store": (ANY_VALUE,),  # every chat is kept in the history
     "service_tier": ("auto", "default"),
     "modalities": (["text"],),
-    "reasoning_effort": ("none",),
+    "reasoning_effort": ("none", "medium"),  # the second is what OpenAI's documents call the default
     "verbosity": ("medium",),
     "audio": (),
     "prediction": (),

@@ -83,6 +83,7 @@ def infotext(parameters: Mapping[str, Any], width: int, height: int) -> str:
         "Hires upscaler": _upscaler_label(hires.get("upscaler")),
         "Postprocess upscale by": upscale.get("scale"),
         "Postprocess upscaler": _upscaler_label(upscale.get("model_id")),
+        "Postprocess upscaler 2": _upscaler_label((upscale.get("blend") or {}).get("model_id")),
         "Clip skip": skipped + 1 if skipped else None,  # theirs counts the last layer as one
         **{f"ControlNet {number}": _control(control) for number, control in enumerate(parameters.get("control") or ())},
         **{f"IP-Adapter {number}": _image_prompt(use) for number, use in enumerate(parameters.get("ip_adapter") or ())},
@@ -123,7 +124,7 @@ def _area(parameters: Mapping[str, Any]) -> JsonObject:
 
 def _upscaler_label(name: str | None) -> str | None:
     """A1111's own have capitals."""
-    return name.capitalize() if name in ("latent", "lanczos") else name
+    return name.capitalize() if name in ("latent", "lanczos", "nearest") else name
 
 
 def _png_info(parameters: Mapping[str, Json] | None, image: Image.Image) -> PngInfo | None:

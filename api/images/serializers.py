@@ -124,7 +124,7 @@ class Txt2ImgSerializer(JobRequest):
 
     def validate_model_id(self, value: str) -> str:
         try:
-            entry = get_catalog().get(value)
+            entry = get_catalog().get(value, (TEXT_TO_IMAGE,))
         except UnknownModel as error:
             known = "" if error.nearest or error.reason else known_models()
             raise ValidationError(f"{error}{known}", code="unknown_model") from None

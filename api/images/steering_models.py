@@ -44,7 +44,7 @@ def choose_model(use: Use, entry: ModelEntry, choose: Choose) -> dict[str, list[
 def named_model(model_id: str, entry: ModelEntry, task: str) -> ModelEntry:
     """Raises ValidationError."""
     try:
-        found = get_catalog().get(model_id)
+        found = get_catalog().get(model_id, (task,))
     except UnknownModel as error:
         raise ValidationError(f"{error}{'' if error.nearest else known_models(entry, task)}", code="unknown_model") from None
     if found.task != task:

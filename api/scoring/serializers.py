@@ -116,7 +116,7 @@ class ScoreBatchSerializer(ByBackend):
 def check_clip(model_id: str) -> str:
     """The catalog's id. Raises ValidationError for what is no CLIP of the catalog."""
     try:
-        entry = get_catalog().get(model_id)
+        entry = get_catalog().get(model_id, (CLIP,))
     except UnknownModel as error:
         raise ValidationError(str(error), code="unknown_model") from None
     if entry.task != CLIP:

@@ -24,7 +24,7 @@ def find_model(model_id: str, tasks: tuple[str, ...], can: str) -> ModelEntry:
     """A model of the catalog for one of these tasks; `can`: what those do, in words. Raises ValidationError."""
     known = ", ".join(entry.id for task in tasks for entry in get_catalog().of_task(task))
     try:
-        entry = get_catalog().get(model_id)
+        entry = get_catalog().get(model_id, tasks)
     except UnknownModel as error:
         raise ValidationError(f"{error}{'' if error.nearest else f' Known: {known}.'}", code="unknown_model") from None
     if entry.task not in tasks:

@@ -13,6 +13,7 @@ from api.dialects.a1111.base import A1111View
 from api.dialects.openai.base import OpenAIView
 from api.problems import error_body, problem_body
 from tests.api.addresses import gets, json_endpoints, view_of
+from tests.api.bodies import png, text
 from tests.walks import check_each
 
 pytestmark = pytest.mark.django_db
@@ -183,3 +184,23 @@ def test_an_unknown_model_suggests_those_that_begin_so_the_base_before_what_was_
     reply = client.post("/api/txt2img/", {"prompt": "x", "model_id": wanted}, content_type="application/json")
     detail = problem(reply, 400)["errors"][0]["detail"]
     assert detail == f"There is no model '{wanted}'. Did you mean {' or '.join(nearest)}?"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_models_of_the_same_task_alone_are_proposed(client: Client) -> None:
+    """Of all that begins with “starter”, and of what is called like a model of another task."""
+    chat = {"messages": [{"role": "user", "content": "hi"}]}
+    for path, body, wanted, proposed in (
+        ("/api/txt2img/", {"prompt": "x"}, "STARTER", " Did you mean starter?"),
+        ("/api/upscale/", {"image": text(png())}, "starter-up", " Did you mean starter-upscaler?"),
+        ("/api/clip-score/", {"images": [text(png())], "prompts": ["a"]}, "starter-cl", " Did you mean starter-clip?"),
+        ("/v1/chat/completions", chat, "starter-wlm", " Did you mean starter-vlm or starcoder2-3b?"),
+        ("/v1/chat/completions", chat, "gpt-3.5-turbo", ""),  # sd-turbo makes pictures
+    ):
+        field = "model" if path.startswith("/v1/") else "model_id"
+        reply = client.post(path, {**body, field: wanted}, content_type="application/json").json()
+        detail = reply["error"]["message"] if "error" in reply else reply["errors"][0]["detail"]
+        assert (
+            detail.removesuffix(" GET /v1/models lists those that this server knows.")
+            == f"There is no model '{wanted}'.{proposed}"
+        )

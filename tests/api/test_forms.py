@@ -48,6 +48,7 @@ STRUCTURES: dict[str, Any] = {
     "outpaint": {"left": 8, "right": 0, "top": 3, "bottom": 0},
     "hires": {"scale": 1.5, "strength": 0.5},
     "upscale": {"scale": 3, "model_id": "lanczos"},
+    "blend": {"model_id": "nearest", "weight": 0.25},
     "cutout": {"model_id": "starter-cutout"},
     "rank_by": {"clip": 0.7, "layout": 0.3},
     "control": [{"image": IMAGES[0], "kind": "canny"}, {"image": IMAGES[1], "preprocessor": "scribble", "weight": 0.5}],
@@ -71,7 +72,10 @@ STRUCTURES: dict[str, Any] = {
     "points": [{"x": 5, "y": 6}, {"x": 1, "y": 1, "inside": False}],
 }
 BESIDE = {
-    **{name: {"seed": 1} for name in ("loras", "control", "tags", "variation", "outpaint", "hires", "upscale", "cutout")},
+    **{
+        name: {"seed": 1}
+        for name in ("loras", "control", "tags", "variation", "outpaint", "hires", "upscale", "blend", "cutout")
+    },
     "rank_by": {"best_of": 2, "seed": 1},
     "ip_adapter": {"seed": 1, "model_id": "stable-diffusion-v1-5"},
 }

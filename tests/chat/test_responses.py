@@ -107,6 +107,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"text": {"verbosity": "low"}}, "text.verbosity", "in words"),
     ({"text": {"format": {"type": "xml"}}}, "text.format.type", "xml"),
     ({"text": {"format": {"type": "json_schema", "name": "a b", "schema": {}}}}, "text.format.name", ""),
+    ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema", "json_object"),
+    ({"text": {"format": {"type": "json_schema", "name": "a", "schema": None}}}, "text.format.schema", "json_object"),
     (
         {"text": {"format": {"type": "json_schema", "name": "a", "schema": BAD_SCHEMA}}},
         "text.format.schema",
@@ -141,7 +143,7 @@ def test_a_wrong_field_is_named_as_responses_have_it(client: Client, media: None
 
 
 NOTHING: dict[str, Any] = {
-    "tools": [], "include": ["reasoning.encrypted_content"], "reasoning": {"effort": None, "summary": "auto"}, "service_tier": "auto",
+    "tools": [], "include": ["reasoning.encrypted_content"], "reasoning": {"effort": "medium", "summary": "auto"}, "service_tier": "auto",
     "text": {"format": {"type": "text"}, "verbosity": "medium"}, "prompt_cache_key": "k", "prompt_cache_retention": "24h",
     "stream_options": {"include_obfuscation": False}, "max_tool_calls": 3, "truncation": "disabled", "prompt": None, "top_logprobs": 0,
     "safety_identifier": "s", "conversation": None, "previous_response_id": None, "instructions": None, "parallel_tool_calls": True,

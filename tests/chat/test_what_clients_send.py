@@ -43,6 +43,7 @@ def taken(client: Client) -> Post:
         {"service_tier": "auto"},
         {"modalities": ["text"]},
         {"reasoning_effort": None},
+        {"reasoning_effort": "medium"},
         {"top_logprobs": 0, "logprobs": False},
         {"min_p": 0},
         {"top_k": 0},

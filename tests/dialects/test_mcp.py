@@ -236,5 +236,27 @@ def test_only_who_asks_for_progress_gets_a_stream(servers: Servers) -> None:
             {"jsonrpc": "2.0", "id": 1, "method": "paint"}, servers.owner, **{"MCP-Protocol-Version": version}
         )
         assert (unknown.status_code, unknown.json()["error"]["code"]) == (200, -32601)
-    for headers, status in (({"Accept": "application/json"}, 406), ({"Content-Type": "text/plain"}, 400)):
-        assert servers.post(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}', servers.owner, **headers).status_code == status
+    refused = {
+        "Accept": ("application/json", 406),
+        "Content-Type": ("text/plain", 415),
+        "MCP-Protocol-Version": ("1999-01-01", 400),
+    }
+    for name, (value, status) in refused.items():
+        reply = servers.post(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}', servers.owner, **{name: value})
+        assert (reply.status_code, reply.headers["Content-Type"]) == (status, "application/json"), reply.text
+        assert reply.json()["error"]["message"]
+        assert name == "Accept" or value in reply.json()["error"]["message"]
+
+
+def test_a_body_without_a_content_type_is_json(servers: Servers) -> None:
+    who: dict[str, Any] = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "a test", "version": "1"},
+    }
+    for asked in ({"method": "ping"}, {"method": "initialize", "params": who}):
+        message = {"jsonrpc": "2.0", "id": 1, **asked}
+        with httpx.Client(headers={**ACCEPT, **bearer(servers.owner)}) as client:
+            reply = client.post(f"{servers.first.url}/mcp", content=json.dumps(message))  # httpx names no type of bytes
+        assert "Content-Type" not in reply.request.headers
+        assert (reply.status_code, '"result"' in reply.text) == (200, True), reply.text

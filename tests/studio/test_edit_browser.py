@@ -207,6 +207,10 @@ def test_a_finger_paints_and_two_fingers_zoom(phone: sync_api.Page) -> None:
     phone.evaluate("document.querySelectorAll('.edit details').forEach((one) => { one.open = true; })")
     assert phone.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
     keep_screenshot(phone, "edit-390")
+    phone.set_viewport_size({"width": 320, "height": 568})  # what a page at 400 % has, by WCAG 1.4.10
+    for address in ("/studio/edit/", phone.url):
+        phone.goto(address)
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 320, address
 
 
 def test_a_pen_paints_as_wide_as_it_presses(edit: sync_api.Page) -> None:

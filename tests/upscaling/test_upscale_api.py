@@ -60,6 +60,35 @@ def test_lanczos_is_pillows(upscale: Callable[..., Job]) -> None:
     assert made(job, "RGB").tobytes() == scene().resize((120, 72), Image.Resampling.LANCZOS).tobytes()
 
 
+def test_of_two_upscalers_each_has_its_share_and_the_file_says_so(upscale: Callable[..., Job], client: Client) -> None:
+    source = scene().convert("RGBA")
+    source.putalpha(Image.linear_gradient("L").resize(source.size))
+    job = upscale(image=encoded(source), model_id="nearest", scale=3, blend={"model_id": "lanczos", "weight": 0.25})
+    nearest, lanczos = (made(upscale(image=encoded(source), model_id=name, scale=3)) for name in ("nearest", "lanczos"))
+    assert made(job).tobytes() == Image.blend(nearest, lanczos, 0.25).tobytes()
+    assert nearest.convert("RGB").getpixel((59, 35)) == (255, 0, 0)  # a square of each pixel: no third colour at the edge
+    assert nearest.getchannel("A").tobytes() == source.getchannel("A").resize((120, 72), Image.Resampling.NEAREST).tobytes()
+    assert job.progress["step"] == job.progress["steps"] == 2
+    assert "Postprocess upscaler: Nearest, Postprocess upscaler 2: Lanczos" in texts_of(job)["parameters"]
+    [told] = [json.loads(texts_of(job)["darkroom"])["upscale"]]
+    assert told == {"model_id": "nearest", "scale": 3, "blend": {"model_id": "lanczos", "weight": 0.25}}
+    made_here = make_picture()
+    enlarged = upscale(image=str(made_here.pk), model_id="lanczos", blend={"model_id": "nearest", "weight": 0.5})
+    sent = {"image": enlarged.result["images"][0]["id"]}
+    found = client.post("/api/png-info/", sent, content_type="application/json").json()
+    assert found["request"]["upscale"]["blend"] == {"model_id": "nearest", "weight": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("blend", "field"),
+    [({}, "model_id"), ({"model_id": "starter"}, "model_id"), ({"model_id": "nearest", "weight": 2}, "weight")],
+)
+def test_a_second_upscaler_that_can_not_be_is_named(client: Client, blend: Any, field: str) -> None:
+    body = {"image": encoded(scene()), "model_id": "lanczos", "blend": blend}
+    [error] = client.post(PATH, body, content_type="application/json").json()["errors"]
+    assert error["field"] == f"blend.{field}"
+
+
 def test_without_a_model_and_a_scale_it_is_twice_by_the_servers_default(upscale: Callable[..., Job], settings: Any) -> None:
     settings.DEFAULT_UPSCALE_MODEL = "lanczos"
     job = upscale(image=encoded(scene()))

@@ -31,8 +31,7 @@ from api.json_types import JsonObject
 
 BY_FACTOR, TO_SIZE = 0, 1
 MOST_PICTURES = 64
-WITHOUT_FACES = dict.fromkeys(("gfpgan_visibility", "codeformer_visibility"), "Nothing restores faces here.")
-UNMET = {**WITHOUT_FACES, "extras_upscaler_2_visibility": "A second upscaler can't be mixed in here."}
+UNMET = dict.fromkeys(("gfpgan_visibility", "codeformer_visibility"), "Nothing restores faces here.")
 """What is refused where it is more than 0."""
 BY_FACTOR_NAMES = dict.fromkeys(("scale", "width", "height"), "upscaling_resize")
 TO_SIZE_NAMES = {"width": "upscaling_resize_w", "height": "upscaling_resize_h", "scale": "upscaling_resize_w"}
@@ -42,6 +41,7 @@ TO_SIZE_NAMES = {"width": "upscaling_resize_w", "height": "upscaling_resize_h", 
 class ExtrasFields(LenientFields):
     resize_mode = whole(BY_FACTOR, low=BY_FACTOR, high=TO_SIZE)
     show_extras_results = switch(True)
+    """Clients send false, and read the picture all the same: to A1111 it says something of whole folders alone."""
     gfpgan_visibility = number(0.0, low=0, high=1)
     codeformer_visibility = number(0.0, low=0, high=1)
     codeformer_weight = number(0.0, low=0, high=1)
@@ -64,7 +64,11 @@ class ExtrasFields(LenientFields):
 
 
 def enlarges(body: Mapping[str, Any]) -> bool:
-    return body["upscaler_1"] not in (NONE, "")
+    return names_one(body["upscaler_1"])
+
+
+def names_one(upscaler: str) -> bool:
+    return upscaler.strip().lower() not in (NONE.lower(), "")
 
 
 class SingleFields(ExtrasFields):
@@ -108,18 +112,29 @@ class ExtrasView(SeveralJobsView):
     def submission_of(self, field: str, sent: str) -> Submission:
         """Raises RequestRefused."""
         file = self.stored(field, sent)
-        try:
-            model_id = find_upscaler(self.body["upscaler_1"])
-        except ValidationError as error:
-            raise RequestRefused({"upscaler_1": error.detail}) from None
+        model_id, blend = self.upscaler("upscaler_1"), self.blend()
         output_format = FORMAT_NAMES[options.get(self.principal)[FORMAT]]
-        asked: JsonObject = {"image": str(file.pk), "model_id": model_id, "output_format": output_format}
+        asked: JsonObject = {"image": str(file.pk), "model_id": model_id, "blend": blend, "output_format": output_format}
         asked |= {"webhook": self.body["webhook"], **size_asked(self.body, file)}
         try:
             return self.validated(UpscaleSerializer, asked).resolve()  # type: ignore[no-any-return]
         except ValidationError as error:
             sides = TO_SIZE_NAMES if self.body["resize_mode"] == TO_SIZE else BY_FACTOR_NAMES
             raise RequestRefused(renamed(error.detail, {"image": field, "output_format": FORMAT, **sides})) from None
+
+    def upscaler(self, field: str) -> str:
+        """Raises RequestRefused."""
+        try:
+            return find_upscaler(self.body[field])
+        except ValidationError as error:
+            raise RequestRefused({field: error.detail}) from None
+
+    def blend(self) -> JsonObject | None:
+        """As much of the second upscaler's picture as is to be seen. Raises RequestRefused."""
+        weight = self.body["extras_upscaler_2_visibility"]
+        if not weight or not names_one(self.body["upscaler_2"]):
+            return None
+        return {"model_id": self.upscaler("upscaler_2"), "weight": weight}
 
     # ------------------------------------------------------------ the answer
 
@@ -128,8 +143,7 @@ class ExtrasView(SeveralJobsView):
         return JsonResponse(self.answer_with(pictures, describe(self.body)))
 
     def answer_with(self, pictures: Sequence[str], info: str) -> JsonObject:
-        shown = pictures if self.body["show_extras_results"] else []
-        return {"html_info": f"<p>{html.escape(info)}</p>", **self.give_back(shown)}
+        return {"html_info": f"<p>{html.escape(info)}</p>", **self.give_back(pictures)}
 
 
 class ExtraSingleView(ExtrasView):
@@ -139,7 +153,7 @@ class ExtraSingleView(ExtrasView):
         return [("image", self.body["image"])]
 
     def give_back(self, pictures: Sequence[str]) -> JsonObject:
-        return {"image": pictures[0] if pictures else None}
+        return {"image": pictures[0]}
 
 
 class ExtraBatchView(ExtrasView):
@@ -156,7 +170,9 @@ def describe(body: Mapping[str, Any]) -> str:
     """As A1111 says what it did."""
     size = f"to: {body['upscaling_resize_w']}x{body['upscaling_resize_h']}"
     asked = size if body["resize_mode"] == TO_SIZE else f"by: {body['upscaling_resize']:g}"
-    return f"Postprocess upscale {asked}, Postprocess upscaler: {body['upscaler_1']}"
+    is_mixed = body["extras_upscaler_2_visibility"] and names_one(body["upscaler_2"])
+    second = f", Postprocess upscaler 2: {body['upscaler_2']}" if is_mixed else ""
+    return f"Postprocess upscale {asked}, Postprocess upscaler: {body['upscaler_1']}{second}"
 
 
 def size_asked(body: Mapping[str, Any], file: StoredFile) -> JsonObject:

@@ -1,7 +1,8 @@
 """The bodies of txt2img and img2img: the fields that A1111 has, read as leniently as it reads them, and `webhook`, which is ours. Others
 are passed over, with a sentence where one is called much like one of these.
 
-A field that is null, or isn't sent, has A1111's default. Where that is None the model decides.
+A field that is null, [] or {} (which some languages make of an empty object), or isn't sent, has A1111's default. Where that is None the
+model decides.
 """
 
 from collections.abc import Mapping
@@ -77,7 +78,7 @@ def any_value() -> Any:
 class LenientFields(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
-            data = {name: value for name, value in data.items() if value is not None}
+            data = {name: value for name, value in data.items() if value not in (None, [], {})}
         return super().to_internal_value(data)
 
 

@@ -13,7 +13,7 @@ from api.images.hires import LATENT, SIDE_STEP, enlarged_size
 from api.images.scheduler_presets import most_steps
 
 USUAL_STRENGTH = 0.75
-NONE, NEAREST = "none", "nearest"
+NONE = "none"
 SAME = ("", "use same sampler", "use same scheduler", "use same checkpoint")
 OF_THE_FIRST = ("hr_checkpoint_name", "hr_sampler_name", "hr_scheduler", "hr_prompt", "hr_negative_prompt")
 SAME_AS = {"hr_sampler_name": "sampler_name", "hr_scheduler": "scheduler", "hr_prompt": "prompt"} | {
@@ -78,7 +78,7 @@ def read_upscaler(result: Translated, name: str | None) -> str:
         if folded != LATENT:
             result.warn(f"hr_upscaler: '{name}' was done as 'Latent'.")
         return LATENT
-    if folded in (NONE, NEAREST):
+    if folded == NONE:
         result.warn(f"hr_upscaler: '{name}' was done as 'Lanczos'.")
         return PICTURE_UPSCALER
     try:

@@ -14,7 +14,7 @@ AUTOMATIC = "automatic"
 
 def read_sampler(sampler: str | None, schedule: str | None, entry: ModelEntry) -> tuple[str | None, str]:
     """The scheduler, None for the model's own; and a sentence where it isn't what was asked for. Raises RequestRefused."""
-    if not sampler:
+    if not sampler or sampler.isspace():
         is_usual = (schedule or AUTOMATIC).lower() == AUTOMATIC
         return None, "" if is_usual else "scheduler has no effect without a sampler_name: the model's own sampler was used."
     name, sentence = find_scheduler(sampler[:LONGEST], (schedule or AUTOMATIC)[:LONGEST])

@@ -30,13 +30,14 @@ def list_upscalers() -> list[tuple[str, ModelEntry]]:
 
 def label_of(entry: ModelEntry) -> str:
     if entry.path is None or not entry.single_file:
-        return entry.id.capitalize() if entry.id == "lanczos" else entry.id
+        return entry.name if entry.id in ("lanczos", "nearest") else entry.id
     stem = os.path.splitext(entry.path.name)[0]
     return LABELS.get(stem.lower(), stem)
 
 
 def find_upscaler(name: str) -> str:
     """The id of an upscaler. Raises ValidationError, which lists those that there are."""
+    name = name.strip()
     known = FILES.get(name, name)
     entry: ModelEntry | None = find_entry(get_catalog().find_model, [*names_like(known), name.lower()])
     if entry is not None:

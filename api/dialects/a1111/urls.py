@@ -55,5 +55,6 @@ urlpatterns = [
     *(path(f"controlnet/{name}", ListView.as_view(read=read), name=f"controlnet-{name}") for name, read in CONTROLNET.items()),
     path("controlnet/detect", controlnet.DetectView.as_view(), name="controlnet-detect"),
     path("internal/progress", InternalProgressView.as_view(), name="a1111-internal-progress"),
+    path("internal/ping", ListView.as_view(read=server.ping), name="a1111-internal-ping"),
     path("internal/pending-tasks", PendingTasksView.as_view(), name="a1111-pending-tasks"),
 ]

@@ -12,7 +12,9 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
+from mcp_types.version import KNOWN_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 from rest_framework.exceptions import APIException
 from starlette.requests import Request
 
@@ -20,6 +22,7 @@ from api.access.principals import missing_scope
 from api.access.scopes import READ
 from api.dialects.mcp import direct, resources
 from api.dialects.mcp.calls import Caller
+from api.dialects.mcp.errors import respond
 from api.dialects.mcp.exchange import Application, Exchange, Message, Service
 from api.dialects.mcp.following import Call, Report
 from api.dialects.mcp.tools import TOOLS
@@ -27,7 +30,7 @@ from api.dialects.mcp.tools.base import Tool
 from api.dialects.mcp.views import CALLER
 from api.errors import DarkroomError
 from api.jobs.api.database_calls import in_thread
-from api.problems import Problem, as_drf, as_problem, problem_of, refusal_body
+from api.problems import Problem, as_drf, as_problem, problem_body, problem_of, refusal_body
 from config.logs import request_id
 
 log = logging.getLogger("darkroom.mcp")
@@ -56,6 +59,12 @@ async def answer_request(
     server: Server[Any], transport: Application, scope: Message, body: bytes, message: Message
 ) -> HttpResponseBase:
     request = Request(scope)
+    version = request.headers.get(MCP_PROTOCOL_VERSION_HEADER, LATEST_HANDSHAKE_VERSION)
+    if version not in KNOWN_PROTOCOL_VERSIONS:
+        # the package takes it for one of the newest kind, and misses that one's envelope
+        known = ", ".join(KNOWN_PROTOCOL_VERSIONS)
+        detail = f"{MCP_PROTOCOL_VERSION_HEADER}: there is no version '{version[:100]}' of the protocol here. Known: {known}."
+        return respond(problem_body(400, "unknown_version", detail))
     if direct.suits(message, request):
         return await direct.answer(server, message, request)
     return await Exchange(transport, scope, body).response()

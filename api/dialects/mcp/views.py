@@ -2,6 +2,7 @@
 
 import asyncio
 from importlib import import_module
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.http import HttpRequest
@@ -21,6 +22,8 @@ from api.problems import problem_body
 CALLER = "darkroom.caller"
 """In the scope that the package's application is called with."""
 LONGEST_SESSION = 100
+JSON_TYPE = "application/json"
+"""A body without a Content-Type is read as that, as everywhere here."""
 NO_STREAM = "There is nothing to GET or DELETE here: no session is kept, and every answer comes with its POST."
 
 _services: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Service]]" = WeakKeyDictionary()
@@ -37,6 +40,9 @@ async def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
         return unreadable(error.detail, error.code, error.field)
     if request.method != "POST":
         return respond(problem_body(405, "method_not_allowed", NO_STREAM), headers={"Allow": "POST"})
+    if (sent_as := request.content_type or JSON_TYPE) != JSON_TYPE:
+        detail = f"'{sent_as[:100]}' is not read here: send {JSON_TYPE}."
+        return respond(problem_body(415, "unsupported_media_type", detail))
     if fault := fault_of(message):
         return respond(problem_body(400, "invalid", fault))
     return await answer(caller, message)  # type: ignore[arg-type]  # what has no fault is an object
@@ -64,12 +70,21 @@ def fault_of(message: object) -> str:
 async def answer(caller: Caller, message: JsonObject) -> HttpResponseBase:
     if (cancelled := cancelled_request(message)) is not None:
         cancel_request(caller, cancelled)
-    scope = {**caller.request.scope, CALLER: caller}  # type: ignore[attr-defined]  # an ASGIRequest
+    scope = scope_of(caller)
     service = await find_service()
     response = await service(scope, caller.request.body, message)
     if message.get("method") == "initialize":
         response[SESSION] = new_session()
     return response
+
+
+def scope_of(caller: Caller) -> dict[str, Any]:
+    """What the package's application is called with: it refuses a body whose type isn't said."""
+    scope: dict[str, Any] = {**caller.request.scope, CALLER: caller}  # type: ignore[attr-defined]  # an ASGIRequest
+    if not caller.request.content_type:
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-type"]
+        scope["headers"] = [*headers, (b"content-type", JSON_TYPE.encode())]
+    return scope
 
 
 async def find_service() -> Service:

@@ -173,11 +173,19 @@ def put_upscale(upscale: dict[str, Any], resolved: Resolved) -> None:
     if upscaler is None or scale not in (2, 3, 4):
         resolved.warnings.append(f"The picture was enlarged at the end, by {shown(upscale.get('scale'))}; that was left out.")
     else:
-        resolved.request["upscale"] = {"model_id": upscaler, "scale": int(scale)}
+        resolved.request["upscale"] = {"model_id": upscaler, "scale": int(scale), **read_blend(upscale.get("blend"), resolved)}
+
+
+def read_blend(blend: Any, resolved: Resolved) -> JsonObject:
+    """The second upscaler, in a file of ours; none where nobody has it."""
+    if not isinstance(blend, dict):
+        return {}
+    weight, upscaler = number(blend.get("weight")), find_upscaler(str(blend.get("model_id", "")), resolved)
+    return {"blend": {"model_id": upscaler, "weight": weight}} if upscaler and weight is not None and 0 <= weight <= 1 else {}
 
 
 def find_upscaler(name: str, resolved: Resolved) -> str | None:
-    """Its id here. Our Lanczos has a capital in A1111's files."""
+    """Its id here. Our filters have a capital in A1111's files."""
     entry = find_entry(get_catalog().find_model, [*names_like(name), name.lower()])
     if entry is not None and entry.task == UPSCALING:
         return str(entry.id)

@@ -10,7 +10,7 @@ from PIL import Image
 from api.images.hooks import RunHooks
 from api.images.output_sinks import SelectedPictures
 from api.images.spec import Txt2ImgSpec
-from api.images.upscaling.spec import UpscaleSpec
+from api.images.upscaling.spec import UpscaleSpec, UpscaleUse
 from api.jobs.running import RunningJob
 from api.runtime.model_use import report_to
 from api.specs import Spec
@@ -44,8 +44,27 @@ class TilesAsStage:
         self.run.progress(step=step, steps=steps or 1, stage=f"Enlarging: tile {done + 1} of {of}" if done < of else "")
 
 
-def enlarge(run: RunningJob[Spec], model_id: str, picture: Image.Image, scale: int, hooks: Hooks) -> Image.Image:
+class HalfOfTheTiles:
+    """Of one upscaler of two: what is told doesn't begin again with the second."""
+
+    def __init__(self, hooks: Hooks, place: int) -> None:
+        self.on_load, self.warn, self.hooks, self.place = hooks.on_load, hooks.warn, hooks, place
+
+    def on_tile(self, done: int, of: int) -> None:
+        self.hooks.on_tile(self.place * of + done, 2 * of)
+
+
+def enlarge(run: RunningJob[Spec], use: UpscaleSpec | UpscaleUse, picture: Image.Image, hooks: Hooks) -> Image.Image:
     """For the thread that runs models. Raises JobCancelled, DarkroomError and DeviceFault."""
+    blend = use.blend
+    if blend is None or not blend.weight:
+        return enlarge_by(run, use.model_id, picture, use.scale, hooks)
+    halves = [(use.model_id, HalfOfTheTiles(hooks, 0)), (blend.model_id, HalfOfTheTiles(hooks, 1))]
+    first, second = (enlarge_by(run, model_id, picture, use.scale, half) for model_id, half in halves)
+    return Image.blend(first, second, blend.weight)
+
+
+def enlarge_by(run: RunningJob[Spec], model_id: str, picture: Image.Image, scale: int, hooks: Hooks) -> Image.Image:
     from api.images.backends.upscalers import enlarge as backend
     from api.model_loader import get_loader
 
@@ -59,5 +78,5 @@ def enlarge_kept(run: RunningJob[Txt2ImgSpec], choice: SelectedPictures) -> Sele
     if use is None:
         return choice
     hooks = TilesAsStage(run)
-    kept = [replace(made, picture=enlarge(run, use.model_id, made.picture, use.scale, hooks)) for made in choice.kept]
+    kept = [replace(made, picture=enlarge(run, use, made.picture, hooks)) for made in choice.kept]
     return replace(choice, kept=kept)

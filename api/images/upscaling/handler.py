@@ -50,7 +50,7 @@ class Upscale(JobKind[UpscaleSpec]):
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         for run in batch:
             spec = run.spec
-            enlarged = enlarge(run, spec.model_id, open_source(run), spec.scale, TilesAsSteps(run))
+            enlarged = enlarge(run, spec, open_source(run), TilesAsSteps(run))
             refuse_if_withheld(run, enlarged)
             yield Finished(run, save(run, bring_to_size(enlarged, spec)))
 

@@ -1,5 +1,6 @@
 """What the file of an enlarged picture carries."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 from api.images.models import GeneratedImage
@@ -16,4 +17,6 @@ def file_parameters(spec: UpscaleSpec, job_id: UUID) -> JsonObject:
     is_request = source is not None and source.is_generated and not source.parameters.get("upscale")
     made_with: JsonObject = source.parameters if source is not None and is_request else {}
     use: JsonObject = {"model_id": spec.model_id, "scale": spec.scale}
+    if spec.blend is not None:
+        use["blend"] = asdict(spec.blend)
     return {**made_with, "upscale": use, "source_image": spec.image, "job": str(job_id)}

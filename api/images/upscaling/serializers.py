@@ -10,7 +10,7 @@ from api.catalog import UPSCALING, UnknownModel
 from api.files.fields import by_content, by_id
 from api.files.formats import FORMATS
 from api.images.spec import MOST_KNOWN
-from api.images.upscaling.spec import LARGEST_SCALE, SMALLEST_SCALE, UpscaleSpec, UpscaleUse
+from api.images.upscaling.spec import LARGEST_SCALE, SMALLEST_SCALE, UpscaleBlend, UpscaleSpec, UpscaleUse
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import SpecSerializer
@@ -23,7 +23,7 @@ SIZE_FIELDS = {"scale": "width"}
 def check_upscaler(value: str) -> str:
     """The id of an upscaler. Raises ValidationError."""
     try:
-        entry = get_catalog().get(value)
+        entry = get_catalog().get(value, (UPSCALING,))
     except UnknownModel as error:
         known = "" if error.nearest or error.reason else known_upscalers()
         raise ValidationError(f"{error}{known}", code="unknown_model") from None
@@ -63,6 +63,13 @@ def size_errors(width: int, height: int, scale: int, output_format: str) -> dict
 def scale_up_to(*times: float) -> int:
     """The smallest that brings both sides up to a size, as far as one does."""
     return min(LARGEST_SCALE, max(SMALLEST_SCALE, ceil(max(times))))
+
+
+class UpscaleBlendSerializer(SpecSerializer):
+    spec = UpscaleBlend
+
+    def validate_model_id(self, value: str) -> str:
+        return check_upscaler(value)
 
 
 class UpscaleUseSerializer(SpecSerializer):

@@ -38,7 +38,21 @@ def upscaler_param() -> Any:
     return param(
         decided=True,
         max_length=LONGEST_NAME,
-        help="`lanczos`, or an upscaler of the catalog or the library; default: the server's setting DEFAULT_UPSCALE_MODEL.",
+        help="`lanczos`, `nearest`, or an upscaler of the catalog or the library; default: the server's setting DEFAULT_UPSCALE_MODEL.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleBlend:
+    """A second upscaler, whose picture is mixed into the first one's."""
+
+    model_id: str = param(max_length=LONGEST_NAME, help="An upscaler, as `model_id` beside it.")
+    weight: float = param(default=0.5, minimum=0, maximum=1, help="Its share: at 1 nothing is left of the first.")
+
+
+def blend_param() -> Any:
+    return param(
+        default=None, omitted=True, help="A second upscaler, whose picture is mixed in: the one's detail, the other's calm."
     )
 
 
@@ -50,6 +64,7 @@ class UpscaleSpec(Spec):
 
     image: InputTransparentImage = param(help="base64, a data URL, a multipart file, or the id of an image here")
     model_id: str = upscaler_param()
+    blend: UpscaleBlend | None = blend_param()
     scale: int = scale_param()
     width: int | None = size_param("width")
     height: int | None = size_param("height")
@@ -65,4 +80,5 @@ class UpscaleUse:
     """What is done with each picture of a request that is kept: it is enlarged as `POST /api/upscale/` does it."""
 
     model_id: str = upscaler_param()
+    blend: UpscaleBlend | None = blend_param()
     scale: int = scale_param()

@@ -1,7 +1,7 @@
 """From an upscaler's file to what a lease gets.  [torch; no Django]
 
 *.safetensors     one file: the entry's `path`, or model.safetensors in its folder
-config.json       {"model_type": "lanczos"}: no network, but the filter that is always there
+config.json       {"model_type": "lanczos"} or "nearest": no network, but a filter that is always there
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -22,14 +23,22 @@ from api.loading.device_memory import estimate_files
 from api.loading.upscaling import rrdbnet, srvgg
 from api.loading.upscaling.networks import NotAnUpscaler, UpscalingNetwork, without_wrapper
 
-WEIGHTS, CONFIG, LANCZOS = "model.safetensors", "config.json", "lanczos"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
 
 
 @dataclass(frozen=True)
 class Upscaler:
-    """What a lease gets. `network` is None for Lanczos, which enlarges by any number."""
+    """What a lease gets. `network` is None for a filter, which enlarges by any number."""
 
     network: UpscalingNetwork | None
+    filter: Image.Resampling = Image.Resampling.LANCZOS
+    """What enlarges where there is no network."""
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether each pixel of the result is one of the picture, its transparency included."""
+        return self.network is None and self.filter == Image.Resampling.NEAREST
 
     @property
     def components(self) -> dict[str, torch.nn.Module]:
@@ -43,8 +52,8 @@ def make_builder() -> Builder:
 
 def build_upscaler(entry: ModelEntry, folder: Path, device: Device) -> Upscaler:
     """In the device's dtype, but for the layer that makes the pixels. Raises DarkroomError."""
-    if is_lanczos(folder):
-        return Upscaler(None)
+    if (filter_alone := filter_of(folder)) is not None:
+        return Upscaler(None, filter_alone)
     try:
         network = network_of(load_file(weights_of(folder)))
     except (NotAnUpscaler, SafetensorError) as error:
@@ -70,9 +79,9 @@ def network_of(tensors: dict[str, torch.Tensor]) -> UpscalingNetwork:
     return network
 
 
-def is_lanczos(folder: Path) -> bool:
+def filter_of(folder: Path) -> Image.Resampling | None:
     config = folder / CONFIG
-    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == LANCZOS
+    return FILTERS.get(json.loads(config.read_text(encoding="utf-8")).get("model_type")) if config.is_file() else None
 
 
 def weights_of(folder: Path) -> Path:
@@ -81,4 +90,4 @@ def weights_of(folder: Path) -> Path:
 
 def estimate_bytes(entry: ModelEntry, folder: Path, device: Device) -> int:
     """What the weights will take in memory. Raises DarkroomError for a damaged file."""
-    return 0 if is_lanczos(folder) else estimate_files(entry, folder, [weights_of(folder)], device.dtype)
+    return 0 if filter_of(folder) is not None else estimate_files(entry, folder, [weights_of(folder)], device.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.dialects.a1111.conftest import ask, encoded, pictures
+from tests.dialects.a1111.conftest import ask, decoded, encoded, pictures
 from tests.live import LiveServer
 
 pytestmark = [pytest.mark.models]
@@ -58,10 +58,29 @@ def refused(server: LiveServer, path: str = "extra-single-image", **body: Any) -
         ({"resize_mode": 1, "upscaling_resize_w": 96, "upscaling_resize_h": 32}, (96, 32)),
         ({"upscaler_1": "starter-upscaler"}, (96, 64)),
         ({"upscaler_1": "starter-upscaler", "upscaling_resize": 2.5}, (120, 80)),
+        ({"show_extras_results": False}, (96, 64)),
+        ({"upscaler_2": "None", "extras_upscaler_2_visibility": 1}, (96, 64)),
+        ({"upscaler_1": " none ", "image": encoded(picture())}, (48, 32)),
     ],
 )
 def test_a_picture_is_enlarged_by_a_factor_or_to_a_size(server: LiveServer, body: Any, size: tuple[int, int]) -> None:
     assert enlarge(server, picture(), **body).size == size
+
+
+def test_a_second_upscaler_is_mixed_in_as_much_as_is_to_be_seen(server: LiveServer) -> None:
+    sent = Image.new("RGB", (8, 8), "black")
+    sent.paste("white", (0, 0, 4, 8))
+    reply = ask(
+        server, "extra-single-image",
+        **{**SENT, "image": encoded(sent), "upscaler_1": "Nearest", "upscaler_2": "Lanczos", "extras_upscaler_2_visibility": 0.25},
+    )  # fmt: skip
+    nearest, lanczos = (sent.resize((16, 16), kind) for kind in (Image.Resampling.NEAREST, Image.Resampling.LANCZOS))
+    assert nearest.tobytes() != lanczos.tobytes()
+    assert decoded(reply.json()["image"]).convert("RGB").tobytes() == Image.blend(nearest, lanczos, 0.25).tobytes()
+    said = "Postprocess upscale by: 2, Postprocess upscaler: Nearest, Postprocess upscaler 2: Lanczos"
+    assert reply.json()["html_info"] == f"<p>{said}</p>"
+    told = ask(server, "png-info", image=reply.json()["image"]).json()
+    assert "Postprocess upscaler 2: Lanczos" in told["info"]
 
 
 def test_what_is_beyond_the_size_is_cropped_from_the_middle(server: LiveServer) -> None:
@@ -115,7 +134,12 @@ def test_the_format_is_the_keys_own(server: LiveServer) -> None:
         ({"upscaler_1": "starter"}, 422, "upscaler_1: "),
         ({"gfpgan_visibility": 0.5}, 422, "gfpgan_visibility: Nothing restores faces here."),
         ({"codeformer_visibility": 1}, 422, "codeformer_visibility: "),
-        ({"upscaler_2": "Lanczos", "extras_upscaler_2_visibility": 0.5}, 422, "extras_upscaler_2_visibility: "),
+        (
+            {"upscaler_2": "ESRGAN_4x", "extras_upscaler_2_visibility": 0.5},
+            422,
+            "upscaler_2: There is no upscaler 'ESRGAN_4x'.",
+        ),
+        ({"upscaler_2": "Lanczos", "extras_upscaler_2_visibility": 1.5}, 422, "extras_upscaler_2_visibility: "),
         ({"upscaling_resize": 0}, 422, "upscaling_resize: "),
         ({"upscaling_resize": -1}, 422, "upscaling_resize: "),
         ({"upscaling_resize": "large"}, 422, "upscaling_resize: "),

@@ -86,7 +86,7 @@ def test_a_picture_that_can_t_be_read_is_a_500_with_its_words(client: Client, fi
         ({"prompt": "a" * 2001}, ["prompt"]),
         ({"styles": "a"}, ["styles"]),
         ({"send_images": "perhaps"}, ["send_images"]),
-        ({"alwayson_scripts": []}, ["alwayson_scripts"]),
+        ({"alwayson_scripts": ["a"]}, ["alwayson_scripts"]),
         ({"override_settings": "a"}, ["override_settings"]),
         ({"override_settings": {"CLIP_stop_at_last_layers": 0}}, ["override_settings", "CLIP_stop_at_last_layers"]),
         ({"override_settings": {"samples_format": "tiff"}}, ["override_settings", "samples_format"]),
@@ -143,6 +143,17 @@ def test_other_methods_and_addresses_answer_in_its_form(client: Client) -> None:
     ):
         assert (reply.status_code, reply.headers["Content-Type"]) == (status, "application/json")
         assert reply.json().keys() == FORM
+
+
+def test_an_empty_object_or_list_asks_for_nothing(client: Client) -> None:
+    """PHP and Lua send [] for {}."""
+    asked = {**PLAIN, "seed": 1}
+    lists: list[str] = ["alwayson_scripts", "override_settings", "comments", "cfg_scale"]
+    empty: dict[str, Any] = {name: [] for name in lists} | {name: {} for name in ("styles", "script_args", "steps")}
+    for body in (asked, {**asked, **empty}, {**asked, "sampler_name": " "}):
+        assert post(client, TXT2IMG, body)[0] == 202
+    assert len({str(job.params) for job in Job.objects.all()}) == 1
+    assert [job.warnings for job in Job.objects.all()] == [[], [], []]
 
 
 def test_a_job_that_fails_or_is_cancelled_is_told_in_its_form(client: Client) -> None:

@@ -219,6 +219,8 @@ def test_the_second_pass_runs_as_many_steps_as_it_says(client: Client) -> None:
     assert hires == {"scale": 2.0, "steps": 20, "strength": 0.5, "upscaler": "latent"}
     hires = job_for(client, enable_hr=True, hr_scale=1.5, hr_upscaler="Lanczos", **fields).params["hires"]
     assert hires == {"scale": 1.5, "steps": 8, "strength": 0.5, "upscaler": "lanczos"}
+    nearest = job_for(client, enable_hr=True, hr_upscaler="Nearest", **fields)
+    assert (nearest.params["hires"]["upscaler"], nearest.warnings) == ("nearest", [])
 
 
 def test_without_enable_hr_there_is_none(client: Client) -> None:
@@ -349,6 +351,7 @@ def test_a_task_may_have_a_name(client: Client) -> None:
     told = client.post("/internal/progress", asked, content_type="application/json").json()
     assert (told["queued"], told["active"], told["completed"], told["textinfo"]) == (True, False, False, "In queue...")
     assert client.get("/internal/pending-tasks").json() == {"size": 1, "tasks": ["task(mine)"]}
+    assert client.get("/internal/ping").json() == {}
     assert client.post("/internal/progress", {"id_task": str(job.pk)}, content_type="application/json").json()["queued"]
 
 

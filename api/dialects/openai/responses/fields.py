@@ -33,7 +33,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "image": (),
 }
 REASONING: dict[str, tuple[Any, ...]] = {
-    "effort": ("none",),
+    "effort": ("none", "medium"),
     "summary": ("auto", "concise", "detailed"),
     "generate_summary": ("auto", "concise", "detailed"),
     "context": ("auto", "current_turn", "all_turns"),
@@ -81,6 +81,8 @@ class TextSerializer(StrictSerializer):
         if not isinstance(value, Mapping):
             raise ValidationError("Must be an object with a type.")
         refuse_unknown(value, FORMAT_FIELDS)
+        if value.get("type") == "json_schema" and is_empty(value.get("schema")) and value.get("schema") != {}:
+            raise ValidationError({"schema": ["The type json_schema needs one; json_object is any object."]}, code="required")
         rest = {name: one for name, one in value.items() if name in FORMAT_FIELDS and name != "type" and not is_empty(one)}
         return {"type": value.get("type"), **({"json_schema": rest} if rest else {})}
 

@@ -35,7 +35,7 @@ class Hooks(Protocol):
 def enlarge(loader: ModelLoader, model_id: str, picture: Image.Image, scale: int, hooks: Hooks) -> Image.Image:
     """RGB, or RGBA where the picture is. Raises what the loader raises, and what `on_tile` does."""
     with loader.use(model_id, UPSCALING, hooks.on_load) as lease:
-        if picture.mode != "RGBA":
+        if picture.mode != "RGBA" or lease.pipeline.keeps_pixels:
             return enlarge_rgb(loader, lease, picture, scale, hooks)
         enlarged = enlarge_rgb(loader, lease, fill_transparent(picture), scale, hooks)
         enlarged.putalpha(picture.getchannel("A").resize(enlarged.size, Image.Resampling.LANCZOS))
@@ -46,7 +46,7 @@ def enlarge_rgb(loader: ModelLoader, lease: Lease, picture: Image.Image, scale: 
     upscaler: Upscaler = lease.pipeline
     if upscaler.network is None:
         hooks.on_tile(0, 1)
-        enlarged = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.LANCZOS)
+        enlarged = picture.resize((picture.width * scale, picture.height * scale), upscaler.filter)
         hooks.on_tile(1, 1)
         return enlarged
     side = TILE_SIDES[lease.device.type]
