@@ -86,7 +86,7 @@ def test_what_export_onnx_makes_is_not_kept_in_a_second_precision() -> None:
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
-def test_a_checkout_weighs_at_most_65_mebibytes() -> None:
+def test_a_checkout_weighs_at_most_66_mebibytes() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [ROOT / name for name in listed.split("\0") if name]
     assert sum(file.stat().st_size for file in files if file.is_file()) <= 66 * 2**20
