@@ -52,7 +52,7 @@ REFUSALS = {
     413: "The body is over the limit.",
     415: "Neither JSON nor a form.",
     422: "This Idempotency-Key was used with another body; or the model can't be run here.",
-    429: "Too many jobs of this key are queued or running; Retry-After says when to try again.",
+    429: "Too many jobs of this key are queued or running, or a limit of its use is reached; Retry-After says when to try again.",
     500: "Something went wrong here.",
     502: "The model's hub, or the remote server, failed.",
     503: "Not able to take this now, or the database is away; Retry-After says when to try again.",

@@ -193,7 +193,7 @@ def test_others_use_is_for_staff() -> None:
     both = sorted([caller.key.prefix, chief.key.prefix])
     assert [one["key"] for one in chief.usage(key="all").json()["results"]] == both
     assert [one["key"] for one in chief.usage(key="all", after=both[0]).json()["results"]] == both[1:]
-    assert chief.usage(key="nobody").status_code == 404
+    assert chief.usage(key="nobody").status_code == 400
     assert chief.usage(kee="all").status_code == 400
 
 

@@ -89,7 +89,7 @@ class UsageView(APIView):
 
 
 def use_asked_for(principal: Principal, key: str = "", after: str = "") -> list[OwnerUse]:
-    """Raises DarkroomError: another's key for who is no staff (403), one that nobody has (404)."""
+    """Raises DarkroomError: another's key for who is no staff (403), one that nobody has (400)."""
     if key in ("", principal.owner_key):
         return [use_of_owner(principal.owner_key)]
     if not principal.is_staff:
@@ -97,5 +97,5 @@ def use_asked_for(principal: Principal, key: str = "", after: str = "") -> list[
     if key == ALL:
         return use_of_keys(unrevoked_after(after))
     if not ApiKey.objects.filter(prefix=key).exists():
-        raise DarkroomError("not_found", 404, "There is no key with this prefix.", field="key")
+        raise DarkroomError("unknown_key", 400, "There is no key with this prefix.", field="key")
     return [use_of_owner(key)]
