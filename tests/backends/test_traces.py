@@ -92,7 +92,8 @@ def test_with_an_adapter_the_pass_runs_as_it_is(loader: ModelLoader, plain: Mode
 def test_packed_weights_give_the_same_bytes_with_and_without_a_trace(
     loader: ModelLoader, plain: ModelLoader, tiny_catalog: Catalog, storage: str
 ) -> None:
-    tiny_catalog.models["sd1"] = dataclasses.replace(tiny_catalog.models["sd1"], storage=storage)
+    packed = dataclasses.replace(tiny_catalog.models["sd1"], storage=storage)
+    loader.catalog = plain.catalog = dataclasses.replace(tiny_catalog, models={**tiny_catalog.models, "sd1": packed})
     for seeds in ((1,), (2,), (1, 2)):
         assert make(loader, *seeds) == make(plain, *seeds)
     assert loader.loaded()[0]["measures"] == [f"{storage}_storage"]

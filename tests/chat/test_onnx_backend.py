@@ -63,7 +63,7 @@ def test_a_raw_prompt_is_scored_as_pytorch_scores_it(loader: ModelLoader) -> Non
     def scored(backend: TorchBackend) -> list[tuple[str, float | None]]:
         scores = PromptScores(top_logprobs=1)
         raw = ChatRequest(model_id=LLM, prompt=TEXTS[2], scores=scores, sampling=Sampling(temperature=0.0, max_tokens=4))
-        heard = run(backend, request(TEXTS[2]), raw, raw)  # nothing of it is taken from the cache
+        heard = run_on(backend, request(TEXTS[2]), raw, raw)  # nothing of it is taken from the cache
         assert text_of(heard[1]) == text_of(heard[2])
         return [(entry["token"], entry["logprob"]) for entry in scores.in_order]
 
@@ -213,10 +213,10 @@ def test_a_conversation_goes_on_where_it_was_and_its_pictures_are_looked_at_once
     monkeypatch.setattr(OnnxModel, "encode_images", lambda self, inputs: (looks.append(1), look(self, inputs))[1])
     first = several(2)
     backend = OnnxBackend(loader, f"{VLM}@onnx-fp32", CacheLimits(2**30, 2**30))
-    answer = text_of(run(backend, first)[0])
+    answer = text_of(run_on(backend, first)[0])
     more = (Turn("assistant", (MessagePart(text=answer),)), Turn("user", (MessagePart(text="And now?"),)))
     second = dataclasses.replace(first, turns=(*first.turns, *more))
-    heard = run(backend, second)[0]
+    heard = run_on(backend, second)[0]
     assert looks == [1]
     assert heard.reply is not None
     assert heard.reply.cached_tokens > 10
@@ -239,7 +239,7 @@ def test_freed_memory_is_handed_back_as_answers_grow_and_once_they_have_ended(
             (backend.decode_loop.answers, sum(group.width for group in backend.decode_loop.batch.groups))
         ),
     )
-    run(backend, request("hello", max_tokens=3 * onnx_backend.TRIM_EVERY_TOKENS))
+    run_on(backend, request("hello", max_tokens=3 * onnx_backend.TRIM_EVERY_TOKENS))
     *meanwhile, last = handed_back
     assert len(meanwhile) == 3
     assert {answers for answers, _ in meanwhile} == {1}

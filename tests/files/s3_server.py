@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
+import httpx
 from moto.server import ThreadedMotoServer
 
 BUCKET = "pictures"
@@ -116,6 +117,7 @@ def s3_server() -> Iterator[Proxy]:
     proxy = Proxy((host, port))
     threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
     try:
+        httpx.post(f"http://{host}:{port}/moto-api/reset").raise_for_status()  # what another server of this process has kept
         client_of(proxy).create_bucket(Bucket=BUCKET)
         yield proxy
     finally:

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+import torch
 from django.conf import settings as django_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from api.devices import Device
 from api.images.backends import remote
 from api.images.backends.local import make_pictures
 from api.images.backends.request import ImageRequest, PictureList
@@ -110,7 +112,10 @@ class Reached(Exception):
 class Door:
     """A model loader that the backend asks once it has taken a batch."""
 
-    catalog = get_catalog()
+    catalog, device = get_catalog(), Device("cpu", 0, "a processor", torch.float32, channels_last=False, memory_total=2**33)
+
+    def free_memory(self) -> int:
+        return 2**30
 
     def use(self, *_: object) -> None:
         raise Reached

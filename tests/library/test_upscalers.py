@@ -54,7 +54,7 @@ def test_another_architecture_is_refused_with_the_reason(filled: Path, client: C
 def test_the_list_shows_them_beside_those_of_the_catalog(filled: Path, client: Client) -> None:
     listed = {model["id"]: model for model in client.get("/api/models/?kind=upscaler").json()}
     mine = row_of("4x Mine.safetensors").entry_id
-    assert {"lanczos", "starter-upscaler", mine, row_of("swin.safetensors").entry_id} == listed.keys()
+    assert {"lanczos", "nearest", "starter-upscaler", mine, row_of("swin.safetensors").entry_id} == listed.keys()
     assert (listed[mine]["task"], listed[mine]["usable"], listed["lanczos"]["available"]) == ("upscaling", True, True)
     assert mine in {model["id"] for model in client.get("/api/models/").json()}
 

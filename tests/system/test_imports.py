@@ -13,6 +13,7 @@ LAZILY_HEAVY = {
 DJANGO = {"django", "rest_framework", "config"}
 CAPABILITIES = {"images", "scoring", "chat", "vision"}
 EVERYBODYS = {
+    "quotas",
     "json_types",
     "problems",
     "outages",
