@@ -52,6 +52,7 @@ class FaultyReceiver(Receiver):
         super().__init__(FaultyHandler)
         self.verifier = Webhook(secret)
         self.wrong = 0
+        self.errors: list[str] = []
         self.random = random.Random(seed)
         self.faults: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
@@ -61,8 +62,9 @@ class FaultyReceiver(Receiver):
         super().note(path, headers, body)
         try:
             self.verifier.verify(body, headers)
-        except WebhookVerificationError:
+        except WebhookVerificationError as error:
             self.wrong += 1
+            self.errors.append(f"{path}: {error}; {len(body)} bytes, {headers}")
 
 
 class WebhookRun(Run):

@@ -107,6 +107,7 @@ class Sitting:
             "kills": dict(killer.killed),
             "recovery": {name: [round(seconds, 2) for seconds in times] for name, times in killer.recovery.items()},
             "seconds": self.seconds,
+            "webhooks_cut_short": receiver.cut_short,
             "webhooks_again": sum(count - 1 for count in receiver.answered.values()),
             **told,
             "faults": faults,

@@ -96,7 +96,7 @@ def find_wrong_webhooks(load: Load, receiver: FaultyReceiver) -> list[str]:
     found = [f"{path} never answered" for path in sorted(asked - set(receiver.answered))]
     found += [f"{path} has {len(some)} events" for path, some in ids.items() if len(some) > 1]
     found += [f"{row} {row.status}" for row in Delivery.objects.exclude(status="delivered")]
-    found += [f"{receiver.wrong} wrong signatures"] if receiver.wrong else []
+    found += [f"a wrong signature at {error}" for error in receiver.errors]
     deliveries = Delivery.objects.order_by().values("job_id").annotate(n=Count("pk")).filter(n__gt=1)
     return found + [f"{row['n']} deliveries of {row['job_id']}" for row in deliveries]
 

@@ -14,7 +14,11 @@ class Handler(SiteHandler):
     server: "Receiver"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.server.cut_short += 1  # the sender was killed while it sent: no message
+            return
         self.server.note(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         getattr(self, "page_" + self.path.split("?")[0].split("/")[1])()
 
@@ -63,6 +67,7 @@ class Receiver(Site):
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         self.heard: list[tuple[str, dict[str, str], bytes]] = []
+        self.cut_short = 0
 
     def note(self, path: str, headers: dict[str, str], body: bytes) -> None:
         with self.lock:
