@@ -17,6 +17,7 @@ from typing import TypeVar
 Key = tuple[str, tuple[str, ...], str]
 """A total's name, the values of its labels, and what of it: '' for a counter; of a histogram 'sum', or the number of a bucket."""
 INFINITY = float("inf")
+# MetricTotal's rows keep a histogram's counts by the place of the bucket: other bounds need a migration of them.
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, INFINITY)
 SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, INFINITY)
 SIZES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0, INFINITY)

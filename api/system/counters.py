@@ -15,6 +15,7 @@ from api.jobs.store.usage import count_use
 from api.system.models import JobCounter
 from api.system.totals import add_to_totals
 
+# Rows keep their counts by the place of the bucket: other bounds need a migration of JobCounter.
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, float("inf"))
 
 Key = tuple[str, str, str]

@@ -27,11 +27,11 @@ SMALL = {"prompt": "a lake", "steps": 2, "width": 128, "height": 128}
 
 class Load:
     """`begun` has every number that a client took up, `accepted` every id that was told for a key, `uploads` every picture that was
-    accepted.
+    accepted. Clients go on until `over` is set.
     """
 
-    def __init__(self, url: str, receiver: Receiver, jobs: int, may_go: Callable[[int], bool]) -> None:
-        self.url, self.receiver, self.jobs, self.may_go = url, receiver, jobs, may_go
+    def __init__(self, url: str, receiver: Receiver, may_go: Callable[[int], bool]) -> None:
+        self.url, self.receiver, self.may_go = url, receiver, may_go
         self.next, self.lock = 0, threading.Lock()
         self.begun: set[int] = set()
         self.accepted: dict[str, set[str]] = defaultdict(set)
@@ -55,8 +55,6 @@ class Load:
         while not self.over.is_set():
             with self.lock:
                 number, self.next = self.next, self.next + 1
-            if number >= self.jobs:
-                return
             while not self.may_go(number):
                 if self.over.wait(0.05):
                     return

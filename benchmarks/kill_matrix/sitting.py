@@ -57,20 +57,15 @@ class Sitting:
         killer = Killer(parts, self.options.kills, self.options.seed, JOBS_PER_KILL, self.say)
         signal.signal(signal.SIGINT, lambda *_: setattr(killer, "stopped", True))  # what was killed so far is judged
         with FaultyReceiver(self.options.seed, settings_of("local").read_secret()) as receiver:
-            jobs = self.options.kills * JOBS_PER_KILL
-            load = Load(parts.server.url, receiver, jobs, lambda number: number < killer.may_be_sent)
+            load = Load(parts.server.url, receiver, lambda number: number < killer.may_be_sent)
             load.start()
             killer.kill_all()
             self.lap("kills")
-            self.end_load(load, killer)
+            load.over.set()
+            load.join()
             self.wait_until_quiet(load)
             self.lap("until quiet")
             return self.judge(parts, data, killer, load, receiver)
-
-    def end_load(self, load: Any, killer: Any) -> None:
-        if killer.stopped:
-            load.over.set()
-        load.join()
 
     def wait_until_quiet(self, load: Any) -> None:
         """Nothing under way and no webhook to be sent, or nothing that moves any more."""

@@ -31,7 +31,7 @@ def sitting(submit: Any, settings: Any, tmp_path: Path) -> Any:
     """Three jobs that ended as they should, of which two have a picture, with their webhooks and an upload."""
     settings.MEDIA_ROOT = tmp_path
     receiver = FaultyReceiver(0, "whsec_" + "c2VjcmV0" * 4)
-    load = Load("", receiver, 3, lambda _: True)
+    load = Load("", receiver, lambda _: True)
     load.begun = {0, 1, 2}
     for number, kind in enumerate(("picture", "noop", "picture")):
         job = submit(kind, idempotency_key=f"job-{number}")
