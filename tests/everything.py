@@ -14,6 +14,7 @@ CHROMIUM = shutil.which("chromium")
 REDIS = shutil.which("redis-server")
 RABBITMQ = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
 TESSERACT = shutil.which("tesseract")
+PROMTOOL = shutil.which("promtool")
 CLIENTS = all(map(is_installed, ENVIRONMENTS))
 
 SERVERS = {
@@ -22,6 +23,7 @@ SERVERS = {
     "Redis (no redis-server)": REDIS,
     "RabbitMQ (no rabbitmq-server)": RABBITMQ,
     "Vietnamese text in pictures (no tesseract)": TESSERACT,
+    "Prometheus's rules (no promtool: Debian's package prometheus)": PROMTOOL,
     "clients of other servers (./start.sh clients)": CLIENTS,
 }
 IN_CI = os.environ.get("CI") == "true"

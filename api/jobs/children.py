@@ -9,6 +9,7 @@ from api import tracing
 from api.access.scopes import OwnerLimits
 from api.access.services import limits_of
 from api.counting import jobs_submitted
+from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind, read_spec
@@ -19,12 +20,14 @@ from api.jobs.running import ChildJob
 from api.jobs.states import Status
 from api.jobs.store import usage
 from api.jobs.store.parents import lock_ancestors, progress_of_children
-from api.jobs.store.transitions import Event
+from api.jobs.store.transitions import Event, clock
 from api.jobs.submission_checks import Link, check_submission
 from api.quotas import Amount
 from api.specs import Spec
 
-Record = Callable[[Sequence[Job]], Sequence[Event]]
+Submitted = Sequence[Job | DarkroomError]
+"""A row for each child, or why there is none."""
+Record = Callable[[Submitted], Sequence[Event]]
 
 
 def wait_for_children(
@@ -32,14 +35,16 @@ def wait_for_children(
     job: Job,
     children: Sequence[ChildJob],
     record: Record | None = None,
+    goes_without: bool = False,
     warnings: Sequence[str] = (),
     timings: dict[str, float] | None = None,
 ) -> None:
     """The job leaves its worker, and `children` are submitted for its owner, in one transaction; → cancelled where that was asked for.
 
     Its attempts are counted anew: they were for what is done now. The children count against the owner's limit and wait for their turns:
-    none is refused for it. `record`: see Waiting. Raises LeaseLost, and DarkroomError where a child is no request of its kind, the disk
-    is nearly full, or a quota has no room for what the parent has not reserved.
+    none is refused for it. `record`, `goes_without`: see Waiting; where no child is left, the job is queued at once. Raises LeaseLost, and
+    DarkroomError where a child is no request of its kind, the disk is nearly full, or a quota has no room for what the parent has not
+    reserved.
     """
     with transaction.atomic():
         lock_ancestors(job)
@@ -50,12 +55,20 @@ def wait_for_children(
         if now["cancel_requested_at"]:
             return end_job(job, Status.CANCELLED, None)
         owner = limits_of(job.owner_key)
-        own = hand_down_quota(job, children, owner)
-        rows = [submit_child(job, child, owner) for child in children]
-        events = record(rows) if record else ()
+        if goes_without and owner.quotas:
+            own, placed = {}, submit_those_that_fit(job, children, owner)
+        else:
+            own = hand_down_quota(job, children, owner)
+            placed = [submit_child(job, child, owner) for child in children]
+        rows = [row for row in placed if isinstance(row, Job)]
+        events = list(record(placed)) if record else []
         progress = progress_of_children(job.pk)
         over: dict[str, Any] = {"attempt": 0, "worker": None, "lease_token": None, "lease_expires_at": None}
         recorded: dict[str, Any] = {"progress": progress, "warnings": list(warnings), "timings": timings or {}}
+        if not rows:
+            events.append(("status", {"status": Status.QUEUED, "attempt": 0}))
+            over |= {"status": Status.QUEUED, "available_at": clock()}
+            wakeups.notify_workers_on_commit(job.pk)
         transition(job, Status.RUNNING, [("progress", progress), *events], exclusive_type="preview", **over, **recorded, **own)
         wakeups.notify_web_on_commit()
     for submitted in rows:
@@ -68,10 +81,30 @@ def hand_down_quota(job: Job, children: Sequence[ChildJob], owner: OwnerLimits) 
         return {}
     own, asked = get_kind(job.kind).expected(read_spec(job)), Amount()
     for child in children:
-        asked = asked.plus(expected(read_spec(Job(kind=child.kind, params=child.params))))
+        asked = asked.plus(expected(spec_of(child)))
     usage.lock_owner(job.owner_key)
     usage.ensure_within(job.owner_key, owner.quotas, asked.less(usage.expected_of(job).less(own)))
     return usage.expected_columns(own)
+
+
+def submit_those_that_fit(job: Job, children: Sequence[ChildJob], owner: OwnerLimits) -> list[Job | DarkroomError]:
+    """In the place of a child that a quota refuses, why. First the parent gives up what it has reserved for them."""
+    own = get_kind(job.kind).expected(read_spec(job))
+    usage.lock_owner(job.owner_key)
+    Job.objects.filter(pk=job.pk).update(**usage.expected_columns(own))
+    return [refusal_of(child, job, owner) or submit_child(job, child, owner) for child in children]
+
+
+def refusal_of(child: ChildJob, parent: Job, owner: OwnerLimits) -> DarkroomError | None:
+    try:
+        usage.ensure_within(parent.owner_key, owner.quotas, expected(spec_of(child)))
+    except DarkroomError as error:
+        return error
+    return None
+
+
+def spec_of(child: ChildJob) -> Spec:
+    return read_spec(Job(kind=child.kind, params=child.params))
 
 
 def submit_child(parent: Job, child: ChildJob, owner: OwnerLimits) -> Job:

@@ -236,6 +236,9 @@ class Worker(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     hostname = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
+    process = models.CharField(
+        max_length=255, db_default="", editable=False, help_text="Which process has that pid: see processes.py."
+    )
     state = models.CharField(max_length=10, choices=State, default=State.STARTING)
     kinds = models.JSONField(default=list, blank=True)
     device = models.JSONField(default=dict, blank=True)

@@ -210,8 +210,10 @@ class Waiting:
 
     running: RunningJob[Spec]
     children: Sequence[ChildJob]
-    record: Callable[[Sequence[Job]], Sequence[tuple[str, JsonObject]]] | None = None
+    record: Callable[[Sequence[Job | DarkroomError]], Sequence[tuple[str, JsonObject]]] | None = None
     """Keeps what the next attempt goes on from, in the transaction that submits the children, whose rows it gets. Returns events."""
+    goes_without: bool = False
+    """A child that a quota refuses doesn't fail the job: `record` gets the refusal in the place of its row."""
 
     def __post_init__(self) -> None:
         if not self.children:

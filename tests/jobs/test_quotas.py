@@ -12,8 +12,10 @@ from api.access.scopes import OwnerLimits
 from api.access.services import create_key
 from api.errors import DarkroomError
 from api.jobs import lifecycle
+from api.jobs.children import wait_for_children
 from api.jobs.errors import LeaseLost
 from api.jobs.models import DailyUse, Job, JobEnding
+from api.jobs.running import ChildJob
 from api.jobs.states import Status
 from api.jobs.store.usage import Use, read_totals
 from api.jobs.worker.loop import WorkerLoop
@@ -280,6 +282,35 @@ def test_children_that_were_not_reserved_are_asked_for_and_refused(submit: Submi
     assert (now_as(fits).status, states(fits)) == (Status.SUCCEEDED, ["succeeded"])
     assert (now_as(too_many).status, states(too_many)) == (Status.FAILED, [])
     assert (now_as(too_many).error["code"], now_as(too_many).error["status"]) == ("quota_exceeded", 429)
+
+
+def test_a_parent_that_goes_on_without_refused_children_is_told_of_each(submit: Submit, loop: WorkerLoop) -> None:
+    """In the transaction, whatever was looked up before it. Where all are refused, nothing would end its wait: it is queued."""
+    key, _ = create_key(name=OWNER, quotas={"pictures_per_day": 2})
+    given: list[Job | DarkroomError] = []
+
+    def wait(job: Job, *kinds: str) -> list[tuple[str, str]]:
+        [claimed] = lifecycle.claim_jobs(worker=loop.worker)
+        assert claimed == job
+        given.clear()
+        children = [ChildJob(kind, {}) for kind in kinds]
+        wait_for_children(job=claimed, children=children, record=lambda rows: given.extend(rows) or [], goes_without=True)
+        return [(one.kind, one.status) if isinstance(one, Job) else ("", one.code) for one in given]
+
+    refused = ("", "quota_exceeded")
+    first = submit("parent", owner_key=key.prefix, limits=key.limits)
+    assert wait(first, "picture", "picture", "picture", "noop") == [
+        ("picture", "queued"),
+        ("picture", "queued"),
+        refused,
+        ("noop", "queued"),
+    ]
+    assert now_as(first).is_waiting
+    second = submit("parent", owner_key=key.prefix, priority=100, limits=key.limits)
+    assert wait(second, "picture", "picture", "picture") == [refused] * 3
+    assert (now_as(second).status, now_as(second).attempt, second.children.count()) == (Status.QUEUED, 0, 0)
+    run_all(loop)
+    assert {now_as(job).is_final for job in (first, second)} == {True}
 
 
 # ---------------------------------------------------------------- how they are written

@@ -1,6 +1,7 @@
 """Whatever keeps the server from starting is one sentence with its cure, and exit status 1: `manage.py prepare`, which ./start.sh runs."""
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from config.failures import missing_module
-from tests.live import ROOT, LiveServer, free_port
+from tests.live import DATABASE, ROOT, LiveServer, free_port, migrated_file
 
 pytestmark = pytest.mark.own_database
 
@@ -132,7 +133,8 @@ def test_a_taken_port_is_one_sentence_before_any_address_is_shown(data: Path) ->
 
 
 def test_runserver_says_in_one_sentence_that_the_port_is_taken(data: Path) -> None:
-    manage("migrate", "-v0", DATA_DIR=str(data))
+    data.mkdir()
+    shutil.copyfile(migrated_file(), data / DATABASE)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         sentence = the_sentence(manage("runserver", address, DATA_DIR=str(data)))
@@ -187,7 +189,7 @@ def test_a_database_that_may_only_be_read_is_one_sentence(tmp_path: Path, data: 
     folder = tmp_path / "folder"
     folder.mkdir()
     url = f"sqlite:///{folder}/old.sqlite3"
-    manage("migrate", "-v0", DATA_DIR=str(data), DATABASE_URL=url)
+    shutil.copyfile(migrated_file(), folder / "old.sqlite3")
     with read_only(folder):
         sentence = the_sentence(manage("prepare", DATA_DIR=str(data), DATABASE_URL=url))
     assert f"The database {folder}/old.sqlite3 can't be used: " in sentence

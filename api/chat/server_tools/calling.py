@@ -53,8 +53,10 @@ class ReadCall:
     link: Link | None = None
     error: str = ""
 
-    def as_part(self, child: Job | None) -> PartParams:
-        return {**self.call, "job": str(child.pk)} if child else {**self.call, "job": "", "error": self.error}
+    def as_part(self, child: Job | DarkroomError | None) -> PartParams:
+        if isinstance(child, Job):
+            return {**self.call, "job": str(child.pk)}
+        return {**self.call, "job": "", "error": child.detail if child else self.error}
 
 
 def run_calls(run: Run, dialogue: Dialogue, turn: Turn) -> Waiting | None:
@@ -65,11 +67,11 @@ def run_calls(run: Run, dialogue: Dialogue, turn: Turn) -> Waiting | None:
     read = [read_call(run, call, dialogue, number) for number, call in enumerate(turn.calls)]
     children = [one.child for one in read if one.child]
 
-    def record(rows: Sequence[Job]) -> list[Event]:
+    def record(rows: Sequence[Job | DarkroomError]) -> list[Event]:
         left = list(rows)
         placed = [(one, left.pop(0) if one.child else None) for one in read]
         for one, row in placed:
-            if row is not None and one.link is not None:
+            if isinstance(row, Job) and one.link is not None:
                 one.link(row)
         parts = [one.as_part(row) for one, row in placed]
         text: list[PartParams] = [{"type": "text", "text": turn.text}] if turn.text else []
@@ -78,7 +80,7 @@ def run_calls(run: Run, dialogue: Dialogue, turn: Turn) -> Waiting | None:
         return [(EVENT, call_begun(dialogue.calls_before + place, part)) for place, part in enumerate(parts)]
 
     if children:
-        return Waiting(run, children, record)
+        return Waiting(run, children, record, goes_without=True)
     with transaction.atomic():
         if not transitions.lock(run.job, Status.RUNNING):
             raise LeaseLost(f"{run.job} is no longer running under this lease")

@@ -6,6 +6,7 @@ SQLite (where transactions begin IMMEDIATE) and on PostgreSQL (where candidates 
 
 from api.jobs.lifecycle.cancel import cancel_job
 from api.jobs.lifecycle.claim import cancelled_ids, claim_jobs, claim_joining, extend_leases, leaving, rows_before_others
+from api.jobs.lifecycle.dead_workers import release_dead_workers
 from api.jobs.lifecycle.end import acknowledge_cancel, emit_event, end_job, fail_job, finish_job, is_recorded, transition
 from api.jobs.lifecycle.progress import record_progress
 from api.jobs.lifecycle.requeue import fail_jobs_of_ended_workers, hand_back, hand_back_all, release_worker
@@ -31,6 +32,7 @@ __all__ = [
     "is_recorded",
     "leaving",
     "record_progress",
+    "release_dead_workers",
     "release_worker",
     "retry_job",
     "rows_before_others",

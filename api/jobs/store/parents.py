@@ -33,4 +33,4 @@ def progress_of_children(parent_id: uuid.UUID) -> dict[str, Any]:
     """How many have ended, as the progress of their parent."""
     counts = f"COUNT(CASE WHEN status IN ({ENDED}) THEN 1 END), COUNT(*)"
     [(ended, count)] = run(f"SELECT {counts} FROM {JOB} WHERE parent_id = %s", [stored("id", parent_id)])
-    return {"fraction": round(ended / count, 4), "step": ended, "steps": count}
+    return {"fraction": round(ended / count, 4) if count else 0.0, "step": ended, "steps": count}

@@ -147,6 +147,7 @@ def wait(running: Running, outcome: Waiting) -> None:
             job=running.job,
             children=outcome.children,
             record=outcome.record,
+            goes_without=outcome.goes_without,
             warnings=running.warnings,
             timings=running.timings,
         )

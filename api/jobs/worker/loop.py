@@ -29,6 +29,7 @@ from api.jobs.kinds import AnyKind, Session, get_kind
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import Subscription, subscribe
+from api.jobs.processes import identity
 from api.jobs.running import RunningJob
 from api.jobs.start_failures import WARM_UP_FIELD
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
@@ -66,7 +67,8 @@ class WorkerLoop:
         warm_up: Work | None = None,
         held_models: Callable[[], set[str]] | None = None,
     ) -> None:
-        row = Worker(hostname=socket.gethostname(), pid=os.getpid(), kinds=kinds_taken())
+        pid = os.getpid()
+        row = Worker(hostname=socket.gethostname(), pid=pid, process=identity(pid), kinds=kinds_taken())
         row.id = worker_id or row.id
         row.save(force_insert=True)
         self.worker = row
@@ -123,6 +125,7 @@ class WorkerLoop:
 
     def start_threads(self) -> None:
         self.keeper.look_for_drain()  # of this machine: before anything is claimed
+        lifecycle.release_dead_workers()  # so are those that died here
         self.keeper.start()
         self.publisher.start()
 

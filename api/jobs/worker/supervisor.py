@@ -21,7 +21,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from api.jobs.draining import is_machine_out
 from api.jobs.identifiers import uuid7
-from api.jobs.lifecycle import release_worker
+from api.jobs.lifecycle import release_dead_workers, release_worker
 from api.jobs.start_failures import record_death_at_start
 from api.jobs.worker.device_list import worker_devices
 
@@ -71,11 +71,22 @@ def supervise() -> None:
         lock = lock_file(Path(settings.DATA_DIR) / "supervisor.lock")
         if lock is None:
             time.sleep(TAKE_OVER_SECONDS)
+    take_over_rows()
     supervisors = [Supervisor(device, number) for number, device in enumerate(worker_devices())]
     for supervisor in supervisors:
         supervisor.start()
     for supervisor in supervisors:
         supervisor.join()
+
+
+def take_over_rows() -> None:
+    """Those of workers that were killed together with their supervisor. The next workers ask again, once they have torch."""
+    try:
+        release_dead_workers()
+    except (DatabaseError, InterfaceError):
+        log.warning("Workers that died before this start were not looked for; the next worker does", exc_info=True)
+    finally:
+        connection.close()
 
 
 class Supervisor(threading.Thread):

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from api import model_loader
+from api.access.services import create_key
 from api.chat.models import Conversation, Message
 from api.devices import probe_device
 from api.dialects.openai.streaming import ChunkStream
@@ -47,7 +48,7 @@ def model(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Any, media: 
 def say(client: Client, model: ScriptedBackend) -> Say:
     """Asks; `script` is what the model writes, and then a worker does all that waits."""
 
-    def send(*script: Any, messages: Any = None, working: bool = True, **fields: Any) -> Job:
+    def send(*script: Any, messages: Any = None, working: bool = True, key: str = "", **fields: Any) -> Job:
         model.script[:] = script
         body = {
             "model": "starter-vlm",
@@ -55,7 +56,7 @@ def say(client: Client, model: ScriptedBackend) -> Say:
             "server_tools": ALL,
             **fields,
         }
-        headers = {"Prefer": "respond-async"}
+        headers = {"Prefer": "respond-async", **({"Authorization": f"Bearer {key}"} if key else {})}
         reply = client.post("/v1/chat/completions", body, content_type="application/json", headers=headers)
         assert reply.status_code == 202, reply.content
         if working:
@@ -359,6 +360,21 @@ def test_what_rules_refuse_is_not_made_for_a_model_either_and_its_own_words_may_
     assert (told["status"], told["output"]) == ("failed", {"error": "No circles here."})
     messages = [*job_messages(seen), {"role": "assistant", "content": "A circle.\n\nIt is one."}, *ask("And?")]
     assert answer(say("Yes.", messages=messages))["text"] == "Yes."
+
+
+def test_calls_of_one_turn_beyond_a_quota_are_told_to_the_model_and_the_others_are_run(
+    say: Say, model: ScriptedBackend
+) -> None:
+    """Each alone would fit; a judge's overlays count as pictures, too."""
+    _, key = create_key(name="two pictures", quotas={"pictures_per_day": 2})
+    job = say(["Two of them.", JUDGE, MAKE, MAKE], "One is here.", key=key)
+    found = answer(job)
+    assert [call["status"] for call in found["server_tool_calls"]] == ["succeeded", "succeeded", "failed"]
+    assert found["text"].endswith("One is here.")
+    told = list(texts(model.read[1]))[4]
+    assert "The limit pictures_per_day of your key is 2, of which 0 are used and 2 reserved" in told
+    assert job.warnings == ["make_picture failed: " + json.loads(told.removeprefix("tool: "))["error"]]
+    assert [child.kind for child in job.children.order_by("pk")] == ["layout_score", "txt2img"]
 
 
 def test_another_owners_picture_is_not_to_be_had(say: Say, model: ScriptedBackend, client: Client) -> None:
