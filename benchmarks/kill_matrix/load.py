@@ -27,7 +27,7 @@ SMALL = {"prompt": "a lake", "steps": 2, "width": 128, "height": 128}
 
 class Load:
     """`begun` has every number that a client took up, `accepted` every id that was told for a key, `uploads` every picture that was
-    accepted. Clients go on until `over` is set.
+    accepted. Clients go on until `end`.
     """
 
     def __init__(self, url: str, receiver: Receiver, may_go: Callable[[int], bool]) -> None:
@@ -40,12 +40,17 @@ class Load:
         self.answers: Counter[int] = Counter()
         self.wrong: list[str] = []
         self.again, self.longest = 0, 0.0
-        self.over = threading.Event()
+        self.over, self.latest = threading.Event(), float("inf")
         self.threads = [threading.Thread(target=self.be_client, daemon=True) for _ in range(CLIENTS)]
 
     def start(self) -> None:
         for thread in self.threads:
             thread.start()
+
+    def end(self) -> None:
+        """No new requests. Those under way have ANSWER_SECONDS from now."""
+        self.latest = time.monotonic() + ANSWER_SECONDS
+        self.over.set()
 
     def join(self) -> None:
         for thread in self.threads:
@@ -92,7 +97,7 @@ class Load:
 
     def ask(self, path: str, body: dict[str, Any], headers: dict[str, str], wanted: set[int]) -> tuple[Any, Any]:
         """The first answer that is one, and its headers. Raises RuntimeError for one that no client should get."""
-        data, started = json.dumps(body).encode(), time.monotonic()
+        data = json.dumps(body).encode()
         while True:
             request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **headers})
             asked = time.monotonic()
@@ -110,8 +115,8 @@ class Load:
                     raise RuntimeError(f"{path} answered {error.code}: {text}") from None
             except (OSError, http.client.HTTPException, ValueError):
                 pass  # cut off, or not there: whether it was accepted is not known
-            if self.over.is_set() and time.monotonic() - started > ANSWER_SECONDS:
-                raise RuntimeError(f"{path} was not answered within {ANSWER_SECONDS} s")
+            if time.monotonic() > self.latest:
+                raise RuntimeError(f"{path} was not answered within {ANSWER_SECONDS} s of the last kill")
             self.again += 1
             time.sleep(AGAIN_SECONDS)
 

@@ -61,7 +61,7 @@ class Sitting:
             load.start()
             killer.kill_all()
             self.lap("kills")
-            load.over.set()
+            load.end()
             load.join()
             self.wait_until_quiet(load)
             self.lap("until quiet")
