@@ -1,4 +1,4 @@
-"""What of Compel's `.blend(…)` and `.and(…)` was not read as such, and what of it makes no picture. No torch."""
+"""What of Compel's `.blend(…)` and `.and(…)` was not read as such, and what of it makes no picture.  [torch]"""
 
 import re
 from collections.abc import Iterator
