@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from api.json_types import JsonObject
 
@@ -29,7 +29,7 @@ def read_json(text: str | bytes) -> object:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant, parse_int=read_integer)
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=Constant, parse_int=read_integer)
     except UnicodeDecodeError:
         raise InvalidJson("The text is not UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -52,8 +52,15 @@ def unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     raise AssertionError("unreachable: fewer keys than pairs, and none is repeated")
 
 
-def refuse_constant(name: str) -> NoReturn:
-    raise InvalidJson(f"{name} is not JSON.")
+class Constant(float):
+    """NaN, Infinity or -Infinity, which are no JSON: kept until it is known where in the text it stands."""
+
+    def __new__(cls, name: str) -> "Constant":
+        constant = super().__new__(cls, name)
+        constant.name = name
+        return constant
+
+    name: str
 
 
 def read_integer(text: str) -> int:
@@ -70,6 +77,8 @@ def check_values(value: object, path: tuple[str | int, ...]) -> None:
     """Depth first, so that the memory needed is bounded by DEEPEST."""
     if isinstance(value, str):
         check_text(value, path)
+    elif isinstance(value, Constant):
+        raise InvalidJson(f"{value.name} is not JSON.", "not_json", path_text(path))
     elif isinstance(value, float):
         if math.isinf(value):  # as Python reads 1e999
             raise InvalidJson("The number is too large.", "too_large", path_text(path))

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from api.form_data import REPLACEMENT
-from api.strict import unknown_names
+from api.strict import describe_choices, unknown_names
 
 API = "/api/"
 
@@ -91,6 +91,20 @@ class YesNoField(forms.Field):
         if value.lower() not in self.VALUES:
             raise InvalidValue("Must be true or false.", code="invalid")
         return self.VALUES[value.lower()]
+
+
+class ChoiceField(django_filters.fields.ChoiceField):
+    def validate(self, value: Any) -> None:
+        try:
+            super().validate(value)
+        except InvalidValue:
+            raise InvalidValue(
+                describe_choices(value, [name for name, _ in self.choices if name]), code="invalid_choice"
+            ) from None
+
+
+class ChoiceFilter(django_filters.ChoiceFilter):
+    field_class = ChoiceField
 
 
 class TimeFilter(django_filters.IsoDateTimeFilter):

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.specs import Rule, SpecField, fields_of
-from api.strict import FiniteFloatField, KnownNameField, StrictSerializer, TextMapField
+from api.strict import ChoiceField, FiniteFloatField, KnownNameField, StrictSerializer, TextMapField
 
 AnyField = serializers.Field[Any, Any, Any, Any]
 """Of whatever value: DRF's fields are invariant in all four of their types."""
@@ -77,7 +77,7 @@ def options_of(field: SpecField) -> dict[str, Any]:
 def build_plain(field: SpecField, **options: Any) -> AnyField:
     rule = field.rule
     if rule.choices:
-        return serializers.ChoiceField(choices=rule.labelled_choices, **options)
+        return ChoiceField(choices=rule.labelled_choices, **options)
     if rule.known:
         return KnownNameField(known=rule.known, max_length=rule.max_length, **options)
     if rule.slug:

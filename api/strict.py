@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.db.models import Model
 from django.utils.datastructures import MultiValueDict
@@ -117,6 +117,24 @@ class FiniteFloatField(serializers.FloatField):
         if isinstance(data, bool) or not math.isfinite(value):
             raise ValidationError("A valid number is required.", code="invalid")
         return value
+
+
+class ChoiceField(serializers.ChoiceField):
+    """One of a few: who sends another word is told which there are."""
+
+    def fail(self, key: str, **values: Any) -> NoReturn:
+        if key != "invalid_choice":
+            super().fail(key, **values)
+        raise ValidationError(describe_choices(values["input"], self.choices), code=key)
+
+
+def describe_choices(sent: object, known: Iterable[object]) -> str:
+    return f'"{shorten_name(sent)}" is not a valid choice. Known: {", ".join(map(str, known))}.'
+
+
+def shorten_name(sent: object) -> str:
+    text = str(sent)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 class KnownNameField(serializers.CharField):

@@ -47,7 +47,7 @@ from api.jobs.api.webhook_field import JobRequest
 from api.jobs.models import Job
 from api.spec_serializers import build_field
 from api.specs import field_of
-from api.strict import MOST_NAMED, StrictSerializer
+from api.strict import MOST_NAMED, ChoiceField, StrictSerializer
 
 LARGEST_POSITION = 2**31 - 1
 TOKEN_ID = re.compile(r"0|[1-9]\d{0,8}")
@@ -83,7 +83,7 @@ class JsonSchemaSerializer(StrictSerializer):
 class ResponseFormatSerializer(StrictSerializer):
     """OpenAI's, and a schema beside the type json_object: `value`, as huggingface_hub's client sends it, or `schema`, as llama.cpp's do."""
 
-    type = serializers.ChoiceField(choices=["text", "json_object", "json_schema"])
+    type = ChoiceField(choices=["text", "json_object", "json_schema"])
     json_schema = JsonSchemaSerializer(required=False, allow_null=True)
     value = serializers.DictField(required=False, allow_null=True)
     schema = serializers.DictField(required=False, allow_null=True)

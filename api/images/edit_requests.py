@@ -31,6 +31,8 @@ MOST_ENLARGED = 2
 
 LEAST_SEEN = 0.5
 """Of a picture: where less of it is left by the crop, the client is told."""
+FINE_ENOUGH = 0.5
+"""The scale at which a grown picture is painted: below it the client is told."""
 
 
 def check_edits(data: Mapping[str, Any], entry: ModelEntry) -> None:
@@ -60,6 +62,12 @@ def grown_size(file: StoredFile, outpaint: Mapping[str, int] | None) -> tuple[in
         file.width + by.get("left", 0) + by.get("right", 0),
         file.height + by.get("top", 0) + by.get("bottom", 0),
     )
+
+
+def made_size(data: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, int]:
+    """Of the picture that comes out; `size`: that is worked in."""
+    keeps_size = grows(data) or (data.get("mask") and data.get("inpaint_area") == AROUND_MASK)
+    return grown_size(data["image"], data.get("outpaint")) if keeps_size and "image" in data else size
 
 
 def grows(data: Mapping[str, Any]) -> bool:
@@ -100,6 +108,20 @@ def describe_crop(data: Mapping[str, Any], size: tuple[int, int]) -> list[str]:
     if (wide / (width * scale)) * (high / (height * scale)) >= LEAST_SEEN:
         return []
     return [f"image: of its {width} × {height} pixels most are cropped, since it is scaled to cover {wide} × {high}."]
+
+
+def describe_coarseness(data: Mapping[str, Any], size: tuple[int, int]) -> list[str]:
+    """A sentence where a border is painted at less than half of the size that it is laid beside the picture in."""
+    if not grows(data) or data.get("inpaint_area") == AROUND_MASK:
+        return []
+    grown = grown_size(data["image"], data["outpaint"])
+    scale = min(size[0] / grown[0], size[1] / grown[1])
+    if scale >= FINE_ENOUGH:
+        return []
+    return [
+        f"outpaint: the picture grows to {grown[0]} × {grown[1]}, which the model sees at {scale:.0%} of its size: what is painted is "
+        "enlarged, and coarser than the picture. Larger `width` and `height` show it more."
+    ]
 
 
 def idle_edits(spec: Txt2ImgSpec) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import ModelEntry
+from api.images.edit_requests import made_size
 from api.images.hires import LARGEST_SIDE, LATENT, HiresUse, enlarged_size
 from api.images.scheduler_presets import UNET_FAMILIES, most_steps
 from api.images.upscaling.serializers import check_upscaler, default_upscaler, size_errors
@@ -27,8 +28,9 @@ def check_enlarging(data: dict[str, Any], entry: ModelEntry, size: tuple[int, in
     if hires:
         check_hires(hires, data, entry, size, steps)
         size = enlarged_size(*size, hires["scale"])
-    if upscale and (errors := size_errors(*size, upscale["scale"], data["output_format"])):
-        outside = {name: error for name, error in errors.items() if name != "scale"}
+    errors = size_errors(*made_size(data, size), upscale["scale"] if upscale else 1, data["output_format"])
+    outside = {name: error for name, error in errors.items() if name != "scale"}
+    if outside or (upscale and errors):
         raise ValidationError(outside or {"upscale": errors}, code="too_large")
 
 

@@ -15,6 +15,7 @@ from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL, PLAIN
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
+from api.images.upscaling.no_effect import idle_blend
 from config.catalog import get_catalog
 
 # The backends say these two as well, for callers without a job: the same words, so that a job has them once.
@@ -45,6 +46,8 @@ def find_warnings(spec: Txt2ImgSpec) -> Iterator[str]:
         elif lora.weight not in (1, *lora.strengths):
             yield f"loras: `weight` has no effect with '{lora.id}', as `unet` and `text` are given."
     yield from idle_edits(spec)
+    if spec.upscale:
+        yield from (f"upscale.{sentence}" for sentence in idle_blend(spec.upscale))
     yield from control_warnings(spec.control, spec.steps_run if isinstance(spec, Img2ImgSpec) else spec.steps)
     yield from image_prompt_warnings(spec.ip_adapter)
     yield from suggest_settings(spec)

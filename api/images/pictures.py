@@ -59,7 +59,7 @@ def open_request(spec: Txt2ImgSpec) -> ImageRequest:
     if not isinstance(spec, Img2ImgSpec):
         return ImageRequest(spec, controls=controls, image_prompts=image_prompts)
     mask = open_input(spec.mask, "L") if spec.mask else None
-    return ImageRequest(spec, open_input(spec.image), mask, controls=controls, image_prompts=image_prompts)
+    return ImageRequest(spec, open_input(spec.image, "RGBA"), mask, controls=controls, image_prompts=image_prompts)
 
 
 def open_sink(runs: Sequence[Run]) -> OutputSink:

@@ -19,7 +19,7 @@ from api.images.scheduler_presets import MOST_STEPS
 from api.images.serializers import Txt2ImgSerializer, default_syntax, find_default
 from api.images.spec import LONGEST_PROMPT
 from api.json_types import JsonObject
-from api.strict import StrictSerializer
+from api.strict import ChoiceField, StrictSerializer
 
 
 class PromptSerializer(StrictSerializer):
@@ -27,7 +27,7 @@ class PromptSerializer(StrictSerializer):
 
     prompt = serializers.CharField(max_length=LONGEST_PROMPT)
     negative_prompt = serializers.CharField(max_length=LONGEST_PROMPT, allow_blank=True, default="")
-    prompt_syntax = serializers.ChoiceField(choices=SYNTAXES, required=False)
+    prompt_syntax = ChoiceField(choices=SYNTAXES, required=False)
     model_id = serializers.CharField(max_length=LONGEST_NAME, required=False)
     steps = serializers.IntegerField(
         min_value=1, max_value=MOST_STEPS, required=False, help_text="For what changes with the steps: `[from:to:when]`."
@@ -78,7 +78,7 @@ class NamedEmbeddingSerializer(serializers.Serializer[Any]):
 
 class PromptAnswerSerializer(serializers.Serializer[Any]):
     model_id = serializers.CharField()
-    prompt_syntax = serializers.ChoiceField(choices=SYNTAXES)
+    prompt_syntax = ChoiceField(choices=SYNTAXES)
     tokenizer = serializers.CharField(
         help_text="`model`: the model's own; `clip`: CLIP's vocabulary, which is the model's too; `estimate`: a rule of thumb."
     )

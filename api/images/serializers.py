@@ -17,7 +17,7 @@ from api.files.models import StoredFile
 from api.images.best_of import check_best_of
 from api.images.control.serializers import choose_controlnets
 from api.images.cutout_fields import check_cutout, decide_cutout
-from api.images.edit_requests import check_edits, default_strength, describe_crop, working_size
+from api.images.edit_requests import check_edits, default_strength, describe_coarseness, describe_crop, working_size
 from api.images.enlarging_fields import check_enlarging, decide_enlarging
 from api.images.family_names import describe_misfit
 from api.images.ip_adapter.serializers import choose_ip_adapters
@@ -229,7 +229,8 @@ class Img2ImgSerializer(Txt2ImgSerializer):
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         data = super().validate(data)
         if "image" in data:  # a preset has none
-            self.prompt_warnings += describe_crop(data, self.size_of(data))
+            size = self.size_of(data)
+            self.prompt_warnings += [*describe_crop(data, size), *describe_coarseness(data, size)]
         return data
 
     def decide(self, data: dict[str, Any]) -> dict[str, Any]:

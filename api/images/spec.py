@@ -17,7 +17,7 @@ from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
 from api.images.upscaling.spec import UpscaleUse
 from api.json_types import JsonObject
-from api.specs import InputImage, InputMask, Spec, param
+from api.specs import InputMask, InputTransparentImage, Spec, param
 
 LARGEST_SEED = 2**53 - 1
 MOST_CANDIDATES = 64
@@ -271,7 +271,7 @@ class Img2ImgSpec(Txt2ImgSpec):
 
     kind = "img2img"
 
-    image: InputImage = param(shared=False, help="base64, a data URL, a multipart file, or the id of an image here")
+    image: InputTransparentImage = param(shared=False, help="base64, a data URL, a multipart file, or the id of an image here")
     fit: str = param(
         default=COVER,
         shared=False,
@@ -325,7 +325,8 @@ class Img2ImgSpec(Txt2ImgSpec):
         omitted=True,
         shared=False,
         local_only=True,
-        help="Grow the picture and paint the border. The result has the grown size, and the picture's own pixels inside.",
+        help="Grow the picture and paint the border. The result has the grown size, which may be larger than `width` and `height` may, "
+        "and the picture's own pixels inside.",
     )
     strength: float = param(
         default=USUAL_STRENGTH,  # of rows of earlier versions

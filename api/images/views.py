@@ -25,7 +25,7 @@ from api.images.services import delete_image, judge_image
 from api.images.spec import LARGEST_SEED, LONGEST_MODEL_ID, LONGEST_TAG
 from api.images.uploads import ImageUploadSerializer
 from api.jobs.api.dialect import SubmitView
-from api.queries import GivenFilters, TimeFilter, WholeNumberFilter, YesNoFilter
+from api.queries import ChoiceFilter, GivenFilters, TimeFilter, WholeNumberFilter, YesNoFilter
 from api.strict import JsonParser, NewestFirst, nearest
 
 ORDERS = {
@@ -57,7 +57,7 @@ class ImageFilter(GivenFilters):
     min_rating = WholeNumberFilter(field_name="rating", lookup_expr="gte", min_value=1, max_value=5)
     favourite = YesNoFilter()
     source = django_filters.UUIDFilter(method="filter_source", label="Pictures that were made from this one.")
-    origin = django_filters.ChoiceFilter(choices=GeneratedImage.Origin.choices)
+    origin = ChoiceFilter(choices=GeneratedImage.Origin.choices)
     q = django_filters.CharFilter(field_name="prompt", lookup_expr="icontains", max_length=200)
     created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = TimeFilter(field_name="created_at", lookup_expr="lt")

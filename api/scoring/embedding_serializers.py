@@ -14,6 +14,7 @@ from api.scoring.serializers import check_clip
 from api.scoring.spec import EmbeddingItem, EmbeddingSpec
 from api.spec_serializers import SpecSerializer
 from api.specs import field_of
+from api.strict import ChoiceField
 
 DATA_URL = "data:image/"
 MOST_PICTURES = 256
@@ -119,7 +120,7 @@ class EmbeddingSerializer(FileJobSerializer):
     spec = EmbeddingSpec
 
     input = EmbeddingInputField()
-    encoding_format = serializers.ChoiceField(
+    encoding_format = ChoiceField(
         choices=ENCODING_FORMATS, required=False, help_text="float (the default); base64: float32, little-endian."
     )
 

@@ -18,6 +18,7 @@ from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
 from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
+from api.vision.ocr.ground import lay_on_ground
 from api.vision.ocr.lines import TextLine
 from api.vision.ocr.models import REMOTE_MODEL
 from api.vision.overlays import Annotation
@@ -98,7 +99,7 @@ def read_job(run: Run, read: Any) -> Outcome:
     spec = run.spec
     try:
         with run.measure("decode"):
-            picture = open_input(spec.image)
+            picture = lay_on_ground(open_input(spec.image, "RGBA"))
         with run.measure("read"):
             found = read(picture, spec.languages)
         lines = [line for line in found.lines if line.score >= spec.min_score]

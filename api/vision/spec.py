@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from api.specs import InputImage, Spec, param
+from api.specs import InputImage, InputTransparentImage, Spec, param
 
 DEFAULT_IOU = 0.45
 LONGEST_LABEL = 300
@@ -67,7 +67,7 @@ class OcrSpec(Spec):
 
     kind = "ocr"
 
-    image: InputImage = param(shared=False, help=IMAGE_HELP)
+    image: InputTransparentImage = param(shared=False, help=IMAGE_HELP)
     model_id: str = model_param()
     languages: tuple[str, ...] = param(
         shared=False,

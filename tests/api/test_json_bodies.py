@@ -84,6 +84,15 @@ def test_a_body_that_cannot_be_taken_is_refused_in_the_servers_own_form(client: 
     check_each(ENDPOINTS, check)
 
 
+@pytest.mark.parametrize(
+    ("body", "field"), [('{"prompt": "a", "hires": {"scale": NaN}}', "hires.scale"), ('{"loras": [1, -Infinity]}', "loras.1")]
+)
+def test_the_place_of_what_is_no_json_is_named(client: Client, body: str, field: str) -> None:
+    reply = client.post("/api/txt2img/", body, content_type="application/json")
+    [error] = reply.json()["errors"]
+    assert (reply.status_code, error["field"], error["code"]) == (400, field, "not_json")
+
+
 FIELDS = (
     "prompt",
     "rank_by",

@@ -161,8 +161,13 @@ def test_a_value_of_the_wrong_type_is_refused(client: Client, address: str) -> N
     check_each([(name, value) for one, name, filter in filters() if one == address for value in junk(filter)], check)
 
 
+def test_a_choice_that_there_is_not_names_those_that_there_are(client: Client) -> None:
+    assert "Known: queued, running, succeeded, failed, cancelled." in error(client, "/api/jobs/", status="done")[1]
+
+
 def test_no_filter_is_of_a_type_that_takes_what_it_cannot_read(client: Client) -> None:
     plain = {django_filters.IsoDateTimeFilter, django_filters.DateTimeFilter, django_filters.BooleanFilter}
+    plain |= {django_filters.ChoiceFilter}  # it doesn't say which choices there are
     assert [(address, name) for address, name, one in filters() if type(one) in plain] == []
 
 

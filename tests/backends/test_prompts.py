@@ -9,7 +9,7 @@ import torch
 
 from api.errors import DarkroomError
 from api.images.backends.local import generate
-from api.images.backends.prompts import PromptEncoder
+from api.images.backends.prompts import PromptEncoder, parse_prompt
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, request
 
@@ -45,6 +45,25 @@ def test_weights_change_the_embedding(pipeline: Any, hooks: Recorder) -> None:
 
     assert all(not torch.equal(embeds[0], other) for other in embeds[1:])
     assert hooks.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        (".blend(1e308,1e308)", ".blend(1e308, 1e308) is read as words"),
+        (".and(1e5,1)", ".and(1e5, 1) is read as words"),
+        (".Blend(1,2)", ".Blend(1, 2) is read as words"),
+        (".and(20,1)", "has the weight 20; beyond 10"),
+        (".blend(50,1,no_normalize)", "has the weight 50; beyond 10"),
+        (".blend(50,1)", None),
+        (".and(2,1)", None),
+    ],
+)
+def test_what_of_a_mixture_is_not_one_or_too_strong_is_told(behind: str, said: str | None) -> None:
+    told: list[str] = []
+    parse_prompt(f'("a lake","a red circle"){behind}', told.append)
+    assert [said in one for one in told if said] == [True] * (said is not None)
+    assert bool(told) == bool(said)
 
 
 def test_a_long_prompt_is_read_to_its_end(pipeline: Any, hooks: Recorder) -> None:

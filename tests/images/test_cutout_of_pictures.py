@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
+from PIL import Image
+
+from api.runtime.subject_cutting import get_cutter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,3 +58,15 @@ def test_the_default_must_find_a_subject_itself(client: Client, settings: Any) -
 def test_the_quality_of_a_file_without_loss_has_no_effect(client: Client) -> None:
     assert any("output_quality" in warning for warning in post(client, output_quality=50).json()["warnings"])
     assert post(client, output_quality=50, output_format="webp").json()["warnings"] == []
+
+
+def test_classes_that_a_model_does_not_know_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from api.vision.backends.cutout.run_cutout import Masks
+
+    masks = Masks([np.ones((8, 8), np.float32)], [], uses_classes=False)
+    monkeypatch.setattr("api.vision.backends.cutout.run_cutout.find_masks", lambda *asked: masks)
+    monkeypatch.setattr("api.model_loader.get_loader", lambda: None)
+    told: list[str] = []
+    for classes in (("unicorn",), None):
+        get_cutter().cut_out([Image.new("RGB", (8, 8))], "starter-cutout", classes, lambda fraction, text: None, told.append)
+    assert told == ["cutout.classes has no effect with starter-cutout."]

@@ -82,6 +82,12 @@ def test_what_is_outpainted_begins_with_noise_unless_a_strength_is_given(send: S
     assert strengths == [0.6, 1.0, 0.5, 0.6]
 
 
+COARSE = (
+    "outpaint: the picture grows to {}, which the model sees at {} of its size: what is painted is enlarged, and coarser than the picture. "
+    "Larger `width` and `height` show it more."
+)
+
+
 @pytest.mark.parametrize(
     ("size", "fields", "said"),
     [
@@ -93,7 +99,10 @@ def test_what_is_outpainted_begins_with_noise_unless_a_strength_is_given(send: S
         ),
         ((1000, 500), {}, []),
         ((192, 128), {"width": 128, "height": 128}, []),
-        ((20000, 10), {"outpaint": {"top": 2}}, []),
+        ((20000, 10), {"outpaint": {"top": 2}}, [COARSE.format("20000 × 12", "10%")]),
+        ((128, 128), {"outpaint": {"left": 2048}}, [COARSE.format("2176 × 128", "35%")]),
+        ((128, 128), {"outpaint": {"left": 2048}, "width": 2048, "height": 128}, []),
+        ((128, 128), {"outpaint": {"left": 256}}, []),
         ((20000, 10), {"mask": True, "inpaint_area": "mask"}, []),
     ],
 )
@@ -116,11 +125,11 @@ def test_a_picture_that_is_mostly_cropped_is_told(
         ({"outpaint": {"left": -1}}, "outpaint.left", "greater than or equal to 0"),
         ({"outpaint": {"lef": 1}}, "outpaint.lef", "Did you mean 'left'?"),
         ({"outpaint": 8}, "outpaint", "Must be a JSON object"),
-        ({"inpaint_area": "masked"}, "inpaint_area", "is not a valid choice"),
+        ({"inpaint_area": "masked"}, "inpaint_area", '"masked" is not a valid choice. Known: whole, mask.'),
         ({"mask_padding": 513}, "mask_padding", "less than or equal to 512"),
         ({"mask_blur": 65}, "mask_blur", "less than or equal to 64"),
         ({"mask_blur": "nan"}, "mask_blur", "A valid number is required"),
-        ({"fill": "latent noise"}, "fill", "is not a valid choice"),
+        ({"fill": "latent" * 50}, "fill", '…" is not a valid choice. Known: original, blur, noise, empty.'),
         ({"fill": "noise", "model_id": "flux.1-schnell"}, "fill", "'original' and 'blur' do"),
         ({"variation": {"seed": 1, "strength": 0.5}, "model_id": "flux.1-schnell"}, "variation", "need SD 1.x"),
         ({"variation": {"strength": 0.5}}, "variation", "its `image` (an id here) or its `seed`"),
@@ -142,6 +151,24 @@ def test_a_grown_picture_has_the_limit_of_every_picture(send: Send, settings: An
     params(send(prompt="a", image=image, outpaint={"right": 100}))
     name, detail = error(send(prompt="a", image=image, outpaint={"right": 101}))
     assert (name, detail) == ("outpaint", "The grown picture would have 229 × 128 pixels; 29184 are allowed.")
+
+
+@pytest.mark.parametrize(
+    ("size", "fields", "field"),
+    [
+        ((3000, 3000), {"inpaint_area": "mask", "mask": True, "upscale": {"scale": 3}}, "upscale.scale"),
+        ((3000, 2700), {"outpaint": {"bottom": 64}, "upscale": {"scale": 3}}, "upscale.scale"),
+        ((16383, 64), {"outpaint": {"left": 8}, "output_format": "webp"}, "output_format"),
+        ((16384, 64), {"inpaint_area": "mask", "mask": True, "output_format": "webp"}, "output_format"),
+        ((8192, 64), {"outpaint": {"left": 8}, "upscale": {"scale": 2}, "output_format": "webp"}, "output_format"),
+    ],
+)
+def test_what_keeps_its_own_size_is_measured_by_it(
+    send: Send, size: tuple[int, int], fields: dict[str, Any], field: str
+) -> None:
+    """The size that is worked in is a small one."""
+    mask = {"mask": picture(*size)} if fields.get("mask") else {}
+    assert error(send(prompt="a", image=picture(*size), **{**fields, **mask}))[0] == field
 
 
 def test_a_long_picture_is_outpainted(send: Send) -> None:

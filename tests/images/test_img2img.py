@@ -36,6 +36,16 @@ def test_strength_0_keeps_the_picture_and_says_so(server: LiveServer) -> None:
     assert job["warnings"]
 
 
+def test_transparency_that_is_lost_is_told(server: LiveServer) -> None:
+    told = []
+    for alpha in (255, 90):
+        image = source().convert("RGBA")
+        image.putalpha(alpha)
+        job = server.client.post("/api/img2img/", json={"prompt": "a lake", "image": as_base64(image), "steps": 2}).json()
+        told.append(["transparency was laid on white" in warning for warning in job["warnings"]])
+    assert told == [[], [True]]
+
+
 def test_the_default_size_keeps_the_sources_shape(server: LiveServer) -> None:
     wide = as_base64(Image.new("RGB", (400, 100), "teal"), "JPEG")
     job = server.client.post("/api/img2img/", json={"prompt": "a lake", "image": f"data:image/jpeg;base64,{wide}"}).json()

@@ -282,13 +282,14 @@ def test_it_varies_a_picture_within_what_it_sets(make: Any, submit: Any) -> None
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        (5, "There is no preset '5'. Known: shot."),
         ("shoot", "There is no preset 'shoot'. Did you mean 'shot'?"),
         ("shot@2", "The preset 'shot' has the versions 1 to 1."),
         ("shot@0", "'shot@0' is no preset's name; write name, or name@version."),
         ("a b", "'a b' is no preset's name; write name, or name@version."),
     ],
 )
-def test_a_preset_that_is_not_there_is_an_error_of_the_field(make: Any, ask: Ask, name: str, said: str) -> None:
+def test_a_preset_that_is_not_there_is_an_error_of_the_field(make: Any, ask: Ask, name: object, said: str) -> None:
     make()
     assert errors(ask("post", "/api/txt2img/", {"preset": name, "prompt": "a"})) == {"preset": said}
 

@@ -89,6 +89,28 @@ def test_a_second_upscaler_that_can_not_be_is_named(client: Client, blend: Any, 
     assert error["field"] == f"blend.{field}"
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"blend": {"model_id": "lanczos"}}, ["blend has no effect: both upscalers are lanczos."]),
+        ({"blend": {"model_id": "nearest", "weight": 0}}, ["blend has the weight 0, and so no effect."]),
+        (
+            {"blend": {"model_id": "nearest", "weight": 1}},
+            ["model_id has no effect: of lanczos nothing is left beside a blend of the weight 1."],
+        ),
+        ({"width": 80, "height": 30}, []),
+        (
+            {"width": 10, "height": 100},
+            ["image: of its 40 × 24 pixels most are cropped, since 10 × 100 has another shape."],
+        ),
+    ],
+)
+def test_what_changes_nothing_or_loses_most_is_told(
+    post: Callable[..., Any], loader: ModelLoader, fields: dict[str, Any], said: list[str]
+) -> None:
+    assert post({"image": encoded(scene()), "model_id": "lanczos", **fields}).json()["warnings"] == said
+
+
 def test_without_a_model_and_a_scale_it_is_twice_by_the_servers_default(upscale: Callable[..., Job], settings: Any) -> None:
     settings.DEFAULT_UPSCALE_MODEL = "lanczos"
     job = upscale(image=encoded(scene()))

@@ -21,7 +21,7 @@ from api.vision.ocr import installed
 from benchmarks.ocr_pages import draw_page, draw_sign
 from tests.rows import make_picture
 from tests.vision.conftest import blank, encoded, loader_of, work
-from tests.vision.ocr import draw_line, needs_tesseract
+from tests.vision.ocr import HAS_TESSERACT, draw_line, needs_tesseract
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.models]
 Ocr = Callable[..., Job]
@@ -110,6 +110,27 @@ def test_tilted_noisy_signs_are_read(ocr: Ocr) -> None:
     found = [set(ocr(sign.image, languages=["vi"]).result["text"].splitlines()) for sign in signs]
     right = sum(line in lines for sign, lines in zip(signs, found, strict=True) for line in sign.lines)
     assert right >= 0.7 * sum(len(sign.lines) for sign in signs)
+
+
+@pytest.mark.parametrize(("language", "lines"), [("en", [TEXT]), ("vi", ["Ga Hà Nội", "Đường sắt Việt Nam"])])
+def test_what_stands_upside_down_is_read_in_its_order(ocr: Ocr, language: str, lines: list[str]) -> None:
+    if language == "vi" and not HAS_TESSERACT:
+        pytest.skip("Tesseract is not installed")
+    page = Image.new("RGB", (460, 60 * len(lines) + 40), "white")
+    for row, text in enumerate(lines):
+        page.paste(draw_line(text, (420, 60), at=(20, 10)), (20, 20 + 60 * row))
+    result = ocr(page.rotate(180), languages=[language]).result
+    assert result["text"].splitlines() == lines
+    begin, end = result["lines"][0]["polygon"][:2]
+    assert begin[0] > end[0]  # the first letter stands on the right
+
+
+@pytest.mark.parametrize("ink", ["white", "#ffe000", "black", "#2020a0"])
+def test_text_on_transparency_is_read_whatever_its_colour(ocr: Ocr, ink: str) -> None:
+    shape = draw_line(TEXT).convert("L").point(lambda value: 255 - value)
+    picture = Image.new("RGBA", shape.size, ink)
+    picture.putalpha(shape)
+    assert ocr(picture).result["text"] == TEXT
 
 
 def test_lines_below_min_score_are_left_out(ocr: Ocr) -> None:

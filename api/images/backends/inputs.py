@@ -9,6 +9,8 @@ from api.images.backends.frames import PAINTED, brightest
 from api.images.backends.request import ImageRequest
 from api.images.spec import INPAINTING, Img2ImgSpec, Txt2ImgSpec
 
+ON_WHITE = "image: its transparency was laid on white, and the result has none; `cutout` makes a transparent ground."
+
 
 def source_image(request: ImageRequest) -> Image.Image:
     """RGB, width × height: what the model sees of the picture."""
@@ -54,9 +56,15 @@ def leaves_unchanged(request: ImageRequest) -> bool:
 def notes_on_source(request: ImageRequest) -> list[str]:
     """In sentences what of a source or mask is not as it was sent, or has no effect."""
     notes = notes_on_mask(request)
+    if request.image is not None and is_transparent(request.image):
+        notes.append(ON_WHITE)
     if _runs_no_step(request.spec):
         notes.append("steps × strength is less than one step: the picture was left as it is.")
     return notes
+
+
+def is_transparent(image: Image.Image) -> bool:
+    return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255  # type: ignore[operator]
 
 
 def _runs_no_step(spec: Txt2ImgSpec) -> bool:

@@ -21,6 +21,7 @@ from compel.prompt_parser import Blend, Conjunction, FlattenedPrompt, PromptPars
 from api.errors import DarkroomError
 from api.images.backends.a1111_prompts import ChunkEncoder
 from api.images.backends.embeddings import with_embeddings
+from api.images.backends.mixed_prompts import describe_mixing
 from api.images.backends.text_encoders import LayerChoice, choose_layer
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, put_placeholders
 from api.images.prompt_syntax.reading import Part, find_parts, find_stretches
@@ -220,6 +221,8 @@ def parse_prompt(prompt: str, warn: Warn) -> Conjunction:
     except (pyparsing.ParseBaseException, PromptParser.ParsingException, ValueError, RecursionError):
         warn("The prompt's weights could not be read; it was taken as plain text.")
         return _plain(prompt)
+    for sentence in describe_mixing(conjunction, " ".join(_texts_of(conjunction)[0])):
+        warn(sentence)
     if conjunction.lora_weights:
         warn("withLora(…) in a prompt has no effect; name adapters in `loras`.")
     if any(getattr(part, "wants_cross_attention_control", False) for part in conjunction.prompts):

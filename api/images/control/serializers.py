@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.catalog import CONTROLNET, ModelEntry
@@ -13,6 +12,7 @@ from api.images.steering_models import CONTROLLED_WITHOUT_SOURCE, choose_models,
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest
 from api.spec_serializers import SpecSerializer
+from api.strict import ChoiceField
 from config.catalog import get_catalog
 
 
@@ -33,7 +33,7 @@ class ControlSerializer(SpecSerializer):
 class PreprocessSerializer(JobRequest):
     spec = PreprocessSpec
 
-    kind = serializers.ChoiceField(choices=PREPROCESSORS, help_text="Which map is made of the picture.")
+    kind = ChoiceField(choices=PREPROCESSORS, help_text="Which map is made of the picture.")
 
     def resolve(self) -> Submission:
         data = self.validated_data

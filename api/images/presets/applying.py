@@ -62,7 +62,7 @@ class AppliedPreset:
         return self.request[name].replace(place_in(name), words) if isinstance(words, str) else words
 
     def describe_open(self) -> str:
-        parameters = [*self.version.parameters, *(name for name in TEXTS if self.has_place(name))]
+        parameters = dict.fromkeys([*self.version.parameters, *(name for name in TEXTS if self.has_place(name))])
         return f"A request may change: {', '.join(parameters)}." if parameters else "A request may change nothing that it sets."
 
     def describe_errors(self, errors: Any, sent: Collection[str]) -> Any:
@@ -96,7 +96,9 @@ def are_same(sent: object, value: object, name: str, read: ReadValue) -> bool:
 def find_preset(data: Mapping[str, Any], owner_key: str | None) -> AppliedPreset | None:
     """None where the request names none, or something that its field refuses. Raises ValidationError."""
     name = data.get(PRESET)
-    if not isinstance(name, str) or not name:
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)  # as the field reads a number
+    if not isinstance(name, str) or not name.strip():
         return None
     try:
         return AppliedPreset(find_version(name.strip(), owner_key))

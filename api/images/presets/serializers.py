@@ -12,7 +12,7 @@ from api.images.presets.applying import PRESET, TEXTS, place_in
 from api.images.serializers import Img2ImgSerializer
 from api.images.spec import LONGEST_PRESET_NAME
 from api.json_types import JsonObject
-from api.specs import InputImage, InputMask, SpecField, fields_of, is_nested
+from api.specs import INPUTS, SpecField, fields_of, is_nested
 from api.strict import StrictSerializer, nearest
 
 LONGEST_DESCRIPTION = 500
@@ -23,7 +23,7 @@ SAMPLE = "a picture"
 
 def holds_picture(field: SpecField) -> bool:
     held = field.member or field.type
-    return held in (InputImage, InputMask) or (is_nested(held) and any(holds_picture(one) for one in fields_of(held)))
+    return held in INPUTS or (is_nested(held) and any(holds_picture(one) for one in fields_of(held)))
 
 
 PICTURES = tuple(one.name for one in fields_of(Img2ImgSerializer.spec) if holds_picture(one))

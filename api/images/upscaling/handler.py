@@ -17,6 +17,7 @@ from api.images.metadata import encode_image
 from api.images.models import GeneratedImage
 from api.images.services import record_derived
 from api.images.upscaling.enlarging import TilesAsSteps, enlarge
+from api.images.upscaling.no_effect import describe_crop, idle_blend
 from api.images.upscaling.parameters import file_parameters
 from api.images.upscaling.spec import UpscaleSpec
 from api.jobs.kinds import JobKind
@@ -46,6 +47,11 @@ class Upscale(JobKind[UpscaleSpec]):
 
     def link_inputs(self, spec: UpscaleSpec) -> Callable[[Job], None] | None:
         return link_inputs(spec)
+
+    def find_warnings(self, spec: UpscaleSpec) -> Iterator[str]:
+        yield from idle_blend(spec)
+        for width, height in sizes_of_inputs([spec.image]):
+            yield from describe_crop(spec, width, height)
 
     def run(self, batch: Sequence[Run]) -> Iterator[Outcome]:
         for run in batch:

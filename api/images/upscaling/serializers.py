@@ -88,7 +88,8 @@ class UpscaleSerializer(JobRequest):
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         file, width, height = data["image"], data.get("width"), data.get("height")
         if (width is None) != (height is None):
-            raise ValidationError({"width" if width is None else "height": ["A size has both."]}, code="required")
+            missing, given = ("width", "height") if width is None else ("height", "width")
+            raise ValidationError({missing: [f"A size has both: {given} is given alone."]}, code="required")
         if width and height and not self.initial_data.get("scale"):
             data["scale"] = scale_up_to(width / file.width, height / file.height)
         errors = size_errors(file.width, file.height, data["scale"], data["output_format"])

@@ -17,7 +17,7 @@ from api.jobs.states import Status
 from api.jobs.store.fair_order import JOB, index_hint
 from api.jobs.store.statements import run
 from api.jobs.store.transitions import stored
-from api.queries import GivenFilters, TimeFilter
+from api.queries import ChoiceFilter, GivenFilters, TimeFilter
 from api.strict import nearest
 
 POSITIONS_SHOWN = 1000
@@ -39,7 +39,7 @@ class CreationFilter(TimeFilter):
 
 class JobFilter(GivenFilters):
     kind = django_filters.CharFilter(method="filter_kind")
-    status = django_filters.ChoiceFilter(choices=Status.choices)
+    status = ChoiceFilter(choices=Status.choices)
     model_id = django_filters.CharFilter(max_length=200)
     source = django_filters.CharFilter(max_length=20, label="which API or page it came by: api, openai, studio …")
     created_after = CreationFilter(field_name="created_at", lookup_expr="gte")

@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.jobs.webhooks import COMPLETED, EVENTS, LONGEST_URL, Webhook, url_error
 from api.spec_serializers import SpecSerializer
-from api.strict import StrictSerializer
+from api.strict import ChoiceField, StrictSerializer
 
 URL = {"type": "string", "format": "uri", "maxLength": LONGEST_URL}
 SCHEMA: dict[str, Any] = {
@@ -46,7 +46,7 @@ class WebhookUrlField(serializers.CharField):
 
 class WebhookSerializer(StrictSerializer):
     url = WebhookUrlField()
-    events = serializers.ListField(child=serializers.ChoiceField(choices=EVENTS), required=False, min_length=1)
+    events = serializers.ListField(child=ChoiceField(choices=EVENTS), required=False, min_length=1)
 
     def validate_events(self, value: list[str]) -> list[str]:
         """Each once, in their order."""

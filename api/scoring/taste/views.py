@@ -16,7 +16,7 @@ from api.access.principals import visible_to
 from api.access.scopes import READ, STAFF, Principal
 from api.errors import DarkroomError
 from api.jobs.api.dialect import SubmitView
-from api.queries import GivenFilters, WholeNumberFilter, YesNoFilter
+from api.queries import ChoiceFilter, GivenFilters, WholeNumberFilter, YesNoFilter
 from api.scoring.models import Comparison, CustomScorer, Rating
 from api.scoring.spec import ON_CHOICES
 from api.scoring.taste.scorers import UnknownCustomScorer, delete_scorers, find_scorer
@@ -108,7 +108,7 @@ class ComparisonViewSet(JudgementViewSet):
 
 class ScorerFilter(GivenFilters):
     name = django_filters.CharFilter(max_length=50)
-    on = django_filters.ChoiceFilter(choices=ON_CHOICES)
+    on = ChoiceFilter(choices=ON_CHOICES)
     learned = YesNoFilter()
 
     class Meta:

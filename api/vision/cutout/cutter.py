@@ -36,6 +36,8 @@ class Cutter:
         masks = find_masks(get_loader(), model_id, [CutoutRequest(picture, spec) for picture in pictures], on_progress)
         for note in masks.notes:
             warn(note)
+        if classes and not masks.uses_classes:
+            warn(f"cutout.classes has no effect with {model_id}.")
         cut: list[Image.Image] = []
         for picture, mask in zip(pictures, masks.results, strict=True):
             if isinstance(mask, DarkroomError):

@@ -11,7 +11,7 @@ from api.catalog import LONGEST_NAME
 from api.files.formats import FORMATS
 from api.images.spec import USUAL_STRENGTH
 from api.json_types import JsonObject
-from api.strict import StrictSerializer
+from api.strict import ChoiceField, StrictSerializer
 from config.catalog import get_catalog
 
 BUILT_IN = re.compile(r"(dall-e|gpt-image|chatgpt-image)-[a-z0-9.-]+")
@@ -65,26 +65,26 @@ class GenerationFields(StrictSerializer):
         allow_blank=True,
         help_text="auto, or WIDTHxHEIGHT: multiples of 8 from 64 to 2048.",
     )
-    quality = serializers.ChoiceField(
+    quality = ChoiceField(
         choices=list(QUALITIES),
         default=AUTO,
         help_text="low, high, xhigh and max take 0.5, 1.5, 2 and 3 times the model's usual steps; hd is high. `steps` says it exactly.",
     )
-    style = serializers.ChoiceField(  # type: ignore[assignment]  # DRF takes declared fields out of the class
+    style = ChoiceField(  # type: ignore[assignment]  # DRF takes declared fields out of the class
         choices=["vivid", "natural"], required=False, help_text="Has no effect."
     )
-    background = serializers.ChoiceField(
+    background = ChoiceField(
         choices=[AUTO, "opaque", TRANSPARENT],
         default=AUTO,
         help_text="transparent: the subject is cut out of the picture (`cutout` says by which model).",
     )
-    moderation = serializers.ChoiceField(
+    moderation = ChoiceField(
         choices=[AUTO, "low"], default=AUTO, help_text="What is checked is decided by this server, whatever is asked."
     )
     output_compression = serializers.IntegerField(
         required=False, min_value=0, max_value=100, help_text="The quality of a jpeg or webp."
     )
-    response_format = serializers.ChoiceField(
+    response_format = ChoiceField(
         choices=["url", BASE64],
         required=False,
         help_text="Default: url; for OpenAI's GPT image models b64_json. A url answers to the same key.",
@@ -103,7 +103,7 @@ class GenerationFields(StrictSerializer):
 class EditFields(GenerationFields):
     """Beside them `image` and `mask`, which sources.py reads."""
 
-    input_fidelity = serializers.ChoiceField(
+    input_fidelity = ChoiceField(
         choices=["low", "high"], default="low", help_text="high keeps more of the picture. `strength` says it exactly."
     )
 

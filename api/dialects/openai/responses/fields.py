@@ -12,7 +12,7 @@ from api.chat.serializers import ChatSerializer
 from api.chat.tool_fields import read_each
 from api.dialects.openai.responses.items import INPUT, ReadInput
 from api.json_types import JsonObject
-from api.strict import StrictSerializer, nearest, unknown_names
+from api.strict import ChoiceField, StrictSerializer, nearest, unknown_names
 
 LOGPROBS = "message.output_text.logprobs"
 INCLUDABLE = (
@@ -74,7 +74,7 @@ class ToolChoiceField(InputField):
 
 class TextSerializer(StrictSerializer):
     format = InputField(required=False)
-    verbosity = serializers.ChoiceField(choices=["low", "medium", "high"], required=False)
+    verbosity = ChoiceField(choices=["low", "medium", "high"], required=False)
 
     def validate_format(self, value: Any) -> JsonObject:
         """As a chat completion's response_format."""

@@ -23,7 +23,7 @@ from api.images.hires import LATENT, HiresUse, enlarged_size
 from api.images.prompt_syntax.embedding_names import NamedEmbedding
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
 from api.model_loader import Lease, ModelLoader
-from api.specs import InputImage, fields_of
+from api.specs import InputTransparentImage, fields_of
 
 
 def expect_second_pass(lease: Lease, row: Row) -> None:
@@ -77,7 +77,7 @@ def second_spec(spec: Txt2ImgSpec) -> Img2ImgSpec:
     width, height = enlarged_size(spec.width, spec.height, spec.hires.scale)
     values = {one.name: getattr(spec, one.name) for one in fields_of(Txt2ImgSpec)}
     changed = {"width": width, "height": height, "steps": spec.hires.steps or spec.steps, "hires": None}
-    return Img2ImgSpec(**{**values, **changed}, image=InputImage(""), strength=spec.hires.strength)
+    return Img2ImgSpec(**{**values, **changed}, image=InputTransparentImage(""), strength=spec.hires.strength)
 
 
 def enlarge_latents(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:

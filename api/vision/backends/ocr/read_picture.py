@@ -20,11 +20,25 @@ SHORTER, LONGER = 736, 2048
 LEAST_SIDE = 64
 """A narrower one gets a border."""
 
+UNSURE, CLEARLY = 0.8, 0.1
+"""Text that is read with a lower score may stand upside down, and does where it is read the other way round so much more surely."""
+
 
 def read_picture(model: PpOcr, picture: Image.Image, languages: Sequence[Language], engine: Engine) -> PictureText:
     """Raises DarkroomError."""
     pixels = np.asarray(picture.convert("RGB"))
     found, scale = find_lines(model, pixels)
+    lines = read_each(model, pixels, found, languages, engine)
+    if lines and sureness(lines) < UNSURE:
+        upside_down = read_each(model, pixels, [np.roll(corners, 2, axis=0) for corners in found], languages, engine)
+        if upside_down and sureness(upside_down) > sureness(lines) + CLEARLY:
+            lines = upside_down
+    return PictureText(in_reading_order(lines), scale)
+
+
+def read_each(
+    model: PpOcr, pixels: Picture, found: Sequence[Corners], languages: Sequence[Language], engine: Engine
+) -> list[TextLine]:
     tried = [(place, turned) for place, corners in enumerate(found) for turned in turns_of(corners)]
     best: dict[int, TextLine] = {}
     read = read_lines(model, pixels, [corners for _, corners in tried], languages, engine)
@@ -32,7 +46,12 @@ def read_picture(model: PpOcr, picture: Image.Image, languages: Sequence[Languag
         line = make_line(text, score, corners, engine)
         if line.text and (place not in best or line.score > best[place].score):
             best[place] = line
-    return PictureText(in_reading_order(list(best.values())), scale)
+    return list(best.values())
+
+
+def sureness(lines: Sequence[TextLine]) -> float:
+    """Of all together: by the score of each, as long as it is."""
+    return sum(line.score * len(line.text) for line in lines) / sum(len(line.text) for line in lines)
 
 
 def make_line(text: str, score: float, corners: Corners, engine: Engine) -> TextLine:
