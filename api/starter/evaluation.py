@@ -26,7 +26,7 @@ from api.starter.world.scene import Scene, describe_scene, held_out_things, samp
 from api.starter.world.shapes import Group, Shapes, describe_shapes, is_held_out, sample_shapes
 
 STEPS, GUIDANCE, GUIDANCE_RESCALE, BATCH = 20, 5.0, 1.0, 10
-"""The first three as the catalog has them."""
+"""The first three are the catalog's for `starter`."""
 SEED = data.EVALUATION_SEED
 Seen = tuple[dict[str, str], dict[str, bool]]
 

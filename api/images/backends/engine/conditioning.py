@@ -86,7 +86,8 @@ def make_conditionings(
 ) -> list[Conditioning]:
     """One for each stretch of the row's steps, in their order; all have the same number of tokens.
 
-    `size`: (height, width) that SDXL is told, in pixels. `guidance_rescale`: the model's own; it counts where diffusers' call knows it. Raises DarkroomError (prompt_weights, clip_skip, embedding_mismatch; 400).
+    `size`: (height, width) that SDXL is told, in pixels. `guidance_rescale`: the model's own; it counts where diffusers' call knows it.
+    Raises DarkroomError (prompt_weights, clip_skip, embedding_mismatch; 400).
     """
     guided = is_guided(pipeline, spec)
     if spec.negative_prompt and not guided:
