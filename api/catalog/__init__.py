@@ -12,6 +12,7 @@ The built-in catalog is catalog.toml in this folder; an owner adds or replaces t
     text_encoders = ["clip_l.safetensors", "t5xxl_fp16.safetensors"]   # optional, for SD 3 and FLUX: likewise
     base = "my-model"                              # optional: whose parts and configurations are taken where the file has none
     prediction = "v_prediction"                    # optional, as zero_terminal_snr = true: where the file does not say so itself
+    guidance_rescale = 0.7                         # optional, of sd1, sd2 and sdxl: against overexposure by guidance
 
 Beside the tables, a catalog asks its `source` (EntrySource): the library of files (api/library), looked up entry by entry.
 """

@@ -63,6 +63,8 @@ class ModelEntry:
     default_size: int = 512
     default_steps: int = 25
     default_guidance_scale: float = 7.0
+    guidance_rescale: float = 0.0
+    """0 to 1: how far guidance is brought back to the spread that the prediction has without it, against overexposure (sd1, sd2, sdxl)."""
     parameters: int = 0
     memory: int = 0
     """Bytes of the weights at half precision; 0 is unknown. What is loaded is measured, this is only told to people."""

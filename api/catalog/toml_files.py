@@ -190,6 +190,8 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         raise table.wrong("default_size", "must be a multiple of 8 from 64 to 2048")
     if not 1 <= values.get("default_steps", 1) <= 150:
         raise table.wrong("default_steps", "must be from 1 to 150")
+    if values.get("guidance_rescale", 0) > 1:
+        raise table.wrong("guidance_rescale", "must be from 0 to 1")
     if not 1 <= values.get("max_batch", 1) <= 64:
         raise table.wrong("max_batch", "must be from 1 to 64")
     entry = ModelEntry(id=table.id, source=HUB + values["repo"] if "repo" in values else source, **values)

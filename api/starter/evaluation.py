@@ -25,7 +25,8 @@ from api.starter.world.facts import choices_of
 from api.starter.world.scene import Scene, describe_scene, held_out_things, sample_scene
 from api.starter.world.shapes import Group, Shapes, describe_shapes, is_held_out, sample_shapes
 
-STEPS, GUIDANCE, BATCH = 20, 5.0, 10
+STEPS, GUIDANCE, GUIDANCE_RESCALE, BATCH = 20, 5.0, 1.0, 10
+"""The first three are the catalog's for `starter`."""
 SEED = data.EVALUATION_SEED
 Seen = tuple[dict[str, str], dict[str, bool]]
 
@@ -112,6 +113,7 @@ class Studio:
                 list(prompts[start : start + BATCH]),
                 num_inference_steps=STEPS,
                 guidance_scale=guidance,
+                guidance_rescale=GUIDANCE_RESCALE,
                 generator=generators,
                 output_type="pt",
             ).images

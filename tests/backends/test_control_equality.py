@@ -44,6 +44,7 @@ from tests.backends.test_engine_equality import (
     arguments_of_call,
     latents_of_call,
     mixed_fields,
+    rescale_of_call,
 )
 from tests.models.tiny import build_tiny_sd, build_tiny_sd2, build_tiny_sdxl
 from tests.models.tiny_control import build_tiny_control
@@ -139,7 +140,7 @@ def by_diffusers(engine: Engine, asked: ImageRequest) -> torch.Tensor:
     pipeline = PIPELINES[spec.task].from_pipe(lease.pipeline, **options)
     pipeline.register_modules(scheduler=make_scheduler(spec.scheduler, lease.pipeline.scheduler, lease.entry.family))
     pipeline.set_progress_bar_config(disable=True)
-    arguments = arguments_of_call(pipeline, spec)
+    arguments = arguments_of_call(pipeline, spec) | rescale_of_call(pipeline, lease.entry)
     maps = [control_map(asked, number) for number in range(len(networks))]
     single = len(networks) == 1
     if networks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import itertools
 from collections import deque
 from collections.abc import Sequence
@@ -115,7 +117,13 @@ def by_diffusers(lease: Lease, asked: ImageRequest) -> torch.Tensor:
         spec.task, scheduler=make_scheduler(spec.scheduler, lease.pipeline.scheduler, lease.entry.family)
     )
     pipeline.set_progress_bar_config(disable=True)
-    return latents_of_call(pipeline, asked, arguments_of_call(pipeline, spec))
+    return latents_of_call(pipeline, asked, arguments_of_call(pipeline, spec) | rescale_of_call(pipeline, lease.entry))
+
+
+def rescale_of_call(pipeline: Any, entry: ModelEntry) -> dict[str, float]:
+    """Where the pipeline's call knows it."""
+    known = "guidance_rescale" in inspect.signature(pipeline.__call__).parameters
+    return {"guidance_rescale": entry.guidance_rescale} if known else {}
 
 
 def latents_of_call(pipeline: Any, asked: ImageRequest, arguments: dict[str, Any]) -> torch.Tensor:
@@ -150,6 +158,20 @@ def test_a_picture_alone_is_exactly_diffusers_own_at_any_guidance(
             model_id=model, steps=4, guidance_scale=guidance_scale, negative_prompt="" if guidance_scale <= 1 else "fog"
         )
         assert torch.equal(by_engine_alone(lease, asked), by_diffusers(lease, asked))
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(("model", "task"), [("sd1", "txt2img"), ("sd1", "img2img"), ("sdxl", "txt2img"), ("sdxl", "img2img")])
+def test_a_models_own_rescaling_of_guidance_is_that_of_diffusers_where_its_call_knows_it(
+    models: ModelLoader, model: str, task: str
+) -> None:
+    asked = request(model_id=model, steps=4, guidance_scale=7.3, **TASKS[task])
+    with models.use(model, "text-to-image") as lease:
+        plain = by_engine_alone(lease, asked)
+        lease.entry = dataclasses.replace(lease.entry, guidance_rescale=0.7)
+        rescaled = by_engine_alone(lease, asked)
+        assert torch.equal(rescaled, by_diffusers(lease, asked))
+        assert torch.equal(rescaled, plain) == ((model, task) == ("sd1", "img2img"))
 
 
 @pytest.mark.models

@@ -148,6 +148,7 @@ def test_an_owner_adds_an_adapter(tmp_path: Path) -> None:
         ('[models.a]\nrepo = "a/b"\ndefault_size = 500\n', "multiple of 8"),
         ('[models.a]\nrepo = "a/b"\ndefault_steps = 0\n', "from 1 to 150"),
         ('[models.a]\nrepo = "a/b"\nmax_batch = 0\n', "from 1 to 64"),
+        ('[models.a]\nrepo = "a/b"\nguidance_rescale = 1.5\n', "guidance_rescale.* from 0 to 1"),
         ('[models.a]\nrepo = "a/b"\ngated = "yes"\n', "true or false"),
         ('[models.a]\nrepo = "a/b"\nfiles = "x"\n', "a list of texts"),
         ('[models.a]\nrepo = "a/b"\nrevision = "main"\n', "full commit of 40"),

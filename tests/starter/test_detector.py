@@ -21,7 +21,7 @@ from api.starter.detector.export import export_onnx
 from api.starter.detector.losses import assign, complete_iou, detector_loss, iou
 from api.starter.detector.network import Detector, Exported, boxes_of, cells
 from api.starter.detector_figures import FOLDER, card_rows, on_drawings, on_samples
-from api.starter.evaluation import scene_prompts
+from api.starter.evaluation import GUIDANCE, GUIDANCE_RESCALE, STEPS, scene_prompts
 from api.starter.training import detector, from_drawings
 from api.starter.training.detector import train_detector
 from api.starter.training.from_drawings import as_batch, trainer_of
@@ -30,6 +30,7 @@ from api.starter.world.labels import NAMES
 from api.vision.backends.yolo import detect_yolo
 from api.vision.boxes import Box
 from api.vision.detection import DetectionRequest, Found
+from config.catalog import get_catalog
 
 pytestmark = pytest.mark.models
 
@@ -294,6 +295,11 @@ def test_what_is_found_in_pictures_of_the_starter_is_counted() -> None:
     counts = on_samples(_find, sampled)
     assert (counts["pictures"], counts["asked"], counts["found"], counts["unasked"]) == (2, 2, 1, 0)
     assert counts["found_of_shown"] <= counts["shown"] <= 2
+
+
+def test_pictures_are_evaluated_as_the_server_makes_them() -> None:
+    entry = get_catalog().get("starter")
+    assert (entry.default_steps, entry.default_guidance_scale, entry.guidance_rescale) == (STEPS, GUIDANCE, GUIDANCE_RESCALE)
 
 
 def test_the_card_tells_the_figures_of_the_file() -> None:

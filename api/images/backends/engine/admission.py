@@ -59,7 +59,9 @@ def make_row(
     start = _start(pipeline, scheduler, task, generator, shares)
     height, width = (side * pipeline.vae_scale_factor for side in start.latents.shape[-2:])
     steps = ceil(len(start.timesteps) / scheduler.order)
-    conditioning, *later = make_conditionings(pipeline, spec, (height, width), steps, embeddings, task.hooks.warn)
+    conditioning, *later = make_conditionings(
+        pipeline, spec, (height, width), steps, embeddings, task.hooks.warn, lease.entry.guidance_rescale
+    )
     eta = SCHEDULERS[spec.scheduler].eta if spec.scheduler else 0.0
     return Row(
         task=task,

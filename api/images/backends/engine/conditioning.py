@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -63,6 +64,8 @@ class Conditioning:
     """The others that the prompt is composed of (AND); each is one entry more of a batch."""
     guidance_embedding: torch.Tensor | None = None
     """(1, width), for models that were distilled with the guidance as an input."""
+    guidance_rescale: float = 0.0
+    """0 to 1: how far what guidance makes is brought back to the spread of the positive prediction."""
     last_step: int = LAST_STEP
     """Up to and with which step, counted from 1, the row is told this: prompts may change with the steps."""
 
@@ -73,11 +76,18 @@ def is_guided(pipeline: Any, spec: Txt2ImgSpec) -> bool:
 
 
 def make_conditionings(
-    pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], steps: int, embeddings: Embeddings, warn: Warn
+    pipeline: Any,
+    spec: Txt2ImgSpec,
+    size: tuple[int, int],
+    steps: int,
+    embeddings: Embeddings,
+    warn: Warn,
+    guidance_rescale: float = 0.0,
 ) -> list[Conditioning]:
     """One for each stretch of the row's steps, in their order; all have the same number of tokens.
 
-    `size`: (height, width) that SDXL is told, in pixels. Raises DarkroomError (prompt_weights, clip_skip, embedding_mismatch; 400).
+    `size`: (height, width) that SDXL is told, in pixels. `guidance_rescale`: the model's own; it counts where diffusers' call knows it.
+    Raises DarkroomError (prompt_weights, clip_skip, embedding_mismatch; 400).
     """
     guided = is_guided(pipeline, spec)
     if spec.negative_prompt and not guided:
@@ -85,7 +95,13 @@ def make_conditionings(
     if spec.prompt_syntax == A1111 and not guided and has_composition(spec.prompt):
         warn(AND_IS_NOT_DONE)
     stretches = embed_prompts(pipeline, spec, guided=guided, steps=steps, embeddings=embeddings, warn=warn)
-    return [_conditioning(pipeline, spec, size, stretch) for stretch in stretches]
+    rescale = guidance_rescale if knows_rescale(pipeline, spec) else 0.0
+    return [replace(_conditioning(pipeline, spec, size, stretch), guidance_rescale=rescale) for stretch in stretches]
+
+
+def knows_rescale(pipeline: Any, spec: Txt2ImgSpec) -> bool:
+    """Those of diffusers' calls with a ControlNet, and of SD 1 and 2 with a source picture, don't."""
+    return not spec.control and "guidance_rescale" in inspect.signature(pipeline.__call__).parameters
 
 
 def _conditioning(pipeline: Any, spec: Txt2ImgSpec, size: tuple[int, int], stretch: EncodedStretch) -> Conditioning:

@@ -80,6 +80,8 @@ class Joined:
     sizes: dict[str, torch.Tensor] | None
     scales: torch.Tensor | None
     """Of the guidance (guided rows, 1, 1, 1); None without guided rows."""
+    rescales: tuple[float, ...]
+    """Of the guided rows; () where none has any."""
     part_scales: torch.Tensor | None
     """(entries behind the positives, 1, 1, 1)."""
     image_prompts: list[JoinedPrompt]
@@ -131,12 +133,14 @@ def join(rows: Sequence[Row], dtype: torch.dtype) -> Joined:
     places = (*range(len(negatives)), *range(len(rows)), *(place for place, _ in parts))
     embeddings = [row.conditioning.guidance_embedding for row in rows if row.conditioning.guidance_embedding is not None]
     scales = [row.conditioning.scale for row in rows[: len(negatives)]]
+    rescales = tuple(row.conditioning.guidance_rescale for row in rows[: len(negatives)])
     return Joined(
         places=places,
         embeds=_join_embeds(guides),
         guidance_embedding=torch.cat(embeddings).to(dtype) if embeddings else None,  # such models have no guided rows
         sizes=_join_sizes(guides),
         scales=torch.cat(scales) if scales else None,
+        rescales=rescales if any(rescales) else (),
         part_scales=torch.cat([part.scale for _, part in parts]) if parts else None,
         image_prompts=join_image_prompts([row.image_prompts for row in rows], places, len(negatives)),
     )
@@ -203,7 +207,7 @@ def _input(row: Row, scaled: torch.Tensor) -> torch.Tensor:
 
 
 def _guide(predicted: torch.Tensor, joined: Joined, rows: int) -> torch.Tensor:
-    """Classifier-free guidance (arXiv:2207.12598, equation 6), and composition (arXiv:2206.01714, equation 11).
+    """Classifier-free guidance (arXiv:2207.12598, equation 6), composition (arXiv:2206.01714, equation 11), and rescaling.
 
     `predicted`: for each entry of the batch.
     """
@@ -215,7 +219,16 @@ def _guide(predicted: torch.Tensor, joined: Joined, rows: int) -> torch.Tensor:
     if joined.part_scales is not None:
         for place, part, scale in zip(joined.places[count + rows :], parts, joined.part_scales, strict=True):
             guided[place] += (part - negatives[place]) * scale
+    for place, rescale in enumerate(joined.rescales):
+        if rescale:
+            guided[place] = _rescaled(guided[place : place + 1], positives[place : place + 1], rescale)[0]
     return torch.cat([guided, others]) if len(others) else guided
+
+
+def _rescaled(guided: torch.Tensor, positive: torch.Tensor, share: float) -> torch.Tensor:
+    """`share` of it with the spread of `positive` (arXiv:2305.08891, equations 14 to 16). Of one row, (1, channels, h, w)."""
+    spread, wide = (one.std(dim=(1, 2, 3), keepdim=True) for one in (positive, guided))
+    return share * (guided * (spread / wide)) + (1 - share) * guided
 
 
 def _lay_back(row: Row, source: Source, mask: torch.Tensor) -> torch.Tensor:
