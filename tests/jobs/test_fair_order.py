@@ -265,7 +265,9 @@ def test_rows_of_one_owner_that_have_the_same_slot_take_turns_with_others(submit
     """Two that were inserted at the same moment did not see each other, and a database of an older version has no slots at all: each
     is from 0 to 0 there, and an exchange that leaves it so is made for ever, inside the transaction that all others wait for.
     """
-    jobs = [submit(owner_key=owner, priority=priority) for owner, priority in (("a", 0), ("a", 3), ("b", 1), ("a", 3), ("b", 2))]
+    jobs = [
+        submit(owner_key=owner, priority=priority) for owner, priority in (("a", 0), ("a", 3), ("b", 1), ("a", 3), ("b", 2))
+    ]
     Job.objects.update(virtual_start=0, virtual_finish=length, owner_order=0)
     exchanges = iter([transitions.exchange_slots] * 9)  # and no more
     monkeypatch.setattr(transitions, "exchange_slots", lambda turn: next(exchanges)(turn))
