@@ -20,8 +20,21 @@ setting_names: set[str] = set()
 
 def env_str(name: str, default: str = "") -> str:
     """The variable without surrounding space; an empty one counts as unset, as it does in a compose file."""
+    return without_quotes(name, read(name)) or default
+
+
+def read(name: str) -> str:
     setting_names.add(name)
-    return os.environ.get(name, "").strip() or default
+    return os.environ.get(name, "").strip()
+
+
+def without_quotes(name: str, value: str) -> str:
+    """Raises ImproperlyConfigured for a value in quotes: they would be part of a folder's name, an address or a host."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        raise ImproperlyConfigured(
+            f"{name} has quotes around its value. Leave them out: what set it, such as docker's --env-file, does not take them off."
+        )
+    return value
 
 
 def env_bool(name: str, default: bool) -> bool:
@@ -35,7 +48,7 @@ def env_bool(name: str, default: bool) -> bool:
 
 def env_json_object(name: str) -> dict[str, object]:
     """From NAME, or from the file that NAME_FILE names; {} where neither is set."""
-    value = env_secret(name) or "{}"
+    value = env_address(name) or "{}"
     try:
         found = json.loads(value)
     except ValueError:
@@ -141,13 +154,18 @@ def env_folders(name: str) -> list[Path]:
 
 def env_secret(name: str) -> str:
     """A secret from NAME, or from the file that NAME_FILE names (as container secrets are given)."""
-    value, file = env_str(name), env_path(f"{name}_FILE")
+    value, file = read(name), env_path(f"{name}_FILE")
     if file is None:
         return value
     try:
         return file.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE can't be read: {error.strerror}.") from None
+
+
+def env_address(name: str) -> str:
+    """A secret that is a URL or JSON, and so never in quotes."""
+    return without_quotes(name, env_secret(name))
 
 
 def make_folder(name: str, folder: Path) -> Path:

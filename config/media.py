@@ -12,7 +12,7 @@ def read_storage(setting: str, default: str = "") -> dict[str, object] | None:
     """A table of Django's STORAGES; None where the setting has no value and no default."""
     named = env_str(setting, default)
     options = env_json_object(f"{setting}_OPTIONS")
-    return {"BACKEND": NAMES.get(named, named), "OPTIONS": options} if named else None
+    return {"BACKEND": NAMES.get(named, NAMES.get(named.lower(), named)), "OPTIONS": options} if named else None
 
 
 def read_storages() -> dict[str, dict[str, object]]:

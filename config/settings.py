@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from api.catalog import PRECISIONS
 from config.databases import read_database
 from config.env import (
+    env_address,
     env_bool,
     env_bytes,
     env_choice,
@@ -56,13 +57,13 @@ CORS_ORIGINS = env_list("CORS_ORIGINS")
 CSRF_TRUSTED_ORIGINS = CORS_ORIGINS
 BEHIND_TLS_PROXY = env_bool("BEHIND_TLS_PROXY", False)
 
-DATABASES = {"default": read_database(env_secret("DATABASE_URL"), DATA_DIR)}
+DATABASES = {"default": read_database(env_address("DATABASE_URL"), DATA_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Jobs
 JOB_RUNNER = env_choice("JOB_RUNNER", "embedded", ["embedded", "external", "celery"])
 WORKER_FACTORY = "api.system.worker_factory.make_prepared_worker"  # what makes a process of Celery's a worker of the queue
-CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL")
+CELERY_BROKER_URL = env_address("CELERY_BROKER_URL")
 SYNC_WAIT_SECONDS = env_int("SYNC_WAIT_SECONDS", 60, low=0, high=300)
 JOB_LEASE_SECONDS = env_int("JOB_LEASE_SECONDS", 30, low=1, high=3600)
 JOB_HEARTBEAT_SECONDS = env_int("JOB_HEARTBEAT_SECONDS", 5, low=1, high=600)

@@ -11,12 +11,17 @@ from django.conf import settings
 from api.library.identification import Fields, ReasonKind, describe_file
 from api.library.layouts import Layout, find_layout
 from api.library.models import Kind
-from api.library.walk import SUFFIXES, Walk
+from api.library.walk import DEAD_LINK, LINK_OUT, SUFFIXES, Walk
 
 MOST_NAMED = 5
 """Files that are named one by one."""
 SETTING_CURE = "Correct LIBRARY_DIRS, or mount the disk."
 CONVERT = "Where you trust them: `.venv/bin/python manage.py convert_weights FILE` for each."
+
+CURES = {
+    LINK_OUT: "Set LIBRARY_FOLLOW_LINKS=true, or put the file itself there.",
+    DEAD_LINK: "Mount what the link leads to, or remove it.",
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ def examine_folder(root: Path) -> Iterator[FolderFinding]:
         )
         return
     layout = find_layout(root)
-    walk = Walk(layout.folders, follow_links=settings.LIBRARY_FOLLOW_LINKS)
+    whole = [folder for other in settings.LIBRARY_DIRS if other.is_dir() for folder in find_layout(other).folders]
+    walk = Walk(layout.folders, follow_links=settings.LIBRARY_FOLLOW_LINKS, besides=whole)
     files = [describe_file(found) for found in walk]
     yield from describe_folder(root, layout, files)
     for problem in (*layout.problems, *walk.problems):
@@ -81,7 +87,8 @@ def describe_folder(root: Path, layout: Layout, files: list[Fields]) -> Iterator
 def name_unreadable(files: list[Fields]) -> Iterator[FolderFinding]:
     """LFS pointers, truncated files, dead links, downloads that have not ended."""
     for one in files[:MOST_NAMED]:
-        yield FolderFinding(f"{one['path']}: {one['reason']}", "Fetch it again, or remove it.", is_wrong=True)
+        cure = CURES.get(one["reason"], "Fetch it again, or remove it.")
+        yield FolderFinding(f"{one['path']}: {one['reason']}", cure, is_wrong=True)
     if len(files) > MOST_NAMED:
         more = len(files) - MOST_NAMED
         yield FolderFinding(f"{more} more files can't be read.", "`.venv/bin/python manage.py library why-not` names them all.")

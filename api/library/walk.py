@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,10 +52,12 @@ class Walk:
     folders: list[Path]
     follow_links: bool = False
     problems: list[str] = field(default_factory=list)
+    besides: Sequence[Path] = ()
+    """Folders of the library that are not listed, to which links may lead as well."""
 
     def __iter__(self) -> Iterator[FoundFile]:
         self.entered: set[tuple[int, int]] = set()
-        self.real_roots = [os.path.realpath(folder) for folder in self.folders]
+        self.real_roots = [os.path.realpath(folder) for folder in (*self.folders, *self.besides)]
         waiting = [(str(folder), str(folder)) for folder in reversed(self.folders)]
         links: list[tuple[str, str]] = []
         while waiting or links:
@@ -71,10 +73,16 @@ class Walk:
                 return
             self.entered.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as listing:
-                entries = {entry.name: entry for entry in listing if is_text(entry.name)}
+                found = list(listing)
+                entries = {entry.name: entry for entry in found if is_text(entry.name)}
         except OSError as error:
             self.problems.append(f"The folder {shown(folder)} can't be listed ({error.strerror}).")
             return
+        self.problems += [
+            f"The file {shown(entry.path)} is left out: its name is not UTF-8. Give it another."
+            for entry in found
+            if entry.name not in entries and entry.name.lower().endswith(SUFFIXES)
+        ]
         if PIPELINE in entries:
             yield from self.whole_folder(folder, root)
             return

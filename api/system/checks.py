@@ -144,7 +144,18 @@ def why_no_broker(url: str) -> str:
         urlsplit(url).port  # noqa: B018  (raises for a port that is none)
     except ValueError:
         return "its port is no number, or its password has a character that is written as % and two digits there (# as %23, / as %2F)"
-    return why_no_transport(scheme)
+    return why_no_transport(scheme) or why_no_options(url)
+
+
+def why_no_options(url: str) -> str:
+    """What follows the '?'."""
+    from kombu.utils.url import parse_url
+
+    try:
+        parse_url(url)
+    except KeyError as error:  # the one option whose values it looks up
+        return f"ssl_cert_reqs={error.args[0]} is not known there; required, optional and none are"
+    return ""
 
 
 def why_no_transport(scheme: str) -> str:

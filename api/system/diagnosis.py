@@ -31,7 +31,7 @@ from api.system.access_checks import is_loopback
 from api.system.addresses import is_darkroom, reachable_name, why_not_to_listen
 from api.system.broker_trial import try_broker
 from api.system.checks import check_broker
-from api.system.media_checks import media_storage_messages, try_storage
+from api.system.media_checks import AWAY_CURE, media_storage_messages, try_storage
 from api.system.selectors import is_available, live_workers, model_store, queue_length, usable_workers
 from api.system.versions import differences, newer_migrations
 from api.system.worker_trial import DEVICE_CURE, DRIVER_CURE
@@ -132,7 +132,7 @@ def examine_storage() -> Iterator[Finding]:
     try:
         refusal = try_storage()
     except OSError as error:
-        yield wrong(str(error), "Start it, or correct endpoint_url in MEDIA_STORAGE_OPTIONS; see also the network between.")
+        yield wrong(error.strerror or str(error), AWAY_CURE)
         return
     if refusal:
         yield wrong(refusal, "MEDIA_STORAGE_OPTIONS has its settings.")

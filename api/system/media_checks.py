@@ -5,8 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
-from django.core.exceptions import ImproperlyConfigured
-from django.core.files.storage import InvalidStorageError, Storage, storages
+from django.core.files.storage import Storage, storages
 
 from api.files import storage
 from api.outages import StorageRefused
@@ -17,6 +16,7 @@ SETTINGS = {"default": "MEDIA_STORAGE", "before": "MEDIA_STORAGE_BEFORE"}
 HINT = "{0} is disk, s3 or the dotted name of a Django storage class, {0}_OPTIONS its arguments as JSON."
 INSTALL_S3 = f"This installs them, as ./start.sh does: {INSTALL} requirements-s3.txt"
 IDENTIFIER = "darkroom.E030"
+AWAY_CURE = "Start it, or correct endpoint_url in MEDIA_STORAGE_OPTIONS; see also the network between."
 
 
 def media_storage_messages() -> Iterator[CheckMessage]:
@@ -44,10 +44,11 @@ def messages_of(alias: str, setting: str) -> Iterator[CheckMessage]:
 def try_to_make(alias: str, setting: str) -> Storage | Error:
     try:
         return storages[alias]
-    except (InvalidStorageError, ImproperlyConfigured, TypeError) as error:
+    except Exception as error:  # what a storage makes of wrong options is its own: botocore's errors, TypeError, ValueError …
         if is_not_installed(alias, error):
             return Error(f"{setting} is s3, and its Python packages are not installed.", hint=INSTALL_S3, id=IDENTIFIER)
-        return Error(f"{setting}: the storage of pictures can't be made: {error}", hint=HINT.format(setting), id=IDENTIFIER)
+        reason = " ".join(str(error).split()).rstrip(".") or error.__class__.__name__
+        return Error(f"{setting}: the storage of pictures can't be made: {reason}.", hint=HINT.format(setting), id=IDENTIFIER)
 
 
 def is_not_installed(alias: str, error: Exception) -> bool:
@@ -63,4 +64,12 @@ def try_storage() -> str:
         storage.try_out()
     except StorageRefused as error:
         return str(error)
+    except FileNotFoundError:
+        where = f"The storage of pictures ({storage.describe_storage()})"
+        return f"{where} says 404 to what is written. Correct endpoint_url: no storage of S3's protocol answers there."
     return ""
+
+
+def describe_absence(error: OSError) -> str:
+    """What `try_storage` raised, with its cure. Without the number of the error, which says nothing to people."""
+    return f"{error.strerror or error} {AWAY_CURE}"

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from api.jobs.worker.loop import WorkerLoop
-from api.system.media_checks import try_storage
+from api.system.media_checks import describe_absence, try_storage
 
 log = logging.getLogger("darkroom.worker")
 
@@ -36,7 +36,7 @@ def prepare() -> None:
         if refusal := try_storage():
             raise ImproperlyConfigured(refusal)
     except OSError as error:
-        log.warning("%s", error)
+        log.warning("%s", describe_absence(error))
     if settings.LOAD_MODELS:
         start_runtime()
 

@@ -6,6 +6,7 @@ import errno
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -22,7 +23,9 @@ from api.files.services import open_image, read_file, store_upload
 from api.files.storage import write_image_files
 from api.files.sweep import SweepReport, missing_files, sweep_orphans
 from api.jobs.api.serializers import JobSerializer
+from api.system import media_checks
 from config.env import env_json_object
+from config.media import DISK, S3
 from tests.files.conftest import OWNER, encode, files_below, picture, store
 from tests.rows import make_picture
 from tests.walks import check_each
@@ -141,13 +144,40 @@ def test_a_file_has_a_place_to_tell_people(settings: Any, media: Path) -> None:
     assert storage.describe_place("output/a.png") == str(media / "output/a.png")
 
 
-def test_a_storage_that_can_not_be_made_is_a_sentence(settings: Any) -> None:
+@pytest.mark.parametrize(
+    ("backend", "options", "named"),
+    [
+        ("storages.nowhere.Nothing", {}, "storages.nowhere"),
+        ("minio", {}, "'minio'"),
+        (DISK, {"bucket_name": "pictures"}, "'bucket_name'"),
+        (S3, {"bucket_name": "pictures", "endpoint": "https://s3.example.com"}, "'endpoint'"),
+        (
+            S3,
+            {"bucket_name": "pictures", "addressing_style": "pathh"},
+            "addressing style pathh is invalid",
+        ),  # botocore's own error
+        (S3, {"bucket_name": "pictures", "object_parameters": "x"}, "object_parameters is 'x'. Set it to a JSON object"),
+        (S3, {"bucket_name": "pictures", "verify": "/no.pem"}, "verify names /no.pem, which is not there"),
+    ],
+)
+def test_a_storage_that_can_not_be_made_is_a_sentence(backend: str, options: Any, named: str, settings: Any) -> None:
     from api.system.checks import check_media_storage
 
-    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "storages.nowhere.Nothing"}}
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": backend, "OPTIONS": options}}
     (message,) = check_media_storage()
-    assert message.id == "darkroom.E030"
-    assert "storages.nowhere" in message.msg
+    assert (message.id, message.msg[-1]) == ("darkroom.E030", ".")
+    assert named in message.msg
+
+
+def test_the_trial_of_a_storage_says_what_to_do_and_no_number(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is none of S3's says 404 to what is written, which was told as "[Errno 2] There is no such object."."""
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "tests.files.test_storages.Away"}}
+    with pytest.raises(OSError) as caught:
+        media_checks.try_storage()
+    assert media_checks.describe_absence(caught.value).startswith("The storage of pictures does not answer")
+    assert media_checks.describe_absence(caught.value).endswith(media_checks.AWAY_CURE)
+    monkeypatch.setattr(storage, "try_out", mock.Mock(side_effect=FileNotFoundError(errno.ENOENT, "There is no such object.")))
+    assert "Correct endpoint_url: no storage of S3's protocol answers there" in media_checks.try_storage()
 
 
 def test_no_code_outside_files_knows_where_media_are() -> None:
@@ -169,7 +199,9 @@ def test_the_options_of_a_storage_are_a_json_object(monkeypatch: pytest.MonkeyPa
     assert env_json_object("MEDIA_STORAGE_OPTIONS") == {}
     monkeypatch.setenv("MEDIA_STORAGE_OPTIONS", '{"bucket_name": "pictures"}')
     assert env_json_object("MEDIA_STORAGE_OPTIONS") == {"bucket_name": "pictures"}
-    for wrong in ("pictures", "[]", '"secret"'):
+    sentence = "MEDIA_STORAGE_OPTIONS must be a JSON object\\.$"
+    quoted = "MEDIA_STORAGE_OPTIONS has quotes around its value. Leave them out"
+    for wrong, match in (("pictures", sentence), ("[]", sentence), ('"secret"', quoted), ("'{}'", quoted)):
         monkeypatch.setenv("MEDIA_STORAGE_OPTIONS", wrong)
-        with pytest.raises(ImproperlyConfigured, match=r"MEDIA_STORAGE_OPTIONS must be a JSON object\.$"):
+        with pytest.raises(ImproperlyConfigured, match=match):
             env_json_object("MEDIA_STORAGE_OPTIONS")

@@ -260,11 +260,20 @@ def test_ones_own_jobs_are_claimed_by_priority_and_then_by_age(submit, worker):
     assert claimed_order(worker) == [jobs[place] for place in (4, 1, 5, 0, 3, 2)]
 
 
-def test_rows_of_one_owner_that_have_the_same_slot_take_turns_with_others(submit, worker):
-    """Two that were inserted at the same moment did not see each other, and a database of an older version has no slots at all."""
-    jobs = [submit(owner_key="a", priority=priority) for priority in (0, 3)]
-    Job.objects.update(virtual_start=0, virtual_finish=1)
-    assert claimed_order(worker) == jobs[::-1]
+@pytest.mark.parametrize("length", [1, 0])
+def test_rows_of_one_owner_that_have_the_same_slot_take_turns_with_others(submit, worker, monkeypatch, length):
+    """Two that were inserted at the same moment did not see each other, and a database of an older version has no slots at all: each
+    is from 0 to 0 there, and an exchange that leaves it so is made for ever, inside the transaction that all others wait for.
+    """
+    jobs = [
+        submit(owner_key=owner, priority=priority) for owner, priority in (("a", 0), ("a", 3), ("b", 1), ("a", 3), ("b", 2))
+    ]
+    Job.objects.update(virtual_start=0, virtual_finish=length, owner_order=0)
+    exchanges = iter([transitions.exchange_slots] * 9)  # and no more
+    monkeypatch.setattr(transitions, "exchange_slots", lambda turn: next(exchanges)(turn))
+    order = claimed_order(worker)
+    for owner, places in (("a", (1, 3, 0)), ("b", (4, 2))):
+        assert [job for job in order if job.owner_key == owner] == [jobs[place] for place in places]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -31,7 +31,7 @@ def filled(library: Path) -> Path:
     write_bytes(library / "photo.civitai.info", b"{}")
     write_bytes(library / "photo.preview.png", b"")
     write_bytes(library / "sub" / "pointer.safetensors", LFS.encode())
-    assert run("scan").startswith("2 files, 2 new, 0 changed, 0 gone, in ")
+    assert run("list").startswith("2 files, 2 new, 0 changed, 0 gone, in ")  # looks for itself, where no server has
     return library
 
 

@@ -1,10 +1,12 @@
 """Links out of a library's folders and within them, and what lies beside a file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api.library.diagnosis import examine_folders
 from api.library.scan import scan_library
 from tests.library.files import VAE, row_of, rows, write_bytes, write_checkpoint, write_file, write_lora
 
@@ -48,6 +50,26 @@ def test_a_link_within_the_library_is_followed(library: Path) -> None:
     (library / "snapshot" / "photo.safetensors").symlink_to("../blobs/0123")
     scan_library()
     assert rows()["snapshot/photo.safetensors"].is_usable
+
+
+def test_a_link_into_another_folder_of_the_library_is_none_out_of_it_for_the_doctor_too(
+    library: Path, tmp_path: Path, settings: Any
+) -> None:
+    """And a file whose name no database can keep is named."""
+    other = tmp_path / "other"
+    write_checkpoint(other / "photo.safetensors")
+    write_bytes(library / os.fsdecode(b"bad\xff.safetensors"), b"")
+    (library / "linked.safetensors").symlink_to(other / "photo.safetensors")
+    (library / "out.safetensors").symlink_to("/etc/hostname")
+    settings.LIBRARY_DIRS = [library, other]
+    left_out = f"The file {library}/bad?.safetensors is left out: its name is not UTF-8. Give it another."
+    assert scan_library().problems == [left_out]
+    assert rows()["linked.safetensors"].is_usable
+    wrong = [(finding.text, finding.cure) for finding in examine_folders() if finding.cure]
+    assert [cure for text, cure in wrong if "It is a link" in text] == [
+        "Set LIBRARY_FOLLOW_LINKS=true, or put the file itself there."
+    ]
+    assert left_out in [text for text, _ in wrong]
 
 
 # ---------------------------------------------------------------- what lies beside a file

@@ -97,6 +97,13 @@ WRONG = [
         "CELERY_BROKER_URL can't be used: it begins with no scheme, such as redis:// or amqp://",
         "redis://",
     ),
+    (
+        {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "rediss://x/0?ssl_cert_reqs=no"},
+        "CELERY_BROKER_URL can't be used: ssl_cert_reqs=no is not known",
+        "optional",
+    ),
+    ({"LIBRARY_DIRS": "'/data/models'"}, "LIBRARY_DIRS has quotes around its value", "Leave them out"),
+    ({"DATABASE_URL": '"postgresql://u:secret@h/n"'}, "DATABASE_URL has quotes around its value", "Leave them out"),
     ({"CATALOG_EXTRA": "/nowhere/models.toml"}, "/nowhere/models.toml", "Correct the file that CATALOG_EXTRA names"),
     ({"CATALOG_EXTRA": "/etc/passwd"}, "/etc/passwd", "Correct the file that CATALOG_EXTRA names"),
     ({"CATALOG_EXTRA": "/"}, "CATALOG_EXTRA", "Correct the file that CATALOG_EXTRA names"),

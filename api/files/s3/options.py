@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,10 @@ def find_faults(storage: Any) -> Iterator[str]:
         value = getattr(storage, name)
         if not isinstance(value, int | float) or value < least:
             yield f"{name} is {value!r}. Set it to a number from {least:g} on"
+    if not isinstance(storage.object_parameters, dict):
+        yield f"object_parameters is {storage.object_parameters!r}. Set it to a JSON object"
+    if isinstance(storage.verify, str) and not Path(storage.verify).exists():
+        yield f"verify names {storage.verify}, which is not there. Set it to the file of the authority's certificate"
     if bool(storage.access_key) != bool(storage.secret_key):
         yield "access_key and secret_key go together, and only one of them is set. Set both, or neither"
 

@@ -265,6 +265,7 @@ def exchange_slots(turn: Turn) -> None:
     with transaction.atomic():
         for head, start, finish, best, other_start, other_finish in run(turn.both, turn.params):
             if head != best:
+                finish = finish if finish > start else start + 1.0  # rows of versions before slots have none: all are 0 to 0
                 later = max(other_start, finish)  # two that were inserted at once may have had the same slot
                 statement = f"UPDATE {JOB} SET virtual_start = %s, virtual_finish = %s WHERE id = %s RETURNING id"
                 run(statement, [start, finish, best])

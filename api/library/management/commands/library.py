@@ -48,6 +48,8 @@ class Command(BaseCommand):
             "move": self.move,
             "verify": self.verify,
         }
+        if options["what"] != "scan" and not LibraryFile.objects.exists():  # no server has run yet
+            self.scan()
         commands[options["what"]](**options)
 
     def scan(self, **_: Any) -> None:

@@ -28,6 +28,8 @@ class Command(BaseCommand):
     def handle(self, *args: object, target: Path, keep: int, **options: object) -> None:
         if keep < 0:
             raise CommandError("--keep: at least 1, or 0 for all.")
+        if target.exists() and not target.is_dir():
+            raise CommandError(f"TARGET: {target} is a file. Name a folder.")
         try:
             folder, report, pruned = make_backup(target, Tell(self.tell), keep)
         except BackupError as error:

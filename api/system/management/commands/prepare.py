@@ -16,7 +16,7 @@ from api.access.services import any_key_exists, create_key
 from api.jobs.start_failures import forget_start_failures
 from api.system.addresses import LOOPBACK, why_not_to_listen
 from api.system.broker_trial import try_broker
-from api.system.media_checks import try_storage
+from api.system.media_checks import describe_absence, try_storage
 from api.system.migration_lock import migration_lock
 from api.system.worker_trial import device_failure
 from config.failures import database_failure, postgres_failure
@@ -77,7 +77,7 @@ class Command(BaseCommand):
             if sentence := try_storage():
                 yield sentence
         except OSError as error:
-            self.stderr.write(f"Note: {error}", self.style.WARNING)
+            self.stderr.write(f"Note: {describe_absence(error)}", self.style.WARNING)
 
 
 def why_no_database() -> str:
