@@ -18,9 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from benchmarks.arrivals import CheckoutServer, ratio
+from benchmarks.arrivals import CheckoutServer, processor_milliseconds, ratio
 from benchmarks.harness import SETTINGS, median, new_postgres_database, parser, print_table
 from tests.live import ROOT, LiveServer
 
@@ -103,14 +101,6 @@ def fetch(path: str) -> Callable[[LiveServer], float]:
         return (time.monotonic() - started) * 1000
 
     return milliseconds
-
-
-def processor_milliseconds(server: LiveServer) -> float:
-    """That the web process and the worker have taken until now."""
-    assert server.process is not None
-    processes = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
-    tasks = [path for process in processes for path in Path(f"/proc/{process.pid}/task").glob("*/schedstat")]
-    return sum(int(path.read_text().split()[0]) for path in tasks) / 1e6
 
 
 def measure_block(server: LiveServer, measure: Callable[[LiveServer], float], block: int) -> tuple[float, float]:

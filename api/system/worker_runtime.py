@@ -60,7 +60,7 @@ def warm_up(should_stop: Callable[[], bool]) -> None:
 
     The image model comes last: where both don't fit, it is the one that stays. Raises JobCancelled where it was told to stop.
     """
-    from api.images.backends.warming import make_smallest_picture
+    from api.images.backends.warming import make_first_pictures
     from api.model_loader import get_loader
 
     def report(fraction: float, text: str) -> None:
@@ -74,5 +74,5 @@ def warm_up(should_stop: Callable[[], bool]) -> None:
             loader.load(entry.id, report)
             log.info("%s is loaded", entry.name)
     if loader.store.available(get_catalog().get(settings.DEFAULT_IMAGE_MODEL)):
-        make_smallest_picture(loader, settings.DEFAULT_IMAGE_MODEL, should_stop)
+        make_first_pictures(loader, settings.DEFAULT_IMAGE_MODEL, should_stop)
         report(1.0, "")

@@ -3,10 +3,11 @@
     with traced(lease, pipeline.unet):
         run_pass(pipeline.unet, rows)
 
-A fifth of a small UNet's pass is Python (starter, one picture with guidance: 4 to 5 of 21 ms). A trace takes as long as some sixty
-passes save, so a shape is traced when it has come that often, and only where a pass is quick: beside seconds of arithmetic nothing is
-gained. One trace serves any number of rows; with each number it runs beside the plain forward once, and is used from then on if it
-gave the same bytes. What can't be traced runs as it is. A trace reads the model's own weights and takes no memory for them.
+A fifth of a small UNet's pass is Python (starter, one picture with guidance: 4 to 5 of 21 ms). A trace takes as long as some fifty
+passes save, so a shape is traced when it has come that often, or in a warm-up, and only where a pass is quick: beside seconds of
+arithmetic nothing is gained. One trace serves any number of rows, if it gives the same bytes as the plain forward with one row, which
+broadcasts; with as many as it was made of; and with another number, where a number that it took for a constant shows. What can't be
+traced runs as it is. A trace reads the model's own weights and takes no memory for them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from api.images.backends.adapters import loras_on
 from api.images.backends.engine.graphs import CONSTANTS, Forward, Key, places_of, replaced_forward, weights_of
 from api.loading.device_memory import classify_error
-from api.loading.model_leases import Lease
+from api.loading.model_leases import Lease, LoadedModel
 
 logger = logging.getLogger("darkroom.models")
 
@@ -34,8 +35,9 @@ PASSES_BEFORE = 60
 """Of a shape, as it is."""
 QUICK_SECONDS = 0.2
 """Of this thread's time: a slower pass isn't traced."""
-RUNS_TO_PROVE = 2
-"""The first one of a trace is watched by TorchScript, and what it learns shapes the next."""
+ROWS_TRACED = 2
+ROWS_PROVED = (1, ROWS_TRACED, 3)
+"""Few, since the cost of a proof falls on somebody's picture."""
 MOST_TRACES = 8
 MOST_SHAPES = 256
 """That are counted."""
@@ -61,16 +63,29 @@ def traced(lease: Lease, denoiser: Any) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def tracing_at_once(model: LoadedModel) -> Iterator[None]:
+    """Inside, a shape is traced when it comes for the first time: where nobody waits for a picture."""
+    traces = model.caches.get("traces")
+    if not isinstance(traces, TraceCache):
+        yield
+        return
+    traces.passes_before = 0
+    try:
+        yield
+    finally:
+        traces.passes_before = PASSES_BEFORE
+
+
 class TraceCache:
     """Of one loaded model's denoiser. Used by the thread that has the lease; `describe` by any."""
 
     cache_bytes = 0
 
     def __init__(self) -> None:
+        self.passes_before = PASSES_BEFORE
         self._passes: Counter[Key] = Counter()
         self._traces: dict[Key, Callable[..., Any]] = {}
-        self._proved: set[tuple[Key, int]] = set()
-        """Traces, and numbers of rows with which they gave the same bytes as the plain forward."""
         self._failed: set[Key] = set()
         self._error = ""
         self._state: Key = ()
@@ -83,7 +98,6 @@ class TraceCache:
 
     def clear_cache(self) -> None:
         self._traces.clear()
-        self._proved.clear()
         self._passes.clear()
 
     def fit(self, denoiser: torch.nn.Module, measures: Sequence[str]) -> None:
@@ -96,44 +110,61 @@ class TraceCache:
 
     def run(self, denoiser: torch.nn.Module, forward: Forward, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         leaves, form = tree_flatten((args, options))
-        if not all(isinstance(leaf, (torch.Tensor, *CONSTANTS)) for leaf in leaves):
-            return forward(*args, **options)
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        if not all(isinstance(leaf, (torch.Tensor, *CONSTANTS)) for leaf in leaves) or not _have_rows(tensors):
+            return forward(*args, **options)
         parts = [(leaf.shape[1:], leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
-        key, rows = (form, *parts), len(tensors[0])
-        if (key, rows) in self._proved:
-            return self._traces[key](*tensors)
+        key: Key = (form, *parts)
+        if key in self._traces:
+            return _run_trace(self._traces[key], tensors)
         started = time.thread_time()
         plain = forward(*args, **options)
         if key not in self._failed and self._is_due(key, time.thread_time() - started):
-            self._prove(key, rows, plain, tensors, _Call(denoiser, forward, leaves, form))
+            self._trace(key, plain, tensors, _Call(denoiser, forward, leaves, form))
         return plain
 
     def _is_due(self, key: Key, seconds: float) -> bool:
         if len(self._passes) >= MOST_SHAPES:
             self._passes.clear()
         self._passes[key] += 1
-        has_room = key in self._traces or len(self._traces) < MOST_TRACES
-        return has_room and seconds <= QUICK_SECONDS and self._passes[key] > PASSES_BEFORE
+        return len(self._traces) < MOST_TRACES and seconds <= QUICK_SECONDS and self._passes[key] > self.passes_before
 
-    def _prove(self, key: Key, rows: int, plain: Any, tensors: Sequence[torch.Tensor], call: _Call) -> None:
-        """Use the trace with so many rows, if it gives what the plain forward gave."""
+    def _trace(self, key: Key, plain: Any, tensors: Sequence[torch.Tensor], call: _Call) -> None:
+        """Used from now on, if it gives what the plain forward gives: `plain` for these tensors."""
         try:
-            if key not in self._traces:
-                self._traces[key] = call.trace(tensors)
-            for _ in range(RUNS_TO_PROVE):
-                if not all(_are_same(one, other) for one, other in zip(plain, self._traces[key](*tensors), strict=True)):
-                    raise ValueError("a trace gave other numbers")
+            made = call.trace(_with_rows(tensors, ROWS_TRACED))
+            _check(made, tensors, plain)
+            for rows in ROWS_PROVED:
+                given = _with_rows(tensors, rows)
+                _check(made, given, call(*given))
         except Exception as error:
             if classify_error(error) == "oom":
                 raise
-            self._traces.pop(key, None)
-            self._proved = {proved for proved in self._proved if proved[0] != key}
             self._failed.add(key)
             self._error = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             logger.warning("a denoiser's pass can't be traced: %s", self._error)
         else:
-            self._proved.add((key, rows))
+            self._traces[key] = made
+
+
+def _run_trace(trace: Callable[..., Any], tensors: Sequence[torch.Tensor]) -> Any:
+    """Without TorchScript's watching of the first runs, which takes 0.13 s, and gains nothing on a CPU."""
+    with torch.jit.optimized_execution(False):
+        return trace(*tensors)
+
+
+def _check(trace: Callable[..., Any], tensors: Sequence[torch.Tensor], plain: Any) -> None:
+    if not all(_are_same(one, other) for one, other in zip(plain, _run_trace(trace, tensors), strict=True)):
+        raise ValueError("a trace gave other numbers")
+
+
+def _have_rows(tensors: Sequence[torch.Tensor]) -> bool:
+    return all(tensor.ndim and len(tensor) == len(tensors[0]) for tensor in tensors)
+
+
+def _with_rows(tensors: Sequence[torch.Tensor], rows: int) -> list[torch.Tensor]:
+    """So many, made of the first one, and each another."""
+    return [torch.cat([tensor[:1] * (1 - number / 8) for number in range(rows)]).to(tensor.dtype) for tensor in tensors]
 
 
 def _are_same(one: torch.Tensor, other: torch.Tensor) -> bool:
