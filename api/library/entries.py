@@ -1,6 +1,8 @@
 """From a row of the library to the catalog's entry."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from api.catalog import TEXT_TO_IMAGE, AdapterEntry, EmbeddingEntry, ModelEntry
 from api.catalog.control_kinds import kinds_by_name
@@ -15,7 +17,14 @@ NETWORKS = (Kind.UPSCALER, Kind.IP_ADAPTER, Kind.IMAGE_ENCODER)
 
 def model_entry(row: LibraryFile) -> ModelEntry:
     """Of what makes pictures, steers them, or enlarges them."""
-    return network_entry(row) if row.kind in NETWORKS else checkpoint_entry(row)
+    entry = network_entry(row) if row.kind in NETWORKS else checkpoint_entry(row)
+    return dataclasses.replace(entry, **own_values(row)) if row.own_settings else entry
+
+
+def own_values(row: LibraryFile) -> dict[str, Any]:
+    """What the owner says of it, as an entry has it. An empty text says nothing."""
+    stated = {key: value for key, value in row.own_settings.items() if value != ""}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()}
 
 
 def network_entry(row: LibraryFile) -> ModelEntry:
