@@ -17,8 +17,8 @@ class ImagesConfig(AppConfig):
         from api.images.services import record_derived
         from api.images.upscaling.handler import Upscale
         from api.jobs import kinds
-        from api.library.own_settings import register_scheduler_check
         from api.runtime import picture_rows, server_tools
+        from config.catalog import register_scheduler_check
 
         register_reference("generated__derived_links")
         kinds.register(Txt2Img())

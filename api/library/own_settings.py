@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +16,7 @@ from api.catalog.tables import Table, types_of
 from api.json_types import JsonObject
 from api.library.models import Kind
 from api.library.sidecars import clean
-from config.catalog import get_tables
+from config.catalog import get_tables, why_no_scheduler
 
 LARGEST = 100_000
 ALWAYS = ("name", "licence")
@@ -36,8 +35,6 @@ KEYS: dict[Kind, tuple[str, ...]] = {
 """Beside ALWAYS, of what is not named here nothing."""
 TYPES = {**types_of(ModelEntry), **types_of(AdapterEntry), "base": "str"}
 PARTS = ("vae", "text_encoders")
-WhyNot = Callable[[str, str], str]
-_scheduler_checks: list[WhyNot] = []
 
 
 class WrongSettings(CatalogError):
@@ -45,11 +42,6 @@ class WrongSettings(CatalogError):
 
     def __init__(self, complaint: str) -> None:
         super().__init__(f"Its settings are wrong: {clean(complaint)}")
-
-
-def register_scheduler_check(why_not: WhyNot) -> None:
-    """Given a scheduler and a family: the rest of a sentence, or "". Called by api/images, which stands above."""
-    _scheduler_checks[:] = [why_not]
 
 
 @dataclass(frozen=True)
@@ -122,9 +114,7 @@ def check_names(table: Table, family: str) -> None:
     stated = values.get("family", "")
     if stated and family and stated != family:
         raise table.wrong("family", f"is {stated!r}, and the file itself says {family}")
-    if (scheduler := values.get("scheduler")) and (
-        reason := next((check(scheduler, family) for check in _scheduler_checks), "")
-    ):
+    if (scheduler := values.get("scheduler")) and (reason := why_no_scheduler(scheduler, family)):
         raise table.wrong("scheduler", reason)
     if (base := values.get("base")) and base not in get_tables().models:
         raise table.wrong("base", f"is {base!r}, and no table of the catalog has this id")
