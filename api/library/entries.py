@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog import TEXT_TO_IMAGE, AdapterEntry, EmbeddingEntry, ModelEntry
-from api.catalog.control_kinds import kinds_by_name
+from api.catalog.control_kinds import kinds_by_name, union_kinds
 from api.catalog.usual_settings import usual_settings
 from api.library.models import TASKS, Kind, LibraryFile
 from api.model_files.gguf import SUFFIX as GGUF
+from api.model_files.layouts import UNION
 
 SOURCE = "library"
 UNKNOWN_LICENCE = "unknown"
@@ -52,7 +53,7 @@ def checkpoint_entry(row: LibraryFile) -> ModelEntry:
         name=row.name,
         task=TASKS.get(Kind(row.kind), TEXT_TO_IMAGE),
         family=row.family,
-        control=kinds_by_name(row.stem) if row.kind == Kind.CONTROLNET else (),
+        control=control_kinds(row) if row.kind == Kind.CONTROLNET else (),
         path=Path(row.path),
         single_file=not row.is_folder,
         vae=str(row.beside(row.vae)) if row.vae else "",
@@ -68,6 +69,11 @@ def checkpoint_entry(row: LibraryFile) -> ModelEntry:
         sha256=row.sha256,
         memory=row.size if row.path.lower().endswith(GGUF) else 2 * row.parameters or row.size,
     )
+
+
+def control_kinds(row: LibraryFile) -> tuple[str, ...]:
+    types = row.variant.removeprefix(UNION)
+    return union_kinds(int(types)) if types.isdecimal() else kinds_by_name(row.stem)
 
 
 def adapter_entry(row: LibraryFile) -> AdapterEntry:

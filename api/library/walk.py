@@ -19,7 +19,7 @@ PICTURES = tuple(FORMAT_OF_SUFFIX)
 PREVIEWS = (*(f".preview{suffix}" for suffix in PICTURES), *PICTURES)
 UNFINISHED = (".aria2", ".part", ".crdownload", ".download")
 PIPELINE = "model_index.json"
-IDENTIFIED_BY = 3
+IDENTIFIED_BY = 4
 """Raised when files are told apart in a better way: all are then read again."""
 
 LINK_OUT = "It is a link to a place outside of the library; LIBRARY_FOLLOW_LINKS=true follows it."
