@@ -181,7 +181,7 @@ def describe_folder(folder: Path, own: OwnSettings) -> Fields:
     stated = own.of(Kind.CHECKPOINT, family)
     variant = "inpainting" if "Inpaint" in str(name) else ""
     return {**described, "family": family, "variant": variant, **fields_of(stated)} | {
-        key: stated[key] for key in ("prediction", "zero_terminal_snr") if key in stated
+        key: stated[key] for key in ("prediction", "zero_terminal_snr") if stated.get(key, "") != ""
     }
 
 
