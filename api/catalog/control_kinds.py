@@ -7,6 +7,10 @@ import re
 CONTROL_KINDS = (
     "canny", "softedge", "scribble", "lineart", "lines", "tile", "grey", "colour", "depth", "normal", "pose", "segmentation"
 )  # fmt: skip
+UNION_TYPES = {
+    "pose": 0, "depth": 1, "softedge": 2, "scribble": 2, "canny": 3, "lineart": 3, "lines": 3, "normal": 4, "segmentation": 5, "tile": 6
+}  # fmt: skip
+"""Of a ControlNet Union for SDXL: its number of each kind (the model card of xinsir's controlnet-union-sdxl-1.0, ProMax has `tile`)."""
 _NAMES = {
     "canny": "canny",
     "softedge": "softedge|hed|pidi|teed",
@@ -22,6 +26,11 @@ _NAMES = {
     "segmentation": "seg(mentation)?",
 }
 _BY_NAME = {kind: re.compile(rf"(?<![a-z])({pattern})(?![a-z])") for kind, pattern in _NAMES.items()}
+
+
+def union_kinds(types: int) -> tuple[str, ...]:
+    """That a ControlNet Union of so many types reads."""
+    return tuple(kind for kind, number in UNION_TYPES.items() if number < types)
 
 
 def kinds_by_name(name: str) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ class Catalog:
 
     def with_base(self, entry: ModelEntry) -> list[ModelEntry]:
         """All that is needed to use it: the model, and the one that it stands on."""
-        return [entry, self.models[entry.base]] if entry.base else [entry]
+        return [entry, self.get(entry.base)] if entry.base else [entry]
 
     def adapters_for(self, model_id: str) -> list[AdapterEntry]:
         entry = self.get(model_id)

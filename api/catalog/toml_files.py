@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import importlib.util
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from api.catalog.control_kinds import CONTROL_KINDS
 from api.catalog.entries import (
-    COMMIT_PATTERN,
-    PRECISIONS,
-    PREDICTIONS,
-    REPO_PATTERN,
-    TASKS,
     TEXT_TO_IMAGE,
     AdapterEntry,
     EmbeddingEntry,
     ModelEntry,
-    is_model_id,
 )
 from api.catalog.lookup import Catalog
 from api.catalog.lookup_errors import nearest
-from api.catalog.onnx_variants import ONNX_PRESETS, ONNX_SUFFIXES, as_variant
+from api.catalog.onnx_variants import as_variant
 from api.catalog.single_files import SINGLE_FILE_TASKS, SUFFIXES, defaults_of_file
-from api.catalog.storages import STORAGES
+from api.catalog.tables import CatalogError, Table
 from api.json_types import JsonObject
 
 BUILT_IN = Path(__file__).resolve().parent / "catalog.toml"
 API_FOLDER = BUILT_IN.parents[1]
 HUB = "https://huggingface.co/"
 KINDS = ("models", "adapters", "embeddings")
-
-
-class CatalogError(ValueError):
-    """A catalog file is wrong; the sentence names the file, the table and the key."""
 
 
 def load_catalog(extra: Path | None = None) -> Catalog:
@@ -85,69 +71,18 @@ def _read(file: Path, *, base: Path, source: str) -> Catalog:
     )
 
 
-def _tables(file: Path, document: JsonObject, kind: str) -> list[_Table]:
+def _tables(file: Path, document: JsonObject, kind: str) -> list[Table]:
     tables = document.get(kind, {})
     if not isinstance(tables, dict):
         raise CatalogError(f'{file}: "{kind}" must be tables: [{kind}."my-id"].')
-    return [_Table(file, kind, entry_id, values) for entry_id, values in tables.items()]
+    return [Table(f'{file}, [{kind}."{entry_id}"]', entry_id, values) for entry_id, values in tables.items()]
 
 
-class _Table:
-    """One table of a catalog file; every complaint names the file, the table and the key."""
-
-    def __init__(self, file: Path, kind: str, entry_id: str, values: Any) -> None:
-        self.where = f'{file}, [{kind}."{entry_id}"]'
-        self.id, self.values = entry_id, values
-        if not isinstance(values, dict):
-            raise CatalogError(f"{self.where}: must be a table.")
-        if not is_model_id(entry_id):
-            raise CatalogError(
-                f"{self.where}: an id is one to three segments of letters, digits, '_', '.', '-', joined by '/'."
-            )
-
-    def wrong(self, key: str, reason: str) -> CatalogError:
-        return CatalogError(f'{self.where}: "{key}" {reason}.')
-
-    def check(self, kind: type[ModelEntry | AdapterEntry | EmbeddingEntry]) -> None:
-        """Every key is known and of its type; numbers are not negative."""
-        hidden = ("id", "source", "onnx_variant")
-        wanted = {field.name: str(field.type) for field in dataclasses.fields(kind) if field.name not in hidden}
-        for key, value in self.values.items():
-            if key not in wanted:
-                near = difflib.get_close_matches(key, wanted, n=1)
-                raise self.wrong(key, "is not a key" + (f"; did you mean {near[0]}?" if near else ""))
-            self._check_type(key, value, wanted[key])
-        if ("repo" in self.values) == ("path" in self.values):
-            raise self.wrong("repo", 'or "path" must be given, one of them')
-        self.check_pattern("package", r"[A-Za-z_][A-Za-z0-9_]*", "must be the name of a Python package")
-        self.check_pattern("repo", REPO_PATTERN, "must be a hub repository, owner/name")
-        self.check_pattern("revision", COMMIT_PATTERN, "must be a full commit of 40 hexadecimal digits")
-        self.check_pattern("variant", r"[a-z0-9_]+", "must be a variant's name, such as fp16")
-
-    def _check_type(self, key: str, value: object, annotation: str) -> None:
-        if annotation.startswith("tuple"):
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise self.wrong(key, "must be a list of texts")
-        elif annotation == "bool":
-            if not isinstance(value, bool):
-                raise self.wrong(key, "must be true or false")
-        elif annotation in ("int", "float"):
-            allowed = (int,) if annotation == "int" else (int, float)
-            if isinstance(value, bool) or not isinstance(value, allowed) or not 0 <= value < float("inf"):
-                raise self.wrong(key, f"must be a number{' without a fraction' if annotation == 'int' else ''}, 0 or more")
-        elif not isinstance(value, str):
-            raise self.wrong(key, "must be a text")
-
-    def check_pattern(self, key: str, pattern: str, reason: str) -> None:
-        value = self.values.get(key)
-        if value is not None and (re.fullmatch(pattern, value) is None or ".." in value):
-            raise self.wrong(key, reason)
-
-    def path(self, base: Path) -> Path | None:
-        """Relative paths count from the folder of the entry's package, or else from the catalog file's own."""
-        if "path" not in self.values:
-            return None
-        return folder_of_package(self.values.get("package", ""), base) / Path(self.values["path"]).expanduser()
+def path_of(table: Table, base: Path) -> Path | None:
+    """Relative paths count from the folder of the entry's package, or else from the catalog file's own."""
+    if "path" not in table.values:
+        return None
+    return folder_of_package(table.values.get("package", ""), base) / Path(table.values["path"]).expanduser()
 
 
 def folder_of_package(name: str, base: Path) -> Path:
@@ -159,10 +94,10 @@ def folder_of_package(name: str, base: Path) -> Path:
     return Path(folders[0]) if folders else base / name
 
 
-def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
+def _model(table: Table, *, base: Path, source: str) -> ModelEntry:
     table.check(ModelEntry)
     lists = {key: tuple(table.values.get(key, ())) for key in ("files", "onnx", "classes", "control", "text_encoders")}
-    values = {"name": table.id, **table.values, "path": table.path(base), **lists}
+    values = {"name": table.id, **table.values, "path": path_of(table, base), **lists}
     if "vae" in values:
         values["vae"] = _part(values["vae"], base)
     lists["text_encoders"] = tuple(_part(name, base) for name in lists["text_encoders"])
@@ -171,29 +106,7 @@ def _model(table: _Table, *, base: Path, source: str) -> ModelEntry:
         values["features"] = tuple(values["features"])
     if _is_single_file(values):
         values = {**defaults_of_file(values["path"], values.get("task", TEXT_TO_IMAGE)), "single_file": True, **values}
-    if values.get("task", TASKS[0]) not in TASKS:
-        raise table.wrong("task", f"must be one of {', '.join(TASKS)}")
-    if values.get("precision", "auto") not in PRECISIONS:
-        raise table.wrong("precision", f"must be one of {', '.join(PRECISIONS)}")
-    if values.get("prediction", "") not in PREDICTIONS:
-        raise table.wrong("prediction", f"must be one of {', '.join(filter(None, PREDICTIONS))}")
-    if values.get("storage", "") not in ("", *STORAGES):
-        raise table.wrong("storage", f"must be one of {', '.join(STORAGES)}")
-    if values.get("single_file") and (values["path"] is None or values["path"].suffix not in SUFFIXES):
-        raise table.wrong("single_file", 'goes with a "path" that is a safetensors or GGUF file')
-    if strange := set(lists["control"]) - set(CONTROL_KINDS):
-        raise table.wrong("control", f"has {min(strange)!r}; kinds of maps are {', '.join(CONTROL_KINDS)}")
-    if strange := set(lists["onnx"]) - {*ONNX_SUFFIXES, *ONNX_PRESETS}:
-        raise table.wrong("onnx", f"has {min(strange)!r}; variants are {', '.join([*ONNX_SUFFIXES, *ONNX_PRESETS])}")
-    size = values.get("default_size", 512)
-    if size % 8 or not 64 <= size <= 2048:
-        raise table.wrong("default_size", "must be a multiple of 8 from 64 to 2048")
-    if not 1 <= values.get("default_steps", 1) <= 150:
-        raise table.wrong("default_steps", "must be from 1 to 150")
-    if values.get("guidance_rescale", 0) > 1:
-        raise table.wrong("guidance_rescale", "must be from 0 to 1")
-    if not 1 <= values.get("max_batch", 1) <= 64:
-        raise table.wrong("max_batch", "must be from 1 to 64")
+    table.check_values(values)
     entry = ModelEntry(id=table.id, source=HUB + values["repo"] if "repo" in values else source, **values)
     if not entry.onnx_only:
         return entry
@@ -214,9 +127,9 @@ def _is_single_file(values: dict[str, Any]) -> bool:
     return path is not None and path.suffix in SUFFIXES and task in SINGLE_FILE_TASKS
 
 
-def _adapter(table: _Table, *, base: Path) -> AdapterEntry:
+def _adapter(table: Table, *, base: Path) -> AdapterEntry:
     table.check(AdapterEntry)
-    values = {"name": table.id, **table.values, "path": table.path(base), "base": tuple(table.values.get("base", ()))}
+    values = {"name": table.id, **table.values, "path": path_of(table, base), "base": tuple(table.values.get("base", ()))}
     if not (values["base"] or values.get("family")):
         raise table.wrong("family", 'or "base" must say which models it fits')
     if "repo" in values:
@@ -230,9 +143,9 @@ def _adapter(table: _Table, *, base: Path) -> AdapterEntry:
     return AdapterEntry(id=table.id, **values)
 
 
-def _embedding(table: _Table, *, base: Path) -> EmbeddingEntry:
+def _embedding(table: Table, *, base: Path) -> EmbeddingEntry:
     table.check(EmbeddingEntry)
-    path = table.path(base)
+    path = path_of(table, base)
     if path is None or path.suffix != ".safetensors":
         raise table.wrong("path", "must be a safetensors file")
     if not table.values.get("family"):

@@ -13,10 +13,12 @@ class ImagesConfig(AppConfig):
         from api.images.control.handler import Preprocess
         from api.images.grids.handler import Grid
         from api.images.handler import Img2Img, Txt2Img
+        from api.images.scheduler_presets import why_no_scheduler
         from api.images.services import record_derived
         from api.images.upscaling.handler import Upscale
         from api.jobs import kinds
         from api.runtime import picture_rows, server_tools
+        from config.catalog import register_scheduler_check
 
         register_reference("generated__derived_links")
         kinds.register(Txt2Img())
@@ -25,4 +27,5 @@ class ImagesConfig(AppConfig):
         kinds.register(Grid())
         kinds.register(Preprocess())
         picture_rows.register(record_derived)
+        register_scheduler_check(why_no_scheduler)
         server_tools.register(MAKE_PICTURE)

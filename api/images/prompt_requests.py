@@ -12,6 +12,7 @@ from api.images.prompt_syntax.embedding_names import MOST_EMBEDDINGS, NamedEmbed
 from api.images.prompt_syntax.networks import NetworkTag, take_networks
 from api.images.prompt_syntax.reading import MOST_PARTS, MOST_TEXTS, count_parts, count_texts
 from api.images.prompt_syntax.syntaxes import A1111, AUTO, detect_syntax
+from api.images.repeated_loras import add_up
 from api.images.scheduler_presets import MOST_STEPS, UNET_FAMILIES
 from api.images.spec import LARGEST_LORA_WEIGHT, MOST_KNOWN, MOST_LORAS
 from api.json_types import JsonObject
@@ -45,7 +46,8 @@ def read_prompts(prompt: str, negative_prompt: str, syntax: str, entry: ModelEnt
         prompt, negative_prompt = prompt.strip(), negative_prompt.strip()
         warnings += describe_tags(tags, idle)
         loras, unknown = find_loras(tags, entry, lenient=lenient)
-        warnings += unknown
+        loras, added = add_up(loras)
+        warnings += [*unknown, *added]
         if syntax == AUTO and loras:
             named = ", ".join(str(lora["id"]) for lora in loras)
             warnings.append(f"The prompt names adapters in AUTOMATIC1111's notation, which were added to `loras`: {named}.")

@@ -94,6 +94,12 @@ def scheduler_names(family: str) -> tuple[str, ...]:
     return tuple(name for name, preset in SCHEDULERS.items() if preset.fits(family))
 
 
+def why_no_scheduler(name: str, family: str) -> str:
+    """The rest of a sentence about what names it; "" where it works with models of `family`."""
+    known = scheduler_names(family)
+    return "" if name in known else f"is {name!r}, which does not work with it; there are {', '.join(known)}"
+
+
 def scheduler_of_class(class_name: str) -> str | None:
     """The plainest scheduler of a class of diffusers', such as euler_a for EulerAncestralDiscreteScheduler."""
     if not class_name:

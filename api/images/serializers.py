@@ -26,6 +26,7 @@ from api.images.presets.applying import AppliedPreset, find_preset
 from api.images.prompt_requests import LENIENT, read_request, unknown_lora
 from api.images.prompt_syntax.syntaxes import COMPEL
 from api.images.ranking import DEFAULT
+from api.images.repeated_loras import add_up, refuse_repeated
 from api.images.scheduler_presets import SCHEDULERS, most_steps
 from api.images.spec import (
     LARGEST_SEED,
@@ -143,8 +144,12 @@ class Txt2ImgSerializer(JobRequest):
             raise ValidationError(
                 {"steps": [f"'{scheduler}' takes at most {most_steps(scheduler)} steps."]}, code="too_many_steps"
             )
+        own = len(data["loras"])
         self.prompt_warnings = read_request(data, default_syntax(), self.entry, lenient=bool(data.get(LENIENT)))
         self.check_loras(data["loras"])
+        refuse_repeated(data["loras"][:own])
+        data["loras"], added = add_up(data["loras"])
+        self.prompt_warnings += added
         choose_controlnets(data.get("control", []), self.entry, has_source="image" in data)
         choose_ip_adapters(data.get("ip_adapter", []), self.entry)
         check_best_of(data)

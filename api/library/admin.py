@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
@@ -59,13 +59,13 @@ class LibraryFileAdmin(ReadOnlyAdmin):
     list_filter = [UsableFilter, "kind", FamilyFilter]
     search_fields = ["name", "file_name", "entry_id", "^sha256", "^content_sha256", "=short_hash"]
     search_help_text = "A part of a name, of a file's name or of an id; or the beginning of a hash."
-    readonly_fields = ("whole_picture", "state", "shown_size", "hashes", "words", "found", "gone", "parts")
+    readonly_fields = ("whole_picture", "state", "shown_size", "hashes", "words", "found", "gone", "parts", "settings")
     fieldsets = (
         (None, {"fields": ("whole_picture", "name", "entry_id", "state", "kind", "family", "variant", "licence", "words")}),
         ("File", {"fields": ("path", "root", "shown_size", "hashes", "found", "gone")}),
         (
             "Weights",
-            {"fields": ("precision", "parameters", "prediction", "zero_terminal_snr", "few_step", "parts", "vae")},
+            {"fields": ("precision", "parameters", "prediction", "zero_terminal_snr", "few_step", "parts", "vae", "settings")},
         ),
     )
 
@@ -130,6 +130,12 @@ class LibraryFileAdmin(ReadOnlyAdmin):
     @admin.display(description="parts that it lacks")
     def parts(self, file: LibraryFile) -> str:
         return ", ".join(file.lacks) or "none"
+
+    @admin.display(description="own settings")
+    def settings(self, file: LibraryFile) -> SafeString | str:
+        if not file.own_settings:
+            return f"none; {file.name_of_settings} would hold them"
+        return format_html_join(", ", "<code>{} = {}</code>", file.stated_settings())
 
     @admin.display(description="found")
     def found(self, file: LibraryFile) -> str:

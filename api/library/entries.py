@@ -1,12 +1,15 @@
 """From a row of the library to the catalog's entry."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from api.catalog import TEXT_TO_IMAGE, AdapterEntry, EmbeddingEntry, ModelEntry
-from api.catalog.control_kinds import kinds_by_name
+from api.catalog.control_kinds import kinds_by_name, union_kinds
 from api.catalog.usual_settings import usual_settings
 from api.library.models import TASKS, Kind, LibraryFile
 from api.model_files.gguf import SUFFIX as GGUF
+from api.model_files.layouts import UNION
 
 SOURCE = "library"
 UNKNOWN_LICENCE = "unknown"
@@ -15,7 +18,14 @@ NETWORKS = (Kind.UPSCALER, Kind.IP_ADAPTER, Kind.IMAGE_ENCODER)
 
 def model_entry(row: LibraryFile) -> ModelEntry:
     """Of what makes pictures, steers them, or enlarges them."""
-    return network_entry(row) if row.kind in NETWORKS else checkpoint_entry(row)
+    entry = network_entry(row) if row.kind in NETWORKS else checkpoint_entry(row)
+    return dataclasses.replace(entry, **own_values(row)) if row.own_settings else entry
+
+
+def own_values(row: LibraryFile) -> dict[str, Any]:
+    """What the owner says of it, as an entry has it. An empty text says nothing."""
+    stated = {key: value for key, value in row.own_settings.items() if value != ""}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()}
 
 
 def network_entry(row: LibraryFile) -> ModelEntry:
@@ -43,7 +53,7 @@ def checkpoint_entry(row: LibraryFile) -> ModelEntry:
         name=row.name,
         task=TASKS.get(Kind(row.kind), TEXT_TO_IMAGE),
         family=row.family,
-        control=kinds_by_name(row.stem) if row.kind == Kind.CONTROLNET else (),
+        control=control_kinds(row) if row.kind == Kind.CONTROLNET else (),
         path=Path(row.path),
         single_file=not row.is_folder,
         vae=str(row.beside(row.vae)) if row.vae else "",
@@ -59,6 +69,11 @@ def checkpoint_entry(row: LibraryFile) -> ModelEntry:
         sha256=row.sha256,
         memory=row.size if row.path.lower().endswith(GGUF) else 2 * row.parameters or row.size,
     )
+
+
+def control_kinds(row: LibraryFile) -> tuple[str, ...]:
+    types = row.variant.removeprefix(UNION)
+    return union_kinds(int(types)) if types.isdecimal() else kinds_by_name(row.stem)
 
 
 def adapter_entry(row: LibraryFile) -> AdapterEntry:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from api.library.layouts import kind_by_folder
-from api.library.models import MODEL_KINDS, Kind, LibraryFile, path_key
-from api.library.sidecars import SidecarInfo, read_sidecars
+from api.library.models import ENDING, MODEL_KINDS, Kind, LibraryFile, path_key
+from api.library.own_settings import KEYS, NONE, OwnSettings, WrongSettings, read_own_settings
+from api.library.sidecars import LONGEST_WORD, MOST_WORDS, SidecarInfo, read_sidecars
 from api.library.walk import PICKLES, PIPELINE, FoundFile
 from api.model_files.gguf import read_any_header
 from api.model_files.header import HeaderError
@@ -17,6 +18,7 @@ from api.model_files.usability import why_incomplete, why_no_checkpoint
 
 log = logging.getLogger("darkroom.library")
 Fields = dict[str, Any]
+LONGEST = {"name": 300, "licence": 200}
 ReasonKind = LibraryFile.ReasonKind
 
 PICKLE = (
@@ -77,6 +79,7 @@ def common_fields(found: FoundFile, sidecar: SidecarInfo) -> Fields:
         "trigger_words": list(sidecar.trigger_words),
         "licence": sidecar.licence,
         "stated_sha256": sidecar.sha256,
+        "own_settings": {},
         "preview": found.preview,
         "vae": found.vae,
         "reason": "",
@@ -86,46 +89,83 @@ def common_fields(found: FoundFile, sidecar: SidecarInfo) -> Fields:
 
 def describe_content(found: FoundFile, sidecar: SidecarInfo) -> Fields:
     """Raises OSError."""
-    lower = found.path.lower()
     if found.problem:
         return unreadable(found.problem)
+    try:
+        return describe_with(found, sidecar, read_settings_of(found))
+    except WrongSettings as error:
+        described = describe_with(found, sidecar, NONE)
+        return {**described, **unsupported(str(error))} if described.get("kind") in KEYS else described
+
+
+def read_settings_of(found: FoundFile) -> OwnSettings:
+    """Raises WrongSettings."""
+    if not found.own_settings:
+        return NONE
+    path = Path(found.path)
+    return read_own_settings((path if found.is_folder else path.parent) / found.own_settings)
+
+
+def describe_with(found: FoundFile, sidecar: SidecarInfo, own: OwnSettings) -> Fields:
+    """Raises OSError, and WrongSettings where `own` doesn't fit what the file is."""
+    lower = found.path.lower()
     if found.is_folder:
-        return describe_folder(Path(found.path))
+        return describe_folder(Path(found.path), own)
     if lower.endswith(PICKLES):
         return {"reason": PICKLE, "reason_kind": ReasonKind.PICKLE}
     try:
         header = read_any_header(Path(found.path))
     except HeaderError as error:
         return unreadable(sentence(str(error)))
-    return describe_identity(identify(header, os.path.basename(found.path)), sidecar, Path(found.path))
+    return describe_identity(identify(header, os.path.basename(found.path)), sidecar, Path(found.path), own)
 
 
-def describe_identity(identity: Identity, sidecar: SidecarInfo, file: Path) -> Fields:
-    kind, family = Kind(identity.kind), identity.family or sidecar.family
+def describe_identity(identity: Identity, sidecar: SidecarInfo, file: Path, own: OwnSettings) -> Fields:
+    """Raises WrongSettings."""
+    kind = Kind(identity.kind)
+    stated = own.of(kind, identity.family)
+    family = identity.family or stated.get("family") or sidecar.family
     reason = identity.unusable
     if kind in MODEL_KINDS:
-        found = why_no_checkpoint(identity) or why_incomplete(identity, file, vae="", has_base=False)
+        found = why_no_checkpoint(identity) or why_lacking(identity, file, stated)
         reason = sentence(found) if found else ""
     elif kind in (Kind.LORA, Kind.EMBEDDING, Kind.CONTROLNET, Kind.IP_ADAPTER) and not family and not reason:
         reason = NO_FAMILY
-    words = sidecar.trigger_words or identity.trigger_words
+    words = trigger_words_of(stated) or sidecar.trigger_words or identity.trigger_words
     return {
         "kind": kind,
         "family": family[:40],
         "variant": identity.variant[:40],
-        "prediction": identity.prediction,
-        "zero_terminal_snr": identity.zero_terminal_snr,
+        "prediction": stated.get("prediction") or identity.prediction,
+        "zero_terminal_snr": stated.get("zero_terminal_snr", identity.zero_terminal_snr),
         "precision": identity.precision[:20],
         "few_step": identity.few_step,
         "trigger_words": list(words),
         "lacks": list(identity.lacks),
         "parameters": identity.parameters,
+        **fields_of(stated),
         **(unsupported(reason) if reason else {}),
     }
 
 
-def describe_folder(folder: Path) -> Fields:
-    """A model in diffusers' layout, by its model_index.json."""
+def why_lacking(identity: Identity, file: Path, stated: Fields) -> str:
+    parts = {"has_base": bool(stated.get("base")), "has_encoders": bool(stated.get("text_encoders"))}
+    found = why_incomplete(identity, file, vae=stated.get("vae", ""), **parts)
+    return f"{found}. {file.with_suffix(ENDING).name} beside it can name them, too" if found else ""
+
+
+def fields_of(stated: Fields) -> Fields:
+    """Of the owner's settings, with what of them every list shows."""
+    shown_everywhere = {key: str(stated[key])[:longest] for key, longest in LONGEST.items() if stated.get(key)}
+    return {"own_settings": stated, **shown_everywhere}
+
+
+def trigger_words_of(stated: Fields) -> list[str]:
+    return [word for part in stated.get("trigger", "").split(",") if (word := part.strip()[:LONGEST_WORD])][:MOST_WORDS]
+
+
+def describe_folder(folder: Path, own: OwnSettings) -> Fields:
+    """A model in diffusers' layout, by its model_index.json. Raises WrongSettings."""
     index = read_config(folder / PIPELINE)
     name = index.get("_class_name")
     family = PIPELINES.get(name) if isinstance(name, str) else None
@@ -138,7 +178,11 @@ def describe_folder(folder: Path) -> Fields:
         if not family:
             return {**described, **unsupported("Its unet/config.json is of no Stable Diffusion 1 or 2.")}
         described["prediction"] = prediction_of(folder)
-    return {**described, "family": family, "variant": "inpainting" if "Inpaint" in str(name) else ""}
+    stated = own.of(Kind.CHECKPOINT, family)
+    variant = "inpainting" if "Inpaint" in str(name) else ""
+    return {**described, "family": family, "variant": variant, **fields_of(stated)} | {
+        key: stated[key] for key in ("prediction", "zero_terminal_snr") if stated.get(key, "") != ""
+    }
 
 
 def prediction_of(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """The files of models that lie in the folders of LIBRARY_DIRS."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,9 @@ from django.db.models.functions import Now
 from api.catalog import CONTROLNET, IMAGE_ENCODER, IP_ADAPTER, UPSCALING
 
 LONGEST_ID = 100
+ENDING = ".darkroom.json"
+IN_FOLDER = "darkroom.json"
+"""What holds the owner's settings of a file, and of a folder."""
 AUTOV2_DIGITS, AUTOV3_DIGITS = 10, 12
 
 
@@ -91,6 +95,9 @@ class LibraryFile(models.Model):
     lacks = models.JSONField(default=list, blank=True, help_text="Parts that a checkpoint doesn't have.")
     parameters = models.PositiveBigIntegerField(default=0)
     licence = models.CharField(max_length=200, blank=True)
+    own_settings = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text="Of the catalog's keys, what NAME.darkroom.json beside it says."
+    )
     preview = models.TextField(blank=True, help_text="The name of the picture beside it.")
     vae = models.TextField(blank=True, help_text="The name of the VAE beside it.")
     reason = models.TextField("why not", blank=True, help_text="Why it can't be used; empty where it can.")
@@ -134,6 +141,15 @@ class LibraryFile(models.Model):
     def why_not(self) -> str:
         """A sentence; "" for what can be used."""
         return f"The file {self.file_name} is not there any more." if self.missing_since else self.reason
+
+    @property
+    def name_of_settings(self) -> str:
+        """Of the file that its owner may write."""
+        return IN_FOLDER if self.is_folder else os.path.splitext(self.file_name)[0] + ENDING
+
+    def stated_settings(self) -> list[tuple[str, str]]:
+        """Keys, and values as JSON."""
+        return [(key, json.dumps(value, ensure_ascii=False)) for key, value in self.own_settings.items()]
 
     def beside(self, name: str) -> Path:
         return Path(self.path).parent / name

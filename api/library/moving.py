@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from api.library.models import LibraryFile, path_key
+from api.library.models import ENDING, LibraryFile, path_key
 from api.library.walk import PREVIEWS, SIDECARS
 
 
@@ -46,5 +46,5 @@ def move_file(row: LibraryFile, folder: Path) -> Path:
 
 def companions(file: Path) -> list[Path]:
     stem = file.with_suffix("").name
-    names = [stem + ending for ending in (*SIDECARS, *PREVIEWS, ".vae.safetensors")]
+    names = [stem + ending for ending in (*SIDECARS, ENDING, *PREVIEWS, ".vae.safetensors")]
     return [beside for name in names if (beside := file.with_name(name)).is_file()]

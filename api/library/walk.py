@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.files.formats import FORMAT_OF_SUFFIX
+from api.library.models import ENDING, IN_FOLDER
 
 WEIGHTS = (".safetensors", ".gguf")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
@@ -18,10 +19,11 @@ PICTURES = tuple(FORMAT_OF_SUFFIX)
 PREVIEWS = (*(f".preview{suffix}" for suffix in PICTURES), *PICTURES)
 UNFINISHED = (".aria2", ".part", ".crdownload", ".download")
 PIPELINE = "model_index.json"
-IDENTIFIED_BY = 3
+IDENTIFIED_BY = 4
 """Raised when files are told apart in a better way: all are then read again."""
 
 LINK_OUT = "It is a link to a place outside of the library; LIBRARY_FOLLOW_LINKS=true follows it."
+PART_OUT = "Its {} is a link to a place outside of the library; LIBRARY_FOLLOW_LINKS=true follows it."
 DEAD_LINK = "It is a link to a file that is not there."
 UNFINISHED_DOWNLOAD = "Its download has not ended: {} lies beside it."
 
@@ -34,6 +36,8 @@ class FoundFile:
     mtime_ns: int
     stamp: str
     sidecars: tuple[str, ...] = ()
+    own_settings: str = ""
+    """The name of the file of the owner's settings."""
     preview: str = ""
     vae: str = ""
     is_folder: bool = False
@@ -107,6 +111,10 @@ class Walk:
         target = os.path.realpath(path)
         return self.follow_links or any(target == root or target.startswith(root + os.sep) for root in self.real_roots)
 
+    def may_read(self, entry: "os.DirEntry[str] | None") -> bool:
+        """Whether there is such a file beside another one, and no link out of the library."""
+        return entry is not None and (not entry.is_symlink() or self.may_follow(entry.path))
+
     def file(self, entry: "os.DirEntry[str]", root: str, entries: dict[str, "os.DirEntry[str]"]) -> FoundFile:
         """Raises OSError where it has vanished."""
         problem = ""
@@ -114,21 +122,24 @@ class Walk:
             problem = DEAD_LINK if not os.path.exists(entry.path) else "" if self.may_follow(entry.path) else LINK_OUT
         status = entry.stat(follow_symlinks=not problem)
         stem, _ = os.path.splitext(entry.name)
-        sidecars = tuple(stem + ending for ending in SIDECARS if stem + ending in entries)
+        sidecars = tuple(stem + ending for ending in SIDECARS if self.may_read(entries.get(stem + ending)))
+        own_settings = stem + ENDING if stem + ENDING in entries else ""
+        if own_settings and not problem and not self.may_read(entries[own_settings]):
+            problem = PART_OUT.format(own_settings)
         preview = next((stem + ending for ending in PREVIEWS if stem + ending in entries), "")
-        vae = f"{stem}.vae.safetensors" if f"{stem}.vae.safetensors" in entries else ""
+        vae = f"{stem}.vae.safetensors" if self.may_read(entries.get(f"{stem}.vae.safetensors")) else ""
         unfinished = next((entry.name + ending for ending in UNFINISHED if entry.name + ending in entries), "")
         if unfinished and not problem:
             problem = UNFINISHED_DOWNLOAD.format(unfinished)
-        beside = [(name, entries[name].stat()) for name in (*sidecars, preview, vae) if name]
-        stated = [f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in beside]
+        beside = [entries[name] for name in (*sidecars, own_settings, preview, vae) if name]
         return FoundFile(
             path=entry.path,
             root=root,
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
-            stamp=make_stamp(problem, *stated),
+            stamp=make_stamp(problem, *(stated(one.path) for one in beside)),
             sidecars=sidecars,
+            own_settings=own_settings,
             preview=preview,
             vae=vae,
             problem=problem,
@@ -136,16 +147,41 @@ class Walk:
 
     def whole_folder(self, folder: str, root: str) -> Iterator[FoundFile]:
         """A model in diffusers' layout: its size is that of its weights, its time that of the newest file."""
-        size, newest = 0, 0
+        size, newest, problem = 0, 0, ""
+        own = os.path.join(folder, IN_FOLDER)
         try:
-            for place, _, names in os.walk(folder):
-                for name in names:
-                    status = os.stat(os.path.join(place, name))
-                    size += status.st_size if name.endswith(".safetensors") else 0
+            for place, folders, names in os.walk(folder):
+                paths = [os.path.join(place, name) for name in names]
+                for path in (*(os.path.join(place, name) for name in folders), *paths):
+                    if os.path.islink(path) and not self.may_follow(path):
+                        problem = PART_OUT.format(os.path.relpath(path, folder))
+                for path in paths:
+                    status = os.stat(path)
+                    size += status.st_size if path.endswith(".safetensors") else 0
                     newest = max(newest, status.st_mtime_ns if stat.S_ISREG(status.st_mode) else 0)
         except OSError:
             return  # it is being changed: the next scan finds it whole
-        yield FoundFile(path=folder, root=root, size=size, mtime_ns=newest, stamp=make_stamp(""), is_folder=True)
+        own_settings = IN_FOLDER if os.path.lexists(own) else ""
+        yield FoundFile(
+            path=folder,
+            root=root,
+            size=size,
+            mtime_ns=newest,
+            stamp=make_stamp(problem, *([stated(own)] if own_settings else [])),
+            is_folder=True,
+            own_settings=own_settings,
+            problem=problem,
+        )
+
+
+def stated(path: str) -> str:
+    """Of what lies beside a file, which may be a link to nothing, and is no reason to lose the file."""
+    name = os.path.basename(path)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return f"{name}:gone"
+    return f"{name}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def make_stamp(*parts: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import init_empty_weights
 from diffusers import ModelMixin
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedModel, T5EncoderModel
@@ -159,6 +160,12 @@ def _missing_weights_error(entry: ModelEntry, component_folder: Path) -> Darkroo
         "safetensors are read. Where you trust them, convert them once: DiffusionPipeline.from_pretrained(folder, "
         "use_safetensors=False).save_pretrained(folder).",
     )
+
+
+def check_numbers(entry: ModelEntry, file_name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Of a network that is read whole. Raises DarkroomError."""
+    if strange := next((name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()), None):
+        raise broken_error(entry, f"the tensor {strange} in {file_name} has values that are not numbers")
 
 
 def broken_error(entry: ModelEntry, reason: str) -> DarkroomError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel, FluxControlNetModel, SD3ControlNetModel
+from diffusers import ControlNetModel, ControlNetUnionModel, FluxControlNetModel, SD3ControlNetModel
 
 from api.catalog import CONTROLNET, ModelEntry
 from api.devices import Device
@@ -25,18 +25,17 @@ from api.loading.single_files.plan import FilePart
 from api.loading.single_files.weights import load_part
 from api.model_files.header import Header, HeaderError, TensorInfo, read_header
 from api.model_files.identify import identify
-from api.model_files.layouts import controlnet_prefix
+from api.model_files.layouts import controlnet_prefix, union_types
 
-CLASSES: dict[str, type[ControlNetModel | FluxControlNetModel | SD3ControlNetModel]] = {
-    "sd1": ControlNetModel,
-    "sd2": ControlNetModel,
-    "sdxl": ControlNetModel,
-    "sd3": SD3ControlNetModel,
-    "flux": FluxControlNetModel,
+CLASSES: dict[str, Any] = {
+    known.__name__: known for known in (ControlNetModel, ControlNetUnionModel, SD3ControlNetModel, FluxControlNetModel)
 }
+"""By the name that a config.json has."""
 CONFIG = "config.json"
 PLAIN_WEIGHTS = "diffusion_pytorch_model.safetensors"
 """Comes before its variants, where a folder has several."""
+HINTS = "controlnet_cond_embedding"
+"""The layers of a ControlNet that read the map, in diffusers' names."""
 FLUX_HEAD = 128
 """Width of an attention head of FLUX."""
 
@@ -51,7 +50,9 @@ def build_controlnet(entry: ModelEntry, folder: Path, device: Device) -> Any:
     header = _read_header(entry, file)
     prefix, tensors = _named_tensors(header)
     place = Place(prefix, "original")
-    class_ = next(known for known in CLASSES.values() if known.__name__ == config["_class_name"])
+    if config["_class_name"] == ControlNetUnionModel.__name__ and union_types(tensors):
+        config |= _config_of_union(tensors)  # several releases lie beside one config.json, with other numbers of types
+    class_ = CLASSES[config["_class_name"]]
     network = build_empty(entry, CONTROLNET, class_, config)
     if network.config.get("global_pool_conditions"):
         raise broken_error(entry, "ControlNets with pooled maps (shuffle) are not run here")
@@ -80,9 +81,8 @@ def _find(entry: ModelEntry, folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _check_class(entry: ModelEntry, config: dict[str, Any]) -> dict[str, Any]:
-    known = list(dict.fromkeys(known.__name__ for known in CLASSES.values()))
-    if config.get("_class_name") not in known:
-        wanted = " or ".join(known)
+    if config.get("_class_name") not in CLASSES:
+        wanted = " or ".join(CLASSES)
         raise broken_error(entry, f"its config.json is of {config.get('_class_name') or 'no class'}, and {wanted} is wanted")
     return config
 
@@ -98,8 +98,29 @@ def _config_of_family(entry: ModelEntry, file: Path) -> dict[str, Any]:
     unet = read_json(FAMILIES / family / "unet" / CONFIG)
     if not unet:
         raise broken_error(entry, f"ControlNets of the family {family or 'unknown'} are not loaded from one file")
-    known = inspect.signature(ControlNetModel.__init__).parameters
-    return {"_class_name": ControlNetModel.__name__, **{name: value for name, value in unet.items() if name in known}}
+    own = _config_of_union(header.tensors) if union_types(header.tensors) else {}
+    class_ = ControlNetUnionModel if own else ControlNetModel
+    known = inspect.signature(class_.__init__).parameters
+    return {"_class_name": class_.__name__, **{name: value for name, value in unet.items() if name in known}, **own}
+
+
+def _config_of_union(tensors: dict[str, TensorInfo]) -> dict[str, Any]:
+    """What tells kinds of maps apart, beside what every ControlNet of the family has."""
+    types, width = tensors["task_embedding"].shape
+    numbers = sorted({int(name.split(".")[2]) for name in tensors if name.startswith(f"{HINTS}.blocks.")})
+    places = [f"blocks.{number}" for number in numbers if number % 2]  # of each two, the second one makes the picture smaller
+    return {
+        "num_control_type": types,
+        "num_trans_channel": width,
+        "num_trans_layer": len({name.split(".")[1] for name in tensors if name.startswith("transformer_layes.")}),
+        "num_proj_channel": _rows(tensors, "spatial_ch_projs.weight"),
+        "conditioning_embedding_out_channels": tuple(_rows(tensors, f"{HINTS}.{name}.weight") for name in ("conv_in", *places)),
+    }
+
+
+def _rows(tensors: dict[str, TensorInfo], name: str) -> int:
+    """0 where there is no such tensor: the network that is made so names what is missing."""
+    return tensors[name].shape[0] if name in tensors and tensors[name].shape else 0
 
 
 def _config_of_flux(entry: ModelEntry, tensors: dict[str, TensorInfo]) -> dict[str, Any]:

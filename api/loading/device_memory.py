@@ -271,9 +271,12 @@ def _store_in_fp8(pipeline: object, device: Device) -> bool:
 
 
 def _pack(pipeline: object, storage: str, device: Device) -> bool:
-    """For as long as the model is loaded. Raises ImportError without the package."""
+    """For as long as the model is loaded. Beside a denoiser that is packed already, text encoders alone are.
+
+    Raises ImportError without the package.
+    """
     packable = {name: layers_to_pack(name, part, storage) for name, part in modules_of(pipeline).items()}
-    if device.type not in ("cuda", "cpu") or not any(packable[name] for name in DENOISERS if name in packable):
+    if device.type not in ("cuda", "cpu") or not any(packable.values()):
         return False
     for name, layers in packable.items():
         pack_layers(modules_of(pipeline)[name], layers, storage, device.torch_device)

@@ -14,7 +14,7 @@ from api.catalog import ModelEntry
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.checkpoints import broken_error, build_empty, load_complete, read_json
+from api.loading.checkpoints import broken_error, build_empty, check_numbers, load_complete, read_json
 from api.loading.device_memory import bytes_in_dtype, estimate_files
 from api.model_files.header import Header, HeaderError, read_header
 from api.model_files.layouts import image_encoder_features
@@ -111,6 +111,7 @@ def load_one_file(entry: ModelEntry, file: Path, dtype: torch.dtype) -> Any:
             entry, f"{file.name} lacks the tensor {wrong[0]}, or has it in another shape than {list(wanted[wrong[0]])}"
         )
     tensors = {name: tensor.to(dtype, copy=True) for name, tensor in load_file(file).items() if name in wanted}
+    check_numbers(entry, file.name, tensors)
     network.load_state_dict(tensors, strict=False, assign=True)  # its buffers are no weights, and not empty
     return network.to(dtype)
 

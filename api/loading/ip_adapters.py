@@ -19,7 +19,7 @@ from api.catalog import ModelEntry
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
-from api.loading.checkpoints import broken_error
+from api.loading.checkpoints import broken_error, check_numbers
 from api.loading.device_memory import bytes_in_dtype
 from api.loading.image_encoders import ImageEncoder, build_image_encoder, find_encoder, header_of
 from api.loading.image_encoders import estimate_bytes as estimate_encoder
@@ -90,8 +90,7 @@ def build_ip_adapter(entry: ModelEntry, folder: Path, device: Device) -> IPAdapt
         }  # the file isn't kept open
     except (SafetensorError, OSError) as error:
         raise DarkroomError("damaged", 422, f"The file {file.name} of {entry.name} changed while it was read.") from error
-    if strange := next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None):
-        raise broken_error(entry, f"the tensor {strange} in {file.name} has values that are not numbers")
+    check_numbers(entry, file.name, tensors)
     try:
         projection = UNet2DConditionLoadersMixin()._convert_ip_adapter_image_proj_to_diffusers(
             part_of(tensors, IMAGE_PROJECTION), low_cpu_mem_usage=False

@@ -111,7 +111,8 @@ def _kind(header: Header, name: str) -> tuple[Kind, str, str]:
     if layouts.is_lora(tensors):
         return "lora", layouts.lora_family(tensors) or stated, ""
     if layouts.is_controlnet(tensors):
-        return "controlnet", layouts.controlnet_family(tensors) or stated, ""
+        types = layouts.union_types(tensors)
+        return "controlnet", layouts.controlnet_family(tensors) or stated, f"{layouts.UNION}{types}" if types else ""
     denoiser = layouts.find_denoiser(tensors)
     if denoiser is not None:
         whole = layouts.has_text_encoder(tensors) or layouts.find_vae(tensors) is not None

@@ -140,11 +140,21 @@ def why_no_controlnet(tensors: Tensors) -> str:
         return "It is a Control-LoRA, which is not run here; use the whole ControlNet."
     if _has(tensors, "adapter.body.", "body.0.block1."):
         return "It is a T2I-Adapter, which is not run here; use a ControlNet."
-    if _has(tensors, "task_embedding", "control_add_embedding."):
-        return "It is a ControlNet Union, which is not run here; use ControlNets of one kind."
+    if _has(tensors, "task_embedding", "control_add_embedding.") and not union_types(tensors):
+        return "It is a ControlNet Union of a form that is not run here: one for SDXL in diffusers' names is."
     if controlnet_family(tensors) == "flux" and "x_embedder.weight" not in tensors:
         return "It is a ControlNet for FLUX in names of its own (XLabs); use one in diffusers' names."
     return ""
+
+
+UNION = "union-"
+"""How the variant of a ControlNet Union begins; the number of its types follows."""
+
+
+def union_types(tensors: Tensors) -> int:
+    """How many kinds of maps a ControlNet Union for SDXL tells apart; 0 for another network."""
+    is_known = controlnet_family(tensors) == "sdxl" and _has(tensors, "control_add_embedding.", "spatial_ch_projs.")
+    return next(iter(_shape(tensors, "task_embedding")), 0) if is_known else 0
 
 
 def is_ip_adapter(tensors: Tensors) -> bool:

@@ -25,10 +25,11 @@ MOST_ADAPTERS = 10
 """Of the library, that are named with each model."""
 OF_ENTRY = (
     "id", "name", "task", "family", "source", "licence", "gated", "default_size", "default_steps", "default_guidance_scale",
-    "parameters", "memory", "note",
+    "scheduler", "storage", "parameters", "memory", "note",
 )  # fmt: skip
 NO_MODEL: JsonObject = {
-    "task": "", "gated": False, "default_size": 0, "default_steps": 0, "default_guidance_scale": 0.0, "parameters": 0, "memory": 0,
+    "task": "", "gated": False, "default_size": 0, "default_steps": 0, "default_guidance_scale": 0.0, "scheduler": "",
+    "storage": "", "parameters": 0, "memory": 0,
     "loaded": False, "note": "", "adapters": [],
 }  # fmt: skip
 NO_FILE: JsonObject = {
@@ -128,6 +129,7 @@ class ModelList:
     def describe_file(self, row: LibraryFile) -> JsonObject:
         is_named = row.kind in LOADED_KINDS
         entry = model_entry(row)
+        reason = row.why_not or sentence(why_not_stored(entry))
         model = {
             **{name: getattr(entry, name) for name in OF_ENTRY},
             "loaded": row.entry_id in self.loaded,
@@ -141,18 +143,22 @@ class ModelList:
             "family": row.family,
             "source": SOURCE,
             "licence": row.licence or UNKNOWN_LICENCE,
-            "available": row.is_usable,
+            "available": not reason,
             "size": row.size,
             "file_name": row.file_name,
             "path": row.path if self.with_paths else None,
-            "usable": row.is_usable,
-            "reason": row.why_not,
+            "usable": not reason,
+            "reason": reason,
             "precision": row.precision,
             "few_step": row.few_step,
             "trigger_words": row.trigger_words,
             "hashes": describe_hashes(row),
             "preview_url": reverse("model-preview", args=[row.entry_id]) if row.preview else None,
         }
+
+
+def sentence(clause: str) -> str:
+    return f"{clause[:1].upper()}{clause[1:]}." if clause else ""
 
 
 def describe_part(kind: Kind, entry: AdapterEntry | EmbeddingEntry) -> JsonObject:

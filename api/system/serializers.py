@@ -123,6 +123,10 @@ class ModelSerializer(serializers.Serializer[object]):
     default_size = serializers.IntegerField(help_text="Pixels of a side; 0 for what makes no pictures.")
     default_steps = serializers.IntegerField()
     default_guidance_scale = serializers.FloatField()
+    scheduler = serializers.CharField(allow_blank=True, help_text="What a request gets that names none; empty: the family's.")
+    storage = serializers.CharField(
+        allow_blank=True, help_text="How its weights are kept in memory: fp8, int8, nf4; empty: whole."
+    )
     parameters = serializers.IntegerField()
     memory = serializers.IntegerField(help_text="Bytes of its weights at half precision.")
     available = serializers.BooleanField(help_text="A job can use it without a download.")

@@ -77,15 +77,32 @@ def test_auto_says_what_it_took_the_prompt_for(client: Client) -> None:
 
 
 def test_an_adapter_in_the_prompt_is_one_of_the_request(client: Client) -> None:
-    job = submit(client, "a lake <lora:riso:0.5>, red", prompt_syntax="a1111", loras=[{"id": "riso", "weight": 0.1}])
+    job = submit(client, "a lake <lora:riso:0.5>, red", prompt_syntax="a1111")
 
     assert job["params"]["prompt"] == "a lake , red"
-    assert job["params"]["loras"] == [{"id": "riso", "weight": 0.1}, {"id": "riso", "weight": 0.5}]
+    assert job["params"]["loras"] == [{"id": "riso", "weight": 0.5}]
     named = submit(client, "a lake", loras=[{"id": "riso", "weight": 0.5}])
     tagged = submit(client, "a lake <lora:riso:0.5>", prompt_syntax="auto")
     assert tagged["params"]["prompt_syntax"] == "compel"
     assert "riso" in tagged["warnings"][0]
     assert len(set(Job.objects.filter(pk__in=[named["id"], tagged["id"]]).values_list("batch_key", flat=True))) == 1
+
+
+def test_an_adapter_that_is_named_twice_acts_with_the_sum_or_is_refused_in_loras(client: Client) -> None:
+    """In a prompt as in AUTOMATIC1111's program, with a warning; twice in `loras` is a mistake."""
+    twice = submit(client, "a lake <lora:riso:0.5:0.25><lora:riso:0.3>", prompt_syntax="a1111")
+    assert twice["params"]["loras"] == [{"id": "riso", "weight": 0.8, "unet": 0.55}]
+    assert twice["warnings"] == [
+        "loras: 'riso' is named 2 times; its weights were added up to 0.55 on the denoiser, 0.8 on the text."
+    ]
+    both = submit(client, "a lake <lora:riso:-0.5>", prompt_syntax="a1111", loras=[{"id": "riso", "weight": 0.1, "text": 1}])
+    assert both["params"]["loras"] == [{"id": "riso", "weight": 0.5, "unet": -0.4}]
+    assert len(both["warnings"]) == 1
+    response = post(client, "/api/txt2img/", prompt="a lake", loras=[{"id": "riso"}, {"id": "riso", "weight": 0.2}])
+    assert (response.status_code, response.json()["errors"]) == (
+        400,
+        [{"field": "loras.1.id", "detail": "'riso' is named twice; give it once, with one weight.", "code": "repeated_lora"}],
+    )
 
 
 def test_what_comes_out_goes_in_again(client: Client) -> None:
@@ -105,6 +122,7 @@ def test_what_comes_out_goes_in_again(client: Client) -> None:
         ("a lake <lora:zzzz:1>", "For starter there are: riso."),
         ("a lake <lora:riso:3>", "from -2 to 2"),
         ("a lake <lora:riso:x>", "from -2 to 2"),
+        ("a lake <lora:riso:1.5><lora:riso:1>", "add up to 2.5; they must stay from -2 to 2"),
         ("a lake <lora:riso:nan>", "from -2 to 2"),
         ("a lake <lora:lcm-lora-sdxl:1>", "made for SDXL"),
         ("<lora:riso:1>", "no words"),
@@ -122,7 +140,7 @@ def test_what_a_prompt_may_not_have_is_an_error_that_names_it(client: Client, pr
 
 
 def test_more_adapters_than_a_request_may_have(client: Client) -> None:
-    response = post(client, "/api/txt2img/", prompt="a lake" + " <lora:riso:0.1>" * 9, prompt_syntax="a1111")
+    response = post(client, "/api/txt2img/", prompt="a lake <lora:riso:1>", prompt_syntax="a1111", loras=[{"id": "riso"}] * 8)
 
     assert response.status_code == 400
     assert response.json()["errors"][0]["field"] == "loras"

@@ -35,6 +35,50 @@ def test_links_out_of_the_library_are_followed_only_where_the_setting_says_so(
     }
 
 
+def test_what_belongs_to_a_model_is_no_way_out_either(library: Path, tmp_path: Path, settings: Any) -> None:
+    """A part of a folder of diffusers', a folder in it, and what lies beside a file."""
+    outside = tmp_path / "elsewhere"
+    write_bytes(outside / "part", b"x")
+    write_bytes(outside / "secret.json", b'{"license": "a secret", "storage": "fp8"}')
+    write_file(outside / "vae.safetensors", VAE)
+    for name, link in {"file": "unet/x.safetensors", "folder": "unet"}.items():
+        write_bytes(library / name / "model_index.json", b'{"_class_name": "StableDiffusionXLPipeline"}')
+        (library / name / link).parent.mkdir(exist_ok=True)
+        (library / name / link).symlink_to(outside / "part" if name == "file" else outside)
+    for name, ending, target in (
+        ("a", ".json", "secret.json"),
+        ("b", ".vae.safetensors", "vae.safetensors"),
+        ("c", ".darkroom.json", "secret.json"),
+    ):
+        write_checkpoint(library / f"{name}.safetensors")
+        (library / f"{name}{ending}").symlink_to(outside / target)
+    scan_library()
+    found = {name: row for name, row in rows().items() if not name.endswith(".vae.safetensors")}
+    said = "is a link to a place outside of the library; LIBRARY_FOLLOW_LINKS=true follows it."
+    assert {name: row.reason for name, row in found.items()} == {
+        "file": f"Its unet/x.safetensors {said}",
+        "folder": f"Its unet {said}",
+        "a.safetensors": "",
+        "b.safetensors": "",
+        "c.safetensors": f"Its c.darkroom.json {said}",
+    }
+    assert (found["a.safetensors"].licence, found["b.safetensors"].vae, found["c.safetensors"].own_settings) == ("", "", {})
+    settings.LIBRARY_FOLLOW_LINKS = True
+    scan_library()
+    found = rows()
+    assert found["file"].is_usable
+    assert found["folder"].is_usable
+    assert (found["a.safetensors"].licence, found["b.safetensors"].vae) == ("a secret", "b.vae.safetensors")
+
+
+def test_a_link_to_nothing_beside_a_file_does_not_lose_the_file(library: Path) -> None:
+    write_checkpoint(library / "photo.safetensors")
+    (library / "photo.preview.png").symlink_to(library / "nowhere")
+    (library / "photo.json").symlink_to(library / "nowhere")
+    scan_library()
+    assert row_of("photo.safetensors").is_usable
+
+
 def test_a_loop_of_links_ends(library: Path, settings: Any) -> None:
     settings.LIBRARY_FOLLOW_LINKS = True
     write_checkpoint(library / "a" / "photo.safetensors")

@@ -108,6 +108,6 @@ def test_a_file_that_lacks_a_tensor_is_refused_before_its_weights_are_read(folde
 
 def test_a_folder_of_another_class_is_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "_class_name": "ControlNetUnionModel"}))
-    with pytest.raises(DarkroomError, match="ControlNetUnionModel"):
+    (folder / "config.json").write_text(json.dumps({**config, "_class_name": "ControlNetXSAdapter"}))
+    with pytest.raises(DarkroomError, match="ControlNetXSAdapter"):
         build_controlnet(entry_of(folder), folder, DEVICE)

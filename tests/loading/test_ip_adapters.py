@@ -149,6 +149,8 @@ def test_heads_and_activation_are_those_of_the_published_networks(width: int, he
 def test_one_that_lacks_a_tensor_is_refused_before_its_weights_are_read(encoder: Path) -> None:
     file = encoder / "model.safetensors"
     tensors = load_file(file)
+    save_file({**tensors, "visual_projection.weight": tensors["visual_projection.weight"] * torch.nan}, file)
+    assert "visual_projection.weight in model.safetensors has values that are not" in refused(file, "image-encoder").detail
     del tensors["vision_model.encoder.layers.1.mlp.fc1.weight"]
     save_file(tensors, file)
     assert "vision_model.encoder.layers.1.mlp.fc1.weight" in refused(file, "image-encoder").detail

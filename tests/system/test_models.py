@@ -12,8 +12,8 @@ from tests.system.conftest import listed_model
 pytestmark = pytest.mark.django_db
 FIELDS = {
     "id", "name", "task", "family", "source", "licence", "gated", "default_size", "default_steps", "default_guidance_scale",
-    "parameters", "memory", "available", "loaded", "note", "adapters", "kind", "size", "file_name", "path", "usable", "reason",
-    "precision", "few_step", "trigger_words", "hashes", "preview_url",
+    "scheduler", "storage", "parameters", "memory", "available", "loaded", "note", "adapters", "kind", "size", "file_name", "path",
+    "usable", "reason", "precision", "few_step", "trigger_words", "hashes", "preview_url",
 }  # fmt: skip
 
 

@@ -134,6 +134,16 @@ def test_a_damaged_file_is_an_error_that_names_the_model(tmp_path: Path, content
     assert "Bad can't be used to enlarge pictures" in caught.value.detail
 
 
+def test_values_that_are_not_numbers_are_named_by_their_tensor(tmp_path: Path) -> None:
+    network = rrdbnet()
+    name, weight = next(iter(network.named_parameters()))
+    weight.data.view(-1)[0] = torch.nan
+    file = write(tmp_path / "bad.safetensors", network)
+    entry = ModelEntry(id="bad", name="Bad", task="upscaling", path=file, single_file=True)
+    with pytest.raises(DarkroomError, match=f"the tensor {name} in bad.safetensors has values that are not numbers"):
+        build_upscaler(entry, file, Device("cpu", 0, "CPU", torch.float32, False, 2**34))
+
+
 @pytest.mark.parametrize("make", [rrdbnet, srvgg])
 def test_in_half_precision_pixels_are_made_in_full(tmp_path: Path, make: Callable[[], UpscalingNetwork]) -> None:
     """So that a smooth picture gets no steps: within two levels of what fp32 makes."""

@@ -22,7 +22,7 @@ class ControlUse:
     kind: str | None = param(
         default=None,
         choices=CONTROL_KINDS,
-        help="What the picture is a map of. It chooses the ControlNet where no model_id does.",
+        help="What the picture is a map of. It chooses the ControlNet where no model_id does, and tells a Union what it reads.",
     )
     preprocessor: str | None = param(
         default=None,

@@ -38,7 +38,7 @@ def load_part(entry: ModelEntry, part: FilePart, model: Any, dtype: torch.dtype)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_meta:
             raise broken_error(entry, f"{part.name} in {part.file.name} lacks the tensor {name}")
-    return model.to(dtype).eval()
+    return torch.nn.Module.to(model, dtype).eval()  # diffusers' own warns of layers to be kept in fp32, and names none
 
 
 def _read(entry: ModelEntry, part: FilePart, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:

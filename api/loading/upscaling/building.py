@@ -19,6 +19,7 @@ from api.catalog import ModelEntry
 from api.devices import Device
 from api.errors import DarkroomError
 from api.loading.builders import Builder
+from api.loading.checkpoints import check_numbers
 from api.loading.device_memory import estimate_files
 from api.loading.upscaling import rrdbnet, srvgg
 from api.loading.upscaling.networks import NotAnUpscaler, UpscalingNetwork, without_wrapper
@@ -55,8 +56,10 @@ def build_upscaler(entry: ModelEntry, folder: Path, device: Device) -> Upscaler:
     if (filter_alone := filter_of(folder)) is not None:
         return Upscaler(None, filter_alone)
     try:
-        network = network_of(load_file(weights_of(folder)))
-    except (NotAnUpscaler, SafetensorError) as error:
+        tensors = load_file(weights_of(folder))
+        check_numbers(entry, weights_of(folder).name, tensors)
+        network = network_of(tensors)
+    except (NotAnUpscaler, SafetensorError, OSError) as error:
         reason = str(error) if isinstance(error, NotAnUpscaler) else "its file is damaged"
         raise DarkroomError("broken_model", 422, f"{entry.name} can't be used to enlarge pictures: {reason}.") from error
     network = network.eval().requires_grad_(False).in_dtype(device.dtype)

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from api.catalog import CONTROLNET
+from api.catalog.control_kinds import UNION_TYPES, union_kinds
 from api.errors import DarkroomError
 from api.images.backends.control_inputs import control_map
 from api.images.backends.engine.graphs import graphed
 from api.images.backends.engine.tasks import Task
-from api.images.control.use import ControlUse
+from api.images.control.use import ControlUse, kind_of
 from api.model_loader import Lease, ModelLoader
 
 Residuals = tuple[list[torch.Tensor], torch.Tensor]
@@ -31,6 +32,8 @@ class RowControl:
     """(1, 3, height, width) in 0..1, on the device."""
     weight: torch.Tensor
     """(1, 1, 1, 1) in fp32 on the device."""
+    type_number: int | None = None
+    """What a ControlNet Union calls this kind of map; None: it reads one kind."""
 
 
 class ControlNets:
@@ -54,7 +57,8 @@ class ControlNets:
         with ExitStack() as stack:
             leases = {model_id: self.take(model_id) for model_id in model_ids}
             for lease in leases.values():
-                stack.enter_context(graphed(lease, lease.pipeline, pads_rows=True))
+                if types_of(lease.pipeline) == 0:  # a graph has no lists among its inputs
+                    stack.enter_context(graphed(lease, lease.pipeline, pads_rows=True))
             yield {model_id: lease.pipeline for model_id, lease in leases.items()}
 
     def keep(self, model_ids: Collection[str]) -> None:
@@ -74,12 +78,14 @@ def make_controls(lease: Lease, task: Task, controlnets: ControlNets) -> tuple[R
     for number, use in enumerate(spec.control):
         if not use.weight:
             continue
-        check_fit(controlnets.take(use.model_id), pipeline, lease, number)
+        control = controlnets.take(use.model_id)
+        check_fit(control, pipeline, lease, number)
+        type_number = type_of(number, use, control)
         if number not in task.maps:
             picture = pipeline.image_processor.pil_to_numpy(control_map(task.request, number))
             task.maps[number] = torch.from_numpy(picture).permute(0, 3, 1, 2).contiguous().to(device)
         weight = torch.full((1, 1, 1, 1), use.weight, dtype=torch.float32, device=device)
-        made.append(RowControl(use, task.maps[number], weight))
+        made.append(RowControl(use, task.maps[number], weight, type_number))
     return tuple(made)
 
 
@@ -98,6 +104,23 @@ def check_fit(control: Lease, pipeline: Any, lease: Lease, number: int) -> None:
     )
 
 
+def types_of(network: Any) -> int:
+    """How many kinds of maps a ControlNet Union tells apart; 0 for a ControlNet of one kind."""
+    return int(network.config.get("num_control_type") or 0)
+
+
+def type_of(number: int, use: ControlUse, control: Lease) -> int | None:
+    """Raises DarkroomError (control_kind, 400) where a ControlNet Union isn't told what the map is of."""
+    types = types_of(control.pipeline)
+    if not types:
+        return None
+    kind, known = kind_of(use.kind, use.preprocessor), union_kinds(types)
+    if kind in known:
+        return UNION_TYPES[kind]
+    detail = f"control[{number}]: {control.entry.name} reads maps of several kinds; say by `kind` which one this is: {', '.join(known)}."
+    raise DarkroomError("control_kind", 400, detail, field=f"control.{number}.kind")
+
+
 def find_residuals(
     controls: Sequence[Sequence[RowControl]],
     samples: torch.Tensor,
@@ -113,16 +136,16 @@ def find_residuals(
     total: Residuals | None = None
     for place in range(max(map(len, controls))):
         acting = {number: found[place] for number, found in enumerate(controls) if len(found) > place}
-        for model_id in dict.fromkeys(control.use.model_id for control in acting.values()):
-            chosen = {number: control for number, control in acting.items() if control.use.model_id == model_id}
+        for key in dict.fromkeys(map(_key_of, acting.values())):
+            chosen = {number: control for number, control in acting.items() if _key_of(control) == key}
             pick = _picker(list(chosen), len(controls))
+            model_id, type_number = key
             network = controlnets[model_id]
             down, middle = network(
                 pick(samples).to(network.dtype),
                 pick(timesteps),
                 encoder_hidden_states=pick(embeds).to(network.dtype),
-                controlnet_cond=torch.cat([control.picture for control in chosen.values()]).to(network.dtype),
-                conditioning_scale=torch.cat([control.weight for control in chosen.values()]).to(network.dtype),
+                **_inputs_of(network, list(chosen.values()), type_number),
                 added_cond_kwargs=None if sizes is None else {name: pick(value) for name, value in sizes.items()},
                 return_dict=False,
             )
@@ -131,6 +154,27 @@ def find_residuals(
                 spread = [before + tensor for before, tensor in zip((*total[0], total[1]), spread, strict=True)]
             total = spread[:-1], spread[-1]
     return total
+
+
+def _key_of(control: RowControl) -> tuple[str, int | None]:
+    """Rows of the same are computed together."""
+    return control.use.model_id, control.type_number
+
+
+def _inputs_of(network: Any, controls: Sequence[RowControl], type_number: int | None) -> dict[str, Any]:
+    """Of the maps. A ControlNet Union takes lists: several maps for each row, of which there is one here."""
+    pictures = torch.cat([control.picture for control in controls]).to(network.dtype)
+    weights = torch.cat([control.weight for control in controls]).to(network.dtype)
+    if type_number is None:
+        return {"controlnet_cond": pictures, "conditioning_scale": weights}
+    types = pictures.new_zeros((len(controls), types_of(network)))
+    types[:, type_number] = 1
+    return {
+        "controlnet_cond": [pictures],
+        "conditioning_scale": [weights],
+        "control_type": types,
+        "control_type_idx": [type_number],
+    }
 
 
 def _picker(numbers: Sequence[int], count: int) -> Pick:

@@ -63,8 +63,11 @@ class Command(BaseCommand):
         rows = rows.filter(kind=kind) if kind else rows
         rows = rows.filter(family=family) if family else rows
         for row in rows.iterator():
+            own = "".join(f"  {key}={value}" for key, value in row.stated_settings())
             state = "" if row.is_usable else f"  not usable: {row.why_not}"
-            self.stdout.write(f"{row.entry_id}  {row.kind}  {row.family or '-'}  {row.size / 1e6:.1f} MB  {row.path}{state}")
+            self.stdout.write(
+                f"{row.entry_id}  {row.kind}  {row.family or '-'}  {row.size / 1e6:.1f} MB  {row.path}{own}{state}"
+            )
         self.stdout.write(f"{rows.count()} files.")
 
     def why_not(self, *, names: list[str], **_: Any) -> None:
