@@ -126,13 +126,16 @@ def tell_parent(parent_id: uuid.UUID) -> None:
 
     The last one queues the parent again, where it stood before, or ends it where its cancellation was asked for.
     """
+    progress = progress_of_children(parent_id)
+    if (
+        progress["step"] < progress["steps"]
+    ):  # the fence of a row without a lease is that it waits: it needn't be read for each child
+        transitions.move(Job(pk=parent_id), Status.RUNNING, {"progress": progress}, [("progress", progress)])
+        return
     parent = transitions.find_job(parent_id)
     if parent is None or not parent.is_waiting:
         return
-    progress = progress_of_children(parent_id)
-    if progress["step"] < progress["steps"]:
-        transition(parent, Status.RUNNING, [("progress", progress)], progress=progress)
-    elif parent.cancel_requested_at:
+    if parent.cancel_requested_at:
         end_job(parent, Status.CANCELLED, None, progress=progress)
     else:
         events = [("progress", progress), ("status", {"status": Status.QUEUED, "attempt": parent.attempt})]

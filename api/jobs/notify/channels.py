@@ -106,7 +106,7 @@ def drain(readable: socket.socket) -> set[bytes]:
     return received
 
 
-def all_told(words: Iterable[str]) -> Heard:
+def most_heard(words: Iterable[str]) -> Heard:
     return max((Heard.STEP if word == STEP else Heard.ANYTHING for word in words), default=Heard.NOTHING)
 
 
@@ -122,7 +122,7 @@ class SocketSubscription:
 
     def wait(self, timeout: float, *others: socket.socket) -> Heard:
         ready = wait_for_any([self.socket, *others], timeout)
-        return all_told(word.decode() for word in drain(self.socket)) if self.socket in ready else Heard.NOTHING
+        return most_heard(word.decode() for word in drain(self.socket)) if self.socket in ready else Heard.NOTHING
 
     def close(self) -> None:
         self.socket.close()
@@ -154,7 +154,7 @@ class PostgresSubscription:
             readable: list[Any] = [self.connection, *others]
             if self.connection not in wait_for_any(readable, timeout):
                 return Heard.NOTHING
-            return all_told(told.payload for told in self.connection.notifies(timeout=0))
+            return most_heard(each.payload for each in self.connection.notifies(timeout=0))
         except psycopg.Error:
             self.close()
             time.sleep(min(timeout, RECONNECT_SECONDS))

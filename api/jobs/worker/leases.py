@@ -53,7 +53,7 @@ class LeaseKeeper(threading.Thread):
         self.warm_up: WarmUp | None = None
         self.next_heartbeat = self.next_sweep = 0.0
         self.next_report = float("inf")
-        self.told: object = None
+        self.reported: object = None
         self.is_alone = False
         """Whether no other worker was alive when it was looked up last."""
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
@@ -103,7 +103,7 @@ class LeaseKeeper(threading.Thread):
     def has_news(self) -> bool:
         """Whether a state that has lasted, or the models, are others than those in the row. A job of milliseconds is none."""
         self.next_report = float("inf")
-        return self.told != news_of(self.describe())
+        return self.reported != news_of(self.describe())
 
     def sweep_in_turn(self) -> None:
         """A few workers sweep for all: a thousand at once would be most of what the database does."""
@@ -149,7 +149,7 @@ class LeaseKeeper(threading.Thread):
         lifecycle.extend_leases(self.tokens())
         report = self.describe()
         Worker.objects.filter(pk=self.worker.pk).update(heartbeat_at=Now(), **report)
-        self.told = news_of(report)
+        self.reported = news_of(report)
 
     def end_if_stuck(self) -> None:
         """Cooperative cancelling can't end a thread that hangs in the device: the process ends, and its rows are handed back."""
