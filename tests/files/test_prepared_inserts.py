@@ -45,7 +45,8 @@ def test_a_row_is_the_same_by_either_statement(monkeypatch: pytest.MonkeyPatch) 
         read, of_django = type(one).objects.get(pk=one.pk), type(other).objects.get(pk=other.pk)
         assert values(read, *but) == values(of_django, *but)
         assert one.created_at == read.created_at, "what the database fills in is on the object"
-        assert type(one.created_at) is type(other.created_at) and one.created_at.tzinfo == other.created_at.tzinfo
+        assert type(one.created_at) is type(other.created_at)
+        assert one.created_at.tzinfo == other.created_at.tzinfo
         with connection.cursor() as cursor:
             table = type(one)._meta.db_table
             key = type(one)._meta.pk.column

@@ -50,7 +50,8 @@ def test_the_hub_looks_where_something_could_have_ended() -> None:
     hub.add(waits, time.monotonic())
     assert not drain(hub.poked), "its end is still to be heard"
     assert not hub.must_look(Heard.STEP, is_poked=False)
-    assert hub.must_look(Heard.NOTHING, is_poked=False) and hub.must_look(Heard.STEP, is_poked=True)
+    assert hub.must_look(Heard.NOTHING, is_poked=False)
+    assert hub.must_look(Heard.STEP, is_poked=True)
     since = time.monotonic()
     assert hub.must_look(Heard.ANYTHING, is_poked=False)
     hub.add(waits, since)
@@ -91,4 +92,5 @@ def test_a_worker_alone_that_was_woken_claims_without_asking_first(
             loop.keeper.sweep_in_turn()
         submit()
         loop.woken, loop.claims_in_a_row = True, 0
-        assert loop.run_once() and len(asked) == expected
+        assert loop.run_once()
+        assert len(asked) == expected
