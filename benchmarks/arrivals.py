@@ -154,15 +154,16 @@ def measure_alone(server: LiveServer, seed: int) -> tuple[float, float]:
     return time.monotonic() - started, (processor_milliseconds(server) - before) / 1000
 
 
-def ratio(pairs: Sequence[tuple[float, float]]) -> str:
+def ratio(pairs: Sequence[tuple[float, float]], digits: int = 2) -> str:
     """The geometric mean of new/old, with its 95 % interval by Student's t where there are enough pairs."""
     logs = [math.log(new / old) for new, old in pairs]
     mean = statistics.mean(logs)
     if len(logs) < 3:
-        return f"{math.exp(mean):.2f}"
+        return f"{math.exp(mean):.{digits}f}"
     t = next(value for count, value in sorted(T_95.items(), reverse=True) if count <= len(logs))
     half = t * statistics.stdev(logs) / math.sqrt(len(logs))
-    return f"{math.exp(mean):.2f} ({math.exp(mean - half):.2f} to {math.exp(mean + half):.2f})"
+    low, middle, high = (f"{math.exp(value):.{digits}f}" for value in (mean - half, mean, mean + half))
+    return f"{middle} ({low} to {high})"
 
 
 def main() -> None:

@@ -191,7 +191,7 @@ class SimulatedWorker:
 
         started, loop = time.monotonic(), self.loop
         condition = loop.placement.condition()
-        jobs = lifecycle.claim_jobs(worker=loop.worker, is_busy=all(self.claimed), placement=condition)
+        jobs = lifecycle.claim_jobs(worker=loop.worker, is_likely=all(self.claimed), placement=condition)
         if jobs:
             self.share.counts.claim_seconds.append(time.monotonic() - started)
             loop.batch = start_readable(jobs, loop.publisher, loop.interrupted)

@@ -12,6 +12,7 @@ from api.files import storage
 from api.files.references import references
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Job
+from api.jobs.store.prepared_inserts import PreparedInserts
 
 # A request may have named the upload just now, and be about to make its job: the sweep comes back to it.
 GRACE = timedelta(minutes=1)
@@ -30,7 +31,7 @@ class StoredFileQuerySet(models.QuerySet["StoredFile"]):
         return self.uploads().filter(not_in_use | expired, *unreferenced)
 
 
-class StoredFile(models.Model):
+class StoredFile(PreparedInserts):
     """A picture in the storage of media. Deleting the row removes the file and its thumbnail once the deletion is committed."""
 
     class Purpose(models.TextChoices):

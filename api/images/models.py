@@ -13,6 +13,7 @@ from api.files.models import StoredFile
 from api.images.spec import LONGEST_MODEL_ID, LONGEST_PRESET_NAME, LONGEST_SCHEDULER, LONGEST_TAG
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Job
+from api.jobs.store.prepared_inserts import PreparedInserts
 
 
 class Tag(models.Model):
@@ -33,7 +34,7 @@ class ImageQuerySet(models.QuerySet["GeneratedImage"]):
         return self.exclude(origin=GeneratedImage.Origin.UPLOADED)
 
 
-class GeneratedImage(models.Model):
+class GeneratedImage(PreparedInserts):
     """One picture. Its id is its file's, so that it can be named wherever an image is asked for.
 
     What only some origins have is null in the others, or empty where it is text.

@@ -10,7 +10,7 @@ from api.counting import Key as TotalKey
 from api.counting import job_failures, stage_seconds
 from api.jobs.models import JobEnding
 from api.jobs.states import Status
-from api.jobs.store.outbox import take_unread
+from api.jobs.store.outbox import CHUNK, take_unread
 from api.jobs.store.usage import count_use
 from api.system.models import JobCounter
 from api.system.totals import add_to_totals
@@ -37,7 +37,7 @@ class Growth:
 
 def count_ended_jobs() -> None:
     """Counts what has ended since the last time, each job once, also where many call it at the same time."""
-    while count_some_endings():
+    while count_some_endings() == CHUNK:
         pass
 
 
@@ -73,8 +73,11 @@ def growth_of(endings: list[JobEnding]) -> dict[Key, Growth]:
 
 def add_to_counter(key: Key, grown: Growth) -> None:
     kind, model_id, status = key
-    JobCounter.objects.get_or_create(kind=kind, model_id=model_id, status=status)
-    row = JobCounter.objects.select_for_update().get(kind=kind, model_id=model_id, status=status)
+    rows = JobCounter.objects.select_for_update().filter(kind=kind, model_id=model_id, status=status)
+    row = rows.first()
+    if row is None:
+        JobCounter.objects.get_or_create(kind=kind, model_id=model_id, status=status)
+        row = rows.get()
     before = row.buckets or [0] * len(BUCKETS)
     JobCounter.objects.filter(pk=row.pk).update(
         count=F("count") + grown.count,

@@ -82,7 +82,7 @@ class WebhookReader:
             pass  # it will wake
 
     def run(self) -> None:
-        subscription = subscribe("web")
+        subscription = subscribe("webhooks")
         while not self.ended:
             self.try_turn()
             time.sleep(REST_SECONDS)

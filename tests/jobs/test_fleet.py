@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from api.jobs.models import Worker
-from api.jobs.store.workers import is_sweeper, model_holders
+from api.jobs.store.workers import is_sweeper, longest_lived, model_holders
 from api.jobs.worker import placement
 
 
@@ -35,13 +35,13 @@ def make_worker(*models: str, **fields: object) -> Worker:
 @pytest.mark.django_db
 def test_two_workers_sweep_for_all_and_others_as_soon_as_these_are_silent() -> None:
     ids = sorted(make_worker().pk for _ in range(4))
-    assert [is_sweeper(pk) for pk in ids] == [True, True, False, False]
+    assert [is_sweeper(pk, longest_lived()) for pk in ids] == [True, True, False, False]
     silent = Now() - timedelta(seconds=3 * settings.JOB_HEARTBEAT_SECONDS)
     Worker.objects.filter(pk=ids[0]).update(heartbeat_at=silent)
     Worker.objects.filter(pk=ids[1]).update(state=Worker.State.STOPPED)
-    assert [is_sweeper(pk) for pk in ids[2:]] == [True, True]
+    assert [is_sweeper(pk, longest_lived()) for pk in ids[2:]] == [True, True]
     Worker.objects.filter(pk=ids[2]).update(heartbeat_at=Now() + timedelta(hours=1))  # the clock was set back since
-    assert is_sweeper(ids[3])
+    assert is_sweeper(ids[3], longest_lived())
     assert settings.JOB_LEASE_SECONDS > 2.5 * settings.JOB_HEARTBEAT_SECONDS, "a dead sweeper is left out before its leases end"
 
 

@@ -6,6 +6,7 @@ all of them alike.
 """
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from functools import update_wrapper
@@ -64,6 +65,8 @@ class Dialect(APIView, ABC):
     goes_on_alone = False
     """Whether this request's body says that its job goes on without its client. Set by `parse`."""
     preference: Preference
+    asked_at: float | None = None
+    """Before its job was looked up or submitted."""
     webhook: Webhook | None = None
     """What the body's `webhook` says: set by `validated`, of the client's own body or of what it was translated into."""
 
@@ -122,6 +125,7 @@ class Dialect(APIView, ABC):
 
     def post(self, request: Request, **kwargs: object) -> HttpResponseBase:
         self.preference = read_preference(request.headers.get("Prefer", ""), self.default_wait)
+        self.asked_at = time.monotonic()
         key = read_idempotency_key(request)
         job = self.submit(self.parse(request), key)
         return Accepted(self, job, may_cancel=self.cancels_when_client_leaves and key is None and not self.goes_on_alone)
@@ -226,7 +230,7 @@ class Accepted(HttpResponse):
     async def wait(self) -> HttpResponseBase:
         if self.stream is not None:
             return await self.begin(self.stream)
-        await wait_until_final(self.job.pk, self.dialect.preference.seconds)
+        await wait_until_final(self.job.pk, self.dialect.preference.seconds, since=self.dialect.asked_at)
         return await in_thread_when_back(self.answer_as_it_stands)
 
     def give_up(self) -> None:

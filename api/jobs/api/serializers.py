@@ -96,10 +96,9 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
     @extend_schema_field(JobLinksSerializer)
     def get_links(self, job: Job) -> dict[str, str]:
-        path = reverse("job-detail", args=[job.id])
-        links = {"self": path, "events": f"{path}events/", "cancel": f"{path}cancel/"}
-        request = self.context.get("request")
-        return {name: request.build_absolute_uri(link) for name, link in links.items()} if request else links
+        path, request = reverse("job-detail", args=[job.id]), self.context.get("request")
+        own = request.build_absolute_uri(path) if request else path
+        return {"self": own, "events": f"{own}events/", "cancel": f"{own}cancel/"}
 
 
 def shown_webhook(job: Job) -> dict[str, Any] | None:

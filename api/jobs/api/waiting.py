@@ -22,11 +22,14 @@ def setter(event: asyncio.Event) -> Callable[[], None]:
     return set_event
 
 
-async def wait_until_final(job_id: uuid.UUID, seconds: float) -> bool:
-    """Whether the job ended (or was deleted) within `seconds`, and before this process must stop."""
+async def wait_until_final(job_id: uuid.UUID, seconds: float, *, since: float | None = None) -> bool:
+    """Whether the job ended (or was deleted) within `seconds`, and before this process must stop.
+
+    `since`: a moment (monotonic) before the job was submitted, or seen under way; then its first look at the database is spared.
+    """
     woken = asyncio.Event()
     wake = setter(woken)
-    with watch_job(job_id, wake, end_only=True), stopping.waking(wake):
+    with watch_job(job_id, wake, end_only=True, since=since), stopping.waking(wake):
         try:
             async with asyncio.timeout(seconds):
                 await woken.wait()

@@ -26,7 +26,7 @@ def claim_jobs(
     worker: Worker,
     besides: Sequence[str] = (),
     is_first: bool = False,
-    is_busy: bool = False,
+    is_likely: bool = False,
     placement: tuple[str, list[Any]] = ("TRUE", []),
 ) -> list[Job]:
     """The job whose turn it is (store/fair_order.py), and up to N-1 more with its batch key; [] when nothing waits. All share one new
@@ -39,10 +39,11 @@ def claim_jobs(
     the least tried are first, and of those the newest.
     Jobs with a batch key in `besides` are left: they join a session of this worker (`claim_joining`). `placement`: a condition of the
     rows that this worker takes now (worker/placement.py).
-    `is_busy`: the two claims before this one found jobs, and most likely this one does.
+    `is_likely`: most likely a job waits, since the two claims before this one found some, or since it was told of one and no other
+    worker is there to take it.
     """
-    beside = "" if is_busy else wakeups.take_deferred_notification_sql()
-    if not is_busy and transitions.is_queue_empty(
+    beside = "" if is_likely else wakeups.take_deferred_notification_sql()
+    if not is_likely and transitions.is_queue_empty(
         beside=beside
     ):  # which takes a tenth of what a claim takes that finds nothing
         return []
@@ -60,7 +61,6 @@ def claim_jobs(
         jobs = jobs or transitions.claim_tried(**lease, only=able, params=params)
         if not jobs:
             return []
-        wakeups.notify_web_after_statement()
         head = jobs[0]
         mates = get_kind(head.kind).batch_limit() - 1
         if head.batch_key and head.attempt == 1 and mates > 0:
@@ -70,13 +70,14 @@ def claim_jobs(
                 "start": ("%s", [head.virtual_start]),
             }
             jobs += transitions.claim_first(**lease, limit=mates, **alike)
+        wakeups.tell_of_step_after_statement(jobs)
     return jobs
 
 
 def new_lease(worker: Worker) -> dict[str, Any]:
     """What all rows of one claim have in common."""
     lease = {"worker_id": worker.pk, "token": uuid.uuid4(), "lease": settings.JOB_LEASE_SECONDS}
-    return {**lease, "beside": wakeups.web_notification_sql()}
+    return {**lease, "beside": wakeups.step_sql()}
 
 
 def tried_rows_wait() -> bool:
@@ -151,7 +152,7 @@ def claim_joining(*, worker: Worker, batch_key: str, limit: int) -> list[Job]:
         present = earliest_start(able), params
         jobs = transitions.claim_first(**new_lease(worker), limit=limit, only=ALIKE, params=[batch_key], start=present)
         if jobs:
-            wakeups.notify_web_after_statement()
+            wakeups.tell_of_step_after_statement(jobs)
         return jobs
 
 

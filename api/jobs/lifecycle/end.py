@@ -22,9 +22,9 @@ def emit_event(*, job: Job, type: str, data: dict[str, Any], progress: dict[str,
     """One event of a running job; raises LeaseLost when the row is no longer this attempt's. Only the newest preview is kept."""
     changes: dict[str, Any] = {} if progress is None else {"progress": progress}
     with atomic_without_sync():
-        exclusive, beside = "preview" if type == "preview" else "", wakeups.web_notification_sql()
+        exclusive, beside = "preview" if type == "preview" else "", wakeups.step_sql()
         transition(job, Status.RUNNING, [(type, data)], exclusive_type=exclusive, sync=False, beside=beside, **changes)
-        wakeups.notify_web_after_statement()
+        wakeups.tell_of_step_after_statement([job])
 
 
 def transition(
@@ -116,6 +116,7 @@ def end_job(
     previews, made = "preview" if has_previews else "", job.made if status == Status.SUCCEEDED else Amount()
     transition(job, from_status, events, exclusive_type=previews, ends=made, status=status, **over, **changes)
     wakeups.notify_web_of_end_on_commit()
+    wakeups.notify_webhooks_on_commit(job)
     if job.parent_id:
         tell_parent(job.parent_id)
 
@@ -125,13 +126,16 @@ def tell_parent(parent_id: uuid.UUID) -> None:
 
     The last one queues the parent again, where it stood before, or ends it where its cancellation was asked for.
     """
+    progress = progress_of_children(parent_id)
+    if (
+        progress["step"] < progress["steps"]
+    ):  # the fence of a row without a lease is that it waits: it needn't be read for each child
+        transitions.move(Job(pk=parent_id), Status.RUNNING, {"progress": progress}, [("progress", progress)])
+        return
     parent = transitions.find_job(parent_id)
     if parent is None or not parent.is_waiting:
         return
-    progress = progress_of_children(parent_id)
-    if progress["step"] < progress["steps"]:
-        transition(parent, Status.RUNNING, [("progress", progress)], progress=progress)
-    elif parent.cancel_requested_at:
+    if parent.cancel_requested_at:
         end_job(parent, Status.CANCELLED, None, progress=progress)
     else:
         events = [("progress", progress), ("status", {"status": Status.QUEUED, "attempt": parent.attempt})]

@@ -21,8 +21,8 @@ def record_progress(reports: Sequence[tuple[Job, dict[str, Any], Event]]) -> Unr
     with transaction.atomic() if previews and others else atomic_without_sync():
         for group, exclusive in ((previews, "preview"), (others, "")):
             if group:
-                unrecorded = write_progress(group, exclusive_type=exclusive, beside=wakeups.web_notification_sql())
+                unrecorded = write_progress(group, exclusive_type=exclusive, beside=wakeups.step_sql())
                 lost |= unrecorded.lost
                 busy |= unrecorded.busy
-        wakeups.notify_web_after_statement()
+        wakeups.tell_of_step_after_statement([job for job, _, _ in reports])
     return Unrecorded(frozenset(lost), frozenset(busy))

@@ -1,4 +1,4 @@
-"""Notifications without payload: they wake a process that waits. A lost one only delays, since rows decide.
+"""Notifications: they wake a process that waits, and say no more than how much has happened. A lost one only delays, since rows decide.
 
 On SQLite every process is on one machine: each subscriber binds a Unix datagram socket in the data folder. On PostgreSQL the database
 itself carries notifications (LISTEN/NOTIFY), to other machines too.
@@ -10,6 +10,8 @@ import os
 import socket
 import tempfile
 import time
+from collections.abc import Iterable
+from enum import IntEnum
 from multiprocessing.connection import wait as wait_for_any  # unlike select: descriptors above 1,023, too
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,16 +22,29 @@ from django.db import connection
 
 from api.jobs.store.statements import is_postgres, run
 
-Channel = Literal["worker", "lease_keeper", "web"]
+Channel = Literal["worker", "lease_keeper", "web", "webhooks"]
 RECONNECT_SECONDS = 1.0
 # What Django adds to the connection's parameters for itself (the adapters, the cursor class, timeouts of statements).
 NOT_FOR_LISTENING = ("context", "cursor_factory", "options", "prepare_threshold")
 _numbers = itertools.count()
 
 
+class Heard(IntEnum):
+    """What notifications tell. One whose word was lost may have been of anything."""
+
+    NOTHING = 0
+    STEP = 1
+    """A job was claimed or is further than before: none has ended."""
+    ANYTHING = 2
+
+
+STEP = "s"
+"""The word of a notification that tells of a step; others have none, or '!' where an empty one can't be sent."""
+
+
 class Subscription(Protocol):
-    def wait(self, timeout: float, *others: socket.socket) -> bool:
-        """Whether a notification came within `timeout` seconds; pending ones are coalesced. What comes to `others` ends it, too."""
+    def wait(self, timeout: float, *others: socket.socket) -> Heard:
+        """What came within `timeout` seconds; pending ones are coalesced. What comes to `others` ends it, too."""
 
     def close(self) -> None: ...
 
@@ -38,13 +53,13 @@ def channel_name(channel: Channel) -> str:
     return f"darkroom_{channel}"
 
 
-def notify(channel: Channel) -> None:
+def notify(channel: Channel, word: str = "") -> None:
     """Wake every subscriber. Never blocks on one, and never raises for one that is gone."""
     if is_postgres():
         # A transaction that notifies writes a commit record; it needn't wait for the disk, since a lost notification only delays.
-        run("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')", [channel_name(channel)])
+        run("SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)", [channel_name(channel), word])
     else:
-        notify_sockets(channel)
+        notify_sockets(channel, word)
 
 
 def subscribe(channel: Channel) -> Subscription:
@@ -60,7 +75,7 @@ def socket_folder() -> Path:
     return folder
 
 
-def notify_sockets(channel: Channel) -> None:
+def notify_sockets(channel: Channel, word: str = "") -> None:
     folder = str(socket_folder())
     try:
         names = os.listdir(folder)
@@ -73,22 +88,26 @@ def notify_sockets(channel: Channel) -> None:
                 continue
             path = os.path.join(folder, name)
             try:
-                sender.sendto(b"!", path)
+                sender.sendto(word.encode() or b"!", path)
             except BlockingIOError:
                 pass  # its buffer is full of notifications: it will wake
             except (ConnectionRefusedError, FileNotFoundError):
                 Path(path).unlink(missing_ok=True)  # its process has ended
 
 
-def drain(readable: socket.socket) -> bool:
-    """Reads all that a socket (which doesn't block) has; whether that was something."""
-    count = 0
+def drain(readable: socket.socket) -> set[bytes]:
+    """All that a socket (which doesn't block) has."""
+    received = set()
     try:
-        while readable.recv(4096):
-            count += 1
+        while data := readable.recv(4096):
+            received.add(data)
     except BlockingIOError:
         pass
-    return count > 0
+    return received
+
+
+def most_heard(words: Iterable[str]) -> Heard:
+    return max((Heard.STEP if word == STEP else Heard.ANYTHING for word in words), default=Heard.NOTHING)
 
 
 class SocketSubscription:
@@ -101,9 +120,9 @@ class SocketSubscription:
         self.socket.setblocking(False)
         self.socket.bind(str(self.path))
 
-    def wait(self, timeout: float, *others: socket.socket) -> bool:
+    def wait(self, timeout: float, *others: socket.socket) -> Heard:
         ready = wait_for_any([self.socket, *others], timeout)
-        return self.socket in ready and drain(self.socket)
+        return most_heard(word.decode() for word in drain(self.socket)) if self.socket in ready else Heard.NOTHING
 
     def close(self) -> None:
         self.socket.close()
@@ -127,18 +146,19 @@ class PostgresSubscription:
         self.connection = psycopg.connect(**{**ours, "autocommit": True, "connect_timeout": 5})
         self.connection.execute(f"LISTEN {self.channel}")
 
-    def wait(self, timeout: float, *others: socket.socket) -> bool:
+    def wait(self, timeout: float, *others: socket.socket) -> Heard:
         try:
             if self.connection is None:
                 self.connect()
-                return True
+                return Heard.ANYTHING
             readable: list[Any] = [self.connection, *others]
-            wait_for_any(readable, timeout)
-            return bool(list(self.connection.notifies(timeout=0)))
+            if self.connection not in wait_for_any(readable, timeout):
+                return Heard.NOTHING
+            return most_heard(each.payload for each in self.connection.notifies(timeout=0))
         except psycopg.Error:
             self.close()
             time.sleep(min(timeout, RECONNECT_SECONDS))
-            return True
+            return Heard.ANYTHING
 
     def close(self) -> None:
         if self.connection is not None:

@@ -2,13 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from django.db import DatabaseError, transaction
 from django.dispatch import Signal
 
-from api.jobs.notify.channels import Channel, channel_name, notify
+from api.jobs.models import Job
+from api.jobs.notify.channels import STEP, Channel, channel_name, notify
 from api.jobs.store.statements import is_postgres
 
 log = logging.getLogger("darkroom.jobs")
@@ -47,15 +48,35 @@ def notify_web_of_end_on_commit() -> None:
     transaction.on_commit(_notify_or_defer, robust=True)
 
 
-def web_notification_sql() -> str:
-    """SQL that notifies the web as part of a statement on PostgreSQL, which spares a round trip; '' on SQLite."""
-    return f"pg_notify('{channel_name('web')}', '')" if is_postgres() else ""
+def notify_webhooks_on_commit(job: Job) -> None:
+    """What its receiver is told has changed."""
+    if job.webhook:
+        transaction.on_commit(lambda: notify_quietly("webhooks"), robust=True)
 
 
-def notify_web_after_statement() -> None:
-    """After a statement with `web_notification_sql` that has changed something: what is left to do on SQLite."""
+def step_sql() -> str:
+    """SQL that tells of a step as part of the statement that takes it on PostgreSQL, which spares a round trip; '' on SQLite.
+
+    An end that waits to be told is told by it, too: the web then asks how its jobs stand.
+    """
     if not is_postgres():
-        notify_web_on_commit()
+        return ""
+    web = web_notification_sql("" if _deferred.pending else STEP)
+    return f"{web}, CASE WHEN webhook IS NOT NULL THEN pg_notify('{channel_name('webhooks')}', '') END"
+
+
+def tell_of_step_after_statement(jobs: Iterable[Job]) -> None:
+    """After a statement with `step_sql` that has changed these jobs: what is left to do on SQLite."""
+    if is_postgres():
+        return
+    word = "" if _deferred.pending else STEP
+    transaction.on_commit(lambda: notify_quietly("web", word), robust=True)
+    for job in jobs:
+        notify_webhooks_on_commit(job)
+
+
+def web_notification_sql(word: str = "") -> str:
+    return f"pg_notify('{channel_name('web')}', '{word}')"
 
 
 def _notify_or_defer() -> None:
@@ -94,8 +115,8 @@ def wake_workers(job_id: str) -> None:
     notify_quietly("worker")
 
 
-def notify_quietly(channel: Channel) -> None:
+def notify_quietly(channel: Channel, word: str = "") -> None:
     try:
-        notify(channel)
+        notify(channel, word)
     except (OSError, DatabaseError) as error:
         log.warning("A wake-up was lost (%s); the sweep will find the row", error.__class__.__name__)

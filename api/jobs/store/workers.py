@@ -1,7 +1,7 @@
 """What live workers hold, and which of them sweep: asked by each worker of a fleet, so the answer must not grow with its size."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django.conf import settings
 
@@ -25,8 +25,8 @@ def model_holders(worker_id: uuid.UUID) -> Mapping[str, int]:
     return dict(rows)
 
 
-def is_sweeper(worker_id: uuid.UUID) -> bool:
-    """Whether it is one of the SWEEPERS that have lived longest, as their heartbeats tell; True where there are fewer.
+def longest_lived() -> list[uuid.UUID]:
+    """The SWEEPERS that have lived longest, as their heartbeats tell.
 
     One that has died is left out before its jobs' leases end, so that what it leaves is swept as soon as it can be. A heartbeat of the
     future counts as none: since it was written, the clock has been set back.
@@ -36,7 +36,12 @@ def is_sweeper(worker_id: uuid.UUID) -> bool:
         f"""SELECT id FROM {WORKER} WHERE state <> 'stopped' AND heartbeat_at BETWEEN {clock(-seconds)} AND {clock(seconds)}
             ORDER BY id LIMIT {SWEEPERS}"""  # noqa: S608
     )
-    return len(rows) < SWEEPERS or worker_id in {uuid.UUID(str(row[0])) for row in rows}
+    return [uuid.UUID(str(row[0])) for row in rows]
+
+
+def is_sweeper(worker_id: uuid.UUID, longest_lived: Sequence[uuid.UUID]) -> bool:
+    """Whether it is one of those; True where there are fewer than SWEEPERS."""
+    return len(longest_lived) < SWEEPERS or worker_id in longest_lived
 
 
 def addressed_to_nobody() -> list[uuid.UUID]:

@@ -16,7 +16,7 @@ from api.jobs.draining import drain_of, refuse_addressed_jobs
 from api.jobs.models import Drain, Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
-from api.jobs.store.workers import is_sweeper
+from api.jobs.store.workers import is_sweeper, longest_lived
 from api.jobs.worker.occupancy import Occupancy
 from api.jobs.worker.retention import clean_history
 from api.jobs.worker.sweep import sweep
@@ -52,6 +52,10 @@ class LeaseKeeper(threading.Thread):
         self.drain: Drain | None = None
         self.warm_up: WarmUp | None = None
         self.next_heartbeat = self.next_sweep = 0.0
+        self.next_report = float("inf")
+        self.reported: object = None
+        self.is_alone = False
+        """Whether no other worker was alive when it was looked up last."""
         self.next_clean = time.monotonic() + CLEAN_SECONDS / 10
         self.cleaner = threading.Thread()
 
@@ -59,8 +63,8 @@ class LeaseKeeper(threading.Thread):
         self.runs = runs
 
     def report_soon(self) -> None:
-        """The state has changed: say so at the next turn, and not more than twice a second."""
-        self.next_heartbeat = min(self.next_heartbeat, time.monotonic() + 0.5)
+        """The state has changed: say so at the next turn, not more than twice a second, and only where it is still another one then."""
+        self.next_report = min(self.next_report, time.monotonic() + 0.5)
 
     def run(self) -> None:
         subscription = subscribe("lease_keeper")
@@ -81,7 +85,7 @@ class LeaseKeeper(threading.Thread):
         """`heard`: a notification, most likely of a cancellation. One that was lost is found with the next heartbeat."""
         self.end_if_stuck()
         now = time.monotonic()
-        beats = now >= self.next_heartbeat
+        beats = now >= self.next_heartbeat or (now >= self.next_report and self.has_news())
         if heard or beats:
             self.pass_on_cancellations()
             self.look_for_drain()
@@ -96,9 +100,16 @@ class LeaseKeeper(threading.Thread):
             self.cleaner = threading.Thread(target=self.clean_quietly, name="cleaner", daemon=True)
             self.cleaner.start()
 
+    def has_news(self) -> bool:
+        """Whether a state that has lasted, or the models, are others than those in the row. A job of milliseconds is none."""
+        self.next_report = float("inf")
+        return self.reported != news_of(self.describe())
+
     def sweep_in_turn(self) -> None:
         """A few workers sweep for all: a thousand at once would be most of what the database does."""
-        if is_sweeper(self.worker.pk):
+        first = longest_lived()
+        self.is_alone = first == [self.worker.pk]
+        if is_sweeper(self.worker.pk, first):
             sweep()
 
     def renew_first(self) -> None:
@@ -136,7 +147,9 @@ class LeaseKeeper(threading.Thread):
     def beat(self) -> None:
         self.occupancy.tick()
         lifecycle.extend_leases(self.tokens())
-        Worker.objects.filter(pk=self.worker.pk).update(heartbeat_at=Now(), **self.describe())
+        report = self.describe()
+        Worker.objects.filter(pk=self.worker.pk).update(heartbeat_at=Now(), **report)
+        self.reported = news_of(report)
 
     def end_if_stuck(self) -> None:
         """Cooperative cancelling can't end a thread that hangs in the device: the process ends, and its rows are handed back."""
@@ -148,3 +161,9 @@ class LeaseKeeper(threading.Thread):
         if silent and min(silent) > settings.JOB_STUCK_SECONDS:
             log.critical("No step for %.0f s: this worker hangs and ends itself", min(silent))
             os._exit(STUCK_EXIT)
+
+
+def news_of(report: dict[str, object]) -> object:
+    """What of a report others act on: the state, and which models are held."""
+    models = report.get("loaded_models")
+    return report.get("state"), [model["id"] for model in models] if isinstance(models, list) else None

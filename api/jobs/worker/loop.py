@@ -87,6 +87,7 @@ class WorkerLoop:
         self.in_turn: Session[Spec] | None = None  # the one that took the last step
         self.batch: list[RunningJob[Spec]] = []  # what runs beside them
         self.has_claimed, self.claims_in_a_row = False, 0
+        self.woken = False  # by a notification, since the last claim
         self.said_drained = False
 
     @property
@@ -113,7 +114,7 @@ class WorkerLoop:
                 if not self.run_once() and not self.warm_up_once():
                     close_old_connections()  # not at each turn: to open one takes longer than to claim
                     self.placement.refresh_for(IDLE_SECONDS)
-                    subscription.wait(self.placement.seconds_to_wait(IDLE_SECONDS))
+                    self.woken = bool(subscription.wait(self.placement.seconds_to_wait(IDLE_SECONDS)))
             except (DatabaseError, InterfaceError):
                 log.warning("The database didn't answer; trying again", exc_info=True)
                 connection.close()
@@ -145,6 +146,7 @@ class WorkerLoop:
         draining = self.keeper.drain is not None
         self.say_drained(draining and not self.sessions)
         jobs = [] if draining else self.claim()
+        self.woken = False
         self.has_claimed, self.claims_in_a_row = True, self.claims_in_a_row + 1 if jobs else 0
         wakeups.flush_web_notification(already_sent=bool(jobs))  # a claim notifies the web itself
         if jobs:
@@ -162,7 +164,7 @@ class WorkerLoop:
             worker=self.worker,
             besides=list(self.sessions),
             is_first=not self.has_claimed,
-            is_busy=self.claims_in_a_row > 1,
+            is_likely=self.claims_in_a_row > 1 or (self.woken and self.keeper.is_alone),
             placement=self.placement.condition(),
         )
 

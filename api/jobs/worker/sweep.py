@@ -15,10 +15,28 @@ from api.jobs.store import transitions
 
 log = logging.getLogger("darkroom.jobs")
 CHUNK = 500
+JOB, WORKER = Job._meta.db_table, Worker._meta.db_table
 
 
 def sweep() -> int:
     """Hand back the rows whose lease has ended, and wake workers again for those that wait. Returns how many were handed back."""
+    return put_right() if is_anything_wrong() else 0
+
+
+def is_anything_wrong() -> bool:
+    """Or waits. By one statement: most sweeps find nothing, which the ORM's six take 3 ms of the processor to say."""
+    lease, now = settings.JOB_LEASE_SECONDS, transitions.clock()
+    wrong = [
+        f"{JOB} WHERE status = 'running' AND (lease_expires_at < {now} OR lease_expires_at > {transitions.clock(lease)})",
+        f"{JOB} WHERE status = 'queued' AND {transitions.is_due()}",
+        f"{JOB} WHERE status = 'queued' AND only_worker_id IS NOT NULL",
+        f"{WORKER} WHERE heartbeat_at > {transitions.clock(lease)}",
+        f"{WORKER} WHERE heartbeat_at < {transitions.clock(-2 * lease)} AND state <> 'stopped'",
+    ]
+    return transitions.holds(" OR ".join(f"EXISTS (SELECT 1 FROM {rows})" for rows in wrong), [])  # noqa: S608
+
+
+def put_right() -> int:
     forget_the_future()
     lost = Job.objects.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")[:CHUNK]
     count = hand_back_all(lost, "Its worker stopped answering", if_expired=True)
