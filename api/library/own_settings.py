@@ -21,8 +21,8 @@ from config.catalog import get_tables, why_no_scheduler
 LARGEST = 100_000
 ALWAYS = ("name", "licence")
 OF_MODELS = (
-    "base", "default_guidance_scale", "default_size", "default_steps", "max_batch", "note", "prediction", "scheduler", "storage",
-    "text_encoders", "vae", "zero_terminal_snr",
+    "base", "default_guidance_scale", "default_size", "default_steps", "guidance_rescale", "max_batch", "note", "prediction", "scheduler",
+    "storage", "text_encoders", "vae", "zero_terminal_snr",
 )  # fmt: skip
 KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.CHECKPOINT: OF_MODELS,

@@ -129,7 +129,7 @@ def tell_parent(parent_id: uuid.UUID) -> None:
     progress = progress_of_children(parent_id)
     if (
         progress["step"] < progress["steps"]
-    ):  # the fence of a row without a lease is that it waits: it needn't be read for each child
+    ):  # a row without a lease is moved only while it waits: it needn't be read for each child
         transitions.move(Job(pk=parent_id), Status.RUNNING, {"progress": progress}, [("progress", progress)])
         return
     parent = transitions.find_job(parent_id)

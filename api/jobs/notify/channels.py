@@ -152,7 +152,8 @@ class PostgresSubscription:
                 self.connect()
                 return Heard.ANYTHING
             readable: list[Any] = [self.connection, *others]
-            if self.connection not in wait_for_any(readable, timeout):
+            ready: list[Any] = wait_for_any(readable, timeout)
+            if self.connection not in ready:
                 return Heard.NOTHING
             return most_heard(each.payload for each in self.connection.notifies(timeout=0))
         except psycopg.Error:

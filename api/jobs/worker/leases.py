@@ -72,7 +72,7 @@ class LeaseKeeper(threading.Thread):
             heard = subscription.wait(min(1.0, settings.JOB_HEARTBEAT_SECONDS / 2))
             try:
                 close_old_connections()
-                self.turn(heard=heard)
+                self.turn(heard=bool(heard))
             except Exception:  # whatever it was: a worker without its lease keeper would lose every job it runs
                 log.warning("The lease keeper stumbled; it goes on", exc_info=True)
                 connection.close()

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils.module_loading import import_string
 
+from api.jobs.notify.channels import Heard
 from api.jobs.worker.loop import WorkerLoop
 
 log = logging.getLogger("darkroom.worker")
@@ -33,14 +34,14 @@ class BrokerSubscription:
         self.asked = self.looking = self.looked = 0
         self.is_closed = False
 
-    def wait(self, timeout: float, *_: socket.socket) -> bool:
+    def wait(self, timeout: float, *_: socket.socket) -> Heard:
         """The loop has looked since the last call; what was asked for after that look began ends the next wait at once."""
         with self.changed:
             self.looked = self.looking
             self.changed.notify_all()
             woken = self.changed.wait_for(lambda: self.asked > self.looked or self.is_closed, timeout)
             self.looking = self.asked
-        return woken
+        return Heard.ANYTHING if woken else Heard.NOTHING
 
     def wake(self, timeout: float = LONGEST_WAKE_SECONDS) -> None:
         with self.changed:
