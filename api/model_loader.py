@@ -38,7 +38,6 @@ from typing import Any
 
 from api.catalog import AdapterEntry, Catalog, ModelEntry, UnknownEntry
 from api.catalog.storages import STORAGE_MEASURES, measure_of
-from api.counting import evictions, load_seconds
 from api.devices import Device
 from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
@@ -60,6 +59,7 @@ from api.loading.download_progress import DOWNLOAD_SHARE, Progress, download_pro
 from api.loading.file_states import owned_places, read_states
 from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import SMALLER_BATCHES, OomRetry
+from api.metric_definitions import evictions, load_seconds
 
 __all__ = [
     "MEASURES",

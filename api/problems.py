@@ -16,8 +16,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
-from api.counting import outages
 from api.errors import DarkroomError
+from api.metric_definitions import outages
 from api.outages import outage_of
 
 log = logging.getLogger("darkroom.request")

@@ -153,7 +153,7 @@ def run_probe(seconds: float = PROBE_SECONDS) -> "subprocess.Popen[str]":
 
 
 def measured(should_stop: Callable[[], bool]) -> Any:
-    from api.jobs.store.slices import Slices
+    from api.jobs.store.deletion_slices import Slices
 
     class Measured(Slices):
         def adapt(self, keys: Any, took: float) -> None:

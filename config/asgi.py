@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
 
-from api.counting import outages
+from api.metric_definitions import outages
 from api.outages import outage_of
 
 log = logging.getLogger("darkroom.request")

@@ -23,12 +23,12 @@ from django.core.files.storage import FileSystemStorage, Storage, default_storag
 from PIL import Image
 
 from api import tracing
-from api.counting import storage_failures, storage_seconds
 from api.files.decoding import flatten
 from api.files.formats import FORMATS, THUMBNAIL, encode
 from api.jobs.disk import DiskFull, disk_usage, ensure_free_space, free_space
 from api.jobs.identifiers import uuid7
 from api.json_types import JsonObject
+from api.metric_definitions import storage_failures, storage_seconds
 from api.outages import is_disk_full
 
 __all__ = ["DiskFull", "ensure_free_space", "free_space"]

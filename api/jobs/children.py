@@ -8,7 +8,6 @@ from django.db import transaction
 from api import tracing
 from api.access.scopes import OwnerLimits
 from api.access.services import limits_of
-from api.counting import jobs_submitted
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
@@ -22,6 +21,7 @@ from api.jobs.store import usage
 from api.jobs.store.parents import lock_ancestors, progress_of_children
 from api.jobs.store.transitions import Event, clock
 from api.jobs.submission_checks import Link, check_submission
+from api.metric_definitions import jobs_submitted
 from api.quotas import Amount
 from api.specs import Spec
 

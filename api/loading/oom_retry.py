@@ -17,9 +17,9 @@ from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
-from api.counting import memory_measures
 from api.errors import DeviceFault
 from api.loading.device_memory import MEASURES, OutOfMemory, classify_error, modules_of
+from api.metric_definitions import memory_measures
 
 if TYPE_CHECKING:
     from api.loading.model_leases import Lease

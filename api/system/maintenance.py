@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 
 from api.files.sweep import SweepReport, sweep_orphans
-from api.jobs.store.slices import never
+from api.jobs.store.deletion_slices import never
 from api.jobs.worker.retention import clean_history
 from api.safety.rules.retention import delete_old_matches
-from api.system.counters import count_ended_jobs
+from api.system.ended_job_counts import count_ended_jobs
 
 log = logging.getLogger("darkroom.worker")
 DAY_SECONDS = 86400.0

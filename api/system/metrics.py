@@ -1,6 +1,6 @@
 """/metrics: what the server counts, in Prometheus' format, the same whichever process is asked.
 
-Totals are in rows to which all processes add (api/counting.py, totals.py, counters.py); the rest is read when Prometheus asks
+Totals are in rows to which all processes add (api/metric_definitions.py, totals.py, counters.py); the rest is read when Prometheus asks
 (gauges.py). All of it is of the whole fleet, but for the disks, which are those of the process that answers.
 """
 
@@ -14,9 +14,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from api.counting import TOTALS, Histogram, Total
 from api.jobs.states import FINAL, Status
-from api.system.counters import BUCKETS, count_ended_jobs
+from api.metric_definitions import TOTALS, Histogram, Total
+from api.system.ended_job_counts import BUCKETS, count_ended_jobs
 from api.system.gauges import gauges
 from api.system.models import JobCounter, MetricTotal
 from api.system.totals import add_counted, read_totals

@@ -26,7 +26,7 @@ class JobCounter(models.Model):
 
 
 class MetricTotal(models.Model):
-    """What processes have counted (api/counting.py): a counter, or a part of a histogram. Rows are only added to."""
+    """What processes have counted (api/metric_definitions.py): a counter, or a part of a histogram. Rows are only added to."""
 
     name = models.CharField(max_length=80)
     labels = models.CharField(max_length=600, help_text="The values of its labels, as a JSON list.")

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 from django.db import connection, transaction
 
-from api.counting import Key, give_back, take_grown
 from api.jobs.api.database_calls import give_back_connection
 from api.jobs.errors import CONNECTION_ERRORS
 from api.jobs.store.durability import atomic_without_sync
 from api.jobs.store.statements import is_postgres, run
+from api.metric_definitions import Key, give_back, take_grown
 from api.system.models import MetricTotal
 
 log = logging.getLogger("darkroom.server")

@@ -15,7 +15,7 @@ log = logging.getLogger("darkroom.worker")
 def make_worker(worker_id: uuid.UUID | None = None) -> WorkerLoop:
     """Its row is there when this returns; call `prepare` before it claims."""
     from api.library.follow import start_following
-    from api.system.counters import count_ended_jobs
+    from api.system.ended_job_counts import count_ended_jobs
     from api.system.maintenance import clean
     from api.system.totals import ensure_adding
     from api.system.worker_runtime import describe_runtime, held_models, warm_up

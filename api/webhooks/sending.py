@@ -14,9 +14,9 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from api import tracing
-from api.counting import webhook_seconds
 from api.files.fetching import MAX_SECONDS, Unreachable, post_url
 from api.jobs.webhooks import may_be_sent_to
+from api.metric_definitions import webhook_seconds
 from api.webhooks.deliveries import Outcome
 
 log = logging.getLogger("darkroom.webhooks")

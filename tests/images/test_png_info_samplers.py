@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.images.png_info.samplers import find_scheduler
+from api.images.sampler_names import find_scheduler
 from api.images.scheduler_presets import SCHEDULERS
 
 

@@ -12,9 +12,9 @@ from api.chat.models import Conversation, Message
 from api.files.models import JobInput, StoredFile
 from api.images.models import GeneratedImage, ImageSource
 from api.jobs.models import Job, Worker
-from api.jobs.store import slices as slicing
+from api.jobs.store import deletion_slices as slicing
 from api.jobs.store.deletion import foreign_keys_to
-from api.jobs.store.slices import Slices
+from api.jobs.store.deletion_slices import Slices
 from api.jobs.worker.retention import clean_history, delete_old_jobs
 from api.scoring.models import LayoutScore, Rating
 from tests.rows import make_job, make_picture

@@ -1,4 +1,4 @@
-"""What workers and submissions count for /metrics, before it is added to the totals (api/counting.py)."""
+"""What workers and submissions count for /metrics, before it is added to the totals (api/metric_definitions.py)."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from api.counting import Key, take_grown
 from api.jobs.models import Job, Worker
 from api.jobs.worker.loop import WorkerLoop
 from api.jobs.worker.sweep import sweep
+from api.metric_definitions import Key, take_grown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

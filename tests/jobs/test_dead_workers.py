@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from api.counting import take_grown, workers_lost
 from api.jobs import lifecycle, processes
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
+from api.metric_definitions import take_grown, workers_lost
 from tests.jobs.conftest import ends, now_as, until
 from tests.jobs.test_worker_processes import Hosts, is_running
 

@@ -12,7 +12,7 @@ from api.jobs import lifecycle
 from api.jobs.errors import LeaseLost
 from api.jobs.models import Job, JobEnding, Worker
 from api.jobs.store import outbox
-from api.jobs.store.slices import Slices
+from api.jobs.store.deletion_slices import Slices
 from api.jobs.webhooks import Webhook
 from tests.jobs.conftest import at_once, expire_lease
 

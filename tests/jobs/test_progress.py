@@ -17,10 +17,10 @@ from api.jobs.models import Job, PreviewWatch
 from api.jobs.running import Failed, Finished, Stopped
 from api.jobs.states import Status
 from api.jobs.store.preview_watches import extend_watches
-from api.jobs.worker import publisher as module
+from api.jobs.worker import progress_publisher as module
 from api.jobs.worker.endings import end, start_running
 from api.jobs.worker.loop import WorkerLoop
-from api.jobs.worker.publisher import ProgressPublisher, Running
+from api.jobs.worker.progress_publisher import ProgressPublisher, Running
 from api.jobs.worker.retention import clean_history
 from tests.jobs.conftest import at_once, ends, expire_lease, now_as, until
 from tests.migrating import migrated_back

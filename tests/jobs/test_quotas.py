@@ -20,7 +20,7 @@ from api.jobs.states import Status
 from api.jobs.store.usage import Use, read_totals
 from api.jobs.worker.loop import WorkerLoop
 from api.quotas import NAMES, STORED, Amount, Quota, quotas_in_force, read_quotas
-from api.system.counters import count_ended_jobs
+from api.system.ended_job_counts import count_ended_jobs
 from tests.jobs.conftest import at_once, expire_lease, now_as
 from tests.jobs.parents import Submit, run_all, states
 from tests.walks import check_each

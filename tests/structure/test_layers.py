@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"api.strict"},
     {"api.form_data", "api.json_text", "api.problems", "api.specs", "api.model_files"},
     {"api.outages"},
-    {"api.counting", "api.tracing", "api.errors", "api.ip_addresses", "api.json_types", "api.previews", "api.quotas"},
+    {"api.metric_definitions", "api.tracing", "api.errors", "api.ip_addresses", "api.json_types", "api.previews", "api.quotas"},
 ]
 
 

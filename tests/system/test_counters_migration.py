@@ -6,7 +6,7 @@ import pytest
 from django.db.models.functions import Now
 
 from api.jobs.models import Job
-from api.system.counters import BUCKETS, count_ended_jobs
+from api.system.ended_job_counts import BUCKETS, count_ended_jobs
 from api.system.models import JobCounter
 from tests.migrating import migrated_back
 

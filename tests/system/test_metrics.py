@@ -14,15 +14,15 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.access.services import create_key
-from api.counting import workers_lost
 from api.errors import DarkroomError
 from api.jobs import lifecycle
 from api.jobs.identifiers import uuid7
 from api.jobs.models import Job, Worker
 from api.jobs.states import Status
 from api.jobs.store import outbox
+from api.metric_definitions import workers_lost
 from api.system import totals
-from api.system.counters import count_ended_jobs
+from api.system.ended_job_counts import count_ended_jobs
 from api.system.totals import add_counted, add_to_totals
 from api.webhooks.models import Delivery
 from tests.jobs.conftest import at_once

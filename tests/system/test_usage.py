@@ -11,12 +11,12 @@ from django.test import AsyncClient, Client
 
 from api.access.models import ApiKey
 from api.access.services import create_key
-from api.counting import quota_refusals, take_grown
 from api.files.models import StoredFile
 from api.jobs.lifecycle import cancel_job, end_job
 from api.jobs.models import DailyUse, Job
 from api.jobs.states import Status
-from api.system.counters import count_ended_jobs
+from api.metric_definitions import quota_refusals, take_grown
+from api.system.ended_job_counts import count_ended_jobs
 from tests.api.bodies import png, text
 from tests.system.conftest import bearer
 from tests.walks import check_each

@@ -17,8 +17,8 @@ from api.downloads.local_folders import find_folder, missing_checkpoint
 from api.errors import DarkroomError
 from api.loading.detectors import build_detector
 from api.loading.yolo import YoloModel
+from api.vision.backends.box_selection import MOST_CANDIDATES, suppress_overlaps
 from api.vision.backends.letterbox import Letterbox
-from api.vision.backends.selection import MOST_CANDIDATES, suppress_overlaps
 from api.vision.backends.yolo import detect_yolo
 from api.vision.detection import DetectionRequest, Found
 from tests.vision.conftest import BUS, CAT, CAT_AGAIN, DOG, blank

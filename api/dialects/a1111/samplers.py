@@ -4,7 +4,7 @@ from django.conf import settings
 
 from api.catalog import ModelEntry
 from api.dialects.a1111.errors import BAD_SAMPLER, refusal
-from api.images.png_info.samplers import find_scheduler
+from api.images.sampler_names import find_scheduler
 from api.images.scheduler_presets import SCHEDULERS
 from api.strict import nearest
 

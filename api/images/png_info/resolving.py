@@ -13,8 +13,8 @@ from api.catalog import UPSCALING, AdapterEntry, ModelEntry, is_entry_name
 from api.errors import DarkroomError
 from api.images.hires import LATENT, HiresUse
 from api.images.png_info.found import Found, FoundLora, shown
-from api.images.png_info.samplers import find_scheduler
 from api.images.prompt_requests import LENIENT, PROMPT
+from api.images.sampler_names import find_scheduler
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.serializers import Txt2ImgSerializer, find_default
 from api.images.spec import LARGEST_LORA_WEIGHT, LONGEST_PROMPT, MOST_LORAS, TEXT_TO_IMAGE, Txt2ImgSpec

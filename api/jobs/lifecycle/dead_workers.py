@@ -5,10 +5,10 @@ would be waited for.
 import logging
 import socket
 
-from api.counting import workers_lost
 from api.jobs.lifecycle.requeue import release_worker
 from api.jobs.models import Worker
 from api.jobs.processes import is_dead
+from api.metric_definitions import workers_lost
 
 log = logging.getLogger("darkroom.jobs")
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models.functions import Now
 
-from api.counting import job_handbacks
 from api.errors import DarkroomError
 from api.jobs.errors import LeaseLost
 from api.jobs.lifecycle.end import end_job, transition
@@ -16,6 +15,7 @@ from api.jobs.states import BACKOFF_SECONDS, Status
 from api.jobs.store import transitions
 from api.jobs.store.parents import lock_ancestors
 from api.jobs.store.workers import addressed_to_nobody
+from api.metric_definitions import job_handbacks
 
 
 def hand_back(*, job: Job, reason: str, blameless: bool = False, delay: float | None = None, if_expired: bool = False) -> None:

@@ -11,7 +11,6 @@ from django.db import IntegrityError, transaction
 from api import tracing
 from api.access.scopes import GENERAL_LIMITS, OwnerLimits
 from api.access.services import limits_of
-from api.counting import jobs_submitted
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.kinds import get_kind, read_spec
@@ -23,6 +22,7 @@ from api.jobs.store.durability import atomic_change
 from api.jobs.store.fair_order import SlotTerms
 from api.jobs.submission_checks import check_submission
 from api.jobs.webhooks import Webhook, default_webhook
+from api.metric_definitions import jobs_submitted
 from api.quotas import Amount
 from api.specs import Spec
 

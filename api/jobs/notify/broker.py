@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
-from api.counting import wakeups
+from api.metric_definitions import wakeups
 
 log = logging.getLogger("darkroom.jobs")
 MOST_WAITING = 1000

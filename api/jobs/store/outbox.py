@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from api.jobs.models import JobEnding
-from api.jobs.store.slices import Slices
+from api.jobs.store.deletion_slices import Slices
 from api.jobs.store.statements import is_postgres
 
 Reader = Literal["counted", "dispatched"]

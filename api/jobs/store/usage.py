@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from api.counting import quota_refusals
 from api.errors import DarkroomError
 from api.jobs.models import DailyUse, Job, JobEnding
 from api.jobs.states import Status
 from api.jobs.store.admission import LOCK
 from api.jobs.store.statements import is_postgres, run
+from api.metric_definitions import quota_refusals
 from api.quotas import BYTES_PER_PIXEL, MEASURES, NAMES, STORED, Amount, Quota
 
 DAILY, ENDING, JOB = DailyUse._meta.db_table, JobEnding._meta.db_table, Job._meta.db_table

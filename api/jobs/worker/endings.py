@@ -20,7 +20,7 @@ from api.jobs.models import Job
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.jobs.states import BACKOFF_SECONDS
 from api.jobs.worker import traces
-from api.jobs.worker.publisher import ProgressPublisher
+from api.jobs.worker.progress_publisher import ProgressPublisher
 from api.outages import NO_STORAGE
 from api.specs import Spec, StoredSpec
 

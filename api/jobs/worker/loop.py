@@ -20,7 +20,6 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.db.models.functions import Now
 
 from api import tracing
-from api.counting import claim_sizes, claims
 from api.errors import DarkroomError, DeviceFault
 from api.jobs import lifecycle
 from api.jobs.disk import unexpected_error
@@ -36,9 +35,10 @@ from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_re
 from api.jobs.worker.leases import Clean, LeaseKeeper
 from api.jobs.worker.occupancy import Occupancy
 from api.jobs.worker.placement import Placement, kinds_taken
-from api.jobs.worker.publisher import ProgressPublisher
+from api.jobs.worker.progress_publisher import ProgressPublisher
 from api.jobs.worker.retention import clean_history
 from api.jobs.worker.warming import WarmUp, Work
+from api.metric_definitions import claim_sizes, claims
 from api.specs import Spec
 from config.logs import job_id as job_id_of_log
 

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from api.counting import busy_seconds, occupied_seconds
+from api.metric_definitions import busy_seconds, occupied_seconds
 
 
 class Occupancy:

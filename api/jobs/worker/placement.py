@@ -7,11 +7,11 @@ from typing import Any
 
 from django.conf import settings
 
-from api.counting import placement_seconds
 from api.jobs import lifecycle
 from api.jobs.kinds import get_kind, kind_names
 from api.jobs.models import Worker
 from api.jobs.store.workers import model_holders
+from api.metric_definitions import placement_seconds
 
 LOOK_SECONDS = 1.5  # how long what other workers hold is taken as known; a worker that waits looks more often
 MODELS_PER_LOOK = 250

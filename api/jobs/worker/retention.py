@@ -15,10 +15,10 @@ from django.dispatch import Signal
 from api.jobs.models import Drain, Job, JobEvent, Worker
 from api.jobs.states import FINAL
 from api.jobs.store.deletion import Deletion
+from api.jobs.store.deletion_slices import Keys, Slices, never
 from api.jobs.store.old_jobs import old_jobs
 from api.jobs.store.outbox import delete_read_endings
 from api.jobs.store.preview_watches import delete_ended_watches
-from api.jobs.store.slices import Keys, Slices, never
 
 WORKER_DAYS = 7
 jobs_leaving = Signal()

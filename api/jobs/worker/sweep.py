@@ -6,12 +6,12 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
-from api.counting import workers_lost
 from api.jobs.lifecycle import fail_jobs_of_ended_workers, hand_back_all
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.states import Status
 from api.jobs.store import transitions
+from api.metric_definitions import workers_lost
 
 log = logging.getLogger("darkroom.jobs")
 CHUNK = 500

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
-from api.jobs.store.slices import Slices, never
+from api.jobs.store.deletion_slices import Slices, never
 from api.safety.models import PromptMatch
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.loading.detectors import TorchDetector
-from api.vision.backends.selection import select, wanted_classes
+from api.vision.backends.box_selection import select, wanted_classes
 from api.vision.detection import DetectionRequest, Found
 
 ALL_SCORES = -1.0

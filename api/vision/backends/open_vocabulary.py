@@ -12,8 +12,8 @@ from PIL import Image
 
 from api.errors import DarkroomError
 from api.loading.detectors import GROUNDING, TorchDetector
+from api.vision.backends.box_selection import select
 from api.vision.backends.closed_vocabulary import ALL_SCORES, in_batches, padded, padded_size, run_model
-from api.vision.backends.selection import select
 from api.vision.detection import DetectionRequest, Found
 
 Array = NDArray[Any]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from api.errors import DarkroomError
 from api.loading.yolo import YoloModel
+from api.vision.backends.box_selection import MOST_CANDIDATES, is_usable, select, suppress_overlaps, wanted_classes
 from api.vision.backends.letterbox import Letterbox
-from api.vision.backends.selection import MOST_CANDIDATES, is_usable, select, suppress_overlaps, wanted_classes
 from api.vision.detection import DetectionRequest, Found
 
 Array = NDArray[Any]

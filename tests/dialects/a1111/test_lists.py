@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 
 from api.access.services import create_key
-from api.images.png_info.samplers import find_scheduler
 from api.images.presets.services import create_preset
+from api.images.sampler_names import find_scheduler
 from api.images.scheduler_presets import SCHEDULERS
 from api.library.hashing import hash_rows
 from api.library.models import LibraryFile

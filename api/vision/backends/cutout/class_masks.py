@@ -11,8 +11,8 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.loading.onnx import Array
 from api.loading.segmenters import SEMANTIC, TorchSegmenter
+from api.vision.backends.box_selection import class_numbers, known_classes
 from api.vision.backends.closed_vocabulary import padded, padded_size
-from api.vision.backends.selection import class_numbers, known_classes
 
 LEAST_SCORE = 0.5
 """Of a segment, that it is of its class."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.db.models import F
 
-from api.counting import Key as TotalKey
-from api.counting import job_failures, stage_seconds
 from api.jobs.models import JobEnding
 from api.jobs.states import Status
 from api.jobs.store.outbox import CHUNK, take_unread
 from api.jobs.store.usage import count_use
+from api.metric_definitions import Key as TotalKey
+from api.metric_definitions import job_failures, stage_seconds
 from api.system.models import JobCounter
 from api.system.totals import add_to_totals
 
