@@ -25,7 +25,7 @@ EVERYBODYS = {
     "errors",
     "ip_addresses",
     "previews",
-    "counting",
+    "metric_definitions",
     "tracing",
     "specs",
     "spec_serializers",
