@@ -87,7 +87,7 @@ def write_as_jobs_do(name: str) -> Writer:
 
 def write_thumbnail(image: Image.Image) -> bytes:
     """Of 384 pixels, as WebP."""
-    from api.files.storage import make_thumbnail
+    from api.files.thumbnails import make_thumbnail
 
     return make_thumbnail(image)
 

@@ -28,7 +28,7 @@ from api.devices import Device, dtype_name, probe_device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.engine.cuda_capture import CudaCapture
-from api.images.backends.engine.graphs import GraphCache
+from api.images.backends.engine.graph_cache import GraphCache
 from api.model_loader import ModelLoader
 from benchmarks.gpu_models import Family, Models
 from benchmarks.gpu_pictures import make_ours, pictures

@@ -29,7 +29,7 @@ def make_thumbnails(count: int) -> None:
     from django.conf import settings
     from PIL import Image
 
-    from api.files.storage import make_thumbnail
+    from api.files.thumbnails import make_thumbnail
     from api.images.models import GeneratedImage
 
     folder = Path(settings.MEDIA_ROOT) / "output"

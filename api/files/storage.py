@@ -23,8 +23,8 @@ from django.core.files.storage import FileSystemStorage, Storage, default_storag
 from PIL import Image
 
 from api import tracing
-from api.files.decoding import flatten
-from api.files.formats import FORMATS, THUMBNAIL, encode
+from api.files.formats import FORMATS, THUMBNAIL
+from api.files.thumbnails import make_thumbnail
 from api.jobs.disk import DiskFull, disk_usage, ensure_free_space, free_space
 from api.jobs.identifiers import uuid7
 from api.json_types import JsonObject
@@ -34,7 +34,6 @@ from api.outages import is_disk_full
 __all__ = ["DiskFull", "ensure_free_space", "free_space"]
 UPLOAD, OUTPUT = "upload", "output"
 PURPOSES = (UPLOAD, OUTPUT)
-THUMBNAIL_SIDE = 384
 CACHED_THUMBNAILS = 1000
 """Of a storage elsewhere, in the memory of each process: some 20 kB each."""
 Found = TypeVar("Found")
@@ -104,13 +103,6 @@ def remove_quietly(name: str) -> None:
         remove_file(name)
     except OSError as error:
         log.warning("%s is left to the sweep of orphans: %s", name, error)
-
-
-def make_thumbnail(image: Image.Image) -> bytes:
-    """Of a picture with transparency it has that, too."""
-    small = flatten(image, "RGBA") if image.mode != "RGB" else image.copy()
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=1.0)  # whole pixels are averaged first: half the time
-    return encode(small, THUMBNAIL, quality=80, method=2)
 
 
 def write_file(folder: str, data: bytes, suffix: str, *, stem: str | None = None) -> str:

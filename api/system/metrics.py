@@ -1,6 +1,6 @@
 """/metrics: what the server counts, in Prometheus' format, the same whichever process is asked.
 
-Totals are in rows to which all processes add (api/metric_definitions.py, totals.py, ended_job_counts.py); the rest is read when Prometheus asks
+Totals are in rows to which all processes add (metric_definitions.py, totals.py, ended_job_counts.py); the rest is read when Prometheus asks
 (gauges.py). All of it is of the whole fleet, but for the disks, which are those of the process that answers.
 """
 

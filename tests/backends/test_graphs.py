@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from api.images.backends.adapters import PutOn
-from api.images.backends.engine.graphs import IDLE_PASSES, MOST_FAILURES, MOST_GRAPHS, PASSES_AFTER_SHORTAGE, GraphCache
+from api.images.backends.engine.graph_cache import IDLE_PASSES, MOST_FAILURES, MOST_GRAPHS, PASSES_AFTER_SHORTAGE, GraphCache
 from api.images.backends.lora_changes import Lora
 from tests.backends.recording import Recording
 

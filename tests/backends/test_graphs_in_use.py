@@ -14,7 +14,8 @@ import torch
 
 from api.catalog import Catalog
 from api.downloads.store import ModelStore
-from api.images.backends.engine import compilation, graphs
+from api.images.backends.engine import compilation
+from api.images.backends.engine import graph_cache as graphs
 from api.images.backends.engine.cuda_capture import CudaCapture
 from api.images.backends.engine.engine import Engine
 from api.images.backends.local import generate

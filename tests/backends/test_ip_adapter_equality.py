@@ -21,7 +21,7 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.control_inputs import control_map
-from api.images.backends.engine import graphs
+from api.images.backends.engine import graph_cache as graphs
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.engine import Engine as ImageEngine

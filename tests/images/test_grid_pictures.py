@@ -8,7 +8,7 @@ from PIL import Image
 
 from api.images.grids.axes import labels_of
 from api.images.grids.drawing import GROUND, GridPicture
-from api.images.grids.layout import LONGEST_SIDE, MOST_PIXELS, lay_out, wrap
+from api.images.grids.label_layout import LONGEST_SIDE, MOST_PIXELS, lay_out, wrap
 from api.images.grids.spec import LONGEST_LABEL, GridAxis
 from api.runtime.labels import clean_label, text_width
 

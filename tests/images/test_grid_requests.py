@@ -16,7 +16,7 @@ from api.files.models import StoredFile
 from api.images.grids.axes import cell_body, cell_places, labels_of
 from api.images.grids.cells import with_files
 from api.images.grids.handler import model_order
-from api.images.grids.layout import lay_out
+from api.images.grids.label_layout import lay_out
 from api.images.grids.sizes import work_of
 from api.images.grids.spec import GridAxis
 from api.jobs.models import Job

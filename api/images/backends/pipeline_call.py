@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from api.errors import DarkroomError
-from api.images.backends.engine.graphs import graphed
+from api.images.backends.engine.graph_cache import graphed
 from api.images.backends.families import Prompts
 from api.images.backends.inputs import keep_outside_mask, network_mask, source_image
 from api.images.backends.latents import decode_latents, spread_latents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
-from api.images.grids.layout import CellPlace, GridLayout, Lines, wrap
+from api.images.grids.label_layout import CellPlace, GridLayout, Lines, wrap
 from api.runtime.labels import draw_text, text_width
 
 GROUND, INK, EMPTY, QUIET = (255, 255, 255), (24, 24, 24), (232, 232, 232), (96, 96, 96)

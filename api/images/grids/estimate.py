@@ -9,7 +9,7 @@ from typing import Any
 
 from api.errors import DarkroomError
 from api.images.grids.axes import shape_of
-from api.images.grids.layout import GridLayout, lay_out
+from api.images.grids.label_layout import GridLayout, lay_out
 from api.images.grids.sizes import result_sizes, steps_of, work_of
 from api.images.grids.spec import GridSpec
 from api.images.no_effect import find_warnings

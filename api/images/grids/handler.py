@@ -17,7 +17,7 @@ from api.files.services import create_output, link_inputs, open_image
 from api.images.grids.axes import shape_of
 from api.images.grids.drawing import GridPicture
 from api.images.grids.estimate import cell_warnings, sizes_of
-from api.images.grids.layout import CellPlace, lay_out
+from api.images.grids.label_layout import CellPlace, lay_out
 from api.images.grids.spec import GridSpec
 from api.images.handler import render_image
 from api.images.metadata import encode_image

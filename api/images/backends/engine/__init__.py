@@ -10,5 +10,5 @@ image_prompts.py IP-Adapters: from pictures to keys and values, once for a reque
 rows.py          Row: one picture, its latents, scheduler and position
 passes.py        one UNet pass over rows, and each row's scheduler step
 coefficients.py  schedulers as tables, read off diffusers' objects; table_steps.py: one step of many rows by them (not on a CPU)
-graphs.py        the denoiser's forward as CUDA graphs (cuda_capture.py: what needs CUDA); compilation.py: its blocks compiled
+graph_cache.py   the denoiser's forward as CUDA graphs (cuda_capture.py: what needs CUDA); compilation.py: its blocks compiled
 """

@@ -13,7 +13,7 @@ from api.catalog import CONTROLNET
 from api.catalog.control_kinds import UNION_TYPES, union_kinds
 from api.errors import DarkroomError
 from api.images.backends.control_inputs import control_map
-from api.images.backends.engine.graphs import graphed
+from api.images.backends.engine.graph_cache import graphed
 from api.images.backends.engine.tasks import Task
 from api.images.control.use import ControlUse, kind_of
 from api.model_loader import Lease, ModelLoader

@@ -1,4 +1,4 @@
-"""The part of graphs.py that needs CUDA: recording what a call launches, and the memory that takes.  [torch]"""
+"""The part of graph_cache.py that needs CUDA: recording what a call launches, and the memory that takes.  [torch]"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from api.images.backends.cudnn import cudnn_in_use
 from api.images.backends.embeddings import find_embeddings
 from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.control import ControlNets, make_controls
-from api.images.backends.engine.graphs import graphed
+from api.images.backends.engine.graph_cache import graphed
 from api.images.backends.engine.image_prompts import make_image_prompts
 from api.images.backends.engine.pass_memory import PassMemory, meter_of
 from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass

@@ -25,7 +25,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from api.images.backends.adapters import loras_on
-from api.images.backends.engine.graphs import CONSTANTS, Forward, Key, places_of, replaced_forward, weights_of
+from api.images.backends.engine.graph_cache import CONSTANTS, Forward, Key, places_of, replaced_forward, weights_of
 from api.loading.device_memory import classify_error
 from api.loading.model_leases import Lease, LoadedModel
 
