@@ -291,12 +291,12 @@ def test_an_older_backup_is_migrated_and_a_stopped_restore_goes_on(tmp_path: Pat
     call_command("migrate", "--check", verbosity=0)
 
 
-@pytest.mark.skipif(not IS_POSTGRES, reason="on PostgreSQL only")
 def test_a_target_that_is_a_file_is_named() -> None:
     with pytest.raises(CommandError, match=r"^TARGET: /etc/hostname is a file\. Name a folder\.$"):
         call_command("backup", "/etc/hostname")
 
 
+@pytest.mark.skipif(not IS_POSTGRES, reason="on PostgreSQL only")
 def test_programs_of_postgresql_that_do_not_fit_are_named(tmp_path: Path, monkeypatch: Any) -> None:
     server = connection.pg_version // 10000
     cure = f"apt-get install postgresql-client-{server}"

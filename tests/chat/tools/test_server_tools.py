@@ -354,12 +354,13 @@ def test_a_model_that_sees_no_pictures_works_with_their_ids(say: Say, model: Scr
 
 def test_what_rules_refuse_is_not_made_for_a_model_either_and_its_own_words_may_come_back(say: Say) -> None:
     seen = say(["A circle.", JUDGE], "It is one.")
-    PromptRule.objects.create(name="no circles", expression="circle", action="refuse", message="No circles here.")
+    rule = PromptRule.objects.create(name="no circles", expression="circle", action="refuse", message="No circles here.")
     job = say(MAKE, "I may not.")
     [told] = answer(job)["server_tool_calls"]
     assert (told["status"], told["output"]) == ("failed", {"error": "No circles here."})
     messages = [*job_messages(seen), {"role": "assistant", "content": "A circle.\n\nIt is one."}, *ask("And?")]
     assert answer(say("Yes.", messages=messages))["text"] == "Yes."
+    rule.delete()  # which other tests' requests are told of, too
 
 
 def test_calls_of_one_turn_beyond_a_quota_are_told_to_the_model_and_the_others_are_run(
