@@ -8,7 +8,7 @@ from django.db.models import F
 
 from api.jobs.models import JobEnding
 from api.jobs.states import Status
-from api.jobs.store.outbox import CHUNK, take_unread
+from api.jobs.store.outbox import take_unread
 from api.jobs.store.usage import count_use
 from api.metric_definitions import Key as TotalKey
 from api.metric_definitions import job_failures, stage_seconds
@@ -37,7 +37,7 @@ class Growth:
 
 def count_ended_jobs() -> None:
     """Counts what has ended since the last time, each job once, also where many call it at the same time."""
-    while count_some_endings() == CHUNK:
+    while count_some_endings():
         pass
 
 

@@ -18,7 +18,6 @@ from api.json_types import JsonObject
 from api.runtime.input_pictures import open_input
 from api.runtime.model_use import measured, report_to
 from api.vision.annotated import AnnotatingKind, keep_annotated, record_annotated
-from api.vision.ocr.ground import lay_on_ground
 from api.vision.ocr.lines import TextLine
 from api.vision.ocr.models import REMOTE_MODEL
 from api.vision.overlays import Annotation
@@ -96,6 +95,8 @@ def open_reader(batch: Sequence[Run]) -> AbstractContextManager[Any]:
 def read_job(run: Run, read: Any) -> Outcome:
     if run.cancelled:
         return Stopped(run)
+    from api.vision.ocr.ground import lay_on_ground
+
     spec = run.spec
     try:
         with run.measure("decode"):
