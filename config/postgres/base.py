@@ -18,7 +18,7 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-ALIVE_SECONDS = 5.0
+ALIVE_SECONDS = 1.0
 _renewing = threading.Lock()
 
 
