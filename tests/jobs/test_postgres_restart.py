@@ -1,6 +1,7 @@
 """A PostgreSQL that was restarted costs no job: every connection is cut, here by the server itself."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,14 +37,15 @@ def full_pool(transactional_db: None) -> Iterator[None]:
     yield
     # Its connection was cut as well; a server closes such ones between requests, and nobody does it between tests.
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+    connections.close_all()  # where a test failed, too: the next ones need one that works
 
 
 def cut_all_connections() -> None:
     """What a restart does to clients. Not from the pool: these connections are what is cut."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     with psycopg.connect(database_url(), autocommit=True) as server:
-        server.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        server.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}")  # waits until they have ended
+    time.sleep(0.1)  # for what they said at last to arrive
 
 
 def test_the_next_request_after_a_restart_is_answered(submit):
