@@ -104,10 +104,15 @@ def describe_crop(data: Mapping[str, Any], size: tuple[int, int]) -> list[str]:
     if data["fit"] != COVER or grows(data) or (data.get("mask") and data.get("inpaint_area") == AROUND_MASK):
         return []
     (width, height), (wide, high) = (data["image"].width, data["image"].height), size
-    scale = max(wide / width, high / height)
-    if (wide / (width * scale)) * (high / (height * scale)) >= LEAST_SEEN:
+    if not is_mostly_cropped((width, height), size):
         return []
     return [f"image: of its {width} × {height} pixels most are cropped, since it is scaled to cover {wide} × {high}."]
+
+
+def is_mostly_cropped(source: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Of a picture that is scaled to cover `size`; both are width and height."""
+    scale = max(size[0] / source[0], size[1] / source[1])
+    return (size[0] / (source[0] * scale)) * (size[1] / (source[1] * scale)) < LEAST_SEEN
 
 
 def describe_coarseness(data: Mapping[str, Any], size: tuple[int, int]) -> list[str]:

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
+from api.images.edit_requests import is_mostly_cropped
 from api.images.upscaling.spec import UpscaleSpec, UpscaleUse
-
-LEAST_LEFT = 0.5
-"""Of a picture: where less of it is left by the crop, the client is told."""
 
 
 def idle_blend(use: UpscaleUse | UpscaleSpec) -> Iterator[str]:
@@ -21,8 +19,5 @@ def idle_blend(use: UpscaleUse | UpscaleSpec) -> Iterator[str]:
 
 def describe_crop(spec: UpscaleSpec, width: int, height: int) -> Iterator[str]:
     """`width`, `height`: of the source."""
-    if not spec.width or not spec.height:
-        return
-    scale = max(spec.width / width, spec.height / height)
-    if spec.width * spec.height / (width * height * scale**2) < LEAST_LEFT:
+    if spec.width and spec.height and is_mostly_cropped((width, height), (spec.width, spec.height)):
         yield f"image: of its {width} × {height} pixels most are cropped, since {spec.width} × {spec.height} has another shape."
