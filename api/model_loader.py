@@ -56,6 +56,7 @@ from api.loading.device_memory import (
     translate_device_errors,
 )
 from api.loading.download_progress import DOWNLOAD_SHARE, Progress, download_progress
+from api.loading.eviction import next_evicted
 from api.loading.file_states import owned_places, read_states
 from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import SMALLER_BATCHES, OomRetry
@@ -337,14 +338,15 @@ class ModelLoader:
 
     def _evict_one(self) -> str | None:
         with self._table_lock:
-            unpinned = [loaded_model for loaded_model in self._models.values() if not loaded_model.pins]
-            if not unpinned:
+            evicted = next_evicted(self._models.values())
+            if evicted is None:
                 return None
-            oldest = min(unpinned, key=lambda loaded_model: loaded_model.last_used).entry.id
-            self._unload(oldest)
-        evictions.add(oldest)
-        logger.info("evicted %s", oldest)
-        return oldest
+            model_id = evicted.entry.id
+            del evicted  # its memory is to be freed
+            self._unload(model_id)
+        evictions.add(model_id)
+        logger.info("evicted %s", model_id)
+        return model_id
 
     def _evict_unpinned(self) -> list[str]:
         evicted = []

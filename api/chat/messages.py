@@ -8,10 +8,10 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.access.scopes import Principal
-from api.chat.backend_selection import context_of
+from api.chat.limits import check_limits
 from api.chat.neutral_fields import is_empty
 from api.chat.openapi import MESSAGES
-from api.chat.spec import MAXIMUM_LENGTH, MOST_MESSAGES, TOO_LONG, PartParams, TurnParams, answered_call, calls_of
+from api.chat.spec import MOST_MESSAGES, PartParams, TurnParams, answered_call, calls_of
 from api.files.errors import InvalidImage
 from api.files.models import StoredFile
 from api.files.services import resolve_image
@@ -20,10 +20,8 @@ from api.strict import nearest
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """From OpenAI's roles to those of chat templates."""
 DETAILS = ("auto", "low", "high")
-MAX_IMAGES = 20
 CAPTION_QUESTION = "Describe this image."
 """What a model is asked about a picture where nobody says anything else."""
-MAX_CHARACTERS = 400_000
 IGNORED_FIELDS = ("cache_control",)
 """Fields of a message, a part or a tool that are accepted and ignored."""
 ECHOED_NULL_FIELDS = ("annotations", "audio", "function_call")
@@ -209,29 +207,6 @@ def link_results(turns: list[TurnParams], *, known: int = 0) -> list[TurnParams]
             turn = {"role": turn["role"], "parts": [result, *(part for part in turn["parts"] if part is not answered)]}
         linked.append(turn)
     return linked
-
-
-def check_limits(messages: list[Any], model: object) -> None:
-    """Check the number of images and characters before anything is decoded. Raises ValidationError."""
-    contents = [message.get("content") for message in messages if isinstance(message, Mapping)]
-    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, Mapping)]
-    images = sum(part.get("type") == "image_url" for part in parts)
-    if images > MAX_IMAGES:
-        raise ValidationError(f"There are {images} pictures; {MAX_IMAGES} is the limit.", code="too_many_images")
-    calls = [str(message.get("tool_calls") or "") for message in messages if isinstance(message, Mapping)]
-    texts = [*contents, *(part.get("text") for part in parts), *calls]
-    characters = sum(len(text) for text in texts if isinstance(text, str))
-    if characters > MAX_CHARACTERS:
-        raise too_long("messages", characters, model)
-
-
-def too_long(what: str, characters: int, model: object) -> ValidationError:
-    """In the words and with the code by which clients know it. `what`: what has so many characters."""
-    detail = (
-        f"{MAXIMUM_LENGTH} {context_of(model) or MAX_CHARACTERS} tokens. However, your {what} have {characters} characters; "
-        f"{MAX_CHARACTERS} is the limit here. {TOO_LONG}."
-    )
-    return ValidationError(detail, code="context_length_exceeded")
 
 
 def clean_text(text: str) -> str:

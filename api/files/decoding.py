@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from api.files.errors import InvalidImage
 from api.files.formats import ANIMATED_CODECS, CODECS, UPLOAD, encode, list_labels
+from api.files.masks import has_its_shape_in_alpha
 
 Mode = Literal["RGB", "L", "RGBA"]
 # What Pillow raises for damaged files, apart from OSError.
@@ -33,7 +34,6 @@ DAMAGED = (
     struct.error,
     zlib.error,
 )
-ONE_SHADE = 16  # of 255: how far the grey values of one colour lie apart once a lossy format has kept it
 LARGE = 1_200_000  # pixels; a picture of 25 million takes up to about 300 MB
 _one_large = threading.RLock()
 
@@ -118,22 +118,6 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
     pixels = image.convert(mode)
     pixels.info = {}
     return pixels
-
-
-def has_its_shape_in_alpha(mask: Image.Image) -> bool:
-    """Is this RGBA mask a stroke of one colour on transparency? Its colour, which may be black, then says nothing.
-
-    Pixels that are hardly there are left out: their colours are rounded away.
-    """
-    alpha = mask.getchannel("A")
-    levels = values_in(alpha.histogram())
-    visible = alpha.point(lambda value: 255 if 2 * value >= levels[-1] else 0)
-    shades = values_in(mask.convert("L").histogram(visible))
-    return levels[0] < levels[-1] and shades[-1] - shades[0] <= ONE_SHADE
-
-
-def values_in(histogram: list[int]) -> list[int]:
-    return [value for value, count in enumerate(histogram) if count]
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -11,7 +11,7 @@ from api.images.no_effect import notation_warnings
 from api.images.prompt_requests import ReadPrompts, read_prompts
 from api.images.prompt_syntax.chunks import CHUNK_LENGTH, Vocabulary, make_chunks
 from api.images.prompt_syntax.compel_pieces import read_pieces
-from api.images.prompt_syntax.embedding_files import read_embedding_file
+from api.images.prompt_syntax.embedding_headers import read_embedding_file
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, put_placeholders
 from api.images.prompt_syntax.reading import Part, find_parts, find_stretches, named_pieces
 from api.images.prompt_syntax.syntaxes import A1111, COMPEL

@@ -126,7 +126,7 @@ class ImageSession(Session):
         yield from self.saved()
 
     def can_begin(self) -> bool:
-        from api.loading.room import fits_beside
+        from api.loading.eviction import fits_beside
 
         kept = {session.engine.model_id for session in self._open if session.has_begun}
         return not kept or fits_beside(self.engine.loader, self.engine.model_id, TEXT_TO_IMAGE, kept)

@@ -20,11 +20,6 @@ class Status(TextChoices):
     CANCELLED = "cancelled", _("Cancelled")
 
 
-BACKOFF_SECONDS = (0, 2, 10, 30, 60)
-"""After which a job is available again, by how often it was tried."""
-RETRY_WAIT_SECONDS = 60
-"""A row that was tried before lets rows that never were go first, for so long after it became available."""
-
 FINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 ACTIVE = (Status.QUEUED, Status.RUNNING)
 TRANSITIONS: dict[str, tuple[str, ...]] = {

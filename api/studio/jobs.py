@@ -22,8 +22,8 @@ from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.identifiers import first_id_of
 from api.jobs.models import Job
 from api.jobs.states import Status
-from api.studio.ends import end_context
 from api.studio.found.pictures import found_by
+from api.studio.result_cards import end_context
 from api.system.spec import LoadModelSpec, UnloadModelSpec
 from api.vision.cutout.spec import CutoutSpec
 

@@ -21,9 +21,9 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.images.backends.control_inputs import control_map, notes_on_controls
-from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.engine import Engine as ImageEngine
+from api.images.backends.engine.new_rows import make_row
 from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task

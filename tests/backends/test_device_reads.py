@@ -13,9 +13,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import Guide
 from api.images.backends.engine.image_attention import ImagePrompt, cross_attentions
+from api.images.backends.engine.new_rows import make_row
 from api.images.backends.engine.passes import advance_by_scheduler, advance_by_tables, join, predict
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task

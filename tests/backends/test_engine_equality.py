@@ -18,8 +18,8 @@ from api.catalog import Catalog, ModelEntry
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
-from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.conditioning import embed_prompts, is_guided
+from api.images.backends.engine.new_rows import make_row
 from api.images.backends.engine.passes import JoinCache, fit_tokens, key_of, run_pass
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task

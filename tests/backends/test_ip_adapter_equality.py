@@ -22,10 +22,10 @@ from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.control_inputs import control_map
 from api.images.backends.engine import graph_cache as graphs
-from api.images.backends.engine.admission import make_row
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.engine import Engine as ImageEngine
 from api.images.backends.engine.image_prompts import make_image_prompts
+from api.images.backends.engine.new_rows import make_row
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task
 from api.images.backends.frames import flatten

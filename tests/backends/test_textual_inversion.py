@@ -1,4 +1,4 @@
-"""Textual inversion embeddings that a prompt names (api/images/backends/embeddings.py)."""
+"""Textual inversion embeddings that a prompt names (api/images/backends/textual_inversion.py)."""
 
 from __future__ import annotations
 

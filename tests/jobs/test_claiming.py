@@ -15,7 +15,8 @@ from api.jobs.api.selectors import queue_position, queue_positions
 from api.jobs.kinds import JobKind, get_kind, kind_names
 from api.jobs.models import Job, Worker
 from api.jobs.notify.channels import subscribe
-from api.jobs.states import RETRY_WAIT_SECONDS, Status
+from api.jobs.retry_policy import RETRY_WAIT_SECONDS
+from api.jobs.states import Status
 from api.jobs.store import transitions
 from api.jobs.store.statements import run
 from api.scoring.models import CustomScorer

@@ -19,6 +19,7 @@ from api.jobs.states import Status
 from api.jobs.store.preview_watches import extend_watches
 from api.jobs.worker import progress_publisher as module
 from api.jobs.worker.endings import end, start_running
+from api.jobs.worker.hang_detection import end_if_hanging
 from api.jobs.worker.loop import WorkerLoop
 from api.jobs.worker.progress_publisher import ProgressPublisher, Running
 from api.jobs.worker.retention import clean_history
@@ -280,10 +281,10 @@ def test_a_step_counts_as_activity_whether_or_not_it_is_told(start: Start, loop:
     running = start()
     loop.keeper.hold([running])
     running.last_activity -= settings.JOB_STUCK_SECONDS + 1
-    loop.keeper.end_if_stuck()
+    end_if_hanging(loop.keeper.runs, loop.keeper.warm_up)
     assert len(exits) == 1
     running.progress(step=1, steps=3)
-    loop.keeper.end_if_stuck()
+    end_if_hanging(loop.keeper.runs, loop.keeper.warm_up)
     assert len(exits) == 1
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from api.scoring.backends import balance, colour, composition, entropy, harmony
+from api.scoring.backends import balance, colour, composition, contrast, entropy, harmony
 from api.scoring.backends.page import LINEAR, Page
 
 RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
@@ -163,8 +163,8 @@ def test_two_colour_harmony(first: Sequence[float], second: Sequence[float], exp
     ],
 )
 def test_wcag_contrast(text: str, ground: str, expected: float) -> None:
-    lights = [colour.relative_luminance((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16))) for c in (text, ground)]
-    assert colour.contrast_ratio(*lights) == pytest.approx(expected, abs=5e-5)
+    lights = [contrast.relative_luminance((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16))) for c in (text, ground)]
+    assert contrast.contrast_ratio(*lights) == pytest.approx(expected, abs=5e-5)
 
 
 def test_white_is_lab_100_0_0_and_mid_grey_is_a_fifth_of_its_light() -> None:

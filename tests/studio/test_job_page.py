@@ -10,7 +10,7 @@ from api.access.services import create_key
 from api.files.models import JobInput
 from api.jobs.kinds import kind_names
 from api.jobs.models import Job
-from api.studio.job_details import REMEDIES
+from api.studio.error_advice import BY_CODE
 from tests.rows import ANY_PARAMS, make_job, make_picture
 from tests.studio.test_look import kept_picture, looked
 
@@ -94,4 +94,4 @@ def test_kin_of_others_are_not_named(here: Client) -> None:
 
 def test_every_remedy_is_for_a_code_that_there_is() -> None:
     sources = "".join(path.read_text() for path in Path("api").rglob("*.py") if path.name != "job_details.py")
-    assert [code for code in REMEDIES if f'"{code}"' not in sources] == []
+    assert [code for code in BY_CODE if f'"{code}"' not in sources] == []

@@ -18,7 +18,7 @@ from api.jobs.models import Worker
 from api.jobs.start_failures import forget_start_failures, record_death_at_start, record_start_failure, start_failure
 from api.jobs.states import Status
 from api.jobs.worker import warming
-from api.jobs.worker.leases import STUCK_EXIT
+from api.jobs.worker.hang_detection import STUCK_EXIT, end_if_hanging
 from api.jobs.worker.loop import WorkerLoop
 from api.loading.model_leases import DenoiserOptions
 from api.system import diagnosis
@@ -274,7 +274,7 @@ def test_a_warm_up_stops_with_its_worker(db: None) -> None:
 def test_a_warm_up_that_hangs_ends_its_worker_and_the_next_one_makes_none(db: None, quick: list[int]) -> None:
     def hang(should_stop: ShouldStop) -> None:
         time.sleep(0.2)
-        loop.keeper.end_if_stuck()  # as the lease keeper's thread does
+        end_if_hanging(loop.keeper.runs, loop.keeper.warm_up)  # as the lease keeper's thread does
 
     loop = WorkerLoop(warm_up=hang)
     loop.warm_up_once()

@@ -21,7 +21,8 @@ from api.loading.mobilenet import MobileNetV2
 from api.vision.backends.hazards.decisions import prepare
 from api.vision.backends.hazards.run_hazards import find_with
 from api.vision.boxes import Box
-from api.vision.hazards import FoundHazards, HazardRequest, Position, position_of, risk_of
+from api.vision.hazard_risk import Position, position_of, risk_of
+from api.vision.hazards import FoundHazards, HazardRequest
 from tests.vision.hazard_models import (
     QUARTERS,
     build_constant,

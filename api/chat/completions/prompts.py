@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 
 from api.catalog import UnknownModel
 from api.chat.completions.spec import MOST_PROMPTS
-from api.chat.messages import MAX_CHARACTERS, clean_text, too_long
+from api.chat.limits import MAX_CHARACTERS, too_long
+from api.chat.messages import clean_text
 from api.json_types import JsonObject
 from config.catalog import get_catalog
 

@@ -16,7 +16,7 @@ from api.dialects.a1111.translation import SD_UPSCALE
 from api.dialects.a1111.upscalers import FILES, LATENT_MODES, NONE, list_upscalers
 from api.images.models import Preset
 from api.images.presets.services import usable_by
-from api.images.prompt_syntax.embedding_files import read_embedding_file
+from api.images.prompt_syntax.embedding_headers import read_embedding_file
 from api.images.scheduler_presets import SCHEDULERS
 from api.json_types import JsonObject
 from api.library.entries import embedding_entry

@@ -20,9 +20,9 @@ from compel.prompt_parser import Blend, Conjunction, FlattenedPrompt, PromptPars
 
 from api.errors import DarkroomError
 from api.images.backends.a1111_prompts import ChunkEncoder
-from api.images.backends.embeddings import with_embeddings
 from api.images.backends.mixed_prompts import describe_mixing
 from api.images.backends.text_encoders import LayerChoice, choose_layer
+from api.images.backends.textual_inversion import with_embeddings
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, put_placeholders
 from api.images.prompt_syntax.reading import Part, find_parts, find_stretches
 from api.images.prompt_syntax.reading import words_of as words_of_a1111

@@ -8,6 +8,6 @@ embedding_names.py  textual inversion embeddings by name
 chunks.py           from pieces to windows of 75 tokens
 reading.py          a prompt as a whole: what of it is encoded at which step
 compel_pieces.py    the same of Compel's weights
-embedding_files.py  the vectors of an embedding's file
+embedding_headers.py  the vectors of an embedding's file
 tokenizing.py       a model's own tokenizer, for counting
 """

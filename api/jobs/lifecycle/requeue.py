@@ -11,7 +11,8 @@ from api.jobs.errors import LeaseLost
 from api.jobs.lifecycle.end import end_job, transition
 from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
-from api.jobs.states import BACKOFF_SECONDS, Status
+from api.jobs.retry_policy import backoff
+from api.jobs.states import Status
 from api.jobs.store import transitions
 from api.jobs.store.parents import lock_ancestors
 from api.jobs.store.workers import addressed_to_nobody
@@ -59,10 +60,6 @@ def requeue(job: Job, *, attempt: int, delay: float) -> None:
     )
     wakeups.notify_web_on_commit()
     wakeups.notify_workers_on_commit(job.pk)
-
-
-def backoff(attempt: int) -> float:
-    return BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS)) - 1]
 
 
 def release_worker(worker_id: uuid.UUID) -> int:

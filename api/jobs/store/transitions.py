@@ -13,7 +13,8 @@ from django.db import connection, transaction
 from django.db.models.fields import NOT_PROVIDED
 
 from api.jobs.models import Job, JobEvent
-from api.jobs.states import BACKOFF_SECONDS, RETRY_WAIT_SECONDS, Status
+from api.jobs.retry_policy import BACKOFF_SECONDS, RETRY_WAIT_SECONDS
+from api.jobs.states import Status
 from api.jobs.store.fair_order import SLOT_COLUMNS, Turn, index_hint, least, locking, new_slot
 from api.jobs.store.outbox import outbox_rows
 from api.jobs.store.statements import current_database, is_postgres, run

@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.db import connection
@@ -17,16 +16,14 @@ from api.jobs.children import wait_for_children
 from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
 from api.jobs.kinds import AnyKind, get_kind, read_spec
 from api.jobs.models import Job
+from api.jobs.retry_policy import BACKOFF_SECONDS, may_wait_for_storage
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped, Waiting
-from api.jobs.states import BACKOFF_SECONDS
 from api.jobs.worker import traces
 from api.jobs.worker.progress_publisher import ProgressPublisher
-from api.outages import NO_STORAGE
 from api.specs import Spec, StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
 Running = RunningJob[Spec]
-STORAGE_PATIENCE = timedelta(days=1)
 FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that restarts must not cost the work that is done
 
 
@@ -116,12 +113,9 @@ def discard_unless_recorded(running: Running, kind: AnyKind, output: object) -> 
 
 
 def fail_or_retry(running: Running, error: DarkroomError) -> None:
-    """running → queued after a backoff where the storage of pictures was away, else → failed.
-
-    Its attempts alone would be over within a minute: after the last one it is tried each minute, until it is STORAGE_PATIENCE old.
-    """
+    """running → queued after a backoff where the storage of pictures was away, else → failed."""
     job = running.job
-    if error.code != NO_STORAGE.code or timezone.now() - job.created_at > STORAGE_PATIENCE:
+    if not may_wait_for_storage(error, job.created_at, timezone.now()):
         return fail(running, error)
     was_last = job.attempt >= job.max_attempts
     delay = BACKOFF_SECONDS[-1] if was_last else None

@@ -1,7 +1,6 @@
 """The worker's second thread: keeps leases and the Worker row alive, hears cancellations, sweeps, and ends a process that hangs."""
 
 import logging
-import os
 import threading
 import time
 import uuid
@@ -17,6 +16,7 @@ from api.jobs.models import Drain, Worker
 from api.jobs.notify.channels import subscribe
 from api.jobs.running import RunningJob
 from api.jobs.store.workers import is_sweeper, longest_lived
+from api.jobs.worker.hang_detection import end_if_hanging
 from api.jobs.worker.occupancy import Occupancy
 from api.jobs.worker.retention import clean_history
 from api.jobs.worker.sweep import sweep
@@ -26,7 +26,6 @@ from api.specs import Spec
 log = logging.getLogger("darkroom.worker")
 SWEEP_SECONDS = 5.0
 CLEAN_SECONDS = 600.0
-STUCK_EXIT = 75
 Clean = Callable[[Callable[[], bool]], None]
 """It is given what tells it to stop."""
 
@@ -83,7 +82,7 @@ class LeaseKeeper(threading.Thread):
 
     def turn(self, *, heard: bool = True) -> None:
         """`heard`: a notification, most likely of a cancellation. One that was lost is found with the next heartbeat."""
-        self.end_if_stuck()
+        end_if_hanging(self.runs, self.warm_up)
         now = time.monotonic()
         beats = now >= self.next_heartbeat or (now >= self.next_report and self.has_news())
         if heard or beats:
@@ -150,17 +149,6 @@ class LeaseKeeper(threading.Thread):
         report = self.describe()
         Worker.objects.filter(pk=self.worker.pk).update(heartbeat_at=Now(), **report)
         self.reported = news_of(report)
-
-    def end_if_stuck(self) -> None:
-        """Cooperative cancelling can't end a thread that hangs in the device: the process ends, and its rows are handed back."""
-        if self.warm_up is not None and self.warm_up.is_stuck():
-            log.critical("The warm-up hangs: this worker ends itself, and the next one makes none")
-            self.warm_up.record_hang()
-            os._exit(STUCK_EXIT)
-        silent = [time.monotonic() - run.last_activity for run in self.runs if not run.ended]
-        if silent and min(silent) > settings.JOB_STUCK_SECONDS:
-            log.critical("No step for %.0f s: this worker hangs and ends itself", min(silent))
-            os._exit(STUCK_EXIT)
 
 
 def news_of(report: dict[str, object]) -> object:

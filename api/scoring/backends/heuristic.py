@@ -8,7 +8,7 @@ from functools import cached_property
 
 from PIL import Image
 
-from api.scoring.backends import balance, colour, composition, covering, entropy
+from api.scoring.backends import balance, colour, composition, contrast, covering, entropy
 from api.scoring.backends.balance import AreaBox
 from api.scoring.backends.harmony import Harmony, find_harmony, hue_histogram
 from api.scoring.backends.layout import Element, Layout, Seen, Verdict
@@ -70,7 +70,7 @@ class Sight:
 
     @cached_property
     def text(self) -> list[tuple[Box, float]]:
-        return colour.text_contrasts(self.page, [block.box for block in self.page.elements.blocks if block.kind != "image"])
+        return contrast.text_contrasts(self.page, [block.box for block in self.page.elements.blocks if block.kind != "image"])
 
     @cached_property
     def clutter(self) -> Measure:
@@ -105,7 +105,7 @@ def measure_elements(sight: Sight, layout: Layout) -> tuple[list[Box], list[tupl
     boxes = [place(element, page) for element in layout.elements]
     drawn = [(round(x), round(y), max(1, round(w)), max(1, round(h))) for x, y, w, h in boxes]
     texts = [box for box, element in zip(drawn, layout.elements, strict=True) if element.kind.lower() in TEXT_KINDS]
-    text = colour.text_contrasts(page, texts)
+    text = contrast.text_contrasts(page, texts)
     return drawn, text, [*judge_boxes(boxes, page), *judge_text(text, page)]
 
 
@@ -188,7 +188,7 @@ def judge_cover(page: Page) -> list[Measure]:
 def judge_text(text: Sequence[tuple[Box, float]], page: Page) -> list[Measure]:
     if not text:
         return []
-    ratio, large = colour.hardest_to_read(text, page.height)
+    ratio, large = contrast.hardest_to_read(text, page.height)
     return [judge_contrast("text_contrast", ratio, large=large)]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from api.json_types import JsonObject
+from api.scoring.backends import contrast
 
 WHOLE, BALANCE, COMPOSITION, COLOR = "aesthetic_score", "balance_score", "composition_score", "color_harmony_score"
 WORST_HARMONY = 0.180894  # of all hue distributions: a uniform wheel, under template X
@@ -78,15 +79,14 @@ def judge(
 
 
 def judge_contrast(name: str, ratio: float, *, large: bool, **facts: Any) -> Measure:
-    """WCAG 2.2: AA asks for 4.5:1, and for 3:1 of large text; what just meets its need scores the same."""
-    needed = 3.0 if large else 4.5
-    return judge(name, ratio, score=SCALES[name].score(ratio * 4.5 / needed), needed=f"{needed:g}", **facts)
+    """What just meets WCAG's need scores the same, whether it is large or not."""
+    score = SCALES[name].score(ratio * contrast.AA[False] / contrast.AA[large])
+    return judge(name, ratio, score=score, needed=f"{contrast.AA[large]:g}", **facts)
 
 
 HARMONY_KNOTS = ((0.0, 100.0), (WORST_HARMONY, 0.0))
 PAIR_KNOTS = ((-1.24, 0.0), (-0.83, 15.0), (-0.54, 35.0), (-0.28, 52.0), (0.03, 70.0), (0.5, 92.0), (0.84, 100.0))
 """By the place among random pairs of sRGB colours: their 5th, 25th, 50th, 75th, 95th and 99th percentiles."""
-CONTRAST_KNOTS = ((1.0, 0.0), (2.0, 15.0), (3.0, 40.0), (4.5, 75.0), (7.0, 100.0))
 SIDE_KNOTS = ((0.0, 100.0), (0.2, 85.0), (0.5, 40.0), (1.0, 0.0))
 BOX_BALANCE_KNOTS = ((0.0, 20.0), (0.2, 60.0), (0.5, 82.0), (0.8, 95.0), (1.0, 100.0))
 """Good layouts seldom balance by Ngo's measure: among drawn ones a tenth lies below 0.2, half below 0.4."""
@@ -209,13 +209,13 @@ SCALES: dict[str, Scale] = {
         good="The main colours go well with each other (two-colour harmony {value:.2f})",
     ),
     "text_contrast": Scale(
-        COLOR, 3, CONTRAST_KNOTS,
+        COLOR, 3, contrast.KNOTS,
         low="Text contrast of {value:.1f}:1 is below WCAG AA's {needed}:1",
         good="Text contrast of {value:.1f}:1 meets WCAG AA's {needed}:1",
     ),
     # ------------------------------------------------------------ the variant
     "gradient_contrast": Scale(
-        COLOR, 3, CONTRAST_KNOTS,
+        COLOR, 3, contrast.KNOTS,
         low="Text contrast of {value:.1f}:1 ({text} at its worst place on the gradient) is below WCAG AA's {needed}:1",
         good="Text contrast is at least {value:.1f}:1 along the gradient ({text}), above WCAG AA's {needed}:1",
     ),

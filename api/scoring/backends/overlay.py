@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from api.scoring.backends.colour import AA, LARGE_TEXT, RGB
 from api.scoring.backends.composition import salient_places
+from api.scoring.backends.contrast import AA, LARGE_TEXT, RGB
 from api.scoring.backends.harmony import BINS, TEMPLATES, Harmony
 from api.scoring.backends.layout import HEADLINES, Seen, Verdict
 from api.scoring.backends.page import Box, Floats, Page

@@ -14,7 +14,7 @@ import numpy as np
 
 from api.scoring.backends import balance, colour
 from api.scoring.backends.balance import AreaBox
-from api.scoring.backends.colour import RGB
+from api.scoring.backends.contrast import RGB, contrast_ratio, relative_luminance
 from api.scoring.backends.harmony import Harmony, find_harmony, hue_histogram
 from api.scoring.backends.layout import Layout
 from api.scoring.backends.measures import Measure, judge, judge_contrast
@@ -201,10 +201,10 @@ def judge_hues(name: str, harmony: Harmony) -> Measure:
 
 def worst_contrast(along: Floats, text: RGB | None) -> tuple[float, str]:
     """The least ratio along the gradient; of the better of white and black where the classes name no text colour."""
-    lights = [colour.relative_luminance((int(r), int(g), int(b))) for r, g, b in np.round(along)]
+    lights = [relative_luminance((int(r), int(g), int(b))) for r, g, b in np.round(along)]
 
     def worst(color: RGB) -> float:
-        return min(colour.contrast_ratio(colour.relative_luminance(color), light) for light in lights)
+        return min(contrast_ratio(relative_luminance(color), light) for light in lights)
 
     best = text or max((WHITE, BLACK), key=worst)
     return worst(best), TEXT_NAMES.get(best, "text in #{:02x}{:02x}{:02x}".format(*best))

@@ -6,7 +6,8 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from api.chat.messages import MAX_CHARACTERS, clean_text, refuse_unknown
+from api.chat.limits import MAX_CHARACTERS
+from api.chat.messages import clean_text, refuse_unknown
 from api.chat.neutral_fields import ANY_VALUE, NEUTRAL_VALUES, drop_neutral_fields, is_empty
 from api.chat.serializers import ChatSerializer
 from api.chat.tool_fields import read_each

@@ -2,7 +2,8 @@
 
 engine.py        Engine: requests are added, `step` runs one pass and ends those that are done
 tasks.py         a request in the engine, and what it is told
-admission.py     from a request to a row: the pipelines' own preparation, in their order of random draws
+admission.py     which request gets the next row, and which rows share the next pass
+new_rows.py      from a request to a row: the pipelines' own preparation, in their order of random draws
 conditioning.py  what the UNet is told beside the latents; prompt embeddings are kept by text
 schedules.py     a scheduler of its own for each row, copied from a prepared one
 control.py       ControlNets: each row's maps, weights and windows

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 
 from api.images.backends.adapters import loras_on
-from api.images.backends.embeddings import stamp_of
 from api.images.backends.prompts import EncodedStretch, PromptEmbeddings, PromptEncoder
+from api.images.backends.textual_inversion import stamp_of
 from api.images.prompt_syntax.embedding_names import NamedEmbedding
 from api.images.prompt_syntax.reading import AND_IS_NOT_DONE, has_composition
 from api.images.prompt_syntax.syntaxes import A1111

@@ -19,13 +19,13 @@ from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
 from api.images.backends.control_inputs import notes_on_controls
 from api.images.backends.cudnn import cudnn_in_use
-from api.images.backends.embeddings import find_embeddings
-from api.images.backends.engine.admission import make_row
+from api.images.backends.engine.admission import next_pass, next_to_start
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.graph_cache import graphed
 from api.images.backends.engine.image_prompts import make_image_prompts
+from api.images.backends.engine.new_rows import make_row
 from api.images.backends.engine.pass_memory import PassMemory, meter_of
-from api.images.backends.engine.passes import JoinCache, controlnets_of, fit_tokens, key_of, run_pass
+from api.images.backends.engine.passes import JoinCache, controlnets_of, run_pass
 from api.images.backends.engine.progress import finish_row, report_step
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.second_pass import expect_second_pass, make_second_row
@@ -34,6 +34,7 @@ from api.images.backends.engine.traces import traced
 from api.images.backends.inputs import leaves_unchanged, notes_on_source, unchanged_image
 from api.images.backends.latents import decode_batch
 from api.images.backends.lora_files import find_adapters
+from api.images.backends.textual_inversion import find_embeddings
 from api.images.spec import TEXT_TO_IMAGE, LoraUse
 from api.loading.device_memory import OutOfMemory
 from api.loading.file_states import FileStates
@@ -173,7 +174,7 @@ class Engine:
                 self._largest_pass = attempt.batch_size
                 self._decode_done(lease)  # of a step whose decoding ran out of memory
                 self._start_rows(lease)
-                rows = self._choose_rows() if rows is None else rows
+                rows = next_pass(self._rows) if rows is None else rows
                 while rows:
                     sharing = rows[: self._largest_pass]
                     sharing = sharing[: self._memory.count_fitting(sharing, lease.measures)]
@@ -182,9 +183,7 @@ class Engine:
                 self._decode_done(lease)
 
     def _start_rows(self, lease: Lease) -> None:
-        """The task with the fewest rows comes first, so that one of many pictures leaves room to others."""
-        while len(self._rows) < self.most_rows and (waiting := [task for task in self.tasks if task.has_waiting]):
-            task = min(waiting, key=lambda task: sum(row.task is task for row in self._rows))
+        while len(self._rows) < self.most_rows and (task := next_to_start(self.tasks, self._rows)):
             try:
                 with self._working_on([task], "load"):
                     for use in task.request.spec.control:
@@ -208,11 +207,6 @@ class Engine:
                 task.waiting.popleft()
             except DarkroomError as error:
                 task.fail(error)
-
-    def _choose_rows(self) -> list[Row]:
-        """Those that can share a pass with the row that has waited longest."""
-        live = sorted((row for row in self._rows if row.task.result is None), key=lambda row: row.last_pass)
-        return fit_tokens([row for row in live if key_of(row) == key_of(live[0])]) if live else []
 
     def _run_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
         with (

@@ -12,8 +12,8 @@ import torch.nn.functional as functional
 from PIL import Image
 
 from api.errors import DarkroomError
-from api.images.backends.engine.admission import make_row, pipeline_for
 from api.images.backends.engine.control import ControlNets, make_controls
+from api.images.backends.engine.new_rows import make_row, pipeline_for
 from api.images.backends.engine.rows import Row
 from api.images.backends.engine.tasks import Task, TaskHooks
 from api.images.backends.latents import decode_batch

@@ -11,7 +11,8 @@ from PIL import Image
 from api.errors import DarkroomError
 from api.loading.hazard_cells import CellLayout
 from api.vision.boxes import Box
-from api.vision.hazards import FoundHazards, HazardCell, HazardLabel, HazardRequest, position_of
+from api.vision.hazard_risk import position_of
+from api.vision.hazards import FoundHazards, HazardCell, HazardLabel, HazardRequest
 
 Array = np.ndarray
 

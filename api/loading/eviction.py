@@ -1,14 +1,15 @@
-"""Whether a model can be loaded without another being evicted for it.  [torch; no Django]"""
+"""Which model is evicted from memory for another, and whether one has to be.  [torch; no Django]"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
 from api.catalog import Catalog
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.loading.builders import builder_for
+from api.loading.model_leases import LoadedModel
 
 
 class Loader(Protocol):
@@ -22,6 +23,11 @@ class Loader(Protocol):
     def loaded(self) -> list[dict[str, Any]]: ...
 
     def free_memory(self) -> int: ...
+
+
+def next_evicted(models: Iterable[LoadedModel]) -> LoadedModel | None:
+    """The one that was used least recently, of those that nothing uses."""
+    return min((model for model in models if not model.pins), key=lambda model: model.last_used, default=None)
 
 
 def fits_beside(loader: Loader, model_id: str, task: str, kept: Collection[str]) -> bool:

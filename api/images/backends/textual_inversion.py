@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from api.catalog import Catalog, ModelEntry
 from api.errors import DarkroomError
 from api.images.backends.text_encoders import FIRST_VECTOR, EncoderWithVectors, TokenizerWithVectors
-from api.images.prompt_syntax.embedding_files import read_embedding_file
+from api.images.prompt_syntax.embedding_headers import read_embedding_file
 from api.images.prompt_syntax.embedding_names import NamedEmbedding, find_named
 from api.images.spec import Txt2ImgSpec
 
