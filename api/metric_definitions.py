@@ -112,7 +112,7 @@ job_failures = listed(Counter("darkroom_job_failures", "Jobs that failed, by the
 job_handbacks = listed(
     Counter(
         "darkroom_job_handbacks",
-        "Running jobs that went back to the queue: by a worker that stops, or to be tried again.",
+        "Running jobs that went back to the queue: their worker stopped, they are tried again, or the storage was away (postponed).",
         ("kind", "cause"),
     )
 )

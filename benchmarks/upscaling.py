@@ -21,8 +21,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from api.images.backends.upscalers.enlarge import TILE_SIDES
-from api.images.backends.upscalers.tiles import count, enlarge_in_tiles
+from api.images.backends.upscalers.tiles import TILE_SIDES, count, enlarge_in_tiles
 from api.loading.upscaling.building import network_of
 from api.loading.upscaling.networks import UpscalingNetwork
 from api.loading.upscaling.rrdbnet import RRDBNet

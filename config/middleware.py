@@ -5,7 +5,6 @@ for their pictures would then hold two hundred threads. So what the API needs is
 login middleware run only where a page needs them.
 """
 
-import logging
 import re
 import time
 import uuid
@@ -28,9 +27,9 @@ from django.utils.decorators import sync_and_async_middleware
 from django.utils.translation import get_language_from_request, override
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+from config.access_log import log_request
 from config.logs import request_id
 
-log = logging.getLogger("darkroom.request")
 GetResponse = Callable[[HttpRequest], Any]
 PAGES = ("/admin/", "/studio/", "/api/docs/", "/api/schema/")
 # Of every HTML page but Swagger's, which brings an inline script. Nothing inline and nothing from elsewhere; previews are data: URLs.
@@ -71,8 +70,7 @@ def end(request: HttpRequest, response: HttpResponse, started: float) -> HttpRes
     response.setdefault("X-Content-Type-Options", "nosniff")
     if response.headers.get("Content-Type", "").startswith("text/html") and not request.path.startswith("/api/docs/"):
         response.setdefault("Content-Security-Policy", CONTENT_POLICY)
-    seconds = round(time.monotonic() - started, 4)
-    log.info("%s %s %s %.3f s", request.method, request.path, response.status_code, seconds)
+    log_request(request, response, time.monotonic() - started)
     return response
 
 

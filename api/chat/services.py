@@ -1,12 +1,9 @@
 """All changes of conversations: start, continue, branch, answer, rename, delete.
 
-A client of OpenAI's API sends the whole history each time. So that a chat of ten turns is one conversation and not ten, each
-conversation keeps a digest of its messages: a request that begins with exactly those goes on with it. A client may also name a
-conversation (`conversation`), and send only what is new.
+A client of OpenAI's API sends the whole history each time (see conversation_matching.py). It may also name a conversation
+(`conversation`), and send only what is new.
 """
 
-import hashlib
-import json
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +13,7 @@ from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
+from api.chat.conversation_matching import digests, match_conversation
 from api.chat.models import Conversation, Message
 from api.chat.server_tools.visible import visible_turns
 from api.chat.spec import CUT_CALL, ChatSpec, PartParams, TurnParams, images_of, text_of
@@ -26,27 +24,6 @@ from api.jobs.models import Job
 from api.jobs.states import ACTIVE
 
 MAX_SEARCH_WORDS = 10
-
-
-def extend_digest(digest: str, turn: TurnParams) -> str:
-    """`detail`, empty texts and a call's id don't count: clients differ in how they send a message back."""
-    content = [said for part in turn["parts"] if (said := said_in(part))]
-    return hashlib.sha256(json.dumps([digest, turn["role"], content]).encode()).hexdigest()
-
-
-def said_in(part: PartParams) -> object:
-    if part["type"] == "tool_call":
-        return [part["name"], part["arguments"]]
-    return part.get("text") or part.get("image")
-
-
-def digests(turns: Sequence[TurnParams]) -> list[str]:
-    """The digest after each of the turns."""
-    found, digest = [], ""
-    for turn in turns:
-        digest = extend_digest(digest, turn)
-        found.append(digest)
-    return found
 
 
 def containing_words(conversations: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
@@ -128,17 +105,6 @@ def begin_conversation(job: Job, turns: Sequence[TurnParams], metadata: Mapping[
     title = " ".join(question.split())
     title = title if len(title) <= 80 else f"{title[:79]}…"
     return Conversation.objects.create(owner_key=job.owner_key, title=title, model_id=job.model_id, metadata=dict(metadata))
-
-
-def match_conversation(owner_key: str, turns: Sequence[TurnParams]) -> tuple[Conversation | None, Sequence[TurnParams]]:
-    """The conversation whose messages are the longest prefix of `turns`, and the remaining turns."""
-    known = digests(turns)
-    places = {known[place]: place for place, turn in enumerate(turns[:-1]) if turn["role"] == "assistant"}
-    if not places:
-        return None, turns
-    rows = Conversation.objects.select_for_update().filter(owner_key=owner_key, digest__in=list(places))
-    best = max(rows, key=lambda row: (places[row.digest], row.id), default=None)
-    return best, turns[places[best.digest] + 1 :] if best else turns
 
 
 def next_position(conversation: Conversation) -> int:

@@ -113,7 +113,7 @@ def lend_worker(tell: Callable[[str], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        loop.stop(drain_seconds=0)
+        loop.stop(grace_seconds=0)
         thread.join()
 
 

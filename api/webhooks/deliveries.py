@@ -3,9 +3,8 @@
 import logging
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -15,7 +14,6 @@ from django.utils import timezone
 
 from api import tracing
 from api.files.fetching import MAX_SECONDS
-from api.jobs.api.serializers import to_time
 from api.jobs.models import Job, JobEnding
 from api.jobs.store.durability import atomic_without_sync
 from api.jobs.store.outbox import take_unread
@@ -24,36 +22,15 @@ from api.jobs.store.transitions import clock
 from api.jobs.webhooks import COMPLETED, Webhook
 from api.webhooks.bodies import body_of_ending
 from api.webhooks.models import Delivery, KeyWebhook
+from api.webhooks.retry_policy import GONE, Outcome, next_state
 from api.webhooks.settings_of_keys import defaults, settings_owner
 
 log = logging.getLogger("darkroom.webhooks")
 CHUNK = 50
 LEASE_SECONDS = MAX_SECONDS + 5
-GONE = 410
 MOST_ANSWERS = 20
 SWITCHED_OFF = "Webhooks are switched off for this key."
 Status = Delivery.Status
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Of one try: the answer's status and the beginning of its body, or why there was none."""
-
-    status: int | None
-    text: str
-    seconds: float
-
-    @property
-    def is_taken(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
-
-    @property
-    def kind(self) -> str:
-        return "delivered" if self.is_taken else "unreachable" if self.status is None else "refused"
-
-    def to_json(self) -> dict[str, Any]:
-        """`at`: when it came."""
-        return {"at": to_time(timezone.now()), "status": self.status, "text": self.text, "seconds": round(self.seconds, 3)}
 
 
 # ---------------------------------------------------------------- what there is to do
@@ -181,17 +158,6 @@ def record_one(delivery: Delivery, outcome: Outcome) -> None:
         give_up_url(row)
     if row.status == Status.FAILED:
         log.warning("The webhook of job %s was given up after %d tries: %s", row.job_id, row.attempts, outcome.text[:200])
-
-
-def next_state(attempts: int, outcome: Outcome) -> tuple[Status, float | None]:
-    """And the seconds until the next try, where there is one."""
-    if outcome.is_taken:
-        return Status.DELIVERED, None
-    if outcome.status == GONE:
-        return Status.STOPPED, None
-    if attempts > len(settings.WEBHOOK_RETRY_SECONDS):
-        return Status.FAILED, None
-    return Status.PENDING, settings.WEBHOOK_RETRY_SECONDS[attempts - 1]
 
 
 def give_up_url(delivery: Delivery) -> None:

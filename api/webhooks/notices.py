@@ -10,7 +10,7 @@ from api.jobs.models import Job
 from api.jobs.states import Status
 from api.jobs.webhooks import PROGRESS, STARTED, Webhook
 from api.webhooks.bodies import body_of, signed_headers
-from api.webhooks.deliveries import GONE, Outcome
+from api.webhooks.retry_policy import GONE, Outcome
 from api.webhooks.sending import Message, Sender
 
 INTERVAL_SECONDS = 0.5

@@ -17,7 +17,7 @@ from api import tracing
 from api.files.fetching import MAX_SECONDS, Unreachable, post_url
 from api.jobs.webhooks import may_be_sent_to
 from api.metric_definitions import webhook_seconds
-from api.webhooks.deliveries import Outcome
+from api.webhooks.retry_policy import Outcome
 
 log = logging.getLogger("darkroom.webhooks")
 T = TypeVar("T")

@@ -17,7 +17,7 @@ import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from django.core.management import get_commands, load_command_class
 
-from api.jobs.worker.loop import DRAIN_SECONDS
+from api.jobs.worker.shutdown import GRACE_SECONDS
 from config.env import setting_names
 from config.env_file import unknown_names
 from config.failures import ROOT
@@ -143,7 +143,7 @@ def test_the_image_has_the_programs_of_their_database(services: dict[str, dict[s
 
 def test_their_processes_have_time_to_end(services: dict[str, dict[str, Any]]) -> None:
     web = runpy.run_path(str(ROOT / "config" / "gunicorn.py"))["graceful_timeout"] + TO_SPARE
-    worker = DRAIN_SECONDS + TO_SPARE
+    worker = GRACE_SECONDS + TO_SPARE
     for name, service in services.items():
         if is_ours(service):
             assert int(service["stop_grace_period"].removesuffix("s")) >= max(web, worker), name

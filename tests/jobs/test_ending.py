@@ -13,6 +13,7 @@ from api.jobs import children, lifecycle
 from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind
 from api.jobs.models import Job
+from api.jobs.retry_policy import LONGEST_STORAGE_DELAY, OUTAGE_GAP_SECONDS, StorageOutage
 from api.jobs.running import Finished
 from api.jobs.states import ACTIVE, FINAL, Status
 from tests.jobs.conftest import at_once, expire_lease, now_as
@@ -237,3 +238,9 @@ def test_each_way_to_work_ends_with_all_of_the_progress(submit, loop, kind, sett
     job = submit(kind, {"steps": 3, "seconds": 0})
     loop.run_once()
     assert now_as(job).progress["fraction"] == 1
+
+
+def test_an_outage_of_the_storage_is_waited_for_as_long_as_it_has_lasted() -> None:
+    outage = StorageOutage()
+    assert [outage.delay(now) for now in (1000.0, 1003.0, 1010.0, 1100.0)] == [0.0, 3.0, 10.0, LONGEST_STORAGE_DELAY]
+    assert outage.delay(1101.0 + OUTAGE_GAP_SECONDS) == 0.0  # another one

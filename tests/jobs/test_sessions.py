@@ -183,6 +183,6 @@ def test_a_worker_that_must_stop_hands_back_what_it_can_not_end(stepped: Callabl
     job = stepped("a", 10_000)
     loop.start(claimed(loop))
     loop.interrupted.set()
-    loop.drain()
+    loop.finish_sessions()
     assert now_as(job).status == "queued"
     assert now_as(job).attempt == 0

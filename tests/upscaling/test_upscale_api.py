@@ -17,7 +17,7 @@ from PIL import Image
 
 from api.files.models import StoredFile
 from api.files.services import open_image, read_file
-from api.images.backends.upscalers import enlarge, tiles
+from api.images.backends.upscalers import tiles
 from api.images.models import GeneratedImage
 from api.images.upscaling.enlarging import TilesAsSteps
 from api.jobs.models import Job
@@ -367,7 +367,7 @@ def test_a_file_that_can_not_be_used_fails_the_job_in_words(
 
 
 def test_progress_counts_tiles(upscale: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(enlarge.TILE_SIDES, "cpu", 24)
+    monkeypatch.setitem(tiles.TILE_SIDES, "cpu", 24)
     told: list[tuple[int, int]] = []
     plain = TilesAsSteps.on_tile
     monkeypatch.setattr(TilesAsSteps, "on_tile", lambda self, done, of: (told.append((done, of)), plain(self, done, of)))
@@ -381,7 +381,7 @@ def test_cancelled_in_the_middle_of_a_tile_it_stops_before_the_next_and_leaves_n
 ) -> None:
     from api.jobs.running import RunningJob
 
-    monkeypatch.setitem(enlarge.TILE_SIDES, "cpu", 24)
+    monkeypatch.setitem(tiles.TILE_SIDES, "cpu", 24)
     plain, calls, runs = tiles.run, [], []
     begin = TilesAsSteps.__init__
 

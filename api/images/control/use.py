@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from api.catalog import LONGEST_NAME
 from api.catalog.control_kinds import CONTROL_KINDS
+from api.images.control.step_range import acts_at
 from api.specs import InputImage, param
 
 PREPROCESSORS = ("canny", "softedge", "scribble", "lineart", "lines", "tile", "grey", "colour", "invert")
@@ -37,8 +38,8 @@ class ControlUse:
     end: float = param(default=1.0, minimum=0, maximum=1, help="Up to which share of the steps it acts.")
 
     def acts_at(self, position: int, passes: int) -> bool:
-        """In pass `position` of `passes`, as diffusers' pipelines count."""
-        return not (position / passes < self.start or (position + 1) / passes > self.end)
+        """See step_range.py."""
+        return acts_at(position, passes, start=self.start, end=self.end)
 
 
 def kind_of(kind: str | None, preprocessor: str | None) -> str | None:

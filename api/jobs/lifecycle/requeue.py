@@ -38,7 +38,7 @@ def hand_back(*, job: Job, reason: str, blameless: bool = False, delay: float | 
         if now["attempt"] >= now["max_attempts"] and not blameless:
             error = DarkroomError("attempts_exhausted", 500, f"{reason}; it was tried {now['attempt']} times and given up.")
             return end_job(job, Status.FAILED, ("error", error.to_json()), error=error.to_json())
-        job_handbacks.add(job.kind, "stopped" if blameless else "tried_again")
+        job_handbacks.add(job.kind, "tried_again" if not blameless else "stopped" if delay is None else "postponed")
         usual = 0 if blameless else backoff(now["attempt"])
         requeue(job, attempt=now["attempt"] - blameless, delay=usual if delay is None else delay)
 

@@ -16,7 +16,7 @@ from api.jobs.children import wait_for_children
 from api.jobs.errors import CONNECTION_ERRORS, LeaseLost
 from api.jobs.kinds import AnyKind, get_kind, read_spec
 from api.jobs.models import Job
-from api.jobs.retry_policy import BACKOFF_SECONDS, may_wait_for_storage
+from api.jobs.retry_policy import StorageOutage, may_wait_for_storage
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.jobs.worker import traces
 from api.jobs.worker.progress_publisher import ProgressPublisher
@@ -24,6 +24,7 @@ from api.specs import Spec, StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
 Running = RunningJob[Spec]
+_outage = StorageOutage()
 FINISH_RETRIES = (0.2, 1.0, 5.0)  # seconds before trying again: a database that restarts must not cost the work that is done
 
 
@@ -113,14 +114,13 @@ def discard_unless_recorded(running: Running, kind: AnyKind, output: object) -> 
 
 
 def fail_or_retry(running: Running, error: DarkroomError) -> None:
-    """running → queued after a backoff where the storage of pictures was away, else → failed."""
+    """running → queued for a while where the storage of pictures was away, else → failed."""
     job = running.job
     if not may_wait_for_storage(error, job.created_at, timezone.now()):
         return fail(running, error)
-    was_last = job.attempt >= job.max_attempts
-    delay = BACKOFF_SECONDS[-1] if was_last else None
-    write_end(running, lambda: lifecycle.hand_back(job=job, reason=error.detail, blameless=was_last, delay=delay))
-    log.warning("Job %s is tried again later: %s", running.id, error.detail)
+    delay = _outage.delay(time.monotonic())
+    write_end(running, lambda: lifecycle.hand_back(job=job, reason=error.detail, blameless=True, delay=delay))
+    log.warning("Job %s is tried again in %.0f s: %s", running.id, delay, error.detail)
 
 
 def fail(running: Running, error: DarkroomError) -> None:

@@ -37,6 +37,7 @@ from api.jobs.worker.occupancy import Occupancy
 from api.jobs.worker.placement import Placement, kinds_taken
 from api.jobs.worker.progress_publisher import ProgressPublisher
 from api.jobs.worker.retention import clean_history
+from api.jobs.worker.shutdown import GRACE_SECONDS, interrupt_after
 from api.jobs.worker.warming import WarmUp, Work
 from api.metric_definitions import claim_sizes, claims
 from api.specs import Spec
@@ -44,7 +45,6 @@ from config.logs import job_id as job_id_of_log
 
 log = logging.getLogger("darkroom.worker")
 IDLE_SECONDS = 1.0  # a notification wakes it sooner; this only bounds what a lost one costs
-DRAIN_SECONDS = 20.0
 LONGEST_TURN_SECONDS = 5.0
 TURN_SECONDS = 2.0
 JOIN_SECONDS = 0.05  # how often a session looks for jobs that want to join it
@@ -120,7 +120,7 @@ class WorkerLoop:
                 connection.close()
                 self.stopping.wait(IDLE_SECONDS)
         wakeups.flush_web_notification()
-        self.drain()
+        self.finish_sessions()
         subscription.close()
         self.end()
 
@@ -196,14 +196,14 @@ class WorkerLoop:
         self.hold()
         try:
             if was_tried:
-                self.drain()
+                self.finish_sessions()
             with self.guarded(self.batch):
                 self.begin(kind)
         finally:
             self.batch = []
             self.hold()
         if was_tried:
-            self.drain()
+            self.finish_sessions()
 
     def begin(self, kind: AnyKind) -> None:
         """`batch` has no session under its key yet: those whose key has one join it, and are not claimed here."""
@@ -296,7 +296,7 @@ class WorkerLoop:
             session.join(start_readable(jobs, self.publisher, self.interrupted))
             self.hold()
 
-    def drain(self) -> None:
+    def finish_sessions(self) -> None:
         """Until every session has ended; nobody joins."""
         while self.sessions:
             self.take_turns(joining=False)
@@ -311,15 +311,13 @@ class WorkerLoop:
         self.state = state
         self.keeper.report_soon()
 
-    def stop(self, *, drain_seconds: float = DRAIN_SECONDS) -> None:
-        """Claim no more. What runs may end within `drain_seconds`; then it is handed back at its next step.
+    def stop(self, *, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Claim no more. What runs may end within `grace_seconds`; then it is handed back at its next step.
 
         For a thread that is not the loop's own: it uses the database, and in a signal handler that could be in the middle of a query.
         """
         self.stopping.set()
-        timer = threading.Timer(drain_seconds, self.interrupted.set)
-        timer.daemon = True
-        timer.start()
+        interrupt_after(grace_seconds, self.interrupted)
         wakeups.notify_quietly("worker")
         connection.close()
 

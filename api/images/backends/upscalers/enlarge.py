@@ -16,8 +16,6 @@ from api.loading.upscaling.building import Upscaler
 from api.loading.upscaling.networks import UpscalingNetwork
 from api.model_loader import Lease, ModelLoader
 
-TILE_SIDES = {"cpu": 192, "mps": 288, "cuda": 576}
-"""Pixels of the picture, by the device's type; halved where memory runs out."""
 SMALLER_TILES = "tiles of at most {} pixels a side"
 
 
@@ -49,7 +47,7 @@ def enlarge_rgb(loader: ModelLoader, lease: Lease, picture: Image.Image, scale: 
         enlarged = picture.resize((picture.width * scale, picture.height * scale), upscaler.filter)
         hooks.on_tile(1, 1)
         return enlarged
-    side = TILE_SIDES[lease.device.type]
+    side = tiles.TILE_SIDES[lease.device.type]
     enlarged = picture
     for attempt in loader.retry_on_oom(lease, batch_size=side, smaller=SMALLER_TILES):
         with attempt:

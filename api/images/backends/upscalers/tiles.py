@@ -16,6 +16,8 @@ from PIL import Image
 
 from api.loading.upscaling.networks import UpscalingNetwork
 
+TILE_SIDES = {"cpu": 192, "mps": 288, "cuda": 576}
+"""Pixels of the picture, by the device's type; halved where memory runs out."""
 GRID = 12
 """Tiles begin at multiples of this, so that they begin at whole pixels after any of the scales, 2, 3 and 4."""
 RESAMPLED = 4

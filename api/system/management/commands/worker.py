@@ -16,7 +16,7 @@ from api.jobs.start_failures import record_start_failure
 from api.system.worker_trial import sentence_for_start
 from config.env import DEVICE_NAME
 
-PARENT_GONE_DRAIN_SECONDS = 1.0
+PARENT_GONE_GRACE_SECONDS = 1.0
 LAST_EXIT_SECONDS = 15.0
 
 
@@ -84,7 +84,7 @@ def wait_for_the_one_before(number: int) -> None:
 def end_with_parent(pipe: int, loop: Any) -> None:
     """Blocks until the supervisor's end of the pipe closes, however it died."""
     os.read(pipe, 1)
-    loop.stop(drain_seconds=PARENT_GONE_DRAIN_SECONDS)
+    loop.stop(grace_seconds=PARENT_GONE_GRACE_SECONDS)
     timer = threading.Timer(LAST_EXIT_SECONDS, os._exit, args=(0,))
     timer.daemon = True
     timer.start()
