@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from api.catalog import IP_ADAPTER, ModelEntry
-from api.downloads.snapshots import PICKLES
+from api.downloads.permitted_files import PICKLES
 from api.errors import DarkroomError
 from api.model_files.header import is_lfs_pointer
 

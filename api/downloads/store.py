@@ -22,7 +22,8 @@ from api.downloads.hub import HubClient, translate_hub_errors
 from api.downloads.local_folders import find_folder, missing_checkpoint
 from api.downloads.manifests import Manifest, read_manifest, size_of
 from api.downloads.onnx_exports import export_folder, is_exported
-from api.downloads.snapshots import check_names, inspect_snapshot, select_files
+from api.downloads.permitted_files import check_names, select_files
+from api.downloads.snapshots import inspect_snapshot
 from api.errors import DarkroomError
 
 __all__ = ["ModelStore"]

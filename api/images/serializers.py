@@ -28,16 +28,8 @@ from api.images.prompt_syntax.syntaxes import COMPEL
 from api.images.ranking import DEFAULT
 from api.images.repeated_loras import add_up, refuse_repeated
 from api.images.scheduler_presets import SCHEDULERS, most_steps
-from api.images.spec import (
-    LARGEST_SEED,
-    LONGEST_TAG,
-    MOST_KNOWN,
-    MOST_TAGS,
-    TEXT_TO_IMAGE,
-    Img2ImgSpec,
-    LoraUse,
-    Txt2ImgSpec,
-)
+from api.images.seeds import LARGEST_SEED
+from api.images.spec import LONGEST_TAG, MOST_KNOWN, MOST_TAGS, TEXT_TO_IMAGE, Img2ImgSpec, LoraUse, Txt2ImgSpec
 from api.images.variations import read_variation
 from api.jobs.api.submission import Submission
 from api.jobs.api.webhook_field import JobRequest

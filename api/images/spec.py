@@ -15,11 +15,11 @@ from api.images.prompt_syntax.reading import texts_read
 from api.images.prompt_syntax.syntaxes import COMPEL, SYNTAXES
 from api.images.ranking import RankBy
 from api.images.scheduler_presets import MOST_STEPS, SCHEDULER_NAMES
+from api.images.seeds import LARGEST_SEED, SeedShare, Variation, mixed_seeds, seeds_of
 from api.images.upscaling.spec import UpscaleUse
 from api.json_types import JsonObject
 from api.specs import InputMask, InputTransparentImage, Spec, param
 
-LARGEST_SEED = 2**53 - 1
 MOST_CANDIDATES = 64
 SMALLEST_SIDE, LARGEST_SIDE, SIDE_STEP = 64, 2048, 8
 MOST_TAGS, LONGEST_TAG = 20, 50
@@ -28,11 +28,9 @@ LONGEST_PROMPT = 2000
 MOST_KNOWN = 20
 """Ids that an error names."""
 LONGEST_MODEL_ID, LONGEST_SCHEDULER = 200, 40
-LONGEST_PICTURE_ID = 100
 LONGEST_PRESET_NAME = 60
 USUAL_STRENGTH = 0.6
 USUAL_PADDING, LARGEST_PADDING, LARGEST_BLUR = 32, 512, 64
-MOST_EARLIER = 16
 
 WHOLE, AROUND_MASK = "whole", "mask"
 """Parts of a picture that a model sees while it paints."""
@@ -73,33 +71,6 @@ class LoraUse:
     def strengths(self) -> tuple[float, float]:
         """On the denoiser, and on the text encoders."""
         return self.weight if self.unet is None else self.unet, self.weight if self.text is None else self.text
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedShare:
-    """A seed whose noise is mixed in, and how much of it."""
-
-    seed: int = param(minimum=0, maximum=LARGEST_SEED)
-    strength: float = param(minimum=0, maximum=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variation:
-    """The picture that the request's pictures are near to: by its seed, or by its id here."""
-
-    seed: int | None = param(default=None, minimum=0, maximum=LARGEST_SEED, help="Of the picture that is varied.")
-    image: str | None = param(
-        default=None,
-        omitted=True,
-        max_length=LONGEST_PICTURE_ID,
-        help="The id of the picture that is varied. What made it stands for everything that the request leaves open.",
-    )
-    strength: float = param(minimum=0, maximum=1, help="0 is that picture again, 1 the one of the request's own seed.")
-    earlier: tuple[SeedShare, ...] = param(
-        default=(),
-        max_items=MOST_EARLIER,
-        help="Where that picture is itself a variation of `seed`: the seeds that were mixed in, in their order.",
-    )
 
 
 def grown_side() -> Any:
@@ -246,15 +217,11 @@ class Txt2ImgSpec(Spec):
     @property
     def seeds(self) -> tuple[int, ...]:
         """One per picture that is made."""
-        return tuple(self.seed + index for index in range(self.best_of or self.num_images))
+        return seeds_of(self.seed, self.best_of or self.num_images)
 
     def noise_of(self, number: int) -> tuple[int, tuple[SeedShare, ...]]:
         """Of one of these pictures: the seed that its noise begins with, and those that are mixed in."""
-        own, variation = self.seeds[number], self.variation
-        if variation is None or variation.strength == 1:
-            return own, ()
-        assert variation.seed is not None
-        return variation.seed, (*variation.earlier, SeedShare(seed=own, strength=variation.strength))
+        return mixed_seeds(self.seeds[number], self.variation)
 
     @property
     def runs_alone(self) -> bool:

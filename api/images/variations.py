@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 
 from api.files.inputs import parse_id
 from api.images.models import GeneratedImage
-from api.images.spec import Variation
+from api.images.seeds import Variation
 from api.json_types import JsonObject
 from api.spec_serializers import nested
 

@@ -20,9 +20,10 @@ from api.access.scopes import Principal
 from api.files.responses import file_response
 from api.files.services import visible_file
 from api.images.models import GeneratedImage, ImageSource
+from api.images.seeds import LARGEST_SEED
 from api.images.serializers import GeneratedImageSerializer, ImagePatchSerializer, Img2ImgSerializer, Txt2ImgSerializer
 from api.images.services import delete_image, judge_image
-from api.images.spec import LARGEST_SEED, LONGEST_MODEL_ID, LONGEST_TAG
+from api.images.spec import LONGEST_MODEL_ID, LONGEST_TAG
 from api.images.uploads import ImageUploadSerializer
 from api.jobs.api.dialect import SubmitView
 from api.queries import ChoiceFilter, GivenFilters, TimeFilter, WholeNumberFilter, YesNoFilter

@@ -25,7 +25,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.downloads.snapshots import WEIGHTS
+from api.downloads.permitted_files import WEIGHTS
 from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.checkpoints import load_complete, read_json

@@ -19,7 +19,7 @@ from diffusers import ModelMixin
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedModel, T5EncoderModel
 
 from api.catalog import ModelEntry
-from api.downloads.snapshots import PICKLES, components
+from api.downloads.permitted_files import PICKLES, components
 from api.errors import DarkroomError
 from api.model_files.header import HeaderError, read_header
 

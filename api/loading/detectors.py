@@ -21,7 +21,7 @@ from transformers import (
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.downloads.snapshots import WEIGHTS
+from api.downloads.permitted_files import WEIGHTS
 from api.errors import DarkroomError
 from api.loading.builders import Builder
 from api.loading.checkpoints import load_complete

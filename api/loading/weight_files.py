@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from api.downloads.snapshots import WEIGHTS, variant_of
+from api.downloads.permitted_files import WEIGHTS, variant_of
 
 
 def installed_variant(folder: Path) -> str | None:

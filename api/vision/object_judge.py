@@ -23,6 +23,7 @@ from api.runtime.judge_models import MODEL_SETTINGS, missing_model
 from api.runtime.judge_registry import FIGURES, Judge, Progress, Scores, Warn
 from api.vision.asked_objects import AskedObjects, AskedPlace, AskedThing, asked_objects
 from api.vision.detection import DETECTION, DetectionRequest, Found
+from api.vision.spatial_relations import stands
 
 if TYPE_CHECKING:
     from api.model_loader import ModelLoader
@@ -56,16 +57,6 @@ def score_place(place: AskedPlace, found: Sequence[Found]) -> float:
     firsts, seconds = ([one for one in found if one.label == label] for label in (place.first, place.second))
     pairs = [(one, other) for one in firsts for other in seconds if one is not other and stands(one, place.direction, other)]
     return max((min(one.score, other.score) for one, other in pairs), default=0.0)
-
-
-def stands(one: Found, direction: str, other: Found) -> bool:
-    """By the middles of their boxes."""
-    (x, y), (other_x, other_y) = middle(one), middle(other)
-    return {"left": x < other_x, "right": x > other_x, "above": y < other_y, "below": y > other_y}[direction]
-
-
-def middle(one: Found) -> tuple[float, float]:
-    return (one.box.xmin + one.box.xmax) / 2, (one.box.ymin + one.box.ymax) / 2
 
 
 def missing_from(asked: AskedObjects, found: Sequence[Found]) -> Iterable[str]:

@@ -9,9 +9,10 @@ from typing import Any
 from api.jobs.models import Job
 from api.jobs.states import Status
 from api.jobs.webhooks import PROGRESS, STARTED, Webhook
-from api.webhooks.bodies import body_of, signed_headers
+from api.webhooks.bodies import body_of
 from api.webhooks.retry_policy import GONE, Outcome
 from api.webhooks.sending import Message, Sender
+from api.webhooks.signing import signed_headers
 
 INTERVAL_SECONDS = 0.5
 PLACES, OF_ONE_OWNER = 32, 16

@@ -20,12 +20,12 @@ from api.jobs.notify.channels import Subscription, drain, subscribe
 from api.jobs.worker.supervisor import lock_file
 from api.outages import outage_of
 from api.webhooks import deliveries
-from api.webhooks.bodies import signed_headers
 from api.webhooks.models import Delivery, KeyWebhook
 from api.webhooks.notices import Notices
 from api.webhooks.retry_policy import Outcome
 from api.webhooks.sending import Message, Sender
 from api.webhooks.settings_of_keys import settings_of, settings_owner, signing_keys
+from api.webhooks.signing import signed_headers
 from config.secret import Unreadable
 
 log = logging.getLogger("darkroom.webhooks")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from api.images.backends.engine.first_latents import interpolate
 from api.images.backends.local import generate
-from api.images.spec import SeedShare, Variation
+from api.images.seeds import SeedShare, Variation
 from api.model_loader import ModelLoader
 from tests.backends.recorder import Recorder, painting, psnr, request
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from api.catalog import ModelEntry
-from api.downloads.snapshots import inspect_snapshot, select_files
+from api.downloads.permitted_files import select_files
+from api.downloads.snapshots import inspect_snapshot
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from tests.models.hub_server import HubServer

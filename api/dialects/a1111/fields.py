@@ -11,7 +11,7 @@ from typing import Any
 from rest_framework import serializers
 
 from api.dialects.a1111.tasks import LONGEST_NAME
-from api.images.spec import LARGEST_SEED
+from api.images.seeds import LARGEST_SEED
 from api.strict import FiniteFloatField
 
 LONGEST = 20_000

@@ -13,12 +13,11 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageOps
 
+from api.images.backends.mask_blending import Box, blend, soften
 from api.images.spec import AROUND_MASK, BLUR, CONTAIN, COVER, STRETCH, Img2ImgSpec, Outpaint
 
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom; the last two are outside."""
 PAINTED = 128
 """From this value on a pixel of the mask is painted: the pipelines know no half painted ones."""
 NOT_GROWN = Outpaint()
@@ -66,22 +65,11 @@ class Frame:
     @cached_property
     def soft_mask(self) -> Image.Image | None:
         """How much of each pixel of the result is what was painted."""
-        return self.mask if self.mask is None or not self.blur else self.mask.filter(ImageFilter.GaussianBlur(self.blur))
+        return None if self.mask is None else soften(self.mask, self.blur)
 
     def lay_back(self, made: Image.Image) -> Image.Image:
-        """What the model painted, in the canvas. Where the mask is black the canvas has its own pixels, and grey mixes the two.
-
-        The latents alone don't keep them: the autoencoder changes every pixel a little on the way there and back.
-        """
-        if self.soft_mask is None:
-            return made
-        left, top, right, bottom = self.box
-        painted = made.crop(self.inner)
-        if painted.size != (right - left, bottom - top):
-            painted = painted.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
-        result = self.canvas.copy()
-        result.paste(painted, self.box, self.soft_mask.crop(self.box))
-        return result
+        """What the model painted, in the canvas."""
+        return made if self.soft_mask is None else blend(self.canvas, made.crop(self.inner), self.box, self.soft_mask)
 
     def show_beside(self, picture: Image.Image) -> Image.Image:
         """Another picture as the model sees it: one in the size of the source is grown as that is; any other is brought to the canvas

@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 
 from api.catalog import ModelEntry
 from api.devices import Device
-from api.downloads.snapshots import components
+from api.downloads.permitted_files import components
 from api.loading.checkpoints import build_empty, check_component, class_of, is_model_class, read_json
 from api.loading.device_memory import bytes_in_dtype, estimate_files
 from api.loading.dtypes import choose_dtypes

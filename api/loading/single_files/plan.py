@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from api.catalog import ModelEntry
-from api.downloads.snapshots import components
+from api.downloads.permitted_files import components
 from api.errors import DarkroomError
 from api.loading.checkpoints import broken_error, class_of, is_model_class, read_json
 from api.loading.single_files.components import (

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from api.images.spec import EMPTY, SeedShare
+from api.images.seeds import SeedShare
+from api.images.spec import EMPTY
 
 
 def mix_noise(

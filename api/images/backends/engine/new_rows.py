@@ -22,7 +22,8 @@ from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import network_mask, source_image
 from api.images.prompt_syntax.embedding_names import NamedEmbedding
 from api.images.scheduler_presets import SCHEDULERS
-from api.images.spec import INPAINTING, LATENT_FILLS, Img2ImgSpec, SeedShare
+from api.images.seeds import SeedShare
+from api.images.spec import INPAINTING, LATENT_FILLS, Img2ImgSpec
 from api.model_loader import Lease
 
 
