@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 from PIL import Image
 
 from api.files.models import StoredFile
@@ -53,7 +53,7 @@ Act = Callable[..., object]
 # ---------------------------------------------------------------- the requests
 
 
-def submit_all() -> dict[int, Job]:
+def submit_all(model_id: str = "sd1", side: int = 64) -> dict[int, Job]:
     """By their seeds: each of another owner, and other steps, scheduler, guidance, task and number of pictures."""
     picture, mask = upload(painting()), upload(half_white())
     edited = {"image": InputTransparentImage(picture), "strength": 0.7}
@@ -65,18 +65,16 @@ def submit_all() -> dict[int, Job]:
         {"seed": ENLARGED, "steps": 3, "hires": HiresUse(scale=1.5, strength=0.6, upscaler=LATENT)},
         {"seed": SEVERAL, "steps": 3, "num_images": 3, "guidance_scale": 1.0, "scheduler": "ddim"},
         {"seed": CHOSEN, "steps": 2, "best_of": 3, "rank_by": "layout", "scheduler": "unipc"},
-        {"seed": SMALL, "steps": 8, "width": 32, "guidance_scale": 1.0, "scheduler": "dpmpp_2m_sde"},
+        {"seed": SMALL, "steps": 8, "width": side // 2, "guidance_scale": 1.0, "scheduler": "dpmpp_2m_sde"},
         {"seed": ALONE, "steps": 3, "deterministic": True},
     ]
-    return {values["seed"]: submit(**values) for values in asked}
+    usual = {"model_id": model_id, "width": side, "height": side, "guidance_scale": 5.0}
+    return {values["seed"]: submit(**{**usual, **values}) for values in asked}
 
 
 def submit(seed: int, **fields: Any) -> Job:
-    defaults = {"model_id": "sd1", "width": 64, "height": 64, "guidance_scale": 5.0}
     spec_class = Img2ImgSpec if "image" in fields else Txt2ImgSpec
-    return lifecycle.submit_job(
-        spec=spec_class(prompt=f"a red circle {seed}", seed=seed, **{**defaults, **fields}), owner_key=f"owner {seed}"
-    )
+    return lifecycle.submit_job(spec=spec_class(prompt=f"a red circle {seed}", seed=seed, **fields), owner_key=f"owner {seed}")
 
 
 def upload(picture: Image.Image) -> str:
@@ -196,9 +194,17 @@ class Scene:
     def run(self) -> Found:
         self.jobs, self.loop = submit_all(), WorkerLoop()
         self.other = Worker.objects.create(hostname="elsewhere", pid=1)
-        while self.loop.run_once():
+        while self.turn():
             pass
         return Found.read(self.jobs)
+
+    def turn(self) -> bool:
+        """As the loop makes it: whether there was anything to do."""
+        try:
+            return self.loop.run_once()
+        except DatabaseError:
+            connection.close()
+            return True
 
     def cancel(self, seed: int) -> Act:
         """The lease keeper hears of it."""

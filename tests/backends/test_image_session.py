@@ -328,6 +328,7 @@ def test_a_pause_lets_go_of_the_model_and_the_next_step_takes_it_again(loop: Wor
     assert statuses([job]) == ["succeeded"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_database_that_stays_away_at_the_end_leaves_no_files(
     loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
