@@ -60,9 +60,8 @@ class ActiveJob:
         self.run, self.stack = run, stack
         request = open_request(run.spec)
         self.sink: OutputSink = stack.enter_context(open_sink([run]))
-        self.task: Task = Task(
-            request, JobHooks(run), partial(self.sink.take, 0)
-        )  # none of its own: pictures would be kept in a circle
+        take = partial(self.sink.take, 0)  # no method of this: a circle would keep pictures until garbage is collected
+        self.task: Task = Task(request, JobHooks(run), take)
 
     def choose(self) -> SelectedPictures | Outcome:
         """When the task has a result. Loads judges of pictures: for the thread that runs models."""
@@ -183,11 +182,11 @@ class ImageSession(Session):
         while self.saving:
             must_wait = len(self.saving) > MOST_SAVING or not self.engine.tasks
             wait([future for _, future in self.saving], None if must_wait else 0, FIRST_COMPLETED)
-            written = [(run, future) for run, future in self.saving if future.done()]
+            written = [pair for pair in self.saving if pair[1].done()]
             if not written:
                 return
-            self.saving = deque(pair for pair in self.saving if pair not in written)
             for run, future in written:
+                self.saving.remove((run, future))
                 yield from ending_alone(run, lambda future=future: [future.result()])  # type: ignore[misc]
 
     def pause(self) -> None:
