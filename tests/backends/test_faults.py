@@ -5,6 +5,7 @@ run strikes most of them, each at another place.
 from __future__ import annotations
 
 import errno
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import torch
 from django.db import OperationalError
 
-from api.errors import DarkroomError
+from api.errors import DarkroomError, DeviceFault
 from api.images.session import ImageSession
 from api.jobs.worker.loop import WorkerLoop
 from api.model_loader import ModelLoader
@@ -260,3 +261,15 @@ def test_what_is_written_beside_the_passes_is_neither_lost_with_them_nor_waited_
 def wait_for(event: threading.Event) -> None:
     if not event.wait(10):
         raise TimeoutError
+
+
+@pytest.mark.parametrize("target", [ENGINE + "run_pass", PREVIEW, SCORE, WRITE])
+def test_a_device_that_fails_ends_the_worker_and_no_job(scene: Scene, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    """Whichever thread meets it: another worker takes the jobs."""
+    monkeypatch.setattr("os._exit", sys.exit)
+    Strike(target, PLAIN, raising(DeviceFault), any_call=True, first=2).put_into(monkeypatch)
+    with pytest.raises(SystemExit):
+        scene.run()
+    for key in list(scene.loop.sessions):
+        scene.loop.close_session(key)
+    assert {now_as(job).status for job in scene.jobs.values()} <= {"queued", "running", "succeeded"}
