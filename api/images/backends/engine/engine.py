@@ -231,10 +231,12 @@ class Engine:
             row.last_pass = self._passes
 
     def _report_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
-        for task in dict.fromkeys(row.task for row in rows if row.task.result is None):
-            report_step(lease.pipeline, task, [row for row in self._rows if row.task is task], self.most_rows)
+        tasks = dict.fromkeys(row.task for row in rows if row.task.result is None)
+        in_work = [(task, [row for row in self._rows if row.task is task]) for task in tasks]
         self._done += [row for row in rows if row.is_done]
         self._rows = [row for row in self._rows if not row.is_done]
+        for task, own in in_work:
+            report_step(lease, task, own, self.most_rows)
 
     def _decode_done(self, lease: Lease) -> None:
         """On a CPU one by one, since there the VAE gains nothing from a batch."""

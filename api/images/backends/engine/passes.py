@@ -110,7 +110,7 @@ def run_pass(
     rows: Sequence[Row],
     cache: JoinCache,
     controlnets: Mapping[str, Any] = NO_CONTROLNETS,
-    around_step: Callable[[Row], AbstractContextManager[None]] = nullcontext,
+    around_step: Callable[[Row], AbstractContextManager[object]] = nullcontext,
 ) -> None:
     """Each row one pass further. If it raises, no row has changed. Rows have equal keys and fitting numbers of tokens.
 
