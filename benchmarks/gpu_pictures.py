@@ -7,6 +7,7 @@ from itertools import cycle
 from typing import Any
 
 from api.devices import dtype_name
+from api.errors import DarkroomError
 from api.images.backends.engine.engine import Engine
 from api.images.backends.engine.tasks import Task
 from api.images.backends.local import generate
@@ -106,6 +107,9 @@ class QuietTaskHooks:
     def add_time(self, name: str, seconds: float) -> None: ...
 
     def warn(self, text: str) -> None: ...
+
+    def explain(self, error: Exception) -> DarkroomError:
+        raise error
 
 
 def make_mixed(loader: ModelLoader, name: str, pixels: int, count: int, steps: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.live import ROOT, LiveServer
+from tests.live import PATIENCE_SECONDS, ROOT, LiveServer
 
 SETTINGS = "tests.jobs.kinds_app.settings"
 
@@ -94,7 +94,9 @@ class WorkerProcess:
         atexit.register(self.stop)
         from api.jobs.models import Worker
 
-        until(lambda: Worker.objects.filter(pid=self.process.pid).exclude(state=Worker.State.STARTING).exists(), 60)
+        until(
+            lambda: Worker.objects.filter(pid=self.process.pid).exclude(state=Worker.State.STARTING).exists(), PATIENCE_SECONDS
+        )
 
     def stop(self) -> None:
         if self.process.poll() is None:

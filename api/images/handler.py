@@ -16,8 +16,8 @@ from api.images.grids.sizes import result_sizes
 from api.images.hooks import RunHooks
 from api.images.models import GeneratedImage
 from api.images.no_effect import find_warnings
-from api.images.output_sinks import OutputSink, SelectedPictures
-from api.images.pictures import Output, Picture, Run, discard, file_notes, open_request, open_sink, save
+from api.images.output_sinks import OutputSink
+from api.images.pictures import Output, Picture, Run, discard, ending_alone, file_notes, open_request, open_sink, save
 from api.images.rendering import render_image
 from api.images.scheduler_presets import UNET_FAMILIES
 from api.images.services import Source, link_sources, set_tags
@@ -73,12 +73,7 @@ class Txt2Img(JobKind[Txt2ImgSpec]):
         with open_sink(batch) as sink:
             run_results = make_pictures(batch, requests, sink)
             for index, (run, run_result) in enumerate(zip(batch, run_results, strict=True)):
-                if run.cancelled:
-                    yield end_stopped(run, sink, index)
-                elif isinstance(run_result, DarkroomError):
-                    yield Failed(run, run_result)
-                else:
-                    yield finish(run, sink.choose(index))
+                yield from ending_alone(run, partial(finish, run, sink, index, run_result))
 
     def record(self, job: Job, output: Output) -> JsonObject:
         sources = find_sources(output.spec)
@@ -127,21 +122,12 @@ def runs_in_session(spec: Txt2ImgSpec) -> bool:
     return is_unet and settings.USE_LOCAL_MODELS and not spec.deterministic
 
 
-def finish(run: Run, choice: SelectedPictures) -> Outcome:
-    """An error is this job's own."""
-    try:
-        return save(run, finish_kept(run, choice), file_notes(run.spec))
-    except DarkroomError as error:
-        return Failed(run, error)
-
-
-def end_stopped(run: Run, sink: OutputSink, index: int) -> Outcome:
-    """An error is this job's own."""
-    try:
-        chosen = choose_finished(run, sink, index)
-    except DarkroomError as error:
-        return Failed(run, error)
-    return Stopped(run) if chosen is None else save(run, chosen, file_notes(run.spec))
+def finish(run: Run, sink: OutputSink, index: int, run_result: "RunResult") -> list[Outcome]:
+    """Raises DarkroomError for what is wrong with this job."""
+    if not run.cancelled and isinstance(run_result, DarkroomError):
+        return [Failed(run, run_result)]
+    chosen = choose_finished(run, sink, index) if run.cancelled else finish_kept(run, sink.choose(index))
+    return [Stopped(run) if chosen is None else save(run, chosen, file_notes(run.spec))]
 
 
 def make_pictures(runs: Sequence[Run], requests: Sequence["ImageRequest"], sink: OutputSink) -> Sequence["RunResult"]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from api.errors import DarkroomError
+from api.errors import DarkroomError, DeviceFault
 from api.files import storage
 from api.files.errors import DiskFull
 from api.images.hooks import RunHooks
@@ -16,7 +17,9 @@ from api.images.judges import independent_criteria, make_judges, say_nothing
 from api.images.output_sinks import BestOfN, CollectAll, GeneratedPicture, OutputSink, SelectedPictures
 from api.images.ranking import DEFAULT, weights_of
 from api.images.spec import Img2ImgSpec, Txt2ImgSpec
-from api.jobs.running import Failed, Finished, Outcome, RunningJob
+from api.jobs.disk import unexpected_error
+from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
+from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped
 from api.runtime.input_pictures import open_input
 from api.safety.credentials.provenance import EDITED, GENERATED, Provenance, provenance_of
 from api.safety.output import write_picture
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 Run = RunningJob[Txt2ImgSpec]
 HASH_DIGITS = 10
+log = logging.getLogger("darkroom.jobs")
 MOST_SPARES = 8
 """Candidates that are held for the places of those that the check withholds: their pixels wait in memory."""
 
@@ -94,6 +98,26 @@ def file_notes(spec: Txt2ImgSpec) -> FileNotes:
     entry = get_catalog().find_model(spec.model_id)
     provenance = provenance_of(spec, EDITED if isinstance(spec, Img2ImgSpec) else GENERATED)
     return FileNotes(provenance, entry.sha256[:HASH_DIGITS] if entry else "")
+
+
+def ending_alone(run: Run, work: Callable[[], list[Outcome]]) -> list[Outcome]:
+    """One job's error must not end the others. Raises what is no job's fault."""
+    try:
+        return work()
+    except JobCancelled:
+        return [Stopped(run)]
+    except DarkroomError as error:
+        return [Failed(run, error)]
+    except (DeviceFault, *CONNECTION_ERRORS):
+        raise
+    except Exception as error:
+        return [Failed(run, explain(run, error))]
+
+
+def explain(run: Run, error: Exception) -> DarkroomError:
+    """What its owner is told of an error that nobody foresaw; the log has the error."""
+    log.error("Job %s failed", run.id, exc_info=error)
+    return unexpected_error(error)
 
 
 def save(run: Run, choice: SelectedPictures, notes: FileNotes) -> Outcome:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -14,24 +13,20 @@ from api.errors import DarkroomError, DeviceFault
 from api.images.finishing import choose_finished, finish_kept, uses_other_models
 from api.images.hooks import RunHooks
 from api.images.output_sinks import OutputSink, SelectedPictures
-from api.images.pictures import Run, discard, file_notes, open_request, open_sink, save
+from api.images.pictures import Run, discard, ending_alone, explain, file_notes, open_request, open_sink, save
 from api.images.spec import TEXT_TO_IMAGE
-from api.jobs.disk import unexpected_error
-from api.jobs.errors import CONNECTION_ERRORS, JobCancelled
+from api.jobs.errors import CONNECTION_ERRORS
 from api.jobs.kinds import Session
 from api.jobs.running import Failed, Finished, Outcome, Stopped
 from api.safety.pictures.policy import may_be_previewed
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from api.images.backends.engine.engine import Engine
     from api.images.backends.engine.tasks import Task
 
 SAVERS = 2
 MOST_SAVING = 8
 """Jobs whose pictures wait to be on disk; then the next pass waits, so that memory is bounded."""
-log = logging.getLogger("darkroom.jobs")
 
 
 class JobHooks:
@@ -40,6 +35,11 @@ class JobHooks:
     def __init__(self, run: Run) -> None:
         self.run, self.hooks = run, RunHooks([run])
         self.add_time, self.warn, self.on_load = run.add_time, run.warn, self.hooks.on_load
+
+    def explain(self, error: Exception) -> DarkroomError:
+        if isinstance(error, CONNECTION_ERRORS):
+            raise error
+        return explain(self.run, error)
 
     def on_step(self, step: int, steps: int, preview: bytes | None) -> None:
         self.run.progress(step=step, steps=steps, preview=preview)
@@ -60,10 +60,8 @@ class ActiveJob:
         self.run, self.stack = run, stack
         request = open_request(run.spec)
         self.sink: OutputSink = stack.enter_context(open_sink([run]))
-        self.task: Task = Task(request, JobHooks(run), self.take)
-
-    def take(self, number: int, picture: Image.Image) -> None:
-        self.sink.take(0, number, picture)
+        take = partial(self.sink.take, 0)  # no method of this: a circle would keep pictures until garbage is collected
+        self.task: Task = Task(request, JobHooks(run), take)
 
     def choose(self) -> SelectedPictures | Outcome:
         """When the task has a result. Loads judges of pictures: for the thread that runs models."""
@@ -93,12 +91,14 @@ class ImageSession(Session):
         self.saving: deque[tuple[Run, Future[Outcome]]] = deque()
         self.waiting: deque[Run] = deque()
         self.active: list[ActiveJob] = []
+        self.ended: deque[ActiveJob] = deque()
+        """Those whose task has a result."""
         self.has_begun = self.waits_for_memory = False
         self._open.append(self)
 
     @property
     def running(self) -> list[Run]:
-        runs = (*self.waiting, *(job.run for job in self.active), *(run for run, _ in self.saving))
+        runs = (*self.waiting, *(job.run for job in (*self.active, *self.ended)), *(run for run, _ in self.saving))
         return [run for run in runs if not run.ended]
 
     def room(self) -> int:
@@ -118,12 +118,32 @@ class ImageSession(Session):
         self.has_begun = True
         while self.waiting:
             run = self.waiting.popleft()
-            yield from self.guarded(run, partial(self.start, run))
-        for task in self.engine.step():
-            job = next(job for job in self.active if job.task is task)
-            self.active.remove(job)
-            yield from self.guarded(job.run, partial(self.end, job))
+            yield from ending_alone(run, partial(self.start, run))
+        yield from self.run_engine()
+        while self.ended:
+            job = self.ended.popleft()
+            yield from ending_alone(job.run, partial(self.end, job))
         yield from self.saved()
+
+    def run_engine(self) -> Iterator[Outcome]:
+        """A step of it. What it raises ends those whose pictures it makes, and none of the others."""
+        try:
+            done = self.engine.step()
+        except (DeviceFault, *CONNECTION_ERRORS):
+            raise
+        except Exception as error:
+            yield from self.fail_active(error)
+            return
+        self.ended += [job for job in self.active if job.task in done]
+        self.active = [job for job in self.active if job.task not in done]
+
+    def fail_active(self, error: Exception) -> Iterator[Outcome]:
+        jobs, self.active = self.active, []
+        self.engine.close()
+        for job in jobs:
+            job.stack.close()
+            told = error if isinstance(error, DarkroomError) else explain(job.run, error)
+            yield Stopped(job.run) if job.run.cancelled else Failed(job.run, told)
 
     def can_begin(self) -> bool:
         from api.loading.eviction import fits_beside
@@ -160,27 +180,14 @@ class ImageSession(Session):
     def saved(self) -> Iterator[Outcome]:
         """Those whose files are on disk. Waits where too many are not, or nothing else is left to do."""
         while self.saving:
-            run, future = self.saving[0]
             must_wait = len(self.saving) > MOST_SAVING or not self.engine.tasks
-            if not must_wait and not future.done():
+            wait([future for _, future in self.saving], None if must_wait else 0, FIRST_COMPLETED)
+            written = [pair for pair in self.saving if pair[1].done()]
+            if not written:
                 return
-            outcomes = self.guarded(run, lambda future=future: [future.result()])  # type: ignore[misc]
-            self.saving.popleft()
-            yield from outcomes
-
-    def guarded(self, run: Run, work: Callable[[], list[Outcome]]) -> list[Outcome]:
-        """One job's error must not end the others."""
-        try:
-            return work()
-        except JobCancelled:
-            return [Stopped(run)]
-        except DarkroomError as error:
-            return [Failed(run, error)]
-        except (DeviceFault, *CONNECTION_ERRORS):
-            raise
-        except Exception as error:
-            log.exception("Job %s failed", run.id)
-            return [Failed(run, unexpected_error(error))]
+            for run, future in written:
+                self.saving.remove((run, future))
+                yield from ending_alone(run, lambda future=future: [future.result()])  # type: ignore[misc]
 
     def pause(self) -> None:
         self.engine.release()
@@ -188,12 +195,17 @@ class ImageSession(Session):
     def close(self) -> None:
         """Files of jobs whose end nobody writes are removed: another worker makes them again."""
         self._open.remove(self)
-        for job in self.active:
+        for job in (*self.active, *self.ended):
             job.stack.close()
-        self.engine.close()
+        try:
+            self.engine.close()
+        finally:
+            self.remove_unrecorded()
+
+    def remove_unrecorded(self) -> None:
         if self.savers is not None:
             self.savers.shutdown(wait=True)
         for run, future in self.saving:
-            for outcome in self.guarded(run, lambda future=future: [future.result()]):  # type: ignore[misc]
+            for outcome in ending_alone(run, lambda future=future: [future.result()]):  # type: ignore[misc]
                 if isinstance(outcome, Finished):
                     discard(outcome.output)

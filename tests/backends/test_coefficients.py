@@ -110,6 +110,26 @@ def make_table(name: str, steps: int, begin: int = 0, kind: str = "epsilon") -> 
     return table
 
 
+def test_a_step_in_which_memory_runs_out_is_made_again_of_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for fails in (False, True):
+        rows = [first_row(make_table(name, 4), 0, seeded())[0] for name in ("euler_a", "dpmpp_2m_sde", "ddim")]
+        run_pass(rows)
+        if fails:
+            with monkeypatch.context() as patch:
+                patch.setattr(table_steps, "_sum_up", run_out)
+                with pytest.raises(torch.OutOfMemoryError):
+                    advance(rows, torch.ones(len(rows), *SHAPE[1:]))
+        while not rows[0].is_done:
+            run_pass(rows)
+        made.append(torch.cat([row.latents for row in rows]))
+    assert torch.equal(*made)
+
+
+def run_out(*sums: object) -> None:
+    raise torch.OutOfMemoryError
+
+
 # ---------------------------------------------------------------- equality
 
 

@@ -79,6 +79,9 @@ class Hooks:
 
     def warn(self, text: str) -> None: ...
 
+    def explain(self, error: Exception) -> DarkroomError:
+        raise error
+
 
 def start(lease: Lease, asked: ImageRequest, *, by_table: bool = False) -> Row:
     return make_row(lease, Task(asked, Hooks(), lambda number, picture: None), 0, by_table=by_table)

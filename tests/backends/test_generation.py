@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from api.catalog import Catalog, ModelEntry, UnknownModel
 from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError, DeviceFault
+from api.images.backends.latents import decode_batch
 from api.images.backends.local import generate
 from api.model_loader import ModelLoader
 from tests.backends.conftest import FAMILIES, MakeLoader
@@ -162,6 +164,26 @@ def test_latents_that_are_not_numbers_are_an_error_not_a_black_picture(loader: M
             generate(loader, [request()], hooks)
     finally:
         hook.remove()
+
+
+def test_beside_a_picture_that_overflows_the_others_keep_their_bytes(make_loader: MakeLoader) -> None:
+    def overflow(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return torch.cat([output[:1], output[1:] * torch.inf]) if output.dtype == torch.bfloat16 else output
+
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with make_loader(torch.bfloat16).use("sd1", "text-to-image") as lease:
+        usual, _ = decode_batch(lease.pipeline, latents)
+        hook = lease.pipeline.vae.decoder.conv_out.register_forward_hook(overflow)
+        try:
+            beside, in_fp32 = decode_batch(lease.pipeline, latents)
+            _, broken = decode_batch(lease.pipeline, torch.cat([latents[:1], latents[1:] * torch.nan]))
+        finally:
+            hook.remove()
+    assert isinstance(usual, Image.Image)
+    assert isinstance(beside, Image.Image)
+    assert isinstance(in_fp32, Image.Image)
+    assert isinstance(broken, DarkroomError)
+    assert beside.tobytes() == usual.tobytes()
 
 
 @pytest.mark.parametrize(("component", "key"), [("unet", "conv_out.bias"), ("vae", "decoder.conv_in.bias")])

@@ -132,12 +132,24 @@ def test_a_module_that_was_half_moved_is_put_back_before_the_next_try(
     make: Callable[..., ModelLoader], places: TwoPlaces, component: str
 ) -> None:
     loader, hooks, once = make(offloaded=True), Recorder(), first_only()
+    hooks.unwatched.add(0)
     with loader.use("sd1", "text-to-image") as lease:
         module = getattr(lease.pipeline, component)
     places.fails = lambda moved: moved is module and once()
     assert len(generate(loader, [asked()], hooks)[0]) == 4
     assert hooks.warnings == [OFFLOADED, CACHE]
     assert len(generate(loader, [asked()], Recorder())[0]) == 4
+
+
+def test_a_shortage_in_a_preview_costs_the_preview_and_leaves_nothing_half_moved(
+    make: Callable[..., ModelLoader], places: TwoPlaces
+) -> None:
+    loader, hooks, once = make(offloaded=True), Recorder(), first_only()
+    with loader.use("sd1", "text-to-image") as lease:
+        module = lease.pipeline.vae
+    places.fails = lambda moved: moved is module and once()
+    assert len(generate(loader, [asked()], hooks)[0]) == 4
+    assert (hooks.warnings, hooks.previews) == ([OFFLOADED], [])
 
 
 def test_a_shortage_outside_of_any_ladder_leaves_nothing_half_moved(

@@ -52,6 +52,20 @@ def test_after_an_outage_leases_are_renewed_before_rows_are_handed_back(submit, 
     assert sweep() == 0  # another's, later
 
 
+def test_a_row_that_is_let_go_of_is_not_held_by_those_that_were_claimed_with_it(submit, worker):
+    for _ in range(2):
+        submit("batched")
+    kept, dropped = lifecycle.claim_jobs(worker=worker)
+    assert kept.lease_token == dropped.lease_token
+    for job in (kept, dropped):
+        expire_lease(job)
+    keeper = LeaseKeeper(worker, dict)
+    keeper.hold([start_running(kept)])
+    keeper.beat()
+    assert sweep() == 1
+    assert (now_as(kept).status, now_as(dropped).status) == (Status.RUNNING, Status.QUEUED)
+
+
 def test_an_extended_lease_lasts_from_then_on(submit, claim, settings):
     submit()
     job = claim()

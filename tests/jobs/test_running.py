@@ -136,8 +136,7 @@ def test_a_database_that_is_away_leaves_the_job_to_the_sweep(submit, loop, monke
 
     monkeypatch.setattr(lifecycle, "finish_job", away)
     job = submit("noop")
-    with pytest.raises(OperationalError):
-        loop.run_once()
+    loop.run_once()
     assert now_as(job).status == Status.RUNNING
     assert loop.keeper.tokens() == []
 

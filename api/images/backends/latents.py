@@ -41,15 +41,22 @@ def decode_latents(pipeline: Any, latents: torch.Tensor) -> Image.Image:
 @torch.no_grad()
 def decode_batch(pipeline: Any, latents: torch.Tensor) -> list[Image.Image | DarkroomError]:
     """For each map of latents (n, channels, …) its picture, or DarkroomError (not_finite, 500; broken_model, 422)."""
-    vae = pipeline.vae
     pixels = _decode(pipeline, latents)
+    if pipeline.vae.dtype != torch.float32:
+        pixels = _decode_again(pipeline, latents, pixels.float())
     finite = _finite_rows(pixels)
-    if not all(finite) and vae.dtype != torch.float32:
-        with _in_float32(vae):
-            pixels = _decode(pipeline, latents)
-        finite = _finite_rows(pixels)
     pictures = pipeline.image_processor.postprocess(torch.nan_to_num(pixels.float()), output_type="pil")
     return [picture if is_finite else _not_finite(pipeline) for picture, is_finite in zip(pictures, finite, strict=True)]
+
+
+def _decode_again(pipeline: Any, latents: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """`pixels`, with those rows in fp32 which overflowed in less; the others keep theirs, whatever is beside them."""
+    finite = _finite_rows(pixels)
+    for number, row in enumerate(latents.split(1)):
+        if not finite[number] and torch.isfinite(row).all():
+            with _in_float32(pipeline.vae):
+                pixels[number] = _decode(pipeline, row)[0]
+    return pixels
 
 
 def _finite_rows(pixels: torch.Tensor) -> list[bool]:

@@ -156,8 +156,10 @@ def claim_joining(*, worker: Worker, batch_key: str, limit: int) -> list[Job]:
         return jobs
 
 
-def extend_leases(tokens: Sequence[uuid.UUID]) -> int:
+def extend_leases(tokens: Sequence[uuid.UUID], job_ids: Sequence[uuid.UUID] | None = None) -> int:
+    """`job_ids`: those of the claims that are still held; the others are let go of. None: all."""
     held = Job.objects.filter(lease_token__in=tokens, status=Status.RUNNING)
+    held = held if job_ids is None else held.filter(pk__in=job_ids)
     return held.update(lease_expires_at=Now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)) if tokens else 0
 
 

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.db import connection
@@ -87,16 +88,25 @@ def finish(running: Running, kind: AnyKind, output: object) -> None:
 
 def record(running: Running, kind: AnyKind, output: object) -> None:
     values: dict[str, Any] = {"warnings": running.warnings, "timings": running.timings, "steps": running.step_reached[1]}
+
+    def write() -> None:
+        if kind.makes_rows:
+            return lifecycle.finish_job(job=running.job, record=lambda job: kind.record(job, output), **values)
+        return lifecycle.finish_job(job=running.job, result=kind.record(running.job, output), **values)
+
+    write_patiently(running, write)
+
+
+def write_patiently(running: Running, write: Callable[[], None]) -> None:
+    """An end whose commit has no answer is tried again: the lease then holds it back where it was written."""
     for delay in (*FINISH_RETRIES, None):
         running.last_activity = time.monotonic()
         try:
-            if kind.makes_rows:
-                return lifecycle.finish_job(job=running.job, record=lambda job: kind.record(job, output), **values)
-            return lifecycle.finish_job(job=running.job, result=kind.record(running.job, output), **values)
+            return write()
         except CONNECTION_ERRORS:
             if delay is None:
                 raise
-            log.warning("The result of job %s could not be written; trying again", running.id, exc_info=True)
+            log.warning("The end of job %s could not be written; trying again", running.id, exc_info=True)
             connection.close()
             time.sleep(delay)
 
@@ -136,15 +146,17 @@ def wait(running: Running, outcome: Waiting) -> None:
     """running → waiting for new children; failed where one of them is no request of its kind, or the disk is nearly full."""
     if running.ended:
         return None
+    write = partial(
+        wait_for_children,
+        job=running.job,
+        children=outcome.children,
+        record=outcome.record,
+        goes_without=outcome.goes_without,
+        warnings=running.warnings,
+        timings=running.timings,
+    )
     try:
-        wait_for_children(
-            job=running.job,
-            children=outcome.children,
-            record=outcome.record,
-            goes_without=outcome.goes_without,
-            warnings=running.warnings,
-            timings=running.timings,
-        )
+        write_patiently(running, write)
     except LeaseLost:
         log.warning("Job %s was no longer this worker's; its children are not submitted", running.id)
     except DarkroomError as error:
@@ -166,7 +178,7 @@ def write_end(running: Running, write: Callable[[], None]) -> None:
         return
     running.ended = True
     try:
-        write()
+        write_patiently(running, write)
     except LeaseLost:
         log.warning("Job %s was no longer this worker's to end", running.id)
 

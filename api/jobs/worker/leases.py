@@ -145,7 +145,7 @@ class LeaseKeeper(threading.Thread):
 
     def beat(self) -> None:
         self.occupancy.tick()
-        lifecycle.extend_leases(self.tokens())
+        lifecycle.extend_leases(self.tokens(), [run.id for run in self.runs if not run.ended])
         report = self.describe()
         Worker.objects.filter(pk=self.worker.pk).update(heartbeat_at=Now(), **report)
         self.reported = news_of(report)

@@ -29,7 +29,7 @@ from api.jobs.models import Job, Worker
 from api.jobs.notify import wakeups
 from api.jobs.notify.channels import Subscription, subscribe
 from api.jobs.processes import identity
-from api.jobs.running import RunningJob
+from api.jobs.running import Outcome, RunningJob
 from api.jobs.start_failures import WARM_UP_FIELD
 from api.jobs.worker.endings import end, fail_remaining, start_readable, stop_remaining
 from api.jobs.worker.leases import Clean, LeaseKeeper
@@ -211,7 +211,7 @@ class WorkerLoop:
         session = kind.open_session(self.batch[0].spec)
         if session is None:
             for outcome in kind.run(self.batch):
-                end(outcome)
+                self.write(outcome)
             fail_remaining(
                 self.batch, DarkroomError("internal_error", 500, "The job ended without a result; the log has more.")
             )
@@ -242,6 +242,18 @@ class WorkerLoop:
         finally:
             job_id_of_log.set("")
 
+    def write(self, outcome: Outcome) -> None:
+        """What goes wrong with one job's end is no fault of those that run beside it. A row that can't be reached goes to whoever
+        reaches the database, when its lease is over.
+        """
+        try:
+            with self.guarded([outcome.running]):
+                end(outcome)
+        except CONNECTION_ERRORS:
+            log.warning("The end of job %s could not be written; its lease ends instead", outcome.running.id, exc_info=True)
+            outcome.running.ended = True
+            connection.close()
+
     def hold(self) -> None:
         """Tell the lease keeper and the publisher what is ours."""
         runs = [*self.batch, *(run for session in self.sessions.values() for run in session.running)]
@@ -256,28 +268,33 @@ class WorkerLoop:
 
     def take_turns(self, *, joining: bool = True) -> None:
         for key in list(self.sessions):
-            try:
-                self.take_turn(key, joining)
-            except CONNECTION_ERRORS:
-                self.close_session(key)
-                raise
+            self.take_turn(key, joining)
             if not self.sessions[key].running:
                 self.close_session(key)
 
     def take_turn(self, key: str, joining: bool) -> None:
-        """Steps of one session, for TURN_SECONDS at most and as long as it has something to do."""
+        """Steps of one session, for TURN_SECONDS at most and as long as it has something to do. Where it can't be told who wants to join,
+        since the database is away, it goes on when that is back.
+        """
         session, deadline, next_look = self.sessions[key], time.monotonic() + TURN_SECONDS, 0.0
         self.give_turn(session)
         while session.running and time.monotonic() < deadline:
             if joining and self.accepts and time.monotonic() >= next_look:
                 self.let_join(key, session)
                 next_look = time.monotonic() + JOIN_SECONDS
-            with self.guarded(list(session.running)):
-                for outcome in session.step():
-                    end(outcome)
-            self.hold()
+            self.step(key, session)
             if not session.worked:
                 return
+
+    def step(self, key: str, session: Session[Spec]) -> None:
+        try:
+            with self.guarded(list(session.running)):
+                for outcome in session.step():
+                    self.write(outcome)
+        except CONNECTION_ERRORS:
+            self.close_session(key)
+            raise
+        self.hold()
 
     @property
     def accepts(self) -> bool:

@@ -8,6 +8,7 @@ conditioning.py  what the UNet is told beside the latents; prompt embeddings are
 schedules.py     a scheduler of its own for each row, copied from a prepared one
 control.py       ControlNets: each row's maps, weights and windows
 image_prompts.py IP-Adapters: from pictures to keys and values, once for a request; image_attention.py: what these add in a pass
+isolation.py     one request's error ends that one alone
 rows.py          Row: one picture, its latents, scheduler and position
 passes.py        one UNet pass over rows, and each row's scheduler step
 coefficients.py  schedulers as tables, read off diffusers' objects; table_steps.py: one step of many rows by them (not on a CPU)

@@ -61,6 +61,10 @@ class RequestHooks:
     def warn(self, text: str) -> None:
         self._hooks.warn(text, self._index)
 
+    def explain(self, error: Exception) -> DarkroomError:
+        """It ends the call, as one of the pipeline's own does."""
+        raise error
+
 
 def report_step(hooks: Hooks, parts: Sequence[RequestHooks], tasks: Sequence[Task], most_rows: int) -> None:
     """Tells the call's hooks of the last pass: steps over all pictures, where they can't all be in work at once."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 
-from api.errors import DarkroomError
 from api.images.backends.adapters import apply_adapters
 from api.images.backends.control_inputs import notes_on_controls
 from api.images.backends.cudnn import cudnn_in_use
@@ -23,6 +23,7 @@ from api.images.backends.engine.admission import next_pass, next_to_start
 from api.images.backends.engine.control import ControlNets, make_controls
 from api.images.backends.engine.graph_cache import graphed
 from api.images.backends.engine.image_prompts import make_image_prompts
+from api.images.backends.engine.isolation import failing_alone, only_once, try_together
 from api.images.backends.engine.new_rows import make_row
 from api.images.backends.engine.pass_memory import PassMemory, meter_of
 from api.images.backends.engine.passes import JoinCache, controlnets_of, run_pass
@@ -71,7 +72,7 @@ class Engine:
         """Those of which the rows' latents and embeddings are."""
         self._stack = ExitStack()
         self._busy: list[Task] = []
-        """Those that are worked on at the moment."""
+        """Those that are worked on at the moment, or were when that failed."""
         self._measures: list[str] = []
         """Against a shortage of memory; those that were needed so far."""
         self._notes: list[str] = []
@@ -159,6 +160,8 @@ class Engine:
             try:
                 self._work_within_memory(lease)
             except OutOfMemory as error:
+                if not self._busy:
+                    raise  # the fault of none: it would come again
                 for task in self._busy:
                     task.fail(error)
             self._measures = list(lease.temporary_measures)
@@ -178,13 +181,14 @@ class Engine:
                 while rows:
                     sharing = rows[: self._largest_pass]
                     sharing = sharing[: self._memory.count_fitting(sharing, lease.measures)]
-                    self._run_pass(lease, sharing)
+                    try_together(sharing, partial(self._run_pass, lease))
                     del rows[: len(sharing)]
+                    self._report_pass(lease, sharing)
                 self._decode_done(lease)
 
     def _start_rows(self, lease: Lease) -> None:
         while len(self._rows) < self.most_rows and (task := next_to_start(self.tasks, self._rows)):
-            try:
+            with failing_alone(task):
                 with self._working_on([task], "load"):
                     for use in task.request.spec.control:
                         self._controlnets.take(use.model_id)
@@ -203,12 +207,11 @@ class Engine:
                         image_prompts=image_prompts,
                     )
                     expect_second_pass(lease, row)
-                    self._rows.append(row)
+                self._rows.append(row)
                 task.waiting.popleft()
-            except DarkroomError as error:
-                task.fail(error)
 
     def _run_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
+        """If it raises, no row has changed."""
         with (
             self._working_on([row.task for row in rows], "denoise"),
             graphed(lease, lease.pipeline.unet, pads_rows=True),
@@ -216,14 +219,18 @@ class Engine:
             self._controlnets.running(controlnets_of(rows)) as controlnets,
             self._memory.watching(rows, lease.measures),
         ):
-            run_pass(lease.pipeline.unet, rows, self._joined, controlnets)
+            run_pass(lease.pipeline.unet, rows, self._joined, controlnets, only_once)
         self._passes += 1
         for row in rows:
             row.last_pass = self._passes
-        for task in self._busy:
-            report_step(lease.pipeline, task, [row for row in self._rows if row.task is task], self.most_rows)
+
+    def _report_pass(self, lease: Lease, rows: Sequence[Row]) -> None:
+        tasks = dict.fromkeys(row.task for row in rows if row.task.result is None)
+        in_work = [(task, [row for row in self._rows if row.task is task]) for task in tasks]
         self._done += [row for row in rows if row.is_done]
         self._rows = [row for row in self._rows if not row.is_done]
+        for task, own in in_work:
+            report_step(lease, task, own, self.most_rows)
 
     def _decode_done(self, lease: Lease) -> None:
         """On a CPU one by one, since there the VAE gains nothing from a batch."""
@@ -233,42 +240,36 @@ class Engine:
             self._done = [row for row in self._done if row.task.result is None]
             rows = [row for row in self._done if row.latents.shape == self._done[0].latents.shape][:most]
             if rows:
-                self._decode(lease, rows)
-            self._done = [row for row in self._done if row not in rows]
+                try_together(rows, partial(self._decode, lease))
 
     def _start_second_passes(self, lease: Lease) -> None:
         """Of rows that are done, and go on with an enlarged picture."""
         for row in [row for row in self._done if row.steps_after and row.task.result is None]:
-            try:
-                with self._working_on([row.task], "enlarge"):
-                    embeddings = find_embeddings(self.loader.catalog, lease.entry, row.task.request.spec)
-                    by_table = lease.device.type != "cpu"
-                    second = make_second_row(
-                        self.loader, lease, row, self._controlnets, by_table=by_table, embeddings=embeddings
-                    )
+            with failing_alone(row.task), self._working_on([row.task], "enlarge"):
+                embeddings = find_embeddings(self.loader.catalog, lease.entry, row.task.request.spec)
+                by_table = lease.device.type != "cpu"
+                second = make_second_row(self.loader, lease, row, self._controlnets, by_table=by_table, embeddings=embeddings)
                 self._rows.append(second)
-            except DarkroomError as error:
-                row.task.fail(error)
             self._done.remove(row)
 
     def _decode(self, lease: Lease, rows: Sequence[Row]) -> None:
         with self._working_on([row.task for row in rows], "decode"):
             decoded = decode_batch(lease.pipeline, torch.cat([row.latents for row in rows]))
         for row, picture in zip(rows, decoded, strict=True):
-            try:
+            self._done.remove(row)
+            with only_once(row):
                 finish_row(row, picture)
-            except DarkroomError as error:
-                row.task.fail(error)
 
     @contextmanager
     def _working_on(self, tasks: Sequence[Task], phase: str) -> Iterator[None]:
-        self._busy = list(dict.fromkeys(tasks))
+        self._busy = tasks = list(dict.fromkeys(tasks))
         started = time.monotonic()
         try:
             yield
         finally:
-            for task in self._busy:
+            for task in tasks:
                 task.hooks.add_time(phase, time.monotonic() - started)
+        self._busy = []
 
     def _remove_ended(self) -> list[Task]:
         ended = [task for task in self.tasks if task.result is not None]
@@ -276,6 +277,7 @@ class Engine:
             for note in self._notes:
                 task.hooks.warn(note)
         self.tasks = [task for task in self.tasks if task.result is None]
+        self._busy = []
         self._rows = [row for row in self._rows if row.task.result is None]
         self._controlnets.keep({use.model_id for task in self.tasks for use in task.request.spec.control})
         return ended

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,10 +105,17 @@ class JoinCache:
 
 
 @torch.no_grad()
-def run_pass(unet: Any, rows: Sequence[Row], cache: JoinCache, controlnets: Mapping[str, Any] = NO_CONTROLNETS) -> None:
-    """Each row one pass further. If the UNet raises, no row has changed. Rows have equal keys and fitting numbers of tokens.
+def run_pass(
+    unet: Any,
+    rows: Sequence[Row],
+    cache: JoinCache,
+    controlnets: Mapping[str, Any] = NO_CONTROLNETS,
+    around_step: Callable[[Row], AbstractContextManager[object]] = nullcontext,
+) -> None:
+    """Each row one pass further. If it raises, no row has changed. Rows have equal keys and fitting numbers of tokens.
 
-    `controlnets`: by their ids those that `controlnets_of(rows)` names.
+    `controlnets`: by their ids those that `controlnets_of(rows)` names. `around_step`: of one row, by its scheduler's object;
+    what it lets through has perhaps changed rows.
     """
     for row in rows:
         row.change_conditioning()
@@ -119,10 +127,17 @@ def run_pass(unet: Any, rows: Sequence[Row], cache: JoinCache, controlnets: Mapp
     if by_table:
         advance_by_tables([ordered[number] for number in by_table], _pick(outputs, by_table))
     for row, output in zip(ordered, outputs.split(1), strict=True):
-        if row.table_row is None:
-            advance_by_scheduler(row, output)
-        if row.inpainting is not None and row.inpainting.source is not None:
-            row.latents = _lay_back(row, row.inpainting.source, row.inpainting.mask)
+        if row.table_row is None or row.lays_source_back:
+            with around_step(row):
+                finish_step(row, output)
+
+
+def finish_step(row: Row, output: torch.Tensor) -> None:
+    """What is left of a row's step behind the tables. `output`: (1, channels, h, w)."""
+    if row.table_row is None:
+        advance_by_scheduler(row, output)
+    if row.inpainting is not None and row.inpainting.source is not None:
+        row.latents = _lay_back(row, row.inpainting.source, row.inpainting.mask)
 
 
 def join(rows: Sequence[Row], dtype: torch.dtype) -> Joined:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,20 +16,38 @@ from api.images.backends.engine.tasks import Task
 from api.images.backends.inputs import keep_outside_mask
 from api.images.backends.previews import INTERVAL, encode_preview, estimate_clean
 from api.images.spec import INPAINTING
+from api.loading.device_memory import classify_error
+from api.model_loader import Lease
 from api.previews import Preview
 
+logger = logging.getLogger("darkroom.models")
 
-def report_step(pipeline: Any, task: Task, rows: Sequence[Row], most_rows: int) -> None:
+
+def report_step(lease: Lease, task: Task, rows: Sequence[Row], most_rows: int) -> None:
     """`rows`: those of the task that are in work, the ones that have just ended among them."""
     if not rows:
         return
     task.steps = rows[0].steps
     step, steps = count_steps(task, sum(row.steps_done for row in rows), most_rows)
-    now = time.monotonic()
-    is_due = step < steps and now - task.last_preview >= INTERVAL and task.hooks.wants_preview()
-    if is_due:
-        task.last_preview = now
-    task.hooks.on_step(step, steps, make_preview(pipeline, rows[0]) if is_due else None)
+    is_due = step < steps and time.monotonic() - task.last_preview >= INTERVAL
+    task.hooks.on_step(step, steps, try_preview(lease, task, rows[0]) if is_due else None)
+
+
+def try_preview(lease: Lease, task: Task, row: Row) -> Preview | None:
+    """None where nobody watches, or it can't be made: that costs no picture, and is not tried again. Raises what a broken device does."""
+    try:
+        if not task.hooks.wants_preview():
+            return None
+        task.last_preview = time.monotonic()
+        return make_preview(lease.pipeline, row)
+    except Exception as error:
+        if classify_error(error) == "fault":
+            raise
+        if classify_error(error) == "oom":
+            lease.restore_offload()  # for what comes next
+        logger.warning("a preview can't be made: %s: %s", type(error).__name__, error)
+        task.last_preview = math.inf
+        return None
 
 
 def count_steps(task: Task, in_work: int, most_rows: int) -> tuple[int, int]:

@@ -76,6 +76,10 @@ class Row:
         return self.position == len(self.timesteps)
 
     @property
+    def lays_source_back(self) -> bool:
+        return self.inpainting is not None and self.inpainting.source is not None
+
+    @property
     def steps(self) -> int:
         """With those before and after it."""
         return self.steps_before + ceil(len(self.timesteps) / self.scheduler.order) + self.steps_after

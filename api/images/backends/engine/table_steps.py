@@ -30,6 +30,8 @@ class TableRow:
     """Passes that are done."""
     memory: tuple[torch.Tensor, ...] = ()
     """(1, channels, h, w) each, in fp32; what they are, the last pass's coefficients say."""
+    drawn: torch.Tensor | None = None
+    """The noise of the step that is being made: where memory runs out in it, it is made again, of the same noise."""
 
     @property
     def is_done(self) -> bool:
@@ -44,7 +46,8 @@ def model_inputs(rows: Sequence[TableRow]) -> torch.Tensor:
 
 
 def advance(rows: Sequence[TableRow], outputs: torch.Tensor) -> None:
-    """Each row's next latents, memory and position, by the model's `outputs` (rows, channels, h, w), with guidance applied.
+    """Each row's next latents, memory and position, by the model's `outputs` (rows, channels, h, w), with guidance applied. If it
+    raises, no row has changed.
 
     Reads nothing from the device, and copies nothing to it but the noise that rows draw, in one transfer.
     """
@@ -70,6 +73,7 @@ def advance(rows: Sequence[TableRow], outputs: torch.Tensor) -> None:
         )
         row.memory = tuple(memory)
         row.position += 1
+        row.drawn = None
 
 
 def draw_noise(rows: Sequence[TableRow]) -> list[torch.Tensor | None]:
@@ -81,7 +85,10 @@ def draw_noise(rows: Sequence[TableRow]) -> list[torch.Tensor | None]:
     on_cuda = latents.device.type == "cuda"
     drawn = torch.empty((len(drawing), *latents.shape[1:]), pin_memory=on_cuda)  # reused only when the transfer is over
     for row, place in zip(drawing, drawn.split(1), strict=True):
-        torch.randn(place.shape, generator=row.generator, out=place)
+        if row.drawn is None:
+            row.drawn = torch.randn(place.shape, generator=row.generator, out=place)
+        else:
+            place.copy_(row.drawn)
     moved = iter(drawn.to(latents.device, non_blocking=on_cuda).split(1))
     return [next(moved) if row.table.draws_noise[row.position] else None for row in rows]
 

@@ -36,6 +36,9 @@ class TaskHooks(Protocol):
     def warn(self, text: str) -> None:
         """A sentence for the people who read the job."""
 
+    def explain(self, error: Exception) -> DarkroomError:
+        """What its owner is told of an error that nobody foresaw. Raises it where that is no fault of the request's."""
+
 
 @dataclass(eq=False)
 class Task:
@@ -71,7 +74,9 @@ class Task:
         return self.result is None and bool(self.waiting)
 
     def fail(self, error: DarkroomError) -> None:
-        self.result = self.result if self.result is not None else error
+        """Without the frames that the error went through: they hold rows and this request, which would stay until garbage is collected."""
+        error.__cause__ = error.__context__ = None
+        self.result = self.result if self.result is not None else error.with_traceback(None)
 
     def stop_if_cancelled(self) -> None:
         if self.result is None and self.hooks.cancelled():
